@@ -1,0 +1,77 @@
+"""Everything that Patchwright raises on purpose.
+
+PatchwrightError                exit status 1 unless said otherwise
+├── InputError                  what was given cannot be used; exit status 2
+│   ├── PromptError             empty, too long, not comparable
+│   │   └── UnequalLengthsError the prompts have different numbers of tokens
+│   ├── AnswerError             empty, outside the vocabulary, unfit for the metric
+│   ├── UnknownPlaceError       a site, layer, head, position or neuron that does not exist
+│   ├── ExperimentError         a choice that the method does not have (metric, per, direction)
+│   ├── CheckpointError         a folder or file that holds no usable model
+│   │   └── UnknownFamilyError  a model, but of an architecture without a reader
+│   ├── MemoryBudgetError       the model or the sweep does not fit
+│   └── OutputError             a result that cannot be written or read where asked
+├── HubError                    the model hub could not be reached or refused
+└── NonFiniteError              the model itself produced NaN or infinite logits
+
+A message says what was given, what is allowed and what to do next; it is the
+same on the page, on the command line and in Python.
+"""
+
+from typing import ClassVar
+
+
+class PatchwrightError(Exception):
+    """Root of the tree; `exit_status` is what the command line returns."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class InputError(PatchwrightError, ValueError):
+    """What the caller gave cannot be used."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class PromptError(InputError):
+    """A prompt, or a pair of prompts, that cannot be run."""
+
+
+class UnequalLengthsError(PromptError):
+    """The clean and the corrupted prompt have different numbers of tokens."""
+
+
+class AnswerError(InputError):
+    """An answer that is empty, unknown to the model, or unfit for the metric."""
+
+
+class UnknownPlaceError(InputError):
+    """A site, layer, head, position or neuron that the model does not have."""
+
+
+class ExperimentError(InputError):
+    """A choice that the method does not offer."""
+
+
+class CheckpointError(InputError):
+    """A folder or file that holds no usable model."""
+
+
+class UnknownFamilyError(CheckpointError):
+    """A checkpoint of an architecture that Patchwright cannot read."""
+
+
+class MemoryBudgetError(InputError):
+    """The model or the sweep does not fit into the memory there is."""
+
+
+class OutputError(InputError):
+    """A result that cannot be written or read where asked."""
+
+
+class HubError(PatchwrightError):
+    """The model hub could not be reached, or refused the request."""
+
+
+class NonFiniteError(PatchwrightError):
+    """The model produced logits that are not finite numbers."""

@@ -1,0 +1,43 @@
+"""Writing files so that nobody ever finds half of one."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from patchwright.errors import OutputError
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write `content` (text as UTF-8) to `path`, whole or not at all.
+
+    Raises OutputError where the folder is missing or cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder: name a file in it to write to.")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise OutputError(_unwritable(target, error)) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OutputError(_unwritable(target, error)) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _unwritable(target: Path, error: OSError) -> str:
+    if not target.parent.is_dir():
+        return f"'{target}': there is no folder '{target.parent}'. Make it, or name another."
+    return f"'{target}' cannot be written: {error.strerror}. Name a folder that you may write to."
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
