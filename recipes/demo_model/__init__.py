@@ -1,0 +1,1 @@
+"""The demo model: a small GPT-2 trained on synthetic English that this recipe writes."""

@@ -1,0 +1,57 @@
+"""Patchwright: which part of a language model caused its answer.
+
+`load_model` or `wrap_model`, a `Pair` of prompts, then `patch`; a `Result` comes
+back. Importing this package loads neither PyTorch nor Streamlit: names are
+resolved when they are first used.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from patchwright.errors import PatchwrightError
+    from patchwright.experiment import Experiment, Patch, PatchTogether, patch, patch_together, run
+    from patchwright.methods.result import Result, load_result
+    from patchwright.methods.sweep import Progress
+    from patchwright.model.load import Model, load_model, wrap_model
+    from patchwright.places import Place, parse_place
+    from patchwright.prompts.pair import Pair
+
+__version__ = version("patchwright")
+
+__all__ = [
+    "Experiment",
+    "Model",
+    "Pair",
+    "Patch",
+    "PatchTogether",
+    "PatchwrightError",
+    "Place",
+    "Progress",
+    "Result",
+    "load_model",
+    "load_result",
+    "parse_place",
+    "patch",
+    "patch_together",
+    "run",
+    "wrap_model",
+]
+
+_HOME = {
+    "errors": ["PatchwrightError"],
+    "experiment": ["Experiment", "Patch", "PatchTogether", "patch", "patch_together", "run"],
+    "methods.result": ["Result", "load_result"],
+    "methods.sweep": ["Progress"],
+    "model.load": ["Model", "load_model", "wrap_model"],
+    "places": ["Place", "parse_place"],
+    "prompts.pair": ["Pair"],
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'patchwright' has no attribute '{name}'")
+    return getattr(import_module(f"patchwright.{_MODULE[name]}"), name)

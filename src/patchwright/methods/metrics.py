@@ -1,0 +1,175 @@
+"""What is read off a run: metrics of its next-token distribution.
+
+A metric takes the answers and the wrong answers together. Over several answers
+`logit` is the mean; `probability` is the sum, the chance that any of them comes
+next, and `logprob` its logarithm; `rank` is that of the best placed. A `_diff`
+is the same over the answers minus over the wrong answers. An answer of several
+tokens has a joint probability, read behind the prompt followed by its own first
+tokens (teacher forcing).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchwright.errors import AnswerError, ExperimentError, NonFiniteError
+from patchwright.model import ops
+from patchwright.model.weights import Network
+from patchwright.prompts.pair import TokenPair
+
+Metric = Literal[
+    "logit_diff",
+    "logit",
+    "probability",
+    "prob_diff",
+    "logprob",
+    "logprob_diff",
+    "kl",
+    "rank",
+]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+UNITS: dict[Metric, str] = {
+    "logit_diff": "logits",
+    "logit": "logits",
+    "probability": "probability",
+    "prob_diff": "probability",
+    "logprob": "nats",
+    "logprob_diff": "nats",
+    "kl": "nats",
+    "rank": "rank",
+}
+
+MIN_GAP: dict[str, float] = {"logits": 1e-3, "nats": 1e-3, "probability": 1e-5, "rank": 0.5}
+"""A smaller gap between the two runs leaves no scale to measure effects on."""
+
+SMALL_GAP: dict[str, float] = {"logits": 0.5, "nats": 0.1, "probability": 0.02, "rank": 1.5}
+"""A gap below this is pointed out: effects become large and unsteady."""
+
+NEEDS_WRONG: frozenset[Metric] = frozenset({"logit_diff", "prob_diff", "logprob_diff"})
+ONE_TOKEN: frozenset[Metric] = frozenset({"logit_diff", "logit", "rank"})
+"""Metrics that no answer of several tokens has."""
+
+VOCAB_TILE = 1 << 24
+"""Logits that exist at one time while metrics over the whole vocabulary are read."""
+
+Finals = Sequence[Float[Tensor, "row read_position d_model"]]
+"""Final residual streams of some rows, one tensor for each continuation of the pair."""
+
+
+def check_metric(name: str) -> Metric:
+    """`name` as a metric. Raises ExperimentError with the list of metrics."""
+    for metric in METRICS:
+        if metric == name:
+            return metric
+    raise ExperimentError(f"'{name}' is not a metric. The metrics are: {', '.join(METRICS)}.")
+
+
+def check_answers(metric: Metric, pair: TokenPair) -> None:
+    """Raise AnswerError where the metric cannot be taken of these answers."""
+    if metric in NEEDS_WRONG and not pair.wrongs:
+        raise AnswerError(
+            f"The metric '{metric}' compares with a wrong answer, and none was given: name one, "
+            "or choose logit, probability, logprob, kl or rank."
+        )
+    if metric in ONE_TOKEN and not pair.single_tokens:
+        raise AnswerError(
+            f"An answer has several tokens, which the metric '{metric}' does not have: choose "
+            "logprob or logprob_diff, which sum over the tokens, or name one-token answers."
+        )
+
+
+def logits(
+    network: Network, final: Float[Tensor, "*rows d_model"], tokens: Sequence[int] | None = None
+) -> Float[Tensor, "*rows token"]:
+    """Logits of `tokens` (of the whole vocabulary without), from the final residual stream."""
+    normed = ops.norm(final, network.norm_final, network.spec.norm_eps)
+    columns = network.unembed if tokens is None else network.unembed[list(tokens)]
+    return normed @ columns.T
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads metrics of one pair off final residual streams.
+
+    `clean_final` is the clean run's, [d_model], at the last token of the prompt.
+    """
+
+    network: Network
+    pair: TokenPair
+    clean_final: Float[Tensor, " d_model"]
+
+    def read(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
+        """The metric of each row, in its own unit, at least in float32."""
+        if metric in ("logit", "logit_diff"):
+            return self._logit(metric, finals[0][:, 0])
+        tile = max(1, VOCAB_TILE // self.network.spec.n_vocab)
+        tiles = zip(*(final.split(tile) for final in finals), strict=True)
+        return torch.cat([self._whole_vocabulary(metric, some) for some in tiles])
+
+    def top(self, final: Float[Tensor, " d_model"], count: int) -> list[tuple[int, float]]:
+        """The `count` most probable next tokens with their probabilities."""
+        probabilities = _widened(logits(self.network, final)).softmax(dim=-1)
+        best = probabilities.topk(min(count, probabilities.shape[-1]))
+        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+    def _logit(self, metric: Metric, final: Tensor) -> Float[Tensor, " row"]:
+        answers = [answer[0] for answer in self.pair.answers]
+        wrongs = [wrong[0] for wrong in self.pair.wrongs] if metric == "logit_diff" else []
+        values = _widened(logits(self.network, final, [*answers, *wrongs]))
+        value = values[:, : len(answers)].mean(dim=1)
+        return value - values[:, len(answers) :].mean(dim=1) if wrongs else value
+
+    def _whole_vocabulary(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
+        all_logits = [_widened(logits(self.network, final)) for final in finals]
+        if metric == "rank":
+            return self._rank(all_logits[0][:, 0])
+        logprobs = [values.log_softmax(dim=-1) for values in all_logits]
+        if metric == "kl":
+            return self._kl(logprobs[0][:, 0])
+        answer = self._joint(self.pair.answers, logprobs)
+        if metric == "logprob":
+            return answer
+        if metric == "probability":
+            return answer.exp()
+        wrong = self._joint(self.pair.wrongs, logprobs)
+        return answer - wrong if metric == "logprob_diff" else answer.exp() - wrong.exp()
+
+    def _kl(self, logprobs: Float[Tensor, "row vocab"]) -> Float[Tensor, " row"]:
+        """KL(clean || row): what is lost by taking the row's distribution for the clean one."""
+        clean = _widened(logits(self.network, self.clean_final)).log_softmax(dim=-1)
+        return (clean.exp() * (clean - logprobs)).sum(dim=-1)
+
+    def _rank(self, values: Float[Tensor, "row vocab"]) -> Float[Tensor, " row"]:
+        best = values[:, [answer[0] for answer in self.pair.answers]].amax(dim=1, keepdim=True)
+        return (values > best).sum(dim=1).to(values.dtype) + 1
+
+    def _joint(
+        self, answers: Sequence[tuple[int, ...]], logprobs: Sequence[Tensor]
+    ) -> Float[Tensor, " row"]:
+        """Log-probability that any of `answers` comes next, token by token."""
+        of_each = [
+            logprobs[self.pair.continuations.index(answer[:-1])][
+                :, range(len(answer)), answer
+            ].sum(dim=1)
+            for answer in answers
+        ]
+        return torch.stack(of_each).logsumexp(dim=0)
+
+
+def check_finite(values: Tensor, what: str) -> None:
+    """Raise NonFiniteError where the model gave NaN or infinity for `what`."""
+    if not bool(torch.isfinite(values).all()):
+        raise NonFiniteError(
+            f"The model gave logits that are not finite numbers for {what}. Its weights are "
+            "damaged or overflow in this precision: load it in float32, or another copy of it."
+        )
+
+
+def _widened(values: Tensor) -> Tensor:
+    """Half precision is read out in float32; float32 and float64 stay."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

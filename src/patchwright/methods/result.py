@@ -1,0 +1,235 @@
+"""The Result of an experiment: labelled arrays, baselines, provenance, warnings."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from patchwright.axes import Direction
+from patchwright.errors import OutputError
+from patchwright.files import write_atomic
+from patchwright.notices import Notice
+from patchwright.places import Place, check_site
+
+SCHEMA = 1
+"""Number of the JSON layout that `to_json` writes."""
+
+Tokens = Sequence[str] | Sequence[Sequence[str]]
+"""Token texts of a prompt; of several pairs, one list for each."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An unpatched run: the metric in its own unit, and what the model predicts.
+
+    `logit_diff`, `answer_logit`, `wrong_logit` (logits) and `rank` (1 is the top)
+    are None where the answers do not allow them; `probability` is that of any of
+    the answers. `top` lists the most probable next tokens. Of several pairs the
+    numbers are means, `top` is empty, and `pairs` holds each pair's own baseline.
+    """
+
+    metric: float
+    logit_diff: float | None
+    answer_logit: float | None
+    wrong_logit: float | None
+    probability: float
+    rank: float | None
+    top: list[dict[str, Any]]
+    pairs: list["Baseline"] = field(default_factory=list["Baseline"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment found.
+
+    `patched` is the metric after each patch, in the metric's unit; `effect` the
+    share of the gap that the patch moved (0 nothing, 1 all the way to the other
+    run, empty where the gap is too small to be a scale). Both have the dims that
+    the experiment's `per` names, after a `pair` dim for a list of pairs. Cells
+    that were not computed, or have no counterpart in the other prompt, are NaN.
+    """
+
+    method: str
+    experiment: dict[str, Any]
+    model: dict[str, Any]
+    tokens: dict[str, Tokens]
+    clean: Baseline
+    corrupt: Baseline
+    patched: xr.DataArray
+    effect: xr.DataArray
+    warnings: list[Notice]
+    seconds: float
+
+    @property
+    def mean_effect(self) -> xr.DataArray:
+        """`effect` without a pair dim: over pairs, the ratio of means (Miller et al. 2024)."""
+        if "pair" not in self.patched.dims:
+            return self.effect
+        direction: Direction = self.experiment["direction"]
+        return effect_of(
+            self.patched.mean("pair"), self.clean.metric, self.corrupt.metric, direction, 0.0
+        )
+
+    def table(self) -> pd.DataFrame:
+        """One row a computed cell: place, the dims, token (of one pair), patched, effect."""
+        columns = {"patched": self.patched, "effect": self.effect}
+        if self.patched.ndim == 0:
+            frame = pd.DataFrame({name: [float(values)] for name, values in columns.items()})
+        else:
+            frame = xr.Dataset(columns).to_dataframe().reset_index()
+        frame = frame[frame["patched"].notna()].reset_index(drop=True)
+        site = self.experiment.get("site")
+        if site is not None:
+            frame.insert(0, "place", [place_of(site, row) for row in frame.to_dict("records")])
+        texts = self.position_tokens
+        if texts is not None and "position" in frame:
+            frame.insert(len(frame.columns) - 2, "token", [texts[i] for i in frame["position"]])
+        return frame
+
+    def top(self, count: int = 5) -> pd.DataFrame:
+        """The `count` strongest places by |effect| (by distance moved where it is empty).
+
+        Over several pairs the effect is the ratio of means.
+        """
+        averaged = self if "pair" not in self.patched.dims else self._averaged()
+        frame = averaged.table()
+        strength = frame["effect"].abs()
+        if bool(strength.isna().all()):
+            strength = (frame["patched"] - averaged.base.metric).abs()
+        order = strength.sort_values(ascending=False, kind="stable").index
+        return frame.loc[order].head(count).reset_index(drop=True)
+
+    @property
+    def base(self) -> Baseline:
+        """The unpatched run that was patched: the corrupted one when denoising."""
+        return self.corrupt if self.experiment["direction"] == "denoise" else self.clean
+
+    @property
+    def position_tokens(self) -> Sequence[str] | None:
+        """Token texts along the position axis (those of the patched run); None for many pairs."""
+        run = "corrupt" if self.experiment["direction"] == "denoise" else "clean"
+        texts = self.tokens[run]
+        return [str(text) for text in texts] if all(isinstance(t, str) for t in texts) else None
+
+    def _averaged(self) -> "Result":
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        parts |= {"patched": self.patched.mean("pair"), "effect": self.mean_effect}
+        return Result(**parts)
+
+    def document(self) -> dict[str, Any]:
+        """The result as plain JSON types: schema `SCHEMA`; NaN becomes null."""
+        return {
+            "schema": SCHEMA,
+            "patchwright": version("patchwright"),
+            "method": self.method,
+            "experiment": self.experiment,
+            "model": self.model,
+            "tokens": {name: _lists(texts) for name, texts in self.tokens.items()},
+            "clean": asdict(self.clean),
+            "corrupt": asdict(self.corrupt),
+            "dims": list(self.patched.dims),
+            "coords": {str(dim): self.patched[dim].values.tolist() for dim in self.patched.dims},
+            "patched": _nullable(self.patched.values.tolist()),
+            "effect": _nullable(self.effect.values.tolist()),
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The result as JSON text, written to `path` if one is given.
+
+        Numbers survive `load_result` exactly. Raises OutputError for a bad path.
+        """
+        text = json.dumps(self.document(), ensure_ascii=False, allow_nan=False) + "\n"
+        if path is not None:
+            write_atomic(path, text)
+        return text
+
+    def plot(self, path: str | Path) -> None:
+        """Draw the heat map to a .png, .svg or .pdf file, the same as `--plot` does.
+
+        Raises OutputError for another suffix or a path that cannot be written.
+        """
+        # Drawing is a floor above; this one upward step keeps `result.plot` at hand.
+        from patchwright.figures.printed import save_heat_map
+
+        save_heat_map(self, path)
+
+
+def load_result(path: str | Path) -> Result:
+    """The result that `to_json` wrote. Raises OutputError where it is none."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise OutputError(f"'{path}' is not JSON: {error}.") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise OutputError(
+            f"'{path}' is not a Patchwright result of schema {SCHEMA}: "
+            "give a file that `--json` or `Result.to_json` wrote."
+        )
+    return result_of(document)
+
+
+def result_of(document: dict[str, Any]) -> Result:
+    """The inverse of `Result.document`."""
+    dims, coords = document["dims"], document["coords"]
+    arrays = {
+        name: xr.DataArray(_array(document[name]), dims=dims, coords=coords, name=name)
+        for name in ("patched", "effect")
+    }
+    baselines = {name: _baseline(document[name]) for name in ("clean", "corrupt")}
+    same = ("method", "experiment", "model", "tokens", "warnings", "seconds")
+    return Result(**{name: document[name] for name in same}, **arrays, **baselines)
+
+
+def effect_of(
+    patched: xr.DataArray,
+    clean: float | xr.DataArray,
+    corrupt: float | xr.DataArray,
+    direction: Direction,
+    min_gap: float,
+) -> xr.DataArray:
+    """Share of the clean-corrupt gap that each patch moved; unitless.
+
+    Denoising counts from the corrupted run, noising from the clean one. NaN where
+    the runs differ by `min_gap` or less: there is no scale then.
+    Source: Zhang & Nanda 2023, section 2 (their normalisation).
+    """
+    gap = xr.DataArray(clean) - corrupt
+    moved = patched - corrupt if direction == "denoise" else clean - patched
+    return (moved / gap.where(abs(gap) > min_gap)).rename("effect")
+
+
+def place_of(site: str, cell: dict[str, Any]) -> str:
+    """The place that a row of `Result.table` stands for, as text."""
+    named = {name: int(cell[name]) for name in ("layer", "head", "position", "neuron") if name in cell}
+    if site == "embed":
+        named.pop("layer", None)
+    return str(Place(check_site(site), **named))
+
+
+def _baseline(document: dict[str, Any]) -> Baseline:
+    return Baseline(**{**document, "pairs": [_baseline(pair) for pair in document["pairs"]]})
+
+
+def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array(values, dtype=np.float64)
+
+
+def _nullable(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_nullable(value) for value in values]
+    return values if math.isfinite(values) else None
+
+
+def _lists(texts: Tokens) -> list[Any]:
+    return [text if isinstance(text, str) else list(text) for text in texts]

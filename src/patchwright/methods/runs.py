@@ -1,0 +1,199 @@
+"""The two unpatched runs of a pair, and what is read off them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from jaxtyping import Float
+from torch import Tensor
+
+from patchwright.axes import Direction
+from patchwright.methods.metrics import (
+    MIN_GAP,
+    SMALL_GAP,
+    UNITS,
+    Metric,
+    Reader,
+    check_finite,
+)
+from patchwright.methods.result import Baseline
+from patchwright.model.forward import Row, Run, forward
+from patchwright.model.weights import Network
+from patchwright.notices import Notice
+from patchwright.places import Site
+from patchwright.prompts.pair import TokenPair
+from patchwright.prompts.tokens import visible
+
+TokenText = Callable[[int], str]
+"""The text of a token id."""
+
+TOP = 10
+"""Most probable next tokens that a baseline lists."""
+
+
+@dataclass(frozen=True)
+class PairRuns:
+    """The runs of both prompts, each once for every continuation of the pair."""
+
+    pair: TokenPair
+    reader: Reader
+    clean: tuple[Run, ...]
+    corrupt: tuple[Run, ...]
+
+    def base(self, direction: Direction) -> tuple[Run, ...]:
+        """The runs that are patched."""
+        return self.corrupt if direction == "denoise" else self.clean
+
+    def source(self, direction: Direction) -> tuple[Run, ...]:
+        """The runs that activations are copied from."""
+        return self.clean if direction == "denoise" else self.corrupt
+
+    def forgotten(self) -> "PairRuns":
+        """The same without kept activations: enough to read baselines from."""
+        clean, corrupt = (
+            tuple(replace(run, kept={}) for run in runs) for runs in (self.clean, self.corrupt)
+        )
+        return replace(self, clean=clean, corrupt=corrupt)
+
+    def matched(self, direction: Direction) -> list[tuple[int, int]]:
+        """Matched positions: (in the patched run, in the source)."""
+        pairs = self.pair.matching
+        return [(b, a) for a, b in pairs] if direction == "denoise" else list(pairs)
+
+
+def run_pairs(
+    network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
+) -> list[PairRuns]:
+    """Both runs of each pair, keeping the sites in `keep` (with `forward.CORE`).
+
+    The corrupted run starts from the clean one's where their tokens part.
+    Raises NonFiniteError where the model itself is broken.
+    """
+    keep = frozenset(keep)
+    asked = [(pair, more) for pair in pairs for more in pair.continuations]
+    clean = forward(
+        network, [Row(pair.clean + more, len(pair.clean) - 1) for pair, more in asked], keep
+    )
+    corrupt = forward(
+        network,
+        [
+            Row(
+                pair.corrupt + more,
+                len(pair.corrupt) - 1,
+                run if len(pair.corrupt) == len(pair.clean) else None,
+            )
+            for (pair, more), run in zip(asked, clean, strict=True)
+        ],
+        keep,
+    )
+    for run in (*clean, *corrupt):
+        check_finite(run.final, "the unpatched prompts")
+    ran = iter(zip(clean, corrupt, strict=True))
+    return [_pair_runs(network, pair, [next(ran) for _ in pair.continuations]) for pair in pairs]
+
+
+def run_in_groups(
+    network: Network, pairs: Sequence[TokenPair], keep: frozenset[Site], budget: int
+) -> Iterator[list[PairRuns]]:
+    """`run_pairs` for as many pairs at a time as keep within `budget` bytes."""
+    spec = network.spec
+    group: list[TokenPair] = []
+    size = 0
+    for pair in pairs:
+        length = max(len(pair.clean), len(pair.corrupt))
+        longest = max(len(more) for more in pair.continuations) + length
+        widths = {"mlp_act": spec.d_mlp, "pattern": spec.n_heads * longest}
+        width = sum(widths.get(site, spec.d_model) for site in keep)
+        runs = 2 * len(pair.continuations)
+        cost = runs * longest * spec.n_layers * width * network.embed.element_size()
+        if group and size + cost > budget:
+            yield run_pairs(network, group, keep)
+            group, size = [], 0
+        group.append(pair)
+        size += cost
+    yield run_pairs(network, group, keep)
+
+
+def _pair_runs(network: Network, pair: TokenPair, runs: list[tuple[Run, Run]]) -> PairRuns:
+    clean, corrupt = zip(*runs, strict=True)
+    return PairRuns(pair, Reader(network, pair, clean[0].final[0]), clean, corrupt)
+
+
+def finals(runs: Sequence[Run]) -> list[Float[Tensor, "row read_position d_model"]]:
+    """One run for each continuation, as a single row for `Reader.read`."""
+    return [run.final[None] for run in runs]
+
+
+def baseline(
+    runs: PairRuns, which: Sequence[Run], metric: Metric, texts: TokenText
+) -> Baseline:
+    """What one of the unpatched runs predicts."""
+
+    def value(name: Metric) -> float:
+        return runs.reader.read(name, finals(which)).item()
+
+    single, compared = runs.pair.single_tokens, bool(runs.pair.wrongs)
+    answer = value("logit") if single else None
+    difference = value("logit_diff") if single and compared else None
+    top = runs.reader.top(which[0].final[0], TOP)
+    return Baseline(
+        metric=value(metric),
+        logit_diff=difference,
+        answer_logit=answer,
+        wrong_logit=None if answer is None or difference is None else answer - difference,
+        probability=value("probability"),
+        rank=value("rank") if single else None,
+        top=[{"token": texts(i), "id": i, "probability": p} for i, p in top],
+    )
+
+
+def averaged(baselines: Sequence[Baseline]) -> Baseline:
+    """The baseline of several pairs: means, and each pair's own under `pairs`."""
+    return Baseline(
+        metric=fmean(one.metric for one in baselines),
+        logit_diff=_mean([one.logit_diff for one in baselines]),
+        answer_logit=_mean([one.answer_logit for one in baselines]),
+        wrong_logit=_mean([one.wrong_logit for one in baselines]),
+        probability=fmean(one.probability for one in baselines),
+        rank=_mean([one.rank for one in baselines]),
+        top=[],
+        pairs=list(baselines),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
+
+
+def notices(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric) -> list[Notice]:
+    """What to know before trusting effects that are measured on this pair."""
+    found = [*pair.notices]
+    if clean.top[0]["id"] not in {answer[0] for answer in pair.answers}:
+        found.append(
+            Notice(
+                code="answer_not_top",
+                message=f"The model's first choice after the clean prompt is "
+                f"'{visible(clean.top[0]['token'])}', not the answer: what is traced here is not "
+                "how the model gets it right.",
+            )
+        )
+    gap, unit = clean.metric - corrupt.metric, UNITS[metric]
+    if abs(gap) <= MIN_GAP[unit]:
+        found.append(
+            Notice(
+                code="flat_gap",
+                message=f"The two prompts give the same {metric} (they differ by {gap:.2g}), so "
+                "there is no scale to express effects in: only patched values are given. Choose "
+                "prompts, answers or a metric on which the runs differ.",
+            )
+        )
+    elif abs(gap) < SMALL_GAP[unit]:
+        found.append(
+            Notice(
+                code="small_gap",
+                message=f"The two prompts differ by only {gap:.2g} in {metric}, so effects are "
+                "shares of a small number and look larger than they are.",
+            )
+        )
+    return found

@@ -1,0 +1,441 @@
+"""Activation patching: copy activations of one run into the other, place by place.
+
+A sweep patches every place of one kind, one at a time (Vig et al. 2020; Meng et
+al. 2022; Zhang & Nanda 2023). Denoising copies clean activations into the
+corrupted run: is the place sufficient? Noising copies corrupted ones into the
+clean run: is it necessary? They are not mirror images (Heimersheim & Nanda 2024).
+
+Places whose activations are the same bit for bit in both runs, and places that
+nothing read depends on, are the baseline exactly and cost nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Shaped
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchwright.axes import DIMS, Direction, Per
+from patchwright.errors import (
+    ExperimentError,
+    MemoryBudgetError,
+    UnequalLengthsError,
+    UnknownPlaceError,
+)
+from patchwright.methods.metrics import Metric, check_finite
+from patchwright.methods.runs import PairRuns, run_in_groups
+from patchwright.model.edits import Edit
+from patchwright.model.forward import CORE, Row, forward, patched
+from patchwright.model.spec import ModelSpec
+from patchwright.model.weights import Network
+from patchwright.places import (
+    Place,
+    Site,
+    check_layer,
+    check_position,
+    pers_of,
+)
+from patchwright.prompts.pair import TokenPair
+
+BUDGET = 512 * 2**20
+"""Bytes that the altered runs of a sweep may take at one time, unless told otherwise."""
+
+BATCH_TOKENS = 2048
+"""Tokens in one batch: enough to keep the matrix products at their peak, few
+enough to report progress and to stop soon."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is: cells done of all, and the values so far.
+
+    `patched` is [pair, *dims], NaN where a cell has no value yet; copy it to keep it.
+    """
+
+    done: int
+    total: int
+    patched: NDArray[np.float64]
+
+
+OnProgress = Callable[[Progress], bool | None]
+"""Called after each batch; returning False stops the sweep and keeps what is finished."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep leaves behind.
+
+    `values` is the metric after each patch, [pair, *dims], in its unit: NaN where
+    a position has no counterpart in the other prompt, and where the sweep was
+    stopped before the cell's turn. `done` counts the cells that have their answer,
+    unmatched ones among them. `runs` come without their kept activations.
+    """
+
+    values: NDArray[np.float64]
+    done: int
+    runs: list[PairRuns]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The places of a sweep: a site, and the axes that are swept or fixed.
+
+    `positions` restricts which positions are patched, one at a time where `per`
+    has a position axis, together where it has none.
+    """
+
+    site: Site
+    per: Per
+    layers: tuple[int, ...]
+    positions: tuple[int, ...] | None
+    indices: tuple[int | None, ...]
+
+    @property
+    def by_position(self) -> bool:
+        """Whether positions are swept, rather than patched together."""
+        return "position" in DIMS[self.per]
+
+    def shape(self, n_positions: int) -> tuple[int, ...]:
+        """Of one pair's result, in the order of `DIMS[per]`."""
+        sizes = {
+            "layer": len(self.layers),
+            "position": n_positions if self.positions is None else len(self.positions),
+        }
+        return tuple(sizes.get(dim, len(self.indices)) for dim in DIMS[self.per])
+
+    def coords(self, n_positions: int) -> dict[str, list[int]]:
+        """The labels of the result's axes."""
+        positions = range(n_positions) if self.positions is None else self.positions
+        labels = {"layer": list(self.layers), "position": list(positions)}
+        return {dim: labels.get(dim, [i or 0 for i in self.indices]) for dim in DIMS[self.per]}
+
+
+def choose_cells(
+    spec: ModelSpec,
+    n_positions: int,
+    site: Site,
+    per: Per | None = None,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+) -> Cells:
+    """The places of a sweep, checked against the model and the prompt.
+
+    Raises ExperimentError for a `per` that the site does not have,
+    UnknownPlaceError for a layer, position or head that does not exist.
+    """
+    per = per or pers_of(site)[0]
+    if per not in pers_of(site):
+        raise ExperimentError(
+            f"The site '{site}' cannot be swept per {per}: choose {', '.join(pers_of(site))}."
+        )
+    if heads is not None and per not in ("head", "head_position"):
+        raise UnknownPlaceError(
+            f"Heads were named, but a sweep of '{site}' per {per} has no heads: leave them out, or "
+            "choose z, q, k, v or pattern per head or head_position."
+        )
+    if per == "neuron" and layers is None:
+        raise ExperimentError("A sweep per neuron needs layers: name one or more, as in layers=[0].")
+    indices: Sequence[int | None] = [None]
+    if per in ("head", "head_position"):
+        indices = range(spec.n_heads) if heads is None else heads
+    elif per == "neuron":
+        indices = range(spec.d_mlp)
+    for head in heads or ():
+        Place(site, 0, head=head).within(spec, n_positions)
+    for layer in layers or ():
+        check_layer(None if site == "embed" else layer, site, spec)
+    if positions is not None:
+        positions = [check_position(position, n_positions) for position in positions]
+    every = range(1) if site == "embed" else range(spec.n_layers)
+    return Cells(
+        site,
+        per,
+        tuple(dict.fromkeys(every if layers is None else layers)),
+        None if positions is None else tuple(sorted(set(positions))),
+        tuple(dict.fromkeys(indices)),
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One cell to be computed: where its value goes, and what is copied for it."""
+
+    pair: int
+    cell: int
+    layer: int
+    index: int | None
+    spans: tuple[tuple[int, int], ...]
+
+
+def sweep(
+    network: Network,
+    pairs: Sequence[TokenPair],
+    cells: Cells,
+    direction: Direction,
+    metric: Metric,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Swept:
+    """Patch each cell, one at a time, until `progress` returns False.
+
+    Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
+    """
+    n_positions = len(patched_tokens(pairs[0], direction))
+    values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
+    ran: list[PairRuns] = []
+    report = _Report(progress, values)
+    for group in run_in_groups(network, pairs, CORE | {cells.site}, budget):
+        mine = values[len(ran) : len(ran) + len(group)]
+        mine[:] = [_unpatched(one, cells, direction, metric) for one in group]
+        _sweep_group(network, group, cells, direction, metric, mine, report, budget)
+        ran.extend(one.forgotten() for one in group)
+    return Swept(values, report.done, ran)
+
+
+def _sweep_group(
+    network: Network,
+    runs: Sequence[PairRuns],
+    cells: Cells,
+    direction: Direction,
+    metric: Metric,
+    values: NDArray[np.float64],
+    report: "_Report",
+    budget: int,
+) -> None:
+    """Compute the cells of some pairs in place; `values` holds their baselines."""
+    flat = values.reshape(len(runs), -1)
+    copies = [Copies(one, cells.site, direction, network.spec.n_layers) for one in runs]
+    jobs = [job for i, one in enumerate(copies) for job in _jobs(i, one, cells)]
+    jobs = [job for job in jobs if np.isfinite(flat[job.pair, job.cell])]
+    for job in jobs:
+        flat[job.pair, job.cell] = np.nan
+    report.advance(flat.size - len(jobs))
+    for batch in _batches(jobs, runs, direction, network, budget):
+        if report.stopped:
+            return
+        rows = [copies[job.pair].rows(job.layer, job.index, job.spans) for job in batch]
+        found = read_rows(network, [runs[job.pair] for job in batch], rows, metric)
+        for job, value in zip(batch, found, strict=True):
+            flat[job.pair, job.cell] = value
+        report.advance(len(batch))
+
+
+class _Report:
+    """Tells the caller how far a sweep is, and remembers whether to stop."""
+
+    def __init__(self, progress: OnProgress | None, values: NDArray[np.float64]) -> None:
+        self._progress = progress
+        self._values = values
+        self.done = 0
+        self.stopped = False
+
+    def advance(self, cells: int) -> None:
+        """Count `cells` as finished."""
+        self.done += cells
+        if self._progress is not None and not self.stopped:
+            now = Progress(self.done, self._values.size, self._values)
+            self.stopped = self._progress(now) is False
+
+
+def patched_tokens(pair: TokenPair, direction: Direction) -> tuple[int, ...]:
+    """The tokens of the run that is patched."""
+    return pair.corrupt if direction == "denoise" else pair.clean
+
+
+def together(
+    network: Network,
+    pairs: Sequence[TokenPair],
+    places: Sequence[Place],
+    direction: Direction,
+    metric: Metric,
+    budget: int = BUDGET,
+) -> Swept:
+    """Patch all of `places` in one run; `values` is [pair]."""
+    values: list[float] = []
+    ran: list[PairRuns] = []
+    keep = CORE | {place.site for place in places}
+    for group in run_in_groups(network, pairs, keep, budget):
+        rows = [_rows_together(one, places, direction, network.spec) for one in group]
+        values.extend(read_rows(network, group, rows, metric))
+        ran.extend(one.forgotten() for one in group)
+    return Swept(np.array(values), len(values), ran)
+
+
+def _rows_together(
+    runs: PairRuns, places: Sequence[Place], direction: Direction, spec: ModelSpec
+) -> list[Row]:
+    """One row for each continuation of a pair, with the edits of all places."""
+    base = runs.base(direction)
+    n_positions = base[0].read + 1
+    edits: list[list[Edit]] = [[] for _ in base]
+    for place in (one.within(spec, n_positions) for one in places):
+        copies = Copies(runs, place.site, direction, spec.n_layers)
+        index = place.neuron if place.head is None else place.head
+        positions = range(n_positions) if place.position is None else [place.position]
+        layer = place.layer or 0
+        spans = copies.spans(layer, index, positions)
+        for found, more in zip(edits, copies.edits(layer, index, spans), strict=True):
+            found.extend(more)
+    return [patched(run, *found) for run, found in zip(base, edits, strict=True)]
+
+
+def read_rows(
+    network: Network, runs: Sequence[PairRuns], rows: Sequence[Sequence[Row]], metric: Metric
+) -> list[float]:
+    """The metric of altered runs: for each, its pair's runs and one row a continuation."""
+    finished = iter(forward(network, [row for some in rows for row in some]))
+    finals = [[next(finished).final for _ in some] for some in rows]
+    values = torch.empty(len(rows), dtype=torch.float64)
+    by_pair: dict[int, list[int]] = {}
+    for i, one in enumerate(runs):
+        by_pair.setdefault(id(one), []).append(i)
+    for members in by_pair.values():
+        stacked = [torch.stack(some) for some in zip(*(finals[i] for i in members), strict=True)]
+        read = runs[members[0]].reader.read(metric, stacked)
+        check_finite(read, "a patched run")
+        values[members] = read.double().cpu()
+    return values.tolist()
+
+
+class Copies:
+    """What copying a site's activations from one run of a pair into the other means."""
+
+    def __init__(self, runs: PairRuns, site: Site, direction: Direction, n_layers: int) -> None:
+        self.site: Site = site
+        self.base = runs.base(direction)
+        self._source = runs.source(direction)
+        self._matched = runs.matched(direction)
+        self._n_layers = n_layers
+        self._changed: dict[int, NDArray[np.bool_]] = {}
+        unequal = len(runs.pair.clean) != len(runs.pair.corrupt)
+        self._shifted = unequal
+        if unequal and site == "pattern":
+            raise UnequalLengthsError(
+                "Attention patterns cannot be copied between prompts of unequal length: their keys "
+                "are different positions. Reword one prompt, or patch z instead."
+            )
+
+    def rows(
+        self, layer: int, index: int | None, spans: Sequence[tuple[int, int]]
+    ) -> list[Row]:
+        """The altered runs, one for each continuation."""
+        edits = self.edits(layer, index, spans)
+        return [patched(run, *some) for run, some in zip(self.base, edits, strict=True)]
+
+    def edits(
+        self, layer: int, index: int | None, spans: Sequence[tuple[int, int]]
+    ) -> list[list[Edit]]:
+        """For each continuation, the edits that copy `spans` of one layer."""
+        sources = [self._aligned(i, layer) for i in range(len(self.base))]
+        if index is not None:
+            sources = [source[:, index] for source in sources]
+        return [
+            [Edit(self.site, layer, start, source[start:stop], index) for start, stop in spans]
+            for source in sources
+        ]
+
+    def spans(
+        self, layer: int, index: int | None, positions: Iterable[int]
+    ) -> tuple[tuple[int, int], ...]:
+        """Stretches of `positions` where copying can change what is read: (start, stop)."""
+        changed = self._changed_at(layer)
+        changed = changed.any(axis=1) if index is None else changed[:, index]
+        spans: list[tuple[int, int]] = []
+        for position in positions:
+            if not changed[position]:
+                continue
+            if spans and spans[-1][1] == position:
+                spans[-1] = (spans[-1][0], position + 1)
+            else:
+                spans.append((position, position + 1))
+        return tuple(spans)
+
+    def _changed_at(self, layer: int) -> Bool[NDArray[np.bool_], "position index"]:
+        """Where the two runs differ at all, and something read depends on it."""
+        if layer not in self._changed:
+            base, source = self.base[0].kept[self.site][layer], self._aligned(0, layer)
+            differs = (base != source).unsqueeze(1) if base.ndim == 2 else base != source
+            if self.site == "mlp_act":
+                differs = differs.transpose(1, 2)
+            changed = differs.any(dim=2).cpu().numpy()
+            # After the last layer's keys and values, only what is read goes on.
+            if layer == self._n_layers - 1 and self.site not in ("embed", "resid_pre", "k", "v"):
+                changed[: self.base[0].read] = False
+            self._changed[layer] = changed
+        return self._changed[layer]
+
+    def _aligned(self, continuation: int, layer: int) -> Shaped[Tensor, "position *features"]:
+        """The source's activations at the positions of the run that is patched."""
+        source = self._source[continuation].kept[self.site][layer]
+        if not self._shifted:
+            return source
+        aligned = self.base[continuation].kept[self.site][layer].clone()
+        into, out_of = (list(positions) for positions in zip(*self._matched, strict=True))
+        aligned[into] = source[out_of]
+        return aligned
+
+
+def _unpatched(
+    runs: PairRuns, cells: Cells, direction: Direction, metric: Metric
+) -> NDArray[np.float64]:
+    """The result of one pair if no patch moved anything; NaN at unmatched positions."""
+    base = runs.base(direction)
+    n_positions = base[0].read + 1
+    baseline = runs.reader.read(metric, [run.final[None] for run in base]).item()
+    values = np.full(cells.shape(n_positions), baseline)
+    if cells.by_position:
+        matched = {into for into, _ in runs.matched(direction)}
+        positions = cells.coords(n_positions)["position"]
+        values[..., [position not in matched for position in positions]] = np.nan
+    return values
+
+
+def _jobs(pair: int, copies: Copies, cells: Cells) -> Iterator[_Job]:
+    """The cells of one pair whose value is not the baseline's for certain."""
+    n_positions = copies.base[0].read + 1
+    chosen = range(n_positions) if cells.positions is None else cells.positions
+    groups = [[position] for position in chosen] if cells.by_position else [chosen]
+    places = product(cells.layers, cells.indices, groups)
+    for cell, (layer, index, positions) in enumerate(places):
+        spans = copies.spans(layer, index, positions)
+        if spans:
+            yield _Job(pair, cell, layer, index, spans)
+
+
+def _batches(
+    jobs: Sequence[_Job], runs: Sequence[PairRuns], direction: Direction, network: Network, budget: int
+) -> Iterator[list[_Job]]:
+    """The jobs in order, as many at a time as the budget and `BATCH_TOKENS` allow."""
+    batch: list[_Job] = []
+    tokens = 0
+    for job in jobs:
+        base = runs[job.pair].base(direction)
+        longest = max(len(run.tokens) for run in base)
+        cost = sum(len(run.tokens) - job.spans[0][0] for run in base)
+        most = min(BATCH_TOKENS, budget // token_bytes(network, longest))
+        if cost > budget // token_bytes(network, longest):
+            raise MemoryBudgetError(
+                f"One altered run of {longest} tokens needs about "
+                f"{cost * token_bytes(network, longest) >> 20} MiB and the budget is {budget >> 20} "
+                "MiB: shorten the prompts or raise the budget."
+            )
+        if batch and tokens + cost > most:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(job)
+        tokens += cost
+    if batch:
+        yield batch
+
+
+def token_bytes(network: Network, n_positions: int) -> int:
+    """Bytes that one token of an altered run takes while a layer computes, at most."""
+    spec = network.spec
+    residual = 14 * spec.d_model + 3 * spec.d_mlp
+    pattern = 4 * spec.n_heads * n_positions
+    return network.embed.element_size() * (residual + pattern)

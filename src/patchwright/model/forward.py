@@ -1,0 +1,453 @@
+"""The engine: runs that begin where they differ from a run already made.
+
+`forward` takes many rows, each a base run plus edits, and computes of each row
+only what its edits can change: nothing below the first edited layer, nothing to
+the left of the first edited position (attention is causal, so there the base
+run's activations stand), and in the last layer only the positions that are read.
+Rows enter the batch at the layer and stage of their first edit, and all rows
+that are under way share each matrix product.
+
+A prompt's own run is a row without a base, or a row over the run of another
+prompt that begins with the same tokens.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from patchwright.model import ops
+from patchwright.model.edits import Edit
+from patchwright.model.weights import Layer, Network
+from patchwright.places import Site
+
+CORE: frozenset[Site] = frozenset({"resid_pre", "resid_mid", "q", "k", "v"})
+"""What a run must keep to be the base of edits; and besides it the edited sites."""
+
+MLP_TILE = 1024
+"""Tokens whose hidden MLP layer exists at one time."""
+
+Stage = Literal[
+    "embed", "resid_pre", "kv", "q", "z", "attn_out", "resid_mid", "mlp_act", "mlp_out", "resid_post"
+]
+_ORDER: dict[Site, tuple[int, Stage]] = {
+    "embed": (0, "embed"),
+    "resid_pre": (1, "resid_pre"),
+    "k": (2, "kv"),
+    "v": (2, "kv"),
+    "q": (3, "q"),
+    "pattern": (3, "q"),
+    "z": (4, "z"),
+    "attn_out": (5, "attn_out"),
+    "resid_mid": (6, "resid_mid"),
+    "mlp_act": (7, "mlp_act"),
+    "mlp_out": (8, "mlp_out"),
+    "resid_post": (9, "resid_post"),
+}
+"""The stage at which a row enters that is first edited at a site."""
+
+_LIVE_AT: dict[Stage, dict[str, Site]] = {
+    "resid_pre": {"x": "resid_pre"},
+    "kv": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
+    "q": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
+    "z": {"x": "resid_pre", "z": "z"},
+    "attn_out": {"x": "resid_pre", "attn_out": "attn_out"},
+    "resid_mid": {"x": "resid_mid"},
+    "mlp_act": {"x": "resid_mid", "mlp_act": "mlp_act"},
+    "mlp_out": {"x": "resid_mid", "mlp_out": "mlp_out"},
+    "resid_post": {"x": "resid_post"},
+}
+"""What an entering row takes from its base run: live tensor -> site."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    `read` is the first position whose output is read. `final` is the residual
+    stream after the last layer from there on, [position, d_model]. `kept` holds
+    what was asked for, site -> one tensor a layer: [position, d_model];
+    [position, head, d_head] for q, k, v and z; [query, head, key] for the
+    pattern; [position, neuron] for mlp_act.
+    """
+
+    tokens: tuple[int, ...]
+    read: int
+    final: Float[Tensor, "read_position d_model"]
+    kept: dict[Site, list[Tensor]] = field(default_factory=dict[Site, list[Tensor]])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run to be made: `tokens` with `edits`, where `base` has run already.
+
+    Without a base everything is computed. A base has the same number of tokens
+    and has kept `CORE` and the edited sites.
+    """
+
+    tokens: tuple[int, ...]
+    read: int
+    base: Run | None = None
+    edits: tuple[Edit, ...] = ()
+
+    @property
+    def first_own_token(self) -> int:
+        """The first position where the tokens are not the base run's."""
+        if self.base is None:
+            return 0
+        pairs = enumerate(zip(self.tokens, self.base.tokens, strict=True))
+        return next((i for i, (own, based) in pairs if own != based), len(self.tokens))
+
+    def cost(self) -> int:
+        """Positions to be computed in a layer, at most."""
+        return len(self.tokens) - _extent(self)[0]
+
+
+def patched(base: Run, *edits: Edit) -> Row:
+    """The row that repeats `base` with `edits`."""
+    return Row(base.tokens, base.read, base, edits)
+
+
+def forward(
+    network: Network, rows: Sequence[Row], keep: Iterable[Site] = ()
+) -> list[Run]:
+    """The finished run of each row, in order; each keeps the sites in `keep`."""
+    wave = _Wave(network, rows, frozenset(keep))
+    wave.embed()
+    for layer, weights in enumerate(network.layers):
+        _attention(wave, layer, weights)
+        _mlp(wave, layer, weights)
+    return wave.finished()
+
+
+def _attention(wave: "_Wave", layer: int, weights: Layer) -> None:
+    """From resid_pre to resid_mid."""
+    spec = wave.network.spec
+    wave.enter(layer, "resid_pre")
+    wave.visit(layer, "resid_pre", "x")
+    wave.project(layer, weights)
+    wave.enter(layer, "kv")
+    wave.enter(layer, "q")
+    for site in ("q", "k", "v"):
+        wave.visit(layer, site, site)
+    wave.merge()
+    for group in wave.groups:
+        group.live["pattern"] = ops.attention_pattern(
+            group.live["q"],
+            group.base_keys("k", layer),
+            group.live["k"],
+            wave.visible[group.start : group.stop, : group.length],
+            spec.attn_scale[layer],
+        ).transpose(1, 2)
+    wave.visit(layer, "pattern", "pattern")
+    for group in wave.groups:
+        z = ops.attention_output(
+            group.live.pop("pattern").transpose(1, 2),
+            group.base_keys("v", layer),
+            group.live.pop("v"),
+        )
+        group.live = {"x": group.live["x"], "z": z}
+    wave.enter(layer, "z")
+    wave.visit(layer, "z", "z")
+    wave.transform("z", "attn_out", lambda z: ops.linear(z.flatten(1), weights.o), consume=True)
+    wave.enter(layer, "attn_out")
+    wave.visit(layer, "attn_out", "attn_out")
+    wave.add("attn_out")
+    wave.enter(layer, "resid_mid")
+    wave.visit(layer, "resid_mid", "x")
+
+
+def _mlp(wave: "_Wave", layer: int, weights: Layer) -> None:
+    """From resid_mid to resid_post."""
+    eps = wave.network.spec.norm_eps
+
+    def hidden(x: Tensor) -> Tensor:
+        return wave.activation(ops.linear(ops.norm(x, weights.norm_mlp, eps), weights.mlp_in))
+
+    def output(act: Tensor) -> Tensor:
+        return ops.linear(act, weights.mlp_out)
+
+    if wave.touches(layer, "mlp_act"):
+        wave.transform("x", "mlp_act", hidden)
+        wave.enter(layer, "mlp_act")
+        wave.visit(layer, "mlp_act", "mlp_act")
+        wave.transform("mlp_act", "mlp_out", output, consume=True)
+    else:
+        wave.transform("x", "mlp_out", lambda x: output(hidden(x)))
+    wave.enter(layer, "mlp_out")
+    wave.visit(layer, "mlp_out", "mlp_out")
+    wave.add("mlp_out")
+    wave.enter(layer, "resid_post")
+    wave.visit(layer, "resid_post", "x")
+
+
+@dataclass
+class _Group:
+    """Rows over one base run that differ from it in the same stretch of positions.
+
+    `live` tensors are [row, position, ...] over positions start to stop; keys and
+    values begin at `keys_from`, what is left of it is the base run's.
+    """
+
+    base: Run | None
+    read: int
+    length: int
+    rows: list[int]
+    start: int
+    stop: int
+    live: dict[str, Tensor]
+    keys_from: int = 0
+
+    def key(self) -> tuple[int, int, int, int, int, int]:
+        """Groups with equal keys can be one group."""
+        return (id(self.base), self.read, self.length, self.start, self.stop, self.keys_from)
+
+    def base_keys(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "key head d_head"]:
+        """The base run's keys or values, left of the rows' own."""
+        if self.base is None:
+            return self.live[site][0, :0]
+        return self.base.kept[site][layer][: self.keys_from]
+
+    def narrow(self) -> None:
+        """Drop what nobody reads from the residual stream; keys and values stay."""
+        cut = min(max(self.read - self.start, 0), self.stop - self.start)
+        for name in ("x", "normed"):
+            self.live[name] = self.live[name][:, cut:]
+        self.start += cut
+
+    def widen(self, layer: int) -> None:
+        """Let the rows reach the end of the prompt: attention carries changes right."""
+        if self.base is None or self.stop == self.length:
+            return
+        # A narrowed group may hold nothing of its own and begin at what is read.
+        tail_from = max(self.stop, self.read) if self.start == self.stop else self.stop
+        for name, site in _LIVE_AT["kv"].items():
+            first = self.stop if name in ("k", "v") else tail_from
+            tail = self.base.kept[site][layer][first:]
+            tail = tail.expand(len(self.rows), *tail.shape)
+            self.live[name] = torch.cat([self.live[name], tail], dim=1)
+        if self.start == self.stop:
+            self.start = tail_from
+        self.stop = self.length
+
+
+class _Wave:
+    """The rows under way, and what the layers do to them."""
+
+    def __init__(self, network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> None:
+        self.network = network
+        self.activation = ops.activation(network.spec.activation)
+        self.rows = rows
+        self.keep = keep
+        self.groups: list[_Group] = []
+        longest = max((len(row.tokens) for row in rows), default=0)
+        self.visible = torch.ones(
+            longest, longest, dtype=torch.bool, device=network.embed.device
+        ).tril()
+        self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
+        self._waiting: dict[tuple[int, Stage], list[int]] = {}
+        for index, row in enumerate(rows):
+            self._waiting.setdefault(_entry(row), []).append(index)
+            for edit in row.edits:
+                at = self._edits.setdefault((edit.layer, edit.site), {})
+                at.setdefault(index, []).append(edit)
+        self._kept = [_inherited(row, keep, network.spec.n_layers) for row in rows]
+
+    def touches(self, layer: int, site: Site) -> bool:
+        """Whether a site must exist by itself: it is edited here, or kept."""
+        return site in self.keep or (layer, site) in self._edits
+
+    def embed(self) -> None:
+        """Tokens and positions -> the residual stream of rows with tokens of their own."""
+        self._join(0, "embed", self._embedded)
+        self.visit(0, "embed", "embed")
+        for group in self.groups:
+            position = self.network.embed_position[group.start : group.stop]
+            group.live = {"x": group.live["embed"] + position}
+
+    def _embedded(self, group: _Group) -> dict[str, Tensor]:
+        ids = [self.rows[row].tokens[group.start : group.stop] for row in group.rows]
+        indices = torch.tensor(ids, device=self.network.embed.device)
+        return {"embed": self.network.embed[indices]}
+
+    def enter(self, layer: int, stage: Stage) -> None:
+        """Let the rows in whose first edit is here, with the base run's activations."""
+
+        def from_base(group: _Group) -> dict[str, Tensor]:
+            return _from_base(group, layer, stage)
+
+        self._join(layer, stage, from_base)
+
+    def _join(
+        self, layer: int, stage: Stage, live: Callable[[_Group], dict[str, Tensor]]
+    ) -> None:
+        entering: dict[tuple[int, ...], _Group] = {}
+        for index in self._waiting.pop((layer, stage), []):
+            group = self._alone(index, layer, stage)
+            if group.start < group.stop:
+                entering.setdefault(group.key(), group).rows.append(index)
+        for group in entering.values():
+            group.live = live(group)
+            self.groups.append(group)
+
+    def _alone(self, index: int, layer: int, stage: Stage) -> _Group:
+        """An empty group for one row, over the positions that it enters with."""
+        row = self.rows[index]
+        start, stop = _extent(row)
+        length = len(row.tokens)
+        keys_from = length if stage == "q" else start
+        if stage == "kv":
+            stop = length
+        elif stage not in ("embed", "resid_pre") and self._reads_only(layer):
+            start = max(start, row.read)
+        return _Group(row.base, row.read, length, [], start, stop, {}, keys_from)
+
+    def _reads_only(self, layer: int) -> bool:
+        """In the last layer only what is read matters, unless something is kept."""
+        return layer == self.network.spec.n_layers - 1 and not self.keep
+
+    def project(self, layer: int, weights: Layer) -> None:
+        """x -> q, k, v by head, over all positions that attention can change."""
+        spec = self.network.spec
+        if not self.groups:
+            return
+        for group in self.groups:
+            group.keys_from = group.start
+        normed = ops.norm(self._pack("x"), weights.norm_attn, spec.norm_eps)
+        self._unpack("k", ops.linear(normed, weights.k))
+        self._unpack("v", ops.linear(normed, weights.v))
+        if self._reads_only(layer):
+            self._unpack("normed", normed)
+            for group in self.groups:
+                group.narrow()
+            normed = self._pack("normed")
+        self._unpack("q", ops.linear(normed, weights.q))
+        for group in self.groups:
+            group.live.pop("normed", None)
+            for name in ("q", "k", "v"):
+                group.live[name] = group.live[name].unflatten(-1, (spec.n_heads, spec.d_head))
+            group.widen(layer)
+
+    def visit(self, layer: int, site: Site, name: str) -> None:
+        """Apply the edits of a site to the live tensor `name`, and keep it if asked."""
+        edits = self._edits.get((layer, site), {})
+        for group in self.groups:
+            first = group.keys_from if site in ("k", "v") else group.start
+            for row, live in zip(group.rows, group.live[name] if edits else (), strict=False):
+                for edit in edits.get(row, ()):
+                    edit.apply(live, first)
+            if site in self.keep:
+                self._store(group, layer, site, group.live[name], first)
+
+    def _store(self, group: _Group, layer: int, site: Site, live: Tensor, first: int) -> None:
+        for row, own in zip(group.rows, live, strict=True):
+            if group.base is None:
+                self._kept[row][site][layer] = own
+            else:
+                whole = group.base.kept[site][layer].clone()
+                whole[first : first + own.shape[0]] = own
+                self._kept[row][site][layer] = whole
+
+    def merge(self) -> None:
+        """Make one group of those that cover the same stretch of the same base run."""
+        alike: dict[tuple[int, ...], list[_Group]] = {}
+        for group in self.groups:
+            alike.setdefault(group.key(), []).append(group)
+        self.groups = [_united(groups) for groups in alike.values()]
+
+    def transform(
+        self, name: str, out: str, by: Callable[[Tensor], Tensor], consume: bool = False
+    ) -> None:
+        """live[out] = by(live[name]), one product for the tokens of all rows."""
+        if self.groups:
+            self._unpack(out, by(self._pack(name)))
+        for group in self.groups if consume else ():
+            del group.live[name]
+
+    def add(self, name: str) -> None:
+        """x += live[name], which is done with."""
+        for group in self.groups:
+            group.live["x"] = group.live["x"] + group.live.pop(name)
+
+    def _pack(self, name: str) -> Float[Tensor, "token *features"]:
+        """The tokens of all groups under one another."""
+        flat = [group.live[name].flatten(0, 1) for group in self.groups]
+        return flat[0] if len(flat) == 1 else torch.cat(flat)
+
+    def _unpack(self, name: str, flat: Float[Tensor, "token features"]) -> None:
+        shapes = [(len(group.rows), group.live["x"].shape[1]) for group in self.groups]
+        parts = flat.split([rows * positions for rows, positions in shapes])
+        for group, shape, part in zip(self.groups, shapes, parts, strict=True):
+            group.live[name] = part.unflatten(0, shape)
+
+    def finished(self) -> list[Run]:
+        """Each row's run: the base run's final residual stream where it stayed the same."""
+        finals = [row.base.final if row.base is not None else None for row in self.rows]
+        for group in self.groups:
+            low = max(group.start, group.read)
+            for row, x in zip(group.rows, group.live["x"][:, low - group.start :], strict=True):
+                finals[row] = _laid_over(finals[row], x, low - group.read)
+        return [
+            Run(row.tokens, row.read, final, kept)
+            for row, final, kept in zip(self.rows, finals, self._kept, strict=True)
+            if final is not None
+        ]
+
+
+def _entry(row: Row) -> tuple[int, Stage]:
+    """Layer and stage at which a row leaves its base run; (-1, ...) for never."""
+    entries = [(edit.layer, *_ORDER[edit.site]) for edit in row.edits]
+    if row.first_own_token < len(row.tokens) or row.base is None:
+        entries.append((0, *_ORDER["embed"]))
+    layer, _, stage = min(entries, default=(-1, 0, "embed"))
+    return layer, stage
+
+
+def _extent(row: Row) -> tuple[int, int]:
+    """The stretch of positions that a row's edits and own tokens touch."""
+    length = len(row.tokens)
+    own = row.first_own_token
+    starts = [edit.start for edit in row.edits]
+    stops = [edit.stop for edit in row.edits]
+    return min([own, *starts]), length if own < length else max(stops, default=length)
+
+
+def _inherited(row: Row, keep: frozenset[Site], n_layers: int) -> dict[Site, list[Tensor]]:
+    """What a row keeps before it has run: its base run's activations."""
+    if row.base is None:
+        return {site: [torch.empty(0)] * (1 if site == "embed" else n_layers) for site in keep}
+    return {site: list(row.base.kept[site]) for site in keep}
+
+
+def _from_base(group: _Group, layer: int, stage: Stage) -> dict[str, Tensor]:
+    assert group.base is not None, "only a row over a base run enters above the embedding"
+    live: dict[str, Tensor] = {}
+    for name, site in _LIVE_AT[stage].items():
+        first, last = group.start, group.stop
+        if name in ("k", "v"):
+            first, last = group.keys_from, group.length
+        own = group.base.kept[site][layer][first:last]
+        live[name] = own.expand(len(group.rows), *own.shape).clone()
+    return live
+
+
+def _united(groups: list[_Group]) -> _Group:
+    first = groups[0]
+    if len(groups) > 1:
+        first.rows = [row for group in groups for row in group.rows]
+        first.live = {
+            name: torch.cat([group.live[name] for group in groups]) for name in first.live
+        }
+    return first
+
+
+def _laid_over(final: Tensor | None, x: Tensor, at: int) -> Tensor:
+    """`final` with `x` in the place of its rows from `at` on."""
+    if final is None or x.shape[0] == final.shape[0]:
+        return x
+    final = final.clone()
+    final[at : at + x.shape[0]] = x
+    return final

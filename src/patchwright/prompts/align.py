@@ -1,0 +1,58 @@
+"""Which position of one prompt answers to which of the other."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from patchwright.errors import UnequalLengthsError
+from patchwright.prompts.tokens import visible
+
+Align = Literal["exact", "edges"]
+
+Matching = tuple[tuple[int, int], ...]
+"""Matched positions: (in the clean prompt, in the corrupted one), rising."""
+
+
+def matching(clean: Sequence[int], corrupt: Sequence[int], align: Align) -> Matching:
+    """The positions of two token sequences that answer to each other.
+
+    `exact` matches equal lengths one to one. `edges` matches the common start
+    and the common end one to one, and of the differing middle only the last
+    tokens. Raises ValueError where `exact` meets unequal lengths; callers that
+    have the texts raise `unequal_lengths` first.
+    """
+    if len(clean) == len(corrupt):
+        return tuple((i, i) for i in range(len(clean)))
+    if align == "exact":
+        raise ValueError("unequal lengths")
+    start = common_start(clean, corrupt)
+    shorter = min(len(clean), len(corrupt)) - start
+    end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
+    clean_end, corrupt_end = len(clean) - end, len(corrupt) - end
+    middle = [(clean_end - 1, corrupt_end - 1)] if min(clean_end, corrupt_end) > start else []
+    ends = [(clean_end + i, corrupt_end + i) for i in range(end)]
+    return (*((i, i) for i in range(start)), *middle, *ends)
+
+
+def common_start(clean: Sequence[int], corrupt: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    pairs = enumerate(zip(clean, corrupt, strict=False))
+    shorter = min(len(clean), len(corrupt))
+    return next((i for i, (one, other) in pairs if one != other), shorter)
+
+
+def unequal_lengths(clean: Sequence[str], corrupt: Sequence[str]) -> UnequalLengthsError:
+    """The refusal of two prompts, as token texts, of unequal length: shows where they part."""
+    pairs = enumerate(zip(clean, corrupt, strict=False))
+    shorter = min(len(clean), len(corrupt))
+    parting = next((i for i, (one, other) in pairs if one != other), shorter)
+    return UnequalLengthsError(
+        f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they "
+        f"part at position {parting}. Reword one so that both have the same number of tokens, "
+        "or match only their common edges with align='edges' (--align edges).\n"
+        f"  clean:   {_row(clean, parting)}\n  corrupt: {_row(corrupt, parting)}"
+    )
+
+
+def _row(tokens: Sequence[str], parting: int) -> str:
+    shown = [visible(token) for token in tokens]
+    return " | ".join([*shown[:parting], ">>> " + " | ".join(shown[parting:])])
