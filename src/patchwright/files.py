@@ -31,6 +31,15 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
+def check_writable(path: str | Path) -> None:
+    """Raise OutputError now where `write_atomic` would later."""
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder: name a file in it to write to.")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise OutputError(_unwritable(target, PermissionError(13, "permission denied")))
+
+
 def _unwritable(target: Path, error: OSError) -> str:
     if not target.parent.is_dir():
         return f"'{target}': there is no folder '{target.parent}'. Make it, or name another."

@@ -1,0 +1,115 @@
+"""Figures for paper and slides: Matplotlib, written to PNG, SVG or PDF."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from patchwright.figures.formats import check_format
+from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.files import write_atomic
+from patchwright.methods.result import Result
+
+DIVERGING = "RdBu_r"
+SEQUENTIAL = "viridis"
+MOST_NUMBERS = 24
+"""Columns up to which each cell carries its number."""
+
+
+def save_heat_map(result: Result, path: str | Path) -> None:
+    """Draw a result to `path`. Raises OutputError for a suffix that is not in `formats.FORMATS`."""
+    write_atomic(path, image(result, check_format(path)))
+
+
+def image(result: Result, suffix: str) -> bytes:
+    """The figure of a result as a file's bytes, the same every time."""
+    stream = BytesIO()
+    # Text stays text in an SVG, and nothing in the file depends on the day.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "patchwright"}):
+        figure = draw_bars(result) if result.patched.ndim == 0 or _joint(result) else draw(result)
+        FigureCanvasAgg(figure)
+        dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
+        figure.savefig(stream, format=suffix, dpi=150, metadata=dated)
+    return stream.getvalue()
+
+
+def draw(result: Result) -> Figure:
+    """The heat map of a sweep."""
+    grid = grid_of(result)
+    n_rows, n_columns = grid.values.shape
+    width = min(max(0.62 * n_columns, 3.2), 16) + 2.2
+    figure = Figure(figsize=(width, min(max(0.34 * n_rows, 1.6), 24) + 1.9), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = _scale(grid)
+    colors = DIVERGING if grid.centred else SEQUENTIAL
+    axes.set_facecolor("#d9d9d9")
+    image = axes.imshow(
+        np.ma.masked_invalid(grid.values), cmap=colors, vmin=low, vmax=high,
+        origin="lower", aspect="auto", interpolation="nearest",
+    )  # fmt: skip
+    _label_axes(axes, grid)
+    if n_columns <= MOST_NUMBERS and n_rows <= 2 * MOST_NUMBERS:
+        _write_numbers(axes, grid)
+    figure.colorbar(image, ax=axes, label=grid.unit, fraction=0.05)
+    axes.set_title(title_of(result), loc="left", fontsize=11)
+    axes.set_xlabel(_baselines(result), fontsize=8, color="#444444")
+    return figure
+
+
+def draw_bars(result: Result) -> Figure:
+    """The metric of the clean, the corrupted and the patched run, for places patched together."""
+    figure = Figure(figsize=(5.2, 2.4), layout="constrained")
+    axes = figure.add_subplot()
+    values = [result.clean.metric, float(result.patched.mean()), result.corrupt.metric]
+    bars = axes.barh(["clean", "patched", "corrupt"], values, color=["#2166ac", "#777777", "#b2182b"])
+    axes.bar_label(bars, fmt="%.3g", padding=3)
+    axes.margins(x=0.18)
+    axes.axvline(0, color="#444444", linewidth=0.8)
+    axes.invert_yaxis()
+    places = ", ".join(result.experiment["places"])
+    shown = places if len(places) < 50 else places[:47] + "..."
+    axes.set_title(f"{result.experiment['direction'].capitalize()}: {shown}", loc="left", fontsize=10)
+    axes.set_xlabel(result.experiment["metric"])
+    return figure
+
+
+def _joint(result: Result) -> bool:
+    return result.method == "patch_together"
+
+
+def _scale(grid: Grid) -> tuple[float, float]:
+    if grid.centred:
+        return -grid.limit, grid.limit
+    known = grid.values[np.isfinite(grid.values)]
+    return float(known.min()), float(known.max())
+
+
+def _label_axes(axes: Axes, grid: Grid) -> None:
+    n_rows, n_columns = grid.values.shape
+    every = max(1, n_columns // 40)
+    # Token text is data: a dollar sign must not start a formula.
+    columns = [label.replace("$", r"\$") for label in grid.columns[::every]]
+    axes.set_xticks(range(0, n_columns, every), columns, rotation=60, ha="right", fontsize=8)
+    every = max(1, n_rows // 48)
+    axes.set_yticks(range(0, n_rows, every), grid.rows[::every], fontsize=8)
+    axes.set_ylabel(grid.row_title)
+
+
+def _write_numbers(axes: Axes, grid: Grid) -> None:
+    low, high = _scale(grid)
+    for (row, column), value in np.ndenumerate(grid.values):
+        if not np.isfinite(value):
+            continue
+        share = (value - low) / ((high - low) or 1.0)
+        dark = abs(share - 0.5) > 0.3 if grid.centred else share < 0.55
+        color = "white" if dark else "black"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
+
+
+def _baselines(result: Result) -> str:
+    metric = result.experiment["metric"]
+    return f"{metric}: clean {result.clean.metric:.3g}, corrupted {result.corrupt.metric:.3g}"

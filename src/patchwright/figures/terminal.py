@@ -1,0 +1,97 @@
+"""The heat map in a terminal: numbers in coloured cells, readable without colour."""
+
+import math
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.methods.result import Baseline, Result
+from patchwright.prompts.tokens import visible
+
+MOST_COLUMNS = 24
+MOST_ROWS = 48
+
+
+def shown(result: Result) -> RenderableType:
+    """Baselines, heat map, the strongest places and the warnings."""
+    parts: list[RenderableType] = [_baselines(result), Text()]
+    if result.method == "patch":
+        grid = grid_of(result)
+        parts += [Text(title_of(result), style="bold"), _heat_map(grid), Text()]
+        parts += [Text("Strongest places", style="bold"), _strongest(result)]
+    else:
+        places = ", ".join(result.experiment["places"])
+        effect = float(result.mean_effect)
+        measured = "no effect: the gap is too small" if math.isnan(effect) else f"effect {effect:.3f}"
+        patched = float(result.patched.mean())
+        parts.append(Text(f"{places} together: {patched:.4g} ({measured})", style="bold"))
+    parts += [Text(f"Warning ({one['code']}): {one['message']}", style="yellow") for one in result.warnings]
+    return Group(*parts)
+
+
+def _baselines(result: Result) -> Table:
+    metric = result.experiment["metric"]
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", metric, "answer", "rank", "most probable next tokens"):
+        table.add_column(name, justify="left" if name.startswith(("run", "most")) else "right")
+    for name, baseline in (("clean", result.clean), ("corrupted", result.corrupt)):
+        table.add_row(
+            name,
+            f"{baseline.metric:.4g}",
+            f"{baseline.probability:.1%}",
+            "-" if baseline.rank is None else f"{baseline.rank:.4g}",
+            _tops(baseline),
+        )
+    return table
+
+
+def _tops(baseline: Baseline) -> Text:
+    pairs = [f"{visible(one['token'])} {one['probability']:.1%}" for one in baseline.top[:4]]
+    return Text("  ".join(pairs) if pairs else f"means of {len(baseline.pairs)} pairs")
+
+
+def _heat_map(grid: Grid) -> RenderableType:
+    n_rows, n_columns = grid.values.shape
+    if n_columns > MOST_COLUMNS or n_rows > MOST_ROWS:
+        return Text(f"{n_rows} × {n_columns} cells: too many for a terminal; see --plot or --csv.")
+    table = Table(box=None, padding=(0, 0), pad_edge=False, header_style="dim")
+    table.add_column(grid.row_title, justify="right")
+    for label in grid.columns:
+        table.add_column(Text(_short(label)), justify="right", min_width=5, no_wrap=True)
+    for label, values in reversed(list(zip(grid.rows, grid.values.tolist(), strict=True))):
+        table.add_row(Text(label + " "), *(_cell(value, grid) for value in values))
+    return table
+
+
+def _short(label: str) -> str:
+    token = label.rsplit(" ", 1)[0]
+    return " " + token[:5]
+
+
+def _cell(value: float, grid: Grid) -> Text:
+    if math.isnan(value):
+        return Text("   . ")
+    number = f"{value:5.2f}" if abs(value) < 10 else f"{value:5.1f}"
+    if not grid.centred:
+        return Text(number)
+    strength = min(abs(value) / grid.limit, 1.0)
+    faded = round(255 - 150 * strength)
+    color = f"rgb({255},{faded},{faded})" if value > 0 else f"rgb({faded},{faded},{255})"
+    return Text(number, style=f"black on {color}")
+
+
+def _strongest(result: Result) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("place", "token", "patched", "effect"):
+        table.add_column(name, justify="left" if name in ("place", "token") else "right")
+    for row in result.top(5).to_dict("records"):
+        effect = row["effect"]
+        table.add_row(
+            Text(row["place"]),
+            Text(visible(str(row.get("token", "")))),
+            f"{row['patched']:.4g}",
+            "-" if math.isnan(effect) else f"{effect:+.3f}",
+        )
+    return table

@@ -1,0 +1,44 @@
+"""The example library: pairs to start from."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from patchwright.errors import InputError
+from patchwright.prompts.pair import Pair
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair with what to look for, and the models that it suits."""
+
+    id: str
+    title: str
+    task: str
+    look_for: str
+    models: tuple[str, ...]
+    pair: Pair
+
+
+@cache
+def examples() -> tuple[Example, ...]:
+    """All examples that come with the package, in the order of the file."""
+    text = files("patchwright.prompts").joinpath("examples.json").read_text(encoding="utf-8")
+    return tuple(
+        Example(
+            **{name: entry[name] for name in ("id", "title", "task", "look_for")},
+            models=tuple(entry["models"]),
+            pair=Pair(**entry["pair"]),
+        )
+        for entry in json.loads(text)
+    )
+
+
+def example(name: str) -> Example:
+    """The example called `name`. Raises InputError with the names there are."""
+    for one in examples():
+        if one.id == name:
+            return one
+    known = ", ".join(one.id for one in examples())
+    raise InputError(f"'{name}' is not an example. The examples are: {known}.")
