@@ -4,7 +4,7 @@ It knows nothing of the engine. Activations are [position, ...] as in the
 engine's runs, the pattern [query, head, key].
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -44,9 +44,7 @@ def activation(model: GPT2LMHeadModel, tokens: list[int], site: str, layer: int)
 
 
 @contextmanager
-def at_site(
-    model: GPT2LMHeadModel, site: str, layer: int, change: Change
-) -> Iterator[None]:
+def at_site(model: GPT2LMHeadModel, site: str, layer: int, change: Change) -> Generator[None]:
     """Apply `change` at a site during each run inside the block."""
     if site == "pattern":
         with _at_pattern(model, layer, change):
@@ -93,7 +91,7 @@ def _hook(model: GPT2LMHeadModel, site: str, layer: int, change: Change) -> Any:
 
 
 @contextmanager
-def _at_pattern(model: GPT2LMHeadModel, layer: int, change: Change) -> Iterator[None]:
+def _at_pattern(model: GPT2LMHeadModel, layer: int, change: Change) -> Generator[None]:
     """Eager attention with `change` between the softmax and the values."""
     plain = modeling_gpt2.eager_attention_forward
     patched_module = model.transformer.h[layer].attn

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GPT2Tokenizer
 
 from recipes.demo_model import words
@@ -14,6 +15,11 @@ from recipes.demo_model.corpus import training_texts
 END = "<|endoftext|>"
 SAMPLE = 60_000
 """Documents that the merges are learnt from."""
+
+
+def end_token(tokens: GPT2Tokenizer) -> int:
+    """The id of the token that stands before every document."""
+    return int(str(tokens.bos_token_id))
 
 
 def build(folder: Path, seed: int) -> GPT2Tokenizer:
@@ -31,10 +37,8 @@ def build(folder: Path, seed: int) -> GPT2Tokenizer:
     merges = [*_digit_merges(), *merges]
     pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges), END]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    tokenizer = GPT2Tokenizer(vocab=vocabulary, merges=merges, unk_token=END, bos_token=END, eos_token=END)
+    settings: dict[str, Any] = {"vocab": vocabulary, "merges": merges}
+    tokenizer = GPT2Tokenizer(**settings, unk_token=END, bos_token=END, eos_token=END)
     tokenizer.save_pretrained(folder)
     return GPT2Tokenizer.from_pretrained(folder)
 

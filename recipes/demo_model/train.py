@@ -37,7 +37,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     options.folder.mkdir(parents=True, exist_ok=True)
     tokens = tokenizer.build(options.folder, SEED)
-    model = GPT2LMHeadModel(configuration(len(tokens), tokens.bos_token_id))
+    model = GPT2LMHeadModel(configuration(len(tokens), tokenizer.end_token(tokens)))
     train(model, tokens, options.steps, options.folder)
     model.save_pretrained(options.folder)
     report = evaluate.measure(model.eval(), tokens)
@@ -74,7 +74,8 @@ def train(model: GPT2LMHeadModel, tokens: GPT2Tokenizer, steps: int, folder: Pat
         optimizer.zero_grad()
         schedule.step()
         if step % 50 == 0:
-            print(f"step {step}: loss {loss.item():.3f}, {time.perf_counter() - started:.0f} s", flush=True)
+            seconds = time.perf_counter() - started
+            print(f"step {step}: loss {loss.item():.3f}, {seconds:.0f} s", flush=True)
         if step % 500 == 0:
             model.save_pretrained(folder)
 
@@ -93,7 +94,7 @@ def batches(tokens: GPT2Tokenizer) -> Iterator[Tensor]:
     Every row begins with the end token and a whole document, as prompts do.
     """
     texts = training_texts(SEED + 1)
-    end = tokens.bos_token_id
+    end = tokenizer.end_token(tokens)
     while True:
         rows: list[list[int]] = []
         for _ in range(BATCH):

@@ -45,9 +45,7 @@ Answer = Annotated[
     list[str], typer.Option(help="Right next token, with its space: ' Mary'. Repeatable.")
 ]
 Wrong = Annotated[list[str], typer.Option(help="Competing next token. Repeatable.")]
-Align = Annotated[
-    str, typer.Option(help="exact, or edges for prompts of unequal token counts.")
-]
+Align = Annotated[str, typer.Option(help="exact, or edges for prompts of unequal token counts.")]
 ExampleName = Annotated[
     str, typer.Option("--example", help="Take prompts and answers from this example.")
 ]
@@ -66,7 +64,8 @@ def patch(
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What is patched; see `places`.")] = "resid_pre",
     per: Annotated[
-        str, typer.Option(help="position, head, head_position, layer or neuron.", show_default=False)
+        str,
+        typer.Option(help="position, head, head_position, layer or neuron.", show_default=False),
     ] = "",
     place: Annotated[
         list[str], typer.Option(help="Patch these places together instead of a sweep. Repeatable.")
@@ -97,9 +96,7 @@ def patch(
     pair = chosen_pair(clean, corrupt, answer, wrong, align, example)
     loaded = load(model, device, dtype, revision)
     if place:
-        result = experiment.patch_together(
-            loaded, pair, place, direction, metric, bos=not no_bos
-        )
+        result = experiment.patch_together(loaded, pair, place, direction, metric, bos=not no_bos)
     else:
         with progress_bar() as progress:
             result = experiment.patch(
@@ -159,7 +156,9 @@ def tokens(
     from patchwright.prompts.tokens import encode_prompt, token_texts, visible
 
     tokenizer = load(model, "cpu", "float32", revision).tokenizer
-    ids = [encode_prompt(each, tokenizer, not no_bos) for each in (text, other) if each or each is text]
+    ids = [
+        encode_prompt(each, tokenizer, not no_bos) for each in (text, other) if each or each is text
+    ]
     table = Table("position", box=None, pad_edge=False)
     for name in ("clean", "corrupted") if other else ("token",):
         table.add_column("id", justify="right")
@@ -170,7 +169,11 @@ def tokens(
         cells = [
             part
             for token in row
-            for part in (("", "") if token is None else (str(token), visible(token_texts([token], tokenizer)[0])))
+            for part in (
+                ("", "")
+                if token is None
+                else (str(token), visible(token_texts([token], tokenizer)[0]))
+            )
         ]
         differs = ["<- differs"] if other and row[0] != row[1] else []
         table.add_row(str(position), *(Text(cell) for cell in [*cells, *differs]))
@@ -184,7 +187,9 @@ def models() -> None:
 
     from patchwright.model.known import KNOWN
 
-    table = Table("name", "layers", "heads", "width", "parameters", "download", "", box=None, pad_edge=False)
+    table = Table(
+        "name", "layers", "heads", "width", "parameters", "download", "", box=None, pad_edge=False
+    )
     for one in KNOWN:
         download = f"{one.download} MB" if one.download else "none"
         sizes = (str(one.layers), str(one.heads), str(one.d_model), one.parameters, download)
@@ -205,7 +210,14 @@ def examples() -> None:
     for one in library():
         pair = one.pair
         answers = [", ".join(repr(item) for item in some) for some in (pair.answer, pair.wrong)]
-        texts = (one.id, one.task, " ".join(one.models), str(pair.clean), str(pair.corrupt), *answers)
+        texts = (
+            one.id,
+            one.task,
+            " ".join(one.models),
+            str(pair.clean),
+            str(pair.corrupt),
+            *answers,
+        )
         table.add_row(*(Text(text) for text in texts))
     console().print(table)
 
@@ -225,9 +237,13 @@ def verify(
     checks = verify_figures(load(model, device, "float32", None), published)
     for check in checks:
         mark = "ok " if check.passed else "BAD"
-        typer.echo(f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}")
+        typer.echo(
+            f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}"
+        )
     failed = sum(not check.passed for check in checks)
-    typer.echo(f"{len(checks) - failed} of {len(checks)} figures agree within {published.tolerance:g}.")
+    typer.echo(
+        f"{len(checks) - failed} of {len(checks)} figures agree within {published.tolerance:g}."
+    )
     typer.echo(f"Source: {published.source}")
     if failed:
         raise typer.Exit(1)
@@ -321,14 +337,16 @@ def numbers(text: str, option: str) -> list[int] | None:
         try:
             found += range(int(low), int(high) + 1) if dash and low else [int(part)]
         except ValueError:
-            raise InputError(f"{option} '{text}': write numbers as 0-3,7 (-1 is the last).") from None
+            raise InputError(
+                f"{option} '{text}': write numbers as 0-3,7 (-1 is the last)."
+            ) from None
     return found
 
 
 def check_outputs(json: str, csv: str, plot: str) -> None:
     """Refuse outputs that cannot be written before anything long is computed."""
-    from patchwright.files import check_writable
     from patchwright.figures.formats import check_format
+    from patchwright.files import check_writable
 
     if json == "-" and csv == "-":
         raise InputError("Only one of --json and --csv can go to standard output.")
@@ -374,7 +392,7 @@ def console() -> Any:
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
-class progress_bar:  # noqa: N801 - used as a with-statement, like a function
+class progress_bar:
     """A bar on standard error while a sweep runs; nothing where that is no terminal."""
 
     def __enter__(self) -> "progress_bar":
@@ -398,6 +416,7 @@ class progress_bar:  # noqa: N801 - used as a with-statement, like a function
         self._bar.stop()
 
     def __call__(self, progress: "Progress") -> None:
+        """Show how far the sweep is."""
         self._bar.update(self._task, completed=progress.done, total=progress.total)
 
 

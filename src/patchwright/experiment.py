@@ -274,8 +274,8 @@ def _result(
     effect = effect_of(patched, clean, corrupt, experiment.direction, MIN_GAP[UNITS[metric]])
     effect = effect.transpose(*patched.dims)
     found = [
-        notices(one.pair, *baselines, metric)
-        for one, *baselines in zip(runs, cleans, corrupts, strict=True)
+        notices(one.pair, one_clean, one_corrupt, metric)
+        for one, one_clean, one_corrupt in zip(runs, cleans, corrupts, strict=True)
     ]
     shown = {
         "clean": [one.pair.clean_texts for one in runs],

@@ -51,13 +51,24 @@ class Sizes(Protocol):
     """What a place is checked against; `model.spec.ModelSpec` has it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the model is called."""
+        ...
+
     @property
-    def n_layers(self) -> int: ...
+    def n_layers(self) -> int:
+        """Number of layers."""
+        ...
+
     @property
-    def n_heads(self) -> int: ...
+    def n_heads(self) -> int:
+        """Heads in each layer."""
+        ...
+
     @property
-    def d_mlp(self) -> int: ...
+    def d_mlp(self) -> int:
+        """Neurons in each layer."""
+        ...
 
 
 @dataclass(frozen=True, order=True)

@@ -65,14 +65,18 @@ def draw_bars(result: Result) -> Figure:
     figure = Figure(figsize=(5.2, 2.4), layout="constrained")
     axes = figure.add_subplot()
     values = [result.clean.metric, float(result.patched.mean()), result.corrupt.metric]
-    bars = axes.barh(["clean", "patched", "corrupt"], values, color=["#2166ac", "#777777", "#b2182b"])
+    bars = axes.barh(
+        ["clean", "patched", "corrupt"], values, color=["#2166ac", "#777777", "#b2182b"]
+    )
     axes.bar_label(bars, fmt="%.3g", padding=3)
     axes.margins(x=0.18)
     axes.axvline(0, color="#444444", linewidth=0.8)
     axes.invert_yaxis()
     places = ", ".join(result.experiment["places"])
     shown = places if len(places) < 50 else places[:47] + "..."
-    axes.set_title(f"{result.experiment['direction'].capitalize()}: {shown}", loc="left", fontsize=10)
+    axes.set_title(
+        f"{result.experiment['direction'].capitalize()}: {shown}", loc="left", fontsize=10
+    )
     axes.set_xlabel(result.experiment["metric"])
     return figure
 

@@ -24,10 +24,15 @@ def shown(result: Result) -> RenderableType:
     else:
         places = ", ".join(result.experiment["places"])
         effect = float(result.mean_effect)
-        measured = "no effect: the gap is too small" if math.isnan(effect) else f"effect {effect:.3f}"
+        measured = (
+            "no effect: the gap is too small" if math.isnan(effect) else f"effect {effect:.3f}"
+        )
         patched = float(result.patched.mean())
         parts.append(Text(f"{places} together: {patched:.4g} ({measured})", style="bold"))
-    parts += [Text(f"Warning ({one['code']}): {one['message']}", style="yellow") for one in result.warnings]
+    parts += [
+        Text(f"Warning ({one['code']}): {one['message']}", style="yellow")
+        for one in result.warnings
+    ]
     return Group(*parts)
 
 

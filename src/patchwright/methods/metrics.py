@@ -153,9 +153,9 @@ class Reader:
     ) -> Float[Tensor, " row"]:
         """Log-probability that any of `answers` comes next, token by token."""
         of_each = [
-            logprobs[self.pair.continuations.index(answer[:-1])][
-                :, range(len(answer)), answer
-            ].sum(dim=1)
+            logprobs[self.pair.continuations.index(answer[:-1])][:, range(len(answer)), answer].sum(
+                dim=1
+            )
             for answer in answers
         ]
         return torch.stack(of_each).logsumexp(dim=0)

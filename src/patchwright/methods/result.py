@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -188,7 +188,10 @@ def result_of(document: dict[str, Any]) -> Result:
     }
     baselines = {name: _baseline(document[name]) for name in ("clean", "corrupt")}
     same = ("method", "experiment", "model", "tokens", "warnings", "seconds")
-    return Result(**{name: document[name] for name in same}, **arrays, **baselines)
+    parts: dict[str, Any] = {name: document[name] for name in same}
+    parts |= arrays
+    parts |= baselines
+    return Result(**parts)
 
 
 def effect_of(
@@ -209,16 +212,18 @@ def effect_of(
     return (moved / gap.where(abs(gap) > min_gap)).rename("effect")
 
 
-def place_of(site: str, cell: dict[str, Any]) -> str:
+def place_of(site: str, cell: Mapping[Any, Any]) -> str:
     """The place that a row of `Result.table` stands for, as text."""
-    named = {name: int(cell[name]) for name in ("layer", "head", "position", "neuron") if name in cell}
+    names = ("layer", "head", "position", "neuron")
+    named = {name: int(cell[name]) for name in names if name in cell}
     if site == "embed":
         named.pop("layer", None)
     return str(Place(check_site(site), **named))
 
 
 def _baseline(document: dict[str, Any]) -> Baseline:
-    return Baseline(**{**document, "pairs": [_baseline(pair) for pair in document["pairs"]]})
+    parts: dict[str, Any] = {"pairs": [_baseline(pair) for pair in document["pairs"]]}
+    return Baseline(**document | parts)
 
 
 def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -61,9 +61,7 @@ class PairRuns:
         return [(b, a) for a, b in pairs] if direction == "denoise" else list(pairs)
 
 
-def run_pairs(
-    network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
-) -> list[PairRuns]:
+def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]) -> list[PairRuns]:
     """Both runs of each pair, keeping the sites in `keep` (with `forward.CORE`).
 
     The corrupted run starts from the clean one's where their tokens part.
@@ -124,9 +122,7 @@ def finals(runs: Sequence[Run]) -> list[Float[Tensor, "row read_position d_model
     return [run.final[None] for run in runs]
 
 
-def baseline(
-    runs: PairRuns, which: Sequence[Run], metric: Metric, texts: TokenText
-) -> Baseline:
+def baseline(runs: PairRuns, which: Sequence[Run], metric: Metric, texts: TokenText) -> Baseline:
     """What one of the unpatched runs predicts."""
 
     def value(name: Metric) -> float:

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -139,7 +139,9 @@ def choose_cells(
             "choose z, q, k, v or pattern per head or head_position."
         )
     if per == "neuron" and layers is None:
-        raise ExperimentError("A sweep per neuron needs layers: name one or more, as in layers=[0].")
+        raise ExperimentError(
+            "A sweep per neuron needs layers: name one or more, as in layers=[0]."
+        )
     indices: Sequence[int | None] = [None]
     if per in ("head", "head_position"):
         indices = range(spec.n_heads) if heads is None else heads
@@ -189,7 +191,8 @@ def sweep(
     values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
     ran: list[PairRuns] = []
     report = _Report(progress, values)
-    for group in run_in_groups(network, pairs, CORE | {cells.site}, budget):
+    keep = CORE | frozenset[Site]({cells.site})
+    for group in run_in_groups(network, pairs, keep, budget):
         mine = values[len(ran) : len(ran) + len(group)]
         mine[:] = [_unpatched(one, cells, direction, metric) for one in group]
         _sweep_group(network, group, cells, direction, metric, mine, report, budget)
@@ -258,7 +261,7 @@ def together(
     """Patch all of `places` in one run; `values` is [pair]."""
     values: list[float] = []
     ran: list[PairRuns] = []
-    keep = CORE | {place.site for place in places}
+    keep = CORE | frozenset[Site](place.site for place in places)
     for group in run_in_groups(network, pairs, keep, budget):
         rows = [_rows_together(one, places, direction, network.spec) for one in group]
         values.extend(read_rows(network, group, rows, metric))
@@ -320,9 +323,7 @@ class Copies:
                 "are different positions. Reword one prompt, or patch z instead."
             )
 
-    def rows(
-        self, layer: int, index: int | None, spans: Sequence[tuple[int, int]]
-    ) -> list[Row]:
+    def rows(self, layer: int, index: int | None, spans: Sequence[tuple[int, int]]) -> list[Row]:
         """The altered runs, one for each continuation."""
         edits = self.edits(layer, index, spans)
         return [patched(run, *some) for run, some in zip(self.base, edits, strict=True)]
@@ -343,8 +344,8 @@ class Copies:
         self, layer: int, index: int | None, positions: Iterable[int]
     ) -> tuple[tuple[int, int], ...]:
         """Stretches of `positions` where copying can change what is read: (start, stop)."""
-        changed = self._changed_at(layer)
-        changed = changed.any(axis=1) if index is None else changed[:, index]
+        at = self._changed_at(layer)
+        changed = np.any(at, axis=1) if index is None else at[:, index]
         spans: list[tuple[int, int]] = []
         for position in positions:
             if not changed[position]:
@@ -355,8 +356,8 @@ class Copies:
                 spans.append((position, position + 1))
         return tuple(spans)
 
-    def _changed_at(self, layer: int) -> Bool[NDArray[np.bool_], "position index"]:
-        """Where the two runs differ at all, and something read depends on it."""
+    def _changed_at(self, layer: int) -> NDArray[np.bool_]:
+        """[position, index]: where the runs differ at all, and something read depends on it."""
         if layer not in self._changed:
             base, source = self.base[0].kept[self.site][layer], self._aligned(0, layer)
             differs = (base != source).unsqueeze(1) if base.ndim == 2 else base != source
@@ -408,7 +409,11 @@ def _jobs(pair: int, copies: Copies, cells: Cells) -> Iterator[_Job]:
 
 
 def _batches(
-    jobs: Sequence[_Job], runs: Sequence[PairRuns], direction: Direction, network: Network, budget: int
+    jobs: Sequence[_Job],
+    runs: Sequence[PairRuns],
+    direction: Direction,
+    network: Network,
+    budget: int,
 ) -> Iterator[list[_Job]]:
     """The jobs in order, as many at a time as the budget and `BATCH_TOKENS` allow."""
     batch: list[_Job] = []

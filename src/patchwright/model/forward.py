@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from patchwright.model import ops
@@ -27,11 +27,17 @@ from patchwright.places import Site
 CORE: frozenset[Site] = frozenset({"resid_pre", "resid_mid", "q", "k", "v"})
 """What a run must keep to be the base of edits; and besides it the edited sites."""
 
-MLP_TILE = 1024
-"""Tokens whose hidden MLP layer exists at one time."""
-
 Stage = Literal[
-    "embed", "resid_pre", "kv", "q", "z", "attn_out", "resid_mid", "mlp_act", "mlp_out", "resid_post"
+    "embed",
+    "resid_pre",
+    "kv",
+    "q",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_act",
+    "mlp_out",
+    "resid_post",
 ]
 _ORDER: dict[Site, tuple[int, Stage]] = {
     "embed": (0, "embed"),
@@ -111,9 +117,7 @@ def patched(base: Run, *edits: Edit) -> Row:
     return Row(base.tokens, base.read, base, edits)
 
 
-def forward(
-    network: Network, rows: Sequence[Row], keep: Iterable[Site] = ()
-) -> list[Run]:
+def forward(network: Network, rows: Sequence[Row], keep: Iterable[Site] = ()) -> list[Run]:
     """The finished run of each row, in order; each keeps the sites in `keep`."""
     wave = _Wave(network, rows, frozenset(keep))
     wave.embed()
@@ -281,9 +285,7 @@ class _Wave:
 
         self._join(layer, stage, from_base)
 
-    def _join(
-        self, layer: int, stage: Stage, live: Callable[[_Group], dict[str, Tensor]]
-    ) -> None:
+    def _join(self, layer: int, stage: Stage, live: Callable[[_Group], dict[str, Tensor]]) -> None:
         entering: dict[tuple[int, ...], _Group] = {}
         for index in self._waiting.pop((layer, stage), []):
             group = self._alone(index, layer, stage)

@@ -1,45 +1,177 @@
-"""Models by hub name, local folder, or as the bundled demo."""
+"""Models by hub name, by local folder, or as the bundled demo model."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoTokenizer, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
+import transformers
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
+from patchwright.errors import CheckpointError, ExperimentError, InputError
+from patchwright.model.checkpoint import Checkpoint, check_checkpoint
+from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
+from patchwright.model.hub import fetch
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network, network_of
 
 DEMO = Path(__file__).parents[1] / "demo"
 
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A Hugging Face tokenizer, reduced to what prompts need (`prompts.tokens.Tokenizer`)."""
+
+    whole: PreTrainedTokenizerBase
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The beginning-of-text token."""
+        return getattr(self.whole, "bos_token_id", None)
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of `text`."""
+        return list(
+            self.whole(text, add_special_tokens=add_special_tokens, verbose=False).input_ids
+        )
+
+    def decode(self, token_ids: list[int]) -> str:
+        """The text of `token_ids`, special tokens included and nothing tidied up."""
+        return str(self.whole.decode(token_ids, clean_up_tokenization_spaces=False))
+
 
 @dataclass(frozen=True)
 class Model:
+    """A network with its tokenizer, and what says which one it is.
+
+    `name` is what the user asked for; `fingerprint` a SHA-256 over weights and
+    tokenizer. Without a tokenizer prompts are given as token ids.
+    """
+
     name: str
     revision: str | None
     network: Network
-    tokenizer: PreTrainedTokenizerBase | None
+    tokenizer: TextTokenizer | None
     fingerprint: str
 
     @property
     def spec(self) -> ModelSpec:
+        """Sizes and variants."""
         return self.network.spec
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.network.embed.device
 
     @property
     def dtype(self) -> str:
+        """The weights' precision, such as 'float32'."""
         return str(self.network.embed.dtype).removeprefix("torch.")
 
 
-def load_model(name: str, device: str = "auto", dtype: str = "float32", revision: str | None = None) -> Model:
-    folder = DEMO if name == "demo" else Path(name)
-    module = GPT2LMHeadModel.from_pretrained(folder, dtype=getattr(torch, dtype))
-    return wrap_model(module, AutoTokenizer.from_pretrained(folder), name)
+def load_model(
+    name: str, device: str = "auto", dtype: str = "float32", revision: str | None = None
+) -> Model:
+    """Load `demo`, a hub name such as `gpt2`, or a local folder.
+
+    Raises CheckpointError for a folder or repository without a usable model,
+    HubError where the hub cannot be reached, InputError for an unknown device or
+    dtype, MemoryBudgetError for a model that does not fit.
+    """
+    place, precision = _device(device), _dtype(dtype)
+    folder = _folder(name, revision)
+    checkpoint = check_checkpoint(folder, name, precision)
+    module = _module(checkpoint, precision)
+    torch.nn.Module.to(module, place)
+    tokenizer = TextTokenizer(_tokenizer(folder, name))
+    network = network_of(module, name)
+    files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
+    mark = remembered_fingerprint(files, dtype, lambda: fingerprint(network, tokenizer.whole))
+    return Model(name, revision, network, tokenizer, mark)
 
 
-def wrap_model(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, name: str | None = None) -> Model:
-    network = network_of(module, name or module.config._name_or_path or "model")
-    return Model(network.spec.name, None, network, tokenizer, "sha256:" + hashlib.sha256(b"x").hexdigest())
+def wrap_model(
+    module: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    name: str | None = None,
+) -> Model:
+    """A model that is already in memory; its tensors are shared, not copied.
+
+    The fingerprint is of the weights as they are now: wrap again after changing
+    them. Raises UnknownFamilyError for an architecture that cannot be read.
+    """
+    network = network_of(module, name or str(module.config.name_or_path) or "wrapped model")
+    wrapped = None if tokenizer is None else TextTokenizer(tokenizer)
+    return Model(network.spec.name, None, network, wrapped, fingerprint(network, tokenizer))
+
+
+def _folder(name: str, revision: str | None) -> Path:
+    """The folder that holds the named model, fetched from the hub if it must be."""
+    if not name.strip():
+        raise InputError("No model was named: give demo, a hub name such as gpt2, or a folder.")
+    if name == "demo":
+        return DEMO
+    path = Path(name).expanduser()
+    looks_local = path.is_absolute() or name.startswith((".", "~"))
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise CheckpointError(f"'{name}' is a file: name the folder that it lies in.")
+    if looks_local or name.count("/") > 1:
+        raise CheckpointError(f"'{name}': there is no such folder. Check the path.")
+    return fetch(name, revision)
+
+
+def _module(checkpoint: Checkpoint, precision: torch.dtype) -> PreTrainedModel:
+    architecture: Any = getattr(transformers, checkpoint.architecture)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return architecture.from_pretrained(
+            checkpoint.folder, dtype=precision, use_safetensors=True, local_files_only=True
+        )
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
+        raise CheckpointError(
+            f"'{name}' has no tokenizer: put tokenizer.json (or vocab.json and merges.txt) beside "
+            "its weights, for instance with `tokenizer.save_pretrained(folder)`."
+        )
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise CheckpointError(f"The tokenizer of '{name}' cannot be read: {error}") from error
+
+
+def _device(name: str) -> torch.device:
+    """`auto` is CUDA, then MPS, then the CPU."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, present in there.items() if present))
+    if not there.get(name.split(":")[0], False):
+        usable = ", ".join(kind for kind, present in there.items() if present)
+        raise InputError(f"The device '{name}' is not on this machine: choose auto or {usable}.")
+    return torch.device(name)
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        raise ExperimentError(f"'{name}' is not a precision: choose {', '.join(DTYPES)}.")
+    return DTYPES[name]

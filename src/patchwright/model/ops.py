@@ -45,9 +45,7 @@ def attention_pattern(
     own; neither is copied. `visible` says which keys a query may see.
     """
     q = q.transpose(1, 2)
-    scores = torch.cat(
-        [q @ k_base.permute(1, 2, 0), q @ k_own.permute(0, 2, 3, 1)], dim=-1
-    )
+    scores = torch.cat([q @ k_base.permute(1, 2, 0), q @ k_own.permute(0, 2, 3, 1)], dim=-1)
     return scores.mul_(scale).masked_fill_(~visible, -torch.inf).softmax(dim=-1)
 
 

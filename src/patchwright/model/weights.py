@@ -8,6 +8,7 @@ A new architecture is one function that returns a `Network`, and its line in
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -118,7 +119,7 @@ def _gpt2_spec(config: GPT2Config, name: str) -> ModelSpec:
     )
 
 
-def _gpt2_layer(block: nn.Module, d_model: int) -> Layer:
+def _gpt2_layer(block: Any, d_model: int) -> Layer:
     query, key, value = _thirds(block.attn.c_attn, d_model)
     return Layer(
         norm_attn=_norm(block.ln_1),

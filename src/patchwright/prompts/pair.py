@@ -129,9 +129,7 @@ def _prompt(
     return ids
 
 
-def _with_bos(
-    prompt: tuple[int, ...], tokenizer: Tokenizer | None, bos: bool
-) -> tuple[int, ...]:
+def _with_bos(prompt: tuple[int, ...], tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
     start = None if tokenizer is None else tokenizer.bos_token_id
     if prompt and bos and start is not None and prompt[0] != start:
         return (start, *prompt)

@@ -10,9 +10,17 @@ class Tokenizer(Protocol):
     """The part of a Hugging Face tokenizer that prompts need."""
 
     @property
-    def bos_token_id(self) -> int | None: ...
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
-    def decode(self, token_ids: list[int]) -> str: ...
+    def bos_token_id(self) -> int | None:
+        """The beginning-of-text token, if there is one."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of `text`."""
+        ...
+
+    def decode(self, token_ids: list[int]) -> str:
+        """The text of `token_ids`."""
+        ...
 
 
 def encode_prompt(text: str, tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:

@@ -1,0 +1,174 @@
+"""What a folder must hold to be loaded, checked before anything runs.
+
+Weights come from safetensors alone: unpickling a `pytorch_model.bin` runs
+whatever code its maker put in.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig
+
+from patchwright.errors import CheckpointError, MemoryBudgetError
+from patchwright.model.weights import FAMILIES, unknown_family
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model.pt")
+_BUFFERS = (".attn.bias", ".attn.masked_bias")
+"""Causal masks that old GPT-2 checkpoints carry along; the architecture has its own."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that has passed the checks: its architecture and weight files."""
+
+    folder: Path
+    architecture: str
+    weights: list[Path]
+
+
+def check_checkpoint(folder: Path, name: str, precision: torch.dtype) -> Checkpoint:
+    """Check config, architecture, weight files, tensor shapes and memory.
+
+    Raises CheckpointError or UnknownFamilyError with what is wrong and what to
+    do; MemoryBudgetError where the weights are larger than the free memory.
+    """
+    if not any(folder.iterdir()):
+        raise CheckpointError(
+            f"The folder '{name}' is empty: it needs config.json, {WEIGHTS} and tokenizer.json."
+        )
+    architecture = check_config(folder / "config.json", name)
+    files = weight_files(folder, name)
+    found = _shapes(files, name)
+    expected, tied = _expected(folder, architecture, name)
+    _check_shapes(found, expected, tied, name)
+    _check_memory(expected, precision, name)
+    return Checkpoint(folder, architecture, files)
+
+
+def check_config(path: Path, name: str) -> str:
+    """The architecture that a config.json names, if it can be read."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"'{name}' has no config.json: give a folder that `model.save_pretrained` wrote."
+        )
+    config = _json(path, name)
+    architectures = config.get("architectures") or [
+        config.get("model_type", "model without a name")
+    ]
+    architecture = str(architectures[0])
+    if architecture not in FAMILIES:
+        raise unknown_family(name, architecture)
+    return architecture
+
+
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """The safetensors files of a folder, one or the shards of an index."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        shards = _json(folder / INDEX, name).get("weight_map", {})
+        files = [folder / shard for shard in sorted(set(shards.values()))]
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise CheckpointError(f"'{name}' lacks the weight file {missing[0]}: copy it there.")
+        return files
+    if pickle := next((file for file in _PICKLES if (folder / file).exists()), None):
+        raise CheckpointError(
+            f"'{name}' holds its weights only as a pickle ({pickle}), and unpickling runs whatever "
+            'code is in it. If you trust the file, convert it once: python -c "from transformers '
+            "import AutoModelForCausalLM as M; M.from_pretrained('FOLDER').save_pretrained('NEW')\"."
+        )
+    raise CheckpointError(
+        f"'{name}' has no weights: it needs {WEIGHTS} (or {INDEX} and its shards)."
+    )
+
+
+def available_memory() -> int | None:
+    """Bytes that can still be used; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            sizes = dict(line.split(":") for line in lines)
+        return int(sizes["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pages = os.sysconf_names.get("SC_PHYS_PAGES") if hasattr(os, "sysconf_names") else None
+        return None if pages is None else os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _json(path: Path, name: str) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"'{name}': {path.name} cannot be read as JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"'{name}': {path.name} is not a JSON object.")
+    return {str(key): value for key, value in document.items()}
+
+
+def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
+    """Tensor name -> shape, from the files' headers."""
+    shapes: dict[str, list[int]] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                shapes |= {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"'{name}': {path.name} is cut short or damaged ({error}). Fetch it again."
+            ) from error
+    return shapes
+
+
+def _expected(folder: Path, architecture: str, name: str) -> tuple[dict[str, list[int]], bool]:
+    """What the architecture's tensors look like under this config; whether it ties embeddings."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            module = getattr(transformers, architecture)(config)
+    except Exception as error:
+        raise CheckpointError(f"'{name}': its config.json describes no model ({error}).") from error
+    shapes = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
+    return shapes, bool(config.tie_word_embeddings)
+
+
+def _check_shapes(
+    found: dict[str, list[int]], expected: dict[str, list[int]], tied: bool, name: str
+) -> None:
+    # The first GPT-2 checkpoints name their tensors without the model's prefix.
+    prefix = "" if any(key.startswith("transformer.") for key in found) else "transformer."
+    heads = ("lm_head.",)
+    named = {key if key.startswith(heads) else prefix + key: shape for key, shape in found.items()}
+    named = {key: shape for key, shape in named.items() if not key.endswith(_BUFFERS)}
+    optional = {"lm_head.weight"} if tied else set[str]()
+    missing = sorted(set(expected) - set(named) - optional)
+    unknown = sorted(set(named) - set(expected))
+    wrong = [key for key, shape in named.items() if key in expected and expected[key] != shape]
+    for problem, keys in (("lacks", missing), ("has the unknown", unknown)):
+        if keys:
+            raise CheckpointError(
+                f"'{name}': its weights do not fit its config.json: it {problem} tensor {keys[0]}"
+                f"{f' and {len(keys) - 1} more' if keys[1:] else ''}. Fetch or save it again."
+            )
+    if wrong:
+        raise CheckpointError(
+            f"'{name}': its weights do not fit its config.json: {wrong[0]} is {named[wrong[0]]} and "
+            f"should be {expected[wrong[0]]}. Fetch or save it again."
+        )
+
+
+def _check_memory(expected: dict[str, list[int]], precision: torch.dtype, name: str) -> None:
+    count = sum(torch.Size(shape).numel() for shape in expected.values())
+    needed, there = count * precision.itemsize, available_memory()
+    if there is not None and needed > there:
+        raise MemoryBudgetError(
+            f"'{name}' needs {needed / 2**30:.1f} GiB for its weights and {there / 2**30:.1f} GiB are "
+            "free: choose a smaller model, or a half precision (bfloat16)."
+        )

@@ -1,0 +1,95 @@
+"""A SHA-256 over weights and tokenizer: which model exactly gave a result."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from patchwright.errors import OutputError
+from patchwright.files import write_atomic
+from patchwright.model.weights import Network
+
+
+def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> str:
+    """`sha256:` and the digest over the weights as loaded, and over the tokenizer.
+
+    Each tensor counts with its name, dtype, shape and bytes, in the order of
+    `Network`; tied unembeddings count once.
+    """
+    digest = hashlib.sha256()
+    tied = network.unembed.data_ptr() == network.embed.data_ptr()
+    for name, tensor in _tensors(network, ""):
+        if tied and name == ".unembed":
+            continue
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        raw = tensor.detach().cpu().contiguous().view(torch.uint8)
+        digest.update(raw.numpy().data)
+    digest.update(_tokenizer_text(tokenizer).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def remembered_fingerprint(files: Sequence[Path], dtype: str, compute: Callable[[], str]) -> str:
+    """`compute()`, or what it gave before for the same files, unchanged since.
+
+    Files are the same if path, size and time of change are. The memory is a file
+    in the user's cache folder; if it cannot be read or written nothing is lost.
+    """
+    there = [(str(path.resolve()), path.stat()) for path in files]
+    key = json.dumps([dtype, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)])
+    memory = _memory()
+    known = _recall(memory)
+    if key not in known:
+        known[key] = compute()
+        try:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(memory, json.dumps(known))
+        except (OSError, OutputError):
+            return known[key]
+    return known[key]
+
+
+def _memory() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "patchwright" / "fingerprints.json"
+
+
+def _recall(memory: Path) -> dict[str, str]:
+    try:
+        known: Any = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {str(key): str(value) for key, value in known.items()}
+
+
+def _tensors(part: object, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a (nested) dataclass, in the order of its fields."""
+    if isinstance(part, Tensor):
+        yield name, part
+    elif isinstance(part, tuple):
+        for i, item in enumerate(part):
+            yield from _tensors(item, f"{name}.{i}")
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from _tensors(getattr(part, field.name), f"{name}.{field.name}")
+
+
+def _tokenizer_text(tokenizer: PreTrainedTokenizerBase | None) -> str:
+    """What decides how a tokenizer splits text, as canonical JSON."""
+    if tokenizer is None:
+        return ""
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    # Padding and truncation are settings of a call, not of the tokenizer.
+    whole: dict[str, Any] = json.loads(backend.to_str())
+    parts = ("added_tokens", "normalizer", "pre_tokenizer", "model")
+    return json.dumps({part: whole.get(part) for part in parts}, sort_keys=True)
