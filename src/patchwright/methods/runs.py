@@ -64,7 +64,8 @@ class PairRuns:
 def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]) -> list[PairRuns]:
     """Both runs of each pair, keeping the sites in `keep` (with `forward.CORE`).
 
-    The corrupted run starts from the clean one's where their tokens part.
+    The corrupted run starts from the clean one's where their tokens part, so that
+    what comes before is the same bit for bit.
     Raises NonFiniteError where the model itself is broken.
     """
     keep = frozenset(keep)
@@ -78,7 +79,7 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
             Row(
                 pair.corrupt + more,
                 len(pair.corrupt) - 1,
-                run if len(pair.corrupt) == len(pair.clean) else None,
+                run if len(pair.corrupt) == len(pair.clean) or "pattern" not in keep else None,
             )
             for (pair, more), run in zip(asked, clean, strict=True)
         ],

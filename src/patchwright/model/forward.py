@@ -90,8 +90,9 @@ class Run:
 class Row:
     """A run to be made: `tokens` with `edits`, where `base` has run already.
 
-    Without a base everything is computed. A base has the same number of tokens
-    and has kept `CORE` and the edited sites.
+    Without a base everything is computed. A base has kept `CORE`, the edited sites
+    and those to be kept. It has the same number of tokens; a run without edits may
+    also start from a base of another length, unless patterns are kept.
     """
 
     tokens: tuple[int, ...]
@@ -101,11 +102,13 @@ class Row:
 
     @property
     def first_own_token(self) -> int:
-        """The first position where the tokens are not the base run's."""
+        """The first position that is not the base run's: by its token, or by being read."""
         if self.base is None:
             return 0
-        pairs = enumerate(zip(self.tokens, self.base.tokens, strict=True))
-        return next((i for i, (own, based) in pairs if own != based), len(self.tokens))
+        pairs = enumerate(zip(self.tokens, self.base.tokens, strict=False))
+        length = len(self.tokens)
+        differing = next((i for i, (own, based) in pairs if own != based), length)
+        return differing if length == len(self.base.tokens) else min(differing, self.read)
 
     def cost(self) -> int:
         """Positions to be computed in a layer, at most."""
@@ -349,9 +352,9 @@ class _Wave:
             if group.base is None:
                 self._kept[row][site][layer] = own
             else:
-                whole = group.base.kept[site][layer].clone()
-                whole[first : first + own.shape[0]] = own
-                self._kept[row][site][layer] = whole
+                based, last = group.base.kept[site][layer], first + own.shape[0]
+                parts = [based[:first], own, based[last : group.length]]
+                self._kept[row][site][layer] = torch.cat(parts)
 
     def merge(self) -> None:
         """Make one group of those that cover the same stretch of the same base run."""
@@ -390,8 +393,9 @@ class _Wave:
         finals = [row.base.final if row.base is not None else None for row in self.rows]
         for group in self.groups:
             low = max(group.start, group.read)
+            whole = low == group.read and group.stop == group.length
             for row, x in zip(group.rows, group.live["x"][:, low - group.start :], strict=True):
-                finals[row] = _laid_over(finals[row], x, low - group.read)
+                finals[row] = x if whole else _laid_over(finals[row], x, low - group.read)
         return [
             Run(row.tokens, row.read, final, kept)
             for row, final, kept in zip(self.rows, finals, self._kept, strict=True)
@@ -448,8 +452,7 @@ def _united(groups: list[_Group]) -> _Group:
 
 def _laid_over(final: Tensor | None, x: Tensor, at: int) -> Tensor:
     """`final` with `x` in the place of its rows from `at` on."""
-    if final is None or x.shape[0] == final.shape[0]:
-        return x
+    assert final is not None, "a row without a base covers all that is read"
     final = final.clone()
     final[at : at + x.shape[0]] = x
     return final

@@ -1,0 +1,79 @@
+"""Models for the tests, and what is skipped where its tools are missing."""
+
+import os
+import shutil
+from pathlib import Path
+
+# Several small processes share few cores; the numbers do not depend on it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook(["patchwright.model", "patchwright.methods"], "beartype.beartype")
+
+import pytest
+import torch
+from hypothesis import Phase, settings
+from tiny import random_gpt2
+from transformers import GPT2LMHeadModel
+
+import patchwright as pw
+
+settings.register_profile(
+    "tests",
+    deadline=None,
+    max_examples=25,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+)
+settings.load_profile("tests")
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+INSTALL_CHROMIUM = "no Chromium here: `sudo apt-get install chromium` installs one"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip browser tests without a browser, unless it is required."""
+    required = os.environ.get("PATCHWRIGHT_REQUIRE_BROWSER") == "1"
+    for item in items:
+        if item.get_closest_marker("browser") and CHROMIUM is None and not required:
+            item.add_marker(pytest.mark.skip(reason=INSTALL_CHROMIUM))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    if CHROMIUM is None:
+        pytest.fail(INSTALL_CHROMIUM)
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> GPT2LMHeadModel:
+    """A random tiny GPT-2 in float64: 3 layers, 4 heads, width 16, 50 tokens."""
+    return random_gpt2(seed=0)
+
+
+@pytest.fixture(scope="session")
+def model(gpt2: GPT2LMHeadModel) -> pw.Model:
+    """The same, wrapped; prompts are token ids."""
+    return pw.wrap_model(gpt2, name="tiny")
+
+
+@pytest.fixture(scope="session")
+def demo() -> pw.Model:
+    """The demo model that ships with the package."""
+    return pw.load_model("demo")
+
+
+@pytest.fixture(autouse=True)
+def _quiet_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep remembered fingerprints out of the user's cache."""
+    folder: Path = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+
+
+torch.set_num_threads(1)

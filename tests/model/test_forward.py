@@ -1,0 +1,148 @@
+"""The engine against plain hooks on the Hugging Face model."""
+
+import hooks
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+import patchwright as pw
+from patchwright.methods.metrics import logits
+from patchwright.model.edits import Edit
+from patchwright.model.forward import CORE, Row, Run, forward, patched
+from patchwright.places import HEAD_SITES, SITES, Site
+
+CLEAN, CORRUPT = [49, 3, 8, 8, 21, 5, 30], [49, 3, 9, 8, 22, 5, 30]
+
+VARIANTS = {
+    "as GPT-2": {},
+    "untied": {"tie_word_embeddings": False},
+    "scaled by layer": {"scale_attn_by_inverse_layer_idx": True},
+    "unscaled": {"scale_attn_weights": False},
+    "relu": {"activation_function": "relu"},
+    "exact gelu": {"activation_function": "gelu"},
+    "large epsilon": {"layer_norm_epsilon": 0.1},
+    "narrow MLP": {"n_inner": 20},
+}
+
+
+def base_run(model: pw.Model, tokens: list[int], keep: frozenset[Site]) -> Run:
+    return forward(model.network, [Row(tuple(tokens), len(tokens) - 1)], keep)[0]
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_every_site_of_a_full_run_equals_the_hugging_face_model(changes: dict[str, object]) -> None:
+    gpt2 = random_gpt2(seed=1, **changes)
+    model = pw.wrap_model(gpt2)
+    run = base_run(model, CLEAN, frozenset(SITES))
+    for site in SITES:
+        for layer in range(1 if site == "embed" else N_LAYERS):
+            expected = hooks.activation(gpt2, CLEAN, site, layer)
+            torch.testing.assert_close(run.kept[site][layer], expected, rtol=0, atol=1e-12)
+    expected = hooks.logits(gpt2, CLEAN)[-1:]
+    torch.testing.assert_close(logits(model.network, run.final), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("part", range(len(CLEAN)))
+def test_a_run_over_anothers_prefix_equals_a_run_from_nothing(model: pw.Model, part: int) -> None:
+    other = [*CLEAN[:part], *((token + 1) % VOCAB for token in CLEAN[part:])]
+    base = base_run(model, CLEAN, frozenset(SITES))
+    row = Row(tuple(other), len(other) - 1, base)
+    over, alone = forward(model.network, [row], SITES)[0], base_run(model, other, frozenset(SITES))
+    torch.testing.assert_close(over.final, alone.final, rtol=0, atol=1e-12)
+    for site in SITES:
+        for mine, theirs in zip(over.kept[site], alone.kept[site], strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+            assert torch.equal(mine[:part], base.kept[site][0][:part]) or site != "embed"
+
+
+@st.composite
+def edits(draw: st.DrawFn, length: int) -> tuple[Site, int, int, int, int | None, bool, int]:
+    site = draw(st.sampled_from(SITES))
+    layer = 0 if site == "embed" else draw(st.integers(0, N_LAYERS - 1))
+    start = draw(st.integers(0, length - 1))
+    stop = draw(st.integers(start + 1, length))
+    size = N_HEADS if site in HEAD_SITES else 4 * WIDTH if site == "mlp_act" else None
+    index = None if size is None else draw(st.none() | st.integers(0, size - 1))
+    return site, layer, start, stop, index, draw(st.booleans()), draw(st.integers(0, 99))
+
+
+def as_edit(like: Tensor, drawn: tuple[Site, int, int, int, int | None, bool, int]) -> Edit:
+    site, layer, start, stop, index, add, seed = drawn
+    shape = like[start:stop] if index is None else like[start:stop, index]
+    value = torch.randn(shape.shape, generator=torch.Generator().manual_seed(seed)).to(like.dtype)
+    return Edit(site, layer, start, value, index, add)
+
+
+def as_change(edit: Edit) -> tuple[str, int, hooks.Change]:
+    def change(live: Tensor) -> None:
+        part = live[edit.start : edit.stop]
+        part = part if edit.index is None else part[:, edit.index]
+        part.copy_(part + edit.value if edit.add else edit.value)
+
+    return edit.site, edit.layer, change
+
+
+@given(data=st.data(), prompts=token_pairs())
+def test_any_edits_in_one_batch_equal_hooks_one_row_at_a_time(
+    gpt2: GPT2LMHeadModel,
+    model: pw.Model,
+    data: st.DataObject,
+    prompts: tuple[list[int], list[int]],
+) -> None:
+    tokens = prompts[0]
+    read = data.draw(st.integers(0, len(tokens) - 1))
+    keep = frozenset(SITES)
+    base = forward(model.network, [Row(tuple(tokens), read)], keep)[0]
+    drawn = data.draw(st.lists(st.lists(edits(len(tokens)), max_size=3), min_size=1, max_size=6))
+    rows = [[as_edit(base.kept[one[0]][one[1]], one) for one in some] for some in drawn]
+    finished = forward(model.network, [patched(base, *some) for some in rows])
+    for run, some in zip(finished, rows, strict=True):
+        expected = hooks.changed_logits(gpt2, tokens, [as_change(edit) for edit in some])[read:]
+        found = logits(model.network, run.final)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
+    gpt2: GPT2LMHeadModel, model: pw.Model
+) -> None:
+    base = base_run(model, CLEAN, frozenset(SITES))
+    edit = Edit("z", 1, 3, base.kept["z"][1][3:5, 2] * 2, index=2)
+    run = forward(model.network, [patched(base, edit)], SITES)[0]
+    site, layer, change = as_change(edit)
+    with hooks.at_site(gpt2, site, layer, change):
+        for kept in SITES:
+            for at in range(1 if kept == "embed" else N_LAYERS):
+                if (kept, at) == (site, layer):
+                    continue
+                expected = hooks.activation(gpt2, CLEAN, kept, at)
+                torch.testing.assert_close(run.kept[kept][at], expected, rtol=0, atol=1e-11)
+
+
+def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) -> None:
+    bases = [base_run(model, tokens, CORE) for tokens in (CLEAN, CORRUPT, CLEAN[:4])]
+    rows = [
+        patched(base, Edit("resid_pre", layer, position, torch.ones(1, WIDTH).double()))
+        for layer in range(N_LAYERS)
+        for base in bases
+        for position in (0, 3)
+    ]
+    together = forward(model.network, rows)
+    for row, run in zip(rows, together, strict=True):
+        alone = forward(model.network, [row])[0]
+        torch.testing.assert_close(run.final, alone.final, rtol=0, atol=1e-12)
+
+
+def test_an_edited_run_leaves_base_and_weights_as_they_were(model: pw.Model) -> None:
+    base = base_run(model, CLEAN, frozenset(SITES))
+    before = {site: [tensor.clone() for tensor in base.kept[site]] for site in SITES}
+    values = {site: torch.zeros_like(base.kept[site][0]) for site in SITES}
+    mark = pw.wrap_model(random_gpt2(seed=0), name="tiny").fingerprint
+    forward(model.network, [patched(base, Edit(site, 0, 0, values[site])) for site in SITES])
+    for site in SITES:
+        for kept, saved in zip(base.kept[site], before[site], strict=True):
+            assert torch.equal(kept, saved)
+    assert model.fingerprint == mark

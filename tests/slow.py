@@ -1,0 +1,92 @@
+"""Activation patching done the slow way: one hooked run of the whole model a cell."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from hooks import Change, activation, changed_logits, logits
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+import patchwright as pw
+from patchwright.axes import DIMS, Per
+
+
+
+def metric_of(name: str, values: Tensor, clean: Tensor, answers: list[int], wrongs: list[int]) -> float:
+    """A metric of last-token logits [vocab]; `clean` are those of the clean run."""
+    shares, clean_shares = values.softmax(-1), clean.softmax(-1)
+    answer, wrong = shares[answers].sum(), shares[wrongs].sum()
+    return {
+        "logit": lambda: values[answers].mean(),
+        "logit_diff": lambda: values[answers].mean() - values[wrongs].mean(),
+        "probability": lambda: answer,
+        "prob_diff": lambda: answer - wrong,
+        "logprob": lambda: answer.log(),
+        "logprob_diff": lambda: answer.log() - wrong.log(),
+        "kl": lambda: (clean_shares * (clean_shares.log() - shares.log())).sum(),
+        "rank": lambda: 1 + (values > values[answers].max()).sum(),
+    }[name]().item()
+
+
+def cell_logits(
+    gpt2: GPT2LMHeadModel,
+    into: list[int],
+    out_of: list[int],
+    place: pw.Place,
+) -> Tensor:
+    """[position, vocab] of the run of `into` with one place copied from the run of `out_of`."""
+    layer = place.layer or 0
+    source = activation(gpt2, out_of, place.site, layer)
+    index = place.neuron if place.head is None else place.head
+
+    def change(live: Tensor) -> None:
+        at = slice(None) if place.position is None else place.position
+        if index is None:
+            live[at] = source[at]
+        elif place.position is None:
+            live[:, index] = source[:, index]
+        else:
+            live[at, index] = source[at, index]
+
+    steps: list[tuple[str, int, Change]] = [(place.site, layer, change)]
+    return changed_logits(gpt2, into, steps)
+
+
+def sweep(
+    gpt2: GPT2LMHeadModel,
+    clean: list[int],
+    corrupt: list[int],
+    site: str,
+    per: Per,
+    direction: str,
+    metric: str,
+    answers: list[int],
+    wrongs: list[int],
+    layers: Sequence[int] | None = None,
+) -> NDArray[np.float64]:
+    """What `pw.patch` returns as `patched`, one whole run a cell."""
+    into, out_of = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
+    unpatched = logits(gpt2, clean)[-1]
+    if layers is None:
+        layers = range(1) if site == "embed" else range(gpt2.config.n_layer)
+    sizes = {"layer": layers, "position": range(len(into)), "head": range(gpt2.config.n_head)}
+    sizes["neuron"] = range(4 * gpt2.config.n_embd)
+    axes = [sizes[dim] for dim in DIMS[per]]
+    values = np.empty([len(axis) for axis in axes])
+    for cell in np.ndindex(*values.shape):
+        named = {dim: int(axis[i]) for dim, axis, i in zip(DIMS[per], axes, cell, strict=True)}
+        if site == "embed":
+            named.pop("layer")
+        last = cell_logits(gpt2, into, out_of, pw.Place(site, **named))[-1]
+        values[cell] = metric_of(metric, last, unpatched, answers, wrongs)
+    return values
+
+
+def next_logprob(gpt2: GPT2LMHeadModel, run: Tensor, answer: list[int]) -> float:
+    """Summed log-probability of `answer`; `run` is [position, vocab] of prompt + answer[:-1]."""
+    logprobs = run[-len(answer) :].log_softmax(-1)
+    return sum(logprobs[i, token].item() for i, token in enumerate(answer))
+
+

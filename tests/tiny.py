@@ -1,0 +1,52 @@
+"""Random tiny models of the real classes, and prompts for them."""
+
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import patchwright as pw
+
+N_LAYERS, N_HEADS, WIDTH, VOCAB, CONTEXT = 3, 4, 16, 50, 24
+
+
+def random_gpt2(seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any) -> GPT2LMHeadModel:
+    """A GPT-2 whose every parameter is random, so that nothing is zero by chance."""
+    settings: dict[str, Any] = {
+        "n_layer": N_LAYERS,
+        "n_head": N_HEADS,
+        "n_embd": WIDTH,
+        "vocab_size": VOCAB,
+        "n_positions": CONTEXT,
+        "bos_token_id": VOCAB - 1,
+        "eos_token_id": VOCAB - 1,
+        "attn_implementation": "eager",
+        "initializer_range": 0.3,
+    }
+    generator = torch.Generator().manual_seed(seed)
+    model = GPT2LMHeadModel(GPT2Config(**settings | changes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator) * 0.3
+            parameter.copy_(noise + (1.0 if parameter.ndim == 1 else 0.0))
+    return model.to(dtype).eval()
+
+
+def pair_of(clean: list[int], corrupt: list[int], **changes: Any) -> pw.Pair:
+    """A pair of token ids with answers that are not in either prompt's way."""
+    settings: dict[str, Any] = {"answer": [7], "wrong": [11]}
+    return pw.Pair(clean=clean, corrupt=corrupt, **settings | changes)
+
+
+@st.composite
+def token_pairs(draw: st.DrawFn, longest: int = 8) -> tuple[list[int], list[int]]:
+    """Two different prompts of equal length."""
+    length = draw(st.integers(1, longest))
+    token = st.integers(0, VOCAB - 1)
+    prompt = st.lists(token, min_size=length, max_size=length)
+    clean, corrupt = draw(prompt), draw(prompt)
+    if clean == corrupt:
+        place = draw(st.integers(0, length - 1))
+        corrupt[place] = (corrupt[place] + 1) % VOCAB
+    return clean, corrupt
