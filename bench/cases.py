@@ -81,9 +81,7 @@ _EVERY = tuple(range(N_TOKENS))
 CASES = {
     case.name: case
     for case in (
-        Case(
-            "resid_pre", "`resid_pre`, every position differs", "resid_pre", "position", _EVERY
-        ),
+        Case("resid_pre", "`resid_pre`, every position differs", "resid_pre", "position", _EVERY),
         Case(
             "resid_pre_one",
             "`resid_pre`, one token differs, at position 10 of 15",

@@ -18,11 +18,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Protocol
 
-from cases import CASES, N_TOKENS, SEED, Case, Sizes, Spot
+from cases import CASES, SEED, By, Case, Sizes, Spot
 from work import matmul_peak
 
 WARM_UP_SPOTS = 4
-INVOKES = 30
+INVOKES = 45
 """Places that nnsight runs in one trace, batched: more of them made it no faster."""
 
 
@@ -119,21 +119,23 @@ def _logit_difference(answer: int, wrong: int) -> Callable[[Any], Any]:
     return lambda logits: (logits[0, -1, answer] - logits[0, -1, wrong]).item()
 
 
+_LENS_SWEEPS: dict[By, str] = {
+    "position": "get_act_patch_resid_pre",
+    "head": "get_act_patch_attn_head_out_all_pos",
+    "position_head": "get_act_patch_attn_head_out_by_pos",
+}
+_LENS_AXES: dict[By, list[str]] = {
+    "position": ["layer", "pos"],
+    "head": ["layer", "head_index"],
+    "position_head": ["layer", "pos", "head_index"],
+}
+
+
 class TransformerLens:
     """The sweeps of TransformerLens's `patching.py`, on unprocessed weights."""
 
     library = "transformer-lens"
     samples = True
-    _SWEEPS = {
-        "position": "get_act_patch_resid_pre",
-        "head": "get_act_patch_attn_head_out_all_pos",
-        "position_head": "get_act_patch_attn_head_out_by_pos",
-    }
-    _AXES = {
-        "position": ["layer", "pos"],
-        "head": ["layer", "head_index"],
-        "position_head": ["layer", "pos", "head_index"],
-    }
 
     def __init__(self, model: Any, sizes: Sizes) -> None:
         sources: Any = import_module("transformer_lens.model_bridge.sources")
@@ -154,7 +156,7 @@ class TransformerLens:
         def difference(logits: Any) -> Any:
             return logits[0, -1, answer] - logits[0, -1, wrong]
 
-        sweep = getattr(self._patching, self._SWEEPS[case.by])
+        sweep = getattr(self._patching, _LENS_SWEEPS[case.by])
         which = self._some(case, spots)
         return sweep(self._model, corrupt, cache, difference, **which).ravel().tolist()
 
@@ -163,7 +165,7 @@ class TransformerLens:
         if list(spots) == case.spots(self._sizes):
             return {}
         rows = [[index for index in spot if index is not None] for spot in spots]
-        table = self._pandas.DataFrame(rows, columns=self._AXES[case.by], dtype=int)
+        table = self._pandas.DataFrame(rows, columns=_LENS_AXES[case.by], dtype=int)
         return {"index_df": table, "index_axis_names": None}
 
 
@@ -174,10 +176,11 @@ class NNsight:
     samples = True
 
     def __init__(self, model: Any, sizes: Sizes) -> None:
-        nnsight: Any = import_module("nnsight.modeling.transformers")
+        nnsight: Any = import_module("nnsight")
+        self._save: Any = nnsight.save
         self._torch: Any = import_module("torch")
         tokenizer = _numbers_tokenizer(sizes.n_vocab)
-        self._model = nnsight.TransformersModel(model, tokenizer=tokenizer)
+        self._model = nnsight.TransformersModel(model, tokenizer=tokenizer, task="text-generation")
         self._sizes = sizes
 
     def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
@@ -193,7 +196,7 @@ class NNsight:
 
     def _clean(self, case: Case, tokens: Any) -> list[Any]:
         with self._model.trace(tokens):
-            cache = [].save()  # pyright: ignore
+            cache: list[Any] = self._save([])
             for layer in range(self._sizes.n_layers):
                 cache.append(self._at(case, layer).input)
         return cache
@@ -204,7 +207,7 @@ class NNsight:
         _, _, answer, wrong = case.prompts(self._sizes)
         difference = _logit_difference(answer, wrong)
         with self._model.trace() as tracer:
-            values = [].save()  # pyright: ignore
+            values: list[float] = self._save([])
             for spot in spots:
                 with tracer.invoke(tokens):
                     index = _index(spot, self._sizes)
@@ -271,7 +274,9 @@ def measure(contestant: Contestant, case: Case, sizes: Sizes, repeats: int, samp
         "seconds": median(runs),
         "runs": runs,
         "measured": len(spots),
-        "values": {every.index(spot): value for spot, value in zip(spots, timed[0][1], strict=True)},
+        "values": {
+            every.index(spot): value for spot, value in zip(spots, timed[0][1], strict=True)
+        },
     }
 
 
