@@ -15,10 +15,10 @@ install_import_hook(["patchwright.model", "patchwright.methods"], "beartype.bear
 import pytest
 import torch
 from hypothesis import Phase, settings
-from tiny import random_gpt2
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
+from tiny import random_gpt2
 
 settings.register_profile(
     "tests",

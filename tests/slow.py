@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from hooks import Change, activation, changed_logits, logits
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
+from hooks import Change, activation, changed_logits, logits
 from patchwright.axes import DIMS, Per
 
 
-
-def metric_of(name: str, values: Tensor, clean: Tensor, answers: list[int], wrongs: list[int]) -> float:
+def metric_of(
+    name: str, values: Tensor, clean: Tensor, answers: list[int], wrongs: list[int]
+) -> float:
     """A metric of last-token logits [vocab]; `clean` are those of the clean run."""
     shares, clean_shares = values.softmax(-1), clean.softmax(-1)
     answer, wrong = shares[answers].sum(), shares[wrongs].sum()
@@ -88,5 +88,3 @@ def next_logprob(gpt2: GPT2LMHeadModel, run: Tensor, answer: list[int]) -> float
     """Summed log-probability of `answer`; `run` is [position, vocab] of prompt + answer[:-1]."""
     logprobs = run[-len(answer) :].log_softmax(-1)
     return sum(logprobs[i, token].item() for i, token in enumerate(answer))
-
-

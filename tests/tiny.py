@@ -11,7 +11,9 @@ import patchwright as pw
 N_LAYERS, N_HEADS, WIDTH, VOCAB, CONTEXT = 3, 4, 16, 50, 24
 
 
-def random_gpt2(seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any) -> GPT2LMHeadModel:
+def random_gpt2(
+    seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any
+) -> GPT2LMHeadModel:
     """A GPT-2 whose every parameter is random, so that nothing is zero by chance."""
     settings: dict[str, Any] = {
         "n_layer": N_LAYERS,

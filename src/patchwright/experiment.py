@@ -7,7 +7,8 @@ run store and of a shared link.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal, Self
 
@@ -17,12 +18,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from patchwright.axes import DIMS, DIRECTIONS, PERS, Direction, Per
 from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.methods.metrics import MIN_GAP, UNITS, Metric, check_answers, check_metric
-from patchwright.methods.result import Result, effect_of
-from patchwright.methods.runs import averaged, baseline, notices
+from patchwright.methods.result import Baseline, Result, effect_of
+from patchwright.methods.runs import PairRuns, averaged, baseline, notices
 from patchwright.methods.sweep import (
     BUDGET,
     OnProgress,
-    Swept,
     choose_cells,
     patched_tokens,
     sweep,
@@ -86,6 +86,16 @@ class PatchTogether(Experiment):
     places: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a method found: metric after patching [pair, ...], the base runs, cells done."""
+
+    patched: xr.DataArray
+    runs: list[PairRuns]
+    done: int
+    altered: list[Baseline] = field(default_factory=list[Baseline])
+
+
 def run(
     experiment: Patch | PatchTogether,
     model: Model,
@@ -103,18 +113,12 @@ def run(
     pairs = [experiment.pairs] if isinstance(experiment.pairs, Pair) else experiment.pairs
     if not pairs:
         raise ExperimentError("The list of pairs is empty: give at least one pair.")
-    tokens = [_tokens(pair, experiment, model) for pair in pairs]
+    tokens = [tokens_of(pair, experiment, model) for pair in pairs]
     if isinstance(experiment, Patch):
-        patched, swept = _sweep(experiment, model, tokens, progress, budget)
+        found = _sweep(experiment, model, tokens, progress, budget)
     else:
-        places = [parse_place(place) for place in experiment.places]
-        if not places:
-            raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
-        swept = together(
-            model.network, tokens, places, experiment.direction, experiment.metric, budget
-        )
-        patched = xr.DataArray(swept.values, dims=["pair"], name="patched")
-    return _result(experiment, model, swept, patched, many, started)
+        found = _together(experiment, model, tokens, budget)
+    return _result(experiment, model, found, many, started)
 
 
 def patch(
@@ -209,7 +213,8 @@ def _indices(values: Sequence[int] | None) -> tuple[int, ...] | None:
     return None if values is None else tuple(int(value) for value in values)
 
 
-def _tokens(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
+def tokens_of(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
+    """`pair` in the model's tokens, checked against model and metric."""
     spec = model.spec
     tokens = tokenize(
         pair,
@@ -228,7 +233,7 @@ def _sweep(
     pairs: list[TokenPair],
     progress: OnProgress | None,
     budget: int,
-) -> tuple[xr.DataArray, Swept]:
+) -> _Found:
     lengths = {len(patched_tokens(pair, experiment.direction)) for pair in pairs}
     if len(lengths) > 1:
         raise UnequalLengthsError(
@@ -249,31 +254,44 @@ def _sweep(
     )
     coords = cells.coords(len(patched_tokens(pairs[0], experiment.direction)))
     dims = ["pair", *DIMS[experiment.per]]
-    return xr.DataArray(swept.values, dims=dims, coords=coords, name="patched"), swept
+    patched = xr.DataArray(swept.values, dims=dims, coords=coords, name="patched")
+    return _Found(patched, swept.runs, done=swept.done)
+
+
+def _together(
+    experiment: PatchTogether, model: Model, pairs: list[TokenPair], budget: int
+) -> _Found:
+    places = [parse_place(place) for place in experiment.places]
+    if not places:
+        raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
+    ran = together(model.network, pairs, places, experiment.direction, budget)
+    text = _token_text(model)
+    altered = [baseline(one, runs, experiment.metric, text) for one, runs in ran]
+    patched = xr.DataArray([one.metric for one in altered], dims=["pair"], name="patched")
+    return _Found(patched, [one for one, _ in ran], done=len(ran), altered=altered)
+
+
+def _token_text(model: Model) -> Callable[[int], str]:
+    return lambda token: token_texts([token], model.tokenizer)[0]
 
 
 def _result(
     experiment: Patch | PatchTogether,
     model: Model,
-    swept: Swept,
-    patched: xr.DataArray,
+    found: _Found,
     many: bool,
     started: float,
 ) -> Result:
-    metric, runs = experiment.metric, swept.runs
-
-    def text(token: int) -> str:
-        return token_texts([token], model.tokenizer)[0]
-
+    metric, runs, text = experiment.metric, found.runs, _token_text(model)
     cleans = [baseline(one, one.clean, metric, text) for one in runs]
     corrupts = [baseline(one, one.corrupt, metric, text) for one in runs]
-    patched = patched.assign_coords(pair=range(len(runs)))
+    patched = found.patched.assign_coords(pair=range(len(runs)))
     clean, corrupt = (
         xr.DataArray([one.metric for one in some], dims=["pair"]) for some in (cleans, corrupts)
     )
     effect = effect_of(patched, clean, corrupt, experiment.direction, MIN_GAP[UNITS[metric]])
     effect = effect.transpose(*patched.dims)
-    found = [
+    warnings = [
         notices(one.pair, one_clean, one_corrupt, metric)
         for one, one_clean, one_corrupt in zip(runs, cleans, corrupts, strict=True)
     ]
@@ -286,13 +304,18 @@ def _result(
         experiment=experiment.model_dump(mode="json"),
         model=_provenance(model),
         tokens={name: texts if many else texts[0] for name, texts in shown.items()},
-        clean=averaged(cleans) if many else cleans[0],
-        corrupt=averaged(corrupts) if many else corrupts[0],
+        clean=_one_or_average(cleans, many),
+        corrupt=_one_or_average(corrupts, many),
         patched=patched if many else patched.isel(pair=0, drop=True),
         effect=effect if many else effect.isel(pair=0, drop=True),
-        warnings=[*_numbered(found), *_precision(model), *_unfinished(swept)],
+        warnings=[*_numbered(warnings), *_precision(model), *_unfinished(found)],
         seconds=perf_counter() - started,
+        altered=_one_or_average(found.altered, many) if found.altered else None,
     )
+
+
+def _one_or_average(baselines: list[Baseline], many: bool) -> Baseline:
+    return averaged(baselines) if many else baselines[0]
 
 
 def _provenance(model: Model) -> dict[str, Any]:
@@ -333,13 +356,13 @@ def _precision(model: Model) -> list[Notice]:
     ]
 
 
-def _unfinished(swept: Swept) -> list[Notice]:
-    if swept.done == swept.values.size:
+def _unfinished(found: _Found) -> list[Notice]:
+    if found.done == found.patched.size:
         return []
     return [
         Notice(
             code="stopped",
-            message=f"The sweep was stopped: {swept.done} of {swept.values.size} cells are "
+            message=f"The sweep was stopped: {found.done} of {found.patched.size} cells are "
             "computed, the others are empty.",
         )
     ]

@@ -4,16 +4,15 @@ from itertools import product
 
 import numpy as np
 import pytest
-import slow
 import torch
-from hooks import changed_logits, logits
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, pair_of, random_gpt2, token_pairs
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
+import slow
+from hooks import changed_logits, logits
 from patchwright.axes import DIRECTIONS, Direction, Per
 from patchwright.errors import (
     AnswerError,
@@ -25,6 +24,7 @@ from patchwright.errors import (
 )
 from patchwright.methods.metrics import METRICS, Metric
 from patchwright.places import HEAD_SITES, SITES, Site, pers_of
+from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, pair_of, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [49, 3, 8, 21, 5, 30], [49, 3, 9, 22, 5, 30]
 ANSWERS, WRONGS = [7, 13], [11, 2, 40]
@@ -196,7 +196,9 @@ def test_places_of_every_kind_patched_together_equal_hooks(
         source = slow.activation(gpt2, CLEAN, place.site, place.layer or 0)
 
         def change(live: Tensor, place: pw.Place = place, source: Tensor = source) -> None:
-            at = slice(None) if place.position is None else slice(place.position, place.position + 1)
+            at = (
+                slice(None) if place.position is None else slice(place.position, place.position + 1)
+            )
             index = place.neuron if place.head is None else place.head
             where = (at,) if index is None else (at, index)
             live[where] = source[where]
@@ -235,7 +237,9 @@ def test_matched_edges_of_unequal_prompts_equal_hooks(
     tokens = pw.run(pw.Patch(model="tiny", pairs=pair, per="position", direction=direction), model)
     into, out_of = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
     assert len(tokens.position_tokens or ()) == len(into) == result.patched.shape[1]
-    start = next((i for i, (a, b) in enumerate(zip(into, out_of)) if a != b), min(len(into), len(out_of)))
+    start = next(
+        (i for i, (a, b) in enumerate(zip(into, out_of)) if a != b), min(len(into), len(out_of))
+    )
     for position in range(len(into)):
         cells = result.patched.sel(position=position)
         from_end = len(into) - position

@@ -1,19 +1,19 @@
 """The engine against plain hooks on the Hugging Face model."""
 
-import hooks
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+import hooks
 import patchwright as pw
 from patchwright.methods.metrics import logits
 from patchwright.model.edits import Edit
 from patchwright.model.forward import CORE, Row, Run, forward, patched
 from patchwright.places import HEAD_SITES, SITES, Site
+from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [49, 3, 8, 8, 21, 5, 30], [49, 3, 9, 8, 22, 5, 30]
 

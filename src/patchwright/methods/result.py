@@ -54,6 +54,7 @@ class Result:
     run, empty where the gap is too small to be a scale). Both have the dims that
     the experiment's `per` names, after a `pair` dim for a list of pairs. Cells
     that were not computed, or have no counterpart in the other prompt, are NaN.
+    `altered` is what the model predicts in the patched run, where there is only one.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Result:
     effect: xr.DataArray
     warnings: list[Notice]
     seconds: float
+    altered: Baseline | None = None
 
     @property
     def mean_effect(self) -> xr.DataArray:
@@ -138,6 +140,7 @@ class Result:
             "coords": {str(dim): self.patched[dim].values.tolist() for dim in self.patched.dims},
             "patched": _nullable(self.patched.values.tolist()),
             "effect": _nullable(self.effect.values.tolist()),
+            "altered": None if self.altered is None else asdict(self.altered),
             "warnings": list(self.warnings),
             "seconds": self.seconds,
         }
@@ -191,6 +194,8 @@ def result_of(document: dict[str, Any]) -> Result:
     parts: dict[str, Any] = {name: document[name] for name in same}
     parts |= arrays
     parts |= baselines
+    if document["altered"] is not None:
+        parts["altered"] = _baseline(document["altered"])
     return Result(**parts)
 
 

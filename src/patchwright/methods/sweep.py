@@ -29,7 +29,7 @@ from patchwright.errors import (
 from patchwright.methods.metrics import Metric, check_finite
 from patchwright.methods.runs import PairRuns, run_in_groups
 from patchwright.model.edits import Edit
-from patchwright.model.forward import CORE, Row, forward, patched
+from patchwright.model.forward import CORE, Row, Run, forward, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import (
@@ -255,18 +255,20 @@ def together(
     pairs: Sequence[TokenPair],
     places: Sequence[Place],
     direction: Direction,
-    metric: Metric,
     budget: int = BUDGET,
-) -> Swept:
-    """Patch all of `places` in one run; `values` is [pair]."""
-    values: list[float] = []
-    ran: list[PairRuns] = []
+) -> list[tuple[PairRuns, tuple[Run, ...]]]:
+    """Patch all of `places` in one run: each pair's base runs and its patched run.
+
+    The patched run comes once for each continuation of the pair, as the base runs do.
+    """
+    ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
     keep = CORE | frozenset[Site](place.site for place in places)
     for group in run_in_groups(network, pairs, keep, budget):
         rows = [_rows_together(one, places, direction, network.spec) for one in group]
-        values.extend(read_rows(network, group, rows, metric))
-        ran.extend(one.forgotten() for one in group)
-    return Swept(np.array(values), len(values), ran)
+        finished = iter(forward(network, [row for some in rows for row in some]))
+        for one, some in zip(group, rows, strict=True):
+            ran.append((one.forgotten(), tuple(next(finished) for _ in some)))
+    return ran
 
 
 def _rows_together(

@@ -1,0 +1,197 @@
+// A heat map on a canvas: hover for a cell's value, click or arrow keys and Enter to select.
+// All labels are drawn as text or set as textContent, so prompts stay data.
+
+const BLUE = [33, 102, 172], WHITE = [247, 247, 247], RED = [178, 24, 43];
+const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+
+const mix = (a, b, t) => a.map((c, i) => Math.round(c + (b[i] - c) * t));
+const css = (c) => `rgb(${c[0]},${c[1]},${c[2]})`;
+
+function color(value, d) {
+  if (d.centred) {
+    const t = Math.max(-1, Math.min(1, value / d.limit));
+    return t < 0 ? mix(WHITE, BLUE, -t) : mix(WHITE, RED, t);
+  }
+  const t = Math.max(0, Math.min(1, (value - d.low) / (d.high - d.low || 1))) * 4;
+  const i = Math.min(3, Math.floor(t));
+  return mix(VIRIDIS[i], VIRIDIS[i + 1], t - i);
+}
+
+const isDark = (c) => 0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2] < 140;
+
+function layout(width, d, context) {
+  const rows = d.rows.length, columns = d.columns.length;
+  context.font = "12px sans-serif";
+  const widest = (labels) => Math.max(0, ...labels.map((l) => context.measureText(l).width));
+  const left = Math.min(120, widest(d.rows) + 34);
+  const tall = rows <= 16 ? 28 : Math.max(5, Math.floor(460 / rows));
+  const wide = Math.min(64, Math.max(0.2, (width - left - 14) / columns));
+  const bottom = Math.min(120, widest(d.columns) * 0.75 + 34);
+  return { rows, columns, left, top: 8, wide, tall, bottom, height: 8 + tall * rows + bottom };
+}
+
+function hatch(context, ink) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 6;
+  const pen = tile.getContext("2d");
+  pen.strokeStyle = ink;
+  pen.globalAlpha = 0.35;
+  pen.beginPath();
+  pen.moveTo(0, 6);
+  pen.lineTo(6, 0);
+  pen.stroke();
+  return context.createPattern(tile, "repeat");
+}
+
+function draw(canvas, d, state) {
+  const width = canvas.parentElement.clientWidth || 600;
+  const context = canvas.getContext("2d");
+  const at = layout(width, d, context);
+  const scale = window.devicePixelRatio || 1;
+  canvas.width = width * scale;
+  canvas.height = at.height * scale;
+  canvas.style.height = `${at.height}px`;
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  const ink = getComputedStyle(canvas).color;
+  const empty = hatch(context, ink);
+  const box = (row, column) => [
+    at.left + column * at.wide, at.top + (at.rows - 1 - row) * at.tall, at.wide, at.tall,
+  ];
+  const gap = at.wide > 6 ? 1 : 0;
+  context.textBaseline = "middle";
+  d.values.forEach((values, row) => values.forEach((value, column) => {
+    const [x, y, w, h] = box(row, column);
+    const fill = value === null ? null : color(value, d);
+    context.fillStyle = fill === null ? empty : css(fill);
+    context.fillRect(x, y, w - gap, h - (at.tall > 6 ? 1 : 0));
+    if (fill !== null && w >= 31 && h >= 16) {
+      context.fillStyle = isDark(fill) ? "#fff" : "#111";
+      context.font = "11px sans-serif";
+      context.textAlign = "center";
+      context.fillText(value.toFixed(Math.abs(value) < 10 ? 2 : 1), x + w / 2, y + h / 2);
+    }
+  }));
+  labels(context, d, at, ink);
+  outline(context, d, at, box, state, ink);
+  return at;
+}
+
+function labels(context, d, at, ink) {
+  context.fillStyle = ink;
+  context.font = "12px sans-serif";
+  context.textAlign = "right";
+  const step = Math.max(1, Math.ceil(14 / at.tall));
+  d.rows.forEach((label, row) => {
+    if (row % step === 0) {
+      context.fillText(label, at.left - 6, at.top + (at.rows - row - 0.5) * at.tall);
+    }
+  });
+  const every = Math.max(1, Math.ceil(13 / at.wide));
+  d.columns.forEach((label, column) => {
+    if (column % every) return;
+    context.save();
+    context.translate(at.left + (column + 0.6) * at.wide, at.top + at.rows * at.tall + 8);
+    context.rotate(-Math.PI / 4);
+    context.fillText(label.length > 16 ? label.slice(0, 15) + "…" : label, 0, 0);
+    context.restore();
+  });
+  context.save();
+  context.translate(10, at.top + (at.rows * at.tall) / 2);
+  context.rotate(-Math.PI / 2);
+  context.textAlign = "center";
+  context.fillText(d.rowTitle, 0, 0);
+  context.restore();
+  context.textAlign = "left";
+  context.fillText(d.columnTitle, at.left, at.height - 8);
+}
+
+function outline(context, d, at, box, state, ink) {
+  const find = (place) => {
+    for (let row = 0; row < at.rows; row++) {
+      const column = d.places[row].indexOf(place);
+      if (column >= 0) return [row, column];
+    }
+    return null;
+  };
+  const selected = find(d.selected);
+  if (selected) {
+    const [x, y, w, h] = box(...selected);
+    context.strokeStyle = ink;
+    context.lineWidth = 3;
+    context.strokeRect(x + 0.5, y + 0.5, w - 2, h - 2);
+  }
+  if (state.focused) {
+    const [x, y, w, h] = box(state.row, state.column);
+    context.strokeStyle = ink;
+    context.lineWidth = 1.5;
+    context.setLineDash([3, 2]);
+    context.strokeRect(x - 1, y - 1, w + 1, h + 1);
+    context.setLineDash([]);
+  }
+}
+
+export default function ({ data, parentElement, setStateValue }) {
+  const canvas = parentElement.querySelector("canvas");
+  const tip = parentElement.querySelector(".tip");
+  const spoken = parentElement.querySelector(".spoken");
+  const state = { row: 0, column: 0, focused: false };
+  let at = draw(canvas, data, state);
+  const redraw = () => { at = draw(canvas, data, state); };
+  const say = (row, column) => {
+    const value = data.values[row][column];
+    const shown = value === null ? "no value" : `${data.unit} ${value.toFixed(3)}`;
+    return `${data.places[row][column]} ${data.columns[column]}: ${shown}`;
+  };
+  const cellAt = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const column = Math.floor((event.clientX - box.left - at.left) / at.wide);
+    const row = at.rows - 1 - Math.floor((event.clientY - box.top - at.top) / at.tall);
+    const inside = row >= 0 && row < at.rows && column >= 0 && column < at.columns;
+    return inside ? [row, column] : null;
+  };
+  const choose = (row, column) => {
+    data.selected = data.places[row][column];
+    redraw();
+    setStateValue("place", data.selected);
+  };
+  canvas.setAttribute("aria-label",
+    `Heat map, ${at.rows} by ${at.columns} cells. Arrow keys move, Enter selects.`);
+  canvas.onmousemove = (event) => {
+    const cell = cellAt(event);
+    tip.style.display = cell ? "block" : "none";
+    canvas.style.cursor = cell ? "pointer" : "default";
+    if (!cell) return;
+    tip.textContent = say(...cell);
+    const box = parentElement.querySelector(".map").getBoundingClientRect();
+    const left = Math.min(event.clientX - box.left + 14, box.width - tip.offsetWidth - 4);
+    tip.style.left = `${Math.max(0, left)}px`;
+    tip.style.top = `${event.clientY - box.top + 16}px`;
+  };
+  canvas.onmouseleave = () => { tip.style.display = "none"; };
+  canvas.onclick = (event) => {
+    const cell = cellAt(event);
+    if (!cell) return;
+    [state.row, state.column] = cell;
+    choose(...cell);
+  };
+  canvas.onfocus = () => { state.focused = true; redraw(); };
+  canvas.onblur = () => { state.focused = false; redraw(); };
+  canvas.onkeydown = (event) => {
+    const moves = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    if (event.key in moves) {
+      const [up, right] = moves[event.key];
+      state.row = Math.max(0, Math.min(at.rows - 1, state.row + up));
+      state.column = Math.max(0, Math.min(at.columns - 1, state.column + right));
+      spoken.textContent = say(state.row, state.column);
+      redraw();
+    } else if (event.key === "Enter" || event.key === " ") {
+      choose(state.row, state.column);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  };
+  const observer = new ResizeObserver(redraw);
+  observer.observe(canvas.parentElement);
+  return () => observer.disconnect();
+}

@@ -1,0 +1,56 @@
+"""One component for every heat map: hover, click, arrow keys, and no build step."""
+
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from streamlit.components.v2 import component
+
+from patchwright.figures.grid import Grid
+
+_HTML = """<div class="map"><canvas tabindex="0" role="img"></canvas>
+<div class="tip" aria-hidden="true"></div><div class="spoken" role="status" aria-live="polite"></div></div>"""
+
+_CSS = """
+.map { position: relative; width: 100%; color: var(--st-text-color); }
+canvas { width: 100%; display: block; color: inherit; }
+canvas:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
+.tip { display: none; position: absolute; z-index: 9; pointer-events: none; padding: 4px 8px;
+  font: 13px sans-serif; white-space: nowrap; border-radius: 4px; color: var(--st-text-color);
+  background: var(--st-secondary-background-color); border: 1px solid var(--st-border-color); }
+.spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+"""
+
+
+@st.cache_resource
+def _component() -> Any:
+    script = files("patchwright.app.widgets").joinpath("heat_map.js").read_text(encoding="utf-8")
+    return component("patchwright_heat_map", html=_HTML, css=_CSS, js=script)
+
+
+def heat_map(grid: Grid, selected: str | None, key: str) -> str | None:
+    """Show `grid`; the place of the cell that was clicked last, None before that."""
+    state = _component()(data=data_of(grid, selected), key=key, on_place_change=lambda: None)
+    return state.place
+
+
+def data_of(grid: Grid, selected: str | None) -> dict[str, Any]:
+    """What the script draws, in JSON types; NaN becomes None."""
+    known = grid.values[np.isfinite(grid.values)]
+    return {
+        "values": [
+            [value if np.isfinite(value) else None for value in row] for row in grid.values.tolist()
+        ],
+        "rows": grid.rows,
+        "columns": grid.columns,
+        "places": grid.places,
+        "rowTitle": grid.row_title,
+        "columnTitle": grid.column_title,
+        "centred": grid.centred,
+        "limit": grid.limit,
+        "low": float(known.min(initial=0.0)),
+        "high": float(known.max(initial=0.0)),
+        "unit": grid.unit,
+        "selected": selected,
+    }

@@ -1,0 +1,64 @@
+"""How fast sweeps are on this machine, against one whole run of the model a place."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from patchwright.errors import InputError
+from patchwright.experiment import patch
+from patchwright.model.forward import Row, forward
+from patchwright.model.load import Model
+from patchwright.prompts.pair import Pair
+
+SWEEPS = (("resid_pre", "position"), ("z", "head"), ("z", "head_position"))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A sweep's median seconds; `full_runs` is what a whole run for each place would take."""
+
+    name: str
+    places: int
+    seconds: float
+    full_runs: float
+
+
+def time_sweeps(model: Model, n_tokens: int, repeat: int) -> Iterator[Timing]:
+    """Time each of `SWEEPS` on random prompts that differ at every position.
+
+    Raises InputError for prompts longer than the model's context.
+    """
+    if n_tokens > model.spec.n_context:
+        raise InputError(
+            f"{n_tokens} tokens: the model takes at most {model.spec.n_context}. Choose fewer."
+        )
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randperm(model.spec.n_vocab, generator=generator)[: 2 * n_tokens + 2].tolist()
+    clean, corrupt = ids[:n_tokens], ids[n_tokens:-2]
+    pair = Pair(clean=clean, corrupt=corrupt, answer=ids[-2], wrong=ids[-1])
+
+    def whole_run() -> None:
+        forward(model.network, [Row(tuple(clean), n_tokens - 1)])
+
+    one_run = _median_seconds(whole_run, max(repeat, 5))
+    for site, per in SWEEPS:
+        sizes: list[int] = []
+
+        def sweep(site: str = site, per: str = per, sizes: list[int] = sizes) -> None:
+            sizes.append(patch(model, pair, site, per, bos=False).patched.size)
+
+        seconds = _median_seconds(sweep, repeat)
+        yield Timing(f"{site} per {per}", sizes[0], seconds, sizes[0] * one_run)
+
+
+def _median_seconds(work: Callable[[], None], repeat: int) -> float:
+    """Median over `repeat` runs after one that does not count."""
+    seconds: list[float] = []
+    for _ in range(repeat + 1):
+        started = perf_counter()
+        work()
+        seconds.append(perf_counter() - started)
+    return median(seconds[1:])

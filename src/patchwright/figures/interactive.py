@@ -1,0 +1,77 @@
+"""Figures for the page: Altair charts with the palette of the printed ones."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
+import xarray as xr
+
+from patchwright.methods.result import Baseline
+from patchwright.prompts.tokens import visible
+
+RUN_COLORS = {"clean": "#2166ac", "corrupted": "#b2182b", "patched": "#8c6d1f"}
+
+
+def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
+    """The likeliest next tokens of several runs as paired bars, most probable first."""
+    rows = [
+        {"token": visible(one["token"]), "probability": one["probability"], "run": name}
+        for name, run in runs.items()
+        for one in run.top
+    ]
+    frame = pd.DataFrame(rows)
+    best = frame.groupby("token")["probability"].max().sort_values(ascending=False)
+    order = best.head(10).index.tolist()
+    names = list(runs)
+    colors = alt.Scale(domain=names, range=[RUN_COLORS[name] for name in names])
+    return (
+        alt.Chart(frame[frame["token"].isin(order)])
+        .mark_bar()
+        .encode(
+            y=alt.Y("token:N", sort=order, title=None),
+            yOffset=alt.YOffset("run:N", sort=names),
+            x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title="probability"),
+            color=alt.Color(
+                "run:N", scale=colors, sort=names, legend=alt.Legend(orient="top", title=None)
+            ),
+            tooltip=["run", "token", alt.Tooltip("probability:Q", format=".2%")],
+        )
+        .properties(height=26 * len(order) + 40)
+    )
+
+
+def pattern_chart(
+    patterns: xr.DataArray, clean: Sequence[str], corrupt: Sequence[str]
+) -> alt.Chart | alt.FacetChart:
+    """A head's attention in both runs, side by side on one scale."""
+    texts = {"clean": clean, "corrupt": corrupt}
+    rows = [
+        {
+            "run": run,
+            "query": f"{query} {visible(texts[run][query])}",
+            "key": f"{key} {visible(texts[run][key])}",
+            "attention": float(patterns.sel(run=run)[query, key]),
+            "at": query,
+            "to": key,
+        }
+        for run in texts
+        for query in range(len(texts[run]))
+        for key in range(query + 1)
+    ]
+    size = max(9, min(20, 200 // len(clean)))
+    chart = (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_rect()
+        .encode(
+            x=alt.X("to:O", title="attended to"),
+            y=alt.Y("at:O", title="attending"),
+            color=alt.Color(
+                "attention:Q",
+                scale=alt.Scale(scheme="viridis", domain=[0, 1]),
+                legend=alt.Legend(orient="bottom"),
+            ),
+            tooltip=["query", "key", alt.Tooltip("attention:Q", format=".2f")],
+        )
+        .properties(width=size * len(clean), height=size * len(clean))
+    )
+    return chart.facet(column=alt.Column("run:N", title=None))

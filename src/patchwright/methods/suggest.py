@@ -1,0 +1,48 @@
+"""What the model itself proposes: answers, and replacements of the same length."""
+
+from collections.abc import Sequence
+
+import torch
+
+from patchwright.methods.metrics import logits
+from patchwright.model.forward import Row, forward
+from patchwright.model.weights import Network
+from patchwright.prompts.align import common_start
+
+
+def likeliest(network: Network, tokens: Sequence[int], count: int = 10) -> list[int]:
+    """The most probable next tokens after `tokens`, best first."""
+    run = forward(network, [Row(tuple(tokens), len(tokens) - 1)])[0]
+    return torch.topk(logits(network, run.final[0]), count).indices.tolist()
+
+
+def suggested_answers(
+    network: Network, clean: Sequence[int], corrupt: Sequence[int]
+) -> tuple[int, int]:
+    """An answer and a wrong answer: what the model puts first after each prompt.
+
+    Where that is the same token, the wrong answer is the clean run's second choice.
+    """
+    first, second = likeliest(network, clean, 2)
+    other = likeliest(network, corrupt, 1)[0]
+    return first, second if other == first else other
+
+
+def same_length(
+    network: Network, clean: Sequence[int], corrupt: Sequence[int], count: int = 5
+) -> list[tuple[int, ...]]:
+    """Corrupted prompts with as many tokens as the clean one, likely words first.
+
+    The stretch where the prompts part is the clean prompt's, but for its last
+    token, which is one that the model expects there. Empty where the corrupted
+    prompt only adds to the end of the clean one, or the other way round.
+    """
+    start = common_start(clean, corrupt)
+    shorter = min(len(clean), len(corrupt)) - start
+    end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
+    last = len(clean) - end - 1
+    if last < start:
+        return []
+    expected = likeliest(network, clean[:last], 4 * count) if last else []
+    fitting = [token for token in expected if token != clean[last]][:count]
+    return [(*clean[:last], token, *clean[last + 1 :]) for token in fitting]
