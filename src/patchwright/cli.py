@@ -209,7 +209,7 @@ def examples() -> None:
     table = Table("name", "task", "models", "clean", "corrupted", "answer", "wrong", box=None)
     for one in library():
         pair = one.pair
-        answers = [", ".join(repr(item) for item in some) for some in (pair.answer, pair.wrong)]
+        answers = [", ".join(repr(item) for item in some) for some in (pair.answers, pair.wrongs)]
         texts = (
             one.id,
             one.task,

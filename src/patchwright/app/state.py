@@ -42,8 +42,8 @@ def take_example(state: State, name: str) -> None:
     """Put an example's prompts and answers into the controls."""
     pair = example(name).pair
     state["clean"], state["corrupt"] = str(pair.clean), str(pair.corrupt)
-    state["answer"] = SEPARATOR.join(str(answer) for answer in pair.answer)
-    state["wrong"] = SEPARATOR.join(str(wrong) for wrong in pair.wrong)
+    state["answer"] = SEPARATOR.join(str(answer) for answer in pair.answers)
+    state["wrong"] = SEPARATOR.join(str(wrong) for wrong in pair.wrongs)
     state["align"] = pair.align
 
 

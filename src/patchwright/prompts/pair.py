@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from patchwright.errors import AnswerError, PromptError
 from patchwright.notices import Notice
@@ -12,14 +12,21 @@ from patchwright.prompts.align import Align, Matching, matching, unequal_lengths
 from patchwright.prompts.tokens import Tokenizer, encode, encode_prompt, token_texts, visible
 
 
-def _as_tuple(value: object) -> object:
+def _frozen(prompt: str | Sequence[int]) -> str | tuple[int, ...]:
+    return prompt if isinstance(prompt, str) else tuple(prompt)
+
+
+def _listed(value: object) -> object:
+    """One answer counts as a list of one."""
     if isinstance(value, str | int):
         return (value,)
     return () if value is None else value
 
 
-Prompt = str | tuple[int, ...]
-Answers = Annotated[tuple[str, ...] | tuple[int, ...], BeforeValidator(_as_tuple)]
+Prompt = Annotated[str | Sequence[int], AfterValidator(_frozen)]
+Answers = Annotated[
+    str | int | Sequence[str] | Sequence[int], BeforeValidator(_listed), AfterValidator(tuple)
+]
 
 
 class Pair(BaseModel):
@@ -38,6 +45,16 @@ class Pair(BaseModel):
     answer: Answers
     wrong: Answers = ()
     align: Align = "exact"
+
+    @property
+    def answers(self) -> tuple[str, ...] | tuple[int, ...]:
+        """`answer`, as a list always."""
+        return cast("tuple[str, ...]", self.answer)
+
+    @property
+    def wrongs(self) -> tuple[str, ...] | tuple[int, ...]:
+        """`wrong`, as a list always."""
+        return cast("tuple[str, ...]", self.wrong)
 
 
 @dataclass(frozen=True)
@@ -86,10 +103,10 @@ def tokenize(
     clean_texts, corrupt_texts = token_texts(clean, tokenizer), token_texts(corrupt, tokenizer)
     if len(clean) != len(corrupt) and pair.align == "exact":
         raise unequal_lengths(clean_texts, corrupt_texts)
-    answers = _answers("answer", pair.answer, tokenizer, n_vocab)
+    answers = _answers("answer", pair.answers, tokenizer, n_vocab)
     if not answers:
         raise AnswerError("No answer was given: name at least one right next token.")
-    wrongs = _answers("wrong answer", pair.wrong, tokenizer, n_vocab)
+    wrongs = _answers("wrong answer", pair.wrongs, tokenizer, n_vocab)
     if common := set(answers) & set(wrongs):
         shown = visible("".join(token_texts(min(common), tokenizer)))
         raise AnswerError(f"'{shown}' is both an answer and a wrong answer: name it only once.")
@@ -113,12 +130,12 @@ def tokenize(
 
 
 def _prompt(
-    name: str, prompt: Prompt, tokenizer: Tokenizer | None, n_vocab: int, bos: bool
+    name: str, prompt: str | Sequence[int], tokenizer: Tokenizer | None, n_vocab: int, bos: bool
 ) -> tuple[int, ...]:
     if isinstance(prompt, str):
         ids = encode_prompt(prompt, tokenizer, bos)
     else:
-        ids = _with_bos(prompt, tokenizer, bos)
+        ids = _with_bos(tuple(prompt), tokenizer, bos)
     if not ids:
         raise PromptError(f"The {name} prompt is empty: give at least one token.")
     if outside := [token for token in ids if not 0 <= token < n_vocab]:
@@ -172,7 +189,7 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
             f"'·{visible(item)}', which usually follows a word: write ' {visible(item)}' if you "
             "mean the whole word.",
         )
-        for item in (*pair.answer, *pair.wrong)
+        for item in (*pair.answers, *pair.wrongs)
         if isinstance(item, str)
         and item[:1].isalnum()
         and not ends_in_space

@@ -1,0 +1,79 @@
+# Everything that is done with this checkout. `make help` lists it.
+
+PYTHON ?= python3
+PORT ?= 8501
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help app test check oracle format docs bench demo-model clean
+
+help: ## list what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+app: .venv/installed ## open the page (PORT=8501)
+	$(BIN)/patchwright app --port $(PORT)
+
+test: .venv/tested ## run all tests
+	$(BIN)/python -m pytest -n auto
+
+check: .venv/checked .venv/tested ## lint, format, types, floors, generated help, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/python docs/write_cli.py --check
+	$(BIN)/python -m pytest -n auto
+
+oracle: .venv/oracled ## compare with TransformerLens, which this installs
+	PATCHWRIGHT_REQUIRE_ORACLE=1 $(BIN)/python -m pytest -n auto tests/oracle
+
+format: .venv/checked ## mend what the linter and the formatter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/installed ## write docs/cli.md from the command line's own help
+	$(BIN)/python docs/write_cli.py
+
+bench: .venv/benched ## time sweeps against hooks, TransformerLens and nnsight
+	$(BIN)/python bench/sweeps.py --json bench/sweeps.json --markdown docs/benchmarks.md
+
+demo-model: .venv/tested ## train the demo model anew (fixed seeds; 20 to 60 minutes)
+	$(BIN)/python -m recipes.demo_model.train
+
+clean: ## remove .venv and what the tools leave behind
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .import_linter_cache build dist
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Patchwright needs Python 3.11 or newer, and $(PYTHON) is `$(PYTHON) --version 2>&1`."; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making .venv"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# One stamp a set of packages: nothing is installed twice until what names them changes.
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing Patchwright into .venv (a few minutes the first time: PyTorch is large)"
+	@$(PIP) torch
+	@$(PIP) -e .
+	@touch $@
+
+.venv/tested: .venv/installed
+	@echo "Installing the test tools"
+	@$(PIP) -e '.[test]'
+	@touch $@
+
+.venv/checked: .venv/installed
+	@echo "Installing the linters"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/oracled: .venv/tested
+	@echo "Installing TransformerLens"
+	@$(PIP) -e '.[oracle]'
+	@touch $@
+
+.venv/benched: .venv/oracled
+	@echo "Installing nnsight"
+	@$(PIP) nnsight
+	@touch $@
