@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 IOI = [
@@ -13,7 +14,9 @@ IOI = [
 
 
 def patchwright(
-    *arguments: str | bytes, cwd: Path | None = None, **environment: str
+    *arguments: str | bytes,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `patchwright` with UTF-8 streams and `environment` added; never raises."""
     quiet = {"PYTHONIOENCODING": "utf-8", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
@@ -23,7 +26,7 @@ def patchwright(
         encoding="utf-8",
         errors="surrogateescape",
         cwd=cwd,
-        env=os.environ | quiet | environment,
+        env=os.environ | quiet | dict(environment or {}),
         timeout=120,
         check=False,
     )

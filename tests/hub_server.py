@@ -36,7 +36,10 @@ class HubServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -54,7 +57,9 @@ class HubServer:
             def _answer(self, with_body: bool) -> None:
                 if hub.broken:
                     self._fail(503, "")
-                elif found := re.match(r"/api/models/owner/tiny(/revision/(main|" + COMMIT + "))?", self.path):
+                elif found := re.match(
+                    r"/api/models/owner/tiny(/revision/(main|" + COMMIT + "))?", self.path
+                ):
                     assert found
                     self._info()
                 elif found := re.fullmatch(r"/owner/tiny/resolve/[^/]+/([^/?]+)", self.path):
@@ -64,7 +69,9 @@ class HubServer:
 
             def _info(self) -> None:
                 siblings = [{"rfilename": name} for name in sorted(hub.files)]
-                self._send(json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}).encode())
+                self._send(
+                    json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}).encode()
+                )
 
             def _file(self, name: str, with_body: bool) -> None:
                 data = hub.files.get(name)

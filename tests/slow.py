@@ -10,6 +10,7 @@ from transformers import GPT2LMHeadModel
 import patchwright as pw
 from hooks import Change, activation, changed_logits, logits
 from patchwright.axes import DIMS, Per
+from patchwright.places import Site
 
 
 def metric_of(
@@ -58,7 +59,7 @@ def sweep(
     gpt2: GPT2LMHeadModel,
     clean: list[int],
     corrupt: list[int],
-    site: str,
+    site: Site,
     per: Per,
     direction: str,
     metric: str,

@@ -1,4 +1,5 @@
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -29,13 +30,11 @@ def test_parsing_and_printing_are_inverse(place: Place) -> None:
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_a_place_or_an_error_that_shows_the_forms(text: str) -> None:
-    try:
+def test_any_text_is_a_place_or_one_kind_of_error(text: str) -> None:
+    place = None
+    with suppress(UnknownPlaceError):  # anything else fails the test
         place = parse_place(text)
-    except UnknownPlaceError as error:
-        assert str(error)
-    else:
-        assert parse_place(str(place)) == place
+    assert place is None or parse_place(str(place)) == place
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def random_gpt2(
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator) * 0.3
             parameter.copy_(noise + (1.0 if parameter.ndim == 1 else 0.0))
-    return model.to(dtype).eval()
+    torch.nn.Module.to(model, dtype)
+    return model.eval()
 
 
 def pair_of(clean: list[int], corrupt: list[int], **changes: Any) -> pw.Pair:

@@ -64,7 +64,8 @@ def indirect_object(rng: random.Random) -> Sentence:
 def landmark(rng: random.Random) -> Sentence:
     """A landmark and its city."""
     name, city = rng.choice(list(words.LANDMARKS.items()))
-    forms = ["The {} is in the city of", "The {} is in", "The {} stands in the city of"]
+    # No form is the beginning of another: after each, the city is the only way on.
+    forms = ["The {} is in", "The {} stands in the city of", "Visitors can see the {} in"]
     wrong = rng.choice([other for other in words.CITIES if other != city])
     return Sentence(rng.choice(forms).format(name), f" {city}", f" {wrong}", ".", ())
 

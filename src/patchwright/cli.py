@@ -74,9 +74,10 @@ def patch(
     metric: Annotated[
         str,
         typer.Option(
-            help="logit_diff, logit, probability, prob_diff, logprob, logprob_diff, kl or rank."
+            help="logit_diff, logit, probability, prob_diff, logprob, logprob_diff, kl or rank.",
+            show_default="logit_diff, or the example's",
         ),
-    ] = "logit_diff",
+    ] = "",
     layers: Annotated[str, typer.Option(help="Such as 0-5,7.", show_default="all")] = "",
     positions: Annotated[str, typer.Option(help="Such as 3,-1.", show_default="all")] = "",
     heads: Annotated[str, typer.Option(help="Such as 0-3.", show_default="all")] = "",
@@ -89,11 +90,15 @@ def patch(
     csv: Csv = "",
     plot: Plot = "",
 ) -> None:
-    """Copy activations of one run into the other, place by place, and see the answer move."""
+    """Patch place by place and see how far the answer moves.
+
+    Without --json, --csv or --plot the result is shown in the terminal.
+    """
     from patchwright import experiment
 
     check_outputs(json, csv, plot)
-    pair = chosen_pair(clean, corrupt, answer, wrong, align, example)
+    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, align, example)
+    metric = metric or usual_metric
     loaded = load(model, device, dtype, revision)
     if place:
         result = experiment.patch_together(loaded, pair, place, direction, metric, bos=not no_bos)
@@ -121,7 +126,7 @@ def places(
     device: Device = "cpu",
     revision: Revision = None,
 ) -> None:
-    """List the places of a model: what can be patched, and how it is written."""
+    """List the places of a model and how they are written."""
     from rich.table import Table
 
     from patchwright.places import HEAD_SITES, SITE_MEANINGS, SITES, pers_of
@@ -147,7 +152,7 @@ def tokens(
     model: ModelName = "demo",
     revision: Revision = None,
 ) -> None:
-    """Show how a model splits a prompt into tokens; with two, where they differ."""
+    """Show how a model splits one or two prompts into tokens."""
     from itertools import zip_longest
 
     from rich.table import Table
@@ -200,7 +205,10 @@ def models() -> None:
 
 @app.command()
 def examples() -> None:
-    """List the example pairs; run one with `patchwright patch --example NAME`."""
+    """List the example pairs.
+
+    Run one with `patchwright patch --example NAME`.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -209,7 +217,7 @@ def examples() -> None:
     table = Table("name", "task", "models", "clean", "corrupted", "answer", "wrong", box=None)
     for one in library():
         pair = one.pair
-        answers = [", ".join(repr(item) for item in some) for some in (pair.answers, pair.wrongs)]
+        answers = [_few(pair.answers), _few(pair.wrongs)]
         texts = (
             one.id,
             one.task,
@@ -222,6 +230,12 @@ def examples() -> None:
     console().print(table)
 
 
+def _few(answers: Sequence[str | int]) -> str:
+    """A list of answers in a table: the first and the last of many."""
+    shown = [repr(item) for item in answers]
+    return ", ".join(shown) if len(shown) < 4 else f"{shown[0]} … {shown[-1]}"
+
+
 @app.command()
 def verify(
     model: Annotated[str, typer.Argument(help="demo or gpt2.")] = "demo",
@@ -230,7 +244,10 @@ def verify(
         str, typer.Option(help="A file of figures instead of those that come with the package.")
     ] = "",
 ) -> None:
-    """Recompute published figures and compare: is everything right on this machine?"""
+    """Recompute published figures and compare.
+
+    Exit status 1 where one of them differs.
+    """
     from patchwright.verify import figures_of, read_figures, verify_figures
 
     published = read_figures(Path(figures)) if figures else figures_of(model)
@@ -256,7 +273,7 @@ def bench(
     tokens: Annotated[int, typer.Option(help="Length of the random prompts.", min=3)] = 15,
     repeat: Annotated[int, typer.Option(help="Runs of which the median counts.", min=1)] = 3,
 ) -> None:
-    """Time sweeps on this machine, against one full run of the model for each place."""
+    """Time sweeps against one full run for each place."""
     from patchwright.bench import time_sweeps
 
     loaded = load(model, device, "float32", None)
@@ -307,15 +324,16 @@ def chosen_pair(
     wrong: Sequence[str],
     align: str,
     example: str,
-) -> "Pair":
-    """The pair that the options describe: an example's, or the prompts given."""
+) -> tuple["Pair", str]:
+    """The pair that the options describe, an example's or the prompts given, and its metric."""
     from patchwright.prompts.examples import example as find
     from patchwright.prompts.pair import Pair
 
     if example:
         if clean or corrupt or answer or wrong:
             raise InputError("Give either --example or prompts with answers, not both.")
-        return find(example).pair
+        chosen = find(example)
+        return chosen.pair, chosen.metric
     if align not in ("exact", "edges"):
         raise InputError(f"--align '{align}': choose exact or edges.")
     for option, value in (("--clean", clean), ("--corrupt", corrupt)):
@@ -324,7 +342,8 @@ def chosen_pair(
                 f"{option} is missing or empty: give a clean and a corrupted prompt, or "
                 "--example with a name that `patchwright examples` lists."
             )
-    return Pair(clean=clean, corrupt=corrupt, answer=tuple(answer), wrong=tuple(wrong), align=align)
+    pair = Pair(clean=clean, corrupt=corrupt, answer=answer, wrong=wrong, align=align)
+    return pair, "logit_diff"
 
 
 def numbers(text: str, option: str) -> list[int] | None:
@@ -423,11 +442,9 @@ class progress_bar:
 def main() -> None:
     """Run the command line; every failure is one message and an exit status."""
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)
     except PatchwrightError as error:
         fail(str(error), error.exit_status)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         fail("Stopped; nothing was written.", 1)
     except BrokenPipeError:

@@ -238,7 +238,8 @@ def test_matched_edges_of_unequal_prompts_equal_hooks(
     into, out_of = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
     assert len(tokens.position_tokens or ()) == len(into) == result.patched.shape[1]
     start = next(
-        (i for i, (a, b) in enumerate(zip(into, out_of)) if a != b), min(len(into), len(out_of))
+        (i for i, (a, b) in enumerate(zip(into, out_of, strict=False)) if a != b),
+        min(len(into), len(out_of)),
     )
     for position in range(len(into)):
         cells = result.patched.sel(position=position)
@@ -361,7 +362,7 @@ def test_a_flat_gap_leaves_effects_empty_and_says_so(model: pw.Model) -> None:
 def test_weights_that_give_no_number_are_an_error() -> None:
     gpt2 = random_gpt2(seed=0)
     with torch.no_grad():
-        gpt2.transformer.h[1].mlp.c_fc.bias[0] = torch.nan
+        gpt2.get_parameter("transformer.h.1.mlp.c_fc.bias")[0] = torch.nan
     with pytest.raises(NonFiniteError, match="float32"):
         pw.patch(pw.wrap_model(gpt2), pair_of(CLEAN, CORRUPT))
 

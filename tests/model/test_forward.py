@@ -1,5 +1,7 @@
 """The engine against plain hooks on the Hugging Face model."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,7 +36,7 @@ def base_run(model: pw.Model, tokens: list[int], keep: frozenset[Site]) -> Run:
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
-def test_every_site_of_a_full_run_equals_the_hugging_face_model(changes: dict[str, object]) -> None:
+def test_every_site_of_a_full_run_equals_the_hugging_face_model(changes: dict[str, Any]) -> None:
     gpt2 = random_gpt2(seed=1, **changes)
     model = pw.wrap_model(gpt2)
     run = base_run(model, CLEAN, frozenset(SITES))

@@ -1,5 +1,6 @@
 from collections.abc import Generator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -14,9 +15,12 @@ def hub(tmp_path: Path) -> Generator[HubServer]:
         yield server
 
 
-def places(home: Path, endpoint: str, name: str = "owner/tiny", **more: str):
+def places(
+    home: Path, endpoint: str, name: str = "owner/tiny", **more: str
+) -> CompletedProcess[str]:
     """`patchwright places` with a cache of its own and a hub of ours."""
-    return patchwright("places", "--model", name, HF_HOME=str(home), HF_ENDPOINT=endpoint, **more)
+    environment = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, **more}
+    return patchwright("places", "--model", name, environment=environment)
 
 
 def test_a_model_is_fetched_once_and_then_found_without_the_hub(
@@ -26,9 +30,11 @@ def test_a_model_is_fetched_once_and_then_found_without_the_hub(
     assert (first.returncode, first.stderr.count("Error")) == (0, 0), first.stderr
     assert "L0-2H0-3.z" in first.stdout
     assert "%" in first.stderr, "a download shows how far it is"
-    assert {name for name, _ in hub.asked} >= {"config.json", "model.safetensors", "vocab.json"} or {
-        name for name, _ in hub.asked
-    } >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert {name for name, _ in hub.asked} >= {
+        "config.json",
+        "model.safetensors",
+        "vocab.json",
+    } or {name for name, _ in hub.asked} >= {"config.json", "model.safetensors", "tokenizer.json"}
     asked = len(hub.asked)
     hub.broken = True
     second = places(tmp_path / "home", hub.url)

@@ -88,7 +88,10 @@ def test_tensor_names_without_the_models_prefix_are_read(folder: Path) -> None:
     assert pw.load_model(str(folder)).fingerprint == before
 
 
-@pytest.mark.parametrize(("dtype", "codes"), [("float32", []), ("bfloat16", ["half_precision"]), ("float16", ["half_precision"])])
+@pytest.mark.parametrize(
+    ("dtype", "codes"),
+    [("float32", []), ("bfloat16", ["half_precision"]), ("float16", ["half_precision"])],
+)
 def test_half_precision_is_on_the_result_and_warned_of(
     folder: Path, dtype: str, codes: list[str]
 ) -> None:

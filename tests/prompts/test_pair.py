@@ -16,7 +16,12 @@ CORRUPT = "When Mary and John went to the store, Mary gave a drink to"
 
 
 def tokens_of(demo: pw.Model, bos: bool = True, **changes: Any) -> TokenPair:
-    fields = {"clean": CLEAN, "corrupt": CORRUPT, "answer": " Mary", "wrong": " John"} | changes
+    fields: dict[str, Any] = {
+        "clean": CLEAN,
+        "corrupt": CORRUPT,
+        "answer": " Mary",
+        "wrong": " John",
+    } | changes
     spec = demo.spec
     return tokenize(
         pw.Pair(**fields),

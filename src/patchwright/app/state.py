@@ -39,8 +39,10 @@ def prepare(state: State) -> None:
 
 
 def take_example(state: State, name: str) -> None:
-    """Put an example's prompts and answers into the controls."""
-    pair = example(name).pair
+    """Put an example's prompts, answers and metric into the controls."""
+    chosen = example(name)
+    pair = chosen.pair
+    state["metric"] = chosen.metric
     state["clean"], state["corrupt"] = str(pair.clean), str(pair.corrupt)
     state["answer"] = SEPARATOR.join(str(answer) for answer in pair.answers)
     state["wrong"] = SEPARATOR.join(str(wrong) for wrong in pair.wrongs)

@@ -11,13 +11,14 @@ from patchwright.prompts.pair import Pair
 
 @dataclass(frozen=True)
 class Example:
-    """A pair with what to look for, and the models that it suits."""
+    """A pair with what to look for, the models that it suits, and the metric that fits it."""
 
     id: str
     title: str
     task: str
     look_for: str
     models: tuple[str, ...]
+    metric: str
     pair: Pair
 
 
@@ -27,7 +28,7 @@ def examples() -> tuple[Example, ...]:
     text = files("patchwright.prompts").joinpath("examples.json").read_text(encoding="utf-8")
     return tuple(
         Example(
-            **{name: entry[name] for name in ("id", "title", "task", "look_for")},
+            **{name: entry[name] for name in ("id", "title", "task", "look_for", "metric")},
             models=tuple(entry["models"]),
             pair=Pair(**entry["pair"]),
         )
