@@ -17,7 +17,7 @@ def model_called(name: str) -> Model:
 
 
 @st.cache_resource(max_entries=MOST_RESULTS, show_spinner=False)
-def _remembered(_key: str) -> dict[str, Result]:
+def _remembered(key: str) -> dict[str, Result]:
     return {}
 
 

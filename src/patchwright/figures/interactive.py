@@ -28,7 +28,7 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
         alt.Chart(frame[frame["token"].isin(order)])
         .mark_bar()
         .encode(
-            y=alt.Y("token:N", sort=order, title=None),
+            y=alt.Y("token:N", sort=order, title=None, axis=alt.Axis(labelOverlap=False)),
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title="probability"),
             color=alt.Color(
@@ -36,7 +36,7 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
             ),
             tooltip=["run", "token", alt.Tooltip("probability:Q", format=".2%")],
         )
-        .properties(height=26 * len(order) + 40)
+        .properties(height=34 * len(order) + 90)
     )
 
 

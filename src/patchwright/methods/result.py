@@ -15,6 +15,7 @@ import xarray as xr
 from patchwright.axes import Direction
 from patchwright.errors import OutputError
 from patchwright.files import write_atomic
+from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.notices import Notice
 from patchwright.places import Place, check_site
 
@@ -75,9 +76,9 @@ class Result:
         if "pair" not in self.patched.dims:
             return self.effect
         direction: Direction = self.experiment["direction"]
-        return effect_of(
-            self.patched.mean("pair"), self.clean.metric, self.corrupt.metric, direction, 0.0
-        )
+        metric: Metric = self.experiment["metric"]
+        runs = self.clean.metric, self.corrupt.metric
+        return effect_of(self.patched.mean("pair"), *runs, direction, MIN_GAP[UNITS[metric]])
 
     def table(self) -> pd.DataFrame:
         """One row a computed cell: place, the dims, token (of one pair), patched, effect."""
@@ -174,12 +175,16 @@ def load_result(path: str | Path) -> Result:
         raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise OutputError(f"'{path}' is not JSON: {error}.") from error
+    refusal = OutputError(
+        f"'{path}' is not a Patchwright result of schema {SCHEMA}: "
+        "give a file that `--json` or `Result.to_json` wrote."
+    )
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise OutputError(
-            f"'{path}' is not a Patchwright result of schema {SCHEMA}: "
-            "give a file that `--json` or `Result.to_json` wrote."
-        )
-    return result_of(document)
+        raise refusal
+    try:
+        return result_of(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise refusal from error
 
 
 def result_of(document: dict[str, Any]) -> Result:

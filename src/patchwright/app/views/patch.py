@@ -74,16 +74,19 @@ def _prompts(model: Model) -> None:
 def _answers(model: Model) -> None:
     """The answers, each with its tokens; or those that the two runs give."""
     columns = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
-    for key, name, column in zip(
-        ("answer", "wrong"), ("Answer", "Wrong answer"), columns, strict=False
-    ):
+    names = {"answer": "Answer", "wrong": "Wrong answer"}
+    for (key, name), column in zip(names.items(), columns, strict=False):
         column.text_input(name, key=key, help="With its leading space; several are separated by |.")
-        column.caption(_token_check(st.session_state[key], model))
     columns[2].button(
         "From the runs", help="Take what the model puts first after each prompt.",
         on_click=_take_answers, args=(model,), width="stretch",
     )  # fmt: skip
-    columns[3].button("Swap", on_click=state.swap, args=(st.session_state,), width="stretch")
+    columns[3].button(
+        "Swap", help="Exchange the two prompts and their answers.",
+        on_click=state.swap, args=(st.session_state,), width="stretch",
+    )  # fmt: skip
+    checks = [f"{name}: {_token_check(st.session_state[key], model)}" for key, name in names.items()]
+    st.caption("; ".join(checks))
 
 
 def _token_check(text: str, model: Model) -> str:
@@ -199,7 +202,7 @@ def _map_and_place(experiment: Patch, result: Result, model: Model) -> None:
     selected = str(chosen) if any(chosen in row for row in grid.places) else strongest
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.subheader(title_of(result), anchor=False)
+        st.markdown(f"#### {title_of(result)}")
         clicked = heat_map(grid, selected, key=f"map-{experiment.hash}")
         st.caption(_legend(grid))
     if clicked is not None and clicked != chosen:
@@ -221,9 +224,7 @@ def _place(place: str, experiment: Patch, result: Result, model: Model) -> None:
     """One place: a sentence, the three predictions, and its attention if it is a head."""
     one = result_of(state.together_of(experiment, [place]), model)
     assert one.altered is not None, "places patched together are one altered run"
-    head, add = st.columns([3, 2], vertical_alignment="bottom")
-    head.subheader(place, anchor=False)
-    add.button("Add to set", on_click=_add_to_set, args=(place,), width="stretch")
+    st.markdown(f"#### `{place}`")
     st.write(sentence(place, one))
     runs = {"clean": one.clean, "corrupted": one.corrupt, "patched": one.altered}
     if one.altered.wrong_logit is not None:
@@ -232,6 +233,7 @@ def _place(place: str, experiment: Patch, result: Result, model: Model) -> None:
         ]
         st.caption(f"Logits of the answer / the wrong answer: {'; '.join(logits)}")
     st.altair_chart(top_chart(runs))
+    st.button("Add to set", on_click=_add_to_set, args=(place,))
     parsed = parse_place(place)
     if parsed.head is not None and parsed.layer is not None:
         _attention(parsed.layer, parsed.head, experiment, model)

@@ -17,6 +17,9 @@ function color(value, d) {
   return mix(VIRIDIS[i], VIRIDIS[i + 1], t - i);
 }
 
+// Two digits, and no minus sign before nothing.
+const short = (value) => value.toFixed(Math.abs(value) < 10 ? 2 : 1).replace(/^-(0\.0+)$/, "$1");
+
 const isDark = (c) => 0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2] < 140;
 
 function layout(width, d, context) {
@@ -64,11 +67,11 @@ function draw(canvas, d, state) {
     const fill = value === null ? null : color(value, d);
     context.fillStyle = fill === null ? empty : css(fill);
     context.fillRect(x, y, w - gap, h - (at.tall > 6 ? 1 : 0));
-    if (fill !== null && w >= 31 && h >= 16) {
+    if (fill !== null && w >= 27 && h >= 16) {
       context.fillStyle = isDark(fill) ? "#fff" : "#111";
-      context.font = "11px sans-serif";
+      context.font = `${w < 32 ? 10 : 11}px sans-serif`;
       context.textAlign = "center";
-      context.fillText(value.toFixed(Math.abs(value) < 10 ? 2 : 1), x + w / 2, y + h / 2);
+      context.fillText(short(value), x + w / 2, y + h / 2);
     }
   }));
   labels(context, d, at, ink);

@@ -1,0 +1,46 @@
+from io import StringIO
+
+from rich.console import Console
+
+import patchwright as pw
+from patchwright.figures.terminal import shown
+from tiny import pair_of
+
+PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
+
+
+def printed(result: pw.Result) -> str:
+    console = Console(width=160, record=True, file=StringIO())
+    console.print(shown(result))
+    return console.export_text()
+
+
+def test_the_terminal_shows_baselines_map_and_strongest_places(model: pw.Model) -> None:
+    result = pw.patch(model, PAIR)
+    text = printed(result)
+    assert f"{result.clean.metric:.4g}" in text
+    assert all(f"{value:.2f}" in text for value in result.effect.values.ravel())
+    assert result.top(1)["place"][0] in text
+
+
+def test_layers_are_printed_from_the_highest_down(model: pw.Model) -> None:
+    lines = printed(pw.patch(model, PAIR)).splitlines()
+    rows = [line.split()[0] for line in lines if line.split()[:1] in (["0"], ["1"], ["2"])]
+    assert rows[:3] == ["2", "1", "0"]
+
+
+def test_a_map_too_wide_for_a_terminal_says_where_it_can_be_seen(model: pw.Model) -> None:
+    text = printed(pw.patch(model, PAIR, "mlp_act", "neuron", layers=[0]))
+    assert "see --plot or --csv" in text
+
+
+def test_warnings_are_printed(model: pw.Model) -> None:
+    result = pw.patch(model, PAIR)
+    assert result.warnings
+    text = printed(result)
+    assert all(f"Warning ({notice['code']})" in text for notice in result.warnings)
+
+
+def test_places_together_are_a_line(model: pw.Model) -> None:
+    text = printed(pw.patch_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"]))
+    assert "L1H2.z, L0.mlp_out@3 together" in text or "L1H2.z, L0.mlp_out@-1 together" in text

@@ -1,0 +1,75 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchwright as pw
+from patchwright.errors import AnswerError, ExperimentError
+from patchwright.methods.metrics import MIN_GAP, SMALL_GAP, UNITS, check_metric
+from tiny import VOCAB, pair_of
+
+CLEAN, CORRUPT = [1, 2, 3, 4], [1, 5, 3, 4]
+token = st.integers(0, VOCAB - 1)
+
+
+def final_logits(model: pw.Model, prompt: list[int]) -> torch.Tensor:
+    from patchwright.methods.metrics import logits
+    from patchwright.model.forward import Row, forward
+
+    return logits(model.network, forward(model.network, [Row(tuple(prompt), 3)])[0].final[0])
+
+
+@given(st.lists(token, min_size=2, max_size=6, unique=True), st.integers(1, 5))
+def test_baselines_are_the_formulas(model: pw.Model, chosen: list[int], cut: int) -> None:
+    answers, wrongs = chosen[: min(cut, len(chosen) - 1)], chosen[min(cut, len(chosen) - 1) :]
+    pair = pair_of(CLEAN, CORRUPT, answer=answers, wrong=wrongs)
+    values = final_logits(model, CLEAN)
+    shares = values.softmax(-1)
+    best = max(values[answers]).item()
+    expected = {
+        "logit_diff": (values[answers].mean() - values[wrongs].mean()).item(),
+        "logit": values[answers].mean().item(),
+        "probability": shares[answers].sum().item(),
+        "prob_diff": (shares[answers].sum() - shares[wrongs].sum()).item(),
+        "logprob": shares[answers].sum().log().item(),
+        "logprob_diff": (shares[answers].sum().log() - shares[wrongs].sum().log()).item(),
+        "kl": 0.0,
+        "rank": 1.0 + int((values > best).sum()),
+    }
+    for metric, value in expected.items():
+        result = pw.patch(model, pair, "mlp_out", "layer", metric=metric, layers=[0])
+        assert result.clean.metric == pytest.approx(value, abs=1e-9), metric
+
+
+def test_kl_is_that_of_the_clean_run_from_the_other_in_nats(model: pw.Model) -> None:
+    clean, corrupt = (final_logits(model, prompt).log_softmax(-1) for prompt in (CLEAN, CORRUPT))
+    expected = (clean.exp() * (clean - corrupt)).sum().item()
+    result = pw.patch(model, pair_of(CLEAN, CORRUPT), metric="kl", layers=[0])
+    assert result.corrupt.metric == pytest.approx(expected, abs=1e-9)
+    assert expected > 0
+
+
+def test_every_metric_has_a_unit_and_each_unit_its_smallest_gaps() -> None:
+    for metric, unit in UNITS.items():
+        assert check_metric(metric) == metric
+        assert 0 < MIN_GAP[unit] < SMALL_GAP[unit]
+    assert set(MIN_GAP) == set(SMALL_GAP) == set(UNITS.values())
+
+
+def test_an_unknown_metric_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ExperimentError, match="logit_diff, logit, probability"):
+        check_metric("accuracy")
+
+
+@pytest.mark.parametrize("metric", ["logit_diff", "prob_diff", "logprob_diff"])
+def test_a_difference_needs_a_wrong_answer(model: pw.Model, metric: str) -> None:
+    with pytest.raises(AnswerError, match="wrong answer"):
+        pw.patch(model, pair_of(CLEAN, CORRUPT, wrong=[]), metric=metric)
+
+
+def test_without_a_wrong_answer_the_other_metrics_work(model: pw.Model) -> None:
+    result = pw.patch(model, pair_of(CLEAN, CORRUPT, wrong=[]), metric="logprob", layers=[1])
+    assert math.isfinite(result.clean.metric)
+    assert result.clean.logit_diff is None

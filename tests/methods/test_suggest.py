@@ -1,0 +1,38 @@
+import torch
+
+import patchwright as pw
+from hooks import logits
+from patchwright.methods.suggest import likeliest, same_length, suggested_answers
+from transformers import GPT2LMHeadModel
+
+CLEAN, CORRUPT = [1, 2, 3, 4], [1, 9, 8, 3, 4]
+
+
+def best(gpt2: GPT2LMHeadModel, tokens: list[int], count: int) -> list[int]:
+    return torch.topk(logits(gpt2, tokens)[-1], count).indices.tolist()
+
+
+def test_answers_are_what_the_runs_put_first(model: pw.Model, gpt2: GPT2LMHeadModel) -> None:
+    assert likeliest(model.network, CLEAN, 3) == best(gpt2, CLEAN, 3)
+    answer, wrong = suggested_answers(model.network, CLEAN, CORRUPT)
+    assert answer == best(gpt2, CLEAN, 1)[0]
+    first_after_corrupt = best(gpt2, CORRUPT, 1)[0]
+    expected = best(gpt2, CLEAN, 2)[1] if first_after_corrupt == answer else first_after_corrupt
+    assert wrong == expected
+
+
+def test_the_same_prompt_twice_still_gives_two_answers(model: pw.Model) -> None:
+    answer, wrong = suggested_answers(model.network, CLEAN, CLEAN)
+    assert answer != wrong
+
+
+def test_replacements_have_the_clean_prompts_length_and_differ_from_it(model: pw.Model) -> None:
+    offered = same_length(model.network, CLEAN, CORRUPT)
+    assert len(offered) == len(set(offered)) == 5
+    for tokens in offered:
+        assert len(tokens) == len(CLEAN)
+        assert [i for i in range(4) if tokens[i] != CLEAN[i]] == [1]
+
+
+def test_a_prompt_that_only_goes_on_has_no_replacement(model: pw.Model) -> None:
+    assert same_length(model.network, [1, 2], [1, 2, 3]) == []

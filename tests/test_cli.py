@@ -1,0 +1,215 @@
+"""The command line as a process: exit status, streams, files, and what wrong input gets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import patchwright as pw
+from checkpoints import save_tiny
+from command import IOI, patchwright
+
+LONG = "the " * 80
+
+
+def test_without_outputs_the_result_is_shown() -> None:
+    done = patchwright("patch", *IOI)
+    assert done.returncode == 0, done.stderr
+    assert "Denoise: patching resid_pre, logit_diff" in done.stdout
+    assert "Strongest places" in done.stdout
+    assert done.stderr == ""
+
+
+def test_json_on_standard_output_is_nothing_but_the_result(tmp_path: Path) -> None:
+    done = patchwright("patch", "--model", "demo", *IOI, "--site", "z", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["method"], document["dims"]) == ("patch", ["layer", "head"])
+    (tmp_path / "result.json").write_text(done.stdout, encoding="utf-8")
+    assert pw.load_result(tmp_path / "result.json").patched.shape == (6, 6)
+
+
+def test_every_output_at_once(tmp_path: Path) -> None:
+    done = patchwright(
+        *("patch", "--example", "color", "--site", "z", "--per", "head_position"),
+        *("--layers", "0-1,4", "--heads", "2", "--positions", "3,-1", "--direction", "noise"),
+        *("--json", "out.json", "--csv", "out.csv", "--plot", "out.svg"),
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"out.json", "out.csv", "out.svg"}
+    result = pw.load_result(tmp_path / "out.json")
+    assert result.patched.shape == (3, 1, 2)
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8").count("\n") == 1 + 6
+
+
+def test_places_together_and_an_examples_own_metric() -> None:
+    together = patchwright("patch", *IOI, "--place", "L0.attn_out@-1", "--place", "L2H1.z")
+    assert "L0.attn_out@-1, L2H1.z together" in together.stdout
+    years = patchwright("patch", "--example", "greater-than", "--layers", "0", "--json", "-")
+    assert json.loads(years.stdout)["experiment"]["metric"] == "prob_diff"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["places"], "L0-5H0-5.z"),
+        (["tokens", "Mary went", "Mary saw"], "<- differs"),
+        (["models"], "gpt2-xl"),
+        (["examples"], "belief-or-truth"),
+        (["verify"], "figures agree within"),
+        (["bench", "--tokens", "4", "--repeat", "1"], "z per head_position"),
+        (["--help"], "patch"),
+        (["patch", "--help"], "--direction"),
+        (["app", "--help"], "--port"),
+    ],
+    ids=" ".join,
+)
+def test_each_command_does_its_work(arguments: list[str], says: str) -> None:
+    done = patchwright(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
+
+
+def changed(option: str, value: str) -> list[str]:
+    """The IOI arguments with one option's value replaced."""
+    at = IOI.index(option) + 1
+    return [*IOI[:at], value, *IOI[at + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--clean is missing or empty"),
+        (changed("--clean", ""), "--clean is missing or empty"),
+        (changed("--corrupt", ""), "--corrupt is missing or empty"),
+        (changed("--clean", LONG), "tokens"),
+        (
+            ["--clean", LONG, "--corrupt", LONG + "a", *IOI[4:]],
+            "same number of tokens",
+        ),
+        (["--clean", LONG + "b", "--corrupt", LONG + "a", *IOI[4:]], "takes at most 64"),
+        (changed("--corrupt", IOI[1]), "are the same tokens"),
+        (changed("--corrupt", "Mary gave a drink to"), "part at position 1"),
+        (changed("--answer", ""), "answer is empty"),
+        (changed("--answer", " John"), "both an answer and a wrong answer"),
+        (IOI[:4], "No answer was given"),
+        ([*IOI, "--site", "resid"], "'resid' is not a site"),
+        ([*IOI, "--per", "token"], "not a kind of sweep"),
+        ([*IOI, "--per", "head"], "cannot be swept per head"),
+        ([*IOI, "--metric", "accuracy"], "logit_diff, logit"),
+        ([*IOI, "--direction", "up"], "denoise"),
+        ([*IOI, "--layers", "6"], "layers 0-5"),
+        ([*IOI, "--layers", "x"], "--layers 'x'"),
+        ([*IOI, "--positions", "15"], "0-14"),
+        ([*IOI, "--site", "z", "--heads", "6"], "heads 0-5"),
+        ([*IOI, "--heads", "0"], "has no heads"),
+        ([*IOI, "--site", "mlp_act", "--per", "neuron"], "needs layers"),
+        ([*IOI, "--place", "L0H0.mlp_out"], "mlp_out"),
+        ([*IOI, "--place", "nonsense"], "'nonsense' is not a place"),
+        ([*IOI, "--align", "loose"], "choose exact or edges"),
+        ([*IOI, "--example", "ioi"], "not both"),
+        (["--example", "nothing"], "'nothing' is not an example"),
+        ([*IOI, "--dtype", "int8"], "float32"),
+        ([*IOI, "--device", "tpu"], "choose auto"),
+        ([*IOI, "--json", "no/such/folder.json"], "there is no folder 'no/such'"),
+        ([*IOI, "--plot", "figure.gif"], ".png, .svg or .pdf"),
+        ([*IOI, "--json", "-", "--csv", "-"], "Only one of"),
+        ([*IOI, "--model", "./nowhere"], "there is no such folder"),
+        ([*IOI, "--model", ""], "No model was named"),
+        ([*IOI, "--sight", "z"], "--sight"),
+        ([*IOI, "--metric", "rank", "--answer", " Reykjavik"], "several tokens"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_wrong_input_gets_one_message_and_exit_status_2(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    done = patchwright("patch", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_that_are_not_utf8_are_refused() -> None:
+    done = patchwright("patch", "--clean", b"caf\xe9 is", *IOI[2:])
+    assert done.returncode == 2
+    assert "not valid UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["emoji 🙂 and", "\u202eright to left", "a\x07bell", "tab\tand\nline", "[red]x[/red] $5"]
+)
+def test_any_characters_are_data_and_reach_no_terminal_raw(text: str) -> None:
+    done = patchwright(
+        *("patch", "--clean", f"{text} Mary", "--corrupt", f"{text} John", "--layers", "0"),
+        *("--answer", " red", "--wrong", " blue"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert not any(sign in done.stdout for sign in "\u202e\x07\t")
+
+
+def test_weights_without_numbers_are_not_the_users_fault(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = save_tiny(tmp_path / "nan")
+    weights = load_file(folder / "model.safetensors")
+    weights = {name: torch.full_like(tensor, torch.nan) for name, tensor in weights.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    done = patchwright("patch", *IOI, "--model", str(folder))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_verify_ends_with_1_where_a_figure_differs(tmp_path: Path) -> None:
+    from patchwright.model.load import DEMO
+
+    document = json.loads((DEMO / "demo-figures.json").read_text(encoding="utf-8"))
+    document["clean"][0] += 1
+    (tmp_path / "figures.json").write_text(json.dumps(document), encoding="utf-8")
+    done = patchwright("verify", "--figures", str(tmp_path / "figures.json"))
+    assert done.returncode == 1
+    assert done.stdout.count("BAD") == 1
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} -m patchwright.cli patch --example ioi --json - | head -c 10"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (len(done.stdout), done.stderr) == (10, "")
+
+
+def test_ctrl_c_leaves_the_old_file_and_no_half_of_a_new_one(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    target.write_text("old", encoding="utf-8")
+    pairs = ["--site", "mlp_act", "--per", "neuron", "--layers", "0-5", "--json", str(target)]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "patchwright.cli", "patch", *IOI, *pairs],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    time.sleep(0.7)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode in (0, 1, -signal.SIGINT, 130)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    text = target.read_text(encoding="utf-8")
+    assert text == "old" or json.loads(text)["method"] == "patch"
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("code", ["import patchwright", "import patchwright.cli"])
+def test_importing_loads_neither_torch_nor_streamlit(code: str) -> None:
+    probe = f"{code}; import sys; print([m for m in ('torch', 'streamlit', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,64 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import patchwright as pw
+from patchwright.errors import InputError
+from patchwright.places import parse_place
+from patchwright.verify import figures_of, read_figures, verify_figures
+
+
+def test_the_demo_model_gives_the_figures_that_ship_with_it(demo: pw.Model) -> None:
+    checks = verify_figures(demo, figures_of("demo"))
+    assert len(checks) > 10
+    assert all(check.passed for check in checks)
+
+
+def test_a_wrong_figure_fails_and_the_others_do_not(demo: pw.Model) -> None:
+    right = figures_of("demo")
+    place = next(iter(right.effects))
+    wrong = replace(right, effects=right.effects | {place: right.effects[place] + 0.1})
+    failed = [check.name for check in verify_figures(demo, wrong) if not check.passed]
+    assert failed == [place]
+
+
+def test_the_figures_of_gpt2_are_those_of_the_reference() -> None:
+    figures = figures_of("gpt2")
+    assert figures.tolerance == 2e-3
+    assert sum(figures.clean) / len(figures.clean) == pytest.approx(3.5519, abs=1e-3)
+    assert [pair.clean for pair in figures.pairs[::2]] == [pair.corrupt for pair in figures.pairs[1::2]]
+    places = [parse_place(text) for text in figures.effects]
+    assert {place.site for place in places} == {
+        *("resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern")
+    }
+    assert figures.effects["L9.resid_pre@14"] == 0.9384
+    assert figures.effects["L10H7.z"] == -0.4799
+
+
+def test_a_model_without_figures_is_refused() -> None:
+    with pytest.raises(InputError, match="demo or gpt2"):
+        figures_of("distilgpt2")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": "x"}'])
+def test_a_file_without_figures_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="holds no figures"):
+        read_figures(path)
+
+
+def test_figures_can_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    document = {
+        "model": "m",
+        "source": "s",
+        "tolerance": 0.1,
+        "pairs": [{"clean": "a", "corrupt": "b", "answer": "c", "wrong": "d"}],
+        "clean": [1.0],
+        "effects": {"L0.mlp_out@1": 0.5},
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert read_figures(path).effects == {"L0.mlp_out@1": 0.5}
