@@ -146,7 +146,8 @@ def test_bytes_that_are_not_utf8_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["emoji 🙂 and", "\u202eright to left", "a\x07bell", "tab\tand\nline", "[red]x[/red] $5"]
+    "text",
+    ["emoji 🙂 and", "\u202eright to left", "a\x07bell", "tab\tand\nline", "[red]x[/red] $5"],
 )
 def test_any_characters_are_data_and_reach_no_terminal_raw(text: str) -> None:
     done = patchwright(

@@ -28,7 +28,9 @@ def test_the_figures_of_gpt2_are_those_of_the_reference() -> None:
     figures = figures_of("gpt2")
     assert figures.tolerance == 2e-3
     assert sum(figures.clean) / len(figures.clean) == pytest.approx(3.5519, abs=1e-3)
-    assert [pair.clean for pair in figures.pairs[::2]] == [pair.corrupt for pair in figures.pairs[1::2]]
+    assert [pair.clean for pair in figures.pairs[::2]] == [
+        pair.corrupt for pair in figures.pairs[1::2]
+    ]
     places = [parse_place(text) for text in figures.effects]
     assert {place.site for place in places} == {
         *("resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern")

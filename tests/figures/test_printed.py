@@ -12,9 +12,7 @@ STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.mark.parametrize("suffix", STARTS)
-def test_a_figure_is_the_same_file_every_time(
-    model: pw.Model, tmp_path: Path, suffix: str
-) -> None:
+def test_a_figure_is_the_same_file_every_time(model: pw.Model, tmp_path: Path, suffix: str) -> None:
     result = pw.patch(model, PAIR, "z")
     path = tmp_path / f"figure.{suffix}"
     result.plot(path)
@@ -32,7 +30,8 @@ def test_the_heat_map_has_every_value_and_its_title(model: pw.Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["A $5 and $6 bill costs", "<b>bold</b> & more", "\u202eright to left", "emoji 🙂 and ü"]
+    "text",
+    ["A $5 and $6 bill costs", "<b>bold</b> & more", "\u202eright to left", "emoji 🙂 and ü"],
 )
 def test_any_prompt_can_be_drawn(demo: pw.Model, tmp_path: Path, text: str) -> None:
     pair = pw.Pair(clean=f"{text} red", corrupt=f"{text} blue", answer=" Mary", wrong=" John")

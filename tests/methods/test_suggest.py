@@ -1,9 +1,9 @@
 import torch
+from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from hooks import logits
 from patchwright.methods.suggest import likeliest, same_length, suggested_answers
-from transformers import GPT2LMHeadModel
 
 CLEAN, CORRUPT = [1, 2, 3, 4], [1, 9, 8, 3, 4]
 

@@ -10,6 +10,7 @@ tokens (teacher forcing).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -106,56 +107,77 @@ class Reader:
     def read(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
         """The metric of each row, in its own unit, at least in float32."""
         if metric in ("logit", "logit_diff"):
-            return self._logit(metric, finals[0][:, 0])
+            return self.of(finals)(metric)
         tile = max(1, VOCAB_TILE // self.network.spec.n_vocab)
         tiles = zip(*(final.split(tile) for final in finals), strict=True)
-        return torch.cat([self._whole_vocabulary(metric, some) for some in tiles])
+        return torch.cat([self.of(some)(metric) for some in tiles])
 
-    def top(self, final: Float[Tensor, " d_model"], count: int) -> list[tuple[int, float]]:
-        """The `count` most probable next tokens with their probabilities."""
-        probabilities = _widened(logits(self.network, final)).softmax(dim=-1)
-        best = probabilities.topk(min(count, probabilities.shape[-1]))
-        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    def of(self, finals: Finals) -> "Reading":
+        """Several metrics of the same rows."""
+        return Reading(self, finals)
 
-    def _logit(self, metric: Metric, final: Tensor) -> Float[Tensor, " row"]:
-        answers = [answer[0] for answer in self.pair.answers]
-        wrongs = [wrong[0] for wrong in self.pair.wrongs] if metric == "logit_diff" else []
-        values = _widened(logits(self.network, final, [*answers, *wrongs]))
-        value = values[:, : len(answers)].mean(dim=1)
-        return value - values[:, len(answers) :].mean(dim=1) if wrongs else value
 
-    def _whole_vocabulary(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
-        all_logits = [_widened(logits(self.network, final)) for final in finals]
+class Reading:
+    """Metrics of some rows, whose logits over the vocabulary are computed at most once."""
+
+    def __init__(self, reader: Reader, finals: Finals) -> None:
+        self._network, self._pair = reader.network, reader.pair
+        self._clean_final = reader.clean_final
+        self._finals = finals
+
+    def __call__(self, metric: Metric) -> Float[Tensor, " row"]:
+        """The metric of each row, in its own unit, at least in float32."""
+        if metric in ("logit", "logit_diff"):
+            return self._logit(metric)
         if metric == "rank":
-            return self._rank(all_logits[0][:, 0])
-        logprobs = [values.log_softmax(dim=-1) for values in all_logits]
+            return self._rank()
         if metric == "kl":
-            return self._kl(logprobs[0][:, 0])
-        answer = self._joint(self.pair.answers, logprobs)
+            return self._kl()
+        answer = self._joint(self._pair.answers)
         if metric == "logprob":
             return answer
         if metric == "probability":
             return answer.exp()
-        wrong = self._joint(self.pair.wrongs, logprobs)
+        wrong = self._joint(self._pair.wrongs)
         return answer - wrong if metric == "logprob_diff" else answer.exp() - wrong.exp()
 
-    def _kl(self, logprobs: Float[Tensor, "row vocab"]) -> Float[Tensor, " row"]:
-        """KL(clean || row): what is lost by taking the row's distribution for the clean one."""
-        clean = _widened(logits(self.network, self.clean_final)).log_softmax(dim=-1)
-        return (clean.exp() * (clean - logprobs)).sum(dim=-1)
+    def top(self, count: int) -> list[tuple[int, float]]:
+        """The `count` most probable next tokens of the first row, with their probabilities."""
+        probabilities = self._logits[0][0, 0].softmax(dim=-1)
+        best = probabilities.topk(min(count, probabilities.shape[-1]))
+        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
-    def _rank(self, values: Float[Tensor, "row vocab"]) -> Float[Tensor, " row"]:
-        best = values[:, [answer[0] for answer in self.pair.answers]].amax(dim=1, keepdim=True)
+    @cached_property
+    def _logits(self) -> list[Float[Tensor, "row read_position vocab"]]:
+        return [_widened(logits(self._network, final)) for final in self._finals]
+
+    @cached_property
+    def _logprobs(self) -> list[Float[Tensor, "row read_position vocab"]]:
+        return [values.log_softmax(dim=-1) for values in self._logits]
+
+    def _logit(self, metric: Metric) -> Float[Tensor, " row"]:
+        answers = [answer[0] for answer in self._pair.answers]
+        wrongs = [wrong[0] for wrong in self._pair.wrongs] if metric == "logit_diff" else []
+        final = self._finals[0][:, 0]
+        values = _widened(logits(self._network, final, [*answers, *wrongs]))
+        value = values[:, : len(answers)].mean(dim=1)
+        return value - values[:, len(answers) :].mean(dim=1) if wrongs else value
+
+    def _kl(self) -> Float[Tensor, " row"]:
+        """KL(clean || row): what is lost by taking the row's distribution for the clean one."""
+        clean = _widened(logits(self._network, self._clean_final)).log_softmax(dim=-1)
+        return (clean.exp() * (clean - self._logprobs[0][:, 0])).sum(dim=-1)
+
+    def _rank(self) -> Float[Tensor, " row"]:
+        values = self._logits[0][:, 0]
+        best = values[:, [answer[0] for answer in self._pair.answers]].amax(dim=1, keepdim=True)
         return (values > best).sum(dim=1).to(values.dtype) + 1
 
-    def _joint(
-        self, answers: Sequence[tuple[int, ...]], logprobs: Sequence[Tensor]
-    ) -> Float[Tensor, " row"]:
+    def _joint(self, answers: Sequence[tuple[int, ...]]) -> Float[Tensor, " row"]:
         """Log-probability that any of `answers` comes next, token by token."""
+        behind = self._pair.continuations
         of_each = [
-            logprobs[self.pair.continuations.index(answer[:-1])][:, range(len(answer)), answer].sum(
-                dim=1
-            )
+            self._logprobs[behind.index(answer[:-1])][:, range(len(answer)), answer].sum(dim=1)
             for answer in answers
         ]
         return torch.stack(of_each).logsumexp(dim=0)

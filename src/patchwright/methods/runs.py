@@ -126,21 +126,18 @@ def finals(runs: Sequence[Run]) -> list[Float[Tensor, "row read_position d_model
 def baseline(runs: PairRuns, which: Sequence[Run], metric: Metric, texts: TokenText) -> Baseline:
     """What one of the unpatched runs predicts."""
 
-    def value(name: Metric) -> float:
-        return runs.reader.read(name, finals(which)).item()
-
+    read = runs.reader.of(finals(which))
     single, compared = runs.pair.single_tokens, bool(runs.pair.wrongs)
-    answer = value("logit") if single else None
-    difference = value("logit_diff") if single and compared else None
-    top = runs.reader.top(which[0].final[0], TOP)
+    answer = read("logit").item() if single else None
+    difference = read("logit_diff").item() if single and compared else None
     return Baseline(
-        metric=value(metric),
+        metric=read(metric).item(),
         logit_diff=difference,
         answer_logit=answer,
         wrong_logit=None if answer is None or difference is None else answer - difference,
-        probability=value("probability"),
-        rank=value("rank") if single else None,
-        top=[{"token": texts(i), "id": i, "probability": p} for i, p in top],
+        probability=read("probability").item(),
+        rank=read("rank").item() if single else None,
+        top=[{"token": texts(i), "id": i, "probability": p} for i, p in read.top(TOP)],
     )
 
 

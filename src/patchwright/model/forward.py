@@ -132,7 +132,6 @@ def forward(network: Network, rows: Sequence[Row], keep: Iterable[Site] = ()) ->
 
 def _attention(wave: "_Wave", layer: int, weights: Layer) -> None:
     """From resid_pre to resid_mid."""
-    spec = wave.network.spec
     wave.enter(layer, "resid_pre")
     wave.visit(layer, "resid_pre", "x")
     wave.project(layer, weights)
@@ -141,22 +140,7 @@ def _attention(wave: "_Wave", layer: int, weights: Layer) -> None:
     for site in ("q", "k", "v"):
         wave.visit(layer, site, site)
     wave.merge()
-    for group in wave.groups:
-        group.live["pattern"] = ops.attention_pattern(
-            group.live["q"],
-            group.base_keys("k", layer),
-            group.live["k"],
-            wave.visible[group.start : group.stop, : group.length],
-            spec.attn_scale[layer],
-        ).transpose(1, 2)
-    wave.visit(layer, "pattern", "pattern")
-    for group in wave.groups:
-        z = ops.attention_output(
-            group.live.pop("pattern").transpose(1, 2),
-            group.base_keys("v", layer),
-            group.live.pop("v"),
-        )
-        group.live = {"x": group.live["x"], "z": z}
+    wave.attend(layer)
     wave.enter(layer, "z")
     wave.visit(layer, "z", "z")
     wave.transform("z", "attn_out", lambda z: ops.linear(z.flatten(1), weights.o), consume=True)
@@ -212,11 +196,13 @@ class _Group:
         """Groups with equal keys can be one group."""
         return (id(self.base), self.read, self.length, self.start, self.stop, self.keys_from)
 
-    def base_keys(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "key head d_head"]:
-        """The base run's keys or values, left of the rows' own."""
-        if self.base is None:
-            return self.live[site][0, :0]
-        return self.base.kept[site][layer][: self.keys_from]
+    def whole(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "row key head d_head"]:
+        """Keys or values of all positions: the base run's, then the rows' own."""
+        own = self.live[site]
+        if self.base is None or self.keys_from == 0:
+            return own
+        left = self.base.kept[site][layer][: self.keys_from]
+        return torch.cat([left.expand(len(own), *left.shape), own], dim=1)
 
     def narrow(self) -> None:
         """Drop what nobody reads from the residual stream; keys and values stay."""
@@ -362,6 +348,24 @@ class _Wave:
         for group in self.groups:
             alike.setdefault(group.key(), []).append(group)
         self.groups = [_united(groups) for groups in alike.values()]
+
+    def attend(self, layer: int) -> None:
+        """q, k, v -> z of each group; by way of the pattern where that is edited or kept."""
+        spec = self.network.spec
+        for group in self.groups:
+            q, k, v = group.live["q"], group.whole("k", layer), group.whole("v", layer)
+            visible = self.visible[group.start : group.stop, : group.length]
+            how = (visible, spec.attn_scale[layer])
+            if self.touches(layer, "pattern"):
+                group.live = {"x": group.live["x"], "v": v}
+                group.live["pattern"] = ops.attention_pattern(q, k, *how)
+            else:
+                group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
+        if self.touches(layer, "pattern"):
+            self.visit(layer, "pattern", "pattern")
+            for group in self.groups:
+                z = ops.attention_output(group.live.pop("pattern"), group.live.pop("v"))
+                group.live["z"] = z
 
     def transform(
         self, name: str, out: str, by: Callable[[Tensor], Tensor], consume: bool = False

@@ -25,37 +25,41 @@ def norm(x: Float[Tensor, "*rows d_model"], by: Norm, eps: float) -> Float[Tenso
 
 
 def activation(name: str) -> Activation:
-    """The nonlinearity that a Hugging Face config calls `name`."""
+    """The nonlinearity that a Hugging Face config calls `name`; it may overwrite its argument."""
     if name in ("gelu_new", "gelu_pytorch_tanh"):
-        # One fused kernel for what Hugging Face spells out in seven.
-        return lambda x: functional.gelu(x, approximate="tanh")
+        # One fused kernel for what Hugging Face spells out in seven; in place, because
+        # a second tensor of d_mlp per token costs more time than the function itself.
+        return lambda x: torch.ops.aten.gelu_(x, approximate="tanh")
     return ACT2FN[name]
 
 
 def attention_pattern(
     q: Float[Tensor, "row query head d_head"],
-    k_base: Float[Tensor, "base_key head d_head"],
-    k_own: Float[Tensor, "row own_key head d_head"],
+    k: Float[Tensor, "row key head d_head"],
     visible: Bool[Tensor, "query key"],
     scale: float,
-) -> Float[Tensor, "row head query key"]:
-    """Softmax of the scaled query-key products.
-
-    The keys are the base run's, the same for every row, followed by each row's
-    own; neither is copied. `visible` says which keys a query may see.
-    """
-    q = q.transpose(1, 2)
-    scores = torch.cat([q @ k_base.permute(1, 2, 0), q @ k_own.permute(0, 2, 3, 1)], dim=-1)
-    return scores.mul_(scale).masked_fill_(~visible, -torch.inf).softmax(dim=-1)
+) -> Float[Tensor, "row query head key"]:
+    """Softmax of the scaled query-key products; `visible` says which keys a query may see."""
+    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+    hidden = ~visible
+    return scores.mul_(scale).masked_fill_(hidden, -torch.inf).softmax(dim=-1).transpose(1, 2)
 
 
 def attention_output(
-    pattern: Float[Tensor, "row head query key"],
-    v_base: Float[Tensor, "base_key head d_head"],
-    v_own: Float[Tensor, "row own_key head d_head"],
+    pattern: Float[Tensor, "row query head key"], v: Float[Tensor, "row key head d_head"]
 ) -> Float[Tensor, "row query head d_head"]:
     """`z`: each head's values, weighted by its pattern."""
-    n_base = v_base.shape[0]
-    z = pattern[..., :n_base] @ v_base.transpose(0, 1)
-    z += pattern[..., n_base:] @ v_own.transpose(1, 2)
+    return (pattern.transpose(1, 2) @ v.transpose(1, 2)).transpose(1, 2)
+
+
+def attention(
+    q: Float[Tensor, "row query head d_head"],
+    k: Float[Tensor, "row key head d_head"],
+    v: Float[Tensor, "row key head d_head"],
+    visible: Bool[Tensor, "query key"],
+    scale: float,
+) -> Float[Tensor, "row query head d_head"]:
+    """`attention_output` of `attention_pattern` in one fused kernel, which keeps no pattern."""
+    heads = (part.transpose(1, 2) for part in (q, k, v))
+    z = functional.scaled_dot_product_attention(*heads, attn_mask=visible, scale=scale)
     return z.transpose(1, 2)

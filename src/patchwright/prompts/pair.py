@@ -191,7 +191,7 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
         )
         for item in (*pair.answers, *pair.wrongs)
         if isinstance(item, str)
-        and item[:1].isalnum()
+        and item[:1].isalpha()
         and not ends_in_space
         and encode(" " + item, tokenizer) != encode(item, tokenizer)
     ]

@@ -85,7 +85,9 @@ def _answers(model: Model) -> None:
         "Swap", help="Exchange the two prompts and their answers.",
         on_click=state.swap, args=(st.session_state,), width="stretch",
     )  # fmt: skip
-    checks = [f"{name}: {_token_check(st.session_state[key], model)}" for key, name in names.items()]
+    checks = [
+        f"{name}: {_token_check(st.session_state[key], model)}" for key, name in names.items()
+    ]
     st.caption("; ".join(checks))
 
 
