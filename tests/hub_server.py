@@ -57,6 +57,8 @@ class HubServer:
             def _answer(self, with_body: bool) -> None:
                 if hub.broken:
                     self._fail(503, "")
+                elif re.match(r"/api/models/owner/tiny/tree/", self.path):
+                    self._tree()
                 elif found := re.match(
                     r"/api/models/owner/tiny(/revision/(main|" + COMMIT + "))?", self.path
                 ):
@@ -72,6 +74,18 @@ class HubServer:
                 self._send(
                     json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}).encode()
                 )
+
+            def _tree(self) -> None:
+                entries = [
+                    {
+                        "type": "file",
+                        "path": name,
+                        "size": len(data),
+                        "oid": hashlib.sha1(data, usedforsecurity=False).hexdigest(),
+                    }
+                    for name, data in sorted(hub.files.items())
+                ]
+                self._send(json.dumps(entries).encode())
 
             def _file(self, name: str, with_body: bool) -> None:
                 data = hub.files.get(name)

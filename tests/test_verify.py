@@ -3,9 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
+from transformers import GPT2LMHeadModel, GPT2Tokenizer
 
+import hooks
 import patchwright as pw
+import slow
 from patchwright.errors import InputError
+from patchwright.model.load import DEMO
 from patchwright.places import parse_place
 from patchwright.verify import figures_of, read_figures, verify_figures
 
@@ -14,6 +19,33 @@ def test_the_demo_model_gives_the_figures_that_ship_with_it(demo: pw.Model) -> N
     checks = verify_figures(demo, figures_of("demo"))
     assert len(checks) > 10
     assert all(check.passed for check in checks)
+
+
+def test_the_demo_models_figures_are_those_of_hooks() -> None:
+    figures = figures_of("demo")
+    hugging = GPT2LMHeadModel.from_pretrained(DEMO, attn_implementation="eager").eval()
+    tokenizer = GPT2Tokenizer.from_pretrained(DEMO)
+    assert tokenizer.bos_token_id is not None
+
+    def ids(text: str) -> list[int]:
+        return [int(str(tokenizer.bos_token_id)), *tokenizer.encode(text)]
+
+    def difference(values: Tensor, pair: pw.Pair) -> float:
+        answer, wrong = (tokenizer.encode(str(one[0]))[0] for one in (pair.answers, pair.wrongs))
+        return float(values[-1, answer] - values[-1, wrong])
+
+    prompts = [(ids(str(pair.clean)), ids(str(pair.corrupt)), pair) for pair in figures.pairs]
+    cleans = [difference(hooks.logits(hugging, clean), pair) for clean, _, pair in prompts]
+    corrupts = [difference(hooks.logits(hugging, corrupt), pair) for _, corrupt, pair in prompts]
+    assert cleans == pytest.approx(figures.clean, abs=1e-3)
+    for text, expected in figures.effects.items():
+        place = parse_place(text)
+        patched = [
+            difference(slow.cell_logits(hugging, corrupt, clean, place), pair)
+            for clean, corrupt, pair in prompts
+        ]
+        moved = sum(patched) - sum(corrupts)
+        assert moved / (sum(cleans) - sum(corrupts)) == pytest.approx(expected, abs=1e-3), text
 
 
 def test_a_wrong_figure_fails_and_the_others_do_not(demo: pw.Model) -> None:

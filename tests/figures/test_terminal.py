@@ -19,7 +19,7 @@ def test_the_terminal_shows_baselines_map_and_strongest_places(model: pw.Model) 
     result = pw.patch(model, PAIR)
     text = printed(result)
     assert f"{result.clean.metric:.4g}" in text
-    assert all(f"{value:.2f}" in text for value in result.effect.values.ravel())
+    assert all(f"{round(value, 2) + 0.0:.2f}" in text for value in result.effect.values.ravel())
     assert result.top(1)["place"][0] in text
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from huggingface_hub import constants
 
 from checkpoints import save_tiny
 from command import patchwright
@@ -43,21 +44,26 @@ def test_a_model_is_fetched_once_and_then_found_without_the_hub(
     assert len(hub.asked) == asked
 
 
-def test_a_download_that_is_cut_off_goes_on_where_it_stopped(
+def test_a_download_that_is_cut_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    chunk = constants.DOWNLOAD_CHUNK_SIZE
+    with HubServer(save_tiny(tmp_path / "served", n_embd=512)) as hub:
+        assert len(hub.files["model.safetensors"]) > 3 * chunk
+        hub.cuts = [chunk + 1000, 2 * chunk + 1000]
+        done = places(tmp_path / "home", hub.url)
+        assert done.returncode == 0, done.stderr
+        starts = [first for name, first in hub.asked if name == "model.safetensors"]
+    assert starts == [0, chunk, 2 * chunk]
+
+
+def test_a_download_that_never_ends_is_an_error_and_the_next_try_succeeds(
     hub: HubServer, tmp_path: Path
 ) -> None:
-    size = len(hub.files["model.safetensors"])
-    hub.cuts = [size // 3, 2 * size // 3]
+    hub.cuts = [1000] * 6
     done = places(tmp_path / "home", hub.url)
-    for _ in range(3):
-        if done.returncode == 0:
-            break
-        assert "could not be reached" in done.stderr
-        assert "Traceback" not in done.stderr
-        done = places(tmp_path / "home", hub.url)
-    assert done.returncode == 0, done.stderr
-    starts = [first for name, first in hub.asked if name == "model.safetensors"]
-    assert starts == [0, size // 3, 2 * size // 3]
+    assert done.returncode == 1
+    assert "could not be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert places(tmp_path / "home", hub.url).returncode == 0
 
 
 def test_an_unknown_model_and_an_unknown_revision_are_named(hub: HubServer, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_loaded_folder_takes_text(folder: Path) -> None:
     model = pw.load_model(str(folder))
     pair = pw.Pair(clean="When Mary met", corrupt="When John met", answer=" Mary", wrong=" John")
     result = pw.patch(model, pair)
-    assert result.tokens["clean"] == ["<|endoftext|>", "When", " Mary", " met"]
+    assert result.tokens["clean"] == ("<|endoftext|>", "When", " Mary", " met")
     assert result.model["name"] == str(folder)
 
 

@@ -64,7 +64,7 @@ def _heat_map(grid: Grid) -> RenderableType:
     table = Table(box=None, padding=(0, 0), pad_edge=False, header_style="dim")
     table.add_column(grid.row_title, justify="right")
     for label in grid.columns:
-        table.add_column(Text(_short(label)), justify="right", min_width=5, no_wrap=True)
+        table.add_column(Text(_short(label)), justify="right", min_width=6, no_wrap=True)
     for label, values in reversed(list(zip(grid.rows, grid.values.tolist(), strict=True))):
         table.add_row(Text(label + " "), *(_cell(value, grid) for value in values))
     return table
@@ -77,8 +77,9 @@ def _short(label: str) -> str:
 
 def _cell(value: float, grid: Grid) -> Text:
     if math.isnan(value):
-        return Text("   . ")
-    number = f"{value:5.2f}" if abs(value) < 10 else f"{value:5.1f}"
+        return Text("    . ")
+    rounded = round(value, 2) + 0.0  # no minus sign before nothing
+    number = f"{rounded:6.2f}" if abs(value) < 10 else f"{rounded:6.1f}"
     if not grid.centred:
         return Text(number)
     strength = min(abs(value) / grid.limit, 1.0)

@@ -58,7 +58,7 @@ ONE_TOKEN: frozenset[Metric] = frozenset({"logit_diff", "logit", "rank"})
 VOCAB_TILE = 1 << 24
 """Logits that exist at one time while metrics over the whole vocabulary are read."""
 
-Finals = Sequence[Float[Tensor, "row read_position d_model"]]
+Finals = Sequence[Float[Tensor, "row _position d_model"]]
 """Final residual streams of some rows, one tensor for each continuation of the pair."""
 
 
@@ -148,11 +148,11 @@ class Reading:
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
     @cached_property
-    def _logits(self) -> list[Float[Tensor, "row read_position vocab"]]:
+    def _logits(self) -> list[Float[Tensor, "row _position vocab"]]:
         return [_widened(logits(self._network, final)) for final in self._finals]
 
     @cached_property
-    def _logprobs(self) -> list[Float[Tensor, "row read_position vocab"]]:
+    def _logprobs(self) -> list[Float[Tensor, "row _position vocab"]]:
         return [values.log_softmax(dim=-1) for values in self._logits]
 
     def _logit(self, metric: Metric) -> Float[Tensor, " row"]:

@@ -419,30 +419,33 @@ def _batches(
 ) -> Iterator[list[_Job]]:
     """The jobs in order, as many at a time as the budget and `BATCH_TOKENS` allow."""
     batch: list[_Job] = []
-    tokens = 0
+    tokens = size = 0
     for job in jobs:
         base = runs[job.pair].base(direction)
-        longest = max(len(run.tokens) for run in base)
-        cost = sum(len(run.tokens) - job.spans[0][0] for run in base)
-        most = min(BATCH_TOKENS, budget // token_bytes(network, longest))
-        if cost > budget // token_bytes(network, longest):
+        own = [len(run.tokens) - job.spans[0][0] for run in base]
+        cost = sum(row_bytes(network, len(run.tokens), n) for run, n in zip(base, own, strict=True))
+        if cost > budget:
             raise MemoryBudgetError(
-                f"One altered run of {longest} tokens needs about "
-                f"{cost * token_bytes(network, longest) >> 20} MiB and the budget is {budget >> 20} "
-                "MiB: shorten the prompts or raise the budget."
+                f"One altered run of {len(base[0].tokens)} tokens needs about {cost >> 20} MiB and "
+                f"the budget is {budget >> 20} MiB: shorten the prompts or raise the budget."
             )
-        if batch and tokens + cost > most:
+        if batch and (tokens + sum(own) > BATCH_TOKENS or size + cost > budget):
             yield batch
-            batch, tokens = [], 0
+            batch, tokens, size = [], 0, 0
         batch.append(job)
-        tokens += cost
+        tokens += sum(own)
+        size += cost
     if batch:
         yield batch
 
 
-def token_bytes(network: Network, n_positions: int) -> int:
-    """Bytes that one token of an altered run takes while a layer computes, at most."""
+def row_bytes(network: Network, n_positions: int, n_own: int) -> int:
+    """Bytes that an altered run takes while a layer computes, at most.
+
+    `n_own` of its `n_positions` are its own; keys and values are laid out for all.
+    """
     spec = network.spec
     residual = 14 * spec.d_model + 3 * spec.d_mlp
-    pattern = 4 * spec.n_heads * n_positions
-    return network.embed.element_size() * (residual + pattern)
+    pattern = 3 * spec.n_heads * n_positions
+    keys_and_values = 2 * spec.d_model * n_positions
+    return network.embed.element_size() * (n_own * (residual + pattern) + keys_and_values)

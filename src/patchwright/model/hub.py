@@ -10,13 +10,12 @@ from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
-    HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
-from patchwright.errors import CheckpointError, HubError, InputError
+from patchwright.errors import CheckpointError, HubError, InputError, PatchwrightError
 from patchwright.model.checkpoint import INDEX, WEIGHTS, check_config, weight_files
 
 FILES = [
@@ -99,7 +98,10 @@ def _downloaded(name: str, revision: str | None) -> Path:
         raise CheckpointError(
             f"'{name}' has no config.json on the hub, so it is no model."
         ) from error
-    except (HfHubHTTPError, OSError, RuntimeError) as error:
+    except PatchwrightError:
+        raise
+    except Exception as error:
+        # The client lets its HTTP library's own exceptions through, and has changed that library.
         raise _unreachable(name, error) from error
 
 
@@ -109,5 +111,5 @@ def _unreachable(name: str, error: Exception) -> HubError:
         f"'{name}' is not in {constants.HF_HUB_CACHE}, and the model hub could not be reached "
         f"({reason[:160]}). `--model demo` and a local folder need no network: put config.json, "
         f"{WEIGHTS} and tokenizer.json (or vocab.json and merges.txt) into a folder and name it. "
-        "A download that was cut off goes on where it stopped when you try again."
+        "Files that came whole are kept: try again for the rest."
     )

@@ -100,6 +100,8 @@ def tokenize(
             "The clean and the corrupted prompt are the same tokens, so there is nothing to "
             "patch: change at least one word of the corrupted prompt."
         )
+    for name, prompt in (("clean", clean), ("corrupted", corrupt)):
+        _check_length(f"The {name} prompt", len(prompt), n_context)
     clean_texts, corrupt_texts = token_texts(clean, tokenizer), token_texts(corrupt, tokenizer)
     if len(clean) != len(corrupt) and pair.align == "exact":
         raise unequal_lengths(clean_texts, corrupt_texts)
@@ -112,11 +114,9 @@ def tokenize(
         raise AnswerError(f"'{shown}' is both an answer and a wrong answer: name it only once.")
     longest = max(len(answer) for answer in (*answers, *wrongs)) - 1
     for name, prompt in (("clean", clean), ("corrupted", corrupt)):
-        if len(prompt) + longest > n_context:
-            raise PromptError(
-                f"The {name} prompt has {len(prompt) + longest} tokens; the model takes at most "
-                f"{n_context}. Shorten it."
-            )
+        _check_length(
+            f"The {name} prompt with its longest answer", len(prompt) + longest, n_context
+        )
     return TokenPair(
         clean,
         corrupt,
@@ -127,6 +127,13 @@ def tokenize(
         matching(clean, corrupt, pair.align),
         (*_spaces_at_end(pair), *_missing_spaces(pair, tokenizer)),
     )
+
+
+def _check_length(what: str, length: int, n_context: int) -> None:
+    if length > n_context:
+        raise PromptError(
+            f"{what} has {length} tokens; the model takes at most {n_context}. Shorten it."
+        )
 
 
 def _prompt(
