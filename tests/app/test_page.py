@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from patchwright.methods.metrics import METRICS
-from patchwright.places import SITES, pers_of
+from patchwright.places import SITES, check_site, pers_of
 
 MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 
@@ -36,7 +36,8 @@ def test_the_first_paint_is_a_finished_experiment() -> None:
 def test_every_site_and_kind_of_place_can_be_chosen(site: str) -> None:
     page = opened()
     page.selectbox(key="site").set_value(site).run()
-    for per in pers_of(next(one for one in SITES if one == site)):
+    assert page.selectbox(key="per").value == pers_of(check_site(site))[0]
+    for per in pers_of(check_site(site)):
         page.selectbox(key="per").set_value(per).run()
         assert errors(page) == [], per
 

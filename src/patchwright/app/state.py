@@ -55,6 +55,11 @@ def swap(state: State) -> None:
     state["answer"], state["wrong"] = state["wrong"], state["answer"]
 
 
+def take_usual_per(state: State) -> None:
+    """After another site was chosen: sweep it the way it is usually swept."""
+    state["per"] = pers_of(check_site(state["site"]))[0]
+
+
 def pair_of(state: State) -> Pair:
     """The pair that the controls describe."""
     return Pair(

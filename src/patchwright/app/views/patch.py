@@ -138,8 +138,9 @@ def _choices(model: Model) -> Patch:
     """What is patched, and how it is measured."""
     columns = st.columns(4)
     columns[0].selectbox(
-        "Site", SITES, key="site", format_func=lambda site: f"{site}: {SITE_MEANINGS[site]}"
-    )
+        "Site", SITES, key="site", format_func=lambda site: f"{site}: {SITE_MEANINGS[site]}",
+        on_change=state.take_usual_per, args=(st.session_state,),
+    )  # fmt: skip
     pers = pers_of(check_site(st.session_state["site"]))
     if st.session_state["per"] not in pers:
         st.session_state["per"] = pers[0]
