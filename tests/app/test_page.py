@@ -53,7 +53,7 @@ def test_every_metric_and_both_directions_can_be_chosen() -> None:
 
 def test_every_example_can_be_taken() -> None:
     page = opened()
-    for example in [button.key for button in page.button if "example-" in str(button.key)][:8]:
+    for example in [str(button.key) for button in page.button if "example-" in str(button.key)][:8]:
         page.button(key=example).click().run()
         assert errors(page) == [], example
 
