@@ -11,9 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from patchwright.errors import PatchwrightError
-    from patchwright.experiment import Experiment, Patch, PatchTogether, patch, patch_together, run
+    from patchwright.experiment import (
+        Ablate,
+        Attention,
+        Difference,
+        Experiment,
+        HeadScores,
+        LogitAttribution,
+        LogitLens,
+        Patch,
+        PatchTogether,
+        Trace,
+        ablate,
+        attention,
+        difference,
+        head_scores,
+        logit_attribution,
+        logit_lens,
+        patch,
+        patch_together,
+        run,
+        trace,
+    )
+    from patchwright.methods.batches import Progress
     from patchwright.methods.result import Result, load_result
-    from patchwright.methods.sweep import Progress
     from patchwright.model.load import Model, load_model, wrap_model
     from patchwright.places import Place, parse_place
     from patchwright.prompts.pair import Pair
@@ -21,7 +42,13 @@ if TYPE_CHECKING:
 __version__ = version("patchwright")
 
 __all__ = [
+    "Ablate",
+    "Attention",
+    "Difference",
     "Experiment",
+    "HeadScores",
+    "LogitAttribution",
+    "LogitLens",
     "Model",
     "Pair",
     "Patch",
@@ -30,20 +57,33 @@ __all__ = [
     "Place",
     "Progress",
     "Result",
+    "Trace",
+    "ablate",
+    "attention",
+    "difference",
+    "head_scores",
     "load_model",
     "load_result",
+    "logit_attribution",
+    "logit_lens",
     "parse_place",
     "patch",
     "patch_together",
     "run",
+    "trace",
     "wrap_model",
 ]
 
 _HOME = {
     "errors": ["PatchwrightError"],
-    "experiment": ["Experiment", "Patch", "PatchTogether", "patch", "patch_together", "run"],
+    "experiment": [
+        *("Ablate", "Attention", "Difference", "Experiment", "HeadScores", "LogitAttribution"),
+        *("LogitLens", "Patch", "PatchTogether", "Trace", "ablate", "attention", "difference"),
+        *("head_scores", "logit_attribution", "logit_lens", "patch", "patch_together", "run"),
+        "trace",
+    ],
     "methods.result": ["Result", "load_result"],
-    "methods.sweep": ["Progress"],
+    "methods.batches": ["Progress"],
     "model.load": ["Model", "load_model", "wrap_model"],
     "places": ["Place", "parse_place"],
     "prompts.pair": ["Pair"],

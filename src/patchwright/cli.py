@@ -15,8 +15,8 @@ import typer
 from patchwright.errors import InputError, PatchwrightError
 
 if TYPE_CHECKING:
+    from patchwright.methods.batches import Progress
     from patchwright.methods.result import Result
-    from patchwright.methods.sweep import Progress
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair
 

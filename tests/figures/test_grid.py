@@ -39,7 +39,7 @@ def test_layers_grow_upward_and_tokens_read_left_to_right(model: pw.Model) -> No
 
 def test_a_flat_gap_shows_the_metric_instead(model: pw.Model) -> None:
     result = pw.patch(model, pair_of([1, 2, 3], [1, 2, 4], answer=[5], wrong=[]), metric="rank")
-    flat = replace(result, effect=result.effect * np.nan)
+    flat = replace(result, arrays=result.arrays | {"effect": result.effect * np.nan})
     grid = grid_of(flat)
     assert (grid.centred, grid.unit) == (False, "rank")
     np.testing.assert_array_equal(grid.values, result.patched.values)

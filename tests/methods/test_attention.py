@@ -36,3 +36,40 @@ def test_a_head_that_is_not_there_and_unequal_prompts_are_refused(model: pw.Mode
         attention(model.network, tokens(model, CLEAN, CORRUPT), 0, 4)
     with pytest.raises(PromptError, match="unequal length"):
         attention(model.network, tokens(model, CLEAN, [1, 5, 4]), 0, 0)
+
+
+def test_the_call_gives_both_patterns_and_their_difference(model: pw.Model) -> None:
+    result = pw.attention(model, pair_of(CLEAN, CORRUPT), layer=1, head=2, bos=False)
+    pattern = result.arrays["pattern"]
+    expected = pattern.sel(run="clean") - pattern.sel(run="corrupt")
+    np.testing.assert_allclose(result.arrays["difference"], expected)
+    assert pattern.dims == ("run", "query", "key")
+
+
+def test_scores_equal_their_definitions(model: pw.Model, gpt2: GPT2LMHeadModel) -> None:
+    prompt, other = [1, 2, 3, 1, 2, 5], [4, 2, 3, 4, 2, 5]
+    result = pw.head_scores(model, pair_of(prompt, other), length=4, repeats=2, bos=False)
+    for layer in range(N_LAYERS):
+        whole = hooks.activation(gpt2, prompt, "pattern", layer)
+        for head in range(N_HEADS):
+            pattern = whole[:, head]
+            previous = np.mean([pattern[q, q - 1] for q in range(1, 6)])
+            duplicate = np.mean([pattern[3, 0], pattern[4, 1]])
+            induction = np.mean([pattern[3, 1], pattern[4, 2]])
+            entropy = np.mean([-(p[p > 0] * p[p > 0].log()).sum() for p in pattern])
+            expected = {"previous": previous, "duplicate": duplicate}
+            expected |= {"induction": induction, "entropy": entropy}
+            for name, value in expected.items():
+                found = result.arrays[name].sel(prompt="clean", layer=layer, head=head)
+                assert float(found) == pytest.approx(float(value), abs=1e-9), name
+
+
+def test_without_a_repeated_token_there_is_no_duplicate_score(model: pw.Model) -> None:
+    result = pw.head_scores(model, pair_of([1, 2, 3], [1, 4, 3]), length=4, bos=False)
+    assert result.arrays["duplicate"].sel(prompt="clean").isnull().all()
+    assert result.arrays["duplicate"].sel(prompt="random").notnull().all()
+
+
+def test_random_prompts_too_long_for_the_model_are_refused(model: pw.Model) -> None:
+    with pytest.raises(PromptError, match="from 2 to 12"):
+        pw.head_scores(model, pair_of(CLEAN, CORRUPT), length=13)

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from patchwright.experiment import Patch, PatchTogether, run
+from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
-from patchwright.methods.sweep import OnProgress
 from patchwright.model.load import Model, load_model
 
 MOST_RESULTS = 128

@@ -1,14 +1,30 @@
-"""Attention patterns: what each head looks at in both prompts."""
+"""What heads look at: patterns of both prompts, and scores of well-known kinds of head.
 
+Scores are mean shares of attention, over queries that have something to look at:
+`previous` on the position before, `duplicate` on earlier occurrences of the same
+token, `induction` on the positions that follow those (Elhage et al. 2021; Olsson
+et al. 2022). `entropy` is the mean entropy of the pattern, in nats: 0 is one key.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from patchwright.errors import PromptError
-from patchwright.methods.runs import run_pairs
-from patchwright.model.forward import CORE
+from patchwright.methods.runs import PairRuns, run_pairs
+from patchwright.model.forward import CORE, Row, forward
 from patchwright.model.weights import Network
 from patchwright.places import Place, Site
 from patchwright.prompts.pair import TokenPair
+
+SCORES = ("previous", "duplicate", "induction", "entropy")
+
+PATTERN = CORE | frozenset[Site]({"pattern"})
+"""What runs must keep for this module's functions."""
 
 
 def attention(network: Network, pair: TokenPair, layer: int, head: int) -> xr.DataArray:
@@ -17,16 +33,80 @@ def attention(network: Network, pair: TokenPair, layer: int, head: int) -> xr.Da
     Raises UnknownPlaceError for a head that the model does not have, PromptError
     for prompts of unequal length, which share no axes.
     """
-    Place("pattern", layer, head).within(network.spec, len(pair.clean))
-    if len(pair.clean) != len(pair.corrupt):
+    return patterns(network, run_pairs(network, [pair], PATTERN)[0], layer, head)
+
+
+def patterns(network: Network, runs: PairRuns, layer: int, head: int) -> xr.DataArray:
+    """`attention` of runs that have kept their patterns."""
+    Place("pattern", layer, head).within(network.spec, len(runs.pair.clean))
+    if len(runs.pair.clean) != len(runs.pair.corrupt):
         raise PromptError("Patterns of prompts of unequal length cannot be laid side by side.")
-    keep = CORE | frozenset[Site]({"pattern"})
-    runs = run_pairs(network, [pair], keep)[0]
-    n = len(pair.clean)
+    n = len(runs.pair.clean)
     both = torch.stack(
         [run.kept["pattern"][layer][:n, head, :n] for run in (runs.clean[0], runs.corrupt[0])]
     )
     values = both.double().cpu().numpy()
     return xr.DataArray(
-        values, dims=["run", "query", "key"], coords={"run": ["clean", "corrupt"]}, name="pattern"
+        values,
+        dims=["run", "query", "key"],
+        coords={"run": ["clean", "corrupt"], "query": range(n), "key": range(n)},
+        name="pattern",
     )
+
+
+def head_scores(
+    network: Network, runs: PairRuns, length: int, repeats: int, seed: int
+) -> dict[str, xr.DataArray]:
+    """Each score of `SCORES`, dims (prompt, layer, head), on three kinds of prompt.
+
+    `clean` and `corrupt` are the pair's; `random` is `length` random tokens said
+    twice, the mean over `repeats` such prompts. NaN where no query has anything
+    to look at. Raises PromptError where the random prompts exceed the context.
+    """
+    spec = network.spec
+    if 2 * length > spec.n_context or length < 2 or repeats < 1:
+        raise PromptError(
+            f"{repeats} random prompts of 2 × {length} tokens: the model takes at most "
+            f"{spec.n_context} tokens. Choose a length from 2 to {spec.n_context // 2}."
+        )
+    drawn = np.random.default_rng(seed).integers(spec.n_vocab, size=(repeats, length)).tolist()
+    rows = [Row((*tokens, *tokens), 2 * length - 1) for tokens in drawn]
+    randoms = forward(network, rows, PATTERN)
+    clean, corrupt = runs.clean[0], runs.corrupt[0]
+    of_prompts = {
+        "clean": [_scores(clean.kept["pattern"], runs.pair.clean)],
+        "corrupt": [_scores(corrupt.kept["pattern"], runs.pair.corrupt)],
+        "random": [_scores(run.kept["pattern"], run.tokens) for run in randoms],
+    }
+    means = torch.stack([torch.stack(some).mean(dim=0) for some in of_prompts.values()])
+    coords = {
+        "prompt": list(of_prompts),
+        "layer": range(spec.n_layers),
+        "head": range(spec.n_heads),
+    }
+    return {
+        name: xr.DataArray(means[:, i].numpy(), dims=list(coords), coords=coords, name=name)
+        for i, name in enumerate(SCORES)
+    }
+
+
+def _scores(kept: Sequence[Tensor], tokens: tuple[int, ...]) -> Float[Tensor, "score layer head"]:
+    """The scores of one prompt, in the order of `SCORES`."""
+    n = len(tokens)
+    pattern = torch.stack([layer[:n, :, :n] for layer in kept]).double().cpu()
+    ids = torch.tensor(tokens)
+    same = (ids[:, None] == ids[None, :]).tril(-1)
+    after = torch.zeros_like(same)
+    after[:, 1:] = same[:, :-1]
+    previous = torch.ones(n, n, dtype=torch.bool).tril(-1).triu(-1)
+    entropy = -torch.xlogy(pattern, pattern).sum(dim=-1).mean(dim=1)
+    return torch.stack([*(_share(pattern, keys) for keys in (previous, same, after)), entropy])
+
+
+def _share(
+    pattern: Float[Tensor, "layer query head key"], keys: Bool[Tensor, "query key"]
+) -> Float[Tensor, "layer head"]:
+    """Mean attention to `keys`, over the queries that have any."""
+    asking = keys.any(dim=1)
+    shares = (pattern * keys[:, None, :]).sum(dim=-1)
+    return shares[:, asking].mean(dim=1)

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from patchwright.errors import AnswerError, ExperimentError, NonFiniteError
@@ -146,6 +148,11 @@ class Reading:
         probabilities = self._logits[0][0, 0].softmax(dim=-1)
         best = probabilities.topk(min(count, probabilities.shape[-1]))
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+    def best(self) -> tuple[list[int], NDArray[np.float64]]:
+        """The most probable next token of each row, and its probability."""
+        best = self._logits[0][:, 0].softmax(dim=-1).max(dim=-1)
+        return best.indices.tolist(), best.values.double().cpu().numpy()
 
     @cached_property
     def _logits(self) -> list[Float[Tensor, "row _position vocab"]]:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from patchwright.axes import Direction
-from patchwright.errors import OutputError
+from patchwright.errors import InputError, OutputError
 from patchwright.files import write_atomic
 from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.notices import Notice
@@ -21,6 +21,9 @@ from patchwright.places import Place, check_site
 
 SCHEMA = 1
 """Number of the JSON layout that `to_json` writes."""
+
+PATCHES = ("patched", "effect")
+"""Arrays of the methods that change a run; they share their axes."""
 
 Tokens = Sequence[str] | Sequence[Sequence[str]]
 """Token texts of a prompt; of several pairs, one list for each."""
@@ -48,14 +51,15 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment found.
+    """What an experiment found: `arrays` by name, each with its dims labelled.
 
-    `patched` is the metric after each patch, in the metric's unit; `effect` the
+    Methods that change a run have the arrays `patched` and `effect`. `patched` is the metric after each patch, in the metric's unit; `effect` the
     share of the gap that the patch moved (0 nothing, 1 all the way to the other
     run, empty where the gap is too small to be a scale). Both have the dims that
     the experiment's `per` names, after a `pair` dim for a list of pairs. Cells
     that were not computed, or have no counterpart in the other prompt, are NaN.
     `altered` is what the model predicts in the patched run, where there is only one.
+    `details` holds what else the method chose or measured, such as a noise's size.
     """
 
     method: str
@@ -64,11 +68,29 @@ class Result:
     tokens: dict[str, Tokens]
     clean: Baseline
     corrupt: Baseline
-    patched: xr.DataArray
-    effect: xr.DataArray
+    arrays: dict[str, xr.DataArray]
     warnings: list[Notice]
     seconds: float
     altered: Baseline | None = None
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def patched(self) -> xr.DataArray:
+        """The metric after each patch, in its unit. Raises InputError where nothing was patched."""
+        return self.array("patched")
+
+    @property
+    def effect(self) -> xr.DataArray:
+        """The share of the gap that each patch moved. Raises InputError as `patched` does."""
+        return self.array("effect")
+
+    def array(self, name: str) -> xr.DataArray:
+        """One of `arrays`. Raises InputError with the names there are."""
+        if name not in self.arrays:
+            raise InputError(
+                f"A result of '{self.method}' has no '{name}': it has {', '.join(self.arrays)}."
+            )
+        return self.arrays[name]
 
     @property
     def mean_effect(self) -> xr.DataArray:
@@ -122,9 +144,8 @@ class Result:
         return [str(text) for text in texts] if all(isinstance(t, str) for t in texts) else None
 
     def _averaged(self) -> "Result":
-        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        parts |= {"patched": self.patched.mean("pair"), "effect": self.mean_effect}
-        return Result(**parts)
+        means = {"patched": self.patched.mean("pair"), "effect": self.mean_effect}
+        return replace(self, arrays=means)
 
     def document(self) -> dict[str, Any]:
         """The result as plain JSON types: schema `SCHEMA`; NaN becomes null."""
@@ -137,14 +158,24 @@ class Result:
             "tokens": {name: _lists(texts) for name, texts in self.tokens.items()},
             "clean": asdict(self.clean),
             "corrupt": asdict(self.corrupt),
-            "dims": list(self.patched.dims),
-            "coords": {str(dim): self.patched[dim].values.tolist() for dim in self.patched.dims},
-            "patched": _nullable(self.patched.values.tolist()),
-            "effect": _nullable(self.effect.values.tolist()),
+            **self._patches(),
+            "arrays": {
+                name: {**_axes(array), "values": _nullable(array.values.tolist())}
+                for name, array in self.arrays.items()
+                if name not in PATCHES
+            },
+            "details": self.details,
             "altered": None if self.altered is None else asdict(self.altered),
             "warnings": list(self.warnings),
             "seconds": self.seconds,
         }
+
+    def _patches(self) -> dict[str, Any]:
+        """`patched` and `effect`, which share their axes, where the method has them."""
+        if "patched" not in self.arrays:
+            return {}
+        values = {name: _nullable(self.arrays[name].values.tolist()) for name in PATCHES}
+        return {**_axes(self.patched), **values}
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The result as JSON text, written to `path` if one is given.
@@ -189,15 +220,18 @@ def load_result(path: str | Path) -> Result:
 
 def result_of(document: dict[str, Any]) -> Result:
     """The inverse of `Result.document`."""
-    dims, coords = document["dims"], document["coords"]
+    axes = {name: document[name] for name in ("dims", "coords") if name in document}
     arrays = {
-        name: xr.DataArray(_array(document[name]), dims=dims, coords=coords, name=name)
-        for name in ("patched", "effect")
+        name: _array(name, {**axes, "values": document[name]})
+        for name in PATCHES
+        if name in document
     }
+    more: dict[str, Any] = document["arrays"]
+    arrays |= {name: _array(name, one) for name, one in more.items()}
     baselines = {name: _baseline(document[name]) for name in ("clean", "corrupt")}
-    same = ("method", "experiment", "model", "tokens", "warnings", "seconds")
+    same = ("method", "experiment", "model", "tokens", "warnings", "seconds", "details")
     parts: dict[str, Any] = {name: document[name] for name in same}
-    parts |= arrays
+    parts["arrays"] = arrays
     parts |= baselines
     if document["altered"] is not None:
         parts["altered"] = _baseline(document["altered"])
@@ -236,14 +270,22 @@ def _baseline(document: dict[str, Any]) -> Baseline:
     return Baseline(**document | parts)
 
 
-def _array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array(values, dtype=np.float64)
+def _axes(array: xr.DataArray) -> dict[str, Any]:
+    coords = {str(dim): array[dim].values.tolist() for dim in array.dims}
+    return {"dims": list(array.dims), "coords": coords}
+
+
+def _array(name: str, document: dict[str, Any]) -> xr.DataArray:
+    values = np.array(document["values"])
+    if values.dtype.kind != "U":
+        values = values.astype(np.float64)
+    return xr.DataArray(values, dims=document["dims"], coords=document["coords"], name=name)
 
 
 def _nullable(values: Any) -> Any:
     if isinstance(values, list):
         return [_nullable(value) for value in values]
-    return values if math.isfinite(values) else None
+    return values if isinstance(values, str) or math.isfinite(values) else None
 
 
 def _lists(texts: Tokens) -> list[Any]:

@@ -85,10 +85,26 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
         ],
         keep,
     )
-    for run in (*clean, *corrupt):
-        check_finite(run.final, "the unpatched prompts")
+    check_runs([*clean, *corrupt])
     ran = iter(zip(clean, corrupt, strict=True))
     return [_pair_runs(network, pair, [next(ran) for _ in pair.continuations]) for pair in pairs]
+
+
+def check_runs(runs: Iterable[Run]) -> None:
+    """Raise NonFiniteError where the model is broken on the unpatched prompts."""
+    for run in runs:
+        check_finite(run.final, "the unpatched prompts")
+
+
+def spans_of(positions: Iterable[int]) -> list[tuple[int, int]]:
+    """Rising positions as stretches (start, stop)."""
+    spans: list[tuple[int, int]] = []
+    for position in positions:
+        if spans and spans[-1][1] == position:
+            spans[-1] = (spans[-1][0], position + 1)
+        else:
+            spans.append((position, position + 1))
+    return spans
 
 
 def run_in_groups(
@@ -123,11 +139,11 @@ def finals(runs: Sequence[Run]) -> list[Float[Tensor, "row read_position d_model
     return [run.final[None] for run in runs]
 
 
-def baseline(runs: PairRuns, which: Sequence[Run], metric: Metric, texts: TokenText) -> Baseline:
+def baseline(reader: Reader, which: Sequence[Run], metric: Metric, texts: TokenText) -> Baseline:
     """What one of the unpatched runs predicts."""
 
-    read = runs.reader.of(finals(which))
-    single, compared = runs.pair.single_tokens, bool(runs.pair.wrongs)
+    read = reader.of(finals(which))
+    single, compared = reader.pair.single_tokens, bool(reader.pair.wrongs)
     answer = read("logit").item() if single else None
     difference = read("logit_diff").item() if single and compared else None
     return Baseline(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import torch
 from jaxtyping import Shaped
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,12 +21,12 @@ from torch import Tensor
 from patchwright.axes import DIMS, Direction, Per
 from patchwright.errors import (
     ExperimentError,
-    MemoryBudgetError,
     UnequalLengthsError,
     UnknownPlaceError,
 )
-from patchwright.methods.metrics import Metric, check_finite
-from patchwright.methods.runs import PairRuns, run_in_groups
+from patchwright.methods.batches import BUDGET, OnProgress, Report, cut, read_rows, row_bytes
+from patchwright.methods.metrics import Metric
+from patchwright.methods.runs import PairRuns, run_in_groups, spans_of
 from patchwright.model.edits import Edit
 from patchwright.model.forward import CORE, Row, Run, forward, patched
 from patchwright.model.spec import ModelSpec
@@ -40,29 +39,6 @@ from patchwright.places import (
     pers_of,
 )
 from patchwright.prompts.pair import TokenPair
-
-BUDGET = 512 * 2**20
-"""Bytes that the altered runs of a sweep may take at one time, unless told otherwise."""
-
-BATCH_TOKENS = 2048
-"""Tokens in one batch: enough to keep the matrix products at their peak, few
-enough to report progress and to stop soon."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a sweep is: cells done of all, and the values so far.
-
-    `patched` is [pair, *dims], NaN where a cell has no value yet; copy it to keep it.
-    """
-
-    done: int
-    total: int
-    patched: NDArray[np.float64]
-
-
-OnProgress = Callable[[Progress], bool | None]
-"""Called after each batch; returning False stops the sweep and keeps what is finished."""
 
 
 @dataclass(frozen=True)
@@ -182,20 +158,23 @@ def sweep(
     metric: Metric,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
+    source: Callable[[PairRuns], PairRuns] | None = None,
 ) -> Swept:
     """Patch each cell, one at a time, until `progress` returns False.
 
+    `source` puts other activations in the place of those that are copied from.
     Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
     """
     n_positions = len(patched_tokens(pairs[0], direction))
     values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
     ran: list[PairRuns] = []
-    report = _Report(progress, values)
+    report = Report(progress, values)
     keep = CORE | frozenset[Site]({cells.site})
     for group in run_in_groups(network, pairs, keep, budget):
         mine = values[len(ran) : len(ran) + len(group)]
-        mine[:] = [_unpatched(one, cells, direction, metric) for one in group]
-        _sweep_group(network, group, cells, direction, metric, mine, report, budget)
+        copied = group if source is None else [source(one) for one in group]
+        mine[:] = [_unpatched(one, cells, direction, metric) for one in copied]
+        _sweep_group(network, copied, cells, direction, metric, mine, report, budget)
         ran.extend(one.forgotten() for one in group)
     return Swept(values, report.done, ran)
 
@@ -207,7 +186,7 @@ def _sweep_group(
     direction: Direction,
     metric: Metric,
     values: NDArray[np.float64],
-    report: "_Report",
+    report: Report,
     budget: int,
 ) -> None:
     """Compute the cells of some pairs in place; `values` holds their baselines."""
@@ -222,27 +201,10 @@ def _sweep_group(
         if report.stopped:
             return
         rows = [copies[job.pair].rows(job.layer, job.index, job.spans) for job in batch]
-        found = read_rows(network, [runs[job.pair] for job in batch], rows, metric)
+        found = read_rows(network, [runs[job.pair].reader for job in batch], rows, metric)
         for job, value in zip(batch, found, strict=True):
             flat[job.pair, job.cell] = value
         report.advance(len(batch))
-
-
-class _Report:
-    """Tells the caller how far a sweep is, and remembers whether to stop."""
-
-    def __init__(self, progress: OnProgress | None, values: NDArray[np.float64]) -> None:
-        self._progress = progress
-        self._values = values
-        self.done = 0
-        self.stopped = False
-
-    def advance(self, cells: int) -> None:
-        """Count `cells` as finished."""
-        self.done += cells
-        if self._progress is not None and not self.stopped:
-            now = Progress(self.done, self._values.size, self._values)
-            self.stopped = self._progress(now) is False
 
 
 def patched_tokens(pair: TokenPair, direction: Direction) -> tuple[int, ...]:
@@ -256,16 +218,18 @@ def together(
     places: Sequence[Place],
     direction: Direction,
     budget: int = BUDGET,
+    keep: frozenset[Site] = frozenset(),
 ) -> list[tuple[PairRuns, tuple[Run, ...]]]:
     """Patch all of `places` in one run: each pair's base runs and its patched run.
 
-    The patched run comes once for each continuation of the pair, as the base runs do.
+    The patched run comes once for each continuation of the pair, as the base runs
+    do, and keeps the sites in `keep`.
     """
     ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
-    keep = CORE | frozenset[Site](place.site for place in places)
-    for group in run_in_groups(network, pairs, keep, budget):
+    based = CORE | keep | frozenset[Site](place.site for place in places)
+    for group in run_in_groups(network, pairs, based, budget):
         rows = [_rows_together(one, places, direction, network.spec) for one in group]
-        finished = iter(forward(network, [row for some in rows for row in some]))
+        finished = iter(forward(network, [row for some in rows for row in some], keep))
         for one, some in zip(group, rows, strict=True):
             ran.append((one.forgotten(), tuple(next(finished) for _ in some)))
     return ran
@@ -287,24 +251,6 @@ def _rows_together(
         for found, more in zip(edits, copies.edits(layer, index, spans), strict=True):
             found.extend(more)
     return [patched(run, *found) for run, found in zip(base, edits, strict=True)]
-
-
-def read_rows(
-    network: Network, runs: Sequence[PairRuns], rows: Sequence[Sequence[Row]], metric: Metric
-) -> list[float]:
-    """The metric of altered runs: for each, its pair's runs and one row a continuation."""
-    finished = iter(forward(network, [row for some in rows for row in some]))
-    finals = [[next(finished).final for _ in some] for some in rows]
-    values = torch.empty(len(rows), dtype=torch.float64)
-    by_pair: dict[int, list[int]] = {}
-    for i, one in enumerate(runs):
-        by_pair.setdefault(id(one), []).append(i)
-    for members in by_pair.values():
-        stacked = [torch.stack(some) for some in zip(*(finals[i] for i in members), strict=True)]
-        read = runs[members[0]].reader.read(metric, stacked)
-        check_finite(read, "a patched run")
-        values[members] = read.double().cpu()
-    return values.tolist()
 
 
 class Copies:
@@ -348,15 +294,7 @@ class Copies:
         """Stretches of `positions` where copying can change what is read: (start, stop)."""
         at = self._changed_at(layer)
         changed = np.any(at, axis=1) if index is None else at[:, index]
-        spans: list[tuple[int, int]] = []
-        for position in positions:
-            if not changed[position]:
-                continue
-            if spans and spans[-1][1] == position:
-                spans[-1] = (spans[-1][0], position + 1)
-            else:
-                spans.append((position, position + 1))
-        return tuple(spans)
+        return tuple(spans_of(position for position in positions if changed[position]))
 
     def _changed_at(self, layer: int) -> NDArray[np.bool_]:
         """[position, index]: where the runs differ at all, and something read depends on it."""
@@ -417,35 +355,10 @@ def _batches(
     network: Network,
     budget: int,
 ) -> Iterator[list[_Job]]:
-    """The jobs in order, as many at a time as the budget and `BATCH_TOKENS` allow."""
-    batch: list[_Job] = []
-    tokens = size = 0
-    for job in jobs:
+    def cost(job: _Job) -> tuple[int, int]:
         base = runs[job.pair].base(direction)
         own = [len(run.tokens) - job.spans[0][0] for run in base]
-        cost = sum(row_bytes(network, len(run.tokens), n) for run, n in zip(base, own, strict=True))
-        if cost > budget:
-            raise MemoryBudgetError(
-                f"One altered run of {len(base[0].tokens)} tokens needs about {cost >> 20} MiB and "
-                f"the budget is {budget >> 20} MiB: shorten the prompts or raise the budget."
-            )
-        if batch and (tokens + sum(own) > BATCH_TOKENS or size + cost > budget):
-            yield batch
-            batch, tokens, size = [], 0, 0
-        batch.append(job)
-        tokens += sum(own)
-        size += cost
-    if batch:
-        yield batch
+        sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(base, own, strict=True)]
+        return sum(own), sum(sizes)
 
-
-def row_bytes(network: Network, n_positions: int, n_own: int) -> int:
-    """Bytes that an altered run takes while a layer computes, at most.
-
-    `n_own` of its `n_positions` are its own; keys and values are laid out for all.
-    """
-    spec = network.spec
-    residual = 14 * spec.d_model + 3 * spec.d_mlp
-    pattern = 3 * spec.n_heads * n_positions
-    keys_and_values = 2 * spec.d_model * n_positions
-    return network.embed.element_size() * (n_own * (residual + pattern) + keys_and_values)
+    return cut(jobs, cost, budget)

@@ -105,13 +105,7 @@ def tokenize(
     clean_texts, corrupt_texts = token_texts(clean, tokenizer), token_texts(corrupt, tokenizer)
     if len(clean) != len(corrupt) and pair.align == "exact":
         raise unequal_lengths(clean_texts, corrupt_texts)
-    answers = _answers("answer", pair.answers, tokenizer, n_vocab)
-    if not answers:
-        raise AnswerError("No answer was given: name at least one right next token.")
-    wrongs = _answers("wrong answer", pair.wrongs, tokenizer, n_vocab)
-    if common := set(answers) & set(wrongs):
-        shown = visible("".join(token_texts(min(common), tokenizer)))
-        raise AnswerError(f"'{shown}' is both an answer and a wrong answer: name it only once.")
+    answers, wrongs = _both_answers(pair, tokenizer, n_vocab)
     longest = max(len(answer) for answer in (*answers, *wrongs)) - 1
     for name, prompt in (("clean", clean), ("corrupted", corrupt)):
         _check_length(
@@ -129,6 +123,52 @@ def tokenize(
     )
 
 
+def tokenize_prompt(
+    prompt: str | Sequence[int],
+    answer: object,
+    wrong: object,
+    tokenizer: Tokenizer | None,
+    *,
+    n_vocab: int,
+    n_context: int,
+    bos: bool = True,
+) -> TokenPair:
+    """One prompt with its answers, as a pair of the prompt with itself; raises as `tokenize`."""
+    pair = Pair.model_validate(
+        {"clean": prompt, "corrupt": prompt, "answer": answer, "wrong": wrong}
+    )
+    ids = _prompt("clean", pair.clean, tokenizer, n_vocab, bos)
+    answers, wrongs = _both_answers(pair, tokenizer, n_vocab)
+    longest = max(len(one) for one in (*answers, *wrongs)) - 1
+    _check_length("The prompt with its longest answer", len(ids) + longest, n_context)
+    texts = token_texts(ids, tokenizer)
+    notices = (*_spaces_at_end(pair)[:1], *_missing_spaces(pair, tokenizer))
+    return TokenPair(ids, ids, texts, texts, answers, wrongs, matching(ids, ids, "exact"), notices)
+
+
+def prompt_ids(
+    prompt: str | Sequence[int], tokenizer: Tokenizer | None, bos: bool
+) -> tuple[int, ...]:
+    """A prompt's token ids, with the beginning-of-text token first where `bos`."""
+    if isinstance(prompt, str):
+        return encode_prompt(prompt, tokenizer, bos)
+    return _with_bos(tuple(prompt), tokenizer, bos)
+
+
+def _both_answers(
+    pair: Pair, tokenizer: Tokenizer | None, n_vocab: int
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    """Answers and wrong answers in tokens; they have none in common."""
+    answers = _answers("answer", pair.answers, tokenizer, n_vocab)
+    if not answers:
+        raise AnswerError("No answer was given: name at least one right next token.")
+    wrongs = _answers("wrong answer", pair.wrongs, tokenizer, n_vocab)
+    if common := set(answers) & set(wrongs):
+        shown = visible("".join(token_texts(min(common), tokenizer)))
+        raise AnswerError(f"'{shown}' is both an answer and a wrong answer: name it only once.")
+    return answers, wrongs
+
+
 def _check_length(what: str, length: int, n_context: int) -> None:
     if length > n_context:
         raise PromptError(
@@ -139,10 +179,7 @@ def _check_length(what: str, length: int, n_context: int) -> None:
 def _prompt(
     name: str, prompt: str | Sequence[int], tokenizer: Tokenizer | None, n_vocab: int, bos: bool
 ) -> tuple[int, ...]:
-    if isinstance(prompt, str):
-        ids = encode_prompt(prompt, tokenizer, bos)
-    else:
-        ids = _with_bos(tuple(prompt), tokenizer, bos)
+    ids = prompt_ids(prompt, tokenizer, bos)
     if not ids:
         raise PromptError(f"The {name} prompt is empty: give at least one token.")
     if outside := [token for token in ids if not 0 <= token < n_vocab]:

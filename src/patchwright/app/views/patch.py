@@ -15,10 +15,10 @@ from patchwright.experiment import Patch, tokens_of
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.interactive import pattern_chart, top_chart
 from patchwright.methods.attention import attention
+from patchwright.methods.batches import Progress
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.methods.suggest import same_length, suggested_answers
-from patchwright.methods.sweep import Progress
 from patchwright.model.load import Model
 from patchwright.places import SITE_MEANINGS, SITES, check_site, parse_place, pers_of
 from patchwright.prompts.tokens import encode, encode_prompt, token_texts, visible

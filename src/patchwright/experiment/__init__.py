@@ -1,0 +1,63 @@
+"""Experiments: what to do, frozen, as JSON, hashed; and `run`, which does it.
+
+The page, the command line and the HTTP interface build an experiment, call
+`run`, and show the Result. An experiment's hash is the key of caches, of the
+run store and of a shared link.
+
+types   the frozen experiments, one a method
+calls   one function a method: arguments -> experiment -> `run`
+run     experiment + model -> Result
+"""
+
+from patchwright.experiment.calls import (
+    ablate,
+    attention,
+    check_direction,
+    check_per,
+    difference,
+    head_scores,
+    logit_attribution,
+    logit_lens,
+    patch,
+    patch_together,
+    trace,
+)
+from patchwright.experiment.run import run, tokens_of
+from patchwright.experiment.types import (
+    Ablate,
+    Attention,
+    Difference,
+    Experiment,
+    HeadScores,
+    LogitAttribution,
+    LogitLens,
+    Patch,
+    PatchTogether,
+    Trace,
+)
+
+__all__ = [
+    "Ablate",
+    "Attention",
+    "Difference",
+    "Experiment",
+    "HeadScores",
+    "LogitAttribution",
+    "LogitLens",
+    "Patch",
+    "PatchTogether",
+    "Trace",
+    "ablate",
+    "attention",
+    "check_direction",
+    "check_per",
+    "difference",
+    "head_scores",
+    "logit_attribution",
+    "logit_lens",
+    "patch",
+    "patch_together",
+    "run",
+    "tokens_of",
+    "trace",
+]

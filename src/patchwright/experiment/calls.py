@@ -1,0 +1,350 @@
+"""One function a method: plain arguments in, a Result out.
+
+Every function builds the method's experiment, so that what was asked for is on
+the result, and calls `run`. Arguments that all share: `pair` is one Pair or a
+list of them (a list gives a leading `pair` dim); `metric` and `bos` as the
+glossary has them; `progress` is called between batches and stops the work by
+returning False. All raise InputError, whose subclasses say what was wrong.
+"""
+
+from collections.abc import Sequence
+
+from patchwright.axes import DIRECTIONS, PERS, Direction, Per
+from patchwright.errors import ExperimentError
+from patchwright.experiment.run import run
+from patchwright.experiment.types import (
+    Ablate,
+    Attention,
+    Difference,
+    HeadScores,
+    LogitAttribution,
+    LogitLens,
+    Patch,
+    PatchTogether,
+    Trace,
+)
+from patchwright.methods.batches import BUDGET, OnProgress
+from patchwright.methods.metrics import Metric, check_metric
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from patchwright.places import Place, check_site, parse_place, pers_of
+from patchwright.prompts.pair import Pair
+
+Answer = str | int | Sequence[str] | Sequence[int]
+
+
+def patch(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    site: str = "resid_pre",
+    per: str | None = None,
+    direction: str = "denoise",
+    metric: str = "logit_diff",
+    bos: bool = True,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Patch every place of one kind, one at a time.
+
+    `site` is one of `places.SITES`; `per` says which places are patched at once
+    (default: by position, for heads by head); `positions` may count from the end.
+    The result's arrays have the dims that `per` names. Source: Vig et al. 2020;
+    Zhang & Nanda 2023.
+    """
+    checked = check_site(site)
+    experiment = Patch(
+        model=model.name,
+        revision=model.revision,
+        pairs=_pairs(pair),
+        direction=check_direction(direction),
+        metric=check_metric(metric),
+        bos=bos,
+        site=checked,
+        per=pers_of(checked)[0] if per is None else check_per(per),
+        layers=_indices(layers),
+        positions=_indices(positions),
+        heads=_indices(heads),
+    )
+    return run(experiment, model, progress, budget)
+
+
+def patch_together(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    places: Sequence[str | Place],
+    direction: str = "denoise",
+    metric: str = "logit_diff",
+    bos: bool = True,
+    budget: int = BUDGET,
+) -> Result:
+    """Patch several places in one run; the result's arrays have no dims but `pair`.
+
+    Places are written as in `L9H9.z@-1`. Raises UnknownPlaceError for one that
+    the model or the prompt does not have.
+    """
+    experiment = PatchTogether(
+        model=model.name,
+        revision=model.revision,
+        pairs=_pairs(pair),
+        direction=check_direction(direction),
+        metric=check_metric(metric),
+        bos=bos,
+        places=_places(places),
+    )
+    return run(experiment, model, budget=budget)
+
+
+def ablate(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    site: str = "z",
+    per: str | None = None,
+    how: str = "zero",
+    prompts: Sequence[str | Sequence[int]] = (),
+    by_position: bool = True,
+    seed: int = 0,
+    metric: str = "logit_diff",
+    bos: bool = True,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Replace each place of one kind in the clean run by what says nothing.
+
+    `how`: `zero`; `mean` over `prompts`, at each position or (`by_position=False`)
+    over all of theirs; `resample`, from one of `prompts` drawn by `seed`. `effect`
+    is the share of the gap to the corrupted run that is lost. See `methods.ablation`.
+    """
+    checked = check_site(site)
+    experiment = Ablate.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "metric": check_metric(metric),
+            "bos": bos,
+            "site": checked,
+            "per": pers_of(checked)[0] if per is None else check_per(per),
+            "how": how,
+            "prompts": tuple(prompts),
+            "by_position": by_position,
+            "seed": seed,
+            "layers": _indices(layers),
+            "positions": _indices(positions),
+            "heads": _indices(heads),
+        }
+    )
+    return run(experiment, model, progress, budget)
+
+
+def trace(
+    model: Model,
+    prompt: str | Sequence[int],
+    subject: str | Sequence[int],
+    answer: Answer,
+    wrong: Answer = (),
+    noise: float = 3.0,
+    samples: int = 10,
+    window: int = 1,
+    site: str = "resid_post",
+    metric: str = "probability",
+    seed: int = 0,
+    sever: str | None = None,
+    occurrence: int = 1,
+    bos: bool = True,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Causal tracing: noise on the subject, clean activations restored at each place.
+
+    `subject` is a text of the prompt (its `occurrence`-th, from 1) or positions.
+    `patched` is the mean over `samples` of the metric, dims (layer, position);
+    `arrays["spread"]` its standard deviation, `arrays["samples"]` each sample's;
+    `details["sigma"]` the standard deviation of the subject's embeddings, of which
+    the noise's is `noise` times. `corrupt` is the mean of the noisy runs. With
+    `window` > 1 that many layers around each are restored; `sever` freezes
+    `mlp_out` or `attn_out` at the noisy run's values. Source: Meng et al. 2022.
+    """
+    experiment = Trace.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "prompt": prompt,
+            "subject": subject if isinstance(subject, str) else tuple(subject),
+            "occurrence": occurrence,
+            "answer": answer,
+            "wrong": wrong,
+            "noise": noise,
+            "samples": samples,
+            "window": window,
+            "site": _chosen(site, ("resid_post", "mlp_out", "attn_out"), "site to trace"),
+            "metric": check_metric(metric),
+            "seed": seed,
+            "sever": sever and _chosen(sever, ("mlp_out", "attn_out"), "path to sever"),
+            "bos": bos,
+        }
+    )
+    return run(experiment, model, progress, budget)
+
+
+def difference(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    site: str = "resid_post",
+    per: str | None = None,
+    bos: bool = True,
+) -> Result:
+    """How far clean and corrupted activations of a site are apart, place by place.
+
+    Arrays with the dims that `per` names: `norm` of the difference, the same
+    `relative` to `clean_norm`, and the `cosine`. Nothing is patched.
+    """
+    checked = check_site(site)
+    experiment = Difference(
+        model=model.name,
+        revision=model.revision,
+        pairs=_pairs(pair),
+        bos=bos,
+        site=checked,
+        per=pers_of(checked)[0] if per is None else check_per(per),
+        metric=_usual_metric(pair),
+    )
+    return run(experiment, model)
+
+
+def attention(
+    model: Model, pair: Pair | Sequence[Pair], layer: int, head: int, bos: bool = True
+) -> Result:
+    """What one head attends to: `pattern` (run, query, key), and clean − corrupted `difference`."""
+    experiment = Attention(
+        model=model.name,
+        revision=model.revision,
+        pairs=_pairs(pair),
+        bos=bos,
+        layer=layer,
+        head=head,
+        metric=_usual_metric(pair),
+    )
+    return run(experiment, model)
+
+
+def head_scores(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    length: int = 20,
+    repeats: int = 4,
+    seed: int = 0,
+    bos: bool = True,
+) -> Result:
+    """Scores of every head as a previous-token, duplicate-token and induction head; entropy.
+
+    Arrays (prompt, layer, head): on the clean and the corrupted prompt, and on
+    `repeats` prompts of `length` random tokens said twice. See `methods.attention`.
+    """
+    experiment = HeadScores(
+        model=model.name,
+        revision=model.revision,
+        pairs=_pairs(pair),
+        bos=bos,
+        length=length,
+        repeats=repeats,
+        seed=seed,
+        metric=_usual_metric(pair),
+    )
+    return run(experiment, model)
+
+
+def logit_lens(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    places: Sequence[str | Place] = (),
+    direction: str = "denoise",
+    bos: bool = True,
+) -> Result:
+    """The answer as read off every layer and position of both runs, and of a patched one.
+
+    Arrays (run, layer, position): `logit_diff`, `probability`, `rank`, `top` (text)
+    and `top_probability`; `accumulated` (run, layer) is the logit difference at the
+    last position. With `places` the third run has those patched. See `methods.lens`.
+    """
+    experiment = LogitLens(
+        model=model.name,
+        revision=model.revision,
+        pairs=_pairs(pair),
+        bos=bos,
+        places=_places(places),
+        direction=check_direction(direction),
+        metric=_usual_metric(pair),
+    )
+    return run(experiment, model)
+
+
+def logit_attribution(
+    model: Model, pair: Pair | Sequence[Pair], part: str = "head", bos: bool = True
+) -> Result:
+    """What each part adds to the logit difference directly, in logits, in both runs.
+
+    `part`: `layer`, `head`, `position` (heads by source position) or `neuron`. The
+    array `components` (run, component) sums to the logit difference; `contribution`
+    divides it further. See `methods.direct`.
+    """
+    parts = ("layer", "head", "position", "neuron")
+    experiment = LogitAttribution.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "bos": bos,
+            "part": _chosen(part, parts, "part"),
+            "metric": _usual_metric(pair),
+        }
+    )
+    return run(experiment, model)
+
+
+def check_direction(name: str) -> Direction:
+    """`name` as a direction. Raises ExperimentError with the two there are."""
+    for direction in DIRECTIONS:
+        if direction == name:
+            return direction
+    raise ExperimentError(
+        f"'{name}' is not a direction. Choose denoise (clean activations into the corrupted run) "
+        "or noise (the other way round)."
+    )
+
+
+def check_per(name: str) -> Per:
+    """`name` as a kind of sweep. Raises ExperimentError with those there are."""
+    for per in PERS:
+        if per == name:
+            return per
+    raise ExperimentError(f"'{name}' is not a kind of sweep. Choose {', '.join(PERS)}.")
+
+
+def _chosen(name: str, allowed: Sequence[str], what: str) -> str:
+    if name not in allowed:
+        raise ExperimentError(f"'{name}' is not a {what}. Choose {', '.join(allowed)}.")
+    return name
+
+
+def _pairs(pair: Pair | Sequence[Pair]) -> Pair | tuple[Pair, ...]:
+    return pair if isinstance(pair, Pair) else tuple(pair)
+
+
+def _usual_metric(pair: Pair | Sequence[Pair]) -> Metric:
+    """For methods that measure no metric: what baselines show."""
+    pairs = [pair] if isinstance(pair, Pair) else pair
+    return "logit_diff" if all(one.wrongs for one in pairs) else "logit"
+
+
+def _places(places: Sequence[str | Place]) -> tuple[str, ...]:
+    return tuple(str(parse_place(str(place))) for place in places)
+
+
+def _indices(values: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(int(value) for value in values)

@@ -1,0 +1,459 @@
+"""An experiment and a loaded model -> a Result."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import xarray as xr
+
+from patchwright.axes import DIMS
+from patchwright.errors import ExperimentError, UnequalLengthsError
+from patchwright.experiment.types import (
+    Ablate,
+    Attention,
+    Difference,
+    Experiment,
+    HeadScores,
+    LogitAttribution,
+    LogitLens,
+    OnPairs,
+    Patch,
+    PatchTogether,
+    Sweep,
+    Trace,
+)
+from patchwright.methods.ablation import Ablation, substitute
+from patchwright.methods.attention import PATTERN, head_scores, patterns
+from patchwright.methods.batches import BUDGET, OnProgress
+from patchwright.methods.difference import difference
+from patchwright.methods.direct import KEEP, logit_attribution
+from patchwright.methods.lens import accumulated, logit_lens
+from patchwright.methods.metrics import MIN_GAP, UNITS, Reader, check_answers
+from patchwright.methods.result import Baseline, Result, effect_of
+from patchwright.methods.runs import PairRuns, averaged, baseline, notices, run_in_groups
+from patchwright.methods.sweep import Cells, Swept, choose_cells, patched_tokens, sweep, together
+from patchwright.methods.tracing import Tracing, trace
+from patchwright.model.forward import CORE, Run
+from patchwright.model.load import Model
+from patchwright.notices import Notice
+from patchwright.places import Place, Site, parse_place
+from patchwright.prompts.pair import Pair, TokenPair, prompt_ids, tokenize, tokenize_prompt
+from patchwright.prompts.subject import subject_positions
+from patchwright.prompts.tokens import token_texts
+
+AnyExperiment = (
+    Patch
+    | PatchTogether
+    | Ablate
+    | Trace
+    | Difference
+    | Attention
+    | HeadScores
+    | LogitLens
+    | LogitAttribution
+)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A model, and how the work on it is bounded and watched."""
+
+    model: Model
+    progress: OnProgress | None
+    budget: int
+
+    def text(self, token: int) -> str:
+        """A token id as text."""
+        return token_texts([token], self.model.tokenizer)[0]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a method found: arrays [pair, ...], and each pair's base runs as baselines.
+
+    `done` counts the cells of `patched` that have their answer.
+    """
+
+    tokens: list[TokenPair]
+    cleans: list[Baseline]
+    corrupts: list[Baseline]
+    arrays: dict[str, xr.DataArray]
+    done: int = 0
+    altered: list[Baseline] = field(default_factory=list[Baseline])
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def run(
+    experiment: AnyExperiment,
+    model: Model,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Do what the experiment says, on a loaded model.
+
+    `progress` is called between batches and stops the work by returning False;
+    `budget` bounds the bytes that altered runs take. Raises InputError where the
+    prompts, answers or places do not fit the model.
+    """
+    started = perf_counter()
+    work = _Work(model, progress, budget)
+    if isinstance(experiment, Trace):
+        found, many = _trace(experiment, work), False
+    else:
+        many = not isinstance(experiment.pairs, Pair)
+        if not experiment.pair_list:
+            raise ExperimentError("The list of pairs is empty: give at least one pair.")
+        tokens = [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
+        found = _on_pairs(experiment, work, tokens)
+    return _result(experiment, work, found, many, perf_counter() - started)
+
+
+def tokens_of(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
+    """`pair` in the model's tokens, checked against model and metric."""
+    spec = model.spec
+    tokens = tokenize(
+        pair,
+        model.tokenizer,
+        n_vocab=spec.n_vocab,
+        n_context=spec.n_context,
+        bos=experiment.bos,
+    )
+    check_answers(experiment.metric, tokens)
+    return tokens
+
+
+def _on_pairs(experiment: OnPairs, work: _Work, tokens: list[TokenPair]) -> _Found:
+    if isinstance(experiment, Patch | Ablate):
+        return _sweep(experiment, work, tokens)
+    if isinstance(experiment, PatchTogether):
+        return _together(experiment, work, tokens)
+    if isinstance(experiment, Difference):
+        return _difference(experiment, work, tokens)
+    if isinstance(experiment, Attention):
+        return _attention(experiment, work, tokens)
+    if isinstance(experiment, HeadScores):
+        return _head_scores(experiment, work, tokens)
+    if isinstance(experiment, LogitLens):
+        return _logit_lens(experiment, work, tokens)
+    assert isinstance(experiment, LogitAttribution), f"no method for {type(experiment).__name__}"
+    return _logit_attribution(experiment, work, tokens)
+
+
+def _sweep(experiment: Patch | Ablate, work: _Work, tokens: list[TokenPair]) -> _Found:
+    _check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+    n_positions = len(patched_tokens(tokens[0], experiment.direction))
+    cells = _cells(experiment, work.model, n_positions)
+    network = work.model.network
+    source = None
+    if isinstance(experiment, Ablate):
+        prompts = [
+            prompt_ids(one, work.model.tokenizer, experiment.bos) for one in experiment.prompts
+        ]
+        ablation = Ablation(experiment.how, tuple(prompts), experiment.by_position, experiment.seed)
+        source = substitute(network, ablation, experiment.site)
+    swept = sweep(
+        network,
+        tokens,
+        cells,
+        experiment.direction,
+        experiment.metric,
+        work.progress,
+        work.budget,
+        source,
+    )
+    return _swept(experiment, work, swept, cells.coords(n_positions))
+
+
+def _cells(experiment: Sweep, model: Model, n_positions: int) -> Cells:
+    return choose_cells(
+        model.spec,
+        n_positions,
+        experiment.site,
+        experiment.per,
+        experiment.layers,
+        experiment.positions,
+        experiment.heads,
+    )
+
+
+def _swept(
+    experiment: Patch | Ablate, work: _Work, swept: Swept, coords: dict[str, list[int]]
+) -> _Found:
+    dims = ["pair", *DIMS[experiment.per]]
+    patched = xr.DataArray(swept.values, dims=dims, coords=coords)
+    return _found(experiment, work, swept.runs, {"patched": patched}, done=swept.done)
+
+
+def _together(experiment: PatchTogether, work: _Work, tokens: list[TokenPair]) -> _Found:
+    places = _places(experiment.places)
+    if not places:
+        raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
+    ran = together(work.model.network, tokens, places, experiment.direction, work.budget)
+    altered = [baseline(one.reader, runs, experiment.metric, work.text) for one, runs in ran]
+    patched = xr.DataArray([one.metric for one in altered], dims=["pair"])
+    runs = [one for one, _ in ran]
+    found = _found(experiment, work, runs, {"patched": patched}, done=len(ran))
+    found.altered.extend(altered)
+    return found
+
+
+def _places(written: Iterable[str]) -> list[Place]:
+    return [parse_place(place) for place in written]
+
+
+Measure = Callable[[PairRuns], dict[str, xr.DataArray]]
+
+
+def _measured(
+    experiment: OnPairs,
+    work: _Work,
+    tokens: list[TokenPair],
+    keep: Iterable[Site],
+    measure: Measure,
+) -> _Found:
+    """What `measure` finds in the unpatched runs of each pair."""
+    arrays: dict[str, list[xr.DataArray]] = {}
+    runs: list[PairRuns] = []
+    for group in run_in_groups(work.model.network, tokens, CORE | frozenset(keep), work.budget):
+        for one in group:
+            for name, array in measure(one).items():
+                arrays.setdefault(name, []).append(array)
+            runs.append(one.forgotten())
+    joined = {name: xr.concat(some, "pair").rename(name) for name, some in arrays.items()}
+    return _found(experiment, work, runs, joined)
+
+
+def _difference(experiment: Difference, work: _Work, tokens: list[TokenPair]) -> _Found:
+    _check_one_length(len(pair.clean) for pair in tokens)
+    site, per = experiment.site, experiment.per
+    return _measured(experiment, work, tokens, [site], lambda runs: difference(runs, site, per))
+
+
+def _attention(experiment: Attention, work: _Work, tokens: list[TokenPair]) -> _Found:
+    _check_one_length(len(pair.clean) for pair in tokens)
+    layer, head = experiment.layer, experiment.head
+
+    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+        both = patterns(work.model.network, runs, layer, head)
+        change = both.sel(run="clean", drop=True) - both.sel(run="corrupt", drop=True)
+        return {"pattern": both, "difference": change}
+
+    return _measured(experiment, work, tokens, PATTERN, measure)
+
+
+def _head_scores(experiment: HeadScores, work: _Work, tokens: list[TokenPair]) -> _Found:
+    asked = experiment.length, experiment.repeats, experiment.seed
+    return _measured(
+        experiment,
+        work,
+        tokens,
+        PATTERN,
+        lambda runs: head_scores(work.model.network, runs, *asked),
+    )
+
+
+def _logit_lens(experiment: LogitLens, work: _Work, tokens: list[TokenPair]) -> _Found:
+    for pair in tokens:
+        check_answers("rank", pair)
+    _check_one_length(max(len(pair.clean), len(pair.corrupt)) for pair in tokens)
+    keep = frozenset[Site]({"resid_post"})
+    places, network = _places(experiment.places), work.model.network
+    patched: dict[int, Run] = {}
+    if places:
+        ran = together(network, tokens, places, experiment.direction, work.budget, keep)
+        patched = {id(one.pair): runs[0] for one, runs in ran}
+
+    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+        named = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
+        if places:
+            named["patched"] = patched[id(runs.pair)]
+        lens = logit_lens(runs.reader, named, work.text)
+        if "logit_diff" in lens:
+            lens["accumulated"] = accumulated(lens, named)
+        return lens
+
+    return _measured(experiment, work, tokens, keep, measure)
+
+
+def _logit_attribution(
+    experiment: LogitAttribution, work: _Work, tokens: list[TokenPair]
+) -> _Found:
+    for pair in tokens:
+        check_answers("logit_diff" if pair.wrongs else "logit", pair)
+    _check_one_length(len(pair.clean) for pair in tokens)
+    part = experiment.part
+    if part == "position" and any(len(pair.clean) != len(pair.corrupt) for pair in tokens):
+        raise UnequalLengthsError(
+            "Prompts of unequal length share no source positions: attribute to heads or layers."
+        )
+    keep: set[Site] = {"embed", "attn_out", "mlp_out", *KEEP[part]}
+
+    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+        named = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
+        return logit_attribution(work.model.network, runs.pair, named, part)
+
+    return _measured(experiment, work, tokens, keep, measure)
+
+
+def _trace(experiment: Trace, work: _Work) -> _Found:
+    model, metric = work.model, experiment.metric
+    prompt = tokenize_prompt(
+        experiment.prompt,
+        experiment.answer,
+        experiment.wrong,
+        model.tokenizer,
+        n_vocab=model.spec.n_vocab,
+        n_context=model.spec.n_context,
+        bos=experiment.bos,
+    )
+    check_answers(metric, prompt)
+    subject = subject_positions(prompt.clean_texts, experiment.subject, experiment.occurrence)
+    tracing = Tracing(
+        experiment.site,
+        subject,
+        experiment.noise,
+        experiment.samples,
+        experiment.window,
+        experiment.seed,
+        experiment.sever,
+    )
+    traced = trace(model.network, prompt, tracing, metric, work.progress, work.budget)
+    spread = traced.values.std(axis=0, ddof=1 if experiment.samples > 1 else 0)
+    coords = {"layer": range(model.spec.n_layers), "position": range(len(prompt.clean))}
+    samples = xr.DataArray(
+        traced.values,
+        dims=["sample", *coords],
+        coords={"sample": range(experiment.samples), **coords},
+    )
+    arrays = {
+        "patched": samples.mean("sample", skipna=False),
+        "spread": xr.DataArray(spread, dims=list(coords), coords=coords),
+        "samples": samples,
+    }
+    noisy = [baseline(traced.reader, runs, metric, work.text) for runs in traced.noisy]
+    clean = baseline(traced.reader, traced.clean, metric, work.text)
+    details = {"sigma": traced.sigma, "subject": list(subject)}
+    arrays = {name: array.expand_dims("pair") for name, array in arrays.items()}
+    done = int(arrays["patched"].notnull().sum())
+    return _Found([prompt], [clean], [averaged(noisy)], arrays, done, details=details)
+
+
+def _check_one_length(lengths: Iterable[int]) -> None:
+    found = set(lengths)
+    if len(found) > 1:
+        raise UnequalLengthsError(
+            f"The pairs have prompts of {min(found)} to {max(found)} tokens, and positions of "
+            "different prompts cannot be compared: give pairs of one token length."
+        )
+
+
+def _found(
+    experiment: OnPairs,
+    work: _Work,
+    runs: list[PairRuns],
+    arrays: dict[str, xr.DataArray],
+    done: int = 0,
+) -> _Found:
+    def read(reader: Reader, which: Sequence[Run]) -> Baseline:
+        return baseline(reader, which, experiment.metric, work.text)
+
+    cleans = [read(one.reader, one.clean) for one in runs]
+    corrupts = [read(one.reader, one.corrupt) for one in runs]
+    return _Found([one.pair for one in runs], cleans, corrupts, arrays, done)
+
+
+def _result(
+    experiment: AnyExperiment, work: _Work, found: _Found, many: bool, seconds: float
+) -> Result:
+    metric = experiment.metric
+    arrays = {
+        name: array.assign_coords(pair=range(len(found.tokens))).rename(name)
+        for name, array in found.arrays.items()
+    }
+    unfinished: list[Notice] = []
+    if "patched" in arrays and isinstance(experiment, Patch | PatchTogether | Ablate | Trace):
+        patched = arrays["patched"]
+        clean, corrupt = (
+            xr.DataArray([one.metric for one in some], dims=["pair"])
+            for some in (found.cleans, found.corrupts)
+        )
+        smallest = MIN_GAP[UNITS[metric]]
+        effect = effect_of(patched, clean, corrupt, experiment.direction, smallest)
+        arrays["effect"] = effect.transpose(*patched.dims)
+        unfinished = _unfinished(found.done, patched.size)
+    warnings = [
+        notices(one, clean, corrupt, metric)
+        for one, clean, corrupt in zip(found.tokens, found.cleans, found.corrupts, strict=True)
+    ]
+    texts = {
+        "clean": [one.clean_texts for one in found.tokens],
+        "corrupt": [one.corrupt_texts for one in found.tokens],
+    }
+    return Result(
+        method=experiment.method,
+        experiment=experiment.model_dump(mode="json"),
+        model=_provenance(work.model),
+        tokens={name: some if many else some[0] for name, some in texts.items()},
+        clean=_one_or_average(found.cleans, many),
+        corrupt=_one_or_average(found.corrupts, many),
+        arrays=arrays if many else {n: a.isel(pair=0, drop=True) for n, a in arrays.items()},
+        warnings=[*_numbered(warnings), *_precision(work.model), *unfinished],
+        seconds=seconds,
+        altered=_one_or_average(found.altered, many) if found.altered else None,
+        details=found.details,
+    )
+
+
+def _one_or_average(baselines: list[Baseline], many: bool) -> Baseline:
+    return averaged(baselines) if many else baselines[0]
+
+
+def _provenance(model: Model) -> dict[str, Any]:
+    spec = model.spec
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "family": spec.family,
+        "layers": spec.n_layers,
+        "heads": spec.n_heads,
+        "d_model": spec.d_model,
+        "dtype": model.dtype,
+        "device": str(model.device),
+        "fingerprint": model.fingerprint,
+    }
+
+
+def _numbered(found: Sequence[list[Notice]]) -> list[Notice]:
+    """The notices of all pairs; of several pairs each says which one it is about."""
+    if len(found) == 1:
+        return found[0]
+    return [
+        Notice(code=notice["code"], message=f"Pair {i}: {notice['message']}")
+        for i, some in enumerate(found)
+        for notice in some
+    ]
+
+
+def _precision(model: Model) -> list[Notice]:
+    if model.dtype not in ("bfloat16", "float16"):
+        return []
+    return [
+        Notice(
+            code="half_precision",
+            message=f"The model runs in {model.dtype}, whose rounding is about a thousandth of each "
+            "value: small effects may be noise. Repeat in float32 what matters.",
+        )
+    ]
+
+
+def _unfinished(done: int, cells: int) -> list[Notice]:
+    if done == cells:
+        return []
+    return [
+        Notice(
+            code="stopped",
+            message=f"The sweep was stopped: {done} of {cells} cells are computed, the others are "
+            "empty.",
+        )
+    ]

@@ -1,0 +1,153 @@
+"""The frozen experiments, one a method: pydantic models that are JSON and have a hash."""
+
+import hashlib
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from patchwright.axes import Direction, Per
+from patchwright.errors import ExperimentError
+from patchwright.methods.ablation import How
+from patchwright.methods.direct import Part
+from patchwright.methods.metrics import Metric
+from patchwright.methods.tracing import Sever, TraceSite
+from patchwright.places import Site
+from patchwright.prompts.pair import Answers, Pair, Prompt
+
+
+class Experiment(BaseModel):
+    """What every experiment says: on which model, measured how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    revision: str | None = None
+    metric: Metric = "logit_diff"
+    bos: bool = True
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the experiment's canonical JSON, in hexadecimal."""
+        document = self.model_dump(mode="json")
+        text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        """The experiment that `document` describes. Raises ExperimentError with the field."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ExperimentError(f"The experiment's field '{where}': {first['msg']}.") from error
+
+
+class OnPairs(Experiment):
+    """An experiment on one pair, or on a list; a list of one pair still gives a pair dim."""
+
+    pairs: Pair | tuple[Pair, ...]
+
+    @property
+    def pair_list(self) -> tuple[Pair, ...]:
+        """`pairs`, as a list always."""
+        return (self.pairs,) if isinstance(self.pairs, Pair) else self.pairs
+
+
+class Sweep(OnPairs):
+    """An experiment over every place of one kind."""
+
+    site: Site = "resid_pre"
+    per: Per
+    layers: tuple[int, ...] | None = None
+    positions: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+
+
+class Patch(Sweep):
+    """Activation patching of every place of one kind (`methods.sweep`)."""
+
+    method: Literal["patch"] = "patch"
+    direction: Direction = "denoise"
+
+
+class PatchTogether(OnPairs):
+    """Several places patched in one run (`methods.sweep`)."""
+
+    method: Literal["patch_together"] = "patch_together"
+    direction: Direction = "denoise"
+    places: tuple[str, ...]
+
+
+class Ablate(Sweep):
+    """Every place of one kind in the clean run replaced by what says nothing (`methods.ablation`).
+
+    `prompts` are those that `mean` averages over and `resample` draws from.
+    """
+
+    method: Literal["ablate"] = "ablate"
+    how: How = "zero"
+    prompts: tuple[Prompt, ...] = ()
+    by_position: bool = True
+    seed: int = 0
+    direction: Literal["noise"] = "noise"
+
+
+class Trace(Experiment):
+    """Causal tracing of one prompt (`methods.tracing`); `subject` is a text or its positions."""
+
+    method: Literal["trace"] = "trace"
+    metric: Metric = "probability"
+    prompt: Prompt
+    subject: str | tuple[int, ...]
+    occurrence: int = 1
+    answer: Answers
+    wrong: Answers = ()
+    noise: float = 3.0
+    samples: int = 10
+    window: int = 1
+    site: TraceSite = "resid_post"
+    seed: int = 0
+    sever: Sever | None = None
+    direction: Literal["denoise"] = "denoise"
+
+
+class Difference(OnPairs):
+    """Clean against corrupted activations of one site (`methods.difference`)."""
+
+    method: Literal["difference"] = "difference"
+    site: Site = "resid_post"
+    per: Per
+
+
+class Attention(OnPairs):
+    """The pattern of one head in both runs (`methods.attention`)."""
+
+    method: Literal["attention"] = "attention"
+    layer: int
+    head: int
+
+
+class HeadScores(OnPairs):
+    """What every head attends to, in numbers (`methods.attention`)."""
+
+    method: Literal["head_scores"] = "head_scores"
+    repeats: int = 4
+    length: int = 20
+    seed: int = 0
+
+
+class LogitLens(OnPairs):
+    """The model's answer as read off every layer (`methods.lens`); of a patched run too."""
+
+    method: Literal["logit_lens"] = "logit_lens"
+    places: tuple[str, ...] = ()
+    direction: Direction = "denoise"
+
+
+class LogitAttribution(OnPairs):
+    """What each part adds to the logit difference directly (`methods.direct`)."""
+
+    method: Literal["logit_attribution"] = "logit_attribution"
+    part: Part = "head"

@@ -1,0 +1,109 @@
+"""Ablation: replace a place's activation in the clean run by one that says nothing.
+
+`zero` writes zeros: it depends on the parametrisation, here the checkpoint's own
+(value biases inside `z`). `mean` writes the mean over reference prompts, at each
+position (prompts of the clean prompt's length) or over all their positions;
+`resample` writes what one of the reference prompts, drawn by seed, has there
+(Chan et al. 2022, causal scrubbing). Ablation understates what a place does
+where later layers repair it (McGrath et al. 2023).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchwright.errors import ExperimentError, UnequalLengthsError
+from patchwright.methods.runs import PairRuns
+from patchwright.model.forward import CORE, Row, Run, forward
+from patchwright.model.weights import Network
+from patchwright.places import Site
+
+How = Literal["zero", "mean", "resample"]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What is written instead: see the module; `prompts` are token ids."""
+
+    how: How
+    prompts: tuple[tuple[int, ...], ...]
+    by_position: bool
+    seed: int
+
+    def check(self) -> None:
+        """Raise ExperimentError where reference prompts are missing."""
+        if self.how != "zero" and not self.prompts:
+            raise ExperimentError(
+                f"'{self.how}' needs reference prompts: name those that it takes activations from."
+            )
+
+
+def substitute(network: Network, ablation: Ablation, site: Site) -> Callable[[PairRuns], PairRuns]:
+    """A pair's runs with the ablated activations where the corrupted ones were.
+
+    Raises UnequalLengthsError for reference prompts of another length than the
+    clean prompt where positions are kept apart.
+    """
+    ablation.check()
+    rows = [Row(prompt, len(prompt) - 1) for prompt in ablation.prompts]
+    references = forward(network, rows, CORE | frozenset[Site]({site}))
+    draw = np.random.default_rng(ablation.seed)
+
+    def replaced(runs: PairRuns) -> PairRuns:
+        clean = runs.pair.clean
+        same = replace(
+            runs.pair,
+            corrupt=clean,
+            corrupt_texts=runs.pair.clean_texts,
+            matching=tuple((i, i) for i in range(len(clean))),
+        )
+        chosen = _chosen(ablation, references, site, len(clean), draw)
+        ablated = tuple(_written(run, site, ablation, chosen) for run in runs.clean)
+        return replace(runs, pair=same, corrupt=ablated)
+
+    return replaced
+
+
+def _chosen(
+    ablation: Ablation,
+    references: Sequence[Run],
+    site: Site,
+    length: int,
+    draw: np.random.Generator,
+) -> list[Run]:
+    """The reference runs to take activations from, of a length that fits."""
+    if ablation.how == "zero":
+        return []
+    positions_matter = ablation.by_position or ablation.how == "resample" or site == "pattern"
+    if positions_matter and any(len(run.tokens) != length for run in references):
+        lengths = ", ".join(str(len(run.tokens)) for run in references)
+        raise UnequalLengthsError(
+            f"The clean prompt has {length} tokens and the reference prompts {lengths}: give "
+            "prompts of the same length, or take the mean over all positions."
+        )
+    if ablation.how == "resample":
+        return [references[int(draw.integers(len(references)))]]
+    return list(references)
+
+
+def _written(run: Run, site: Site, ablation: Ablation, chosen: Sequence[Run]) -> Run:
+    """`run` with what is to be written at `site` in place of what it kept there."""
+    kept = [
+        _values(own, [other.kept[site][layer] for other in chosen], ablation)
+        for layer, own in enumerate(run.kept[site])
+    ]
+    return replace(run, kept=run.kept | {site: kept})
+
+
+def _values(own: Tensor, others: Sequence[Tensor], ablation: Ablation) -> Tensor:
+    if not others:
+        return torch.zeros_like(own)
+    if ablation.how == "resample" or ablation.by_position:
+        mean = torch.stack(list(others)).mean(dim=0)
+        # Behind the prompt, where an answer of several tokens is read, nothing is ablated.
+        return torch.cat([mean, own[len(mean) :]])
+    return torch.cat(list(others)).mean(dim=0).expand_as(own).clone()

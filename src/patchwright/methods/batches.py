@@ -1,0 +1,114 @@
+"""Many altered runs in few batches: cut by memory, read out together, reported on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from patchwright.errors import MemoryBudgetError
+from patchwright.methods.metrics import Metric, Reader, check_finite
+from patchwright.model.forward import Row, forward
+from patchwright.model.weights import Network
+
+BUDGET = 512 * 2**20
+"""Bytes that altered runs may take at one time, unless told otherwise."""
+
+BATCH_TOKENS = 2048
+"""Tokens in one batch: enough to keep the matrix products at their peak, few
+enough to report progress and to stop soon."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a method is: cells done of all, and the values so far.
+
+    `patched` has the method's own axes, NaN where a cell has no value yet; copy
+    it to keep it.
+    """
+
+    done: int
+    total: int
+    patched: NDArray[np.float64]
+
+
+OnProgress = Callable[[Progress], bool | None]
+"""Called after each batch; returning False stops the work and keeps what is finished."""
+
+Job = TypeVar("Job")
+
+
+class Report:
+    """Tells the caller how far the work is, and remembers whether to stop."""
+
+    def __init__(self, progress: OnProgress | None, values: NDArray[np.float64]) -> None:
+        self._progress = progress
+        self._values = values
+        self.done = 0
+        self.stopped = False
+
+    def advance(self, cells: int) -> None:
+        """Count `cells` as finished."""
+        self.done += cells
+        if self._progress is not None and not self.stopped:
+            now = Progress(self.done, self._values.size, self._values)
+            self.stopped = self._progress(now) is False
+
+
+def cut(
+    jobs: Sequence[Job], cost: Callable[[Job], tuple[int, int]], budget: int
+) -> Iterator[list[Job]]:
+    """The jobs in order, as many at a time as the budget and `BATCH_TOKENS` allow.
+
+    `cost` gives a job's tokens and bytes. Raises MemoryBudgetError where a single
+    job exceeds `budget` bytes.
+    """
+    batch: list[Job] = []
+    tokens = size = 0
+    for job in jobs:
+        more_tokens, more = cost(job)
+        if more > budget:
+            raise MemoryBudgetError(
+                f"One altered run needs about {more >> 20} MiB and the budget is {budget >> 20} "
+                "MiB: shorten the prompts or raise the budget."
+            )
+        if batch and (tokens + more_tokens > BATCH_TOKENS or size + more > budget):
+            yield batch
+            batch, tokens, size = [], 0, 0
+        batch.append(job)
+        tokens += more_tokens
+        size += more
+    if batch:
+        yield batch
+
+
+def row_bytes(network: Network, n_positions: int, n_own: int) -> int:
+    """Bytes that an altered run takes while a layer computes, at most.
+
+    `n_own` of its `n_positions` are its own; keys and values are laid out for all.
+    """
+    spec = network.spec
+    residual = 14 * spec.d_model + 3 * spec.d_mlp
+    pattern = 3 * spec.n_heads * n_positions
+    keys_and_values = 2 * spec.d_model * n_positions
+    return network.embed.element_size() * (n_own * (residual + pattern) + keys_and_values)
+
+
+def read_rows(
+    network: Network, readers: Sequence[Reader], rows: Sequence[Sequence[Row]], metric: Metric
+) -> list[float]:
+    """The metric of altered runs: for each, its pair's reader and one row a continuation."""
+    finished = iter(forward(network, [row for some in rows for row in some]))
+    finals = [[next(finished).final for _ in some] for some in rows]
+    values = torch.empty(len(rows), dtype=torch.float64)
+    by_reader: dict[int, list[int]] = {}
+    for i, one in enumerate(readers):
+        by_reader.setdefault(id(one), []).append(i)
+    for members in by_reader.values():
+        stacked = [torch.stack(some) for some in zip(*(finals[i] for i in members), strict=True)]
+        read = readers[members[0]].read(metric, stacked)
+        check_finite(read, "a patched run")
+        values[members] = read.double().cpu()
+    return values.tolist()

@@ -1,0 +1,124 @@
+"""Direct logit attribution: what each part of the model adds to the logit difference.
+
+The final residual stream is a sum of what the parts wrote into it. With the final
+norm's scale frozen at the run's own value, reading the answer's direction off it is
+linear, so that the parts' shares add up to the logit difference (Elhage et al. 2021;
+Wang et al. 2022). What a part causes by way of later layers is not in it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from patchwright.model.forward import Run
+from patchwright.model.weights import Network
+from patchwright.places import Site
+from patchwright.prompts.pair import TokenPair
+
+Part = Literal["layer", "head", "position", "neuron"]
+"""How finely: layers' attention and MLP, heads, heads by source position, neurons."""
+
+KEEP: dict[Part, tuple[Site, ...]] = {
+    "layer": (),
+    "head": ("z",),
+    "position": ("pattern", "v"),
+    "neuron": ("mlp_act",),
+}
+"""What runs keep besides the core, `attn_out` and `mlp_out`."""
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """The linear map from what is written at the last position to the logit difference."""
+
+    weight: Float[Tensor, " d_model"]
+    bias: float
+
+    def of(self, written: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place"]:
+        """Logits that `written` adds."""
+        return written.double() @ self.weight
+
+
+def logit_attribution(
+    network: Network, pair: TokenPair, runs: dict[str, Run], part: Part
+) -> dict[str, xr.DataArray]:
+    """Contributions to the logit difference at each run's last position, in logits.
+
+    `components`, dims (run, component), sums to the logit difference: the token
+    and position embeddings, each layer's attention and MLP, the final norm's bias.
+    `contribution` divides attention by head (run, layer, head), by head and source
+    position (…, position), or the MLPs by neuron (run, layer, neuron); the
+    projections' own biases are then `bias`, dims (run, layer).
+    """
+    found: dict[str, list[xr.DataArray]] = {}
+    for run in runs.values():
+        direction = _direction(network, pair, run)
+        arrays = {"components": _components(network, run, direction)}
+        if part != "layer":
+            arrays |= _divided(network, run, direction, part)
+        for name, array in arrays.items():
+            found.setdefault(name, []).append(array)
+    labels = xr.DataArray(list(runs), dims=["run"], name="run")
+    return {name: xr.concat(some, labels).rename(name) for name, some in found.items()}
+
+
+def _direction(network: Network, pair: TokenPair, run: Run) -> _Direction:
+    """The answer's direction seen through the final norm, its scale frozen."""
+    answers, wrongs = ([one[0] for one in some] for some in (pair.answers, pair.wrongs))
+    unembed = network.unembed.double()
+    target = unembed[answers].mean(dim=0)
+    if wrongs:
+        target = target - unembed[wrongs].mean(dim=0)
+    final = run.final[0].double()
+    scale = (final.var(unbiased=False) + network.spec.norm_eps).sqrt()
+    weight = network.norm_final.weight.double() * target / scale
+    # The norm takes the mean off what it reads; off the weights comes to the same.
+    weight = weight - weight.mean()
+    return _Direction(weight, float(network.norm_final.bias.double() @ target))
+
+
+def _components(network: Network, run: Run, direction: _Direction) -> xr.DataArray:
+    last = run.read
+    names, written = ["embed", "position"], [run.kept["embed"][0][last]]
+    written.append(network.embed_position[last])
+    for layer in range(network.spec.n_layers):
+        names += [f"L{layer}.attn_out", f"L{layer}.mlp_out"]
+        written += [run.kept["attn_out"][layer][last], run.kept["mlp_out"][layer][last]]
+    values = [*direction.of(torch.stack(written)).tolist(), direction.bias]
+    return xr.DataArray(values, dims=["component"], coords={"component": [*names, "norm_bias"]})
+
+
+def _divided(
+    network: Network, run: Run, direction: _Direction, part: Part
+) -> dict[str, xr.DataArray]:
+    """`contribution` and `bias` of one run."""
+    last, spec = run.read, network.spec
+    dims = {"head": ["layer", "head"], "position": ["layer", "head", "position"]}
+    values: list[Tensor] = []
+    biases: list[Tensor] = []
+    for i, layer in enumerate(network.layers):
+        if part == "neuron":
+            into = layer.mlp_out.weight.double() @ direction.weight
+            values.append(run.kept["mlp_act"][i][last].double() * into)
+            biases.append(direction.of(layer.mlp_out.bias))
+            continue
+        into = (layer.o.weight.double() @ direction.weight).view(spec.n_heads, spec.d_head)
+        biases.append(direction.of(layer.o.bias))
+        if part == "head":
+            values.append((run.kept["z"][i][last].double() * into).sum(dim=-1))
+        else:
+            pattern = run.kept["pattern"][i][last].double()
+            moved = torch.einsum("khd,hd->hk", run.kept["v"][i].double(), into)
+            values.append((pattern * moved)[:, : last + 1])
+    stacked = torch.stack(values).cpu().numpy()
+    axes = dims.get(part, ["layer", "neuron"])
+    coords = {dim: range(size) for dim, size in zip(axes, stacked.shape, strict=True)}
+    bias = torch.stack(biases).cpu().numpy()
+    return {
+        "contribution": xr.DataArray(stacked, dims=axes, coords=coords),
+        "bias": xr.DataArray(bias, dims=["layer"], coords={"layer": range(spec.n_layers)}),
+    }

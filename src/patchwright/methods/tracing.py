@@ -1,0 +1,188 @@
+"""Causal tracing: noise on the subject, then clean activations restored place by place.
+
+Source: Meng et al. 2022, "Locating and Editing Factual Associations in GPT",
+section 2. The noise is `noise` times the standard deviation of the subject
+tokens' embeddings (theirs: of a list of subjects), drawn once for all places.
+`sever` freezes a path at its values in the noisy run, at the restored position
+and in all layers, as their section 2.3 does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from patchwright.errors import ExperimentError
+from patchwright.methods.batches import OnProgress, Report, cut, read_rows, row_bytes
+from patchwright.methods.metrics import Metric, Reader
+from patchwright.methods.runs import check_runs, spans_of
+from patchwright.model.edits import Edit
+from patchwright.model.forward import CORE, Row, Run, forward, patched
+from patchwright.model.weights import Network
+from patchwright.places import Site
+from patchwright.prompts.pair import TokenPair
+
+TraceSite = Literal["resid_post", "mlp_out", "attn_out"]
+Sever = Literal["mlp_out", "attn_out"]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What tracing found: the metric [sample, layer, position], and the runs it started from.
+
+    `sigma` is the standard deviation of the subject's embeddings, of which the
+    noise's is a multiple. NaN where the work was stopped; `done` counts cells.
+    """
+
+    values: NDArray[np.float64]
+    sigma: float
+    reader: Reader
+    clean: tuple[Run, ...]
+    noisy: list[tuple[Run, ...]]
+    done: int
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """How to trace: see `experiment.types.Trace`."""
+
+    site: TraceSite
+    subject: tuple[int, ...]
+    noise: float
+    samples: int
+    window: int
+    seed: int
+    sever: Sever | None
+
+    def check(self, n_layers: int) -> None:
+        """Raise ExperimentError for a choice that cannot be traced."""
+        if not self.noise >= 0:
+            raise ExperimentError(f"A noise of {self.noise}: give a multiple of 0 or more.")
+        if self.samples < 1:
+            raise ExperimentError(f"{self.samples} samples: draw at least 1.")
+        if not 1 <= self.window <= n_layers:
+            raise ExperimentError(
+                f"A window of {self.window} layers: the model has {n_layers}. Choose 1-{n_layers}."
+            )
+        if self.sever == self.site:
+            raise ExperimentError(
+                f"'{self.site}' cannot be restored and severed at once: sever the other one."
+            )
+
+    def layers(self, layer: int, n_layers: int) -> range:
+        """The window around `layer`, centred as in the paper and cut at the ends."""
+        half = self.window // 2
+        return range(max(0, layer - half), min(n_layers, layer - half + self.window))
+
+
+@dataclass(frozen=True)
+class _Job:
+    sample: int
+    layer: int
+    position: int
+
+
+def trace(
+    network: Network,
+    prompt: TokenPair,
+    tracing: Tracing,
+    metric: Metric,
+    progress: OnProgress | None,
+    budget: int,
+) -> Traced:
+    """Restore the clean activation at each (layer, position), in each noisy run.
+
+    `prompt` is a pair of the same prompt twice. Raises ExperimentError for a
+    choice that cannot be traced, MemoryBudgetError where a run does not fit.
+    """
+    spec = network.spec
+    tracing.check(spec.n_layers)
+    keep = CORE | frozenset[Site]({tracing.site, "embed"})
+    keep |= frozenset[Site]({tracing.sever} if tracing.sever else ())
+    n = len(prompt.clean)
+    rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
+    clean = tuple(forward(network, rows, keep))
+    sigma = float(clean[0].kept["embed"][0][list(tracing.subject)].double().std())
+    noisy = _noisy_runs(network, clean, tracing, sigma, keep)
+    check_runs([*clean, *(run for some in noisy for run in some)])
+    reader = Reader(network, prompt, clean[0].final[0])
+    finals = [
+        torch.stack([some[i].final for some in noisy]) for i in range(len(prompt.continuations))
+    ]
+    values = np.empty((tracing.samples, spec.n_layers, n))
+    values[:] = reader.read(metric, finals).double().cpu().numpy()[:, None, None]
+    jobs = [
+        _Job(sample, layer, position)
+        for layer in range(spec.n_layers)
+        for position in range(min(tracing.subject), n)
+        for sample in range(tracing.samples)
+    ]
+    report = Report(progress, values)
+    report.advance(values.size - len(jobs))
+    for job in jobs:
+        values[job.sample, job.layer, job.position] = np.nan
+    for batch in _batches(network, jobs, clean, budget):
+        if report.stopped:
+            break
+        restored = [_restored(job, clean, noisy[job.sample], tracing) for job in batch]
+        found = read_rows(network, [reader] * len(batch), restored, metric)
+        for job, value in zip(batch, found, strict=True):
+            values[job.sample, job.layer, job.position] = value
+        report.advance(len(batch))
+    return Traced(values, sigma, reader, clean, noisy, report.done)
+
+
+def _noisy_runs(
+    network: Network,
+    clean: Sequence[Run],
+    tracing: Tracing,
+    sigma: float,
+    keep: frozenset[Site],
+) -> list[tuple[Run, ...]]:
+    """One run a sample (and continuation): the subject's embeddings plus its noise."""
+    shape = (tracing.samples, len(tracing.subject), network.spec.d_model)
+    drawn = np.random.default_rng(tracing.seed).standard_normal(shape) * tracing.noise * sigma
+    noise = torch.from_numpy(drawn).to(network.embed)
+    rows = [patched(run, *_on_subject(tracing.subject, one)) for one in noise for run in clean]
+    runs = iter(forward(network, rows, keep))
+    return [tuple(next(runs) for _ in clean) for _ in noise]
+
+
+def _on_subject(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]:
+    at = 0
+    for start, stop in spans_of(subject):
+        yield Edit("embed", 0, start, noise[at : at + stop - start], add=True)
+        at += stop - start
+
+
+def _batches(
+    network: Network, jobs: Sequence[_Job], clean: Sequence[Run], budget: int
+) -> Iterator[list[_Job]]:
+    def cost(job: _Job) -> tuple[int, int]:
+        own = [len(run.tokens) - job.position for run in clean]
+        sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(clean, own, strict=True)]
+        return sum(own), sum(sizes)
+
+    return cut(jobs, cost, budget)
+
+
+def _restored(job: _Job, clean: Sequence[Run], noisy: Sequence[Run], tracing: Tracing) -> list[Row]:
+    """The noisy runs of a sample with the clean activations of a window put back."""
+    n_layers, at = len(clean[0].kept[tracing.site]), job.position
+    here = slice(at, at + 1)
+    rows: list[Row] = []
+    for good, bad in zip(clean, noisy, strict=True):
+        edits = [
+            Edit(tracing.site, layer, at, good.kept[tracing.site][layer][here])
+            for layer in tracing.layers(job.layer, n_layers)
+        ]
+        if tracing.sever is not None:
+            frozen = bad.kept[tracing.sever]
+            edits += [
+                Edit(tracing.sever, layer, at, frozen[layer][here]) for layer in range(n_layers)
+            ]
+        rows.append(patched(bad, *edits))
+    return rows

@@ -1,0 +1,85 @@
+"""Direct logit attribution: what the parts are, and that they add up."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+import patchwright as pw
+from hooks import activation, logits
+from tiny import N_HEADS, N_LAYERS, WIDTH, pair_of
+
+CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
+PAIR = pair_of(CLEAN, CORRUPT, answer=[7, 13], wrong=[11])
+PARTS = ["layer", "head", "position", "neuron"]
+
+
+def logit_difference(gpt2: GPT2LMHeadModel, prompt: list[int]) -> float:
+    last = logits(gpt2, prompt)[-1]
+    return (last[[7, 13]].mean() - last[11]).item()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_components_sum_to_the_logit_difference(
+    gpt2: GPT2LMHeadModel, model: pw.Model, part: str
+) -> None:
+    result = pw.logit_attribution(model, PAIR, part, bos=False)
+    for run, prompt in (("clean", CLEAN), ("corrupt", CORRUPT)):
+        total = float(result.arrays["components"].sel(run=run).sum())
+        assert total == pytest.approx(logit_difference(gpt2, prompt), abs=1e-9)
+
+
+def test_heads_neurons_and_positions_sum_to_their_layer(model: pw.Model) -> None:
+    components = pw.logit_attribution(model, PAIR, "layer", bos=False).arrays["components"]
+    for part, out in (("head", "attn_out"), ("position", "attn_out"), ("neuron", "mlp_out")):
+        arrays = pw.logit_attribution(model, PAIR, part, bos=False).arrays
+        rest = [dim for dim in arrays["contribution"].dims if dim not in ("run", "layer")]
+        summed = arrays["contribution"].sum(rest) + arrays["bias"]
+        for layer in range(N_LAYERS):
+            whole = components.sel(component=f"L{layer}.{out}")
+            np.testing.assert_allclose(summed.sel(layer=layer), whole, rtol=0, atol=1e-9)
+
+
+def test_a_heads_contribution_is_the_change_when_it_alone_is_left_out(
+    gpt2: GPT2LMHeadModel, model: pw.Model
+) -> None:
+    found = pw.logit_attribution(model, PAIR, "head", bos=False).arrays["contribution"]
+    final = activation(gpt2, CLEAN, "resid_post", N_LAYERS - 1)[-1]
+    norm, unembed = gpt2.transformer.ln_f, gpt2.lm_head.weight.detach()
+    scale = (final.var(unbiased=False) + norm.eps).sqrt()
+    target = unembed[[7, 13]].mean(0) - unembed[11]
+
+    def read(x: torch.Tensor) -> torch.Tensor:
+        return ((x - x.mean()) / scale * norm.weight) @ target
+
+    for layer in range(N_LAYERS):
+        out = gpt2.get_parameter(f"transformer.h.{layer}.attn.c_proj.weight").detach()
+        z = activation(gpt2, CLEAN, "z", layer)[-1]
+        for head in range(N_HEADS):
+            size = WIDTH // N_HEADS
+            written = z[head] @ out[head * size : (head + 1) * size]
+            expected = (read(final) - read(final - written)).item()
+            value = float(found.sel(run="clean", layer=layer, head=head))
+            assert value == pytest.approx(expected, abs=1e-9)
+
+
+def test_without_a_wrong_answer_the_logit_is_attributed(
+    gpt2: GPT2LMHeadModel, model: pw.Model
+) -> None:
+    pair = pair_of(CLEAN, CORRUPT, wrong=[])
+    total = pw.logit_attribution(model, pair, "layer", bos=False).arrays["components"]
+    expected = logits(gpt2, CLEAN)[-1, 7].item()
+    assert float(total.sel(run="clean").sum()) == pytest.approx(expected, abs=1e-9)
+
+
+def test_float32_sums_to_a_thousandth_on_the_demo_model(demo: pw.Model) -> None:
+    pair = pw.Pair(
+        clean="When Mary and John went to the store, John gave a drink to",
+        corrupt="When Mary and John went to the store, Mary gave a drink to",
+        answer=" Mary",
+        wrong=" John",
+    )
+    result = pw.logit_attribution(demo, pair)
+    for run, baseline in (("clean", result.clean), ("corrupt", result.corrupt)):
+        total = float(result.arrays["components"].sel(run=run).sum())
+        assert total == pytest.approx(baseline.logit_diff, abs=1e-3)

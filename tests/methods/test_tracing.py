@@ -1,0 +1,181 @@
+"""Causal tracing against hooks that add the same noise and restore one place at a time."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+import patchwright as pw
+from hooks import Change, activation, changed_logits, logits
+from patchwright.errors import ExperimentError, PromptError
+from tiny import N_LAYERS, WIDTH
+
+PROMPT, SUBJECT, ANSWER, SAMPLES = [3, 8, 21, 5, 30], (1, 2), 7, 3
+
+
+def restoring(value: Tensor, position: int) -> Change:
+    def change(live: Tensor) -> None:
+        live[position] = value[position]
+
+    return change
+
+
+def traced_by_hooks(
+    gpt2: GPT2LMHeadModel, site: str, window: int, seed: int, sever: str | None
+) -> NDArray[np.float64]:
+    """[sample, layer, position]: the paper's loop, one run a cell and sample."""
+    embeddings = gpt2.transformer.wte.weight.detach()[[PROMPT[i] for i in SUBJECT]]
+    sigma = embeddings.std().item()
+    drawn = np.random.default_rng(seed).standard_normal((SAMPLES, len(SUBJECT), WIDTH))
+    values = np.empty((SAMPLES, N_LAYERS, len(PROMPT)))
+    cells = product(range(SAMPLES), range(N_LAYERS), range(len(PROMPT)))
+    for sample, layer, position in cells:
+
+        def noisy(live: Tensor, sample: int = sample) -> None:
+            live[list(SUBJECT)] += torch.from_numpy(drawn[sample] * 3.0 * sigma)
+
+        window_layers = [
+            one
+            for one in range(layer - window // 2, layer - window // 2 + window)
+            if 0 <= one < N_LAYERS
+        ]
+        steps: list[tuple[str, int, Change]] = [("embed", 0, noisy)]
+        steps += [
+            (site, one, restoring(activation(gpt2, PROMPT, site, one), position))
+            for one in window_layers
+        ]
+        if sever is not None:
+            steps += [
+                (sever, one, restoring(of_noisy_run(gpt2, noisy, sever, one), position))
+                for one in range(N_LAYERS)
+            ]
+        shares = changed_logits(gpt2, PROMPT, steps)[-1].softmax(-1)
+        values[sample, layer, position] = shares[ANSWER].item()
+    return values
+
+
+def of_noisy_run(gpt2: GPT2LMHeadModel, noisy: Change, site: str, layer: int) -> Tensor:
+    seen: list[Tensor] = []
+
+    def look(live: Tensor) -> None:
+        seen.append(live.clone())
+
+    changed_logits(gpt2, PROMPT, [("embed", 0, noisy), (site, layer, look)])
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("site", "window", "sever"),
+    [
+        *(("resid_post", 1, None), ("mlp_out", 1, None), ("attn_out", 2, None)),
+        *(("mlp_out", 3, None), ("resid_post", 1, "mlp_out"), ("resid_post", 1, "attn_out")),
+    ],
+)
+def test_tracing_equals_hooks(
+    gpt2: GPT2LMHeadModel, model: pw.Model, site: str, window: int, sever: str | None
+) -> None:
+    result = pw.trace(
+        *(model, PROMPT, SUBJECT, ANSWER),
+        site=site, window=window, sever=sever, samples=SAMPLES, seed=5, bos=False,
+    )  # fmt: skip
+    expected = traced_by_hooks(gpt2, site, window, 5, sever)
+    np.testing.assert_allclose(result.arrays["samples"], expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.patched, expected.mean(axis=0), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.arrays["spread"], expected.std(axis=0, ddof=1), atol=1e-9)
+
+
+def test_the_result_says_what_noise_was_used(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
+    result = pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, bos=False)
+    embeddings = gpt2.transformer.wte.weight.detach()[[8, 21]]
+    assert result.details["sigma"] == pytest.approx(embeddings.std().item(), abs=1e-12)
+    assert result.details["subject"] == [1, 2]
+    assert result.experiment["noise"] == 3.0
+    assert len(result.corrupt.pairs) == 2
+    assert result.corrupt.metric == pytest.approx(
+        np.mean([one.metric for one in result.corrupt.pairs])
+    )
+
+
+def test_without_noise_everything_is_the_clean_run(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
+    result = pw.trace(model, PROMPT, SUBJECT, ANSWER, noise=0.0, samples=2, bos=False)
+    clean = logits(gpt2, PROMPT)[-1].softmax(-1)[ANSWER].item()
+    np.testing.assert_allclose(result.patched, clean, rtol=0, atol=1e-12)
+    assert bool(result.effect.isnull().all())
+    assert "flat_gap" in [notice["code"] for notice in result.warnings]
+
+
+def test_restoring_the_whole_depth_at_the_last_position_gives_the_clean_answer(
+    model: pw.Model,
+) -> None:
+    result = pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, bos=False)
+    last = result.patched.sel(layer=N_LAYERS - 1, position=len(PROMPT) - 1)
+    assert float(last) == pytest.approx(result.clean.metric, abs=1e-12)
+
+
+def test_places_left_of_the_subject_are_the_noisy_run_exactly(model: pw.Model) -> None:
+    result = pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, bos=False)
+    noisy = [one.metric for one in result.corrupt.pairs]
+    for sample, value in enumerate(noisy):
+        left = result.arrays["samples"].sel(sample=sample, position=0)
+        np.testing.assert_allclose(left, value, rtol=0, atol=1e-14)
+
+
+def test_an_answer_of_several_tokens_can_be_traced(demo: pw.Model) -> None:
+    result = pw.trace(
+        demo, "The capital of Iceland is", "Iceland", " Reykjavik", metric="logprob", samples=2
+    )
+    assert result.patched.shape == (6, 6)
+    assert result.clean.metric > result.corrupt.metric
+
+
+def test_a_stopped_trace_keeps_what_is_finished(model: pw.Model) -> None:
+    result = pw.trace(
+        *(model, PROMPT, SUBJECT, ANSWER),
+        samples=2, bos=False, budget=60_000, progress=lambda now: now.done < 20,
+    )  # fmt: skip
+    assert "stopped" in [notice["code"] for notice in result.warnings]
+    assert 0 < int(result.patched.notnull().sum()) < result.patched.size
+
+
+def test_the_subject_is_found_in_the_tokens(demo: pw.Model) -> None:
+    def subject(text: str, occurrence: int = 1) -> list[int]:
+        prompt = "Tom says the Eiffel Tower is in Rome. Really, the Eiffel Tower is in"
+        result = pw.trace(demo, prompt, text, " Paris", samples=1, noise=1.0, occurrence=occurrence)
+        texts = result.tokens["clean"]
+        return [position for position in result.details["subject"] if texts[position]]
+
+    first, second = subject("Eiffel Tower"), subject("Eiffel Tower", 2)
+    assert len(first) == len(second) == 2
+    assert second[0] > first[1]
+    assert subject("Eif") == first[:1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"subject": "Berlin"}, PromptError, "is not in the prompt"),
+        ({"subject": ""}, PromptError, "is not in the prompt"),
+        ({"subject": "Tower", "occurrence": 2}, PromptError, "stands 1 times"),
+        ({"subject": [9]}, PromptError, "0-5"),
+        ({"subject": []}, PromptError, "no positions"),
+        ({"window": 7}, ExperimentError, "Choose 1-6"),
+        ({"window": 0}, ExperimentError, "Choose 1-6"),
+        ({"noise": -1.0}, ExperimentError, "0 or more"),
+        ({"noise": float("nan")}, ExperimentError, "0 or more"),
+        ({"samples": 0}, ExperimentError, "at least 1"),
+        ({"site": "z"}, ExperimentError, "resid_post, mlp_out, attn_out"),
+        ({"sever": "q"}, ExperimentError, "mlp_out, attn_out"),
+        ({"site": "mlp_out", "sever": "mlp_out"}, ExperimentError, "at once"),
+        ({"prompt": ""}, PromptError, "empty"),
+    ],
+)
+def test_what_cannot_be_traced_is_refused(
+    demo: pw.Model, changes: dict[str, object], error: type[Exception], says: str
+) -> None:
+    given = {"prompt": "The Eiffel Tower is in", "subject": "Eiffel Tower", "answer": " Paris"}
+    with pytest.raises(error, match=says):
+        pw.trace(demo, **{**given, **changes})  # pyright: ignore[reportArgumentType]
