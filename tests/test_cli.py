@@ -15,6 +15,10 @@ from checkpoints import save_tiny
 from command import IOI, patchwright
 
 LONG = "the " * 80
+EIFFEL = [
+    *("--prompt", "The Eiffel Tower is in", "--subject", "Eiffel Tower"),
+    *("--answer", " Paris", "--samples", "10"),
+]
 
 
 def test_without_outputs_the_result_is_shown() -> None:
@@ -64,6 +68,14 @@ def test_places_together_and_an_examples_own_metric() -> None:
         (["examples"], "belief-or-truth"),
         (["verify"], "figures agree within"),
         (["bench", "--tokens", "4", "--repeat", "1"], "z per head_position"),
+        (["trace", *EIFFEL], "Trace: restoring resid_post, window 1, noise 3 σ, 10 samples"),
+        (["trace", *EIFFEL[:2], "--subject-positions", "1-2", *EIFFEL[4:]], "·Eiffel"),
+        (["ablate", "--example", "ioi", "--how", "mean", "--prompt", IOI[3]], "Ablation (mean)"),
+        (["diff", "--example", "ioi"], "Clean against corrupted: resid_post"),
+        (["attention", "--example", "ioi"], "induction token"),
+        (["attention", "--example", "ioi", "--head", "L0H0"], "What head 0.0 attends to"),
+        (["lens", "--example", "ioi", "--place", "L0H0.z"], "patched"),
+        (["lens", "--example", "ioi", "--direct", "layer"], "L0.mlp_out"),
         (["--help"], "patch"),
         (["patch", "--help"], "--direction"),
         (["app", "--help"], "--port"),
@@ -130,6 +142,35 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("Error: ")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trace", *EIFFEL[:2], *EIFFEL[4:]], "Name the subject"),
+        (["trace", *EIFFEL, "--subject-positions", "1"], "Name the subject"),
+        (["trace", *EIFFEL, "--noise", "0"], "--noise 0 changes nothing"),
+        (["trace", *EIFFEL, "--window", "9"], "Choose 1-6"),
+        (["trace", *EIFFEL, "--subject", "Rome"], "is not in the prompt"),
+        (["trace", *EIFFEL[2:]], "prompt is empty"),
+        (["ablate", *IOI, "--how", "mean"], "needs reference prompts"),
+        (["diff", *IOI, "--site", "mlp_out", "--per", "head"], "cannot be compared per head"),
+        (["attention", *IOI, "--head", "L9H0"], "layers 0-5"),
+        (["attention", *IOI, "--head", "9"], "is not a place"),
+        (["lens", *IOI, "--direct", "token"], "layer, head, position, neuron"),
+        (["lens", *IOI, "--direct", "head", "--graph", "g.png"], "leave out"),
+        (["lens", *IOI, "--graph", "g.gif"], ".png, .svg or .pdf"),
+    ],
+)
+def test_each_method_refuses_what_it_cannot_do(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    done = patchwright(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []

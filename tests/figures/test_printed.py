@@ -24,7 +24,7 @@ def test_the_heat_map_has_every_value_and_its_title(model: pw.Model) -> None:
     result = pw.patch(model, PAIR, "z")
     axes = draw(result).axes[0]
     written = {text.get_text() for text in axes.texts}
-    assert {f"{value:.2f}" for value in result.effect.values.ravel()} == written
+    assert {f"{round(value, 2) + 0.0:.2f}" for value in result.effect.values.ravel()} == written
     assert axes.get_title("left") == "Denoise: patching z, logit_diff"
     assert axes.get_ylim()[0] < axes.get_ylim()[1]
 

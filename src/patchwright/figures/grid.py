@@ -1,10 +1,12 @@
 """A result laid out as rows and columns: what every heat map draws.
 
 Layers grow upward and tokens read left to right, on the page, on paper and in
-the terminal; one scale, centred at 0, belongs to effects.
+the terminal; one scale, centred at 0, belongs to effects and contributions.
+Panels of one result are compared, so they share their scale.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,11 +20,12 @@ from patchwright.prompts.tokens import visible
 class Grid:
     """Values [row, column] with their labels; the first row is the lowest.
 
-    `centred` says that values are effects, unitless around 0; else they are
-    `patched` in the metric's unit, because the gap was too small for effects.
-    `places` names each cell. NaN: not computed, or without a counterpart.
+    `centred` says that the scale is centred at 0, from -`limit` to `limit`; else
+    it goes from `low` to `high`. `places` names each cell. NaN: not computed, or
+    without a counterpart.
     """
 
+    title: str
     values: NDArray[np.float64]
     rows: list[str]
     columns: list[str]
@@ -31,45 +34,119 @@ class Grid:
     places: list[list[str]]
     centred: bool
     unit: str
+    low: float
+    high: float
 
     @property
     def limit(self) -> float:
-        """The largest distance from 0 (at least 0.01), the end of a centred scale."""
-        known = np.abs(self.values[np.isfinite(self.values)])
-        return max(float(known.max(initial=0.0)), 0.01)
+        """The end of a centred scale: the largest distance from 0, at least 0.01."""
+        return max(abs(self.low), abs(self.high), 0.01)
+
+
+UNITS = {
+    "contribution": "logits",
+    "components": "logits",
+    "relative": "|clean − corrupted| / |clean|",
+    "pattern": "attention",
+    "induction": "attention",
+    "probability": "probability of the answer",
+}
+"""What the numbers of main arrays are."""
+
+CENTRED = ("effect", "contribution", "components")
 
 
 def grid_of(result: Result) -> Grid:
     """The heat map of a sweep; over several pairs the ratio of means."""
-    averaged = "pair" in result.patched.dims
-    effect = result.mean_effect
-    patched = result.patched.mean("pair") if averaged else result.patched
-    centred = bool(effect.notnull().any()) or not bool(patched.notnull().any())
-    array = _two_axes(effect if centred else patched)
-    site = result.experiment["site"]
-    texts = result.position_tokens
-    rows = [_label(array, array.dims[0], i, texts) for i in range(array.shape[0])]
-    columns = [_label(array, array.dims[1], i, texts) for i in range(array.shape[1])]
-    places = [
-        [_place(site, array, row, column) for column in range(array.shape[1])]
-        for row in range(array.shape[0])
+    return grids_of(result)[0]
+
+
+def grids_of(result: Result) -> list[Grid]:
+    """The panels of a result's figure, on one scale."""
+    averaged = result.averaged() if "pair" in result.arrays[result.main].dims else result
+    name, panels = _panels(averaged)
+    known = [values[np.isfinite(values)] for values in (one.values for one in panels.values())]
+    low = min(float(one.min(initial=0.0)) for one in known)
+    high = max(float(one.max(initial=0.0)) for one in known)
+    if name in ("pattern", "induction", "probability"):
+        low, high = 0.0, 1.0
+    unit = UNITS.get(name, name)
+    if name == "patched":
+        unit = result.experiment["metric"]
+        low = min(float(one.min(initial=np.inf)) for one in known)
+        high = max(float(one.max(initial=-np.inf)) for one in known)
+    return [
+        _grid(averaged, title, array, name in CENTRED, unit, low, high)
+        for title, array in panels.items()
     ]
-    return Grid(
-        array.values.astype(np.float64),
-        rows,
-        columns,
-        _title(str(array.dims[0])),
-        _title(str(array.dims[1])),
-        places,
-        centred,
-        "effect" if centred else result.experiment["metric"],
-    )
 
 
 def title_of(result: Result) -> str:
     """What was done, in a line: for the head of a figure."""
-    done = result.experiment
-    return f"{done['direction'].capitalize()}: patching {done['site']}, {done['metric']}"
+    done: dict[str, Any] = result.experiment
+    if result.method == "patch":
+        return f"{done['direction'].capitalize()}: patching {done['site']}, {done['metric']}"
+    if result.method == "ablate":
+        return f"Ablation ({done['how']}) of {done['site']}, {done['metric']}"
+    if result.method == "trace":
+        severed = f", {done['sever']} severed" if done["sever"] else ""
+        return (
+            f"Trace: restoring {done['site']}{severed}, window {done['window']}, noise "
+            f"{done['noise']:g} σ, {done['samples']} samples, {done['metric']}"
+        )
+    return {
+        "difference": f"Clean against corrupted: {done.get('site')}",
+        "attention": f"What head {done.get('layer')}.{done.get('head')} attends to",
+        "head_scores": "Head scores on repeated random tokens",
+        "logit_lens": "Logit lens",
+        "logit_attribution": "Direct logit attribution",
+    }.get(result.method, result.method)
+
+
+def _panels(result: Result) -> tuple[str, dict[str, xr.DataArray]]:
+    """The array that is drawn, and its two-dimensional panels by title."""
+    name = result.main
+    if result.method == "head_scores":
+        scores = ("previous", "duplicate", "induction")
+        return name, {f"{one} token": result.arrays[one].sel(prompt="random") for one in scores}
+    array = result.arrays[name]
+    flat = name == "effect" and not bool(array.notnull().any())
+    if flat and bool(result.patched.notnull().any()):
+        name, array = "patched", result.patched
+    if name == "components":
+        return name, {"": _two_axes(array.transpose("component", "run"))}
+    if "run" in array.dims:
+        runs = [str(run) for run in array["run"].values]
+        return name, {run: _two_axes(array.sel(run=run)) for run in runs}
+    return name, {"": _two_axes(array)}
+
+
+def _grid(
+    result: Result,
+    title: str,
+    array: xr.DataArray,
+    centred: bool,
+    unit: str,
+    low: float,
+    high: float,
+) -> Grid:
+    texts = result.position_tokens
+    if title in result.tokens and texts is not None:
+        texts = [str(text) for text in result.tokens[title]]
+    rows, columns = (
+        [_label(array, array.dims[axis], i, texts) for i in range(array.shape[axis])]
+        for axis in (0, 1)
+    )
+    site = result.experiment.get("site")
+    places = [
+        [_place(site, array, row, column) for column in range(array.shape[1])]
+        for row in range(array.shape[0])
+    ]
+    values = array.values.astype(np.float64)
+    row_title, column_title = (_title(str(dim)) for dim in array.dims)
+    return Grid(
+        title, values, rows, columns, row_title, column_title, places, centred, unit, low, high
+    )
 
 
 def _two_axes(array: xr.DataArray) -> xr.DataArray:
@@ -87,8 +164,9 @@ def _label(array: xr.DataArray, dim: object, index: int, texts: object) -> str:
         return f"{value[0]}.{value[1]}"
     if dim == "all":
         return "all"
-    if dim == "position" and isinstance(texts, list):
-        return f"{visible(str(texts[value]))} {value}"
+    if dim in ("position", "query", "key") and isinstance(texts, list):
+        known = value < len(texts)
+        return f"{visible(str(texts[value]))} {value}" if known else str(value)
     return str(value)
 
 
@@ -96,7 +174,7 @@ def _title(dim: str) -> str:
     return {"place": "layer.head", "all": "positions"}.get(dim, dim)
 
 
-def _place(site: str, array: xr.DataArray, row: int, column: int) -> str:
+def _place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:
     cell: dict[str, int] = {}
     for dim, index in zip(array.dims, (row, column), strict=True):
         value = array[dim].values[index]
@@ -104,4 +182,6 @@ def _place(site: str, array: xr.DataArray, row: int, column: int) -> str:
             cell |= {"layer": value[0], "head": value[1]}
         elif dim != "all":
             cell[str(dim)] = value
+    if site is None:
+        return ", ".join(f"{dim} {value}" for dim, value in cell.items())
     return place_of(site, cell)

@@ -8,14 +8,16 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from patchwright.figures.formats import check_format
-from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.figures.grid import Grid, grids_of, title_of
 from patchwright.files import write_atomic
 from patchwright.methods.result import Result
 
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "viridis"
+RUN_COLORS = {"clean": "#2166ac", "corrupt": "#b2182b", "patched": "#8c6d1f"}
 MOST_NUMBERS = 24
 """Columns up to which each cell carries its number."""
 
@@ -27,10 +29,15 @@ def save_heat_map(result: Result, path: str | Path) -> None:
 
 def image(result: Result, suffix: str) -> bytes:
     """The figure of a result as a file's bytes, the same every time."""
+    figure = draw_bars(result) if _joint(result) else draw(result)
+    return _file(figure, suffix)
+
+
+def _file(figure: Figure, suffix: str) -> bytes:
+    """A figure as a file's bytes; nothing in them depends on the day."""
     stream = BytesIO()
-    # Text stays text in an SVG, and nothing in the file depends on the day.
+    # Text stays text in an SVG.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "patchwright"}):
-        figure = draw_bars(result) if result.patched.ndim == 0 or _joint(result) else draw(result)
         FigureCanvasAgg(figure)
         dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
         figure.savefig(stream, format=suffix, dpi=150, metadata=dated)
@@ -38,12 +45,24 @@ def image(result: Result, suffix: str) -> bytes:
 
 
 def draw(result: Result) -> Figure:
-    """The heat map of a sweep."""
-    grid = grid_of(result)
-    n_rows, n_columns = grid.values.shape
-    width = min(max(0.62 * n_columns, 3.2), 16) + 2.2
+    """The heat map of a sweep, or a method's panels side by side on one scale."""
+    grids = grids_of(result)
+    n_rows, n_columns = grids[0].values.shape
+    width = min(max(0.62 * n_columns, 3.2), 16 / len(grids)) * len(grids) + 2.2
     figure = Figure(figsize=(width, min(max(0.34 * n_rows, 1.6), 24) + 1.9), layout="constrained")
-    axes = figure.add_subplot()
+    panels: list[Axes] = [figure.add_subplot(1, len(grids), i + 1) for i in range(len(grids))]
+    images = [_draw_panel(axes, grid) for axes, grid in zip(panels, grids, strict=True)]
+    figure.colorbar(images[0], ax=panels, label=grids[0].unit, fraction=0.05)
+    if len(grids) == 1:
+        panels[0].set_title(title_of(result), loc="left", fontsize=11)
+    else:
+        figure.suptitle(title_of(result), fontsize=11)
+    panels[0].set_xlabel(_baselines(result), fontsize=8, color="#444444")
+    return figure
+
+
+def _draw_panel(axes: Axes, grid: Grid) -> AxesImage:
+    n_rows, n_columns = grid.values.shape
     low, high = _scale(grid)
     colors = DIVERGING if grid.centred else SEQUENTIAL
     axes.set_facecolor("#d9d9d9")
@@ -52,11 +71,36 @@ def draw(result: Result) -> Figure:
         origin="lower", aspect="auto", interpolation="nearest",
     )  # fmt: skip
     _label_axes(axes, grid)
+    axes.set_title(grid.title, fontsize=9)
     if n_columns <= MOST_NUMBERS and n_rows <= 2 * MOST_NUMBERS:
         _write_numbers(axes, grid)
-    figure.colorbar(image, ax=axes, label=grid.unit, fraction=0.05)
-    axes.set_title(title_of(result), loc="left", fontsize=11)
-    axes.set_xlabel(_baselines(result), fontsize=8, color="#444444")
+    return image
+
+
+def save_graph(result: Result, path: str | Path) -> None:
+    """Draw the logit difference after each layer, one line a run of a logit lens.
+
+    Raises OutputError for another suffix, InputError where there is no wrong answer.
+    """
+    write_atomic(path, _file(draw_graph(result), check_format(path)))
+
+
+def draw_graph(result: Result) -> Figure:
+    """The logit-difference graph: accumulated over layers, at the last position."""
+    lines = result.array("accumulated")
+    if "pair" in lines.dims:
+        lines = lines.mean("pair")
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for run, color in RUN_COLORS.items():
+        if run in lines["run"].values:
+            values = lines.sel(run=run)
+            axes.plot(values["layer"], values, color=color, marker="o", label=run)
+    axes.axhline(0, color="#444444", linewidth=0.8)
+    axes.set_xlabel("after layer")
+    axes.set_ylabel("logit difference at the last position")
+    axes.set_title("Logit difference by layer", loc="left", fontsize=11)
+    axes.legend()
     return figure
 
 
@@ -86,10 +130,7 @@ def _joint(result: Result) -> bool:
 
 
 def _scale(grid: Grid) -> tuple[float, float]:
-    if grid.centred:
-        return -grid.limit, grid.limit
-    known = grid.values[np.isfinite(grid.values)]
-    return float(known.min()), float(known.max())
+    return (-grid.limit, grid.limit) if grid.centred else (grid.low, grid.high)
 
 
 def _label_axes(axes: Axes, grid: Grid) -> None:
@@ -111,7 +152,8 @@ def _write_numbers(axes: Axes, grid: Grid) -> None:
         share = (value - low) / ((high - low) or 1.0)
         dark = abs(share - 0.5) > 0.3 if grid.centred else share < 0.55
         color = "white" if dark else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
+        shown = round(value, 2) + 0.0  # no minus sign before nothing
+        axes.text(column, row, f"{shown:.2f}", ha="center", va="center", fontsize=7, color=color)
 
 
 def _baselines(result: Result) -> str:

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.figures.grid import Grid, grids_of, title_of
 from patchwright.methods.result import Baseline, Result
 from patchwright.prompts.tokens import visible
 
@@ -17,10 +17,11 @@ MOST_ROWS = 48
 def shown(result: Result) -> RenderableType:
     """Baselines, heat map, the strongest places and the warnings."""
     parts: list[RenderableType] = [_baselines(result), Text()]
-    if result.method == "patch":
-        grid = grid_of(result)
-        parts += [Text(title_of(result), style="bold"), _heat_map(grid), Text()]
-        parts += [Text("Strongest places", style="bold"), _strongest(result)]
+    if result.method != "patch_together":
+        parts.append(Text(title_of(result), style="bold"))
+        for grid in grids_of(result):
+            parts += [*([Text(grid.title)] if grid.title else []), _heat_map(grid), Text()]
+        parts += [Text("Strongest", style="bold"), _strongest(result)]
     else:
         places = ", ".join(result.experiment["places"])
         effect = float(result.mean_effect)
@@ -88,16 +89,26 @@ def _cell(value: float, grid: Grid) -> Text:
     return Text(number, style=f"black on {color}")
 
 
+_LABELS = ("place", "run", "prompt", "component", "token", "top")
+
+
 def _strongest(result: Result) -> Table:
+    """The first rows of `Result.top`; a place says its layer, head and position by itself."""
+    frame = result.top(5)
+    if "place" in frame:
+        frame = frame.drop(columns=[*{"layer", "head", "position", "neuron"} & {*frame.columns}])
     table = Table(box=None, pad_edge=False)
-    for name in ("place", "token", "patched", "effect"):
-        table.add_column(name, justify="left" if name in ("place", "token") else "right")
-    for row in result.top(5).to_dict("records"):
-        effect = row["effect"]
-        table.add_row(
-            Text(row["place"]),
-            Text(visible(str(row.get("token", "")))),
-            f"{row['patched']:.4g}",
-            "-" if math.isnan(effect) else f"{effect:+.3f}",
-        )
+    for name in frame.columns:
+        table.add_column(str(name), justify="left" if name in _LABELS else "right")
+    for row in frame.to_dict("records"):
+        table.add_row(*(_written(str(name), value) for name, value in row.items()))
     return table
+
+
+def _written(name: str, value: object) -> Text:
+    if isinstance(value, str):
+        return Text(visible(value))
+    number = float(str(value))
+    if math.isnan(number):
+        return Text("-")
+    return Text(f"{number:+.3f}" if name == "effect" else f"{number:.4g}")

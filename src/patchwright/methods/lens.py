@@ -28,7 +28,9 @@ def logit_lens(reader: Reader, runs: dict[str, Run], texts: TokenText) -> dict[s
     kept `resid_post`; positions are those of the longest run, others are NaN.
     """
     n = max(len(run.tokens) for run in runs.values())
-    metrics = [name for name in LENS_METRICS if name != "logit_diff" or reader.pair.wrongs]
+    metrics: list[Metric] = [
+        name for name in LENS_METRICS if name != "logit_diff" or reader.pair.wrongs
+    ]
     found: dict[Metric, list[NDArray[np.float64]]] = {name: [] for name in metrics}
     shares: list[NDArray[np.float64]] = []
     tops: list[list[list[str]]] = []

@@ -25,6 +25,11 @@ SCHEMA = 1
 PATCHES = ("patched", "effect")
 """Arrays of the methods that change a run; they share their axes."""
 
+MAIN = (
+    *("effect", "contribution", "components", "relative", "pattern", "induction", "probability"),
+)
+"""Names of main arrays; a result has one of them, the first that is there."""
+
 Tokens = Sequence[str] | Sequence[Sequence[str]]
 """Token texts of a prompt; of several pairs, one list for each."""
 
@@ -102,31 +107,43 @@ class Result:
         runs = self.clean.metric, self.corrupt.metric
         return effect_of(self.patched.mean("pair"), *runs, direction, MIN_GAP[UNITS[metric]])
 
+    @property
+    def main(self) -> str:
+        """The array that the result is about: what figures show and `top` ranks by."""
+        return next(name for name in MAIN if name in self.arrays)
+
     def table(self) -> pd.DataFrame:
-        """One row a computed cell: place, the dims, token (of one pair), patched, effect."""
-        columns = {"patched": self.patched, "effect": self.effect}
-        if self.patched.ndim == 0:
+        """One row a computed cell: place, the dims, token (of one pair), the arrays' values.
+
+        Of arrays with several sets of dims, those that share the main one's.
+        """
+        first = PATCHES[0] if self.main == PATCHES[1] else self.main
+        dims = self.arrays[first].dims
+        columns = {name: array for name, array in self.arrays.items() if array.dims == dims}
+        if not dims:
             frame = pd.DataFrame({name: [float(values)] for name, values in columns.items()})
         else:
             frame = xr.Dataset(columns).to_dataframe().reset_index()
-        frame = frame[frame["patched"].notna()].reset_index(drop=True)
-        site = self.experiment.get("site")
-        if site is not None:
-            frame.insert(0, "place", [place_of(site, row) for row in frame.to_dict("records")])
+        frame = frame[frame[first].notna()].reset_index(drop=True)
         texts = self.position_tokens
-        if texts is not None and "position" in frame:
-            frame.insert(len(frame.columns) - 2, "token", [texts[i] for i in frame["position"]])
+        if texts is not None and "position" in frame and "run" not in frame:
+            at = len(frame.columns) - len(columns)
+            frame.insert(at, "token", [texts[i] for i in frame["position"]])
+        site = self.experiment.get("site")
+        if site is not None and dims:
+            frame.insert(0, "place", [place_of(site, row) for row in frame.to_dict("records")])
         return frame
 
     def top(self, count: int = 5) -> pd.DataFrame:
         """The `count` strongest places by |effect| (by distance moved where it is empty).
 
-        Over several pairs the effect is the ratio of means.
+        Without effects, by the size of the main array. Over several pairs by its mean,
+        which of effects is the ratio of means.
         """
-        averaged = self if "pair" not in self.patched.dims else self._averaged()
+        averaged = self if "pair" not in self.arrays[self.main].dims else self.averaged()
         frame = averaged.table()
-        strength = frame["effect"].abs()
-        if bool(strength.isna().all()):
+        strength = frame[self.main].abs()
+        if self.main == "effect" and bool(strength.isna().all()):
             strength = (frame["patched"] - averaged.base.metric).abs()
         order = strength.sort_values(ascending=False, kind="stable").index
         return frame.loc[order].head(count).reset_index(drop=True)
@@ -139,12 +156,16 @@ class Result:
     @property
     def position_tokens(self) -> Sequence[str] | None:
         """Token texts along the position axis (those of the patched run); None for many pairs."""
-        run = "corrupt" if self.experiment["direction"] == "denoise" else "clean"
+        run = "corrupt" if self.experiment.get("direction") == "denoise" else "clean"
         texts = self.tokens[run]
         return [str(text) for text in texts] if all(isinstance(t, str) for t in texts) else None
 
-    def _averaged(self) -> "Result":
-        means = {"patched": self.patched.mean("pair"), "effect": self.mean_effect}
+    def averaged(self) -> "Result":
+        """The arrays' means over pairs; of effects the ratio of means."""
+        numbers = {name: one for name, one in self.arrays.items() if one.dtype.kind == "f"}
+        means = {name: one.mean("pair") for name, one in numbers.items()}
+        if "effect" in means:
+            means["effect"] = self.mean_effect
         return replace(self, arrays=means)
 
     def document(self) -> dict[str, Any]:

@@ -37,7 +37,6 @@ def heat_map(grid: Grid, selected: str | None, key: str) -> str | None:
 
 def data_of(grid: Grid, selected: str | None) -> dict[str, Any]:
     """What the script draws, in JSON types; NaN becomes None."""
-    known = grid.values[np.isfinite(grid.values)]
     return {
         "values": [
             [value if np.isfinite(value) else None for value in row] for row in grid.values.tolist()
@@ -49,8 +48,8 @@ def data_of(grid: Grid, selected: str | None) -> dict[str, Any]:
         "columnTitle": grid.column_title,
         "centred": grid.centred,
         "limit": grid.limit,
-        "low": float(known.min(initial=0.0)),
-        "high": float(known.max(initial=0.0)),
+        "low": grid.low,
+        "high": grid.high,
         "unit": grid.unit,
         "selected": selected,
     }

@@ -1,0 +1,58 @@
+"""The command line: parse, build an experiment, run it, show the result.
+
+Heavy imports wait until a command needs them, so that `--help` is quick. Exit
+status: 0 done, 2 wrong input, 1 anything else. Errors go to standard error.
+
+options   what commands share: options, loading, outputs, progress
+methods   one command a method
+tools     everything else: places, tokens, models, examples, verify, bench, app
+"""
+
+import os
+import sys
+
+import typer
+
+from patchwright.cli import methods, tools
+from patchwright.errors import PatchwrightError
+
+app = typer.Typer(
+    help="Which part of a language model caused its answer? Activation patching on GPT-2.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (*methods.COMMANDS, *tools.COMMANDS):
+    app.command(command.__name__.removesuffix("_"))(command)
+
+
+def main() -> None:
+    """Run the command line; every failure is one message and an exit status."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except PatchwrightError as error:
+        fail(str(error), error.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        fail("Stopped; nothing was written.", 1)
+    except BrokenPipeError:
+        # Whoever read the output has left; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        click_message = getattr(error, "format_message", None)
+        if click_message is not None:
+            fail(click_message(), getattr(error, "exit_code", 2))
+        if os.environ.get("PATCHWRIGHT_DEBUG"):
+            raise
+        fail(
+            f"Something went wrong that should not have: {type(error).__name__}: {error}. "
+            "Set PATCHWRIGHT_DEBUG=1 to see where, and please report it.",
+            1,
+        )
+
+
+def fail(message: str, status: int) -> None:
+    """Say what was wrong on standard error and leave with `status`."""
+    typer.echo(f"Error: {message}", err=True)
+    sys.exit(status)

@@ -1,0 +1,5 @@
+"""`python -m patchwright.cli` is `patchwright`."""
+
+from patchwright.cli import main
+
+main()

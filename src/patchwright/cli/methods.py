@@ -1,0 +1,332 @@
+"""One command a method."""
+
+from typing import Annotated
+
+import typer
+
+from patchwright.cli.options import (
+    Align,
+    Answer,
+    Clean,
+    Corrupt,
+    Csv,
+    Device,
+    Dtype,
+    ExampleName,
+    Heads,
+    Json,
+    Layers,
+    ModelName,
+    NoBos,
+    Plot,
+    Positions,
+    Revision,
+    Seed,
+    Wrong,
+    check_outputs,
+    chosen_pair,
+    hand_out,
+    load,
+    numbers,
+    progress_bar,
+)
+from patchwright.errors import InputError
+
+
+def patch(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006 - Typer copies it
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    align: Align = "exact",
+    site: Annotated[str, typer.Option(help="What is patched; see `places`.")] = "resid_pre",
+    per: Annotated[
+        str,
+        typer.Option(help="position, head, head_position, layer or neuron.", show_default=False),
+    ] = "",
+    place: Annotated[
+        list[str], typer.Option(help="Patch these places together instead of a sweep. Repeatable.")
+    ] = [],  # noqa: B006
+    direction: Annotated[str, typer.Option(help="denoise or noise.")] = "denoise",
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="logit_diff, logit, probability, prob_diff, logprob, logprob_diff, kl or rank.",
+            show_default="logit_diff, or the example's",
+        ),
+    ] = "",
+    layers: Layers = "",
+    positions: Positions = "",
+    heads: Heads = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+) -> None:
+    """Patch place by place and see how far the answer moves.
+
+    Without --json, --csv or --plot the result is shown in the terminal.
+    """
+    from patchwright import experiment
+
+    check_outputs(json, csv, plot)
+    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, align, example)
+    metric = metric or usual_metric
+    loaded = load(model, device, dtype, revision)
+    if place:
+        result = experiment.patch_together(loaded, pair, place, direction, metric, bos=not no_bos)
+    else:
+        with progress_bar() as progress:
+            result = experiment.patch(
+                loaded,
+                pair,
+                site,
+                per or None,
+                direction,
+                metric,
+                bos=not no_bos,
+                layers=numbers(layers, "--layers"),
+                positions=numbers(positions, "--positions"),
+                heads=numbers(heads, "--heads"),
+                progress=progress,
+            )
+    hand_out(result, json, csv, plot)
+
+
+def trace(
+    prompt: Annotated[str, typer.Option(help="The prompt that is answered rightly.")] = "",
+    subject: Annotated[str, typer.Option(help="The words of the prompt that get noise.")] = "",
+    subject_positions: Annotated[
+        str, typer.Option(help="Or their positions, such as 2-4.", show_default=False)
+    ] = "",
+    occurrence: Annotated[int, typer.Option(help="Which one, if the words come often.")] = 1,
+    answer: Answer = [],  # noqa: B006 - Typer copies it
+    wrong: Wrong = [],  # noqa: B006
+    site: Annotated[
+        str, typer.Option(help="What is restored: resid_post, mlp_out or attn_out.")
+    ] = "resid_post",
+    noise: Annotated[
+        float, typer.Option(help="In standard deviations of the subject's embeddings.")
+    ] = 3.0,
+    samples: Annotated[int, typer.Option(help="Draws of the noise.")] = 10,
+    window: Annotated[int, typer.Option(help="Layers restored around each layer.")] = 1,
+    sever: Annotated[
+        str, typer.Option(help="Freeze mlp_out or attn_out at the noisy run's values.")
+    ] = "",
+    seed: Seed = 0,
+    metric: Annotated[str, typer.Option(help="As for patch.")] = "probability",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+) -> None:
+    """Causal tracing: noise on a subject, then clean places restored."""
+    from patchwright import experiment
+
+    check_outputs(json, csv, plot)
+    if not noise:
+        raise InputError("--noise 0 changes nothing: give a multiple such as 3.")
+    if bool(subject) == bool(subject_positions):
+        raise InputError("Name the subject: either --subject or --subject-positions.")
+    loaded = load(model, device, dtype, revision)
+    with progress_bar() as progress:
+        result = experiment.trace(
+            loaded,
+            prompt,
+            subject or numbers(subject_positions, "--subject-positions") or [],
+            answer,
+            wrong,
+            noise,
+            samples,
+            window,
+            site,
+            metric,
+            seed,
+            sever or None,
+            occurrence,
+            not no_bos,
+            progress,
+        )
+    hand_out(result, json, csv, plot)
+
+
+def ablate(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    site: Annotated[str, typer.Option(help="What is ablated; see `places`.")] = "z",
+    per: Annotated[
+        str,
+        typer.Option(help="position, head, head_position, layer or neuron.", show_default=False),
+    ] = "",
+    how: Annotated[str, typer.Option(help="zero, mean or resample.")] = "zero",
+    prompt: Annotated[
+        list[str], typer.Option(help="A prompt that mean and resample take from. Repeatable.")
+    ] = [],  # noqa: B006
+    over_positions: Annotated[
+        bool, typer.Option("--over-positions", help="One mean over all positions.")
+    ] = False,
+    seed: Seed = 0,
+    metric: Annotated[str, typer.Option(help="As for patch.", show_default="as for patch")] = "",
+    layers: Layers = "",
+    positions: Positions = "",
+    heads: Heads = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+) -> None:
+    """Take places out of the clean run and see what is lost."""
+    from patchwright import experiment
+
+    check_outputs(json, csv, plot)
+    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
+    loaded = load(model, device, dtype, revision)
+    with progress_bar() as progress:
+        result = experiment.ablate(
+            loaded,
+            pair,
+            site,
+            per or None,
+            how,
+            prompt,
+            not over_positions,
+            seed,
+            metric or usual_metric,
+            not no_bos,
+            numbers(layers, "--layers"),
+            numbers(positions, "--positions"),
+            numbers(heads, "--heads"),
+            progress,
+        )
+    hand_out(result, json, csv, plot)
+
+
+def diff(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    align: Align = "exact",
+    site: Annotated[str, typer.Option(help="What is compared; see `places`.")] = "resid_post",
+    per: Annotated[
+        str,
+        typer.Option(help="position, head, head_position, layer or neuron.", show_default=False),
+    ] = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+) -> None:
+    """Compare clean and corrupted activations: norms and angles."""
+    from patchwright import experiment
+
+    check_outputs(json, csv, plot)
+    pair, _ = chosen_pair(clean, corrupt, answer, wrong, align, example)
+    loaded = load(model, device, dtype, revision)
+    result = experiment.difference(loaded, pair, site, per or None, not no_bos)
+    hand_out(result, json, csv, plot)
+
+
+def attention(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    head: Annotated[
+        str, typer.Option(help="One head, such as L3H1; without it, scores of all heads.")
+    ] = "",
+    length: Annotated[int, typer.Option(help="Random tokens, said twice, for scores.")] = 20,
+    seed: Seed = 0,
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+) -> None:
+    """Show what a head attends to, or score all heads."""
+    from patchwright import experiment
+    from patchwright.places import parse_place
+
+    check_outputs(json, csv, plot)
+    pair, _ = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
+    place = parse_place(f"{head}.pattern") if head else None
+    loaded = load(model, device, dtype, revision)
+    if place is None:
+        result = experiment.head_scores(loaded, pair, length, seed=seed, bos=not no_bos)
+    elif place.layer is None or place.head is None:
+        raise InputError(f"--head '{head}': name one head, such as L3H1.")
+    else:
+        result = experiment.attention(loaded, pair, place.layer, place.head, not no_bos)
+    hand_out(result, json, csv, plot)
+
+
+def lens(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    align: Align = "exact",
+    place: Annotated[
+        list[str], typer.Option(help="Read a run with these places patched too. Repeatable.")
+    ] = [],  # noqa: B006
+    direction: Annotated[str, typer.Option(help="denoise or noise.")] = "denoise",
+    direct: Annotated[
+        str,
+        typer.Option(
+            help="Attribute the logit difference to each layer, head, position or neuron instead."
+        ),
+    ] = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+    graph: Annotated[
+        str, typer.Option(help="Draw the logit difference by layer to a .png, .svg or .pdf file.")
+    ] = "",
+) -> None:
+    """Read the answer off every layer, or attribute it to the parts."""
+    from patchwright import experiment
+
+    check_outputs(json, csv, plot, graph)
+    pair, _ = chosen_pair(clean, corrupt, answer, wrong, align, example)
+    if direct and (place or graph):
+        raise InputError("--direct reads the unpatched runs: leave out --place and --graph.")
+    loaded = load(model, device, dtype, revision)
+    if direct:
+        result = experiment.logit_attribution(loaded, pair, direct, not no_bos)
+    else:
+        result = experiment.logit_lens(loaded, pair, place, direction, not no_bos)
+    hand_out(result, json, csv, plot, graph)
+
+
+COMMANDS = (patch, trace, ablate, diff, attention, lens)

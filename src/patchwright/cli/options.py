@@ -1,0 +1,177 @@
+"""What commands share: their options, loading, outputs, progress."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from patchwright.errors import InputError
+
+if TYPE_CHECKING:
+    from patchwright.methods.batches import Progress
+    from patchwright.methods.result import Result
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import Pair
+
+ModelName = Annotated[
+    str, typer.Option("--model", help="demo, a hub name such as gpt2, or a local folder.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
+]
+NoBos = Annotated[
+    bool, typer.Option("--no-bos", help="Do not put the beginning-of-text token first.")
+]
+Clean = Annotated[str, typer.Option(help="The prompt that is answered rightly.")]
+Corrupt = Annotated[str, typer.Option(help="The prompt that differs in what matters.")]
+Answer = Annotated[
+    list[str], typer.Option(help="Right next token, with its space: ' Mary'. Repeatable.")
+]
+Wrong = Annotated[list[str], typer.Option(help="Competing next token. Repeatable.")]
+Align = Annotated[str, typer.Option(help="exact, or edges for prompts of unequal token counts.")]
+ExampleName = Annotated[
+    str, typer.Option("--example", help="Take prompts and answers from this example.")
+]
+Json = Annotated[str, typer.Option("--json", help="Write the result as JSON; - is stdout.")]
+Csv = Annotated[str, typer.Option("--csv", help="Write one row a cell as CSV; - is stdout.")]
+Layers = Annotated[str, typer.Option(help="Such as 0-5,7.", show_default="all")]
+Positions = Annotated[str, typer.Option(help="Such as 3,-1.", show_default="all")]
+Heads = Annotated[str, typer.Option(help="Such as 0-3.", show_default="all")]
+Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
+Plot = Annotated[str, typer.Option("--plot", help="Draw to a .png, .svg or .pdf file.")]
+
+
+def load(name: str, device: str, dtype: str, revision: str | None) -> "Model":
+    """The model that the options name."""
+    from patchwright.model.load import load_model
+
+    return load_model(name, device=device, dtype=dtype, revision=revision)
+
+
+def chosen_pair(
+    clean: str,
+    corrupt: str,
+    answer: Sequence[str],
+    wrong: Sequence[str],
+    align: str,
+    example: str,
+) -> tuple["Pair", str]:
+    """The pair that the options describe, an example's or the prompts given, and its metric."""
+    from patchwright.prompts.examples import example as find
+    from patchwright.prompts.pair import Pair
+
+    if example:
+        if clean or corrupt or answer or wrong:
+            raise InputError("Give either --example or prompts with answers, not both.")
+        chosen = find(example)
+        return chosen.pair, chosen.metric
+    if align not in ("exact", "edges"):
+        raise InputError(f"--align '{align}': choose exact or edges.")
+    for option, value in (("--clean", clean), ("--corrupt", corrupt)):
+        if not value:
+            raise InputError(
+                f"{option} is missing or empty: give a clean and a corrupted prompt, or "
+                "--example with a name that `patchwright examples` lists."
+            )
+    pair = Pair(clean=clean, corrupt=corrupt, answer=answer, wrong=wrong, align=align)
+    return pair, "logit_diff"
+
+
+def numbers(text: str, option: str) -> list[int] | None:
+    """'0-3,7,-1' as integers; None where nothing was given. Raises InputError."""
+    if not text.strip():
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.strip().rpartition("-")
+        try:
+            found += range(int(low), int(high) + 1) if dash and low else [int(part)]
+        except ValueError:
+            raise InputError(
+                f"{option} '{text}': write numbers as 0-3,7 (-1 is the last)."
+            ) from None
+    return found
+
+
+def check_outputs(json: str, csv: str, *figures: str) -> None:
+    """Refuse outputs that cannot be written before anything long is computed."""
+    from patchwright.figures.formats import check_format
+    from patchwright.files import check_writable
+
+    if json == "-" and csv == "-":
+        raise InputError("Only one of --json and --csv can go to standard output.")
+    for figure in filter(None, figures):
+        check_format(figure)
+    for path in (json, csv, *figures):
+        if path and path != "-":
+            check_writable(path)
+
+
+def hand_out(result: "Result", json: str, csv: str, plot: str, graph: str = "") -> None:
+    """Write what was asked for; show the result in the terminal if nothing was."""
+    from patchwright.files import write_atomic
+    from patchwright.keep.export import csv_text
+
+    if json:
+        _write(json, result.to_json(), write_atomic)
+    if csv:
+        _write(csv, csv_text(result), write_atomic)
+    if plot:
+        result.plot(plot)
+    if graph:
+        from patchwright.figures.printed import save_graph
+
+        save_graph(result, graph)
+    if json or csv or plot or graph:
+        for notice in result.warnings:
+            typer.echo(f"Warning ({notice['code']}): {notice['message']}", err=True)
+    else:
+        from patchwright.figures.terminal import shown
+
+        console().print(shown(result))
+
+
+def _write(path: str, text: str, to_file: Any) -> None:
+    if path == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        to_file(path, text)
+
+
+def console() -> Any:
+    """The terminal; wide enough for a heat map where the output goes to a file."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+class progress_bar:
+    """A bar on standard error while a sweep runs; nothing where that is no terminal."""
+
+    def __enter__(self) -> "progress_bar":
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._bar = Progress(
+            "cells",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: "Progress") -> None:
+        """Show how far the sweep is."""
+        self._bar.update(self._task, completed=progress.done, total=progress.total)

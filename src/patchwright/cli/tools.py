@@ -1,0 +1,196 @@
+"""Commands around the methods: what there is, whether it is right, how fast, and the page."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patchwright.cli.options import Device, ModelName, NoBos, Revision, console, load
+
+
+def places(
+    model: ModelName = "demo",
+    device: Device = "cpu",
+    revision: Revision = None,
+) -> None:
+    """List the places of a model and how they are written."""
+    from rich.table import Table
+
+    from patchwright.places import HEAD_SITES, SITE_MEANINGS, SITES, pers_of
+
+    spec = load(model, device, "float32", revision).spec
+    layers, heads = f"L0-{spec.n_layers - 1}", f"H0-{spec.n_heads - 1}"
+    table = Table("site", "places", "example", "per", "what it is", box=None, pad_edge=False)
+    for site in SITES:
+        where = "" if site == "embed" else layers + (heads if site in HEAD_SITES else "") + "."
+        neurons = f"[0-{spec.d_mlp - 1}]" if site == "mlp_act" else ""
+        inside = "" if site == "embed" else "L0H0." if site in HEAD_SITES else "L0."
+        example = f"{inside}{site}{'[5]' if neurons else ''}@-1"
+        kinds = " ".join(pers_of(site))
+        table.add_row(site, f"{where}{site}{neurons}", example, kinds, SITE_MEANINGS[site])
+    console().print(table, markup=False)
+
+
+def tokens(
+    text: Annotated[str, typer.Argument(help="A prompt.")],
+    other: Annotated[str, typer.Argument(help="A second prompt, to compare.")] = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    revision: Revision = None,
+) -> None:
+    """Show how a model splits one or two prompts into tokens."""
+    from itertools import zip_longest
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from patchwright.prompts.tokens import encode_prompt, token_texts, visible
+
+    tokenizer = load(model, "cpu", "float32", revision).tokenizer
+    ids = [
+        encode_prompt(each, tokenizer, not no_bos) for each in (text, other) if each or each is text
+    ]
+    table = Table("position", box=None, pad_edge=False)
+    for name in ("clean", "corrupted") if other else ("token",):
+        table.add_column("id", justify="right")
+        table.add_column(name)
+    if other:
+        table.add_column("")
+    for position, row in enumerate(zip_longest(*ids)):
+        cells = [
+            part
+            for token in row
+            for part in (
+                ("", "")
+                if token is None
+                else (str(token), visible(token_texts([token], tokenizer)[0]))
+            )
+        ]
+        differs = ["<- differs"] if other and row[0] != row[1] else []
+        table.add_row(str(position), *(Text(cell) for cell in [*cells, *differs]))
+    console().print(table)
+
+
+def models() -> None:
+    """List the models that can be asked for by name."""
+    from rich.table import Table
+
+    from patchwright.model.known import KNOWN
+
+    table = Table(
+        "name", "layers", "heads", "width", "parameters", "download", "", box=None, pad_edge=False
+    )
+    for one in KNOWN:
+        download = f"{one.download} MB" if one.download else "none"
+        sizes = (str(one.layers), str(one.heads), str(one.d_model), one.parameters, download)
+        table.add_row(one.name, *sizes, one.note)
+    console().print(table)
+    console().print("Any other GPT2LMHeadModel works too: a hub name, or a local folder.")
+
+
+def examples() -> None:
+    """List the example pairs.
+
+    Run one with `patchwright patch --example NAME`.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from patchwright.prompts.examples import examples as library
+
+    table = Table("name", "task", "models", "clean", "corrupted", "answer", "wrong", box=None)
+    for one in library():
+        pair = one.pair
+        answers = [_few(pair.answers), _few(pair.wrongs)]
+        texts = (
+            one.id,
+            one.task,
+            " ".join(one.models),
+            str(pair.clean),
+            str(pair.corrupt),
+            *answers,
+        )
+        table.add_row(*(Text(text) for text in texts))
+    console().print(table)
+
+
+def _few(answers: Sequence[str | int]) -> str:
+    """A list of answers in a table: the first and the last of many."""
+    shown = [repr(item) for item in answers]
+    return ", ".join(shown) if len(shown) < 4 else f"{shown[0]} … {shown[-1]}"
+
+
+def verify(
+    model: Annotated[str, typer.Argument(help="demo or gpt2.")] = "demo",
+    device: Device = "auto",
+    figures: Annotated[
+        str, typer.Option(help="A file of figures instead of those that come with the package.")
+    ] = "",
+) -> None:
+    """Recompute published figures and compare.
+
+    Exit status 1 where one of them differs.
+    """
+    from patchwright.verify import figures_of, read_figures, verify_figures
+
+    published = read_figures(Path(figures)) if figures else figures_of(model)
+    checks = verify_figures(load(model, device, "float32", None), published)
+    for check in checks:
+        mark = "ok " if check.passed else "BAD"
+        typer.echo(
+            f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}"
+        )
+    failed = sum(not check.passed for check in checks)
+    typer.echo(
+        f"{len(checks) - failed} of {len(checks)} figures agree within {published.tolerance:g}."
+    )
+    typer.echo(f"Source: {published.source}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def bench(
+    model: ModelName = "demo",
+    device: Device = "auto",
+    tokens: Annotated[int, typer.Option(help="Length of the random prompts.", min=3)] = 15,
+    repeat: Annotated[int, typer.Option(help="Runs of which the median counts.", min=1)] = 3,
+) -> None:
+    """Time sweeps against one full run for each place."""
+    from patchwright.bench import time_sweeps
+
+    loaded = load(model, device, "float32", None)
+    typer.echo(f"{loaded.name} on {loaded.device}, {tokens} tokens, median of {repeat}")
+    typer.echo(f"{'sweep':<26}{'places':>7}{'seconds':>10}{'full runs':>11}{'ratio':>8}")
+    for row in time_sweeps(loaded, tokens, repeat):
+        ratio = row.full_runs / row.seconds
+        typer.echo(
+            f"{row.name:<26}{row.places:>7}{row.seconds:>10.3f}{row.full_runs:>11.3f}{ratio:>7.1f}x"
+        )
+
+
+def app_(
+    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8501,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    headless: Annotated[bool, typer.Option(help="Do not open a browser.")] = False,
+) -> None:
+    """Open the page in a browser."""
+    import subprocess
+
+    page = Path(__file__).parents[1] / "app" / "main.py"
+    options = {
+        "server.port": port,
+        "server.address": host,
+        "server.headless": str(headless or not sys.stdout.isatty()).lower(),
+        "browser.gatherUsageStats": "false",
+        "server.maxUploadSize": 5,
+        "client.toolbarMode": "minimal",
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    typer.echo(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")
+    command = [sys.executable, "-m", "streamlit", "run", str(page), *flags]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+COMMANDS = (places, tokens, models, examples, verify, bench, app_)
