@@ -85,7 +85,7 @@ def test_the_windows_size_is_on_the_figure(model: pw.Model) -> None:
 def test_the_graph_has_a_line_a_run(model: pw.Model, tmp_path: Path) -> None:
     result = pw.logit_lens(model, PAIR, ["L1.mlp_out"])
     lines = draw_graph(result).axes[0].get_lines()
-    drawn = {str(line.get_label()): line.get_ydata() for line in lines}
+    drawn = {str(line.get_label()): np.asarray(line.get_ydata(), float) for line in lines}
     for run in ("clean", "corrupt", "patched"):
         expected = result.arrays["accumulated"].sel(run=run)
         np.testing.assert_allclose(drawn[run], expected)

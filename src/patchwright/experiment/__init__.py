@@ -12,8 +12,10 @@ run     experiment + model -> Result
 from patchwright.experiment.calls import (
     ablate,
     attention,
+    attribute,
     check_direction,
     check_per,
+    compare_with_exact,
     difference,
     head_scores,
     logit_attribution,
@@ -26,6 +28,7 @@ from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
     Ablate,
     Attention,
+    Attribute,
     Difference,
     Experiment,
     HeadScores,
@@ -39,6 +42,7 @@ from patchwright.experiment.types import (
 __all__ = [
     "Ablate",
     "Attention",
+    "Attribute",
     "Difference",
     "Experiment",
     "HeadScores",
@@ -49,8 +53,10 @@ __all__ = [
     "Trace",
     "ablate",
     "attention",
+    "attribute",
     "check_direction",
     "check_per",
+    "compare_with_exact",
     "difference",
     "head_scores",
     "logit_attribution",

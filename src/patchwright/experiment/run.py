@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from patchwright.axes import DIMS
@@ -12,6 +13,7 @@ from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.experiment.types import (
     Ablate,
     Attention,
+    Attribute,
     Difference,
     Experiment,
     HeadScores,
@@ -25,6 +27,7 @@ from patchwright.experiment.types import (
 )
 from patchwright.methods.ablation import Ablation, substitute
 from patchwright.methods.attention import PATTERN, head_scores, patterns
+from patchwright.methods.attribution import Estimating, attribute, compared
 from patchwright.methods.batches import BUDGET, OnProgress
 from patchwright.methods.difference import difference
 from patchwright.methods.direct import KEEP, logit_attribution
@@ -32,7 +35,15 @@ from patchwright.methods.lens import accumulated, logit_lens
 from patchwright.methods.metrics import MIN_GAP, UNITS, Reader, check_answers
 from patchwright.methods.result import Baseline, Result, effect_of
 from patchwright.methods.runs import PairRuns, averaged, baseline, notices, run_in_groups
-from patchwright.methods.sweep import Cells, Swept, choose_cells, patched_tokens, sweep, together
+from patchwright.methods.sweep import (
+    Cells,
+    Promising,
+    Swept,
+    choose_cells,
+    patched_tokens,
+    sweep,
+    together,
+)
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.forward import CORE, Run
 from patchwright.model.load import Model
@@ -46,6 +57,7 @@ AnyExperiment = (
     Patch
     | PatchTogether
     | Ablate
+    | Attribute
     | Trace
     | Difference
     | Attention
@@ -126,6 +138,8 @@ def tokens_of(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
 def _on_pairs(experiment: OnPairs, work: _Work, tokens: list[TokenPair]) -> _Found:
     if isinstance(experiment, Patch | Ablate):
         return _sweep(experiment, work, tokens)
+    if isinstance(experiment, Attribute):
+        return _attribute(experiment, work, tokens)
     if isinstance(experiment, PatchTogether):
         return _together(experiment, work, tokens)
     if isinstance(experiment, Difference):
@@ -144,25 +158,46 @@ def _sweep(experiment: Patch | Ablate, work: _Work, tokens: list[TokenPair]) -> 
     _check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
     n_positions = len(patched_tokens(tokens[0], experiment.direction))
     cells = _cells(experiment, work.model, n_positions)
-    network = work.model.network
-    source = None
+    network, budget = work.model.network, work.budget
+    how = (experiment.direction, experiment.metric)
+    source = promising = None
     if isinstance(experiment, Ablate):
-        prompts = [
-            prompt_ids(one, work.model.tokenizer, experiment.bos) for one in experiment.prompts
-        ]
-        ablation = Ablation(experiment.how, tuple(prompts), experiment.by_position, experiment.seed)
-        source = substitute(network, ablation, experiment.site)
-    swept = sweep(
-        network,
-        tokens,
-        cells,
-        experiment.direction,
-        experiment.metric,
-        work.progress,
-        work.budget,
-        source,
-    )
+        source = substitute(network, _ablation(experiment, work.model), experiment.site)
+    elif experiment.order == "attribution":
+        if experiment.most is not None and experiment.most < 1:
+            raise ExperimentError(f"most={experiment.most}: compute at least 1 cell exactly.")
+        estimating = Estimating("gradient", 1)
+        estimate = attribute(network, tokens, cells, *how, estimating, budget)
+        promising = Promising(estimate.values, experiment.most)
+    elif experiment.most is not None:
+        raise ExperimentError("'most' needs an order to choose by: add order='attribution'.")
+    swept = sweep(network, tokens, cells, *how, work.progress, budget, source, promising)
     return _swept(experiment, work, swept, cells.coords(n_positions))
+
+
+def _ablation(experiment: Ablate, model: Model) -> Ablation:
+    prompts = [prompt_ids(one, model.tokenizer, experiment.bos) for one in experiment.prompts]
+    return Ablation(experiment.how, tuple(prompts), experiment.by_position, experiment.seed)
+
+
+def _attribute(experiment: Attribute, work: _Work, tokens: list[TokenPair]) -> _Found:
+    _check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+    n_positions = len(patched_tokens(tokens[0], experiment.direction))
+    cells = _cells(experiment, work.model, n_positions)
+    network, budget = work.model.network, work.budget
+    how = (experiment.direction, experiment.metric)
+    estimating = Estimating(experiment.how, experiment.steps)
+    estimate = attribute(network, tokens, cells, *how, estimating, budget)
+    coords = cells.coords(n_positions)
+    found = _swept(experiment, work, estimate, coords)
+    if not experiment.exact:
+        return found
+    exact = sweep(network, tokens, cells, *how, work.progress, budget)
+    found.arrays["exact"] = found.arrays["patched"].copy(data=exact.values)
+    bases = found.corrupts if experiment.direction == "denoise" else found.cleans
+    base = np.array([one.metric for one in bases]).reshape(-1, *[1] * (exact.values.ndim - 1))
+    found.details.update(compared(estimate.values - base, exact.values - base))
+    return found
 
 
 def _cells(experiment: Sweep, model: Model, n_positions: int) -> Cells:
@@ -178,11 +213,14 @@ def _cells(experiment: Sweep, model: Model, n_positions: int) -> Cells:
 
 
 def _swept(
-    experiment: Patch | Ablate, work: _Work, swept: Swept, coords: dict[str, list[int]]
+    experiment: Patch | Ablate | Attribute, work: _Work, swept: Swept, coords: dict[str, list[int]]
 ) -> _Found:
     dims = ["pair", *DIMS[experiment.per]]
     patched = xr.DataArray(swept.values, dims=dims, coords=coords)
-    return _found(experiment, work, swept.runs, {"patched": patched}, done=swept.done)
+    arrays = {"patched": patched}
+    if isinstance(experiment, Patch) and experiment.most is not None:
+        arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))
+    return _found(experiment, work, swept.runs, arrays, done=swept.done)
 
 
 def _together(experiment: PatchTogether, work: _Work, tokens: list[TokenPair]) -> _Found:
@@ -372,7 +410,9 @@ def _result(
         for name, array in found.arrays.items()
     }
     unfinished: list[Notice] = []
-    if "patched" in arrays and isinstance(experiment, Patch | PatchTogether | Ablate | Trace):
+    if "patched" in arrays and isinstance(
+        experiment, Patch | PatchTogether | Ablate | Attribute | Trace
+    ):
         patched = arrays["patched"]
         clean, corrupt = (
             xr.DataArray([one.metric for one in some], dims=["pair"])
@@ -381,7 +421,7 @@ def _result(
         smallest = MIN_GAP[UNITS[metric]]
         effect = effect_of(patched, clean, corrupt, experiment.direction, smallest)
         arrays["effect"] = effect.transpose(*patched.dims)
-        unfinished = _unfinished(found.done, patched.size)
+        unfinished = [*_unfinished(found.done, patched.size), *_estimates(experiment, arrays)]
     warnings = [
         notices(one, clean, corrupt, metric)
         for one, clean, corrupt in zip(found.tokens, found.cleans, found.corrupts, strict=True)
@@ -455,5 +495,22 @@ def _unfinished(done: int, cells: int) -> list[Notice]:
             code="stopped",
             message=f"The sweep was stopped: {done} of {cells} cells are computed, the others are "
             "empty.",
+        )
+    ]
+
+
+def _estimates(experiment: AnyExperiment, arrays: dict[str, xr.DataArray]) -> list[Notice]:
+    if isinstance(experiment, Attribute):
+        what = "Every value is"
+    elif "estimated" in arrays and bool(arrays["estimated"].any()):
+        estimated = arrays["estimated"]
+        what = f"{int(estimated.sum())} of {estimated.size} values are"
+    else:
+        return []
+    return [
+        Notice(
+            code="estimate",
+            message=f"{what} a first-order estimate, which fails at saturated softmax and in early "
+            "MLPs: patch what matters exactly.",
         )
     ]

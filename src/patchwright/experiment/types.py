@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from patchwright.axes import Direction, Per
 from patchwright.errors import ExperimentError
 from patchwright.methods.ablation import How
+from patchwright.methods.attribution import How as Estimate
 from patchwright.methods.direct import Part
 from patchwright.methods.metrics import Metric
 from patchwright.methods.tracing import Sever, TraceSite
@@ -66,10 +67,16 @@ class Sweep(OnPairs):
 
 
 class Patch(Sweep):
-    """Activation patching of every place of one kind (`methods.sweep`)."""
+    """Activation patching of every place of one kind (`methods.sweep`).
+
+    By `order` attribution an estimate says which cells come first; the first `most`
+    are computed, the others keep their estimate.
+    """
 
     method: Literal["patch"] = "patch"
     direction: Direction = "denoise"
+    order: Literal["layers", "attribution"] = "layers"
+    most: int | None = None
 
 
 class PatchTogether(OnPairs):
@@ -92,6 +99,16 @@ class Ablate(Sweep):
     by_position: bool = True
     seed: int = 0
     direction: Literal["noise"] = "noise"
+
+
+class Attribute(Sweep):
+    """An estimate of every patch of one kind (`methods.attribution`); with `exact`, beside it."""
+
+    method: Literal["attribute"] = "attribute"
+    direction: Direction = "denoise"
+    how: Estimate = "gradient"
+    steps: int = 10
+    exact: bool = False
 
 
 class Trace(Experiment):

@@ -49,11 +49,25 @@ class Swept:
     a position has no counterpart in the other prompt, and where the sweep was
     stopped before the cell's turn. `done` counts the cells that have their answer,
     unmatched ones among them. `runs` come without their kept activations.
+    `estimated` marks the cells that hold an estimate, as `values` has them.
     """
 
     values: NDArray[np.float64]
     done: int
     runs: list[PairRuns]
+    estimated: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Promising:
+    """Which cells to compute first: by an estimate of `values` [pair, *dims], furthest moved first.
+
+    Only the first `most` of a pair are computed, where it is given; the others keep
+    their estimate.
+    """
+
+    values: NDArray[np.float64]
+    most: int | None
 
 
 @dataclass(frozen=True)
@@ -159,24 +173,34 @@ def sweep(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     source: Callable[[PairRuns], PairRuns] | None = None,
+    promising: Promising | None = None,
 ) -> Swept:
     """Patch each cell, one at a time, until `progress` returns False.
 
-    `source` puts other activations in the place of those that are copied from.
+    `source` puts other activations in the place of those that are copied from;
+    `promising` has an order for the cells.
     Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
     """
     n_positions = len(patched_tokens(pairs[0], direction))
     values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
+    estimated = np.zeros(values.shape, dtype=np.bool_)
     ran: list[PairRuns] = []
     report = Report(progress, values)
     keep = CORE | frozenset[Site]({cells.site})
     for group in run_in_groups(network, pairs, keep, budget):
         mine = values[len(ran) : len(ran) + len(group)]
         copied = group if source is None else [source(one) for one in group]
-        mine[:] = [_unpatched(one, cells, direction, metric) for one in copied]
-        _sweep_group(network, copied, cells, direction, metric, mine, report, budget)
+        mine[:] = [unpatched(one, cells, direction, metric) for one in copied]
+        first = None
+        if promising is not None:
+            here = slice(len(ran), len(ran) + len(group))
+            first = Promising(promising.values[here], promising.most)
+        _sweep_group(
+            *(network, copied, cells, direction, metric, mine, report, budget, first),
+            estimated[len(ran) : len(ran) + len(group)],
+        )
         ran.extend(one.forgotten() for one in group)
-    return Swept(values, report.done, ran)
+    return Swept(values, report.done, ran, estimated)
 
 
 def _sweep_group(
@@ -188,12 +212,19 @@ def _sweep_group(
     values: NDArray[np.float64],
     report: Report,
     budget: int,
+    promising: Promising | None,
+    estimated: NDArray[np.bool_],
 ) -> None:
     """Compute the cells of some pairs in place; `values` holds their baselines."""
     flat = values.reshape(len(runs), -1)
     copies = [Copies(one, cells.site, direction, network.spec.n_layers) for one in runs]
     jobs = [job for i, one in enumerate(copies) for job in _jobs(i, one, cells)]
     jobs = [job for job in jobs if np.isfinite(flat[job.pair, job.cell])]
+    if promising is not None:
+        jobs, others = _best_first(jobs, promising, flat)
+        for job in others:
+            flat[job.pair, job.cell] = promising.values.reshape(flat.shape)[job.pair, job.cell]
+            estimated.reshape(flat.shape)[job.pair, job.cell] = True
     for job in jobs:
         flat[job.pair, job.cell] = np.nan
     report.advance(flat.size - len(jobs))
@@ -205,6 +236,22 @@ def _sweep_group(
         for job, value in zip(batch, found, strict=True):
             flat[job.pair, job.cell] = value
         report.advance(len(batch))
+
+
+def _best_first(
+    jobs: Sequence[_Job], promising: Promising, baselines: NDArray[np.float64]
+) -> tuple[list[_Job], list[_Job]]:
+    """The jobs to do, in their order, and those that are left out."""
+    moved = np.abs(promising.values.reshape(baselines.shape) - baselines)
+    ordered = sorted(jobs, key=lambda job: -float(moved[job.pair, job.cell]))
+    most = len(jobs) if promising.most is None else promising.most
+    chosen: list[_Job] = []
+    others: list[_Job] = []
+    taken = [0] * len(baselines)
+    for job in ordered:
+        taken[job.pair] += 1
+        (chosen if taken[job.pair] <= most else others).append(job)
+    return chosen, others
 
 
 def patched_tokens(pair: TokenPair, direction: Direction) -> tuple[int, ...]:
@@ -280,7 +327,7 @@ class Copies:
         self, layer: int, index: int | None, spans: Sequence[tuple[int, int]]
     ) -> list[list[Edit]]:
         """For each continuation, the edits that copy `spans` of one layer."""
-        sources = [self._aligned(i, layer) for i in range(len(self.base))]
+        sources = [self.aligned(i, layer) for i in range(len(self.base))]
         if index is not None:
             sources = [source[:, index] for source in sources]
         return [
@@ -299,7 +346,7 @@ class Copies:
     def _changed_at(self, layer: int) -> NDArray[np.bool_]:
         """[position, index]: where the runs differ at all, and something read depends on it."""
         if layer not in self._changed:
-            base, source = self.base[0].kept[self.site][layer], self._aligned(0, layer)
+            base, source = self.base[0].kept[self.site][layer], self.aligned(0, layer)
             differs = (base != source).unsqueeze(1) if base.ndim == 2 else base != source
             if self.site == "mlp_act":
                 differs = differs.transpose(1, 2)
@@ -310,7 +357,7 @@ class Copies:
             self._changed[layer] = changed
         return self._changed[layer]
 
-    def _aligned(self, continuation: int, layer: int) -> Shaped[Tensor, "position *features"]:
+    def aligned(self, continuation: int, layer: int) -> Shaped[Tensor, "position *features"]:
         """The source's activations at the positions of the run that is patched."""
         source = self._source[continuation].kept[self.site][layer]
         if not self._shifted:
@@ -321,7 +368,7 @@ class Copies:
         return aligned
 
 
-def _unpatched(
+def unpatched(
     runs: PairRuns, cells: Cells, direction: Direction, metric: Metric
 ) -> NDArray[np.float64]:
     """The result of one pair if no patch moved anything; NaN at unmatched positions."""

@@ -1,0 +1,224 @@
+"""Attribution patching: a first-order estimate of every patch at once.
+
+The estimate of a patch is the metric of the run that is patched plus the change
+of activation times the metric's gradient there (Nanda 2023; Syed et al. 2023).
+It fails where the network bends between the two activations: at saturated
+softmax and in early MLPs (Kramár et al. 2024). `qk_fix` recomputes the softmax
+for queries and keys, theirs too; `integrated` averages the gradient over runs
+whose token embeddings lie between the two prompts' (Hanna et al. 2024; at
+midpoints of equal steps, theirs at their ends). Verify the strongest exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchwright.axes import Direction
+from patchwright.errors import ExperimentError
+from patchwright.methods.metrics import Metric
+from patchwright.methods.runs import PairRuns, run_in_groups
+from patchwright.methods.sweep import Cells, Copies, Swept, unpatched
+from patchwright.model import ops
+from patchwright.model.forward import CORE
+from patchwright.model.gradients import Taps, gradients
+from patchwright.model.weights import Network
+from patchwright.places import Site
+from patchwright.prompts.pair import TokenPair
+
+How = Literal["gradient", "qk_fix", "integrated"]
+
+
+@dataclass(frozen=True)
+class Estimating:
+    """How to estimate; `steps` counts the runs that `integrated` averages over."""
+
+    how: How
+    steps: int
+
+    def check(self, site: Site, metric: Metric) -> None:
+        """Raise ExperimentError for what has no gradient or no meaning."""
+        if metric == "rank":
+            raise ExperimentError("The metric 'rank' has no gradient: choose another.")
+        if self.steps < 1:
+            raise ExperimentError(f"{self.steps} steps: take at least 1.")
+        if self.how == "qk_fix" and site not in ("q", "k"):
+            raise ExperimentError(
+                f"qk_fix is for the sites q and k: estimate '{site}' by gradient."
+            )
+
+
+def attribute(
+    network: Network,
+    pairs: Sequence[TokenPair],
+    cells: Cells,
+    direction: Direction,
+    metric: Metric,
+    estimating: Estimating,
+    budget: int,
+) -> Swept:
+    """Estimate each cell of a sweep from one backward pass a pair (times `steps`)."""
+    estimating.check(cells.site, metric)
+    keep = CORE | frozenset[Site]({cells.site, "embed", "pattern"})
+    values: list[NDArray[np.float64]] = []
+    ran: list[PairRuns] = []
+    for group in run_in_groups(network, pairs, keep, budget):
+        for runs in group:
+            values.append(_estimate(network, runs, cells, direction, metric, estimating))
+            ran.append(runs.forgotten())
+    stacked = np.stack(values)
+    return Swept(stacked, stacked.size, ran, np.isfinite(stacked))
+
+
+def _estimate(
+    network: Network,
+    runs: PairRuns,
+    cells: Cells,
+    direction: Direction,
+    metric: Metric,
+    estimating: Estimating,
+) -> NDArray[np.float64]:
+    """One pair's cells, in the metric's unit."""
+    copies = Copies(runs, cells.site, direction, network.spec.n_layers)
+    site: Site = "pattern" if estimating.how == "qk_fix" else cells.site
+    steps = estimating.steps if estimating.how == "integrated" else 1
+    total: list[Taps] = []
+    for step in range(steps):
+        share = (step + 0.5) / steps if estimating.how == "integrated" else 0.0
+        found = _gradients_at(network, runs, direction, metric, site, share)
+        if total:
+            found = [_sum(one, other) for one, other in zip(total, found, strict=True)]
+        total = found
+    n = copies.base[0].read + 1
+    values = unpatched(runs, cells, direction, metric)
+    for i, taps in enumerate(total):
+        for row, layer in enumerate(cells.layers):
+            slope = taps[site][layer] / steps
+            if estimating.how == "qk_fix":
+                change = _softmax_again(network, copies, i, layer, cells, slope, n)
+            else:
+                base = copies.base[i].kept[cells.site][layer]
+                moved = (copies.aligned(i, layer) - base) * slope
+                change = _laid_out(moved[:n], cells)
+            values[row] += change.double().cpu().numpy()
+    return values
+
+
+def _gradients_at(
+    network: Network,
+    runs: PairRuns,
+    direction: Direction,
+    metric: Metric,
+    site: Site,
+    share: float,
+) -> list[Taps]:
+    """Gradients in the run that is patched, moved by `share` towards the other's embeddings."""
+    embeds = Copies(runs, "embed", direction, network.spec.n_layers)
+    starts: list[Tensor] = []
+    for i, run in enumerate(embeds.base):
+        own = run.kept["embed"][0]
+        starts.append(own + share * (embeds.aligned(i, 0) - own))
+    reads = [run.read for run in embeds.base]
+
+    def measure(finals: list[Tensor]) -> Tensor:
+        rows = [final[read:][None] for final, read in zip(finals, reads, strict=True)]
+        return runs.reader.read(metric, rows)[0]
+
+    return gradients(network, starts, [site], measure)
+
+
+def _sum(one: Taps, other: Taps) -> Taps:
+    return {site: [a + b for a, b in zip(one[site], other[site], strict=True)] for site in one}
+
+
+def _laid_out(moved: Tensor, cells: Cells) -> Tensor:
+    """Products [position, ...] summed over all but the axes of the sweep, less its layer."""
+    if moved.ndim == 2 and cells.site != "mlp_act":
+        moved = moved.unsqueeze(1)
+    if moved.ndim == 2:
+        moved = moved.unsqueeze(2)
+    by_place = moved.sum(dim=2)  # [position, index]
+    if cells.indices == (None,):
+        by_place = by_place.sum(dim=1, keepdim=True)
+    else:
+        by_place = by_place[:, [index or 0 for index in cells.indices]]
+    positions = slice(None) if cells.positions is None else list(cells.positions)
+    by_place = by_place[positions]
+    if not cells.by_position:
+        by_place = by_place.sum(dim=0, keepdim=True)
+    dims = {"position": by_place[:, 0], "layer": by_place[0, 0], "head_position": by_place.T}
+    return dims.get(cells.per, by_place[0])
+
+
+def _softmax_again(
+    network: Network,
+    copies: Copies,
+    continuation: int,
+    layer: int,
+    cells: Cells,
+    slope: Tensor,
+    n: int,
+) -> Tensor:
+    """What new queries or keys do to the pattern, exactly, times the pattern's gradient."""
+    run = copies.base[continuation]
+    q, k = run.kept["q"][layer], run.kept["k"][layer]
+    new = copies.aligned(continuation, layer)
+    scale = network.spec.attn_scale[layer]
+    length = len(run.tokens)
+    visible = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
+    old = run.kept["pattern"][layer]
+    chosen = range(n) if cells.positions is None else cells.positions
+    if cells.site == "q" or not cells.by_position:
+        # A query's row of the pattern depends on no other query, so all can change at once;
+        # the prompt's own positions only, not those of an answer behind it.
+        taken = (q if cells.site == "q" else k).clone()
+        taken[list(chosen)] = new[list(chosen)]
+        parts = (taken, k) if cells.site == "q" else (q, taken)
+        again = ops.attention_pattern(parts[0][None], parts[1][None], visible, scale)[0]
+        by_head = ((again - old) * slope).sum(dim=2)  # [query, head]
+        if cells.by_position:
+            return _heads(by_head[list(chosen)], cells)
+        return _heads(by_head.sum(dim=0, keepdim=True), cells)
+    rows: list[Tensor] = []
+    for position in chosen:
+        taken = k.clone()
+        taken[position] = new[position]
+        again = ops.attention_pattern(q[None], taken[None], visible, scale)[0]
+        rows.append(((again - old) * slope).sum(dim=(0, 2)))
+    return _heads(torch.stack(rows), cells)
+
+
+def _heads(by_place: Tensor, cells: Cells) -> Tensor:
+    """[position or one, head] -> the axes of the sweep, less its layer."""
+    if cells.indices == (None,):
+        summed = by_place.sum(dim=1)
+        return summed if cells.by_position else summed[0]
+    heads = by_place[:, [index or 0 for index in cells.indices]]
+    return heads.T if cells.by_position else heads[0]
+
+
+MOST = 10
+"""Strongest cells whose recall is measured."""
+
+
+def compared(estimate: NDArray[np.float64], exact: NDArray[np.float64]) -> dict[str, float | int]:
+    """How good an estimate is: Pearson correlation, and the share of the strongest found.
+
+    Both arrays are distances from the baseline; cells that are NaN in either are left
+    out. `recall` is over the `most` strongest exact cells. Raises ExperimentError
+    where fewer than two cells are left.
+    """
+    known = np.isfinite(estimate) & np.isfinite(exact)
+    one, other = estimate[known], exact[known]
+    if one.size < 2:
+        raise ExperimentError("There are fewer than two cells to compare: choose more of them.")
+    most = min(MOST, one.size)
+    strongest = [set(np.argsort(-np.abs(values), kind="stable")[:most]) for values in (one, other)]
+    found: dict[str, float | int] = {"recall": len(strongest[0] & strongest[1]) / most}
+    if one.std() > 0 and other.std() > 0:
+        found["correlation"] = float(np.corrcoef(one, other)[0, 1])
+    return {**found, "most": most}
