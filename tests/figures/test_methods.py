@@ -11,7 +11,7 @@ from rich.console import Console
 import patchwright as pw
 from patchwright.errors import InputError
 from patchwright.figures.grid import grids_of, title_of
-from patchwright.figures.printed import draw, draw_graph, save_graph
+from patchwright.figures.printed import draw, draw_graph, draw_scatter, save_graph, save_scatter
 from patchwright.figures.terminal import shown
 from patchwright.keep.export import csv_text
 from tiny import pair_of
@@ -24,6 +24,10 @@ CALLS: dict[str, Callable[[pw.Model], pw.Result]] = {
     "patch": lambda model: pw.patch(model, PAIR, "z"),
     "ablate": lambda model: pw.ablate(model, PAIR, "z"),
     "trace": lambda model: pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, window=2),
+    "attribute": lambda model: pw.attribute(model, PAIR),
+    "attribute and exact": lambda model: pw.compare_with_exact(model, PAIR, "z"),
+    "paths": lambda model: pw.path_patch(model, PAIR, ["L2H1.q"], mlps="freeze"),
+    "most promising first": lambda model: pw.patch(model, PAIR, "z", order="attribution", most=5),
     "difference": lambda model: pw.difference(model, PAIR),
     "neurons": lambda model: pw.difference(model, PAIR, "mlp_act", "neuron"),
     "attention": lambda model: pw.attention(model, PAIR, 1, 2),
@@ -97,3 +101,13 @@ def test_without_a_wrong_answer_there_is_no_graph(model: pw.Model, tmp_path: Pat
     result = pw.logit_lens(model, pair_of([1, 2], [1, 3], wrong=[]))
     with pytest.raises(InputError, match="accumulated"):
         save_graph(result, tmp_path / "graph.svg")
+
+
+def test_estimates_are_drawn_against_exact_values(model: pw.Model, tmp_path: Path) -> None:
+    result = pw.compare_with_exact(model, PAIR, "z")
+    points = np.asarray(draw_scatter(result).axes[0].collections[0].get_offsets())
+    np.testing.assert_allclose(points[:, 0], result.arrays["exact"].values.ravel())
+    np.testing.assert_allclose(points[:, 1], result.patched.values.ravel())
+    save_scatter(result, tmp_path / "scatter.png")
+    with pytest.raises(InputError, match="exact"):
+        save_scatter(pw.attribute(model, PAIR), tmp_path / "none.png")

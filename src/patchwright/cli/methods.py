@@ -11,13 +11,16 @@ from patchwright.cli.options import (
     Corrupt,
     Csv,
     Device,
+    Direction,
     Dtype,
     ExampleName,
     Heads,
     Json,
     Layers,
+    Metric,
     ModelName,
     NoBos,
+    Per,
     Plot,
     Positions,
     Revision,
@@ -41,21 +44,12 @@ def patch(
     example: ExampleName = "",
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What is patched; see `places`.")] = "resid_pre",
-    per: Annotated[
-        str,
-        typer.Option(help="position, head, head_position, layer or neuron.", show_default=False),
-    ] = "",
+    per: Per = "",
     place: Annotated[
         list[str], typer.Option(help="Patch these places together instead of a sweep. Repeatable.")
     ] = [],  # noqa: B006
-    direction: Annotated[str, typer.Option(help="denoise or noise.")] = "denoise",
-    metric: Annotated[
-        str,
-        typer.Option(
-            help="logit_diff, logit, probability, prob_diff, logprob, logprob_diff, kl or rank.",
-            show_default="logit_diff, or the example's",
-        ),
-    ] = "",
+    direction: Direction = "denoise",
+    metric: Metric = "",
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
@@ -67,6 +61,14 @@ def patch(
     json: Json = "",
     csv: Csv = "",
     plot: Plot = "",
+    most: Annotated[
+        int,
+        typer.Option(
+            help="Compute only so many cells, those of most promise by a gradient estimate.",
+            min=1,
+            show_default="all",
+        ),
+    ] = 0,
 ) -> None:
     """Patch place by place and see how far the answer moves.
 
@@ -94,6 +96,8 @@ def patch(
                 positions=numbers(positions, "--positions"),
                 heads=numbers(heads, "--heads"),
                 progress=progress,
+                order="attribution" if most else "layers",
+                most=most or None,
             )
     hand_out(result, json, csv, plot)
 
@@ -166,10 +170,7 @@ def ablate(
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
     site: Annotated[str, typer.Option(help="What is ablated; see `places`.")] = "z",
-    per: Annotated[
-        str,
-        typer.Option(help="position, head, head_position, layer or neuron.", show_default=False),
-    ] = "",
+    per: Per = "",
     how: Annotated[str, typer.Option(help="zero, mean or resample.")] = "zero",
     prompt: Annotated[
         list[str], typer.Option(help="A prompt that mean and resample take from. Repeatable.")
@@ -178,7 +179,7 @@ def ablate(
         bool, typer.Option("--over-positions", help="One mean over all positions.")
     ] = False,
     seed: Seed = 0,
-    metric: Annotated[str, typer.Option(help="As for patch.", show_default="as for patch")] = "",
+    metric: Metric = "",
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
@@ -225,10 +226,7 @@ def diff(
     example: ExampleName = "",
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What is compared; see `places`.")] = "resid_post",
-    per: Annotated[
-        str,
-        typer.Option(help="position, head, head_position, layer or neuron.", show_default=False),
-    ] = "",
+    per: Per = "",
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -295,7 +293,7 @@ def lens(
     place: Annotated[
         list[str], typer.Option(help="Read a run with these places patched too. Repeatable.")
     ] = [],  # noqa: B006
-    direction: Annotated[str, typer.Option(help="denoise or noise.")] = "denoise",
+    direction: Direction = "denoise",
     direct: Annotated[
         str,
         typer.Option(
@@ -329,4 +327,114 @@ def lens(
     hand_out(result, json, csv, plot, graph)
 
 
-COMMANDS = (patch, trace, ablate, diff, attention, lens)
+def attribute(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    align: Align = "exact",
+    site: Annotated[str, typer.Option(help="What would be patched; see `places`.")] = "resid_pre",
+    per: Per = "",
+    direction: Direction = "denoise",
+    method: Annotated[str, typer.Option(help="gradient, qk_fix or integrated.")] = "gradient",
+    steps: Annotated[int, typer.Option(help="Runs that integrated averages over.")] = 10,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Do the exact sweep too, and compare.")
+    ] = False,
+    metric: Metric = "",
+    layers: Layers = "",
+    positions: Positions = "",
+    heads: Heads = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+    scatter: Annotated[
+        str, typer.Option(help="Draw estimate against exact to a file; needs --exact.")
+    ] = "",
+) -> None:
+    """Estimate every patch at once from gradients."""
+    from patchwright import experiment
+
+    check_outputs(json, csv, plot, scatter)
+    if scatter and not exact:
+        raise InputError("--scatter draws estimates against exact values: add --exact.")
+    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, align, example)
+    loaded = load(model, device, dtype, revision)
+    with progress_bar() as progress:
+        result = experiment.attribute(
+            loaded,
+            pair,
+            site,
+            per or None,
+            direction,
+            method,
+            steps,
+            metric or usual_metric,
+            not no_bos,
+            numbers(layers, "--layers"),
+            numbers(positions, "--positions"),
+            numbers(heads, "--heads"),
+            exact,
+            progress,
+        )
+    hand_out(result, json, csv, plot, scatter=scatter)
+
+
+def paths(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    receiver: Annotated[
+        list[str], typer.Option(help="logits, or a place such as L9H6.q. Repeatable.")
+    ] = ["logits"],  # noqa: B006
+    site: Annotated[str, typer.Option(help="What sends: z, attn_out, mlp_out or embed.")] = "z",
+    per: Per = "",
+    direction: Direction = "noise",
+    mlps: Annotated[str, typer.Option(help="MLPs on the way: recompute or freeze.")] = "recompute",
+    metric: Metric = "",
+    layers: Layers = "",
+    positions: Positions = "",
+    heads: Heads = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+) -> None:
+    """Path patching: what a place does by way of its receivers."""
+    from patchwright import experiment
+
+    check_outputs(json, csv, plot)
+    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
+    loaded = load(model, device, dtype, revision)
+    with progress_bar() as progress:
+        result = experiment.path_patch(
+            loaded,
+            pair,
+            receiver,
+            site,
+            per or None,
+            direction,
+            mlps,
+            metric or usual_metric,
+            not no_bos,
+            numbers(layers, "--layers"),
+            numbers(positions, "--positions"),
+            numbers(heads, "--heads"),
+            progress,
+        )
+    hand_out(result, json, csv, plot)
+
+
+COMMANDS = (patch, trace, ablate, attribute, paths, diff, attention, lens)

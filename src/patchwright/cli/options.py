@@ -35,6 +35,17 @@ Align = Annotated[str, typer.Option(help="exact, or edges for prompts of unequal
 ExampleName = Annotated[
     str, typer.Option("--example", help="Take prompts and answers from this example.")
 ]
+Per = Annotated[
+    str, typer.Option(help="position, head, head_position, layer or neuron.", show_default=False)
+]
+Direction = Annotated[str, typer.Option(help="denoise or noise.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        help="logit_diff, logit, probability, prob_diff, logprob, logprob_diff, kl or rank.",
+        show_default="logit_diff, or the example's",
+    ),
+]
 Json = Annotated[str, typer.Option("--json", help="Write the result as JSON; - is stdout.")]
 Csv = Annotated[str, typer.Option("--csv", help="Write one row a cell as CSV; - is stdout.")]
 Layers = Annotated[str, typer.Option(help="Such as 0-5,7.", show_default="all")]
@@ -110,7 +121,9 @@ def check_outputs(json: str, csv: str, *figures: str) -> None:
             check_writable(path)
 
 
-def hand_out(result: "Result", json: str, csv: str, plot: str, graph: str = "") -> None:
+def hand_out(
+    result: "Result", json: str, csv: str, plot: str, graph: str = "", scatter: str = ""
+) -> None:
     """Write what was asked for; show the result in the terminal if nothing was."""
     from patchwright.files import write_atomic
     from patchwright.keep.export import csv_text
@@ -121,11 +134,14 @@ def hand_out(result: "Result", json: str, csv: str, plot: str, graph: str = "") 
         _write(csv, csv_text(result), write_atomic)
     if plot:
         result.plot(plot)
-    if graph:
-        from patchwright.figures.printed import save_graph
+    if graph or scatter:
+        from patchwright.figures.printed import save_graph, save_scatter
 
-        save_graph(result, graph)
-    if json or csv or plot or graph:
+        if graph:
+            save_graph(result, graph)
+        if scatter:
+            save_scatter(result, scatter)
+    if json or csv or plot or graph or scatter:
         for notice in result.warnings:
             typer.echo(f"Warning ({notice['code']}): {notice['message']}", err=True)
     else:

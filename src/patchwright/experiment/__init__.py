@@ -22,6 +22,7 @@ from patchwright.experiment.calls import (
     logit_lens,
     patch,
     patch_together,
+    path_patch,
     trace,
 )
 from patchwright.experiment.run import run, tokens_of
@@ -36,6 +37,7 @@ from patchwright.experiment.types import (
     LogitLens,
     Patch,
     PatchTogether,
+    PathPatch,
     Trace,
 )
 
@@ -50,6 +52,7 @@ __all__ = [
     "LogitLens",
     "Patch",
     "PatchTogether",
+    "PathPatch",
     "Trace",
     "ablate",
     "attention",
@@ -63,6 +66,7 @@ __all__ = [
     "logit_lens",
     "patch",
     "patch_together",
+    "path_patch",
     "run",
     "tokens_of",
     "trace",

@@ -23,6 +23,7 @@ from patchwright.experiment.types import (
     LogitLens,
     Patch,
     PatchTogether,
+    PathPatch,
     Trace,
 )
 from patchwright.methods.batches import BUDGET, OnProgress
@@ -204,6 +205,50 @@ def compare_with_exact(
 ) -> Result:
     """`attribute` with `exact=True`: the estimate, the exact sweep, and how they agree."""
     return attribute(model, pair, site, **choices, exact=True)
+
+
+def path_patch(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    receivers: Sequence[str] = ("logits",),
+    site: str = "z",
+    per: str | None = None,
+    direction: str = "noise",
+    mlps: str = "recompute",
+    metric: str = "logit_diff",
+    bos: bool = True,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Path patching: each sender's effect by way of the receivers alone.
+
+    Senders are the places of `site` (`z`, `attn_out`, `mlp_out`, `embed`), one at a
+    time; `receivers` are `logits`, or places such as `L9H6.q`, `L5.mlp_out`. Heads
+    on the way are held, MLPs recomputed or (`mlps="freeze"`) held. A sender above
+    every receiver has no path: its cell is the baseline. Source: Wang et al. 2022.
+    """
+    checked = check_site(site)
+    experiment = PathPatch.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "direction": check_direction(direction),
+            "metric": check_metric(metric),
+            "bos": bos,
+            "site": checked,
+            "per": pers_of(checked)[0] if per is None else check_per(per),
+            "receivers": tuple(receivers),
+            "mlps": _chosen(mlps, ("recompute", "freeze"), "treatment of MLPs"),
+            "layers": _indices(layers),
+            "positions": _indices(positions),
+            "heads": _indices(heads),
+        }
+    )
+    return run(experiment, model, progress, budget)
 
 
 def trace(

@@ -22,6 +22,7 @@ from patchwright.experiment.types import (
     OnPairs,
     Patch,
     PatchTogether,
+    PathPatch,
     Sweep,
     Trace,
 )
@@ -33,6 +34,7 @@ from patchwright.methods.difference import difference
 from patchwright.methods.direct import KEEP, logit_attribution
 from patchwright.methods.lens import accumulated, logit_lens
 from patchwright.methods.metrics import MIN_GAP, UNITS, Reader, check_answers
+from patchwright.methods.paths import Paths, path_patch, receivers_of
 from patchwright.methods.result import Baseline, Result, effect_of
 from patchwright.methods.runs import PairRuns, averaged, baseline, notices, run_in_groups
 from patchwright.methods.sweep import (
@@ -56,6 +58,7 @@ from patchwright.prompts.tokens import token_texts
 AnyExperiment = (
     Patch
     | PatchTogether
+    | PathPatch
     | Ablate
     | Attribute
     | Trace
@@ -140,6 +143,8 @@ def _on_pairs(experiment: OnPairs, work: _Work, tokens: list[TokenPair]) -> _Fou
         return _sweep(experiment, work, tokens)
     if isinstance(experiment, Attribute):
         return _attribute(experiment, work, tokens)
+    if isinstance(experiment, PathPatch):
+        return _path_patch(experiment, work, tokens)
     if isinstance(experiment, PatchTogether):
         return _together(experiment, work, tokens)
     if isinstance(experiment, Difference):
@@ -212,8 +217,31 @@ def _cells(experiment: Sweep, model: Model, n_positions: int) -> Cells:
     )
 
 
+def _path_patch(experiment: PathPatch, work: _Work, tokens: list[TokenPair]) -> _Found:
+    _check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+    n_positions = len(patched_tokens(tokens[0], experiment.direction))
+    cells = _cells(experiment, work.model, n_positions)
+    receivers = receivers_of(experiment.receivers, work.model.spec, n_positions)
+    swept = path_patch(
+        work.model.network,
+        tokens,
+        cells,
+        Paths(receivers, experiment.mlps),
+        experiment.direction,
+        experiment.metric,
+        work.progress,
+        work.budget,
+    )
+    found = _swept(experiment, work, swept, cells.coords(n_positions))
+    found.details.update({"mlps": experiment.mlps, "norms": "recompute"})
+    return found
+
+
 def _swept(
-    experiment: Patch | Ablate | Attribute, work: _Work, swept: Swept, coords: dict[str, list[int]]
+    experiment: Patch | Ablate | Attribute | PathPatch,
+    work: _Work,
+    swept: Swept,
+    coords: dict[str, list[int]],
 ) -> _Found:
     dims = ["pair", *DIMS[experiment.per]]
     patched = xr.DataArray(swept.values, dims=dims, coords=coords)
@@ -411,7 +439,7 @@ def _result(
     }
     unfinished: list[Notice] = []
     if "patched" in arrays and isinstance(
-        experiment, Patch | PatchTogether | Ablate | Attribute | Trace
+        experiment, Patch | PatchTogether | PathPatch | Ablate | Attribute | Trace
     ):
         patched = arrays["patched"]
         clean, corrupt = (

@@ -12,6 +12,7 @@ from patchwright.methods.ablation import How
 from patchwright.methods.attribution import How as Estimate
 from patchwright.methods.direct import Part
 from patchwright.methods.metrics import Metric
+from patchwright.methods.paths import Mlps
 from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.places import Site
 from patchwright.prompts.pair import Answers, Pair, Prompt
@@ -109,6 +110,15 @@ class Attribute(Sweep):
     how: Estimate = "gradient"
     steps: int = 10
     exact: bool = False
+
+
+class PathPatch(Sweep):
+    """Path patching from every place of one kind to `receivers` (`methods.paths`)."""
+
+    method: Literal["path_patch"] = "path_patch"
+    direction: Direction = "denoise"
+    receivers: tuple[str, ...]
+    mlps: Mlps = "recompute"
 
 
 class Trace(Experiment):

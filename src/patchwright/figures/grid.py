@@ -88,6 +88,12 @@ def title_of(result: Result) -> str:
         return f"{done['direction'].capitalize()}: patching {done['site']}, {done['metric']}"
     if result.method == "ablate":
         return f"Ablation ({done['how']}) of {done['site']}, {done['metric']}"
+    if result.method == "attribute":
+        return f"Estimate ({done['how']}) of patching {done['site']}, {done['metric']}"
+    if result.method == "path_patch":
+        to = ", ".join(done["receivers"])
+        held = "MLPs recomputed" if done["mlps"] == "recompute" else "MLPs frozen"
+        return f"Paths from {done['site']} to {to}, {done['direction']}, {held}"
     if result.method == "trace":
         severed = f", {done['sever']} severed" if done["sever"] else ""
         return (

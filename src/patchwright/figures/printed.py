@@ -104,6 +104,31 @@ def draw_graph(result: Result) -> Figure:
     return figure
 
 
+def save_scatter(result: Result, path: str | Path) -> None:
+    """Draw estimate against exact of an attribution that was compared.
+
+    Raises OutputError for another suffix, InputError where there are no exact values.
+    """
+    write_atomic(path, _file(draw_scatter(result), check_format(path)))
+
+
+def draw_scatter(result: Result) -> Figure:
+    """Each cell of an attribution: its exact value against its estimate."""
+    exact, estimate = result.array("exact"), result.patched
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(exact.values.ravel(), estimate.values.ravel(), s=14, color="#2166ac", alpha=0.7)
+    ends = [float(min(exact.min(), estimate.min())), float(max(exact.max(), estimate.max()))]
+    axes.plot(ends, ends, color="#777777", linewidth=0.8)
+    metric = result.experiment["metric"]
+    axes.set_xlabel(f"exact: {metric} after the patch")
+    axes.set_ylabel("estimate")
+    correlation = result.details.get("correlation", float("nan"))
+    recall = f"{result.details['recall']:.0%} of the {result.details['most']} strongest found"
+    axes.set_title(f"correlation {correlation:.2f}; {recall}", loc="left", fontsize=10)
+    return figure
+
+
 def draw_bars(result: Result) -> Figure:
     """The metric of the clean, the corrupted and the patched run, for places patched together."""
     figure = Figure(figsize=(5.2, 2.4), layout="constrained")

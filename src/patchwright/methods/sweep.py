@@ -154,7 +154,7 @@ def choose_cells(
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """One cell to be computed: where its value goes, and what is copied for it."""
 
     pair: int
@@ -218,7 +218,7 @@ def _sweep_group(
     """Compute the cells of some pairs in place; `values` holds their baselines."""
     flat = values.reshape(len(runs), -1)
     copies = [Copies(one, cells.site, direction, network.spec.n_layers) for one in runs]
-    jobs = [job for i, one in enumerate(copies) for job in _jobs(i, one, cells)]
+    jobs = [job for i, one in enumerate(copies) for job in jobs_of(i, one, cells)]
     jobs = [job for job in jobs if np.isfinite(flat[job.pair, job.cell])]
     if promising is not None:
         jobs, others = _best_first(jobs, promising, flat)
@@ -239,14 +239,14 @@ def _sweep_group(
 
 
 def _best_first(
-    jobs: Sequence[_Job], promising: Promising, baselines: NDArray[np.float64]
-) -> tuple[list[_Job], list[_Job]]:
+    jobs: Sequence[Job], promising: Promising, baselines: NDArray[np.float64]
+) -> tuple[list[Job], list[Job]]:
     """The jobs to do, in their order, and those that are left out."""
     moved = np.abs(promising.values.reshape(baselines.shape) - baselines)
     ordered = sorted(jobs, key=lambda job: -float(moved[job.pair, job.cell]))
     most = len(jobs) if promising.most is None else promising.most
-    chosen: list[_Job] = []
-    others: list[_Job] = []
+    chosen: list[Job] = []
+    others: list[Job] = []
     taken = [0] * len(baselines)
     for job in ordered:
         taken[job.pair] += 1
@@ -301,14 +301,25 @@ def _rows_together(
 
 
 class Copies:
-    """What copying a site's activations from one run of a pair into the other means."""
+    """What copying a site's activations from one run of a pair into the other means.
 
-    def __init__(self, runs: PairRuns, site: Site, direction: Direction, n_layers: int) -> None:
+    With `everywhere` also at places that nothing read depends on.
+    """
+
+    def __init__(
+        self,
+        runs: PairRuns,
+        site: Site,
+        direction: Direction,
+        n_layers: int,
+        everywhere: bool = False,
+    ) -> None:
         self.site: Site = site
         self.base = runs.base(direction)
         self._source = runs.source(direction)
         self._matched = runs.matched(direction)
         self._n_layers = n_layers
+        self._everywhere = everywhere
         self._changed: dict[int, NDArray[np.bool_]] = {}
         unequal = len(runs.pair.clean) != len(runs.pair.corrupt)
         self._shifted = unequal
@@ -352,7 +363,8 @@ class Copies:
                 differs = differs.transpose(1, 2)
             changed = differs.any(dim=2).cpu().numpy()
             # After the last layer's keys and values, only what is read goes on.
-            if layer == self._n_layers - 1 and self.site not in ("embed", "resid_pre", "k", "v"):
+            last = layer == self._n_layers - 1 and not self._everywhere
+            if last and self.site not in ("embed", "resid_pre", "k", "v"):
                 changed[: self.base[0].read] = False
             self._changed[layer] = changed
         return self._changed[layer]
@@ -383,7 +395,7 @@ def unpatched(
     return values
 
 
-def _jobs(pair: int, copies: Copies, cells: Cells) -> Iterator[_Job]:
+def jobs_of(pair: int, copies: Copies, cells: Cells) -> Iterator[Job]:
     """The cells of one pair whose value is not the baseline's for certain."""
     n_positions = copies.base[0].read + 1
     chosen = range(n_positions) if cells.positions is None else cells.positions
@@ -392,17 +404,17 @@ def _jobs(pair: int, copies: Copies, cells: Cells) -> Iterator[_Job]:
     for cell, (layer, index, positions) in enumerate(places):
         spans = copies.spans(layer, index, positions)
         if spans:
-            yield _Job(pair, cell, layer, index, spans)
+            yield Job(pair, cell, layer, index, spans)
 
 
 def _batches(
-    jobs: Sequence[_Job],
+    jobs: Sequence[Job],
     runs: Sequence[PairRuns],
     direction: Direction,
     network: Network,
     budget: int,
-) -> Iterator[list[_Job]]:
-    def cost(job: _Job) -> tuple[int, int]:
+) -> Iterator[list[Job]]:
+    def cost(job: Job) -> tuple[int, int]:
         base = runs[job.pair].base(direction)
         own = [len(run.tokens) - job.spans[0][0] for run in base]
         sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(base, own, strict=True)]

@@ -1,0 +1,208 @@
+"""Path patching: what one place does by way of chosen receivers, and no other way.
+
+A sender's activation is copied from the other run while every head above it is
+held at its value in the run that is patched, so that the change reaches the
+receivers directly (through the residual stream, MLPs recomputed or held too);
+what the receivers then have is patched into the run, and everything after them
+follows. An MLP that receives is recomputed, and passes on what it got. Source: Wang et al. 2022, appendix B, whose MLPs and norms are recomputed.
+Norms are always recomputed here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchwright.axes import Direction
+from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
+from patchwright.methods.batches import OnProgress, Report, cut, read_rows, row_bytes
+from patchwright.methods.metrics import Metric
+from patchwright.methods.runs import PairRuns, run_in_groups
+from patchwright.methods.sweep import Cells, Copies, Job, Swept, jobs_of, unpatched
+from patchwright.model.edits import Edit
+from patchwright.model.forward import CORE, Row, Run, forward, patched
+from patchwright.model.spec import ModelSpec
+from patchwright.model.weights import Network
+from patchwright.places import Place, Site, parse_place
+from patchwright.prompts.pair import TokenPair
+
+LOGITS = "logits"
+"""The receiver that stands for the model's output."""
+
+SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
+RECEIVERS: tuple[Site, ...] = ("q", "k", "v", "mlp_out")
+
+Mlps = Literal["recompute", "freeze"]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """From a sender to `receivers` (empty: the logits), MLPs on the way as `mlps` says."""
+
+    receivers: tuple[Place, ...]
+    mlps: Mlps
+
+    @property
+    def top(self) -> int | None:
+        """The highest layer with a receiver; None for the logits."""
+        return max((place.layer or 0 for place in self.receivers), default=None)
+
+    def reachable(self, site: Site, layer: int) -> bool:
+        """Whether a sender of `layer` lies below any receiver."""
+        return any(_below(site, layer, place) for place in self.receivers) or not self.receivers
+
+
+def receivers_of(written: Sequence[str], spec: ModelSpec, n_positions: int) -> tuple[Place, ...]:
+    """Receivers as places; none stand for the logits.
+
+    Raises ExperimentError for a site that cannot receive, or for the logits among
+    others, UnknownPlaceError for what the model does not have.
+    """
+    if not written:
+        raise ExperimentError("No receiver was named: name logits, or places such as L9H6.q.")
+    if LOGITS in written:
+        if len(written) > 1:
+            raise ExperimentError(
+                "The logits are a receiver by themselves: name nothing beside them."
+            )
+        return ()
+    places = tuple(parse_place(text).within(spec, n_positions) for text in written)
+    for place in places:
+        if place.site not in RECEIVERS:
+            raise ExperimentError(
+                f"'{place}' cannot receive: choose logits, or places of {', '.join(RECEIVERS)}."
+            )
+    return places
+
+
+def path_patch(
+    network: Network,
+    pairs: Sequence[TokenPair],
+    cells: Cells,
+    paths: Paths,
+    direction: Direction,
+    metric: Metric,
+    progress: OnProgress | None,
+    budget: int,
+) -> Swept:
+    """Path patching from each cell of `cells` to the receivers.
+
+    Senders that lie above every receiver have no path: their cells are the baseline.
+    Raises UnknownPlaceError where that holds for all of them.
+    """
+    if cells.site not in SENDERS:
+        raise ExperimentError(f"'{cells.site}' cannot send: choose {', '.join(SENDERS)}.")
+    if not any(paths.reachable(cells.site, layer) for layer in cells.layers):
+        raise UnknownPlaceError(
+            f"Every sender lies above its receivers: name layers below {paths.top}, or higher "
+            "receivers."
+        )
+    n_positions = len(pairs[0].corrupt if direction == "denoise" else pairs[0].clean)
+    values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
+    report = Report(progress, values)
+    ran: list[PairRuns] = []
+    keep = CORE | frozenset[Site]({cells.site, "z", "mlp_out", *RECEIVERS})
+    for group in run_in_groups(network, pairs, keep, budget):
+        for runs in group:
+            mine = values[len(ran)]
+            mine[:] = unpatched(runs, cells, direction, metric)
+            _of_pair(network, runs, cells, paths, direction, metric, mine, report, budget)
+            ran.append(runs.forgotten())
+    return Swept(values, report.done, ran, np.zeros(values.shape, dtype=np.bool_))
+
+
+def _of_pair(
+    network: Network,
+    runs: PairRuns,
+    cells: Cells,
+    paths: Paths,
+    direction: Direction,
+    metric: Metric,
+    values: NDArray[np.float64],
+    report: Report,
+    budget: int,
+) -> None:
+    """Compute one pair's cells in place; `values` holds its baseline."""
+    if len(runs.pair.clean) != len(runs.pair.corrupt):
+        raise UnequalLengthsError("Paths are followed between prompts of equal length only.")
+    copies = Copies(runs, cells.site, direction, network.spec.n_layers, everywhere=True)
+    flat = values.reshape(-1)
+    jobs = [job for job in jobs_of(0, copies, cells) if paths.reachable(cells.site, job.layer)]
+    for job in jobs:
+        flat[job.cell] = np.nan
+    report.advance(flat.size - len(jobs))
+
+    def cost(job: Job) -> tuple[int, int]:
+        lengths = [len(run.tokens) for run in copies.base]
+        own = sum(length - job.spans[0][0] for length in lengths)
+        kept = 4 * network.spec.n_layers * network.spec.d_model * network.embed.element_size()
+        return own, sum(row_bytes(network, n, n) + kept * n for n in lengths)
+
+    for batch in cut(jobs, cost, budget):
+        if report.stopped:
+            return
+        rows = [_sent(network.spec, copies, cells, job, paths) for job in batch]
+        if paths.receivers:
+            rows = _received(network, copies, rows, paths)
+        found = read_rows(network, [runs.reader] * len(batch), rows, metric)
+        for job, value in zip(batch, found, strict=True):
+            flat[job.cell] = value
+        report.advance(len(batch))
+
+
+def _sent(spec: ModelSpec, copies: Copies, cells: Cells, job: Job, paths: Paths) -> list[Row]:
+    """The base runs with a sender's activation copied in and what lies above held in place."""
+    at = job.spans[0][0]
+    above = 0 if cells.site == "embed" else job.layer + 1
+    held: list[tuple[Site, int]] = [("z", layer) for layer in range(above, spec.n_layers)]
+    if paths.mlps == "freeze":
+        first = above if cells.site in ("mlp_out", "embed") else job.layer
+        layers = range(first, spec.n_layers)
+        held += [("mlp_out", layer) for layer in layers if not _receives(paths, layer)]
+    sent = copies.edits(job.layer, job.index, job.spans)
+    return [
+        patched(
+            run,
+            *edits,
+            *(Edit(site, layer, at, run.kept[site][layer][at:]) for site, layer in held),
+        )
+        for run, edits in zip(copies.base, sent, strict=True)
+    ]
+
+
+def _receives(paths: Paths, layer: int) -> bool:
+    return any(place.site == "mlp_out" and place.layer == layer for place in paths.receivers)
+
+
+def _received(
+    network: Network, copies: Copies, rows: Sequence[Sequence[Row]], paths: Paths
+) -> list[list[Row]]:
+    """The base runs with the receivers as the sender left them."""
+    sites = frozenset[Site](place.site for place in paths.receivers)
+    finished = iter(forward(network, [row for some in rows for row in some], sites))
+    return [[patched(run, *_taken(next(finished), paths)) for run in copies.base] for _ in rows]
+
+
+def _taken(sent: Run, paths: Paths) -> list[Edit]:
+    """The edits that write a run's activations at the receivers."""
+    edits: list[Edit] = []
+    n = sent.read + 1
+    for place in paths.receivers:
+        live = sent.kept[place.site][place.layer or 0]
+        if place.head is not None:
+            live = live[:, place.head]
+        start, stop = (0, n) if place.position is None else (place.position, place.position + 1)
+        edits.append(Edit(place.site, place.layer or 0, start, live[start:stop], place.head))
+    return edits
+
+
+def _below(site: Site, layer: int, receiver: Place) -> bool:
+    """Whether what a sender writes reaches a receiver's input."""
+    if site == "embed":
+        return True
+    above = receiver.layer or 0
+    if receiver.site == "mlp_out" and site in ("z", "attn_out"):
+        return layer <= above
+    return layer < above
