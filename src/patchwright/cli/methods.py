@@ -65,7 +65,7 @@ def patch(
         int,
         typer.Option(
             help="Compute only so many cells, those of most promise by a gradient estimate.",
-            min=1,
+            min=0,
             show_default="all",
         ),
     ] = 0,

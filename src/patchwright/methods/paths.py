@@ -156,11 +156,14 @@ def _sent(spec: ModelSpec, copies: Copies, cells: Cells, job: Job, paths: Paths)
     """The base runs with a sender's activation copied in and what lies above held in place."""
     at = job.spans[0][0]
     above = 0 if cells.site == "embed" else job.layer + 1
-    held: list[tuple[Site, int]] = [("z", layer) for layer in range(above, spec.n_layers)]
+    held: list[tuple[Site, int]] = []
+    for layer in range(above, spec.n_layers):
+        held.append(("z", layer))
     if paths.mlps == "freeze":
         first = above if cells.site in ("mlp_out", "embed") else job.layer
-        layers = range(first, spec.n_layers)
-        held += [("mlp_out", layer) for layer in layers if not _receives(paths, layer)]
+        for layer in range(first, spec.n_layers):
+            if not _receives(paths, layer):
+                held.append(("mlp_out", layer))
     sent = copies.edits(job.layer, job.index, job.spans)
     return [
         patched(

@@ -1,0 +1,214 @@
+"""Time tracing and path patching against their papers' loops on the Hugging Face model.
+
+    python bench/methods.py --markdown docs/benchmarks-methods.md
+
+Random weights of GPT-2 small's size, 20 tokens, float32, all cores. The loops run
+on some places, drawn evenly, and their time is scaled up; Patchwright's is whole.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import patchwright as pw
+
+N_TOKENS, SUBJECT, SAMPLES, SEED = 20, (2, 3, 4), 10, 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--places", type=int, default=12, help="of which the loops are timed")
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.manual_seed(SEED)
+    gpt2 = GPT2LMHeadModel(GPT2Config()).eval()
+    model = pw.wrap_model(gpt2, name="random GPT-2 small")
+    rows = [
+        tracing(gpt2, model, options.repeats, options.places),
+        paths(gpt2, model, options.repeats, options.places),
+    ]
+    text = table(rows, options.repeats, options.places)
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text, encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    """Median seconds of `repeats` runs after one that does not count, and what it gave."""
+    result = work()
+    seconds: list[float] = []
+    for _ in range(repeats):
+        started = perf_counter()
+        result = work()
+        seconds.append(perf_counter() - started)
+    return median(seconds), result
+
+
+def prompts() -> tuple[list[int], list[int], int, int]:
+    ids = np.random.default_rng(SEED).choice(50257, 2 * N_TOKENS + 2, replace=False).tolist()
+    return ids[:N_TOKENS], ids[N_TOKENS : 2 * N_TOKENS], ids[-2], ids[-1]
+
+
+def tracing(
+    gpt2: GPT2LMHeadModel, model: pw.Model, repeats: int, places: int
+) -> dict[str, float | str]:
+    """Meng et al. 2022: a batch of the clean and 10 noisy prompts for each place."""
+    tokens, _, answer, _ = prompts()
+    seconds, result = timed(
+        lambda: pw.trace(model, tokens, SUBJECT, answer, samples=SAMPLES, seed=SEED, bos=False),
+        repeats,
+    )
+    sigma = result.details["sigma"]
+    drawn = np.random.default_rng(SEED).standard_normal((SAMPLES, len(SUBJECT), 768))
+    noise = torch.from_numpy(drawn * 3.0 * sigma).float()
+    batch = torch.tensor([tokens] * (SAMPLES + 1))
+    every = [(layer, position) for layer in range(12) for position in range(N_TOKENS)]
+    chosen = every[:: max(1, len(every) // places)]
+
+    def place(layer: int, position: int) -> float:
+        def noisy(_: Any, __: Any, output: Tensor) -> Tensor:
+            output = output.clone()
+            output[1:, list(SUBJECT)] += noise
+            return output
+
+        def restore(_: Any, __: Any, output: Any) -> Any:
+            hidden = output[0] if isinstance(output, tuple) else output
+            hidden[1:, position] = hidden[0, position]
+            return output
+
+        handles = [
+            gpt2.transformer.wte.register_forward_hook(noisy),
+            gpt2.transformer.h[layer].register_forward_hook(restore),
+        ]
+        try:
+            with torch.inference_mode():
+                shares = gpt2(batch).logits[1:, -1].softmax(-1)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return shares[:, answer].mean().item()
+
+    loop, found = timed(lambda: [place(*one) for one in chosen], 1)
+    ours = [float(result.patched.sel(layer=la, position=po)) for la, po in chosen]
+    return {
+        "what": f"causal tracing, `resid_post`, {SAMPLES} samples",
+        "places": len(every),
+        "seconds": seconds,
+        "loop": loop * len(every) / len(chosen),
+        "relative": float(np.max(np.abs(np.array(ours) / np.array(found) - 1))),
+    }
+
+
+def paths(
+    gpt2: GPT2LMHeadModel, model: pw.Model, repeats: int, places: int
+) -> dict[str, float | str]:
+    """Wang et al. 2022 from every head to the logits: one hooked run a sender."""
+    clean, corrupt, answer, wrong = prompts()
+    pair = pw.Pair(clean=clean, corrupt=corrupt, answer=answer, wrong=wrong)
+    seconds, result = timed(lambda: pw.path_patch(model, pair, bos=False), repeats)
+    every = [(layer, head) for layer in range(12) for head in range(12)]
+    chosen = every[:: max(1, len(every) // places)]
+    kept = {name: _z_of(gpt2, tokens) for name, tokens in (("clean", clean), ("corrupt", corrupt))}
+
+    def sender(layer: int, head: int) -> float:
+        def writing(at: int) -> Callable[[Any, tuple[Tensor]], tuple[Tensor]]:
+            def change(_: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+                z = inputs[0].clone()
+                if at == layer:
+                    z[..., 64 * head : 64 * head + 64] = kept["corrupt"][at][
+                        ..., 64 * head : 64 * head + 64
+                    ]
+                else:
+                    z = kept["clean"][at]
+                return (z,)
+
+            return change
+
+        handles = [
+            gpt2.get_submodule(f"transformer.h.{at}.attn.c_proj").register_forward_pre_hook(
+                writing(at)
+            )
+            for at in range(layer, 12)
+        ]
+        try:
+            with torch.inference_mode():
+                last = gpt2(torch.tensor([clean])).logits[0, -1]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return (last[answer] - last[wrong]).item()
+
+    loop, found = timed(lambda: [sender(*one) for one in chosen], 1)
+    ours = [float(result.patched.sel(layer=la, head=he)) for la, he in chosen]
+    return {
+        "what": "path patching, every head to the logits",
+        "places": len(every),
+        "seconds": seconds,
+        "loop": loop * len(every) / len(chosen),
+        "relative": float(np.max(np.abs(np.array(ours) - np.array(found)))),
+    }
+
+
+def _z_of(gpt2: GPT2LMHeadModel, tokens: list[int]) -> list[Tensor]:
+    seen: list[Tensor] = []
+
+    def look(_: Any, inputs: tuple[Tensor]) -> None:
+        seen.append(inputs[0].clone())
+
+    handles = [
+        gpt2.get_submodule(f"transformer.h.{at}.attn.c_proj").register_forward_pre_hook(look)
+        for at in range(12)
+    ]
+    with torch.inference_mode():
+        gpt2(torch.tensor([tokens]))
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def table(rows: list[dict[str, float | str]], repeats: int, places: int) -> str:
+    lines = [
+        "# Speed of tracing and path patching",
+        "",
+        "| method | places | Patchwright | the paper's loop | ratio | largest disagreement |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        ratio = float(row["loop"]) / float(row["seconds"])
+        lines.append(
+            f"| {row['what']} | {row['places']} | {row['seconds']:.2f} s | ≈ {row['loop']:.1f} s | "
+            f"{ratio:.1f} × | {float(row['relative']):.0e} |"
+        )
+    lines += [
+        "",
+        "- The paper's loop: for tracing a batch of the clean and 10 noisy prompts through the whole "
+        "Hugging Face model for each place (Meng et al. 2022); for path patching one run of the whole "
+        "model for each sender with every head above it held (Wang et al. 2022).",
+        f"- Random weights of GPT-2 small's size, {N_TOKENS} tokens, float32; Patchwright: median of "
+        f"{repeats}, base runs included; the loops: about {places} places, scaled up to all.",
+        "- Disagreement: of probabilities relative, of logit differences in logits.",
+        f"- {torch.get_num_threads()} threads, {platform.system()}, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}; {datetime.now(UTC).date()}",
+        "- `python bench/methods.py --markdown docs/benchmarks-methods.md` measures again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
