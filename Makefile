@@ -32,11 +32,13 @@ format: .venv/checked ## mend what the linter and the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/installed ## write docs/cli.md from the command line's own help
+docs: .venv/installed ## write docs/cli.md and draw the figures of docs/methods
 	$(BIN)/python docs/write_cli.py
+	$(BIN)/python docs/draw_figures.py
 
 bench: .venv/benched ## time sweeps against hooks, TransformerLens and nnsight
 	$(BIN)/python bench/sweeps.py --json bench/sweeps.json --markdown docs/benchmarks.md
+	$(BIN)/python bench/methods.py --markdown docs/benchmarks-methods.md
 
 demo-model: .venv/tested ## train the demo model anew (fixed seeds; 20 to 60 minutes)
 	$(BIN)/python -m recipes.demo_model.train
