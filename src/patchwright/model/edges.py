@@ -1,0 +1,157 @@
+"""The network as a graph: who writes to the residual stream, and who reads what of it.
+
+Senders are the embedding (tokens and positions), each head, each MLP; receivers are
+each head's query, key and value inputs, each MLP, and the logits. A receiver's input
+is the sum of what the senders below it wrote, so that every edge can carry either
+this run's or another run's activation. Output biases of attention belong to nobody.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from transformers.activations import ACT2FN
+
+from patchwright.model import ops
+from patchwright.model.spec import ModelSpec
+from patchwright.model.weights import Layer, Linear, Network, Norm
+
+LOGITS = "logits"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Names of senders and receivers, both from the bottom up."""
+
+    spec: ModelSpec
+
+    @property
+    def senders(self) -> list[str]:
+        """`embed`, then of each layer its heads and its MLP."""
+        names = ["embed"]
+        for layer in range(self.spec.n_layers):
+            names += [f"L{layer}H{head}" for head in range(self.spec.n_heads)]
+            names.append(f"L{layer}.mlp")
+        return names
+
+    @property
+    def receivers(self) -> list[str]:
+        """Of each layer the heads' q, k and v and its MLP; then the logits."""
+        names: list[str] = []
+        for layer in range(self.spec.n_layers):
+            for part in ("q", "k", "v"):
+                names += [f"L{layer}H{head}.{part}" for head in range(self.spec.n_heads)]
+            names.append(f"L{layer}.mlp")
+        return [*names, LOGITS]
+
+    def exists(self) -> Tensor:
+        """[receiver, sender], true where the sender lies below the receiver."""
+        per_layer = self.spec.n_heads + 1
+        rows = torch.zeros(len(self.receivers), len(self.senders), dtype=torch.bool)
+        at = 0
+        for layer in range(self.spec.n_layers):
+            below = 1 + layer * per_layer
+            rows[at : at + 3 * self.spec.n_heads, :below] = True
+            at += 3 * self.spec.n_heads
+            rows[at, : below + self.spec.n_heads] = True
+            at += 1
+        rows[at] = True
+        return rows
+
+
+def node_of(receiver: str) -> str:
+    """The sender that a receiver belongs to: a head for its q, k and v."""
+    return receiver.split(".")[0] if "H" in receiver else receiver
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One run through the graph.
+
+    `written` is what each sender wrote, [sender, position, d_model]; `read` what each
+    receiver took in, in groups of those that read at once, [receiver, position,
+    d_model]; `final` is what the logits are read from, [position, d_model].
+    """
+
+    written: Float[Tensor, "sender position d_model"]
+    read: list[Float[Tensor, "_receiver position d_model"]]
+    final: Float[Tensor, "position d_model"]
+
+
+def embedded(network: Network, tokens: Sequence[int]) -> Float[Tensor, "position d_model"]:
+    """What the embedding writes for a prompt."""
+    ids = torch.tensor(tokens, device=network.embed.device)
+    return network.embed[ids] + network.embed_position[: len(tokens)]
+
+
+def pass_through(
+    network: Network,
+    embedding: Float[Tensor, "position d_model"],
+    kept: Float[Tensor, "receiver sender"] | None = None,
+    other: Float[Tensor, "sender position d_model"] | None = None,
+) -> Passed:
+    """Run the graph; an edge carries this run's activation to the share `kept`, else `other`'s."""
+    spec = network.spec
+    written, read = [embedding], list[Tensor]()
+    bias = torch.zeros_like(embedding[0])
+    visible = torch.ones(len(embedding), len(embedding), dtype=torch.bool, device=embedding.device)
+
+    def inputs(count: int) -> Tensor:
+        stack = torch.stack(written)
+        if kept is None or other is None:
+            taken = stack.sum(dim=0).expand(count, *embedding.shape).clone()
+        else:
+            first = sum(len(one) for one in read)
+            share = kept[first : first + count, : len(stack)]
+            taken = torch.tensordot(share, stack, dims=1)
+            taken = taken + torch.tensordot(1 - share, other[: len(stack)], dims=1)
+        taken = taken + bias
+        read.append(taken)
+        return taken
+
+    for index, layer in enumerate(network.layers):
+        heads = _heads(
+            spec, layer, inputs(3 * spec.n_heads), visible.tril(), spec.attn_scale[index]
+        )
+        written.extend(heads)
+        bias = bias + layer.o.bias
+        written.append(_mlp(spec, layer, inputs(1)[0]))
+    final = inputs(1)[0]
+    return Passed(torch.stack(written), read, final)
+
+
+def _heads(
+    spec: ModelSpec, layer: Layer, taken: Tensor, visible: Tensor, scale: float
+) -> Float[Tensor, "head position d_model"]:
+    """What each head writes, each having its own inputs to q, k and v."""
+    inputs = _normed(taken, layer.norm_attn, spec).unflatten(0, (3, spec.n_heads))
+    q, k, v = (
+        _by_head(one, part, spec)
+        for one, part in zip(inputs, (layer.q, layer.k, layer.v), strict=True)
+    )
+    pattern = ops.attention_pattern(q[None], k[None], visible, scale)
+    z = ops.attention_output(pattern, v[None])[0]
+    into = layer.o.weight.unflatten(0, (spec.n_heads, spec.d_head))
+    return torch.einsum("phe,hed->hpd", z, into)
+
+
+def _by_head(
+    inputs: Float[Tensor, "head position d_model"], by: Linear, spec: ModelSpec
+) -> Float[Tensor, "position head d_head"]:
+    sizes = (spec.n_heads, spec.d_head)
+    moved = torch.einsum("hpd,dhe->phe", inputs, by.weight.unflatten(1, sizes))
+    return moved + by.bias.unflatten(0, sizes)
+
+
+def _mlp(spec: ModelSpec, layer: Layer, taken: Tensor) -> Float[Tensor, "position d_model"]:
+    hidden = ops.linear(_normed(taken, layer.norm_mlp, spec), layer.mlp_in)
+    if spec.activation in ("gelu_new", "gelu_pytorch_tanh"):
+        return ops.linear(functional.gelu(hidden, approximate="tanh"), layer.mlp_out)
+    return ops.linear(ACT2FN[spec.activation](hidden), layer.mlp_out)
+
+
+def _normed(x: Tensor, by: Norm, spec: ModelSpec) -> Tensor:
+    return ops.norm(x, by, spec.norm_eps)

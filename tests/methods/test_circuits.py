@@ -1,0 +1,192 @@
+"""Edges against finite differences, and circuits against what must hold of them."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import GPT2LMHeadModel
+
+import hooks
+import patchwright as pw
+from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
+from patchwright.experiment import tokens_of
+from patchwright.methods.circuits import (
+    area,
+    edge_scores,
+    greedy,
+    measure,
+    random_circuits,
+    strongest,
+)
+from patchwright.methods.metrics import Metric, Reader
+from patchwright.model.edges import LOGITS, Graph, embedded, node_of, pass_through
+from patchwright.prompts.pair import TokenPair
+from tiny import N_HEADS, N_LAYERS, pair_of
+
+CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
+
+
+@pytest.fixture
+def pair(model: pw.Model) -> TokenPair:
+    return tokens(model, CLEAN, CORRUPT)
+
+
+def tokens(model: pw.Model, clean: list[int], corrupt: list[int], **more: object) -> TokenPair:
+    given = pair_of(clean, corrupt, **more)
+    experiment = pw.Patch(model="tiny", pairs=given, per="position", bos=False)
+    return tokens_of(given, experiment, model)
+
+
+def every_edge(model: pw.Model) -> list[tuple[str, str]]:
+    graph = Graph(model.spec)
+    return [(graph.senders[s], graph.receivers[r]) for r, s in graph.exists().nonzero().tolist()]
+
+
+def value_at(model: pw.Model, pair: TokenPair, kept: torch.Tensor, metric: Metric) -> float:
+    network = model.network
+    clean, corrupt = (embedded(network, one) for one in (pair.clean, pair.corrupt))
+    other = pass_through(network, corrupt).written
+    reader = Reader(network, pair, pass_through(network, clean).final[-1])
+    passed = pass_through(network, clean, kept, other)
+    return reader.read(metric, [passed.final[-1:][None]])[0].item()
+
+
+def test_the_graph_computes_the_model(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
+    passed = pass_through(model.network, embedded(model.network, CLEAN))
+    expected = hooks.activation(gpt2, CLEAN, "resid_post", N_LAYERS - 1)
+    torch.testing.assert_close(passed.final, expected, rtol=0, atol=1e-11)
+    graph = Graph(model.spec)
+    assert len(graph.senders) == len(passed.written) == 1 + N_LAYERS * (N_HEADS + 1)
+    assert len(graph.receivers) == sum(map(len, passed.read)) == N_LAYERS * (3 * N_HEADS + 1) + 1
+    z = hooks.activation(gpt2, CLEAN, "z", 1)
+    weight = gpt2.get_parameter("transformer.h.1.attn.c_proj.weight").detach()
+    written = z[:, 2] @ weight.view(N_HEADS, -1, weight.shape[1])[2]
+    found = passed.written[graph.senders.index("L1H2")]
+    torch.testing.assert_close(found, written, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("metric", ["logit_diff", "probability"])
+def test_scores_are_finite_differences_of_one_edge_at_a_time(
+    model: pw.Model, pair: TokenPair, metric: Metric
+) -> None:
+    scores = edge_scores(model.network, [pair], metric, steps=None)
+    exists = Graph(model.spec).exists()
+    assert np.isnan(scores[~exists.numpy()]).all()
+    step = 1e-6
+    for receiver, sender in exists.nonzero().tolist()[::7]:
+        ends: list[float] = []
+        for share in (1 - step, 1 + step):
+            kept = torch.ones(exists.shape, dtype=torch.float64)
+            kept[receiver, sender] = share
+            ends.append(value_at(model, pair, kept, metric))
+        # A smaller share of the clean activation is a larger one of the corrupted.
+        assert scores[receiver, sender] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-6)
+
+
+def test_integrated_scores_of_the_embeddings_edges_into_one_path_are_means_of_slopes(
+    model: pw.Model, pair: TokenPair
+) -> None:
+    one = edge_scores(model.network, [pair], "logit_diff", steps=1)
+    many = edge_scores(model.network, [pair], "logit_diff", steps=64)
+    finer = edge_scores(model.network, [pair], "logit_diff", steps=128)
+    known = np.isfinite(one)
+    assert np.abs(many - one)[known].max() > 1e-4
+    assert np.abs(finer - many)[known].max() < 1e-3
+
+
+@pytest.mark.parametrize("outside", ["corrupt", "mean"])
+def test_all_edges_keep_everything_and_none_keeps_nothing(
+    model: pw.Model, pair: TokenPair, outside: str
+) -> None:
+    other = tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])
+    found = measure(
+        model.network,
+        [pair, other],
+        [every_edge(model), []],
+        "logit_diff",
+        "mean" if outside == "mean" else "corrupt",
+    )
+    assert found.faithfulness == pytest.approx([1, 0], abs=1e-9)
+
+
+def test_with_nothing_kept_the_answer_is_the_corrupted_runs(
+    model: pw.Model, pair: TokenPair
+) -> None:
+    found = measure(model.network, [pair], [[]], "logit_diff", "corrupt")
+    result = pw.patch(model, pair_of(CLEAN, CORRUPT), bos=False)
+    assert found.clean == pytest.approx(result.clean.metric, abs=1e-9)
+    assert found.outside == pytest.approx(result.corrupt.metric, abs=1e-9)
+
+
+@given(cut=st.integers(0, 500))
+def test_corrupting_every_edge_of_a_head_is_patching_its_z(model: pw.Model, cut: int) -> None:
+    pair = tokens(model, CLEAN, CORRUPT)
+    layer, head = divmod(cut % (N_LAYERS * N_HEADS), N_HEADS)
+    name = f"L{layer}H{head}"
+    edges = [edge for edge in every_edge(model) if edge[0] != name]
+    found = measure(model.network, [pair], [edges], "logit_diff", "corrupt").values[0]
+    result = pw.patch_together(
+        model, pair_of(CLEAN, CORRUPT), [f"{name}.z"], direction="noise", bos=False
+    )
+    assert found == pytest.approx(float(result.patched), abs=1e-9)
+
+
+def test_the_strongest_edges_come_first_and_each_once(model: pw.Model, pair: TokenPair) -> None:
+    graph = Graph(model.spec)
+    scores = edge_scores(model.network, [pair], "logit_diff", steps=None)
+    edges = strongest(scores, graph)
+    assert sorted(edges) == sorted(every_edge(model))
+    sizes = [
+        abs(scores[graph.receivers.index(receiver), graph.senders.index(sender)])
+        for sender, receiver in edges
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_greedy_walk_always_stays_connected_to_the_logits(
+    model: pw.Model, pair: TokenPair
+) -> None:
+    edges = greedy(edge_scores(model.network, [pair], "logit_diff", None), Graph(model.spec))
+    reached = {LOGITS}
+    for sender, receiver in edges:
+        assert node_of(receiver) in reached
+        reached.add(sender)
+    assert len(set(edges)) == len(edges)
+
+
+def test_random_circuits_are_the_same_for_the_same_seed(model: pw.Model) -> None:
+    graph = Graph(model.spec)
+    one, other = (random_circuits(graph, 5, 3, seed=seed) for seed in (0, 1))
+    assert one == random_circuits(graph, 5, 3, seed=0)
+    assert one != other
+    assert all(len(set(edges)) == 5 and set(edges) <= set(every_edge(model)) for edges in one)
+
+
+def test_the_area_is_the_mean_height() -> None:
+    assert area([1, 3], [0.0, 1.0]) == 0.5
+    assert area([1, 2, 4], [1.0, 1.0, 1.0]) == 1.0
+    assert area([7], [0.3]) == 0.3
+
+
+def test_edges_that_are_none_are_refused(model: pw.Model, pair: TokenPair) -> None:
+    for edge in (("L2H0", "L1H0.q"), ("embed", "nowhere"), ("L9H0", "logits")):
+        with pytest.raises(ExperimentError, match="has no edge"):
+            measure(model.network, [pair], [[edge]], "logit_diff", "corrupt")
+    with pytest.raises(ExperimentError, match="no gradient"):
+        edge_scores(model.network, [pair], "rank", None)
+    unequal = tokens(model, [1, 2, 6, 3], [1, 4, 3], align="edges")
+    with pytest.raises(UnequalLengthsError):
+        edge_scores(model.network, [unequal], "logit_diff", None)
+
+
+def test_answers_of_several_tokens_are_refused(demo: pw.Model) -> None:
+    text = pw.Pair(
+        clean="The capital of Iceland is",
+        corrupt="The capital of Norway is",
+        answer=" Reykjavik",
+        wrong=" Oslo",
+    )
+    experiment = pw.Patch(model="demo", pairs=text, per="position", metric="logprob")
+    with pytest.raises(AnswerError):
+        edge_scores(demo.network, [tokens_of(text, experiment, demo)], "logprob", None)
