@@ -74,6 +74,7 @@ def test_places_together_and_an_examples_own_metric() -> None:
         (["attribute", "--example", "ioi", "--site", "z", "--exact"], "Estimate (gradient)"),
         (["paths", "--example", "ioi", "--receiver", "L3H1.q"], "Paths from z to L3H1.q"),
         (["patch", "--example", "ioi", "--site", "z", "--most", "5"], "Warning (estimate)"),
+        (["circuit", "--example", "ioi", "--top", "30"], "What the circuit keeps"),
         (["diff", "--example", "ioi"], "Clean against corrupted: resid_post"),
         (["attention", "--example", "ioi"], "induction token"),
         (["attention", "--example", "ioi", "--head", "L0H0"], "What head 0.0 attends to"),
@@ -163,6 +164,9 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
         (["attribute", *IOI, "--scatter", "s.png"], "add --exact"),
         (["attribute", *IOI, "--method", "guess"], "gradient, qk_fix, integrated"),
         (["paths", *IOI, "--receiver", "L0H0.q"], "above its receivers"),
+        (["circuit", *IOI, "--circuit", "none.json"], "cannot be read"),
+        (["circuit", *IOI, "--sizes", "500"], "from 0 to 200"),
+        (["circuit", *IOI, "--outside", "zero"], "corrupt, mean"),
         (["diff", *IOI, "--site", "mlp_out", "--per", "head"], "cannot be compared per head"),
         (["attention", *IOI, "--head", "L9H0"], "layers 0-5"),
         (["attention", *IOI, "--head", "9"], "is not a place"),
@@ -180,6 +184,28 @@ def test_each_method_refuses_what_it_cannot_do(
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_circuit_is_saved_drawn_and_evaluated_again(tmp_path: Path) -> None:
+    found = patchwright(
+        *("circuit", "--example", "ioi", "--top", "20", "--connected", "--save", "c.json"),
+        *("--graph", "c.svg", "--plot", "curve.png", "--json", "-"),
+        cwd=tmp_path,
+    )
+    assert found.returncode == 0, found.stderr
+    again = patchwright(
+        "circuit", "--example", "ioi", "--circuit", "c.json", "--json", "-", cwd=tmp_path
+    )
+    one, other = json.loads(found.stdout), json.loads(again.stdout)
+    assert one["arrays"] == other["arrays"]
+    assert "logits" in (tmp_path / "c.svg").read_text(encoding="utf-8")
+    other_model = save_tiny(tmp_path / "tiny")
+    refused = patchwright(
+        *("circuit", "--example", "ioi", "--circuit", "c.json", "--model", str(other_model)),
+        cwd=tmp_path,
+    )
+    assert refused.returncode == 2
+    assert "load the model that it belongs to" in refused.stderr
 
 
 def test_bytes_that_are_not_utf8_are_refused() -> None:

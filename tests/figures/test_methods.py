@@ -20,6 +20,11 @@ PAIR = pair_of([1, 2, 3, 4, 2], [1, 5, 3, 4, 2])
 PAIRS = [PAIR, pair_of([6, 2, 3, 4, 2], [8, 5, 3, 4, 2])]
 PROMPT, SUBJECT, ANSWER = [1, 2, 3, 4, 2], [1], 7
 
+
+def circuit_of(model: pw.Model) -> pw.Circuit:
+    return pw.Circuit.choose(pw.edge_attribution(model, PAIR), model, top=20)
+
+
 CALLS: dict[str, Callable[[pw.Model], pw.Result]] = {
     "patch": lambda model: pw.patch(model, PAIR, "z"),
     "ablate": lambda model: pw.ablate(model, PAIR, "z"),
@@ -28,6 +33,9 @@ CALLS: dict[str, Callable[[pw.Model], pw.Result]] = {
     "attribute and exact": lambda model: pw.compare_with_exact(model, PAIR, "z"),
     "paths": lambda model: pw.path_patch(model, PAIR, ["L2H1.q"], mlps="freeze"),
     "most promising first": lambda model: pw.patch(model, PAIR, "z", order="attribution", most=5),
+    "edges": lambda model: pw.edge_attribution(model, PAIR),
+    "edges over pairs": lambda model: pw.edge_attribution(model, PAIRS, steps=2),
+    "circuit": lambda model: pw.evaluate_circuit(model, PAIR, circuit_of(model), randoms=2),
     "difference": lambda model: pw.difference(model, PAIR),
     "neurons": lambda model: pw.difference(model, PAIR, "mlp_act", "neuron"),
     "attention": lambda model: pw.attention(model, PAIR, 1, 2),

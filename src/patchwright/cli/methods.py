@@ -437,4 +437,63 @@ def paths(
     hand_out(result, json, csv, plot)
 
 
-COMMANDS = (patch, trace, ablate, attribute, paths, diff, attention, lens)
+def circuit(
+    clean: Clean = "",
+    corrupt: Corrupt = "",
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    example: ExampleName = "",
+    steps: Annotated[
+        int, typer.Option(help="Integrate gradients over so many runs; 0: one gradient.", min=0)
+    ] = 0,
+    top: Annotated[int, typer.Option(help="Keep at most so many edges.", min=1)] = 200,
+    threshold: Annotated[float, typer.Option(help="Keep edges of at least this |score|.")] = 0.0,
+    connected: Annotated[
+        bool, typer.Option("--connected", help="Choose edges by a walk down from the logits.")
+    ] = False,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of edges, such as 10,50.", show_default="powers of 2")
+    ] = "",
+    outside: Annotated[str, typer.Option(help="Other edges carry: corrupt or mean.")] = "corrupt",
+    randoms: Annotated[int, typer.Option(help="Random circuits of each size.", min=0)] = 3,
+    seed: Seed = 0,
+    circuit: Annotated[
+        str, typer.Option(help="Evaluate the circuit in this file instead of finding one.")
+    ] = "",
+    save: Annotated[str, typer.Option(help="Write the circuit to this JSON file.")] = "",
+    metric: Metric = "",
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+    graph: Annotated[str, typer.Option(help="Draw the edges to a .png, .svg or .pdf file.")] = "",
+) -> None:
+    """Find a circuit's edges and measure what they keep."""
+    from patchwright import experiment
+    from patchwright.figures.printed import save_circuit
+
+    check_outputs(json, csv, plot, graph)
+    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
+    metric = metric or usual_metric
+    loaded = load(model, device, dtype, revision)
+    if circuit:
+        chosen = experiment.load_circuit(circuit)
+    else:
+        scored = experiment.edge_attribution(loaded, pair, steps or None, metric, not no_bos)
+        chosen = experiment.Circuit.choose(scored, loaded, top, threshold, connected)
+    result = experiment.evaluate_circuit(
+        *(loaded, pair, chosen, numbers(sizes, "--sizes"), outside, randoms, seed, metric),
+        bos=not no_bos,
+    )
+    if save:
+        chosen.to_json(save)
+    if graph:
+        save_circuit(chosen.edges, chosen.scores, graph)
+    hand_out(result, json, csv, plot)
+
+
+COMMANDS = (patch, trace, ablate, attribute, paths, circuit, diff, attention, lens)

@@ -6,6 +6,7 @@ run store and of a shared link.
 
 types   the frozen experiments, one a method
 calls   one function a method: arguments -> experiment -> `run`
+circuit a circuit as a file
 run     experiment + model -> Result
 """
 
@@ -17,6 +18,8 @@ from patchwright.experiment.calls import (
     check_per,
     compare_with_exact,
     difference,
+    edge_attribution,
+    evaluate_circuit,
     head_scores,
     logit_attribution,
     logit_lens,
@@ -25,12 +28,15 @@ from patchwright.experiment.calls import (
     path_patch,
     trace,
 )
+from patchwright.experiment.circuit import Circuit, load_circuit
 from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
     Ablate,
     Attention,
     Attribute,
     Difference,
+    EdgeAttribution,
+    EvaluateCircuit,
     Experiment,
     HeadScores,
     LogitAttribution,
@@ -45,7 +51,10 @@ __all__ = [
     "Ablate",
     "Attention",
     "Attribute",
+    "Circuit",
     "Difference",
+    "EdgeAttribution",
+    "EvaluateCircuit",
     "Experiment",
     "HeadScores",
     "LogitAttribution",
@@ -61,7 +70,10 @@ __all__ = [
     "check_per",
     "compare_with_exact",
     "difference",
+    "edge_attribution",
+    "evaluate_circuit",
     "head_scores",
+    "load_circuit",
     "logit_attribution",
     "logit_lens",
     "patch",

@@ -12,12 +12,15 @@ from typing import Any
 
 from patchwright.axes import DIRECTIONS, PERS, Direction, Per
 from patchwright.errors import ExperimentError
+from patchwright.experiment.circuit import Circuit
 from patchwright.experiment.run import run
 from patchwright.experiment.types import (
     Ablate,
     Attention,
     Attribute,
     Difference,
+    EdgeAttribution,
+    EvaluateCircuit,
     HeadScores,
     LogitAttribution,
     LogitLens,
@@ -249,6 +252,71 @@ def path_patch(
         }
     )
     return run(experiment, model, progress, budget)
+
+
+def edge_attribution(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    steps: int | None = None,
+    metric: str = "logit_diff",
+    bos: bool = True,
+) -> Result:
+    """Every edge's score: the metric's change, to first order, when it alone is corrupted.
+
+    The array `edges`, dims (receiver, sender), is the mean over pairs; with `steps`
+    gradients are integrated over that many runs between the prompts. See
+    `methods.circuits`; `Circuit.choose` makes a circuit of it.
+    """
+    experiment = EdgeAttribution(
+        model=model.name,
+        revision=model.revision,
+        pairs=_pairs(pair),
+        bos=bos,
+        metric=check_metric(metric),
+        steps=steps,
+    )
+    return run(experiment, model)
+
+
+def evaluate_circuit(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    circuit: Circuit,
+    sizes: Sequence[int] | None = None,
+    outside: str = "corrupt",
+    randoms: int = 3,
+    seed: int = 0,
+    metric: str = "logit_diff",
+    bos: bool = True,
+) -> Result:
+    """How much of the behaviour a circuit keeps when all edges outside it are corrupted.
+
+    Arrays over `size`, the number of its first edges (by default powers of two and
+    all): `faithfulness`, the share of the gap that is kept; that of the `complement`;
+    and of `random` circuits (size, sample). `details` has the curve's `area`,
+    normalised over size, and the random ones'. `outside="mean"` takes the clean
+    prompts' mean activations instead of corrupted ones. Raises ExperimentError for
+    a circuit of another model.
+    """
+    circuit.check(model)
+    if sizes is None:
+        powers = [2**power for power in range(len(circuit.edges).bit_length())]
+        sizes = [size for size in powers if size < len(circuit.edges)] + [len(circuit.edges)]
+    experiment = EvaluateCircuit.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "bos": bos,
+            "metric": check_metric(metric),
+            "edges": circuit.edges,
+            "sizes": tuple(sizes),
+            "outside": _chosen(outside, ("corrupt", "mean"), "way to fill what is outside"),
+            "randoms": randoms,
+            "seed": seed,
+        }
+    )
+    return run(experiment, model)
 
 
 def trace(

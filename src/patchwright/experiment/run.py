@@ -15,6 +15,8 @@ from patchwright.experiment.types import (
     Attention,
     Attribute,
     Difference,
+    EdgeAttribution,
+    EvaluateCircuit,
     Experiment,
     HeadScores,
     LogitAttribution,
@@ -30,6 +32,7 @@ from patchwright.methods.ablation import Ablation, substitute
 from patchwright.methods.attention import PATTERN, head_scores, patterns
 from patchwright.methods.attribution import Estimating, attribute, compared
 from patchwright.methods.batches import BUDGET, OnProgress
+from patchwright.methods.circuits import area, edge_scores, measure, random_circuits
 from patchwright.methods.difference import difference
 from patchwright.methods.direct import KEEP, logit_attribution
 from patchwright.methods.lens import accumulated, logit_lens
@@ -47,6 +50,7 @@ from patchwright.methods.sweep import (
     together,
 )
 from patchwright.methods.tracing import Tracing, trace
+from patchwright.model.edges import Graph
 from patchwright.model.forward import CORE, Run
 from patchwright.model.load import Model
 from patchwright.notices import Notice
@@ -63,6 +67,8 @@ AnyExperiment = (
     | Attribute
     | Trace
     | Difference
+    | EdgeAttribution
+    | EvaluateCircuit
     | Attention
     | HeadScores
     | LogitLens
@@ -147,6 +153,10 @@ def _on_pairs(experiment: OnPairs, work: _Work, tokens: list[TokenPair]) -> _Fou
         return _path_patch(experiment, work, tokens)
     if isinstance(experiment, PatchTogether):
         return _together(experiment, work, tokens)
+    if isinstance(experiment, EdgeAttribution):
+        return _edge_attribution(experiment, work, tokens)
+    if isinstance(experiment, EvaluateCircuit):
+        return _evaluate_circuit(experiment, work, tokens)
     if isinstance(experiment, Difference):
         return _difference(experiment, work, tokens)
     if isinstance(experiment, Attention):
@@ -362,6 +372,44 @@ def _logit_attribution(
     return _measured(experiment, work, tokens, keep, measure)
 
 
+def _edge_attribution(experiment: EdgeAttribution, work: _Work, tokens: list[TokenPair]) -> _Found:
+    graph = Graph(work.model.spec)
+    scores = edge_scores(work.model.network, tokens, experiment.metric, experiment.steps)
+    coords = {"receiver": graph.receivers, "sender": graph.senders}
+    edges = xr.DataArray(scores, dims=list(coords), coords=coords)
+    found = _measured(experiment, work, tokens, (), lambda _: {})
+    found.arrays["edges"] = edges
+    return found
+
+
+def _evaluate_circuit(experiment: EvaluateCircuit, work: _Work, tokens: list[TokenPair]) -> _Found:
+    graph, network = Graph(work.model.spec), work.model.network
+    edges, every = list(experiment.edges), set(graph.edges)
+    sizes = list(dict.fromkeys(experiment.sizes))
+    if not sizes or sizes != sorted(sizes) or not 0 <= sizes[0] <= sizes[-1] <= len(edges):
+        raise ExperimentError(
+            f"Sizes {sizes}: give rising numbers of edges from 0 to {len(edges)}."
+        )
+    circuits = [edges[:size] for size in sizes]
+    circuits += [sorted(every - set(edges[:size])) for size in sizes]
+    for size in sizes:
+        circuits += random_circuits(
+            graph, min(size, len(every)), experiment.randoms, experiment.seed
+        )
+    measured = measure(network, tokens, circuits, experiment.metric, experiment.outside)
+    n, values = len(sizes), np.array(measured.faithfulness)
+    randoms = values[2 * n :].reshape(n, experiment.randoms)
+    coords = {"size": sizes}
+    found = _measured(experiment, work, tokens, (), lambda _: {})
+    found.arrays["faithfulness"] = xr.DataArray(values[:n], dims=["size"], coords=coords)
+    found.arrays["complement"] = xr.DataArray(values[n : 2 * n], dims=["size"], coords=coords)
+    found.arrays["random"] = xr.DataArray(randoms, dims=["size", "sample"], coords=coords)
+    found.details["area"] = area(sizes, values[:n].tolist())
+    if experiment.randoms:
+        found.details["random_area"] = area(sizes, randoms.mean(axis=1).tolist())
+    return found
+
+
 def _trace(experiment: Trace, work: _Work) -> _Found:
     model, metric = work.model, experiment.metric
     prompt = tokenize_prompt(
@@ -433,8 +481,9 @@ def _result(
     experiment: AnyExperiment, work: _Work, found: _Found, many: bool, seconds: float
 ) -> Result:
     metric = experiment.metric
+    labels = {"pair": range(len(found.tokens))}
     arrays = {
-        name: array.assign_coords(pair=range(len(found.tokens))).rename(name)
+        name: array.assign_coords(labels if "pair" in array.dims else {}).rename(name)
         for name, array in found.arrays.items()
     }
     unfinished: list[Notice] = []
@@ -465,12 +514,17 @@ def _result(
         tokens={name: some if many else some[0] for name, some in texts.items()},
         clean=_one_or_average(found.cleans, many),
         corrupt=_one_or_average(found.corrupts, many),
-        arrays=arrays if many else {n: a.isel(pair=0, drop=True) for n, a in arrays.items()},
+        arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
         warnings=[*_numbered(warnings), *_precision(work.model), *unfinished],
         seconds=seconds,
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,
     )
+
+
+def _alone(array: xr.DataArray) -> xr.DataArray:
+    """Of a single pair, without its pair axis."""
+    return array.isel(pair=0, drop=True) if "pair" in array.dims else array
 
 
 def _one_or_average(baselines: list[Baseline], many: bool) -> Baseline:

@@ -10,6 +10,7 @@ from patchwright.axes import Direction, Per
 from patchwright.errors import ExperimentError
 from patchwright.methods.ablation import How
 from patchwright.methods.attribution import How as Estimate
+from patchwright.methods.circuits import Outside
 from patchwright.methods.direct import Part
 from patchwright.methods.metrics import Metric
 from patchwright.methods.paths import Mlps
@@ -119,6 +120,27 @@ class PathPatch(Sweep):
     direction: Direction = "denoise"
     receivers: tuple[str, ...]
     mlps: Mlps = "recompute"
+
+
+class EdgeAttribution(OnPairs):
+    """Every edge's score (`methods.circuits`); with `steps` by integrated gradients."""
+
+    method: Literal["edge_attribution"] = "edge_attribution"
+    steps: int | None = None
+
+
+class EvaluateCircuit(OnPairs):
+    """What the first `sizes` of `edges` keep of the behaviour (`methods.circuits`).
+
+    Beside each circuit its complement, and `randoms` circuits of the same size.
+    """
+
+    method: Literal["evaluate_circuit"] = "evaluate_circuit"
+    edges: tuple[tuple[str, str], ...]
+    sizes: tuple[int, ...]
+    outside: Outside = "corrupt"
+    randoms: int = 3
+    seed: int = 0
 
 
 class Trace(Experiment):

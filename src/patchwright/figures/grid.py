@@ -50,10 +50,12 @@ UNITS = {
     "pattern": "attention",
     "induction": "attention",
     "probability": "probability of the answer",
+    "edges": "change when the edge is corrupted",
+    "faithfulness": "share of the gap kept",
 }
 """What the numbers of main arrays are."""
 
-CENTRED = ("effect", "contribution", "components")
+CENTRED = ("effect", "contribution", "components", "edges")
 
 
 def grid_of(result: Result) -> Grid:
@@ -104,6 +106,8 @@ def title_of(result: Result) -> str:
         "difference": f"Clean against corrupted: {done.get('site')}",
         "attention": f"What head {done.get('layer')}.{done.get('head')} attends to",
         "head_scores": "Head scores on repeated random tokens",
+        "edge_attribution": "Edges by attribution",
+        "evaluate_circuit": "What the circuit keeps, by its number of edges",
         "logit_lens": "Logit lens",
         "logit_attribution": "Direct logit attribution",
     }.get(result.method, result.method)
@@ -115,6 +119,14 @@ def _panels(result: Result) -> tuple[str, dict[str, xr.DataArray]]:
     if result.method == "head_scores":
         scores = ("previous", "duplicate", "induction")
         return name, {f"{one} token": result.arrays[one].sel(prompt="random") for one in scores}
+    if name == "faithfulness":
+        columns = {"circuit": "faithfulness", "complement": "complement", "random": "random"}
+        curves = [
+            result.arrays[one].mean(set(result.arrays[one].dims) - {"size"})
+            for one in columns.values()
+        ]
+        kinds = xr.DataArray(list(columns), dims=["edges"], name="edges")
+        return name, {"": xr.concat(curves, kinds, coords="minimal").transpose("size", "edges")}
     array = result.arrays[name]
     flat = name == "effect" and not bool(array.notnull().any())
     if flat and bool(result.patched.notnull().any()):

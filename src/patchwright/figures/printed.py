@@ -1,5 +1,6 @@
 """Figures for paper and slides: Matplotlib, written to PNG, SVG or PDF."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def save_heat_map(result: Result, path: str | Path) -> None:
 
 def image(result: Result, suffix: str) -> bytes:
     """The figure of a result as a file's bytes, the same every time."""
-    figure = draw_bars(result) if _joint(result) else draw(result)
+    kinds = {"patch_together": draw_bars, "evaluate_circuit": draw_curve}
+    figure = kinds.get(result.method, draw)(result)
     return _file(figure, suffix)
 
 
@@ -129,6 +131,82 @@ def draw_scatter(result: Result) -> Figure:
     return figure
 
 
+def draw_curve(result: Result) -> Figure:
+    """Faithfulness against size: the circuit, its complement, and random circuits."""
+    figure = Figure(figsize=(6.0, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    kept, random = result.array("faithfulness"), result.array("random")
+    sizes = kept["size"].values
+    for sample in random.transpose("sample", "size").values:
+        axes.plot(sizes, sample, color="#999999", linewidth=0.8, label="random")
+    axes.plot(sizes, result.array("complement"), color="#b2182b", label="all but the circuit")
+    axes.plot(sizes, kept, color="#2166ac", marker="o", label="circuit")
+    axes.set_xscale("symlog", linthresh=1)
+    axes.axhline(0, color="#444444", linewidth=0.8)
+    axes.axhline(1, color="#444444", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("edges")
+    axes.set_ylabel("faithfulness")
+    axes.set_title(f"area {result.details['area']:.2f}", loc="left", fontsize=10)
+    lines, names = axes.get_legend_handles_labels()
+    unique = dict(zip(names, lines, strict=True))
+    axes.legend(unique.values(), unique.keys())
+    return figure
+
+
+def save_circuit(
+    edges: Sequence[tuple[str, str]], scores: Sequence[float], path: str | Path
+) -> None:
+    """Draw a circuit's edges to `path`. Raises OutputError for another suffix."""
+    write_atomic(path, _file(draw_circuit(edges, scores), check_format(path)))
+
+
+def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> Figure:
+    """A graph of edges: layers from the bottom up, width by |score|, colour by sign."""
+    targets = [receiver.split(".")[0] if "H" in receiver else receiver for _, receiver in edges]
+    nodes = {*targets, *(sender for sender, _ in edges)}
+    rows: dict[float, list[str]] = {}
+    for name in sorted(nodes, key=_node_order):
+        rows.setdefault(_height(name), []).append(name)
+    at = {
+        name: ((i + 0.5) / len(row), height)
+        for height, row in enumerate(rows.values())
+        for i, name in enumerate(row)
+    }
+    figure = Figure(figsize=(8, max(3.0, 0.7 * len(rows))), layout="constrained")
+    axes = figure.add_subplot()
+    strongest = max((abs(score) for score in scores), default=1.0) or 1.0
+    for (sender, _), target, score in zip(edges, targets, scores, strict=True):
+        (x, y), (to_x, to_y) = at[sender], at[target]
+        color = "#2166ac" if score < 0 else "#b2182b"
+        axes.plot(
+            [x, to_x], [y, to_y], color=color, linewidth=0.4 + 4 * abs(score) / strongest, alpha=0.6
+        )
+    for name, (x, y) in at.items():
+        axes.text(
+            x, y, name, ha="center", va="center", fontsize=8,
+            bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "#777777"},
+        )  # fmt: skip
+    axes.set_axis_off()
+    axes.set_title(
+        f"{len(edges)} edges; blue: corrupting it lowers the metric", loc="left", fontsize=10
+    )
+    return figure
+
+
+def _height(name: str) -> float:
+    """Where a node stands: embedding, heads and MLP of each layer, logits."""
+    if name == "embed":
+        return -1.0
+    if name == "logits":
+        return 1e3
+    layer = float(name[1:].split("H")[0].split(".")[0])
+    return layer + (0.0 if "H" in name else 0.5)
+
+
+def _node_order(name: str) -> tuple[float, int]:
+    return _height(name), int(name.split("H")[1]) if "H" in name else 0
+
+
 def draw_bars(result: Result) -> Figure:
     """The metric of the clean, the corrupted and the patched run, for places patched together."""
     figure = Figure(figsize=(5.2, 2.4), layout="constrained")
@@ -148,10 +226,6 @@ def draw_bars(result: Result) -> Figure:
     )
     axes.set_xlabel(result.experiment["metric"])
     return figure
-
-
-def _joint(result: Result) -> bool:
-    return result.method == "patch_together"
 
 
 def _scale(grid: Grid) -> tuple[float, float]:

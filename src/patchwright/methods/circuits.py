@@ -185,10 +185,7 @@ def _mean_written(network: Network, pairs: Sequence[TokenPair]) -> Tensor:
 
 def random_circuits(graph: Graph, size: int, count: int, seed: int) -> list[list[Edge]]:
     """`count` circuits of `size` edges drawn evenly from all there are, the same for a seed."""
-    every = [
-        (graph.senders[sender], graph.receivers[receiver])
-        for receiver, sender in graph.exists().nonzero().tolist()
-    ]
+    every = graph.edges
     draw = np.random.default_rng([seed, size])
     return [[every[i] for i in draw.choice(len(every), size, replace=False)] for _ in range(count)]
 

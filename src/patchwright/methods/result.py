@@ -27,6 +27,7 @@ PATCHES = ("patched", "effect")
 
 MAIN = (
     *("effect", "contribution", "components", "relative", "pattern", "induction", "probability"),
+    *("edges", "faithfulness"),
 )
 """Names of main arrays; a result has one of them, the first that is there."""
 

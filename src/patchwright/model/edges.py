@@ -61,6 +61,12 @@ class Graph:
         rows[at] = True
         return rows
 
+    @property
+    def edges(self) -> list[tuple[str, str]]:
+        """Every edge there is, as (sender, receiver)."""
+        senders, receivers = self.senders, self.receivers
+        return [(senders[s], receivers[r]) for r, s in self.exists().nonzero().tolist()]
+
 
 def node_of(receiver: str) -> str:
     """The sender that a receiver belongs to: a head for its q, k and v."""

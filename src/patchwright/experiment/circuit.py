@@ -1,0 +1,76 @@
+"""A circuit: some edges of one model, as a file that can be kept and shared."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from patchwright.errors import ExperimentError, InputError, OutputError
+from patchwright.files import write_atomic
+from patchwright.methods.circuits import greedy, strongest
+from patchwright.methods.result import Result
+from patchwright.model.edges import Graph
+from patchwright.model.load import Model
+
+
+class Circuit(BaseModel):
+    """Edges (sender, receiver) with their scores, the first chosen first, of one model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    fingerprint: str
+    edges: tuple[tuple[str, str], ...]
+    scores: tuple[float, ...]
+
+    @classmethod
+    def choose(
+        cls,
+        scored: Result,
+        model: Model,
+        top: int | None = None,
+        threshold: float | None = None,
+        connected: bool = False,
+    ) -> Self:
+        """The edges of an `edge_attribution` that are worth keeping.
+
+        In the order of |score|, or (`connected`) of a greedy walk down from the
+        logits; the first `top`, and those whose |score| is at least `threshold`.
+        """
+        scores = scored.array("edges")
+        graph = Graph(model.spec)
+        order = greedy if connected else strongest
+        edges = order(scores.values, graph)
+        values = [float(scores.sel(sender=one, receiver=other)) for one, other in edges]
+        kept = list(zip(edges, values, strict=True))[:top]
+        if threshold is not None:
+            kept = [(edge, value) for edge, value in kept if abs(value) >= threshold]
+        return cls(
+            model=model.name,
+            fingerprint=model.fingerprint,
+            edges=tuple(edge for edge, _ in kept),
+            scores=tuple(value for _, value in kept),
+        )
+
+    def check(self, model: Model) -> None:
+        """Raise ExperimentError where the circuit is another model's."""
+        if self.fingerprint != model.fingerprint:
+            raise ExperimentError(
+                f"The circuit was found in '{self.model}' ({self.fingerprint[:19]}…), and this is "
+                f"'{model.name}' ({model.fingerprint[:19]}…): load the model that it belongs to."
+            )
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the circuit to `path`. Raises OutputError for a bad path."""
+        write_atomic(path, json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+
+
+def load_circuit(path: str | Path) -> Circuit:
+    """The circuit that `Circuit.to_json` wrote. Raises InputError where it is none."""
+    try:
+        return Circuit.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except (ValidationError, ValueError) as error:
+        raise InputError(f"'{path}' is not a circuit: give a file that --save wrote.") from error
