@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import FancyArrowPatch
 
 from patchwright.figures.formats import check_format
 from patchwright.figures.grid import Grid, grids_of, title_of
@@ -167,10 +168,11 @@ def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> F
     rows: dict[float, list[str]] = {}
     for name in sorted(nodes, key=_node_order):
         rows.setdefault(_height(name), []).append(name)
+    heads = max((_node_order(name)[1] for name in nodes), default=0) + 1
     at = {
-        name: ((i + 0.5) / len(row), height)
+        name: (_across(name, heads), height)
         for height, row in enumerate(rows.values())
-        for i, name in enumerate(row)
+        for name in row
     }
     figure = Figure(figsize=(8, max(3.0, 0.7 * len(rows))), layout="constrained")
     axes = figure.add_subplot()
@@ -178,9 +180,14 @@ def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> F
     for (sender, _), target, score in zip(edges, targets, scores, strict=True):
         (x, y), (to_x, to_y) = at[sender], at[target]
         color = "#2166ac" if score < 0 else "#b2182b"
-        axes.plot(
-            [x, to_x], [y, to_y], color=color, linewidth=0.4 + 4 * abs(score) / strongest, alpha=0.6
-        )
+        axes.add_patch(
+            FancyArrowPatch(
+                (x, y), (to_x, to_y), arrowstyle="-", connectionstyle="arc3,rad=0.12",
+                color=color, linewidth=0.4 + 4 * abs(score) / strongest, alpha=0.6,
+            )
+        )  # fmt: skip
+    axes.set_xlim(-0.1, 1.1)
+    axes.set_ylim(-0.5, len(rows) - 0.5)
     for name, (x, y) in at.items():
         axes.text(
             x, y, name, ha="center", va="center", fontsize=8,
@@ -201,6 +208,13 @@ def _height(name: str) -> float:
         return 1e3
     layer = float(name[1:].split("H")[0].split(".")[0])
     return layer + (0.0 if "H" in name else 0.5)
+
+
+def _across(name: str, heads: int) -> float:
+    """Heads side by side in their order, MLPs to their right, all else in the middle."""
+    if "H" in name:
+        return 0.8 * (_node_order(name)[1] + 0.5) / heads
+    return 1.0 if name.endswith(".mlp") else 0.4
 
 
 def _node_order(name: str) -> tuple[float, int]:
