@@ -21,7 +21,8 @@ def shown(result: Result) -> RenderableType:
         parts.append(Text(title_of(result), style="bold"))
         for grid in grids_of(result):
             parts += [*([Text(grid.title)] if grid.title else []), _heat_map(grid), Text()]
-        parts += [Text("Strongest", style="bold"), _strongest(result)]
+        heading = "Strongest places" if result.main == "effect" else "Strongest"
+        parts += [Text(heading, style="bold"), _strongest(result)]
     else:
         places = ", ".join(result.experiment["places"])
         effect = float(result.mean_effect)
