@@ -81,12 +81,16 @@ def test_a_person_types_prompts_clicks_a_cell_and_reads_about_the_place(page: Pa
     type_into(page, "Wrong answer", " David")
     expect(page.get_by_text("·Alice").first).to_be_visible(timeout=SECONDS)
     expect(page.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=SECONDS)
-    page.wait_for_timeout(1000)
+    expect(page.get_by_text("Wrong answer: ·David (1 token)")).to_be_visible(timeout=SECONDS)
     first = place_shown(page)
-    click_cell(page, right=0.55, up=0.75)
-    expect(page.locator("h4 code").first).not_to_have_text(first, timeout=SECONDS)
+    # A map that is drawn anew under the pointer loses the click; a person clicks again.
+    for _ in range(20):
+        click_cell(page, right=0.55, up=0.75)
+        page.wait_for_timeout(3000)
+        if place_shown(page) != first:
+            break
     place = place_shown(page)
+    assert place != first
     assert place.startswith("L")
     assert ".resid_pre@" in place
     expect(page.get_by_text(f"With the clean run's {place} copied in")).to_be_visible()
