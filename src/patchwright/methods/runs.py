@@ -69,25 +69,17 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
     Raises NonFiniteError where the model itself is broken.
     """
     keep = frozenset(keep)
-    asked = [(pair, more) for pair in pairs for more in pair.continuations]
-    clean = forward(
-        network, [Row(pair.clean + more, len(pair.clean) - 1) for pair, more in asked], keep
-    )
-    corrupt = forward(
-        network,
-        [
-            Row(
-                pair.corrupt + more,
-                len(pair.corrupt) - 1,
-                run if len(pair.corrupt) == len(pair.clean) or "pattern" not in keep else None,
-            )
-            for (pair, more), run in zip(asked, clean, strict=True)
-        ],
-        keep,
-    )
-    check_runs([*clean, *corrupt])
-    ran = iter(zip(clean, corrupt, strict=True))
-    return [_pair_runs(network, pair, [next(ran) for _ in pair.continuations]) for pair in pairs]
+    rows: list[Row] = []
+    for pair in pairs:
+        one_length = len(pair.corrupt) == len(pair.clean)
+        for more in pair.continuations:
+            clean = Row(pair.clean + more, len(pair.clean) - 1)
+            base = clean if one_length or "pattern" not in keep else None
+            rows += [clean, Row(pair.corrupt + more, len(pair.corrupt) - 1, base)]
+    ran = forward(network, rows, keep)
+    check_runs(ran)
+    both = iter(zip(ran[::2], ran[1::2], strict=True))
+    return [_pair_runs(network, pair, [next(both) for _ in pair.continuations]) for pair in pairs]
 
 
 def check_runs(runs: Iterable[Run]) -> None:

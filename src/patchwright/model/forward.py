@@ -92,12 +92,14 @@ class Row:
 
     Without a base everything is computed. A base has kept `CORE`, the edited sites
     and those to be kept. It has the same number of tokens; a run without edits may
-    also start from a base of another length, unless patterns are kept.
+    also start from a base of another length, unless patterns are kept. A run whose
+    tokens part from the base's before they are read may also name as its base an
+    earlier row of the same batch, where `CORE` is kept.
     """
 
     tokens: tuple[int, ...]
     read: int
-    base: Run | None = None
+    base: "Run | Row | None" = None
     edits: tuple[Edit, ...] = ()
 
     @property
@@ -247,7 +249,18 @@ class _Wave:
             for edit in row.edits:
                 at = self._edits.setdefault((edit.layer, edit.site), {})
                 at.setdefault(index, []).append(edit)
-        self._kept = [_inherited(row, keep, network.spec.n_layers) for row in rows]
+        self._kept: list[dict[Site, list[Tensor]]] = []
+        self._bases: list[Run | None] = []
+        for row in rows:
+            base = self._under_way(row.base) if isinstance(row.base, Row) else row.base
+            self._bases.append(base)
+            self._kept.append(_inherited(base, keep, network.spec.n_layers))
+
+    def _under_way(self, base: Row) -> Run:
+        """The run of a row of this batch: what it keeps grows layer by layer."""
+        index = next(i for i, row in enumerate(self.rows) if row is base)
+        final = self.network.embed.new_empty(0, self.network.spec.d_model)
+        return Run(base.tokens, base.read, final, self._kept[index])
 
     def touches(self, layer: int, site: Site) -> bool:
         """Whether a site must exist by itself: it is edited here, or kept."""
@@ -294,7 +307,7 @@ class _Wave:
             stop = length
         elif stage not in ("embed", "resid_pre") and self._reads_only(layer):
             start = max(start, row.read)
-        return _Group(row.base, row.read, length, [], start, stop, {}, keys_from)
+        return _Group(self._bases[index], row.read, length, [], start, stop, {}, keys_from)
 
     def _reads_only(self, layer: int) -> bool:
         """In the last layer only what is read matters, unless something is kept."""
@@ -394,7 +407,7 @@ class _Wave:
 
     def finished(self) -> list[Run]:
         """Each row's run: the base run's final residual stream where it stayed the same."""
-        finals = [row.base.final if row.base is not None else None for row in self.rows]
+        finals = [row.base.final if isinstance(row.base, Run) else None for row in self.rows]
         for group in self.groups:
             low = max(group.start, group.read)
             whole = low == group.read and group.stop == group.length
@@ -425,11 +438,13 @@ def _extent(row: Row) -> tuple[int, int]:
     return min([own, *starts]), length if own < length else max(stops, default=length)
 
 
-def _inherited(row: Row, keep: frozenset[Site], n_layers: int) -> dict[Site, list[Tensor]]:
+def _inherited(
+    base: Run | None, keep: frozenset[Site], n_layers: int
+) -> dict[Site, list[Tensor]]:
     """What a row keeps before it has run: its base run's activations."""
-    if row.base is None:
+    if base is None:
         return {site: [torch.empty(0)] * (1 if site == "embed" else n_layers) for site in keep}
-    return {site: list(row.base.kept[site]) for site in keep}
+    return {site: list(base.kept[site]) for site in keep}
 
 
 def _from_base(group: _Group, layer: int, stage: Stage) -> dict[str, Tensor]:
