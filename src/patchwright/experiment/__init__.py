@@ -4,10 +4,14 @@ The page, the command line and the HTTP interface build an experiment, call
 `run`, and show the Result. An experiment's hash is the key of caches, of the
 run store and of a shared link.
 
-types   the frozen experiments, one a method
-calls   one function a method: arguments -> experiment -> `run`
-circuit a circuit as a file
-run     experiment + model -> Result
+types    the frozen experiments, one a method
+calls    one function a method: arguments -> experiment -> `run`
+circuit  a circuit as a file
+run      experiment + model -> Result: which of the next three does it
+patching experiments that change runs, a value for each place
+reading  experiments that read what runs hold
+edges    experiments on edges and circuits
+results  what they found -> Result
 """
 
 from patchwright.experiment.calls import (

@@ -200,3 +200,21 @@ class LogitAttribution(OnPairs):
 
     method: Literal["logit_attribution"] = "logit_attribution"
     part: Part = "head"
+
+
+AnyExperiment = (
+    Patch
+    | PatchTogether
+    | PathPatch
+    | Ablate
+    | Attribute
+    | Trace
+    | Difference
+    | EdgeAttribution
+    | EvaluateCircuit
+    | Attention
+    | HeadScores
+    | LogitLens
+    | LogitAttribution
+)
+"""One of them all; `method` says which."""

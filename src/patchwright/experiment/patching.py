@@ -1,0 +1,196 @@
+"""The experiments that change runs: a value of the metric for each place."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+
+from patchwright.axes import DIMS
+from patchwright.errors import ExperimentError
+from patchwright.experiment.results import Found, Work, check_one_length, found_in
+from patchwright.experiment.types import (
+    Ablate,
+    Attribute,
+    Patch,
+    PatchTogether,
+    PathPatch,
+    Sweep,
+    Trace,
+)
+from patchwright.methods.ablation import Ablation, substitute
+from patchwright.methods.attribution import Estimating, attribute, compared
+from patchwright.methods.metrics import check_answers
+from patchwright.methods.paths import Paths, path_patch, receivers_of
+from patchwright.methods.runs import averaged, baseline
+from patchwright.methods.sweep import (
+    Cells,
+    Promising,
+    Swept,
+    choose_cells,
+    patched_tokens,
+    sweep,
+    together,
+)
+from patchwright.methods.tracing import Tracing, trace
+from patchwright.model.load import Model
+from patchwright.places import Place, parse_place
+from patchwright.prompts.pair import TokenPair, prompt_ids, tokenize_prompt
+from patchwright.prompts.subject import subject_positions
+
+
+def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -> Found:
+    """`patched` of every cell; with `most` also `estimated`."""
+    check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+    n_positions = len(patched_tokens(tokens[0], experiment.direction))
+    cells = _cells(experiment, work.model, n_positions)
+    network, budget = work.model.network, work.budget
+    how = (experiment.direction, experiment.metric)
+    source = promising = None
+    if isinstance(experiment, Ablate):
+        source = substitute(network, _ablation(experiment, work.model), experiment.site)
+    elif experiment.order == "attribution":
+        if experiment.most is not None and experiment.most < 1:
+            raise ExperimentError(f"most={experiment.most}: compute at least 1 cell exactly.")
+        estimating = Estimating("gradient", 1)
+        estimate = attribute(network, tokens, cells, *how, estimating, budget)
+        promising = Promising(estimate.values, experiment.most)
+    elif experiment.most is not None:
+        raise ExperimentError("'most' needs an order to choose by: add order='attribution'.")
+    swept = sweep(network, tokens, cells, *how, work.progress, budget, source, promising)
+    return _swept(experiment, work, swept, cells.coords(n_positions))
+
+
+def _ablation(experiment: Ablate, model: Model) -> Ablation:
+    prompts = [prompt_ids(one, model.tokenizer, experiment.bos) for one in experiment.prompts]
+    return Ablation(experiment.how, tuple(prompts), experiment.by_position, experiment.seed)
+
+
+def run_attribute(experiment: Attribute, work: Work, tokens: list[TokenPair]) -> Found:
+    """`patched` as estimated; with `exact` the sweep beside it, and how they agree."""
+    check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+    n_positions = len(patched_tokens(tokens[0], experiment.direction))
+    cells = _cells(experiment, work.model, n_positions)
+    network, budget = work.model.network, work.budget
+    how = (experiment.direction, experiment.metric)
+    estimating = Estimating(experiment.how, experiment.steps)
+    estimate = attribute(network, tokens, cells, *how, estimating, budget)
+    coords = cells.coords(n_positions)
+    found = _swept(experiment, work, estimate, coords)
+    if not experiment.exact:
+        return found
+    exact = sweep(network, tokens, cells, *how, work.progress, budget)
+    found.arrays["exact"] = found.arrays["patched"].copy(data=exact.values)
+    bases = found.corrupts if experiment.direction == "denoise" else found.cleans
+    base = np.array([one.metric for one in bases]).reshape(-1, *[1] * (exact.values.ndim - 1))
+    found.details.update(compared(estimate.values - base, exact.values - base))
+    return found
+
+
+def _cells(experiment: Sweep, model: Model, n_positions: int) -> Cells:
+    return choose_cells(
+        model.spec,
+        n_positions,
+        experiment.site,
+        experiment.per,
+        experiment.layers,
+        experiment.positions,
+        experiment.heads,
+    )
+
+
+def run_path_patch(experiment: PathPatch, work: Work, tokens: list[TokenPair]) -> Found:
+    """`patched` of every sender, by way of the receivers."""
+    check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+    n_positions = len(patched_tokens(tokens[0], experiment.direction))
+    cells = _cells(experiment, work.model, n_positions)
+    receivers = receivers_of(experiment.receivers, work.model.spec, n_positions)
+    swept = path_patch(
+        work.model.network,
+        tokens,
+        cells,
+        Paths(receivers, experiment.mlps),
+        experiment.direction,
+        experiment.metric,
+        work.progress,
+        work.budget,
+    )
+    found = _swept(experiment, work, swept, cells.coords(n_positions))
+    found.details.update({"mlps": experiment.mlps, "norms": "recompute"})
+    return found
+
+
+def _swept(
+    experiment: Patch | Ablate | Attribute | PathPatch,
+    work: Work,
+    swept: Swept,
+    coords: dict[str, list[int]],
+) -> Found:
+    dims = ["pair", *DIMS[experiment.per]]
+    patched = xr.DataArray(swept.values, dims=dims, coords=coords)
+    arrays = {"patched": patched}
+    if isinstance(experiment, Patch) and experiment.most is not None:
+        arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))
+    return found_in(experiment, work, swept.runs, arrays, done=swept.done)
+
+
+def run_together(experiment: PatchTogether, work: Work, tokens: list[TokenPair]) -> Found:
+    """`patched` of one run in which all places are patched."""
+    places = places_of(experiment.places)
+    if not places:
+        raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
+    ran = together(work.model.network, tokens, places, experiment.direction, work.budget)
+    altered = [baseline(one.reader, runs, experiment.metric, work.text) for one, runs in ran]
+    patched = xr.DataArray([one.metric for one in altered], dims=["pair"])
+    runs = [one for one, _ in ran]
+    found = found_in(experiment, work, runs, {"patched": patched}, done=len(ran))
+    found.altered.extend(altered)
+    return found
+
+
+def places_of(written: Iterable[str]) -> list[Place]:
+    """Places by their names."""
+    return [parse_place(place) for place in written]
+
+
+def run_trace(experiment: Trace, work: Work) -> Found:
+    """`patched`: the mean over samples; their `spread`; the `samples` themselves."""
+    model, metric = work.model, experiment.metric
+    prompt = tokenize_prompt(
+        experiment.prompt,
+        experiment.answer,
+        experiment.wrong,
+        model.tokenizer,
+        n_vocab=model.spec.n_vocab,
+        n_context=model.spec.n_context,
+        bos=experiment.bos,
+    )
+    check_answers(metric, prompt)
+    subject = subject_positions(prompt.clean_texts, experiment.subject, experiment.occurrence)
+    tracing = Tracing(
+        experiment.site,
+        subject,
+        experiment.noise,
+        experiment.samples,
+        experiment.window,
+        experiment.seed,
+        experiment.sever,
+    )
+    traced = trace(model.network, prompt, tracing, metric, work.progress, work.budget)
+    spread = traced.values.std(axis=0, ddof=1 if experiment.samples > 1 else 0)
+    coords = {"layer": range(model.spec.n_layers), "position": range(len(prompt.clean))}
+    samples = xr.DataArray(
+        traced.values,
+        dims=["sample", *coords],
+        coords={"sample": range(experiment.samples), **coords},
+    )
+    arrays = {
+        "patched": samples.mean("sample", skipna=False),
+        "spread": xr.DataArray(spread, dims=list(coords), coords=coords),
+        "samples": samples,
+    }
+    noisy = [baseline(traced.reader, runs, metric, work.text) for runs in traced.noisy]
+    clean = baseline(traced.reader, traced.clean, metric, work.text)
+    details = {"sigma": traced.sigma, "subject": list(subject)}
+    arrays = {name: array.expand_dims("pair") for name, array in arrays.items()}
+    done = int(arrays["patched"].notnull().sum())
+    return Found([prompt], [clean], [averaged(noisy)], arrays, done, details=details)

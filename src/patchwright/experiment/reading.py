@@ -1,0 +1,127 @@
+"""The experiments that read what unpatched runs (and a patched one) hold."""
+
+from collections.abc import Callable, Iterable
+
+import xarray as xr
+
+from patchwright.errors import UnequalLengthsError
+from patchwright.experiment.patching import places_of
+from patchwright.experiment.results import Found, Work, check_one_length, found_in
+from patchwright.experiment.types import (
+    Attention,
+    Difference,
+    HeadScores,
+    LogitAttribution,
+    LogitLens,
+    OnPairs,
+)
+from patchwright.methods.attention import PATTERN, head_scores, patterns
+from patchwright.methods.difference import difference
+from patchwright.methods.direct import KEEP, logit_attribution
+from patchwright.methods.lens import accumulated, logit_lens
+from patchwright.methods.metrics import check_answers
+from patchwright.methods.runs import PairRuns, run_in_groups
+from patchwright.methods.sweep import (
+    together,
+)
+from patchwright.model.forward import CORE, Run
+from patchwright.places import Site
+from patchwright.prompts.pair import TokenPair
+
+Measure = Callable[[PairRuns], dict[str, xr.DataArray]]
+
+
+def measured(
+    experiment: OnPairs,
+    work: Work,
+    tokens: list[TokenPair],
+    keep: Iterable[Site],
+    measure: Measure,
+) -> Found:
+    """What `measure` finds in the unpatched runs of each pair."""
+    arrays: dict[str, list[xr.DataArray]] = {}
+    runs: list[PairRuns] = []
+    for group in run_in_groups(work.model.network, tokens, CORE | frozenset(keep), work.budget):
+        for one in group:
+            for name, array in measure(one).items():
+                arrays.setdefault(name, []).append(array)
+            runs.append(one.forgotten())
+    joined = {name: xr.concat(some, "pair").rename(name) for name, some in arrays.items()}
+    return found_in(experiment, work, runs, joined)
+
+
+def run_difference(experiment: Difference, work: Work, tokens: list[TokenPair]) -> Found:
+    """Norms and cosines of the differences of one site."""
+    check_one_length(len(pair.clean) for pair in tokens)
+    site, per = experiment.site, experiment.per
+    return measured(experiment, work, tokens, [site], lambda runs: difference(runs, site, per))
+
+
+def run_attention(experiment: Attention, work: Work, tokens: list[TokenPair]) -> Found:
+    """The `pattern` of one head in both runs, and their `difference`."""
+    check_one_length(len(pair.clean) for pair in tokens)
+    layer, head = experiment.layer, experiment.head
+
+    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+        both = patterns(work.model.network, runs, layer, head)
+        change = both.sel(run="clean", drop=True) - both.sel(run="corrupt", drop=True)
+        return {"pattern": both, "difference": change}
+
+    return measured(experiment, work, tokens, PATTERN, measure)
+
+
+def run_head_scores(experiment: HeadScores, work: Work, tokens: list[TokenPair]) -> Found:
+    """Every head's scores."""
+    asked = experiment.length, experiment.repeats, experiment.seed
+    return measured(
+        experiment,
+        work,
+        tokens,
+        PATTERN,
+        lambda runs: head_scores(work.model.network, runs, *asked),
+    )
+
+
+def run_logit_lens(experiment: LogitLens, work: Work, tokens: list[TokenPair]) -> Found:
+    """The answer as read off every layer of both runs, and of a patched one."""
+    for pair in tokens:
+        check_answers("rank", pair)
+    check_one_length(max(len(pair.clean), len(pair.corrupt)) for pair in tokens)
+    keep = frozenset[Site]({"resid_post"})
+    places, network = places_of(experiment.places), work.model.network
+    patched: dict[int, Run] = {}
+    if places:
+        ran = together(network, tokens, places, experiment.direction, work.budget, keep)
+        patched = {id(one.pair): runs[0] for one, runs in ran}
+
+    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+        named = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
+        if places:
+            named["patched"] = patched[id(runs.pair)]
+        lens = logit_lens(runs.reader, named, work.text)
+        if "logit_diff" in lens:
+            lens["accumulated"] = accumulated(lens, named)
+        return lens
+
+    return measured(experiment, work, tokens, keep, measure)
+
+
+def run_logit_attribution(
+    experiment: LogitAttribution, work: Work, tokens: list[TokenPair]
+) -> Found:
+    """What each part adds to the logit difference directly."""
+    for pair in tokens:
+        check_answers("logit_diff" if pair.wrongs else "logit", pair)
+    check_one_length(len(pair.clean) for pair in tokens)
+    part = experiment.part
+    if part == "position" and any(len(pair.clean) != len(pair.corrupt) for pair in tokens):
+        raise UnequalLengthsError(
+            "Prompts of unequal length share no source positions: attribute to heads or layers."
+        )
+    keep: set[Site] = {"embed", "attn_out", "mlp_out", *KEEP[part]}
+
+    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+        named = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
+        return logit_attribution(work.model.network, runs.pair, named, part)
+
+    return measured(experiment, work, tokens, keep, measure)

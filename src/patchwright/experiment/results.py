@@ -1,0 +1,206 @@
+"""What a method found -> a Result: baselines, effects, provenance, warnings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from patchwright.errors import UnequalLengthsError
+from patchwright.experiment.types import (
+    Ablate,
+    AnyExperiment,
+    Attribute,
+    OnPairs,
+    Patch,
+    PatchTogether,
+    PathPatch,
+    Trace,
+)
+from patchwright.methods.batches import OnProgress
+from patchwright.methods.metrics import MIN_GAP, UNITS, Reader
+from patchwright.methods.result import Baseline, Result, effect_of
+from patchwright.methods.runs import PairRuns, averaged, baseline, notices
+from patchwright.model.forward import Run
+from patchwright.model.load import Model
+from patchwright.notices import Notice
+from patchwright.prompts.pair import TokenPair
+from patchwright.prompts.tokens import token_texts
+
+
+@dataclass(frozen=True)
+class Work:
+    """A model, and how the work on it is bounded and watched."""
+
+    model: Model
+    progress: OnProgress | None
+    budget: int
+
+    def text(self, token: int) -> str:
+        """A token id as text."""
+        return token_texts([token], self.model.tokenizer)[0]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found: arrays [pair, ...], and each pair's base runs as baselines.
+
+    `done` counts the cells of `patched` that have their answer.
+    """
+
+    tokens: list[TokenPair]
+    cleans: list[Baseline]
+    corrupts: list[Baseline]
+    arrays: dict[str, xr.DataArray]
+    done: int = 0
+    altered: list[Baseline] = field(default_factory=list[Baseline])
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def found_in(
+    experiment: OnPairs,
+    work: Work,
+    runs: list[PairRuns],
+    arrays: dict[str, xr.DataArray],
+    done: int = 0,
+) -> Found:
+    """What was found in `runs`, with their baselines."""
+
+    def read(reader: Reader, which: Sequence[Run]) -> Baseline:
+        return baseline(reader, which, experiment.metric, work.text)
+
+    cleans = [read(one.reader, one.clean) for one in runs]
+    corrupts = [read(one.reader, one.corrupt) for one in runs]
+    return Found([one.pair for one in runs], cleans, corrupts, arrays, done)
+
+
+def check_one_length(lengths: Iterable[int]) -> None:
+    """Raise UnequalLengthsError where the prompts' lengths differ."""
+    found = set(lengths)
+    if len(found) > 1:
+        raise UnequalLengthsError(
+            f"The pairs have prompts of {min(found)} to {max(found)} tokens, and positions of "
+            "different prompts cannot be compared: give pairs of one token length."
+        )
+
+
+def as_result(
+    experiment: AnyExperiment, work: Work, found: Found, many: bool, seconds: float
+) -> Result:
+    """The Result of an experiment, with effects and warnings."""
+    metric = experiment.metric
+    labels = {"pair": range(len(found.tokens))}
+    arrays = {
+        name: array.assign_coords(labels if "pair" in array.dims else {}).rename(name)
+        for name, array in found.arrays.items()
+    }
+    unfinished: list[Notice] = []
+    if "patched" in arrays and isinstance(
+        experiment, Patch | PatchTogether | PathPatch | Ablate | Attribute | Trace
+    ):
+        patched = arrays["patched"]
+        clean, corrupt = (
+            xr.DataArray([one.metric for one in some], dims=["pair"])
+            for some in (found.cleans, found.corrupts)
+        )
+        smallest = MIN_GAP[UNITS[metric]]
+        effect = effect_of(patched, clean, corrupt, experiment.direction, smallest)
+        arrays["effect"] = effect.transpose(*patched.dims)
+        unfinished = [*_unfinished(found.done, patched.size), *_estimates(experiment, arrays)]
+    warnings = [
+        notices(one, clean, corrupt, metric)
+        for one, clean, corrupt in zip(found.tokens, found.cleans, found.corrupts, strict=True)
+    ]
+    texts = {
+        "clean": [one.clean_texts for one in found.tokens],
+        "corrupt": [one.corrupt_texts for one in found.tokens],
+    }
+    return Result(
+        method=experiment.method,
+        experiment=experiment.model_dump(mode="json"),
+        model=_provenance(work.model),
+        tokens={name: some if many else some[0] for name, some in texts.items()},
+        clean=_one_or_average(found.cleans, many),
+        corrupt=_one_or_average(found.corrupts, many),
+        arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
+        warnings=[*_numbered(warnings), *_precision(work.model), *unfinished],
+        seconds=seconds,
+        altered=_one_or_average(found.altered, many) if found.altered else None,
+        details=found.details,
+    )
+
+
+def _alone(array: xr.DataArray) -> xr.DataArray:
+    """Of a single pair, without its pair axis."""
+    return array.isel(pair=0, drop=True) if "pair" in array.dims else array
+
+
+def _one_or_average(baselines: list[Baseline], many: bool) -> Baseline:
+    return averaged(baselines) if many else baselines[0]
+
+
+def _provenance(model: Model) -> dict[str, Any]:
+    spec = model.spec
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "family": spec.family,
+        "layers": spec.n_layers,
+        "heads": spec.n_heads,
+        "d_model": spec.d_model,
+        "dtype": model.dtype,
+        "device": str(model.device),
+        "fingerprint": model.fingerprint,
+    }
+
+
+def _numbered(found: Sequence[list[Notice]]) -> list[Notice]:
+    """The notices of all pairs; of several pairs each says which one it is about."""
+    if len(found) == 1:
+        return found[0]
+    return [
+        Notice(code=notice["code"], message=f"Pair {i}: {notice['message']}")
+        for i, some in enumerate(found)
+        for notice in some
+    ]
+
+
+def _precision(model: Model) -> list[Notice]:
+    if model.dtype not in ("bfloat16", "float16"):
+        return []
+    return [
+        Notice(
+            code="half_precision",
+            message=f"The model runs in {model.dtype}, whose rounding is about a thousandth of each "
+            "value: small effects may be noise. Repeat in float32 what matters.",
+        )
+    ]
+
+
+def _unfinished(done: int, cells: int) -> list[Notice]:
+    if done == cells:
+        return []
+    return [
+        Notice(
+            code="stopped",
+            message=f"The sweep was stopped: {done} of {cells} cells are computed, the others are "
+            "empty.",
+        )
+    ]
+
+
+def _estimates(experiment: AnyExperiment, arrays: dict[str, xr.DataArray]) -> list[Notice]:
+    if isinstance(experiment, Attribute):
+        what = "Every value is"
+    elif "estimated" in arrays and bool(arrays["estimated"].any()):
+        estimated = arrays["estimated"]
+        what = f"{int(estimated.sum())} of {estimated.size} values are"
+    else:
+        return []
+    return [
+        Notice(
+            code="estimate",
+            message=f"{what} a first-order estimate, which fails at saturated softmax and in early "
+            "MLPs: patch what matters exactly.",
+        )
+    ]
