@@ -21,7 +21,7 @@ from patchwright.methods.ablation import Ablation, substitute
 from patchwright.methods.attribution import Estimating, attribute, compared
 from patchwright.methods.metrics import check_answers
 from patchwright.methods.paths import Paths, path_patch, receivers_of
-from patchwright.methods.runs import averaged, baseline
+from patchwright.methods.runs import averaged, baselines
 from patchwright.methods.sweep import (
     Cells,
     Promising,
@@ -139,11 +139,10 @@ def run_together(experiment: PatchTogether, work: Work, tokens: list[TokenPair])
     if not places:
         raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
     ran = together(work.model.network, tokens, places, experiment.direction, work.budget)
-    altered = [baseline(one.reader, runs, experiment.metric, work.text) for one, runs in ran]
-    patched = xr.DataArray([one.metric for one in altered], dims=["pair"])
-    runs = [one for one, _ in ran]
-    found = found_in(experiment, work, runs, {"patched": patched}, done=len(ran))
-    found.altered.extend(altered)
+    runs, altered = [one for one, _ in ran], [some for _, some in ran]
+    found = found_in(experiment, work, runs, {}, len(ran), altered)
+    values = [one.metric for one in found.altered]
+    found.arrays["patched"] = xr.DataArray(values, dims=["pair"])
     return found
 
 
@@ -188,8 +187,8 @@ def run_trace(experiment: Trace, work: Work) -> Found:
         "spread": xr.DataArray(spread, dims=list(coords), coords=coords),
         "samples": samples,
     }
-    noisy = [baseline(traced.reader, runs, metric, work.text) for runs in traced.noisy]
-    clean = baseline(traced.reader, traced.clean, metric, work.text)
+    asked = [traced.clean, *traced.noisy]
+    clean, *noisy = baselines(traced.reader, asked, metric, work.text)
     details = {"sigma": traced.sigma, "subject": list(subject)}
     arrays = {name: array.expand_dims("pair") for name, array in arrays.items()}
     done = int(arrays["patched"].notnull().sum())

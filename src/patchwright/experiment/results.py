@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import xarray as xr
@@ -18,9 +19,9 @@ from patchwright.experiment.types import (
     Trace,
 )
 from patchwright.methods.batches import OnProgress
-from patchwright.methods.metrics import MIN_GAP, UNITS, Reader
+from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Baseline, Result, effect_of
-from patchwright.methods.runs import PairRuns, averaged, baseline, notices
+from patchwright.methods.runs import PairRuns, averaged, baselines, notices
 from patchwright.model.forward import Run
 from patchwright.model.load import Model
 from patchwright.notices import Notice
@@ -63,15 +64,17 @@ def found_in(
     runs: list[PairRuns],
     arrays: dict[str, xr.DataArray],
     done: int = 0,
+    altered: Sequence[Sequence[Run]] = (),
 ) -> Found:
-    """What was found in `runs`, with their baselines."""
-
-    def read(reader: Reader, which: Sequence[Run]) -> Baseline:
-        return baseline(reader, which, experiment.metric, work.text)
-
-    cleans = [read(one.reader, one.clean) for one in runs]
-    corrupts = [read(one.reader, one.corrupt) for one in runs]
-    return Found([one.pair for one in runs], cleans, corrupts, arrays, done)
+    """What was found in `runs`, with their baselines; `altered` is one patched run a pair."""
+    found = Found([one.pair for one in runs], [], [], arrays, done)
+    for one, more in zip_longest(runs, altered):
+        asked = [one.clean, one.corrupt, *([more] if more else [])]
+        clean, corrupt, *rest = baselines(one.reader, asked, experiment.metric, work.text)
+        found.cleans.append(clean)
+        found.corrupts.append(corrupt)
+        found.altered.extend(rest)
+    return found
 
 
 def check_one_length(lengths: Iterable[int]) -> None:

@@ -143,9 +143,9 @@ class Reading:
         wrong = self._joint(self._pair.wrongs)
         return answer - wrong if metric == "logprob_diff" else answer.exp() - wrong.exp()
 
-    def top(self, count: int) -> list[tuple[int, float]]:
-        """The `count` most probable next tokens of the first row, with their probabilities."""
-        probabilities = self._logits[0][0, 0].softmax(dim=-1)
+    def top(self, row: int, count: int) -> list[tuple[int, float]]:
+        """The `count` most probable next tokens of a row, with their probabilities."""
+        probabilities = self._logits[0][row, 0].softmax(dim=-1)
         best = probabilities.topk(min(count, probabilities.shape[-1]))
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 

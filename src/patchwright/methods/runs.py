@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from jaxtyping import Float
-from torch import Tensor
+import torch
 
 from patchwright.axes import Direction
 from patchwright.methods.metrics import (
     MIN_GAP,
     SMALL_GAP,
     UNITS,
+    Finals,
     Metric,
     Reader,
     check_finite,
@@ -126,27 +126,50 @@ def _pair_runs(network: Network, pair: TokenPair, runs: list[tuple[Run, Run]]) -
     return PairRuns(pair, Reader(network, pair, clean[0].final[0]), clean, corrupt)
 
 
-def finals(runs: Sequence[Run]) -> list[Float[Tensor, "row read_position d_model"]]:
-    """One run for each continuation, as a single row for `Reader.read`."""
-    return [run.final[None] for run in runs]
+def read_both(runs: PairRuns, metric: Metric) -> tuple[float, float]:
+    """The metric of the clean and the corrupted run, to the bit as `baselines` has it."""
+    clean, corrupt = runs.reader.read(metric, _stacked([runs.clean, runs.corrupt])).tolist()
+    return clean, corrupt
 
 
-def baseline(reader: Reader, which: Sequence[Run], metric: Metric, texts: TokenText) -> Baseline:
-    """What one of the unpatched runs predicts."""
+def baselines(
+    reader: Reader, runs: Sequence[Sequence[Run]], metric: Metric, texts: TokenText
+) -> list[Baseline]:
+    """What each of some runs of one pair predicts; a run comes once for each continuation.
 
-    read = reader.of(finals(which))
+    They are read together: the unembedding is the largest matrix there is.
+    """
+    read = reader.of(_stacked(runs))
     single, compared = reader.pair.single_tokens, bool(reader.pair.wrongs)
-    answer = read("logit").item() if single else None
-    difference = read("logit_diff").item() if single and compared else None
-    return Baseline(
-        metric=read(metric).item(),
-        logit_diff=difference,
-        answer_logit=answer,
-        wrong_logit=None if answer is None or difference is None else answer - difference,
-        probability=read("probability").item(),
-        rank=read("rank").item() if single else None,
-        top=[{"token": texts(i), "id": i, "probability": p} for i, p in read.top(TOP)],
+    none: list[float | None] = [None] * len(runs)
+    answers: list[float | None] = read("logit").tolist() if single else none
+    differences: list[float | None] = read("logit_diff").tolist() if single and compared else none
+    ranks: list[float | None] = read("rank").tolist() if single else none
+    numbers = zip(
+        read(metric).tolist(),
+        answers,
+        differences,
+        read("probability").tolist(),
+        ranks,
+        strict=True,
     )
+    return [
+        Baseline(
+            metric=value,
+            logit_diff=difference,
+            answer_logit=answer,
+            wrong_logit=None if answer is None or difference is None else answer - difference,
+            probability=probability,
+            rank=rank,
+            top=[{"token": texts(i), "id": i, "probability": p} for i, p in read.top(row, TOP)],
+        )
+        for row, (value, answer, difference, probability, rank) in enumerate(numbers)
+    ]
+
+
+def _stacked(runs: Sequence[Sequence[Run]]) -> Finals:
+    """One row for each run, one tensor for each continuation, as a `Reader` takes them."""
+    return [torch.stack([run.final for run in some]) for some in zip(*runs, strict=True)]
 
 
 def averaged(baselines: Sequence[Baseline]) -> Baseline:

@@ -26,7 +26,7 @@ from patchwright.errors import (
 )
 from patchwright.methods.batches import BUDGET, OnProgress, Report, cut, read_rows, row_bytes
 from patchwright.methods.metrics import Metric
-from patchwright.methods.runs import PairRuns, run_in_groups, spans_of
+from patchwright.methods.runs import PairRuns, read_both, run_in_groups, spans_of
 from patchwright.model.edits import Edit
 from patchwright.model.forward import CORE, Row, Run, forward, patched
 from patchwright.model.spec import ModelSpec
@@ -384,9 +384,9 @@ def unpatched(
     runs: PairRuns, cells: Cells, direction: Direction, metric: Metric
 ) -> NDArray[np.float64]:
     """The result of one pair if no patch moved anything; NaN at unmatched positions."""
-    base = runs.base(direction)
-    n_positions = base[0].read + 1
-    baseline = runs.reader.read(metric, [run.final[None] for run in base]).item()
+    n_positions = runs.base(direction)[0].read + 1
+    clean, corrupt = read_both(runs, metric)
+    baseline = corrupt if direction == "denoise" else clean
     values = np.full(cells.shape(n_positions), baseline)
     if cells.by_position:
         matched = {into for into, _ in runs.matched(direction)}

@@ -438,9 +438,7 @@ def _extent(row: Row) -> tuple[int, int]:
     return min([own, *starts]), length if own < length else max(stops, default=length)
 
 
-def _inherited(
-    base: Run | None, keep: frozenset[Site], n_layers: int
-) -> dict[Site, list[Tensor]]:
+def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[Site, list[Tensor]]:
     """What a row keeps before it has run: its base run's activations."""
     if base is None:
         return {site: [torch.empty(0)] * (1 if site == "embed" else n_layers) for site in keep}
