@@ -91,6 +91,31 @@ def _hook(model: GPT2LMHeadModel, site: str, layer: int, change: Change) -> Any:
 
 
 @contextmanager
+def norms_held(model: GPT2LMHeadModel, tokens: list[int]) -> Generator[None]:
+    """Inside the block every layer norm divides by what it does in the run of `tokens`."""
+    norms = [one for one in model.modules() if isinstance(one, nn.LayerNorm)]
+    scales: dict[nn.Module, Tensor] = {}
+
+    def look(norm: nn.Module, arguments: tuple[Tensor, ...], _output: Tensor) -> None:
+        assert isinstance(norm, nn.LayerNorm)
+        scales[norm] = (arguments[0].var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+
+    def hold(norm: nn.Module, arguments: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+        assert isinstance(norm, nn.LayerNorm)
+        centred = arguments[0] - arguments[0].mean(-1, keepdim=True)
+        return centred / scales[norm] * norm.weight + norm.bias
+
+    with ExitStack() as stack:
+        for norm in norms:
+            stack.callback(norm.register_forward_hook(look).remove)
+        logits(model, tokens)
+    with ExitStack() as stack:
+        for norm in norms:
+            stack.callback(norm.register_forward_hook(hold).remove)
+        yield
+
+
+@contextmanager
 def _at_pattern(model: GPT2LMHeadModel, layer: int, change: Change) -> Generator[None]:
     """Eager attention with `change` between the softmax and the values."""
     plain = modeling_gpt2.eager_attention_forward

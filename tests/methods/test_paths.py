@@ -1,17 +1,22 @@
 """Path patching against two passes of plain hooks."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
-from hooks import Change, activation, changed_logits
+from hooks import Change, activation, changed_logits, logits, norms_held
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
+from patchwright.figures.grid import title_of
 from patchwright.places import Place, Site, parse_place
-from tiny import N_HEADS, N_LAYERS, pair_of
+from slow import metric_of
+from tiny import N_HEADS, N_LAYERS, pair_of, token_pairs
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
 PAIR = pair_of(CLEAN, CORRUPT)
@@ -29,12 +34,17 @@ def writing(value: Tensor, head: int | None, position: int | None) -> Change:
     return change
 
 
+def on_the_way(gpt2: GPT2LMHeadModel, into: list[int], norms: str) -> AbstractContextManager[None]:
+    return norms_held(gpt2, into) if norms == "freeze" else nullcontext()
+
+
 def by_hooks(
     gpt2: GPT2LMHeadModel,
     sender: Place,
     receivers: Sequence[str],
     mlps: str,
     direction: str,
+    norms: str = "recompute",
 ) -> float:
     into, out_of = (CORRUPT, CLEAN) if direction == "denoise" else (CLEAN, CORRUPT)
     site, layer = sender.site, sender.layer or 0
@@ -59,11 +69,13 @@ def by_hooks(
             def look(live: Tensor, seen: list[Tensor] = seen) -> None:
                 seen.append(live.clone())
 
-            changed_logits(gpt2, into, [*steps, (place.site, place.layer or 0, look)])
+            with on_the_way(gpt2, into, norms):
+                changed_logits(gpt2, into, [*steps, (place.site, place.layer or 0, look)])
             change = writing(seen[0], place.head, place.position)
             written.append((place.site, place.layer or 0, change))
-        steps = written
-    last = changed_logits(gpt2, into, steps)[-1]
+        steps, norms = written, "recompute"
+    with on_the_way(gpt2, into, norms):
+        last = changed_logits(gpt2, into, steps)[-1]
     return (last[7] - last[11]).item()
 
 
@@ -78,16 +90,25 @@ RECEIVERS = [
 
 @pytest.mark.parametrize("receivers", RECEIVERS, ids=" ".join)
 @pytest.mark.parametrize("mlps", ["recompute", "freeze"])
+@pytest.mark.parametrize("norms", ["recompute", "freeze"])
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_every_sending_head_equals_hooks(
-    gpt2: GPT2LMHeadModel, model: pw.Model, receivers: list[str], mlps: str, direction: str
+    gpt2: GPT2LMHeadModel,
+    model: pw.Model,
+    receivers: list[str],
+    mlps: str,
+    norms: str,
+    direction: str,
 ) -> None:
-    result = pw.path_patch(model, PAIR, receivers, direction=direction, mlps=mlps, bos=False)
+    result = pw.path_patch(
+        model, PAIR, receivers, direction=direction, mlps=mlps, norms=norms, bos=False
+    )
     highest = max((parse_place(one).layer or 0 for one in receivers if one != "logits"), default=9)
     for layer in range(N_LAYERS):
         for head in range(N_HEADS):
             found = float(result.patched.sel(layer=layer, head=head))
-            expected = by_hooks(gpt2, Place("z", layer, head), receivers, mlps, direction)
+            sender = Place("z", layer, head)
+            expected = by_hooks(gpt2, sender, receivers, mlps, direction, norms)
             if layer > highest:
                 base = result.clean if direction == "noise" else result.corrupt
                 expected = base.metric
@@ -96,15 +117,21 @@ def test_every_sending_head_equals_hooks(
 
 @pytest.mark.parametrize("site", ["mlp_out", "attn_out", "embed"])
 @pytest.mark.parametrize("mlps", ["recompute", "freeze"])
+@pytest.mark.parametrize("norms", ["recompute", "freeze"])
 @pytest.mark.parametrize("receivers", [["logits"], ["L2H1.q", "L2H2.k"]], ids=" ".join)
 def test_other_senders_equal_hooks_at_each_position(
-    gpt2: GPT2LMHeadModel, model: pw.Model, site: Site, mlps: str, receivers: list[str]
+    gpt2: GPT2LMHeadModel,
+    model: pw.Model,
+    site: Site,
+    mlps: str,
+    norms: str,
+    receivers: list[str],
 ) -> None:
-    result = pw.path_patch(model, PAIR, receivers, site, mlps=mlps, bos=False)
+    result = pw.path_patch(model, PAIR, receivers, site, mlps=mlps, norms=norms, bos=False)
     for layer in range(1 if site == "embed" else 2):
         for position in range(len(CLEAN)):
             place = Place(site, None if site == "embed" else layer, position=position)
-            expected = by_hooks(gpt2, place, receivers, mlps, "noise")
+            expected = by_hooks(gpt2, place, receivers, mlps, "noise", norms)
             found = float(result.patched.sel(layer=layer, position=position))
             assert found == pytest.approx(expected, abs=1e-9)
 
@@ -118,10 +145,54 @@ def test_where_there_is_only_one_path_it_is_ordinary_patching(model: pw.Model) -
     np.testing.assert_allclose(path, plain, rtol=0, atol=1e-10)
 
 
-def test_what_was_held_is_on_the_result(model: pw.Model) -> None:
+@given(prompts=token_pairs(), direction=st.sampled_from(["denoise", "noise"]))
+def test_with_mlps_and_norms_frozen_a_direct_path_is_a_difference_of_direct_attributions(
+    gpt2: GPT2LMHeadModel, model: pw.Model, prompts: tuple[list[int], list[int]], direction: str
+) -> None:
+    pair = pair_of(*prompts)
+    path = pw.path_patch(model, pair, direction=direction, mlps="freeze", norms="freeze", bos=False)
+    base, source = ("corrupt", "clean") if direction == "denoise" else ("clean", "corrupt")
+    # Each run's attribution is by its own final norm; the path keeps that of the patched run.
+    finals = {
+        run: activation(gpt2, prompt, "resid_post", N_LAYERS - 1)[-1]
+        for run, prompt in zip(("clean", "corrupt"), prompts, strict=True)
+    }
+    scales = {run: (final.var(unbiased=False) + 1e-5).sqrt() for run, final in finals.items()}
+    direct = pw.logit_attribution(model, pair, "head", bos=False).arrays["contribution"]
+    ratio = float(scales[source] / scales[base])
+    expected = direct.sel(run=source) * ratio - direct.sel(run=base)
+    moved = path.patched - path.base.metric
+    np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-9)
+
+
+def test_frozen_norms_move_the_numbers(model: pw.Model) -> None:
+    one, other = (
+        pw.path_patch(model, PAIR, norms=norms, bos=False).patched
+        for norms in ("recompute", "freeze")
+    )
+    assert float(abs(one - other).max()) > 1e-3
+
+
+@pytest.mark.parametrize("metric", ["kl", "probability"])
+def test_metrics_over_the_vocabulary_see_the_frozen_final_norm_too(
+    gpt2: GPT2LMHeadModel, model: pw.Model, metric: str
+) -> None:
+    result = pw.path_patch(model, PAIR, norms="freeze", metric=metric, bos=False)
+    own = activation(gpt2, CORRUPT, "z", 2)
+    with norms_held(gpt2, CLEAN):
+        last = changed_logits(gpt2, CLEAN, [("z", 2, writing(own, 1, None))])[-1]
+    expected = metric_of(metric, last, logits(gpt2, CLEAN)[-1], [7], [11])
+    assert float(result.patched.sel(layer=2, head=1)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_was_held_is_on_the_result_and_in_its_title(model: pw.Model) -> None:
     result = pw.path_patch(model, PAIR, mlps="freeze", bos=False)
     assert result.details == {"mlps": "freeze", "norms": "recompute"}
     assert result.experiment["receivers"] == ["logits"]
+    assert title_of(result) == "Paths from z to logits, noise, MLPs frozen, norms recomputed"
+    frozen = pw.path_patch(model, PAIR, norms="freeze", bos=False)
+    assert frozen.details == {"mlps": "recompute", "norms": "freeze"}
+    assert title_of(frozen) == "Paths from z to logits, noise, MLPs recomputed, norms frozen"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +206,8 @@ def test_what_was_held_is_on_the_result(model: pw.Model) -> None:
         ({"receivers": ["L0H1.q"]}, UnknownPlaceError, "above its receivers"),
         ({"receivers": ["L1H1.q"], "layers": [1, 2]}, UnknownPlaceError, "above its receivers"),
         ({"site": "q"}, ExperimentError, "cannot send"),
-        ({"mlps": "burn"}, ExperimentError, "recompute, freeze"),
+        ({"mlps": "burn"}, ExperimentError, "treatment of MLPs. Choose recompute, freeze"),
+        ({"norms": "burn"}, ExperimentError, "treatment of norms. Choose recompute, freeze"),
     ],
 )
 def test_paths_that_are_none_are_refused(

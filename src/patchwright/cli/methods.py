@@ -399,6 +399,9 @@ def paths(
     per: Per = "",
     direction: Direction = "noise",
     mlps: Annotated[str, typer.Option(help="MLPs on the way: recompute or freeze.")] = "recompute",
+    norms: Annotated[
+        str, typer.Option(help="Norms on the way: recompute, or freeze their scale.")
+    ] = "recompute",
     metric: Metric = "",
     layers: Layers = "",
     positions: Positions = "",
@@ -427,6 +430,7 @@ def paths(
             per or None,
             direction,
             mlps,
+            norms,
             metric or usual_metric,
             not no_bos,
             numbers(layers, "--layers"),

@@ -218,6 +218,7 @@ def path_patch(
     per: str | None = None,
     direction: str = "noise",
     mlps: str = "recompute",
+    norms: str = "recompute",
     metric: str = "logit_diff",
     bos: bool = True,
     layers: Sequence[int] | None = None,
@@ -230,8 +231,10 @@ def path_patch(
 
     Senders are the places of `site` (`z`, `attn_out`, `mlp_out`, `embed`), one at a
     time; `receivers` are `logits`, or places such as `L9H6.q`, `L5.mlp_out`. Heads
-    on the way are held, MLPs recomputed or (`mlps="freeze"`) held. A sender above
-    every receiver has no path: its cell is the baseline. Source: Wang et al. 2022.
+    on the way are held; MLPs are recomputed or (`mlps="freeze"`) held; norms are
+    recomputed or (`norms="freeze"`) keep the scale of the run that is patched. A
+    sender above every receiver has no path: its cell is the baseline. See
+    `methods.paths`. Source: Wang et al. 2022.
     """
     checked = check_site(site)
     experiment = PathPatch.of(
@@ -246,6 +249,7 @@ def path_patch(
             "per": pers_of(checked)[0] if per is None else check_per(per),
             "receivers": tuple(receivers),
             "mlps": _chosen(mlps, ("recompute", "freeze"), "treatment of MLPs"),
+            "norms": _chosen(norms, ("recompute", "freeze"), "treatment of norms"),
             "layers": _indices(layers),
             "positions": _indices(positions),
             "heads": _indices(heads),

@@ -108,14 +108,14 @@ def run_path_patch(experiment: PathPatch, work: Work, tokens: list[TokenPair]) -
         work.model.network,
         tokens,
         cells,
-        Paths(receivers, experiment.mlps),
+        Paths(receivers, experiment.mlps, experiment.norms),
         experiment.direction,
         experiment.metric,
         work.progress,
         work.budget,
     )
     found = _swept(experiment, work, swept, cells.coords(n_positions))
-    found.details.update({"mlps": experiment.mlps, "norms": "recompute"})
+    found.details.update({"mlps": experiment.mlps, "norms": experiment.norms})
     return found
 
 

@@ -13,7 +13,7 @@ from patchwright.methods.attribution import How as Estimate
 from patchwright.methods.circuits import Outside
 from patchwright.methods.direct import Part
 from patchwright.methods.metrics import Metric
-from patchwright.methods.paths import Mlps
+from patchwright.methods.paths import OnTheWay
 from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.places import Site
 from patchwright.prompts.pair import Answers, Pair, Prompt
@@ -119,7 +119,8 @@ class PathPatch(Sweep):
     method: Literal["path_patch"] = "path_patch"
     direction: Direction = "denoise"
     receivers: tuple[str, ...]
-    mlps: Mlps = "recompute"
+    mlps: OnTheWay = "recompute"
+    norms: OnTheWay = "recompute"
 
 
 class EdgeAttribution(OnPairs):

@@ -94,7 +94,8 @@ def title_of(result: Result) -> str:
         return f"Estimate ({done['how']}) of patching {done['site']}, {done['metric']}"
     if result.method == "path_patch":
         to = ", ".join(done["receivers"])
-        held = "MLPs recomputed" if done["mlps"] == "recompute" else "MLPs frozen"
+        how = {"recompute": "recomputed", "freeze": "frozen"}
+        held = f"MLPs {how[done['mlps']]}, norms {how[done.get('norms', 'recompute')]}"
         return f"Paths from {done['site']} to {to}, {done['direction']}, {held}"
     if result.method == "trace":
         severed = f", {done['sever']} severed" if done["sever"] else ""

@@ -97,10 +97,15 @@ def row_bytes(network: Network, n_positions: int, n_own: int) -> int:
 
 
 def read_rows(
-    network: Network, readers: Sequence[Reader], rows: Sequence[Sequence[Row]], metric: Metric
+    network: Network,
+    readers: Sequence[Reader],
+    rows: Sequence[Sequence[Row]],
+    metric: Metric,
+    hold_norms: bool = False,
 ) -> list[float]:
     """The metric of altered runs: for each, its pair's reader and one row a continuation."""
-    finished = iter(forward(network, [row for some in rows for row in some]))
+    flat = [row for some in rows for row in some]
+    finished = iter(forward(network, flat, hold_norms=hold_norms))
     finals = [[next(finished).final for _ in some] for some in rows]
     values = torch.empty(len(rows), dtype=torch.float64)
     by_reader: dict[int, list[int]] = {}

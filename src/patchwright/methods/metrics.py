@@ -87,10 +87,16 @@ def check_answers(metric: Metric, pair: TokenPair) -> None:
 
 
 def logits(
-    network: Network, final: Float[Tensor, "*rows d_model"], tokens: Sequence[int] | None = None
+    network: Network,
+    final: Float[Tensor, "*rows d_model"],
+    tokens: Sequence[int] | None = None,
+    like: Float[Tensor, "*others d_model"] | None = None,
 ) -> Float[Tensor, "*rows token"]:
-    """Logits of `tokens` (of the whole vocabulary without), from the final residual stream."""
-    normed = ops.norm(final, network.norm_final, network.spec.norm_eps)
+    """Logits of `tokens` (of the whole vocabulary without), from the final residual stream.
+
+    With `like` the final norm takes its scale.
+    """
+    normed = ops.norm(final, network.norm_final, network.spec.norm_eps, like)
     columns = network.unembed if tokens is None else network.unembed[list(tokens)]
     return normed @ columns.T
 
@@ -100,11 +106,14 @@ class Reader:
     """Reads metrics of one pair off final residual streams.
 
     `clean_final` is the clean run's, [d_model], at the last token of the prompt.
+    `held`, where it is given, are those whose scale the final norm takes, one row
+    for each continuation.
     """
 
     network: Network
     pair: TokenPair
     clean_final: Float[Tensor, " d_model"]
+    held: Finals | None = None
 
     def read(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
         """The metric of each row, in its own unit, at least in float32."""
@@ -126,6 +135,7 @@ class Reading:
         self._network, self._pair = reader.network, reader.pair
         self._clean_final = reader.clean_final
         self._finals = finals
+        self._held = [None] * len(finals) if reader.held is None else reader.held
 
     def __call__(self, metric: Metric) -> Float[Tensor, " row"]:
         """The metric of each row, in its own unit, at least in float32."""
@@ -156,7 +166,8 @@ class Reading:
 
     @cached_property
     def _logits(self) -> list[Float[Tensor, "row _position vocab"]]:
-        return [_widened(logits(self._network, final)) for final in self._finals]
+        finals = zip(self._finals, self._held, strict=True)
+        return [_widened(logits(self._network, final, like=held)) for final, held in finals]
 
     @cached_property
     def _logprobs(self) -> list[Float[Tensor, "row _position vocab"]]:
@@ -165,8 +176,9 @@ class Reading:
     def _logit(self, metric: Metric) -> Float[Tensor, " row"]:
         answers = [answer[0] for answer in self._pair.answers]
         wrongs = [wrong[0] for wrong in self._pair.wrongs] if metric == "logit_diff" else []
-        final = self._finals[0][:, 0]
-        values = _widened(logits(self._network, final, [*answers, *wrongs]))
+        final, held = self._finals[0][:, 0], self._held[0]
+        like = None if held is None else held[:, 0]
+        values = _widened(logits(self._network, final, [*answers, *wrongs], like))
         value = values[:, : len(answers)].mean(dim=1)
         return value - values[:, len(answers) :].mean(dim=1) if wrongs else value
 

@@ -4,12 +4,15 @@ A sender's activation is copied from the other run while every head above it is
 held at its value in the run that is patched, so that the change reaches the
 receivers directly (through the residual stream, MLPs recomputed or held too);
 what the receivers then have is patched into the run, and everything after them
-follows. An MLP that receives is recomputed, and passes on what it got. Source: Wang et al. 2022, appendix B, whose MLPs and norms are recomputed.
-Norms are always recomputed here.
+follows. An MLP that receives is recomputed, and passes on what it got. Norms up to
+the receivers' own inputs (for the logits the final one) are recomputed, or frozen:
+they take the scale that they have in the run that is patched.
+
+Source: Wang et al. 2022, appendix B, whose MLPs and norms are recomputed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,15 +37,17 @@ LOGITS = "logits"
 SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
 RECEIVERS: tuple[Site, ...] = ("q", "k", "v", "mlp_out")
 
-Mlps = Literal["recompute", "freeze"]
+OnTheWay = Literal["recompute", "freeze"]
+"""What MLPs or norms between sender and receivers do."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """From a sender to `receivers` (empty: the logits), MLPs on the way as `mlps` says."""
+    """From a sender to `receivers` (empty: the logits), by MLPs and norms as they say."""
 
     receivers: tuple[Place, ...]
-    mlps: Mlps
+    mlps: OnTheWay
+    norms: OnTheWay
 
     @property
     def top(self) -> int | None:
@@ -140,13 +145,17 @@ def _of_pair(
         kept = 4 * network.spec.n_layers * network.spec.d_model * network.embed.element_size()
         return own, sum(row_bytes(network, n, n) + kept * n for n in lengths)
 
+    # Receivers other than the logits hand over to an ordinary run.
+    hold_norms = paths.norms == "freeze" and not paths.receivers
+    held = [run.final[None] for run in copies.base] if hold_norms else None
+    reader = replace(runs.reader, held=held)
     for batch in cut(jobs, cost, budget):
         if report.stopped:
             return
         rows = [_sent(network.spec, copies, cells, job, paths) for job in batch]
         if paths.receivers:
             rows = _received(network, copies, rows, paths)
-        found = read_rows(network, [runs.reader] * len(batch), rows, metric)
+        found = read_rows(network, [reader] * len(batch), rows, metric, hold_norms)
         for job, value in zip(batch, found, strict=True):
             flat[job.cell] = value
         report.advance(len(batch))
@@ -184,7 +193,8 @@ def _received(
 ) -> list[list[Row]]:
     """The base runs with the receivers as the sender left them."""
     sites = frozenset[Site](place.site for place in paths.receivers)
-    finished = iter(forward(network, [row for some in rows for row in some], sites))
+    flat = [row for some in rows for row in some]
+    finished = iter(forward(network, flat, sites, hold_norms=paths.norms == "freeze"))
     return [[patched(run, *_taken(next(finished), paths)) for run in copies.base] for _ in rows]
 
 

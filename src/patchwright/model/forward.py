@@ -21,7 +21,7 @@ from torch import Tensor
 
 from patchwright.model import ops
 from patchwright.model.edits import Edit
-from patchwright.model.weights import Layer, Network
+from patchwright.model.weights import Layer, Network, Norm
 from patchwright.places import Site
 
 CORE: frozenset[Site] = frozenset({"resid_pre", "resid_mid", "q", "k", "v"})
@@ -122,9 +122,14 @@ def patched(base: Run, *edits: Edit) -> Row:
     return Row(base.tokens, base.read, base, edits)
 
 
-def forward(network: Network, rows: Sequence[Row], keep: Iterable[Site] = ()) -> list[Run]:
-    """The finished run of each row, in order; each keeps the sites in `keep`."""
-    wave = _Wave(network, rows, frozenset(keep))
+def forward(
+    network: Network, rows: Sequence[Row], keep: Iterable[Site] = (), hold_norms: bool = False
+) -> list[Run]:
+    """The finished run of each row, in order; each keeps the sites in `keep`.
+
+    With `hold_norms` every row has a base, and layer norms take its scale.
+    """
+    wave = _Wave(network, rows, frozenset(keep), hold_norms)
     wave.embed()
     for layer, weights in enumerate(network.layers):
         _attention(wave, layer, weights)
@@ -155,10 +160,10 @@ def _attention(wave: "_Wave", layer: int, weights: Layer) -> None:
 
 def _mlp(wave: "_Wave", layer: int, weights: Layer) -> None:
     """From resid_mid to resid_post."""
-    eps = wave.network.spec.norm_eps
 
     def hidden(x: Tensor) -> Tensor:
-        return wave.activation(ops.linear(ops.norm(x, weights.norm_mlp, eps), weights.mlp_in))
+        normed = wave.norm(x, layer, "resid_mid", weights.norm_mlp)
+        return wave.activation(ops.linear(normed, weights.mlp_in))
 
     def output(act: Tensor) -> Tensor:
         return ops.linear(act, weights.mlp_out)
@@ -232,8 +237,11 @@ class _Group:
 class _Wave:
     """The rows under way, and what the layers do to them."""
 
-    def __init__(self, network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> None:
+    def __init__(
+        self, network: Network, rows: Sequence[Row], keep: frozenset[Site], hold_norms: bool
+    ) -> None:
         self.network = network
+        self.hold_norms = hold_norms
         self.activation = ops.activation(network.spec.activation)
         self.rows = rows
         self.keep = keep
@@ -320,7 +328,7 @@ class _Wave:
             return
         for group in self.groups:
             group.keys_from = group.start
-        normed = ops.norm(self._pack("x"), weights.norm_attn, spec.norm_eps)
+        normed = self.norm(self._pack("x"), layer, "resid_pre", weights.norm_attn)
         self._unpack("k", ops.linear(normed, weights.k))
         self._unpack("v", ops.linear(normed, weights.v))
         if self._reads_only(layer):
@@ -334,6 +342,22 @@ class _Wave:
             for name in ("q", "k", "v"):
                 group.live[name] = group.live[name].unflatten(-1, (spec.n_heads, spec.d_head))
             group.widen(layer)
+
+    def norm(
+        self, x: Float[Tensor, "token d_model"], layer: int, site: Site, by: Norm
+    ) -> Float[Tensor, "token d_model"]:
+        """Layer normalisation of all rows' `site`; held ones by the scale of their base runs."""
+        like = self._based(layer, site) if self.hold_norms else None
+        return ops.norm(x, by, self.network.spec.norm_eps, like)
+
+    def _based(self, layer: int, site: Site) -> Float[Tensor, "token d_model"]:
+        """What the base runs have where the groups' rows are, packed as the rows are."""
+        flat: list[Tensor] = []
+        for group in self.groups:
+            assert group.base is not None, "only rows over a base run hold its norms"
+            own = group.base.kept[site][layer][group.start : group.stop]
+            flat.append(own.expand(len(group.rows), *own.shape).flatten(0, 1))
+        return torch.cat(flat)
 
     def visit(self, layer: int, site: Site, name: str) -> None:
         """Apply the edits of a site to the live tensor `name`, and keep it if asked."""

@@ -19,8 +19,16 @@ def linear(x: Float[Tensor, "*rows inputs"], by: Linear) -> Float[Tensor, "*rows
     return flat.view(*x.shape[:-1], flat.shape[-1])
 
 
-def norm(x: Float[Tensor, "*rows d_model"], by: Norm, eps: float) -> Float[Tensor, "*rows d_model"]:
-    """Layer normalisation (Ba et al. 2016)."""
+def norm(
+    x: Float[Tensor, "*rows d_model"],
+    by: Norm,
+    eps: float,
+    like: Float[Tensor, "*others d_model"] | None = None,
+) -> Float[Tensor, "*rows d_model"]:
+    """Layer normalisation (Ba et al. 2016); with `like` by its scale, and so linear in `x`."""
+    if like is not None:
+        scale = (like.var(dim=-1, unbiased=False, keepdim=True) + eps).sqrt()
+        return (x - x.mean(dim=-1, keepdim=True)) / scale * by.weight + by.bias
     return functional.layer_norm(x, by.weight.shape, by.weight, by.bias, eps)
 
 
