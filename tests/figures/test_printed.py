@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 import patchwright as pw
 from patchwright.errors import OutputError
@@ -52,3 +54,12 @@ def test_another_suffix_is_refused(model: pw.Model, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"\.png, \.svg or \.pdf"):
         pw.patch(model, PAIR).plot(tmp_path / "figure.gif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("receivers", [["logits"], ["L2H1.q", "L2H2.k", "L2H3.v", "L2.mlp_out"]])
+def test_a_long_title_stays_on_the_figure(model: pw.Model, receivers: list[str]) -> None:
+    figure = draw(pw.path_patch(model, PAIR, receivers, mlps="freeze", bos=False))
+    FigureCanvasAgg(figure).draw()
+    written = [text for text in figure.findobj(Text) if text.get_text().startswith("Paths from")]
+    box = written[0].get_window_extent()
+    assert (box.x1 <= figure.bbox.x1, box.y1 <= figure.bbox.y1) == (True, True)

@@ -193,6 +193,8 @@ def test_what_was_held_is_on_the_result_and_in_its_title(model: pw.Model) -> Non
     frozen = pw.path_patch(model, PAIR, norms="freeze", bos=False)
     assert frozen.details == {"mlps": "recompute", "norms": "freeze"}
     assert title_of(frozen) == "Paths from z to logits, noise, MLPs recomputed, norms frozen"
+    both = pw.path_patch(model, PAIR, bos=False)
+    assert title_of(both) == "Paths from z to logits, noise, MLPs and norms recomputed"
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def title_of(result: Result) -> str:
     if result.method == "path_patch":
         to = ", ".join(done["receivers"])
         how = {"recompute": "recomputed", "freeze": "frozen"}
-        held = f"MLPs {how[done['mlps']]}, norms {how[done.get('norms', 'recompute')]}"
+        mlps, norms = how[done["mlps"]], how[done.get("norms", "recompute")]
+        held = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
         return f"Paths from {done['site']} to {to}, {done['direction']}, {held}"
     if result.method == "trace":
         severed = f", {done['sever']} severed" if done["sever"] else ""

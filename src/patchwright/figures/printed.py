@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib import rc_context
@@ -22,6 +23,8 @@ SEQUENTIAL = "viridis"
 RUN_COLORS = {"clean": "#2166ac", "corrupt": "#b2182b", "patched": "#8c6d1f"}
 MOST_NUMBERS = 24
 """Columns up to which each cell carries its number."""
+LETTERS_PER_INCH = 11
+"""Of a title, about."""
 
 
 def save_heat_map(result: Result, path: str | Path) -> None:
@@ -56,10 +59,11 @@ def draw(result: Result) -> Figure:
     panels: list[Axes] = [figure.add_subplot(1, len(grids), i + 1) for i in range(len(grids))]
     images = [_draw_panel(axes, grid) for axes, grid in zip(panels, grids, strict=True)]
     figure.colorbar(images[0], ax=panels, label=grids[0].unit, fraction=0.05)
+    title = fill(title_of(result), int(LETTERS_PER_INCH * (width - 0.8)))
     if len(grids) == 1:
-        panels[0].set_title(title_of(result), loc="left", fontsize=11)
+        panels[0].set_title(title, loc="left", fontsize=11)
     else:
-        figure.suptitle(title_of(result), fontsize=11)
+        figure.suptitle(title, fontsize=11)
     panels[0].set_xlabel(_baselines(result), fontsize=8, color="#444444")
     return figure
 
