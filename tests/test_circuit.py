@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import patchwright as pw
 from patchwright.errors import ExperimentError, InputError
@@ -73,3 +74,59 @@ def test_what_is_no_circuit_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match="is not a circuit"):
         pw.load_circuit(path)
+
+
+def test_a_stopped_curve_has_the_small_sizes_and_says_so(model: pw.Model, tmp_path: Path) -> None:
+    circuit = pw.Circuit.choose(pw.edge_attribution(model, PAIR, bos=False), model)
+    sizes = [5, 10, 20]
+    whole = pw.evaluate_circuit(model, PAIR, circuit, sizes, randoms=2, bos=False)
+    counted: list[tuple[int, int]] = []
+
+    def progress(now: pw.Progress) -> bool:
+        counted.append((now.done, now.total))
+        return now.done < 6  # four a size: the circuit, its complement, two random ones
+
+    result = pw.evaluate_circuit(
+        model, PAIR, circuit, sizes, randoms=2, bos=False, progress=progress
+    )
+    assert counted == [(done, 12) for done in range(1, 7)]
+    for name, known in (("faithfulness", 2), ("complement", 2), ("random", 1)):
+        found, expected = result.arrays[name].values, whole.arrays[name].values
+        np.testing.assert_array_equal(found[:known], expected[:known])
+        assert np.isnan(found[known:]).all()
+    assert [one["code"] for one in result.warnings][-1] == "stopped"
+    assert "6 of 12 circuits" in result.warnings[-1]["message"]
+    kept = whole.arrays["faithfulness"].values[:2].tolist()
+    assert result.details["area"] == pytest.approx(area([5, 10], kept))
+    result.plot(tmp_path / "curve.png")
+    assert pw.load_result(_written(result, tmp_path)).details == result.details
+
+
+def test_stopped_scores_say_of_how_many_pairs_they_are(model: pw.Model) -> None:
+    pairs = [PAIR, pair_of([1, 2, 3, 4], [6, 2, 3, 4])]
+    result = pw.edge_attribution(model, pairs, bos=False, progress=lambda _: False)
+    assert result.warnings[-1]["code"] == "stopped"
+    assert "1 of 2 pairs" in result.warnings[-1]["message"]
+    one = pw.edge_attribution(model, PAIR, bos=False)
+    np.testing.assert_array_equal(result.arrays["edges"], one.arrays["edges"])
+    assert "stopped" not in [notice["code"] for notice in one.warnings]
+
+
+def test_a_flat_gap_leaves_faithfulness_empty(tmp_path: Path) -> None:
+    gpt2 = random_gpt2(seed=4)
+    with torch.no_grad():
+        embedding = gpt2.get_parameter("transformer.wte.weight")
+        embedding[11] = embedding[7]
+    model = pw.wrap_model(gpt2)
+    circuit = pw.Circuit.choose(pw.edge_attribution(model, PAIR, bos=False), model, top=4)
+    result = pw.evaluate_circuit(model, PAIR, circuit, bos=False)
+    assert result.arrays["faithfulness"].isnull().all()
+    assert "flat_gap" in [one["code"] for one in result.warnings]
+    result.plot(tmp_path / "curve.svg")
+    assert "no area" in (tmp_path / "curve.svg").read_text(encoding="utf-8")
+    assert pw.load_result(_written(result, tmp_path)).details == {}
+
+
+def _written(result: pw.Result, folder: Path) -> Path:
+    result.to_json(folder / "result.json")
+    return folder / "result.json"

@@ -11,6 +11,7 @@ import hooks
 import patchwright as pw
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
 from patchwright.experiment import tokens_of
+from patchwright.methods.batches import BUDGET, Progress
 from patchwright.methods.circuits import (
     area,
     edge_scores,
@@ -70,7 +71,7 @@ def test_the_graph_computes_the_model(gpt2: GPT2LMHeadModel, model: pw.Model) ->
 def test_scores_are_finite_differences_of_one_edge_at_a_time(
     model: pw.Model, pair: TokenPair, metric: Metric
 ) -> None:
-    scores = edge_scores(model.network, [pair], metric, steps=None)
+    scores = edge_scores(model.network, [pair], metric, steps=None).values
     exists = Graph(model.spec).exists()
     assert np.isnan(scores[~exists.numpy()]).all()
     step = 1e-6
@@ -87,9 +88,9 @@ def test_scores_are_finite_differences_of_one_edge_at_a_time(
 def test_integrated_scores_of_the_embeddings_edges_into_one_path_are_means_of_slopes(
     model: pw.Model, pair: TokenPair
 ) -> None:
-    one = edge_scores(model.network, [pair], "logit_diff", steps=1)
-    many = edge_scores(model.network, [pair], "logit_diff", steps=64)
-    finer = edge_scores(model.network, [pair], "logit_diff", steps=128)
+    one = edge_scores(model.network, [pair], "logit_diff", steps=1).values
+    many = edge_scores(model.network, [pair], "logit_diff", steps=64).values
+    finer = edge_scores(model.network, [pair], "logit_diff", steps=128).values
     known = np.isfinite(one)
     assert np.abs(many - one)[known].max() > 1e-4
     assert np.abs(finer - many)[known].max() < 1e-3
@@ -134,7 +135,7 @@ def test_corrupting_every_edge_of_a_head_is_patching_its_z(model: pw.Model, cut:
 
 def test_the_strongest_edges_come_first_and_each_once(model: pw.Model, pair: TokenPair) -> None:
     graph = Graph(model.spec)
-    scores = edge_scores(model.network, [pair], "logit_diff", steps=None)
+    scores = edge_scores(model.network, [pair], "logit_diff", steps=None).values
     edges = strongest(scores, graph)
     assert sorted(edges) == sorted(every_edge(model))
     sizes = [
@@ -147,7 +148,7 @@ def test_the_strongest_edges_come_first_and_each_once(model: pw.Model, pair: Tok
 def test_a_greedy_walk_always_stays_connected_to_the_logits(
     model: pw.Model, pair: TokenPair
 ) -> None:
-    edges = greedy(edge_scores(model.network, [pair], "logit_diff", None), Graph(model.spec))
+    edges = greedy(edge_scores(model.network, [pair], "logit_diff", None).values, Graph(model.spec))
     reached = {LOGITS}
     for sender, receiver in edges:
         assert node_of(receiver) in reached
@@ -190,3 +191,45 @@ def test_answers_of_several_tokens_are_refused(demo: pw.Model) -> None:
     experiment = pw.Patch(model="demo", pairs=text, per="position", metric="logprob")
     with pytest.raises(AnswerError):
         edge_scores(demo.network, [tokens_of(text, experiment, demo)], "logprob", None)
+
+
+def test_the_greedy_walk_takes_the_strongest_edge_that_it_can_reach(
+    model: pw.Model, pair: TokenPair
+) -> None:
+    scores = edge_scores(model.network, [pair], "logit_diff", None).values
+    graph = Graph(model.spec)
+    left, reached, expected = strongest(scores, graph), {LOGITS}, list[tuple[str, str]]()
+    while edge := next((one for one in left if node_of(one[1]) in reached), None):
+        left.remove(edge)
+        expected.append(edge)
+        reached.add(edge[0])
+    assert greedy(scores, graph) == expected
+
+
+def test_stopped_scores_are_means_over_the_pairs_that_are_done(
+    model: pw.Model, pair: TokenPair
+) -> None:
+    pairs = [pair, tokens(model, [1, 2, 3, 4], [6, 2, 3, 4]), tokens(model, [9, 8, 7], [9, 5, 7])]
+    seen: list[tuple[int, int]] = []
+
+    def progress(now: Progress) -> bool:
+        seen.append((now.done, now.total))
+        return now.done < 2
+
+    found = edge_scores(model.network, pairs, "logit_diff", None, progress)
+    each = [edge_scores(model.network, [one], "logit_diff", None).values for one in pairs]
+    assert (found.done, seen) == (2, [(1, 3), (2, 3)])
+    np.testing.assert_allclose(found.values, (each[0] + each[1]) / 2, atol=1e-12)
+    whole = edge_scores(model.network, pairs, "logit_diff", None).values
+    np.testing.assert_allclose(whole, np.mean(each, axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("budget", [0, 20_000, BUDGET])
+def test_a_small_budget_gives_the_same_numbers(
+    model: pw.Model, pair: TokenPair, budget: int
+) -> None:
+    pairs = [pair, tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])]
+    circuits = [every_edge(model)[::2], every_edge(model)[::3]]
+    found = measure(model.network, pairs, circuits, "logit_diff", "corrupt", budget=budget)
+    alone = [measure(model.network, [one], circuits, "logit_diff", "corrupt") for one in pairs]
+    np.testing.assert_allclose(found.values, np.mean([one.values for one in alone], axis=0))

@@ -264,11 +264,13 @@ def edge_attribution(
     steps: int | None = None,
     metric: str = "logit_diff",
     bos: bool = True,
+    progress: OnProgress | None = None,
 ) -> Result:
     """Every edge's score: the metric's change, to first order, when it alone is corrupted.
 
     The array `edges`, dims (receiver, sender), is the mean over pairs; with `steps`
-    gradients are integrated over that many runs between the prompts. See
+    gradients are integrated over that many runs between the prompts. `progress`
+    counts pairs; stopped, the mean is over those that are done. See
     `methods.circuits`; `Circuit.choose` makes a circuit of it.
     """
     experiment = EdgeAttribution(
@@ -279,7 +281,7 @@ def edge_attribution(
         metric=check_metric(metric),
         steps=steps,
     )
-    return run(experiment, model)
+    return run(experiment, model, progress)
 
 
 def evaluate_circuit(
@@ -292,6 +294,8 @@ def evaluate_circuit(
     seed: int = 0,
     metric: str = "logit_diff",
     bos: bool = True,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
 ) -> Result:
     """How much of the behaviour a circuit keeps when all edges outside it are corrupted.
 
@@ -299,8 +303,9 @@ def evaluate_circuit(
     all): `faithfulness`, the share of the gap that is kept; that of the `complement`;
     and of `random` circuits (size, sample). `details` has the curve's `area`,
     normalised over size, and the random ones'. `outside="mean"` takes the clean
-    prompts' mean activations instead of corrupted ones. Raises ExperimentError for
-    a circuit of another model.
+    prompts' mean activations instead of corrupted ones. `progress` counts circuits,
+    small sizes first; stopped, the others are NaN. Raises ExperimentError for a
+    circuit of another model.
     """
     circuit.check(model)
     if sizes is None:
@@ -320,7 +325,7 @@ def evaluate_circuit(
             "seed": seed,
         }
     )
-    return run(experiment, model)
+    return run(experiment, model, progress, budget)
 
 
 def trace(

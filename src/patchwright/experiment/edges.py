@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from patchwright.errors import ExperimentError
 from patchwright.experiment.reading import measured
@@ -10,19 +11,26 @@ from patchwright.experiment.types import (
     EdgeAttribution,
     EvaluateCircuit,
 )
-from patchwright.methods.circuits import area, edge_scores, measure, random_circuits
+from patchwright.methods.circuits import Edge, area, edge_scores, measure, random_circuits
 from patchwright.model.edges import Graph
+from patchwright.notices import Notice
 from patchwright.prompts.pair import TokenPair
 
 
 def run_edge_attribution(experiment: EdgeAttribution, work: Work, tokens: list[TokenPair]) -> Found:
     """The array `edges`, [receiver, sender]: each edge's score."""
     graph = Graph(work.model.spec)
-    scores = edge_scores(work.model.network, tokens, experiment.metric, experiment.steps)
+    how = experiment.metric, experiment.steps
+    scored = edge_scores(work.model.network, tokens, *how, work.progress)
     coords = {"receiver": graph.receivers, "sender": graph.senders}
-    edges = xr.DataArray(scores, dims=list(coords), coords=coords)
+    edges = xr.DataArray(scored.values, dims=list(coords), coords=coords)
     found = measured(experiment, work, tokens, (), lambda _: {})
     found.arrays["edges"] = edges
+    if scored.done < len(tokens):
+        message = (
+            f"Stopped after {scored.done} of {len(tokens)} pairs: scores are means over those."
+        )
+        found.notices.append(Notice(code="stopped", message=message))
     return found
 
 
@@ -35,21 +43,36 @@ def run_evaluate_circuit(experiment: EvaluateCircuit, work: Work, tokens: list[T
         raise ExperimentError(
             f"Sizes {sizes}: give rising numbers of edges from 0 to {len(edges)}."
         )
-    circuits = [edges[:size] for size in sizes]
-    circuits += [sorted(every - set(edges[:size])) for size in sizes]
+    circuits: list[list[Edge]] = []
     for size in sizes:
-        circuits += random_circuits(
-            graph, min(size, len(every)), experiment.randoms, experiment.seed
-        )
-    ran = measure(network, tokens, circuits, experiment.metric, experiment.outside)
-    n, values = len(sizes), np.array(ran.faithfulness)
-    randoms = values[2 * n :].reshape(n, experiment.randoms)
+        drawn = random_circuits(graph, min(size, len(every)), experiment.randoms, experiment.seed)
+        circuits += [edges[:size], sorted(every - set(edges[:size])), *drawn]
+    how = experiment.metric, experiment.outside
+    ran = measure(network, tokens, circuits, *how, work.progress, work.budget)
+    kept = ran.faithfulness.reshape(len(sizes), -1)
     coords = {"size": sizes}
     found = measured(experiment, work, tokens, (), lambda _: {})
-    found.arrays["faithfulness"] = xr.DataArray(values[:n], dims=["size"], coords=coords)
-    found.arrays["complement"] = xr.DataArray(values[n : 2 * n], dims=["size"], coords=coords)
-    found.arrays["random"] = xr.DataArray(randoms, dims=["size", "sample"], coords=coords)
-    found.details["area"] = area(sizes, values[:n].tolist())
-    if experiment.randoms:
-        found.details["random_area"] = area(sizes, randoms.mean(axis=1).tolist())
+    found.arrays["faithfulness"] = xr.DataArray(kept[:, 0], dims=["size"], coords=coords)
+    found.arrays["complement"] = xr.DataArray(kept[:, 1], dims=["size"], coords=coords)
+    found.arrays["random"] = xr.DataArray(kept[:, 2:], dims=["size", "sample"], coords=coords)
+    found.details.update(_areas(sizes, kept))
+    if ran.done < len(circuits):
+        message = (
+            f"Stopped after {ran.done} of {len(circuits)} circuits: the others are empty, and areas "
+            "are over the sizes that are there."
+        )
+        found.notices.append(Notice(code="stopped", message=message))
     return found
+
+
+def _areas(sizes: list[int], kept: NDArray[np.float64]) -> dict[str, float]:
+    """Under the circuit's curve and the random ones', over the sizes that have their values."""
+    curves = {"area": kept[:, 0]}
+    if kept.shape[1] > 2:
+        curves["random_area"] = kept[:, 2:].mean(axis=1)
+    areas: dict[str, float] = {}
+    for name, values in curves.items():
+        known = np.isfinite(values)
+        if known.any():
+            areas[name] = area(np.array(sizes)[known].tolist(), values[known].tolist())
+    return areas

@@ -56,6 +56,7 @@ class Found:
     done: int = 0
     altered: list[Baseline] = field(default_factory=list[Baseline])
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+    notices: list[Notice] = field(default_factory=list[Notice])
 
 
 def found_in(
@@ -126,7 +127,7 @@ def as_result(
         clean=_one_or_average(found.cleans, many),
         corrupt=_one_or_average(found.corrupts, many),
         arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
-        warnings=[*_numbered(warnings), *_precision(work.model), *unfinished],
+        warnings=[*_numbered(warnings), *_precision(work.model), *found.notices, *unfinished],
         seconds=seconds,
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,

@@ -151,7 +151,9 @@ def draw_curve(result: Result) -> Figure:
     axes.axhline(1, color="#444444", linewidth=0.8, linestyle=":")
     axes.set_xlabel("edges")
     axes.set_ylabel("faithfulness")
-    axes.set_title(f"area {result.details['area']:.2f}", loc="left", fontsize=10)
+    known = "area" in result.details
+    title = f"area {result.details['area']:.2f}" if known else "no area: nothing was measured"
+    axes.set_title(title, loc="left", fontsize=10)
     lines, names = axes.get_legend_handles_labels()
     unique = dict(zip(names, lines, strict=True))
     axes.legend(unique.values(), unique.keys())

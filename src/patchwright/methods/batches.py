@@ -26,7 +26,8 @@ class Progress:
     """How far a method is: cells done of all, and the values so far.
 
     `patched` has the method's own axes, NaN where a cell has no value yet; copy
-    it to keep it.
+    it to keep it. Of circuits it holds scores or faithfulness, and what is counted
+    are pairs or circuits.
     """
 
     done: int
@@ -43,9 +44,12 @@ Job = TypeVar("Job")
 class Report:
     """Tells the caller how far the work is, and remembers whether to stop."""
 
-    def __init__(self, progress: OnProgress | None, values: NDArray[np.float64]) -> None:
+    def __init__(
+        self, progress: OnProgress | None, values: NDArray[np.float64], total: int | None = None
+    ) -> None:
         self._progress = progress
         self._values = values
+        self.total = values.size if total is None else total
         self.done = 0
         self.stopped = False
 
@@ -53,7 +57,7 @@ class Report:
         """Count `cells` as finished."""
         self.done += cells
         if self._progress is not None and not self.stopped:
-            now = Progress(self.done, self._values.size, self._values)
+            now = Progress(self.done, self.total, self._values)
             self.stopped = self._progress(now) is False
 
 

@@ -9,15 +9,18 @@ every edge outside it carries the corrupted run's activation, or a mean.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
-from patchwright.methods.metrics import Metric, Reader, check_finite
+from patchwright.methods.batches import BUDGET, OnProgress, Report
+from patchwright.methods.metrics import MIN_GAP, UNITS, Metric, Reader, check_finite
 from patchwright.model.edges import LOGITS, Graph, Passed, embedded, node_of, pass_through
 from patchwright.model.weights import Network
 from patchwright.prompts.pair import TokenPair
@@ -29,26 +32,43 @@ Outside = Literal["corrupt", "mean"]
 """What the edges outside a circuit carry."""
 
 
-def edge_scores(
-    network: Network, pairs: Sequence[TokenPair], metric: Metric, steps: int | None
-) -> NDArray[np.float64]:
-    """Each edge's score, mean over pairs, [receiver, sender]; NaN where there is no edge.
+@dataclass(frozen=True)
+class Scored:
+    """Each edge's score, the mean over the first `done` pairs; NaN where there is no edge.
 
     In the metric's unit: the change to first order when the edge alone is corrupted.
+    """
+
+    values: NDArray[np.float64]
+    done: int
+
+
+def edge_scores(
+    network: Network,
+    pairs: Sequence[TokenPair],
+    metric: Metric,
+    steps: int | None,
+    progress: OnProgress | None = None,
+) -> Scored:
+    """Score every edge, [receiver, sender], until `progress`, called after each pair, says stop.
+
     With `steps` gradients are integrated. Raises ExperimentError for `rank`.
     """
     if metric == "rank":
         raise ExperimentError("The metric 'rank' has no gradient: choose another.")
     if steps is not None and steps < 1:
         raise ExperimentError(f"{steps} steps: take at least 1.")
-    graph = Graph(network.spec)
-    total = torch.zeros(len(graph.receivers), len(graph.senders), dtype=torch.float64)
     for pair in pairs:
         _check(pair)
-        total += _scores_of(network, pair, metric, steps)
-    scores = (total / len(pairs)).numpy()
-    scores[~graph.exists().numpy()] = np.nan
-    return scores
+    scores = np.where(Graph(network.spec).exists().numpy(), 0.0, np.nan)
+    report = Report(progress, scores, total=len(pairs))
+    for pair in pairs:
+        if report.stopped:
+            break
+        own = _scores_of(network, pair, metric, steps).numpy()
+        scores += (own - scores) / (report.done + 1)
+        report.advance(1)
+    return Scored(scores, report.done)
 
 
 def _scores_of(network: Network, pair: TokenPair, metric: Metric, steps: int | None) -> Tensor:
@@ -95,64 +115,114 @@ def greedy(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
     At each step the strongest edge into a node that is already reached; edges that
     nothing reached reads are never taken.
     """
-    left = strongest(scores, graph)
-    reached, found = {LOGITS}, list[Edge]()
-    while True:
-        edge = next((one for one in left if node_of(one[1]) in reached), None)
-        if edge is None:
-            return found
-        left.remove(edge)
+    into: dict[str, list[tuple[int, Edge]]] = {}
+    for rank, edge in enumerate(strongest(scores, graph)):
+        into.setdefault(node_of(edge[1]), []).append((rank, edge))
+    ready, found = into.pop(LOGITS), list[Edge]()
+    while ready:
+        _, edge = heappop(ready)
         found.append(edge)
-        reached.add(edge[0])
+        for one in into.pop(edge[0], ()):
+            heappush(ready, one)
+    return found
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The metric of some circuits, mean over pairs, and of the runs they lie between."""
+    """The metric of circuits and of the runs they lie between, mean over pairs.
 
-    values: list[float]
+    `values` is NaN where the work was stopped, after `done` circuits; `faithfulness`
+    is the share of the gap that each keeps, 1 all of it, 0 none; NaN where the gap is flat.
+    """
+
+    values: NDArray[np.float64]
+    faithfulness: NDArray[np.float64]
     clean: float
     outside: float
+    done: int
 
-    @property
-    def faithfulness(self) -> list[float]:
-        """The share of the gap that each circuit keeps: 1 all of it, 0 none."""
-        gap = self.clean - self.outside
-        return [(value - self.outside) / gap if gap else float("nan") for value in self.values]
+
+@dataclass(frozen=True)
+class _Ready:
+    """A pair whose circuits are about to run."""
+
+    reader: Reader
+    clean: Tensor
+    corrupt: Tensor
 
 
 def measure(
     network: Network,
     pairs: Sequence[TokenPair],
-    circuits: Iterable[Iterable[Edge]],
+    circuits: Sequence[Iterable[Edge]],
     metric: Metric,
     outside: Outside,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
 ) -> Measured:
     """Run every circuit with all edges outside it corrupted (or at the clean prompts' mean).
 
-    Raises ExperimentError for an edge that the model does not have, and for a mean
-    over prompts of unequal length.
+    `progress` is called after each circuit. Runs that edges outside are taken from
+    are kept within `budget` bytes, and made again where they do not fit. Raises
+    ExperimentError for an edge that the model does not have, and for a mean over
+    prompts of unequal length.
     """
     graph = Graph(network.spec)
-    masks = [_mask(edges, graph).to(network.embed) for edges in circuits]
     for pair in pairs:
         _check(pair)
-    mean = _mean_written(network, pairs) if outside == "mean" else None
-    rows: list[list[float]] = []
-    for pair in pairs:
-        clean = embedded(network, pair.clean)
-        whole = pass_through(network, clean)
-        reader = Reader(network, pair, whole.final[-1])
-        other = mean
-        if other is None:
-            other = pass_through(network, embedded(network, pair.corrupt)).written
-        none = torch.zeros(len(graph.receivers), len(graph.senders)).to(network.embed)
-        passed = [pass_through(network, clean, mask, other) for mask in (none, *masks)]
-        values = torch.stack([_read(reader, metric, one) for one in (whole, *passed)])
-        check_finite(values, "a circuit")
-        rows.append(values.double().tolist())
-    clean_value, outside_value, *values = np.mean(rows, axis=0).tolist()
-    return Measured(values, clean_value, outside_value)
+    ready = [_ready(network, pair) for pair in pairs]
+    others = _Others(network, _mean_written(network, pairs) if outside == "mean" else None, budget)
+
+    def value(edges: Iterable[Edge] | None) -> float:
+        """The metric of a circuit, or of the whole model; mean over pairs."""
+        mask = None if edges is None else _mask(edges, graph).to(network.embed)
+        found: list[Tensor] = []
+        for i, one in enumerate(ready):
+            other = None if mask is None else others.of(i, one.corrupt)
+            found.append(_read(one.reader, metric, pass_through(network, one.clean, mask, other)))
+        read = torch.stack(found).double()
+        check_finite(read, "a circuit")
+        return float(read.mean())
+
+    clean, none = value(None), value([])
+    gap = clean - none
+    flat = abs(gap) <= MIN_GAP[UNITS[metric]]
+    values, kept = np.full((2, len(circuits)), np.nan)
+    report = Report(progress, kept)
+    for i, edges in enumerate(circuits):
+        if report.stopped:
+            break
+        values[i] = value(edges)
+        kept[i] = np.nan if flat else (values[i] - none) / gap
+        report.advance(1)
+    return Measured(values, kept, clean, none, report.done)
+
+
+def _ready(network: Network, pair: TokenPair) -> _Ready:
+    clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
+    return _Ready(Reader(network, pair, pass_through(network, clean).final[-1]), clean, corrupt)
+
+
+class _Others:
+    """What edges outside a circuit carry, [sender, position, d_model], for each pair."""
+
+    def __init__(self, network: Network, mean: Tensor | None, budget: int) -> None:
+        self._network = network
+        self._mean = mean
+        self._left = budget
+        self._kept: dict[int, Tensor] = {}
+
+    def of(self, pair: int, corrupt: Float[Tensor, "position d_model"]) -> Tensor:
+        """Of the pair with that number, whose corrupted embedding is `corrupt`."""
+        if self._mean is not None:
+            return self._mean
+        if pair in self._kept:
+            return self._kept[pair]
+        written = pass_through(self._network, corrupt).written
+        if written.nbytes <= self._left:
+            self._left -= written.nbytes
+            self._kept[pair] = written
+        return written
 
 
 def _mask(edges: Iterable[Edge], graph: Graph) -> Tensor:
