@@ -1,7 +1,8 @@
 """The command line: parse, build an experiment, run it, show the result.
 
 Heavy imports wait until a command needs them, so that `--help` is quick. Exit
-status: 0 done, 2 wrong input, 1 anything else. Errors go to standard error.
+status: 0 done, 2 wrong input, 130 stopped by Ctrl-C (what was finished by then is
+written, with the warning `stopped`), 1 anything else. Errors go to standard error.
 
 options   what commands share: options, loading, outputs, progress
 methods   one command a method
@@ -14,10 +15,13 @@ import sys
 import typer
 
 from patchwright.cli import methods, tools
+from patchwright.cli.options import STOPPED
 from patchwright.errors import PatchwrightError
 
 app = typer.Typer(
     help="Which part of a language model caused its answer? Activation patching on GPT-2.",
+    epilog="Ctrl-C keeps what is finished, with a warning; a second one ends at once. Exit status: "
+    "0 done, 2 wrong input, 130 stopped by Ctrl-C, 1 anything else.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,7 +38,7 @@ def main() -> None:
     except PatchwrightError as error:
         fail(str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
-        fail("Stopped; nothing was written.", 1)
+        fail("Stopped.", STOPPED)
     except BrokenPipeError:
         # Whoever read the output has left; Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

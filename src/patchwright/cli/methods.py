@@ -479,8 +479,12 @@ def circuit(
     """Find a circuit's edges and measure what they keep."""
     from patchwright import experiment
     from patchwright.figures.printed import save_circuit
+    from patchwright.files import check_writable
 
     check_outputs(json, csv, plot, graph)
+    if save:
+        check_writable(save)
+    chosen_sizes = numbers(sizes, "--sizes")
     pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
     metric = metric or usual_metric
     loaded = load(model, device, dtype, revision)
@@ -489,10 +493,12 @@ def circuit(
     else:
         scored = experiment.edge_attribution(loaded, pair, steps or None, metric, not no_bos)
         chosen = experiment.Circuit.choose(scored, loaded, top, threshold, connected)
-    result = experiment.evaluate_circuit(
-        *(loaded, pair, chosen, numbers(sizes, "--sizes"), outside, randoms, seed, metric),
-        bos=not no_bos,
-    )
+    with progress_bar() as progress:
+        result = experiment.evaluate_circuit(
+            *(loaded, pair, chosen, chosen_sizes, outside, randoms, seed, metric),
+            not no_bos,
+            progress,
+        )
     if save:
         chosen.to_json(save)
     if graph:

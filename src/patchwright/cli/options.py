@@ -1,5 +1,6 @@
 """What commands share: their options, loading, outputs, progress."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from patchwright.methods.result import Result
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair
+
+STOPPED = 130
+"""Exit status after Ctrl-C."""
 
 ModelName = Annotated[
     str, typer.Option("--model", help="demo, a hub name such as gpt2, or a local folder.")
@@ -124,7 +128,10 @@ def check_outputs(json: str, csv: str, *figures: str) -> None:
 def hand_out(
     result: "Result", json: str, csv: str, plot: str, graph: str = "", scatter: str = ""
 ) -> None:
-    """Write what was asked for; show the result in the terminal if nothing was."""
+    """Write what was asked for; show the result in the terminal if nothing was.
+
+    Ends the command with `STOPPED` where the result is that of a stopped method.
+    """
     from patchwright.files import write_atomic
     from patchwright.keep.export import csv_text
 
@@ -148,6 +155,8 @@ def hand_out(
         from patchwright.figures.terminal import shown
 
         console().print(shown(result))
+    if any(notice["code"] == "stopped" for notice in result.warnings):
+        raise typer.Exit(STOPPED)
 
 
 def _write(path: str, text: str, to_file: Any) -> None:
@@ -166,7 +175,11 @@ def console() -> Any:
 
 
 class progress_bar:
-    """A bar on standard error while a sweep runs; nothing where that is no terminal."""
+    """While a method runs: a bar on standard error (where that is a terminal), and Ctrl-C.
+
+    The first Ctrl-C lets the batch under way finish and stops the method, which keeps
+    what it has; before anything is finished, and the second time, it ends at once.
+    """
 
     def __enter__(self) -> "progress_bar":
         from rich.console import Console
@@ -183,11 +196,22 @@ class progress_bar:
         )
         self._bar.start()
         self._task = self._bar.add_task("")
+        self._started = self._stopping = False
+        self._before = signal.signal(signal.SIGINT, self._interrupted)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
         self._bar.stop()
 
-    def __call__(self, progress: "Progress") -> None:
-        """Show how far the sweep is."""
+    def __call__(self, progress: "Progress") -> bool:
+        """Show how far the method is; False stops it."""
+        self._started = True
         self._bar.update(self._task, completed=progress.done, total=progress.total)
+        return not self._stopping
+
+    def _interrupted(self, *_: object) -> None:
+        if self._stopping or not self._started:
+            raise KeyboardInterrupt
+        self._stopping = True
+        typer.echo("Stopping after this batch; Ctrl-C again ends at once.", err=True)

@@ -7,7 +7,7 @@ import xarray as xr
 
 from patchwright.axes import DIMS
 from patchwright.errors import ExperimentError
-from patchwright.experiment.results import Found, Work, check_one_length, found_in
+from patchwright.experiment.results import Found, Work, check_one_length, found_in, stopped_sweep
 from patchwright.experiment.types import (
     Ablate,
     Attribute,
@@ -82,7 +82,11 @@ def run_attribute(experiment: Attribute, work: Work, tokens: list[TokenPair]) ->
     found.arrays["exact"] = found.arrays["patched"].copy(data=exact.values)
     bases = found.corrupts if experiment.direction == "denoise" else found.cleans
     base = np.array([one.metric for one in bases]).reshape(-1, *[1] * (exact.values.ndim - 1))
-    found.details.update(compared(estimate.values - base, exact.values - base))
+    stopped = exact.done < exact.values.size
+    if stopped:
+        found.notices.append(stopped_sweep(exact.done, exact.values.size))
+    if not stopped or np.isfinite(exact.values).sum() > 1:
+        found.details.update(compared(estimate.values - base, exact.values - base))
     return found
 
 

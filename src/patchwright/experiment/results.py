@@ -110,7 +110,9 @@ def as_result(
         smallest = MIN_GAP[UNITS[metric]]
         effect = effect_of(patched, clean, corrupt, experiment.direction, smallest)
         arrays["effect"] = effect.transpose(*patched.dims)
-        unfinished = [*_unfinished(found.done, patched.size), *_estimates(experiment, arrays)]
+        unfinished = _estimates(experiment, arrays)
+        if found.done < patched.size:
+            unfinished = [stopped_sweep(found.done, patched.size), *unfinished]
     warnings = [
         notices(one, clean, corrupt, metric)
         for one, clean, corrupt in zip(found.tokens, found.cleans, found.corrupts, strict=True)
@@ -181,16 +183,13 @@ def _precision(model: Model) -> list[Notice]:
     ]
 
 
-def _unfinished(done: int, cells: int) -> list[Notice]:
-    if done == cells:
-        return []
-    return [
-        Notice(
-            code="stopped",
-            message=f"The sweep was stopped: {done} of {cells} cells are computed, the others are "
-            "empty.",
-        )
-    ]
+def stopped_sweep(done: int, cells: int) -> Notice:
+    """The warning that only so many cells have been computed."""
+    return Notice(
+        code="stopped",
+        message=f"The sweep was stopped: {done} of {cells} cells are computed, the others are "
+        "empty.",
+    )
 
 
 def _estimates(experiment: AnyExperiment, arrays: dict[str, xr.DataArray]) -> list[Notice]:

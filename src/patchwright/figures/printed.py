@@ -130,9 +130,11 @@ def draw_scatter(result: Result) -> Figure:
     metric = result.experiment["metric"]
     axes.set_xlabel(f"exact: {metric} after the patch")
     axes.set_ylabel("estimate")
-    correlation = result.details.get("correlation", float("nan"))
-    recall = f"{result.details['recall']:.0%} of the {result.details['most']} strongest found"
-    axes.set_title(f"correlation {correlation:.2f}; {recall}", loc="left", fontsize=10)
+    title, found = "stopped before anything could be compared", result.details
+    if "recall" in found:
+        recall = f"{found['recall']:.0%} of the {found['most']} strongest found"
+        title = f"correlation {found.get('correlation', float('nan')):.2f}; {recall}"
+    axes.set_title(title, loc="left", fontsize=10)
     return figure
 
 
