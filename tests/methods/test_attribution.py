@@ -194,6 +194,27 @@ def test_the_rest_keep_their_estimates_and_are_marked(model: pw.Model) -> None:
     assert N_LAYERS * N_HEADS * len(CLEAN) == marked.size
 
 
+def test_a_stopped_sweep_leaves_estimates_where_nothing_was_computed(model: pw.Model) -> None:
+    seen: list[pw.Progress] = []
+
+    def stop(now: pw.Progress) -> bool:
+        seen.append(now)
+        return False
+
+    estimate = pw.attribute(model, PAIR, "z", "head_position", bos=False)
+    stopped = pw.patch(
+        model, PAIR, "z", "head_position", bos=False, order="attribution", progress=stop
+    )
+    assert len(seen) == 1
+    assert seen[0].estimate is not None
+    np.testing.assert_array_equal(seen[0].estimate[0], estimate.patched)
+    marked = stopped.arrays["estimated"].values.astype(bool)
+    assert marked.sum() == stopped.patched.size - seen[0].done
+    np.testing.assert_array_equal(stopped.patched.values[marked], estimate.patched.values[marked])
+    np.testing.assert_array_equal(stopped.patched.values[~marked], stopped.corrupt.metric)
+    assert [one["code"] for one in stopped.warnings][-2:] == ["stopped", "estimate"]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -39,7 +39,7 @@ from patchwright.prompts.subject import subject_positions
 
 
 def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -> Found:
-    """`patched` of every cell; with `most` also `estimated`."""
+    """`patched` of every cell; by attribution also which are `estimated`."""
     check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
     n_positions = len(patched_tokens(tokens[0], experiment.direction))
     cells = _cells(experiment, work.model, n_positions)
@@ -132,7 +132,7 @@ def _swept(
     dims = ["pair", *DIMS[experiment.per]]
     patched = xr.DataArray(swept.values, dims=dims, coords=coords)
     arrays = {"patched": patched}
-    if isinstance(experiment, Patch) and experiment.most is not None:
+    if isinstance(experiment, Patch) and experiment.order == "attribution":
         arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))
     return found_in(experiment, work, swept.runs, arrays, done=swept.done)
 

@@ -112,7 +112,8 @@ def as_result(
         arrays["effect"] = effect.transpose(*patched.dims)
         unfinished = _estimates(experiment, arrays)
         if found.done < patched.size:
-            unfinished = [stopped_sweep(found.done, patched.size), *unfinished]
+            others = "estimates" if "estimated" in arrays else "empty"
+            unfinished = [stopped_sweep(found.done, patched.size, others), *unfinished]
     warnings = [
         notices(one, clean, corrupt, metric)
         for one, clean, corrupt in zip(found.tokens, found.cleans, found.corrupts, strict=True)
@@ -183,12 +184,12 @@ def _precision(model: Model) -> list[Notice]:
     ]
 
 
-def stopped_sweep(done: int, cells: int) -> Notice:
-    """The warning that only so many cells have been computed."""
+def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
+    """The warning that only so many cells have been computed, and what the others are."""
     return Notice(
         code="stopped",
         message=f"The sweep was stopped: {done} of {cells} cells are computed, the others are "
-        "empty.",
+        f"{others}.",
     )
 
 

@@ -27,12 +27,14 @@ class Progress:
 
     `patched` has the method's own axes, NaN where a cell has no value yet; copy
     it to keep it. Of circuits it holds scores or faithfulness, and what is counted
-    are pairs or circuits.
+    are pairs or circuits. `estimate`, on the same axes, is what a gradient says of
+    every cell, where that gave the cells their order.
     """
 
     done: int
     total: int
     patched: NDArray[np.float64]
+    estimate: NDArray[np.float64] | None = None
 
 
 OnProgress = Callable[[Progress], bool | None]
@@ -45,10 +47,15 @@ class Report:
     """Tells the caller how far the work is, and remembers whether to stop."""
 
     def __init__(
-        self, progress: OnProgress | None, values: NDArray[np.float64], total: int | None = None
+        self,
+        progress: OnProgress | None,
+        values: NDArray[np.float64],
+        total: int | None = None,
+        estimate: NDArray[np.float64] | None = None,
     ) -> None:
         self._progress = progress
         self._values = values
+        self._estimate = estimate
         self.total = values.size if total is None else total
         self.done = 0
         self.stopped = False
@@ -57,7 +64,7 @@ class Report:
         """Count `cells` as finished."""
         self.done += cells
         if self._progress is not None and not self.stopped:
-            now = Progress(self.done, self.total, self._values)
+            now = Progress(self.done, self.total, self._values, self._estimate)
             self.stopped = self._progress(now) is False
 
 

@@ -9,6 +9,7 @@ Places whose activations are the same bit for bit in both runs, and places that
 nothing read depends on, are the baseline exactly and cost nothing.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -47,9 +48,10 @@ class Swept:
 
     `values` is the metric after each patch, [pair, *dims], in its unit: NaN where
     a position has no counterpart in the other prompt, and where the sweep was
-    stopped before the cell's turn. `done` counts the cells that have their answer,
-    unmatched ones among them. `runs` come without their kept activations.
-    `estimated` marks the cells that hold an estimate, as `values` has them.
+    stopped before the cell's turn and there is no estimate. `done` counts the cells
+    that have their answer, unmatched ones among them. `runs` come without their
+    kept activations. `estimated` marks the cells that hold an estimate, as `values`
+    has them.
     """
 
     values: NDArray[np.float64]
@@ -63,7 +65,7 @@ class Promising:
     """Which cells to compute first: by an estimate of `values` [pair, *dims], furthest moved first.
 
     Only the first `most` of a pair are computed, where it is given; the others keep
-    their estimate.
+    their estimate, as do those whose turn did not come before the sweep was stopped.
     """
 
     values: NDArray[np.float64]
@@ -185,7 +187,7 @@ def sweep(
     values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
     estimated = np.zeros(values.shape, dtype=np.bool_)
     ran: list[PairRuns] = []
-    report = Report(progress, values)
+    report = Report(progress, values, estimate=None if promising is None else promising.values)
     keep = CORE | frozenset[Site]({cells.site})
     for group in run_in_groups(network, pairs, keep, budget):
         mine = values[len(ran) : len(ran) + len(group)]
@@ -220,22 +222,38 @@ def _sweep_group(
     copies = [Copies(one, cells.site, direction, network.spec.n_layers) for one in runs]
     jobs = [job for i, one in enumerate(copies) for job in jobs_of(i, one, cells)]
     jobs = [job for job in jobs if np.isfinite(flat[job.pair, job.cell])]
+    others: list[Job] = []
     if promising is not None:
         jobs, others = _best_first(jobs, promising, flat)
-        for job in others:
-            flat[job.pair, job.cell] = promising.values.reshape(flat.shape)[job.pair, job.cell]
-            estimated.reshape(flat.shape)[job.pair, job.cell] = True
     for job in jobs:
         flat[job.pair, job.cell] = np.nan
     report.advance(flat.size - len(jobs))
+    waiting = deque(jobs)
     for batch in _batches(jobs, runs, direction, network, budget):
         if report.stopped:
-            return
+            break
         rows = [copies[job.pair].rows(job.layer, job.index, job.spans) for job in batch]
         found = read_rows(network, [runs[job.pair].reader for job in batch], rows, metric)
         for job, value in zip(batch, found, strict=True):
             flat[job.pair, job.cell] = value
+            waiting.popleft()
         report.advance(len(batch))
+    if promising is not None:
+        _leave_estimates([*others, *waiting], promising, values, estimated)
+
+
+def _leave_estimates(
+    jobs: Iterable[Job],
+    promising: Promising,
+    values: NDArray[np.float64],
+    estimated: NDArray[np.bool_],
+) -> None:
+    """Give the cells that are not computed their estimate, and mark them."""
+    pairs = len(values)
+    for job in jobs:
+        cell = job.pair, job.cell
+        values.reshape(pairs, -1)[cell] = promising.values.reshape(pairs, -1)[cell]
+        estimated.reshape(pairs, -1)[cell] = True
 
 
 def _best_first(
