@@ -1,12 +1,21 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 import patchwright as pw
 from patchwright.errors import OutputError
-from patchwright.figures.printed import draw, image
+from patchwright.figures import printed
+from patchwright.figures.grid import grid_of
+from patchwright.figures.printed import color_of, draw, image, short
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -63,3 +72,70 @@ def test_a_long_title_stays_on_the_figure(model: pw.Model, receivers: list[str])
     written = [text for text in figure.findobj(Text) if text.get_text().startswith("Paths from")]
     box = written[0].get_window_extent()
     assert (box.x1 <= figure.bbox.x1, box.y1 <= figure.bbox.y1) == (True, True)
+
+
+def in_process(path: Path, seed: str) -> bytes:
+    """The figures of a kept result, drawn by another process."""
+    code = (
+        "import sys; from patchwright import load_result; from patchwright.figures.printed import image;"
+        f"result = load_result({str(path)!r});"
+        "[sys.stdout.buffer.write(image(result, suffix)) for suffix in ('png', 'svg', 'pdf')]"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": seed}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def test_another_process_on_another_day_draws_the_same_bytes(
+    model: pw.Model, tmp_path: Path
+) -> None:
+    result = pw.patch(model, PAIR, "z")
+    result.to_json(tmp_path / "result.json")
+    drawn = in_process(tmp_path / "result.json", "1")
+    assert drawn == b"".join(image(result, suffix) for suffix in STARTS)
+    assert drawn == in_process(tmp_path / "result.json", "2")
+
+
+def page_palette() -> dict[str, list[tuple[float, ...]]]:
+    """The colours that the page's heat map names, by constant."""
+    source = Path(printed.__file__).parents[1] / "app" / "widgets" / "heat_map.js"
+    text = source.read_text(encoding="utf-8")
+
+    def named(name: str) -> list[tuple[float, ...]]:
+        found = re.search(rf"\b{name} = (\[[\d\s,\[\]]+\])", text)
+        assert found, f"{source.name} names no {name}"
+        value = json.loads(found[1])
+        return [tuple(one) for one in value] if isinstance(value[0], list) else [tuple(value)]
+
+    return {
+        "centred": [*named("BLUE"), *named("WHITE"), *named("RED")],
+        "amounts": named("VIRIDIS"),
+    }
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_a_value_has_the_colour_that_the_page_gives_it(model: pw.Model, centred: bool) -> None:
+    """The slow oracle: the page's own mixing of its own colours, whole levels apart at most."""
+    stops = page_palette()["centred" if centred else "amounts"]
+    grid = replace(
+        grid_of(pw.patch(model, PAIR, "z")), centred=centred, low=-0.5 if centred else 0.0, high=0.8
+    )
+    low, high = (-0.8, 0.8) if centred else (0.0, 0.8)
+    for value in np.linspace(low - 0.1, high + 0.1, 301):
+        share = min(1.0, max(0.0, (value - low) / (high - low))) * (len(stops) - 1)
+        first = min(len(stops) - 2, int(share))
+        page = [
+            round(a + (b - a) * (share - first))
+            for a, b in zip(stops[first], stops[first + 1], strict=True)
+        ]
+        paper = [255 * one for one in color_of(float(value), grid)]
+        assert np.abs(np.subtract(page, paper)).max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.123, "0.12"), (-0.001, "0.00"), (-12.34, "-12.3"), (9.996, "10.00"), (-0.5, "-0.50")],
+)
+def test_a_number_is_written_as_on_the_page(value: float, shown: str) -> None:
+    assert short(value) == shown

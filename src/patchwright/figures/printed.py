@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch
@@ -18,8 +19,12 @@ from patchwright.figures.grid import Grid, grids_of, title_of
 from patchwright.files import write_atomic
 from patchwright.methods.result import Result
 
-DIVERGING = "RdBu_r"
-SEQUENTIAL = "viridis"
+DIVERGING = LinearSegmentedColormap.from_list("effects", ["#2166ac", "#f7f7f7", "#b2182b"], 1023)
+SEQUENTIAL = LinearSegmentedColormap.from_list(
+    "amounts", ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"], 1025
+)
+"""The colours of the page's heat maps (`app/widgets/heat_map.js`): blue to red, and viridis."""
+
 RUN_COLORS = {"clean": "#2166ac", "corrupt": "#b2182b", "patched": "#8c6d1f"}
 MOST_NUMBERS = 24
 """Columns up to which each cell carries its number."""
@@ -266,15 +271,30 @@ def _label_axes(axes: Axes, grid: Grid) -> None:
 
 
 def _write_numbers(axes: Axes, grid: Grid) -> None:
-    low, high = _scale(grid)
     for (row, column), value in np.ndenumerate(grid.values):
-        if not np.isfinite(value):
-            continue
-        share = (value - low) / ((high - low) or 1.0)
-        dark = abs(share - 0.5) > 0.3 if grid.centred else share < 0.55
-        color = "white" if dark else "black"
-        shown = round(value, 2) + 0.0  # no minus sign before nothing
-        axes.text(column, row, f"{shown:.2f}", ha="center", va="center", fontsize=7, color=color)
+        if np.isfinite(value):
+            color = "white" if _is_dark(color_of(value, grid)) else "black"
+            shown = short(float(value))
+            axes.text(column, row, shown, ha="center", va="center", fontsize=7, color=color)
+
+
+def color_of(value: float, grid: Grid) -> tuple[float, float, float]:
+    """Red, green and blue (0 to 1) of a cell."""
+    low, high = _scale(grid)
+    colors = DIVERGING if grid.centred else SEQUENTIAL
+    red, green, blue, _ = colors((value - low) / ((high - low) or 1.0))
+    return red, green, blue
+
+
+def _is_dark(color: tuple[float, float, float]) -> bool:
+    red, green, blue = color
+    return 255 * (0.299 * red + 0.587 * green + 0.114 * blue) < 140
+
+
+def short(value: float) -> str:
+    """A number as it stands in a cell: two digits (from 10 on one), no minus sign before nothing."""
+    shown = f"{value:.{2 if abs(value) < 10 else 1}f}"
+    return shown.removeprefix("-") if float(shown) == 0 else shown
 
 
 def _baselines(result: Result) -> str:
