@@ -70,7 +70,10 @@ class HubServer:
                     self._fail(404, "RepoNotFound")
 
             def _info(self) -> None:
-                siblings = [{"rfilename": name} for name in sorted(hub.files)]
+                siblings = [
+                    {"rfilename": name, "size": len(data)}
+                    for name, data in sorted(hub.files.items())
+                ]
                 self._send(
                     json.dumps({"id": "owner/tiny", "sha": COMMIT, "siblings": siblings}).encode()
                 )

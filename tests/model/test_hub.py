@@ -1,3 +1,9 @@
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -105,3 +111,100 @@ def test_what_cannot_be_a_hub_name_is_refused(name: str) -> None:
 
     with pytest.raises(InputError, match=r"hub name|no such folder"):
         pw.load_model(name)
+
+
+def test_a_cached_model_is_found_without_the_hub_beside_files_that_are_not_fetched(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.files["README.md"] = b"# A model"
+    assert places(tmp_path / "home", hub.url).returncode == 0
+    hub.broken = True
+    second = places(tmp_path / "home", hub.url)
+    assert second.returncode == 0, second.stderr
+
+
+def test_a_model_too_large_for_the_memory_is_refused_before_its_weights_come(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    config = json.loads(hub.files["config.json"])
+    hub.files["config.json"] = json.dumps(config | {"n_positions": 10**12}).encode()
+    refused = places(tmp_path / "home", hub.url)
+    assert refused.returncode == 2
+    assert re.search(r"'owner/tiny' needs [\d.]+ GiB .* and [\d.]+ GiB are free", refused.stderr)
+    assert "model.safetensors" not in {name for name, _ in hub.asked}
+
+
+FOLLOWED = """
+import sys
+import patchwright as pw
+from patchwright.errors import HubError
+stop_after, told = int(sys.argv[1]), []
+def follow(done, whole):
+    told.append((done, whole))
+    if stop_after < 0:
+        raise ZeroDivisionError("the caller's own")
+    return done < stop_after
+try:
+    print(pw.load_model("owner/tiny", progress=follow).spec.n_layers)
+except (HubError, ZeroDivisionError) as error:
+    print(type(error).__name__, error)
+print(told)
+"""
+
+
+def followed(home: Path, endpoint: str, stop_after: int) -> tuple[str, list[tuple[int, int]]]:
+    """What came of a download that is stopped after so many bytes, and what it told."""
+    environment = os.environ | {"HF_HOME": str(home), "HF_ENDPOINT": endpoint}
+    done = subprocess.run(
+        [sys.executable, "-c", FOLLOWED, str(stop_after)],
+        env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said, told = done.stdout.splitlines()
+    return said, ast.literal_eval(told)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of several of the client's chunks."""
+    return save_tiny(tmp_path_factory.mktemp("large"), n_embd=512)
+
+
+def test_progress_rises_to_the_size_of_the_files_that_are_fetched(
+    large: Path, tmp_path: Path
+) -> None:
+    with HubServer(large) as hub:
+        hub.files["README.md"] = b"not fetched"
+        fetched = [name for name in hub.files if name != "README.md" and "generation" not in name]
+        whole = sum(len(hub.files[name]) for name in fetched)
+        hub.cuts = [constants.DOWNLOAD_CHUNK_SIZE + 1000]
+        said, told = followed(tmp_path, hub.url, 2**60)
+        assert said == "3"
+        assert told[0] == (0, whole)
+        assert told[-1] == (whole, whole)
+        assert {total for _, total in told} == {whole}
+        steps = [done for done, _ in told]
+        assert steps == sorted(steps)
+        assert len(set(steps)) > len(fetched), "large files are told piece by piece"
+        assert followed(tmp_path, hub.url, 2**60) == ("3", []), "what is cached is not downloaded"
+
+
+def test_a_stopped_download_says_so_and_keeps_the_files_that_came_whole(
+    large: Path, tmp_path: Path
+) -> None:
+    with HubServer(large) as hub:
+        weights = len(hub.files["model.safetensors"])
+        said, told = followed(tmp_path, hub.url, weights // 2)
+        assert said.startswith("HubError The download of 'owner/tiny' was stopped. Files that came")
+        assert weights // 2 <= told[-1][0] < weights, "it stops within a file"
+        asked = [name for name, _ in hub.asked]
+        said, _ = followed(tmp_path, hub.url, 2**60)
+        assert said == "3"
+        again = [name for name, _ in hub.asked][len(asked) :]
+        assert "model.safetensors" in again
+        assert set(again).isdisjoint(set(asked) - {"model.safetensors"})
+
+
+def test_an_error_of_the_callers_own_stays_what_it_is(hub: HubServer, tmp_path: Path) -> None:
+    said, _ = followed(tmp_path, hub.url, -1)
+    assert said == "ZeroDivisionError the caller's own"

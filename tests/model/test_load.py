@@ -210,3 +210,21 @@ def test_a_remembered_fingerprint_is_the_computed_one(
 def test_untied_unembeddings_are_part_of_the_fingerprint() -> None:
     tied, untied = random_gpt2(seed=3), random_gpt2(seed=3, tie_word_embeddings=False)
     assert pw.wrap_model(tied).fingerprint != pw.wrap_model(untied).fingerprint
+
+
+def test_tied_unembeddings_are_counted_once_against_the_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tied = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
+    needed = sum(tensor.numel() * 4 for tensor in tied.values())
+    monkeypatch.setattr(checkpoint, "available_memory", lambda: needed)
+    assert pw.load_model(str(folder)).spec.n_layers == 3
+    monkeypatch.setattr(checkpoint, "available_memory", lambda: needed - 1)
+    refused(folder, "GiB for its weights and", MemoryBudgetError)
+
+
+def test_a_model_knows_where_it_came_from(folder: Path, gpt2: GPT2LMHeadModel) -> None:
+    assert pw.load_model("demo").source == "demo"
+    assert pw.load_model(str(folder)).source == "folder"
+    assert pw.wrap_model(gpt2).source == "wrapped"

@@ -51,7 +51,7 @@ def check_checkpoint(folder: Path, name: str, precision: torch.dtype) -> Checkpo
     found = _shapes(files, name)
     expected, tied = _expected(folder, architecture, name)
     _check_shapes(found, expected, tied, name)
-    _check_memory(expected, precision, name)
+    _check_memory(expected, tied, precision, name)
     return Checkpoint(folder, architecture, files)
 
 
@@ -90,6 +90,27 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     raise CheckpointError(
         f"'{name}' has no weights: it needs {WEIGHTS} (or {INDEX} and its shards)."
     )
+
+
+def check_memory(folder: Path, architecture: str, precision: torch.dtype, name: str) -> None:
+    """Raise MemoryBudgetError where the weights are larger than the free memory.
+
+    Of the folder only config.json is read, so that it can be asked before weights come.
+    """
+    _check_memory(*_expected(folder, architecture, name), precision, name)
+
+
+def _check_memory(
+    expected: dict[str, list[int]], tied: bool, precision: torch.dtype, name: str
+) -> None:
+    once = [shape for key, shape in expected.items() if not (tied and key == "lm_head.weight")]
+    count = sum(torch.Size(shape).numel() for shape in once)
+    needed, there = count * precision.itemsize, available_memory()
+    if there is not None and needed > there:
+        raise MemoryBudgetError(
+            f"'{name}' needs {needed / 2**30:.1f} GiB for its weights and {there / 2**30:.1f} GiB are "
+            "free: choose a smaller model, or a half precision (bfloat16)."
+        )
 
 
 def available_memory() -> int | None:
@@ -161,14 +182,4 @@ def _check_shapes(
         raise CheckpointError(
             f"'{name}': its weights do not fit its config.json: {wrong[0]} is {named[wrong[0]]} and "
             f"should be {expected[wrong[0]]}. Fetch or save it again."
-        )
-
-
-def _check_memory(expected: dict[str, list[int]], precision: torch.dtype, name: str) -> None:
-    count = sum(torch.Size(shape).numel() for shape in expected.values())
-    needed, there = count * precision.itemsize, available_memory()
-    if there is not None and needed > there:
-        raise MemoryBudgetError(
-            f"'{name}' needs {needed / 2**30:.1f} GiB for its weights and {there / 2**30:.1f} GiB are "
-            "free: choose a smaller model, or a half precision (bfloat16)."
         )

@@ -2,21 +2,32 @@
 
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from huggingface_hub import constants, hf_hub_download, snapshot_download
+import torch
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 
 from patchwright.errors import CheckpointError, HubError, InputError, PatchwrightError
-from patchwright.model.checkpoint import INDEX, WEIGHTS, check_config, weight_files
+from patchwright.model.checkpoint import (
+    INDEX,
+    WEIGHTS,
+    check_config,
+    check_memory,
+    weight_files,
+)
 
 FILES = [
     "config.json",
@@ -34,21 +45,45 @@ FILES = [
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
-def fetch(name: str, revision: str | None = None) -> Path:
+OnBytes = Callable[[int, int], bool | None]
+"""Called with the bytes that are there and those of the whole; returning False stops."""
+
+
+class _Stopped(Exception):
+    """The caller has had enough."""
+
+
+def fetch(
+    name: str,
+    revision: str | None = None,
+    progress: OnBytes | None = None,
+    precision: torch.dtype = torch.float32,
+) -> Path:
     """The folder of a hub model, from the cache if it is whole there, else downloaded.
 
-    Shows progress on standard error. Raises InputError for what cannot be a hub
-    name, CheckpointError for a repository without a usable model, HubError where
-    the hub cannot be reached.
+    `progress` follows the download and may stop it; without it a bar is shown on
+    standard error. Raises InputError for what cannot be a hub name, CheckpointError
+    for a repository without a usable model, MemoryBudgetError before the weights
+    come where they would not fit in `precision`, HubError where the hub cannot be
+    reached or `progress` stopped.
     """
-    if not _NAME.fullmatch(name) or ".." in name or "--" in name:
+    if not is_hub_name(name):
         raise InputError(
             f"'{name}' is neither a folder nor a hub name: hub names look like gpt2 or owner/model."
         )
     cached = _cached(name, revision)
     if cached is None:
         _check_reachable(name)
-    return cached or _downloaded(name, revision)
+    return cached or _downloaded(name, revision, progress, precision)
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether the hub could have a model of this name."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return bool(_NAME.fullmatch(name))
 
 
 def _check_reachable(name: str) -> None:
@@ -66,7 +101,9 @@ def _check_reachable(name: str) -> None:
 def _cached(name: str, revision: str | None) -> Path | None:
     """The cached folder, if nothing is missing from it."""
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        folder = Path(
+            snapshot_download(name, revision=revision, allow_patterns=FILES, local_files_only=True)
+        )
         check_config(folder / "config.json", name)
         weight_files(folder, name)
     except (LocalEntryNotFoundError, CheckpointError):
@@ -75,11 +112,25 @@ def _cached(name: str, revision: str | None) -> Path | None:
     return folder if whole else None
 
 
-def _downloaded(name: str, revision: str | None) -> Path:
+def _downloaded(
+    name: str, revision: str | None, progress: OnBytes | None, precision: torch.dtype
+) -> Path:
     try:
-        # The config alone first: an unknown architecture is refused before its weights come.
-        check_config(Path(hf_hub_download(name, "config.json", revision=revision)), name)
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        # The config alone first: an unknown architecture, or one too large for the memory, is
+        # refused before its weights come.
+        config = Path(hf_hub_download(name, "config.json", revision=revision))
+        check_memory(config.parent, check_config(config, name), precision, name)
+        if progress is None:
+            return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        _follow(name, config.parent.name, progress)
+        return config.parent
+    except _Stopped as stopped:
+        if stopped.__cause__:  # the caller's own error, not the hub's
+            raise stopped.__cause__ from None
+        raise HubError(
+            f"The download of '{name}' was stopped. Files that came whole are kept: load it again "
+            "for the rest."
+        ) from None
     except GatedRepoError as error:
         raise HubError(
             f"The hub gives '{name}' only to those who have accepted its terms: accept them on its "
@@ -103,6 +154,50 @@ def _downloaded(name: str, revision: str | None) -> Path:
     except Exception as error:
         # The client lets its HTTP library's own exceptions through, and has changed that library.
         raise _unreachable(name, error) from error
+
+
+def _follow(name: str, commit: str, progress: OnBytes) -> None:
+    """Download the files of a commit one after another, telling `progress` of every piece."""
+    # Xet fetches in threads of its own, which a callback cannot stop; plain HTTP can be stopped.
+    constants.HF_HUB_DISABLE_XET = True
+    listed = HfApi().model_info(name, revision=commit, files_metadata=True).siblings or []
+    sizes = {file.rfilename: file.size or 0 for file in listed}
+    files = list(filter_repo_objects(sizes, allow_patterns=FILES))
+    whole, before = sum(sizes[file] for file in files), 0
+
+    def tell(done: int) -> None:
+        try:
+            goes_on = progress(min(before + done, whole), whole)
+        except Exception as error:
+            raise _Stopped from error
+        if goes_on is False:
+            raise _Stopped
+
+    tell(0)
+    for file in files:
+        hf_hub_download(name, file, revision=commit, tqdm_class=_told(tell))
+        before += sizes[file]
+        tell(0)
+
+
+def _told(tell: Callable[[int], None]) -> Any:
+    """A class that the hub's client takes for a bar, and that tells the bytes of one file."""
+
+    class Bar:
+        def __init__(self, **_: object) -> None:
+            self.done = 0
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def update(self, count: float | None = 1) -> None:
+            self.done += int(count or 0)
+            tell(self.done)
+
+    return Bar
 
 
 def _unreachable(name: str, error: Exception) -> HubError:

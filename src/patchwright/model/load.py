@@ -1,8 +1,10 @@
 """Models by hub name, by local folder, or as the bundled demo model."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -12,11 +14,13 @@ from transformers.utils import logging
 from patchwright.errors import CheckpointError, ExperimentError, InputError
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
-from patchwright.model.hub import fetch
+from patchwright.model.hub import OnBytes, fetch, is_hub_name
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network, network_of
 
 DEMO = Path(__file__).parents[1] / "demo"
+
+Source = Literal["demo", "hub", "folder", "wrapped"]
 
 DTYPES = {
     "float32": torch.float32,
@@ -53,7 +57,8 @@ class Model:
     """A network with its tokenizer, and what says which one it is.
 
     `name` is what the user asked for; `fingerprint` a SHA-256 over weights and
-    tokenizer. Without a tokenizer prompts are given as token ids.
+    tokenizer; `source` where they came from. Without a tokenizer prompts are given
+    as token ids.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Model:
     network: Network
     tokenizer: TextTokenizer | None
     fingerprint: str
+    source: Source = "wrapped"
 
     @property
     def spec(self) -> ModelSpec:
@@ -79,16 +85,22 @@ class Model:
 
 
 def load_model(
-    name: str, device: str = "auto", dtype: str = "float32", revision: str | None = None
+    name: str,
+    device: str = "auto",
+    dtype: str = "float32",
+    revision: str | None = None,
+    progress: OnBytes | None = None,
 ) -> Model:
     """Load `demo`, a hub name such as `gpt2`, or a local folder.
 
-    Raises CheckpointError for a folder or repository without a usable model,
-    HubError where the hub cannot be reached, InputError for an unknown device or
+    `progress` is called with the bytes done and those of the whole while a model
+    is downloaded, and stops the download by returning False. Raises CheckpointError
+    for a folder or repository without a usable model, HubError where the hub cannot
+    be reached or the download was stopped, InputError for an unknown device or
     dtype, MemoryBudgetError for a model that does not fit.
     """
     place, precision = _device(device), _dtype(dtype)
-    folder = _folder(name, revision)
+    folder = _folder(name) or fetch(name, revision, progress, precision)
     checkpoint = check_checkpoint(folder, name, precision)
     module = _module(checkpoint, precision)
     torch.nn.Module.to(module, place)
@@ -96,7 +108,7 @@ def load_model(
     network = network_of(module, name)
     files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
     mark = remembered_fingerprint(files, dtype, lambda: fingerprint(network, tokenizer.whole))
-    return Model(name, revision, network, tokenizer, mark)
+    return Model(name, revision, network, tokenizer, mark, _source(name))
 
 
 def wrap_model(
@@ -114,21 +126,64 @@ def wrap_model(
     return Model(network.spec.name, None, network, wrapped, fingerprint(network, tokenizer))
 
 
-def _folder(name: str, revision: str | None) -> Path:
-    """The folder that holds the named model, fetched from the hub if it must be."""
+def _folder(name: str) -> Path | None:
+    """The folder that holds the named model; None where the name is the hub's."""
     if not name.strip():
         raise InputError("No model was named: give demo, a hub name such as gpt2, or a folder.")
     if name == "demo":
         return DEMO
-    path = Path(name).expanduser()
-    looks_local = path.is_absolute() or name.startswith((".", "~"))
+    path = _path(name)
     if path.is_dir():
         return path
     if path.is_file():
         raise CheckpointError(f"'{name}' is a file: name the folder that it lies in.")
-    if looks_local or name.count("/") > 1:
+    if _looks_local(name):
         raise CheckpointError(f"'{name}': there is no such folder. Check the path.")
-    return fetch(name, revision)
+    return None
+
+
+def confined(name: str, allowed: Sequence[Path]) -> str:
+    """The name under which `load_model` may load what a stranger asked for.
+
+    `demo` and hub names pass; a folder must lie in one of `allowed`, or be one,
+    after links, `..` and `~` are followed, and its real path is given back. What
+    `load_model` would take for a folder counts as one, also a bare name such as
+    `gpt2` where the working directory has a folder called so. Raises InputError.
+    """
+    local = _looks_local(name) or os.path.lexists(_path(name))
+    if name == "demo" or (not local and is_hub_name(name)):
+        return name
+    try:
+        real = _path(name).resolve()
+        if name.strip() and any(real.is_relative_to(folder.resolve()) for folder in allowed):
+            return str(real)
+    except (OSError, ValueError, RuntimeError):
+        pass  # a loop of links, or what no path can be: refused as all else is
+    folders = " or ".join(f"'{folder}'" for folder in allowed)
+    rest = f"a folder in {folders}" if allowed else "no folder: none was opened to this page"
+    raise InputError(
+        f"{name[:200]!r} may not be loaded here: give demo, a hub name such as gpt2, or {rest}."
+    )
+
+
+def _path(name: str) -> Path:
+    """A name as a path; a home that nobody has is no folder."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def _looks_local(name: str) -> bool:
+    """Whether a name that is no folder was meant as one."""
+    return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+
+
+def _source(name: str) -> Source:
+    """Where `_folder` found the named model."""
+    if name == "demo":
+        return "demo"
+    return "hub" if _folder(name) is None else "folder"
 
 
 def _module(checkpoint: Checkpoint, precision: torch.dtype) -> PreTrainedModel:
