@@ -151,6 +151,7 @@ def _provenance(model: Model) -> dict[str, Any]:
     return {
         "name": model.name,
         "revision": model.revision,
+        "source": model.source,
         "family": spec.family,
         "layers": spec.n_layers,
         "heads": spec.n_heads,

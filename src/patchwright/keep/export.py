@@ -1,8 +1,404 @@
-"""Results as tables for other programs."""
+"""Results as tables, scripts and notebooks: what a reader takes away.
 
+A script or notebook runs the experiment again and gives the same numbers. What
+somebody typed (prompts, answers, names of models) is data: it goes in as a
+Python literal, so that no prompt can become code.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from inspect import signature
+from textwrap import dedent, fill
+from typing import Any
+
+from patchwright import experiment as calls
+from patchwright.errors import InputError
+from patchwright.experiment import Difference, EvaluateCircuit, Trace
+from patchwright.experiment.run import AnyExperiment
+from patchwright.experiment.types import OnPairs, Sweep
 from patchwright.methods.result import Result
+from patchwright.places import pers_of
+from patchwright.prompts.pair import Pair
+
+WIDTH = 96
+
+
+@dataclass(frozen=True)
+class _Method:
+    """A method's experiment, the call that builds it, and what it does, in a sentence."""
+
+    experiment: type[AnyExperiment]
+    call: Callable[..., Result]
+    does: str
+
+
+_METHODS = {
+    "patch": _Method(
+        calls.Patch, calls.patch,
+        "Activations of one run are copied into the other, one place at a time. The effect of a "
+        "place is the share of the gap between the two runs that its copy moves.",
+    ),
+    "patch_together": _Method(
+        calls.PatchTogether, calls.patch_together,
+        "Activations of one run are copied into the other at several places at once.",
+    ),
+    "ablate": _Method(
+        calls.Ablate, calls.ablate,
+        "In the clean run one place at a time is replaced by an activation that says nothing "
+        "about the prompt. The effect is the share of the gap to the corrupted run that is lost.",
+    ),
+    "attribute": _Method(
+        calls.Attribute, calls.attribute,
+        "Gradients estimate, to first order, what patching each place would do.",
+    ),
+    "path_patch": _Method(
+        calls.PathPatch, calls.path_patch,
+        "Each sender is patched along the paths to the receivers alone; the other heads are held.",
+    ),
+    "edge_attribution": _Method(
+        calls.EdgeAttribution, calls.edge_attribution,
+        "Every edge between two parts of the model gets a score: the metric's change, to first "
+        "order, when that edge alone is corrupted.",
+    ),
+    "evaluate_circuit": _Method(
+        calls.EvaluateCircuit, calls.evaluate_circuit,
+        "All edges outside a circuit are corrupted. Faithfulness is the share of the gap that "
+        "the circuit keeps.",
+    ),
+    "trace": _Method(
+        calls.Trace, calls.trace,
+        "Noise is added to the subject's embeddings, and clean activations are restored, one "
+        "place at a time.",
+    ),
+    "difference": _Method(
+        calls.Difference, calls.difference,
+        "The activations of the two runs are compared, place by place. Nothing is patched.",
+    ),
+    "attention": _Method(
+        calls.Attention, calls.attention,
+        "The attention pattern of one head in both runs.",
+    ),
+    "head_scores": _Method(
+        calls.HeadScores, calls.head_scores,
+        "Every head is scored by what it attends to: the previous token, an equal token, or the "
+        "token after an equal one.",
+    ),
+    "logit_lens": _Method(
+        calls.LogitLens, calls.logit_lens,
+        "The model's answer is read off every layer and position, as if the layers above did "
+        "nothing.",
+    ),
+    "logit_attribution": _Method(
+        calls.LogitAttribution, calls.logit_attribution,
+        "The answer's logits are divided among the parts of the model that wrote them.",
+    ),
+}  # fmt: skip
+
+_FIELDS = {("attribute", "method"): "how"}
+"""Arguments of a call that its experiment keeps under another name."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step of the rerun: what is done, in words, and the code that does it."""
+
+    title: str
+    text: str
+    code: str
 
 
 def csv_text(result: Result) -> str:
     """`Result.table` as CSV with a header; numbers in full precision."""
     return result.table().to_csv(index=False, lineterminator="\n")
+
+
+def script_text(result: Result) -> str:
+    """A Python script that runs the result's experiment again, with the same numbers.
+
+    It writes `result.json` and `figure.png` to the working directory. Raises
+    InputError for a method without a call, ExperimentError for an experiment that
+    is not whole.
+    """
+    head = f'"""{_about(result)}\n\nRun it with `python`, where `pip install patchwright` was done.\n"""'
+    parts = [head, "import patchwright as pw"]
+    for step in [*_steps(result), _written("")]:
+        parts.append(f"# {step.title}\n#\n{_comment(step.text)}\n{step.code}")
+    return "\n\n".join(parts) + "\n"
+
+
+def notebook_text(result: Result) -> str:
+    """A Jupyter notebook (nbformat 4.5) that does what `script_text`'s script does.
+
+    The same result gives the same text. Raises as `script_text` does.
+    """
+    shown = _written("\nImage(filename='figure.png')")
+    steps = [
+        _Step("Patchwright", _about(result), "from IPython.display import Image\n\nimport patchwright as pw"),
+        *_steps(result),
+        shown,
+    ]  # fmt: skip
+    cells: list[dict[str, Any]] = []
+    for step in steps:
+        level = "#" if step is steps[0] else "##"
+        cells.append(_cell(len(cells), "markdown", f"{level} {step.title}\n\n{step.text}"))
+        cells.append(_cell(len(cells), "code", step.code))
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
+
+
+def _cell(index: int, kind: str, source: str) -> dict[str, Any]:
+    runs = {"execution_count": None, "outputs": []} if kind == "code" else {}
+    lines = source.splitlines(keepends=True)
+    return {"id": f"step-{index}", "cell_type": kind, "metadata": {}, "source": lines} | runs
+
+
+def _about(result: Result) -> str:
+    return (
+        f"Runs an experiment of Patchwright {version('patchwright')} again: "
+        f"{_method(result).call.__name__}."
+    )
+
+
+def _steps(result: Result) -> list[_Step]:
+    done = _experiment(result)
+    return [_model_step(result), _check_step(result), *_what_steps(done), _run_step(result, done)]
+
+
+def _method(result: Result) -> _Method:
+    if result.method not in _METHODS:
+        raise InputError(
+            f"'{result.method}' is not a method that a script can run: {', '.join(_METHODS)}."
+        )
+    return _METHODS[result.method]
+
+
+def _experiment(result: Result) -> AnyExperiment:
+    return _method(result).experiment.of(dict(result.experiment))
+
+
+def _model_step(result: Result) -> _Step:
+    named: dict[str, Any] = result.model
+    options = {"device": _literal(str(named["device"]))}
+    if named["dtype"] != "float32":
+        options["dtype"] = _literal(str(named["dtype"]))
+    if named["revision"] is not None:
+        options["revision"] = _literal(str(named["revision"]))
+    name = _literal(str(named["name"]))
+    text = "The same kind of machine gives the same numbers to the last digit; another, nearly."
+    source = named.get("source")
+    if source == "wrapped":
+        return _Step("The model", text, _wrapped_code(result, name))
+    code = _call("model = pw.load_model", [name], options)
+    if source == "folder":
+        code = f"# The folder that the model was in: put the path of your copy here.\n{code}"
+    return _Step("The model", text, code)
+
+
+def _wrapped_code(result: Result, name: str) -> str:
+    """Loading a model that only its owner has."""
+    dtype = _literal(str(result.model["dtype"]))
+    texts = [text for prompt in result.tokens.values() for text in prompt]
+    flat = [one for text in texts for one in ([text] if isinstance(text, str) else text)]
+    known = not all(re.fullmatch(r"\[\d+\]", text) for text in flat)
+    tokenizer = "AutoTokenizer.from_pretrained(folder)" if known else "None"
+    return dedent(
+        f"""\
+        # The model was in memory already, under the name
+        #     {name}
+        # so put here the folder into which its owner has saved it with `save_pretrained`,
+        # or whatever else makes `hf_model`, a model of Hugging Face Transformers.
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder = "./PUT-THE-FOLDER-OF-THE-MODEL-HERE"
+        hf_model = AutoModelForCausalLM.from_pretrained(folder, dtype={dtype})
+        tokenizer = {tokenizer}
+        model = pw.wrap_model(hf_model, tokenizer, name={name})"""
+    )
+
+
+def _check_step(result: Result) -> _Step:
+    mark = _literal(str(result.model["fingerprint"]))
+    return _Step(
+        "Is it the same model?",
+        "The fingerprint is a digest of the weights and the tokenizer.",
+        f"fingerprint = {mark}\n"
+        "if model.fingerprint != fingerprint:\n"
+        '    print("Warning: this is another model than that of the result; the numbers will differ.")',
+    )
+
+
+def _what_steps(done: AnyExperiment) -> list[_Step]:
+    """The prompts, and the circuit where there is one."""
+    if isinstance(done, Trace):
+        return []
+    if isinstance(done.pairs, Pair):
+        code = f"pair = {_pair(done.pairs)}"
+    else:
+        lines = "".join(f"    {_indented(_pair(one))},\n" for one in done.pairs)
+        code = f"pairs = [\n{lines}]"
+    steps = [
+        _Step(
+            "The prompts",
+            "The clean prompt is answered rightly; the corrupted one differs in what matters.",
+            code,
+        )
+    ]
+    if isinstance(done, EvaluateCircuit):
+        steps.append(_circuit_step(done))
+    return steps
+
+
+def _circuit_step(done: EvaluateCircuit) -> _Step:
+    edges = _value(done.edges)
+    values = {
+        "model": "model.name",
+        "fingerprint": "model.fingerprint",
+        "edges": "edges",
+        "scores": "[0.0] * len(edges)",
+    }
+    return _Step(
+        "The circuit",
+        "Edges (sender, receiver), the first chosen first. Their scores chose them and are not "
+        "needed again.",
+        f"edges = {edges}\n{_call('circuit = pw.Circuit', [], values)}",
+    )
+
+
+def _run_step(result: Result, done: AnyExperiment) -> _Step:
+    method = _method(result)
+    notes = [method.does]
+    if any(one["code"] == "stopped" for one in result.warnings):
+        notes.append("The first run was stopped before its end; this one computes every cell.")
+    run = _run(result.method, done)
+    before = f"clean {float(result.clean.metric)}, corrupted {float(result.corrupt.metric)}"
+    code = dedent(
+        f"""\
+        # The first run measured: {before}.
+        print("clean:", result.clean.metric, "corrupted:", result.corrupt.metric)
+        print(result.top(10).to_string(index=False))
+        for warning in result.warnings:
+            print(f"Warning ({{warning['code']}}): {{warning['message']}}")"""
+    )
+    return _Step("The experiment", " ".join(notes), f"{run}\n\n{code}")
+
+
+def _run(name: str, done: AnyExperiment) -> str:
+    """The call that gives the result; through the experiment itself where no call says as much."""
+    call = _METHODS[name].call
+    positional = ["model"] if isinstance(done, Trace) else ["model", _pairs(done)]
+    if not _sayable(name, done):
+        return _run_experiment(done)
+    named: dict[str, str] = {}
+    for argument in signature(call).parameters.values():
+        field = _FIELDS.get((name, argument.name), argument.name)
+        if argument.name == "circuit":
+            named["circuit"] = "circuit"
+        elif field in type(done).model_fields and field != "model":
+            value = getattr(done, field)
+            if not _usual(done, field, value, argument.default):
+                named[argument.name] = _value(value, field in ("answer", "wrong"))
+    return _call(f"result = pw.{call.__name__}", positional, named)
+
+
+def _sayable(name: str, done: AnyExperiment) -> bool:
+    """Whether the call has an argument for the metric, or would choose this one by itself."""
+    if isinstance(done, Trace) or "metric" in signature(_METHODS[name].call).parameters:
+        return True
+    return done.metric == ("logit_diff" if all(one.wrongs for one in done.pair_list) else "logit")
+
+
+def _run_experiment(done: AnyExperiment) -> str:
+    values = {"model": "model.name", "revision": "model.revision"}
+    if not isinstance(done, Trace):
+        values["pairs"] = _pairs(done)
+    for field, info in type(done).model_fields.items():
+        value = getattr(done, field)
+        if field not in (*values, "method") and value != info.default:
+            values[field] = _value(value)
+    made = _call(f"experiment = pw.{type(done).__name__}", [], values)
+    return f"{made}\nresult = pw.run(experiment, model)"
+
+
+def _usual(done: AnyExperiment, field: str, value: object, default: object) -> bool:
+    """Whether leaving the argument out gives the same."""
+    if field == "per" and isinstance(done, Sweep | Difference):
+        return value == pers_of(done.site)[0]
+    if isinstance(value, tuple) and isinstance(default, tuple):
+        return value == default
+    return value == default and type(value) is type(default)
+
+
+def _pairs(done: OnPairs) -> str:
+    """What the script calls the prompts."""
+    return "pair" if isinstance(done.pairs, Pair) else "pairs"
+
+
+def _pair(pair: Pair) -> str:
+    values = {
+        "clean": _value(pair.clean),
+        "corrupt": _value(pair.corrupt),
+        "answer": _value(pair.answers, alone=True),
+    }
+    if pair.wrongs:
+        values["wrong"] = _value(pair.wrongs, alone=True)
+    if pair.align != "exact":
+        values["align"] = _literal(pair.align)
+    return _call("pw.Pair", [], values)
+
+
+def _value(value: Any, alone: bool = False) -> str:
+    """A value of an experiment as Python; with `alone`, one answer without its brackets."""
+    if isinstance(value, tuple):
+        if alone and len(value) == 1:
+            return _value(value[0])
+        return _folded([_value(item) for item in value])
+    return _literal(value)
+
+
+def _literal(value: str | float | bool | None) -> str:
+    """Plain data as a Python literal on one line: `repr`, in double quotes where none is inside."""
+    assert value is None or isinstance(value, str | int | float), type(value)
+    if isinstance(value, str) and not {"'", '"'} & set(value):
+        return f'"{repr(value)[1:-1]}"'
+    return repr(value)
+
+
+def _folded(items: Iterable[str]) -> str:
+    """A list on one line, or on several that are filled."""
+    items = list(items)
+    line = f"[{', '.join(items)}]"
+    if len(line) <= WIDTH - 16:
+        return line
+    rows = [""]
+    for item in items:
+        if rows[-1] and len(rows[-1]) + len(item) > WIDTH - 12:
+            rows.append("")
+        rows[-1] += f"{' ' if rows[-1] else ''}{item},"
+    return "[\n" + "".join(f"    {row}\n" for row in rows) + "]"
+
+
+def _call(name: str, positional: Iterable[str], named: dict[str, str]) -> str:
+    """A call on one line, or with an argument a line."""
+    arguments = [*positional, *(f"{key}={value}" for key, value in named.items())]
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) <= WIDTH and "\n" not in line:
+        return line
+    return f"{name}(\n" + "".join(f"    {_indented(one)},\n" for one in arguments) + ")"
+
+
+def _indented(code: str) -> str:
+    return code.replace("\n", "\n    ")
+
+
+def _written(shown: str) -> _Step:
+    code = f'result.to_json("result.json")\nresult.plot("figure.png"){shown}'
+    return _Step("Keep it", "The numbers, exactly, and the figure.", code)
+
+
+def _comment(text: str) -> str:
+    return fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
