@@ -6,6 +6,7 @@ written, with the warning `stopped`), 1 anything else. Errors go to standard err
 
 options   what commands share: options, loading, outputs, progress
 methods   one command a method
+explain   several sweeps put into sentences
 tools     everything else: places, tokens, models, examples, verify, bench, app
 """
 
@@ -14,7 +15,7 @@ import sys
 
 import typer
 
-from patchwright.cli import methods, tools
+from patchwright.cli import explain, methods, tools
 from patchwright.cli.options import STOPPED
 from patchwright.errors import PatchwrightError
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (*methods.COMMANDS, *tools.COMMANDS):
+for command in (*methods.COMMANDS, *explain.COMMANDS, *tools.COMMANDS):
     app.command(command.__name__.removesuffix("_"))(command)
 
 

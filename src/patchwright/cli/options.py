@@ -132,13 +132,12 @@ def hand_out(
 
     Ends the command with `STOPPED` where the result is that of a stopped method.
     """
-    from patchwright.files import write_atomic
     from patchwright.keep.export import csv_text
 
     if json:
-        _write(json, result.to_json(), write_atomic)
+        write(json, result.to_json())
     if csv:
-        _write(csv, csv_text(result), write_atomic)
+        write(csv, csv_text(result))
     if plot:
         result.plot(plot)
     if graph or scatter:
@@ -159,12 +158,15 @@ def hand_out(
         raise typer.Exit(STOPPED)
 
 
-def _write(path: str, text: str, to_file: Any) -> None:
+def write(path: str, text: str) -> None:
+    """Write `text` to a file; - is standard output. Raises OutputError."""
+    from patchwright.files import write_atomic
+
     if path == "-":
         sys.stdout.write(text)
         sys.stdout.flush()
     else:
-        to_file(path, text)
+        write_atomic(path, text)
 
 
 def console() -> Any:

@@ -35,6 +35,7 @@ from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place, pers_of
 from patchwright.prompts.pair import Pair
+from patchwright.prompts.tokens import encode
 
 Answer = str | int | Sequence[str] | Sequence[int]
 
@@ -398,7 +399,7 @@ def difference(
         bos=bos,
         site=checked,
         per=pers_of(checked)[0] if per is None else check_per(per),
-        metric=_usual_metric(pair),
+        metric=_usual_metric(model, pair),
     )
     return run(experiment, model)
 
@@ -414,7 +415,7 @@ def attention(
         bos=bos,
         layer=layer,
         head=head,
-        metric=_usual_metric(pair),
+        metric=_usual_metric(model, pair),
     )
     return run(experiment, model)
 
@@ -440,7 +441,7 @@ def head_scores(
         length=length,
         repeats=repeats,
         seed=seed,
-        metric=_usual_metric(pair),
+        metric=_usual_metric(model, pair),
     )
     return run(experiment, model)
 
@@ -465,7 +466,7 @@ def logit_lens(
         bos=bos,
         places=_places(places),
         direction=check_direction(direction),
-        metric=_usual_metric(pair),
+        metric=_usual_metric(model, pair),
     )
     return run(experiment, model)
 
@@ -487,7 +488,7 @@ def logit_attribution(
             "pairs": _pairs(pair),
             "bos": bos,
             "part": _chosen(part, parts, "part"),
-            "metric": _usual_metric(pair),
+            "metric": _usual_metric(model, pair),
         }
     )
     return run(experiment, model)
@@ -522,10 +523,15 @@ def _pairs(pair: Pair | Sequence[Pair]) -> Pair | tuple[Pair, ...]:
     return pair if isinstance(pair, Pair) else tuple(pair)
 
 
-def _usual_metric(pair: Pair | Sequence[Pair]) -> Metric:
+def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
     """For methods that measure no metric: what baselines show."""
     pairs = [pair] if isinstance(pair, Pair) else pair
-    return "logit_diff" if all(one.wrongs for one in pairs) else "logit"
+    every = [answer for one in pairs for answer in (*one.answers, *one.wrongs)]
+    tokens = [1 if isinstance(one, int) else len(encode(one, model.tokenizer)) for one in every]
+    compared = all(one.wrongs for one in pairs)
+    if max(tokens, default=1) > 1:
+        return "logprob_diff" if compared else "logprob"
+    return "logit_diff" if compared else "logit"
 
 
 def _places(places: Sequence[str | Place]) -> tuple[str, ...]:

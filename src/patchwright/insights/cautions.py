@@ -1,0 +1,210 @@
+"""Cautions: what to know before believing a result. The Result's own warnings come first."""
+
+from collections.abc import Iterator, Sequence
+
+from patchwright.axes import Direction
+from patchwright.insights.reading import Reading
+from patchwright.insights.sentences import Numbers, Sentence, listed
+from patchwright.insights.steps import Sources
+from patchwright.methods.metrics import Metric
+
+ABOVE = 1.1
+BELOW = -0.25
+"""Effects beyond these are pointed out."""
+
+WRONG_SHARE = 1 / 3
+"""From such a part of the gap on, the wrong answer's logit is spoken of."""
+
+OF_A_KIND = 3
+"""Of more pairs than this with the same warning, only the first is quoted."""
+
+NEVER_AGAINST: frozenset[Metric] = frozenset({"kl", "rank"})
+"""Metrics that are lower in the clean run."""
+
+OTHER_DIRECTION: dict[Direction, str] = {
+    "denoise": "Only denoising was done. It shows which places are sufficient, not which are "
+    "necessary: repeat it with the direction noise.",
+    "noise": "Only noising was done. It shows which places are necessary, not which are "
+    "sufficient: repeat it with the direction denoise.",
+}
+
+SELF_REPAIR = (
+    "Later layers can make up for what a patch destroys (backup heads, self-repair), so a small "
+    "effect does not mean that the place is not used."
+)
+
+OF_METRIC: dict[Metric, tuple[str, str]] = {
+    "kl": (
+        "kl_has_no_answer",
+        "The KL divergence counts every change of the next-token probabilities, also those that "
+        "have nothing to do with the answer.",
+    ),
+    "rank": (
+        "rank_jumps",
+        "A rank only moves when the answer overtakes another token: large changes can leave it as "
+        "it is, and small ones can make it jump.",
+    ),
+}
+
+
+def cautions(sources: Sources, steps: Sequence[Sentence]) -> Iterator[Sentence]:
+    """The cautions in reading order; `steps` are what they are to be held against."""
+    main = sources.main
+    yield from _warnings(sources)
+    if not main.flat:
+        yield from _against(main)
+        yield from _outside(sources.sweeps)
+        yield from _added_up(sources.heads)
+        yield from _wrong_answer(main)
+        if main.direction == "noise":
+            yield Sentence("self_repair", SELF_REPAIR, None, ())
+        yield Sentence("one_direction", OTHER_DIRECTION[main.direction], None, ())
+    yield from _metric(main)
+    yield from _pairs(main)
+    yield from _unequal(main)
+    yield from _partial(sources)
+    if any(step.code.startswith("attention") for step in steps):
+        yield Sentence("attention", _ATTENTION, None, ())
+
+
+_ATTENTION = (
+    "Attention says where a head looks, not what it takes from there, nor that the answer depends "
+    "on it: that is what patching is for."
+)
+
+
+def _warnings(sources: Sources) -> Iterator[Sentence]:
+    """The warnings of all results, each once, in their own words."""
+    said: set[tuple[str, str]] = set()
+    for sweep in sources.sweeps:
+        kinds: dict[str, list[str]] = {}
+        for notice in sweep.result.warnings:
+            kinds.setdefault(notice["code"], []).append(notice["message"])
+        for code, messages in kinds.items():
+            for message in messages[:OF_A_KIND]:
+                about_sweep = code in ("stopped", "estimate") and len(sources.sweeps) > 1
+                text = f"{sweep.site} per {sweep.per}: {message}" if about_sweep else message
+                if (code, text) not in said:
+                    said.add((code, text))
+                    yield Sentence(code, text, None, ())
+            if len(messages) > OF_A_KIND:
+                say = Numbers()
+                more = say.count(len(messages) - OF_A_KIND)
+                yield say.sentence(code, f"Warnings of this kind that are not shown: {more}.")
+
+
+def _against(main: Reading) -> Iterator[Sentence]:
+    """The corrupted run does better than the clean one."""
+    if main.gap < 0 and main.metric not in NEVER_AGAINST:
+        say, result = Numbers(), main.result
+        text = (
+            f"The corrupted run has the higher {main.metric} ({say.amount(result.corrupt.metric)} "
+            f"against {say.amount(result.clean.metric)}): the prompts or the answers may be swapped."
+        )
+        yield say.sentence("reversed", text)
+
+
+def _outside(sweeps: Sequence[Reading]) -> Iterator[Sentence]:
+    """Effects that are no shares: the furthest above the whole gap, and below nothing."""
+    cells = [cell for sweep in sweeps for cell in sweep.cells]
+    high = max(cells, key=lambda cell: cell.effect, default=None)
+    low = min(cells, key=lambda cell: cell.effect, default=None)
+    if high is not None and high.effect > ABOVE:
+        say = Numbers()
+        text = (
+            f"{high.place} has an effect of {high.share(say)}, which is more than the gap itself: the "
+            "patched run goes past the run it is copied from. An effect is not a part of a whole."
+        )
+        yield say.sentence("above_one", text, high.place)
+    if low is not None and low.effect < BELOW:
+        say = Numbers()
+        text = (
+            f"{low.place} has an effect of {low.share(say)}: the patch moves the answer away from "
+            "the run it is copied from. Such places hide part of what others do."
+        )
+        yield say.sentence("below_zero", text, low.place)
+
+
+def _added_up(heads: Reading | None) -> Iterator[Sentence]:
+    """Heads in a row each count the whole difference."""
+    carrying = [] if heads is None else heads.carrying
+    total = sum(cell.effect for cell in carrying)
+    if total > ABOVE:
+        say = Numbers()
+        text = (
+            f"The effects of the {say.count(len(carrying))} heads that carry most add up to "
+            f"{say.share(total)}. Heads that hand the difference on to one another each count all "
+            "of it; their effects are not parts of a whole."
+        )
+        yield say.sentence("sum_above_one", text)
+
+
+def _wrong_answer(main: Reading) -> Iterator[Sentence]:
+    """A logit difference can move because the wrong answer does."""
+    clean, corrupt = main.result.clean, main.result.corrupt
+    if main.metric != "logit_diff" or clean.wrong_logit is None or corrupt.wrong_logit is None:
+        return
+    share = (corrupt.wrong_logit - clean.wrong_logit) / main.gap
+    if share >= WRONG_SHARE:
+        say = Numbers()
+        text = (
+            f"{say.share(share)} of the gap comes from the logit of the wrong answer and "
+            f"{say.share(1 - share)} from that of the answer. A place can move the difference by "
+            "changing the wrong answer alone: look at both logits."
+        )
+        yield say.sentence("wrong_answer", text)
+
+
+def _metric(main: Reading) -> Iterator[Sentence]:
+    """What the metric cannot see."""
+    if main.metric in OF_METRIC:
+        code, text = OF_METRIC[main.metric]
+        yield Sentence(code, text, None, ())
+    if main.metric in ("probability", "prob_diff"):
+        say, result = Numbers(), main.result
+        text = (
+            f"A probability ({say.chance(result.clean.probability)} in the clean run, "
+            f"{say.chance(result.corrupt.probability)} in the corrupted one) hardly moves near its "
+            "ends, so it misses places, above all those that work against the answer: compare with "
+            "the logit or its difference."
+        )
+        yield say.sentence("probability_saturates", text)
+
+
+def _pairs(main: Reading) -> Iterator[Sentence]:
+    n = len(main.baselines)
+    if n == 1:
+        text = "This is one pair of prompts. Names, word order or chance may matter: try others."
+        yield Sentence("single_pair", text, None, ())
+        return
+    say = Numbers()
+    text = (
+        f"Numbers are means over {say.count(n)} pairs (an effect is the mean movement over the mean "
+        "gap); single pairs can behave otherwise, and the order of weak places can change with "
+        "other pairs."
+    )
+    yield say.sentence("means", text)
+
+
+def _unequal(main: Reading) -> Iterator[Sentence]:
+    if main.unequal is not None:
+        say = Numbers()
+        clean, corrupt = (say.count(n) for n in main.unequal)
+        text = (
+            f"A clean prompt has {clean} tokens and its corrupted one {corrupt}: a position without a counterpart cannot be patched, and what it "
+            "carries is not seen."
+        )
+        yield say.sentence("unequal_lengths", text)
+
+
+def _partial(sources: Sources) -> Iterator[Sentence]:
+    """Sweeps that leave places out; `acting` always may."""
+    acting = None if sources.acting is None else sources.acting.result
+    for sweep in sources.sweeps:
+        chosen = [one for one in ("layers", "positions", "heads") if sweep.result.experiment[one]]
+        if chosen and (sweep is sources.main or sweep.result is not acting):
+            text = (
+                f"The sweep of {sweep.site} per {sweep.per} covers only the {listed(chosen)} that "
+                "were chosen: stronger places may lie outside."
+            )
+            yield Sentence("partial", text, None, ())

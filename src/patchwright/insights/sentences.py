@@ -1,0 +1,69 @@
+"""A sentence that carries its numbers, and how numbers are written into one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One thing that a result shows, as plain text.
+
+    `code` names the rule. `place` is the cell that the sentence is about, if it is about
+    one. `numbers` are those in the text, unrounded and in its order, but for the digits
+    of places and tokens; a text that a Result's own warning has written has none.
+    """
+
+    code: str
+    text: str
+    place: str | None
+    numbers: tuple[float, ...]
+
+
+class Numbers:
+    """Writes numbers for a text and remembers them, so that no text says what was not measured.
+
+    Each is written behind a mark that says which one it is; `sentence` takes the marks out
+    again. So parts of a text may be written in any order, or not be used.
+    """
+
+    def __init__(self) -> None:
+        self._written: list[float] = []
+
+    def share(self, value: float) -> str:
+        """A share of the gap, or of attention, in per cent; small ones with a decimal."""
+        return self._percent(value, 0 if abs(value) >= 0.01 else 1)
+
+    def chance(self, value: float) -> str:
+        """A probability, in per cent with a decimal, as the baselines' tables have it."""
+        return self._percent(value, 1)
+
+    def amount(self, value: float) -> str:
+        """A metric in its unit: four significant digits."""
+        return self._marked(value) + f"{value + 0.0:.4g}"
+
+    def count(self, value: int) -> str:
+        """A number of things, a layer or a position."""
+        return self._marked(value) + str(value)
+
+    def sentence(self, code: str, text: str, place: str | None = None) -> Sentence:
+        """`text` with those of the written numbers that are in it, in its order."""
+        numbers = tuple(self._written[int(mark)] for mark in _MARK.findall(text))
+        return Sentence(code, _MARK.sub("", text), place, numbers)
+
+    def _percent(self, value: float, decimals: int) -> str:
+        rounded = round(100 * float(value), decimals) + 0.0  # no minus sign before nothing
+        return self._marked(value) + f"{rounded:.{decimals}f} %"
+
+    def _marked(self, value: float) -> str:
+        self._written.append(float(value))
+        return f"\0{len(self._written) - 1}\0"
+
+
+_MARK = re.compile("\0([0-9]+)\0")
+"""No text has such a mark: tokens are shown with their control characters made visible."""
+
+
+def listed(parts: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))

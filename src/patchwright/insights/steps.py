@@ -1,0 +1,176 @@
+"""The steps in their order; what the runs predict, how far they are apart, and the conclusion."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from patchwright.axes import Direction
+from patchwright.insights.carriers import attention, strongest
+from patchwright.insights.reading import Reading, quoted
+from patchwright.insights.sentences import Numbers, Sentence
+from patchwright.insights.travel import Travel, travel
+from patchwright.methods.metrics import UNITS, Metric
+from patchwright.methods.result import Baseline, Result
+
+HALF = 0.5
+
+MEASURES: dict[Metric, str] = {
+    "logit_diff": "the logit difference (the model's score, its logit, for the answer minus that "
+    "for the wrong answer)",
+    "logit": "the answer's logit (the model's score for it, before scores become probabilities)",
+    "probability": "the answer's probability, from none to one",
+    "prob_diff": "the answer's probability minus the wrong answer's",
+    "logprob": "the natural logarithm of the answer's probability (its unit is the nat)",
+    "logprob_diff": "the natural logarithm of the answer's probability minus that of the wrong "
+    "answer's (its unit is the nat)",
+    "kl": "the KL divergence (how far all next-token probabilities are from the clean run's; its "
+    "unit is the nat)",
+    "rank": "the answer's rank among all tokens, the likeliest being first",
+}
+
+WAY: dict[Direction, str] = {
+    "denoise": "Each patch copies one place of the clean run into the corrupted run. If much of "
+    "the gap comes back, that place alone is sufficient for the answer.",
+    "noise": "Each patch copies one place of the corrupted run into the clean run. If much of the "
+    "gap is lost, that place is necessary for the answer.",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What there is to tell of; any but the main sweep may be missing."""
+
+    main: Reading
+    stream: Reading | None
+    heads: Reading | None
+    acting: Reading | None
+    patterns: Mapping[str, Result]
+
+    @property
+    def sweeps(self) -> list[Reading]:
+        """Each sweep once, the main one first."""
+        others = [one for one in (self.stream, self.heads, self.acting) if one is not None]
+        return [self.main, *(one for one in others if one.result is not self.main.result)]
+
+
+def steps(sources: Sources) -> Iterator[Sentence]:
+    """The steps in reading order. A flat gap ends them: there is no scale for what would follow."""
+    main, stream, heads = sources.main, sources.stream, sources.heads
+    yield from _predictions(main)
+    if main.flat:
+        yield _gap(main, "flat")
+        return
+    yield _gap(main, "gap")
+    yield Sentence("way", WAY[main.direction], None, ())
+    way = None if stream is None else Travel.of(stream)
+    if way is not None:
+        yield from travel(way)
+    told = way is not None and way.stream.result is main.result
+    if not told and (heads is None or heads.result is not main.result):
+        yield from strongest(main)
+    if heads is not None:
+        yield from strongest(heads)
+    yield from attention(main, heads, sources.acting, sources.patterns)
+    if way is not None and heads is not None:
+        yield from _conclusion(way, heads)
+
+
+def _predictions(main: Reading) -> Iterator[Sentence]:
+    if len(main.baselines) > 1:
+        yield _mean_predictions(main)
+        return
+    pair = main.pairs[0]
+    for name, one in zip(("clean", "corrupted"), main.baselines[0], strict=True):
+        say = Numbers()
+        yield say.sentence(f"predicts_{name}", _prediction(say, name, one, pair))
+
+
+def _prediction(say: Numbers, name: str, run: Baseline, pair: dict[str, Any]) -> str:
+    """The first choice of a run, and where the answers stand."""
+    answers, wrongs = pair["answer"], pair["wrong"]
+    top = run.top[0]
+    right = _is_one_of(top, answers)
+    role = _role(top, answers, "answer") or _role(top, wrongs, "wrong answer")
+    chance = say.chance(top["probability"])
+    first = f"After the {name} prompt the model's first choice is {quoted(top['token'])}, {role}"
+    first += f"with a probability of {chance}"
+    if right and len(answers) == 1:
+        return first + "."
+    probability = say.chance(run.probability)
+    rank = "" if run.rank is None else f" (rank {say.amount(run.rank)})"
+    if len(answers) == 1:
+        return f"{first}; the answer {_shown(answers[0])}{rank} has {probability}."
+    best = "" if run.rank is None else f", the likeliest of them with rank {say.amount(run.rank)}"
+    return f"{first}; the {say.count(len(answers))} answers together have {probability}{best}."
+
+
+def _is_one_of(top: dict[str, Any], answers: list[Any]) -> bool:
+    return top["id"] in answers or top["token"] in answers
+
+
+def _role(top: dict[str, Any], answers: list[Any], name: str) -> str:
+    if not _is_one_of(top, answers):
+        return ""
+    return f"the {name}, " if len(answers) == 1 else f"one of the {name}s, "
+
+
+def _shown(answer: str | int) -> str:
+    """An answer as text; one that was given as a token id as its number."""
+    return quoted(answer if isinstance(answer, str) else f"[{answer}]")
+
+
+def _mean_predictions(main: Reading) -> Sentence:
+    say, runs = Numbers(), main.baselines
+    clean, corrupt = (
+        say.chance(run.probability) for run in (main.result.clean, main.result.corrupt)
+    )
+    text = (
+        f"Over {say.count(len(runs))} pairs of prompts the answer has a mean probability of {clean} "
+        f"after the clean prompts and of {corrupt} after the corrupted ones"
+    )
+    if all(run.rank is not None for pair in runs for run in pair):
+        first, still = (sum(pair[i].rank == 1 for pair in runs) for i in (0, 1))
+        text += (
+            f"; it is the first choice after {say.count(first)} of the clean prompts and "
+            f"{say.count(still)} of the corrupted ones"
+        )
+    return say.sentence("predicts_pairs", text + ".")
+
+
+_UNIT_WORDS = {"logits": " logits", "nats": " nats", "probability": "", "rank": " ranks"}
+
+
+def _gap(main: Reading, code: str) -> Sentence:
+    say, result = Numbers(), main.result
+    unit = _UNIT_WORDS[UNITS[main.metric]]
+    mean = "" if len(main.baselines) == 1 else "the mean of "
+    text = (
+        f"The measure is {mean}{MEASURES[main.metric]}: {say.amount(result.clean.metric)} in the clean "
+        f"run, {say.amount(result.corrupt.metric)} in the corrupted run, {say.amount(abs(main.gap))}"
+        f"{unit} apart. "
+    )
+    if code == "flat":
+        text += "That is too little to be a scale, so no place can be said to matter."
+    else:
+        text += "This is the gap, and an effect is the share of it that a patch moves."
+    return say.sentence(code, text)
+
+
+def _conclusion(way: Travel, heads: Reading) -> Iterator[Sentence]:
+    """One line, where the way of the difference is known from end to end and a head carries it."""
+    if way.source is None or way.rises is None or way.falls is None or not heads.carrying:
+        return
+    say, best, direction = Numbers(), heads.carrying[0], way.stream.direction
+    enough = best.effect >= HALF
+    single = {
+        ("denoise", True): "that head alone is sufficient for more than half of it",
+        ("denoise", False): "no head alone is sufficient for half of it",
+        ("noise", True): "without that head more than half of it is lost",
+        ("noise", False): "no head alone is necessary for half of it",
+    }[direction, enough]
+    text = (
+        f"In short: what tells the prompts apart enters at {way.stream.where(say, way.source)}, is "
+        f"at the last position from layer {say.count(way.rises)} on, and of the single heads "
+        f"{best.place} carries most ({best.share(say)} of the gap): {single}."
+    )
+    yield say.sentence("conclusion", text, best.place)
