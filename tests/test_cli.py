@@ -75,6 +75,9 @@ def test_places_together_and_an_examples_own_metric() -> None:
         (["paths", "--example", "ioi", "--receiver", "L3H1.q"], "Paths from z to L3H1.q"),
         (["patch", "--example", "ioi", "--site", "z", "--most", "5"], "Warning (estimate)"),
         (["circuit", "--example", "ioi", "--top", "30"], "What the circuit keeps"),
+        (["explain", "--example", "ioi"], "The difference enters at position 10 ('·John' in the"),
+        (["explain", "--example", "capital-unequal"], "has 11 tokens and its corrupted one 6"),
+        (["explain", "--example", "capital-many-tokens"], "the answer '·Reykjavik' has 99.0 %"),
         (["diff", "--example", "ioi"], "Clean against corrupted: resid_post"),
         (["attention", "--example", "ioi"], "induction token"),
         (["attention", "--example", "ioi", "--head", "L0H0"], "What head 0.0 attends to"),
@@ -169,6 +172,9 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
         (["circuit", *IOI, "--save", "no/such.json"], "there is no folder"),
         (["paths", *IOI, "--norms", "hold"], "recompute, freeze"),
         (["circuit", *IOI, "--outside", "zero"], "corrupt, mean"),
+        (["explain", *IOI, "--example", "ioi"], "not both"),
+        (["explain", *IOI, "--direction", "up"], "Choose denoise"),
+        (["explain", *IOI, "--json", "no/such/folder.json"], "there is no folder 'no/such'"),
         (["diff", *IOI, "--site", "mlp_out", "--per", "head"], "cannot be compared per head"),
         (["attention", *IOI, "--head", "L9H0"], "layers 0-5"),
         (["attention", *IOI, "--head", "9"], "is not a place"),
@@ -186,6 +192,24 @@ def test_each_method_refuses_what_it_cannot_do(
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_explain_gives_numbered_steps_or_json_with_the_same_sentences(tmp_path: Path) -> None:
+    shown = patchwright("explain", *IOI, "--direction", "noise")
+    done = patchwright(
+        *("explain", *IOI, "--direction", "noise", "--json", "out.json"), cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert document["experiment"]["direction"] == "noise"
+    assert [one["code"] for one in document["steps"][:3]] == [
+        *("predicts_clean", "predicts_corrupted", "gap"),
+    ]
+    assert "self_repair" in {one["code"] for one in document["cautions"]}
+    words = " ".join(shown.stdout.split())
+    for sentences in (document["steps"], document["cautions"]):
+        for i, one in enumerate(sentences, 1):
+            assert f"{i}. {one['text']}" in words
 
 
 def test_a_circuit_is_saved_drawn_and_evaluated_again(tmp_path: Path) -> None:

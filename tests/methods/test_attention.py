@@ -7,6 +7,7 @@ import patchwright as pw
 from patchwright.errors import PromptError, UnknownPlaceError
 from patchwright.experiment import tokens_of
 from patchwright.methods.attention import attention
+from patchwright.prompts.examples import examples
 from patchwright.prompts.pair import TokenPair
 from tiny import N_HEADS, N_LAYERS, pair_of
 
@@ -44,6 +45,16 @@ def test_the_call_gives_both_patterns_and_their_difference(model: pw.Model) -> N
     expected = pattern.sel(run="clean") - pattern.sel(run="corrupt")
     np.testing.assert_allclose(result.arrays["difference"], expected)
     assert pattern.dims == ("run", "query", "key")
+
+
+def test_answers_of_several_tokens_are_no_obstacle_to_what_measures_none(demo: pw.Model) -> None:
+    (example,) = (one for one in examples() if one.id == "capital-many-tokens")
+    result = pw.attention(demo, example.pair, 0, 3)
+    baselines = pw.patch(demo, example.pair, metric="logprob_diff", layers=[0])
+    assert result.clean == baselines.clean
+    assert pw.head_scores(demo, example.pair).experiment["metric"] == "logprob_diff"
+    alone = example.pair.model_copy(update={"wrong": ()})
+    assert pw.difference(demo, alone).experiment["metric"] == "logprob"
 
 
 def test_scores_equal_their_definitions(model: pw.Model, gpt2: GPT2LMHeadModel) -> None:
