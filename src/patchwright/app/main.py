@@ -2,13 +2,35 @@
 
 import streamlit as st
 
-from patchwright.app.views import patch, side
+from patchwright.app import address, state
+from patchwright.app.views import activations, circuit, lens, patch, trace
+from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
 
 # Streamlit leaves six lines above the page, and code in a heading may not break.
 st.html("<style>.stMainBlockContainer{padding-top:3rem} h4 code{white-space:nowrap}</style>")
 
-model = side.shown()
-if model is not None:
-    patch.show(model)
+PAGES = {
+    "patch": st.Page(patch.show, title="Patch", url_path="patch", default=True),
+    "activations": st.Page(activations.show, title="Activations", url_path="activations"),
+    "trace": st.Page(trace.show, title="Trace", url_path="trace"),
+    "lens": st.Page(lens.show, title="Lens", url_path="lens"),
+    "circuit": st.Page(circuit.show, title="Circuit", url_path="circuit"),
+}
+
+chosen = st.navigation(list(PAGES.values()))
+name = chosen.url_path or "patch"
+first_time = "clean" not in st.session_state
+state.prepare(st.session_state)
+if first_time:
+    try:
+        state.take(st.session_state, address.read(name, st.query_params))
+    except PatchwrightError as error:
+        st.session_state["complaint"] = str(error)
+if complaint := st.session_state.pop("complaint", None):
+    st.warning(f"{complaint} Shown instead is the first example.")
+chosen.run()
+shown = address.written(name, st.session_state)
+if st.query_params.to_dict() != shown:
+    st.query_params.from_dict(shown)

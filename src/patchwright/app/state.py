@@ -1,19 +1,35 @@
 """What the page remembers, and what its controls mean; no widgets here."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from patchwright.experiment import Patch, PatchTogether, check_direction
+from patchwright.experiment import (
+    Attention,
+    Difference,
+    HeadScores,
+    LogitAttribution,
+    LogitLens,
+    Patch,
+    PatchTogether,
+    Trace,
+    check_direction,
+)
 from patchwright.methods.metrics import check_metric
-from patchwright.places import check_site, pers_of
-from patchwright.prompts.examples import example
+from patchwright.model.known import KNOWN
+from patchwright.places import Place, check_site, parse_place, pers_of
+from patchwright.prompts.examples import Example, example, examples
 from patchwright.prompts.pair import Pair
 
 FIRST_EXAMPLE = "ioi"
+OTHER = "other…"
+MODELS = tuple(one.name for one in KNOWN)
+
 SEPARATOR = "|"
 """Between several answers in one text field."""
 
-FIELDS: dict[str, str] = {
+FIELDS: dict[str, Any] = {
+    "model": "demo",
+    "model_name": "",
     "clean": "",
     "corrupt": "",
     "answer": "",
@@ -21,32 +37,78 @@ FIELDS: dict[str, str] = {
     "align": "exact",
     "site": "resid_pre",
     "per": "position",
+    "neuron_layer": 0,
     "direction": "denoise",
     "metric": "logit_diff",
+    "chosen": "",
+    "places": [],
+    "seen_site": "resid_post",
+    "seen_head": "",
+    "subject": [],
+    "noise": 3.0,
+    "samples": 10,
+    "window": 1,
+    "seed": 0,
+    "sever": "nothing",
+    "trace_metric": "probability",
+    "part": "head",
+    "edges": 30,
 }
-"""The controls of an experiment, by key, with what they start from."""
+"""The controls of all pages, by key, with what they start from."""
 
 State = MutableMapping[Any, Any]
 
 
 def prepare(state: State) -> None:
-    """Fill in what is not there yet: the first example, so that no page is empty."""
+    """Fill in what is not there yet: the first example, so that no page is empty.
+
+    Streamlit forgets the controls of a page that is not shown; set anew, they stay.
+    """
     if "clean" not in state:
         take_example(state, FIRST_EXAMPLE)
     for name, value in FIELDS.items():
-        state.setdefault(name, value)
-    state.setdefault("places", [])
+        state[name] = state.get(name, list(value) if isinstance(value, list) else value)
 
 
 def take_example(state: State, name: str) -> None:
     """Put an example's prompts, answers and metric into the controls."""
     chosen = example(name)
+    state.update(fields_of(chosen))
+
+
+def take(state: State, fields: Mapping[str, Any]) -> None:
+    """Set controls, such as those that an address holds."""
+    state.update(fields)
+    if fields.get("model", "demo") not in MODELS:
+        state["model"], state["model_name"] = OTHER, fields["model"]
+
+
+def fields_of(chosen: Example) -> dict[str, Any]:
+    """The controls that an example sets."""
     pair = chosen.pair
-    state["metric"] = chosen.metric
-    state["clean"], state["corrupt"] = str(pair.clean), str(pair.corrupt)
-    state["answer"] = SEPARATOR.join(str(answer) for answer in pair.answers)
-    state["wrong"] = SEPARATOR.join(str(wrong) for wrong in pair.wrongs)
-    state["align"] = pair.align
+    return {
+        "metric": chosen.metric,
+        "clean": str(pair.clean),
+        "corrupt": str(pair.corrupt),
+        "answer": SEPARATOR.join(str(answer) for answer in pair.answers),
+        "wrong": SEPARATOR.join(str(wrong) for wrong in pair.wrongs),
+        "align": pair.align,
+        "subject": [],
+        "chosen": "",
+        "places": [],
+    }
+
+
+PAIR_FIELDS = ("clean", "corrupt", "answer", "wrong", "align")
+
+
+def example_shown(state: State) -> str | None:
+    """The example whose prompts and answers the controls hold, if they hold one's."""
+    for one in examples():
+        fields = fields_of(one)
+        if all(state[name] == fields[name] for name in PAIR_FIELDS):
+            return one.id
+    return None
 
 
 def swap(state: State) -> None:
@@ -60,13 +122,34 @@ def take_usual_per(state: State) -> None:
     state["per"] = pers_of(check_site(state["site"]))[0]
 
 
+def choose_place(state: State, place: str) -> None:
+    """Look closely at a place."""
+    state["chosen"] = place
+
+
+def add_to_set(state: State, place: str) -> None:
+    """Add a place to those that are patched together."""
+    if place not in state["places"]:
+        state["places"] = [*state["places"], place]
+
+
+def set_of(state: State) -> list[Place]:
+    """The places of the set. Raises UnknownPlaceError for what is not a place."""
+    return [parse_place(place) for place in state["places"]]
+
+
+def answers_of(text: str) -> tuple[str, ...]:
+    """The answers in one text field."""
+    return tuple(part for part in text.split(SEPARATOR) if part)
+
+
 def pair_of(state: State) -> Pair:
     """The pair that the controls describe."""
     return Pair(
         clean=state["clean"],
         corrupt=state["corrupt"],
-        answer=tuple(part for part in state["answer"].split(SEPARATOR) if part),
-        wrong=tuple(part for part in state["wrong"].split(SEPARATOR) if part),
+        answer=answers_of(state["answer"]),
+        wrong=answers_of(state["wrong"]),
         align="edges" if state["align"] == "edges" else "exact",
     )
 
@@ -75,7 +158,7 @@ def experiment_of(state: State, model: str) -> Patch:
     """The sweep that the controls describe."""
     site = check_site(state["site"])
     per = state["per"] if state["per"] in pers_of(site) else pers_of(site)[0]
-    layers = (int(state.get("neuron_layer", 0)),) if per == "neuron" else None
+    layers = (int(state["neuron_layer"]),) if per == "neuron" else None
     return Patch(
         model=model,
         pairs=pair_of(state),
@@ -87,6 +170,13 @@ def experiment_of(state: State, model: str) -> Patch:
     )
 
 
+def swept_as(swept: Patch, site: str) -> Patch:
+    """The same question asked of another site, swept the usual way."""
+    checked = check_site(site)
+    usual = {"site": checked, "per": pers_of(checked)[0], "layers": None}
+    return swept.model_copy(update={**usual, "order": "layers"})
+
+
 def together_of(swept: Patch, places: list[str]) -> PatchTogether:
     """The same experiment with some places patched in one run."""
     return PatchTogether(
@@ -95,4 +185,66 @@ def together_of(swept: Patch, places: list[str]) -> PatchTogether:
         direction=swept.direction,
         metric=swept.metric,
         places=tuple(places),
+    )
+
+
+def lens_of(swept: Patch, places: list[str]) -> LogitLens:
+    """The logit lens of both runs, and of the one with `places` patched."""
+    return LogitLens(
+        model=swept.model,
+        pairs=swept.pairs,
+        direction=swept.direction,
+        metric=swept.metric,
+        places=tuple(places),
+    )
+
+
+def attention_of(swept: Patch, layer: int, head: int) -> Attention:
+    """The pattern of one head in both runs."""
+    return Attention(
+        model=swept.model, pairs=swept.pairs, metric=swept.metric, layer=layer, head=head
+    )
+
+
+def scores_of(swept: Patch) -> HeadScores:
+    """What every head attends to."""
+    return HeadScores(model=swept.model, pairs=swept.pairs, metric=swept.metric)
+
+
+def difference_of(swept: Patch, site: str) -> Difference:
+    """How far the two runs' activations of a site lie apart."""
+    checked = check_site(site)
+    return Difference(
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        site=checked,
+        per="neuron" if checked == "mlp_act" else pers_of(checked)[0],
+    )
+
+
+def attribution_of(swept: Patch, part: str) -> LogitAttribution:
+    """What the parts of the model add to the answer directly."""
+    document = {"part": part, "model": swept.model, "metric": swept.metric}
+    return LogitAttribution.of({**document, "pairs": swept.pairs})
+
+
+def trace_of(state: State, model: str, site: str) -> Trace:
+    """Causal tracing of the clean prompt, its subject chosen by position."""
+    sever = None if state["sever"] == "nothing" else state["sever"]
+    return Trace.of(
+        {
+            "model": model,
+            "metric": check_metric(state["trace_metric"]),
+            "prompt": state["clean"],
+            "subject": tuple(sorted(state["subject"])),
+            "answer": answers_of(state["answer"]),
+            "wrong": answers_of(state["wrong"]),
+            "noise": float(state["noise"]),
+            "samples": int(state["samples"]),
+            "window": 1 if site == "resid_post" else int(state["window"]),
+            "seed": int(state["seed"]),
+            "sever": None if sever == site else sever,
+            "site": site,
+        }
     )

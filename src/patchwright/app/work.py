@@ -1,13 +1,55 @@
 """Models and results, shared by all visitors and never changed."""
 
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
 import streamlit as st
 
-from patchwright.experiment import Patch, PatchTogether, run
-from patchwright.methods.batches import OnProgress
+from patchwright.app.downloads import Download
+from patchwright.app.jobs import Desk, Job
+from patchwright.errors import ExperimentError
+from patchwright.experiment import AnyExperiment, Patch, baselines_of, run, so_far
 from patchwright.methods.result import Result
 from patchwright.model.load import Model, load_model
+from patchwright.prompts.pair import TokenPair
 
-MOST_RESULTS = 128
+PATIENCE = 0.7
+"""Seconds that the page waits for a sweep before it shows how far it is."""
+
+MOST_TOKENS = 256
+MOST_CELLS = 100_000
+
+LONG = 2.0
+"""Seconds from which on a sweep is worth an estimate before it."""
+
+FLOPS = 1e11
+"""Floating-point operations a second that a small machine does in a sweep, for a guess."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the server was started with."""
+
+    at_once: int
+    folders: tuple[Path, ...]
+
+
+@st.cache_resource
+def options() -> Options:
+    """The options behind `--` on Streamlit's command line; `patchwright app` gives them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sweeps", type=int, default=2)
+    parser.add_argument("--folder", action="append", type=Path, default=[])
+    given, _ = parser.parse_known_args(sys.argv[1:])
+    return Options(given.sweeps, tuple(given.folder))
+
+
+@st.cache_resource
+def desk() -> Desk:
+    """Where everybody's sweeps are done."""
+    return Desk(options().at_once)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model")
@@ -16,16 +58,97 @@ def model_called(name: str) -> Model:
     return load_model(name)
 
 
-@st.cache_resource(max_entries=MOST_RESULTS, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False)
+def download_of(name: str) -> Download:
+    """The download of a hub model, the same for everybody."""
+    return Download(name)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
 def _remembered(key: str) -> dict[str, Result]:
     return {}
 
 
-def result_of(
-    experiment: Patch | PatchTogether, model: Model, progress: OnProgress | None = None
-) -> Result:
-    """The experiment's result, computed if nobody has asked for it before."""
-    slot = _remembered(f"{experiment.hash} {model.fingerprint}")
+def result_of(experiment: AnyExperiment, model: Model) -> Result:
+    """The result of an experiment that takes no longer than a few runs, remembered."""
+    slot = _remembered(_key(experiment, model))
     if "result" not in slot:
-        slot["result"] = run(experiment, model, progress)
+        slot["result"] = run(experiment, model)
     return slot["result"]
+
+
+def unpatched(experiment: Patch, model: Model) -> Result:
+    """Both unpatched runs of a sweep's pair, and what is to be said about them."""
+    slot = _remembered(f"unpatched {_key(experiment, model)}")
+    if "result" not in slot:
+        slot["result"] = baselines_of(experiment, model)
+    return slot["result"]
+
+
+def job_of(experiment: AnyExperiment, model: Model) -> Job:
+    """This visitor's long work; what they asked for before is given up."""
+    held: Job | None = st.session_state.get("job")
+    key = _key(experiment, model)
+    if held is None or held.key != key:
+        if held is not None:
+            desk().leave(held)
+        held = desk().ask(key, lambda progress: run(experiment, model, progress))
+        st.session_state["job"] = held
+    held.wait(PATIENCE)
+    return held
+
+
+def result_so_far(experiment: Patch, model: Model, job: Job) -> Result:
+    """The cells of a sweep under way that are finished, and estimates of the others."""
+    return so_far(experiment, model, unpatched(experiment, model), job.progress)
+
+
+def check_size(experiment: Patch, tokens: TokenPair, model: Model) -> None:
+    """Raise ExperimentError where a visitor asks for more than one of many may."""
+    longest = max(len(tokens.clean), len(tokens.corrupt))
+    if longest > MOST_TOKENS:
+        raise ExperimentError(
+            f"A prompt has {longest} tokens, and this page takes at most {MOST_TOKENS}: shorten it, "
+            "or use the command line, which has no such bound."
+        )
+    cells = cell_count(experiment, longest, model)
+    if cells > MOST_CELLS:
+        raise ExperimentError(
+            f"This sweep has {cells:,} cells, and this page takes at most {MOST_CELLS:,}: sweep "
+            "fewer kinds of place, or use the command line, which has no such bound."
+        )
+
+
+def cell_count(experiment: Patch, n_positions: int, model: Model) -> int:
+    """Cells of a sweep over every layer that it names."""
+    spec = model.spec
+    layers = spec.n_layers if experiment.layers is None else len(experiment.layers)
+    width = {
+        "position": n_positions,
+        "head": spec.n_heads,
+        "head_position": spec.n_heads * n_positions,
+        "layer": 1,
+        "neuron": spec.d_mlp,
+    }[experiment.per]
+    return (1 if experiment.site == "embed" else layers) * width
+
+
+def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:
+    """A long sweep the most promising cells first, its estimate shown before them."""
+    no_estimate = experiment.metric == "rank" or len(tokens.corrupt) != len(tokens.clean)
+    if no_estimate or guessed_seconds(experiment, len(tokens.clean), model) < LONG:
+        return experiment
+    return experiment.model_copy(update={"order": "attribution"})
+
+
+def guessed_seconds(experiment: Patch, n_positions: int, model: Model) -> float:
+    """How long a sweep takes at most, about: on a small machine, every position differing."""
+    spec = model.spec
+    share = 0.25 if experiment.per in ("position", "head_position") else 0.5
+    weights = spec.n_layers * (4 * spec.d_model**2 + 2 * spec.d_model * spec.d_mlp)
+    cells = cell_count(experiment, n_positions, model)
+    return cells * n_positions * share * 2 * weights / FLOPS
+
+
+def _key(experiment: AnyExperiment, model: Model) -> str:
+    return f"{experiment.hash} {model.fingerprint}"

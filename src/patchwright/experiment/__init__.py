@@ -33,9 +33,11 @@ from patchwright.experiment.calls import (
     trace,
 )
 from patchwright.experiment.circuit import Circuit, load_circuit
+from patchwright.experiment.preview import baselines_of, so_far
 from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
     Ablate,
+    AnyExperiment,
     Attention,
     Attribute,
     Difference,
@@ -53,6 +55,7 @@ from patchwright.experiment.types import (
 
 __all__ = [
     "Ablate",
+    "AnyExperiment",
     "Attention",
     "Attribute",
     "Circuit",
@@ -70,6 +73,7 @@ __all__ = [
     "ablate",
     "attention",
     "attribute",
+    "baselines_of",
     "check_direction",
     "check_per",
     "compare_with_exact",
@@ -84,6 +88,7 @@ __all__ = [
     "patch_together",
     "path_patch",
     "run",
+    "so_far",
     "tokens_of",
     "trace",
 ]

@@ -22,7 +22,8 @@ class Grid:
 
     `centred` says that the scale is centred at 0, from -`limit` to `limit`; else
     it goes from `low` to `high`. `places` names each cell. NaN: not computed, or
-    without a counterpart.
+    without a counterpart. `estimated` marks the cells that hold an estimate; `texts`
+    stand in the cells in the place of their numbers.
     """
 
     title: str
@@ -36,6 +37,8 @@ class Grid:
     unit: str
     low: float
     high: float
+    estimated: NDArray[np.bool_] | None = None
+    texts: list[list[str]] | None = None
 
     @property
     def limit(self) -> float:
@@ -164,9 +167,17 @@ def _grid(
     ]
     values = array.values.astype(np.float64)
     row_title, column_title = (_title(str(dim)) for dim in array.dims)
+    estimated = None
+    if "estimated" in result.arrays and array.name in ("patched", "effect"):
+        estimated = _two_axes(result.arrays["estimated"]).values > 0
+    words = None
+    if result.method == "logit_lens":
+        top = result.arrays["top"].sel(run=title).transpose(*array.dims)
+        words = [[visible(str(text)) for text in row] for row in top.values]
     return Grid(
-        title, values, rows, columns, row_title, column_title, places, centred, unit, low, high
-    )
+        title, values, rows, columns, row_title, column_title, places, centred, unit, low, high,
+        estimated, words,
+    )  # fmt: skip
 
 
 def _two_axes(array: xr.DataArray) -> xr.DataArray:

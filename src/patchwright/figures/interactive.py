@@ -23,7 +23,6 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
     best = frame.groupby("token")["probability"].max().sort_values(ascending=False)
     order = best.head(10).index.tolist()
     names = list(runs)
-    colors = alt.Scale(domain=names, range=[RUN_COLORS[name] for name in names])
     return (
         alt.Chart(frame[frame["token"].isin(order)])
         .mark_bar()
@@ -31,13 +30,40 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
             y=alt.Y("token:N", sort=order, title=None, axis=alt.Axis(labelOverlap=False)),
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title="probability"),
-            color=alt.Color(
-                "run:N", scale=colors, sort=names, legend=alt.Legend(orient="top", title=None)
-            ),
+            color=_run_color(names),
             tooltip=["run", "token", alt.Tooltip("probability:Q", format=".2%")],
         )
         .properties(height=34 * len(order) + 90)
     )
+
+
+def accumulated_chart(values: xr.DataArray) -> alt.Chart:
+    """The logit difference that each run has reached after each layer, dims (run, layer)."""
+    names = ["corrupted" if run == "corrupt" else str(run) for run in values["run"].values]
+    rows = [
+        {"layer": int(layer), "run": name, "logit difference": float(values[i, j])}
+        for i, name in enumerate(names)
+        for j, layer in enumerate(values["layer"].values)
+    ]
+    return (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
+        .encode(
+            x=alt.X("layer:O", title="after layer", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("logit difference:Q", title="logit difference"),
+            color=_run_color(names),
+            strokeDash=alt.StrokeDash("run:N", sort=names, legend=None),
+            shape=alt.Shape("run:N", sort=names, legend=None),
+            tooltip=["run", "layer", alt.Tooltip("logit difference:Q", format=".3f")],
+        )
+        .properties(height=260)
+    )
+
+
+def _run_color(names: Sequence[str]) -> alt.Color:
+    colors = alt.Scale(domain=list(names), range=[RUN_COLORS[name] for name in names])
+    legend = alt.Legend(orient="top", title=None)
+    return alt.Color("run:N", scale=colors, sort=list(names), legend=legend)
 
 
 def pattern_chart(

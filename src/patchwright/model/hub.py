@@ -71,10 +71,10 @@ def fetch(
         raise InputError(
             f"'{name}' is neither a folder nor a hub name: hub names look like gpt2 or owner/model."
         )
-    cached = _cached(name, revision)
-    if cached is None:
+    folder = cached(name, revision)
+    if folder is None:
         _check_reachable(name)
-    return cached or _downloaded(name, revision, progress, precision)
+    return folder or _downloaded(name, revision, progress, precision)
 
 
 def is_hub_name(name: str) -> bool:
@@ -98,7 +98,7 @@ def _check_reachable(name: str) -> None:
         raise _unreachable(name, error) from error
 
 
-def _cached(name: str, revision: str | None) -> Path | None:
+def cached(name: str, revision: str | None) -> Path | None:
     """The cached folder, if nothing is missing from it."""
     try:
         folder = Path(

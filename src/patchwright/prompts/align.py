@@ -33,7 +33,7 @@ def matching(clean: Sequence[int], corrupt: Sequence[int], align: Align) -> Matc
     return (*((i, i) for i in range(start)), *middle, *ends)
 
 
-def common_start(clean: Sequence[int], corrupt: Sequence[int]) -> int:
+def common_start(clean: Sequence[object], corrupt: Sequence[object]) -> int:
     """How many tokens both begin with."""
     pairs = enumerate(zip(clean, corrupt, strict=False))
     shorter = min(len(clean), len(corrupt))

@@ -1,36 +1,72 @@
-"""Prompts as rows of token chips, one under the other, differing tokens marked."""
+"""Two prompts as token chips: matched positions under one another, differing tokens marked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import zip_longest
 
+from patchwright.prompts.align import common_start
 from patchwright.prompts.tokens import visible
 
+Column = tuple[int | None, int | None]
+"""Positions in the two prompts; None where one has no counterpart."""
+
 _STYLE = """<style>
-.pw-chips { display: flex; flex-wrap: wrap; gap: 3px; margin: 0 0 6px; font: 13px monospace; }
-.pw-chips .name { width: 100%; font: 13px sans-serif; opacity: .75; }
-.pw-chip { border: 1px solid rgba(128,128,128,.45); border-radius: 4px; padding: 1px 5px; }
-.pw-chip sub { opacity: .65; font-size: 9px; padding-left: 3px; }
-.pw-chip.differs { border: 2px solid #c2410c; text-decoration: underline; font-weight: bold; }
+.pw-chips { display: flex; flex-wrap: wrap; gap: 6px 3px; margin: 0; font: 13px monospace; }
+.pw-column { display: flex; flex-direction: column; gap: 2px; }
+.pw-names { font: 13px sans-serif; opacity: .75; padding: 2px 6px 0 0; }
+.pw-chip { border: 1px solid rgba(128,128,128,.45); border-radius: 4px; padding: 1px 5px;
+  min-height: 21px; box-sizing: border-box; }
+.pw-chip sub { opacity: .75; font-size: 9px; padding-left: 3px; }
+.pw-chip.differs { border: 2px solid #c2410c; padding: 0 4px; text-decoration: underline;
+  font-weight: bold; }
+.pw-chip.none { border-style: dashed; opacity: .5; }
 </style>"""
 
 
-def chips_html(name: str, tokens: Sequence[str], other: Sequence[str]) -> str:
-    """A row of chips, each with its position; those that differ from `other` are marked.
+def chips_html(clean: Sequence[str], corrupt: Sequence[str]) -> str:
+    """Both prompts' chips, each with its position.
 
     Token texts are escaped: what a user typed is text, never markup.
     """
-    chips = [
-        _chip(position, token, position >= len(other) or other[position] != token)
-        for position, token in enumerate(tokens)
+    names = (
+        '<div class="pw-column pw-names">'
+        f"<span>Clean, {len(clean)} tokens</span><span>Corrupted, {len(corrupt)}</span></div>"
+    )
+    pairs = "".join(_column(clean, corrupt, *column) for column in columns_of(clean, corrupt))
+    return f'{_STYLE}<div class="pw-chips" role="group" aria-label="Tokens">{names}{pairs}</div>'
+
+
+def columns_of(clean: Sequence[str], corrupt: Sequence[str]) -> Iterator[Column]:
+    """Which positions stand under one another: common start, what differs, common end."""
+    start = common_start(clean, corrupt)
+    shorter = min(len(clean), len(corrupt)) - start
+    end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
+    yield from ((i, i) for i in range(start))
+    yield from zip_longest(range(start, len(clean) - end), range(start, len(corrupt) - end))
+    yield from zip(
+        range(len(clean) - end, len(clean)), range(len(corrupt) - end, len(corrupt)), strict=True
+    )
+
+
+def _column(
+    clean: Sequence[str], corrupt: Sequence[str], above: int | None, below: int | None
+) -> str:
+    texts = [
+        None if position is None else tokens[position]
+        for tokens, position in ((clean, above), (corrupt, below))
     ]
-    count = f"{len(tokens)} tokens"
-    head = f'<span class="name">{escape(name)}: {count}</span>'
-    return f'{_STYLE}<div class="pw-chips">{head}{"".join(chips)}</div>'
+    differs = texts[0] != texts[1]
+    chips = [
+        _chip(position, text, differs) for position, text in zip((above, below), texts, strict=True)
+    ]
+    return f'<div class="pw-column">{"".join(chips)}</div>'
 
 
-def _chip(position: int, token: str, differs: bool) -> str:
+def _chip(position: int | None, text: str | None, differs: bool) -> str:
+    if position is None or text is None:
+        return '<span class="pw-chip none" title="no counterpart">&nbsp;</span>'
     kind = "pw-chip differs" if differs else "pw-chip"
     title = f"position {position}{', differs' if differs else ''}"
     return (
-        f'<span class="{kind}" title="{title}">{escape(visible(token))}<sub>{position}</sub></span>'
+        f'<span class="{kind}" title="{title}">{escape(visible(text))}<sub>{position}</sub></span>'
     )

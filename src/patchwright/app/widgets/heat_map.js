@@ -1,4 +1,5 @@
 // A heat map on a canvas: hover for a cell's value, click or arrow keys and Enter to select.
+// Cells that hold an estimate are paler and hatched; empty ones are hatched only.
 // All labels are drawn as text or set as textContent, so prompts stay data.
 
 const BLUE = [33, 102, 172], WHITE = [247, 247, 247], RED = [178, 24, 43];
@@ -64,19 +65,34 @@ function draw(canvas, d, state) {
   context.textBaseline = "middle";
   d.values.forEach((values, row) => values.forEach((value, column) => {
     const [x, y, w, h] = box(row, column);
-    const fill = value === null ? null : color(value, d);
+    const guess = value !== null && d.estimated !== null && d.estimated[row][column];
+    let fill = value === null ? null : color(value, d);
+    if (guess) fill = mix(fill, WHITE, 0.45);
     context.fillStyle = fill === null ? empty : css(fill);
     context.fillRect(x, y, w - gap, h - (at.tall > 6 ? 1 : 0));
+    if (guess) {
+      context.fillStyle = empty;
+      context.fillRect(x, y, w - gap, h - (at.tall > 6 ? 1 : 0));
+    }
     if (fill !== null && w >= 27 && h >= 16) {
       context.fillStyle = isDark(fill) ? "#fff" : "#111";
       context.font = `${w < 32 ? 10 : 11}px sans-serif`;
       context.textAlign = "center";
-      context.fillText(short(value), x + w / 2, y + h / 2);
+      const text = d.texts === null ? short(value) : fitted(context, d.texts[row][column], w - 4);
+      context.fillText(text, x + w / 2, y + h / 2);
     }
   }));
   labels(context, d, at, ink);
   outline(context, d, at, box, state, ink);
   return at;
+}
+
+// As much of a word as a cell is wide.
+function fitted(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let cut = text.length;
+  while (cut > 1 && context.measureText(text.slice(0, cut) + "…").width > width) cut--;
+  return text.slice(0, cut) + "…";
 }
 
 function labels(context, d, at, ink) {
@@ -133,16 +149,22 @@ function outline(context, d, at, box, state, ink) {
   }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
+// Streamlit calls this when the map appears and again whenever its data change: the canvas
+// and where the keyboard stands in it stay.
+export default function ({ data, parentElement, setTriggerValue }) {
   const canvas = parentElement.querySelector("canvas");
   const tip = parentElement.querySelector(".tip");
   const spoken = parentElement.querySelector(".spoken");
-  const state = { row: 0, column: 0, focused: false };
+  const state = (canvas.state ??= { row: 0, column: 0, focused: false });
+  state.row = Math.min(state.row, data.rows.length - 1);
+  state.column = Math.min(state.column, data.columns.length - 1);
   let at = draw(canvas, data, state);
   const redraw = () => { at = draw(canvas, data, state); };
   const say = (row, column) => {
     const value = data.values[row][column];
-    const shown = value === null ? "no value" : `${data.unit} ${value.toFixed(3)}`;
+    const guess = data.estimated !== null && data.estimated[row][column] ? " (estimate)" : "";
+    const word = data.texts === null || value === null ? "" : `top token ${data.texts[row][column]}, `;
+    const shown = value === null ? "no value" : `${word}${data.unit} ${value.toFixed(3)}${guess}`;
     return `${data.places[row][column]} ${data.columns[column]}: ${shown}`;
   };
   const cellAt = (event) => {
@@ -155,14 +177,15 @@ export default function ({ data, parentElement, setStateValue }) {
   const choose = (row, column) => {
     data.selected = data.places[row][column];
     redraw();
-    setStateValue("place", data.selected);
+    setTriggerValue("place", data.selected);
   };
   canvas.setAttribute("aria-label",
-    `Heat map, ${at.rows} by ${at.columns} cells. Arrow keys move, Enter selects.`);
+    `Heat map${data.title ? " " + data.title : ""}, ${at.rows} by ${at.columns} cells. ` +
+    "Arrow keys move, Enter selects.");
   canvas.onmousemove = (event) => {
     const cell = cellAt(event);
     tip.style.display = cell ? "block" : "none";
-    canvas.style.cursor = cell ? "pointer" : "default";
+    canvas.style.cursor = cell && data.clickable ? "pointer" : "default";
     if (!cell) return;
     tip.textContent = say(...cell);
     const box = parentElement.querySelector(".map").getBoundingClientRect();
@@ -173,21 +196,22 @@ export default function ({ data, parentElement, setStateValue }) {
   canvas.onmouseleave = () => { tip.style.display = "none"; };
   canvas.onclick = (event) => {
     const cell = cellAt(event);
-    if (!cell) return;
+    if (!cell || !data.clickable) return;
     [state.row, state.column] = cell;
     choose(...cell);
   };
-  canvas.onfocus = () => { state.focused = true; redraw(); };
+  canvas.onfocus = () => { state.focused = canvas.matches(":focus-visible"); redraw(); };
   canvas.onblur = () => { state.focused = false; redraw(); };
   canvas.onkeydown = (event) => {
     const moves = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     if (event.key in moves) {
       const [up, right] = moves[event.key];
+      state.focused = true;
       state.row = Math.max(0, Math.min(at.rows - 1, state.row + up));
       state.column = Math.max(0, Math.min(at.columns - 1, state.column + right));
       spoken.textContent = say(state.row, state.column);
       redraw();
-    } else if (event.key === "Enter" || event.key === " ") {
+    } else if ((event.key === "Enter" || event.key === " ") && data.clickable) {
       choose(state.row, state.column);
     } else {
       return;

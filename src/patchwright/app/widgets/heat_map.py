@@ -1,5 +1,6 @@
 """One component for every heat map: hover, click, arrow keys, and no build step."""
 
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -29,15 +30,24 @@ def _component() -> Any:
     return component("patchwright_heat_map", html=_HTML, css=_CSS, js=script)
 
 
-def heat_map(grid: Grid, selected: str | None, key: str) -> str | None:
-    """Show `grid`; the place of the cell that was clicked last, None before that."""
-    state = _component()(data=data_of(grid, selected), key=key, on_place_change=lambda: None)
-    return state.place
+def heat_map(
+    grid: Grid, key: str, selected: str = "", on_choose: Callable[[str], None] | None = None
+) -> None:
+    """Show `grid`; `on_choose` is called with the place of a cell that is clicked."""
+
+    def clicked() -> None:
+        place = st.session_state[key].place
+        if place and on_choose is not None:
+            on_choose(place)
+
+    data = data_of(grid, selected) | {"clickable": on_choose is not None}
+    _component()(data=data, key=key, on_place_change=clicked)
 
 
-def data_of(grid: Grid, selected: str | None) -> dict[str, Any]:
+def data_of(grid: Grid, selected: str = "") -> dict[str, Any]:
     """What the script draws, in JSON types; NaN becomes None."""
     return {
+        "title": grid.title,
         "values": [
             [value if np.isfinite(value) else None for value in row] for row in grid.values.tolist()
         ],
@@ -52,4 +62,6 @@ def data_of(grid: Grid, selected: str | None) -> dict[str, Any]:
         "high": grid.high,
         "unit": grid.unit,
         "selected": selected,
+        "estimated": None if grid.estimated is None else grid.estimated.tolist(),
+        "texts": grid.texts,
     }

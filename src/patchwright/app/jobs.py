@@ -1,0 +1,158 @@
+"""Long work behind the page: queued, watched, shared by those who ask for the same.
+
+A visitor asks for a key's result; the first to ask starts the work, later ones
+join it. It stops when somebody stops it or when everybody who asked has left.
+No Streamlit here: the page looks at a `Job` whenever it is drawn.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from time import monotonic
+
+from patchwright.errors import PatchwrightError
+from patchwright.methods.batches import OnProgress, Progress
+from patchwright.methods.result import Result
+
+Compute = Callable[[OnProgress], Result]
+
+MOST_WAITING = 32
+"""Jobs that may wait for their turn; one more is turned away."""
+
+
+class BusyError(PatchwrightError):
+    """Too many people wait already."""
+
+
+class Job:
+    """One piece of work: how far it is, and in the end its result or what went wrong."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.progress: Progress | None = None
+        self.result: Result | None = None
+        self.error: PatchwrightError | None = None
+        self.watchers = 1
+        self._started: float | None = None
+        self._first: tuple[int, float] | None = None
+        self._stop = threading.Event()
+        self._over = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether its turn has come and it is not over."""
+        return self._started is not None and not self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether there is a result or an error."""
+        return self._over.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long for the end; whether it came."""
+        return self._over.wait(seconds)
+
+    def stop(self) -> None:
+        """Ask for the end after the batch under way; what is finished is kept."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody has asked for the end."""
+        return self._stop.is_set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Going on as before; None where nobody can tell yet."""
+        now, first = self.progress, self._first
+        if now is None or first is None or now.done <= first[0]:
+            return None
+        done, at = first
+        return (monotonic() - at) / (now.done - done) * (now.total - now.done)
+
+    def do(self, compute: Compute) -> None:
+        """Run `compute` here and now."""
+        self._started = monotonic()
+        try:
+            self.result = compute(self._note)
+        except PatchwrightError as error:
+            self.error = error
+        except Exception:
+            logging.getLogger(__name__).exception("A job failed")
+            self.error = PatchwrightError(
+                "This should not have happened, and nothing can be shown: reload the page, or try "
+                "another experiment. The server's log has the details."
+            )
+        finally:
+            self._over.set()
+
+    def _note(self, now: Progress) -> bool:
+        estimate = None if now.estimate is None else now.estimate.copy()
+        self.progress = replace(now, patched=now.patched.copy(), estimate=estimate)
+        if self._first is None:
+            # The first cells cost nothing: they are the baseline's.
+            self._first = (now.done, monotonic())
+        return not self._stop.is_set()
+
+
+class Desk:
+    """Hands out jobs: at most `at_once` run, the others wait in the order in which they came."""
+
+    def __init__(self, at_once: int, kept: int = 128) -> None:
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="sweep")
+        self._kept = kept
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def ask(self, key: str, compute: Compute) -> Job:
+        """The job of `key`, started if nobody has asked before.
+
+        Raises BusyError where too many wait.
+        """
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None:
+                if job.over:
+                    self._jobs.move_to_end(key)
+                job.watchers += 1
+                return job
+            waiting = sum(not one.over and not one.running for one in self._jobs.values())
+            if waiting >= MOST_WAITING:
+                raise BusyError(
+                    f"{waiting} experiments wait already, which is all that may: try again in a "
+                    "minute."
+                )
+            job = self._jobs[key] = Job(key)
+            self._pool.submit(job.do, compute)
+            self._forget_old()
+            return job
+
+    def leave(self, job: Job) -> None:
+        """One who asked does not want it any more; with the last one the work stops."""
+        with self._lock:
+            job.watchers -= 1
+            if job.watchers <= 0 and not job.over:
+                job.stop()
+                self._jobs.pop(job.key, None)
+
+    def forget(self, job: Job) -> None:
+        """Let the next one who asks start anew."""
+        with self._lock:
+            if self._jobs.get(job.key) is job:
+                del self._jobs[job.key]
+
+    def ahead_of(self, job: Job) -> int:
+        """How many jobs have their turn before a waiting one."""
+        with self._lock:
+            before = list(self._jobs.values())
+        before = before[: before.index(job)] if job in before else []
+        return sum(not one.over and not one.running for one in before)
+
+    def _forget_old(self) -> None:
+        for key in [key for key, job in self._jobs.items() if job.over]:
+            if len(self._jobs) <= self._kept:
+                return
+            del self._jobs[key]

@@ -1,0 +1,5 @@
+"""activations"""
+
+
+def show() -> None:
+    """x"""

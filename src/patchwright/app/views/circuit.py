@@ -1,0 +1,5 @@
+"""circuit"""
+
+
+def show() -> None:
+    """x"""

@@ -1,0 +1,5 @@
+"""lens"""
+
+
+def show() -> None:
+    """x"""

@@ -1,0 +1,121 @@
+"""Two prompts side by side, their tokens and answers: the head of every page but Trace."""
+
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.text import plain, token
+from patchwright.app.widgets.chips import chips_html
+from patchwright.app.work import check_size, in_best_order
+from patchwright.errors import PatchwrightError, UnequalLengthsError
+from patchwright.experiment import Patch, tokens_of
+from patchwright.methods.suggest import same_length, suggested_answers
+from patchwright.model.load import Model
+from patchwright.prompts.tokens import encode, encode_prompt, token_texts
+
+NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
+MOST_CHARACTERS = 2000
+
+
+def shown(model: Model) -> Patch | None:
+    """Draw the head of a page; the sweep that all controls describe, or None and what is wrong."""
+    try:
+        _prompts(model)
+        answers(model, ("answer", "wrong"))
+        return checked(model)
+    except UnequalLengthsError as error:
+        st.error(plain(str(error).split("\n", maxsplit=1)[0]))
+        _replacements(model)
+    except PatchwrightError as error:
+        st.error(plain(str(error)))
+    return None
+
+
+def checked(model: Model) -> Patch:
+    """The sweep that the controls describe. Raises InputError where it cannot be run."""
+    experiment = state.experiment_of(st.session_state, model.name)
+    tokens = tokens_of(state.pair_of(st.session_state), experiment, model)
+    check_size(experiment, tokens, model)
+    return in_best_order(experiment, tokens, model)
+
+
+def _prompts(model: Model) -> None:
+    """Both prompts side by side, and their tokens under one another."""
+    for (key, name), column in zip(NAMES.items(), st.columns(2), strict=True):
+        column.text_area(name, key=key, height=80, max_chars=MOST_CHARACTERS)
+    texts = [
+        token_texts(encode_prompt(st.session_state[key], model.tokenizer, True), model.tokenizer)
+        for key in NAMES
+    ]
+    st.html(chips_html(*texts))
+
+
+def answers(model: Model, keys: tuple[str, ...]) -> None:
+    """The answers, each with its tokens; or those that the two runs give."""
+    names = {"answer": "Answer", "wrong": "Wrong answer"}
+    columns = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
+    for key, column in zip(keys, columns, strict=False):
+        column.text_input(
+            names[key], key=key, max_chars=MOST_CHARACTERS,
+            help="With its leading space; several are separated by |.",
+        )  # fmt: skip
+    columns[2].button(
+        "Answers from the runs", help="Take what the model puts first after each prompt.",
+        on_click=_take_answers, args=(model,), width="stretch",
+    )  # fmt: skip
+    columns[3].button(
+        "Swap", help="Exchange the two prompts and their answers.",
+        on_click=state.swap, args=(st.session_state,), width="stretch",
+    )  # fmt: skip
+    checks = [f"{names[key]}: {_token_check(st.session_state[key], model)}" for key in keys]
+    st.caption("; ".join(checks))
+
+
+def _token_check(text: str, model: Model) -> str:
+    """How the answers split into tokens, in a line."""
+    split = [
+        token_texts(encode(part, model.tokenizer), model.tokenizer)
+        for part in state.answers_of(text)
+    ]
+    checks = [
+        " ".join(f"**{token(one)}**" for one in tokens)
+        + f" ({len(tokens)} token{'s' if len(tokens) > 1 else ''})"
+        for tokens in split[:6]
+    ]
+    more = [f"and {len(split) - 6} more"] if len(split) > 6 else []
+    return ", ".join([*checks, *more]) or "none yet"
+
+
+def _ids(model: Model) -> list[tuple[int, ...]]:
+    return [encode_prompt(st.session_state[key], model.tokenizer, True) for key in NAMES]
+
+
+def _take_answers(model: Model) -> None:
+    try:
+        found = suggested_answers(model.network, *_ids(model))
+    except PatchwrightError as error:
+        st.session_state["complaint"] = str(error)
+        return
+    answer, wrong = token_texts(found, model.tokenizer)
+    st.session_state["answer"], st.session_state["wrong"] = answer, wrong
+
+
+def _replacements(model: Model) -> None:
+    """Offer corrupted prompts that have as many tokens as the clean one."""
+    clean, corrupt = _ids(model)
+    offered = same_length(model.network, clean, corrupt)
+    if offered and model.tokenizer is not None:
+        st.write("Corrupted prompts of the same length:")
+    for i, tokens in enumerate(offered):
+        bos = getattr(model.tokenizer, "bos_token_id", None)
+        words = token_texts([one for one in tokens if one != bos], model.tokenizer)
+        text = "".join(words)
+        st.button(plain(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
+    st.button("Match only the common edges", on_click=_match_edges)
+
+
+def _take_corrupt(text: str) -> None:
+    st.session_state["corrupt"] = text
+
+
+def _match_edges() -> None:
+    st.session_state["align"] = "edges"

@@ -1,0 +1,79 @@
+"""What this shows: numbered sentences with their numbers, each leading to its cell."""
+
+from typing import Any
+
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.text import plain
+from patchwright.app.work import guessed_seconds, result_of
+from patchwright.errors import PatchwrightError
+from patchwright.experiment import Patch
+from patchwright.insights import Sentence, heads_to_look_at, insights
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from patchwright.places import parse_place
+
+QUICK = 4.0
+"""Seconds that two more sweeps may take without being asked for."""
+
+
+def steps(experiment: Patch, result: Result, model: Model) -> None:
+    """Steps from the prompts to a conclusion, then cautions."""
+    st.subheader("What this shows", anchor=False)
+    more: dict[str, Any] = {}
+    wanted = [state.swept_as(experiment, "resid_pre"), state.swept_as(experiment, "z")]
+    n = len(result.tokens["clean"])
+    seconds = sum(guessed_seconds(one, n, model) for one in wanted)
+    if seconds > QUICK and not st.session_state.get("said_more"):
+        st.button(
+            "Sweep the residual stream and the heads too",
+            on_click=_say_more,
+            help="The sentences about where the difference travels and which heads carry it rest "
+            "on these two sweeps, which take a while on this model.",
+        )
+    else:
+        try:
+            with st.spinner("Looking at the residual stream and the heads", show_time=True):
+                more = _looked_at(experiment, model)
+        except PatchwrightError as error:
+            st.caption(plain(str(error)))
+    found = insights(result, **more)
+    _listed(found.steps)
+    if found.cautions:
+        st.markdown("**Cautions**")
+        _listed(found.cautions)
+
+
+def _say_more() -> None:
+    st.session_state["said_more"] = True
+
+
+def _looked_at(experiment: Patch, model: Model) -> dict[str, Any]:
+    """The sweeps of the residual stream and the heads, and where the strongest heads look."""
+    stream = result_of(state.swept_as(experiment, "resid_pre"), model)
+    by_head = state.swept_as(experiment, "z")
+    heads = result_of(by_head, model)
+    found = {name: parse_place(name) for name in heads_to_look_at(heads)}
+    if not found:
+        return {"stream": stream, "heads": heads}
+    at = [(one.layer or 0, one.head or 0) for one in found.values()]
+    patterns = {
+        name: result_of(state.attention_of(experiment, *one), model)
+        for name, one in zip(found, at, strict=True)
+    }
+    chosen = {"layers": tuple(layer for layer, _ in at), "heads": tuple(head for _, head in at)}
+    acting = result_of(by_head.model_copy(update={"per": "head_position", **chosen}), model)
+    return {"stream": stream, "heads": heads, "patterns": patterns, "acting": acting}
+
+
+def _listed(sentences: tuple[Sentence, ...]) -> None:
+    for number, one in enumerate(sentences, 1):
+        text, link = st.columns([6, 1], vertical_alignment="center")
+        text.markdown(f"{number}. {plain(one.text)}")
+        if one.place is not None:
+            link.button(
+                one.place, key=f"said-{one.code}-{number}", type="tertiary",
+                help="Look at this place.",
+                on_click=state.choose_place, args=(st.session_state, one.place),
+            )  # fmt: skip

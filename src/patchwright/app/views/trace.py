@@ -1,0 +1,5 @@
+"""trace"""
+
+
+def show() -> None:
+    """x"""
