@@ -12,7 +12,9 @@ from typing import Any, get_args
 from patchwright.app.state import FIELDS, PAIR_FIELDS, State, example_shown, fields_of
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError
+from patchwright.methods.difference import ARRAYS
 from patchwright.methods.direct import Part
+from patchwright.methods.lens import LENS_METRICS
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.tracing import Sever
 from patchwright.places import SITES, parse_place
@@ -26,9 +28,9 @@ LISTS = "~"
 
 PAGES: dict[str, tuple[str, ...]] = {
     "patch": ("site", "per", "neuron_layer", "direction", "metric", "chosen", "places"),
-    "activations": ("metric", "seen_site", "seen_head"),
+    "activations": ("metric", "seen_site", "measure", "seen_head"),
     "trace": ("subject", "noise", "samples", "window", "seed", "sever", "trace_metric"),
-    "lens": ("metric", "direction", "places", "part"),
+    "lens": ("metric", "lens_measure", "part"),
     "circuit": ("metric", "edges"),
 }
 """The controls of each page, besides the model and the pair."""
@@ -41,6 +43,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "metric": METRICS,
     "trace_metric": METRICS,
     "align": ("exact", "edges"),
+    "measure": ARRAYS,
+    "lens_measure": LENS_METRICS,
     "part": get_args(Part),
     "sever": ("nothing", *get_args(Sever)),
 }

@@ -43,6 +43,8 @@ FIELDS: dict[str, Any] = {
     "chosen": "",
     "places": [],
     "seen_site": "resid_post",
+    "measure": "relative",
+    "lens_measure": "probability",
     "seen_head": "",
     "subject": [],
     "noise": 3.0,

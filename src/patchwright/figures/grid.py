@@ -5,6 +5,7 @@ the terminal; one scale, centred at 0, belongs to effects and contributions.
 Panels of one result are compared, so they share their scale.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,26 @@ def grids_of(result: Result) -> list[Grid]:
         _grid(averaged, title, array, name in CENTRED, unit, low, high)
         for title, array in panels.items()
     ]
+
+
+def grid_of_array(
+    result: Result,
+    name: str,
+    unit: str,
+    title: str = "",
+    at: Mapping[str, object] = {},
+    centred: bool = False,
+    bounds: tuple[float, float] | None = None,
+) -> Grid:
+    """One array of a result of one pair, `at` some of its labels, as a heat map.
+
+    The scale goes over `bounds`, or over the values. A `title` that names a run gives
+    positions that run's tokens.
+    """
+    array = result.array(name).sel(dict(at), drop=True)
+    known = array.values[np.isfinite(array.values)]
+    low, high = bounds or (float(known.min(initial=0.0)), float(known.max(initial=0.0)))
+    return _grid(result, title, _two_axes(array), centred, unit, low, high)
 
 
 def title_of(result: Result) -> str:

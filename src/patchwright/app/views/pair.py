@@ -59,7 +59,7 @@ def answers(model: Model, keys: tuple[str, ...]) -> None:
             help="With its leading space; several are separated by |.",
         )  # fmt: skip
     columns[2].button(
-        "Answers from the runs", help="Take what the model puts first after each prompt.",
+        "From the runs", help="Take what the model puts first after each prompt.",
         on_click=_take_answers, args=(model,), width="stretch",
     )  # fmt: skip
     columns[3].button(
