@@ -131,7 +131,7 @@ def title_of(result: Result) -> str:
     return {
         "difference": f"Clean against corrupted: {done.get('site')}",
         "attention": f"What head {done.get('layer')}.{done.get('head')} attends to",
-        "head_scores": "Head scores on repeated random tokens",
+        "head_scores": f"Head scores on repeated random {'words' if done.get('words') else 'tokens'}",
         "edge_attribution": "Edges by attribution",
         "evaluate_circuit": "What the circuit keeps, by its number of edges",
         "logit_lens": "Logit lens",
