@@ -48,7 +48,8 @@ def main() -> None:
     if options.alone:
         print(json.dumps(memory(options.alone)))
         return
-    page = options.markdown.read_text(encoding="utf-8") if options.markdown else MEMORY
+    old: Path | None = options.markdown
+    page = old.read_text(encoding="utf-8") if old is not None and old.exists() else MEMORY
     speed, _, kept = page.partition(MEMORY)
     rows: list[dict[str, Any]] = []
     if "speed" in options.parts:
