@@ -209,8 +209,11 @@ def attention_of(swept: Patch, layer: int, head: int) -> Attention:
 
 
 def scores_of(swept: Patch) -> HeadScores:
-    """What every head attends to."""
-    return HeadScores(model=swept.model, pairs=swept.pairs, metric=swept.metric)
+    """What every head attends to, on the clean prompt's words repeated in a random order."""
+    pair = swept.pairs if isinstance(swept.pairs, Pair) else swept.pairs[0]
+    return HeadScores(
+        model=swept.model, pairs=swept.pairs, metric=swept.metric, words=pair.clean, length=10
+    )
 
 
 def difference_of(swept: Patch, site: str) -> Difference:

@@ -113,9 +113,9 @@ def _scores(experiment: Patch, model: Model) -> None:
     scores = result_of(state.scores_of(experiment), model)
     panels(grids_of(scores), "scores", "", _choose_head)
     st.caption(
-        "Shares of attention on random tokens that are repeated: on the token before, on earlier "
-        "copies of the same token, and on what followed those (induction). Click a head to see its "
-        "attention on these prompts."
+        "Shares of attention where the clean prompt's words are repeated in a random order: on the "
+        "token before, on earlier copies of the same token, and on what followed those (induction). "
+        "Click a head to see its attention on these prompts."
     )
 
 
