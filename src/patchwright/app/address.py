@@ -1,15 +1,23 @@
 """The address of what the page shows: its controls as query parameters, and back.
 
-An example's pair is written as the example's name; a control that stands at its
-usual value is left out. What comes from an address is checked before it is used:
-anybody can write one.
+An example's pair is written as the example's name, the first one's not at all; a
+control that stands at its usual value is left out. What comes from an address is
+checked before it is used: anybody can write one.
 """
 
 import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from patchwright.app.state import FIELDS, PAIR_FIELDS, State, example_shown, fields_of
+from patchwright.app.state import (
+    FIELDS,
+    FIRST_EXAMPLE,
+    OTHER,
+    PAIR_FIELDS,
+    State,
+    example_shown,
+    fields_of,
+)
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.methods.difference import ARRAYS
@@ -54,17 +62,20 @@ def written(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows."""
     found: dict[str, str] = {}
     if state["model"] != FIELDS["model"]:
-        found["model"] = state["model_name"] or state["model"]
+        found["model"] = state["model_name"] if state["model"] == OTHER else state["model"]
     usual = dict(FIELDS)
     shown = example_shown(state)
     if shown is None:
+        # Written also when it is empty: a pair without any field is the first example's.
+        found["clean"] = state["clean"]
         found |= {name: state[name] for name in PAIR_FIELDS if state[name] != FIELDS[name]}
     else:
-        found["example"] = shown
         usual |= fields_of(example(shown))
+        found |= {} if shown == FIRST_EXAMPLE else {"example": shown}
     for name in PAGES[page]:
-        if state[name] != usual[name]:
-            found[name] = _text(state[name])
+        text = _text(name, state[name])
+        if text != _text(name, usual[name]):
+            found[name] = text
     return found
 
 
@@ -80,7 +91,9 @@ def read(page: str, parameters: Mapping[str, str]) -> dict[str, Any]:
         )
     found: dict[str, Any] = {}
     if "example" in parameters:
-        found |= fields_of(example(parameters["example"]))
+        found |= fields_of(example(parameters["example"][:40]))
+    elif any(name in parameters for name in PAIR_FIELDS):
+        found |= {name: FIELDS[name] for name in PAIR_FIELDS}
     for name, text in parameters.items():
         if name in ("example", "embed"):
             continue
@@ -90,10 +103,21 @@ def read(page: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    """A control's value; of the set only what names a place: a slip is not worth sharing."""
+    if name == "places":
+        return LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
     if isinstance(value, list):
         return LISTS.join(str(one) for one in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _is_place(text: str) -> bool:
+    try:
+        parse_place(text)
+    except PatchwrightError:
+        return False
+    return True
 
 
 def _value(name: str, text: str) -> Any:
@@ -106,9 +130,9 @@ def _value(name: str, text: str) -> Any:
         if name == "subject":
             return [_whole(part) for part in text.split(LISTS)] if text else []
         if name in ("chosen", "seen_head") and text:
-            return str(parse_place(text))
+            return _place(text)
         if isinstance(usual, list):
-            return [str(parse_place(part)) for part in text.split(LISTS)] if text else []
+            return [_place(part) for part in text.split(LISTS)] if text else []
         if isinstance(usual, float):
             return _finite(text)
         return _whole(text) if isinstance(usual, int) else text
@@ -116,6 +140,12 @@ def _value(name: str, text: str) -> Any:
         raise
     except ValueError:
         raise InputError(f"The address has {name} '{text[:40]}', which is no number.") from None
+
+
+def _place(text: str) -> str:
+    if len(text) > 60:
+        raise InputError(f"The address has '{text[:60]}…', which is too long for a place.")
+    return str(parse_place(text))
 
 
 def _whole(text: str) -> int:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from patchwright.app import address, state
+from patchwright.app.text import plain
 from patchwright.app.views import activations, circuit, lens, patch, trace
 from patchwright.errors import PatchwrightError
 
@@ -28,9 +29,9 @@ if first_time:
     try:
         state.take(st.session_state, address.read(name, st.query_params))
     except PatchwrightError as error:
-        st.session_state["complaint"] = str(error)
+        st.session_state["complaint"] = f"{error} Shown instead is the first example."
 if complaint := st.session_state.pop("complaint", None):
-    st.warning(f"{complaint} Shown instead is the first example.")
+    st.warning(plain(complaint))
 chosen.run()
 shown = address.written(name, st.session_state)
 if st.query_params.to_dict() != shown:

@@ -40,7 +40,7 @@ class Options:
 @st.cache_resource
 def options() -> Options:
     """The options behind `--` on Streamlit's command line; `patchwright app` gives them."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--sweeps", type=int, default=2)
     parser.add_argument("--folder", action="append", type=Path, default=[])
     given, _ = parser.parse_known_args(sys.argv[1:])
@@ -100,6 +100,7 @@ def job_of(experiment: AnyExperiment, model: Model) -> Job:
     key = _key(experiment, model)
     if held is None or held.key != key:
         if held is not None:
+            del st.session_state["job"]  # left once only, also where the next line raises
             desk().leave(held)
         held = desk().ask(key, lambda progress: run(experiment, model, progress))
         st.session_state["job"] = held

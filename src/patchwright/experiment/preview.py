@@ -39,7 +39,7 @@ def so_far(experiment: Patch, model: Model, unpatched: Result, now: Progress | N
     if now is not None:
         values = now.patched[0].copy()
     if now is not None and now.estimate is not None:
-        unknown = np.isnan(values)
+        unknown = np.isnan(values) & ~np.isnan(now.estimate[0])
         values[unknown] = now.estimate[0][unknown]
         estimated[unknown] = 1
     coords = cells.coords(n_positions)

@@ -67,7 +67,9 @@ def _choices(model: Model) -> None:
         "network writes, and does not saturate as probabilities do.",
     )  # fmt: skip
     if st.session_state["per"] == "neuron":
-        columns[1].number_input("Layer", 0, model.spec.n_layers - 1, key="neuron_layer")
+        last = model.spec.n_layers - 1
+        st.session_state["neuron_layer"] = min(st.session_state["neuron_layer"], last)
+        columns[1].number_input("Layer", 0, last, key="neuron_layer")
 
 
 _PER_NAMES = {
