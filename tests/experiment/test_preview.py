@@ -77,7 +77,7 @@ def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
         assert np.isfinite(shown.patched).all()
 
 
-@pytest.mark.parametrize(("site", "per"), KINDS)
+@pytest.mark.parametrize(("site", "per"), [("embed", "layer"), ("z", "head_position")])
 def test_before_the_first_cell_everything_is_empty(model: Model, site: Site, per: Per) -> None:
     experiment = experiment_of(site, per)
     whole = run(experiment, model)
