@@ -11,6 +11,8 @@ from patchwright.prompts.tokens import visible
 
 RUN_COLORS = {"clean": "#2166ac", "corrupted": "#b2182b", "patched": "#8c6d1f"}
 
+_LEGEND = alt.Legend(orient="top", title=None)
+
 
 def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
     """The likeliest next tokens of several runs as paired bars, most probable first."""
@@ -31,7 +33,11 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title="probability"),
             color=_run_color(names),
-            tooltip=["run", "token", alt.Tooltip("probability:Q", format=".2%")],
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("token:N"),
+                alt.Tooltip("probability:Q", format=".2%"),
+            ],
         )
         .properties(height=34 * len(order) + 90)
     )
@@ -52,9 +58,13 @@ def accumulated_chart(values: xr.DataArray) -> alt.Chart:
             x=alt.X("layer:O", title="after layer", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("logit difference:Q", title="logit difference"),
             color=_run_color(names),
-            strokeDash=alt.StrokeDash("run:N", sort=names, legend=None),
-            shape=alt.Shape("run:N", sort=names, legend=None),
-            tooltip=["run", "layer", alt.Tooltip("logit difference:Q", format=".3f")],
+            strokeDash=alt.StrokeDash("run:N", sort=names, legend=_LEGEND),
+            shape=alt.Shape("run:N", sort=names, legend=_LEGEND),
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("layer:O"),
+                alt.Tooltip("logit difference:Q", format=".3f"),
+            ],
         )
         .properties(height=260)
     )
@@ -62,8 +72,7 @@ def accumulated_chart(values: xr.DataArray) -> alt.Chart:
 
 def _run_color(names: Sequence[str]) -> alt.Color:
     colors = alt.Scale(domain=list(names), range=[RUN_COLORS[name] for name in names])
-    legend = alt.Legend(orient="top", title=None)
-    return alt.Color("run:N", scale=colors, sort=list(names), legend=legend)
+    return alt.Color("run:N", scale=colors, sort=list(names), legend=_LEGEND)
 
 
 def components_chart(values: xr.DataArray) -> alt.Chart:
@@ -83,7 +92,11 @@ def components_chart(values: xr.DataArray) -> alt.Chart:
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("logits:Q", title="logits added to the difference"),
             color=_run_color(names),
-            tooltip=["run", "part", alt.Tooltip("logits:Q", format=".3f")],
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("part:N"),
+                alt.Tooltip("logits:Q", format=".3f"),
+            ],
         )
         .properties(height=26 * len(components) + 90)
     )
