@@ -15,7 +15,7 @@ from patchwright.figures.interactive import top_chart
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Baseline, Result
 from patchwright.model.load import Model
-from patchwright.places import SITE_MEANINGS, SITES, check_site, pers_of
+from patchwright.places import SITE_MEANINGS, SITES, check_site, parse_place, pers_of
 
 
 def show() -> None:
@@ -28,11 +28,12 @@ def show() -> None:
         "Copy one run's activations into the other, one place at a time, and see how far the answer "
         "moves."
     )
-    if pair.shown(model) is None:
-        return
+    fits = pair.shown(model) is not None
     try:
         baselines = st.container()
         _choices(model)
+        if not fits:
+            return
         experiment = pair.checked(model)
         with baselines:
             _baselines(unpatched(experiment, model))
@@ -147,7 +148,7 @@ def _under_way(experiment: Patch, model: Model) -> None:
 def _finished(experiment: Patch, result: Result, model: Model) -> None:
     """The heat map, and beside it the selected place (at first the strongest)."""
     grid = grid_of(result)
-    chosen = st.session_state["chosen"] or str(result.top(1)["place"].iloc[0])
+    chosen = _selected(result, model)
     for notice in result.warnings:
         if notice["code"] in ("stopped", "estimate"):
             st.warning(plain(notice["message"]))
@@ -166,6 +167,18 @@ def _finished(experiment: Patch, result: Result, model: Model) -> None:
     place.by_layer(chosen, experiment, model)
     said.steps(experiment, result, model)
     taken.away(result)
+
+
+def _selected(result: Result, model: Model) -> str:
+    """The place that was chosen, if these prompts have it, else the strongest."""
+    strongest = str(result.top(1)["place"].iloc[0])
+    chosen: str = st.session_state["chosen"] or strongest
+    try:
+        parse_place(chosen).within(model.spec, len(result.position_tokens or ()))
+    except PatchwrightError as error:
+        st.warning(plain(f"{error} Shown is the strongest place."))
+        return strongest
+    return chosen
 
 
 def _choose(chosen: str) -> None:
