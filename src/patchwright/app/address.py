@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from patchwright.app.state import (
+    EDGE_ESTIMATES,
+    EDGE_ORDERS,
     FIELDS,
     FIRST_EXAMPLE,
+    MOST_EDGES,
     OTHER,
     PAIR_FIELDS,
     State,
@@ -31,6 +34,9 @@ from patchwright.prompts.examples import example
 MOST_CHARACTERS = 6000
 """In a whole address; browsers and proxies cut longer ones."""
 
+RANGES: dict[str, tuple[int, int]] = {"edges": (1, MOST_EDGES), "edge_share": (1, 100)}
+"""Whole numbers that have a least and a most; the others go from 0 to a million."""
+
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
 
@@ -39,7 +45,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "activations": ("metric", "seen_site", "measure", "seen_head"),
     "trace": ("subject", "noise", "samples", "window", "seed", "sever", "trace_metric"),
     "lens": ("metric", "lens_measure", "part"),
-    "circuit": ("metric", "edges"),
+    "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
 }
 """The controls of each page, besides the model and the pair."""
 
@@ -55,6 +61,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),
     "sever": ("nothing", *get_args(Sever)),
+    "edge_estimate": tuple(EDGE_ESTIMATES),
+    "edge_order": EDGE_ORDERS,
 }
 
 
@@ -135,7 +143,7 @@ def _value(name: str, text: str) -> Any:
             return [_place(part) for part in text.split(LISTS)] if text else []
         if isinstance(usual, float):
             return _finite(text)
-        return _whole(text) if isinstance(usual, int) else text
+        return _within(name, _whole(text)) if isinstance(usual, int) else text
     except PatchwrightError:
         raise
     except ValueError:
@@ -146,6 +154,13 @@ def _place(text: str) -> str:
     if len(text) > 60:
         raise InputError(f"The address has '{text[:60]}…', which is too long for a place.")
     return str(parse_place(text))
+
+
+def _within(name: str, number: int) -> int:
+    least, most = RANGES.get(name, (0, number))
+    if not least <= number <= most:
+        raise InputError(f"The address has {name} {number}: it may be {least} to {most:,}.")
+    return number
 
 
 def _whole(text: str) -> int:

@@ -22,6 +22,12 @@ PATIENCE = 0.7
 MOST_TOKENS = 256
 MOST_CELLS = 100_000
 
+MOST_GRAPH_BYTES = 3 * 2**30
+"""Memory that scoring all edges of one pair may take."""
+
+GRAPH_COPIES = 8
+"""Of every edge's reader's input, kept for the gradient: it, its norm's parts, its projections."""
+
 LONG = 2.0
 """Seconds from which on a sweep is worth an estimate before it."""
 
@@ -94,16 +100,16 @@ def unpatched(experiment: Patch, model: Model) -> Result:
     return slot["result"]
 
 
-def job_of(experiment: AnyExperiment, model: Model) -> Job:
-    """This visitor's long work; what they asked for before is given up."""
-    held: Job | None = st.session_state.get("job")
+def job_of(experiment: AnyExperiment, model: Model, slot: str = "job") -> Job:
+    """This visitor's long work of one kind; what they asked for before in `slot` is given up."""
+    held: Job | None = st.session_state.get(slot)
     key = _key(experiment, model)
     if held is None or held.key != key:
         if held is not None:
             del st.session_state["job"]  # left once only, also where the next line raises
             desk().leave(held)
         held = desk().ask(key, lambda progress: run(experiment, model, progress))
-        st.session_state["job"] = held
+        st.session_state[slot] = held
     held.wait(PATIENCE)
     return held
 
@@ -126,6 +132,19 @@ def check_size(experiment: Patch, tokens: TokenPair, model: Model) -> None:
         raise ExperimentError(
             f"This sweep has {cells:,} cells, and this page takes at most {MOST_CELLS:,}: sweep "
             "fewer kinds of place, or use the command line, which has no such bound."
+        )
+
+
+def check_graph(tokens: TokenPair, model: Model) -> None:
+    """Raise ExperimentError where the gradients of all edges would take too much memory."""
+    spec = model.spec
+    readers = spec.n_layers * (3 * spec.n_heads + 1)
+    each = readers * spec.d_model * 4 * GRAPH_COPIES
+    most = MOST_GRAPH_BYTES // each
+    if len(tokens.clean) > most:
+        raise ExperimentError(
+            f"The prompts have {len(tokens.clean)} tokens, and with this model the page finds circuits "
+            f"for at most {most}: shorten them, or use the command line, which has no such bound."
         )
 
 
