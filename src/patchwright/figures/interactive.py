@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from patchwright.figures.graph import LOWERS, RAISES, Edge, layout, target_of
+from patchwright.figures.graph import LOWERS, Edge, layout, target_of
 from patchwright.methods.result import Baseline, Result
 from patchwright.prompts.tokens import visible
 
@@ -106,7 +106,7 @@ def components_chart(values: xr.DataArray) -> alt.Chart:
 def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetChart:
     """Faithfulness against size: the circuit, all but the circuit, random circuits; `chosen` marked."""
     names = list(_CURVES)
-    key = alt.Legend(orient="top", title=None, columns=3, labelLimit=0)
+    key = alt.Legend(orient="top", title=None, columns=3, labelLimit=0, symbolStrokeWidth=0)
     base = alt.Chart(curve_rows(evaluated)).encode(
         x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_WHOLE, title="edges"),
         y=alt.Y("share:Q", title="share of the gap kept", axis=alt.Axis(format="%")),
@@ -131,7 +131,7 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     return alt.layer(levels, mark, lines, points).properties(height=320)
 
 
-_CURVES = {"circuit": "#2166ac", "all but the circuit": "#b2182b", "random circuits": "#8a8a8a"}
+_CURVES = {"circuit": "#2166ac", "all but it": "#b2182b", "random": "#8a8a8a"}
 _DASHES, _SHAPES = [[1, 0], [5, 3], [2, 2]], ["circle", "square", "triangle-up"]
 _WHOLE = alt.Axis(format="d", grid=False)
 
@@ -145,7 +145,7 @@ def curve_rows(evaluated: Result) -> pd.DataFrame:
     ]
     random = evaluated.array("random")
     rows += [
-        {"runs": "random circuits", "sample": i, "edges": int(one["size"]), "share": float(one)}
+        {"runs": "random", "sample": i, "edges": int(one["size"]), "share": float(one)}
         for i in range(random.sizes["sample"])
         for one in random.isel(sample=i)
     ]
@@ -197,14 +197,14 @@ def circuit_graph(
     signs = list(_SIGNS)
     drawn = (
         alt.Chart(lines)
-        .mark_line(opacity=0.7)
+        .mark_line(opacity=0.8)
         .encode(
             x=across,
             y=height,
             detail="edge:N",
             order="step:O",
             strokeWidth=alt.StrokeWidth(
-                "size:Q", scale=alt.Scale(domain=[0, float(lines["size"].max())], range=[0.6, 5]),
+                "size:Q", scale=alt.Scale(domain=[0, float(lines["size"].max())], range=[1, 5]),
                 legend=None,
             ),
             strokeDash=alt.StrokeDash(
@@ -226,7 +226,8 @@ def circuit_graph(
     return alt.layer(drawn, spots, names).properties(height=row * len(placed.rows) + 60)
 
 
-_SIGNS = {"corrupting it lowers the metric": LOWERS, "corrupting it raises it": RAISES}
+_SIGNS = {"corrupting it lowers the metric": "#4393c3", "corrupting it raises it": "#d6604d"}
+"""The palette's lighter blue and red: thin lines must be seen on white and on black."""
 _BENDS = {"q": -0.02, "k": 0.0, "v": 0.02}
 _STEPS = 12
 """Straight pieces of a bent edge."""

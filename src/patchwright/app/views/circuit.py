@@ -141,7 +141,8 @@ def areas(evaluated: Result) -> str:
     return (
         "Every point is a run in which all edges outside the circuit carry the corrupted run's "
         "activations: 100 % is the whole clean-corrupted gap, 0 % none of it; above 100 %, edges that "
-        "work against the answer were left out." + means
+        "work against the answer were left out. All but it: every edge except the circuit's. Random: "
+        "circuits of the same size, drawn by chance." + means
     )
 
 
