@@ -265,7 +265,9 @@ def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visit, large: Pat
     page.get_by_role("button", name="Compute the rest").wait_for()
 
 
-def test_eight_visitors_at_once_get_the_numbers_of_the_library(visit: Visit, demo: pw.Model) -> None:
+def test_eight_visitors_at_once_get_the_numbers_of_the_library(
+    visit: Visit, demo: pw.Model
+) -> None:
     pairs = [one.pair for one in examples() if "demo" in one.models][:8]
     names = [one.id for one in examples() if "demo" in one.models][:8]
     metrics = [one.metric for one in examples() if "demo" in one.models][:8]

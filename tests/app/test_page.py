@@ -35,7 +35,7 @@ def settled(page: AppTest) -> AppTest:
     for _ in range(SECONDS):
         assert not page.exception
         job = page.session_state["job"] if "job" in page.session_state else None
-        if job is None or job.over and not any(one.key == "stop" for one in page.button):
+        if job is None or (job.over and not any(one.key == "stop" for one in page.button)):
             return page
         job.wait(SECONDS)
         page.run()

@@ -19,7 +19,8 @@ PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
 
 def patch_of(site: Site = "resid_pre", per: Any = "position", **more: Any) -> Patch:
     layers = (1,) if per == "neuron" else None
-    return Patch(**{"model": "tiny", "pairs": PAIR, "site": site, "per": per, "layers": layers} | more)
+    usual: dict[str, Any] = {"model": "tiny", "pairs": PAIR, "site": site, "per": per}
+    return Patch(**usual | {"layers": layers} | more)
 
 
 def tokens(model: Model, pair: Pair = PAIR) -> TokenPair:

@@ -23,11 +23,13 @@ KINDS = [(site, per) for site in SITES for per in pers_of(site)]
 
 def experiment_of(site: Site, per: Per, direction: Direction = "denoise", **more: Any) -> Patch:
     layers = (1,) if per == "neuron" else None
-    given = {"model": "tiny", "pairs": PAIR, "layers": layers, **more}
+    given: dict[str, Any] = {"model": "tiny", "pairs": PAIR, "layers": layers, **more}
     return Patch(site=site, per=per, direction=direction, **given)
 
 
-def followed(experiment: Patch, model: Model, budget: int = BUDGET) -> tuple[Result, list[Progress]]:
+def followed(
+    experiment: Patch, model: Model, budget: int = BUDGET
+) -> tuple[Result, list[Progress]]:
     """The finished sweep, and every snapshot on the way."""
     seen: list[Progress] = []
 
@@ -104,7 +106,7 @@ def test_the_baselines_are_those_of_the_sweep(
 
 
 def test_restricted_sweeps_have_their_own_axes(model: Model) -> None:
-    some = {"layers": (0, 2), "positions": (1, 3), "heads": (3, 1)}
+    some: dict[str, Any] = {"layers": (0, 2), "positions": (1, 3), "heads": (3, 1)}
     experiment = experiment_of("z", "head_position", **some)
     whole, seen = followed(experiment, model)
     same(so_far(experiment, model, baselines_of(experiment, model), seen[-1]), whole,

@@ -6,6 +6,7 @@ import xarray as xr
 import patchwright as pw
 from made import baseline
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
+from patchwright.methods.result import Tokens
 from patchwright.notices import Notice
 
 NAN = float("nan")
@@ -30,7 +31,7 @@ def _result(
     method: str, arrays: dict[str, xr.DataArray], notices: list[Notice] | None = None
 ) -> pw.Result:
     experiment = {"metric": "logit_diff", "pairs": {}}
-    texts = {"clean": ["a"], "corrupt": ["b"]}
+    texts: dict[str, Tokens] = {"clean": ["a"], "corrupt": ["b"]}
     runs = baseline(4), baseline(-4)
     return pw.Result(method, experiment, {}, texts, *runs, arrays, notices or [], 1.0)
 
