@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwright as pw
+from patchwright.model.load import TextTokenizer
 
 N_LAYERS, N_HEADS, WIDTH, VOCAB, CONTEXT = 3, 4, 16, 50, 24
 
@@ -53,3 +54,21 @@ def token_pairs(draw: st.DrawFn, longest: int = 8) -> tuple[list[int], list[int]
         place = draw(st.integers(0, length - 1))
         corrupt[place] = (corrupt[place] + 1) % VOCAB
     return clean, corrupt
+
+
+class Splitting(TextTokenizer):
+    """A tokenizer of a few words, some of several tokens."""
+
+    def __init__(self, words: dict[str, list[int]]) -> None:
+        object.__setattr__(self, "words", words)
+
+    @property
+    def bos_token_id(self) -> int | None:
+        return None
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        words: dict[str, list[int]] = vars(self)["words"]
+        return words[text]
+
+    def decode(self, token_ids: list[int]) -> str:
+        return f"<{token_ids[0]}>"

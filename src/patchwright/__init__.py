@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from patchwright.errors import PatchwrightError
     from patchwright.experiment import (
         Ablate,
+        AblateTogether,
         Attention,
         Attribute,
         Circuit,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         PathPatch,
         Trace,
         ablate,
+        ablate_together,
         attention,
         attribute,
         compare_with_exact,
@@ -54,6 +56,7 @@ __version__ = version("patchwright")
 
 __all__ = [
     "Ablate",
+    "AblateTogether",
     "Attention",
     "Attribute",
     "Circuit",
@@ -75,6 +78,7 @@ __all__ = [
     "Result",
     "Trace",
     "ablate",
+    "ablate_together",
     "attention",
     "attribute",
     "compare_with_exact",
@@ -101,6 +105,7 @@ _HOME = {
     "experiment": [
         *(
             "Ablate",
+            "AblateTogether",
             "Attention",
             "Attribute",
             "Circuit",
@@ -118,6 +123,7 @@ _HOME = {
             "PathPatch",
             "Trace",
             "ablate",
+            "ablate_together",
             "attention",
             "attribute",
             "difference",

@@ -1,6 +1,9 @@
 """What the methods find in the demo model, where two of them must agree."""
 
+import pytest
+
 import patchwright as pw
+from patchwright.prompts.examples import example
 from recipes.demo_model import words
 
 PEOPLE = list(zip(words.NAMES[::3], words.NAMES[1::3], strict=False))[:6]
@@ -45,3 +48,14 @@ def test_induction_heads_together_carry_most_and_their_neighbours_nothing(demo: 
     beside = float(pw.patch_together(demo, PAIRS, neighbours, direction="noise").mean_effect)
     assert carried > 0.3
     assert abs(beside) < 0.1
+
+
+def test_heads_that_repair_for_each_other_lose_more_together_than_one_by_one(
+    demo: pw.Model,
+) -> None:
+    # docs/methods/ablation.md shows these.
+    pair, heads = example("ioi").pair, [1, 2, 4]
+    alone = pw.ablate(demo, pair, layers=[3], heads=heads).effect
+    together = pw.ablate_together(demo, pair, [f"L3H{head}.z" for head in heads])
+    assert float(alone.max()) == pytest.approx(0.07, abs=0.005)
+    assert float(together.effect) == pytest.approx(0.36, abs=0.005)

@@ -15,7 +15,7 @@ import patchwright as pw
 from patchwright.errors import OutputError
 from patchwright.figures import printed
 from patchwright.figures.grid import grid_of
-from patchwright.figures.printed import color_of, draw, image, short
+from patchwright.figures.printed import color_of, draw, draw_bars, image, short
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -57,6 +57,12 @@ def test_places_together_are_drawn_as_three_bars(model: pw.Model, tmp_path: Path
     result.plot(tmp_path / "bars.svg")
     text = (tmp_path / "bars.svg").read_text(encoding="utf-8")
     assert all(word in text for word in ("clean", "patched", "corrupt", "L1H2.z"))
+
+
+def test_places_ablated_together_are_drawn_as_what_they_are(model: pw.Model) -> None:
+    axes = draw_bars(pw.ablate_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"])).axes[0]
+    assert axes.get_title("left") == "Ablation (zero): L1H2.z, L0.mlp_out@-1"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["clean", "ablated", "corrupt"]
 
 
 def test_another_suffix_is_refused(model: pw.Model, tmp_path: Path) -> None:

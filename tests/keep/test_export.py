@@ -75,6 +75,14 @@ def results_of(model: pw.Model) -> dict[str, pw.Result]:
             model, MARY, how="mean", prompts=prompts, by_position=False, layers=[1]
         ),
         "ablate": pw.ablate(model, MARY, "mlp_out", "layer"),
+        "ablate_together": pw.ablate_together(
+            model,
+            ALICE,
+            ["L2H1.z@-1", "L0.mlp_out"],
+            "resample",
+            [ALICE.clean, ALICE.corrupt],
+            seed=4,
+        ),
         "attribute": pw.attribute(
             model, MARY, "q", method="integrated", steps=3, exact=True, layers=[0, 1]
         ),
@@ -97,7 +105,7 @@ def results_of(model: pw.Model) -> dict[str, pw.Result]:
 
 
 NAMES = """patch patch_many patch_hostile patch_ids patch_unequal patch_first patch_one_in_list patch_together
-ablate_mean ablate attribute path_patch edge_attribution evaluate_circuit trace trace_ids difference
+ablate_mean ablate ablate_together attribute path_patch edge_attribution evaluate_circuit trace trace_ids difference
 attention head_scores logit_lens logit_lens_of_another_metric logit_attribution""".split()
 
 

@@ -1,16 +1,22 @@
 """Ablation against hooks that write zeros, means, or another prompt's activations."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
-from hooks import activation, changed_logits
-from patchwright.errors import ExperimentError, UnequalLengthsError
-from patchwright.places import Site
-from tiny import N_HEADS, N_LAYERS, pair_of
+from hooks import Change, activation, changed_logits
+from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
+from patchwright.places import SITES, Place, Site
+from slow import next_logprob
+from tiny import N_HEADS, N_LAYERS, WIDTH, Splitting, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
 OTHERS = [[1, 2, 3, 4], [11, 12, 13, 14], [20, 21, 22, 23]]
@@ -84,6 +90,129 @@ def test_resampling_writes_one_of_the_prompts_the_same_for_the_same_seed(
     assert found[0] == found[1]
     assert all(np.isclose(values, one, rtol=0, atol=1e-9).any() for one in found)
     assert len({round(one, 6) for one in found}) > 1
+
+
+@st.composite
+def some_places(draw: st.DrawFn) -> list[Place]:
+    """A few places of any kind."""
+
+    def place() -> Place:
+        site = draw(st.sampled_from(SITES))
+        layer = None if site == "embed" else draw(st.integers(0, N_LAYERS - 1))
+        position = draw(st.none() | st.integers(0, len(CLEAN) - 1))
+        head = neuron = None
+        if site in ("q", "k", "v", "pattern", "z"):
+            head = draw(st.none() | st.integers(0, N_HEADS - 1))
+        if site == "mlp_act":
+            neuron = draw(st.none() | st.integers(0, 4 * WIDTH - 1))
+        return Place(site, layer, head, position, neuron)
+
+    return [place() for _ in range(draw(st.integers(1, 5)))]
+
+
+def writing(place: Place, value: Tensor) -> Change:
+    at = slice(None) if place.position is None else slice(place.position, place.position + 1)
+    index = place.neuron if place.head is None else place.head
+    where = (at,) if index is None else (at, index)
+
+    def change(live: Tensor) -> None:
+        live[where] = value[where]
+
+    return change
+
+
+@given(places=some_places(), how=st.sampled_from(["zero", "mean", "mean over all"]))
+def test_places_ablated_together_equal_hooks(
+    gpt2: GPT2LMHeadModel, model: pw.Model, places: list[Place], how: str
+) -> None:
+    result = pw.ablate_together(
+        *(model, PAIR, places),
+        how=how.split()[0], prompts=OTHERS, by_position=how != "mean over all", bos=False,
+    )  # fmt: skip
+    steps = [
+        (one.site, one.layer or 0, writing(one, reference(gpt2, one.site, one.layer or 0, how)))
+        for one in places
+    ]
+    last = changed_logits(gpt2, CLEAN, steps)[-1]
+    expected = (last[7] - last[11]).item()
+    assert float(result.patched) == pytest.approx(expected, abs=1e-9)
+    gap = result.clean.metric - result.corrupt.metric
+    lost = (result.clean.metric - expected) / gap
+    assert float(result.effect) == pytest.approx(lost, abs=1e-8)
+    assert result.altered is not None
+    assert result.altered.metric == float(result.patched)
+
+
+@pytest.mark.parametrize("how", ["zero", "mean", "resample"])
+def test_a_place_by_itself_is_its_cell_of_the_sweep(model: pw.Model, how: str) -> None:
+    pairs = [PAIR, pair_of(CORRUPT, [1, 2, 3, 4])]
+    choices: dict[str, Any] = {"how": how, "prompts": OTHERS, "seed": 3, "bos": False}
+    swept = pw.ablate(model, pairs, "v", **choices)
+    for place in ("L0H1.v", "L2H3.v"):
+        alone = pw.ablate_together(model, pairs, [place], **choices)
+        cell = swept.patched.sel(layer=int(place[1]), head=int(place[3]))
+        np.testing.assert_allclose(alone.patched, cell, rtol=0, atol=1e-10)
+
+
+def test_resampling_takes_every_place_from_the_same_prompt(
+    gpt2: GPT2LMHeadModel, model: pw.Model
+) -> None:
+    places = [Place("mlp_out", 0), Place("z", 1, head=2), Place("resid_mid", 2, position=1)]
+    values: list[float] = []
+    for other in OTHERS:
+        steps = [
+            (
+                one.site,
+                one.layer or 0,
+                writing(one, activation(gpt2, other, one.site, one.layer or 0)),
+            )
+            for one in places
+        ]
+        last = changed_logits(gpt2, CLEAN, steps)[-1]
+        values.append((last[7] - last[11]).item())
+    found = [
+        float(pw.ablate_together(
+            model, PAIR, places, "resample", OTHERS, seed=seed, bos=False
+        ).patched)
+        for seed in range(16)
+    ]  # fmt: skip
+    nearest = np.abs(np.subtract.outer(found, values))
+    np.testing.assert_allclose(nearest.min(axis=1), 0, atol=1e-9)
+    assert set(nearest.argmin(axis=1).tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("site", ["pattern", "z", "mlp_out"])
+@pytest.mark.parametrize("how", ["zero", "mean", "mean over all"])
+def test_where_an_answer_of_several_tokens_is_read_nothing_is_ablated(
+    gpt2: GPT2LMHeadModel, model: pw.Model, site: Site, how: str
+) -> None:
+    answer = [7, 30, 2]
+    splitting = replace(model, tokenizer=Splitting({" yes": answer}))
+    pair = pw.Pair(clean=CLEAN, corrupt=CORRUPT, answer=" yes")
+    result = pw.ablate_together(
+        *(splitting, pair, [f"L1.{site}"], how.split()[0], OTHERS),
+        by_position=how != "mean over all", metric="logprob", bos=False,
+    )  # fmt: skip
+    value = reference(gpt2, site, 1, how)
+
+    def change(live: Tensor) -> None:
+        live[tuple(slice(size) for size in value.shape)] = value
+
+    last = changed_logits(gpt2, CLEAN + answer[:-1], [(site, 1, change)])
+    assert float(result.patched) == pytest.approx(next_logprob(gpt2, last, answer), abs=1e-9)
+
+
+def test_places_to_ablate_must_exist(model: pw.Model) -> None:
+    with pytest.raises(ExperimentError, match="No place was named"):
+        pw.ablate_together(model, PAIR, [])
+    with pytest.raises(UnknownPlaceError, match="layers 0-2"):
+        pw.ablate_together(model, PAIR, ["L9.z"])
+    with pytest.raises(ExperimentError, match="needs reference prompts"):
+        pw.ablate_together(model, PAIR, ["L1.z"], "mean")
+    with pytest.raises(UnequalLengthsError, match="same length"):
+        pw.ablate_together(model, PAIR, ["L1.z", "L1.pattern"], "mean", [[1, 2]], False)
+    with pytest.raises(ExperimentError, match="how"):
+        pw.ablate_together(model, PAIR, ["L1.z"], "burn")
 
 
 def test_the_effect_is_the_share_of_the_gap_that_is_lost(model: pw.Model) -> None:

@@ -24,9 +24,8 @@ from patchwright.errors import (
     UnknownPlaceError,
 )
 from patchwright.methods.metrics import METRICS, Metric
-from patchwright.model.load import TextTokenizer
 from patchwright.places import HEAD_SITES, SITES, Site, pers_of
-from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, pair_of, random_gpt2, token_pairs
+from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, Splitting, pair_of, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [49, 3, 8, 21, 5, 30], [49, 3, 9, 22, 5, 30]
 ANSWERS, WRONGS = [7, 13], [11, 2, 40]
@@ -266,7 +265,7 @@ def test_an_answer_of_several_tokens_is_scored_by_its_summed_log_probability(
     gpt2: GPT2LMHeadModel, model: pw.Model
 ) -> None:
     answer, wrong = [7, 30, 2], [11]
-    module = _Splitting({" yes": answer, " no": wrong})
+    module = Splitting({" yes": answer, " no": wrong})
     pair = pw.Pair(clean=CLEAN, corrupt=CORRUPT, answer=" yes", wrong=" no")
     splitting = replace(model, tokenizer=module)
     result = pw.patch(splitting, pair, "resid_mid", metric="logprob_diff", bos=False)
@@ -285,24 +284,6 @@ def test_an_answer_of_several_tokens_is_scored_by_its_summed_log_probability(
     )
     with pytest.raises(AnswerError, match="logprob_diff"):
         pw.patch(splitting, pair, metric="logit_diff", bos=False)
-
-
-class _Splitting(TextTokenizer):
-    """A tokenizer of two words, one of which has several tokens."""
-
-    def __init__(self, words: dict[str, list[int]]) -> None:
-        object.__setattr__(self, "words", words)
-
-    @property
-    def bos_token_id(self) -> int | None:
-        return None
-
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        words: dict[str, list[int]] = vars(self)["words"]
-        return words[text]
-
-    def decode(self, token_ids: list[int]) -> str:
-        return f"<{token_ids[0]}>"
 
 
 @pytest.mark.parametrize("site", ["resid_pre", "z", "mlp_act"])

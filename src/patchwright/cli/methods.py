@@ -171,6 +171,9 @@ def ablate(
     example: ExampleName = "",
     site: Annotated[str, typer.Option(help="What is ablated; see `places`.")] = "z",
     per: Per = "",
+    place: Annotated[
+        list[str], typer.Option(help="Ablate these places together instead of a sweep. Repeatable.")
+    ] = [],  # noqa: B006
     how: Annotated[str, typer.Option(help="zero, mean or resample.")] = "zero",
     prompt: Annotated[
         list[str], typer.Option(help="A prompt that mean and resample take from. Repeatable.")
@@ -198,23 +201,18 @@ def ablate(
     check_outputs(json, csv, plot)
     pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
     loaded = load(model, device, dtype, revision)
-    with progress_bar() as progress:
-        result = experiment.ablate(
-            loaded,
-            pair,
-            site,
-            per or None,
-            how,
-            prompt,
-            not over_positions,
-            seed,
-            metric or usual_metric,
-            not no_bos,
-            numbers(layers, "--layers"),
-            numbers(positions, "--positions"),
-            numbers(heads, "--heads"),
-            progress,
-        )
+    by = (how, prompt, not over_positions, seed, metric or usual_metric, not no_bos)
+    if place:
+        result = experiment.ablate_together(loaded, pair, place, *by)
+    else:
+        with progress_bar() as progress:
+            result = experiment.ablate(
+                *(loaded, pair, site, per or None, *by),
+                numbers(layers, "--layers"),
+                numbers(positions, "--positions"),
+                numbers(heads, "--heads"),
+                progress,
+            )
     hand_out(result, json, csv, plot)
 
 

@@ -16,6 +16,7 @@ results  what they found -> Result
 
 from patchwright.experiment.calls import (
     ablate,
+    ablate_together,
     attention,
     attribute,
     check_direction,
@@ -37,6 +38,7 @@ from patchwright.experiment.preview import baselines_of, so_far
 from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
     Ablate,
+    AblateTogether,
     AnyExperiment,
     Attention,
     Attribute,
@@ -55,6 +57,7 @@ from patchwright.experiment.types import (
 
 __all__ = [
     "Ablate",
+    "AblateTogether",
     "AnyExperiment",
     "Attention",
     "Attribute",
@@ -71,6 +74,7 @@ __all__ = [
     "PathPatch",
     "Trace",
     "ablate",
+    "ablate_together",
     "attention",
     "attribute",
     "baselines_of",

@@ -16,6 +16,7 @@ from patchwright.experiment.circuit import Circuit
 from patchwright.experiment.run import run
 from patchwright.experiment.types import (
     Ablate,
+    AblateTogether,
     Attention,
     Attribute,
     Difference,
@@ -155,6 +156,41 @@ def ablate(
         }
     )
     return run(experiment, model, progress, budget)
+
+
+def ablate_together(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    places: Sequence[str | Place],
+    how: str = "zero",
+    prompts: Sequence[str | Sequence[int]] = (),
+    by_position: bool = True,
+    seed: int = 0,
+    metric: str = "logit_diff",
+    bos: bool = True,
+    budget: int = BUDGET,
+) -> Result:
+    """Ablate several places in one run; the result's arrays have no dims but `pair`.
+
+    Places are written as in `L9H9.z@-1`, the rest is as for `ablate`; `resample`
+    takes all places of a pair from the same one of `prompts`. Raises
+    UnknownPlaceError for a place that the model or the prompt does not have.
+    """
+    experiment = AblateTogether.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "metric": check_metric(metric),
+            "bos": bos,
+            "places": _places(places),
+            "how": how,
+            "prompts": tuple(prompts),
+            "by_position": by_position,
+            "seed": seed,
+        }
+    )
+    return run(experiment, model, budget=budget)
 
 
 def attribute(

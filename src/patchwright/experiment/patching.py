@@ -10,6 +10,8 @@ from patchwright.errors import ExperimentError
 from patchwright.experiment.results import Found, Work, check_one_length, found_in, stopped_sweep
 from patchwright.experiment.types import (
     Ablate,
+    AblateTogether,
+    Ablating,
     Attribute,
     Patch,
     PatchTogether,
@@ -47,7 +49,7 @@ def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -
     how = (experiment.direction, experiment.metric)
     source = promising = None
     if isinstance(experiment, Ablate):
-        source = substitute(network, _ablation(experiment, work.model), experiment.site)
+        source = substitute(network, _ablation(experiment, work.model), [experiment.site])
     elif experiment.order == "attribution":
         if experiment.most is not None and experiment.most < 1:
             raise ExperimentError(f"most={experiment.most}: compute at least 1 cell exactly.")
@@ -60,7 +62,7 @@ def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -
     return _swept(experiment, work, swept, cells.coords(n_positions))
 
 
-def _ablation(experiment: Ablate, model: Model) -> Ablation:
+def _ablation(experiment: Ablating, model: Model) -> Ablation:
     prompts = [prompt_ids(one, model.tokenizer, experiment.bos) for one in experiment.prompts]
     return Ablation(experiment.how, tuple(prompts), experiment.by_position, experiment.seed)
 
@@ -137,12 +139,19 @@ def _swept(
     return found_in(experiment, work, swept.runs, arrays, done=swept.done)
 
 
-def run_together(experiment: PatchTogether, work: Work, tokens: list[TokenPair]) -> Found:
-    """`patched` of one run in which all places are patched."""
+def run_together(
+    experiment: PatchTogether | AblateTogether, work: Work, tokens: list[TokenPair]
+) -> Found:
+    """`patched` of one run in which all places are patched, or ablated."""
     places = places_of(experiment.places)
     if not places:
         raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
-    ran = together(work.model.network, tokens, places, experiment.direction, work.budget)
+    network, source = work.model.network, None
+    if isinstance(experiment, AblateTogether):
+        sites = [place.site for place in places]
+        source = substitute(network, _ablation(experiment, work.model), sites)
+    how = (experiment.direction, work.budget)
+    ran = together(network, tokens, places, *how, source=source)
     runs, altered = [one for one, _ in ran], [some for _, some in ran]
     found = found_in(experiment, work, runs, {}, len(ran), altered)
     values = [one.metric for one in found.altered]

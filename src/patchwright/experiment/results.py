@@ -10,6 +10,7 @@ import xarray as xr
 from patchwright.errors import UnequalLengthsError
 from patchwright.experiment.types import (
     Ablate,
+    AblateTogether,
     AnyExperiment,
     Attribute,
     OnPairs,
@@ -100,7 +101,8 @@ def as_result(
     }
     unfinished: list[Notice] = []
     if "patched" in arrays and isinstance(
-        experiment, Patch | PatchTogether | PathPatch | Ablate | Attribute | Trace
+        experiment,
+        Patch | PatchTogether | PathPatch | Ablate | AblateTogether | Attribute | Trace,
     ):
         patched = arrays["patched"]
         clean, corrupt = (

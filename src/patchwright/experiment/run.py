@@ -21,6 +21,7 @@ from patchwright.experiment.reading import (
 from patchwright.experiment.results import Found, Work, as_result
 from patchwright.experiment.types import (
     Ablate,
+    AblateTogether,
     AnyExperiment,
     Attention,
     Attribute,
@@ -90,7 +91,7 @@ def _on_pairs(experiment: OnPairs, work: Work, tokens: list[TokenPair]) -> Found
         return run_attribute(experiment, work, tokens)
     if isinstance(experiment, PathPatch):
         return run_path_patch(experiment, work, tokens)
-    if isinstance(experiment, PatchTogether):
+    if isinstance(experiment, PatchTogether | AblateTogether):
         return run_together(experiment, work, tokens)
     if isinstance(experiment, EdgeAttribution):
         return run_edge_attribution(experiment, work, tokens)

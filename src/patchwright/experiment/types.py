@@ -89,18 +89,30 @@ class PatchTogether(OnPairs):
     places: tuple[str, ...]
 
 
-class Ablate(Sweep):
-    """Every place of one kind in the clean run replaced by what says nothing (`methods.ablation`).
+class Ablating(OnPairs):
+    """What is written into the clean run so that a place says nothing (`methods.ablation`).
 
     `prompts` are those that `mean` averages over and `resample` draws from.
     """
 
-    method: Literal["ablate"] = "ablate"
     how: How = "zero"
     prompts: tuple[Prompt, ...] = ()
     by_position: bool = True
     seed: int = 0
     direction: Literal["noise"] = "noise"
+
+
+class Ablate(Ablating, Sweep):
+    """Every place of one kind in the clean run ablated, one at a time."""
+
+    method: Literal["ablate"] = "ablate"
+
+
+class AblateTogether(Ablating):
+    """Several places of the clean run ablated in one run."""
+
+    method: Literal["ablate_together"] = "ablate_together"
+    places: tuple[str, ...]
 
 
 class Attribute(Sweep):
@@ -216,6 +228,7 @@ AnyExperiment = (
     | PatchTogether
     | PathPatch
     | Ablate
+    | AblateTogether
     | Attribute
     | Trace
     | Difference

@@ -59,6 +59,9 @@ UNITS = {
 }
 """What the numbers of main arrays are."""
 
+TOGETHER = ("patch_together", "ablate_together")
+"""Methods whose result is a single number a pair."""
+
 CENTRED = ("effect", "contribution", "components", "edges")
 
 
@@ -112,6 +115,9 @@ def title_of(result: Result) -> str:
     done: dict[str, Any] = result.experiment
     if result.method == "patch":
         return f"{done['direction'].capitalize()}: patching {done['site']}, {done['metric']}"
+    if result.method in TOGETHER:
+        done_to = f" ablated ({done['how']})" if "how" in done else ""
+        return f"{', '.join(done['places'])}{done_to} together"
     if result.method == "ablate":
         return f"Ablation ({done['how']}) of {done['site']}, {done['metric']}"
     if result.method == "attribute":

@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from patchwright.figures.formats import check_format
 from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
-from patchwright.figures.grid import Grid, grids_of, title_of
+from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
 from patchwright.files import write_atomic
 from patchwright.methods.result import Result
 
@@ -40,7 +40,7 @@ def save_heat_map(result: Result, path: str | Path) -> None:
 
 def image(result: Result, suffix: str) -> bytes:
     """The figure of a result as a file's bytes, the same every time."""
-    kinds = {"patch_together": draw_bars, "evaluate_circuit": draw_curve}
+    kinds = dict.fromkeys(TOGETHER, draw_bars) | {"evaluate_circuit": draw_curve}
     figure = kinds.get(result.method, draw)(result)
     return _file(figure, suffix)
 
@@ -206,23 +206,23 @@ def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> F
 
 
 def draw_bars(result: Result) -> Figure:
-    """The metric of the clean, the corrupted and the patched run, for places patched together."""
+    """The metric of the clean, the corrupted and the patched run, for places taken together."""
+    done = result.experiment
+    changed, what = "patched", done["direction"].capitalize()
+    if "how" in done:
+        changed, what = "ablated", f"Ablation ({done['how']})"
     figure = Figure(figsize=(5.2, 2.4), layout="constrained")
     axes = figure.add_subplot()
     values = [result.clean.metric, float(result.patched.mean()), result.corrupt.metric]
-    bars = axes.barh(
-        ["clean", "patched", "corrupt"], values, color=["#2166ac", "#777777", "#b2182b"]
-    )
+    bars = axes.barh(["clean", changed, "corrupt"], values, color=["#2166ac", "#777777", "#b2182b"])
     axes.bar_label(bars, fmt="%.3g", padding=3)
     axes.margins(x=0.18)
     axes.axvline(0, color="#444444", linewidth=0.8)
     axes.invert_yaxis()
-    places = ", ".join(result.experiment["places"])
+    places = ", ".join(done["places"])
     shown = places if len(places) < 50 else places[:47] + "..."
-    axes.set_title(
-        f"{result.experiment['direction'].capitalize()}: {shown}", loc="left", fontsize=10
-    )
-    axes.set_xlabel(result.experiment["metric"])
+    axes.set_title(f"{what}: {shown}", loc="left", fontsize=10)
+    axes.set_xlabel(done["metric"])
     return figure
 
 

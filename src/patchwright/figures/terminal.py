@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from patchwright.figures.grid import Grid, grids_of, title_of
+from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
 from patchwright.methods.result import Baseline, Result
 from patchwright.prompts.tokens import visible
 
@@ -17,20 +17,19 @@ MOST_ROWS = 48
 def shown(result: Result) -> RenderableType:
     """Baselines, heat map, the strongest places and the warnings."""
     parts: list[RenderableType] = [_baselines(result), Text()]
-    if result.method != "patch_together":
+    if result.method not in TOGETHER:
         parts.append(Text(title_of(result), style="bold"))
         for grid in grids_of(result):
             parts += [*([Text(grid.title)] if grid.title else []), _heat_map(grid), Text()]
         heading = "Strongest places" if result.main == "effect" else "Strongest"
         parts += [Text(heading, style="bold"), _strongest(result)]
     else:
-        places = ", ".join(result.experiment["places"])
         effect = float(result.mean_effect)
         measured = (
             "no effect: the gap is too small" if math.isnan(effect) else f"effect {effect:.3f}"
         )
         patched = float(result.patched.mean())
-        parts.append(Text(f"{places} together: {patched:.4g} ({measured})", style="bold"))
+        parts.append(Text(f"{title_of(result)}: {patched:.4g} ({measured})", style="bold"))
     parts += [
         Text(f"Warning ({one['code']}): {one['message']}", style="yellow")
         for one in result.warnings

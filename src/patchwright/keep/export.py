@@ -50,6 +50,11 @@ _METHODS = {
         "In the clean run one place at a time is replaced by an activation that says nothing "
         "about the prompt. The effect is the share of the gap to the corrupted run that is lost.",
     ),
+    "ablate_together": _Method(
+        calls.AblateTogether, calls.ablate_together,
+        "In the clean run several places at once are replaced by activations that say nothing "
+        "about the prompt. The effect is the share of the gap to the corrupted run that is lost.",
+    ),
     "attribute": _Method(
         calls.Attribute, calls.attribute,
         "Gradients estimate, to first order, what patching each place would do.",

@@ -8,7 +8,7 @@ position (prompts of the clean prompt's length) or over all their positions;
 where later layers repair it (McGrath et al. 2023).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.methods.runs import PairRuns
+from patchwright.methods.sweep import Source
 from patchwright.model.forward import CORE, Row, Run, forward
 from patchwright.model.weights import Network
 from patchwright.places import Site
@@ -42,15 +43,15 @@ class Ablation:
             )
 
 
-def substitute(network: Network, ablation: Ablation, site: Site) -> Callable[[PairRuns], PairRuns]:
-    """A pair's runs with the ablated activations where the corrupted ones were.
+def substitute(network: Network, ablation: Ablation, sites: Sequence[Site]) -> Source:
+    """A pair's runs with the ablated activations of `sites` where the corrupted ones were.
 
-    Raises UnequalLengthsError for reference prompts of another length than the
+    `resample` takes all sites of a pair from one prompt. Raises UnequalLengthsError for reference prompts of another length than the
     clean prompt where positions are kept apart.
     """
     ablation.check()
     rows = [Row(prompt, len(prompt) - 1) for prompt in ablation.prompts]
-    references = forward(network, rows, CORE | frozenset[Site]({site}))
+    references = forward(network, rows, CORE | frozenset[Site](sites))
     draw = np.random.default_rng(ablation.seed)
 
     def replaced(runs: PairRuns) -> PairRuns:
@@ -61,8 +62,8 @@ def substitute(network: Network, ablation: Ablation, site: Site) -> Callable[[Pa
             corrupt_texts=runs.pair.clean_texts,
             matching=tuple((i, i) for i in range(len(clean))),
         )
-        chosen = _chosen(ablation, references, site, len(clean), draw)
-        ablated = tuple(_written(run, site, ablation, chosen) for run in runs.clean)
+        chosen = _chosen(ablation, references, sites, len(clean), draw)
+        ablated = tuple(_written(run, sites, ablation, chosen) for run in runs.clean)
         return replace(runs, pair=same, corrupt=ablated)
 
     return replaced
@@ -71,14 +72,14 @@ def substitute(network: Network, ablation: Ablation, site: Site) -> Callable[[Pa
 def _chosen(
     ablation: Ablation,
     references: Sequence[Run],
-    site: Site,
+    sites: Sequence[Site],
     length: int,
     draw: np.random.Generator,
 ) -> list[Run]:
     """The reference runs to take activations from, of a length that fits."""
     if ablation.how == "zero":
         return []
-    positions_matter = ablation.by_position or ablation.how == "resample" or site == "pattern"
+    positions_matter = ablation.by_position or ablation.how == "resample" or "pattern" in sites
     if positions_matter and any(len(run.tokens) != length for run in references):
         lengths = ", ".join(str(len(run.tokens)) for run in references)
         raise UnequalLengthsError(
@@ -90,13 +91,16 @@ def _chosen(
     return list(references)
 
 
-def _written(run: Run, site: Site, ablation: Ablation, chosen: Sequence[Run]) -> Run:
-    """`run` with what is to be written at `site` in place of what it kept there."""
-    kept = [
-        _values(own, [other.kept[site][layer] for other in chosen], ablation)
-        for layer, own in enumerate(run.kept[site])
-    ]
-    return replace(run, kept=run.kept | {site: kept})
+def _written(run: Run, sites: Sequence[Site], ablation: Ablation, chosen: Sequence[Run]) -> Run:
+    """`run` with what is to be written at `sites` in place of what it kept there."""
+    kept = {
+        site: [
+            _values(own, [other.kept[site][layer] for other in chosen], ablation)
+            for layer, own in enumerate(run.kept[site])
+        ]
+        for site in sites
+    }
+    return replace(run, kept=run.kept | kept)
 
 
 def _values(own: Tensor, others: Sequence[Tensor], ablation: Ablation) -> Tensor:
@@ -104,6 +108,10 @@ def _values(own: Tensor, others: Sequence[Tensor], ablation: Ablation) -> Tensor
         return torch.zeros_like(own)
     if ablation.how == "resample" or ablation.by_position:
         mean = torch.stack(list(others)).mean(dim=0)
-        # Behind the prompt, where an answer of several tokens is read, nothing is ablated.
-        return torch.cat([mean, own[len(mean) :]])
-    return torch.cat(list(others)).mean(dim=0).expand_as(own).clone()
+    else:
+        mean = torch.cat(list(others)).mean(dim=0).expand(len(own), *others[0].shape[1:])
+    # Behind the prompt, where an answer of several tokens is read, nothing is ablated;
+    # a pattern is that much wider too.
+    values = own.clone()
+    values[tuple(slice(size) for size in mean.shape)] = mean
+    return values

@@ -41,6 +41,9 @@ from patchwright.places import (
 )
 from patchwright.prompts.pair import TokenPair
 
+Source = Callable[[PairRuns], PairRuns]
+"""A pair's runs -> the same with other activations in the run that is copied from."""
+
 
 @dataclass(frozen=True)
 class Swept:
@@ -174,7 +177,7 @@ def sweep(
     metric: Metric,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
-    source: Callable[[PairRuns], PairRuns] | None = None,
+    source: Source | None = None,
     promising: Promising | None = None,
 ) -> Swept:
     """Patch each cell, one at a time, until `progress` returns False.
@@ -284,16 +287,18 @@ def together(
     direction: Direction,
     budget: int = BUDGET,
     keep: frozenset[Site] = frozenset(),
+    source: Source | None = None,
 ) -> list[tuple[PairRuns, tuple[Run, ...]]]:
     """Patch all of `places` in one run: each pair's base runs and its patched run.
 
     The patched run comes once for each continuation of the pair, as the base runs
-    do, and keeps the sites in `keep`.
+    do, and keeps the sites in `keep`. `source` is as for `sweep`.
     """
     ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
     based = CORE | keep | frozenset[Site](place.site for place in places)
     for group in run_in_groups(network, pairs, based, budget):
-        rows = [_rows_together(one, places, direction, network.spec) for one in group]
+        copied = group if source is None else [source(one) for one in group]
+        rows = [_rows_together(one, places, direction, network.spec) for one in copied]
         finished = iter(forward(network, [row for some in rows for row in some], keep))
         for one, some in zip(group, rows, strict=True):
             ran.append((one.forgotten(), tuple(next(finished) for _ in some)))
