@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +74,61 @@ def test_top_is_the_strongest_first(model: pw.Model) -> None:
     cell = result.effect.sel(layer=best["layer"], head=best["head"], position=best["position"])
     assert float(cell) == best["effect"]
     assert best["place"] == f"L{best['layer']}H{best['head']}.z@{best['position']}"
+
+
+def stopped_in_its_second_pair(model: pw.Model, **choices: Any) -> tuple[pw.Result, pw.Result]:
+    """A sweep over three pairs, and the same stopped so that few pairs have all cells."""
+    pairs = [PAIR, OTHER, pair_of([9, 8, 7, 6], [5, 8, 4, 6])]
+    whole = pw.patch(model, pairs, "z", "head_position", **choices)
+    some = pw.patch(
+        model, pairs, "z", "head_position", **choices, budget=60_000,
+        progress=lambda now: now.done < 0.5 * now.total,
+    )  # fmt: skip
+    counts = some.patched.notnull().sum("pair").values
+    assert 0 < counts.min() < counts.max(), "the sweep is to be stopped amid its pairs"
+    return whole, some
+
+
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_a_mean_effect_is_over_the_pairs_that_have_the_cell(
+    model: pw.Model, direction: str
+) -> None:
+    whole, some = stopped_in_its_second_pair(model, direction=direction)
+    expected = np.full(some.mean_effect.shape, np.nan)
+    for cell in np.ndindex(*expected.shape):
+        known = [i for i in range(3) if np.isfinite(some.patched.values[(i, *cell)])]
+        patched = np.mean([whole.patched.values[(i, *cell)] for i in known])
+        clean, corrupt = (
+            np.mean([run.pairs[i].metric for i in known]) for run in (whole.clean, whole.corrupt)
+        )
+        moved = patched - corrupt if direction == "denoise" else clean - patched
+        expected[cell] = moved / (clean - corrupt)
+    np.testing.assert_allclose(some.mean_effect, expected, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(some.averaged().effect, some.mean_effect)
+
+
+def test_where_no_effect_is_known_places_are_ranked_by_what_their_own_pairs_moved(
+    model: pw.Model,
+) -> None:
+    _, some = stopped_in_its_second_pair(model)
+    flat = replace(some, corrupt=some.clean)  # without a gap
+    base = xr.DataArray([one.metric for one in some.clean.pairs], dims="pair")
+    moved = abs((some.patched - base).mean("pair"))
+    best = flat.top(1).iloc[0]
+    assert bool(flat.mean_effect.isnull().all())
+    at = {name: best[name] for name in ("layer", "head", "position")}
+    assert float(moved.sel(at)) == pytest.approx(float(moved.max()), abs=1e-12)
+
+
+def test_exact_values_beside_estimates_are_means_over_the_same_pairs(model: pw.Model) -> None:
+    some = pw.compare_with_exact(
+        model, [PAIR, OTHER], "z", budget=60_000, progress=lambda now: now.done < 18
+    )
+    holes = some.array("exact").isnull().any("pair")
+    assert int(holes.sum()) > 0
+    means = some.averaged()
+    np.testing.assert_array_equal(means.array("exact").isnull(), holes)
+    assert bool(means.patched.notnull().all())
 
 
 def test_the_table_has_each_computed_cell_once(model: pw.Model) -> None:

@@ -100,13 +100,24 @@ class Result:
 
     @property
     def mean_effect(self) -> xr.DataArray:
-        """`effect` without a pair dim: over pairs, the ratio of means (Miller et al. 2024)."""
+        """`effect` without a pair dim: over pairs, the ratio of means (Miller et al. 2024).
+
+        A cell's means, of baselines too, are over the pairs that have it: of a stopped
+        sweep, and where prompts are of unequal length, cells may be over different pairs.
+        """
         if "pair" not in self.patched.dims:
             return self.effect
         direction: Direction = self.experiment["direction"]
         metric: Metric = self.experiment["metric"]
-        runs = self.clean.metric, self.corrupt.metric
+        runs = self._mean_of(self.clean), self._mean_of(self.corrupt)
         return effect_of(self.patched.mean("pair"), *runs, direction, MIN_GAP[UNITS[metric]])
+
+    def _mean_of(self, baseline: Baseline) -> xr.DataArray:
+        """The metric of a run, for each cell the mean over the pairs that have the cell."""
+        if "pair" not in self.patched.dims:
+            return xr.DataArray(baseline.metric)
+        own = xr.DataArray([one.metric for one in baseline.pairs], dims="pair")
+        return own.where(self.patched.notnull()).mean("pair")
 
     @property
     def main(self) -> str:
@@ -145,7 +156,8 @@ class Result:
         frame = averaged.table()
         strength = frame[self.main].abs()
         if self.main == "effect" and bool(strength.isna().all()):
-            strength = (frame["patched"] - averaged.base.metric).abs()
+            moved = averaged.patched - self._mean_of(self.base)
+            strength = pd.Series(np.abs(moved.values[np.isfinite(moved.values)]))
         order = strength.sort_values(ascending=False, kind="stable").index
         return frame.loc[order].head(count).reset_index(drop=True)
 
@@ -162,9 +174,13 @@ class Result:
         return [str(text) for text in texts] if all(isinstance(t, str) for t in texts) else None
 
     def averaged(self) -> "Result":
-        """The arrays' means over pairs; of effects the ratio of means."""
+        """The arrays' means over pairs, of a cell over those that have it; of effects `mean_effect`.
+
+        Exact values that stand beside estimates are empty where a pair has none: both
+        are then means over the same pairs.
+        """
         numbers = {name: one for name, one in self.arrays.items() if one.dtype.kind == "f"}
-        means = {name: one.mean("pair") for name, one in numbers.items()}
+        means = {name: one.mean("pair", skipna=name != "exact") for name, one in numbers.items()}
         if "effect" in means:
             means["effect"] = self.mean_effect
         return replace(self, arrays=means)
