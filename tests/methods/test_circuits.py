@@ -224,6 +224,22 @@ def test_stopped_scores_are_means_over_the_pairs_that_are_done(
     np.testing.assert_allclose(whole, np.mean(each, axis=0), atol=1e-12)
 
 
+def test_passes_are_counted_and_the_pair_under_way_is_finished(
+    model: pw.Model, pair: TokenPair
+) -> None:
+    pairs = [pair, tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])]
+    seen: list[tuple[int, int]] = []
+
+    def progress(now: Progress) -> bool:
+        seen.append((now.done, now.total))
+        return now.done < 2
+
+    found = edge_scores(model.network, pairs, "logit_diff", 3, progress)
+    first = edge_scores(model.network, pairs[:1], "logit_diff", 3).values
+    assert (found.done, seen) == (1, [(1, 6), (2, 6)])
+    np.testing.assert_array_equal(found.values, first)
+
+
 @pytest.mark.parametrize("budget", [0, 20_000, BUDGET])
 def test_a_small_budget_gives_the_same_numbers(
     model: pw.Model, pair: TokenPair, budget: int

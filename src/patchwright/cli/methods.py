@@ -495,12 +495,14 @@ def circuit(
     pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
     metric = metric or usual_metric
     loaded = load(model, device, dtype, revision)
-    if circuit:
-        chosen = experiment.load_circuit(circuit)
-    else:
-        scored = experiment.edge_attribution(loaded, pair, steps or None, metric, not no_bos)
-        chosen = experiment.Circuit.choose(scored, loaded, top, threshold, connected)
     with progress_bar() as progress:
+        if circuit:
+            chosen = experiment.load_circuit(circuit)
+        else:
+            scored = experiment.edge_attribution(
+                loaded, pair, steps or None, metric, not no_bos, progress
+            )
+            chosen = experiment.Circuit.choose(scored, loaded, top, threshold, connected)
         result = experiment.evaluate_circuit(
             *(loaded, pair, chosen, chosen_sizes, outside, randoms, seed, metric),
             not no_bos,

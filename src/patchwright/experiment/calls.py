@@ -309,8 +309,9 @@ def edge_attribution(
     The array `edges`, dims (receiver, sender), is the mean over pairs; with `steps`
     gradients are integrated over that many runs between the prompts. Of the `exact`
     strongest edges the array `exact` has what the score estimates, NaN elsewhere.
-    `progress` counts pairs, then edges measured exactly; stopped, the mean is over those
-    that are done. See `methods.circuits`; `Circuit.choose` makes a circuit of it. Raises
+    `progress` counts passes, `steps` (or one) a pair, then edges measured exactly;
+    stopped, the pair under way is finished and the mean is over those that are done.
+    See `methods.circuits`; `Circuit.choose` makes a circuit of it. Raises
     ExperimentError where `exact` is below 0.
     """
     experiment = EdgeAttribution(

@@ -26,9 +26,9 @@ class Progress:
     """How far a method is: cells done of all, and the values so far.
 
     `patched` has the method's own axes, NaN where a cell has no value yet; copy
-    it to keep it. Of circuits it holds scores or faithfulness, and what is counted
-    are pairs or circuits. `estimate`, on the same axes, is what a gradient says of
-    every cell, where that gave the cells their order.
+    it to keep it. Of circuits it holds the scores of the pairs that are whole, or
+    faithfulness; what is counted are passes or circuits. `estimate`, on the same axes,
+    is what a gradient says of every cell, where that gave the cells their order.
     """
 
     done: int

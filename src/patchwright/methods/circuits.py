@@ -50,9 +50,10 @@ def edge_scores(
     steps: int | None,
     progress: OnProgress | None = None,
 ) -> Scored:
-    """Score every edge, [receiver, sender], until `progress`, called after each pair, says stop.
+    """Score every edge, [receiver, sender], until `progress`, called after each pass, says stop.
 
-    With `steps` gradients are integrated. Raises ExperimentError for `rank`.
+    With `steps` gradients are integrated, over as many passes a pair; a pair whose
+    first pass is done is finished. Raises ExperimentError for `rank`.
     """
     if metric == "rank":
         raise ExperimentError("The metric 'rank' has no gradient: choose another.")
@@ -61,17 +62,20 @@ def edge_scores(
     for pair in pairs:
         _check(pair)
     scores = np.where(Graph(network.spec).exists().numpy(), 0.0, np.nan)
-    report = Report(progress, scores, total=len(pairs))
+    report = Report(progress, scores, total=len(pairs) * (steps or 1))
+    done = 0
     for pair in pairs:
         if report.stopped:
             break
-        own = _scores_of(network, pair, metric, steps).numpy()
-        scores += (own - scores) / (report.done + 1)
-        report.advance(1)
-    return Scored(scores, report.done)
+        own = _scores_of(network, pair, metric, steps, report).numpy()
+        done += 1
+        scores += (own - scores) / done
+    return Scored(scores, done)
 
 
-def _scores_of(network: Network, pair: TokenPair, metric: Metric, steps: int | None) -> Tensor:
+def _scores_of(
+    network: Network, pair: TokenPair, metric: Metric, steps: int | None, report: Report
+) -> Tensor:
     clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
     whole = pass_through(network, clean)
     reader = Reader(network, pair, whole.final[-1])
@@ -85,6 +89,7 @@ def _scores_of(network: Network, pair: TokenPair, metric: Metric, steps: int | N
             value = _read(reader, metric, passed)
             slopes = torch.cat(torch.autograd.grad(value, passed.read))
         total = total.to(slopes) + slopes.flatten(1) @ change.T
+        report.advance(1)
     return total.double().cpu() / len(shares)
 
 
