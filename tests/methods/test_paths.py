@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlac
 from patchwright.figures.grid import title_of
 from patchwright.places import Place, Site, parse_place
 from slow import metric_of
-from tiny import N_HEADS, N_LAYERS, pair_of, token_pairs
+from tiny import N_HEADS, N_LAYERS, pair_of, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
 PAIR = pair_of(CLEAN, CORRUPT)
@@ -136,13 +137,39 @@ def test_other_senders_equal_hooks_at_each_position(
             assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_where_there_is_only_one_path_it_is_ordinary_patching(model: pw.Model) -> None:
-    # From the last layer's heads nothing but the last MLP and the logits is left.
-    path = pw.path_patch(model, PAIR, direction="denoise", bos=False).patched.sel(
-        layer=N_LAYERS - 1
+EVERY_WAY = {"direction": st.sampled_from(["denoise", "noise"]), "prompts": token_pairs()}
+
+
+@given(site=st.sampled_from(["z", "attn_out", "mlp_out"]), **EVERY_WAY)
+def test_all_paths_from_the_last_layer_are_ordinary_patching(
+    model: pw.Model, site: str, direction: str, prompts: tuple[list[int], list[int]]
+) -> None:
+    # Nothing but the last MLP and the logits is left.
+    pair, layers = pair_of(*prompts), [N_LAYERS - 1]
+    path = pw.path_patch(model, pair, site=site, direction=direction, layers=layers, bos=False)
+    plain = pw.patch(model, pair, site, direction=direction, layers=layers, bos=False)
+    np.testing.assert_allclose(path.patched, plain.patched, rtol=0, atol=1e-10)
+
+
+@given(site=st.sampled_from(["z", "attn_out", "mlp_out", "embed"]), **EVERY_WAY)
+def test_all_paths_by_way_of_the_last_layers_attention_are_ordinary_patching(
+    model: pw.Model, site: Site, direction: str, prompts: tuple[list[int], list[int]]
+) -> None:
+    # What a place before the last position does, it does through the attention above:
+    # of senders below the last layer's heads that is all paths (with one layer, of embed too).
+    if site == "embed":
+        model = pw.wrap_model(random_gpt2(seed=3, n_layer=1))
+    top = model.spec.n_layers - 1
+    per = "head_position" if site == "z" else "position"
+    pair, layers = pair_of(*prompts), [0 if site == "embed" else top - 1]
+    receivers = [f"L{top}.{one}" for one in ("q", "k", "v")]
+    choices: dict[str, Any] = {"direction": direction, "layers": layers, "bos": False}
+    path = pw.path_patch(model, pair, receivers, site, per, **choices).patched
+    plain = pw.patch(model, pair, site, per, **choices).patched
+    before = slice(0, len(prompts[0]) - 1)
+    np.testing.assert_allclose(
+        path.isel(position=before), plain.isel(position=before), rtol=0, atol=1e-10
     )
-    plain = pw.patch(model, PAIR, "z", bos=False).patched.sel(layer=N_LAYERS - 1)
-    np.testing.assert_allclose(path, plain, rtol=0, atol=1e-10)
 
 
 @given(prompts=token_pairs(), direction=st.sampled_from(["denoise", "noise"]))

@@ -5,6 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GPT2LMHeadModel
@@ -12,7 +14,12 @@ from transformers import GPT2LMHeadModel
 import patchwright as pw
 from hooks import Change, activation, changed_logits, logits
 from patchwright.errors import ExperimentError, PromptError
-from tiny import N_LAYERS, WIDTH
+from patchwright.methods.batches import BUDGET
+from patchwright.methods.tracing import Tracing, trace
+from patchwright.model.edits import Edit
+from patchwright.model.forward import forward, patched
+from patchwright.prompts.pair import tokenize_prompt
+from tiny import CONTEXT, N_LAYERS, VOCAB, WIDTH
 
 PROMPT, SUBJECT, ANSWER, SAMPLES = [3, 8, 21, 5, 30], (1, 2), 7, 3
 
@@ -88,6 +95,16 @@ def test_tracing_equals_hooks(
     np.testing.assert_allclose(result.arrays["spread"], expected.std(axis=0, ddof=1), atol=1e-9)
 
 
+def test_the_mlps_can_be_severed_by_their_short_name(model: pw.Model) -> None:
+    short, long = (
+        pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, sever=name, bos=False)
+        for name in ("mlp", "mlp_out")
+    )
+    np.testing.assert_array_equal(short.patched, long.patched)
+    assert short.experiment == long.experiment
+    assert short.experiment["sever"] == "mlp_out"
+
+
 def test_the_result_says_what_noise_was_used(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
     result = pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, bos=False)
     embeddings = gpt2.transformer.wte.weight.detach()[[8, 21]]
@@ -106,6 +123,74 @@ def test_without_noise_everything_is_the_clean_run(gpt2: GPT2LMHeadModel, model:
     np.testing.assert_allclose(result.patched, clean, rtol=0, atol=1e-12)
     assert bool(result.effect.isnull().all())
     assert "flat_gap" in [notice["code"] for notice in result.warnings]
+
+
+PROMPTS = st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=6)
+
+
+@settings(max_examples=10)
+@given(prompt=PROMPTS, data=st.data())
+def test_without_noise_every_trace_is_the_clean_run(
+    gpt2: GPT2LMHeadModel, model: pw.Model, prompt: list[int], data: st.DataObject
+) -> None:
+    site, sever = data.draw(
+        st.sampled_from(
+            [
+                *(("resid_post", None), ("mlp_out", None), ("attn_out", "mlp")),
+                *(("resid_post", "mlp"), ("resid_post", "attn_out"), ("mlp_out", "attn_out")),
+            ]
+        )
+    )
+    subject = data.draw(subjects(prompt))
+    window = data.draw(st.integers(1, N_LAYERS))
+    result = pw.trace(
+        *(model, prompt, subject, ANSWER),
+        noise=0.0, samples=1, site=site, sever=sever, window=window, bos=False,
+    )  # fmt: skip
+    clean = logits(gpt2, prompt)[-1].softmax(-1)[ANSWER].item()
+    np.testing.assert_allclose(result.patched, clean, rtol=0, atol=1e-12)
+
+
+def subjects(prompt: list[int]) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(0, len(prompt) - 1), min_size=1, max_size=4, unique=True)
+
+
+@settings(max_examples=10)
+@given(prompt=PROMPTS, data=st.data(), noise=st.floats(0.1, 10), seed=st.integers(0, 99))
+def test_restoring_every_position_of_the_first_layers_input_gives_the_clean_run_back(
+    gpt2: GPT2LMHeadModel,
+    model: pw.Model,
+    prompt: list[int],
+    data: st.DataObject,
+    noise: float,
+    seed: int,
+) -> None:
+    subject = data.draw(subjects(prompt))
+    tokens = tokenize_prompt(
+        *(prompt, ANSWER, (), None), n_vocab=VOCAB, n_context=CONTEXT, bos=False
+    )  # fmt: skip
+    tracing = Tracing("resid_post", tuple(sorted(subject)), noise, 2, 1, seed, None)
+    found = trace(model.network, tokens, tracing, "logit", None, BUDGET)
+    clean = found.clean[0].kept["resid_pre"][0]
+    rows = [patched(some[0], Edit("resid_pre", 0, 0, clean)) for some in found.noisy]
+    expected = activation(gpt2, prompt, "resid_post", N_LAYERS - 1)[-1]
+    for noisy, restored in zip(found.noisy, forward(model.network, rows), strict=True):
+        assert not torch.equal(noisy[0].kept["resid_pre"][0], clean)
+        torch.testing.assert_close(restored.final[-1], expected, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=10)
+@given(prompt=PROMPTS, noise=st.floats(0.1, 10), seed=st.integers(0, 99))
+def test_restoring_the_stream_where_alone_there_was_noise_gives_the_clean_run_back(
+    model: pw.Model, prompt: list[int], noise: float, seed: int
+) -> None:
+    # Nothing after the last position has read what the noise did there.
+    result = pw.trace(
+        *(model, prompt, [len(prompt) - 1], ANSWER),
+        noise=noise, seed=seed, samples=2, bos=False,
+    )  # fmt: skip
+    restored = result.arrays["samples"].sel(position=len(prompt) - 1)
+    np.testing.assert_allclose(restored, result.clean.metric, rtol=0, atol=1e-12)
 
 
 def test_restoring_the_whole_depth_at_the_last_position_gives_the_clean_answer(
@@ -168,8 +253,9 @@ def test_the_subject_is_found_in_the_tokens(demo: pw.Model) -> None:
         ({"noise": float("nan")}, ExperimentError, "0 or more"),
         ({"samples": 0}, ExperimentError, "at least 1"),
         ({"site": "z"}, ExperimentError, "resid_post, mlp_out, attn_out"),
-        ({"sever": "q"}, ExperimentError, "mlp_out, attn_out"),
+        ({"sever": "q"}, ExperimentError, "mlp, mlp_out, attn_out"),
         ({"site": "mlp_out", "sever": "mlp_out"}, ExperimentError, "at once"),
+        ({"site": "mlp_out", "sever": "mlp"}, ExperimentError, "at once"),
         ({"prompt": ""}, PromptError, "empty"),
     ],
 )

@@ -120,7 +120,7 @@ def trace(
     samples: Annotated[int, typer.Option(help="Draws of the noise.")] = 10,
     window: Annotated[int, typer.Option(help="Layers restored around each layer.")] = 1,
     sever: Annotated[
-        str, typer.Option(help="Freeze mlp_out or attn_out at the noisy run's values.")
+        str, typer.Option(help="Freeze mlp (mlp_out) or attn_out at the noisy run's values.")
     ] = "",
     seed: Seed = 0,
     metric: Annotated[str, typer.Option(help="As for patch.")] = "probability",

@@ -395,9 +395,12 @@ def trace(
     `arrays["spread"]` its standard deviation, `arrays["samples"]` each sample's;
     `details["sigma"]` the standard deviation of the subject's embeddings, of which
     the noise's is `noise` times. `corrupt` is the mean of the noisy runs. With
-    `window` > 1 that many layers around each are restored; `sever` freezes
-    `mlp_out` or `attn_out` at the noisy run's values. Source: Meng et al. 2022.
+    `window` > 1 that many layers around each are restored; `sever` freezes `mlp`
+    (it means `mlp_out`, as the experiment has it) or `attn_out` at the noisy run's
+    values. Source: Meng et al. 2022.
     """
+    if sever:
+        sever = _chosen(sever, ("mlp", "mlp_out", "attn_out"), "path to sever")
     experiment = Trace.of(
         {
             "model": model.name,
@@ -413,7 +416,7 @@ def trace(
             "site": _chosen(site, ("resid_post", "mlp_out", "attn_out"), "site to trace"),
             "metric": check_metric(metric),
             "seed": seed,
-            "sever": sever and _chosen(sever, ("mlp_out", "attn_out"), "path to sever"),
+            "sever": "mlp_out" if sever == "mlp" else sever,
             "bos": bos,
         }
     )
