@@ -33,13 +33,15 @@ format: .venv/checked ## mend what the linter and the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/installed ## write docs/cli.md and draw the figures of docs/methods
+docs: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and the pictures of the page
 	$(BIN)/python docs/write_cli.py
 	$(BIN)/python docs/draw_figures.py
+	$(BIN)/python docs/draw_pages.py
 
-bench: .venv/benched ## time sweeps against hooks, TransformerLens and nnsight
+bench: .venv/benched ## time sweeps against hooks, TransformerLens and nnsight; methods; the page
 	$(BIN)/python bench/sweeps.py --json bench/sweeps.json --markdown docs/benchmarks.md
 	$(BIN)/python bench/methods.py --markdown docs/benchmarks-methods.md
+	$(BIN)/python bench/page.py --json bench/page.json --markdown docs/benchmarks-page.md
 
 demo-model: .venv/tested ## train the demo model anew (fixed seeds; 20 to 60 minutes)
 	$(BIN)/python -m recipes.demo_model.train

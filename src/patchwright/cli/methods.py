@@ -500,7 +500,7 @@ def circuit(
             chosen = experiment.load_circuit(circuit)
         else:
             scored = experiment.edge_attribution(
-                loaded, pair, steps or None, metric, not no_bos, progress
+                loaded, pair, steps or None, metric, not no_bos, progress=progress
             )
             chosen = experiment.Circuit.choose(scored, loaded, top, threshold, connected)
         result = experiment.evaluate_circuit(

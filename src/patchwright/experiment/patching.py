@@ -35,7 +35,7 @@ from patchwright.methods.sweep import (
 )
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.load import Model
-from patchwright.places import Place, parse_place
+from patchwright.places import Place, Site, parse_place
 from patchwright.prompts.pair import TokenPair, prompt_ids, tokenize_prompt
 from patchwright.prompts.subject import subject_positions
 
@@ -148,7 +148,7 @@ def run_together(
         raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
     network, source = work.model.network, None
     if isinstance(experiment, AblateTogether):
-        sites = [place.site for place in places]
+        sites: list[Site] = [place.site for place in places]
         source = substitute(network, _ablation(experiment, work.model), sites)
     how = (experiment.direction, work.budget)
     ran = together(network, tokens, places, *how, source=source)
