@@ -103,3 +103,15 @@ def test_unequal_prompts_share_no_attention_but_the_page_stays() -> None:
         "When Mary and John went to the big store, Mary gave a drink to"
     ).run()
     assert not shown.exception
+
+
+@pytest.mark.parametrize("prompt", ["The Eiffel Tower is in", "red"])
+def test_prompts_of_few_words_have_the_rest_of_the_page(prompt: str) -> None:
+    shown = page("activations")
+    shown.text_area(key="clean").set_value(prompt)
+    shown.text_area(key="corrupt").set_value(
+        prompt.replace("Eiffel", "Willis").replace("red", "blue")
+    )
+    shown.run()
+    assert errors(shown) == []
+    assert any(one.value == "Take it away" for one in shown.subheader)

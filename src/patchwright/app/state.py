@@ -228,11 +228,18 @@ def attention_of(swept: Patch, layer: int, head: int) -> Attention:
     )
 
 
-def scores_of(swept: Patch) -> HeadScores:
-    """What every head attends to, on the clean prompt's words repeated in a random order."""
+def scores_of(swept: Patch, different: int) -> HeadScores:
+    """What every head attends to, on the clean prompt's words repeated in a random order.
+
+    `different` tokens are there to draw from.
+    """
     pair = swept.pairs if isinstance(swept.pairs, Pair) else swept.pairs[0]
     return HeadScores(
-        model=swept.model, pairs=swept.pairs, metric=swept.metric, words=pair.clean, length=10
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        words=pair.clean,
+        length=min(10, different),
     )
 
 

@@ -12,7 +12,7 @@ from patchwright.prompts.tokens import visible
 
 RUN_COLORS = {"clean": "#2166ac", "corrupted": "#b2182b", "patched": "#8c6d1f"}
 
-_LEGEND = alt.Legend(orient="top", title=None)
+_LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
 
 
 def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:

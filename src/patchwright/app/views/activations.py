@@ -14,6 +14,7 @@ from patchwright.methods.difference import ARRAYS
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITE_MEANINGS, SITES, parse_place, pers_of
+from patchwright.prompts.tokens import encode
 
 MEASURES = {
     "relative": "size of the difference, as a share of the clean run's",
@@ -68,9 +69,11 @@ def _differences(experiment: Patch, model: Model) -> Result:
         )
     with right:
         st.markdown("**Furthest apart**")
-        columns = {name: st.column_config.NumberColumn(format="%.2f") for name in ARRAYS}
-        frame = result.top(10)[["place", *ARRAYS]].drop(columns="clean_norm")
-        st.dataframe(frame, hide_index=True, column_config=columns)
+        order = ["place", *(name for name in ARRAYS if name != "clean_norm")]
+        st.dataframe(
+            result.top(10)[["place", *ARRAYS]], hide_index=True, column_order=order,
+            column_config={name: st.column_config.NumberColumn(format="%.2f") for name in ARRAYS},
+        )  # fmt: skip
         _to_patch()
     return result
 
@@ -111,7 +114,11 @@ def _take_head() -> None:
 def _scores(experiment: Patch, model: Model) -> None:
     """Which heads look at the previous token, at duplicates, at what followed them."""
     st.subheader("Heads by what they attend to", anchor=False)
-    scores = result_of(state.scores_of(experiment), model)
+    different = len(set(encode(st.session_state["clean"], model.tokenizer)))
+    if different < 2:
+        st.caption("To repeat its words, the clean prompt must have two different ones.")
+        return
+    scores = result_of(state.scores_of(experiment, different), model)
     panels(grids_of(scores), "scores", "", _choose_head)
     st.caption(
         "Shares of attention where the clean prompt's words are repeated in a random order: on the "

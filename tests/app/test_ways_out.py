@@ -1,0 +1,101 @@
+"""What the page refuses, it says how to mend; what it shows, it computes once."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from patchwright.app import work
+from patchwright.experiment import AnyExperiment, Patch, run
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def page() -> AppTest:
+    def script() -> None:
+        import streamlit as st
+
+        from patchwright.app import state
+        from patchwright.app.views import patch
+
+        state.prepare(st.session_state)
+        patch.show()
+
+    shown = AppTest.from_function(script, default_timeout=120).run()
+    assert errors(shown) == []
+    return shown
+
+
+def errors(shown: AppTest) -> list[str]:
+    assert not shown.exception
+    return [error.value for error in shown.error]
+
+
+def test_an_answer_of_several_tokens_can_be_measured_by_one_click() -> None:
+    shown = page()
+    shown.text_input(key="answer").set_value(" Reykjavik").run()
+    assert "several tokens" in errors(shown)[0]
+    next(one for one in shown.button if one.label == "Measure logprob_diff").click().run()
+    assert errors(shown) == []
+    assert shown.selectbox(key="metric").value == "logprob_diff"
+
+
+def test_without_a_wrong_answer_a_metric_that_needs_none_is_offered() -> None:
+    shown = page()
+    shown.text_input(key="wrong").set_value("").run()
+    offered = [one.label for one in shown.button if one.label.startswith("Measure")]
+    assert offered == ["Measure logprob"]
+
+
+def test_the_metric_can_be_chosen_while_the_answers_do_not_fit_it() -> None:
+    shown = page()
+    shown.text_input(key="answer").set_value(" Reykjavik").run()
+    shown.selectbox(key="metric").set_value("logprob_diff").run()
+    assert errors(shown) == []
+
+
+def test_proposals_give_their_tokens_again() -> None:
+    shown = page()
+    shown.text_area(key="clean").set_value("Mary saw 🦄").run()
+    assert "position" in errors(shown)[0]
+    assert not any("[" in one.label for one in shown.button)
+
+
+def test_an_example_for_gpt2_is_said_to_be_one() -> None:
+    shown = page()
+    assert not shown.info
+    shown.selectbox(key="example").set_value("gpt2-repeat").run()
+    assert "for GPT-2" in shown.info[0].value
+
+
+def test_of_a_chosen_place_that_is_not_there_the_strongest_is_shown() -> None:
+    shown = page()
+    shown.session_state["chosen"] = "L99H3.z"
+    shown.run()
+    assert errors(shown) == []
+    assert [one.value for one in shown.warning if "Layer 99" in one.value]
+    assert any("`L1.resid_pre@14`" in one.value for one in shown.markdown)
+
+
+@pytest.mark.parametrize("site", ["resid_pre", "z"])
+def test_the_sweep_that_is_shown_is_not_run_again(
+    site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[str] = []
+
+    def counted(experiment: AnyExperiment, model: Model, *more: object) -> Result:
+        if isinstance(experiment, Patch):
+            swept.append(f"{experiment.site} {experiment.per}")
+        return run(experiment, model)
+
+    shown = page()
+    shown.text_area(key="clean").set_value("When Tom and Eva met, Tom gave a book to")
+    shown.text_area(key="corrupt").set_value("When Tom and Eva met, Eva gave a book to")
+    shown.text_input(key="answer").set_value(" Eva" if site == "z" else " Tom")
+    shown.text_input(key="wrong").set_value(" Tom" if site == "z" else " Eva")
+    shown.selectbox(key="site").set_value(site)
+    monkeypatch.setattr(work, "run", counted)
+    shown.run()
+    assert errors(shown) == []
+    assert swept.count("resid_pre position") == 1
+    assert swept.count("z head") == 1
