@@ -9,7 +9,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from patchwright.app.state import FIELDS, PAIR_FIELDS, State, example_shown, fields_of
+from patchwright.app.state import (
+    BOUNDS,
+    FIELDS,
+    PAIR_FIELDS,
+    State,
+    example_shown,
+    fields_of,
+)
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.methods.direct import Part
@@ -27,7 +34,16 @@ LISTS = "~"
 PAGES: dict[str, tuple[str, ...]] = {
     "patch": ("site", "per", "neuron_layer", "direction", "metric", "chosen", "places"),
     "activations": ("metric", "seen_site", "seen_head"),
-    "trace": ("subject", "noise", "samples", "window", "seed", "sever", "trace_metric"),
+    "trace": (
+        "subject",
+        "noise",
+        "samples",
+        "window",
+        "seed",
+        "sever",
+        "trace_metric",
+        "trace_chosen",
+    ),
     "lens": ("metric", "direction", "places", "part"),
     "circuit": ("metric", "edges"),
 }
@@ -101,17 +117,24 @@ def _value(name: str, text: str) -> Any:
     try:
         if name == "subject":
             return [_whole(part) for part in text.split(LISTS)] if text else []
-        if name in ("chosen", "seen_head") and text:
+        if name in ("chosen", "seen_head", "trace_chosen") and text:
             return str(parse_place(text))
         if isinstance(usual, list):
             return [str(parse_place(part)) for part in text.split(LISTS)] if text else []
         if isinstance(usual, float):
-            return _finite(text)
-        return _whole(text) if isinstance(usual, int) else text
+            return _bounded(name, _finite(text))
+        return _bounded(name, _whole(text)) if isinstance(usual, int) else text
     except PatchwrightError:
         raise
     except ValueError:
         raise InputError(f"The address has {name} '{text[:40]}', which is no number.") from None
+
+
+def _bounded(name: str, number: float) -> float:
+    low, high = BOUNDS.get(name, (number, number))
+    if not low <= number <= high:
+        raise InputError(f"The address has {name} {number:g}: it may be {low:g} to {high:g}.")
+    return number
 
 
 def _whole(text: str) -> int:

@@ -2,8 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import streamlit as st
 
@@ -20,6 +23,10 @@ PATIENCE = 0.7
 
 MOST_TOKENS = 256
 MOST_CELLS = 100_000
+
+MOST_BYTES = 2**30
+KEPT_PER_TOKEN = 6
+"""Vectors of a noisy run that tracing keeps at each layer and token, about."""
 
 LONG = 2.0
 """Seconds from which on a sweep is worth an estimate before it."""
@@ -87,15 +94,28 @@ def unpatched(experiment: Patch, model: Model) -> Result:
 
 def job_of(experiment: AnyExperiment, model: Model) -> Job:
     """This visitor's long work; what they asked for before is given up."""
-    held: Job | None = st.session_state.get("job")
-    key = _key(experiment, model)
-    if held is None or held.key != key:
-        if held is not None:
-            desk().leave(held)
-        held = desk().ask(key, lambda progress: run(experiment, model, progress))
-        st.session_state["job"] = held
-    held.wait(PATIENCE)
-    return held
+    return jobs_of([experiment], model)[0]
+
+
+def jobs_of(experiments: Sequence[AnyExperiment], model: Model) -> list[Job]:
+    """Long works of this visitor that belong together; what else they asked for is given up."""
+    wanted = {_key(experiment, model): experiment for experiment in experiments}
+    held: dict[str, Job] = st.session_state.setdefault("jobs", {})
+    for key in held.keys() - wanted.keys():
+        desk().leave(held.pop(key))
+    for key, experiment in wanted.items():
+        if key not in held:
+            held[key] = desk().ask(key, partial(run, experiment, model))
+    deadline = monotonic() + PATIENCE
+    for key in wanted:
+        held[key].wait(max(0.0, deadline - monotonic()))
+    return [held[key] for key in wanted]
+
+
+def start_again() -> None:
+    """Forget this visitor's jobs, so that what was stopped is computed anew."""
+    for job in st.session_state.pop("jobs", {}).values():
+        desk().forget(job)
 
 
 def result_so_far(experiment: Patch, model: Model, job: Job) -> Result:
@@ -116,6 +136,22 @@ def check_size(experiment: Patch, tokens: TokenPair, model: Model) -> None:
         raise ExperimentError(
             f"This sweep has {cells:,} cells, and this page takes at most {MOST_CELLS:,}: sweep "
             "fewer kinds of place, or use the command line, which has no such bound."
+        )
+
+
+def check_trace_size(n_positions: int, samples: int, model: Model) -> None:
+    """Raise ExperimentError where a visitor asks for more noisy runs than one of many may."""
+    if n_positions > MOST_TOKENS:
+        raise ExperimentError(
+            f"The prompt has {n_positions} tokens, and this page takes at most {MOST_TOKENS}: "
+            "shorten it, or use the command line, which has no such bound."
+        )
+    kept = samples * n_positions * KEPT_PER_TOKEN * model.spec.n_layers * model.spec.d_model * 4
+    if kept > MOST_BYTES:
+        raise ExperimentError(
+            f"{samples} noisy runs of {n_positions} tokens take about {kept >> 20:,} MiB, and this "
+            f"page gives at most {MOST_BYTES >> 20:,} MiB: draw fewer samples, shorten the prompt, "
+            "or use the command line, which has no such bound."
         )
 
 

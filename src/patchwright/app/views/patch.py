@@ -6,7 +6,7 @@ from patchwright.app import state
 from patchwright.app.text import plain, token
 from patchwright.app.views import pair, place, said, side, taken
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import desk, job_of, result_so_far, unpatched
+from patchwright.app.work import desk, job_of, result_so_far, start_again, unpatched
 from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
@@ -150,7 +150,7 @@ def _finished(experiment: Patch, result: Result, model: Model) -> None:
         if notice["code"] in ("stopped", "estimate"):
             st.warning(plain(notice["message"]))
     if any(notice["code"] == "stopped" for notice in result.warnings):
-        st.button("Compute the rest", on_click=_start_again)
+        st.button("Compute the rest", on_click=start_again)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.markdown(f"#### {plain(title_of(result))}")
@@ -167,12 +167,6 @@ def _finished(experiment: Patch, result: Result, model: Model) -> None:
 
 def _choose(chosen: str) -> None:
     state.choose_place(st.session_state, chosen)
-
-
-def _start_again() -> None:
-    job = st.session_state.pop("job", None)
-    if job is not None:
-        desk().forget(job)
 
 
 def _legend(grid: Grid) -> str:
