@@ -197,6 +197,17 @@ def test_an_address_with_numbers_that_the_controls_do_not_have_is_refused(
         address.read("trace", {name: value})
 
 
+def test_what_streamlit_forgets_when_another_page_is_shown_comes_back() -> None:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    state.take(page, {"clean": "mine", "samples": 3})
+    state.prepare(page)
+    for name in state.FIELDS:
+        del page[name]
+    state.prepare(page)
+    assert (page["clean"], page["samples"], page["noise"]) == ("mine", 3, 3.0)
+
+
 def test_the_proposed_subject_is_the_stretch_in_which_the_prompts_differ() -> None:
     assert state.proposed_subject(TEXTS, OTHER, 1) == [2, 3]
     assert state.proposed_subject(TEXTS, ("<bos>", "The", " Louvre", " is", " in"), 1) == [2, 3]

@@ -72,12 +72,15 @@ State = MutableMapping[Any, Any]
 def prepare(state: State) -> None:
     """Fill in what is not there yet: the first example, so that no page is empty.
 
-    Streamlit forgets the controls of a page that is not shown; set anew, they stay.
+    Streamlit forgets the controls of a page that is not shown, also those that the
+    next page shows too: what they stood at is kept beside them.
     """
-    if "clean" not in state:
+    kept: dict[str, Any] = state.setdefault("kept", {})
+    if "clean" not in state and "clean" not in kept:
         take_example(state, FIRST_EXAMPLE)
     for name, value in FIELDS.items():
-        state[name] = state.get(name, list(value) if isinstance(value, list) else value)
+        usual = list(value) if isinstance(value, list) else value
+        state[name] = kept[name] = state.get(name, kept.get(name, usual))
 
 
 def take_example(state: State, name: str) -> None:
