@@ -22,6 +22,9 @@ from cases import CASES, SEED, By, Case, Sizes, Spot
 from work import matmul_peak
 
 WARM_UP_SPOTS = 4
+PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm")
+"""Operators that are matrix products, as PyTorch's profiler calls them."""
+
 INVOKES = 45
 """Places that nnsight runs in one trace, batched: more of them made it no faster."""
 
@@ -286,6 +289,15 @@ def _timed(contestant: Contestant, case: Case, spots: Sequence[Spot]) -> tuple[f
     return perf_counter() - started, values
 
 
+def products_share(contestant: Contestant, case: Case, sizes: Sizes) -> float:
+    """The share of a sweep's operator time that is spent in matrix products."""
+    profiler: Any = import_module("torch.profiler")
+    with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as seen:
+        contestant.values(case, case.spots(sizes))
+    times = {event.key: float(event.self_cpu_time_total) for event in seen.key_averages()}
+    return sum(times.get(name, 0.0) for name in PRODUCTS) / sum(times.values())
+
+
 def peak_memory() -> int:
     """The largest this process has been, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
@@ -305,7 +317,9 @@ def run(name: str, case: Case, sizes: Sizes, repeats: int, sample: int) -> dict[
     at_start = peak_memory()
     with torch.no_grad():
         found = measure(contestant, case, sizes, repeats, sample)
-    memory = {"weights": weights, "at_start": at_start, "peak": peak_memory()}
+        memory = {"weights": weights, "at_start": at_start, "peak": peak_memory()}
+        if not contestant.samples:
+            found["products_share"] = products_share(contestant, case, sizes)
     libraries = {lib: version(lib) for lib in ("torch", "transformers", contestant.library)}
     return {**found, "memory": memory, "libraries": libraries}
 

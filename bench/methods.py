@@ -1,14 +1,20 @@
-"""Time tracing and path patching against their papers' loops on the Hugging Face model.
+"""Time tracing and path patching against their papers' loops; see what circuits take of memory.
 
     python bench/methods.py --markdown docs/benchmarks-methods.md
+    python bench/methods.py --parts memory --markdown docs/benchmarks-methods.md
 
-Random weights of GPT-2 small's size, 20 tokens, float32, all cores. The loops run
-on some places, drawn evenly, and their time is scaled up; Patchwright's is whole.
+Random weights of GPT-2 small's size, 20 tokens, float32, all cores. The loops run on
+the Hugging Face model on some places, drawn evenly, and their time is scaled up;
+Patchwright's is whole. Memory is that of a process of its own for each method. Of a
+part that is left out the page keeps what it has.
 """
 
 import argparse
 import json
 import platform
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,28 +31,128 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import patchwright as pw
 
 N_TOKENS, SUBJECT, SAMPLES, SEED = 20, (2, 3, 4), 10, 0
+N_PAIRS, STEPS, SIZE = 100, 2, 1000
+MEMORY = "## Memory of circuits"
+"""The heading that divides the page."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--places", type=int, default=12, help="of which the loops are timed")
+    parser.add_argument("--parts", default="speed,memory", help="speed, memory, or both")
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--alone", choices=CIRCUITS, help="measure the memory of one method here")
     options = parser.parse_args()
-    torch.manual_seed(SEED)
-    gpt2 = GPT2LMHeadModel(GPT2Config()).eval()
-    model = pw.wrap_model(gpt2, name="random GPT-2 small")
-    rows = [
-        tracing(gpt2, model, options.repeats, options.places),
-        paths(gpt2, model, options.repeats, options.places),
-    ]
-    text = table(rows, options.repeats, options.places)
+    if options.alone:
+        print(json.dumps(memory(options.alone)))
+        return
+    old: Path | None = options.markdown
+    page = old.read_text(encoding="utf-8") if old is not None and old.exists() else MEMORY
+    speed, _, kept = page.partition(MEMORY)
+    rows: list[dict[str, Any]] = []
+    if "speed" in options.parts:
+        gpt2, model = models()
+        rows += [one(gpt2, model, options.repeats, options.places) for one in (tracing, paths)]
+        speed = table(rows, options.repeats, options.places) + "\n"
+    if "memory" in options.parts:
+        measured = [in_its_own_process(name) for name in CIRCUITS]
+        rows += measured
+        kept = memory_table(measured)
+    text = speed + MEMORY + kept
     print(text)
     if options.markdown:
         options.markdown.write_text(text, encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def models() -> tuple[GPT2LMHeadModel, pw.Model]:
+    torch.manual_seed(SEED)
+    gpt2 = GPT2LMHeadModel(GPT2Config()).eval()
+    return gpt2, pw.wrap_model(gpt2, name="random GPT-2 small")
+
+
+def score(model: pw.Model, pairs: list[pw.Pair]) -> None:
+    pw.edge_attribution(model, pairs, bos=False)
+
+
+def score_integrated(model: pw.Model, pairs: list[pw.Pair]) -> None:
+    pw.edge_attribution(model, pairs, steps=STEPS, bos=False)
+
+
+def evaluate(model: pw.Model, pairs: list[pw.Pair]) -> None:
+    scored = pw.edge_attribution(model, pairs[:1], bos=False)
+    circuit = pw.Circuit.choose(scored, model, top=SIZE)
+    pw.evaluate_circuit(model, pairs, circuit, [SIZE], randoms=1, bos=False)
+
+
+CIRCUITS: dict[str, tuple[str, Callable[[pw.Model, list[pw.Pair]], None]]] = {
+    "score": ("edge attribution", score),
+    "integrated": (f"edge attribution, {STEPS} steps", score_integrated),
+    "evaluate": (f"a circuit of {SIZE} edges, its complement, a random one", evaluate),
+}
+
+
+def memory(name: str) -> dict[str, Any]:
+    """Bytes that this process has taken at most, and what of it are the weights."""
+    gpt2, model = models()
+    draw = np.random.default_rng(SEED)
+    pairs: list[pw.Pair] = []
+    for _ in range(N_PAIRS):
+        ids = draw.choice(50257, 2 * N_TOKENS + 2, replace=False).tolist()
+        clean, corrupt = ids[:N_TOKENS], ids[N_TOKENS : 2 * N_TOKENS]
+        pairs.append(pw.Pair(clean=clean, corrupt=corrupt, answer=ids[-2], wrong=ids[-1]))
+    before = peak_memory()
+    CIRCUITS[name][1](model, pairs)
+    weights = sum(one.nbytes for one in gpt2.parameters())
+    return {
+        "what": CIRCUITS[name][0],
+        "weights": weights,
+        "before": before,
+        "peak": peak_memory(),
+    }
+
+
+def peak_memory() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def in_its_own_process(name: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--alone", name]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+def memory_table(rows: list[dict[str, Any]]) -> str:
+    """What follows the heading."""
+
+    def mib(count: float) -> str:
+        return f"{count / 2**20:,.0f} MiB"
+
+    lines = [
+        "",
+        "",
+        "| method | weights | process before it | process at most | beyond the weights | bound |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        numbers = (row["weights"], row["before"], row["peak"], row["peak"] - row["weights"], 2**31)
+        lines.append(f"| {row['what']} | {' | '.join(mib(number) for number in numbers)} |")
+    lines += [
+        "",
+        f"- The graph of GPT-2 small: 157 senders and 445 receivers; {N_PAIRS} pairs of {N_TOKENS} "
+        "tokens, every position differing; random weights, float32.",
+        "- Resident memory of the whole process, so with Python, PyTorch and the making of the model; "
+        "each method in a process of its own.",
+        f"- {torch.get_num_threads()} threads, {platform.system()}, torch {torch.__version__}; "
+        f"{datetime.now(UTC).date()}",
+        "- `python bench/methods.py --parts memory --markdown docs/benchmarks-methods.md` measures "
+        "again.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:

@@ -244,12 +244,13 @@ def tables(document: Report, options: Options) -> str:
 def _speed_table(document: Report, contestants: Sequence[str]) -> list[str]:
     others = [name for name in contestants if name != OURS]
     head = ["sweep", "places", TITLES[OURS], *(TITLES[name] for name in others)]
-    rows = [[*head, "GFLOP/s", "of the peak", "largest disagreement"]]
+    rows = [[*head, "GFLOP/s", "of the peak", "time in products", "largest disagreement"]]
     for case in document["cases"].values():
         ours = case["contestants"].get(OURS, {}).get("seconds")
         row = [case["title"], f"{case['places']:,}", _seconds(case, OURS, None)]
         row += [_seconds(case, name, ours) for name in others]
-        rows.append([*row, *_rate(case, ours, document["peak_flops"]), _logits(case)])
+        rate = _rate(case, ours, document["peak_flops"])
+        rows.append([*row, *rate, _products(case), _logits(case)])
     return _markdown(rows)
 
 
@@ -268,6 +269,11 @@ def _rate(case: Report, ours: float | None, peak: float) -> list[str]:
         return ["", ""]
     rate = case["flops"] / ours
     return [f"{rate / 1e9:.0f}", f"{rate / peak:.0%}"]
+
+
+def _products(case: Report) -> str:
+    share = case["contestants"].get(OURS, {}).get("products_share")
+    return "" if share is None else f"{share:.0%}"
 
 
 def _logits(case: Report) -> str:
@@ -309,6 +315,11 @@ def _notes(document: Report, options: Options) -> Iterator[str]:
     yield (
         "- GFLOP/s: Patchwright's, counting only the matrix products that the sweep cannot do "
         f"without; peak of such products, measured in the same run: {document['peak_flops'] / 1e9:.0f}"
+    )
+    yield (
+        "- time in products: the share of Patchwright's operator time that matrix products take, by "
+        "PyTorch's profiler in a run of its own; the rest is attention, activation functions, norms "
+        "and copying"
     )
     yield "- largest disagreement of any two contestants at any place, in logits"
     yield f"- ≈: from {options.sample} places drawn at random, scaled up to all of them"

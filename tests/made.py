@@ -57,21 +57,26 @@ def made(
     dims = ("pair", *dims) if values.ndim > len(dims) else dims
     coords = {dim: range(size) for dim, size in zip(dims, values.shape, strict=True)}
     shares = xr.DataArray(values, dims=dims, coords=coords)
-    runs = [
-        xr.DataArray([one.metric for one in run.pairs], dims="pair") if run.pairs else run.metric
-        for run in (clean, corrupt)
-    ]
-    gap = runs[0] - runs[1]
-    patched = runs[1] + shares * gap if given["direction"] == "denoise" else runs[0] - shares * gap
-    effect = effect_of(patched, *runs, given["direction"], MIN_GAP[UNITS[given["metric"]]])
+    ours, theirs = (_metrics(run) for run in (clean, corrupt))
+    denoising = given["direction"] == "denoise"
+    patched = theirs + shares * (ours - theirs) if denoising else ours - shares * (ours - theirs)
+    smallest = MIN_GAP[UNITS[given["metric"]]]
+    effect = effect_of(patched, ours, theirs, given["direction"], smallest)
     arrays = {"patched": patched.transpose(*dims), "effect": effect.transpose(*dims)}
     if estimated is not None:
         arrays["estimated"] = patched.copy(data=np.broadcast_to(estimated, values.shape) * 1.0)
     model = {"fingerprint": "sha256:0"}
-    named = dict(zip(("clean", "corrupt"), tokens, strict=True))
+    named: dict[str, Any] = {"clean": tokens[0], "corrupt": tokens[1]}
     return pw.Result(
         method, given, model, named, clean, corrupt, arrays, list(warnings), seconds=1.0
     )
+
+
+def _metrics(run: Baseline) -> xr.DataArray:
+    """The metric of a run, or of each pair's."""
+    if run.pairs:
+        return xr.DataArray([one.metric for one in run.pairs], dims="pair")
+    return xr.DataArray(run.metric)
 
 
 def attends(

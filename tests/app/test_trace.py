@@ -89,7 +89,7 @@ def test_the_window_stands_over_each_panel_and_what_is_severed_below_them() -> N
     assert "resid_post, single layers" in over
     assert "mlp_out, window of 3 layers" in over
     assert "attn_out, window of 3 layers" in over
-    assert any("Severed, but in its own panel: attn_out held" in one for one in over)
+    assert any("Severed, except in its own panel: attn_out held" in one for one in over)
 
 
 @on_the_page
@@ -277,7 +277,7 @@ def test_noise_that_leaves_the_answer_standing_is_said_and_only_then(demo: Model
     asked = "The Eiffel Tower is in", "Eiffel Tower", " Paris"
     weak, strong = (trace(demo, *asked, noise=noise, samples=5) for noise in (0.01, 6.0))
     assert "·Paris** (5)" in view.after_noise(weak)
-    assert "more noise would take more away" in view.after_noise(weak)
+    assert "more noise may take more away" in view.after_noise(weak)
     firsts = [str(one.top[0]["token"]) for one in strong.corrupt.pairs]
     assert firsts.count(" Paris") <= 2
     assert "more noise" not in view.after_noise(strong)

@@ -181,7 +181,7 @@ def test_on_the_demo_model_each_text_says_what_the_cells_hold(
     demo: pw.Model, name: str, direction: str
 ) -> None:
     (example,) = (one for one in examples() if one.id == name)
-    asked = {"direction": direction, "metric": example.metric}
+    asked: dict[str, Any] = {"direction": direction, "metric": example.metric}
     main = pw.patch(demo, example.pair, **asked)
     heads = pw.patch(demo, example.pair, "z", **asked)
     found = {place: parse_place(place) for place in heads_to_look_at(heads)}

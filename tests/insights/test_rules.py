@@ -2,31 +2,32 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-import patchwright as pw
 from made import CLEAN, CORRUPT, attends, baseline, made
 from patchwright.errors import ExperimentError, UnknownPlaceError
 from patchwright.insights import Insights, heads_to_look_at, insights
 from patchwright.notices import Notice
 
 NAN = float("nan")
-STREAM = [[0, 0, 1, 0], [0, 0, 0.9, 0.2], [0, 0, 0.1, 0.8]]
+STREAM: list[list[float]] = [[0, 0, 1, 0], [0, 0, 0.9, 0.2], [0, 0, 0.1, 0.8]]
 """The difference enters at position 2 and comes to position 3 in layer 1."""
 
 HEADS = [[0.6, 0.2, 0.0], [0.1, -0.3, 0.01]]
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "insights.md"
 
 
-def stream(*rows: list[float], **changes: object) -> Insights:
-    return insights(made(list(rows) or STREAM, **changes))  # pyright: ignore[reportArgumentType]
+def stream(*rows: list[float], **changes: Any) -> Insights:
+    return insights(made(list(rows) or STREAM, **changes))
 
 
-def heads(effects: object = HEADS, **changes: object) -> Insights:
-    return insights(made(effects, "z", "head", **changes))  # pyright: ignore[reportArgumentType]
+def heads(effects: Any = HEADS, **changes: Any) -> Insights:
+    return insights(made(effects, "z", "head", **changes))
 
 
 def pattern(clean: int, corrupt: int) -> Insights:
@@ -74,7 +75,7 @@ def warned(*codes: str) -> Insights:
     return stream(warnings=[Notice(code=code, message=f"About {code}.") for code in codes])
 
 
-CUT = [[0, 0, 1, 0], [0, 0, 0.9, 0.2], [0, 0, 0.1, NAN]]
+CUT: list[list[float]] = [[0, 0, 1, 0], [0, 0, 0.9, 0.2], [0, 0, 0.1, NAN]]
 UNEQUAL = (CLEAN, CORRUPT[1:])
 
 RULES: dict[str, tuple[Callable[[], Insights], Callable[[], Insights]]] = {
@@ -92,11 +93,11 @@ RULES: dict[str, tuple[Callable[[], Insights], Callable[[], Insights]]] = {
     "moves_via": (lambda: stream([0, 0, 1, 0], [0, 0.6, 0.3, 0], [0, 0, 0, 1]), stream),
     "arrives": (lambda: stream([0, 0.4, 0.6, 0], [0, 0, 0.2, 0.7]), stream),
     "not_arrived": (lambda: stream([0, 0, 1, 0], [0, 0, 0.5, 0.49]), stream),
-    "carry": (lambda: stream([[0.06]], site="mlp_out"), lambda: stream([[0.04]], site="mlp_out")),
-    "weak": (lambda: stream([[0.04]], site="mlp_out"), lambda: stream([[0.06]], site="mlp_out")),
+    "carry": (lambda: stream([0.06], site="mlp_out"), lambda: stream([0.04], site="mlp_out")),
+    "weak": (lambda: stream([0.04], site="mlp_out"), lambda: stream([0.06], site="mlp_out")),
     "oppose": (
-        lambda: stream([[-0.06]], site="mlp_out"),
-        lambda: stream([[-0.04]], site="mlp_out"),
+        lambda: stream([-0.06], site="mlp_out"),
+        lambda: stream([-0.04], site="mlp_out"),
     ),
     "heads_carry": (heads, lambda: heads([[0.04, 0.0]])),
     "heads_weak": (lambda: heads([[0.04, 0.0]]), heads),
@@ -357,8 +358,6 @@ def test_results_that_do_not_belong_together_are_refused() -> None:
 
 
 def test_another_models_result_is_refused() -> None:
-    from dataclasses import replace
-
     other = replace(made(HEADS, "z", "head"), model={"fingerprint": "sha256:1"})
     with pytest.raises(ExperimentError, match="another model"):
         insights(made(STREAM), heads=other)
@@ -375,5 +374,5 @@ def test_what_a_user_typed_is_shown_as_text_and_never_raw() -> None:
 def test_main_without_the_bottom_layer_is_told_by_its_strongest_places() -> None:
     part = made(STREAM)
     cut = {name: array.isel(layer=[1, 2]) for name, array in part.arrays.items()}
-    said = insights(pw.Result(**{**part.__dict__, "arrays": cut}))
+    said = insights(replace(part, arrays=cut))
     assert "L1.resid_pre@2 restores most: 90 %" in text(said, "carry")

@@ -19,7 +19,9 @@ from patchwright.app.state import (
 )
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError
+from patchwright.methods.difference import ARRAYS
 from patchwright.methods.direct import Part
+from patchwright.methods.lens import LENS_METRICS
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.tracing import Sever
 from patchwright.places import SITES, parse_place
@@ -33,7 +35,7 @@ LISTS = "~"
 
 PAGES: dict[str, tuple[str, ...]] = {
     "patch": ("site", "per", "neuron_layer", "direction", "metric", "chosen", "places"),
-    "activations": ("metric", "seen_site", "seen_head"),
+    "activations": ("metric", "seen_site", "measure", "seen_head"),
     "trace": (
         "subject",
         "noise",
@@ -44,7 +46,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "trace_metric",
         "trace_chosen",
     ),
-    "lens": ("metric", "direction", "places", "part"),
+    "lens": ("metric", "lens_measure", "part"),
     "circuit": ("metric", "edges"),
 }
 """The controls of each page, besides the model and the pair."""
@@ -57,6 +59,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "metric": METRICS,
     "trace_metric": METRICS,
     "align": ("exact", "edges"),
+    "measure": ARRAYS,
+    "lens_measure": LENS_METRICS,
     "part": get_args(Part),
     "sever": ("nothing", *get_args(Sever)),
 }

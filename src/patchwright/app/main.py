@@ -19,6 +19,7 @@ PAGES = {
     "circuit": st.Page(circuit.show, title="Circuit", url_path="circuit"),
 }
 
+st.session_state["pages"] = PAGES
 chosen = st.navigation(list(PAGES.values()))
 name = chosen.url_path or "patch"
 first_time = "clean" not in st.session_state

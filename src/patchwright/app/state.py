@@ -44,6 +44,8 @@ FIELDS: dict[str, Any] = {
     "chosen": "",
     "places": [],
     "seen_site": "resid_post",
+    "measure": "relative",
+    "lens_measure": "probability",
     "seen_head": "",
     "subject": [],
     "noise": 3.0,
@@ -221,8 +223,11 @@ def attention_of(swept: Patch, layer: int, head: int) -> Attention:
 
 
 def scores_of(swept: Patch) -> HeadScores:
-    """What every head attends to."""
-    return HeadScores(model=swept.model, pairs=swept.pairs, metric=swept.metric)
+    """What every head attends to, on the clean prompt's words repeated in a random order."""
+    pair = swept.pairs if isinstance(swept.pairs, Pair) else swept.pairs[0]
+    return HeadScores(
+        model=swept.model, pairs=swept.pairs, metric=swept.metric, words=pair.clean, length=10
+    )
 
 
 def difference_of(swept: Patch, site: str) -> Difference:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +60,12 @@ def desk() -> Desk:
     return Desk(options().at_once)
 
 
+@st.cache_resource
+def turns() -> threading.Semaphore:
+    """Short work waits here, so that no crowd of visitors takes all memory at once."""
+    return threading.Semaphore(options().at_once)
+
+
 @st.cache_resource(max_entries=2, show_spinner="Loading the model")
 def model_called(name: str) -> Model:
     """The named model; loaded once for everybody."""
@@ -80,7 +87,8 @@ def result_of(experiment: AnyExperiment, model: Model) -> Result:
     """The result of an experiment that takes no longer than a few runs, remembered."""
     slot = _remembered(_key(experiment, model))
     if "result" not in slot:
-        slot["result"] = run(experiment, model)
+        with turns():
+            slot["result"] = run(experiment, model)
     return slot["result"]
 
 
@@ -88,7 +96,8 @@ def unpatched(experiment: Patch, model: Model) -> Result:
     """Both unpatched runs of a sweep's pair, and what is to be said about them."""
     slot = _remembered(f"unpatched {_key(experiment, model)}")
     if "result" not in slot:
-        slot["result"] = baselines_of(experiment, model)
+        with turns():
+            slot["result"] = baselines_of(experiment, model)
     return slot["result"]
 
 

@@ -256,6 +256,13 @@ def attention(
         str, typer.Option(help="One head, such as L3H1; without it, scores of all heads.")
     ] = "",
     length: Annotated[int, typer.Option(help="Random tokens, said twice, for scores.")] = 20,
+    words: Annotated[
+        str,
+        typer.Option(
+            help="Draw them from the tokens of this text, such as ' Mary John store'.",
+            show_default="all tokens",
+        ),
+    ] = "",
     seed: Seed = 0,
     no_bos: NoBos = False,
     model: ModelName = "demo",
@@ -275,7 +282,9 @@ def attention(
     place = parse_place(f"{head}.pattern") if head else None
     loaded = load(model, device, dtype, revision)
     if place is None:
-        result = experiment.head_scores(loaded, pair, length, seed=seed, bos=not no_bos)
+        result = experiment.head_scores(
+            loaded, pair, length, seed=seed, bos=not no_bos, words=words
+        )
     elif place.layer is None or place.head is None:
         raise InputError(f"--head '{head}': name one head, such as L3H1.")
     else:

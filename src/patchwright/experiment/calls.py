@@ -427,11 +427,14 @@ def head_scores(
     repeats: int = 4,
     seed: int = 0,
     bos: bool = True,
+    words: str | Sequence[int] = "",
 ) -> Result:
     """Scores of every head as a previous-token, duplicate-token and induction head; entropy.
 
     Arrays (prompt, layer, head): on the clean and the corrupted prompt, and on
-    `repeats` prompts of `length` random tokens said twice. See `methods.attention`.
+    `repeats` prompts of `length` random tokens said twice, drawn from the tokens of
+    `words` (without repetition) or from the whole vocabulary. A small model may
+    repeat only words that it has seen. See `methods.attention`.
     """
     experiment = HeadScores(
         model=model.name,
@@ -441,6 +444,7 @@ def head_scores(
         length=length,
         repeats=repeats,
         seed=seed,
+        words=words if isinstance(words, str) else tuple(words),
         metric=_usual_metric(model, pair),
     )
     return run(experiment, model)

@@ -15,7 +15,7 @@ from patchwright.experiment.types import (
     LogitLens,
     OnPairs,
 )
-from patchwright.methods.attention import PATTERN, head_scores, patterns
+from patchwright.methods.attention import PATTERN, Twice, head_scores, patterns
 from patchwright.methods.difference import difference
 from patchwright.methods.direct import KEEP, logit_attribution
 from patchwright.methods.lens import accumulated, logit_lens
@@ -26,7 +26,7 @@ from patchwright.methods.sweep import (
 )
 from patchwright.model.forward import CORE, Run
 from patchwright.places import Site
-from patchwright.prompts.pair import TokenPair
+from patchwright.prompts.pair import TokenPair, prompt_ids
 
 Measure = Callable[[PairRuns], dict[str, xr.DataArray]]
 
@@ -72,13 +72,17 @@ def run_attention(experiment: Attention, work: Work, tokens: list[TokenPair]) ->
 
 def run_head_scores(experiment: HeadScores, work: Work, tokens: list[TokenPair]) -> Found:
     """Every head's scores."""
+    tokenizer = work.model.tokenizer
+    pool = prompt_ids(experiment.words, tokenizer, bos=False) if experiment.words else ()
+    start = tokenizer.bos_token_id if tokenizer is not None and experiment.bos else None
     asked = experiment.length, experiment.repeats, experiment.seed
+    twice = Twice(*asked, tuple(dict.fromkeys(pool)), () if start is None else (start,))
     return measured(
         experiment,
         work,
         tokens,
         PATTERN,
-        lambda runs: head_scores(work.model.network, runs, *asked),
+        lambda runs: head_scores(work.model.network, runs, twice),
     )
 
 

@@ -180,12 +180,16 @@ class Attention(OnPairs):
 
 
 class HeadScores(OnPairs):
-    """What every head attends to, in numbers (`methods.attention`)."""
+    """What every head attends to, in numbers (`methods.attention`).
+
+    Random prompts are drawn from the tokens of `words`, or from all there are.
+    """
 
     method: Literal["head_scores"] = "head_scores"
     repeats: int = 4
     length: int = 20
     seed: int = 0
+    words: Prompt = ""
 
 
 class LogitLens(OnPairs):

@@ -5,7 +5,7 @@ the terminal; one scale, centred at 0, belongs to effects and contributions.
 Panels of one result are compared, so they share their scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +93,26 @@ def on_one_scale(grids: Sequence[Grid]) -> list[Grid]:
     return [replace(one, low=low, high=high) for one in grids]
 
 
+def grid_of_array(
+    result: Result,
+    name: str,
+    unit: str,
+    title: str = "",
+    at: Mapping[str, object] = {},
+    centred: bool = False,
+    bounds: tuple[float, float] | None = None,
+) -> Grid:
+    """One array of a result of one pair, `at` some of its labels, as a heat map.
+
+    The scale goes over `bounds`, or over the values. A `title` that names a run gives
+    positions that run's tokens.
+    """
+    array = result.array(name).sel(dict(at), drop=True)
+    known = array.values[np.isfinite(array.values)]
+    low, high = bounds or (float(known.min(initial=0.0)), float(known.max(initial=0.0)))
+    return _grid(result, title, _two_axes(array), centred, unit, low, high)
+
+
 def title_of(result: Result) -> str:
     """What was done, in a line: for the head of a figure."""
     done: dict[str, Any] = result.experiment
@@ -117,7 +137,7 @@ def title_of(result: Result) -> str:
     return {
         "difference": f"Clean against corrupted: {done.get('site')}",
         "attention": f"What head {done.get('layer')}.{done.get('head')} attends to",
-        "head_scores": "Head scores on repeated random tokens",
+        "head_scores": f"Head scores on repeated random {'words' if done.get('words') else 'tokens'}",
         "edge_attribution": "Edges by attribution",
         "evaluate_circuit": "What the circuit keeps, by its number of edges",
         "logit_lens": "Logit lens",

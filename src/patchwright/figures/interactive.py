@@ -97,38 +97,24 @@ def _run_color(names: Sequence[str]) -> alt.Color:
     return alt.Color("run:N", scale=colors, sort=list(names), legend=legend)
 
 
-def pattern_chart(
-    patterns: xr.DataArray, clean: Sequence[str], corrupt: Sequence[str]
-) -> alt.Chart | alt.FacetChart:
-    """A head's attention in both runs, side by side on one scale."""
-    texts = {"clean": clean, "corrupt": corrupt}
+def components_chart(values: xr.DataArray) -> alt.Chart:
+    """What each part adds to the logit difference, dims (run, component), as paired bars."""
+    names = ["corrupted" if run == "corrupt" else str(run) for run in values["run"].values]
+    components = [str(name) for name in values["component"].values]
     rows = [
-        {
-            "run": run,
-            "query": f"{query} {visible(texts[run][query])}",
-            "key": f"{key} {visible(texts[run][key])}",
-            "attention": float(patterns.sel(run=run)[query, key]),
-            "at": query,
-            "to": key,
-        }
-        for run in texts
-        for query in range(len(texts[run]))
-        for key in range(query + 1)
+        {"part": part, "run": name, "logits": float(values[i, j])}
+        for i, name in enumerate(names)
+        for j, part in enumerate(components)
     ]
-    size = max(9, min(20, 200 // len(clean)))
-    chart = (
+    return (
         alt.Chart(pd.DataFrame(rows))
-        .mark_rect()
+        .mark_bar()
         .encode(
-            x=alt.X("to:O", title="attended to"),
-            y=alt.Y("at:O", title="attending"),
-            color=alt.Color(
-                "attention:Q",
-                scale=alt.Scale(scheme="viridis", domain=[0, 1]),
-                legend=alt.Legend(orient="bottom"),
-            ),
-            tooltip=["query", "key", alt.Tooltip("attention:Q", format=".2f")],
+            y=alt.Y("part:N", sort=components, title=None, axis=alt.Axis(labelOverlap=False)),
+            yOffset=alt.YOffset("run:N", sort=names),
+            x=alt.X("logits:Q", title="logits added to the difference"),
+            color=_run_color(names),
+            tooltip=["run", "part", alt.Tooltip("logits:Q", format=".3f")],
         )
-        .properties(width=size * len(clean), height=size * len(clean))
+        .properties(height=26 * len(components) + 90)
     )
-    return chart.facet(column=alt.Column("run:N", title=None))

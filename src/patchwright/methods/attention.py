@@ -7,6 +7,7 @@ et al. 2022). `entropy` is the mean entropy of the pattern, in nats: 0 is one ke
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from patchwright.errors import PromptError
 from patchwright.methods.runs import PairRuns, run_pairs
 from patchwright.model.forward import CORE, Row, forward
+from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import Place, Site
 from patchwright.prompts.pair import TokenPair
@@ -54,23 +56,51 @@ def patterns(network: Network, runs: PairRuns, layer: int, head: int) -> xr.Data
     )
 
 
-def head_scores(
-    network: Network, runs: PairRuns, length: int, repeats: int, seed: int
-) -> dict[str, xr.DataArray]:
+@dataclass(frozen=True)
+class Twice:
+    """Prompts that say `length` random tokens twice, after `first`; `repeats` of them.
+
+    The tokens of one are all different where they are drawn from a `pool`; an empty
+    pool stands for the whole vocabulary.
+    """
+
+    length: int
+    repeats: int
+    seed: int
+    pool: tuple[int, ...] = ()
+    first: tuple[int, ...] = ()
+
+    def prompts(self, spec: ModelSpec) -> list[tuple[int, ...]]:
+        """The prompts. Raises PromptError where they do not fit the model or the pool."""
+        if outside := [token for token in self.pool if not 0 <= token < spec.n_vocab]:
+            raise PromptError(
+                f"The words have the token id {outside[0]}; the model's vocabulary is "
+                f"0-{spec.n_vocab - 1}."
+            )
+        room = (spec.n_context - len(self.first)) // 2
+        most = min(room, len(self.pool)) if self.pool else room
+        if not 2 <= self.length <= most or self.repeats < 1:
+            of = f" and {len(self.pool)} different ones are given" if self.pool else ""
+            raise PromptError(
+                f"{self.repeats} random prompts of 2 × {self.length} tokens: the model takes at "
+                f"most {spec.n_context} tokens{of}. Choose a length from 2 to {most}."
+            )
+        draw = np.random.default_rng(self.seed)
+        if self.pool:
+            sets = [draw.choice(self.pool, self.length, False) for _ in range(self.repeats)]
+        else:
+            sets = list(draw.integers(spec.n_vocab, size=(self.repeats, self.length)))
+        return [(*self.first, *tokens.tolist(), *tokens.tolist()) for tokens in sets]
+
+
+def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.DataArray]:
     """Each score of `SCORES`, dims (prompt, layer, head), on three kinds of prompt.
 
-    `clean` and `corrupt` are the pair's; `random` is `length` random tokens said
-    twice, the mean over `repeats` such prompts. NaN where no query has anything
-    to look at. Raises PromptError where the random prompts exceed the context.
+    `clean` and `corrupt` are the pair's; `random` is the mean over prompts that say
+    random tokens twice. NaN where no query has anything to look at.
     """
     spec = network.spec
-    if 2 * length > spec.n_context or length < 2 or repeats < 1:
-        raise PromptError(
-            f"{repeats} random prompts of 2 × {length} tokens: the model takes at most "
-            f"{spec.n_context} tokens. Choose a length from 2 to {spec.n_context // 2}."
-        )
-    drawn = np.random.default_rng(seed).integers(spec.n_vocab, size=(repeats, length)).tolist()
-    rows = [Row((*tokens, *tokens), 2 * length - 1) for tokens in drawn]
+    rows = [Row(tokens, len(tokens) - 1) for tokens in twice.prompts(spec)]
     randoms = forward(network, rows, PATTERN)
     clean, corrupt = runs.clean[0], runs.corrupt[0]
     of_prompts = {

@@ -1,5 +1,124 @@
-"""activations"""
+"""Activations: where the two runs differ, and what heads attend to; nothing is patched."""
+
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.text import plain
+from patchwright.app.views import pair, place, side, taken
+from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.app.work import result_of
+from patchwright.errors import PatchwrightError
+from patchwright.experiment import Patch
+from patchwright.figures.grid import grid_of_array, grids_of
+from patchwright.methods.difference import ARRAYS
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from patchwright.places import SITE_MEANINGS, SITES, parse_place, pers_of
+
+MEASURES = {
+    "relative": "size of the difference, as a share of the clean run's",
+    "norm": "size of the difference (Euclidean norm)",
+    "clean_norm": "size in the clean run",
+    "cosine": "cosine: 1 is the same direction",
+}
 
 
 def show() -> None:
-    """x"""
+    """The whole page, top to bottom."""
+    model = side.shown()
+    if model is None:
+        return
+    st.header("Activations", anchor=False)
+    st.caption(
+        "Where the clean and the corrupted run differ. A difference says that information is there, "
+        "not that it is used: for that, patch the place."
+    )
+    experiment = pair.shown(model)
+    if experiment is None:
+        return
+    try:
+        result = _differences(experiment, model)
+        _attention(experiment, model)
+        _scores(experiment, model)
+        taken.away(result)
+    except PatchwrightError as error:
+        st.error(plain(str(error)))
+
+
+def _differences(experiment: Patch, model: Model) -> Result:
+    """The heat map of one site, and the places that differ most."""
+    st.subheader("Where the runs differ", anchor=False)
+    columns = st.columns(2)
+    site = columns[0].selectbox(
+        "Site", SITES, key="seen_site", format_func=lambda site: f"{site}: {SITE_MEANINGS[site]}"
+    )
+    measure = columns[1].selectbox(
+        "Measure", ARRAYS, key="measure", format_func=MEASURES.__getitem__
+    )
+    result = result_of(state.difference_of(experiment, site), model)
+    bounds = (-1.0, 1.0) if measure == "cosine" else None
+    grid = grid_of_array(
+        result, measure, MEASURES[measure], centred=measure == "cosine", bounds=bounds
+    )
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        heat_map(grid, "differences", "", _choose)
+        st.caption(
+            "Click a cell to patch that place; of a head's site, to see its attention below too."
+        )
+    with right:
+        st.markdown("**Furthest apart**")
+        frame = result.top(10)
+        st.dataframe(frame[["place", *ARRAYS]], hide_index=True)
+        _to_patch()
+    return result
+
+
+def _choose(chosen: str) -> None:
+    parsed = parse_place(chosen)
+    state.choose_place(st.session_state, chosen)
+    st.session_state["site"] = parsed.site
+    st.session_state["per"] = pers_of(parsed.site)[0]
+    if parsed.head is not None:
+        st.session_state["seen_head"] = f"L{parsed.layer}H{parsed.head}.z"
+
+
+def _to_patch() -> None:
+    chosen = st.session_state["chosen"]
+    if chosen and st.button(f"Patch {chosen}", help="Opens it on the page Patch."):
+        st.switch_page(st.session_state["pages"]["patch"])
+
+
+def _attention(experiment: Patch, model: Model) -> None:
+    """Any head's attention in both runs, and the difference."""
+    seen = parse_place(st.session_state["seen_head"] or "L0H0.z")
+    columns = st.columns([1, 1, 4])
+    layers, heads = range(model.spec.n_layers), range(model.spec.n_heads)
+    st.session_state["seen_layer"] = min(seen.layer or 0, layers[-1])
+    st.session_state["seen_number"] = min(seen.head or 0, heads[-1])
+    columns[0].selectbox("Layer", layers, key="seen_layer", on_change=_take_head)
+    columns[1].selectbox("Head", heads, key="seen_number", on_change=_take_head)
+    now = st.session_state
+    place.attention(f"L{now['seen_layer']}H{now['seen_number']}.z", experiment, model)
+
+
+def _take_head() -> None:
+    now = st.session_state
+    now["seen_head"] = f"L{now['seen_layer']}H{now['seen_number']}.z"
+
+
+def _scores(experiment: Patch, model: Model) -> None:
+    """Which heads look at the previous token, at duplicates, at what followed them."""
+    st.subheader("Heads by what they attend to", anchor=False)
+    scores = result_of(state.scores_of(experiment), model)
+    panels(grids_of(scores), "scores", "", _choose_head)
+    st.caption(
+        "Shares of attention where the clean prompt's words are repeated in a random order: on the "
+        "token before, on earlier copies of the same token, and on what followed those (induction). "
+        "Click a head to see its attention on these prompts."
+    )
+
+
+def _choose_head(chosen: str) -> None:
+    numbers = dict(part.split() for part in chosen.split(", "))
+    st.session_state["seen_head"] = f"L{numbers['layer']}H{numbers['head']}.z"

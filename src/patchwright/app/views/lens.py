@@ -1,5 +1,132 @@
-"""lens"""
+"""Lens: the answer as read off every layer, and what each part adds to it directly."""
+
+from typing import get_args
+
+import pandas as pd
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.text import plain
+from patchwright.app.views import pair, side, taken
+from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.app.work import result_of
+from patchwright.errors import PatchwrightError
+from patchwright.experiment import Patch
+from patchwright.figures.grid import grid_of_array, grids_of
+from patchwright.figures.interactive import accumulated_chart, components_chart
+from patchwright.methods.direct import Part
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from patchwright.prompts.tokens import visible
+
+MEASURES = {
+    "probability": "probability of the answer",
+    "logit_diff": "logit difference of the answers",
+    "rank": "rank of the answer, 1 is the top",
+}
+PARTS = {
+    "head": "attention heads",
+    "layer": "layers: attention and MLP",
+    "position": "heads, by the position they read from",
+    "neuron": "MLP neurons",
+}
+RUNS = {"clean": "clean run", "corrupt": "corrupted run"}
 
 
 def show() -> None:
-    """x"""
+    """The whole page, top to bottom."""
+    model = side.shown()
+    if model is None:
+        return
+    st.header("Lens", anchor=False)
+    st.caption(
+        "What the model would answer if it stopped after each layer, and which parts write the "
+        "answer directly. Nothing is patched."
+    )
+    experiment = pair.shown(model)
+    if experiment is None:
+        return
+    try:
+        result = _lens(experiment, model)
+        _direct(experiment, model)
+        taken.away(result)
+    except PatchwrightError as error:
+        st.error(plain(str(error)))
+
+
+def _lens(experiment: Patch, model: Model) -> Result:
+    """Both prompts through the logit lens, on one scale."""
+    st.subheader("The answer after each layer", anchor=False)
+    result = result_of(state.lens_of(experiment, []), model)
+    there = [name for name in MEASURES if name in result.arrays]
+    if st.session_state["lens_measure"] not in there:
+        st.session_state["lens_measure"] = there[0]
+    measure = st.selectbox("Measure", there, key="lens_measure", format_func=MEASURES.__getitem__)
+    values = result.array(measure).values
+    limit = float(pd.Series(values.ravel()).abs().max())
+    centred = measure == "logit_diff"
+    bounds = {"probability": (0.0, 1.0), "logit_diff": (-limit, limit), "rank": (1.0, limit)}
+    grids = [
+        grid_of_array(
+            result, measure, MEASURES[measure], run, {"run": run}, centred, bounds[measure]
+        )
+        for run in RUNS
+    ]
+    for grid in grids:
+        st.caption(f"**{RUNS[grid.title]}**")
+        heat_map(grid, f"lens-{grid.title}", st.session_state.get("lens_cell", ""), _choose)
+    st.caption(
+        "Each cell holds the likeliest next token after that layer, read by the final norm and the "
+        "unembedding; its colour is the measure. Click a cell for its numbers."
+    )
+    _cell(result)
+    if "accumulated" in result.arrays:
+        st.altair_chart(accumulated_chart(result.array("accumulated")))
+        st.caption("The logit difference at the last position after each layer.")
+    return result
+
+
+def _choose(chosen: str) -> None:
+    st.session_state["lens_cell"] = chosen
+
+
+def _cell(result: Result) -> None:
+    """Both runs at the chosen layer and position."""
+    chosen: str = st.session_state.get("lens_cell", "")
+    numbers = dict(part.split() for part in chosen.split(", ")) if chosen else {}
+    axes = result.array("top").sizes
+    at = {name: int(number) for name, number in numbers.items()}
+    if not at or any(at[name] >= axes[name] for name in at):
+        return
+    rows = [
+        {
+            "run": name,
+            "likeliest token": visible(str(result.array("top").sel({"run": run, **at}).item())),
+            "its probability": float(result.array("top_probability").sel({"run": run, **at})),
+            **{
+                MEASURES[measure]: float(result.array(measure).sel({"run": run, **at}))
+                for measure in MEASURES
+                if measure in result.arrays
+            },
+        }
+        for run, name in RUNS.items()
+    ]
+    st.markdown(f"**After layer {at['layer']}, at position {at['position']}**")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+
+
+def _direct(experiment: Patch, model: Model) -> None:
+    """Direct logit attribution: the parts' shares of the logit difference."""
+    st.subheader("Who writes the answer", anchor=False)
+    st.selectbox("Parts", get_args(Part), key="part", format_func=PARTS.__getitem__)
+    part: str = st.session_state["part"]
+    result = result_of(state.attribution_of(experiment, part), model)
+    if part == "layer":
+        st.altair_chart(components_chart(result.array("components")))
+    else:
+        panels(grids_of(result), "direct")
+    st.caption(
+        "Logits that each part adds to the answer's logit minus the wrong answer's at the last "
+        "position, with the final norm's scale held at the run's own. What a part causes by way of "
+        "later layers is not in it."
+    )

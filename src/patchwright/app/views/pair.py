@@ -58,7 +58,7 @@ def answers(model: Model, keys: tuple[str, ...]) -> None:
     columns = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
     answer_fields(keys, columns)
     columns[2].button(
-        "Answers from the runs", help="Take what the model puts first after each prompt.",
+        "From the runs", help="Take what the model puts first after each prompt.",
         on_click=_take_answers, args=(model,), width="stretch",
     )  # fmt: skip
     columns[3].button(

@@ -159,6 +159,7 @@ def _finished(experiment: Patch, result: Result, model: Model) -> None:
         place.picker(result, model)
     with right:
         place.panel(chosen, experiment, result, model)
+    place.attention(chosen, experiment, model)
     place.together(experiment, model)
     place.by_layer(chosen, experiment, model)
     said.steps(experiment, result, model)

@@ -7,10 +7,12 @@ import streamlit as st
 
 from patchwright.app import state
 from patchwright.app.text import plain, token
+from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
-from patchwright.figures.interactive import accumulated_chart, pattern_chart, top_chart
+from patchwright.figures.grid import grid_of_array, grids_of
+from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, SITES, Place, check_site, parse_place
@@ -81,9 +83,6 @@ def panel(place: str, experiment: Patch, result: Result, model: Model) -> None:
         with st.expander("Logits of the answer and of the wrong answer"):
             st.table(pd.DataFrame(rows).T.map(lambda value: f"{value:.2f}"))
             st.caption("A logit difference rises as well where only the wrong answer was damaged.")
-    parsed = parse_place(place)
-    if parsed.head is not None and parsed.layer is not None:
-        attention(parsed.layer, parsed.head, experiment, model)
 
 
 def sentence(place: str, one: Result) -> str:
@@ -101,16 +100,24 @@ def sentence(place: str, one: Result) -> str:
     )
 
 
-def attention(layer: int, head: int, experiment: Patch, model: Model) -> None:
-    """What a head attends to in both runs."""
+def attention(place: str, experiment: Patch, model: Model) -> None:
+    """What the head of a place attends to in both runs, and the difference; nothing without one."""
+    parsed = parse_place(place)
+    if parsed.head is None or parsed.layer is None:
+        return
+    st.markdown(f"#### What head {parsed.layer}.{parsed.head} attends to")
     try:
-        found = result_of(state.attention_of(experiment, layer, head), model)
+        found = result_of(state.attention_of(experiment, parsed.layer, parsed.head), model)
     except PatchwrightError as error:
         st.caption(plain(str(error)))
         return
-    st.caption(f"What head {layer}.{head} attends to: rows attend to columns.")
-    texts = ([str(one) for one in found.tokens[run]] for run in ("clean", "corrupt"))
-    st.altair_chart(pattern_chart(found.array("pattern"), *texts))
+    limit = float(abs(found.array("difference")).max())
+    change = grid_of_array(
+        found, "difference", "attention, clean − corrupted", "clean − corrupted",
+        centred=True, bounds=(-limit, limit),
+    )  # fmt: skip
+    panels([*grids_of(found), change], "attention", numbered=True)
+    st.caption("Each row is a position that attends, each column one that it attends to.")
 
 
 def together(experiment: Patch, model: Model) -> None:

@@ -340,7 +340,7 @@ def legend(result: Result, grid: Grid) -> str:
     done, severed = result.experiment, ""
     if done["sever"]:
         held = f"{done['sever']} held at its noisy values where a place is restored, in every layer"
-        severed = f" Severed, but in its own panel: {plain(held)}."
+        severed = f" Severed, except in its own panel: {plain(held)}."
     noise = (
         f"Noise: {done['noise']:g} × σ on {_subject_text(result)}, where σ = "
         f"{result.details['sigma']:.3g} is the standard deviation of these tokens' embeddings; "
@@ -429,4 +429,4 @@ def _too_little(result: Result) -> str:
     first, runs = result.clean.top[0]["token"], result.corrupt.pairs
     if 2 * sum(one.top[0]["token"] == first for one in runs) <= len(runs):
         return ""
-    return " Most noisy runs still say what the clean one says: more noise would take more away."
+    return " Most noisy runs still say what the clean one says: more noise may take more away."

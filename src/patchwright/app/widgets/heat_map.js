@@ -27,11 +27,14 @@ function layout(width, d, context) {
   const rows = d.rows.length, columns = d.columns.length;
   context.font = "12px sans-serif";
   const widest = (labels) => Math.max(0, ...labels.map((l) => context.measureText(l).width));
-  const left = Math.min(120, widest(d.rows) + 34);
-  const tall = rows <= 16 ? 28 : Math.max(5, Math.floor(460 / rows));
+  const left = Math.min(120, widest(d.rowsShort ?? d.rows) + 34);
   const wide = Math.min(64, Math.max(0.2, (width - left - 14) / columns));
-  const bottom = Math.min(120, widest(d.columns) * 0.75 + 34);
-  return { rows, columns, left, top: 8, wide, tall, bottom, height: 8 + tall * rows + bottom };
+  const fits = Math.max(5, Math.floor(460 / rows));
+  const tall = Math.min(28, fits, rows === columns ? Math.max(6, wide) : 28);
+  // Labels lie flat where they fit over their column, else they lean.
+  const flat = d.columnsShort !== undefined || widest(d.columns) <= wide - 2;
+  const bottom = flat ? 44 : Math.min(120, widest(d.columnsShort ?? d.columns) * 0.75 + 34);
+  return { rows, columns, left, top: 8, wide, tall, flat, bottom, height: 8 + tall * rows + bottom };
 }
 
 function hatch(context, ink) {
@@ -100,17 +103,19 @@ function labels(context, d, at, ink) {
   context.font = "12px sans-serif";
   context.textAlign = "right";
   const step = Math.max(1, Math.ceil(14 / at.tall));
-  d.rows.forEach((label, row) => {
+  (d.rowsShort ?? d.rows).forEach((label, row) => {
     if (row % step === 0) {
       context.fillText(label, at.left - 6, at.top + (at.rows - row - 0.5) * at.tall);
     }
   });
-  const every = Math.max(1, Math.ceil(13 / at.wide));
-  d.columns.forEach((label, column) => {
+  const every = Math.max(1, Math.ceil((at.flat ? 18 : 13) / at.wide));
+  (d.columnsShort ?? d.columns).forEach((label, column) => {
     if (column % every) return;
     context.save();
-    context.translate(at.left + (column + 0.6) * at.wide, at.top + at.rows * at.tall + 8);
-    context.rotate(-Math.PI / 4);
+    const across = at.flat ? 0.5 : 0.6;
+    context.translate(at.left + (column + across) * at.wide, at.top + at.rows * at.tall + 10);
+    if (at.flat) context.textAlign = "center";
+    else context.rotate(-Math.PI / 4);
     context.fillText(label.length > 16 ? label.slice(0, 15) + "…" : label, 0, 0);
     context.restore();
   });

@@ -1,6 +1,6 @@
 """One component for every heat map: hover, click, arrow keys, and no build step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -31,17 +31,40 @@ def _component() -> Any:
 
 
 def heat_map(
-    grid: Grid, key: str, selected: str = "", on_choose: Callable[[str], None] | None = None
+    grid: Grid,
+    key: str,
+    selected: str = "",
+    on_choose: Callable[[str], None] | None = None,
+    numbered: bool = False,
 ) -> None:
-    """Show `grid`; `on_choose` is called with the place of a cell that is clicked."""
+    """Show `grid`; `on_choose` is called with the place of a cell that is clicked.
+
+    A `numbered` map is labelled with positions alone, to be small; its tips have the tokens.
+    """
 
     def clicked() -> None:
         place = st.session_state[key].place
         if place and on_choose is not None:
             on_choose(place)
 
-    data = data_of(grid, selected) | {"clickable": on_choose is not None}
+    data: dict[str, Any] = data_of(grid, selected) | {"clickable": on_choose is not None}
+    for axis in ("rows", "columns") if numbered else ():
+        data[axis + "Short"] = [label.rsplit(" ", 1)[-1] for label in data[axis]]
     _component()(data=data, key=key, on_place_change=clicked)
+
+
+def panels(
+    grids: Sequence[Grid],
+    key: str,
+    selected: str = "",
+    on_choose: Callable[[str], None] | None = None,
+    numbered: bool = False,
+) -> None:
+    """Several maps side by side, each under its title; they stack in a narrow window."""
+    for index, (grid, column) in enumerate(zip(grids, st.columns(len(grids)), strict=True)):
+        with column:
+            st.caption(f"**{'corrupted' if grid.title == 'corrupt' else grid.title}**")
+            heat_map(grid, f"{key}-{index}", selected, on_choose, numbered)
 
 
 def data_of(grid: Grid, selected: str = "") -> dict[str, Any]:

@@ -1,0 +1,21 @@
+"""The numbers that the pages of methods show."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def numbers_of(table: str) -> list[float]:
+    return [float(number) for number in re.findall(r"[-+]?\d+\.\d+", table)]
+
+
+def test_the_table_beside_ablation_is_what_the_demo_model_gives() -> None:
+    shown = (DOCS / "methods" / "attention.md").read_text(encoding="utf-8")
+    table = shown.split("<!-- table -->\n")[1].split("<!-- end -->")[0]
+    current = runpy.run_path(str(DOCS / "draw_figures.py"))["heads_table"]()
+    # Two digits are shown; the last one may differ from machine to machine.
+    assert numbers_of(table) == pytest.approx(numbers_of(current), abs=0.011)
