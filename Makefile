@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8501
+AXE := 4.14.1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
@@ -14,10 +15,10 @@ help: ## list what there is
 app: .venv/installed ## open the page (PORT=8501)
 	$(BIN)/patchwright app --port $(PORT)
 
-test: .venv/tested ## run all tests
+test: .venv/tested .axe/installed ## run all tests
 	$(BIN)/python -m pytest -n auto
 
-check: .venv/checked .venv/tested ## lint, format, types, floors, generated help, tests
+check: .venv/checked .venv/tested .axe/installed ## lint, format, types, floors, generated help, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
@@ -44,7 +45,7 @@ demo-model: .venv/tested ## train the demo model anew (fixed seeds; 20 to 60 min
 	$(BIN)/python -m recipes.demo_model.train
 
 clean: ## remove .venv and what the tools leave behind
-	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .import_linter_cache build dist
+	rm -rf .venv .axe .pytest_cache .hypothesis .ruff_cache .import_linter_cache build dist
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -78,4 +79,13 @@ clean: ## remove .venv and what the tools leave behind
 .venv/benched: .venv/oracled
 	@echo "Installing nnsight"
 	@$(PIP) nnsight
+	@touch $@
+
+# The accessibility test's rules; without npm that test is skipped, unless a browser is required.
+.axe/installed: Makefile
+	@mkdir -p .axe
+	@if command -v npm >/dev/null; then \
+	  echo "Installing axe-core $(AXE)"; \
+	  npm install --silent --no-save --no-package-lock --prefix .axe axe-core@$(AXE); \
+	else echo "No npm here: the accessibility test is skipped"; fi
 	@touch $@

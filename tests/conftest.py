@@ -34,6 +34,9 @@ CHROMIUM = next(
 )
 INSTALL_CHROMIUM = "no Chromium here: `sudo apt-get install chromium` installs one"
 
+AXE = Path(__file__).parents[1] / ".axe" / "node_modules" / "axe-core" / "axe.min.js"
+INSTALL_AXE = "no axe-core here: `make .axe/installed` installs it with npm"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip browser tests without a browser, unless it is required."""
@@ -49,6 +52,16 @@ def chromium() -> str:
     if CHROMIUM is None:
         pytest.fail(INSTALL_CHROMIUM)
     return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which finds barriers on a page."""
+    if AXE.is_file():
+        return AXE.read_text(encoding="utf-8")
+    if os.environ.get("PATCHWRIGHT_REQUIRE_BROWSER") == "1":
+        pytest.fail(INSTALL_AXE)
+    pytest.skip(INSTALL_AXE)
 
 
 @pytest.fixture(scope="session")

@@ -130,3 +130,41 @@ def test_a_flat_gap_leaves_faithfulness_empty(tmp_path: Path) -> None:
 def _written(result: pw.Result, folder: Path) -> Path:
     result.to_json(folder / "result.json")
     return folder / "result.json"
+
+
+@pytest.mark.parametrize("metric", ["logit_diff", "logprob"])
+def test_the_strongest_edges_are_measured_each_alone(model: pw.Model, metric: str) -> None:
+    found = pw.edge_attribution(model, PAIR, metric=metric, exact=4, bos=False)
+    exact = found.array("exact")
+    chosen = pw.Circuit.choose(found, model, top=4)
+    assert int(exact.notnull().sum()) == 4
+    for sender, receiver in chosen.edges:
+        alone = pw.Circuit(
+            model=model.name,
+            fingerprint=model.fingerprint,
+            edges=((sender, receiver),),
+            scores=(0.0,),
+        )
+        # The complement of a circuit of one edge is the model with that edge corrupted.
+        kept = pw.evaluate_circuit(model, PAIR, alone, metric=metric, randoms=0, bos=False)
+        gap = kept.clean.metric - kept.corrupt.metric
+        change = (float(kept.array("complement")[0]) - 1) * gap
+        assert float(exact.sel(sender=sender, receiver=receiver)) == pytest.approx(change, abs=1e-9)
+
+
+def test_more_edges_to_measure_than_there_are_means_all(model: pw.Model) -> None:
+    found = pw.edge_attribution(model, PAIR, exact=10**6, bos=False)
+    assert bool((found.array("exact").notnull() == found.array("edges").notnull()).all())
+
+
+def test_a_stopped_check_says_how_many_edges_were_measured(model: pw.Model) -> None:
+    found = pw.edge_attribution(
+        model, PAIR, exact=4, bos=False, progress=lambda now: now.total == 1 or now.done < 2
+    )
+    assert int(found.array("exact").notnull().sum()) == 2
+    assert any("2 of 4 edges" in notice["message"] for notice in found.warnings)
+
+
+def test_edges_to_measure_are_counted_from_nothing_up(model: pw.Model) -> None:
+    with pytest.raises(ExperimentError, match="0 or more"):
+        pw.edge_attribution(model, PAIR, exact=-1, bos=False)

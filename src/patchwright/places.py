@@ -102,8 +102,8 @@ class Place:
 
 
 _PLACE = re.compile(
-    r"(?:L(?P<layer>\d+)(?:H(?P<head>\d+))?\.)?(?P<site>[a-z_]+)"
-    r"(?:\[(?P<neuron>\d+)\])?(?:@(?P<position>-?\d+))?",
+    r"(?:L(?P<layer>\d{1,9})(?:H(?P<head>\d{1,9}))?\.)?(?P<site>[a-z_]+)"
+    r"(?:\[(?P<neuron>\d{1,9})\])?(?:@(?P<position>-?\d{1,9}))?",
     re.ASCII,
 )
 

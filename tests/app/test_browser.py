@@ -1,16 +1,31 @@
 """The page in a real browser: types prompts, waits for the heat map, clicks a cell, reads on."""
 
+import ast
+import io
+import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from urllib.parse import urlencode
 from urllib.request import urlopen
+from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+import patchwright as pw
+from checkpoints import save_tiny
+from patchwright.prompts.examples import example, examples
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
@@ -18,43 +33,82 @@ CLEAN = "When Alice and David went to the garden, David gave a book to"
 CORRUPT = "When Alice and David went to the garden, Alice gave a book to"
 SECONDS = 60_000
 
+NOT_OURS: list[str] = []
+"""Parts that Streamlit draws and nobody here can mend, by selector."""
+
 
 @pytest.fixture(scope="module")
-def address() -> Generator[str]:
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model whose sweeps take long enough to be stopped."""
+    folder = tmp_path_factory.mktemp("models") / "large"
+    return save_tiny(folder, n_layer=6, n_head=8, n_embd=512)
+
+
+@pytest.fixture(scope="module")
+def address(large: Path) -> Generator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
     server = subprocess.Popen(
-        command,
+        [*command, "--folder", str(large.parent), "--sweeps", "2"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
+        for _ in range(240):
             try:
                 urlopen(f"{url}/_stcore/health", timeout=1).close()
                 break
             except OSError:
-                time.sleep(0.5)
+                time.sleep(0.25)
         yield url
     finally:
-        server.terminate()
+        # Streamlit runs in a process of its own below the command.
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=20)
 
 
-@pytest.fixture
-def page(address: str, chromium: str) -> Generator[Page]:
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Generator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1280, "height": 1600})
+        one = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Generator[Visit]:
+    """Opens an address as a new visitor; what the browser complains of fails the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(path: str = "", settled: bool = True) -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 1600})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.set_default_timeout(SECONDS)
-        tab.goto(address)
-        tab.wait_for_selector("canvas")
-        yield tab
-        browser.close()
+        tab.goto(f"{address}/{path}")
+        if settled:
+            tab.get_by_text("Take it away").wait_for()
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    return visit()
 
 
 def type_into(page: Page, label: str, text: str) -> None:
@@ -115,16 +169,178 @@ def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
     assert canvas["x"] + canvas["width"] <= width
 
 
-def test_the_browser_reports_no_error(address: str, chromium: str) -> None:
-    found: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page()
-        tab.on("pageerror", lambda error: found.append(str(error)))
-        tab.goto(address)
-        tab.wait_for_selector("canvas", timeout=SECONDS)
-        browser.close()
-    assert found == []
+def selected(page: Page, place: str) -> None:
+    expect(page.locator("h4 code").first).to_have_text(place, timeout=SECONDS)
+
+
+def in_address(page: Page, text: str) -> None:
+    expect(page).to_have_url(re.compile(re.escape(text)), timeout=SECONDS)
+
+
+def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: Visit) -> None:
+    first = visit("?site=z&direction=noise&metric=kl")
+    type_into(first, "Clean prompt", CLEAN)
+    type_into(first, "Corrupted prompt", CORRUPT)
+    type_into(first, "Answer", " Alice")
+    type_into(first, "Wrong answer", " David")
+    in_address(first, "wrong=+David")
+    expect(first.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
+    first.get_by_text("Take it away").wait_for()
+    first.locator("canvas").first.focus()
+    for key in ("ArrowRight", "ArrowUp", "Enter"):
+        first.keyboard.press(key)
+    selected(first, "L1H1.z")
+    in_address(first, "chosen=L1H1.z")
+    other = visit(first.url.split("/")[-1])
+    selected(other, "L1H1.z")
+    assert other.get_by_label("Clean prompt", exact=True).input_value() == CLEAN
+    assert other.get_by_label("Wrong answer", exact=True).input_value() == " David"
+    names = ("stMetricValue", "stMarkdownContainer")
+    for name in names:
+        texts = [one.get_by_test_id(name).all_inner_texts() for one in (first, other)]
+        assert texts[0] == texts[1]
+    assert other.url.split("?")[1] == first.url.split("?")[1]
+
+
+def test_two_places_are_patched_together_as_the_library_does(page: Page, demo: pw.Model) -> None:
+    for keys in (["ArrowRight", "ArrowUp"], ["ArrowRight"]):
+        page.locator("canvas").first.focus()
+        before = place_shown(page)
+        for key in (*keys, "Enter"):
+            page.keyboard.press(key)
+        expect(page.locator("h4 code").first).not_to_have_text(before)
+        place = place_shown(page)
+        page.get_by_role("button", name="Add to set").click()
+        in_address(page, place.replace("@", "%40"))
+    places = ["L1.resid_pre@1", "L1.resid_pre@2"]
+    joint = pw.patch_together(demo, example("ioi").pair, places)
+    together = page.get_by_test_id("stMetric").filter(has_text="Effect together")
+    expect(together).to_contain_text(f"{float(joint.effect):.1%}")
+    single = [float(pw.patch_together(demo, example("ioi").pair, [one]).effect) for one in places]
+    summed = page.get_by_test_id("stMetric").filter(has_text="Sum of the single effects")
+    expect(summed).to_contain_text(f"{sum(single):.1%}")
+
+
+def taken(page: Page, name: str) -> bytes:
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=name, exact=True).click()
+    return waiting.value.path().read_bytes()
+
+
+def test_every_file_that_is_taken_away_opens_and_has_the_librarys_numbers(
+    page: Page, demo: pw.Model
+) -> None:
+    swept = pw.patch(demo, example("ioi").pair)
+    values = np.array(json.loads(taken(page, "JSON"))["patched"], dtype=float)
+    np.testing.assert_array_equal(values, swept.patched.values)
+    frame = pd.read_csv(io.BytesIO(taken(page, "CSV")))
+    np.testing.assert_allclose(frame["patched"], swept.patched.values.ravel(), rtol=1e-12)
+    pixels = plt.imread(io.BytesIO(taken(page, "PNG")), format="png")
+    assert min(pixels.shape[:2]) > 300
+    assert pixels.std() > 0.01
+    assert ElementTree.fromstring(taken(page, "SVG")).tag.endswith("svg")
+    assert taken(page, "PDF").startswith(b"%PDF-")
+    ast.parse(taken(page, "Python"))
+    notebook = nbformat.reads(taken(page, "Notebook").decode(), as_version=4)
+    nbformat.validate(notebook)
+    assert any("patch" in cell.source for cell in notebook.cells)
+
+
+def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visit, large: Path) -> None:
+    words = " ".join(["the cat and the dog went to the store with Mary and John"] * 4)
+    asked = {
+        "model": str(large), "clean": words, "corrupt": words.replace("Mary", "Alice"),
+        "answer": " Mary", "wrong": " Alice", "site": "z", "per": "head_position",
+    }  # fmt: skip
+    page = visit("?" + urlencode(asked), settled=False)
+    page.get_by_text(re.compile(r"\d[\d,]* of [\d,]+ cells")).wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text(re.compile("The sweep was stopped")).wait_for()
+    said = page.get_by_text(re.compile("The sweep was stopped")).inner_text()
+    found = re.search(r"(\d+) of (\d+) cells", said)
+    assert found
+    assert 0 < int(found[1]) < int(found[2])
+    document = json.loads(taken(page, "JSON"))
+    assert any(notice["code"] == "stopped" for notice in document["warnings"])
+    page.get_by_role("button", name="Compute the rest").wait_for()
+
+
+def test_eight_visitors_at_once_get_the_numbers_of_the_library(
+    visit: Visit, demo: pw.Model
+) -> None:
+    pairs = [one.pair for one in examples() if "demo" in one.models][:8]
+    names = [one.id for one in examples() if "demo" in one.models][:8]
+    metrics = [one.metric for one in examples() if "demo" in one.models][:8]
+    tabs = [visit(f"?example={name}", settled=False) for name in names]
+    for tab, pair, metric in zip(tabs, pairs, metrics, strict=True):
+        tab.get_by_text("Take it away").wait_for()
+        expected = pw.patch(demo, pair, metric=metric).patched.values
+        values = np.array(json.loads(taken(tab, "JSON"))["patched"], dtype=float)
+        np.testing.assert_array_equal(values, expected)
+
+
+def test_a_prompt_full_of_markup_is_text_and_runs_nothing(visit: Visit) -> None:
+    ran = "document.title='ran'"
+    hostile = f'<img src=x onerror="{ran}"><script>{ran}</script> :red[x] $y$ *a*'
+    asked = {"clean": f"{hostile} red", "corrupt": f"{hostile} blue and", "answer": " *b*<i>"}
+    page = visit("?" + urlencode(asked), settled=False)
+    page.locator(".pw-chip").first.wait_for()
+    page.get_by_test_id("stAlert").first.wait_for()
+    chips = page.locator(".pw-chip")
+    assert "<" in "".join(chips.all_inner_texts())
+    assert page.title() == "Patchwright"
+    for forbidden in ("img[src=x]", "main script", "main em", "main .katex", "main i"):
+        assert page.locator(forbidden).count() == 0, forbidden
+
+
+MARKS = "a -> b -- c :smile: :material/home: www.example.org http://example.org x@example.org"
+
+
+def test_what_markdown_would_make_of_plain_text_stays_text(visit: Visit) -> None:
+    page = visit("?" + urlencode({"example": MARKS[:40]}))
+    expect(page.get_by_test_id("stAlert").first).to_contain_text(MARKS[:40])
+    page = visit("?" + urlencode({MARKS[40:]: "1"}))
+    expect(page.get_by_test_id("stAlert").first).to_contain_text(MARKS[40:80])
+    assert page.get_by_test_id("stAlert").first.locator("a").count() == 0
+
+
+def test_the_keyboard_alone_reaches_the_map_and_selects(page: Page) -> None:
+    page.get_by_label("Wrong answer", exact=True).focus()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "CANVAS":
+            break
+    else:
+        # The map stands in a component of its own, perhaps behind a shadow root.
+        deep = "(e => { while (e.shadowRoot) e = e.shadowRoot.activeElement; return e.tagName })"
+        assert page.evaluate(f"{deep}(document.activeElement)") == "CANVAS"
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    selected(page, "L2.resid_pre@3")
+    in_address(page, "chosen=L2.resid_pre%403")
+
+
+PAGES = ("patch", "activations", "trace", "lens", "circuit")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_at_its_address_and_has_no_barrier(
+    visit: Visit, axe: str, name: str
+) -> None:
+    page = visit("" if name == "patch" else name, settled=name == "patch")
+    page.get_by_text("Patchwright").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1500)
+    assert page.get_by_test_id("stException").count() == 0
+    page.evaluate(axe)
+    found = page.evaluate("(context) => axe.run(context)", {"exclude": NOT_OURS})
+    serious = [
+        f"{one['id']}: {node['target']} {node['html'][:200]}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+    assert serious == []
 
 
 def test_the_package_serves_the_script_of_the_heat_map() -> None:

@@ -1,27 +1,67 @@
 """The page without a browser: what it says to questionable input, and that nothing breaks."""
 
+import re
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 
+import patchwright as pw
+from patchwright.errors import AnswerError
 from patchwright.methods.metrics import METRICS
 from patchwright.places import SITES, check_site, pers_of
+from patchwright.prompts.examples import examples
 
 MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def opened() -> AppTest:
-    page = AppTest.from_file(str(MAIN), default_timeout=60).run()
-    assert not page.exception
-    return page
+SECONDS = 60
+HOSTILE = "<img src=x onerror=alert(1)> *a* _b_ [c](d) # :red[x] $x$ `e` \u202eabc \x1b[0m"
+
+
+def opened(**parameters: str) -> AppTest:
+    """The page Patch as a new visitor sees it once the sweep is done."""
+    tested = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    for name, value in parameters.items():
+        tested.query_params[name] = value
+    return settled(tested.run())
+
+
+def settled(page: AppTest) -> AppTest:
+    """Run again until the sweep is done; in a browser the page does so by itself."""
+    for _ in range(SECONDS):
+        assert not page.exception
+        job = page.session_state["job"] if "job" in page.session_state else None
+        if job is None or job.over and not any(one.key == "stop" for one in page.button):
+            return page
+        job.wait(SECONDS)
+        page.run()
+    raise AssertionError("the sweep is never done")
 
 
 def errors(page: AppTest) -> list[str]:
-    assert not page.exception
-    return [error.value for error in page.error]
+    """The messages on the page, as they read."""
+    return [unescaped(error.value) for error in settled(page).error]
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
+
+
+def address(page: AppTest) -> dict[str, str]:
+    values = page.query_params.items()
+    return {name: one if isinstance(one, str) else str(one[0]) for name, one in values}
+
+
+def headings(page: AppTest) -> list[str]:
+    return [one.value for one in page.markdown if one.value.startswith("#### `")]
+
+
+def button(page: AppTest, label: str) -> Button:
+    return next(one for one in page.button if one.label == label)
 
 
 def test_the_first_paint_is_a_finished_experiment() -> None:
@@ -51,11 +91,19 @@ def test_every_metric_and_both_directions_can_be_chosen() -> None:
         assert errors(page) == [], metric
 
 
-def test_every_example_can_be_taken() -> None:
+def test_an_example_can_be_taken_and_is_in_the_address() -> None:
     page = opened()
-    for example in [str(button.key) for button in page.button if "example-" in str(button.key)][:8]:
-        page.button(key=example).click().run()
-        assert errors(page) == [], example
+    box = page.selectbox(key="example")
+    assert box.value == "ioi"
+    assert len(box.options) == len(examples())
+    chosen = next(one for one in examples() if "demo" in one.models and one.task != "IOI")
+    box.set_value(chosen.id).run()
+    assert errors(page) == []
+    assert page.text_area(key="clean").value == chosen.pair.clean
+    assert page.selectbox(key="metric").value == chosen.metric
+    assert address(page) == ({} if chosen.id == "ioi" else {"example": chosen.id})
+    page.text_area(key="clean").set_value(f"{chosen.pair.clean} the").run()
+    assert page.selectbox(key="example").value is None, "these are the visitor's own prompts now"
 
 
 @pytest.mark.parametrize(
@@ -104,29 +152,190 @@ def test_the_edges_can_be_matched_instead() -> None:
 def test_answers_can_be_taken_from_the_runs() -> None:
     page = opened()
     page.text_input(key="answer").set_value(" red").run()
-    next(button for button in page.button if button.label == "From the runs").click().run()
+    button(page, "Answers from the runs").click().run()
     assert page.text_input(key="answer").value == " Mary"
     assert page.text_input(key="wrong").value == " John"
 
 
-def test_places_are_collected_and_patched_together() -> None:
+def test_a_complaint_about_answers_does_not_speak_of_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*_: object) -> None:
+        raise AnswerError("Both runs put the *same* token first.")
+
     page = opened()
-    next(button for button in page.button if button.label == "Add to set").click().run()
-    assert any("patched together" in one.value for one in page.subheader)
-    next(button for button in page.button if button.label == "Clear the set").click().run()
-    assert not any("patched together" in one.value for one in page.subheader)
+    monkeypatch.setattr("patchwright.app.views.pair.suggested_answers", refuses)
+    button(page, "Answers from the runs").click().run()
+    assert [unescaped(one.value) for one in page.warning][0] == (
+        "Both runs put the *same* token first."
+    )
+
+
+def test_swapping_exchanges_prompts_and_answers() -> None:
+    page = opened()
+    before = page.text_area(key="clean").value, page.text_input(key="wrong").value
+    button(page, "Swap").click().run()
+    assert errors(page) == []
+    assert (page.text_area(key="corrupt").value, page.text_input(key="answer").value) == before
+
+
+def test_a_place_that_is_typed_is_looked_at_and_a_wrong_one_is_a_sentence() -> None:
+    page = opened()
+    page.text_input(key="typed").set_value("L1H2.z@-1").run()
+    assert errors(page) == []
+    last = len(page.session_state["clean"].split()) + 1
+    assert headings(page)[0].startswith("#### `L1H2.z@")
+    assert address(page)["chosen"].startswith("L1H2.z@")
+    assert int(address(page)["chosen"].split("@")[1]) >= last - 1
+    shown = headings(page)
+    for text, says in {
+        "L9": "'L9' is not a place",
+        "L77.resid_pre": "Layer 77: demo has layers",
+        "L0.resid_pre@99": "Position 99",
+        "L" + "9" * 5000 + ".z": "is not a place",
+        HOSTILE: "is not a place",
+    }.items():
+        page.text_input(key="typed").set_value(text).run()
+        found = errors(page)
+        assert len(found) == 1
+        assert says in found[0]
+        assert headings(page) == shown, "what was looked at stays"
+    page.text_input(key="typed").set_value("embed@2").run()
+    assert errors(page) == []
+    assert headings(page) == ["#### `embed@2`"]
+
+
+def test_a_place_can_be_picked_by_numbers() -> None:
+    page = opened()
+    page.selectbox(key="pick_site").set_value("z").run()
+    page.selectbox(key="pick_head").set_value(2).run()
+    page.selectbox(key="pick_position").set_value(3).run()
+    button(page, "Look at L0H2.z@3").click().run()
+    assert errors(page) == []
+    assert headings(page) == ["#### `L0H2.z@3`"]
+
+
+def metrics(page: AppTest) -> dict[str, str]:
+    return {one.label: one.value for one in page.metric}
+
+
+def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.Model) -> None:
+    page = opened()
+    button(page, "Add to set").click().run()
+    assert len(page.multiselect(key="places").value) == 1
+    assert button(page, "Add to set").disabled
+    places = ["L0.resid_pre@3", "L1H2.z"]
+    page.session_state["places"] = places
+    page.run()
+    assert errors(page) == []
+    pair = next(one for one in examples() if one.id == "ioi").pair
+    joint = pw.patch_together(demo, pair, places)
+    single = [float(pw.patch_together(demo, pair, [one]).effect) for one in places]
+    assert metrics(page)["Effect together"] == f"{float(joint.effect):.1%}"
+    assert metrics(page)["Sum of the single effects"] == f"{sum(single):.1%}"
+    assert address(page) == {"places": "~".join(places)}
+    page.session_state["places"] = []
+    page.run()
+    assert "Effect together" not in metrics(page)
+
+
+@pytest.mark.parametrize("typed", ["nonsense", "L77.z", HOSTILE])
+def test_a_set_with_a_slip_is_one_sentence_and_the_page_goes_on(typed: str) -> None:
+    page = opened()
+    page.session_state["places"] = ["L0.resid_pre@3", typed]
+    page.run()
+    assert len(errors(page)) == 1
+    assert "Effect together" not in metrics(page)
+    assert any(one.value == "What this shows" for one in page.subheader)
+    page.session_state["places"] = ["L0.resid_pre@3"]
+    page.run()
+    assert errors(page) == []
 
 
 def test_what_the_user_typed_is_never_markup() -> None:
     page = opened()
-    page.text_area(key="clean").set_value("<img src=x onerror=alert(1)> red").run()
-    page.text_area(key="corrupt").set_value("<img src=x onerror=alert(1)> blue").run()
+    page.text_area(key="clean").set_value("<b>*a* :red[x] $x$ \u202e red").run()
+    page.text_area(key="corrupt").set_value("<b>*a* :red[x] $x$ \u202e blue").run()
     assert errors(page) == []
-    assert not any("<img" in str(element.value) for element in page.markdown)
+    page.text_input(key="answer").set_value(HOSTILE).run()
+    assert "tokens" in errors(page)[0]
+    shown = [str(one.value) for one in (*page.markdown, *page.error, *page.caption, *page.warning)]
+    for text in shown:
+        assert "<img" not in text
+        assert "<b>" not in text
+        assert ":red[" not in text
+        assert "$x$" not in text
+        assert "\u202e" not in text
+        assert "\x1b" not in text
 
 
-def test_a_folder_that_is_no_model_is_said_in_the_sidebar() -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("./nowhere", "'./nowhere' may not be loaded here"),
+        ("/etc", "no folder: none was opened to this page"),
+        ("*a* <b>", "may not be loaded here"),
+    ],
+)
+def test_a_folder_that_was_not_opened_is_refused_in_a_sentence(name: str, says: str) -> None:
     page = opened()
     page.selectbox(key="model").set_value("other…").run()
-    page.text_input(key="model_name").set_value("./nowhere").run()
-    assert "there is no such folder" in errors(page)[0]
+    assert any("Type a hub name" in one.value for one in page.info)
+    page.text_input(key="model_name").set_value(name).run()
+    found = errors(page)
+    assert len(found) == 1
+    assert says in found[0]
+
+
+def test_an_address_shows_its_experiment_and_the_place_that_was_selected() -> None:
+    first = opened()
+    first.selectbox(key="site").set_value("z").run()
+    first.selectbox(key="direction").set_value("noise").run()
+    first.text_input(key="typed").set_value("L1H2.z").run()
+    first.text_input(key="wrong").set_value(" the").run()
+    assert errors(first) == []
+    parameters = address(first)
+    again = opened(**parameters)
+    assert errors(again) == []
+    assert headings(again) == headings(first) == ["#### `L1H2.z`"]
+    assert metrics(again) == metrics(first)
+    assert again.text_input(key="wrong").value == " the"
+    assert address(again) == parameters
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"colour": "[red](x)"}, "'colour', which means nothing"),
+        ({"[a](b)": "1"}, "'[a](b)', which means nothing"),
+        ({"site": "nowhere"}, "site 'nowhere'"),
+        ({"clean": "a " * 4000}, "longer than 6,000 characters"),
+        ({"chosen": "L" + "9" * 4500 + ".z"}, "too long for a place"),
+    ],
+)
+def test_a_malformed_address_is_a_sentence_and_the_first_example(
+    parameters: dict[str, str], says: str
+) -> None:
+    page = opened(**parameters)
+    assert errors(page) == []
+    complaint = page.warning[0].value
+    assert says in unescaped(complaint)
+    assert "first example" in complaint
+    assert "[a](b)" not in complaint
+    assert page.selectbox(key="example").value == "ioi"
+    assert address(page) == {}
+    page.run()
+    assert "first example" not in "".join(one.value for one in page.warning), "said once"
+
+
+def test_numbers_of_an_address_that_do_not_fit_the_model_break_nothing() -> None:
+    page = opened(site="mlp_act", per="neuron", neuron_layer="999999", chosen="L77.mlp_act[3]")
+    assert page.number_input(key="neuron_layer").value == 5
+    assert "Layer 77" in errors(page)[0]
+
+
+def test_every_metric_of_a_flat_gap_shows_the_page_without_effects() -> None:
+    page = opened()
+    page.selectbox(key="metric").set_value("probability").run()
+    page.text_input(key="answer").set_value("!").run()
+    assert errors(page) == []

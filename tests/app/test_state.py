@@ -1,19 +1,28 @@
+import re
+import string
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from patchwright.app import state
-from patchwright.app.views.patch import sentence
-from patchwright.app.widgets.chips import chips_html
+from patchwright.app.text import plain, token
+from patchwright.app.views.place import sentence
+from patchwright.app.widgets.chips import chips_html, columns_of
 from patchwright.app.widgets.heat_map import data_of
+from patchwright.errors import UnknownPlaceError
 from patchwright.experiment import patch, patch_together
 from patchwright.figures.grid import grid_of
 from patchwright.model.load import Model
+from patchwright.places import SITES, Site, pers_of
 from patchwright.prompts.examples import Example, examples
 from patchwright.prompts.pair import Pair
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
+TOKENS = st.lists(st.sampled_from("abc"), max_size=6)
+HOSTILE = ("<b>*_[x](y)#:red[x]$x$`", "a~~b~~ \\*c\\*", "1. x", "> q", "\u202ex\u2066", "\0\x1b[0m")
 
 
 @pytest.fixture
@@ -66,12 +75,72 @@ def test_a_kind_of_place_that_the_site_does_not_have_becomes_its_first(
 
 
 def test_tokens_are_escaped_and_differing_ones_marked() -> None:
-    html = chips_html("Clean", ["<b>", " &amp", '"'], ["<b>", " x", '"'])
+    html = chips_html(["<b>", " &amp", '"', "\u202e"], ["<b>", " x", '"', "\u202e"])
     assert "<b>" not in html
     assert "&lt;b&gt;" in html
     assert "·&amp;amp" in html
-    assert html.count('class="pw-chip differs"') == 1
-    assert "3 tokens" in html
+    assert "\u202e" not in html
+    assert "&lt;U+202E&gt;" in html
+    assert html.count('class="pw-chip differs"') == 2
+    assert "Clean, 4 tokens" in html
+    assert "Corrupted, 4" in html
+
+
+def test_of_unequal_prompts_the_common_ends_stand_under_one_another() -> None:
+    clean, corrupt = ["a", "b", "c", "z"], ["a", "x", "z"]
+    assert list(columns_of(clean, corrupt)) == [(0, 0), (1, 1), (2, None), (3, 2)]
+    html = chips_html(clean, corrupt)
+    assert html.count('class="pw-chip differs"') == 3
+    assert html.count('title="no counterpart"') == 1
+
+
+@given(clean=TOKENS, corrupt=TOKENS)
+def test_every_token_has_one_chip_in_the_order_of_the_prompt(
+    clean: list[str], corrupt: list[str]
+) -> None:
+    columns = list(columns_of(clean, corrupt))
+    assert [above for above, _ in columns if above is not None] == list(range(len(clean)))
+    assert [below for _, below in columns if below is not None] == list(range(len(corrupt)))
+    assert (None, None) not in columns
+
+
+@given(text=st.text(max_size=40) | st.sampled_from(HOSTILE))
+def test_text_for_markdown_has_no_mark_that_is_not_escaped(text: str) -> None:
+    for shown in (plain(text), token(text)):
+        bare = re.sub(r"\\([!-/:-@\[-`{-~])", "", shown)
+        assert not set(bare) & set(string.punctuation), shown
+        assert all(one.isprintable() or one == "\n" for one in shown)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_another_site_is_swept_its_usual_way(page: dict[Any, Any], site: Site) -> None:
+    page |= {"site": site, "per": "neuron", "direction": "noise", "metric": "kl"}
+    state.take_usual_per(page)
+    assert page["per"] == pers_of(site)[0]
+    swept = state.experiment_of(page, "demo")
+    assert state.swept_as(swept, site) == swept
+    other = state.swept_as(swept, "z")
+    assert (other.site, other.per, other.direction, other.metric) == ("z", "head", "noise", "kl")
+
+
+def test_a_place_is_added_to_the_set_once(page: dict[Any, Any]) -> None:
+    for place in ("L1H2.z", "embed@0", "L1H2.z"):
+        state.add_to_set(page, place)
+    assert page["places"] == ["L1H2.z", "embed@0"]
+    assert [str(one) for one in state.set_of(page)] == page["places"]
+    page["places"] = ["L1H2.z", "nonsense"]
+    with pytest.raises(UnknownPlaceError, match="'nonsense'"):
+        state.set_of(page)
+
+
+def test_the_usual_lists_of_the_controls_are_not_shared_between_visitors() -> None:
+    first: dict[Any, Any] = {}
+    state.prepare(first)
+    first["places"].append("embed@0")
+    first["subject"].append(1)
+    second: dict[Any, Any] = {}
+    state.prepare(second)
+    assert (second["places"], second["subject"]) == ([], [])
 
 
 def test_the_heat_maps_data_is_the_grid_with_nothing_for_what_is_unknown(model: Model) -> None:

@@ -1,8 +1,8 @@
 """The address of what the page shows: its controls as query parameters, and back.
 
-An example's pair is written as the example's name; a control that stands at its
-usual value is left out. What comes from an address is checked before it is used:
-anybody can write one.
+An example's pair is written as the example's name, the first one's not at all; a
+control that stands at its usual value is left out. What comes from an address is
+checked before it is used: anybody can write one.
 """
 
 import math
@@ -11,7 +11,12 @@ from typing import Any, get_args
 
 from patchwright.app.state import (
     BOUNDS,
+    EDGE_ESTIMATES,
+    EDGE_ORDERS,
     FIELDS,
+    FIRST_EXAMPLE,
+    MOST_EDGES,
+    OTHER,
     PAIR_FIELDS,
     State,
     example_shown,
@@ -30,6 +35,13 @@ from patchwright.prompts.examples import example
 MOST_CHARACTERS = 6000
 """In a whole address; browsers and proxies cut longer ones."""
 
+RANGES: dict[str, tuple[float, float]] = {
+    "edges": (1, MOST_EDGES),
+    "edge_share": (1, 100),
+    **BOUNDS,
+}
+"""Numbers that have a least and a most; other whole ones go from 0 to a million."""
+
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
 
@@ -47,7 +59,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "trace_chosen",
     ),
     "lens": ("metric", "lens_measure", "part"),
-    "circuit": ("metric", "edges"),
+    "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
 }
 """The controls of each page, besides the model and the pair."""
 
@@ -63,6 +75,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),
     "sever": ("nothing", *get_args(Sever)),
+    "edge_estimate": tuple(EDGE_ESTIMATES),
+    "edge_order": EDGE_ORDERS,
 }
 
 
@@ -70,17 +84,20 @@ def written(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows."""
     found: dict[str, str] = {}
     if state["model"] != FIELDS["model"]:
-        found["model"] = state["model_name"] or state["model"]
+        found["model"] = state["model_name"] if state["model"] == OTHER else state["model"]
     usual = dict(FIELDS)
     shown = example_shown(state)
     if shown is None:
+        # Written also when it is empty: a pair without any field is the first example's.
+        found["clean"] = state["clean"]
         found |= {name: state[name] for name in PAIR_FIELDS if state[name] != FIELDS[name]}
     else:
-        found["example"] = shown
         usual |= fields_of(example(shown))
+        found |= {} if shown == FIRST_EXAMPLE else {"example": shown}
     for name in PAGES[page]:
-        if state[name] != usual[name]:
-            found[name] = _text(state[name])
+        text = _text(name, state[name])
+        if text != _text(name, usual[name]):
+            found[name] = text
     return found
 
 
@@ -96,7 +113,9 @@ def read(page: str, parameters: Mapping[str, str]) -> dict[str, Any]:
         )
     found: dict[str, Any] = {}
     if "example" in parameters:
-        found |= fields_of(example(parameters["example"]))
+        found |= fields_of(example(parameters["example"][:40]))
+    elif any(name in parameters for name in PAIR_FIELDS):
+        found |= {name: FIELDS[name] for name in PAIR_FIELDS}
     for name, text in parameters.items():
         if name in ("example", "embed"):
             continue
@@ -106,10 +125,21 @@ def read(page: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    """A control's value; of the set only what names a place: a slip is not worth sharing."""
+    if name == "places":
+        return LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
     if isinstance(value, list):
         return LISTS.join(str(one) for one in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _is_place(text: str) -> bool:
+    try:
+        parse_place(text)
+    except PatchwrightError:
+        return False
+    return True
 
 
 def _value(name: str, text: str) -> Any:
@@ -122,22 +152,28 @@ def _value(name: str, text: str) -> Any:
         if name == "subject":
             return [_whole(part) for part in text.split(LISTS)] if text else []
         if name in ("chosen", "seen_head", "trace_chosen") and text:
-            return str(parse_place(text))
+            return _place(text)
         if isinstance(usual, list):
-            return [str(parse_place(part)) for part in text.split(LISTS)] if text else []
+            return [_place(part) for part in text.split(LISTS)] if text else []
         if isinstance(usual, float):
-            return _bounded(name, _finite(text))
-        return _bounded(name, _whole(text)) if isinstance(usual, int) else text
+            return _within(name, _finite(text))
+        return _within(name, _whole(text)) if isinstance(usual, int) else text
     except PatchwrightError:
         raise
     except ValueError:
         raise InputError(f"The address has {name} '{text[:40]}', which is no number.") from None
 
 
-def _bounded(name: str, number: float) -> float:
-    low, high = BOUNDS.get(name, (number, number))
-    if not low <= number <= high:
-        raise InputError(f"The address has {name} {number:g}: it may be {low:g} to {high:g}.")
+def _place(text: str) -> str:
+    if len(text) > 60:
+        raise InputError(f"The address has '{text[:60]}…', which is too long for a place.")
+    return str(parse_place(text))
+
+
+def _within(name: str, number: float) -> float:
+    least, most = RANGES.get(name, (number, number))
+    if not least <= number <= most:
+        raise InputError(f"The address has {name} {number:g}: it may be {least:g} to {most:,g}.")
     return number
 
 

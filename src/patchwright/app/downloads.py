@@ -1,5 +1,6 @@
 """A model's files on their way from the hub: how far, and how to stop. No Streamlit here."""
 
+import logging
 import threading
 
 from patchwright.errors import PatchwrightError
@@ -13,6 +14,7 @@ class Download:
         self._name = name
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._lock = threading.Lock()
         self.bytes = (0, 0)
         self.error: PatchwrightError | None = None
 
@@ -28,13 +30,14 @@ class Download:
 
     def start(self) -> None:
         """Begin, or begin again; what came whole before is kept."""
-        if self.running:
-            return
-        self._stop.clear()
-        self.error, self.bytes = None, (0, 0)
-        self._thread = threading.Thread(target=self._fetch, name=f"download {self._name}")
-        self._thread.daemon = True
-        self._thread.start()
+        with self._lock:
+            if self.running:
+                return
+            self._stop.clear()
+            self.error, self.bytes = None, (0, 0)
+            self._thread = threading.Thread(target=self._fetch, name=f"download {self._name}")
+            self._thread.daemon = True
+            self._thread.start()
 
     def stop(self) -> None:
         """Ask for the end."""
@@ -45,6 +48,12 @@ class Download:
             fetch(self._name, progress=self._note)
         except PatchwrightError as error:
             self.error = error
+        except Exception:
+            logging.getLogger(__name__).exception("A download failed")
+            self.error = PatchwrightError(
+                f"The download of '{self._name}' failed in a way that should not happen: try "
+                "again. The server's log has the details."
+            )
 
     def _note(self, done: int, total: int) -> bool:
         self.bytes = (done, total)

@@ -1,7 +1,8 @@
 """Long work behind the page: queued, watched, shared by those who ask for the same.
 
 A visitor asks for a key's result; the first to ask starts the work, later ones
-join it. It stops when somebody stops it or when everybody who asked has left.
+join it. It stops when somebody stops it or when everybody who asked has left;
+who asks after that gets work of their own, as after an error.
 No Streamlit here: the page looks at a `Job` whenever it is drawn.
 """
 
@@ -48,7 +49,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether there is a result or an error."""
+        """Whether there is a result or an error, or nobody wanted one."""
         return self._over.is_set()
 
     def wait(self, seconds: float) -> bool:
@@ -74,7 +75,10 @@ class Job:
         return (monotonic() - at) / (now.done - done) * (now.total - now.done)
 
     def do(self, compute: Compute) -> None:
-        """Run `compute` here and now."""
+        """Run `compute` here and now, unless nobody waits for it any more."""
+        if self.watchers <= 0:
+            self._over.set()
+            return
         self._started = monotonic()
         try:
             self.result = compute(self._note)
@@ -114,7 +118,7 @@ class Desk:
         """
         with self._lock:
             job = self._jobs.get(key)
-            if job is not None:
+            if job is not None and not job.stopping and job.error is None:
                 if job.over:
                     self._jobs.move_to_end(key)
                 job.watchers += 1
@@ -125,6 +129,7 @@ class Desk:
                     f"{waiting} experiments wait already, which is all that may: try again in a "
                     "minute."
                 )
+            self._jobs.pop(key, None)
             job = self._jobs[key] = Job(key)
             self._pool.submit(job.do, compute)
             self._forget_old()
@@ -136,13 +141,17 @@ class Desk:
             job.watchers -= 1
             if job.watchers <= 0 and not job.over:
                 job.stop()
-                self._jobs.pop(job.key, None)
+                self._drop(job)
 
     def forget(self, job: Job) -> None:
         """Let the next one who asks start anew."""
         with self._lock:
-            if self._jobs.get(job.key) is job:
-                del self._jobs[job.key]
+            self._drop(job)
+
+    def _drop(self, job: Job) -> None:
+        # Another one may have its key by now.
+        if self._jobs.get(job.key) is job:
+            del self._jobs[job.key]
 
     def ahead_of(self, job: Job) -> int:
         """How many jobs have their turn before a waiting one."""

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from patchwright.app import address, state
+from patchwright.app import address, state, work
+from patchwright.app.text import plain
 from patchwright.app.views import activations, circuit, lens, patch, trace
 from patchwright.errors import PatchwrightError
 
@@ -22,15 +23,18 @@ PAGES = {
 st.session_state["pages"] = PAGES
 chosen = st.navigation(list(PAGES.values()))
 name = chosen.url_path or "patch"
+if st.session_state.setdefault("page", name) != name:
+    work.leave_page()
+    st.session_state["page"] = name
 first_time = "clean" not in st.session_state
 state.prepare(st.session_state)
 if first_time:
     try:
         state.take(st.session_state, address.read(name, st.query_params))
     except PatchwrightError as error:
-        st.session_state["complaint"] = str(error)
+        st.session_state["complaint"] = f"{error} Shown instead is the first example."
 if complaint := st.session_state.pop("complaint", None):
-    st.warning(f"{complaint} Shown instead is the first example.")
+    st.warning(plain(complaint))
 chosen.run()
 shown = address.written(name, st.session_state)
 if st.query_params.to_dict() != shown:

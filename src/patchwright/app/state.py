@@ -5,7 +5,10 @@ from typing import Any
 
 from patchwright.experiment import (
     Attention,
+    Circuit,
     Difference,
+    EdgeAttribution,
+    EvaluateCircuit,
     HeadScores,
     LogitAttribution,
     LogitLens,
@@ -57,6 +60,9 @@ FIELDS: dict[str, Any] = {
     "trace_chosen": "",
     "part": "head",
     "edges": 30,
+    "edge_estimate": "integrated",
+    "edge_order": "connected",
+    "edge_share": 80,
 }
 """The controls of all pages, by key, with what they start from."""
 
@@ -69,6 +75,20 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """From where to where the numbers of causal tracing may go; the model bounds the window too."""
 
 State = MutableMapping[Any, Any]
+
+EDGE_ESTIMATES = {"integrated": 5, "gradient": None}
+"""How edges are scored: over so many runs between the prompts, or at the clean run alone."""
+
+EDGE_ORDERS = ("connected", "strongest")
+
+CHECKED_EDGES = 10
+"""Of the strongest edges, whose estimates are compared with exact values."""
+
+CURVE = 256
+"""Edges up to which the curve of a circuit goes at least."""
+
+MOST_EDGES = 4096
+"""Edges that a circuit may have on the page."""
 
 
 def prepare(state: State) -> None:
@@ -279,6 +299,36 @@ def proposed_subject(clean: Sequence[str], corrupt: Sequence[str], first: int) -
     """The stretch in which two prompts, as token texts, differ; nothing where it is the end."""
     span = differing(clean, corrupt)
     return [one for one in span if one >= first] if span.stop < len(clean) else []
+
+
+def edges_of(state: State, swept: Patch) -> EdgeAttribution:
+    """The scores of every edge, and of the strongest what they estimate."""
+    return EdgeAttribution(
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        steps=EDGE_ESTIMATES[state["edge_estimate"]],
+        exact=CHECKED_EDGES,
+    )
+
+
+def evaluation_of(swept: Patch, circuit: Circuit, chosen: int) -> EvaluateCircuit:
+    """What the first edges of a circuit keep: `chosen` of them, and fewer and more."""
+    sizes = sizes_of(chosen, len(circuit.edges))
+    return EvaluateCircuit(
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        edges=circuit.edges[: sizes[-1]],
+        sizes=sizes,
+    )
+
+
+def sizes_of(chosen: int, n_edges: int) -> tuple[int, ...]:
+    """Powers of two to at least `CURVE` and beyond `chosen`, as far as there are edges."""
+    last = min(max(CURVE, 2 * chosen), n_edges)
+    powers = {2**power for power in range(last.bit_length())}
+    return tuple(sorted(powers | {chosen, last} - {0}))
 
 
 def trace_of(state: State, model: str, site: str) -> Trace:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,12 @@ MOST_BYTES = 2**30
 KEPT_PER_TOKEN = 6
 """Vectors of a noisy run that tracing keeps at each layer and token, about."""
 
+MOST_GRAPH_BYTES = 3 * 2**30
+"""Memory that scoring all edges of one pair may take."""
+
+GRAPH_COPIES = 8
+"""Of every edge's reader's input, kept for the gradient: it, its norm's parts, its projections."""
+
 LONG = 2.0
 """Seconds from which on a sweep is worth an estimate before it."""
 
@@ -47,7 +53,7 @@ class Options:
 @st.cache_resource
 def options() -> Options:
     """The options behind `--` on Streamlit's command line; `patchwright app` gives them."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--sweeps", type=int, default=2)
     parser.add_argument("--folder", action="append", type=Path, default=[])
     given, _ = parser.parse_known_args(sys.argv[1:])
@@ -101,30 +107,39 @@ def unpatched(experiment: Patch, model: Model) -> Result:
     return slot["result"]
 
 
-def job_of(experiment: AnyExperiment, model: Model) -> Job:
-    """This visitor's long work; what they asked for before is given up."""
-    return jobs_of([experiment], model)[0]
+def job_of(experiment: AnyExperiment, model: Model, slot: str = "job") -> Job:
+    """This visitor's long work of one kind; what they asked for before in `slot` is given up."""
+    return jobs_of({slot: experiment}, model)[0]
 
 
-def jobs_of(experiments: Sequence[AnyExperiment], model: Model) -> list[Job]:
-    """Long works of this visitor that belong together; what else they asked for is given up."""
-    wanted = {_key(experiment, model): experiment for experiment in experiments}
-    held: dict[str, Job] = st.session_state.setdefault("jobs", {})
-    for key in held.keys() - wanted.keys():
-        desk().leave(held.pop(key))
-    for key, experiment in wanted.items():
-        if key not in held:
-            held[key] = desk().ask(key, partial(run, experiment, model))
+def jobs_of(experiments: Mapping[str, AnyExperiment], model: Model) -> list[Job]:
+    """This visitor's long works of several kinds, by slot, asked for together."""
+    jobs = [_asked(experiment, model, slot) for slot, experiment in experiments.items()]
     deadline = monotonic() + PATIENCE
-    for key in wanted:
-        held[key].wait(max(0.0, deadline - monotonic()))
-    return [held[key] for key in wanted]
+    for job in jobs:
+        job.wait(max(0.0, deadline - monotonic()))
+    return jobs
 
 
-def start_again() -> None:
-    """Forget this visitor's jobs, so that what was stopped is computed anew."""
-    for job in st.session_state.pop("jobs", {}).values():
-        desk().forget(job)
+def _asked(experiment: AnyExperiment, model: Model, slot: str) -> Job:
+    held: Job | None = st.session_state.get(slot)
+    key = _key(experiment, model)
+    if held is None or held.key != key:
+        if held is not None:
+            del st.session_state[slot]  # left once only, also where the next line raises
+            desk().leave(held)
+        held = desk().ask(key, partial(run, experiment, model))
+        st.session_state[slot] = held
+        st.session_state.setdefault("slots", set()).add(slot)
+    return held
+
+
+def leave_page() -> None:
+    """Give up all of this visitor's long work: they look at another page now."""
+    for slot in st.session_state.pop("slots", set()):
+        job: Job | None = st.session_state.pop(slot, None)
+        if job is not None:
+            desk().leave(job)
 
 
 def result_so_far(experiment: Patch, model: Model, job: Job) -> Result:
@@ -161,6 +176,19 @@ def check_trace_size(n_positions: int, samples: int, model: Model) -> None:
             f"{samples} noisy runs of {n_positions} tokens take about {kept >> 20:,} MiB, and this "
             f"page gives at most {MOST_BYTES >> 20:,} MiB: draw fewer samples, shorten the prompt, "
             "or use the command line, which has no such bound."
+        )
+
+
+def check_graph(tokens: TokenPair, model: Model) -> None:
+    """Raise ExperimentError where the gradients of all edges would take too much memory."""
+    spec = model.spec
+    readers = spec.n_layers * (3 * spec.n_heads + 1)
+    each = readers * spec.d_model * 4 * GRAPH_COPIES
+    most = MOST_GRAPH_BYTES // each
+    if len(tokens.clean) > most:
+        raise ExperimentError(
+            f"The prompts have {len(tokens.clean)} tokens, and with this model the page finds circuits "
+            f"for at most {most}: shorten them, or use the command line, which has no such bound."
         )
 
 

@@ -174,6 +174,15 @@ def app_(
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     headless: Annotated[bool, typer.Option(help="Do not open a browser.")] = False,
+    folder: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder whose models visitors may load; may be repeated.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    sweeps: Annotated[int, typer.Option(help="Sweeps that run at one time.", min=1, max=64)] = 2,
 ) -> None:
     """Open the page in a browser."""
     import subprocess
@@ -189,7 +198,9 @@ def app_(
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     typer.echo(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")
-    command = [sys.executable, "-m", "streamlit", "run", str(page), *flags]
+    ours = ["--sweeps", str(sweeps)]
+    ours += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
+    command = [sys.executable, "-m", "streamlit", "run", str(page), *flags, "--", *ours]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

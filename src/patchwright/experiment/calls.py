@@ -265,14 +265,17 @@ def edge_attribution(
     steps: int | None = None,
     metric: str = "logit_diff",
     bos: bool = True,
+    exact: int = 0,
     progress: OnProgress | None = None,
 ) -> Result:
     """Every edge's score: the metric's change, to first order, when it alone is corrupted.
 
     The array `edges`, dims (receiver, sender), is the mean over pairs; with `steps`
-    gradients are integrated over that many runs between the prompts. `progress`
-    counts pairs; stopped, the mean is over those that are done. See
-    `methods.circuits`; `Circuit.choose` makes a circuit of it.
+    gradients are integrated over that many runs between the prompts. Of the `exact`
+    strongest edges the array `exact` has what the score estimates, NaN elsewhere.
+    `progress` counts pairs, then edges measured exactly; stopped, the mean is over those
+    that are done. See `methods.circuits`; `Circuit.choose` makes a circuit of it. Raises
+    ExperimentError where `exact` is below 0.
     """
     experiment = EdgeAttribution(
         model=model.name,
@@ -281,6 +284,7 @@ def edge_attribution(
         bos=bos,
         metric=check_metric(metric),
         steps=steps,
+        exact=exact,
     )
     return run(experiment, model, progress)
 

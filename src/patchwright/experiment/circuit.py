@@ -61,9 +61,20 @@ class Circuit(BaseModel):
                 f"'{model.name}' ({model.fingerprint[:19]}…): load the model that it belongs to."
             )
 
-    def to_json(self, path: str | Path) -> None:
-        """Write the circuit to `path`. Raises OutputError for a bad path."""
-        write_atomic(path, json.dumps(self.model_dump(mode="json"), indent=1) + "\n")
+    def first(self, count: int) -> Self:
+        """The circuit of the first `count` edges."""
+        kept = {"edges": self.edges[:count], "scores": self.scores[:count]}
+        return self.model_copy(update=kept)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The circuit as JSON text, written to `path` if one is given.
+
+        Raises OutputError for a bad path.
+        """
+        text = json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+        if path is not None:
+            write_atomic(path, text)
+        return text
 
 
 def load_circuit(path: str | Path) -> Circuit:

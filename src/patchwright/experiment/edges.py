@@ -11,14 +11,23 @@ from patchwright.experiment.types import (
     EdgeAttribution,
     EvaluateCircuit,
 )
-from patchwright.methods.circuits import Edge, area, edge_scores, measure, random_circuits
+from patchwright.methods.circuits import (
+    Edge,
+    area,
+    edge_scores,
+    measure,
+    random_circuits,
+    strongest,
+)
 from patchwright.model.edges import Graph
 from patchwright.notices import Notice
 from patchwright.prompts.pair import TokenPair
 
 
 def run_edge_attribution(experiment: EdgeAttribution, work: Work, tokens: list[TokenPair]) -> Found:
-    """The array `edges`, [receiver, sender]: each edge's score."""
+    """The array `edges`, [receiver, sender]: each edge's score; `exact` of the strongest."""
+    if experiment.exact < 0:
+        raise ExperimentError(f"{experiment.exact} edges to measure exactly: give 0 or more.")
     graph = Graph(work.model.spec)
     how = experiment.metric, experiment.steps
     scored = edge_scores(work.model.network, tokens, *how, work.progress)
@@ -31,7 +40,31 @@ def run_edge_attribution(experiment: EdgeAttribution, work: Work, tokens: list[T
             f"Stopped after {scored.done} of {len(tokens)} pairs: scores are means over those."
         )
         found.notices.append(Notice(code="stopped", message=message))
+    elif experiment.exact:
+        chosen = strongest(scored.values, graph)[: experiment.exact]
+        _measure_exactly(chosen, experiment, found, work)
     return found
+
+
+def _measure_exactly(
+    edges: list[Edge], experiment: EdgeAttribution, found: Found, work: Work
+) -> None:
+    """Add the array `exact`: the metric's change when one edge alone is corrupted."""
+    every = set(Graph(work.model.spec).edges)
+    others = [every - {edge} for edge in edges]
+    network = work.model.network
+    ran = measure(
+        network, found.tokens, others, experiment.metric, "corrupt", work.progress, work.budget
+    )
+    exact = xr.full_like(found.arrays["edges"], np.nan)
+    for (sender, receiver), value in zip(edges, ran.values, strict=True):
+        exact.loc[{"sender": sender, "receiver": receiver}] = value - ran.clean
+    found.arrays["exact"] = exact
+    if ran.done < len(edges):
+        message = (
+            f"Stopped after {ran.done} of {len(edges)} edges: the others are not measured exactly."
+        )
+        found.notices.append(Notice(code="stopped", message=message))
 
 
 def run_evaluate_circuit(experiment: EvaluateCircuit, work: Work, tokens: list[TokenPair]) -> Found:

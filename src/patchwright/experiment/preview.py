@@ -17,9 +17,16 @@ from patchwright.model.load import Model
 
 def baselines_of(experiment: Patch, model: Model) -> Result:
     """The sweep's Result without any cell: both unpatched runs, tokens and warnings."""
-    smallest = {"site": "embed", "per": "layer", "layers": None, "positions": None, "heads": None}
-    found = run(experiment.model_copy(update={**smallest, "order": "layers", "most": None}), model)
-    return replace(found, experiment=experiment.model_dump(mode="json"), arrays={})
+    layers = None if experiment.site == "embed" else (0,)
+    smallest = {"per": "layer", "layers": layers, "positions": None, "heads": None}
+    # The same site, so that the same activations are kept and the numbers are those of the sweep
+    # to the last bit; stopped before its first cell.
+    asked = experiment.model_copy(update={**smallest, "order": "layers", "most": None})
+    found = run(asked, model, lambda _: False)
+    warnings = [notice for notice in found.warnings if notice["code"] != "stopped"]
+    return replace(
+        found, experiment=experiment.model_dump(mode="json"), arrays={}, warnings=warnings
+    )
 
 
 def so_far(experiment: Patch, model: Model, unpatched: Result, now: Progress | None) -> Result:
@@ -39,7 +46,7 @@ def so_far(experiment: Patch, model: Model, unpatched: Result, now: Progress | N
     if now is not None:
         values = now.patched[0].copy()
     if now is not None and now.estimate is not None:
-        unknown = np.isnan(values)
+        unknown = np.isnan(values) & ~np.isnan(now.estimate[0])
         values[unknown] = now.estimate[0][unknown]
         estimated[unknown] = 1
     coords = cells.coords(n_positions)
@@ -47,5 +54,6 @@ def so_far(experiment: Patch, model: Model, unpatched: Result, now: Progress | N
     gap = unpatched.clean.metric, unpatched.corrupt.metric
     smallest = MIN_GAP[UNITS[experiment.metric]]
     effect = effect_of(patched, *gap, experiment.direction, smallest)
-    arrays = {"patched": patched, "effect": effect, "estimated": patched.copy(data=estimated)}
+    marks = patched.copy(data=estimated).rename("estimated")
+    arrays = {"patched": patched, "effect": effect, "estimated": marks}
     return replace(unpatched, experiment=experiment.model_dump(mode="json"), arrays=arrays)

@@ -124,10 +124,14 @@ class PathPatch(Sweep):
 
 
 class EdgeAttribution(OnPairs):
-    """Every edge's score (`methods.circuits`); with `steps` by integrated gradients."""
+    """Every edge's score (`methods.circuits`); with `steps` by integrated gradients.
+
+    The `exact` strongest edges are corrupted in earnest too, each alone.
+    """
 
     method: Literal["edge_attribution"] = "edge_attribution"
     steps: int | None = None
+    exact: int = 0
 
 
 class EvaluateCircuit(OnPairs):

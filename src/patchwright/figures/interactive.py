@@ -6,10 +6,13 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
-from patchwright.methods.result import Baseline
+from patchwright.figures.graph import LOWERS, Edge, layout, target_of
+from patchwright.methods.result import Baseline, Result
 from patchwright.prompts.tokens import visible
 
 RUN_COLORS = {"clean": "#2166ac", "corrupted": "#b2182b", "patched": "#8c6d1f"}
+
+_LEGEND = alt.Legend(orient="top", title=None)
 
 
 def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
@@ -31,7 +34,11 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title="probability"),
             color=_run_color(names),
-            tooltip=["run", "token", alt.Tooltip("probability:Q", format=".2%")],
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("token:N"),
+                alt.Tooltip("probability:Q", format=".2%"),
+            ],
         )
         .properties(height=34 * len(order) + 90)
     )
@@ -52,9 +59,13 @@ def accumulated_chart(values: xr.DataArray) -> alt.Chart:
             x=alt.X("layer:O", title="after layer", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("logit difference:Q", title="logit difference"),
             color=_run_color(names),
-            strokeDash=alt.StrokeDash("run:N", sort=names, legend=None),
-            shape=alt.Shape("run:N", sort=names, legend=None),
-            tooltip=["run", "layer", alt.Tooltip("logit difference:Q", format=".3f")],
+            strokeDash=alt.StrokeDash("run:N", sort=names, legend=_LEGEND),
+            shape=alt.Shape("run:N", sort=names, legend=_LEGEND),
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("layer:O"),
+                alt.Tooltip("logit difference:Q", format=".3f"),
+            ],
         )
         .properties(height=260)
     )
@@ -93,8 +104,7 @@ def samples_chart(
 
 def _run_color(names: Sequence[str]) -> alt.Color:
     colors = alt.Scale(domain=list(names), range=[RUN_COLORS[name] for name in names])
-    legend = alt.Legend(orient="top", title=None)
-    return alt.Color("run:N", scale=colors, sort=list(names), legend=legend)
+    return alt.Color("run:N", scale=colors, sort=list(names), legend=_LEGEND)
 
 
 def components_chart(values: xr.DataArray) -> alt.Chart:
@@ -114,7 +124,194 @@ def components_chart(values: xr.DataArray) -> alt.Chart:
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("logits:Q", title="logits added to the difference"),
             color=_run_color(names),
-            tooltip=["run", "part", alt.Tooltip("logits:Q", format=".3f")],
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("part:N"),
+                alt.Tooltip("logits:Q", format=".3f"),
+            ],
         )
         .properties(height=26 * len(components) + 90)
     )
+
+
+def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetChart:
+    """Faithfulness against size: the circuit, all but the circuit, random circuits; `chosen` marked."""
+    names = list(_CURVES)
+    key = alt.Legend(orient="top", title=None, columns=3, labelLimit=0, symbolStrokeWidth=0)
+    base = alt.Chart(curve_rows(evaluated)).encode(
+        x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_WHOLE, title="edges"),
+        y=alt.Y("share:Q", title="share of the gap kept", axis=alt.Axis(format="%")),
+        color=alt.Color(
+            "runs:N", scale=alt.Scale(domain=names, range=list(_CURVES.values())), legend=key
+        ),
+        detail="sample:N",
+        tooltip=["runs", "edges", alt.Tooltip("share:Q", format=".1%")],
+    )
+    lines = base.mark_line().encode(
+        strokeDash=alt.StrokeDash(
+            "runs:N", scale=alt.Scale(domain=names, range=_DASHES), legend=None
+        )
+    )
+    points = base.mark_point(filled=True, size=50, opacity=1).encode(
+        shape=alt.Shape("runs:N", scale=alt.Scale(domain=names, range=_SHAPES), legend=key)
+    )
+    at = pd.DataFrame({"edges": [chosen], "share": [0.0]})
+    mark = alt.Chart(at).mark_rule(color="#888888", strokeDash=[2, 3]).encode(x=alt.X("edges:Q"))
+    whole = pd.DataFrame({"share": [0.0, 1.0]})
+    levels = alt.Chart(whole).mark_rule(color="#888888", opacity=0.6).encode(y="share:Q")
+    return alt.layer(levels, mark, lines, points).properties(height=320)
+
+
+_CURVES = {"circuit": "#2166ac", "all but it": "#b2182b", "random": "#8a8a8a"}
+_DASHES, _SHAPES = [[1, 0], [5, 3], [2, 2]], ["circle", "square", "triangle-up"]
+_WHOLE = alt.Axis(format="d", grid=False)
+
+
+def curve_rows(evaluated: Result) -> pd.DataFrame:
+    """One row a circuit that was measured: its curve, its size, the share of the gap it keeps."""
+    rows = [
+        {"runs": name, "sample": 0, "edges": int(one["size"]), "share": float(one)}
+        for name, array in zip(_CURVES, ("faithfulness", "complement"), strict=False)
+        for one in evaluated.array(array)
+    ]
+    random = evaluated.array("random")
+    rows += [
+        {"runs": "random", "sample": i, "edges": int(one["size"]), "share": float(one)}
+        for i in range(random.sizes["sample"])
+        for one in random.isel(sample=i)
+    ]
+    frame = pd.DataFrame(rows)
+    return frame[frame["share"].notna() & (frame["edges"] > 0)]
+
+
+def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.FacetChart:
+    """Edges' estimates against their exact effects, rows of `edge`, `estimate`, `exact`."""
+    ends = [float(checked[["estimate", "exact"]].min().min())]
+    ends.append(float(checked[["estimate", "exact"]].max().max()))
+    line = (
+        alt.Chart(pd.DataFrame({"exact": ends, "estimate": ends}))
+        .mark_line(color="#888888", strokeDash=[4, 3], strokeWidth=1)
+        .encode(x="exact:Q", y="estimate:Q")
+    )
+    points = (
+        alt.Chart(checked)
+        .mark_point(filled=True, size=80, color=LOWERS)
+        .encode(
+            x=alt.X("exact:Q", title=f"exact: change of {unit}", scale=alt.Scale(zero=False)),
+            y=alt.Y("estimate:Q", title="estimate", scale=alt.Scale(zero=False)),
+            tooltip=["edge", *(alt.Tooltip(f"{one}:Q", format=".3f") for one in _BOTH)],
+        )
+    )
+    return alt.layer(line, points).properties(height=300)
+
+
+_BOTH = ("estimate", "exact")
+
+
+def circuit_graph(
+    edges: Sequence[Edge], scores: Sequence[float]
+) -> alt.LayerChart | alt.FacetChart:
+    """A circuit: layers from the bottom up, width by |score|, colour and dashes by sign."""
+    placed = layout(edges)
+    lines, nodes = graph_rows(edges, scores)
+    top = len(placed.rows) - 1
+    labels = ", ".join(f"'{name}'" for name in placed.rows)
+    height = alt.Y(
+        "up:Q",
+        scale=alt.Scale(domain=[-0.5, top + 0.5], nice=False),
+        axis=alt.Axis(
+            values=list(range(top + 1)), labelExpr=f"[{labels}][datum.value]", title=None,
+            grid=False, ticks=False, domain=False,
+        ),
+    )  # fmt: skip
+    across = alt.X("across:Q", scale=alt.Scale(domain=[-0.03, 1.12], nice=False), axis=None)
+    signs = list(_SIGNS)
+    drawn = (
+        alt.Chart(lines)
+        .mark_line(opacity=0.8)
+        .encode(
+            x=across,
+            y=height,
+            detail="edge:N",
+            order="step:O",
+            strokeWidth=alt.StrokeWidth(
+                "size:Q", scale=alt.Scale(domain=[0, float(lines["size"].max())], range=[1, 5]),
+                legend=None,
+            ),
+            strokeDash=alt.StrokeDash(
+                "sign:N", scale=alt.Scale(domain=signs, range=[[1, 0], [5, 3]]), legend=None
+            ),
+            color=alt.Color(
+                "sign:N", scale=alt.Scale(domain=signs, range=list(_SIGNS.values())),
+                legend=alt.Legend(orient="top", title=None, columns=1, labelLimit=0, symbolType="stroke"),
+            ),
+            tooltip=["edge", alt.Tooltip("score:Q", format="+.3f")],
+        )
+    )  # fmt: skip
+    base = alt.Chart(nodes).encode(x=across, y=height, tooltip=["node", "edges in", "edges out"])
+    spots = base.mark_point(
+        shape="circle", size=560, filled=True, fill="#f7f7f7", stroke="#777777", opacity=1
+    )
+    names = base.mark_text(color="#222222", fontSize=10).encode(text="label:N")
+    row = max(30, min(56, 900 // len(placed.rows)))
+    return alt.layer(drawn, spots, names).properties(height=row * len(placed.rows) + 60)
+
+
+_SIGNS = {"corrupting it lowers the metric": "#4393c3", "corrupting it raises it": "#d6604d"}
+"""The palette's lighter blue and red: thin lines must be seen on white and on black."""
+_BENDS = {"q": -0.02, "k": 0.0, "v": 0.02}
+_STEPS = 12
+"""Straight pieces of a bent edge."""
+
+
+def graph_rows(edges: Sequence[Edge], scores: Sequence[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The points that each edge is drawn through, and the nodes."""
+    at = layout(edges).at
+    lines = [
+        {
+            "edge": f"{sender} → {receiver}",
+            "score": score,
+            "size": abs(score),
+            "sign": list(_SIGNS)[score >= 0],
+            "step": step,
+            "across": across,
+            "up": up,
+        }
+        for (sender, receiver), score in zip(edges, scores, strict=True)
+        for step, (across, up) in enumerate(
+            _bent(at[sender], at[target_of(receiver)], _BENDS.get(receiver[-1], 0.0))
+        )
+    ]
+    nodes = [
+        {
+            "node": name,
+            "label": _label(name),
+            "across": across,
+            "up": up,
+            "edges in": sum(target_of(receiver) == name for _, receiver in edges),
+            "edges out": sum(sender == name for sender, _ in edges),
+        }
+        for name, (across, up) in at.items()
+    ]
+    return pd.DataFrame(lines), pd.DataFrame(nodes)
+
+
+def _bent(
+    start: tuple[float, int], end: tuple[float, int], more: float
+) -> list[tuple[float, float]]:
+    """Points of a curve that leaves the straight line to the right, the more the longer it is."""
+    bend = min(0.09, 0.012 * (end[1] - start[1])) + more
+    shares = [step / _STEPS for step in range(_STEPS + 1)]
+    return [
+        (
+            start[0] + share * (end[0] - start[0]) + 4 * bend * share * (1 - share),
+            start[1] + share * (end[1] - start[1]),
+        )
+        for share in shares
+    ]
+
+
+def _label(node: str) -> str:
+    if "H" in node:
+        return "H" + node.split("H")[1]
+    return {"embed": "emb", "logits": "out"}.get(node, "MLP")

@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch
 
 from patchwright.figures.formats import check_format
+from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
 from patchwright.figures.grid import Grid, grids_of, title_of
 from patchwright.files import write_atomic
 from patchwright.methods.result import Result
@@ -176,23 +177,14 @@ def save_circuit(
 
 def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> Figure:
     """A graph of edges: layers from the bottom up, width by |score|, colour by sign."""
-    targets = [receiver.split(".")[0] if "H" in receiver else receiver for _, receiver in edges]
-    nodes = {*targets, *(sender for sender, _ in edges)}
-    rows: dict[float, list[str]] = {}
-    for name in sorted(nodes, key=_node_order):
-        rows.setdefault(_height(name), []).append(name)
-    heads = max((_node_order(name)[1] for name in nodes), default=0) + 1
-    at = {
-        name: (_across(name, heads), height)
-        for height, row in enumerate(rows.values())
-        for name in row
-    }
+    placed = layout(edges)
+    at, rows = placed.at, placed.rows
     figure = Figure(figsize=(8, max(3.0, 0.7 * len(rows))), layout="constrained")
     axes = figure.add_subplot()
     strongest = max((abs(score) for score in scores), default=1.0) or 1.0
-    for (sender, _), target, score in zip(edges, targets, scores, strict=True):
-        (x, y), (to_x, to_y) = at[sender], at[target]
-        color = "#2166ac" if score < 0 else "#b2182b"
+    for (sender, receiver), score in zip(edges, scores, strict=True):
+        (x, y), (to_x, to_y) = at[sender], at[target_of(receiver)]
+        color = LOWERS if score < 0 else RAISES
         axes.add_patch(
             FancyArrowPatch(
                 (x, y), (to_x, to_y), arrowstyle="-", connectionstyle="arc3,rad=0.12",
@@ -211,27 +203,6 @@ def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> F
         f"{len(edges)} edges; blue: corrupting it lowers the metric", loc="left", fontsize=10
     )
     return figure
-
-
-def _height(name: str) -> float:
-    """Where a node stands: embedding, heads and MLP of each layer, logits."""
-    if name == "embed":
-        return -1.0
-    if name == "logits":
-        return 1e3
-    layer = float(name[1:].split("H")[0].split(".")[0])
-    return layer + (0.0 if "H" in name else 0.5)
-
-
-def _across(name: str, heads: int) -> float:
-    """Heads side by side in their order, MLPs to their right, all else in the middle."""
-    if "H" in name:
-        return 0.8 * (_node_order(name)[1] + 0.5) / heads
-    return 1.0 if name.endswith(".mlp") else 0.4
-
-
-def _node_order(name: str) -> tuple[float, int]:
-    return _height(name), int(name.split("H")[1]) if "H" in name else 0
 
 
 def draw_bars(result: Result) -> Figure:

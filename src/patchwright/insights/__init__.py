@@ -4,6 +4,7 @@ sentences   Sentence, and how numbers are written into one
 reading     one sweep as the rules look at it: cells, columns, tokens
 steps       from what the runs predict to which heads carry the difference
 cautions    when not to trust it
+circuits    what a circuit keeps, and how far estimates of its edges are off
 
 The same Results always give the same words: rules only compare numbers, and ties
 go to the place that comes first. `docs/methods/insights.md` lists every rule.

@@ -44,7 +44,7 @@ class Numbers:
 
     def count(self, value: int) -> str:
         """A number of things, a layer or a position."""
-        return self._marked(value) + str(value)
+        return self._marked(value) + f"{value:,}"
 
     def sentence(self, code: str, text: str, place: str | None = None) -> Sentence:
         """`text` with those of the written numbers that are in it, in its order."""

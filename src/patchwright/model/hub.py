@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -187,13 +187,13 @@ def _told(tell: Callable[[int], None]) -> Any:
         def __init__(self, **_: object) -> None:
             self.done = 0
 
-        def __enter__(self) -> Self:
+        def __enter__(self) -> Any:
             return self
 
         def __exit__(self, *_: object) -> None:
             pass
 
-        def update(self, count: float | None = 1) -> None:
+        def update(self, count: int | float | None = 1) -> None:
             self.done += int(count or 0)
             tell(self.done)
 

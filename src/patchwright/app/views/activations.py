@@ -68,8 +68,9 @@ def _differences(experiment: Patch, model: Model) -> Result:
         )
     with right:
         st.markdown("**Furthest apart**")
-        frame = result.top(10)
-        st.dataframe(frame[["place", *ARRAYS]], hide_index=True)
+        columns = {name: st.column_config.NumberColumn(format="%.2f") for name in ARRAYS}
+        frame = result.top(10)[["place", *ARRAYS]].drop(columns="clean_norm")
+        st.dataframe(frame, hide_index=True, column_config=columns)
         _to_patch()
     return result
 

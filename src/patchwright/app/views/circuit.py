@@ -1,5 +1,245 @@
-"""circuit"""
+"""Circuit: estimate every edge, choose the best, measure what they keep, and draw them."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.text import plain
+from patchwright.app.views import pair, side, taken
+from patchwright.app.views.waiting import finished
+from patchwright.app.work import check_graph
+from patchwright.errors import PatchwrightError
+from patchwright.experiment import Circuit, EdgeAttribution, Patch, tokens_of
+from patchwright.figures.interactive import checked_chart, circuit_curve, circuit_graph
+from patchwright.insights.circuits import disagreement, kept, pruned, smallest
+from patchwright.methods.metrics import METRICS
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+
+MOST_DRAWN = 100
+"""Edges that a graph shows; with more nobody can follow one."""
 
 
 def show() -> None:
-    """x"""
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    model = side.shown()
+    if model is None:
+        return
+    st.header("Circuit", anchor=False)
+    st.caption(
+        "Which connections between the model's parts carry the answer, and how much of it do the best "
+        "of them keep when all others are corrupted?"
+    )
+    experiment = pair.shown(model)
+    if experiment is None:
+        return
+    try:
+        scored = _estimated(experiment, model)
+        if scored is not None:
+            _circuit(scored, experiment, model)
+    except PatchwrightError as error:
+        st.error(plain(str(error)))
+
+
+def _circuit(scored: Result, experiment: Patch, model: Model) -> None:
+    """All that follows from the scores."""
+    circuit = _chosen(scored, model)
+    evaluated = _confirmed(scored, circuit, experiment, model)
+    _checked(scored)
+    _drawn(circuit)
+    if evaluated is not None:
+        taken.away(evaluated)
+
+
+def _estimated(swept: Patch, model: Model) -> Result | None:
+    """Step 1: a score for every edge."""
+    st.subheader("1. Estimate", anchor=False)
+    left, right = st.columns(2)
+    left.selectbox(
+        "Metric",
+        METRICS,
+        key="metric",
+        help="What the answer is measured by; rank has no gradient.",
+    )
+    right.selectbox(
+        "Scores are", list(state.EDGE_ESTIMATES), key="edge_estimate",
+        format_func=lambda name: _ESTIMATES[name],
+        help="Integrated: the mean gradient over 5 runs between the two prompts. Gradient: at the clean "
+        "run alone, which is faster, and misses edges where a softmax is saturated.",
+    )  # fmt: skip
+    swept = swept.model_copy(update={"metric": st.session_state["metric"]})
+    assert not isinstance(swept.pairs, tuple), "the page has one pair"
+    check_graph(tokens_of(swept.pairs, swept, model), model)
+    experiment: EdgeAttribution = state.edges_of(st.session_state, swept)
+    scored = finished(experiment, model, "edges job", "steps")
+    if scored is None:
+        return None
+    n_edges = int(scored.array("edges").notnull().sum())
+    st.markdown(
+        f"**{n_edges:,} edges** join the embedding, heads and MLPs to the queries, keys and values of "
+        "heads, the MLPs and the logits above them. Each has a score: about how much "
+        f"{plain(swept.metric)} changes when that edge alone carries the corrupted run."
+    )
+    for notice in scored.warnings:
+        st.warning(plain(notice["message"]))
+    return scored
+
+
+_ESTIMATES = {
+    "integrated": "integrated (5 runs)",
+    "gradient": "gradient (1 run)",
+}
+
+
+def _chosen(scored: Result, model: Model) -> Circuit:
+    """Step 2: how many edges, taken in which order; all of them in that order."""
+    st.subheader("2. Choose", anchor=False)
+    left, right = st.columns(2)
+    order = right.selectbox(
+        "Which edges first", state.EDGE_ORDERS, key="edge_order",
+        help="Connected: from the logits down, always the strongest edge into what is reached, so that "
+        "every edge leads to the answer. Strongest: by the size of the score alone.",
+    )  # fmt: skip
+    circuit = Circuit.choose(scored, model, state.MOST_EDGES, connected=order == "connected")
+    most = len(circuit.edges)
+    st.session_state["edges"] = min(max(1, int(st.session_state["edges"])), most)
+    left.number_input("Edges in the circuit", 1, most, step=1, key="edges")
+    return circuit
+
+
+def _confirmed(scored: Result, circuit: Circuit, swept: Patch, model: Model) -> Result | None:
+    """Step 3: what the circuit keeps, measured, against its size."""
+    st.subheader("3. Confirm", anchor=False)
+    size = int(st.session_state["edges"])
+    swept = swept.model_copy(update={"metric": st.session_state["metric"]})
+    experiment = state.evaluation_of(swept, circuit, size)
+    evaluated = finished(experiment, model, "circuit job", "circuits")
+    if evaluated is None:
+        return None
+    n_edges = int(scored.array("edges").notnull().sum())
+    st.markdown(f"**{plain(kept(evaluated, size, n_edges).text)}**")
+    for notice in evaluated.warnings:
+        if notice not in scored.warnings:
+            st.warning(plain(notice["message"]))
+    if bool(evaluated.array("faithfulness").notnull().any()):
+        st.altair_chart(circuit_curve(evaluated, size))
+        st.caption(plain(areas(evaluated)))
+        _pruned(evaluated, size)
+    return evaluated
+
+
+def areas(evaluated: Result) -> str:
+    """What the curve shows, and the mean heights of its lines."""
+    found = evaluated.details
+    means = ""
+    if "area" in found:
+        means = f" Mean height of the curve over these sizes: circuit {_share(found['area'])}"
+        if "random_area" in found:
+            means += f", random circuits {_share(found['random_area'])}"
+        means += "."
+    return (
+        "Every point is a run in which all edges outside the circuit carry the corrupted run's "
+        "activations: 100 % is the whole clean-corrupted gap, 0 % none of it; above 100 %, edges that "
+        "work against the answer were left out. All but it: every edge except the circuit's. Random: "
+        "circuits of the same size, drawn by chance." + means
+    )
+
+
+def _share(value: float) -> str:
+    return f"{round(100 * value) + 0:.0f} %"
+
+
+def _pruned(evaluated: Result, size: int) -> None:
+    """The smallest size that suffices, and a button that takes it."""
+    left, middle, right = st.columns([2, 5, 2], vertical_alignment="bottom")
+    left.number_input("Keep at least (%)", 1, 100, step=5, key="edge_share")
+    share = int(st.session_state["edge_share"]) / 100
+    middle.markdown(plain(pruned(evaluated, share).text))
+    enough = smallest(evaluated, share)
+    if enough is not None:
+        right.button(
+            f"Prune to {enough} edges", on_click=_take_size, args=(enough,), key="prune",
+            disabled=enough == size, width="stretch",
+        )  # fmt: skip
+
+
+def _take_size(size: int) -> None:
+    st.session_state["edges"] = size
+
+
+def _checked(scored: Result) -> None:
+    """Step 4: the strongest edges' estimates beside their exact effects."""
+    frame = checked_rows(scored)
+    if frame.empty:
+        return
+    st.subheader("4. Check the estimate", anchor=False)
+    worst = disagreement(scored)
+    if worst is not None:
+        st.markdown(plain(worst.text))
+    metric = scored.experiment["metric"]
+    left, right = st.columns(2, gap="medium")
+    left.altair_chart(checked_chart(frame, metric))
+    right.dataframe(
+        frame, hide_index=True, height="content",
+        column_config={
+            name: st.column_config.NumberColumn(format="%.3f") for name in frame.columns[1:]
+        },
+    )  # fmt: skip
+    st.caption(
+        f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
+        f"{plain(metric)}. On the dashed line estimate and exact value agree."
+    )
+
+
+def checked_rows(scored: Result) -> pd.DataFrame:
+    """The edges that were measured exactly, the strongest estimate first."""
+    if "exact" not in scored.arrays:
+        return pd.DataFrame()
+    table = scored.table()
+    table = table[table["exact"].notna()]
+    frame = pd.DataFrame(
+        {
+            "edge": table["sender"] + " → " + table["receiver"],
+            "estimate": table["edges"],
+            "exact": table["exact"],
+            "difference": table["edges"] - table["exact"],
+        }
+    )
+    order = np.argsort(-frame["estimate"].abs().to_numpy(), kind="stable")
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _drawn(circuit: Circuit) -> None:
+    """Step 5: the circuit as a graph."""
+    st.subheader("5. The circuit", anchor=False)
+    size = int(st.session_state["edges"])
+    edges, scores = strongest_of(circuit, size, MOST_DRAWN)
+    if size > len(edges):
+        st.caption(f"Drawn are the {len(edges)} strongest of its {size:,} edges.")
+    st.altair_chart(circuit_graph(edges, scores))
+    st.caption(
+        "Layers grow upward from the embedding (emb) to the logits (out); heads stand side by side, "
+        "MLPs to their right. The wider an edge, the stronger its score. Point at an edge to see which "
+        "input of a head it feeds: q, k or v."
+    )
+    with st.expander("The edges as a table"):
+        names = [f"{sender} → {receiver}" for sender, receiver in circuit.edges[:size]]
+        table = pd.DataFrame({"edge": names, "score": circuit.scores[:size]})
+        table.index += 1
+        st.dataframe(table, column_config={"score": st.column_config.NumberColumn(format="%.4f")})
+    st.download_button(
+        "Save the circuit (JSON)", lambda: circuit.first(size).to_json(), "patchwright-circuit.json",
+        "application/json", key="take-circuit", on_click="ignore",
+        help="Its edges and their scores; `patchwright circuit --circuit FILE` measures it again, on "
+        "other prompts too.",
+    )  # fmt: skip
+
+
+def strongest_of(
+    circuit: Circuit, size: int, most: int
+) -> tuple[list[tuple[str, str]], list[float]]:
+    """Of a circuit's first `size` edges the `most` with the highest |score|, and the scores."""
+    pairs = list(zip(circuit.edges, circuit.scores, strict=True))[:size]
+    pairs = sorted(pairs, key=lambda one: -abs(one[1]))[:most]
+    return [edge for edge, _ in pairs], [score for _, score in pairs]

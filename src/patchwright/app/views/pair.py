@@ -9,10 +9,12 @@ from patchwright.app import state
 from patchwright.app.text import plain, token
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import check_size, in_best_order
-from patchwright.errors import PatchwrightError, UnequalLengthsError
+from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment import Patch, tokens_of
 from patchwright.methods.suggest import same_length, suggested_answers
 from patchwright.model.load import Model
+from patchwright.prompts.align import common_start
+from patchwright.prompts.examples import example
 from patchwright.prompts.tokens import encode, encode_prompt, token_texts
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
@@ -25,13 +27,25 @@ def shown(model: Model) -> Patch | None:
     try:
         _prompts(model)
         answers(model, ("answer", "wrong"))
+        _suits(model)
         return checked(model)
-    except UnequalLengthsError as error:
-        st.error(plain(str(error).split("\n", maxsplit=1)[0]))
+    except UnequalLengthsError:
         _replacements(model)
     except PatchwrightError as error:
         st.error(plain(str(error)))
+        if isinstance(error, AnswerError):
+            _other_metrics(model)
     return None
+
+
+def _suits(model: Model) -> None:
+    """Say of an example for GPT-2 why it looks odd in the demo model."""
+    name = state.example_shown(st.session_state)
+    if model.name == "demo" and name is not None and "demo" not in example(name).models:
+        st.info(
+            "This example is for GPT-2: choose gpt2 in the sidebar. The demo model knows few words "
+            "and splits the others into pieces."
+        )
 
 
 def checked(model: Model) -> Patch:
@@ -112,18 +126,47 @@ def _take_answers(model: Model) -> None:
     st.session_state["answer"], st.session_state["wrong"] = answer, wrong
 
 
+def _other_metrics(model: Model) -> None:
+    """Offer metrics that these answers have, where there is at least one answer."""
+    for metric in ("logprob_diff", "logprob"):
+        fitting = state.experiment_of({**st.session_state, "metric": metric}, model.name)
+        try:
+            tokens_of(state.pair_of(st.session_state), fitting, model)
+        except PatchwrightError:
+            continue
+        st.button(f"Measure {metric}", on_click=_take_metric, args=(metric,))
+
+
+def _take_metric(metric: str) -> None:
+    st.session_state["metric"] = metric
+
+
 def _replacements(model: Model) -> None:
-    """Offer corrupted prompts that have as many tokens as the clean one."""
+    """What to do about unequal lengths: corrupted prompts as long as the clean one, or edges."""
     clean, corrupt = _ids(model)
-    offered = same_length(model.network, clean, corrupt)
-    if offered and model.tokenizer is not None:
+    start = common_start(clean, corrupt)
+    st.error(
+        f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they part at "
+        f"position {start}. Reword one so that both have the same number of tokens, or choose below."
+    )
+    bos = getattr(model.tokenizer, "bos_token_id", None)
+    offered = {
+        "".join(token_texts([one for one in tokens if one != bos], model.tokenizer)): tokens
+        for tokens in same_length(model.network, clean, corrupt)
+    }
+    # A character that is split between tokens cannot be put together from their texts.
+    same = [
+        text for text, ids in offered.items() if encode_prompt(text, model.tokenizer, True) == ids
+    ]
+    if same:
         st.write("Corrupted prompts of the same length:")
-    for i, tokens in enumerate(offered):
-        bos = getattr(model.tokenizer, "bos_token_id", None)
-        words = token_texts([one for one in tokens if one != bos], model.tokenizer)
-        text = "".join(words)
+    for i, text in enumerate(same):
         st.button(plain(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
-    st.button("Match only the common edges", on_click=_match_edges)
+    st.button(
+        "Match only the common edges", on_click=_match_edges,
+        help="Patches between the positions that both prompts begin with, those that both end "
+        "with, and the last token of what differs.",
+    )  # fmt: skip
 
 
 def _take_corrupt(text: str) -> None:

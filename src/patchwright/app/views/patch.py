@@ -6,7 +6,7 @@ from patchwright.app import state
 from patchwright.app.text import plain, token
 from patchwright.app.views import pair, place, said, side, taken
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import desk, job_of, result_so_far, start_again, unpatched
+from patchwright.app.work import desk, job_of, result_so_far, unpatched
 from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
@@ -15,7 +15,7 @@ from patchwright.figures.interactive import top_chart
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Baseline, Result
 from patchwright.model.load import Model
-from patchwright.places import SITE_MEANINGS, SITES, check_site, pers_of
+from patchwright.places import SITE_MEANINGS, SITES, check_site, parse_place, pers_of
 
 
 def show() -> None:
@@ -28,11 +28,12 @@ def show() -> None:
         "Copy one run's activations into the other, one place at a time, and see how far the answer "
         "moves."
     )
-    if pair.shown(model) is None:
-        return
+    fits = pair.shown(model) is not None
     try:
         baselines = st.container()
         _choices(model)
+        if not fits:
+            return
         experiment = pair.checked(model)
         with baselines:
             _baselines(unpatched(experiment, model))
@@ -67,7 +68,9 @@ def _choices(model: Model) -> None:
         "network writes, and does not saturate as probabilities do.",
     )  # fmt: skip
     if st.session_state["per"] == "neuron":
-        columns[1].number_input("Layer", 0, model.spec.n_layers - 1, key="neuron_layer")
+        last = model.spec.n_layers - 1
+        st.session_state["neuron_layer"] = min(st.session_state["neuron_layer"], last)
+        columns[1].number_input("Layer", 0, last, key="neuron_layer")
 
 
 _PER_NAMES = {
@@ -145,12 +148,12 @@ def _under_way(experiment: Patch, model: Model) -> None:
 def _finished(experiment: Patch, result: Result, model: Model) -> None:
     """The heat map, and beside it the selected place (at first the strongest)."""
     grid = grid_of(result)
-    chosen = st.session_state["chosen"] or str(result.top(1)["place"].iloc[0])
+    chosen = _selected(result, model)
     for notice in result.warnings:
         if notice["code"] in ("stopped", "estimate"):
             st.warning(plain(notice["message"]))
     if any(notice["code"] == "stopped" for notice in result.warnings):
-        st.button("Compute the rest", on_click=start_again)
+        st.button("Compute the rest", on_click=_start_again)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.markdown(f"#### {plain(title_of(result))}")
@@ -166,8 +169,26 @@ def _finished(experiment: Patch, result: Result, model: Model) -> None:
     taken.away(result)
 
 
+def _selected(result: Result, model: Model) -> str:
+    """The place that was chosen, if these prompts have it, else the strongest."""
+    strongest = str(result.top(1)["place"].iloc[0])
+    chosen: str = st.session_state["chosen"] or strongest
+    try:
+        parse_place(chosen).within(model.spec, len(result.position_tokens or ()))
+    except PatchwrightError as error:
+        st.warning(plain(f"{error} Shown is the strongest place."))
+        return strongest
+    return chosen
+
+
 def _choose(chosen: str) -> None:
     state.choose_place(st.session_state, chosen)
+
+
+def _start_again() -> None:
+    job = st.session_state.pop("job", None)
+    if job is not None:
+        desk().forget(job)
 
 
 def _legend(grid: Grid) -> str:

@@ -22,7 +22,8 @@ def steps(experiment: Patch, result: Result, model: Model) -> None:
     """Steps from the prompts to a conclusion, then cautions."""
     st.subheader("What this shows", anchor=False)
     more: dict[str, Any] = {}
-    wanted = [state.swept_as(experiment, "resid_pre"), state.swept_as(experiment, "z")]
+    wanted = [state.swept_as(experiment, site) for site in ("resid_pre", "z")]
+    wanted = [one for one in wanted if not _same_cells(one, experiment)]
     n = len(result.tokens["clean"])
     seconds = sum(guessed_seconds(one, n, model) for one in wanted)
     if seconds > QUICK and not st.session_state.get("said_more"):
@@ -35,7 +36,7 @@ def steps(experiment: Patch, result: Result, model: Model) -> None:
     else:
         try:
             with st.spinner("Looking at the residual stream and the heads", show_time=True):
-                more = _looked_at(experiment, model)
+                more = _looked_at(experiment, result, model)
         except PatchwrightError as error:
             st.caption(plain(str(error)))
     found = insights(result, **more)
@@ -49,11 +50,21 @@ def _say_more() -> None:
     st.session_state["said_more"] = True
 
 
-def _looked_at(experiment: Patch, model: Model) -> dict[str, Any]:
-    """The sweeps of the residual stream and the heads, and where the strongest heads look."""
-    stream = result_of(state.swept_as(experiment, "resid_pre"), model)
+def _same_cells(one: Patch, other: Patch) -> bool:
+    """Whether two sweeps of one pair have the same cells, in whatever order they are computed."""
+    return (one.site, one.per, one.layers) == (other.site, other.per, other.layers)
+
+
+def _looked_at(experiment: Patch, result: Result, model: Model) -> dict[str, Any]:
+    """The sweeps of the residual stream and the heads, and where the strongest heads look.
+
+    The sweep that the page shows is not done again, and so not told of twice.
+    """
     by_head = state.swept_as(experiment, "z")
-    heads = result_of(by_head, model)
+    stream, heads = (
+        result if _same_cells(one, experiment) else result_of(one, model)
+        for one in (state.swept_as(experiment, "resid_pre"), by_head)
+    )
     found = {name: parse_place(name) for name in heads_to_look_at(heads)}
     if not found:
         return {"stream": stream, "heads": heads}

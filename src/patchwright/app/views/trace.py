@@ -13,7 +13,7 @@ from patchwright.app.jobs import Job
 from patchwright.app.text import plain, token
 from patchwright.app.views import pair, side, taken
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import check_trace_size, desk, jobs_of, start_again
+from patchwright.app.work import check_trace_size, desk, jobs_of
 from patchwright.errors import PatchwrightError, PromptError
 from patchwright.experiment import Trace
 from patchwright.figures.grid import Grid, grid_of, on_one_scale
@@ -27,6 +27,7 @@ from patchwright.places import parse_place
 from patchwright.prompts.tokens import encode_prompt, token_texts, visible
 
 SITES: tuple[TraceSite, ...] = get_args(TraceSite)
+SLOTS = tuple(f"trace-{site}" for site in SITES)
 SITE_NAMES = {"resid_post": "Hidden state", "mlp_out": "MLP", "attn_out": "Attention"}
 RESTORED = {"resid_post": "hidden state", "mlp_out": "MLP output", "attn_out": "attention output"}
 SEVER_NAMES = {
@@ -172,7 +173,7 @@ def _experiments(texts: tuple[str, ...], model: Model) -> list[Trace]:
 
 def _traced(experiments: list[Trace], model: Model) -> None:
     """The three traces: finished, or as far as they are."""
-    jobs = jobs_of(experiments, model)
+    jobs = jobs_of(dict(zip(SLOTS, experiments, strict=True)), model)
     for job in jobs:
         if job.error is not None:
             raise job.error
@@ -190,7 +191,7 @@ def results_of(jobs: list[Job]) -> dict[TraceSite, Result]:
 @st.fragment(run_every=0.4)
 def _under_way(experiments: list[Trace], model: Model) -> None:
     """The panels that are finished, how far the others are, and Stop."""
-    jobs = jobs_of(experiments, model)
+    jobs = jobs_of(dict(zip(SLOTS, experiments, strict=True)), model)
     if all(job.over for job in jobs) or any(job.error for job in jobs):
         st.rerun()
     stopping = all(job.over or job.stopping for job in jobs)
@@ -254,7 +255,7 @@ def _finished(results: dict[TraceSite, Result]) -> None:
     for text in warnings_of(results):
         st.warning(plain(text))
     if any(_stopped(one) for one in results.values()):
-        st.button("Compute the rest", on_click=start_again)
+        st.button("Compute the rest", on_click=_start_again)
     site, chosen = place_shown(st.session_state["trace_chosen"], results)
     grids = grids_of_sites(results)
     for one, grid, column in zip(results, grids, st.columns(3, gap="medium"), strict=True):
@@ -314,6 +315,11 @@ def warnings_of(results: dict[TraceSite, Result]) -> list[str]:
 
 def _stopped(result: Result) -> bool:
     return any(notice["code"] == "stopped" for notice in result.warnings)
+
+
+def _start_again() -> None:
+    for slot in SLOTS:
+        desk().forget(st.session_state.pop(slot))
 
 
 def place_shown(chosen: str, results: dict[TraceSite, Result]) -> tuple[TraceSite, str]:

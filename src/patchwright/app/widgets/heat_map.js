@@ -23,12 +23,22 @@ const short = (value) => value.toFixed(Math.abs(value) < 10 ? 2 : 1).replace(/^-
 
 const isDark = (c) => 0.299 * c[0] + 0.587 * c[1] + 0.114 * c[2] < 140;
 
+const shown = (label) => (label.length > 16 ? label.slice(0, 15) + "…" : label);
+
 function layout(width, d, context) {
   const rows = d.rows.length, columns = d.columns.length;
   context.font = "12px sans-serif";
   const widest = (labels) => Math.max(0, ...labels.map((l) => context.measureText(l).width));
-  const left = Math.min(120, widest(d.rowsShort ?? d.rows) + 34);
-  const wide = Math.min(64, Math.max(0.2, (width - left - 14) / columns));
+  let left = Math.min(120, widest(d.rowsShort ?? d.rows) + 34);
+  const share = () => Math.min(64, Math.max(0.2, (width - left - 14) / columns));
+  const labels = d.columnsShort ?? d.columns;
+  if (d.columnsShort === undefined && widest(labels) > share() - 2) {
+    // Leaning labels end below their column: the first ones need room on the left.
+    const needed = labels.map((label, column) =>
+      context.measureText(shown(label)).width * 0.71 - (column + 0.6) * share() + 6);
+    left = Math.max(left, Math.min(120, Math.max(...needed)));
+  }
+  const wide = share();
   const fits = Math.max(5, Math.floor(460 / rows));
   const tall = Math.min(28, fits, rows === columns ? Math.max(6, wide) : 28);
   // Labels lie flat where they fit over their column, else they lean.
@@ -116,7 +126,7 @@ function labels(context, d, at, ink) {
     context.translate(at.left + (column + across) * at.wide, at.top + at.rows * at.tall + 10);
     if (at.flat) context.textAlign = "center";
     else context.rotate(-Math.PI / 4);
-    context.fillText(label.length > 16 ? label.slice(0, 15) + "…" : label, 0, 0);
+    context.fillText(shown(label), 0, 0);
     context.restore();
   });
   context.save();

@@ -1,0 +1,85 @@
+"""What the curve of a circuit shows, and how far estimates of its edges can be trusted.
+
+Both take Results: of `evaluate_circuit`, and of `edge_attribution` with `exact` edges.
+"""
+
+import math
+
+import numpy as np
+
+from patchwright.insights.sentences import Numbers, Sentence
+from patchwright.methods.result import Result
+
+
+def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
+    """How much of the gap the first `size` edges keep, of `n_edges` that the model has.
+
+    Beside it what is left without them, and what random circuits of that size keep (the
+    mean). `size` is one that was evaluated.
+    """
+    numbers = Numbers()
+    count = f"{numbers.count(size)} of {numbers.count(n_edges)} edges"
+    share = float(evaluated.array("faithfulness").sel(size=size))
+    if math.isnan(share):
+        if any(notice["code"] == "stopped" for notice in evaluated.warnings):
+            return numbers.sentence("not_measured", f"{count}: not measured, the work was stopped.")
+        return numbers.sentence(
+            "no_scale", f"{count}: the gap is too small to say what share of it they keep."
+        )
+    text = f"{count} keep {numbers.share(share)} of the gap"
+    random = evaluated.array("random").sel(size=size).values
+    if np.isfinite(random).any():
+        text += f"; random circuits of that size keep {numbers.share(float(np.nanmean(random)))}"
+    without = float(evaluated.array("complement").sel(size=size))
+    if math.isfinite(without):
+        text += f". All other edges without them keep {numbers.share(without)}"
+    return numbers.sentence("kept", f"{text}.")
+
+
+def smallest(evaluated: Result, share: float) -> int | None:
+    """The smallest evaluated size that keeps at least `share` of the gap, if any does."""
+    curve = evaluated.array("faithfulness")
+    enough = curve["size"].values[curve.values >= share]
+    return int(enough[0]) if len(enough) else None
+
+
+def pruned(evaluated: Result, share: float) -> Sentence:
+    """Which evaluated size suffices for `share` of the gap; or how near the best one comes."""
+    numbers = Numbers()
+    curve = evaluated.array("faithfulness")
+    size, wanted = smallest(evaluated, share), numbers.share(share)
+    if size is not None:
+        has = float(curve.sel(size=size))
+        text = (
+            f"{numbers.count(size)} edges are the fewest, of the sizes evaluated, that keep at least "
+            f"{wanted} of the gap: they keep {numbers.share(has)}."
+        )
+        return numbers.sentence("enough", text)
+    if not np.isfinite(curve.values).any():
+        return numbers.sentence("no_scale", "No size has a share of the gap to compare.")
+    best = curve[int(np.nanargmax(curve.values))]
+    text = (
+        f"None of the sizes evaluated keeps {wanted} of the gap; the most is "
+        f"{numbers.share(float(best))}, with {numbers.count(int(best['size']))} edges."
+    )
+    return numbers.sentence("too_few", text)
+
+
+def disagreement(scored: Result) -> Sentence | None:
+    """Of the edges that were measured exactly, the one whose estimate is furthest off."""
+    if "exact" not in scored.arrays:
+        return None
+    estimate, exact = scored.array("edges"), scored.array("exact")
+    off = np.abs(estimate.values - exact.values)
+    if not np.isfinite(off).any():
+        return None
+    row, column = np.unravel_index(int(np.nanargmax(off)), off.shape)
+    sender, receiver = str(exact["sender"].values[column]), str(exact["receiver"].values[row])
+    numbers = Numbers()
+    text = (
+        f"Of {numbers.count(int(np.isfinite(off).sum()))} edges measured exactly, the estimate is "
+        f"furthest off for {sender} → {receiver}: estimated "
+        f"{numbers.amount(float(estimate[row, column]))}, exactly "
+        f"{numbers.amount(float(exact[row, column]))}."
+    )
+    return numbers.sentence("disagreement", text)

@@ -1,0 +1,179 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchwright.app import address, state
+from patchwright.errors import InputError
+from patchwright.places import Place, parse_place
+from patchwright.prompts.examples import examples
+
+PLACES = ("L0.resid_pre@3", "L1H2.z@-1", "L9H6.z", "embed@0", "L3.mlp_act[217]@2", "L0.pattern")
+
+
+def fresh() -> dict[Any, Any]:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    return page
+
+
+def opened(page: str, parameters: dict[str, str]) -> dict[Any, Any]:
+    """What a new visitor's controls hold after opening an address."""
+    controls = fresh()
+    state.take(controls, address.read(page, parameters))
+    return controls
+
+
+def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
+    """What an address is to bring to another browser."""
+    names = (*state.PAIR_FIELDS, *address.PAGES[page])
+    asked = controls["model"]
+    model = controls["model_name"] if asked == state.OTHER else asked
+    return {name: controls[name] for name in names} | {"model": model}
+
+
+@st.composite
+def controls_of(draw: st.DrawFn, page: str) -> dict[Any, Any]:
+    """Controls as a visitor may leave them on a page: an example or prompts of their own."""
+    controls = fresh()
+    if draw(st.booleans()):
+        state.take_example(controls, draw(st.sampled_from([one.id for one in examples()])))
+    else:
+        text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+        controls |= {name: draw(text) for name in ("clean", "corrupt", "answer", "wrong")}
+    controls["model"] = draw(st.sampled_from([*state.MODELS, state.OTHER]))
+    controls["model_name"] = draw(st.sampled_from(["", "owner/model", "./folder", "gpt2"]))
+    for name in address.PAGES[page]:
+        controls[name] = draw(value_of(name))
+    return controls
+
+
+def value_of(name: str) -> st.SearchStrategy[Any]:
+    """Any value that a control may have."""
+    if name in address.CHOICES:
+        return st.sampled_from(address.CHOICES[name])
+    if name == "subject":
+        return st.lists(st.integers(0, 300), max_size=4)
+    if name in ("chosen", "seen_head", "trace_chosen"):
+        return st.sampled_from(["", *PLACES])
+    usual = state.FIELDS[name]
+    if isinstance(usual, list):
+        return st.lists(st.sampled_from(PLACES), unique=True)
+    if isinstance(usual, float):
+        return st.floats(*address.RANGES[name])
+    least, most = address.RANGES.get(name, (0, 1_000_000))
+    return st.integers(int(least), int(most))
+
+
+@pytest.mark.parametrize("page", address.PAGES)
+@given(data=st.data())
+def test_an_address_brings_back_everything_that_its_page_shows(
+    page: str, data: st.DataObject
+) -> None:
+    controls = data.draw(controls_of(page))
+    written = address.written(page, controls)
+    brought = opened(page, written)
+    assert shared(page, brought) == shared(page, controls)
+    assert address.written(page, brought) == written
+
+
+@pytest.mark.parametrize("page", address.PAGES)
+def test_the_first_example_has_an_empty_address_on_every_page(page: str) -> None:
+    assert address.written(page, fresh()) == {}
+    assert opened(page, {}) == fresh()
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda one: one.id)
+def test_an_example_is_written_as_its_name_alone(example: Any) -> None:
+    controls = fresh()
+    state.take_example(controls, example.id)
+    expected = {} if example.id == state.FIRST_EXAMPLE else {"example": example.id}
+    assert address.written("patch", controls) == expected
+
+
+def test_an_emptied_field_stays_empty_and_is_not_filled_from_the_first_example() -> None:
+    controls = fresh()
+    controls |= {"clean": "", "corrupt": "mine", "answer": "", "wrong": ""}
+    assert shared("patch", opened("patch", address.written("patch", controls))) == shared(
+        "patch", controls
+    )
+
+
+def test_a_hub_name_typed_before_another_model_was_chosen_is_not_in_the_address() -> None:
+    controls = fresh()
+    controls |= {"model": "gpt2", "model_name": "owner/model"}
+    assert address.written("patch", controls) == {"model": "gpt2"}
+    controls["model"] = state.OTHER
+    assert address.written("patch", controls) == {"model": "owner/model"}
+    brought = opened("patch", {"model": "owner/model"})
+    assert (brought["model"], brought["model_name"]) == (state.OTHER, "owner/model")
+
+
+def test_a_slip_in_the_set_is_not_shared_and_does_not_spoil_the_address() -> None:
+    controls = fresh()
+    controls["places"] = ["L0.resid_pre@3", "nonsense~", " L1H2.z "]
+    written = address.written("patch", controls)
+    assert written == {"places": "L0.resid_pre@3~L1H2.z"}
+    assert opened("patch", written)["places"] == ["L0.resid_pre@3", "L1H2.z"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"colour": "red"}, "'colour', which means nothing on this page"),
+        ({"site": "resid"}, "site 'resid': it may be embed, resid_pre"),
+        ({"metric": ""}, "metric ''"),
+        ({"example": "x" * 5000}, "is not an example"),
+        ({"neuron_layer": "two"}, "neuron_layer 'two', which is no number"),
+        ({"neuron_layer": "-1"}, "no number"),
+        ({"neuron_layer": "9" * 5000}, "no number"),
+        ({"chosen": "L9"}, "not a place"),
+        ({"chosen": "L" + "9" * 5000 + ".z"}, "too long for a place"),
+        ({"places": "L0.z~"}, "not a place"),
+        ({"places": "~".join(["L0.resid_pre@1"] * 400)}, "6,000"),
+        ({"clean": "a" * 6000}, "longer than 6,000 characters"),
+        ({"subject": "1~2"}, "'subject', which means nothing on this page"),
+    ],
+)
+def test_what_an_address_may_not_hold_is_one_short_sentence(
+    parameters: dict[str, str], says: str
+) -> None:
+    with pytest.raises(InputError, match=".") as raised:
+        address.read("patch", parameters)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 900
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("noise", "nan"), ("noise", "inf"), ("noise", "1e999"), ("noise", ""), ("subject", "1~x"),
+     ("subject", "-1"), ("seed", "1.5"), ("seed", "2000000")],
+)  # fmt: skip
+def test_a_number_that_is_none_is_refused(name: str, text: str) -> None:
+    with pytest.raises(InputError, match="which is no number"):
+        address.read("trace", {name: text})
+
+
+NAMES = st.sampled_from(["model", "example", *state.FIELDS]) | st.text(max_size=8)
+TEXTS = st.text(max_size=30) | st.sampled_from([*PLACES, "3", "-3", "denoise", "L1.z~L2.z", "~"])
+
+
+@pytest.mark.parametrize("page", address.PAGES)
+@given(parameters=st.dictionaries(NAMES, TEXTS, max_size=5))
+def test_whatever_an_address_holds_it_is_read_or_refused(
+    page: str, parameters: dict[str, str]
+) -> None:
+    try:
+        found = address.read(page, parameters)
+    except InputError as error:
+        assert str(error)
+        return
+    assert set(found) <= set(state.FIELDS)
+    for name, value in found.items():
+        assert type(value) is type(state.FIELDS[name]), name
+        if name in address.CHOICES:
+            assert value in address.CHOICES[name]
+    places = [*found.get("places", []), *filter(None, [found.get("chosen")])]
+    assert all(isinstance(parse_place(place), Place) for place in places)

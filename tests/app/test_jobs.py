@@ -1,0 +1,343 @@
+"""Work behind the page: shared, queued, stopped, forgotten. Events say when; nothing sleeps."""
+
+import threading
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from patchwright.app import jobs
+from patchwright.app.jobs import BusyError, Desk, Job
+from patchwright.errors import InputError, PatchwrightError
+from patchwright.experiment import Patch, patch, run
+from patchwright.methods.batches import OnProgress, Progress
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from tiny import pair_of
+
+SECONDS = 20
+CELLS = 8
+
+
+class Work:
+    """A computation that goes on by one cell for each `step`, as a sweep does by batches."""
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+        self.values = np.full((1, CELLS), np.nan)
+        self.runs = 0
+        self.began = threading.Event()
+        self.told = threading.Semaphore(0)
+        self._steps = threading.Semaphore(0)
+
+    def step(self, count: int = 1) -> None:
+        """Compute so many cells, and wait until they are told."""
+        for _ in range(count):
+            self._steps.release()
+            assert self.told.acquire(timeout=SECONDS)
+
+    def finish(self) -> None:
+        """Compute all the others."""
+        self._steps.release(CELLS)
+
+    def __call__(self, progress: OnProgress) -> Result:
+        self.runs += 1
+        self.began.set()
+        goes_on = progress(Progress(0, CELLS, self.values))
+        for done in range(CELLS):
+            if goes_on is False:
+                break
+            assert self._steps.acquire(timeout=SECONDS)
+            self.values[0, done] = done
+            goes_on = progress(Progress(done + 1, CELLS, self.values))
+            self.told.release()
+        return replace(self.result, details={"done": int(np.isfinite(self.values).sum())})
+
+
+@pytest.fixture(scope="module")
+def finished(model: Model) -> Result:
+    return patch(model, pair_of([1, 2], [3, 2]))
+
+
+@pytest.fixture
+def desk() -> Generator[Desk]:
+    yield Desk(at_once=2)
+
+
+@pytest.fixture
+def work(finished: Result) -> Generator[list[Work]]:
+    some = [Work(finished) for _ in range(5)]
+    yield some
+    for one in some:
+        one.finish()
+
+
+def done(job: Job) -> int:
+    assert job.wait(SECONDS)
+    assert job.result is not None
+    return int(job.result.details["done"])
+
+
+def test_who_asks_for_the_same_gets_the_same_work(desk: Desk, work: list[Work]) -> None:
+    first, second = desk.ask("a", work[0]), desk.ask("a", work[1])
+    assert first is second
+    work[0].finish()
+    assert done(first) == CELLS
+    assert desk.ask("a", work[1]) is first
+    assert (work[0].runs, work[1].runs) == (1, 0)
+
+
+def test_at_most_so_many_run_and_the_others_keep_their_order(desk: Desk, work: list[Work]) -> None:
+    asked = [desk.ask(str(i), one) for i, one in enumerate(work)]
+    assert all(one.began.wait(SECONDS) for one in work[:2])
+    assert [job.running for job in asked] == [True, True, False, False, False]
+    assert [desk.ahead_of(job) for job in asked] == [0, 0, 0, 1, 2]
+    work[1].finish()
+    assert work[2].began.wait(SECONDS)
+    assert [desk.ahead_of(job) for job in asked[2:]] == [0, 0, 1]
+    assert not work[3].began.is_set()
+    for one in work:
+        one.finish()
+    assert [done(job) for job in asked] == [CELLS] * 5
+
+
+def test_stopping_keeps_what_is_finished(desk: Desk, work: list[Work]) -> None:
+    job = desk.ask("a", work[0])
+    work[0].step(3)
+    assert not job.stopping
+    job.stop()
+    assert job.stopping
+    work[0].step()
+    assert done(job) == 4
+    assert job.error is None
+
+
+def test_who_comes_after_a_stop_gets_work_of_their_own(desk: Desk, work: list[Work]) -> None:
+    stopped = desk.ask("a", work[0])
+    work[0].step()
+    stopped.stop()
+    fresh = desk.ask("a", work[1])
+    assert fresh is not stopped
+    work[0].finish()
+    assert done(stopped) < CELLS
+    desk.leave(stopped)
+    assert desk.ask("a", work[2]) is fresh, "who leaves the old one does not take the new one along"
+    work[1].finish()
+    assert done(fresh) == CELLS
+
+
+def test_work_stops_when_the_last_one_leaves_and_not_before(desk: Desk, work: list[Work]) -> None:
+    job = desk.ask("a", work[0])
+    desk.ask("a", work[0])
+    work[0].step()
+    desk.leave(job)
+    assert not job.stopping
+    desk.leave(job)
+    assert job.stopping
+    work[0].step()
+    assert done(job) == 2
+    assert desk.ask("a", work[1]) is not job
+
+
+def test_work_that_everybody_left_before_its_turn_is_never_begun(
+    desk: Desk, work: list[Work]
+) -> None:
+    for i in range(2):
+        desk.ask(str(i), work[i])
+    left, last = desk.ask("left", work[2]), desk.ask("last", work[3])
+    assert desk.ahead_of(last) == 1
+    desk.leave(left)
+    assert desk.ahead_of(last) == 0
+    for i in (0, 1, 3):
+        work[i].finish()
+    assert done(last) == CELLS
+    assert left.wait(SECONDS)
+    assert work[2].runs == 0
+
+
+def test_leaving_what_is_finished_keeps_it_for_others(desk: Desk, work: list[Work]) -> None:
+    job = desk.ask("a", work[0])
+    work[0].finish()
+    assert done(job) == CELLS
+    desk.leave(job)
+    assert desk.ask("a", work[1]) is job
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (InputError("The prompt is empty."), "The prompt is empty."),
+        (ZeroDivisionError("a secret path"), "This should not have happened"),
+        (MemoryError(), "This should not have happened"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence_and_the_next_try_is_a_new_one(
+    desk: Desk, work: list[Work], raised: Exception, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: OnProgress) -> Result:
+        raise raised
+
+    job = desk.ask("a", fails)
+    assert job.wait(SECONDS)
+    assert job.result is None
+    assert isinstance(job.error, PatchwrightError)
+    assert says in str(job.error)
+    assert "secret" not in str(job.error)
+    unexpected = not isinstance(raised, PatchwrightError)
+    assert bool(caplog.records) == unexpected, "the server's owner sees what the visitor does not"
+    again = desk.ask("a", work[0])
+    assert again is not job
+    work[0].finish()
+    assert done(again) == CELLS
+
+
+def test_one_too_many_is_turned_away_and_nothing_else(desk: Desk, work: list[Work]) -> None:
+    for i in range(2):
+        desk.ask(str(i), work[i])
+        assert work[i].began.wait(SECONDS)
+    waiting = [desk.ask(f"w{i}", work[2]) for i in range(jobs.MOST_WAITING)]
+    with pytest.raises(BusyError, match=f"{jobs.MOST_WAITING} experiments wait already"):
+        desk.ask("one more", work[3])
+    assert desk.ask("w3", work[3]) is waiting[3], "to join is no burden"
+    for job in waiting[:-1]:
+        desk.leave(job)
+    desk.leave(waiting[3])
+    desk.ask("one more", work[3])
+
+
+def test_old_results_are_forgotten_and_those_asked_for_again_kept(finished: Result) -> None:
+    desk = Desk(at_once=1, kept=3)
+    runs: list[str] = []
+
+    def ask(key: str) -> Job:
+        def compute(_: OnProgress) -> Result:
+            runs.append(key)
+            return finished
+
+        job = desk.ask(key, compute)
+        assert job.wait(SECONDS)
+        return job
+
+    for key in "abcadbe":
+        ask(key)
+    assert runs == ["a", "b", "c", "d", "b", "e"], "a was asked for again, so b and then c went"
+    ask("a")
+    assert runs[6:] == ["a"]
+
+
+def test_what_is_forgotten_is_computed_anew(desk: Desk, work: list[Work]) -> None:
+    job = desk.ask("a", work[0])
+    work[0].finish()
+    assert done(job) == CELLS
+    desk.forget(job)
+    fresh = desk.ask("a", work[1])
+    assert fresh is not job
+    desk.forget(job)
+    assert desk.ask("a", work[2]) is fresh, "to forget twice does not forget another"
+
+
+def test_snapshots_stay_as_they_were(desk: Desk, work: list[Work]) -> None:
+    job = desk.ask("a", work[0])
+    work[0].step(2)
+    early = job.progress
+    assert early is not None
+    work[0].step(3)
+    late = job.progress
+    assert late is not None
+    assert (np.isfinite(early.patched).sum(), np.isfinite(late.patched).sum()) == (2, 5)
+    assert (early.done, late.done, late.total) == (2, 5, CELLS)
+
+
+def test_estimates_in_a_snapshot_are_copies_too() -> None:
+    job = Job("a")
+    estimate = np.zeros((1, 3))
+    job.do(lambda progress: progress(Progress(0, 3, estimate, estimate)) and None)  # pyright: ignore
+    assert job.progress is not None
+    assert job.progress.estimate is not None
+    estimate += 1
+    assert job.progress.estimate.sum() == job.progress.patched.sum() == 0
+
+
+def test_the_time_left_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(jobs, "monotonic", lambda: now[0])
+    job, left = Job("a"), list[float | None]()
+    values = np.zeros((1, 30))
+
+    def compute(progress: OnProgress) -> Any:
+        left.append(job.seconds_left)
+        for cells in (10, 10, 15, 30):
+            progress(Progress(cells, 30, values))
+            left.append(job.seconds_left)
+            now[0] += 2
+
+    job.do(compute)
+    # The first 10 cost nothing. After 4 seconds 5 are done and 15 are left; at the end none.
+    assert left == [None, None, None, pytest.approx(12.0), 0.0]
+
+
+def test_a_sweep_behind_the_desk_gives_what_it_gives_in_front_of_it(
+    desk: Desk, model: Model
+) -> None:
+    experiment = Patch(model="tiny", pairs=pair_of([1, 2, 3], [1, 5, 3]), per="position")
+    job = desk.ask("a", lambda progress: run(experiment, model, progress))
+    assert job.wait(SECONDS)
+    assert job.result is not None
+    straight = run(experiment, model)
+    np.testing.assert_array_equal(job.result.patched, straight.patched)
+    assert job.progress is not None
+    np.testing.assert_array_equal(job.progress.patched[0], straight.patched)
+
+
+def test_many_visitors_who_come_and_go_never_break_the_desk(finished: Result) -> None:
+    desk = Desk(at_once=3, kept=4)
+    running, most, wrong = [0], [0], list[str]()
+    lock = threading.Lock()
+
+    def compute(key: str) -> jobs.Compute:
+        def work(progress: OnProgress) -> Result:
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            values = np.full((1, 20), np.nan)
+            for i in range(20):
+                if progress(Progress(i, 20, values)) is False:
+                    break
+            with lock:
+                running[0] -= 1
+            return replace(finished, details={"key": key})
+
+        return work
+
+    def visit(seed: int) -> None:
+        choose = np.random.default_rng(seed)
+        for _ in range(60):
+            key = str(choose.integers(8))
+            try:
+                job = desk.ask(key, compute(key))
+            except BusyError:
+                continue
+            what = choose.integers(5)
+            if what == 0:
+                job.stop()
+            elif what == 1:
+                desk.forget(job)
+            if what < 4:
+                if not job.wait(SECONDS):
+                    wrong.append(f"{key}: never over")
+                elif job.result is None or job.result.details["key"] != key:
+                    wrong.append(f"{key}: {job.error or job.result}")
+            desk.ahead_of(job)
+            desk.leave(job)
+
+    visitors = [threading.Thread(target=visit, args=(seed,)) for seed in range(16)]
+    for one in visitors:
+        one.start()
+    for one in visitors:
+        one.join(SECONDS * 2)
+        assert not one.is_alive()
+    assert wrong == []
+    assert 1 <= most[0] <= 3

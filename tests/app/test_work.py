@@ -1,0 +1,89 @@
+"""How much one of many visitors may ask for, and how long it may take."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from patchwright.app import work
+from patchwright.errors import ExperimentError
+from patchwright.experiment import Patch, run, tokens_of
+from patchwright.methods.metrics import METRICS
+from patchwright.model.load import Model
+from patchwright.places import SITES, Site, pers_of
+from patchwright.prompts.pair import Pair, TokenPair
+from tiny import pair_of
+
+PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
+
+
+def patch_of(site: Site = "resid_pre", per: Any = "position", **more: Any) -> Patch:
+    layers = (1,) if per == "neuron" else None
+    return Patch(
+        **{"model": "tiny", "pairs": PAIR, "site": site, "per": per, "layers": layers} | more
+    )
+
+
+def tokens(model: Model, pair: Pair = PAIR) -> TokenPair:
+    return tokens_of(pair, patch_of(), model)
+
+
+def of_length(model: Model, clean: int, corrupt: int) -> TokenPair:
+    return replace(tokens(model), clean=(1,) * clean, corrupt=(2,) * corrupt)
+
+
+def with_sizes(model: Model, **sizes: int) -> Model:
+    return replace(model, network=replace(model.network, spec=replace(model.spec, **sizes)))
+
+
+@pytest.mark.parametrize(
+    ("site", "per"), [(site, per) for site in SITES for per in pers_of(site)]
+)  # fmt: skip
+def test_cells_are_counted_as_the_sweep_has_them(model: Model, site: Site, per: Any) -> None:
+    experiment = patch_of(site, per)
+    assert work.cell_count(experiment, 4, model) == run(experiment, model).patched.size
+
+
+def test_prompts_up_to_the_bound_pass_and_one_token_more_is_named(model: Model) -> None:
+    most = work.MOST_TOKENS
+    work.check_size(patch_of(), of_length(model, most, most), model)
+    for lengths in [(most + 1, 3), (3, most + 1)]:
+        with pytest.raises(ExperimentError, match=f"has {most + 1} tokens.*at most {most}"):
+            work.check_size(patch_of(), of_length(model, *lengths), model)
+
+
+def test_sweeps_up_to_the_bound_pass_and_one_cell_more_is_named(model: Model) -> None:
+    most = work.MOST_CELLS
+    neurons = patch_of("mlp_act", "neuron")
+    pair = of_length(model, 4, 4)
+    work.check_size(neurons, pair, with_sizes(model, d_mlp=most))
+    with pytest.raises(ExperimentError, match=r"100,001 cells.*at most 100,000"):
+        work.check_size(neurons, pair, with_sizes(model, d_mlp=most + 1))
+
+
+def test_a_longer_or_larger_sweep_is_guessed_to_take_longer(model: Model) -> None:
+    short = work.guessed_seconds(patch_of(), 4, model)
+    assert 0 < short < work.LONG
+    assert work.guessed_seconds(patch_of(), 8, model) > short
+    assert work.guessed_seconds(patch_of(), 4, with_sizes(model, n_layers=6)) > short
+    assert work.guessed_seconds(patch_of("z", "head_position"), 4, model) > short
+    assert work.guessed_seconds(patch_of(layers=(0,)), 4, model) < short
+
+
+def test_only_a_long_sweep_of_equal_lengths_with_a_gradient_gets_an_estimate(model: Model) -> None:
+    large = with_sizes(model, n_layers=48, d_model=1600, d_mlp=6400)
+    pair = of_length(model, 60, 60)
+    assert work.in_best_order(patch_of(), pair, large).order == "attribution"
+    assert work.in_best_order(patch_of(), pair, model).order == "layers"
+    assert work.in_best_order(patch_of(), of_length(model, 60, 59), large).order == "layers"
+    for metric in METRICS:
+        order = work.in_best_order(patch_of(metric=metric), pair, large).order
+        assert order == ("layers" if metric == "rank" else "attribution")
+
+
+def test_the_options_are_read_behind_streamlits_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    work.options.clear()
+    monkeypatch.setattr("sys.argv", ["main.py", "--sweeps", "5", "--folder", "a", "--folder", "b"])
+    found = work.options()
+    work.options.clear()
+    assert (found.at_once, [str(one) for one in found.folders]) == (5, ["a", "b"])

@@ -1,0 +1,140 @@
+"""A sweep before it is done: what is shown is what the finished sweep says, as far as it is."""
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchwright.axes import DIMS, DIRECTIONS, Direction, Per
+from patchwright.experiment import Patch, baselines_of, run, so_far
+from patchwright.methods.batches import BUDGET, Progress
+from patchwright.methods.metrics import Metric
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from patchwright.places import SITES, Site, pers_of
+from tiny import pair_of, token_pairs
+
+PAIR = pair_of([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])
+KINDS = [(site, per) for site in SITES for per in pers_of(site)]
+
+
+def experiment_of(site: Site, per: Per, direction: Direction = "denoise", **more: Any) -> Patch:
+    layers = (1,) if per == "neuron" else None
+    given = {"model": "tiny", "pairs": PAIR, "layers": layers, **more}
+    return Patch(site=site, per=per, direction=direction, **given)
+
+
+def followed(
+    experiment: Patch, model: Model, budget: int = BUDGET
+) -> tuple[Result, list[Progress]]:
+    """The finished sweep, and every snapshot on the way."""
+    seen: list[Progress] = []
+
+    def note(now: Progress) -> None:
+        estimate = None if now.estimate is None else now.estimate.copy()
+        seen.append(Progress(now.done, now.total, now.patched.copy(), estimate))
+
+    return run(experiment, model, note, budget), seen
+
+
+def same(one: Result, other: Result, names: tuple[str, ...]) -> None:
+    for name in names:
+        xr.testing.assert_identical(one.array(name), other.array(name))
+        assert one.array(name).dims == DIMS[one.experiment["per"]]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("site", "per"), KINDS)
+def test_with_all_cells_it_is_the_finished_result_exactly(
+    model: Model, site: Site, per: Per, direction: Direction
+) -> None:
+    experiment = experiment_of(site, per, direction)
+    whole, seen = followed(experiment, model)
+    shown = so_far(experiment, model, baselines_of(experiment, model), seen[-1])
+    same(shown, whole, ("patched", "effect"))
+    assert not shown.array("estimated").any()
+    assert shown.experiment == whole.experiment
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("site", "per"), KINDS)
+def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
+    model: Model, site: Site, per: Per, direction: Direction
+) -> None:
+    experiment = experiment_of(site, per, direction, order="attribution")
+    unpatched = baselines_of(experiment, model)
+    # A budget of a few rows: many batches, so many snapshots.
+    whole, seen = followed(experiment, model, budget=20_000)
+    same(so_far(experiment, model, unpatched, seen[-1]), whole, ("patched", "effect", "estimated"))
+    for now in seen:
+        shown = so_far(experiment, model, unpatched, now)
+        exact = shown.array("estimated").values == 0
+        assert exact.sum() == now.done
+        np.testing.assert_array_equal(shown.patched.values[exact], whole.patched.values[exact])
+        assert now.estimate is not None
+        np.testing.assert_array_equal(shown.patched.values[~exact], now.estimate[0][~exact])
+        assert np.isfinite(shown.patched).all()
+
+
+@pytest.mark.parametrize(("site", "per"), [("embed", "layer"), ("z", "head_position")])
+def test_before_the_first_cell_everything_is_empty(model: Model, site: Site, per: Per) -> None:
+    experiment = experiment_of(site, per)
+    whole = run(experiment, model)
+    shown = so_far(experiment, model, baselines_of(experiment, model), None)
+    assert shown.patched.shape == whole.patched.shape
+    assert shown.patched.isnull().all()
+    assert shown.effect.isnull().all()
+    assert not shown.array("estimated").any()
+    for dim in whole.patched.dims:
+        np.testing.assert_array_equal(shown.patched[dim], whole.patched[dim])
+
+
+@pytest.mark.parametrize("metric", get_args(Metric))
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_baselines_are_those_of_the_sweep(
+    model: Model, metric: Metric, direction: Direction
+) -> None:
+    experiment = experiment_of("z", "head", direction, metric=metric)
+    whole, found = run(experiment, model), baselines_of(experiment, model)
+    assert (found.clean, found.corrupt) == (whole.clean, whole.corrupt)
+    assert (found.tokens, found.warnings) == (whole.tokens, whole.warnings)
+    assert (found.experiment, found.model) == (whole.experiment, whole.model)
+    assert found.arrays == {}
+
+
+def test_restricted_sweeps_have_their_own_axes(model: Model) -> None:
+    some = {"layers": (0, 2), "positions": (1, 3), "heads": (3, 1)}
+    experiment = experiment_of("z", "head_position", **some)
+    whole, seen = followed(experiment, model)
+    same(so_far(experiment, model, baselines_of(experiment, model), seen[-1]), whole,
+         ("patched", "effect"))  # fmt: skip
+
+
+@given(pair=token_pairs(), kind=st.sampled_from(KINDS), direction=st.sampled_from(DIRECTIONS))
+def test_whatever_the_prompts_all_cells_are_the_result(
+    model: Model, pair: tuple[list[int], list[int]], kind: tuple[Site, Per], direction: Direction
+) -> None:
+    experiment = experiment_of(*kind, direction, pairs=pair_of(*pair))
+    whole, seen = followed(experiment, model)
+    same(so_far(experiment, model, baselines_of(experiment, model), seen[-1]), whole,
+         ("patched", "effect"))  # fmt: skip
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_positions_without_a_counterpart_stay_empty_and_are_no_estimates(
+    model: Model, direction: Direction
+) -> None:
+    unequal = pair_of([1, 2, 3, 6], [1, 4, 5, 3, 6], align="edges")
+    experiment = experiment_of("resid_pre", "position", direction, pairs=unequal)
+    whole, seen = followed(experiment, model)
+    last = seen[-1]
+    unpatched = baselines_of(experiment, model)
+    same(so_far(experiment, model, unpatched, last), whole, ("patched", "effect"))
+    # Also where an estimate comes along that says nothing of them.
+    now = Progress(last.done, last.total, last.patched, np.where(np.isnan(last.patched), np.nan, 1))
+    shown = so_far(experiment, model, unpatched, now)
+    same(shown, whole, ("patched", "effect"))
+    assert not shown.array("estimated").any()

@@ -1,0 +1,92 @@
+"""Sentences about circuits: each number is the Result's, and what is not known is not said."""
+
+import pytest
+import xarray as xr
+
+import patchwright as pw
+from made import baseline
+from patchwright.insights.circuits import disagreement, kept, pruned, smallest
+from patchwright.notices import Notice
+
+NAN = float("nan")
+
+
+def evaluated(
+    curve: dict[int, float], random: float = 0.02, without: float = 0.1, stopped: bool = False
+) -> pw.Result:
+    sizes = {"size": list(curve)}
+    arrays = {
+        "faithfulness": xr.DataArray(list(curve.values()), dims=["size"], coords=sizes),
+        "complement": xr.DataArray([without] * len(curve), dims=["size"], coords=sizes),
+        "random": xr.DataArray(
+            [[random - 0.01, random + 0.01]] * len(curve), dims=["size", "sample"], coords=sizes
+        ),
+    }
+    notices = [Notice(code="stopped", message="Stopped.")] if stopped else []
+    return _result("evaluate_circuit", arrays, notices)
+
+
+def _result(
+    method: str, arrays: dict[str, xr.DataArray], notices: list[Notice] | None = None
+) -> pw.Result:
+    experiment = {"metric": "logit_diff", "pairs": {}}
+    texts = {"clean": ["a"], "corrupt": ["b"]}
+    runs = baseline(4), baseline(-4)
+    return pw.Result(method, experiment, {}, texts, *runs, arrays, notices or [], 1.0)
+
+
+def test_what_is_kept_stands_beside_chance_and_the_complement() -> None:
+    one = kept(evaluated({30: 0.923, 60: 1.0}), 30, 1234)
+    assert one.text == (
+        "30 of 1,234 edges keep 92 % of the gap; random circuits of that size keep 2 %. "
+        "All other edges without them keep 10 %."
+    )
+    assert one.numbers == pytest.approx((30, 1234, 0.923, 0.02, 0.1))
+
+
+def test_without_random_circuits_none_are_spoken_of() -> None:
+    one = kept(evaluated({30: 0.9}, random=NAN, without=NAN), 30, 100)
+    assert one.text == "30 of 100 edges keep 90 % of the gap."
+
+
+@pytest.mark.parametrize(("stopped", "says"), [(False, "too small"), (True, "stopped")])
+def test_an_unknown_share_is_not_a_number(stopped: bool, says: str) -> None:
+    one = kept(evaluated({30: NAN}, stopped=stopped), 30, 100)
+    assert says in one.text
+    assert "nan" not in one.text
+    assert "%" not in one.text
+
+
+def test_the_smallest_size_that_suffices_is_the_first_to_reach_the_share() -> None:
+    curve = evaluated({1: 0.0, 2: 0.79, 4: 0.8, 8: 0.5, 16: 1.1})
+    assert smallest(curve, 0.8) == 4
+    assert smallest(curve, 0.81) == 16
+    assert smallest(curve, 1.2) is None
+    assert pruned(curve, 0.8).text.startswith("4 edges are the fewest")
+    assert pruned(curve, 0.8).numbers == (4, 0.8, 0.8)
+
+
+def test_where_none_suffices_the_best_is_named() -> None:
+    one = pruned(evaluated({1: 0.1, 2: 0.4, 4: 0.3}), 0.8)
+    assert one.text == (
+        "None of the sizes evaluated keeps 80 % of the gap; the most is 40 %, with 2 edges."
+    )
+    assert pruned(evaluated({1: NAN, 2: NAN}), 0.8).code == "no_scale"
+
+
+def test_the_largest_disagreement_is_named_with_both_numbers() -> None:
+    coords = {"receiver": ["L1H0.q", "logits"], "sender": ["embed", "L0.mlp"]}
+    scores = xr.DataArray([[1.0, -5.0], [0.5, NAN]], dims=list(coords), coords=coords)
+    exact = xr.DataArray([[1.5, -3.0], [NAN, NAN]], dims=list(coords), coords=coords)
+    one = disagreement(_result("edge_attribution", {"edges": scores, "exact": exact}))
+    assert one is not None
+    assert "for L0.mlp → L1H0.q: estimated -5, exactly -3" in one.text
+    assert one.numbers == (2, -5.0, -3.0)
+
+
+def test_without_exact_values_nothing_is_said() -> None:
+    coords = {"receiver": ["logits"], "sender": ["embed"]}
+    scores = xr.DataArray([[1.0]], dims=list(coords), coords=coords)
+    assert disagreement(_result("edge_attribution", {"edges": scores})) is None
+    both = {"edges": scores, "exact": scores * NAN}
+    assert disagreement(_result("edge_attribution", both)) is None
