@@ -10,7 +10,6 @@ from patchwright.places import Place, parse_place
 from patchwright.prompts.examples import examples
 
 PLACES = ("L0.resid_pre@3", "L1H2.z@-1", "L9H6.z", "embed@0", "L3.mlp_act[217]@2", "L0.pattern")
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def fresh() -> dict[Any, Any]:
@@ -56,12 +55,15 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(address.CHOICES[name])
     if name == "subject":
         return st.lists(st.integers(0, 300), max_size=4)
-    if name in ("chosen", "seen_head"):
+    if name in ("chosen", "seen_head", "trace_chosen"):
         return st.sampled_from(["", *PLACES])
     usual = state.FIELDS[name]
     if isinstance(usual, list):
         return st.lists(st.sampled_from(PLACES), unique=True)
-    return NUMBERS if isinstance(usual, float) else st.integers(0, 1_000_000)
+    if isinstance(usual, float):
+        return st.floats(*address.RANGES[name])
+    least, most = address.RANGES.get(name, (0, 1_000_000))
+    return st.integers(int(least), int(most))
 
 
 @pytest.mark.parametrize("page", address.PAGES)

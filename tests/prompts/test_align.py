@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchwright.prompts.align import matching, unequal_lengths
+from patchwright.prompts.align import differing, matching, unequal_lengths
 
 prompts = st.lists(st.integers(0, 3), min_size=1, max_size=8)
 
@@ -47,3 +47,15 @@ def test_the_refusal_shows_both_rows_and_where_they_part() -> None:
     assert "part at position 2" in message
     assert "A | ·b | >>> ·c" in message
     assert "A | ·b | >>> ·d | ·e" in message
+
+
+@given(prompts, prompts)
+def test_what_differs_lies_between_the_common_start_and_the_common_end(
+    clean: list[int], corrupt: list[int]
+) -> None:
+    span = differing(clean, corrupt)
+    end = len(clean) - span.stop
+    assert clean[: span.start] == corrupt[: span.start]
+    assert clean[span.stop :] == corrupt[len(corrupt) - end :]
+    matched = {one for one, _ in slow_edges(clean, corrupt)}
+    assert set(range(len(clean))) - matched == set(span[:-1] if span.stop - 1 in matched else span)

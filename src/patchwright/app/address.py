@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from patchwright.app.state import (
+    BOUNDS,
     EDGE_ESTIMATES,
     EDGE_ORDERS,
     FIELDS,
@@ -34,8 +35,12 @@ from patchwright.prompts.examples import example
 MOST_CHARACTERS = 6000
 """In a whole address; browsers and proxies cut longer ones."""
 
-RANGES: dict[str, tuple[int, int]] = {"edges": (1, MOST_EDGES), "edge_share": (1, 100)}
-"""Whole numbers that have a least and a most; the others go from 0 to a million."""
+RANGES: dict[str, tuple[float, float]] = {
+    "edges": (1, MOST_EDGES),
+    "edge_share": (1, 100),
+    **BOUNDS,
+}
+"""Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
@@ -43,7 +48,16 @@ LISTS = "~"
 PAGES: dict[str, tuple[str, ...]] = {
     "patch": ("site", "per", "neuron_layer", "direction", "metric", "chosen", "places"),
     "activations": ("metric", "seen_site", "measure", "seen_head"),
-    "trace": ("subject", "noise", "samples", "window", "seed", "sever", "trace_metric"),
+    "trace": (
+        "subject",
+        "noise",
+        "samples",
+        "window",
+        "seed",
+        "sever",
+        "trace_metric",
+        "trace_chosen",
+    ),
     "lens": ("metric", "lens_measure", "part"),
     "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
 }
@@ -137,12 +151,12 @@ def _value(name: str, text: str) -> Any:
     try:
         if name == "subject":
             return [_whole(part) for part in text.split(LISTS)] if text else []
-        if name in ("chosen", "seen_head") and text:
+        if name in ("chosen", "seen_head", "trace_chosen") and text:
             return _place(text)
         if isinstance(usual, list):
             return [_place(part) for part in text.split(LISTS)] if text else []
         if isinstance(usual, float):
-            return _finite(text)
+            return _within(name, _finite(text))
         return _within(name, _whole(text)) if isinstance(usual, int) else text
     except PatchwrightError:
         raise
@@ -156,10 +170,10 @@ def _place(text: str) -> str:
     return str(parse_place(text))
 
 
-def _within(name: str, number: int) -> int:
-    least, most = RANGES.get(name, (0, number))
+def _within(name: str, number: float) -> float:
+    least, most = RANGES.get(name, (number, number))
     if not least <= number <= most:
-        raise InputError(f"The address has {name} {number}: it may be {least} to {most:,}.")
+        raise InputError(f"The address has {name} {number:g}: it may be {least:g} to {most:,g}.")
     return number
 
 

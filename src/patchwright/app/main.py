@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from patchwright.app import address, state
+from patchwright.app import address, state, work
 from patchwright.app.text import plain
 from patchwright.app.views import activations, circuit, lens, patch, trace
 from patchwright.errors import PatchwrightError
@@ -23,6 +23,9 @@ PAGES = {
 st.session_state["pages"] = PAGES
 chosen = st.navigation(list(PAGES.values()))
 name = chosen.url_path or "patch"
+if st.session_state.setdefault("page", name) != name:
+    work.leave_page()
+    st.session_state["page"] = name
 first_time = "clean" not in st.session_state
 state.prepare(st.session_state)
 if first_time:

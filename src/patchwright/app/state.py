@@ -1,6 +1,6 @@
 """What the page remembers, and what its controls mean; no widgets here."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from patchwright.experiment import (
@@ -17,9 +17,10 @@ from patchwright.experiment import (
     Trace,
     check_direction,
 )
-from patchwright.methods.metrics import check_metric
+from patchwright.methods.metrics import NEEDS_WRONG, check_metric
 from patchwright.model.known import KNOWN
 from patchwright.places import Place, check_site, parse_place, pers_of
+from patchwright.prompts.align import differing
 from patchwright.prompts.examples import Example, example, examples
 from patchwright.prompts.pair import Pair
 
@@ -56,6 +57,7 @@ FIELDS: dict[str, Any] = {
     "seed": 0,
     "sever": "nothing",
     "trace_metric": "probability",
+    "trace_chosen": "",
     "part": "head",
     "edges": 30,
     "edge_estimate": "integrated",
@@ -63,6 +65,14 @@ FIELDS: dict[str, Any] = {
     "edge_share": 80,
 }
 """The controls of all pages, by key, with what they start from."""
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "noise": (0.0, 20.0),
+    "samples": (1, 100),
+    "window": (1, 1000),
+    "seed": (0, 1_000_000),
+}
+"""From where to where the numbers of causal tracing may go; the model bounds the window too."""
 
 State = MutableMapping[Any, Any]
 
@@ -84,12 +94,15 @@ MOST_EDGES = 4096
 def prepare(state: State) -> None:
     """Fill in what is not there yet: the first example, so that no page is empty.
 
-    Streamlit forgets the controls of a page that is not shown; set anew, they stay.
+    Streamlit forgets the controls of a page that is not shown, also those that the
+    next page shows too: what they stood at is kept beside them.
     """
-    if "clean" not in state:
+    kept: dict[str, Any] = state.setdefault("kept", {})
+    if "clean" not in state and "clean" not in kept:
         take_example(state, FIRST_EXAMPLE)
     for name, value in FIELDS.items():
-        state[name] = state.get(name, list(value) if isinstance(value, list) else value)
+        usual = list(value) if isinstance(value, list) else value
+        state[name] = kept[name] = state.get(name, kept.get(name, usual))
 
 
 def take_example(state: State, name: str) -> None:
@@ -116,6 +129,7 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "wrong": SEPARATOR.join(str(wrong) for wrong in pair.wrongs),
         "align": pair.align,
         "subject": [],
+        "trace_chosen": "",
         "chosen": "",
         "places": [],
     }
@@ -261,6 +275,39 @@ def attribution_of(swept: Patch, part: str) -> LogitAttribution:
     return LogitAttribution.of({**document, "pairs": swept.pairs})
 
 
+def settle_subject(
+    state: State, clean: Sequence[str], corrupt: Sequence[str], first: int
+) -> str | None:
+    """Make the subject fit the prompt's tokens; a sentence where what an address named does not.
+
+    A subject stays as long as its tokens stay where they were. Where none was chosen
+    yet, it becomes the stretch in which the two prompts differ. `first` is the first
+    position that may be chosen: not that of the beginning-of-text token.
+    """
+    before, state["subject_tokens"] = state.get("subject_tokens"), clean
+    subject: list[int] = state["subject"]
+    fits = all(first <= position < len(clean) for position in subject)
+    if before is not None and before != clean:
+        state["subject_cleared"], state["subject_complaint"] = False, None
+        fits = fits and all(before[one : one + 1] == clean[one : one + 1] for one in subject)
+    if not fits:
+        state["subject"] = []
+    if not state["subject"] and not state.get("subject_cleared"):
+        state["subject"] = proposed_subject(clean, corrupt, first)
+    if not fits and before is None:
+        state["subject_complaint"] = (
+            f"The address has a subject outside positions {first}-{len(clean) - 1}, which are all "
+            "that this prompt has: choose it anew."
+        )
+    return state.get("subject_complaint")
+
+
+def proposed_subject(clean: Sequence[str], corrupt: Sequence[str], first: int) -> list[int]:
+    """The stretch in which two prompts, as token texts, differ; nothing where it is the end."""
+    span = differing(clean, corrupt)
+    return [one for one in span if one >= first] if span.stop < len(clean) else []
+
+
 def edges_of(state: State, swept: Patch) -> EdgeAttribution:
     """The scores of every edge, and of the strongest what they estimate."""
     return EdgeAttribution(
@@ -294,14 +341,15 @@ def sizes_of(chosen: int, n_edges: int) -> tuple[int, ...]:
 def trace_of(state: State, model: str, site: str) -> Trace:
     """Causal tracing of the clean prompt, its subject chosen by position."""
     sever = None if state["sever"] == "nothing" else state["sever"]
+    metric = check_metric(state["trace_metric"])
     return Trace.of(
         {
             "model": model,
-            "metric": check_metric(state["trace_metric"]),
+            "metric": metric,
             "prompt": state["clean"],
             "subject": tuple(sorted(state["subject"])),
             "answer": answers_of(state["answer"]),
-            "wrong": answers_of(state["wrong"]),
+            "wrong": answers_of(state["wrong"]) if metric in NEEDS_WRONG else (),
             "noise": float(state["noise"]),
             "samples": int(state["samples"]),
             "window": 1 if site == "resid_post" else int(state["window"]),

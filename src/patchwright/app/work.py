@@ -3,8 +3,11 @@
 import argparse
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import streamlit as st
 
@@ -21,6 +24,10 @@ PATIENCE = 0.7
 
 MOST_TOKENS = 256
 MOST_CELLS = 100_000
+
+MOST_BYTES = 2**30
+KEPT_PER_TOKEN = 6
+"""Vectors of a noisy run that tracing keeps at each layer and token, about."""
 
 MOST_GRAPH_BYTES = 3 * 2**30
 """Memory that scoring all edges of one pair may take."""
@@ -102,16 +109,37 @@ def unpatched(experiment: Patch, model: Model) -> Result:
 
 def job_of(experiment: AnyExperiment, model: Model, slot: str = "job") -> Job:
     """This visitor's long work of one kind; what they asked for before in `slot` is given up."""
+    return jobs_of({slot: experiment}, model)[0]
+
+
+def jobs_of(experiments: Mapping[str, AnyExperiment], model: Model) -> list[Job]:
+    """This visitor's long works of several kinds, by slot, asked for together."""
+    jobs = [_asked(experiment, model, slot) for slot, experiment in experiments.items()]
+    deadline = monotonic() + PATIENCE
+    for job in jobs:
+        job.wait(max(0.0, deadline - monotonic()))
+    return jobs
+
+
+def _asked(experiment: AnyExperiment, model: Model, slot: str) -> Job:
     held: Job | None = st.session_state.get(slot)
     key = _key(experiment, model)
     if held is None or held.key != key:
         if held is not None:
-            del st.session_state["job"]  # left once only, also where the next line raises
+            del st.session_state[slot]  # left once only, also where the next line raises
             desk().leave(held)
-        held = desk().ask(key, lambda progress: run(experiment, model, progress))
+        held = desk().ask(key, partial(run, experiment, model))
         st.session_state[slot] = held
-    held.wait(PATIENCE)
+        st.session_state.setdefault("slots", set()).add(slot)
     return held
+
+
+def leave_page() -> None:
+    """Give up all of this visitor's long work: they look at another page now."""
+    for slot in st.session_state.pop("slots", set()):
+        job: Job | None = st.session_state.pop(slot, None)
+        if job is not None:
+            desk().leave(job)
 
 
 def result_so_far(experiment: Patch, model: Model, job: Job) -> Result:
@@ -132,6 +160,22 @@ def check_size(experiment: Patch, tokens: TokenPair, model: Model) -> None:
         raise ExperimentError(
             f"This sweep has {cells:,} cells, and this page takes at most {MOST_CELLS:,}: sweep "
             "fewer kinds of place, or use the command line, which has no such bound."
+        )
+
+
+def check_trace_size(n_positions: int, samples: int, model: Model) -> None:
+    """Raise ExperimentError where a visitor asks for more noisy runs than one of many may."""
+    if n_positions > MOST_TOKENS:
+        raise ExperimentError(
+            f"The prompt has {n_positions} tokens, and this page takes at most {MOST_TOKENS}: "
+            "shorten it, or use the command line, which has no such bound."
+        )
+    kept = samples * n_positions * KEPT_PER_TOKEN * model.spec.n_layers * model.spec.d_model * 4
+    if kept > MOST_BYTES:
+        raise ExperimentError(
+            f"{samples} noisy runs of {n_positions} tokens take about {kept >> 20:,} MiB, and this "
+            f"page gives at most {MOST_BYTES >> 20:,} MiB: draw fewer samples, shorten the prompt, "
+            "or use the command line, which has no such bound."
         )
 
 

@@ -5,8 +5,8 @@ the terminal; one scale, centred at 0, belongs to effects and contributions.
 Panels of one result are compared, so they share their scale.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,12 @@ def grids_of(result: Result) -> list[Grid]:
         _grid(averaged, title, array, name in CENTRED, unit, low, high)
         for title, array in panels.items()
     ]
+
+
+def on_one_scale(grids: Sequence[Grid]) -> list[Grid]:
+    """Grids of several results that are compared, each on the scale of them all."""
+    low, high = min(one.low for one in grids), max(one.high for one in grids)
+    return [replace(one, low=low, high=high) for one in grids]
 
 
 def grid_of_array(

@@ -71,6 +71,37 @@ def accumulated_chart(values: xr.DataArray) -> alt.Chart:
     )
 
 
+def samples_chart(
+    noisy: Sequence[float], restored: Sequence[float], clean: float, metric: str
+) -> alt.LayerChart | alt.FacetChart:
+    """Each noise sample before and after a place was restored, and the clean run as a line."""
+    names = ("noisy", "restored")
+    rows = [
+        {"sample": i, "run": name, metric: value}
+        for i, values in enumerate(zip(noisy, restored, strict=True))
+        for name, value in zip(names, values, strict=True)
+    ]
+    value = alt.X(f"{metric}:Q", title=f"{metric} (dashed line: clean run)")
+    colors = alt.Scale(domain=names, range=[RUN_COLORS["corrupted"], RUN_COLORS["patched"]])
+    legend = alt.Legend(orient="top", title=None)
+    samples = alt.Chart(pd.DataFrame(rows)).encode(
+        x=value, y=alt.Y("sample:O", title="noise sample")
+    )
+    way = samples.mark_line(color="#888888", strokeWidth=1.5).encode(detail="sample:O")
+    points = samples.mark_point(filled=True, size=70, opacity=1).encode(
+        color=alt.Color("run:N", scale=colors, legend=legend),
+        shape=alt.Shape("run:N", scale=alt.Scale(domain=names, range=["square", "circle"])),
+        tooltip=["sample", "run", alt.Tooltip(f"{metric}:Q", format=".4g")],
+    )
+    frame = pd.DataFrame([{metric: clean, "run": "clean"}])
+    line = (
+        alt.Chart(frame)
+        .mark_rule(color=RUN_COLORS["clean"], strokeDash=[5, 3], strokeWidth=2)
+        .encode(x=value, tooltip=["run", alt.Tooltip(f"{metric}:Q", format=".4g")])
+    )
+    return alt.layer(line, way, points).properties(height=max(160, min(420, 20 * len(noisy))) + 80)
+
+
 def _run_color(names: Sequence[str]) -> alt.Color:
     colors = alt.Scale(domain=list(names), range=[RUN_COLORS[name] for name in names])
     return alt.Color("run:N", scale=colors, sort=list(names), legend=_LEGEND)

@@ -208,7 +208,7 @@ def notices(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric)
         found.append(
             Notice(
                 code="flat_gap",
-                message=f"The two prompts give the same {metric} (they differ by {gap:.2g}), so "
+                message=f"The two runs give the same {metric} (they differ by {gap:.2g}), so "
                 "there is no scale to express effects in: only patched values are given. Choose "
                 "prompts, answers or a metric on which the runs differ.",
             )
@@ -217,7 +217,7 @@ def notices(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric)
         found.append(
             Notice(
                 code="small_gap",
-                message=f"The two prompts differ by only {gap:.2g} in {metric}, so effects are "
+                message=f"The two runs differ by only {gap:.2g} in {metric}, so effects are "
                 "shares of a small number and look larger than they are.",
             )
         )

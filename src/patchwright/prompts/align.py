@@ -33,6 +33,14 @@ def matching(clean: Sequence[int], corrupt: Sequence[int], align: Align) -> Matc
     return (*((i, i) for i in range(start)), *middle, *ends)
 
 
+def differing(clean: Sequence[object], corrupt: Sequence[object]) -> range:
+    """The positions of `clean` from its common start with `corrupt` to their common end."""
+    start = common_start(clean, corrupt)
+    shorter = min(len(clean), len(corrupt)) - start
+    end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
+    return range(start, len(clean) - end)
+
+
 def common_start(clean: Sequence[object], corrupt: Sequence[object]) -> int:
     """How many tokens both begin with."""
     pairs = enumerate(zip(clean, corrupt, strict=False))

@@ -1,6 +1,9 @@
 """Two prompts side by side, their tokens and answers: the head of every page but Trace."""
 
+from collections.abc import Sequence
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import state
 from patchwright.app.text import plain, token
@@ -15,6 +18,7 @@ from patchwright.prompts.examples import example
 from patchwright.prompts.tokens import encode, encode_prompt, token_texts
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
+ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
 MOST_CHARACTERS = 2000
 
 
@@ -65,13 +69,8 @@ def _prompts(model: Model) -> None:
 
 def answers(model: Model, keys: tuple[str, ...]) -> None:
     """The answers, each with its tokens; or those that the two runs give."""
-    names = {"answer": "Answer", "wrong": "Wrong answer"}
     columns = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
-    for key, column in zip(keys, columns, strict=False):
-        column.text_input(
-            names[key], key=key, max_chars=MOST_CHARACTERS,
-            help="With its leading space; several are separated by |.",
-        )  # fmt: skip
+    answer_fields(keys, columns)
     columns[2].button(
         "From the runs", help="Take what the model puts first after each prompt.",
         on_click=_take_answers, args=(model,), width="stretch",
@@ -80,7 +79,21 @@ def answers(model: Model, keys: tuple[str, ...]) -> None:
         "Swap", help="Exchange the two prompts and their answers.",
         on_click=state.swap, args=(st.session_state,), width="stretch",
     )  # fmt: skip
-    checks = [f"{names[key]}: {_token_check(st.session_state[key], model)}" for key in keys]
+    answer_tokens(model, keys)
+
+
+def answer_fields(keys: Sequence[str], columns: Sequence[DeltaGenerator]) -> None:
+    """A text field for each kind of answer."""
+    for key, column in zip(keys, columns, strict=False):
+        column.text_input(
+            ANSWER_NAMES[key], key=key, max_chars=MOST_CHARACTERS,
+            help="With its leading space; several are separated by |.",
+        )  # fmt: skip
+
+
+def answer_tokens(model: Model, keys: Sequence[str]) -> None:
+    """How the answers split into tokens, in a line."""
+    checks = [f"{ANSWER_NAMES[key]}: {_token_check(st.session_state[key], model)}" for key in keys]
     st.caption("; ".join(checks))
 
 

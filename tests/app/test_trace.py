@@ -1,0 +1,336 @@
+"""The page Trace: what it says and shows, without a browser."""
+
+import threading
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from patchwright.app import address, state
+from patchwright.app.jobs import Job
+from patchwright.app.views import trace as view
+from patchwright.app.work import check_trace_size
+from patchwright.errors import ExperimentError, InputError
+from patchwright.experiment import trace
+from patchwright.figures.grid import grid_of
+from patchwright.methods.batches import OnProgress, Progress
+from patchwright.methods.metrics import METRICS
+from patchwright.methods.result import Result
+from patchwright.methods.tracing import TraceSite
+from patchwright.model.load import Model
+
+TEXTS = ("<bos>", "The", " Eiffel", " Tower", " is", " in")
+PROMPT = [1, 2, 3, 4, 5]
+OTHER = ("<bos>", "The", " Blue", " Mosque", " is", " in")
+
+on_the_page = pytest.mark.filterwarnings("default")
+
+
+def _page() -> None:
+    import streamlit as st
+
+    from patchwright.app import address, state
+    from patchwright.app.views import trace
+
+    first_time = "clean" not in st.session_state
+    state.prepare(st.session_state)
+    if first_time:
+        state.take(st.session_state, address.read("trace", st.query_params))
+    trace.show()
+    st.query_params.from_dict(address.written("trace", st.session_state))
+
+
+def opened(**parameters: str) -> AppTest:
+    page = AppTest.from_function(_page, default_timeout=60)
+    for name, value in ({"example": "eiffel-tower"} | parameters).items():
+        page.query_params[name] = value
+    return settled(page.run())
+
+
+def settled(page: AppTest) -> AppTest:
+    """Run until the traces are there: the page itself looks again by a timer."""
+    for _ in range(30):
+        assert not page.exception
+        if not any(button.key == "stop" for button in page.button):
+            return page
+        page.run()
+    raise AssertionError("still tracing")
+
+
+def shown(page: AppTest) -> str:
+    """The place that is looked at."""
+    return next(one.value for one in page.markdown if one.value.startswith("#### ")).strip("# `")
+
+
+def errors(page: AppTest) -> list[str]:
+    return [error.value for error in page.error]
+
+
+@on_the_page
+def test_the_first_paint_is_a_finished_trace_of_the_subject_in_which_the_prompts_differ() -> None:
+    page = opened()
+    assert errors(page) == []
+    assert page.button_group(key="subject").value == [2, 3]
+    assert [one.label for one in page.metric][-1] == "Total effect"
+    assert shown(page).startswith("L0.mlp_out@2")
+    assert any("of what the noise took away" in one.value for one in page.markdown)
+    titles = [one.value for one in page.caption if one.value.endswith("single layers")]
+    assert len(titles) == 3
+
+
+@on_the_page
+def test_the_window_stands_over_each_panel_and_what_is_severed_below_them() -> None:
+    page = opened(window="3", sever="attn_out")
+    assert errors(page) == []
+    over = [one.value.replace("\\", "") for one in page.caption]
+    assert "resid_post, single layers" in over
+    assert "mlp_out, window of 3 layers" in over
+    assert "attn_out, window of 3 layers" in over
+    assert any("Severed, except in its own panel: attn_out held" in one for one in over)
+
+
+@on_the_page
+def test_the_address_reproduces_what_was_chosen_and_seen() -> None:
+    asked = {"subject": "2", "noise": "2.5", "samples": "3", "seed": "7"}
+    asked |= {"trace_chosen": "L3.attn_out@5", "trace_metric": "logit_diff"}
+    page = opened(**asked)
+    assert errors(page) == []
+    assert shown(page) == "L3.attn_out@5"
+    assert {name: str(value) for name, value in page.query_params.items()} == {
+        "example": "eiffel-tower"
+    } | asked
+
+
+@on_the_page
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_can_be_traced_and_asks_for_a_wrong_answer_only_where_it_needs_one(
+    metric: str,
+) -> None:
+    page = opened(samples="1", trace_metric=metric)
+    assert errors(page) == []
+    asked = any(one.key == "wrong" for one in page.text_input)
+    assert asked == metric.endswith("_diff")
+
+
+@on_the_page
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"window": "7"}, "A window of 7 layers: the model has 6"),
+        ({"answer": ""}, "No answer was given"),
+        ({"wrong": "", "trace_metric": "logit_diff"}, "compares with a wrong answer"),
+        ({"clean": ""}, "The prompt is empty"),
+        ({"clean": "the " * 80}, "takes at most 64"),
+        ({"clean": "the " * 300}, "takes at most 256"),
+        ({"clean": "Paris is in", "corrupt": "Rome was at"}, "No subject is chosen"),
+    ],
+)
+def test_what_cannot_be_traced_is_one_sentence_in_place(
+    parameters: dict[str, str], says: str
+) -> None:
+    found = errors(
+        opened(
+            **({"subject": "1"} if parameters.get("clean", "").startswith("the") else {})
+            | parameters
+        )
+    )
+    assert len(found) == 1
+    assert says in found[0].replace("\\", "")
+
+
+@on_the_page
+def test_a_subject_that_was_cleared_stays_so_and_is_asked_for() -> None:
+    page = opened(samples="1")
+    page.button_group(key="subject").set_value([]).run()
+    assert page.button_group(key="subject").value == []
+    assert "No subject is chosen" in errors(page)[0]
+    page.button_group(key="subject").set_value([3])
+    page = settled(page.run())
+    assert errors(page) == []
+
+
+@on_the_page
+def test_a_shorter_prompt_leaves_no_subject_behind_its_end() -> None:
+    page = opened(samples="1", subject="2~4")
+    page.text_area(key="clean").set_value("The Eiffel")
+    page = settled(page.run())
+    assert not page.exception
+    assert all(position < 3 for position in page.button_group(key="subject").value or [])
+
+
+@on_the_page
+def test_a_subject_outside_the_prompt_is_refused_in_a_sentence_and_proposed_anew() -> None:
+    page = opened(samples="1", subject="2~40")
+    assert "outside positions 1-5" in page.warning[0].value
+    assert page.button_group(key="subject").value == [2, 3]
+    assert errors(page) == []
+
+
+@on_the_page
+def test_the_answer_can_be_taken_from_the_run() -> None:
+    page = opened(samples="1", answer=" red")
+    next(one for one in page.button if one.label == "Answer from the run").click()
+    page = settled(page.run())
+    assert page.text_input(key="answer").value == " Paris"
+
+
+@on_the_page
+def test_what_the_user_typed_is_never_markup() -> None:
+    page = opened(samples="1", clean="<b>x</b> **Paris** is", subject="1", answer=" <i>")
+    assert not page.exception
+    texts = [str(one.value) for one in (*page.markdown, *page.error, *page.caption)]
+    assert not any("<b>" in one or "<i>" in one for one in texts)
+    assert not any("<b>" in option for option in page.button_group(key="subject").options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("samples", "0"), ("samples", "101"), ("noise", "-1"), ("noise", "21"), ("window", "0")],
+)
+def test_an_address_with_numbers_that_the_controls_do_not_have_is_refused(
+    name: str, value: str
+) -> None:
+    with pytest.raises(InputError, match=f"{name} {value}: it may be"):
+        address.read("trace", {name: value})
+
+
+def test_what_streamlit_forgets_when_another_page_is_shown_comes_back() -> None:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    state.take(page, {"clean": "mine", "samples": 3})
+    state.prepare(page)
+    for name in state.FIELDS:
+        del page[name]
+    state.prepare(page)
+    assert (page["clean"], page["samples"], page["noise"]) == ("mine", 3, 3.0)
+
+
+def test_the_proposed_subject_is_the_stretch_in_which_the_prompts_differ() -> None:
+    assert state.proposed_subject(TEXTS, OTHER, 1) == [2, 3]
+    assert state.proposed_subject(TEXTS, ("<bos>", "The", " Louvre", " is", " in"), 1) == [2, 3]
+    assert state.proposed_subject(TEXTS, TEXTS, 1) == []
+    assert state.proposed_subject(TEXTS, ("<bos>", "Quite", " other"), 1) == []
+
+
+def test_a_subject_stays_while_its_tokens_stay_where_they_are() -> None:
+    page: dict[Any, Any] = {"subject": []}
+    assert state.settle_subject(page, TEXTS, OTHER, 1) is None
+    assert page["subject"] == [2, 3]
+    page["subject"] = [2]
+    assert state.settle_subject(page, (*TEXTS, " the"), OTHER, 1) is None
+    assert page["subject"] == [2]
+    moved = ("<bos>", "Oh", "The", " Eiffel", " Tower", " is")
+    assert state.settle_subject(page, moved, OTHER, 1) is None
+    assert page["subject"] == []
+
+
+@given(st.lists(st.integers(-3, 20), max_size=4), st.integers(1, 8), st.integers(0, 1))
+def test_no_subject_is_ever_outside_the_prompt(subject: list[int], length: int, first: int) -> None:
+    page: dict[Any, Any] = {"subject": subject}
+    state.settle_subject(page, TEXTS[:length], OTHER, first)
+    assert all(first <= one < min(length, len(TEXTS)) for one in page["subject"])
+
+
+def traced(model: Model) -> dict[TraceSite, Result]:
+    settings: dict[str, Any] = {"subject": [1, 2], "answer": [7], "samples": 3}
+    settings |= {"wrong": [11], "metric": "logit_diff"}
+    windows = {"resid_post": 1, "mlp_out": 2, "attn_out": 2}
+    return {
+        site: trace(model, PROMPT, site=site, window=windows[site], **settings)
+        for site in view.SITES
+    }
+
+
+def test_the_panels_share_one_scale_that_holds_all_their_values(model: Model) -> None:
+    results = traced(model)
+    grids = view.grids_of_sites(results)
+    assert len({(one.low, one.high) for one in grids}) == 1
+    every = np.concatenate([one.values.ravel() for one in grids])
+    assert (grids[0].low, grids[0].high) == (every.min(), every.max())
+    for grid, result in zip(grids, results.values(), strict=True):
+        np.testing.assert_array_equal(grid.values, grid_of(result).values)
+
+
+def test_the_sentence_carries_the_results_numbers(model: Model) -> None:
+    result = traced(model)["mlp_out"]
+    text = view.sentence("L1.mlp_out@2", result)
+    cell = {"layer": 1, "position": 2}
+    assert f"to {float(result.patched.sel(cell)):.3g} on average over 3 samples" in text
+    assert f"from {result.corrupt.metric:.3g}" in text
+    assert f"(standard deviation {float(result.array('spread').sel(cell)):.2g})" in text
+    assert f"{float(result.effect.sel(cell)):.0%}" in text
+    assert "MLP output of layer 1 in a window of 2 layers" in text
+    assert "changes nothing" in view.sentence("L1.mlp_out@0", result)
+
+
+def test_the_samples_of_a_place_average_to_its_effect(model: Model) -> None:
+    result = traced(model)["attn_out"]
+    mean = result.array("samples").sel(layer=2, position=3).mean()
+    assert float(result.patched.sel(layer=2, position=3)) == pytest.approx(float(mean))
+    assert len(view.predictions(result)) == 4
+
+
+def test_noise_that_leaves_the_answer_standing_is_said_and_only_then(demo: Model) -> None:
+    asked = "The Eiffel Tower is in", "Eiffel Tower", " Paris"
+    weak, strong = (trace(demo, *asked, noise=noise, samples=5) for noise in (0.01, 6.0))
+    assert "·Paris** (5)" in view.after_noise(weak)
+    assert "more noise may take more away" in view.after_noise(weak)
+    firsts = [str(one.top[0]["token"]) for one in strong.corrupt.pairs]
+    assert firsts.count(" Paris") <= 2
+    assert "more noise" not in view.after_noise(strong)
+
+
+def test_a_place_that_the_maps_do_not_have_becomes_the_strongest_mlp(model: Model) -> None:
+    results = traced(model)
+    strongest = "mlp_out", str(results["mlp_out"].top(1)["place"].iloc[0])
+    assert view.place_shown("L1.attn_out@3", results) == ("attn_out", "L1.attn_out@3")
+    assert view.place_shown("L1.attn_out@-1", results) == ("attn_out", "L1.attn_out@4")
+    for bad in ("", "L9.attn_out@3", "L1.attn_out@5", "L1.attn_out@-6", "L1H2.z@3", "L1.attn_out"):
+        assert view.place_shown(bad, results) == strongest
+
+
+def test_a_stopped_trace_says_so_under_the_panels_name_and_keeps_its_cells(model: Model) -> None:
+    def stop(now: Progress) -> bool:
+        return False
+
+    results = traced(model)
+    results["attn_out"] = trace(
+        model,
+        [1, 2, 3, 4, 5],
+        [1, 2],
+        [7],
+        11,
+        site="attn_out",
+        samples=3,
+        progress=stop,
+        metric="logit_diff",
+    )
+    said = [one for one in view.warnings_of(results) if "stopped" in one]
+    assert len(said) == 1
+    assert said[0].startswith("Attention: ")
+    assert "not computed" in view.sentence("L2.attn_out@3", results["attn_out"])
+    assert len(view.grids_of_sites(results)) == 3
+
+
+def test_how_far_a_trace_is_counts_its_runs() -> None:
+    job, seen = Job("key"), threading.Event()
+
+    def compute(progress: OnProgress) -> Result:
+        progress(Progress(30, 120, np.zeros(1)))
+        seen.set()
+        raise ExperimentError("over")
+
+    assert view.how_far(job, 2) == (0.0, "Waiting: 2 before it")
+    job.do(cast("Any", compute))
+    assert view.how_far(job, 0) == (0.25, "30 of 120 runs")
+
+
+def test_noisy_runs_that_would_fill_the_memory_are_refused(demo: Model) -> None:
+    check_trace_size(64, 100, demo)
+    with pytest.raises(ExperimentError, match="takes at most 256"):
+        check_trace_size(257, 1, demo)
+    with pytest.raises(ExperimentError, match="draw fewer samples"):
+        check_trace_size(256, 1000, demo)
