@@ -204,7 +204,7 @@ def _grid(
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
         estimated = _two_axes(result.arrays["estimated"]).values > 0
     words = None
-    if result.method == "logit_lens":
+    if result.method == "logit_lens" and "top" in result.arrays:
         top = result.arrays["top"].sel(run=title).transpose(*array.dims)
         words = [[visible(str(text)) for text in row] for row in top.values]
     return Grid(
