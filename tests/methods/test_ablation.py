@@ -227,6 +227,21 @@ def test_ablating_by_the_clean_prompt_itself_changes_nothing(model: pw.Model) ->
     np.testing.assert_allclose(result.patched, result.clean.metric, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("bos", [True, False])
+def test_reference_prompts_begin_as_the_pair_does(model: pw.Model, bos: bool) -> None:
+    result = pw.ablate(model, PAIR, "z", how="mean", prompts=[CLEAN], bos=bos)
+    np.testing.assert_allclose(result.patched, result.clean.metric, rtol=0, atol=1e-12)
+
+
+def test_what_was_averaged_over_is_on_the_result(model: pw.Model) -> None:
+    choices: dict[str, Any] = {"how": "mean", "prompts": OTHERS, "by_position": False}
+    for result in (
+        pw.ablate(model, PAIR, "z", **choices),
+        pw.ablate_together(model, PAIR, ["L1.z"], **choices),
+    ):
+        assert {name: result.experiment[name] for name in choices} == choices
+
+
 def test_reference_prompts_are_needed_and_must_fit(model: pw.Model) -> None:
     with pytest.raises(ExperimentError, match="needs reference prompts"):
         pw.ablate(model, PAIR, how="mean")

@@ -41,6 +41,8 @@ def test_baselines_are_the_formulas(model: pw.Model, chosen: list[int], cut: int
     for metric, value in expected.items():
         result = pw.patch(model, pair, "mlp_out", "layer", metric=metric, layers=[0])
         assert result.clean.metric == pytest.approx(value, abs=1e-9), metric
+        assert result.clean.answer_logit == pytest.approx(expected["logit"], abs=1e-9)
+        assert result.clean.wrong_logit == pytest.approx(values[wrongs].mean().item(), abs=1e-9)
 
 
 def test_kl_is_that_of_the_clean_run_from_the_other_in_nats(model: pw.Model) -> None:

@@ -1,5 +1,6 @@
 """Sweeps against one hooked run of the whole model a cell, and what must always hold."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -315,6 +316,23 @@ def test_progress_counts_up_to_all_cells_and_shows_them(model: pw.Model) -> None
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     assert seen[-1] == (result.patched.size, result.patched.size, result.patched.size)
     assert all(done == filled for done, _, filled in seen)
+
+
+@pytest.mark.parametrize("method", [pw.patch, pw.ablate, pw.path_patch, pw.edge_attribution])
+def test_work_that_raises_leaves_the_model_as_it_was(
+    model: pw.Model, method: Callable[..., pw.Result]
+) -> None:
+    pair = pair_of(CLEAN, CORRUPT)
+    before = method(model, pair).array("edges" if method is pw.edge_attribution else "patched")
+
+    def broken(_now: pw.Progress) -> bool:
+        raise RuntimeError("The caller's own.")
+
+    with pytest.raises(RuntimeError, match="own"):
+        method(model, pair, progress=broken)
+    after = method(model, pair).array(str(before.name))
+    np.testing.assert_array_equal(after, before)
+    assert torch.is_grad_enabled()
 
 
 def test_a_stopped_sweep_keeps_what_is_finished_and_says_so(model: pw.Model) -> None:

@@ -138,6 +138,14 @@ def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) ->
         torch.testing.assert_close(run.final, alone.final, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("site", SITES)
+def test_writing_a_runs_own_activations_changes_nothing(model: pw.Model, site: Site) -> None:
+    base = base_run(model, CLEAN, frozenset(SITES))
+    for layer in range(1 if site == "embed" else N_LAYERS):
+        run = forward(model.network, [patched(base, Edit(site, layer, 0, base.kept[site][layer]))])
+        torch.testing.assert_close(run[0].final, base.final, rtol=0, atol=1e-12)
+
+
 def test_an_edited_run_leaves_base_and_weights_as_they_were(model: pw.Model) -> None:
     base = base_run(model, CLEAN, frozenset(SITES))
     before = {site: [tensor.clone() for tensor in base.kept[site]] for site in SITES}
