@@ -247,7 +247,7 @@ def test_every_file_that_is_taken_away_opens_and_has_the_librarys_numbers(
 
 
 def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visit, large: Path) -> None:
-    words = " ".join(["the cat and the dog went to the store with Mary and John"] * 4)
+    words = " ".join(["When Mary and John went to the store, John gave a drink to"] * 4)
     asked = {
         "model": str(large), "clean": words, "corrupt": words.replace("Mary", "Alice"),
         "answer": " Mary", "wrong": " Alice", "site": "z", "per": "head_position",
@@ -298,22 +298,25 @@ MARKS = "a -> b -- c :smile: :material/home: www.example.org http://example.org 
 
 def test_what_markdown_would_make_of_plain_text_stays_text(visit: Visit) -> None:
     page = visit("?" + urlencode({"example": MARKS[:40]}))
-    expect(page.get_by_test_id("stAlert").first).to_contain_text(MARKS[:40])
-    page = visit("?" + urlencode({MARKS[40:]: "1"}))
-    expect(page.get_by_test_id("stAlert").first).to_contain_text(MARKS[40:80])
-    assert page.get_by_test_id("stAlert").first.locator("a").count() == 0
+    shown = page.get_by_test_id("stAlert").first
+    assert MARKS[:40] in shown.inner_text().replace("\u2060", "")
+    assert shown.locator("a").count() == 0
+    shown = visit("?" + urlencode({MARKS[40:]: "1"})).get_by_test_id("stAlert").first
+    assert MARKS[40:80] in shown.inner_text().replace("\u2060", "")
+    assert shown.locator("a").count() == 0
 
 
 def test_the_keyboard_alone_reaches_the_map_and_selects(page: Page) -> None:
     page.get_by_label("Wrong answer", exact=True).focus()
-    for _ in range(40):
+    # Components stand behind shadow roots.
+    focused = """() => { let at = document.activeElement;
+      while (at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement;
+      return at.tagName }"""
+    for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.tagName") == "CANVAS":
+        if page.evaluate(focused) == "CANVAS":
             break
-    else:
-        # The map stands in a component of its own, perhaps behind a shadow root.
-        deep = "(e => { while (e.shadowRoot) e = e.shadowRoot.activeElement; return e.tagName })"
-        assert page.evaluate(f"{deep}(document.activeElement)") == "CANVAS"
+    assert page.evaluate(focused) == "CANVAS"
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "Enter"):
         page.keyboard.press(key)
     selected(page, "L2.resid_pre@3")
@@ -328,7 +331,7 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
     visit: Visit, axe: str, name: str
 ) -> None:
     page = visit("" if name == "patch" else name, settled=name == "patch")
-    page.get_by_text("Patchwright").first.wait_for()
+    page.get_by_test_id("stSidebarNav").wait_for()
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)
     assert page.get_by_test_id("stException").count() == 0
