@@ -139,7 +139,7 @@ def test_a_slip_in_the_set_is_not_shared_and_does_not_spoil_the_address() -> Non
 def test_what_an_address_may_not_hold_is_one_short_sentence(
     parameters: dict[str, str], says: str
 ) -> None:
-    with pytest.raises(InputError, match=".") as raised:
+    with pytest.raises(InputError) as raised:
         address.read("patch", parameters)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -167,8 +167,7 @@ def test_whatever_an_address_holds_it_is_read_or_refused(
 ) -> None:
     try:
         found = address.read(page, parameters)
-    except InputError as error:
-        assert str(error)
+    except InputError:
         return
     assert set(found) <= set(state.FIELDS)
     for name, value in found.items():

@@ -33,9 +33,6 @@ CLEAN = "When Alice and David went to the garden, David gave a book to"
 CORRUPT = "When Alice and David went to the garden, Alice gave a book to"
 SECONDS = 60_000
 
-NOT_OURS: list[str] = []
-"""Parts that Streamlit draws and nobody here can mend, by selector."""
-
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -178,7 +175,7 @@ def in_address(page: Page, text: str) -> None:
 
 
 def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: Visit) -> None:
-    first = visit("?site=z&direction=noise&metric=kl")
+    first = visit("?site=z&per=head&direction=noise")
     type_into(first, "Clean prompt", CLEAN)
     type_into(first, "Corrupted prompt", CORRUPT)
     type_into(first, "Answer", " Alice")
@@ -193,12 +190,11 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
     in_address(first, "chosen=L1H1.z")
     other = visit(first.url.split("/")[-1])
     selected(other, "L1H1.z")
-    assert other.get_by_label("Clean prompt", exact=True).input_value() == CLEAN
-    assert other.get_by_label("Wrong answer", exact=True).input_value() == " David"
-    names = ("stMetricValue", "stMarkdownContainer")
-    for name in names:
-        texts = [one.get_by_test_id(name).all_inner_texts() for one in (first, other)]
-        assert texts[0] == texts[1]
+    expect(other.get_by_label("Clean prompt", exact=True)).to_have_value(CLEAN)
+    expect(other.get_by_label("Wrong answer", exact=True)).to_have_value(" David")
+    for name in ("stMetricValue", "stHeading"):
+        texts = first.get_by_test_id(name).all_inner_texts()
+        expect(other.get_by_test_id(name)).to_have_text(texts)
     assert other.url.split("?")[1] == first.url.split("?")[1]
 
 
@@ -336,14 +332,14 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
     page.wait_for_timeout(1500)
     assert page.get_by_test_id("stException").count() == 0
     page.evaluate(axe)
-    found = page.evaluate("(context) => axe.run(context)", {"exclude": NOT_OURS})
+    found = page.evaluate("axe.run()")
     serious = [
         f"{one['id']}: {node['target']} {node['html'][:200]}"
         for one in found["violations"]
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]
-    assert serious == []
+    assert not serious, "\n".join(serious)
 
 
 def test_the_package_serves_the_script_of_the_heat_map() -> None:

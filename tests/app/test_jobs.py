@@ -62,8 +62,8 @@ def finished(model: Model) -> Result:
 
 
 @pytest.fixture
-def desk() -> Generator[Desk]:
-    yield Desk(at_once=2)
+def desk() -> Desk:
+    return Desk(at_once=2)
 
 
 @pytest.fixture

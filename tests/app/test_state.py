@@ -24,7 +24,13 @@ PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
 TOKENS = st.lists(st.sampled_from("abc"), max_size=6)
 HOSTILE = (
     "a -> b <- c -- d >= e :smile: www.x.org WWW.x.org http://x.org a@b.org",
-    "<b>*_[x](y)#:red[x]$x$`", "a~~b~~ \\*c\\*", "1. x", "> q", "\u202ex\u2066", "\0\x1b[0m")
+    "<b>*_[x](y)#:red[x]$x$`",
+    "a~~b~~ \\*c\\*",
+    "1. x",
+    "> q",
+    "\u202ex\u2066",
+    "\0\x1b[0m",
+)
 
 
 @pytest.fixture

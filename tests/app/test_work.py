@@ -19,9 +19,8 @@ PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
 
 def patch_of(site: Site = "resid_pre", per: Any = "position", **more: Any) -> Patch:
     layers = (1,) if per == "neuron" else None
-    given: dict[str, Any] = {"model": "tiny", "pairs": PAIR, "site": site, "per": per}
-    given |= {"layers": layers} | more
-    return Patch(**given)
+    fields: dict[str, Any] = {"model": "tiny", "pairs": PAIR, "layers": layers}
+    return Patch(site=site, per=per, **fields | more)
 
 
 def tokens(model: Model, pair: Pair = PAIR) -> TokenPair:

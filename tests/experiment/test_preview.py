@@ -23,8 +23,8 @@ KINDS = [(site, per) for site in SITES for per in pers_of(site)]
 
 def experiment_of(site: Site, per: Per, direction: Direction = "denoise", **more: Any) -> Patch:
     layers = (1,) if per == "neuron" else None
-    given: dict[str, Any] = {"model": "tiny", "pairs": PAIR, "layers": layers, **more}
-    return Patch(site=site, per=per, direction=direction, **given)
+    fields: dict[str, Any] = {"model": "tiny", "pairs": PAIR, "layers": layers, **more}
+    return Patch(site=site, per=per, direction=direction, **fields)
 
 
 def followed(

@@ -9,8 +9,12 @@ from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
 
-# Streamlit leaves six lines above the page, and code in a heading may not break.
-st.html("<style>.stMainBlockContainer{padding-top:3rem} h4 code{white-space:nowrap}</style>")
+# Streamlit leaves six lines above the page, code in a heading may not break, and captions are too
+# pale to be read by everybody (contrast below 4.5).
+st.html(
+    "<style>.stMainBlockContainer{padding-top:3rem} h4 code{white-space:nowrap} "
+    "[data-testid=stCaptionContainer]{color:inherit;opacity:.85}</style>"
+)
 
 PAGES = {
     "patch": st.Page(patch.show, title="Patch", url_path="patch", default=True),
