@@ -188,6 +188,9 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
         first.keyboard.press(key)
     selected(first, "L1H1.z")
     in_address(first, "chosen=L1H1.z")
+    for name, text in {"Clean prompt": CLEAN, "Wrong answer": " David"}.items():
+        expect(first.get_by_label(name, exact=True)).to_have_value(text)
+    in_address(first, "wrong=+David")
     other = visit(first.url.split("/")[-1])
     selected(other, "L1H1.z")
     expect(other.get_by_label("Clean prompt", exact=True)).to_have_value(CLEAN)

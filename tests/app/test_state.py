@@ -53,6 +53,29 @@ def test_what_the_user_typed_survives_the_next_run(page: dict[Any, Any]) -> None
     assert (page["clean"], page["metric"]) == ("mine", "kl")
 
 
+def test_controls_on_the_screen_are_not_set_while_somebody_types(page: dict[Any, Any]) -> None:
+    class Watched(dict[Any, Any]):
+        def __setitem__(self, name: Any, value: Any) -> None:
+            written.append(name)
+            super().__setitem__(name, value)
+
+    written: list[Any] = []
+    watched = Watched(page)
+    assert not state.prepare(watched)
+    assert set(written) & set(state.FIELDS) == set()
+    state.prepare(watched, "lens")
+    assert set(written) >= set(state.FIELDS), "turned to another page, they would be forgotten"
+
+
+def test_a_control_that_was_not_shown_comes_back_as_it_was(page: dict[Any, Any]) -> None:
+    page |= {"clean": "mine", "neuron_layer": 3}
+    state.keep(page)
+    for name in ("clean", "neuron_layer", "places"):
+        del page[name]
+    assert not state.prepare(page)
+    assert (page["clean"], page["neuron_layer"], page["places"]) == ("mine", 3, [])
+
+
 @pytest.mark.parametrize("example", examples(), ids=lambda one: one.id)
 def test_an_example_in_the_controls_is_the_examples_pair(
     page: dict[Any, Any], example: Example

@@ -27,18 +27,16 @@ PAGES = {
 st.session_state["pages"] = PAGES
 chosen = st.navigation(list(PAGES.values()))
 name = chosen.url_path or "patch"
-if st.session_state.setdefault("page", name) != name:
+if st.session_state.get("page", name) != name:
     work.leave_page()
-    st.session_state["page"] = name
-first_time = "clean" not in st.session_state
-state.prepare(st.session_state)
-if first_time:
+if state.prepare(st.session_state, name):
     try:
         state.take(st.session_state, address.read(name, st.query_params))
     except PatchwrightError as error:
         st.session_state["complaint"] = f"{error} Shown instead is the first example."
 if complaint := st.session_state.pop("complaint", None):
     st.warning(plain(complaint))
+state.keep(st.session_state)
 chosen.run()
 shown = address.written(name, st.session_state)
 if st.query_params.to_dict() != shown:

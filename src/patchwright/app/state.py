@@ -91,18 +91,28 @@ MOST_EDGES = 4096
 """Edges that a circuit may have on the page."""
 
 
-def prepare(state: State) -> None:
+def prepare(state: State, page: str = "patch") -> bool:
     """Fill in what is not there yet: the first example, so that no page is empty.
 
-    Streamlit forgets the controls of a page that is not shown, also those that the
-    next page shows too: what they stood at is kept beside them.
+    Streamlit forgets controls that are not shown: they are set anew when the page is
+    turned, else from what `keep` has kept. Controls on the screen are left alone: to set
+    them would undo what is typed meanwhile. Returns whether the visitor is new.
     """
-    kept: dict[str, Any] = state.setdefault("kept", {})
-    if "clean" not in state and "clean" not in kept:
+    new = "page" not in state
+    if new:
         take_example(state, FIRST_EXAMPLE)
+    turned, kept = state.get("page") != page, state.get("kept", {})
     for name, value in FIELDS.items():
-        usual = list(value) if isinstance(value, list) else value
-        state[name] = kept[name] = state.get(name, kept.get(name, usual))
+        if turned or name not in state:
+            usual = list(value) if isinstance(value, list) else value
+            state[name] = state.get(name, kept.get(name, usual))
+    state["page"] = page
+    return new
+
+
+def keep(state: State) -> None:
+    """Remember all controls, those also that the page did not show this time."""
+    state["kept"] = {name: state[name] for name in FIELDS}
 
 
 def take_example(state: State, name: str) -> None:

@@ -69,7 +69,8 @@ def _choices(model: Model) -> None:
     )  # fmt: skip
     if st.session_state["per"] == "neuron":
         last = model.spec.n_layers - 1
-        st.session_state["neuron_layer"] = min(st.session_state["neuron_layer"], last)
+        if st.session_state["neuron_layer"] > last:
+            st.session_state["neuron_layer"] = last
         columns[1].number_input("Layer", 0, last, key="neuron_layer")
 
 

@@ -95,7 +95,8 @@ def _examples(model: str) -> None:
     now = state.example_shown(st.session_state)
     titles = {one.id: f"{one.task}: {one.title}" for one in ordered}
     other = {one.id for one in ordered if model not in one.models}
-    st.session_state["example"] = now
+    if st.session_state.get("example", "") != now:
+        st.session_state["example"] = now
     st.selectbox(
         "Example", list(titles), key="example", placeholder="Your own prompts",
         format_func=lambda id: titles[id] + (" (for GPT-2)" if id in other else ""),
