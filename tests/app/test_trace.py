@@ -201,10 +201,10 @@ def test_what_streamlit_forgets_when_another_page_is_shown_comes_back() -> None:
     page: dict[Any, Any] = {}
     state.prepare(page)
     state.take(page, {"clean": "mine", "samples": 3})
-    state.prepare(page)
+    state.keep(page)
     for name in state.FIELDS:
         del page[name]
-    state.prepare(page)
+    state.prepare(page, "trace")
     assert (page["clean"], page["samples"], page["noise"]) == ("mine", 3, 3.0)
 
 
