@@ -18,11 +18,11 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent / "pages"
-WIDTH, TALLEST = 1280, 1900
+WIDTH, TALLEST = 1280, 2200
 COLORS = 128
 """Of a picture's palette: enough for two colour scales and text, and small."""
 
-SECONDS = 180.0
+SECONDS = 600.0
 
 SHOWN = {
     "patch": "?example=ioi",
@@ -36,10 +36,21 @@ SHOWN = {
 QUIET = """() => {
   const app = document.querySelector(".stApp");
   const working = app?.dataset.testScriptState !== "notRunning"
-    || document.querySelector("[data-testid=stSpinner]") !== null
+    || document.querySelector("[data-testid=stSpinner], [data-testid=stSkeleton]") !== null
     || [...document.querySelectorAll("button")].some((one) => one.innerText === "Stop");
   window.since = working ? null : (window.since ?? performance.now());
   return !working && performance.now() - window.since > 1500;
+}"""
+
+"""Nothing runs, nothing is being fetched."""
+
+END = """(tallest) => {
+  const bottoms = [...document.querySelectorAll(".stElementContainer")]
+    .map((one) => one.getBoundingClientRect().bottom);
+  const end = Math.max(...bottoms) + 32;
+  const sections = [...document.querySelectorAll(".stMainBlockContainer :is(h3, h4)")]
+    .map((one) => one.getBoundingClientRect().top - 16).filter((top) => top <= tallest);
+  return end <= tallest ? end : Math.max(...sections, 0) || tallest;
 }"""
 
 
@@ -95,21 +106,15 @@ def answers(url: str) -> bool:
 
 
 def picture_of(page: Page) -> bytes:
-    """The page when it is at rest, down to its last line or to `TALLEST`."""
+    """The page when it is at rest: as many whole sections as `TALLEST` holds."""
     page.wait_for_selector(".stMainBlockContainer")
     page.wait_for_function(QUIET)
     if problem := page.locator(
         "[data-testid=stException], [data-testid=stAlertContentError]"
     ).all():
         raise SystemExit(f"The page complains: {problem[0].inner_text()}")
-    ends = page.evaluate(
-        """() => Math.max(...[...document.querySelectorAll(
-          ".stMainBlockContainer .stElementContainer, [data-testid=stSidebarUserContent] "
-          + ".stElementContainer")].map((one) => one.getBoundingClientRect().bottom))"""
-    )
-    return page.screenshot(
-        clip={"x": 0, "y": 0, "width": WIDTH, "height": min(TALLEST, round(ends) + 32)}
-    )
+    end: float = page.evaluate(END, TALLEST)
+    return page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": round(end)})
 
 
 def small(picture: bytes) -> bytes:
