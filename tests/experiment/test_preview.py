@@ -59,12 +59,11 @@ def test_with_all_cells_it_is_the_finished_result_exactly(
     assert shown.experiment == whole.experiment
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize(("site", "per"), KINDS)
 def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
-    model: Model, site: Site, per: Per, direction: Direction
+    model: Model, site: Site, per: Per
 ) -> None:
-    experiment = experiment_of(site, per, direction, order="attribution")
+    experiment = experiment_of(site, per, order="attribution")
     unpatched = baselines_of(experiment, model)
     # A budget of a few rows: many batches, so many snapshots.
     whole, seen = followed(experiment, model, budget=20_000)

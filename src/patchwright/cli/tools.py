@@ -195,6 +195,9 @@ def app_(
         "browser.gatherUsageStats": "false",
         "server.maxUploadSize": 5,
         "client.toolbarMode": "minimal",
+        # Streamlit's own red is too pale for text on a white page (contrast below 4.5).
+        "theme.light.primaryColor": "#1f5fa8",
+        "theme.dark.primaryColor": "#6aa9e9",
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     typer.echo(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")

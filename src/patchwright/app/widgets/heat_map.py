@@ -10,7 +10,7 @@ from streamlit.components.v2 import component
 
 from patchwright.figures.grid import Grid
 
-_HTML = """<div class="map"><canvas tabindex="0" role="img"></canvas>
+_HTML = """<div class="map"><canvas tabindex="0" role="img" aria-label="Heat map"></canvas>
 <div class="tip" aria-hidden="true"></div><div class="spoken" role="status" aria-live="polite"></div></div>"""
 
 _CSS = """
