@@ -348,3 +348,20 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
 def test_the_package_serves_the_script_of_the_heat_map() -> None:
     script = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "widgets" / "heat_map.js"
     assert "innerHTML" not in script.read_text(encoding="utf-8")
+
+
+def test_the_subject_of_a_trace_is_chosen_by_its_chips(page: Page, address: str) -> None:
+    page.goto(f"{address}/trace?example=eiffel-tower")
+    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel ·Tower")).to_be_visible(timeout=SECONDS)
+    page.get_by_role("button", name="·Tower 3").click()
+    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel, where")).to_be_visible(timeout=SECONDS)
+    expect(page).to_have_url(re.compile("subject=2$"), timeout=SECONDS)
+
+
+def test_the_page_circuit_says_what_its_edges_keep(page: Page, address: str) -> None:
+    page.goto(f"{address}/circuit?edges=8")
+    kept = page.get_by_text("8 of 2,188 edges keep")
+    expect(kept).to_be_visible(timeout=SECONDS)
+    page.get_by_role("button", name="Prune to").click()
+    expect(kept).not_to_be_visible(timeout=SECONDS)
+    expect(page.get_by_text("of 2,188 edges keep")).to_be_visible(timeout=SECONDS)
