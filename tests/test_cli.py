@@ -1,4 +1,4 @@
-"""The command line as a process: exit status, streams, files, and what wrong input gets."""
+"""The command line: exit status, streams, files, and what wrong input gets."""
 
 import json
 import os
@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import patchwright as pw
+from chat_server import ChatServer
 from checkpoints import save_tiny
-from command import IOI, patchwright
+from command import IOI, patchwright, process
+from patchwright.insights.written import KEY, MODEL, URL
 
 LONG = "the " * 80
 EIFFEL = [
@@ -22,7 +24,7 @@ EIFFEL = [
 
 
 def test_without_outputs_the_result_is_shown() -> None:
-    done = patchwright("patch", *IOI)
+    done = process("patch", *IOI)
     assert done.returncode == 0, done.stderr
     assert "Denoise: patching resid_pre, logit_diff" in done.stdout
     assert "Strongest places" in done.stdout
@@ -200,6 +202,36 @@ def test_each_method_refuses_what_it_cannot_do(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_explain_lets_a_language_model_put_it_into_words_that_name_their_facts(
+    tmp_path: Path,
+) -> None:
+    said = [
+        {"text": "The runs are 22.18 logits apart.", "facts": [3]},
+        {"text": "Copying L0.resid_pre@10 restores 73 %.", "facts": [5]},
+    ]
+    key = "sk-0123456789abcdefgh"
+    with ChatServer(json.dumps({"sentences": said})) as chat:
+        environment = {URL: chat.url, MODEL: "tiny", KEY: key}
+        shown = patchwright("explain", *IOI, "--written", environment=environment)
+        output = ("--written", "--json", "out.json")
+        done = patchwright("explain", *IOI, *output, cwd=tmp_path, environment=environment)
+        chat.status = 429
+        refused = patchwright("explain", *IOI, "--written", environment=environment)
+    assert shown.returncode == done.returncode == refused.returncode == 0, shown.stderr
+    assert "The runs are 22.18 logits apart. [3]" in shown.stdout
+    assert "1 sentences were struck out" in shown.stdout
+    assert "73 %" not in shown.stdout
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    kept = {"text": said[0]["text"], "facts": said[0]["facts"]}
+    assert document["written"] == {"sentences": [kept], "struck": 1, "note": None}
+    assert "no more requests for now" in refused.stdout
+    assert "What this shows" in refused.stdout
+    assert key not in f"{shown} {done} {refused} {document}"
+    unset = patchwright("explain", *IOI, "--written")
+    assert unset.returncode == 2
+    assert "set PATCHWRIGHT_EXPLAIN_URL" in unset.stderr
+
+
 def test_explain_gives_numbered_steps_or_json_with_the_same_sentences(tmp_path: Path) -> None:
     shown = patchwright("explain", *IOI, "--direction", "noise")
     done = patchwright(
@@ -213,9 +245,8 @@ def test_explain_gives_numbered_steps_or_json_with_the_same_sentences(tmp_path: 
     ]
     assert "self_repair" in {one["code"] for one in document["cautions"]}
     words = " ".join(shown.stdout.split())
-    for sentences in (document["steps"], document["cautions"]):
-        for i, one in enumerate(sentences, 1):
-            assert f"{i}. {one['text']}" in words
+    for i, one in enumerate([*document["steps"], *document["cautions"]], 1):
+        assert f"{i}. {one['text']}" in words
 
 
 def test_a_circuit_is_saved_drawn_and_evaluated_again(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ PatchwrightError                exit status 1 unless said otherwise
 │   ├── CheckpointError         a folder or file that holds no usable model
 │   │   └── UnknownFamilyError  a model, but of an architecture without a reader
 │   ├── MemoryBudgetError       the model or the sweep does not fit
-│   └── OutputError             a result that cannot be written or read where asked
+│   ├── OutputError             a result that cannot be written or read where asked
+│   └── ExplainError            no language model to explain with, as the environment is set
 ├── HubError                    the model hub could not be reached or refused
 └── NonFiniteError              the model itself produced NaN or infinite logits
 
@@ -67,6 +68,10 @@ class MemoryBudgetError(InputError):
 
 class OutputError(InputError):
     """A result that cannot be written or read where asked."""
+
+
+class ExplainError(InputError):
+    """A language model was asked for, and the environment does not name a usable one."""
 
 
 class HubError(PatchwrightError):

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 
 from checkpoints import save_tiny
-from command import patchwright
+from command import process
 from hub_server import HubServer
 
 
@@ -27,7 +27,7 @@ def places(
 ) -> CompletedProcess[str]:
     """`patchwright places` with a cache of its own and a hub of ours."""
     environment = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, **more}
-    return patchwright("places", "--model", name, environment=environment)
+    return process("places", "--model", name, environment=environment)
 
 
 def test_a_model_is_fetched_once_and_then_found_without_the_hub(

@@ -2,7 +2,9 @@
 
 import json as to_json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from patchwright.cli.options import (
     Align,
@@ -29,6 +31,7 @@ from patchwright.cli.options import (
 
 if TYPE_CHECKING:
     from patchwright.insights import Insights
+    from patchwright.insights.written import Endpoint, Written
     from patchwright.methods.result import Result
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair
@@ -49,6 +52,14 @@ def explain(
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
+    in_words: Annotated[
+        bool,
+        typer.Option(
+            "--written",
+            help="Also let a language model put it into words: the one that the environment "
+            "variables PATCHWRIGHT_EXPLAIN_URL, _MODEL and _KEY name. Each of its numbers is checked.",
+        ),
+    ] = False,
 ) -> None:
     """Say in numbered sentences what patching shows, and when not to trust it.
 
@@ -56,14 +67,40 @@ def explain(
     the attention of the strongest heads, and puts the numbers into words by fixed rules.
     """
     check_outputs(json, "")
+    where = _endpoint() if in_words else None
     pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, align, example)
     loaded = load(model, device, dtype, revision)
     stream, said = _explained(loaded, pair, direction, metric or usual_metric, not no_bos)
+    words = None if where is None else _in_words(where, stream, said)
     if json:
         document = {"experiment": stream.experiment, "model": stream.model, **asdict(said)}
+        if words is not None:
+            document["written"] = asdict(words)
         write(json, to_json.dumps(document, ensure_ascii=False) + "\n")
     else:
+        if words is not None:
+            console().print(_shown_words(words))
         console().print(_shown(said))
+
+
+def _endpoint() -> "Endpoint":
+    from patchwright.errors import ExplainError
+    from patchwright.insights.written import KEY, MODEL, URL, endpoint
+
+    found = endpoint()
+    if found is None:
+        raise ExplainError(
+            f"No language model is set to explain with: set {URL} and {MODEL} (and {KEY}, where the "
+            "server wants one), or leave --written out."
+        )
+    return found
+
+
+def _in_words(where: "Endpoint", stream: "Result", said: "Insights") -> "Written":
+    from patchwright.insights.written import written
+
+    prompts = {name: "".join(map(str, texts)) for name, texts in stream.tokens.items()}
+    return written([*said.steps, *said.cautions], prompts, where)
 
 
 def _explained(
@@ -90,6 +127,23 @@ def _explained(
     return stream, insights(stream, heads=heads, patterns=patterns, acting=acting)
 
 
+def _shown_words(words: "Written") -> Any:
+    """The language model's sentences with the facts that each rests on, or why there are none."""
+    from rich.console import Group
+    from rich.text import Text
+
+    if words.note:
+        return Text(words.note)
+    heading = "In a language model's words (each number is in the facts named)"
+    if words.struck:
+        heading += f"; {words.struck} sentences were struck out"
+    lines = [
+        Text(f"{one.text} [{', '.join(map(str, one.facts))}]", style="italic")
+        for one in words.sentences
+    ]
+    return Group(Text(heading, style="bold"), *lines, Text())
+
+
 def _shown(said: "Insights") -> Any:
     """The steps, numbered, and the cautions, as a terminal shows them."""
     from rich.console import Group
@@ -97,10 +151,12 @@ def _shown(said: "Insights") -> Any:
     from rich.text import Text
 
     parts: list[Any] = []
+    first = 1
     for heading, sentences in (("What this shows", said.steps), ("Cautions", said.cautions)):
         table = Table(box=None, show_header=False, pad_edge=False)
-        for i, one in enumerate(sentences, 1):
+        for i, one in enumerate(sentences, first):
             table.add_row(Text(f"{i}."), Text(one.text))
+        first += len(sentences)
         parts += [Text(heading, style="bold"), table]
     return Group(*parts)
 

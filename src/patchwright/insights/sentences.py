@@ -11,13 +11,15 @@ class Sentence:
 
     `code` names the rule. `place` is the cell that the sentence is about, if it is about
     one. `numbers` are those in the text, unrounded and in its order, but for the digits
-    of places and tokens; a text that a Result's own warning has written has none.
+    of places and tokens; `written` is how they stand there, with their per cent signs. A
+    text that a Result's own warning has written has none.
     """
 
     code: str
     text: str
     place: str | None
     numbers: tuple[float, ...]
+    written: tuple[str, ...] = ()
 
 
 class Numbers:
@@ -28,7 +30,7 @@ class Numbers:
     """
 
     def __init__(self) -> None:
-        self._written: list[float] = []
+        self._written: list[tuple[float, str]] = []
 
     def share(self, value: float) -> str:
         """A share of the gap, or of attention, in per cent; small ones with a decimal."""
@@ -40,24 +42,26 @@ class Numbers:
 
     def amount(self, value: float) -> str:
         """A metric in its unit: four significant digits."""
-        return self._marked(value) + f"{value + 0.0:.4g}"
+        return self._marked(value, f"{value + 0.0:.4g}")
 
     def count(self, value: int) -> str:
         """A number of things, a layer or a position."""
-        return self._marked(value) + f"{value:,}"
+        return self._marked(value, f"{value:,}")
 
     def sentence(self, code: str, text: str, place: str | None = None) -> Sentence:
         """`text` with those of the written numbers that are in it, in its order."""
-        numbers = tuple(self._written[int(mark)] for mark in _MARK.findall(text))
-        return Sentence(code, _MARK.sub("", text), place, numbers)
+        found = [self._written[int(mark)] for mark in _MARK.findall(text)]
+        numbers = tuple(number for number, _ in found)
+        written = tuple(shown for _, shown in found)
+        return Sentence(code, _MARK.sub("", text), place, numbers, written)
 
     def _percent(self, value: float, decimals: int) -> str:
         rounded = round(100 * float(value), decimals) + 0.0  # no minus sign before nothing
-        return self._marked(value) + f"{rounded:.{decimals}f} %"
+        return self._marked(value, f"{rounded:.{decimals}f} %")
 
-    def _marked(self, value: float) -> str:
-        self._written.append(float(value))
-        return f"\0{len(self._written) - 1}\0"
+    def _marked(self, value: float, text: str) -> str:
+        self._written.append((float(value), text))
+        return f"\0{len(self._written) - 1}\0{text}"
 
 
 _MARK = re.compile("\0([0-9]+)\0")
