@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from chat_server import ChatServer
 from checkpoints import save_tiny
 from command import IOI, patchwright, process
 from patchwright.insights.written import KEY, MODEL, URL
+from patchwright.lessons import built_in
 
 LONG = "the " * 80
 EIFFEL = [
@@ -442,3 +444,23 @@ def test_importing_loads_neither_torch_nor_streamlit(code: str) -> None:
     probe = f"{code}; import sys; print([m for m in ('torch', 'streamlit', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_lessons_are_listed_and_checked(tmp_path: Path) -> None:
+    listed = patchwright("lessons")
+    assert listed.returncode == 0
+    assert all(lesson.name in listed.stdout for lesson in built_in())
+    documented = Path("docs/lessons.md").read_text(encoding="utf-8")
+    (lesson,) = re.findall(r"```yaml\n(.*?)```", documented, re.DOTALL)
+    (tmp_path / "nouns.yaml").write_text(lesson, encoding="utf-8")
+    done = patchwright("lessons", "nouns.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "nouns: 2 steps, all of it holds.\n")
+    (tmp_path / "nouns.yaml").write_text(lesson.replace("> 0.99", "> 3"), encoding="utf-8")
+    wrong = patchwright("lessons", "nouns.yaml", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "'effect L0.resid_pre@2 > 3' does not hold" in wrong.stdout
+    (tmp_path / "nouns.yaml").write_text(lesson.replace("minutes: 3", ""), encoding="utf-8")
+    faulty = patchwright("lessons", "nouns.yaml", cwd=tmp_path)
+    assert faulty.returncode == 2
+    assert "nouns, line 1: 'minutes'" in faulty.stderr
+    assert "cannot be read" in patchwright("lessons", "none.yaml", cwd=tmp_path).stderr

@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchwright.cli.options import Device, ModelName, NoBos, Revision, console, load
+
+if TYPE_CHECKING:
+    from patchwright.lessons import Lesson
 
 
 def places(
@@ -116,6 +119,49 @@ def examples() -> None:
     console().print(table)
 
 
+def lessons(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Lessons of your own, as .yaml files; - checks those that are built in."
+        ),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """List the lessons, or check some: each runs, and each text and question holds.
+
+    Exit status 1 where something in them is not what the model does.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from patchwright.lessons import built_in
+    from patchwright.lessons.reading import read_lesson_file
+
+    if not files:
+        table = Table("name", "minutes", "title", "what it is about", box=None, pad_edge=False)
+        for one in built_in():
+            table.add_row(one.name, str(one.minutes), Text(one.title), Text(one.about))
+        console().print(table)
+        return
+    wanted = [read_lesson_file(path) for path in files]
+    faults = [fault for lesson in wanted for fault in _checked(lesson, device)]
+    if faults:
+        raise typer.Exit(1)
+
+
+def _checked(lesson: "Lesson", device: str) -> list[str]:
+    """What is wrong with a lesson, as it has been told on standard output too."""
+    from patchwright.experiment import run
+    from patchwright.lessons import check
+
+    model = load(lesson.model, device, "float32", None)
+    faults = check(lesson, lambda experiment: run(experiment, model))
+    for line in faults or [f"{lesson.name}: {len(lesson.steps)} steps, all of it holds."]:
+        typer.echo(line)
+    return faults
+
+
 def _few(answers: Sequence[str | int]) -> str:
     """A list of answers in a table: the first and the last of many."""
     shown = [repr(item) for item in answers]
@@ -207,4 +253,4 @@ def app_(
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
-COMMANDS = (places, tokens, models, examples, verify, bench, app_)
+COMMANDS = (places, tokens, models, examples, lessons, verify, bench, app_)

@@ -1,0 +1,27 @@
+"""Lessons: text, an experiment, a question to answer before the result is shown.
+
+reading   a lesson file -> Lesson, every error with its line
+facts     what a lesson may say of a Result: quantities, conditions, texts with numbers in them
+marking   whether an answer is right; whether a lesson still says what the model does
+built_in  the lessons that come with the package, one file each
+
+A lesson holds no numbers of its own: its texts name quantities, which are put in when the
+experiment has run, and whether an answer is right is a condition on the result. `check`
+finds what no longer holds. The format is in `docs/lessons.md`.
+"""
+
+from patchwright.lessons.marking import Mark, check, experiment_of, mark
+from patchwright.lessons.reading import Choice, Lesson, Step, built_in, find_lessons, read_lesson
+
+__all__ = [
+    "Choice",
+    "Lesson",
+    "Mark",
+    "Step",
+    "built_in",
+    "check",
+    "experiment_of",
+    "find_lessons",
+    "mark",
+    "read_lesson",
+]

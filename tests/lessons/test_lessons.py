@@ -1,0 +1,199 @@
+"""The lessons say what the demo model does, and a faulty lesson says where it is wrong."""
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import patchwright as pw
+from patchwright.experiment import AnyExperiment
+from patchwright.lessons import (
+    Lesson,
+    built_in,
+    check,
+    experiment_of,
+    find_lessons,
+    mark,
+    read_lesson,
+)
+from patchwright.lessons.facts import filled, holds, quantity
+from patchwright.lessons.marking import right_answers
+from patchwright.lessons.reading import MOST_BYTES, LessonError, read_lesson_file
+
+PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
+SMALL = f"""\
+title: A small lesson
+about: One step.
+minutes: 3
+steps:
+  - text: "It is {{clean.top}}."
+    experiment: {{method: patch, per: position, pairs: {PAIR}}}
+    question: Where?
+    cell: effect > 0.9 and layer is 0
+    hints: [Look left.]
+    reveal: "{{effect L0.resid_pre@2}} at L0.resid_pre@2"
+    claims: [gap > 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def agreement(demo: pw.Model) -> pw.Result:
+    return pw.run(experiment_of(read_lesson(SMALL, "small"), 0), demo)
+
+
+@pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
+def test_every_lesson_says_what_the_demo_model_does(lesson: Lesson, demo: pw.Model) -> None:
+    assert check(lesson, lambda experiment: pw.run(experiment, demo)) == []
+
+
+def test_there_are_lessons_on_everything_that_they_should_teach() -> None:
+    assert len(built_in()) >= 7
+    methods = {
+        str(step.experiment["method"])
+        for lesson in built_in()
+        for step in lesson.steps
+        if step.experiment
+    }
+    assert {"patch", "attention", "trace", "attribute"} <= methods
+    for lesson in built_in():
+        assert lesson.model == "demo"
+        assert any(step.cell for step in lesson.steps) or any(step.choices for step in lesson.steps)
+
+
+def test_no_lesson_writes_down_a_result_instead_of_naming_it() -> None:
+    for lesson in built_in():
+        for step in lesson.steps:
+            assert set(re.findall(r"[\d.]+ %", step.reveal or "")) <= {"100 %"}, lesson.name
+
+
+def test_a_lesson_that_the_model_no_longer_bears_out_is_found(demo: pw.Model) -> None:
+    text = SMALL.replace("gap > 1", "gap > 1000").replace("{clean.top}", "{clean.tip}")
+    text = text.replace("effect > 0.9 and layer is 0", "effect > 2")
+
+    def run(experiment: AnyExperiment) -> pw.Result:
+        return pw.run(experiment, demo)
+
+    faults = check(read_lesson(text, "small"), run)
+    assert [fault.split(": ", 1)[0] for fault in faults] == ["small, step 1"] * 3
+    assert "'clean.tip' is not a quantity" in faults[0]
+    assert "'gap > 1000' does not hold" in faults[1]
+    assert "0 of 36 cells are right" in faults[2]
+    wrong = SMALL.replace("per: position", "per: head_position")
+    assert "head_position" in check(read_lesson(wrong, "small"), run)[0]
+
+
+def test_answers_are_marked(agreement: pw.Result) -> None:
+    (step,) = read_lesson(SMALL, "small").steps
+    assert mark(step, agreement, "L0.resid_pre@2").right
+    assert not mark(step, agreement, "L0.resid_pre@1").right
+    assert mark(step, agreement, "L0.resid_pre@1").answers == ("L0.resid_pre@2",)
+    lesson = built_in()[0]
+    assert mark(lesson.steps[0], agreement, 1).answers == ()
+
+
+def test_quantities_are_those_of_the_result(agreement: pw.Result) -> None:
+    effect = agreement.effect
+    assert quantity("gap", agreement) == agreement.clean.metric - agreement.corrupt.metric
+    assert quantity("effect L3.resid_pre@-1", agreement) == float(effect[3, 5])
+    assert quantity("effect[3, 5]", agreement) == quantity("effect[3, -1]", agreement)
+    assert quantity("largest effect", agreement) == float(effect.max())
+    assert quantity("strongest", agreement) == agreement.top(1)["place"].iloc[0]
+    assert holds('clean.top is " do" and effect L0.resid_pre@2 > 0.9', agreement)
+    assert not holds("effect L0.resid_pre@1 > effect L0.resid_pre@2", agreement)
+    assert filled("{effect L0.resid_pre@2} {effect L3.resid_pre@1}", agreement) == "100 % 0 %"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "effect", "effect L9.resid_pre@2", "effect L0H0.z", "nothing L0.resid_pre@2"),
+        *("clean", "altered.metric", "effect[0]", "effect[0, 99]", "details.nothing", "gap gap"),
+    ],
+)
+def test_what_is_not_there_is_not_a_quantity(name: str, agreement: pw.Result) -> None:
+    with pytest.raises(pw.PatchwrightError):
+        quantity(name, agreement)
+
+
+@given(text=st.text(max_size=40))
+def test_any_condition_is_true_false_or_a_sentence(text: str, agreement: pw.Result) -> None:
+    with contextlib.suppress(pw.PatchwrightError):
+        assert holds(text, agreement) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("minutes: 3", "minutes: 0", "line 3: 'minutes'"),
+        ("minutes: 3", "minute: 3", "line 3: 'minute'"),
+        ("    cell: effect > 0.9 and layer is 0\n", "", "either choices or a cell"),
+        ("    question: Where?\n", "", "line 5: 'steps.0': choices, cell"),
+        ("title: A small", "title: [A, small", "line 2"),
+        ("title: A small lesson", "title: &a A", "line 1: a lesson has no anchors"),
+        ("title: A small lesson", "title: 3", "line 1: 'title'"),
+        ("title: A small lesson", "title: 2020-99-99", "month must be"),
+        ("hints: [Look left.]", "hints: " + "[" * 30 + "]" * 30, "line 9: this is nested"),
+        ("title: A small lesson", "title: !!python/object:os.system x", "line 1"),
+    ],
+)
+def test_a_faulty_lesson_says_in_which_line(old: str, new: str, said: str) -> None:
+    assert old in SMALL
+    with pytest.raises(LessonError) as raised:
+        read_lesson(SMALL.replace(old, new), "small")
+    assert said in str(raised.value)
+    assert str(raised.value).startswith("small")
+
+
+def test_all_faults_of_a_lesson_are_told_at_once() -> None:
+    text = SMALL.replace("minutes: 3", "minutes: many").replace("question: Where?", "question: 7")
+    with pytest.raises(LessonError) as raised:
+        read_lesson(text, "small")
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
+        *("small, line 3", "small, line 7"),
+    ]
+
+
+@given(document=st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["title", "about", "minutes", "steps", "text"]), inner),
+    max_leaves=12,
+))  # fmt: skip
+def test_any_yaml_is_a_lesson_or_a_sentence(document: Any) -> None:
+    with pytest.raises(LessonError, match=r"^any"):
+        read_lesson(yaml.safe_dump(document), "any")
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_is_a_lesson_or_a_sentence(text: str) -> None:
+    with pytest.raises(LessonError):
+        read_lesson(text, "any")
+
+
+def test_a_folder_gives_its_lessons_and_the_errors_of_the_faulty_ones(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text(SMALL, encoding="utf-8")
+    (tmp_path / "a.yaml").write_text("title: x", encoding="utf-8")
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "d.yaml").write_text("#" * (MOST_BYTES + 5), encoding="utf-8")
+    (tmp_path / "readme.txt").write_text("not a lesson", encoding="utf-8")
+    faulty, good, not_text, too_long = find_lessons(tmp_path)
+    assert isinstance(good, Lesson)
+    assert good == read_lesson_file(tmp_path / "b.yaml")
+    assert "'about'" in str(faulty)
+    assert "not UTF-8" in str(not_text)
+    assert "at most" in str(too_long)
+    with pytest.raises(LessonError, match="There is no folder"):
+        find_lessons(tmp_path / "none")
+
+
+def test_right_answers_of_choices_are_those_whose_condition_holds(demo: pw.Model) -> None:
+    lesson = built_in()[0]
+    result = pw.run(experiment_of(lesson, 1), demo)
+    rights = [holds(one.right or "gap < 0", result) for one in lesson.steps[1].choices]
+    assert right_answers(lesson.steps[1], result) == (rights.index(True),)
+    assert rights.count(True) == 1
