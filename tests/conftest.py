@@ -89,4 +89,12 @@ def _quiet_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run store of the test's own, for its processes too; never the user's."""
+    folder = tmp_path_factory.mktemp("home") / "patchwright"
+    monkeypatch.setenv("PATCHWRIGHT_HOME", str(folder))
+    return folder
+
+
 torch.set_num_threads(1)

@@ -11,7 +11,10 @@ PatchwrightError                exit status 1 unless said otherwise
 │   │   └── UnknownFamilyError  a model, but of an architecture without a reader
 │   ├── MemoryBudgetError       the model or the sweep does not fit
 │   ├── OutputError             a result that cannot be written or read where asked
-│   └── ExplainError            no language model to explain with, as the environment is set
+│   ├── ExplainError            no language model to explain with, as the environment is set
+│   ├── UnknownRunError         a run that the store does not have
+│   └── ArchiveError            a file that is no archive of runs, or not a sound one
+├── StoreError                  the run store cannot be opened, read or written
 ├── HubError                    the model hub could not be reached or refused
 └── NonFiniteError              the model itself produced NaN or infinite logits
 
@@ -72,6 +75,18 @@ class OutputError(InputError):
 
 class ExplainError(InputError):
     """A language model was asked for, and the environment does not name a usable one."""
+
+
+class UnknownRunError(InputError):
+    """A run that the store does not have, or of which it has several."""
+
+
+class ArchiveError(InputError):
+    """A file that is not an archive of runs, or one whose contents do not fit together."""
+
+
+class StoreError(PatchwrightError):
+    """The run store cannot be opened, read or written."""
 
 
 class HubError(PatchwrightError):

@@ -2,7 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from patchwright.errors import OutputError
 
@@ -12,17 +15,26 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
 
     Raises OutputError where the folder is missing or cannot be written.
     """
+    with atomic(path) as stream:
+        stream.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic(path: str | Path) -> Generator[BinaryIO]:
+    """A stream whose bytes become the file `path` at the end, and nothing after an error.
+
+    Raises OutputError as `write_atomic` does.
+    """
     target = Path(path)
     if target.is_dir():
         raise OutputError(f"'{target}' is a folder: name a file in it to write to.")
-    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
         raise OutputError(_unwritable(target, error)) from error
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
     except OSError as error:

@@ -1,12 +1,11 @@
 """The frozen experiments, one a method: pydantic models that are JSON and have a hash."""
 
-import hashlib
-import json
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchwright.axes import Direction, Per
+from patchwright.canonical import hash_of
 from patchwright.errors import ExperimentError
 from patchwright.methods.ablation import How
 from patchwright.methods.attribution import How as Estimate
@@ -32,9 +31,7 @@ class Experiment(BaseModel):
     @property
     def hash(self) -> str:
         """SHA-256 over the experiment's canonical JSON, in hexadecimal."""
-        document = self.model_dump(mode="json")
-        text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hash_of(self.model_dump(mode="json"))
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
