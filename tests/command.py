@@ -5,10 +5,14 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import NamedTuple
 from unittest import mock
+
+import pytest
 
 from patchwright.cli import main
 
@@ -36,7 +40,7 @@ def patchwright(
     with (
         mock.patch.dict(os.environ, QUIET | dict(environment or {})),
         mock.patch.object(sys, "argv", argv),
-        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8")),
         contextlib.chdir(cwd or "."),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -71,3 +75,31 @@ def process(
 def _read(stream: io.TextIOWrapper) -> str:
     stream.seek(0)
     return stream.read()
+
+
+Command = Callable[..., "Done"]
+
+
+class Done(NamedTuple):
+    """What a command that ran in the test's own process left."""
+
+    status: int
+    out: str
+    err: str
+
+
+def command_in(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`patchwright` without a process of its own: quicker, and the test may look inside."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Done:
+        monkeypatch.setattr(sys, "argv", ["patchwright", *arguments])
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin), encoding="utf-8"))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        status = left.value.code
+        assert isinstance(status, int), f"exit with {status!r}"
+        left_over = capsys.readouterr()
+        return Done(status, left_over.out, left_over.err)
+
+    return run

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
         run,
         trace,
     )
+    from patchwright.keep.many import Tally, run_many
+    from patchwright.keep.store import Store
     from patchwright.methods.batches import Progress
     from patchwright.methods.result import Result, load_result
     from patchwright.model.load import Model, load_model, wrap_model
@@ -76,6 +78,8 @@ __all__ = [
     "Place",
     "Progress",
     "Result",
+    "Store",
+    "Tally",
     "Trace",
     "ablate",
     "ablate_together",
@@ -96,6 +100,7 @@ __all__ = [
     "patch_together",
     "path_patch",
     "run",
+    "run_many",
     "trace",
     "wrap_model",
 ]
@@ -134,6 +139,8 @@ _HOME = {
         *("Circuit", "EdgeAttribution", "EvaluateCircuit", "PathPatch", "compare_with_exact"),
         *("edge_attribution", "evaluate_circuit", "load_circuit", "path_patch", "trace"),
     ],
+    "keep.many": ["Tally", "run_many"],
+    "keep.store": ["Store"],
     "methods.result": ["Result", "load_result"],
     "methods.batches": ["Progress"],
     "model.load": ["Model", "load_model", "wrap_model"],

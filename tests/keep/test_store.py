@@ -230,8 +230,8 @@ def test_a_note_stays_when_its_run_is_computed_again() -> None:
 def test_a_failure_is_kept_until_its_experiment_succeeds(model: pw.Model) -> None:
     store, result = Store(), pw.patch(model, pair_of([1, 2], [3, 2]))
     asked = pw.Patch.of(result.experiment)
-    store.fail(asked, "One sentence.")
-    store.fail(asked, "Another sentence.")
+    store.fail_all([(asked, "One sentence.")])
+    store.fail_all([(asked, "Another sentence.")])
     (failure,) = store.failures()
     assert (failure.experiment_hash, failure.reason) == (asked.hash, "Another sentence.")
     store.save(result)

@@ -5,8 +5,11 @@ status: 0 done, 2 wrong input, 130 stopped by Ctrl-C (what was finished by then 
 written, with the warning `stopped`), 1 anything else. Errors go to standard error.
 
 options   what commands share: options, loading, outputs, progress
+answered  a method's command answered from the run store, or written down for `run`
 methods   one command a method
 explain   several sweeps put into sentences
+runs      the run store: what is in it, comparing, archives
+many      `run`: many experiments, which goes on where it was ended
 tools     everything else: places, tokens, models, examples, verify, bench, app
 """
 
@@ -15,7 +18,7 @@ import sys
 
 import typer
 
-from patchwright.cli import explain, methods, tools
+from patchwright.cli import explain, many, methods, runs, tools
 from patchwright.cli.options import STOPPED
 from patchwright.errors import PatchwrightError
 
@@ -28,8 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (*methods.COMMANDS, *explain.COMMANDS, *tools.COMMANDS):
+for command in (*methods.COMMANDS, *explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
     app.command(command.__name__.removesuffix("_"))(command)
+app.add_typer(runs.app, name="runs")
 
 
 def main() -> None:

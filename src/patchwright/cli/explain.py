@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from patchwright.cli.answered import answered
 from patchwright.cli.options import (
     Align,
     Answer,
@@ -161,4 +162,4 @@ def _shown(said: "Insights") -> Any:
     return Group(*parts)
 
 
-COMMANDS = (explain,)
+COMMANDS = (answered(explain),)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from patchwright.cli.answered import answered, written
 from patchwright.cli.options import (
     Align,
     Answer,
@@ -515,4 +516,7 @@ def circuit(
     hand_out(result, json, csv, plot)
 
 
-COMMANDS = (patch, trace, ablate, attribute, paths, circuit, diff, attention, lens)
+COMMANDS = tuple(
+    answered(written(command))
+    for command in (patch, trace, ablate, attribute, paths, circuit, diff, attention, lens)
+)

@@ -57,6 +57,21 @@ Positions = Annotated[str, typer.Option(help="Such as 3,-1.", show_default="all"
 Heads = Annotated[str, typer.Option(help="Such as 0-3.", show_default="all")]
 Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
 Plot = Annotated[str, typer.Option("--plot", help="Draw to a .png, .svg or .pdf file.")]
+NoStore = Annotated[
+    bool,
+    typer.Option(
+        "--no-store",
+        envvar="PATCHWRIGHT_NO_STORE",
+        help="Compute anew, and keep nothing in the run store.",
+    ),
+]
+ExperimentFile = Annotated[
+    str,
+    typer.Option(
+        "--experiment",
+        help="Write the experiment for `run`, one line a pair, and do nothing else; - is stdout.",
+    ),
+]
 
 
 def load(name: str, device: str, dtype: str, revision: str | None) -> "Model":
@@ -183,12 +198,15 @@ class progress_bar:
     what it has; before anything is finished, and the second time, it ends at once.
     """
 
+    def __init__(self, what: str = "cells") -> None:
+        self._what = what
+
     def __enter__(self) -> "progress_bar":
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self._bar = Progress(
-            "cells",
+            self._what,
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -208,8 +226,12 @@ class progress_bar:
 
     def __call__(self, progress: "Progress") -> bool:
         """Show how far the method is; False stops it."""
+        return self.show(progress.done, progress.total)
+
+    def show(self, done: int, total: int) -> bool:
+        """Show that so much of all is finished; False stops the work."""
         self._started = True
-        self._bar.update(self._task, completed=progress.done, total=progress.total)
+        self._bar.update(self._task, completed=done, total=total)
         return not self._stopping
 
     def _interrupted(self, *_: object) -> None:

@@ -23,6 +23,7 @@ from patchwright.experiment.calls import (
     check_per,
     compare_with_exact,
     difference,
+    done_by,
     edge_attribution,
     evaluate_circuit,
     head_scores,
@@ -53,6 +54,7 @@ from patchwright.experiment.types import (
     PatchTogether,
     PathPatch,
     Trace,
+    experiment_of,
 )
 
 __all__ = [
@@ -82,8 +84,10 @@ __all__ = [
     "check_per",
     "compare_with_exact",
     "difference",
+    "done_by",
     "edge_attribution",
     "evaluate_circuit",
+    "experiment_of",
     "head_scores",
     "load_circuit",
     "logit_attribution",

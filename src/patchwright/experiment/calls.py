@@ -1,13 +1,15 @@
 """One function a method: plain arguments in, a Result out.
 
 Every function builds the method's experiment, so that what was asked for is on
-the result, and calls `run`. Arguments that all share: `pair` is one Pair or a
+the result, and calls `run`, or what `done_by` put in its place. Arguments that all share: `pair` is one Pair or a
 list of them (a list gives a leading `pair` dim); `metric` and `bos` as the
 glossary has them; `progress` is called between batches and stops the work by
 returning False. All raise InputError, whose subclasses say what was wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from patchwright.axes import DIRECTIONS, PERS, Direction, Per
@@ -17,6 +19,7 @@ from patchwright.experiment.run import run
 from patchwright.experiment.types import (
     Ablate,
     AblateTogether,
+    AnyExperiment,
     Attention,
     Attribute,
     Difference,
@@ -39,6 +42,33 @@ from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import encode
 
 Answer = str | int | Sequence[str] | Sequence[int]
+
+Doing = Callable[[AnyExperiment, Model, OnProgress | None, int], Result]
+"""What does an experiment, as `run` does: with a model, a progress and a budget."""
+
+_doing: ContextVar[Doing] = ContextVar("_doing", default=run)
+
+
+@contextmanager
+def done_by(doing: Doing) -> Generator[None]:
+    """Inside, the functions below have their experiments done by `doing`.
+
+    So a caller may look results up, or only learn which experiments are asked for.
+    """
+    before = _doing.set(doing)
+    try:
+        yield
+    finally:
+        _doing.reset(before)
+
+
+def _do(
+    experiment: AnyExperiment,
+    model: Model,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    return _doing.get()(experiment, model, progress, budget)
 
 
 def patch(
@@ -84,7 +114,7 @@ def patch(
             "most": most,
         }
     )
-    return run(experiment, model, progress, budget)
+    return _do(experiment, model, progress, budget)
 
 
 def patch_together(
@@ -110,7 +140,7 @@ def patch_together(
         bos=bos,
         places=_places(places),
     )
-    return run(experiment, model, budget=budget)
+    return _do(experiment, model, budget=budget)
 
 
 def ablate(
@@ -155,7 +185,7 @@ def ablate(
             "heads": _indices(heads),
         }
     )
-    return run(experiment, model, progress, budget)
+    return _do(experiment, model, progress, budget)
 
 
 def ablate_together(
@@ -190,7 +220,7 @@ def ablate_together(
             "seed": seed,
         }
     )
-    return run(experiment, model, budget=budget)
+    return _do(experiment, model, budget=budget)
 
 
 def attribute(
@@ -237,7 +267,7 @@ def attribute(
             "exact": exact,
         }
     )
-    return run(experiment, model, progress, budget)
+    return _do(experiment, model, progress, budget)
 
 
 def compare_with_exact(
@@ -292,7 +322,7 @@ def path_patch(
             "heads": _indices(heads),
         }
     )
-    return run(experiment, model, progress, budget)
+    return _do(experiment, model, progress, budget)
 
 
 def edge_attribution(
@@ -323,7 +353,7 @@ def edge_attribution(
         steps=steps,
         exact=exact,
     )
-    return run(experiment, model, progress)
+    return _do(experiment, model, progress)
 
 
 def evaluate_circuit(
@@ -367,7 +397,7 @@ def evaluate_circuit(
             "seed": seed,
         }
     )
-    return run(experiment, model, progress, budget)
+    return _do(experiment, model, progress, budget)
 
 
 def trace(
@@ -420,7 +450,7 @@ def trace(
             "bos": bos,
         }
     )
-    return run(experiment, model, progress, budget)
+    return _do(experiment, model, progress, budget)
 
 
 def difference(
@@ -445,7 +475,7 @@ def difference(
         per=pers_of(checked)[0] if per is None else check_per(per),
         metric=_usual_metric(model, pair),
     )
-    return run(experiment, model)
+    return _do(experiment, model)
 
 
 def attention(
@@ -461,7 +491,7 @@ def attention(
         head=head,
         metric=_usual_metric(model, pair),
     )
-    return run(experiment, model)
+    return _do(experiment, model)
 
 
 def head_scores(
@@ -491,7 +521,7 @@ def head_scores(
         words=words if isinstance(words, str) else tuple(words),
         metric=_usual_metric(model, pair),
     )
-    return run(experiment, model)
+    return _do(experiment, model)
 
 
 def logit_lens(
@@ -516,7 +546,7 @@ def logit_lens(
         direction=check_direction(direction),
         metric=_usual_metric(model, pair),
     )
-    return run(experiment, model)
+    return _do(experiment, model)
 
 
 def logit_attribution(
@@ -539,7 +569,7 @@ def logit_attribution(
             "metric": _usual_metric(model, pair),
         }
     )
-    return run(experiment, model)
+    return _do(experiment, model)
 
 
 def check_direction(name: str) -> Direction:

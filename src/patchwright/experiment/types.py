@@ -1,8 +1,8 @@
 """The frozen experiments, one a method: pydantic models that are JSON and have a hash."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from patchwright.axes import Direction, Per
 from patchwright.canonical import hash_of
@@ -39,9 +39,7 @@ class Experiment(BaseModel):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ExperimentError(f"The experiment's field '{where}': {first['msg']}.") from error
+            raise _refusal(error) from error
 
 
 class OnPairs(Experiment):
@@ -237,3 +235,26 @@ AnyExperiment = (
     | LogitAttribution
 )
 """One of them all; `method` says which."""
+
+_ANY: TypeAdapter[AnyExperiment] = TypeAdapter(
+    Annotated[AnyExperiment, Field(discriminator="method")]
+)
+
+
+def experiment_of(line: str | bytes) -> AnyExperiment:
+    """The experiment that a line of JSON describes; `method` says of which kind it is.
+
+    Raises ExperimentError with what is wrong, and where.
+    """
+    try:
+        return _ANY.validate_json(line)
+    except ValidationError as error:
+        # What each field lies in begins with the method's name.
+        raise _refusal(error, skipped=1) from error
+
+
+def _refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][skipped:])
+    field = f"The experiment's field '{where}'" if where else "The experiment"
+    return ExperimentError(f"{field}: {first['msg'].rstrip('.')}.")

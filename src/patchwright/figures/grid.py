@@ -214,9 +214,11 @@ def _grid(
 
 
 def _two_axes(array: xr.DataArray) -> xr.DataArray:
-    """layer × head × position as (layer, head) × position; a single axis gets a second."""
+    """layer × head × position as (layer, head) × position; where axes lack they are added."""
     if array.ndim == 3:
         return array.stack(place=("layer", "head")).transpose("place", "position")
+    if array.ndim == 0:
+        array = array.expand_dims(places=["together"])
     if array.ndim == 1:
         return array.expand_dims(all=[0], axis=1)
     return array

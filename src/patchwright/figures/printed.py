@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch
 
+from patchwright.figures.compared import compared
 from patchwright.figures.formats import check_format
 from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
 from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
@@ -58,19 +59,35 @@ def _file(figure: Figure, suffix: str) -> bytes:
 
 def draw(result: Result) -> Figure:
     """The heat map of a sweep, or a method's panels side by side on one scale."""
-    grids = grids_of(result)
+    return _draw_grids(grids_of(result), title_of(result), _baselines(result))
+
+
+def save_compared(one: Result, other: Result, path: str | Path) -> None:
+    """Draw two results and their difference (`figures.compared`) to `path`.
+
+    Raises InputError where they have none, OutputError for another suffix.
+    """
+    titles = list(dict.fromkeys((title_of(one), title_of(other))))
+    notes = list(dict.fromkeys((_baselines(one), _baselines(other))))
+    figure = _draw_grids(compared(one, other), " / ".join(titles), "\n".join(notes))
+    write_atomic(path, _file(figure, check_format(path)))
+
+
+def _draw_grids(grids: Sequence[Grid], headline: str, note: str) -> Figure:
     n_rows, n_columns = grids[0].values.shape
     width = min(max(0.62 * n_columns, 3.2), 16 / len(grids)) * len(grids) + 2.2
     figure = Figure(figsize=(width, min(max(0.34 * n_rows, 1.6), 24) + 1.9), layout="constrained")
     panels: list[Axes] = [figure.add_subplot(1, len(grids), i + 1) for i in range(len(grids))]
     images = [_draw_panel(axes, grid) for axes, grid in zip(panels, grids, strict=True)]
-    figure.colorbar(images[0], ax=panels, label=grids[0].unit, fraction=0.05)
-    title = fill(title_of(result), int(LETTERS_PER_INCH * (width - 0.8)))
+    scales = {(grid.centred, *_scale(grid)): i for i, grid in enumerate(grids)}
+    for i in scales.values():
+        figure.colorbar(images[i], ax=panels, label=grids[i].unit, fraction=0.05)
+    title = fill(headline, int(LETTERS_PER_INCH * (width - 0.8)))
     if len(grids) == 1:
         panels[0].set_title(title, loc="left", fontsize=11)
     else:
         figure.suptitle(title, fontsize=11)
-    panels[0].set_xlabel(_baselines(result), fontsize=8, color="#444444")
+    panels[0].set_xlabel(note, fontsize=8, color="#444444")
     return figure
 
 

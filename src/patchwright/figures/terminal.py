@@ -1,6 +1,7 @@
 """The heat map in a terminal: numbers in coloured cells, readable without colour."""
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,7 +21,7 @@ def shown(result: Result) -> RenderableType:
     if result.method not in TOGETHER:
         parts.append(Text(title_of(result), style="bold"))
         for grid in grids_of(result):
-            parts += [*([Text(grid.title)] if grid.title else []), _heat_map(grid), Text()]
+            parts += [*([Text(grid.title)] if grid.title else []), heat_map(grid), Text()]
         heading = "Strongest places" if result.main == "effect" else "Strongest"
         parts += [Text(heading, style="bold"), _strongest(result)]
     else:
@@ -34,6 +35,16 @@ def shown(result: Result) -> RenderableType:
         Text(f"Warning ({one['code']}): {one['message']}", style="yellow")
         for one in result.warnings
     ]
+    return Group(*parts)
+
+
+def beside(one: Result, other: Result, grids: Sequence[Grid]) -> RenderableType:
+    """What two results are, and their panels as `figures.compared` gives them."""
+    parts: list[RenderableType] = []
+    for name, result in (("First", one), ("Second", other)):
+        parts += [Text(f"{name}: {title_of(result)}", style="bold"), _baselines(result), Text()]
+    for grid in grids:
+        parts += [Text(grid.title, style="bold"), heat_map(grid), Text()]
     return Group(*parts)
 
 
@@ -58,7 +69,8 @@ def _tops(baseline: Baseline) -> Text:
     return Text("  ".join(pairs) if pairs else f"means of {len(baseline.pairs)} pairs")
 
 
-def _heat_map(grid: Grid) -> RenderableType:
+def heat_map(grid: Grid) -> RenderableType:
+    """A grid as a table of numbers; a sentence where it is too large for a terminal."""
     n_rows, n_columns = grid.values.shape
     if n_columns > MOST_COLUMNS or n_rows > MOST_ROWS:
         return Text(f"{n_rows} × {n_columns} cells: too many for a terminal; see --plot or --csv.")

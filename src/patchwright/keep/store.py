@@ -170,6 +170,10 @@ class Store:
             raise UnknownRunError(f"'{run}': several runs begin so. Give more of the id.")
         return _entry(rows[0])
 
+    def entry_of(self, result: "Result") -> Entry:
+        """The entry of a result that is kept here. Raises UnknownRunError."""
+        return self.entry(record_of(result, "").id)
+
     def entries(self, search: str = "", limit: int = 100, deleted: bool = False) -> list[Entry]:
         """The newest runs that have every word of `search`; with `deleted`, the deleted ones."""
         words = search.casefold().split()
@@ -222,11 +226,12 @@ class Store:
         with self._opened(writing=True) as connection:
             connection.execute("VACUUM")
 
-    def fail(self, experiment: "Experiment", reason: str) -> None:
-        """Note that an experiment cannot be done, until it is."""
-        document = experiment.model_dump(mode="json")
-        values = (hash_of(document), canonical_json(document), reason, _now())
-        self._write(_change("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", *values))
+    def fail_all(self, reasons: Iterable[tuple["Experiment", str]]) -> None:
+        """Note why experiments cannot be done, until they are."""
+        documents = [(one.model_dump(mode="json"), reason) for one, reason in reasons]
+        rows = [(hash_of(one), canonical_json(one), why, _now()) for one, why in documents]
+        sql = "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)"
+        self._write(lambda c: c.executemany(sql, rows))
 
     def failures(self, limit: int = 100) -> list[Failure]:
         """The newest experiments that could not be done."""

@@ -1,0 +1,104 @@
+"""`run`: experiments from a file into a run store."""
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchwright.cli.answered import said
+from patchwright.cli.options import STOPPED, Device, Dtype, progress_bar
+from patchwright.errors import InputError, PatchwrightError
+
+if TYPE_CHECKING:
+    from patchwright.experiment import AnyExperiment
+    from patchwright.keep.many import Tally
+
+MOST_REASONS = 20
+"""Failures that are told one by one."""
+
+
+def run(
+    file: Annotated[str, typer.Argument(help="One experiment a line, as JSON; - is stdin.")],
+    out: Annotated[
+        str, typer.Option(help="Folder of the run store.", show_default="the user's own")
+    ] = "",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+) -> None:
+    """Do many experiments and keep their results; run again, it goes on where it was ended.
+
+    Write experiments with the option --experiment of a method's command. Exit status:
+    1 where a line or an experiment failed, 130 after Ctrl-C.
+    """
+    from patchwright.keep.many import run_many
+    from patchwright.keep.store import Store
+
+    experiments, bad = _read(file)
+    lines = list(experiments)
+    store = Store(out or None)
+    with progress_bar("experiments") as bar:
+
+        def show(tally: "Tally") -> bool:
+            finished = tally.done + len(tally.failed)
+            # Before anything is finished Ctrl-C ends at once.
+            return not finished or bar.show(finished, tally.total - tally.stored)
+
+        tally = run_many(
+            list(experiments.values()), store=store, progress=show, device=device, dtype=dtype
+        )
+    for index in sorted(tally.failed)[:MOST_REASONS]:
+        typer.echo(f"Line {lines[index]} failed: {tally.failed[index]}", err=True)
+    said(store)
+    typer.echo(f"{_summary(tally, bad)} In {store.path}")
+    if tally.stopped:
+        typer.echo("Stopped: the same command goes on from here.", err=True)
+        raise typer.Exit(STOPPED)
+    if tally.failed or bad:
+        raise typer.Exit(1)
+
+
+def _summary(tally: "Tally", bad: int) -> str:
+    parts = [f"{tally.done} done", f"{tally.stored} there before", f"{len(tally.failed)} failed"]
+    left = tally.total - tally.done - tally.stored - len(tally.failed)
+    parts += [f"{left} left"] if left else []
+    parts += [f"{bad} bad lines"] if bad else []
+    return f"{tally.total} experiments: {', '.join(parts)}."
+
+
+def _read(file: str) -> "tuple[dict[int, AnyExperiment], int]":
+    """The experiments by their lines; how many lines are none, each told on standard error.
+
+    Raises InputError where the file cannot be read or no line is an experiment.
+    """
+    if file == "-":
+        return _parsed(sys.stdin.buffer, "standard input")
+    try:
+        with open(file, "rb") as stream:
+            return _parsed(stream, f"'{file}'")
+    except OSError as error:
+        raise InputError(f"'{file}' cannot be read: {error.strerror}. Check the path.") from error
+
+
+def _parsed(stream: Iterable[bytes], name: str) -> "tuple[dict[int, AnyExperiment], int]":
+    from patchwright.experiment import experiment_of
+
+    found: dict[int, AnyExperiment] = {}
+    bad = 0
+    for number, line in enumerate(stream, 1):
+        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        try:
+            if text:
+                found[number] = experiment_of(text)
+        except PatchwrightError as error:
+            bad += 1
+            typer.echo(f"Line {number}: {error}", err=True)
+    if not found:
+        raise InputError(
+            f"No line of {name} is an experiment. `patchwright patch … --experiment FILE` writes "
+            "some."
+        )
+    return found, bad
+
+
+COMMANDS = (run,)

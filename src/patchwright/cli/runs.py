@@ -1,0 +1,230 @@
+"""`runs`: what the run store has, two runs compared, notes, archives, and what may go."""
+
+import json as to_json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from patchwright.cli.answered import said, when
+from patchwright.cli.options import Csv, Json, Plot, check_outputs, console, hand_out, write
+from patchwright.errors import InputError
+
+if TYPE_CHECKING:
+    from patchwright.keep.store import Entry, Failure, Store
+
+app = typer.Typer(
+    help="The run store: every result once computed. Runs are named by their id or its beginning.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Folder = Annotated[
+    str, typer.Option("--store", help="Folder of the run store.", show_default="the user's own")
+]
+Run = Annotated[str, typer.Argument(help="A run's id, or its beginning.")]
+Runs = Annotated[list[str], typer.Argument(help="Runs' ids, or their beginnings.")]
+
+
+@app.command("list")
+def list_(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Words that all must occur: prompt, model, note.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 20,
+    deleted: Annotated[bool, typer.Option("--deleted", help="The deleted ones.")] = False,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Experiments of `run` that could not be done.")
+    ] = False,
+    json: Json = "",
+    store: Folder = "",
+) -> None:
+    """List runs, the newest first; only those with all the words, if any are given."""
+    check_outputs(json, "")
+    opened = _opened(store)
+    if failures:
+        found: list[Any] = opened.failures(limit)
+    else:
+        found = list(opened.entries(" ".join(words or []), limit, deleted))
+    said(opened)
+    if json:
+        name = "failures" if failures else "runs"
+        write(json, _json({name: [asdict(one) for one in found]}))
+    elif not found:
+        typer.echo(f"Nothing of the kind in {opened.path}.")
+    else:
+        console().print(_failures(found) if failures else _table(found))
+
+
+@app.command()
+def show(run: Run, json: Json = "", csv: Csv = "", plot: Plot = "", store: Folder = "") -> None:
+    """Show a run as its command did, or write it as JSON, CSV or a figure."""
+    check_outputs(json, csv, plot)
+    opened = _opened(store)
+    entry, result = opened.entry(run), opened.get(run)
+    said(opened)
+    if not (json or csv or plot):
+        note = f" {entry.note}" if entry.note else ""
+        typer.echo(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
+    hand_out(result, json, csv, plot)
+
+
+@app.command()
+def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Folder = "") -> None:
+    """Show two runs side by side, with their difference (second − first) on one scale."""
+    from patchwright.figures.compared import compared
+    from patchwright.figures.terminal import beside
+
+    check_outputs(json, "", plot)
+    opened = _opened(store)
+    one, other = opened.get(first), opened.get(second)
+    said(opened)
+    grids = compared(one, other)
+    if json:
+        parts = [
+            {
+                "title": grid.title,
+                "unit": grid.unit,
+                "rows": grid.rows,
+                "columns": grid.columns,
+                "values": [[None if x != x else x for x in row] for row in grid.values.tolist()],
+            }
+            for grid in grids
+        ]
+        named = {"first": opened.entry(first).id, "second": opened.entry(second).id}
+        write(json, _json({**named, "panels": parts}))
+    if plot:
+        from patchwright.figures.printed import save_compared
+
+        save_compared(one, other, plot)
+    if not (json or plot):
+        console().print(beside(one, other, grids))
+
+
+@app.command()
+def note(
+    run: Run,
+    text: Annotated[str, typer.Argument(help="What to note; '' takes the note away.")],
+    store: Folder = "",
+) -> None:
+    """Write a note beside a run; `list` finds it by its words."""
+    opened = _opened(store)
+    opened.note(run, text)
+    said(opened)
+
+
+@app.command()
+def delete(runs: Runs, store: Folder = "") -> None:
+    """Take runs out of the store; `restore` brings them back until `prune`."""
+    opened = _opened(store)
+    ids = opened.delete(runs)
+    said(opened)
+    typer.echo(f"Deleted {len(ids)}. To undo: patchwright runs restore {' '.join(ids)}")
+
+
+@app.command()
+def restore(runs: Runs, store: Folder = "") -> None:
+    """Bring deleted runs back."""
+    opened = _opened(store)
+    ids = opened.restore(runs)
+    said(opened)
+    typer.echo(f"Restored {len(ids)}.")
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        int | None, typer.Option(help="Also what is older, in days.", min=0, show_default=False)
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(help="Also all but so many newest.", min=0, show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would go.")] = False,
+    json: Json = "",
+    store: Folder = "",
+) -> None:
+    """Remove deleted runs for good, and old ones if asked; never one with a note, unless deleted."""
+    check_outputs(json, "")
+    opened = _opened(store)
+    older = None if older_than is None else timedelta(days=older_than)
+    going = opened.prunable(older, keep)
+    if yes and going:
+        opened.prune(going)
+    said(opened)
+    if json:
+        write(json, _json({"pruned": yes, "runs": [asdict(one) for one in going]}))
+        return
+    what = f"{len(going)} runs, {sum(one.size for one in going) / 2**20:.1f} MiB"
+    typer.echo(f"Removed {what}." if yes else f"Would remove {what}. Add --yes to do it.")
+
+
+@app.command()
+def export(
+    path: Annotated[str, typer.Argument(help="The archive to write, such as runs.zip.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs' ids; all if none.", show_default=False)
+    ] = None,
+    store: Folder = "",
+) -> None:
+    """Write runs, with their notes, to one file that `import` takes in elsewhere."""
+    opened = _opened(store)
+    count = opened.export(path, runs or None)
+    said(opened)
+    typer.echo(f"{count} runs are in {path}.")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[str, typer.Argument(help="An archive that `export` wrote.")],
+    store: Folder = "",
+) -> None:
+    """Take an archive's runs in; all of them, or none where one is not sound."""
+    opened = _opened(store)
+    new, known = opened.bring_in(path)
+    said(opened)
+    typer.echo(f"{new} runs taken in, {known} were here already.")
+
+
+def _opened(folder: str) -> "Store":
+    from pathlib import Path
+
+    from patchwright.keep.store import FILE, Store
+
+    if folder and not (Path(folder) / FILE).exists():
+        raise InputError(f"--store '{folder}': there is no run store ({FILE}) in this folder.")
+    return Store(folder or None)
+
+
+def _json(document: object) -> str:
+    return to_json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def _table(entries: "list[Entry]") -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("run", "computed", "method", "model", "what", "note", box=None, pad_edge=False)
+    for one in entries:
+        what = one.about if one.whole else f"(stopped) {one.about}"
+        cells = (one.id, when(one.created), one.method, one.model, what, one.note)
+        table.add_row(*(Text(_plain(cell)) for cell in cells))
+    return table
+
+
+def _failures(failures: "list[Failure]") -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("tried", "why not", "experiment", box=None, pad_edge=False)
+    for one in failures:
+        cells = (when(one.created), one.reason, one.experiment)
+        table.add_row(*(Text(_plain(cell)) for cell in cells))
+    return table
+
+
+def _plain(text: str) -> str:
+    """What was typed, as it may stand in a terminal: no control characters reach it."""
+    from patchwright.prompts.tokens import visible
+
+    return visible(text).replace("·", " ")
