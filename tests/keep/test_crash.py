@@ -1,0 +1,68 @@
+"""What was acknowledged is there, whatever became of the process, and of how many."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from keep import killed
+from patchwright.keep.store import Store
+
+TESTS = Path(__file__).parents[1]
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, str(TESTS / "keep" / "killed.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def acknowledged(process: subprocess.Popen[str]) -> list[list[str]]:
+    out, err = process.communicate(timeout=240)
+    assert (process.returncode, err) == (0, "")
+    return json.loads(out)
+
+
+def check_whole(folder: Path, ids: list[str]) -> None:
+    store = Store(folder)
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    there = {one.id for one in store.entries(limit=10**6)}
+    assert set(ids) <= there
+    # Each run is read against its digest, those of which nobody was told, too.
+    assert store.export(folder / "all.zip") == len(there)
+    values = killed.TEMPLATE.patched.values.tobytes()
+    for one in ids[:: max(1, len(ids) // 50)]:
+        assert store.get(one).patched.values.tobytes() == values
+    assert store.notices == []
+
+
+def test_every_acknowledged_run_survives_200_kills_at_random_moments(tmp_path: Path) -> None:
+    found = acknowledged(started(str(tmp_path), "200", "0"))
+    assert len(found) == 200
+    assert sum(bool(ids) for ids in found) > 50  # the moments are not all too early
+    check_whole(tmp_path, [one for ids in found for one in ids])
+
+
+def test_processes_that_write_at_once_lose_nothing_though_killed(tmp_path: Path) -> None:
+    writers = [started(str(tmp_path), "10", str(seed)) for seed in (1, 2)]
+    ids = [one for writer in writers for found in acknowledged(writer) for one in found]
+    assert len(ids) > 20
+    check_whole(tmp_path, ids)
+
+
+@pytest.mark.parametrize("module", ["store", "record", "archive", "migrations"])
+def test_writing_needs_no_torch(module: str) -> None:
+    probe = f"import patchwright.keep.{module}, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
