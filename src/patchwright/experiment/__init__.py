@@ -8,6 +8,7 @@ types    the frozen experiments, one a method
 calls    one function a method: arguments -> experiment -> `run`
 circuit  a circuit as a file
 run      experiment + model -> Result: which of the next three does it
+many     experiments that differ in their pair alone, in shared passes
 patching experiments that change runs, a value for each place
 reading  experiments that read what runs hold
 edges    experiments on edges and circuits
@@ -35,6 +36,7 @@ from patchwright.experiment.calls import (
     trace,
 )
 from patchwright.experiment.circuit import Circuit, load_circuit
+from patchwright.experiment.many import Batch, Outcome, plan, run_batch
 from patchwright.experiment.preview import baselines_of, so_far
 from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
@@ -63,6 +65,7 @@ __all__ = [
     "AnyExperiment",
     "Attention",
     "Attribute",
+    "Batch",
     "Circuit",
     "Difference",
     "EdgeAttribution",
@@ -71,6 +74,7 @@ __all__ = [
     "HeadScores",
     "LogitAttribution",
     "LogitLens",
+    "Outcome",
     "Patch",
     "PatchTogether",
     "PathPatch",
@@ -95,7 +99,9 @@ __all__ = [
     "patch",
     "patch_together",
     "path_patch",
+    "plan",
     "run",
+    "run_batch",
     "so_far",
     "tokens_of",
     "trace",

@@ -23,7 +23,7 @@ from patchwright.methods.ablation import Ablation, substitute
 from patchwright.methods.attribution import Estimating, attribute, compared
 from patchwright.methods.metrics import check_answers
 from patchwright.methods.paths import Paths, path_patch, receivers_of
-from patchwright.methods.runs import averaged, baselines
+from patchwright.methods.runs import averaged, baselines, stacked
 from patchwright.methods.sweep import (
     Cells,
     Promising,
@@ -201,7 +201,7 @@ def run_trace(experiment: Trace, work: Work) -> Found:
         "samples": samples,
     }
     asked = [traced.clean, *traced.noisy]
-    clean, *noisy = baselines(traced.reader, asked, metric, work.text)
+    clean, *noisy = baselines(traced.reader.of(stacked(asked)), metric, work.text)
     details = {"sigma": traced.sigma, "subject": list(subject)}
     arrays = {name: array.expand_dims("pair") for name, array in arrays.items()}
     done = int(arrays["patched"].notnull().sum())

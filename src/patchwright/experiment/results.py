@@ -1,7 +1,7 @@
 """What a method found -> a Result: baselines, effects, provenance, warnings."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -20,9 +20,9 @@ from patchwright.experiment.types import (
     Trace,
 )
 from patchwright.methods.batches import OnProgress
-from patchwright.methods.metrics import MIN_GAP, UNITS
+from patchwright.methods.metrics import MIN_GAP, UNITS, readings
 from patchwright.methods.result import Baseline, Result, effect_of
-from patchwright.methods.runs import PairRuns, averaged, baselines, notices
+from patchwright.methods.runs import PairRuns, averaged, baselines, notices, stacked
 from patchwright.model.forward import Run
 from patchwright.model.load import Model
 from patchwright.notices import Notice
@@ -59,6 +59,24 @@ class Found:
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     notices: list[Notice] = field(default_factory=list[Notice])
 
+    @property
+    def whole(self) -> bool:
+        """Whether no cell of `patched` waits for its answer."""
+        return "patched" not in self.arrays or self.done >= self.arrays["patched"].size
+
+    def alone(self, pair: int) -> "Found":
+        """What was found of one pair, where the work is whole and no array is over all pairs."""
+        arrays = {name: array.isel(pair=[pair]) for name, array in self.arrays.items()}
+        return replace(
+            self,
+            tokens=[self.tokens[pair]],
+            cleans=[self.cleans[pair]],
+            corrupts=[self.corrupts[pair]],
+            arrays=arrays,
+            done=arrays["patched"].size if "patched" in arrays else self.done,
+            altered=self.altered[pair : pair + 1],
+        )
+
 
 def found_in(
     experiment: OnPairs,
@@ -70,9 +88,12 @@ def found_in(
 ) -> Found:
     """What was found in `runs`, with their baselines; `altered` is one patched run a pair."""
     found = Found([one.pair for one in runs], [], [], arrays, done)
-    for one, more in zip_longest(runs, altered):
-        asked = [one.clean, one.corrupt, *([more] if more else [])]
-        clean, corrupt, *rest = baselines(one.reader, asked, experiment.metric, work.text)
+    asked = [
+        stacked([one.clean, one.corrupt, *([more] if more else [])])
+        for one, more in zip_longest(runs, altered)
+    ]
+    for one, read in zip(runs, readings([one.reader for one in runs], asked), strict=True):
+        clean, corrupt, *rest = baselines(read, experiment.metric, work.text, one.known)
         found.cleans.append(clean)
         found.corrupts.append(corrupt)
         found.altered.extend(rest)

@@ -66,7 +66,7 @@ def run(
         if not experiment.pair_list:
             raise ExperimentError("The list of pairs is empty: give at least one pair.")
         tokens = [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
-        found = _on_pairs(experiment, work, tokens)
+        found = on_pairs(experiment, work, tokens)
     return as_result(experiment, work, found, many, perf_counter() - started)
 
 
@@ -84,7 +84,8 @@ def tokens_of(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
     return tokens
 
 
-def _on_pairs(experiment: OnPairs, work: Work, tokens: list[TokenPair]) -> Found:
+def on_pairs(experiment: OnPairs, work: Work, tokens: list[TokenPair]) -> Found:
+    """Do what the experiment says to `tokens`, whatever its own pairs are."""
     if isinstance(experiment, Patch | Ablate):
         return run_sweep(experiment, work, tokens)
     if isinstance(experiment, Attribute):

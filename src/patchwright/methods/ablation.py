@@ -64,7 +64,7 @@ def substitute(network: Network, ablation: Ablation, sites: Sequence[Site]) -> S
         )
         chosen = _chosen(ablation, references, sites, len(clean), draw)
         ablated = tuple(_written(run, sites, ablation, chosen) for run in runs.clean)
-        return replace(runs, pair=same, corrupt=ablated)
+        return replace(runs, pair=same, corrupt=ablated, known=runs.known[:1] * 2)
 
     return replaced
 

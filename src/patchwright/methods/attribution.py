@@ -21,7 +21,7 @@ from torch import Tensor
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
 from patchwright.methods.metrics import Metric
-from patchwright.methods.runs import PairRuns, run_in_groups
+from patchwright.methods.runs import PairRuns, read_both, run_in_groups
 from patchwright.methods.sweep import Cells, Copies, Swept, unpatched
 from patchwright.model import ops
 from patchwright.model.forward import CORE
@@ -67,7 +67,7 @@ def attribute(
     values: list[NDArray[np.float64]] = []
     ran: list[PairRuns] = []
     for group in run_in_groups(network, pairs, keep, budget):
-        for runs in group:
+        for runs in read_both(group, metric):
             values.append(_estimate(network, runs, cells, direction, metric, estimating))
             ran.append(runs.forgotten())
     stacked = np.stack(values)
@@ -94,7 +94,7 @@ def _estimate(
             found = [_sum(one, other) for one, other in zip(total, found, strict=True)]
         total = found
     n = copies.base[0].read + 1
-    values = unpatched(runs, cells, direction, metric)
+    values = unpatched(runs, cells, direction)
     for i, taps in enumerate(total):
         for row, layer in enumerate(cells.layers):
             slope = taps[site][layer] / steps

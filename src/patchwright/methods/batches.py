@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from patchwright.errors import MemoryBudgetError
-from patchwright.methods.metrics import Metric, Reader, check_finite
+from patchwright.methods.metrics import Metric, Reader, check_finite, read_each
 from patchwright.model.forward import Row, forward
 from patchwright.model.weights import Network
 
@@ -118,13 +118,17 @@ def read_rows(
     flat = [row for some in rows for row in some]
     finished = iter(forward(network, flat, hold_norms=hold_norms))
     finals = [[next(finished).final for _ in some] for some in rows]
-    values = torch.empty(len(rows), dtype=torch.float64)
     by_reader: dict[int, list[int]] = {}
     for i, one in enumerate(readers):
         by_reader.setdefault(id(one), []).append(i)
-    for members in by_reader.values():
-        stacked = [torch.stack(some) for some in zip(*(finals[i] for i in members), strict=True)]
-        read = readers[members[0]].read(metric, stacked)
-        check_finite(read, "a patched run")
-        values[members] = read.double().cpu()
+    members = list(by_reader.values())
+    stacked = [
+        [torch.stack(some) for some in zip(*(finals[i] for i in own), strict=True)]
+        for own in members
+    ]
+    read = read_each(metric, [readers[own[0]] for own in members], stacked)
+    found = torch.cat(read).double().cpu()
+    check_finite(found, "a patched run")
+    values = torch.empty_like(found)
+    values[[i for own in members for i in own]] = found
     return values.tolist()

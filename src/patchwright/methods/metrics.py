@@ -8,7 +8,7 @@ tokens has a joint probability, read behind the prompt followed by its own first
 tokens (teacher forcing).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -62,6 +62,9 @@ VOCAB_TILE = 1 << 24
 
 Finals = Sequence[Float[Tensor, "row _position d_model"]]
 """Final residual streams of some rows, one tensor for each continuation of the pair."""
+
+Several = Sequence[Sequence[Tensor]]
+"""The `Finals` of several pairs, whose numbers of rows differ."""
 
 
 def check_metric(name: str) -> Metric:
@@ -117,24 +120,73 @@ class Reader:
 
     def read(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
         """The metric of each row, in its own unit, at least in float32."""
-        if metric in ("logit", "logit_diff"):
-            return self.of(finals)(metric)
-        tile = max(1, VOCAB_TILE // self.network.spec.n_vocab)
-        tiles = zip(*(final.split(tile) for final in finals), strict=True)
-        return torch.cat([self.of(some)(metric) for some in tiles])
+        return read_each(metric, [self], [finals])[0]
 
     def of(self, finals: Finals) -> "Reading":
         """Several metrics of the same rows."""
         return Reading(self, finals)
 
 
-class Reading:
-    """Metrics of some rows, whose logits over the vocabulary are computed at most once."""
+def read_each(metric: Metric, readers: Sequence[Reader], finals: Several) -> list[Tensor]:
+    """What each reader reads of its rows, as `Reader.read` does; logits in shared products."""
+    if metric in ("logit", "logit_diff"):
+        return [reader.of(some)(metric) for reader, some in zip(readers, finals, strict=True)]
+    tile = max(1, VOCAB_TILE // readers[0].network.spec.n_vocab) if readers else 1
+    tiles = [
+        (i, tuple(some))
+        for i, own in enumerate(finals)
+        for some in zip(*(final.split(tile) for final in own), strict=True)
+    ]
+    found: list[list[Tensor]] = [[] for _ in readers]
+    read = readings([readers[i] for i, _ in tiles], [some for _, some in tiles])
+    for (i, _), reading in zip(tiles, read, strict=True):
+        found[i].append(reading(metric))
+    return [torch.cat(some) for some in found]
 
-    def __init__(self, reader: Reader, finals: Finals) -> None:
+
+def readings(readers: Sequence[Reader], finals: Several) -> Iterator["Reading"]:
+    """What each reader makes of its rows; the logits of many come from one product.
+
+    The unembedding is the largest matrix there is: reading it once for each pair costs
+    more than a pair's own runs.
+    """
+    batch: list[tuple[Reader, Sequence[Tensor]]] = []
+    size = 0
+    for reader, some in zip(readers, finals, strict=True):
+        more = sum(final.shape[0] * final.shape[1] for final in some) * reader.network.spec.n_vocab
+        if batch and size + more > VOCAB_TILE:
+            yield from _one_product(batch)
+            batch, size = [], 0
+        batch.append((reader, some))
+        size += more
+    yield from _one_product(batch)
+
+
+def _one_product(batch: Sequence[tuple[Reader, Sequence[Tensor]]]) -> Iterator["Reading"]:
+    if len(batch) < 2 or any(reader.held is not None for reader, _ in batch):
+        yield from (reader.of(some) for reader, some in batch)
+        return
+    flat = [final.flatten(0, 1) for _, some in batch for final in some]
+    values = _widened(logits(batch[0][0].network, torch.cat(flat)))
+    parts = iter(values.split([len(one) for one in flat]))
+    for reader, some in batch:
+        own = [part.unflatten(0, final.shape[:2]) for final, part in zip(some, parts, strict=False)]
+        yield Reading(reader, some, own)
+
+
+class Reading:
+    """Metrics of some rows, whose logits over the vocabulary are computed at most once.
+
+    They may also be given, as one tensor for each of `finals`.
+    """
+
+    def __init__(
+        self, reader: Reader, finals: Finals, known: Sequence[Tensor] | None = None
+    ) -> None:
         self._network, self._pair = reader.network, reader.pair
         self._clean_final = reader.clean_final
         self._finals = finals
+        self._known = known
         self._held = [None] * len(finals) if reader.held is None else reader.held
 
     def __call__(self, metric: Metric) -> Float[Tensor, " row"]:
@@ -164,8 +216,18 @@ class Reading:
         best = self._logits[0][:, 0].softmax(dim=-1).max(dim=-1)
         return best.indices.tolist(), best.values.double().cpu().numpy()
 
+    @property
+    def pair(self) -> TokenPair:
+        """The pair whose answers are read."""
+        return self._pair
+
+    def __len__(self) -> int:
+        return len(self._finals[0])
+
     @cached_property
     def _logits(self) -> list[Float[Tensor, "row _position vocab"]]:
+        if self._known is not None:
+            return list(self._known)
         finals = zip(self._finals, self._held, strict=True)
         return [_widened(logits(self._network, final, like=held)) for final, held in finals]
 

@@ -22,7 +22,7 @@ from patchwright.axes import Direction
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.methods.batches import OnProgress, Report, cut, read_rows, row_bytes
 from patchwright.methods.metrics import Metric
-from patchwright.methods.runs import PairRuns, run_in_groups
+from patchwright.methods.runs import PairRuns, read_both, run_in_groups
 from patchwright.methods.sweep import Cells, Copies, Job, Swept, jobs_of, unpatched
 from patchwright.model.edits import Edit
 from patchwright.model.forward import CORE, Row, Run, forward, patched
@@ -110,9 +110,9 @@ def path_patch(
     ran: list[PairRuns] = []
     keep = CORE | frozenset[Site]({cells.site, "z", "mlp_out", *RECEIVERS})
     for group in run_in_groups(network, pairs, keep, budget):
-        for runs in group:
+        for runs in read_both(group, metric):
             mine = values[len(ran)]
-            mine[:] = unpatched(runs, cells, direction, metric)
+            mine[:] = unpatched(runs, cells, direction)
             _of_pair(network, runs, cells, paths, direction, metric, mine, report, budget)
             ran.append(runs.forgotten())
     return Swept(values, report.done, ran, np.zeros(values.shape, dtype=np.bool_))

@@ -14,7 +14,9 @@ from patchwright.methods.metrics import (
     Finals,
     Metric,
     Reader,
+    Reading,
     check_finite,
+    read_each,
 )
 from patchwright.methods.result import Baseline
 from patchwright.model.forward import Row, Run, forward
@@ -33,12 +35,16 @@ TOP = 10
 
 @dataclass(frozen=True)
 class PairRuns:
-    """The runs of both prompts, each once for every continuation of the pair."""
+    """The runs of both prompts, each once for every continuation of the pair.
+
+    `known` are the metric of the clean and of the corrupted run, once they are read.
+    """
 
     pair: TokenPair
     reader: Reader
     clean: tuple[Run, ...]
     corrupt: tuple[Run, ...]
+    known: tuple[float, ...] = ()
 
     def base(self, direction: Direction) -> tuple[Run, ...]:
         """The runs that are patched."""
@@ -126,27 +132,25 @@ def _pair_runs(network: Network, pair: TokenPair, runs: list[tuple[Run, Run]]) -
     return PairRuns(pair, Reader(network, pair, clean[0].final[0]), clean, corrupt)
 
 
-def read_both(runs: PairRuns, metric: Metric) -> tuple[float, float]:
-    """The metric of the clean and the corrupted run, to the bit as `baselines` has it."""
-    clean, corrupt = runs.reader.read(metric, _stacked([runs.clean, runs.corrupt])).tolist()
-    return clean, corrupt
+def read_both(runs: Sequence[PairRuns], metric: Metric) -> list[PairRuns]:
+    """The same, with the metric of the clean and of the corrupted run, which `baselines` repeats."""
+    both = [stacked([one.clean, one.corrupt]) for one in runs]
+    read = read_each(metric, [one.reader for one in runs], both)
+    known = [(float(clean), float(corrupt)) for clean, corrupt in (one.tolist() for one in read)]
+    return [replace(one, known=values) for one, values in zip(runs, known, strict=True)]
 
 
 def baselines(
-    reader: Reader, runs: Sequence[Sequence[Run]], metric: Metric, texts: TokenText
+    read: Reading, metric: Metric, texts: TokenText, known: Sequence[float] = ()
 ) -> list[Baseline]:
-    """What each of some runs of one pair predicts; a run comes once for each continuation.
-
-    They are read together: the unembedding is the largest matrix there is.
-    """
-    read = reader.of(_stacked(runs))
-    single, compared = reader.pair.single_tokens, bool(reader.pair.wrongs)
-    none: list[float | None] = [None] * len(runs)
+    """What each of some runs of one pair predicts; `known` are metrics that have been read."""
+    single, compared = read.pair.single_tokens, bool(read.pair.wrongs)
+    none: list[float | None] = [None] * len(read)
     answers: list[float | None] = read("logit").tolist() if single else none
     differences: list[float | None] = read("logit_diff").tolist() if single and compared else none
     ranks: list[float | None] = read("rank").tolist() if single else none
     numbers = zip(
-        read(metric).tolist(),
+        [*known, *read(metric).tolist()[len(known) :]],
         answers,
         differences,
         read("probability").tolist(),
@@ -167,8 +171,11 @@ def baselines(
     ]
 
 
-def _stacked(runs: Sequence[Sequence[Run]]) -> Finals:
-    """One row for each run, one tensor for each continuation, as a `Reader` takes them."""
+def stacked(runs: Sequence[Sequence[Run]]) -> Finals:
+    """One row for each run, one tensor for each continuation, as a `Reader` takes them.
+
+    A run comes once for each continuation of its pair.
+    """
     return [torch.stack([run.final for run in some]) for some in zip(*runs, strict=True)]
 
 

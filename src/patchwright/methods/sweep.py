@@ -192,10 +192,11 @@ def sweep(
     ran: list[PairRuns] = []
     report = Report(progress, values, estimate=None if promising is None else promising.values)
     keep = CORE | frozenset[Site]({cells.site})
-    for group in run_in_groups(network, pairs, keep, budget):
+    for read in run_in_groups(network, pairs, keep, budget):
+        group = read_both(read, metric)
         mine = values[len(ran) : len(ran) + len(group)]
         copied = group if source is None else [source(one) for one in group]
-        mine[:] = [unpatched(one, cells, direction, metric) for one in copied]
+        mine[:] = [unpatched(one, cells, direction) for one in copied]
         first = None
         if promising is not None:
             here = slice(len(ran), len(ran) + len(group))
@@ -403,12 +404,10 @@ class Copies:
         return aligned
 
 
-def unpatched(
-    runs: PairRuns, cells: Cells, direction: Direction, metric: Metric
-) -> NDArray[np.float64]:
+def unpatched(runs: PairRuns, cells: Cells, direction: Direction) -> NDArray[np.float64]:
     """The result of one pair if no patch moved anything; NaN at unmatched positions."""
     n_positions = runs.base(direction)[0].read + 1
-    clean, corrupt = read_both(runs, metric)
+    clean, corrupt = runs.known
     baseline = corrupt if direction == "denoise" else clean
     values = np.full(cells.shape(n_positions), baseline)
     if cells.by_position:
