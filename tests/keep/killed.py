@@ -1,7 +1,8 @@
 """A process that writes to a store, killed at random moments, again and again.
 
-`python killed.py FOLDER KILLS SEED` forks writers (one import serves them all), kills
-each without warning, and prints what they had acknowledged by then, as JSON: ids.
+`python killed.py FOLDER KILLS SEED < DOCUMENT` forks writers (one import serves them
+all, and none of PyTorch, which makes forks slow), kills each without warning, and
+prints what they had acknowledged by then, as JSON: ids. DOCUMENT is that of a Result.
 """
 
 import json
@@ -10,36 +11,59 @@ import random
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import xarray as xr
 
-from made import made
 from patchwright.keep.store import Store
 
-TEMPLATE = made(np.linspace(0, 1, 120).reshape(6, 20))
+VALUES = xr.DataArray(
+    np.linspace(0, 1, 120).reshape(6, 20),
+    dims=("layer", "position"),
+    coords={"layer": range(6), "position": range(20)},
+    name="patched",
+)
 
 
-def write_for_ever(folder: Path, number: tuple[int, int], acknowledged: int) -> None:
-    """Runs of one to four, one transaction each; each id is told once it is kept."""
-    store = Store(folder)
+@dataclass(frozen=True)
+class Written:
+    """What the store asks of a Result."""
+
+    experiment: dict[str, Any]
+    rest: dict[str, Any]
+    arrays: dict[str, xr.DataArray]
+
+    def document(self) -> dict[str, Any]:
+        return {**self.rest, "experiment": self.experiment}
+
+
+def write_for_ever(
+    store: Store, rest: dict[str, Any], number: tuple[int, int], acknowledged: int
+) -> None:
+    """One to four runs in each transaction; their ids are told once they are kept."""
+    asked: dict[str, Any] = rest["experiment"]
     for i in range(10**6):
-        experiments = [{**TEMPLATE.experiment, "seed": [*number, i, k]} for k in range(1 + i % 4)]
-        results = [
-            TEMPLATE.__class__(**{**vars(TEMPLATE), "experiment": one}) for one in experiments
+        some = [
+            Written({**asked, "seed": [*number, i, k]}, rest, {"patched": VALUES})
+            for k in range(1 + i % 4)
         ]
-        ids = store.save_all(results)
+        ids = store.save_all(cast("Any", some))
         os.write(acknowledged, "".join(f"{one}\n" for one in ids).encode())
 
 
-def killed_once(folder: Path, number: tuple[int, int], moment: float) -> list[str]:
+def killed_once(
+    store: Store, rest: dict[str, Any], number: tuple[int, int], moment: float
+) -> list[str]:
     """Start a writer, kill it after `moment` seconds; the ids that it acknowledged."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         try:
-            write_for_ever(folder, number, writing)
+            write_for_ever(store, rest, number, writing)
         finally:
             os._exit(1)
     os.close(writing)
@@ -54,9 +78,12 @@ def killed_once(folder: Path, number: tuple[int, int], moment: float) -> list[st
 def main() -> None:
     """As the module says."""
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    draw = random.Random(seed)
-    ids = [killed_once(folder, (seed, number), draw.uniform(0.0, 0.1)) for number in range(kills)]
-    json.dump(ids, sys.stdout)
+    draw, rest = random.Random(seed), json.load(sys.stdin)
+    ids = [
+        killed_once(Store(folder), rest, (seed, number), draw.uniform(0.0, 0.1))
+        for number in range(kills)
+    ]
+    json.dump([ids, "torch" in sys.modules], sys.stdout)
 
 
 if __name__ == "__main__":
