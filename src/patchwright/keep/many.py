@@ -1,0 +1,194 @@
+"""Many experiments into a run store, going on where an earlier attempt was ended."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from patchwright.errors import PatchwrightError, StoreError
+from patchwright.experiment.many import Batch, Outcome, plan, run_batch
+from patchwright.keep.store import Store
+from patchwright.model.load import load_model
+
+if TYPE_CHECKING:
+    from patchwright.experiment import AnyExperiment
+    from patchwright.methods.result import Result
+    from patchwright.model.load import Model
+
+Runner = Callable[[Batch], Iterable[Outcome]]
+"""What runs a batch, elsewhere for instance: an outcome for each of its experiments."""
+
+WAIT = 0.5
+"""Seconds of results that one wait for the disk may cover."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far many experiments are.
+
+    `stored` were in the store already (or are the same as one before them in the list),
+    `done` are in it now. `failed` has, by their place in the list, the reasons of those
+    that could not be done. `stopped`: before all had their turn.
+    """
+
+    total: int
+    stored: int = 0
+    done: int = 0
+    failed: dict[int, str] = field(default_factory=dict[int, str])
+    stopped: bool = False
+
+
+OnTally = Callable[[Tally], bool | None]
+"""Called as the work goes on; returning False stops it and keeps what is finished."""
+
+
+def run_many(
+    experiments: "Sequence[AnyExperiment]",
+    model: "Model | None" = None,
+    *,
+    store: Store,
+    progress: OnTally | None = None,
+    runner: Runner | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+) -> Tally:
+    """Do the experiments and keep each result; what the store has is not done again.
+
+    Ended at any point, the same call goes on from there: a result counts as soon as it
+    is in the store. An experiment that cannot be done is noted there with its reason and
+    is tried again by the next call. Experiments on `model` use it; other models are
+    loaded (to `device`, in `dtype`) once each, in turn. With a `runner` results count
+    whatever kind of device they come from. Raises StoreError where nothing can be kept.
+    """
+    work = _Work(list(experiments), store, progress)
+    for (name, revision), indices in _by_model(experiments).items():
+        if work.stopped:
+            break
+        try:
+            given = model is not None and (model.name, model.revision) == (name, revision)
+            loaded = model if given else load_model(name, device, dtype, revision)
+        except PatchwrightError as error:
+            work.fail(indices, str(error))
+            continue
+        assert loaded is not None, "it was given or loaded"
+        kind = None if runner else str(loaded.device)
+        work.do(indices, runner or work.runner_on(loaded), store.known(loaded.fingerprint, kind))
+    return work.tally()
+
+
+def _by_model(
+    experiments: "Sequence[AnyExperiment]",
+) -> dict[tuple[str, str | None], list[int]]:
+    """Places in the list, by the model they name; models in the order of their first."""
+    found: dict[tuple[str, str | None], list[int]] = {}
+    for i, one in enumerate(experiments):
+        found.setdefault((one.model, one.revision), []).append(i)
+    return found
+
+
+class _Work:
+    """The experiments, what became of them, and the outcomes that the store has not got yet."""
+
+    def __init__(
+        self, experiments: "list[AnyExperiment]", store: Store, progress: OnTally | None
+    ) -> None:
+        self._experiments = experiments
+        self._store = store
+        self._progress = progress
+        self._waiting: list[Outcome] = []
+        self._kept_at = monotonic()
+        self._stored = self._done = 0
+        self._failed: dict[int, str] = {}
+        self.stopped = False
+
+    def tally(self) -> Tally:
+        """How far it is: of what is in the store, not of what waits for it."""
+        total = len(self._experiments)
+        return Tally(total, self._stored, self._done, dict(self._failed), self.stopped)
+
+    def runner_on(self, model: "Model") -> Runner:
+        """Runs batches here, and may be stopped inside of one."""
+        return lambda batch: run_batch(batch, model, lambda _: self._report())
+
+    def fail(self, indices: Sequence[int], reason: str) -> None:
+        """None of these can be done."""
+        self._waiting += [Outcome(i, None, reason) for i in indices]
+        self._keep()
+
+    def do(self, indices: Sequence[int], runner: Runner, known: set[str]) -> None:
+        """Those of the experiments whose hashes are not `known`, of one model, batch by batch.
+
+        The batches are those of the whole list, so that they are alike however often the
+        work was ended.
+        """
+        missing = self._missing(indices, known)
+        self._stored += len(indices) - len(missing)
+        self._report()
+        for whole in plan([self._experiments[i] for i in indices]):
+            chosen = tuple(i for i in (indices[at] for at in whole.indices) if i in missing)
+            if self.stopped:
+                return
+            if chosen:
+                self._do(Batch(chosen, tuple(self._experiments[i] for i in chosen)), runner)
+
+    def _missing(self, indices: Sequence[int], known: set[str]) -> set[int]:
+        """The first of each experiment that is not known."""
+        seen, missing = set(known), set[int]()
+        for i in indices:
+            mark = self._experiments[i].hash
+            if mark not in seen:
+                missing.add(i)
+            seen.add(mark)
+        return missing
+
+    def _do(self, batch: Batch, runner: Runner) -> None:
+        try:
+            for outcome in _every_outcome(batch, runner):
+                self._waiting.append(outcome)
+                if monotonic() - self._kept_at > WAIT:
+                    self._keep()
+                if self.stopped:
+                    return
+        finally:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Put what waits into the store, and count it."""
+        waiting, self._waiting = self._waiting, []
+        results = [one.result for one in waiting if one.result is not None and _whole(one.result)]
+        reasons = {one.index: one.error for one in waiting if one.error is not None}
+        if results:
+            self._store.save_all(results)
+        if reasons:
+            self._store.fail_all((self._experiments[i], why) for i, why in reasons.items())
+        self._done += len(results)
+        self._failed |= reasons
+        self._kept_at = monotonic()
+        self._report()
+
+    def _report(self) -> bool:
+        """Tell how far it is; False, from now on, once somebody wants it to stop."""
+        if self._progress is not None and self._progress(self.tally()) is False:
+            self.stopped = True
+        return not self.stopped
+
+
+def _whole(result: "Result") -> bool:
+    return all(notice["code"] != "stopped" for notice in result.warnings)
+
+
+def _every_outcome(batch: Batch, runner: Runner) -> Iterator[Outcome]:
+    """The outcomes, also where running the batch raised: that is the reason of all the rest."""
+    left = set(batch.indices)
+    try:
+        for outcome in runner(batch):
+            left.discard(outcome.index)
+            yield outcome
+    except StoreError:
+        raise
+    except PatchwrightError as error:
+        yield from (Outcome(i, None, str(error)) for i in sorted(left))
+    except Exception as error:
+        # One experiment that nobody foresaw must not cost the others their turn.
+        reason = f"This should not have happened: {type(error).__name__}: {error}"
+        yield from (Outcome(i, None, reason) for i in sorted(left))
