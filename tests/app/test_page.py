@@ -35,7 +35,7 @@ def settled(page: AppTest) -> AppTest:
     for _ in range(SECONDS):
         assert not page.exception
         job = page.session_state.get("job", None)
-        if job is None or (job.over and not any(one.key == "stop" for one in page.button)):
+        if job is None or (job.over and not any(one.label == "Stop" for one in page.button)):
             return page
         job.wait(SECONDS)
         page.run()
@@ -274,7 +274,7 @@ def test_what_the_user_typed_is_never_markup() -> None:
     ("name", "says"),
     [
         ("./nowhere", "'./nowhere' may not be loaded here"),
-        ("/etc", "no folder: none was opened to this page"),
+        ("/etc", "The server was started without folders"),
         ("*a* <b>", "may not be loaded here"),
     ],
 )

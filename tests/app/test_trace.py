@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from patchwright.app import address, state
 from patchwright.app.jobs import Job
 from patchwright.app.views import trace as view
+from patchwright.app.views import traced, waiting
 from patchwright.app.work import check_trace_size
 from patchwright.errors import ExperimentError, InputError
 from patchwright.experiment import trace
@@ -54,7 +55,7 @@ def settled(page: AppTest) -> AppTest:
     """Run until the traces are there: the page itself looks again by a timer."""
     for _ in range(30):
         assert not page.exception
-        if not any(button.key == "stop" for button in page.button):
+        if not any(button.label == "Stop" for button in page.button):
             return page
         page.run()
     raise AssertionError("still tracing")

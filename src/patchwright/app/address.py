@@ -17,6 +17,7 @@ from patchwright.app.state import (
     FIRST_EXAMPLE,
     MOST_EDGES,
     OTHER,
+    OVERS,
     PAIR_FIELDS,
     State,
     example_shown,
@@ -24,10 +25,12 @@ from patchwright.app.state import (
 )
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError
+from patchwright.methods.ablation import How
 from patchwright.methods.difference import ARRAYS
 from patchwright.methods.direct import Part
 from patchwright.methods.lens import LENS_METRICS
 from patchwright.methods.metrics import METRICS
+from patchwright.methods.paths import SENDERS, OnTheWay
 from patchwright.methods.tracing import Sever
 from patchwright.places import SITES, parse_place
 from patchwright.prompts.examples import example
@@ -45,6 +48,9 @@ RANGES: dict[str, tuple[float, float]] = {
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
 
+PLACES = ("chosen", "seen_head", "trace_chosen", "ablated", "path")
+"""Controls that name a place, or nothing."""
+
 PAGES: dict[str, tuple[str, ...]] = {
     "patch": ("site", "per", "neuron_layer", "direction", "metric", "chosen", "places"),
     "activations": ("metric", "seen_site", "measure", "seen_head"),
@@ -59,6 +65,27 @@ PAGES: dict[str, tuple[str, ...]] = {
         "trace_chosen",
     ),
     "lens": ("metric", "lens_measure", "part"),
+    "ablation": (
+        "ablated_site",
+        "ablated_per",
+        "neuron_layer",
+        "metric",
+        "how",
+        "references",
+        "over",
+        "draw_seed",
+        "ablated",
+    ),
+    "paths": (
+        "sender",
+        "sender_per",
+        "receivers",
+        "mlps",
+        "norms",
+        "direction",
+        "metric",
+        "path",
+    ),
     "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
 }
 """The controls of each page, besides the model and the pair."""
@@ -77,6 +104,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sever": ("nothing", *get_args(Sever)),
     "edge_estimate": tuple(EDGE_ESTIMATES),
     "edge_order": EDGE_ORDERS,
+    "ablated_site": SITES,
+    "ablated_per": PERS,
+    "how": get_args(How),
+    "over": OVERS,
+    "sender": SENDERS,
+    "sender_per": PERS,
+    "mlps": get_args(OnTheWay),
+    "norms": get_args(OnTheWay),
 }
 
 
@@ -127,7 +162,7 @@ def read(page: str, parameters: Mapping[str, str]) -> dict[str, Any]:
 
 def _text(name: str, value: Any) -> str:
     """A control's value; of the set only what names a place: a slip is not worth sharing."""
-    if name == "places":
+    if name in ("places", "receivers"):
         return LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
     if isinstance(value, list):
         return LISTS.join(str(one) for one in value)
@@ -151,7 +186,7 @@ def _value(name: str, text: str) -> Any:
     try:
         if name == "subject":
             return [_whole(part) for part in text.split(LISTS)] if text else []
-        if name in ("chosen", "seen_head", "trace_chosen") and text:
+        if name in PLACES and text:
             return _place(text)
         if isinstance(usual, list):
             return [_place(part) for part in text.split(LISTS)] if text else []

@@ -1,15 +1,15 @@
 """Long work behind the page: queued, watched, shared by those who ask for the same.
 
 A visitor asks for a key's result; the first to ask starts the work, later ones
-join it. It stops when somebody stops it or when everybody who asked has left;
-who asks after that gets work of their own, as after an error.
+join it. Who stops it stops it for themselves: it ends when everybody who asked has
+stopped or left; who asks after that gets work of their own, as after an error.
 No Streamlit here: the page looks at a `Job` whenever it is drawn.
 """
 
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import monotonic
@@ -59,6 +59,14 @@ class Job:
     def stop(self) -> None:
         """Ask for the end after the batch under way; what is finished is kept."""
         self._stop.set()
+
+    def aside(self) -> "Job":
+        """The work as it stands, over, for one who wants no more of it while others do."""
+        copy = Job(self.key)
+        copy.progress = self.progress
+        copy.stop()
+        copy._over.set()
+        return copy
 
     @property
     def stopping(self) -> bool:
@@ -142,6 +150,24 @@ class Desk:
             if job.watchers <= 0 and not job.over:
                 job.stop()
                 self._drop(job)
+
+    def leave_all(self, jobs: Iterable[Job]) -> None:
+        """One who asked for several is gone."""
+        for job in list(jobs):
+            self.leave(job)
+
+    def stop(self, job: Job) -> Job:
+        """One who asked wants no more of it; the job that they look at from now on.
+
+        The last one ends the work itself, and gets what is finished as its result; while
+        others wait for it, it goes on, and one who stops has its progress alone.
+        """
+        with self._lock:
+            if job.over or job.watchers <= 1:
+                job.stop()
+                return job
+            job.watchers -= 1
+            return job.aside()
 
     def forget(self, job: Job) -> None:
         """Let the next one who asks start anew."""

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from patchwright.app import address, state, work
-from patchwright.app.text import plain
-from patchwright.app.views import activations, circuit, lens, patch, trace
+from patchwright.app.text import complaint
+from patchwright.app.views import ablation, activations, circuit, lens, patch, paths, trace
 from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
@@ -21,6 +21,8 @@ PAGES = {
     "activations": st.Page(activations.show, title="Activations", url_path="activations"),
     "trace": st.Page(trace.show, title="Trace", url_path="trace"),
     "lens": st.Page(lens.show, title="Lens", url_path="lens"),
+    "ablation": st.Page(ablation.show, title="Ablation", url_path="ablation"),
+    "paths": st.Page(paths.show, title="Paths", url_path="paths"),
     "circuit": st.Page(circuit.show, title="Circuit", url_path="circuit"),
 }
 
@@ -33,9 +35,9 @@ if state.prepare(st.session_state, name):
     try:
         state.take(st.session_state, address.read(name, st.query_params))
     except PatchwrightError as error:
-        st.session_state["complaint"] = f"{error} Shown instead is the first example."
-if complaint := st.session_state.pop("complaint", None):
-    st.warning(plain(complaint))
+        st.session_state["complaint"] = f"{complaint(error)} Shown instead is the first example."
+if said := st.session_state.pop("complaint", None):
+    st.warning(said)
 state.keep(st.session_state)
 chosen.run()
 shown = address.written(name, st.session_state)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from patchwright.experiment import (
+    Ablate,
+    AblateTogether,
     Attention,
     Circuit,
     Difference,
@@ -14,10 +16,12 @@ from patchwright.experiment import (
     LogitLens,
     Patch,
     PatchTogether,
+    PathPatch,
     Trace,
     check_direction,
 )
 from patchwright.methods.metrics import NEEDS_WRONG, check_metric
+from patchwright.methods.paths import LOGITS
 from patchwright.model.known import KNOWN
 from patchwright.places import Place, check_site, parse_place, pers_of
 from patchwright.prompts.align import differing
@@ -59,6 +63,19 @@ FIELDS: dict[str, Any] = {
     "trace_metric": "probability",
     "trace_chosen": "",
     "part": "head",
+    "ablated_site": "z",
+    "ablated_per": "head",
+    "how": "zero",
+    "references": "",
+    "over": "position",
+    "draw_seed": 0,
+    "ablated": "",
+    "sender": "z",
+    "sender_per": "head",
+    "receivers": [],
+    "mlps": "recompute",
+    "norms": "recompute",
+    "path": "",
     "edges": 30,
     "edge_estimate": "integrated",
     "edge_order": "connected",
@@ -71,13 +88,17 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "samples": (1, 100),
     "window": (1, 1000),
     "seed": (0, 1_000_000),
+    "draw_seed": (0, 1_000_000),
 }
-"""From where to where the numbers of causal tracing may go; the model bounds the window too."""
+"""From where to where numbers may go; the model bounds the window of causal tracing too."""
 
 State = MutableMapping[Any, Any]
 
 EDGE_ESTIMATES = {"integrated": 5, "gradient": None}
 """How edges are scored: over so many runs between the prompts, or at the clean run alone."""
+
+OVERS = ("position", "all")
+"""What a mean is taken over: the reference prompts at each position, or all their positions."""
 
 EDGE_ORDERS = ("connected", "strongest")
 
@@ -142,6 +163,9 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "trace_chosen": "",
         "chosen": "",
         "places": [],
+        "references": "",
+        "ablated": "",
+        "path": "",
     }
 
 
@@ -366,5 +390,68 @@ def trace_of(state: State, model: str, site: str) -> Trace:
             "seed": int(state["seed"]),
             "sever": None if sever == site else sever,
             "site": site,
+        }
+    )
+
+
+def references_of(state: State) -> tuple[str, ...]:
+    """The prompts that a mean or a draw takes activations from: those typed, a line each.
+
+    Where none are typed, the pair's own: both for a mean, for a draw the corrupted one,
+    since to draw the clean one would change nothing.
+    """
+    typed = tuple(line for line in state["references"].splitlines() if line.strip())
+    if state["how"] == "zero" or typed:
+        return () if state["how"] == "zero" else typed
+    return (state["corrupt"],) if state["how"] == "resample" else (state["clean"], state["corrupt"])
+
+
+def ablate_of(state: State, swept: Patch) -> Ablate:
+    """Every place of one kind ablated, one at a time."""
+    site = check_site(state["ablated_site"])
+    per = state["ablated_per"] if state["ablated_per"] in pers_of(site) else pers_of(site)[0]
+    return Ablate.of(
+        {
+            **_ablating(state, swept),
+            "site": site,
+            "per": per,
+            "layers": (int(state["neuron_layer"]),) if per == "neuron" else None,
+        }
+    )
+
+
+def ablate_together_of(state: State, swept: Patch, place: str) -> AblateTogether:
+    """One place ablated in the same way, for what the model then predicts."""
+    return AblateTogether.of({**_ablating(state, swept), "places": (place,)})
+
+
+def _ablating(state: State, swept: Patch) -> dict[str, Any]:
+    """What ablations say besides the place; what changes nothing stands at its usual value."""
+    return {
+        "model": swept.model,
+        "pairs": swept.pairs,
+        "metric": check_metric(state["metric"]),
+        "how": state["how"],
+        "prompts": references_of(state),
+        "by_position": state["how"] != "mean" or state["over"] == "position",
+        "seed": int(state["draw_seed"]) if state["how"] == "resample" else 0,
+    }
+
+
+def path_patch_of(state: State, swept: Patch) -> PathPatch:
+    """Paths from every sender of one kind to the receivers, or to the logits."""
+    site = check_site(state["sender"])
+    per = state["sender_per"] if state["sender_per"] in pers_of(site) else pers_of(site)[0]
+    return PathPatch.of(
+        {
+            "model": swept.model,
+            "pairs": swept.pairs,
+            "metric": check_metric(state["metric"]),
+            "direction": check_direction(state["direction"]),
+            "site": site,
+            "per": per,
+            "receivers": tuple(state["receivers"]) or (LOGITS,),
+            "mlps": state["mlps"],
+            "norms": state["norms"],
         }
     )

@@ -12,6 +12,23 @@ _ACTS = re.compile(r"[-<>~:@]|www", re.IGNORECASE)
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
 
 
+_ON_THE_PAGE = {
+    r"`patchwright places --model [^`]*` lists its places\.": "The selectors on this page offer those "
+    "that there are.",
+    r"`patchwright tokens` shows them\.": "The chips under the prompts show them.",
+    r"`patchwright models` lists names that work": "The list in the sidebar has names that work",
+}
+"""What to do on the page in place of a command, by what the command's hint says."""
+
+
+def complaint(error: Exception) -> str:
+    """What went wrong, as text, with the way out that the page offers."""
+    said = str(error)
+    for hint, instead in _ON_THE_PAGE.items():
+        said = re.sub(hint, instead, said)
+    return plain(said)
+
+
 def plain(text: str) -> str:
     """`text` with every mark that Markdown could act on escaped, its control characters visible."""
     lines = [visible(line).replace("·", " ") for line in text.split("\n")]

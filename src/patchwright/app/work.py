@@ -3,7 +3,7 @@
 import argparse
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,16 @@ import streamlit as st
 from patchwright.app.downloads import Download
 from patchwright.app.jobs import Desk, Job
 from patchwright.errors import ExperimentError
-from patchwright.experiment import AnyExperiment, Patch, baselines_of, run, so_far
+from patchwright.experiment import (
+    AnyExperiment,
+    CellByCell,
+    Patch,
+    Trace,
+    baselines_of,
+    run,
+    so_far,
+)
+from patchwright.experiment.types import Sweep
 from patchwright.methods.result import Result
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
@@ -24,6 +33,9 @@ PATIENCE = 0.7
 
 MOST_TOKENS = 256
 MOST_CELLS = 100_000
+
+MOST_REFERENCES = 32
+"""Prompts that an ablation takes activations from."""
 
 MOST_BYTES = 2**30
 KEPT_PER_TOKEN = 6
@@ -98,13 +110,26 @@ def result_of(experiment: AnyExperiment, model: Model) -> Result:
     return slot["result"]
 
 
-def unpatched(experiment: Patch, model: Model) -> Result:
+def unpatched(experiment: CellByCell, model: Model) -> Result:
     """Both unpatched runs of a sweep's pair, and what is to be said about them."""
-    slot = _remembered(f"unpatched {_key(experiment, model)}")
+    asked = experiment
+    if isinstance(experiment, Trace):
+        # The same noise serves all sites.
+        same = {"site": "resid_post", "window": 1, "sever": None}
+        asked = experiment.model_copy(update=same)
+    slot = _remembered(f"unpatched {_key(asked, model)}")
     if "result" not in slot:
         with turns():
-            slot["result"] = baselines_of(experiment, model)
+            slot["result"] = baselines_of(asked, model)
     return slot["result"]
+
+
+@st.cache_resource(
+    scope="session", show_spinner=False, on_release=lambda held: desk().leave_all(held.values())
+)
+def _held() -> dict[str, Job]:
+    """This visitor's long work, by slot; given up when they close the page."""
+    return {}
 
 
 def job_of(experiment: AnyExperiment, model: Model, slot: str = "job") -> Job:
@@ -126,28 +151,53 @@ def _asked(experiment: AnyExperiment, model: Model, slot: str) -> Job:
     key = _key(experiment, model)
     if held is None or held.key != key:
         if held is not None:
-            del st.session_state[slot]  # left once only, also where the next line raises
+            _give_back(slot)  # left once only, also where the next line raises
             desk().leave(held)
         held = desk().ask(key, partial(run, experiment, model))
-        st.session_state[slot] = held
+        _keep(slot, held)
         st.session_state.setdefault("slots", set()).add(slot)
     return held
+
+
+def _keep(slot: str, job: Job) -> None:
+    st.session_state[slot] = _held()[slot] = job
+
+
+def _give_back(slot: str) -> Job | None:
+    _held().pop(slot, None)
+    return st.session_state.pop(slot, None)
+
+
+def stop(slots: Iterable[str]) -> None:
+    """End this visitor's long work in `slots`; others who wait for it are not disturbed."""
+    for slot in slots:
+        job: Job | None = st.session_state.get(slot)
+        if job is not None and not job.over:
+            _keep(slot, desk().stop(job))
+
+
+def start_again(slots: Iterable[str]) -> None:
+    """Do what was stopped after all."""
+    for slot in slots:
+        job = _give_back(slot)
+        if job is not None:
+            desk().forget(job)
 
 
 def leave_page() -> None:
     """Give up all of this visitor's long work: they look at another page now."""
     for slot in st.session_state.pop("slots", set()):
-        job: Job | None = st.session_state.pop(slot, None)
+        job = _give_back(slot)
         if job is not None:
             desk().leave(job)
 
 
-def result_so_far(experiment: Patch, model: Model, job: Job) -> Result:
+def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
     """The cells of a sweep under way that are finished, and estimates of the others."""
-    return so_far(experiment, model, unpatched(experiment, model), job.progress)
+    return so_far(experiment, model, unpatched(experiment, model), job.progress, job.over)
 
 
-def check_size(experiment: Patch, tokens: TokenPair, model: Model) -> None:
+def check_size(experiment: Sweep, tokens: TokenPair, model: Model) -> None:
     """Raise ExperimentError where a visitor asks for more than one of many may."""
     longest = max(len(tokens.clean), len(tokens.corrupt))
     if longest > MOST_TOKENS:
@@ -160,6 +210,20 @@ def check_size(experiment: Patch, tokens: TokenPair, model: Model) -> None:
         raise ExperimentError(
             f"This sweep has {cells:,} cells, and this page takes at most {MOST_CELLS:,}: sweep "
             "fewer kinds of place, or use the command line, which has no such bound."
+        )
+
+
+def check_references(lengths: Sequence[int]) -> None:
+    """Raise ExperimentError where the reference prompts, of so many tokens, are too much."""
+    if len(lengths) > MOST_REFERENCES:
+        raise ExperimentError(
+            f"{len(lengths)} reference prompts, and this page takes at most {MOST_REFERENCES}: name "
+            "fewer, or use the command line, which has no such bound."
+        )
+    if lengths and max(lengths) > MOST_TOKENS:
+        raise ExperimentError(
+            f"A reference prompt has {max(lengths)} tokens, and this page takes at most "
+            f"{MOST_TOKENS}: shorten it, or use the command line, which has no such bound."
         )
 
 
@@ -192,7 +256,7 @@ def check_graph(tokens: TokenPair, model: Model) -> None:
         )
 
 
-def cell_count(experiment: Patch, n_positions: int, model: Model) -> int:
+def cell_count(experiment: Sweep, n_positions: int, model: Model) -> int:
     """Cells of a sweep over every layer that it names."""
     spec = model.spec
     layers = spec.n_layers if experiment.layers is None else len(experiment.layers)

@@ -37,7 +37,7 @@ from patchwright.experiment.calls import (
 )
 from patchwright.experiment.circuit import Circuit, load_circuit
 from patchwright.experiment.many import Batch, Outcome, plan, run_batch
-from patchwright.experiment.preview import baselines_of, so_far
+from patchwright.experiment.preview import CellByCell, baselines_of, so_far
 from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
     Ablate,
@@ -66,6 +66,7 @@ __all__ = [
     "Attention",
     "Attribute",
     "Batch",
+    "CellByCell",
     "Circuit",
     "Difference",
     "EdgeAttribution",

@@ -4,24 +4,32 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from patchwright.axes import DIMS
+from patchwright.experiment.results import stopped_sweep
 from patchwright.experiment.run import run
-from patchwright.experiment.types import Patch
+from patchwright.experiment.types import Ablate, Patch, PathPatch, Trace
 from patchwright.methods.batches import Progress
 from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Result, effect_of
 from patchwright.methods.sweep import choose_cells
 from patchwright.model.load import Model
 
+CellByCell = Patch | Ablate | PathPatch | Trace
+"""Experiments of one pair or prompt whose cells are finished one after another."""
 
-def baselines_of(experiment: Patch, model: Model) -> Result:
+
+def baselines_of(experiment: CellByCell, model: Model) -> Result:
     """The sweep's Result without any cell: both unpatched runs, tokens and warnings."""
-    layers = None if experiment.site == "embed" else (0,)
-    smallest = {"per": "layer", "layers": layers, "positions": None, "heads": None}
     # The same site, so that the same activations are kept and the numbers are those of the sweep
     # to the last bit; stopped before its first cell.
-    asked = experiment.model_copy(update={**smallest, "order": "layers", "most": None})
+    asked = experiment
+    if not isinstance(experiment, Trace):
+        layers = None if experiment.site == "embed" else (0,)
+        smallest = {"per": "layer", "layers": layers, "positions": None, "heads": None}
+        whole = {"order": "layers", "most": None} if isinstance(experiment, Patch) else {}
+        asked = experiment.model_copy(update=smallest | whole)
     found = run(asked, model, lambda _: False)
     warnings = [notice for notice in found.warnings if notice["code"] != "stopped"]
     return replace(
@@ -29,12 +37,67 @@ def baselines_of(experiment: Patch, model: Model) -> Result:
     )
 
 
-def so_far(experiment: Patch, model: Model, unpatched: Result, now: Progress | None) -> Result:
+def so_far(
+    experiment: CellByCell,
+    model: Model,
+    unpatched: Result,
+    now: Progress | None,
+    stopped: bool = False,
+) -> Result:
     """The sweep of one pair as it stands: finished cells, estimates where there are any.
 
     `unpatched` is what `baselines_of` gave. Cells without either are NaN; the array
-    `estimated` is 1 where a cell holds an estimate.
+    `estimated` is 1 where a cell holds an estimate. With `stopped`, a warning says how
+    many are there, as of a sweep that goes no further.
     """
+    arrays = (
+        _of_trace(unpatched, model, now)
+        if isinstance(experiment, Trace)
+        else _of_sweep(experiment, unpatched, model, now)
+    )
+    gap = unpatched.clean.metric, unpatched.corrupt.metric
+    smallest = MIN_GAP[UNITS[experiment.metric]]
+    patched = arrays["patched"]
+    arrays["effect"] = effect_of(patched, *gap, experiment.direction, smallest)
+    warnings = list(unpatched.warnings)
+    if stopped:
+        guessed = "estimated" in arrays and bool(arrays["estimated"].any())
+        done = 0 if now is None else now.done
+        if isinstance(experiment, Trace):
+            done = int(patched.notnull().sum())
+        warnings.append(stopped_sweep(done, patched.size, "estimates" if guessed else "empty"))
+    return replace(
+        unpatched,
+        experiment=experiment.model_dump(mode="json"),
+        arrays=arrays,
+        warnings=warnings,
+    )
+
+
+def _of_trace(unpatched: Result, model: Model, now: Progress | None) -> dict[str, xr.DataArray]:
+    """Means and spreads over the samples of the places that all samples have."""
+    n_samples, n_positions = len(unpatched.corrupt.pairs), len(unpatched.tokens["clean"])
+    shape = (n_samples, model.spec.n_layers, n_positions)
+    values: NDArray[np.float64] = np.full(shape, np.nan) if now is None else now.patched.copy()
+    coords = {"layer": range(shape[1]), "position": range(shape[2])}
+    samples = xr.DataArray(
+        values,
+        dims=["sample", *coords],
+        coords={"sample": range(n_samples), **coords},
+        name="samples",
+    )
+    spread = samples.std("sample", ddof=1 if n_samples > 1 else 0, skipna=False)
+    mean = samples.mean("sample", skipna=False)
+    return {
+        "patched": mean.rename("patched"),
+        "spread": spread.rename("spread"),
+        "samples": samples,
+    }
+
+
+def _of_sweep(
+    experiment: Patch | Ablate | PathPatch, unpatched: Result, model: Model, now: Progress | None
+) -> dict[str, xr.DataArray]:
     run_patched = "corrupt" if experiment.direction == "denoise" else "clean"
     n_positions = len(unpatched.tokens[run_patched])
     cells = choose_cells(
@@ -51,9 +114,4 @@ def so_far(experiment: Patch, model: Model, unpatched: Result, now: Progress | N
         estimated[unknown] = 1
     coords = cells.coords(n_positions)
     patched = xr.DataArray(values, dims=DIMS[experiment.per], coords=coords, name="patched")
-    gap = unpatched.clean.metric, unpatched.corrupt.metric
-    smallest = MIN_GAP[UNITS[experiment.metric]]
-    effect = effect_of(patched, *gap, experiment.direction, smallest)
-    marks = patched.copy(data=estimated).rename("estimated")
-    arrays = {"patched": patched, "effect": effect, "estimated": marks}
-    return replace(unpatched, experiment=experiment.model_dump(mode="json"), arrays=arrays)
+    return {"patched": patched, "estimated": patched.copy(data=estimated).rename("estimated")}

@@ -10,7 +10,12 @@ from patchwright.figures.graph import LOWERS, Edge, layout, target_of
 from patchwright.methods.result import Baseline, Result
 from patchwright.prompts.tokens import visible
 
-RUN_COLORS = {"clean": "#2166ac", "corrupted": "#b2182b", "patched": "#8c6d1f"}
+RUN_COLORS = {
+    "clean": "#2166ac",
+    "corrupted": "#b2182b",
+    "patched": "#8c6d1f",
+    "ablated": "#8c6d1f",
+}
 
 _LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
 

@@ -121,9 +121,9 @@ def trace(
         for sample in range(tracing.samples)
     ]
     report = Report(progress, values)
-    report.advance(values.size - len(jobs))
     for job in jobs:
         values[job.sample, job.layer, job.position] = np.nan
+    report.advance(values.size - len(jobs))
     for batch in _batches(network, jobs, clean, budget):
         if report.stopped:
             break

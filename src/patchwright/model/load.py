@@ -160,10 +160,10 @@ def confined(name: str, allowed: Sequence[Path]) -> str:
     except (OSError, ValueError, RuntimeError):
         pass  # a loop of links, or what no path can be: refused as all else is
     folders = " or ".join(f"'{folder}'" for folder in allowed)
-    rest = f"a folder in {folders}" if allowed else "no folder: none was opened to this page"
-    raise InputError(
-        f"{name[:200]!r} may not be loaded here: give demo, a hub name such as gpt2, or {rest}."
-    )
+    instead = "demo or a hub name such as gpt2. The server was started without folders to load from"
+    if allowed:
+        instead = f"demo, a hub name such as gpt2, or a folder in {folders}"
+    raise InputError(f"{name[:200]!r} may not be loaded here: give {instead}.")
 
 
 def _path(name: str) -> Path:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from patchwright.app import state
-from patchwright.app.text import plain
+from patchwright.app.text import complaint
 from patchwright.app.views import pair, place, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
@@ -43,7 +43,7 @@ def show() -> None:
         _scores(experiment, model)
         taken.away(result)
     except PatchwrightError as error:
-        st.error(plain(str(error)))
+        st.error(complaint(error))
 
 
 def _differences(experiment: Patch, model: Model) -> Result:

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from patchwright.app import state
-from patchwright.app.text import plain
+from patchwright.app.text import complaint, plain
 from patchwright.app.views import pair, side, taken
 from patchwright.app.views.waiting import finished
 from patchwright.app.work import check_graph
@@ -39,7 +39,7 @@ def show() -> None:
         if scored is not None:
             _circuit(scored, experiment, model)
     except PatchwrightError as error:
-        st.error(plain(str(error)))
+        st.error(complaint(error))
 
 
 def _circuit(scored: Result, experiment: Patch, model: Model) -> None:

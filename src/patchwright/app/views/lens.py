@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from patchwright.app import state
-from patchwright.app.text import plain
+from patchwright.app.text import complaint
 from patchwright.app.views import pair, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
@@ -51,7 +51,7 @@ def show() -> None:
         _direct(experiment, model)
         taken.away(result)
     except PatchwrightError as error:
-        st.error(plain(str(error)))
+        st.error(complaint(error))
 
 
 def _lens(experiment: Patch, model: Model) -> Result:

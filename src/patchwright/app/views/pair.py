@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import state
-from patchwright.app.text import plain, token
+from patchwright.app.text import complaint, plain, token
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import check_size, in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
@@ -27,15 +27,30 @@ def shown(model: Model) -> Patch | None:
     try:
         _prompts(model)
         answers(model, ("answer", "wrong"))
+        _edges()
         _suits(model)
         return checked(model)
     except UnequalLengthsError:
         _replacements(model)
     except PatchwrightError as error:
-        st.error(plain(str(error)))
+        st.error(complaint(error))
         if isinstance(error, AnswerError):
             _other_metrics(model)
     return None
+
+
+def _edges() -> None:
+    """Say that only the edges are matched, and how to go back."""
+    if st.session_state["align"] == "edges":
+        left, right = st.columns([3, 1], vertical_alignment="center")
+        left.caption(
+            "Only the edges that the two prompts have in common are matched: what lies between them "
+            "is not patched."
+        )
+        right.button(
+            "Match every position", on_click=_match, args=("exact",), width="stretch",
+            help="As usual; the prompts then need the same number of tokens.",
+        )  # fmt: skip
 
 
 def _suits(model: Model) -> None:
@@ -120,7 +135,7 @@ def _take_answers(model: Model) -> None:
     try:
         found = suggested_answers(model.network, *_ids(model))
     except PatchwrightError as error:
-        st.session_state["complaint"] = str(error)
+        st.session_state["complaint"] = complaint(error)
         return
     answer, wrong = token_texts(found, model.tokenizer)
     st.session_state["answer"], st.session_state["wrong"] = answer, wrong
@@ -163,7 +178,7 @@ def _replacements(model: Model) -> None:
     for i, text in enumerate(same):
         st.button(plain(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
     st.button(
-        "Match only the common edges", on_click=_match_edges,
+        "Match only the common edges", on_click=_match, args=("edges",),
         help="Patches between the positions that both prompts begin with, those that both end "
         "with, and the last token of what differs.",
     )  # fmt: skip
@@ -173,5 +188,5 @@ def _take_corrupt(text: str) -> None:
     st.session_state["corrupt"] = text
 
 
-def _match_edges() -> None:
-    st.session_state["align"] = "edges"
+def _match(how: str) -> None:
+    st.session_state["align"] = how

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from patchwright.app import state
-from patchwright.app.text import plain, token
+from patchwright.app.text import complaint, plain, token
 from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -25,8 +25,8 @@ def picker(result: Result, model: Model) -> None:
             "Place", key="typed", placeholder="L1H2.z@-1", on_change=_take_typed, args=(model, result),
             help="As in L9.resid_pre@14, L9H6.z, L3.mlp_act[217]@2; @-1 is the last position.",
         )  # fmt: skip
-        if complaint := st.session_state.get("typed_complaint"):
-            st.error(plain(complaint))
+        if said := st.session_state.get("typed_complaint"):
+            st.error(said)
         site = check_site(st.selectbox("Site", SITES, key="pick_site", index=1))
         columns = st.columns(3)
         layer = columns[0].selectbox("Layer", range(model.spec.n_layers), key="pick_layer")
@@ -52,7 +52,7 @@ def _take_typed(model: Model, result: Result) -> None:
     try:
         typed = parse_place(st.session_state["typed"]).within(model.spec, n)
     except PatchwrightError as error:
-        st.session_state["typed_complaint"] = str(error)
+        st.session_state["typed_complaint"] = complaint(error)
     else:
         state.choose_place(st.session_state, str(typed))
 
@@ -62,7 +62,7 @@ def panel(place: str, experiment: Patch, result: Result, model: Model) -> None:
     try:
         one = result_of(state.together_of(experiment, [place]), model)
     except PatchwrightError as error:
-        st.error(plain(str(error)))
+        st.error(complaint(error))
         return
     assert one.altered is not None, "places patched together are one altered run"
     title, add = st.columns([3, 2], vertical_alignment="center")
@@ -109,7 +109,7 @@ def attention(place: str, experiment: Patch, model: Model) -> None:
     try:
         found = result_of(state.attention_of(experiment, parsed.layer, parsed.head), model)
     except PatchwrightError as error:
-        st.caption(plain(str(error)))
+        st.caption(complaint(error))
         return
     limit = float(abs(found.array("difference")).max())
     change = grid_of_array(
@@ -138,7 +138,7 @@ def together(experiment: Patch, model: Model) -> None:
             place: result_of(state.together_of(experiment, [place]), model) for place in written
         }
     except PatchwrightError as error:
-        st.error(plain(str(error)))
+        st.error(complaint(error))
         return
     effects = [float(one.effect) for one in single.values()]
     columns = st.columns(3)
@@ -166,7 +166,7 @@ def by_layer(place: str, experiment: Patch, model: Model) -> None:
     try:
         found = result_of(state.lens_of(experiment, places), model)
     except PatchwrightError as error:
-        st.caption(plain(str(error)))
+        st.caption(complaint(error))
         return
     if "accumulated" not in found.arrays:
         st.caption("Name a wrong answer to see the logit difference grow.")

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from patchwright.app import state
-from patchwright.app.text import plain
+from patchwright.app.text import complaint, plain
 from patchwright.app.work import guessed_seconds, result_of
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
@@ -38,7 +38,7 @@ def steps(experiment: Patch, result: Result, model: Model) -> None:
             with st.spinner("Looking at the residual stream and the heads", show_time=True):
                 more = _looked_at(experiment, result, model)
         except PatchwrightError as error:
-            st.caption(plain(str(error)))
+            st.caption(complaint(error))
     found = insights(result, **more)
     _listed(found.steps)
     if found.cautions:

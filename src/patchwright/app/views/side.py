@@ -5,7 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import state
 from patchwright.app.downloads import Download
-from patchwright.app.text import plain
+from patchwright.app.text import complaint, plain
 from patchwright.app.work import download_of, model_called, options
 from patchwright.errors import PatchwrightError
 from patchwright.model.hub import cached
@@ -28,7 +28,7 @@ def shown() -> Model | None:
     try:
         model = _model(name)
     except PatchwrightError as error:
-        st.error(plain(str(error)))
+        st.error(complaint(error))
         return None
     if model is not None:
         _about(about, model)
@@ -58,7 +58,7 @@ def _offer(name: str) -> None:
     size = next((f" ({one.download:,} MB)" for one in KNOWN if one.name == name), "")
     download = download_of(name)
     if download.error is not None:
-        st.error(plain(str(download.error)))
+        st.error(complaint(download.error))
     if download.running:
         _under_way(name)
         return

@@ -1,50 +1,100 @@
-"""Long work on the page: how far it is, and Stop."""
+"""Long work on the page: how far it is, Stop, and what is finished meanwhile."""
+
+from collections.abc import Callable
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app.work import desk, job_of
-from patchwright.experiment import AnyExperiment
+from patchwright.app.jobs import Job
+from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
+from patchwright.experiment import AnyExperiment, CellByCell
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 
+Draw = Callable[[Result], None]
+"""Shows a result that has not all its cells yet."""
 
-def finished(experiment: AnyExperiment, model: Model, slot: str, what: str) -> Result | None:
+
+def finished(
+    experiment: AnyExperiment,
+    model: Model,
+    slot: str,
+    what: str,
+    draw: Draw | None = None,
+) -> Result | None:
     """The result; while there is none yet, None and how many of `what` are done.
 
-    Raises what the work raised. What was stopped is a result too, with a button to do the rest.
+    Meanwhile `draw` shows the cells so far. Raises what the work raised. What was stopped
+    is a result too where it has cells, with a button to do the rest.
     """
     job = job_of(experiment, model, slot)
     if not job.over:
-        _under_way(experiment, model, slot, what)
+        _under_way(experiment, model, slot, what, draw)
         return None
+    result = result_of_job(job, experiment, model)
+    if result is None:
+        st.warning(f"Stopped before all {what} were done, and a part of them shows nothing.")
+    if result is None or stopped(result):
+        rest([slot])
+    return result
+
+
+def result_of_job(job: Job, experiment: AnyExperiment, model: Model) -> Result | None:
+    """What work that is over found; where this visitor alone stopped it, as far as it was then.
+
+    Raises what the work raised. None where its parts show nothing.
+    """
     if job.error is not None:
         raise job.error
-    assert job.result is not None, "a job that is over has an error or a result"
-    if any(notice["code"] == "stopped" for notice in job.result.warnings):
-        st.button("Compute the rest", key=f"rest-{slot}", on_click=_start_again, args=(slot,))
+    if job.result is None and isinstance(experiment, CellByCell):
+        return result_so_far(experiment, model, job)
     return job.result
 
 
+def stopped(result: Result) -> bool:
+    """Whether cells are missing because somebody stopped the work."""
+    return any(notice["code"] == "stopped" for notice in result.warnings)
+
+
+def rest(slots: list[str]) -> None:
+    """A button that does what was stopped after all."""
+    st.button("Compute the rest", key=f"rest-{slots[0]}", on_click=start_again, args=(slots,))
+
+
 @st.fragment(run_every=0.4)
-def _under_way(experiment: AnyExperiment, model: Model, slot: str, what: str) -> None:
+def _under_way(
+    experiment: AnyExperiment, model: Model, slot: str, what: str, draw: Draw | None
+) -> None:
     job = job_of(experiment, model, slot)
     if job.over:
         st.rerun()
-    bar, stop = st.columns([5, 1], vertical_alignment="bottom")
-    if job.progress is None:
-        ahead = desk().ahead_of(job)
-        waits = f"Waiting: {ahead} before it" if ahead else "Starting"
-        bar.progress(0.0, "Running both prompts" if job.running else waits)
-    else:
-        done, total, left = job.progress.done, job.progress.total, job.seconds_left
-        time = "" if left is None else f", about {left:.0f} s left"
-        bar.progress(done / total, f"{done:,} of {total:,} {what}{time}")
-    stop.button(
-        "Stop", on_click=job.stop, disabled=job.stopping, key=f"stop-{slot}", width="stretch"
-    )
+    bar, button = st.columns([5, 1], vertical_alignment="bottom")
+    show_progress(job, what, bar)
+    stop_button([slot], [job], button)
+    if draw is not None and isinstance(experiment, CellByCell) and job.running:
+        draw(result_so_far(experiment, model, job))
 
 
-def _start_again(slot: str) -> None:
-    job = st.session_state.pop(slot, None)
-    if job is not None:
-        desk().forget(job)
+def show_progress(job: Job, what: str, place: DeltaGenerator) -> None:
+    """A bar, and a line about it."""
+    place.progress(*how_far(job, desk().ahead_of(job), what))
+
+
+def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
+    """The share of the work that is done, and a line about it; `ahead` jobs wait before it."""
+    now, left = job.progress, job.seconds_left
+    if job.over:
+        return 1.0, "Done"
+    if now is None:
+        waits = f"Waiting: {ahead} before it" if ahead else "Waiting for its turn"
+        return 0.0, "Running the prompts" if job.running else waits
+    time = "" if left is None else f", about {left:.0f} s left"
+    return now.done / now.total, f"{now.done:,} of {now.total:,} {what}{time}"
+
+
+def stop_button(slots: list[str], jobs: list[Job], place: DeltaGenerator) -> None:
+    """Ends the work for this visitor."""
+    place.button(
+        "Stop", on_click=stop, args=(slots,), key=f"stop-{slots[0]}", width="stretch",
+        disabled=all(job.over or job.stopping for job in jobs), help="Keeps what is finished.",
+    )  # fmt: skip

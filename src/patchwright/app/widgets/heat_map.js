@@ -1,5 +1,6 @@
 // A heat map on a canvas: hover for a cell's value, click or arrow keys and Enter to select.
-// Cells that hold an estimate are paler and hatched; empty ones are hatched only.
+// Cells that hold an estimate are paler and hatched; empty ones are hatched only, with a dash
+// where there is nothing to compute.
 // All labels are drawn as text or set as textContent, so prompts stay data.
 
 const BLUE = [33, 102, 172], WHITE = [247, 247, 247], RED = [178, 24, 43];
@@ -76,6 +77,12 @@ function draw(canvas, d, state) {
     if (guess) {
       context.fillStyle = empty;
       context.fillRect(x, y, w - gap, h - (at.tall > 6 ? 1 : 0));
+    }
+    if (d.nothing[d.places[row][column]] !== undefined && w >= 12 && h >= 12) {
+      context.fillStyle = ink;
+      context.font = "12px sans-serif";
+      context.textAlign = "center";
+      context.fillText("–", x + w / 2, y + h / 2);
     }
     if (fill !== null && w >= 27 && h >= 16) {
       context.fillStyle = isDark(fill) ? "#fff" : "#111";
@@ -172,7 +179,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const value = data.values[row][column];
     const guess = data.estimated !== null && data.estimated[row][column] ? " (estimate)" : "";
     const word = data.texts === null || value === null ? "" : `top token ${data.texts[row][column]}, `;
-    const shown = value === null ? "no value" : `${word}${data.unit} ${value.toFixed(3)}${guess}`;
+    const empty = data.nothing[data.places[row][column]] ?? "no value";
+    const shown = value === null ? empty : `${word}${data.unit} ${value.toFixed(3)}${guess}`;
     return `${data.places[row][column]} ${data.columns[column]}: ${shown}`;
   };
   const cellAt = (event) => {

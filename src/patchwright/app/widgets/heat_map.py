@@ -1,6 +1,6 @@
 """One component for every heat map: hover, click, arrow keys, and no build step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -36,10 +36,12 @@ def heat_map(
     selected: str = "",
     on_choose: Callable[[str], None] | None = None,
     numbered: bool = False,
+    nothing: Mapping[str, str] = {},
 ) -> None:
     """Show `grid`; `on_choose` is called with the place of a cell that is clicked.
 
     A `numbered` map is labelled with positions alone, to be small; its tips have the tokens.
+    The cells of places in `nothing` are empty, and its words are said of them.
     """
 
     def clicked() -> None:
@@ -47,7 +49,8 @@ def heat_map(
         if place and on_choose is not None:
             on_choose(place)
 
-    data: dict[str, Any] = data_of(grid, selected) | {"clickable": on_choose is not None}
+    data: dict[str, Any] = data_of(grid, selected, nothing)
+    data["clickable"] = on_choose is not None
     for axis in ("rows", "columns") if numbered else ():
         data[axis + "Short"] = [label.rsplit(" ", 1)[-1] for label in data[axis]]
     _component()(data=data, key=key, on_place_change=clicked)
@@ -67,13 +70,18 @@ def panels(
             heat_map(grid, f"{key}-{index}", selected, on_choose, numbered)
 
 
-def data_of(grid: Grid, selected: str = "") -> dict[str, Any]:
-    """What the script draws, in JSON types; NaN becomes None."""
+def data_of(grid: Grid, selected: str = "", nothing: Mapping[str, str] = {}) -> dict[str, Any]:
+    """What the script draws, in JSON types; NaN, and places in `nothing`, become None."""
     return {
         "title": grid.title,
         "values": [
-            [value if np.isfinite(value) else None for value in row] for row in grid.values.tolist()
+            [
+                value if np.isfinite(value) and place not in nothing else None
+                for value, place in zip(row, places, strict=True)
+            ]
+            for row, places in zip(grid.values.tolist(), grid.places, strict=True)
         ],
+        "nothing": dict(nothing),
         "rows": grid.rows,
         "columns": grid.columns,
         "places": grid.places,

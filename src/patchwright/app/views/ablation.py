@@ -1,0 +1,189 @@
+"""Ablation: what is lost of the answer when a place says nothing."""
+
+import math
+from typing import get_args
+
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.text import complaint, plain, token
+from patchwright.app.views import kinds, pair, side, taken, waiting
+from patchwright.app.widgets.heat_map import heat_map
+from patchwright.app.work import check_references, check_size, result_of
+from patchwright.errors import PatchwrightError
+from patchwright.experiment import Ablate, Patch, tokens_of
+from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.figures.interactive import top_chart
+from patchwright.insights.cautions import SELF_REPAIR
+from patchwright.methods.ablation import How
+from patchwright.methods.metrics import METRICS
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from patchwright.places import SITES
+from patchwright.prompts.tokens import encode_prompt, visible
+
+HOW_NAMES: dict[How, str] = {
+    "zero": "zero",
+    "mean": "mean over prompts",
+    "resample": "resample: one other prompt",
+}
+OVER_NAMES = {"position": "each position by itself", "all": "all positions together"}
+
+
+def show() -> None:
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    model = side.shown()
+    if model is None:
+        return
+    st.header("Ablation", anchor=False)
+    st.caption(
+        "What is lost of the answer without this place? In the clean run one place at a time is "
+        "replaced by an activation that says nothing about the prompt."
+    )
+    swept = pair.shown(model)
+    if swept is None:
+        return
+    try:
+        _choices(model)
+        experiment = state.ablate_of(st.session_state, swept)
+        _check(experiment, swept, model)
+        result = waiting.finished(experiment, model, "ablation", "cells", _so_far)
+        if result is not None:
+            _finished(result, swept, model)
+    except PatchwrightError as error:
+        st.error(complaint(error))
+
+
+def _choices(model: Model) -> None:
+    """What is replaced, by what, and how the answer is measured."""
+    columns = st.columns(4)
+    kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", model)
+    columns[2].selectbox(
+        "Replace it by", get_args(How), key="how", format_func=lambda how: HOW_NAMES[how],
+        help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
+        "prompts share, and takes away what is special about this one. Resample writes what one "
+        "other prompt has there, which the model finds the most natural.",
+    )  # fmt: skip
+    columns[3].selectbox("Metric", METRICS, key="metric", help=kinds.METRIC_HELP)
+    if st.session_state["how"] != "zero":
+        _references()
+
+
+def _references() -> None:
+    """The prompts that the activations come from."""
+    left, right = st.columns([3, 1])
+    left.text_area(
+        "Reference prompts, one a line", key="references", height=96, max_chars=pair.MOST_CHARACTERS,
+        placeholder=_default(st.session_state["how"]),
+        help="Position by position they need as many tokens as the clean prompt.",
+    )  # fmt: skip
+    if st.session_state["how"] == "mean":
+        right.selectbox("Mean over", state.OVERS, key="over", format_func=OVER_NAMES.__getitem__)
+    else:
+        low, high = state.BOUNDS["draw_seed"]
+        right.number_input(
+            "Seed", int(low), int(high), key="draw_seed",
+            help="Draws one of the prompts: the same seed draws the same one.",
+        )  # fmt: skip
+    if not st.session_state["references"].strip():
+        st.caption(f"No reference prompts are typed. {_default(st.session_state['how'])}")
+
+
+def _default(how: str) -> str:
+    if how == "mean":
+        return "The mean is then taken over the clean and the corrupted prompt."
+    return "Activations then come from the corrupted prompt."
+
+
+def _check(experiment: Ablate, swept: Patch, model: Model) -> None:
+    """Raise InputError for what cannot be ablated, or is more than one of many may ask for."""
+    assert not isinstance(swept.pairs, tuple), "the page has one pair"
+    check_size(experiment, tokens_of(swept.pairs, experiment, model), model)
+    check_references(
+        [len(encode_prompt(str(one), model.tokenizer, True)) for one in experiment.prompts]
+    )
+
+
+def _so_far(partial: Result) -> None:
+    st.markdown(f"#### {plain(title_of(partial))}")
+    heat_map(grid_of(partial), key="ablation-so-far")
+
+
+def _finished(result: Result, swept: Patch, model: Model) -> None:
+    """Baselines, the heat map, and beside it one place (at first the strongest)."""
+    kinds.baselines(result)
+    grid = grid_of(result)
+    chosen = kinds.selected(st.session_state["ablated"], grid, result)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.markdown(f"#### {plain(title_of(result))}")
+        heat_map(grid, "ablation-map", chosen, _choose)
+        st.caption(legend(grid))
+    if chosen:
+        with right:
+            _place(chosen, result, swept, model)
+    taken.away(result)
+
+
+def _choose(chosen: str) -> None:
+    st.session_state["ablated"] = chosen
+
+
+def legend(grid: Grid) -> str:
+    """How to read the map."""
+    if not grid.centred:
+        return f"Each cell is one ablated run: its {grid.unit}. The gap is too small for shares."
+    return (
+        "Each cell is one ablated clean run: the share of the gap between the clean and the corrupted "
+        "run that is lost. 0 (white) is nothing, 1 (red) all of it, below 0 (blue) it moves away from "
+        "the corrupted run. Click a cell, or move with the arrow keys and press Enter."
+    )
+
+
+def _place(chosen: str, result: Result, swept: Patch, model: Model) -> None:
+    """One place: a sentence, a caution, and what the model then predicts."""
+    one = result_of(state.ablate_together_of(st.session_state, swept, chosen), model)
+    assert one.altered is not None, "places ablated together are one altered run"
+    first = token(str(one.altered.top[0]["token"]))
+    st.markdown(f"#### `{chosen}`")
+    st.markdown(f"{sentence(chosen, result)} The likeliest next token is then **{first}**.")
+    st.caption(f"Caution: {plain(SELF_REPAIR)}")
+    runs = {"clean": one.clean, "corrupted": one.corrupt, "ablated": one.altered}
+    st.altair_chart(top_chart(runs))
+
+
+def sentence(chosen: str, result: Result) -> str:
+    """What ablating a place did, with its numbers, as Markdown."""
+    after, effect = kinds.at_place(result, chosen)
+    if math.isnan(after):
+        return kinds.NOT_COMPUTED
+    metric, clean = plain(result.experiment["metric"]), result.clean.metric
+    goes = (
+        f"With `{chosen}` {replaced_by(result)}, {metric} goes from {clean:.3g} in the clean run "
+        f"to {after:.3g}"
+    )
+    if math.isnan(effect):
+        return f"{goes}."
+    lost = f"**{effect:.0%}** of the gap to the corrupted run ({result.corrupt.metric:.3g}) is lost"
+    if round(100 * effect) < 0:
+        lost = f"away from the corrupted run ({result.corrupt.metric:.3g}), by **{-effect:.0%}** of the gap"
+    return f"{goes}: {lost}."
+
+
+def replaced_by(result: Result) -> str:
+    """What is written into the place, as Markdown."""
+    done = result.experiment
+    prompts: list[str] = done["prompts"]
+    if done["how"] == "zero":
+        return "set to zero"
+    if done["how"] == "resample":
+        if len(prompts) == 1:
+            return f"taken from “{token(_short(prompts[0]))}”"
+        return f"taken from one of {len(prompts)} reference prompts (seed {done['seed']})"
+    over = "at each position" if done["by_position"] else "over all their positions"
+    many = "1 reference prompt" if len(prompts) == 1 else f"{len(prompts)} reference prompts"
+    return f"set to its mean over {many}, {over}"
+
+
+def _short(prompt: str) -> str:
+    return visible(prompt).replace("·", " ") if len(prompt) <= 60 else f"{prompt[:59]}…"

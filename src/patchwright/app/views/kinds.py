@@ -1,0 +1,115 @@
+"""What pages that sweep have in common: which kind of place, both baselines, one cell."""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from patchwright.app.text import plain, token
+from patchwright.axes import Per
+from patchwright.figures.grid import Grid
+from patchwright.figures.interactive import top_chart
+from patchwright.methods.result import Baseline, Result
+from patchwright.model.load import Model
+from patchwright.places import SITE_MEANINGS, Site, check_site, parse_place, pers_of
+
+PER_NAMES: dict[Per, str] = {
+    "position": "a position",
+    "head": "a head, at all positions",
+    "head_position": "a head at one position",
+    "layer": "a layer, at all positions",
+    "neuron": "a neuron, at all positions",
+}
+
+DIRECTION_NAMES = {
+    "denoise": "denoise: clean into corrupted (sufficient?)",
+    "noise": "noise: corrupted into clean (necessary?)",
+}
+
+DIRECTION_HELP = (
+    "Denoising asks whether a place is enough to bring the answer back, noising whether the answer "
+    "can do without it. They are not mirror images."
+)
+
+METRIC_HELP = (
+    "logit_diff: the answer's logit minus the wrong answer's. It is linear in what the network "
+    "writes, and does not saturate as probabilities do."
+)
+
+NOT_COMPUTED = "This cell was not computed: the sweep was stopped before it."
+
+
+def site_and_per(
+    columns: Sequence[DeltaGenerator],
+    sites: Sequence[Site],
+    site_key: str,
+    per_key: str,
+    model: Model,
+    label: str = "Site",
+    help: str = "Which kind of activation is replaced.",
+) -> None:
+    """Which kind of place a sweep goes over; of neurons, in which layer."""
+    columns[0].selectbox(
+        label, sites, key=site_key, format_func=lambda site: f"{site}: {SITE_MEANINGS[site]}",
+        on_change=_take_usual_per, args=(site_key, per_key), help=help,
+    )  # fmt: skip
+    pers = pers_of(check_site(st.session_state[site_key]))
+    if st.session_state[per_key] not in pers:
+        st.session_state[per_key] = pers[0]
+    columns[1].selectbox(
+        "One place is", pers, key=per_key, format_func=lambda per: PER_NAMES[per],
+        help="What is taken at one time: each place is one cell of the heat map.",
+    )  # fmt: skip
+    if st.session_state[per_key] == "neuron":
+        last = model.spec.n_layers - 1
+        st.session_state["neuron_layer"] = min(int(st.session_state["neuron_layer"]), last)
+        columns[1].number_input("Layer", 0, last, key="neuron_layer")
+
+
+def _take_usual_per(site_key: str, per_key: str) -> None:
+    st.session_state[per_key] = pers_of(check_site(st.session_state[site_key]))[0]
+
+
+def baselines(result: Result) -> None:
+    """Both unpatched runs and the gap between them."""
+    metric = result.experiment["metric"]
+    columns = st.columns(3)
+    runs = {"Clean run": result.clean, "Corrupted run": result.corrupt}
+    for column, (name, baseline) in zip(columns, runs.items(), strict=False):
+        column.metric(f"{name}: {metric}", f"{baseline.metric:.3g}", help=_prediction(baseline))
+    columns[2].metric(
+        "Gap", f"{result.clean.metric - result.corrupt.metric:.3g}",
+        help="Clean minus corrupted: what effects are shares of.",
+    )  # fmt: skip
+    with st.expander("The ten likeliest next tokens of both runs", expanded=False):
+        st.altair_chart(top_chart({"clean": result.clean, "corrupted": result.corrupt}))
+    for notice in result.warnings:
+        st.warning(plain(notice["message"]))
+
+
+def _prediction(run: Baseline) -> str:
+    return "Likeliest next: " + ", ".join(f"**{token(str(one['token']))}**" for one in run.top[:3])
+
+
+def selected(chosen: str, grid: Grid, result: Result) -> str:
+    """The cell that was chosen, if the map has it, else the strongest; nothing of an empty map."""
+    top = result.top(1)["place"]
+    strongest = "" if top.empty else str(top.iloc[0])
+    if not chosen:
+        return strongest
+    n_positions = len(result.position_tokens or ())
+    place = parse_place(chosen)
+    if place.position is not None and -n_positions <= place.position < 0:
+        chosen = chosen.replace(f"@{place.position}", f"@{place.position + n_positions}")
+    return chosen if any(chosen in row for row in grid.places) else strongest
+
+
+def at_place(result: Result, chosen: str) -> tuple[float, float]:
+    """The metric and the effect of a cell; NaN where it was not computed."""
+    table = result.table()
+    row = table[table["place"] == chosen]
+    if row.empty:
+        return math.nan, math.nan
+    return cast("float", row["patched"].iloc[0]), cast("float", row["effect"].iloc[0])

@@ -1,0 +1,218 @@
+"""Paths: what a place does by way of chosen receivers, and no other way."""
+
+import math
+from typing import get_args
+
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.text import complaint, plain
+from patchwright.app.views import kinds, pair, side, taken, waiting
+from patchwright.app.widgets.heat_map import heat_map
+from patchwright.app.work import check_size, result_of
+from patchwright.axes import DIRECTIONS
+from patchwright.errors import PatchwrightError
+from patchwright.experiment import Patch, PathPatch, tokens_of
+from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.methods.metrics import METRICS
+from patchwright.methods.paths import LOGITS, SENDERS, OnTheWay, Paths, receivers_of
+from patchwright.methods.result import Result
+from patchwright.model.load import Model
+from patchwright.places import Place, check_site, parse_place
+
+RECEIVER_NAMES = {
+    "q": "queries of a head",
+    "k": "keys of a head",
+    "v": "values of a head",
+    "mlp_out": "an MLP",
+}
+ON_THE_WAY = {"recompute": "recomputed", "freeze": "frozen"}
+
+
+def show() -> None:
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    model = side.shown()
+    if model is None:
+        return
+    st.header("Paths", anchor=False)
+    st.caption(
+        "By which way does a place have its effect? One sender's activation is copied in while all "
+        "other heads are held, so that only the chosen receivers get to see the change (path "
+        "patching)."
+    )
+    swept = pair.shown(model)
+    if swept is None:
+        return
+    try:
+        _choices(model)
+        _receivers(model)
+        experiment = state.path_patch_of(st.session_state, swept)
+        _check(experiment, swept, model)
+        result = waiting.finished(experiment, model, "paths", "senders", _so_far)
+        if result is not None:
+            _finished(result, swept, model)
+    except PatchwrightError as error:
+        st.error(complaint(error))
+
+
+def _choices(model: Model) -> None:
+    """Who sends, which way, what happens between, and how the answer is measured."""
+    first, second = st.columns(3), st.columns(3)
+    kinds.site_and_per(
+        first[:2], SENDERS, "sender", "sender_per", model, "Senders", "Whose activation is copied."
+    )
+    first[2].selectbox(
+        "Direction", DIRECTIONS, key="direction", format_func=kinds.DIRECTION_NAMES.__getitem__,
+        help=kinds.DIRECTION_HELP,
+    )  # fmt: skip
+    second[0].selectbox(
+        "MLPs on the way", get_args(OnTheWay), key="mlps", format_func=ON_THE_WAY.__getitem__,
+        help="Recomputed, as in the paper: what an MLP makes of the change counts as part of the "
+        "path. Frozen: only what the sender itself writes arrives.",
+    )  # fmt: skip
+    second[1].selectbox(
+        "Norms on the way", get_args(OnTheWay), key="norms", format_func=ON_THE_WAY.__getitem__,
+        help="Frozen norms divide by what they divide by in the run that is patched: a large change "
+        "is then not damped.",
+    )  # fmt: skip
+    second[2].selectbox("Metric", METRICS, key="metric", help=kinds.METRIC_HELP)
+
+
+def _receivers(model: Model) -> None:
+    """To whom: the logits, or places that are added by their numbers or typed."""
+    columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
+    site = check_site(
+        columns[0].selectbox(
+            "Receiver", list(RECEIVER_NAMES), key="receiver_site",
+            format_func=RECEIVER_NAMES.__getitem__,
+        )
+    )  # fmt: skip
+    layer = columns[1].selectbox(
+        "Layer", range(model.spec.n_layers), index=model.spec.n_layers - 1, key="receiver_layer"
+    )
+    heads = ["all"] if site == "mlp_out" else ["all", *range(model.spec.n_heads)]
+    head = columns[2].selectbox("Head", heads, key="receiver_head")
+    added = str(Place(site, layer, None if head == "all" else int(head)))
+    columns[3].button(
+        f"Add {added}", on_click=add_receiver, args=(added,), width="stretch", key="add_receiver"
+    )
+    st.multiselect(
+        "Receivers", st.session_state["receivers"], key="receivers", accept_new_options=True,
+        placeholder="The logits: what senders write to the answer directly",
+        help="Without any, the logits. Add some above, or type them, such as L3H1.q or L2.mlp_out.",
+    )  # fmt: skip
+
+
+def add_receiver(place: str) -> None:
+    """Add a place to the receivers, once."""
+    receivers: list[str] = st.session_state["receivers"]
+    if place not in receivers:
+        st.session_state["receivers"] = [*receivers, place]
+
+
+def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
+    """Raise InputError for what cannot be followed, or is more than one of many may ask for."""
+    assert not isinstance(swept.pairs, tuple), "the page has one pair"
+    tokens = tokens_of(swept.pairs, experiment, model)
+    receivers_of(experiment.receivers, model.spec, len(tokens.clean))
+    check_size(experiment, tokens, model)
+
+
+def _so_far(partial: Result) -> None:
+    st.markdown(f"#### {plain(title_of(partial))}")
+    heat_map(grid_of(partial), key="paths-so-far")
+
+
+def _finished(result: Result, swept: Patch, model: Model) -> None:
+    """Baselines, the heat map, and what the selected sender does (at first the strongest)."""
+    kinds.baselines(result)
+    none = without_path(result, model)
+    grid = grid_of(result)
+    chosen = kinds.selected(st.session_state["path"], grid, result)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.markdown(f"#### {plain(title_of(result))}")
+        heat_map(grid, "paths-map", chosen, _choose, nothing=dict.fromkeys(none, "no path"))
+        st.caption(legend(grid, bool(none)))
+    if chosen:
+        with right:
+            st.markdown(f"#### `{chosen}`")
+            st.markdown(sentence(chosen, result, chosen in none))
+            whole = result_of(state.together_of(swept, [chosen]), model)
+            st.markdown(by_all_ways(whole))
+            st.caption(
+                "With MLPs recomputed, a direct path still goes through every MLP above the sender: "
+                "compare with frozen ones before calling an effect direct."
+            )
+    taken.away(result)
+
+
+def _choose(chosen: str) -> None:
+    st.session_state["path"] = chosen
+
+
+def without_path(result: Result, model: Model) -> set[str]:
+    """The senders from which nothing reaches a receiver."""
+    done = result.experiment
+    n_positions = len(result.position_tokens or ())
+    receivers = receivers_of(done["receivers"], model.spec, n_positions)
+    paths = Paths(receivers, done["mlps"], done["norms"])
+    site = check_site(done["site"])
+    return {
+        place
+        for row in grid_of(result).places
+        for place in row
+        if not paths.reachable(site, parse_place(place).layer or 0)
+    }
+
+
+def legend(grid: Grid, cut_off: bool) -> str:
+    """How to read the map."""
+    hatched = " Senders marked – lie above every receiver: there is no path." if cut_off else ""
+    if not grid.centred:
+        return (
+            f"Each cell is one sender: the {grid.unit}. The gap is too small for effects.{hatched}"
+        )
+    return (
+        "Each cell is one sender: the share of the gap that it moves by way of the receivers alone. "
+        "0 (white) is nothing, 1 (red) all the way to the other run, below 0 (blue) away from it."
+        f"{hatched} Click a cell, or move with the arrow keys and press Enter."
+    )
+
+
+def sentence(chosen: str, result: Result, cut_off: bool) -> str:
+    """What a sender does by way of the receivers, with its numbers, as Markdown."""
+    done = result.experiment
+    to = to_whom(done["receivers"])
+    if cut_off:
+        return (
+            f"`{chosen}` lies above every receiver ({to}): what it writes never gets there, so there "
+            "is no path and nothing to measure."
+        )
+    after, effect = kinds.at_place(result, chosen)
+    if math.isnan(after):
+        return kinds.NOT_COMPUTED
+    run = "clean" if done["direction"] == "denoise" else "corrupted"
+    share = "" if math.isnan(effect) else f", **{effect:.0%}** of the gap"
+    mlps, norms = ON_THE_WAY[done["mlps"]], ON_THE_WAY[done["norms"]]
+    return (
+        f"With the {run} run's `{chosen}` reaching {to} and nothing else, {plain(done['metric'])} "
+        f"goes from {result.base.metric:.3g} to {after:.3g}{share}. MLPs on the way are {mlps}, "
+        f"norms {norms}."
+    )
+
+
+def by_all_ways(whole: Result) -> str:
+    """What the same place does when nothing is held, as Markdown."""
+    effect = float(whole.effect)
+    share = "" if math.isnan(effect) else f", **{effect:.0%}** of the gap"
+    return (
+        f"By all ways at once, as on the page Patch, it goes to {float(whole.patched):.3g}{share}."
+    )
+
+
+def to_whom(receivers: list[str]) -> str:
+    """The receivers in words, as Markdown."""
+    if LOGITS in receivers:
+        return "the logits"
+    return " and ".join(f"`{one}`" for one in receivers)
