@@ -55,7 +55,9 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(address.CHOICES[name])
     if name == "subject":
         return st.lists(st.integers(0, 300), max_size=4)
-    if name in ("chosen", "seen_head", "trace_chosen"):
+    if name == "references":
+        return st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+    if name in address.PLACES:
         return st.sampled_from(["", *PLACES])
     usual = state.FIELDS[name]
     if isinstance(usual, list):
@@ -174,5 +176,6 @@ def test_whatever_an_address_holds_it_is_read_or_refused(
         assert type(value) is type(state.FIELDS[name]), name
         if name in address.CHOICES:
             assert value in address.CHOICES[name]
-    places = [*found.get("places", []), *filter(None, [found.get("chosen")])]
+    places = [*found.get("places", []), *found.get("receivers", [])]
+    places += filter(None, [found.get(name) for name in address.PLACES])
     assert all(isinstance(parse_place(place), Place) for place in places)

@@ -141,6 +141,44 @@ def test_work_stops_when_the_last_one_leaves_and_not_before(desk: Desk, work: li
     assert desk.ask("a", work[1]) is not job
 
 
+def test_who_stops_leaves_the_work_to_the_others_and_keeps_what_was_finished(
+    desk: Desk, work: list[Work]
+) -> None:
+    job = desk.ask("a", work[0])
+    assert desk.ask("a", work[0]) is job
+    work[0].step(3)
+    mine = desk.stop(job)
+    assert mine is not job
+    assert (mine.over, mine.stopping, mine.result, mine.error) == (True, True, None, None)
+    assert mine.progress is not None
+    assert mine.progress.done == 3
+    assert (job.over, job.stopping) == (False, False)
+    desk.leave(mine)
+    desk.forget(mine)
+    assert desk.ask("a", work[1]) is job, "who stopped may join again"
+    assert desk.stop(job) is not job
+    assert desk.stop(job) is job, "for the last one the work itself ends"
+    work[0].finish()
+    assert 3 <= done(job) < CELLS
+    assert mine.progress.done == 3, "what was kept does not move on"
+
+
+def test_stopping_what_is_over_changes_nothing(desk: Desk, work: list[Work]) -> None:
+    job = desk.ask("a", work[0])
+    desk.ask("a", work[0])
+    work[0].finish()
+    assert done(job) == CELLS
+    assert desk.stop(job) is job
+    assert job.result is not None
+
+
+def test_who_is_gone_leaves_everything_they_asked_for(desk: Desk, work: list[Work]) -> None:
+    mine, ours = desk.ask("mine", work[0]), desk.ask("ours", work[1])
+    desk.ask("ours", work[1])
+    desk.leave_all([mine, ours])
+    assert (mine.stopping, ours.stopping) == (True, False)
+
+
 def test_work_that_everybody_left_before_its_turn_is_never_begun(
     desk: Desk, work: list[Work]
 ) -> None:

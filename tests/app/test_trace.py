@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from patchwright.app import address, state
 from patchwright.app.jobs import Job
 from patchwright.app.views import trace as view
-from patchwright.app.views import traced, waiting
+from patchwright.app.views import traced as found
+from patchwright.app.views.waiting import how_far
 from patchwright.app.work import check_trace_size
 from patchwright.errors import ExperimentError, InputError
 from patchwright.experiment import trace
@@ -247,7 +248,7 @@ def traced(model: Model) -> dict[TraceSite, Result]:
 
 def test_the_panels_share_one_scale_that_holds_all_their_values(model: Model) -> None:
     results = traced(model)
-    grids = view.grids_of_sites(results)
+    grids = found.grids_of_sites(results)
     assert len({(one.low, one.high) for one in grids}) == 1
     every = np.concatenate([one.values.ravel() for one in grids])
     assert (grids[0].low, grids[0].high) == (every.min(), every.max())
@@ -257,40 +258,40 @@ def test_the_panels_share_one_scale_that_holds_all_their_values(model: Model) ->
 
 def test_the_sentence_carries_the_results_numbers(model: Model) -> None:
     result = traced(model)["mlp_out"]
-    text = view.sentence("L1.mlp_out@2", result)
+    text = found.sentence("L1.mlp_out@2", result)
     cell = {"layer": 1, "position": 2}
     assert f"to {float(result.patched.sel(cell)):.3g} on average over 3 samples" in text
     assert f"from {result.corrupt.metric:.3g}" in text
     assert f"(standard deviation {float(result.array('spread').sel(cell)):.2g})" in text
     assert f"{float(result.effect.sel(cell)):.0%}" in text
     assert "MLP output of layer 1 in a window of 2 layers" in text
-    assert "changes nothing" in view.sentence("L1.mlp_out@0", result)
+    assert "changes nothing" in found.sentence("L1.mlp_out@0", result)
 
 
 def test_the_samples_of_a_place_average_to_its_effect(model: Model) -> None:
     result = traced(model)["attn_out"]
     mean = result.array("samples").sel(layer=2, position=3).mean()
     assert float(result.patched.sel(layer=2, position=3)) == pytest.approx(float(mean))
-    assert len(view.predictions(result)) == 4
+    assert len(found.predictions(result)) == 4
 
 
 def test_noise_that_leaves_the_answer_standing_is_said_and_only_then(demo: Model) -> None:
     asked = "The Eiffel Tower is in", "Eiffel Tower", " Paris"
     weak, strong = (trace(demo, *asked, noise=noise, samples=5) for noise in (0.01, 6.0))
-    assert "·Paris** (5)" in view.after_noise(weak)
-    assert "more noise may take more away" in view.after_noise(weak)
+    assert "·Paris** (5)" in found.after_noise(weak)
+    assert "more noise may take more away" in found.after_noise(weak)
     firsts = [str(one.top[0]["token"]) for one in strong.corrupt.pairs]
     assert firsts.count(" Paris") <= 2
-    assert "more noise" not in view.after_noise(strong)
+    assert "more noise" not in found.after_noise(strong)
 
 
 def test_a_place_that_the_maps_do_not_have_becomes_the_strongest_mlp(model: Model) -> None:
     results = traced(model)
     strongest = "mlp_out", str(results["mlp_out"].top(1)["place"].iloc[0])
-    assert view.place_shown("L1.attn_out@3", results) == ("attn_out", "L1.attn_out@3")
-    assert view.place_shown("L1.attn_out@-1", results) == ("attn_out", "L1.attn_out@4")
+    assert found.place_shown("L1.attn_out@3", results) == ("attn_out", "L1.attn_out@3")
+    assert found.place_shown("L1.attn_out@-1", results) == ("attn_out", "L1.attn_out@4")
     for bad in ("", "L9.attn_out@3", "L1.attn_out@5", "L1.attn_out@-6", "L1H2.z@3", "L1.attn_out"):
-        assert view.place_shown(bad, results) == strongest
+        assert found.place_shown(bad, results) == strongest
 
 
 def test_a_stopped_trace_says_so_under_the_panels_name_and_keeps_its_cells(model: Model) -> None:
@@ -309,11 +310,11 @@ def test_a_stopped_trace_says_so_under_the_panels_name_and_keeps_its_cells(model
         progress=stop,
         metric="logit_diff",
     )
-    said = [one for one in view.warnings_of(results) if "stopped" in one]
+    said = [one for one in found.warnings_of(results) if "stopped" in one]
     assert len(said) == 1
     assert said[0].startswith("Attention: ")
-    assert "not computed" in view.sentence("L2.attn_out@3", results["attn_out"])
-    assert len(view.grids_of_sites(results)) == 3
+    assert "not computed" in found.sentence("L2.attn_out@3", results["attn_out"])
+    assert len(found.grids_of_sites(results)) == 3
 
 
 def test_how_far_a_trace_is_counts_its_runs() -> None:
@@ -324,9 +325,9 @@ def test_how_far_a_trace_is_counts_its_runs() -> None:
         seen.set()
         raise ExperimentError("over")
 
-    assert view.how_far(job, 2) == (0.0, "Waiting: 2 before it")
+    assert how_far(job, 2, "runs") == (0.0, "Waiting: 2 before it")
     job.do(cast("Any", compute))
-    assert view.how_far(job, 0) == (0.25, "30 of 120 runs")
+    assert how_far(job, 0, "runs") == (0.25, "30 of 120 runs")
 
 
 def test_noisy_runs_that_would_fill_the_memory_are_refused(demo: Model) -> None:

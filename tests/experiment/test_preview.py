@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchwright.axes import DIMS, DIRECTIONS, Direction, Per
-from patchwright.experiment import Patch, baselines_of, run, so_far
+from patchwright.experiment import (
+    Ablate,
+    CellByCell,
+    Patch,
+    PathPatch,
+    Trace,
+    baselines_of,
+    run,
+    so_far,
+)
 from patchwright.methods.batches import BUDGET, Progress
 from patchwright.methods.metrics import Metric
 from patchwright.methods.result import Result
@@ -28,7 +37,7 @@ def experiment_of(site: Site, per: Per, direction: Direction = "denoise", **more
 
 
 def followed(
-    experiment: Patch, model: Model, budget: int = BUDGET
+    experiment: CellByCell, model: Model, budget: int = BUDGET
 ) -> tuple[Result, list[Progress]]:
     """The finished sweep, and every snapshot on the way."""
     seen: list[Progress] = []
@@ -137,3 +146,51 @@ def test_positions_without_a_counterpart_stay_empty_and_are_no_estimates(
     shown = so_far(experiment, model, unpatched, now)
     same(shown, whole, ("patched", "effect"))
     assert not shown.array("estimated").any()
+
+
+def others() -> list[CellByCell]:
+    fields: dict[str, Any] = {"model": "tiny", "pairs": PAIR, "site": "z", "per": "head"}
+    prompt: dict[str, Any] = {"prompt": [1, 2, 3, 4], "answer": [7], "wrong": [9]}
+    return [
+        Ablate(**fields),
+        Ablate(**fields, how="mean", prompts=([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])),
+        PathPatch(**fields, receivers=("logits",)),
+        PathPatch(**fields, receivers=("L1H0.q",), direction="noise"),
+        Trace(model="tiny", subject=(1, 2), samples=3, metric="logit_diff", **prompt),
+        Trace(model="tiny", subject=(1,), samples=1, site="mlp_out", window=2, metric="logit_diff",
+              **prompt),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", others(), ids=lambda one: one.method)
+def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
+    model: Model, experiment: CellByCell
+) -> None:
+    budget = 200_000
+    whole, seen = followed(experiment, model, budget)
+    unpatched = baselines_of(experiment, model)
+    assert (unpatched.clean, unpatched.corrupt) == (whole.clean, whole.corrupt)
+    last = so_far(experiment, model, unpatched, seen[-1])
+    names = {"patched", "effect", "spread", "samples"} & set(whole.arrays)
+    for name in names:
+        xr.testing.assert_equal(last.array(name), whole.array(name))
+    assert len(seen) > 2, "the budget cuts the work, so that there is something before the end"
+    for now in seen[:-1]:
+        part = so_far(experiment, model, unpatched, now)
+        known = part.patched.notnull()
+        assert 0 <= int(known.sum()) <= part.patched.size
+        np.testing.assert_array_equal(
+            part.patched.values[known.values], whole.patched.values[known.values]
+        )
+    assert so_far(experiment, model, unpatched, seen[0]).patched.isnull().any()
+
+
+@pytest.mark.parametrize("experiment", others(), ids=lambda one: one.method)
+def test_what_somebody_stopped_says_how_much_is_there(model: Model, experiment: CellByCell) -> None:
+    _, seen = followed(experiment, model, 200_000)
+    unpatched = baselines_of(experiment, model)
+    part = so_far(experiment, model, unpatched, seen[1], stopped=True)
+    said = [one["message"] for one in part.warnings if one["code"] == "stopped"]
+    assert len(said) == 1
+    assert f"{int(part.patched.notnull().sum())} of {part.patched.size} cells" in said[0]
+    assert not any(one["code"] == "stopped" for one in unpatched.warnings)

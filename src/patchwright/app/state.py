@@ -203,6 +203,12 @@ def add_to_set(state: State, place: str) -> None:
         state["places"] = [*state["places"], place]
 
 
+def add_receiver(state: State, place: str) -> None:
+    """Add a place to those that paths lead to."""
+    if place not in state["receivers"]:
+        state["receivers"] = [*state["receivers"], place]
+
+
 def set_of(state: State) -> list[Place]:
     """The places of the set. Raises UnknownPlaceError for what is not a place."""
     return [parse_place(place) for place in state["places"]]

@@ -25,7 +25,7 @@ from patchwright.prompts.tokens import encode_prompt, visible
 HOW_NAMES: dict[How, str] = {
     "zero": "zero",
     "mean": "mean over prompts",
-    "resample": "resample: one other prompt",
+    "resample": "resample: one prompt",
 }
 OVER_NAMES = {"position": "each position by itself", "all": "all positions together"}
 
@@ -74,7 +74,7 @@ def _references() -> None:
     left, right = st.columns([3, 1])
     left.text_area(
         "Reference prompts, one a line", key="references", height=96, max_chars=pair.MOST_CHARACTERS,
-        placeholder=_default(st.session_state["how"]),
+        placeholder="When Tom and Eva went to the park, Tom gave a ball to",
         help="Position by position they need as many tokens as the clean prompt.",
     )  # fmt: skip
     if st.session_state["how"] == "mean":
@@ -135,8 +135,8 @@ def legend(grid: Grid) -> str:
         return f"Each cell is one ablated run: its {grid.unit}. The gap is too small for shares."
     return (
         "Each cell is one ablated clean run: the share of the gap between the clean and the corrupted "
-        "run that is lost. 0 (white) is nothing, 1 (red) all of it, below 0 (blue) it moves away from "
-        "the corrupted run. Click a cell, or move with the arrow keys and press Enter."
+        "run that is lost. White is nothing; red is lost, and 1 would be all of it; blue moves away from the "
+        "corrupted run. Click a cell, or move with the arrow keys and press Enter."
     )
 
 

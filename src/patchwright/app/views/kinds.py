@@ -15,22 +15,39 @@ from patchwright.methods.result import Baseline, Result
 from patchwright.model.load import Model
 from patchwright.places import SITE_MEANINGS, Site, check_site, parse_place, pers_of
 
+SITE_NAMES: dict[Site, str] = {
+    "embed": "embed: tokens",
+    "resid_pre": "resid_pre: layer input",
+    "q": "q: queries",
+    "k": "k: keys",
+    "v": "v: values",
+    "pattern": "pattern: attention",
+    "z": "z: head output",
+    "attn_out": "attn_out: attention",
+    "resid_mid": "resid_mid: before MLP",
+    "mlp_act": "mlp_act: neurons",
+    "mlp_out": "mlp_out: MLP output",
+    "resid_post": "resid_post: output",
+}
+"""Short enough for a quarter of the page; `SITE_MEANINGS` says more."""
+
 PER_NAMES: dict[Per, str] = {
     "position": "a position",
-    "head": "a head, at all positions",
+    "head": "a head, all positions",
     "head_position": "a head at one position",
-    "layer": "a layer, at all positions",
-    "neuron": "a neuron, at all positions",
+    "layer": "a layer, all positions",
+    "neuron": "a neuron, all positions",
 }
 
 DIRECTION_NAMES = {
-    "denoise": "denoise: clean into corrupted (sufficient?)",
-    "noise": "noise: corrupted into clean (necessary?)",
+    "denoise": "denoise (sufficient?)",
+    "noise": "noise (necessary?)",
 }
 
 DIRECTION_HELP = (
-    "Denoising asks whether a place is enough to bring the answer back, noising whether the answer "
-    "can do without it. They are not mirror images."
+    "Denoising copies clean activations into the corrupted run and asks whether a place is enough to "
+    "bring the answer back; noising copies corrupted ones into the clean run and asks whether the "
+    "answer can do without it. They are not mirror images."
 )
 
 METRIC_HELP = (
@@ -51,9 +68,10 @@ def site_and_per(
     help: str = "Which kind of activation is replaced.",
 ) -> None:
     """Which kind of place a sweep goes over; of neurons, in which layer."""
+    meanings = "\n".join(f"- `{site}`: {SITE_MEANINGS[site]}" for site in sites)
     columns[0].selectbox(
-        label, sites, key=site_key, format_func=lambda site: f"{site}: {SITE_MEANINGS[site]}",
-        on_change=_take_usual_per, args=(site_key, per_key), help=help,
+        label, sites, key=site_key, format_func=lambda site: SITE_NAMES[site],
+        on_change=_take_usual_per, args=(site_key, per_key), help=f"{help}\n\n{meanings}",
     )  # fmt: skip
     pers = pers_of(check_site(st.session_state[site_key]))
     if st.session_state[per_key] not in pers:
@@ -75,14 +93,16 @@ def _take_usual_per(site_key: str, per_key: str) -> None:
 def baselines(result: Result) -> None:
     """Both unpatched runs and the gap between them."""
     metric = result.experiment["metric"]
-    columns = st.columns(3)
     runs = {"Clean run": result.clean, "Corrupted run": result.corrupt}
-    for column, (name, baseline) in zip(columns, runs.items(), strict=False):
-        column.metric(f"{name}: {metric}", f"{baseline.metric:.3g}", help=_prediction(baseline))
-    columns[2].metric(
-        "Gap", f"{result.clean.metric - result.corrupt.metric:.3g}",
-        help="Clean minus corrupted: what effects are shares of.",
-    )  # fmt: skip
+    with st.container(horizontal=True, gap="large"):
+        for name, run in runs.items():
+            st.metric(
+                f"{name}: {metric}", f"{run.metric:.3g}", help=_prediction(run), width="content"
+            )
+        st.metric(
+            "Gap", f"{result.clean.metric - result.corrupt.metric:.3g}", width="content",
+            help="Clean minus corrupted: what effects are shares of.",
+        )  # fmt: skip
     with st.expander("The ten likeliest next tokens of both runs", expanded=False):
         st.altair_chart(top_chart({"clean": result.clean, "corrupted": result.corrupt}))
     for notice in result.warnings:

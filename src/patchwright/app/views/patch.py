@@ -114,7 +114,6 @@ def _legend(grid: Grid) -> str:
     if grid.centred:
         return (
             "Each cell is one patched run: its effect is the share of the gap that the patch moved. "
-            "0 (white) is nothing, 1 (red) all the way to the other run, below 0 (blue) away from "
-            "it. Click a cell, or move with the arrow keys and press Enter."
+            "White is nothing; red goes to the other run, and 1 is all the way; blue away from it. Click a cell, or move with the arrow keys and press Enter."
         )
     return f"Each cell is one patched run: its {grid.unit}. The gap is too small for effects."

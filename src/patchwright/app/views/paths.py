@@ -94,20 +94,17 @@ def _receivers(model: Model) -> None:
     head = columns[2].selectbox("Head", heads, key="receiver_head")
     added = str(Place(site, layer, None if head == "all" else int(head)))
     columns[3].button(
-        f"Add {added}", on_click=add_receiver, args=(added,), width="stretch", key="add_receiver"
+        f"Add {added}",
+        on_click=state.add_receiver,
+        args=(st.session_state, added),
+        width="stretch",
+        key="add_receiver",
     )
     st.multiselect(
         "Receivers", st.session_state["receivers"], key="receivers", accept_new_options=True,
         placeholder="The logits: what senders write to the answer directly",
         help="Without any, the logits. Add some above, or type them, such as L3H1.q or L2.mlp_out.",
     )  # fmt: skip
-
-
-def add_receiver(place: str) -> None:
-    """Add a place to the receivers, once."""
-    receivers: list[str] = st.session_state["receivers"]
-    if place not in receivers:
-        st.session_state["receivers"] = [*receivers, place]
 
 
 def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
@@ -175,7 +172,7 @@ def legend(grid: Grid, cut_off: bool) -> str:
         )
     return (
         "Each cell is one sender: the share of the gap that it moves by way of the receivers alone. "
-        "0 (white) is nothing, 1 (red) all the way to the other run, below 0 (blue) away from it."
+        "White is nothing; red goes to the other run, and 1 would be all the way; blue away from it."
         f"{hatched} Click a cell, or move with the arrow keys and press Enter."
     )
 

@@ -93,17 +93,19 @@ def _examples(model: str) -> None:
     """The library, by task; those that suit the model first."""
     ordered = sorted(examples(), key=lambda one: model not in one.models)
     now = state.example_shown(st.session_state)
-    titles = {one.id: f"{one.task}: {one.title}" for one in ordered}
+    titles = {one.id: one.title for one in ordered}
     other = {one.id for one in ordered if model not in one.models}
     if st.session_state.get("example", "") != now:
         st.session_state["example"] = now
     st.selectbox(
         "Example", list(titles), key="example", placeholder="Your own prompts",
-        format_func=lambda id: titles[id] + (" (for GPT-2)" if id in other else ""),
+        format_func=lambda id: ("GPT-2: " if id in other else "") + titles[id],
         on_change=_take_example,
     )  # fmt: skip
     if now is not None:
-        st.caption(f"What to look for: {plain(example(now).look_for)}")
+        shown = example(now)
+        st.caption(f"**{plain(shown.task.capitalize())}: {plain(shown.title)}**")
+        st.caption(f"What to look for: {plain(shown.look_for)}")
 
 
 def _take_example() -> None:

@@ -83,7 +83,7 @@ def show_progress(job: Job, what: str, place: DeltaGenerator) -> None:
 def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
     """The share of the work that is done, and a line about it; `ahead` jobs wait before it."""
     now, left = job.progress, job.seconds_left
-    if job.over:
+    if job.result is not None:
         return 1.0, "Done"
     if now is None:
         waits = f"Waiting: {ahead} before it" if ahead else "Waiting for its turn"

@@ -13,7 +13,8 @@ Column = tuple[int | None, int | None]
 _STYLE = """<style>
 .pw-chips { display: flex; flex-wrap: wrap; gap: 6px 3px; margin: 0; font: 13px monospace; }
 .pw-column { display: flex; flex-direction: column; gap: 2px; }
-.pw-names { font: 13px sans-serif; opacity: .75; padding: 2px 6px 0 0; }
+.pw-names { font: 13px sans-serif; opacity: .75; padding-right: 6px; }
+.pw-names span { min-height: 21px; line-height: 21px; }
 .pw-chip { border: 1px solid rgba(128,128,128,.45); border-radius: 4px; padding: 1px 5px;
   min-height: 21px; box-sizing: border-box; }
 .pw-chip sub { opacity: .75; font-size: 9px; padding-left: 3px; }

@@ -150,9 +150,12 @@ function outline(context, d, at, box, state, ink) {
   const selected = find(d.selected);
   if (selected) {
     const [x, y, w, h] = box(...selected);
-    context.strokeStyle = ink;
-    context.lineWidth = 3;
-    context.strokeRect(x + 0.5, y + 0.5, w - 2, h - 2);
+    // Dark and light together, to be seen on any cell and in both themes.
+    for (const [color, width] of [["#111", 5], ["#fff", 1.5]]) {
+      context.strokeStyle = color;
+      context.lineWidth = width;
+      context.strokeRect(x + 1, y + 1, w - 3, h - 3);
+    }
   }
   if (state.focused) {
     const [x, y, w, h] = box(state.row, state.column);

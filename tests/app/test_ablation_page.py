@@ -1,0 +1,212 @@
+"""The page Ablation: what it asks for, shows and says, without a browser."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import patchwright as pw
+from patchwright.app import state, work
+from patchwright.app.views import ablation as view
+from patchwright.app.views import kinds
+from patchwright.errors import ExperimentError
+from patchwright.figures.grid import grid_of
+from patchwright.insights.cautions import SELF_REPAIR
+from patchwright.methods.metrics import METRICS
+from patchwright.model.load import Model
+from patchwright.places import SITES, check_site, pers_of
+from patchwright.prompts.examples import example
+from tiny import pair_of
+
+on_the_page = pytest.mark.filterwarnings("default")
+PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
+OTHER = "When Alice and David went to the garden, David gave a book to"
+
+
+def _page() -> None:
+    import streamlit as st
+
+    from patchwright.app import address, state
+    from patchwright.app.views import ablation
+
+    first_time = "clean" not in st.session_state
+    state.prepare(st.session_state)
+    if first_time:
+        state.take(st.session_state, address.read("ablation", st.query_params))
+    ablation.show()
+    st.query_params.from_dict(address.written("ablation", st.session_state))
+
+
+def opened(**parameters: str) -> AppTest:
+    page = AppTest.from_function(_page, default_timeout=60)
+    for name, value in parameters.items():
+        page.query_params[name] = value
+    return settled(page.run())
+
+
+def settled(page: AppTest) -> AppTest:
+    for _ in range(30):
+        assert not page.exception
+        if not any(button.label == "Stop" for button in page.button):
+            return page
+        page.run()
+    raise AssertionError("still ablating")
+
+
+def errors(page: AppTest) -> list[str]:
+    return [one.value.replace("\\", "").replace("\u2060", "") for one in page.error]
+
+
+def said(page: AppTest) -> str:
+    texts = [*page.markdown, *page.caption]
+    return " ".join(one.value for one in texts).replace("\\", "").replace("\u2060", "")
+
+
+def fresh(**fields: Any) -> dict[Any, Any]:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    return page | fields
+
+
+@on_the_page
+def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
+    demo: pw.Model,
+) -> None:
+    page = opened()
+    assert errors(page) == []
+    result = pw.ablate(demo, example("ioi").pair)
+    top = result.top(1).iloc[0]
+    assert f"With `{top['place']}` set to zero" in said(page)
+    assert f"{top['patched']:.3g}: **{top['effect']:.0%}** of the gap" in said(page)
+    assert SELF_REPAIR in said(page)
+    assert [one.label for one in page.metric][-1] == "Gap"
+
+
+@on_the_page
+@pytest.mark.parametrize("how", view.HOW_NAMES)
+def test_every_way_to_ablate_has_a_page_and_says_where_its_activations_come_from(how: str) -> None:
+    page = opened(how=how)
+    assert errors(page) == []
+    expected = {
+        "zero": "set to zero",
+        "mean": "set to its mean over 2 reference prompts, at each position",
+        "resample": "taken from “When Mary and John went to the store, Mary gave a drink to”",
+    }
+    assert expected[how] in said(page).replace("·", " ")
+    asked = any(one.key == "references" for one in page.text_area)
+    assert asked == (how != "zero")
+    assert ("No reference prompts are typed" in said(page)) == (how != "zero")
+
+
+@on_the_page
+def test_reference_prompts_are_one_a_line_and_change_the_numbers(demo: pw.Model) -> None:
+    page = opened(how="mean", ablated="L0H0.z")
+    page.text_area(key="references").set_value(f"{OTHER}\n\n{OTHER}\n").run()
+    assert errors(page) == []
+    result = pw.ablate(demo, example("ioi").pair, how="mean", prompts=[OTHER, OTHER])
+    assert f"to {float(result.patched.sel(layer=0, head=0)):.3g}" in said(page)
+    assert "mean over 2 reference prompts" in said(page)
+    assert page.query_params["references"] == [f"{OTHER}\n\n{OTHER}\n"]
+
+
+@on_the_page
+@pytest.mark.parametrize("site", SITES)
+def test_every_site_can_be_ablated_its_ways(site: str) -> None:
+    page = opened()
+    page.selectbox(key="ablated_site").set_value(site).run()
+    for per in pers_of(check_site(site)):
+        settled(page.selectbox(key="ablated_per").set_value(per).run())
+        assert errors(page) == [], per
+
+
+@on_the_page
+def test_every_metric_can_be_measured() -> None:
+    page = opened()
+    for metric in METRICS:
+        settled(page.selectbox(key="metric").set_value(metric).run())
+        assert errors(page) == [], metric
+
+
+@on_the_page
+def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
+    asked = {"ablated_site": "mlp_out", "ablated_per": "position", "how": "mean", "over": "all"}
+    asked |= {"references": OTHER, "ablated": "L2.mlp_out@4", "metric": "logit"}
+    page = opened(**asked)
+    assert errors(page) == []
+    assert "With `L2.mlp_out@4` set to its mean over 1 reference prompt, over all" in said(page)
+    assert {name: str(value) for name, value in page.query_params.items()} == asked
+
+
+@on_the_page
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"how": "mean", "references": "too short"}, "reference prompts 3"),
+        ({"how": "resample", "references": "word " * 70}, "at most 64"),
+        ({"how": "mean", "references": "a\n" * 33}, "takes at most 32"),
+        ({"answer": " Reykjavik"}, "several tokens"),
+        ({"clean": "word " * 70}, "at most 64"),
+    ],
+)
+def test_what_cannot_be_ablated_is_one_sentence(parameters: dict[str, str], says: str) -> None:
+    pair = example("ioi").pair
+    own = {"clean": pair.clean, "corrupt": pair.corrupt, "answer": " Mary", "wrong": " John"}
+    page = opened(**{name: str(text) for name, text in (own | parameters).items()})
+    assert len(errors(page)) == 1
+    assert says in errors(page)[0]
+
+
+def test_without_typed_prompts_a_mean_is_over_the_pair_and_a_draw_is_the_corrupted_one() -> None:
+    own = {"clean": "one", "corrupt": "two\nlines"}
+    assert state.references_of(fresh(how="zero", references="x", **own)) == ()
+    assert state.references_of(fresh(how="mean", **own)) == ("one", "two\nlines")
+    assert state.references_of(fresh(how="resample", references=" \n", **own)) == ("two\nlines",)
+    assert state.references_of(fresh(how="mean", references="a\n\n b\n", **own)) == ("a", " b")
+
+
+def test_what_changes_nothing_does_not_make_another_experiment() -> None:
+    swept = state.experiment_of(fresh(), "demo")
+    one, other = (
+        state.ablate_of(fresh(how="zero", references=text, over=over, draw_seed=seed), swept)
+        for text, over, seed in (("", "position", 0), ("x", "all", 7))
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize("how", ["zero", "mean", "resample"])
+def test_the_sentence_carries_the_results_numbers(model: Model, how: str) -> None:
+    prompts = [] if how == "zero" else [[1, 5, 3, 4], [1, 6, 3, 7]]
+    result = pw.ablate(model, PAIR, how=how, prompts=prompts, seed=3)
+    for place, patched, effect in result.table()[["place", "patched", "effect"]].to_numpy():
+        text = view.sentence(place, result)
+        assert f"to {patched:.3g}: " in text
+        assert f"from {result.clean.metric:.3g}" in text
+        assert f"**{abs(effect):.0%}** of the gap" in text
+        assert ("away from" in text) == (round(100 * effect) < 0)
+    assert ("seed 3" in text) == (how == "resample")
+
+
+def test_a_cell_that_was_not_computed_is_said_to_be_none(model: Model) -> None:
+    result = pw.ablate(model, PAIR, site="mlp_out", progress=lambda _: False)
+    assert np.isnan(result.patched.values).any()
+    assert view.sentence("L2.mlp_out@3", result) == kinds.NOT_COMPUTED
+
+
+def test_the_selected_cell_is_the_chosen_one_only_where_the_map_has_it(model: Model) -> None:
+    result = pw.ablate(model, PAIR, site="mlp_out")
+    grid = grid_of(result)
+    strongest = str(result.top(1)["place"].iloc[0])
+    assert kinds.selected("L1.mlp_out@2", grid, result) == "L1.mlp_out@2"
+    assert kinds.selected("L1.mlp_out@-1", grid, result) == "L1.mlp_out@3"
+    for absent in ("", "L9.mlp_out@2", "L1.mlp_out@4", "L1H0.z", "L1.mlp_out@-5", "L1.mlp_out"):
+        assert kinds.selected(absent, grid, result) == strongest
+
+
+def test_reference_prompts_up_to_the_bounds_pass() -> None:
+    most = work.MOST_REFERENCES
+    work.check_references([work.MOST_TOKENS] * most)
+    with pytest.raises(ExperimentError, match=f"{most + 1} reference prompts"):
+        work.check_references([3] * (most + 1))
+    with pytest.raises(ExperimentError, match=f"{work.MOST_TOKENS + 1} tokens"):
+        work.check_references([3, work.MOST_TOKENS + 1])
