@@ -246,12 +246,7 @@ def test_every_file_that_is_taken_away_opens_and_has_the_librarys_numbers(
 
 
 def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visit, large: Path) -> None:
-    words = " ".join(["When Mary and John went to the store, John gave a drink to"] * 4)
-    asked = {
-        "model": str(large), "clean": words, "corrupt": words.replace("Mary", "Alice"),
-        "answer": " Mary", "wrong": " Alice", "site": "z", "per": "head_position",
-    }  # fmt: skip
-    page = visit("?" + urlencode(asked), settled=False)
+    page = visit(long_sweep(large, "Anna"), settled=False)
     page.get_by_text(re.compile(r"\d[\d,]* of [\d,]+ cells")).wait_for()
     page.get_by_role("button", name="Stop").click()
     page.get_by_text(re.compile("The sweep was stopped")).wait_for()
@@ -264,18 +259,66 @@ def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visit, large: Pat
     page.get_by_role("button", name="Compute the rest").wait_for()
 
 
-def test_eight_visitors_at_once_get_the_numbers_of_the_library(
-    visit: Visit, demo: pw.Model
+def test_eight_visitors_at_the_same_instant_get_the_numbers_of_the_library(
+    visit: Visit, demo: pw.Model, address: str
 ) -> None:
-    pairs = [one.pair for one in examples() if "demo" in one.models][:8]
-    names = [one.id for one in examples() if "demo" in one.models][:8]
-    metrics = [one.metric for one in examples() if "demo" in one.models][:8]
-    tabs = [visit(f"?example={name}", settled=False) for name in names]
-    for tab, pair, metric in zip(tabs, pairs, metrics, strict=True):
+    suited = [one for one in examples() if "demo" in one.models][:8]
+    tabs = [visit("_stcore/health", settled=False) for _ in suited]
+    # All eight stand at the barrier: they start at one moment of the clock that they share.
+    start = tabs[0].evaluate("Date.now() + 2000")
+    for tab, one in zip(tabs, suited, strict=True):
+        url = f"{address}/?example={one.id}"
+        go = "([url, start]) => { setTimeout(() => location.assign(url), start - Date.now()) }"
+        tab.evaluate(go, [url, start])
+        assert tab.evaluate("Date.now()") < start, "everybody is ready before the start"
+    for tab, one in zip(tabs, suited, strict=True):
         tab.get_by_text("Take it away").wait_for()
-        expected = pw.patch(demo, pair, metric=metric).patched.values
+        swept = pw.patch(demo, one.pair, metric=one.metric)
         values = np.array(json.loads(taken(tab, "JSON"))["patched"], dtype=float)
-        np.testing.assert_array_equal(values, expected)
+        np.testing.assert_array_equal(values, swept.patched.values)
+        shown = tab.get_by_test_id("stMetricValue").all_inner_texts()
+        gap = swept.clean.metric - swept.corrupt.metric
+        assert shown[:3] == [
+            f"{one:.3g}" for one in (swept.clean.metric, swept.corrupt.metric, gap)
+        ]
+
+
+def long_sweep(large: Path, other: str) -> str:
+    """The address of a sweep that takes long, with a name of its own in it."""
+    words = " ".join(["When Mary and John went to the store, John gave a drink to"] * 4)
+    asked = {
+        "model": str(large), "clean": words, "corrupt": words.replace("Mary", other),
+        "answer": " Mary", "wrong": f" {other}", "site": "z", "per": "head_position",
+    }  # fmt: skip
+    return "?" + urlencode(asked)
+
+
+CELLS = re.compile(r"\d[\d,]* of [\d,]+ cells")
+
+
+def test_a_closed_tab_makes_room_for_others(visit: Visit, large: Path) -> None:
+    first, second = (visit(long_sweep(large, name), settled=False) for name in ("Alice", "Tom"))
+    for tab in (first, second):
+        tab.get_by_text(CELLS).wait_for()
+    waiting = visit(long_sweep(large, "Eva"), settled=False)
+    waiting.get_by_text(re.compile("Waiting")).wait_for()
+    first.context.close()
+    waiting.get_by_text(CELLS).wait_for()
+    assert second.get_by_text(CELLS).is_visible(), "the other one had not simply finished"
+
+
+def test_who_stops_a_sweep_does_not_stop_it_for_others(visit: Visit, large: Path) -> None:
+    first, second = (visit(long_sweep(large, "Susan"), settled=False) for _ in range(2))
+    for tab in (first, second):
+        tab.get_by_text(CELLS).wait_for()
+    first.get_by_role("button", name="Stop").click()
+    first.get_by_text(re.compile("The sweep was stopped")).wait_for()
+    before = second.get_by_text(CELLS).inner_text()
+    expect(second.get_by_text(before)).not_to_be_visible(timeout=SECONDS)
+    expect(second.get_by_text(re.compile("The sweep was stopped"))).not_to_be_visible()
+    first.get_by_role("button", name="Compute the rest").wait_for()
+    second.get_by_role("button", name="Stop").click()
+    second.get_by_text(re.compile("The sweep was stopped")).wait_for()
 
 
 def test_a_prompt_full_of_markup_is_text_and_runs_nothing(visit: Visit) -> None:
@@ -305,24 +348,57 @@ def test_what_markdown_would_make_of_plain_text_stays_text(visit: Visit) -> None
     assert shown.locator("a").count() == 0
 
 
-def test_the_keyboard_alone_reaches_the_map_and_selects(page: Page) -> None:
-    page.get_by_label("Wrong answer", exact=True).focus()
-    # Components stand behind shadow roots.
-    focused = """() => { let at = document.activeElement;
-      while (at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement;
-      return at.tagName }"""
+FOCUSED = """() => {
+  // Components stand behind shadow roots.
+  let at = document.activeElement;
+  while (at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement;
+  const name = at.getAttribute("aria-label") || at.innerText || "";
+  return at.tagName === "CANVAS" ? "CANVAS" : name.split("\\n")[0];
+}"""
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what is called `name` has the focus."""
+    passed: list[str] = []
     for _ in range(60):
         page.keyboard.press("Tab")
-        if page.evaluate(focused) == "CANVAS":
-            break
-    assert page.evaluate(focused) == "CANVAS"
+        passed.append(page.evaluate(FOCUSED))
+        if passed[-1] == name:
+            return
+    raise AssertionError(f"Tab does not reach {name!r}: {passed}")
+
+
+def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page) -> None:
+    keys = page.keyboard
+    for field, text in {"Clean prompt": CLEAN, "Corrupted prompt": CORRUPT}.items():
+        tab_to(page, field)
+        keys.press("Control+a")
+        keys.type(text)
+    for field, text in {"Answer": " Alice", "Wrong answer": " David"}.items():
+        tab_to(page, field)
+        keys.press("Control+a")
+        keys.type(text)
+    keys.press("Enter")
+    in_address(page, "wrong=+David")
+    expect(page.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
+    page.get_by_text("Take it away").wait_for()
+    tab_to(page, "Site")
+    keys.type("mlp_out")
+    keys.press("Enter")
+    in_address(page, "site=mlp_out")
+    expect(page.get_by_text("Denoise: patching mlp_out")).to_be_visible(timeout=SECONDS)
+    page.get_by_text("Take it away").wait_for()
+    tab_to(page, "CANVAS")
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "Enter"):
-        page.keyboard.press(key)
-    selected(page, "L2.resid_pre@3")
-    in_address(page, "chosen=L2.resid_pre%403")
+        keys.press(key)
+    selected(page, "L2.mlp_out@3")
+    in_address(page, "chosen=L2.mlp_out%403")
+    tab_to(page, "Add to set")
+    keys.press("Enter")
+    in_address(page, "places=L2.mlp_out%403")
 
 
-PAGES = ("patch", "activations", "trace", "lens", "circuit")
+PAGES = ("patch", "activations", "trace", "lens", "ablation", "paths", "circuit")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -365,3 +441,45 @@ def test_the_page_circuit_says_what_its_edges_keep(page: Page, address: str) -> 
     page.get_by_role("button", name="Prune to").click()
     expect(kept).not_to_be_visible(timeout=SECONDS)
     expect(page.get_by_text("of 2,188 edges keep")).to_be_visible(timeout=SECONDS)
+
+
+def painted(page: Page) -> int:
+    """How many colours the first heat map has."""
+    return page.locator("canvas").first.evaluate(
+        """(canvas) => {
+          const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          const seen = new Set();
+          for (let i = 0; i < all.length; i += 4) seen.add(`${all[i]},${all[i + 1]},${all[i + 2]}`);
+          return seen.size;
+        }"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("ablation", r"With (L[1-5]H[0-5]\.z) set to zero, logit_diff goes from"),
+        (
+            "paths?receivers=L5H1.q",
+            r"clean run's (L[1-4]H[0-5]\.z) reaching L5H1\.q and nothing else",
+        ),
+    ],
+)
+def test_the_map_is_painted_and_a_click_says_what_the_place_does(
+    visit: Visit, asked: str, says: str
+) -> None:
+    page = visit(asked)
+    assert painted(page) > 20
+    first = place_shown(page)
+    # A map that is drawn anew under the pointer loses the click; a person clicks again.
+    for _ in range(20):
+        click_cell(page, right=0.4, up=0.62)
+        page.wait_for_timeout(1500)
+        if place_shown(page) != first:
+            break
+    place = place_shown(page)
+    assert place != first
+    found = re.search(says, " ".join(page.get_by_test_id("stMarkdown").all_inner_texts()))
+    assert found
+    assert found[1] == place
+    in_address(page, place)

@@ -1,12 +1,24 @@
 """What the page refuses, it says how to mend; what it shows, it computes once."""
 
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
 import pytest
+from streamlit.runtime.caching import clear_session_resource_cache
 from streamlit.testing.v1 import AppTest
 
+import patchwright
 from patchwright.app import work
+from patchwright.app.jobs import Job
+from patchwright.app.text import complaint
+from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment import AnyExperiment, Patch, run
+from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
+from patchwright.places import parse_place
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -99,3 +111,74 @@ def test_the_sweep_that_is_shown_is_not_run_again(
     assert errors(shown) == []
     assert swept.count("resid_pre position") == 1
     assert swept.count("z head") == 1
+
+
+@pytest.mark.parametrize("text", ["L77.z", "L1H99.z", "L0.resid_pre@99"])
+def test_what_names_a_command_elsewhere_names_what_to_do_on_the_page(
+    demo: Model, text: str
+) -> None:
+    with pytest.raises(UnknownPlaceError, match="`patchwright ") as raised:
+        parse_place(text).within(demo.spec, 5)
+    said = complaint(raised.value).replace("\\", "")
+    assert "`patchwright" not in said
+    assert "on this page offer" in said or "chips under the prompts" in said
+    assert said.startswith(str(raised.value)[:8])
+
+
+def test_every_command_that_an_error_names_has_its_words_on_the_page() -> None:
+    folder = Path(patchwright.__file__).parent
+    named: set[str] = set()
+    for file in folder.rglob("*.py"):
+        if not {"cli", "app"} & set(file.relative_to(folder).parts):
+            named |= set(re.findall(r'`patchwright[\s"]+(\w+)', file.read_text(encoding="utf-8")))
+    sentences = {
+        "places": "`patchwright places --model demo` lists its places.",
+        "tokens": "`patchwright tokens` shows them.",
+        "models": "`patchwright models` lists names that work; a local folder is given by its path.",
+    }
+    assert named == set(sentences)
+    for sentence in sentences.values():
+        assert "patchwright" not in complaint(PatchwrightError(sentence))
+
+
+def test_after_only_the_edges_were_matched_there_is_a_way_back() -> None:
+    shown = page()
+    assert not [one for one in shown.button if one.label == "Match every position"]
+    clean = shown.text_area(key="clean").value
+    shown.text_area(key="corrupt").set_value(clean.replace("John gave", "Mary then gave")).run()
+    next(one for one in shown.button if one.label == "Match only the common edges").click().run()
+    assert errors(shown) == []
+    back = next(one for one in shown.button if one.label == "Match every position")
+    back.click().run()
+    assert len(errors(shown)) == 1
+    assert not [one for one in shown.button if one.label == "Match every position"]
+
+
+def slow(begun: threading.Event, go: threading.Event) -> Any:
+    """A computation that tells one step and then waits, until it is told to stop."""
+
+    def compute(experiment: AnyExperiment, model: Model, progress: OnProgress) -> Result:
+        begun.set()
+        found = run(experiment, model, lambda now: progress(now) is not False and go.wait(20))
+        assert go.wait(20)
+        return found
+
+    return compute
+
+
+def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = threading.Event(), threading.Event()
+    shown = page()
+    monkeypatch.setattr(work, "run", slow(begun, go))
+    shown.text_area(key="clean").set_value("When Tom and Mary met, Tom gave a book to")
+    shown.text_area(key="corrupt").set_value("When Tom and Mary met, Mary gave a book to")
+    shown.run()
+    try:
+        assert begun.wait(20)
+        job: Job = shown.session_state["job"]
+        assert (job.over, job.stopping) == (False, False)
+        clear_session_resource_cache("test session id")  # as Streamlit does when a tab is closed
+        assert job.stopping
+        assert job.watchers == 0
+    finally:
+        go.set()

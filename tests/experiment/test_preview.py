@@ -166,7 +166,7 @@ def others() -> list[CellByCell]:
 def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
     model: Model, experiment: CellByCell
 ) -> None:
-    budget = 200_000
+    budget = 60_000
     whole, seen = followed(experiment, model, budget)
     unpatched = baselines_of(experiment, model)
     assert (unpatched.clean, unpatched.corrupt) == (whole.clean, whole.corrupt)
@@ -187,7 +187,7 @@ def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
 
 @pytest.mark.parametrize("experiment", others(), ids=lambda one: one.method)
 def test_what_somebody_stopped_says_how_much_is_there(model: Model, experiment: CellByCell) -> None:
-    _, seen = followed(experiment, model, 200_000)
+    _, seen = followed(experiment, model, 60_000)
     unpatched = baselines_of(experiment, model)
     part = so_far(experiment, model, unpatched, seen[1], stopped=True)
     said = [one["message"] for one in part.warnings if one["code"] == "stopped"]

@@ -64,6 +64,12 @@ def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -
 
 def _ablation(experiment: Ablating, model: Model) -> Ablation:
     prompts = [prompt_ids(one, model.tokenizer, experiment.bos) for one in experiment.prompts]
+    longest = max(map(len, prompts), default=0)
+    if longest > model.spec.n_context:
+        raise ExperimentError(
+            f"A reference prompt has {longest} tokens, and {model.name} takes at most "
+            f"{model.spec.n_context}: shorten it."
+        )
     return Ablation(experiment.how, tuple(prompts), experiment.by_position, experiment.seed)
 
 

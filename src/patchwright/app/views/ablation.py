@@ -164,9 +164,9 @@ def sentence(chosen: str, result: Result) -> str:
     )
     if math.isnan(effect):
         return f"{goes}."
-    lost = f"**{effect:.0%}** of the gap to the corrupted run ({result.corrupt.metric:.3g}) is lost"
+    lost = f"**{kinds.percent(effect)}** of the gap to the corrupted run ({result.corrupt.metric:.3g}) is lost"
     if round(100 * effect) < 0:
-        lost = f"away from the corrupted run ({result.corrupt.metric:.3g}), by **{-effect:.0%}** of the gap"
+        lost = f"away from the corrupted run ({result.corrupt.metric:.3g}), by **{kinds.percent(-effect)}** of the gap"
     return f"{goes}: {lost}."
 
 
