@@ -41,7 +41,7 @@ docs: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and th
 bench: .venv/benched ## time sweeps against hooks, TransformerLens and nnsight; methods; the page
 	$(BIN)/python bench/sweeps.py --json bench/sweeps.json --markdown docs/benchmarks.md
 	$(BIN)/python bench/methods.py --markdown docs/benchmarks-methods.md
-	$(BIN)/python bench/page.py --json bench/page.json --markdown docs/benchmarks-page.md
+	$(BIN)/python bench/page.py --json bench/page.json --markdown docs/benchmarks.md
 
 demo-model: .venv/tested ## train the demo model anew (fixed seeds; 20 to 60 minutes)
 	$(BIN)/python -m recipes.demo_model.train

@@ -1,6 +1,6 @@
 """How long a person waits for the page, measured in a real Chromium.
 
-    python bench/page.py --json bench/page.json --markdown docs/benchmarks-page.md
+    python bench/page.py --json bench/page.json --markdown docs/benchmarks.md
     python bench/page.py --models demo --repeats 1 --starts 1
 
 On the demo model, and on random weights of GPT-2 small's size with the demo
@@ -34,6 +34,7 @@ import streamlit
 import torch
 import transformers
 from playwright.sync_api import Browser, Page, sync_playwright
+from sections import put_section
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
@@ -131,7 +132,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="edits, and clicks (7; at most 10)")
     parser.add_argument("--starts", type=int, default=3, help="of the server (3)")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--markdown", type=Path, help="put the table into this file")
     options = parser.parse_args()
     repeats = min(options.repeats, len(NAMES) - 1)
     chosen: list[str] = options.models.split(",")
@@ -147,7 +148,7 @@ def main() -> None:
     text = table(rows, repeats, options.starts, version)
     print(text)
     if options.markdown:
-        options.markdown.write_text(text, encoding="utf-8")
+        put_section(options.markdown, "The page", text)
     if options.json:
         document = [asdict(row) | {"median": row.median, "target": row.target} for row in rows]
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -301,8 +302,6 @@ def forward(folder: Path) -> float:
 
 def table(rows: Sequence[Row], repeats: int, starts: int, browser: str) -> str:
     lines = [
-        "# Speed of the page",
-        "",
         "| model | from … to … | median | slowest | forward passes | target |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
@@ -327,7 +326,7 @@ def table(rows: Sequence[Row], repeats: int, starts: int, browser: str) -> str:
         f"- {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, torch "
         f"{torch.__version__}, transformers {transformers.__version__}, Streamlit "
         f"{streamlit.__version__}; {datetime.now(UTC).date()}",
-        "- `python bench/page.py --markdown docs/benchmarks-page.md` measures again.",
+        "- `python bench/page.py --markdown docs/benchmarks.md` measures again.",
     ]
     return "\n".join(lines) + "\n"
 

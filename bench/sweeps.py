@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cases import CASES, N_TOKENS, Case, Sizes
+from sections import put_section
 from work import needed_flops
 
 OURS = "patchwright"
@@ -69,7 +70,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.markdown:
-        options.markdown.write_text(text + "\n")
+        put_section(options.markdown, "Exact sweeps", text)
     return int(bool(complaints(document)))
 
 
@@ -97,7 +98,7 @@ def parse() -> Options:
     add("--layers", type=int, default=Sizes.n_layers, help="fewer for a quick try (12)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="for PyTorch (all cores)")
     add("--json", type=Path, help="write everything measured here")
-    add("--markdown", type=Path, help="write the tables here")
+    add("--markdown", type=Path, help="put the tables into this file")
     given = parser.parse_args()
     return Options(
         cases=tuple(CASES[name] for name in given.cases),

@@ -144,7 +144,7 @@ def test_every_command_that_an_error_names_has_its_words_on_the_page() -> None:
 def test_after_only_the_edges_were_matched_there_is_a_way_back() -> None:
     shown = page()
     assert not [one for one in shown.button if one.label == "Match every position"]
-    clean = shown.text_area(key="clean").value
+    clean = str(shown.text_area(key="clean").value)
     shown.text_area(key="corrupt").set_value(clean.replace("John gave", "Mary then gave")).run()
     next(one for one in shown.button if one.label == "Match only the common edges").click().run()
     assert errors(shown) == []
