@@ -29,6 +29,8 @@ SHOWN = {
     "activations": "activations?example=ioi&seen_head=L3H1.z",
     "trace": "trace?example=eiffel-tower",
     "lens": "lens?example=capital",
+    "ablation": "ablation?example=ioi&how=mean",
+    "paths": "paths?example=ioi&receivers=L3H1.q~L3H4.q",
     "circuit": "circuit?example=ioi",
 }
 """Each page's address: an example that shows what the page is for."""
