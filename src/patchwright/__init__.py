@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from patchwright.methods.result import Result, load_result
     from patchwright.model.load import Model, load_model, wrap_model
     from patchwright.places import Place, parse_place
+    from patchwright.prompts.datasets import Item, RowError, read_items, write_items
     from patchwright.prompts.pair import Pair
+    from patchwright.prompts.roles import Role
 
 __version__ = version("patchwright")
 
@@ -67,6 +69,7 @@ __all__ = [
     "EvaluateCircuit",
     "Experiment",
     "HeadScores",
+    "Item",
     "LogitAttribution",
     "LogitLens",
     "Model",
@@ -80,6 +83,8 @@ __all__ = [
     "Result",
     "Store",
     "Tally",
+    "Role",
+    "RowError",
     "Trace",
     "ablate",
     "ablate_together",
@@ -99,10 +104,12 @@ __all__ = [
     "patch",
     "patch_together",
     "path_patch",
+    "read_items",
     "run",
     "run_many",
     "trace",
     "wrap_model",
+    "write_items",
 ]
 
 _HOME = {
@@ -145,7 +152,9 @@ _HOME = {
     "methods.batches": ["Progress"],
     "model.load": ["Model", "load_model", "wrap_model"],
     "places": ["Place", "parse_place"],
+    "prompts.datasets": ["Item", "RowError", "read_items", "write_items"],
     "prompts.pair": ["Pair"],
+    "prompts.roles": ["Role"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

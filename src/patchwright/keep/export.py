@@ -353,6 +353,12 @@ def _pair(pair: Pair) -> str:
         values["wrong"] = _value(pair.wrongs, alone=True)
     if pair.align != "exact":
         values["align"] = _literal(pair.align)
+    if pair.roles:
+        roles = [
+            _call("pw.Role", [], {name: _literal(value) for name, value in role})
+            for role in pair.roles
+        ]
+        values["roles"] = _folded(roles)
     return _call("pw.Pair", [], values)
 
 

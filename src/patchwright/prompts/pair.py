@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Self, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from patchwright.errors import AnswerError, PromptError
 from patchwright.notices import Notice
 from patchwright.prompts.align import Align, Matching, matching, unequal_lengths
+from patchwright.prompts.roles import Role, check_roles
 from patchwright.prompts.tokens import Tokenizer, encode, encode_prompt, token_texts, visible
 
 
@@ -35,7 +36,8 @@ class Pair(BaseModel):
     `clean` and `corrupt` are texts or lists of token ids; `answer` and `wrong` a
     text or a list of texts, or an id or a list of ids. `wrong` may be left out
     for the metrics that do not need it. `align` says how positions are matched
-    where the prompts have different numbers of tokens (`prompts.align`).
+    where the prompts have different numbers of tokens (`prompts.align`); `roles` name
+    places of the clean prompt (`prompts.roles`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +47,12 @@ class Pair(BaseModel):
     answer: Answers
     wrong: Answers = ()
     align: Align = "exact"
+    roles: tuple[Role, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> Self:
+        check_roles(self.roles, len(self.clean))
+        return self
 
     @property
     def answers(self) -> tuple[str, ...] | tuple[int, ...]:

@@ -1,0 +1,96 @@
+"""Roles: named places of a prompt, by which positions of different prompts are compared."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from patchwright.errors import PromptError
+from patchwright.prompts.align import common_start
+from patchwright.prompts.tokens import Tokenizer, visible
+
+if TYPE_CHECKING:
+    from patchwright.prompts.pair import Pair
+
+LAST = "last"
+"""The role that every prompt has: its last token."""
+
+
+class Role(BaseModel):
+    """A name for the characters `start` to `stop` of a clean prompt.
+
+    Of a prompt of token ids they are positions, counted without a beginning-of-text
+    token that is put before it. A role stands at one token: the last that it touches.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    start: int
+    stop: int
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.name or self.name != self.name.strip() or "," in self.name:
+            raise ValueError(
+                f"{self.name!r} cannot name a role: give a text without commas and outer spaces"
+            )
+        if self.name == LAST:
+            raise ValueError("'last' is the role of every prompt's last token: choose another name")
+        if not 0 <= self.start < self.stop:
+            raise ValueError(
+                f"the role '{self.name}' goes from {self.start} to {self.stop}: it needs at least "
+                "one character, counted from 0"
+            )
+        return self
+
+
+def check_roles(roles: Sequence[Role], length: int) -> None:
+    """Raise ValueError where a role ends behind a clean prompt of `length`, or comes twice."""
+    names = [role.name for role in roles]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two roles are named '{twice[0]}': give each its own name")
+    if beyond := [role for role in roles if role.stop > length]:
+        raise ValueError(
+            f"the role '{beyond[0].name}' ends at {beyond[0].stop}, behind the clean prompt's end "
+            f"at {length}"
+        )
+
+
+def role_position(
+    pair: "Pair", tokens: Sequence[int], tokenizer: Tokenizer | None, name: str
+) -> int:
+    """Where in the clean prompt's `tokens` the role `name` stands: the last token it touches.
+
+    Raises PromptError with the roles that the pair has.
+    """
+    if name == LAST:
+        return len(tokens) - 1
+    role = next((one for one in pair.roles if one.name == name), None)
+    if role is None:
+        known = ", ".join([*(visible(one.name) for one in pair.roles), LAST])
+        raise PromptError(
+            f"The pair '{visible(str(pair.clean))}' has no role '{visible(name)}': its roles are "
+            f"{known}. Name one of these, or give every pair the role."
+        )
+    if not isinstance(pair.clean, str):
+        return role.stop - 1 + len(tokens) - len(pair.clean)
+    return _touched(pair.clean, role, tokens, tokenizer)
+
+
+def _touched(text: str, role: Role, tokens: Sequence[int], tokenizer: Tokenizer | None) -> int:
+    """The last of `tokens` that holds a part of the role's characters."""
+    assert tokenizer is not None, "text was encoded, so there is a tokenizer"
+    whole = tokenizer.decode(list(tokens))
+    # What stands before the text is the beginning-of-text token.
+    before = len(whole) - len(text)
+    if not whole.endswith(text):
+        raise PromptError(
+            f"The model's tokens do not spell the prompt '{visible(text)}' as it was given, so "
+            f"the role '{visible(role.name)}' cannot be found: give token ids instead."
+        )
+    # A token may end inside a character, whose parts decode to a sign of their own:
+    # characters are counted as far as what has been read agrees with the text.
+    read = [tokenizer.decode(list(tokens[:i])) for i in range(len(tokens))]
+    starts = [common_start(some, whole) for some in read]
+    return max(i for i, start in enumerate(starts) if start < role.stop + before)
