@@ -86,6 +86,7 @@ def patch(
     budget: int = BUDGET,
     order: str = "layers",
     most: int | None = None,
+    roles: Sequence[str] | None = None,
 ) -> Result:
     """Patch every place of one kind, one at a time.
 
@@ -94,9 +95,13 @@ def patch(
     The result's arrays have the dims that `per` names. With `order="attribution"`
     the cells that a gradient estimate finds most promising come first, and of each
     pair only the first `most` are computed; `arrays["estimated"]` is 1 where a cell
-    kept its estimate. Source: Vig et al. 2020; Zhang & Nanda 2023.
+    kept its estimate. With `roles`, such as `["subject", "last"]`, each pair is patched
+    where its own `Pair.roles` stand, `last` being the last token: pairs of different
+    lengths are compared, and the dim `role` is in the place of `position`.
+    Source: Vig et al. 2020; Zhang & Nanda 2023.
     """
     checked = check_site(site)
+    usual = pers_of(checked)[0] if roles is None else "position"
     experiment = Patch.of(
         {
             "model": model.name,
@@ -106,12 +111,13 @@ def patch(
             "metric": check_metric(metric),
             "bos": bos,
             "site": checked,
-            "per": pers_of(checked)[0] if per is None else check_per(per),
+            "per": usual if per is None else check_per(per),
             "layers": _indices(layers),
             "positions": _indices(positions),
             "heads": _indices(heads),
             "order": _chosen(order, ("layers", "attribution"), "order"),
             "most": most,
+            "roles": None if roles is None else tuple(roles),
         }
     )
     return _do(experiment, model, progress, budget)

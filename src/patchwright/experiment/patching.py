@@ -1,11 +1,14 @@
 """The experiments that change runs: a value of the metric for each place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from patchwright.axes import DIMS
+from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.results import Found, Work, check_one_length, found_in, stopped_sweep
 from patchwright.experiment.types import (
@@ -16,7 +19,6 @@ from patchwright.experiment.types import (
     Patch,
     PatchTogether,
     PathPatch,
-    Sweep,
     Trace,
 )
 from patchwright.methods.ablation import Ablation, substitute
@@ -36,15 +38,20 @@ from patchwright.methods.sweep import (
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.load import Model
 from patchwright.places import Place, Site, parse_place
-from patchwright.prompts.pair import TokenPair, prompt_ids, tokenize_prompt
+from patchwright.prompts.pair import Pair, TokenPair, prompt_ids, tokenize_prompt
+from patchwright.prompts.roles import role_position
 from patchwright.prompts.subject import subject_positions
+from patchwright.prompts.tokens import Tokenizer
 
 
 def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -> Found:
     """`patched` of every cell; by attribution also which are `estimated`."""
-    check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
-    n_positions = len(patched_tokens(tokens[0], experiment.direction))
-    cells = _cells(experiment, work.model, n_positions)
+    cells, coords = _cells(experiment, work.model, tokens)
+    missing = None
+    if isinstance(experiment, Patch) and experiment.roles is not None:
+        asked = experiment.roles, experiment.direction
+        cells, missing = at_roles(cells, *asked, experiment.pair_list, tokens, work.model.tokenizer)
+        coords = role_coords(coords, experiment.roles)
     network, budget = work.model.network, work.budget
     how = (experiment.direction, experiment.metric)
     source = promising = None
@@ -59,7 +66,11 @@ def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -
     elif experiment.most is not None:
         raise ExperimentError("'most' needs an order to choose by: add order='attribution'.")
     swept = sweep(network, tokens, cells, *how, work.progress, budget, source, promising)
-    return _swept(experiment, work, swept, cells.coords(n_positions))
+    if missing is not None:
+        for pair, role in zip(*np.nonzero(missing), strict=True):
+            swept.values[pair, ..., role] = np.nan
+            swept.estimated[pair, ..., role] = False
+    return _swept(experiment, work, swept, coords)
 
 
 def _ablation(experiment: Ablating, model: Model) -> Ablation:
@@ -75,14 +86,11 @@ def _ablation(experiment: Ablating, model: Model) -> Ablation:
 
 def run_attribute(experiment: Attribute, work: Work, tokens: list[TokenPair]) -> Found:
     """`patched` as estimated; with `exact` the sweep beside it, and how they agree."""
-    check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
-    n_positions = len(patched_tokens(tokens[0], experiment.direction))
-    cells = _cells(experiment, work.model, n_positions)
+    cells, coords = _cells(experiment, work.model, tokens)
     network, budget = work.model.network, work.budget
     how = (experiment.direction, experiment.metric)
     estimating = Estimating(experiment.how, experiment.steps)
     estimate = attribute(network, tokens, cells, *how, estimating, budget)
-    coords = cells.coords(n_positions)
     found = _swept(experiment, work, estimate, coords)
     if not experiment.exact:
         return found
@@ -98,24 +106,77 @@ def run_attribute(experiment: Attribute, work: Work, tokens: list[TokenPair]) ->
     return found
 
 
-def _cells(experiment: Sweep, model: Model, n_positions: int) -> Cells:
-    return choose_cells(
+def _cells(
+    experiment: Patch | Ablate | Attribute | PathPatch, model: Model, tokens: Sequence[TokenPair]
+) -> tuple[Cells, dict[str, Any]]:
+    """The cells that all pairs share, and the labels of their axes.
+
+    Raises UnequalLengthsError where positions of pairs of different lengths would meet.
+    """
+    lengths = [len(patched_tokens(pair, experiment.direction)) for pair in tokens]
+    cells = choose_cells(
         model.spec,
-        n_positions,
+        lengths[0],
         experiment.site,
         experiment.per,
         experiment.layers,
         experiment.positions,
         experiment.heads,
     )
+    by_role = isinstance(experiment, Patch) and experiment.roles is not None
+    if by_role and cells.positions is not None:
+        raise ExperimentError("Give either roles or positions: roles name each pair's positions.")
+    if (cells.by_position and not by_role) or cells.positions is not None:
+        check_one_length(lengths)
+    return cells, cells.coords(lengths[0])
+
+
+def at_roles(
+    cells: Cells,
+    roles: Sequence[str],
+    direction: Direction,
+    pairs: Sequence[Pair],
+    tokens: Sequence[TokenPair],
+    tokenizer: Tokenizer | None,
+) -> tuple[list[Cells], NDArray[np.bool_]]:
+    """Each pair's own cells, at the positions where its roles stand in the run that is patched.
+
+    [pair, role] says which have no counterpart there; their cells stand at another
+    position and have no meaning. Raises ExperimentError for roles that no sweep can
+    have, PromptError for one that a pair does not have.
+    """
+    if not cells.by_position:
+        raise ExperimentError(
+            f"Roles are positions, and a sweep per {cells.per} has none: choose per position or "
+            "head_position."
+        )
+    if not roles or len(set(roles)) < len(roles):
+        raise ExperimentError("Name at least one role, and none twice, as in subject, last.")
+    found: list[Cells] = []
+    missing = np.zeros((len(pairs), len(roles)), dtype=np.bool_)
+    for i, (pair, own) in enumerate(zip(pairs, tokens, strict=True)):
+        clean = [role_position(pair, own.clean, tokenizer, role) for role in roles]
+        into = {a: b if direction == "denoise" else a for a, b in own.matching}
+        missing[i] = [position not in into for position in clean]
+        found.append(replace(cells, positions=tuple(into.get(one, 0) for one in clean)))
+    return found, missing
+
+
+def role_coords(coords: dict[str, Any], roles: Sequence[str]) -> dict[str, Any]:
+    """The labels of a sweep's axes with roles in the place of positions."""
+    return {
+        "role" if dim == "position" else dim: list(roles) if dim == "position" else labels
+        for dim, labels in coords.items()
+    }
 
 
 def run_path_patch(experiment: PathPatch, work: Work, tokens: list[TokenPair]) -> Found:
     """`patched` of every sender, by way of the receivers."""
-    check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+    cells, coords = _cells(experiment, work.model, tokens)
     n_positions = len(patched_tokens(tokens[0], experiment.direction))
-    cells = _cells(experiment, work.model, n_positions)
     receivers = receivers_of(experiment.receivers, work.model.spec, n_positions)
+    if any(place.position is not None for place in receivers):
+        check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
     swept = path_patch(
         work.model.network,
         tokens,
@@ -126,7 +187,7 @@ def run_path_patch(experiment: PathPatch, work: Work, tokens: list[TokenPair]) -
         work.progress,
         work.budget,
     )
-    found = _swept(experiment, work, swept, cells.coords(n_positions))
+    found = _swept(experiment, work, swept, coords)
     found.details.update({"mlps": experiment.mlps, "norms": experiment.norms})
     return found
 
@@ -135,10 +196,9 @@ def _swept(
     experiment: Patch | Ablate | Attribute | PathPatch,
     work: Work,
     swept: Swept,
-    coords: dict[str, list[int]],
+    coords: dict[str, Any],
 ) -> Found:
-    dims = ["pair", *DIMS[experiment.per]]
-    patched = xr.DataArray(swept.values, dims=dims, coords=coords)
+    patched = xr.DataArray(swept.values, dims=["pair", *coords], coords=coords)
     arrays = {"patched": patched}
     if isinstance(experiment, Patch) and experiment.order == "attribution":
         arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.axes import DIMS
+from patchwright.experiment.patching import role_coords
 from patchwright.experiment.results import stopped_sweep
 from patchwright.experiment.run import run
 from patchwright.experiment.types import Ablate, Patch, PathPatch, Trace
@@ -28,8 +28,9 @@ def baselines_of(experiment: CellByCell, model: Model) -> Result:
     if not isinstance(experiment, Trace):
         layers = None if experiment.site == "embed" else (0,)
         smallest = {"per": "layer", "layers": layers, "positions": None, "heads": None}
-        whole = {"order": "layers", "most": None} if isinstance(experiment, Patch) else {}
-        asked = experiment.model_copy(update=smallest | whole)
+        whole = {"order": "layers", "most": None, "roles": None}
+        update = smallest | (whole if isinstance(experiment, Patch) else {})
+        asked = experiment.model_copy(update=update)
     found = run(asked, model, lambda _: False)
     warnings = [notice for notice in found.warnings if notice["code"] != "stopped"]
     return replace(
@@ -104,6 +105,10 @@ def _of_sweep(
         model.spec, n_positions, experiment.site, experiment.per,
         experiment.layers, experiment.positions, experiment.heads,
     )  # fmt: skip
+    coords = cells.coords(n_positions)
+    if isinstance(experiment, Patch) and experiment.roles is not None:
+        cells = replace(cells, positions=tuple(range(len(experiment.roles))))
+        coords = role_coords(coords, experiment.roles)
     values = np.full(cells.shape(n_positions), np.nan)
     estimated = np.zeros(values.shape)
     if now is not None:
@@ -112,6 +117,5 @@ def _of_sweep(
         unknown = np.isnan(values) & ~np.isnan(now.estimate[0])
         values[unknown] = now.estimate[0][unknown]
         estimated[unknown] = 1
-    coords = cells.coords(n_positions)
-    patched = xr.DataArray(values, dims=DIMS[experiment.per], coords=coords, name="patched")
+    patched = xr.DataArray(values, dims=list(coords), coords=coords, name="patched")
     return {"patched": patched, "estimated": patched.copy(data=estimated).rename("estimated")}

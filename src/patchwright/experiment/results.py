@@ -106,7 +106,9 @@ def check_one_length(lengths: Iterable[int]) -> None:
     if len(found) > 1:
         raise UnequalLengthsError(
             f"The pairs have prompts of {min(found)} to {max(found)} tokens, and positions of "
-            "different prompts cannot be compared: give pairs of one token length."
+            "different prompts cannot be compared: give pairs of one token length, choose places "
+            "without positions (per head or layer), or patch at roles that all pairs have "
+            "(roles=['last'], --roles last)."
         )
 
 

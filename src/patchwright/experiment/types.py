@@ -66,6 +66,8 @@ class Sweep(OnPairs):
 class Patch(Sweep):
     """Activation patching of every place of one kind (`methods.sweep`).
 
+    With `roles` each pair is patched at the places of its own prompt that they name
+    (`prompts.roles`), so that pairs of different lengths can be compared.
     By `order` attribution an estimate says which cells come first; the first `most`
     are computed, the others keep their estimate.
     """
@@ -74,6 +76,7 @@ class Patch(Sweep):
     direction: Direction = "denoise"
     order: Literal["layers", "attribution"] = "layers"
     most: int | None = None
+    roles: tuple[str, ...] | None = None
 
 
 class PatchTogether(OnPairs):

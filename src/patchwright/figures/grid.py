@@ -214,9 +214,9 @@ def _grid(
 
 
 def _two_axes(array: xr.DataArray) -> xr.DataArray:
-    """layer × head × position as (layer, head) × position; where axes lack they are added."""
+    """layer × head × position (or role) as (layer, head) × it; where axes lack they are added."""
     if array.ndim == 3:
-        return array.stack(place=("layer", "head")).transpose("place", "position")
+        return array.stack(place=("layer", "head")).transpose("place", array.dims[-1])
     if array.ndim == 0:
         array = array.expand_dims(places=["together"])
     if array.ndim == 1:
@@ -233,7 +233,7 @@ def _label(array: xr.DataArray, dim: object, index: int, texts: object) -> str:
     if dim in ("position", "query", "key") and isinstance(texts, list):
         known = value < len(texts)
         return f"{visible(str(texts[value]))} {value}" if known else str(value)
-    return str(value)
+    return visible(str(value)) if dim == "role" else str(value)
 
 
 def _title(dim: str) -> str:
@@ -241,7 +241,7 @@ def _title(dim: str) -> str:
 
 
 def _place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:
-    cell: dict[str, int] = {}
+    cell: dict[str, Any] = {}
     for dim, index in zip(array.dims, (row, column), strict=True):
         value = array[dim].values[index]
         if dim == "place":

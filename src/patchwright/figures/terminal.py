@@ -77,7 +77,8 @@ def heat_map(grid: Grid) -> RenderableType:
     table = Table(box=None, padding=(0, 0), pad_edge=False, header_style="dim")
     table.add_column(grid.row_title, justify="right")
     for label in grid.columns:
-        table.add_column(Text(_short(label)), justify="right", min_width=6, no_wrap=True)
+        short = f" {label}" if grid.column_title == "role" else _short(label)
+        table.add_column(Text(short), justify="right", min_width=6, no_wrap=True)
     for label, values in reversed(list(zip(grid.rows, grid.values.tolist(), strict=True))):
         table.add_row(Text(label + " "), *(_cell(value, grid) for value in values))
     return table
@@ -101,14 +102,15 @@ def _cell(value: float, grid: Grid) -> Text:
     return Text(number, style=f"black on {color}")
 
 
-_LABELS = ("place", "run", "prompt", "component", "token", "top")
+_LABELS = ("place", "role", "run", "prompt", "component", "token", "top")
 
 
 def _strongest(result: Result) -> Table:
     """The first rows of `Result.top`; a place says its layer, head and position by itself."""
     frame = result.top(5)
     if "place" in frame:
-        frame = frame.drop(columns=[*{"layer", "head", "position", "neuron"} & {*frame.columns}])
+        said = {"layer", "head", "position", "neuron", "role"}
+        frame = frame.drop(columns=[*said & {*frame.columns}])
     table = Table(box=None, pad_edge=False)
     for name in frame.columns:
         table.add_column(str(name), justify="left" if name in _LABELS else "right")

@@ -98,6 +98,11 @@ def _check_sweep(what: str, given: Result, site: str | None, per: str | None, ma
             f"The result given as {what} is of '{given.method}': give one of `patch`."
         )
     asked = given.experiment
+    if asked.get("roles"):
+        raise ExperimentError(
+            f"The result given as {what} patches roles, and its sentences need every position: "
+            "give a sweep without roles."
+        )
     if site is not None and (asked["site"], asked["per"]) != (site, per):
         raise ExperimentError(
             f"The result given as {what} patches {asked['site']} per {asked['per']}: give one of "

@@ -22,7 +22,7 @@ from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
 from patchwright.methods.metrics import Metric
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups
-from patchwright.methods.sweep import Cells, Copies, Swept, unpatched
+from patchwright.methods.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.model import ops
 from patchwright.model.forward import CORE
 from patchwright.model.gradients import Taps, gradients
@@ -55,20 +55,26 @@ class Estimating:
 def attribute(
     network: Network,
     pairs: Sequence[TokenPair],
-    cells: Cells,
+    cells: Cells | Sequence[Cells],
     direction: Direction,
     metric: Metric,
     estimating: Estimating,
     budget: int,
 ) -> Swept:
-    """Estimate each cell of a sweep from one backward pass a pair (times `steps`)."""
-    estimating.check(cells.site, metric)
-    keep = CORE | frozenset[Site]({cells.site, "embed", "pattern"})
+    """Estimate each cell of a sweep from one backward pass a pair (times `steps`).
+
+    `cells` are as for `sweep`.
+    """
+    every = one_each(cells, pairs)
+    site = every[0].site
+    estimating.check(site, metric)
+    keep = CORE | frozenset[Site]({site, "embed", "pattern"})
     values: list[NDArray[np.float64]] = []
     ran: list[PairRuns] = []
     for group in run_in_groups(network, pairs, keep, budget):
         for runs in read_both(group, metric):
-            values.append(_estimate(network, runs, cells, direction, metric, estimating))
+            own = every[len(ran)]
+            values.append(_estimate(network, runs, own, direction, metric, estimating))
             ran.append(runs.forgotten())
     stacked = np.stack(values)
     return Swept(stacked, stacked.size, ran, np.isfinite(stacked))

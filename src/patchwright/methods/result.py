@@ -295,12 +295,13 @@ def effect_of(
 
 
 def place_of(site: str, cell: Mapping[Any, Any]) -> str:
-    """The place that a row of `Result.table` stands for, as text."""
+    """The place that a row of `Result.table` stands for, as text; a role as in `L9.resid_pre@last`."""
     names = ("layer", "head", "position", "neuron")
     named = {name: int(cell[name]) for name in names if name in cell}
     if site == "embed":
         named.pop("layer", None)
-    return str(Place(check_site(site), **named))
+    place = str(Place(check_site(site), **named))
+    return f"{place}@{cell['role']}" if "role" in cell else place
 
 
 def _baseline(document: dict[str, Any]) -> Baseline:

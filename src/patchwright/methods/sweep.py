@@ -158,6 +158,11 @@ def choose_cells(
     )
 
 
+def one_each(cells: Cells | Sequence[Cells], pairs: Sequence[TokenPair]) -> list[Cells]:
+    """The cells of each pair: the same for all, or each its own, of one shape."""
+    return [cells] * len(pairs) if isinstance(cells, Cells) else list(cells)
+
+
 @dataclass(frozen=True)
 class Job:
     """One cell to be computed: where its value goes, and what is copied for it."""
@@ -172,7 +177,7 @@ class Job:
 def sweep(
     network: Network,
     pairs: Sequence[TokenPair],
-    cells: Cells,
+    cells: Cells | Sequence[Cells],
     direction: Direction,
     metric: Metric,
     progress: OnProgress | None = None,
@@ -182,28 +187,32 @@ def sweep(
 ) -> Swept:
     """Patch each cell, one at a time, until `progress` returns False.
 
+    Pairs of different lengths have no position axis in common: then `cells` have none,
+    or are one for each pair, with as many `positions`, in an order that is compared.
     `source` puts other activations in the place of those that are copied from;
     `promising` has an order for the cells.
     Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
     """
     n_positions = len(patched_tokens(pairs[0], direction))
-    values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
+    every = one_each(cells, pairs)
+    values = np.full((len(pairs), *every[0].shape(n_positions)), np.nan)
     estimated = np.zeros(values.shape, dtype=np.bool_)
     ran: list[PairRuns] = []
     report = Report(progress, values, estimate=None if promising is None else promising.values)
-    keep = CORE | frozenset[Site]({cells.site})
+    keep = CORE | frozenset[Site]({every[0].site})
     for read in run_in_groups(network, pairs, keep, budget):
         group = read_both(read, metric)
-        mine = values[len(ran) : len(ran) + len(group)]
+        here = slice(len(ran), len(ran) + len(group))
+        mine, own = values[here], every[here]
         copied = group if source is None else [source(one) for one in group]
-        mine[:] = [unpatched(one, cells, direction) for one in copied]
+        both = zip(copied, own, strict=True)
+        mine[:] = [unpatched(one, places, direction) for one, places in both]
         first = None
         if promising is not None:
-            here = slice(len(ran), len(ran) + len(group))
             first = Promising(promising.values[here], promising.most)
         _sweep_group(
-            *(network, copied, cells, direction, metric, mine, report, budget, first),
-            estimated[len(ran) : len(ran) + len(group)],
+            *(network, copied, own, direction, metric, mine, report, budget, first),
+            estimated[here],
         )
         ran.extend(one.forgotten() for one in group)
     return Swept(values, report.done, ran, estimated)
@@ -212,7 +221,7 @@ def sweep(
 def _sweep_group(
     network: Network,
     runs: Sequence[PairRuns],
-    cells: Cells,
+    cells: Sequence[Cells],
     direction: Direction,
     metric: Metric,
     values: NDArray[np.float64],
@@ -223,8 +232,9 @@ def _sweep_group(
 ) -> None:
     """Compute the cells of some pairs in place; `values` holds their baselines."""
     flat = values.reshape(len(runs), -1)
-    copies = [Copies(one, cells.site, direction, network.spec.n_layers) for one in runs]
-    jobs = [job for i, one in enumerate(copies) for job in jobs_of(i, one, cells)]
+    site = cells[0].site
+    copies = [Copies(one, site, direction, network.spec.n_layers) for one in runs]
+    jobs = [job for i, one in enumerate(copies) for job in jobs_of(i, one, cells[i])]
     jobs = [job for job in jobs if np.isfinite(flat[job.pair, job.cell])]
     others: list[Job] = []
     if promising is not None:
