@@ -29,7 +29,7 @@ def patchwright(
     *arguments: str | bytes,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    stdin: str = "",
+    stdin: str | None = None,
 ) -> CompletedProcess[str]:
     """Run `patchwright` in this process, which has PyTorch already; never raises.
 
@@ -40,7 +40,9 @@ def patchwright(
     with (
         mock.patch.dict(os.environ, QUIET | dict(environment or {})),
         mock.patch.object(sys, "argv", argv),
-        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8")),
+        mock.patch.object(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO((stdin or "").encode()), "utf-8")
+        ),
         contextlib.chdir(cwd or "."),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

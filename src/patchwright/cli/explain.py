@@ -20,12 +20,12 @@ from patchwright.cli.options import (
     Metric,
     ModelName,
     NoBos,
+    PairsFile,
     Revision,
     Wrong,
     check_outputs,
-    chosen_pair,
+    choose,
     console,
-    load,
     progress_bar,
     write,
 )
@@ -33,7 +33,7 @@ from patchwright.cli.options import (
 if TYPE_CHECKING:
     from patchwright.insights import Insights
     from patchwright.insights.written import Endpoint, Written
-    from patchwright.methods.result import Result
+    from patchwright.methods.result import Result, Tokens
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair
 
@@ -44,6 +44,7 @@ def explain(
     answer: Answer = [],  # noqa: B006 - Typer copies it
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     align: Align = "exact",
     direction: Direction = "denoise",
     metric: Metric = "",
@@ -69,9 +70,12 @@ def explain(
     """
     check_outputs(json, "")
     where = _endpoint() if in_words else None
-    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, align, example)
-    loaded = load(model, device, dtype, revision)
-    stream, said = _explained(loaded, pair, direction, metric or usual_metric, not no_bos)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, align, pairs, metric, not no_bos),
+        (model, device, dtype, revision),
+    )
+    stream, said = _explained(chosen.model, chosen.pair, direction, chosen.metric, not no_bos)
     words = None if where is None else _in_words(where, stream, said)
     if json:
         document = {"experiment": stream.experiment, "model": stream.model, **asdict(said)}
@@ -100,12 +104,18 @@ def _endpoint() -> "Endpoint":
 def _in_words(where: "Endpoint", stream: "Result", said: "Insights") -> "Written":
     from patchwright.insights.written import written
 
-    prompts = {name: "".join(map(str, texts)) for name, texts in stream.tokens.items()}
+    prompts = {name: _text(tokens) for name, tokens in stream.tokens.items()}
     return written([*said.steps, *said.cautions], prompts, where)
 
 
+def _text(tokens: "Tokens") -> str:
+    """A prompt as it was read; of several pairs the first one's."""
+    first = tokens if isinstance(tokens[0], str) else tokens[0]
+    return "".join(map(str, first))
+
+
 def _explained(
-    model: "Model", pair: "Pair", direction: str, metric: str, bos: bool
+    model: "Model", pair: "Pair | list[Pair]", direction: str, metric: str, bos: bool
 ) -> tuple["Result", "Insights"]:
     """The sweep of the residual stream, and what it and the heads show."""
     from patchwright.experiment import attention, patch

@@ -6,6 +6,7 @@ import typer
 
 from patchwright.cli.answered import answered, written
 from patchwright.cli.options import (
+    NO_METRIC,
     Align,
     Answer,
     Clean,
@@ -21,14 +22,16 @@ from patchwright.cli.options import (
     Metric,
     ModelName,
     NoBos,
+    PairsFile,
     Per,
     Plot,
     Positions,
     Revision,
+    Roles,
     Seed,
     Wrong,
     check_outputs,
-    chosen_pair,
+    choose,
     hand_out,
     load,
     numbers,
@@ -43,6 +46,7 @@ def patch(
     answer: Answer = [],  # noqa: B006 - Typer copies it
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What is patched; see `places`.")] = "resid_pre",
     per: Per = "",
@@ -53,6 +57,7 @@ def patch(
     metric: Metric = "",
     layers: Layers = "",
     positions: Positions = "",
+    roles: Roles = "",
     heads: Heads = "",
     no_bos: NoBos = False,
     model: ModelName = "demo",
@@ -78,20 +83,26 @@ def patch(
     from patchwright import experiment
 
     check_outputs(json, csv, plot)
-    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, align, example)
-    metric = metric or usual_metric
-    loaded = load(model, device, dtype, revision)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, align, pairs, metric, not no_bos),
+        (model, device, dtype, revision),
+    )
+    if place and roles:
+        raise InputError("--place names its own positions: leave out --roles.")
     if place:
-        result = experiment.patch_together(loaded, pair, place, direction, metric, bos=not no_bos)
+        result = experiment.patch_together(
+            chosen.model, chosen.pair, place, direction, chosen.metric, bos=not no_bos
+        )
     else:
         with progress_bar() as progress:
             result = experiment.patch(
-                loaded,
-                pair,
+                chosen.model,
+                chosen.pair,
                 site,
                 per or None,
                 direction,
-                metric,
+                chosen.metric,
                 bos=not no_bos,
                 layers=numbers(layers, "--layers"),
                 positions=numbers(positions, "--positions"),
@@ -99,6 +110,7 @@ def patch(
                 progress=progress,
                 order="attribution" if most else "layers",
                 most=most or None,
+                roles=[name.strip() for name in roles.split(",")] if roles else None,
             )
     hand_out(result, json, csv, plot)
 
@@ -170,6 +182,7 @@ def ablate(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     site: Annotated[str, typer.Option(help="What is ablated; see `places`.")] = "z",
     per: Per = "",
     place: Annotated[
@@ -200,15 +213,18 @@ def ablate(
     from patchwright import experiment
 
     check_outputs(json, csv, plot)
-    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
-    loaded = load(model, device, dtype, revision)
-    by = (how, prompt, not over_positions, seed, metric or usual_metric, not no_bos)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, "exact", pairs, metric, not no_bos),
+        (model, device, dtype, revision),
+    )
+    by = (how, prompt, not over_positions, seed, chosen.metric, not no_bos)
     if place:
-        result = experiment.ablate_together(loaded, pair, place, *by)
+        result = experiment.ablate_together(chosen.model, chosen.pair, place, *by)
     else:
         with progress_bar() as progress:
             result = experiment.ablate(
-                *(loaded, pair, site, per or None, *by),
+                *(chosen.model, chosen.pair, site, per or None, *by),
                 numbers(layers, "--layers"),
                 numbers(positions, "--positions"),
                 numbers(heads, "--heads"),
@@ -223,6 +239,7 @@ def diff(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What is compared; see `places`.")] = "resid_post",
     per: Per = "",
@@ -239,9 +256,12 @@ def diff(
     from patchwright import experiment
 
     check_outputs(json, csv, plot)
-    pair, _ = chosen_pair(clean, corrupt, answer, wrong, align, example)
-    loaded = load(model, device, dtype, revision)
-    result = experiment.difference(loaded, pair, site, per or None, not no_bos)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, align, pairs, NO_METRIC, not no_bos),
+        (model, device, dtype, revision),
+    )
+    result = experiment.difference(chosen.model, chosen.pair, site, per or None, not no_bos)
     hand_out(result, json, csv, plot)
 
 
@@ -251,6 +271,7 @@ def attention(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     head: Annotated[
         str, typer.Option(help="One head, such as L3H1; without it, scores of all heads.")
     ] = "",
@@ -277,17 +298,22 @@ def attention(
     from patchwright.places import parse_place
 
     check_outputs(json, csv, plot)
-    pair, _ = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
     place = parse_place(f"{head}.pattern") if head else None
-    loaded = load(model, device, dtype, revision)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, "exact", pairs, NO_METRIC, not no_bos),
+        (model, device, dtype, revision),
+    )
     if place is None:
         result = experiment.head_scores(
-            loaded, pair, length, seed=seed, bos=not no_bos, words=words
+            chosen.model, chosen.pair, length, seed=seed, bos=not no_bos, words=words
         )
     elif place.layer is None or place.head is None:
         raise InputError(f"--head '{head}': name one head, such as L3H1.")
     else:
-        result = experiment.attention(loaded, pair, place.layer, place.head, not no_bos)
+        result = experiment.attention(
+            chosen.model, chosen.pair, place.layer, place.head, not no_bos
+        )
     hand_out(result, json, csv, plot)
 
 
@@ -297,6 +323,7 @@ def lens(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     align: Align = "exact",
     place: Annotated[
         list[str], typer.Option(help="Read a run with these places patched too. Repeatable.")
@@ -324,14 +351,17 @@ def lens(
     from patchwright import experiment
 
     check_outputs(json, csv, plot, graph)
-    pair, _ = chosen_pair(clean, corrupt, answer, wrong, align, example)
     if direct and (place or graph):
         raise InputError("--direct reads the unpatched runs: leave out --place and --graph.")
-    loaded = load(model, device, dtype, revision)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, align, pairs, NO_METRIC, not no_bos),
+        (model, device, dtype, revision),
+    )
     if direct:
-        result = experiment.logit_attribution(loaded, pair, direct, not no_bos)
+        result = experiment.logit_attribution(chosen.model, chosen.pair, direct, not no_bos)
     else:
-        result = experiment.logit_lens(loaded, pair, place, direction, not no_bos)
+        result = experiment.logit_lens(chosen.model, chosen.pair, place, direction, not no_bos)
     hand_out(result, json, csv, plot, graph)
 
 
@@ -341,6 +371,7 @@ def attribute(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What would be patched; see `places`.")] = "resid_pre",
     per: Per = "",
@@ -372,18 +403,21 @@ def attribute(
     check_outputs(json, csv, plot, scatter)
     if scatter and not exact:
         raise InputError("--scatter draws estimates against exact values: add --exact.")
-    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, align, example)
-    loaded = load(model, device, dtype, revision)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, align, pairs, metric, not no_bos),
+        (model, device, dtype, revision),
+    )
     with progress_bar() as progress:
         result = experiment.attribute(
-            loaded,
-            pair,
+            chosen.model,
+            chosen.pair,
             site,
             per or None,
             direction,
             method,
             steps,
-            metric or usual_metric,
+            chosen.metric,
             not no_bos,
             numbers(layers, "--layers"),
             numbers(positions, "--positions"),
@@ -400,6 +434,7 @@ def paths(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     receiver: Annotated[
         list[str], typer.Option(help="logits, or a place such as L9H6.q. Repeatable.")
     ] = ["logits"],  # noqa: B006
@@ -427,19 +462,22 @@ def paths(
     from patchwright import experiment
 
     check_outputs(json, csv, plot)
-    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
-    loaded = load(model, device, dtype, revision)
+    chosen = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, "exact", pairs, metric, not no_bos),
+        (model, device, dtype, revision),
+    )
     with progress_bar() as progress:
         result = experiment.path_patch(
-            loaded,
-            pair,
+            chosen.model,
+            chosen.pair,
             receiver,
             site,
             per or None,
             direction,
             mlps,
             norms,
-            metric or usual_metric,
+            chosen.metric,
             not no_bos,
             numbers(layers, "--layers"),
             numbers(positions, "--positions"),
@@ -455,6 +493,7 @@ def circuit(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    pairs: PairsFile = "",
     steps: Annotated[
         int, typer.Option(help="Integrate gradients over so many runs; 0: one gradient.", min=0)
     ] = 0,
@@ -493,19 +532,21 @@ def circuit(
     if save:
         check_writable(save)
     chosen_sizes = numbers(sizes, "--sizes")
-    pair, usual_metric = chosen_pair(clean, corrupt, answer, wrong, "exact", example)
-    metric = metric or usual_metric
-    loaded = load(model, device, dtype, revision)
+    given = choose(
+        (clean, corrupt, answer, wrong),
+        *(example, "exact", pairs, metric, not no_bos),
+        (model, device, dtype, revision),
+    )
     with progress_bar() as progress:
         if circuit:
             chosen = experiment.load_circuit(circuit)
         else:
             scored = experiment.edge_attribution(
-                loaded, pair, steps or None, metric, not no_bos, progress=progress
+                given.model, given.pair, steps or None, given.metric, not no_bos, progress=progress
             )
-            chosen = experiment.Circuit.choose(scored, loaded, top, threshold, connected)
+            chosen = experiment.Circuit.choose(scored, given.model, top, threshold, connected)
         result = experiment.evaluate_circuit(
-            *(loaded, pair, chosen, chosen_sizes, outside, randoms, seed, metric),
+            *(given.model, given.pair, chosen, chosen_sizes, outside, randoms, seed, given.metric),
             not no_bos,
             progress,
         )

@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
     from patchwright.methods.batches import Progress
     from patchwright.methods.result import Result
     from patchwright.model.load import Model
+    from patchwright.prompts.datasets import Item
     from patchwright.prompts.pair import Pair
 
 STOPPED = 130
 """Exit status after Ctrl-C."""
+
+NO_METRIC = "probability"
+"""For commands that measure none: the metric that any answer fits."""
 
 ModelName = Annotated[
     str, typer.Option("--model", help="demo, a hub name such as gpt2, or a local folder.")
@@ -38,6 +43,20 @@ Wrong = Annotated[list[str], typer.Option(help="Competing next token. Repeatable
 Align = Annotated[str, typer.Option(help="exact, or edges for prompts of unequal token counts.")]
 ExampleName = Annotated[
     str, typer.Option("--example", help="Take prompts and answers from this example.")
+]
+PairsFile = Annotated[
+    str,
+    typer.Option(
+        "--pairs",
+        help="A .jsonl or .csv file of pairs instead of one; - is standard input, JSONL.",
+    ),
+]
+Roles = Annotated[
+    str,
+    typer.Option(
+        help="Patch each pair where these roles of its own stand, such as subject,last.",
+        show_default="positions",
+    ),
 ]
 Per = Annotated[
     str, typer.Option(help="position, head, head_position, layer or neuron.", show_default=False)
@@ -79,6 +98,91 @@ def load(name: str, device: str, dtype: str, revision: str | None) -> "Model":
     from patchwright.model.load import load_model
 
     return load_model(name, device=device, dtype=dtype, revision=revision)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a command works on; a set from a file is a list of pairs, also of one."""
+
+    pair: "Pair | list[Pair]"
+    metric: str
+    model: "Model"
+
+
+def choose(
+    prompts: tuple[str, str, Sequence[str], Sequence[str]],
+    example: str,
+    align: str,
+    pairs: str,
+    metric: str,
+    bos: bool,
+    loading: tuple[str, str, str, str | None],
+) -> Chosen:
+    """The pair or pairs, the metric and the model that the options name.
+
+    `prompts` are clean, corrupted, answers and wrong answers; `loading` what `load`
+    takes. Rows of a set that cannot be used, also by the model, are told on standard
+    error, and the others go on; raises InputError where none is left.
+    """
+    if not pairs:
+        pair, usual = chosen_pair(*prompts, align, example)
+        return Chosen(pair, metric or usual, load(*loading))
+    if example or any(prompts):
+        raise InputError("Give either --pairs or one pair of prompts (or --example), not both.")
+    items = read_pairs(pairs, align)
+    model = load(*loading)
+    return Chosen(
+        fitting_pairs(items, model, metric or "logit_diff", bos), metric or "logit_diff", model
+    )
+
+
+def read_pairs(path: str, align: str = "exact") -> "list[Item]":
+    """The good rows of a set; the others are told on standard error with their lines.
+
+    Raises InputError where the file cannot be read or has no good row.
+    """
+    from patchwright.prompts.datasets import Item, kind_of, lines_of, read_items
+
+    kind = "jsonl" if path == "-" else kind_of(path)
+    # Bytes that are no text make their own row bad, not the whole file.
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    good: list[Item] = []
+    try:
+        with open(
+            sys.stdin.fileno() if path == "-" else path, closefd=path != "-", **how
+        ) as stream:
+            for row in read_items(lines_of(stream), kind):
+                if isinstance(row, Item):
+                    good.append(row)
+                else:
+                    typer.echo(f"Line {row.line}: {row.message}", err=True)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
+    if not good:
+        raise InputError(f"'{path}' has no pair that can be used: give at least one good row.")
+    if align not in ("exact", "edges"):
+        raise InputError(f"--align '{align}': choose exact or edges.")
+    changes = {"align": align} if align == "edges" else {}
+    return [one.model_copy(update={"pair": one.pair.model_copy(update=changes)}) for one in good]
+
+
+def fitting_pairs(items: "Sequence[Item]", model: "Model", metric: str, bos: bool) -> "list[Pair]":
+    """The pairs that the model can run; the others are told on standard error with their lines.
+
+    Raises InputError where none is left.
+    """
+    from patchwright.experiment import check_pair
+
+    good: list[Pair] = []
+    for item in items:
+        try:
+            check_pair(item.pair, model, metric, bos)
+            good.append(item.pair)
+        except InputError as error:
+            typer.echo(f"Line {item.line}: {error}", err=True)
+    if not good:
+        raise InputError("No pair of the set fits the model: see the lines above.")
+    return good
 
 
 def chosen_pair(

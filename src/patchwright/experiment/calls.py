@@ -15,7 +15,7 @@ from typing import Any
 from patchwright.axes import DIRECTIONS, PERS, Direction, Per
 from patchwright.errors import ExperimentError
 from patchwright.experiment.circuit import Circuit
-from patchwright.experiment.run import run
+from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
     Ablate,
     AblateTogether,
@@ -25,6 +25,7 @@ from patchwright.experiment.types import (
     Difference,
     EdgeAttribution,
     EvaluateCircuit,
+    Experiment,
     HeadScores,
     LogitAttribution,
     LogitLens,
@@ -576,6 +577,12 @@ def logit_attribution(
         }
     )
     return _do(experiment, model)
+
+
+def check_pair(pair: Pair, model: Model, metric: str = "logit_diff", bos: bool = True) -> None:
+    """Raise what running `pair` would: prompts or answers that do not fit model and metric."""
+    asked = Experiment(model=model.name, metric=check_metric(metric), bos=bos)
+    tokens_of(pair, asked, model)
 
 
 def check_direction(name: str) -> Direction:

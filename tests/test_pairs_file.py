@@ -1,0 +1,150 @@
+"""`--pairs` and `build`: many pairs from the command line, in this process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import patchwright as pw
+from patchwright import cli
+from patchwright.cli import options
+
+MEETING = "When Mary and John went to the store, {} gave a drink to"
+IOI: dict[str, Any] = {
+    "clean": MEETING.format("John"),
+    "corrupt": MEETING.format("Mary"),
+    "answer": " Mary",
+    "wrong": " John",
+    "roles": [{"name": "giver", "start": 38, "stop": 42}],
+}
+CAPITAL: dict[str, Any] = {
+    "clean": "The capital of France is",
+    "corrupt": "The capital of Italy is",
+    "answer": " Paris",
+    "wrong": " Rome",
+    "roles": [{"name": "giver", "start": 15, "stop": 21}],
+}
+
+
+@pytest.fixture
+def run(demo: pw.Model, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command in this process: exit status; the model is loaded once."""
+
+    def loaded(*_: Any) -> pw.Model:
+        return demo
+
+    monkeypatch.setattr(options, "load", loaded)
+
+    def command(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["patchwright", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return int(left.value.code or 0)
+
+    return command
+
+
+def saved(folder: Path, *rows: dict[str, Any] | str) -> str:
+    path = folder / "pairs.jsonl"
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def test_a_set_is_patched_at_its_roles(run: Any, tmp_path: Path, demo: pw.Model) -> None:
+    path, out = saved(tmp_path, IOI, CAPITAL), str(tmp_path / "out.json")
+    assert run("patch", "--pairs", path, "--roles", "giver, last", "--json", out) == 0
+    found = pw.load_result(out)
+    pairs = [pw.Pair.model_validate(row) for row in (IOI, CAPITAL)]
+    expected = pw.patch(demo, pairs, roles=["giver", "last"])
+    assert found.patched.equals(expected.patched)
+    assert found.patched.sizes == {"pair": 2, "layer": 6, "role": 2}
+
+
+def test_bad_rows_are_told_with_their_lines_and_the_good_ones_go_on(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    unequal = {**IOI, "clean": "Mary went", "roles": []}
+    path = saved(tmp_path, IOI, "{", "", unequal, {**IOI, "answer": ""}, CAPITAL)
+    assert run("patch", "--pairs", path, "--site", "z", "--json", str(tmp_path / "o.json")) == 0
+    told = capfd.readouterr().err
+    assert [line[:8] for line in told.splitlines() if line.startswith("Line")] == [
+        "Line 2: ", "Line 5: ", "Line 4: ",
+    ]  # fmt: skip
+    assert pw.load_result(tmp_path / "o.json").patched.sizes["pair"] == 2
+
+
+def test_a_set_of_bytes_that_are_no_text_loses_only_those_rows(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pairs.csv"
+    good = "The capital of France is,The capital of Italy is, Paris, Rome\n"
+    head = "clean,corrupt,answer,wrong\n"
+    path.write_bytes(f"{head}{good}".encode() + b"caf\xe9,tea, x, y\n" + good.encode())
+    assert run("lens", "--pairs", str(path), "--json", str(tmp_path / "out.json")) == 0
+    assert "Line 3: The row has bytes that are not valid UTF-8" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "says"),
+    [
+        (["{"], [], "has no pair that can be used"),
+        ([{**IOI, "wrong": []}], [], "No pair of the set fits the model"),
+        ([IOI], ["--clean", "a"], "either --pairs or one pair"),
+        ([IOI], ["--example", "ioi"], "either --pairs or one pair"),
+        ([IOI], ["--roles", "verb"], "has no role 'verb': its roles are giver, last"),
+        ([IOI], ["--roles", "last", "--place", "L0.z"], "leave out --roles"),
+        ([IOI], ["--align", "loose"], "choose exact or edges"),
+        ([IOI, CAPITAL], [], "--roles last"),
+    ],
+)
+def test_a_set_that_cannot_be_run_gets_one_message_and_exit_status_2(
+    run: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    rows: list[Any],
+    more: list[str],
+    says: str,
+) -> None:
+    assert run("patch", "--pairs", saved(tmp_path, *rows), *more) == 2
+    assert says in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("path", "says"), [("no.jsonl", "cannot be read"), ("a.txt", "ends in")])
+def test_a_file_that_is_not_there_or_no_set(
+    run: Any, capfd: pytest.CaptureFixture[str], path: str, says: str
+) -> None:
+    assert run("patch", "--pairs", path) == 2
+    assert says in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ablate"],
+        ["attribute", "--site", "z"],
+        ["paths", "--layers", "0"],
+        ["circuit", "--top", "5", "--sizes", "5", "--randoms", "0"],
+        ["diff"],
+        ["attention", "--head", "L0H0"],
+        ["lens", "--direct", "head"],
+        ["explain"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_that_takes_a_pair_takes_a_set(
+    run: Any, tmp_path: Path, command: list[str]
+) -> None:
+    path, out = saved(tmp_path, CAPITAL, CAPITAL), str(tmp_path / "out.json")
+    assert run(*command, "--pairs", path, "--json", out) == 0
+    document = json.loads(Path(out).read_text(encoding="utf-8"))
+    assert len(document["experiment"]["pairs"]) == 2
+
+
+def test_a_set_comes_from_standard_input(tmp_path: Path) -> None:
+    rows = (tmp_path / saved(tmp_path, "[]", IOI)).read_text(encoding="utf-8")
+    done = patchwright("patch", "--pairs", "-", "--layers", "0", "--csv", "-", stdin=rows)
+    assert done.returncode == 0, done.stderr
+    assert "Line 1: The line is not an object" in done.stderr
+    assert done.stdout.count("\n") == 1 + 15
