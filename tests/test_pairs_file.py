@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import patchwright as pw
+from command import patchwright
 from patchwright import cli
 from patchwright.cli import options
 

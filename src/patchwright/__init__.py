@@ -52,9 +52,11 @@ if TYPE_CHECKING:
     from patchwright.methods.result import Result, load_result
     from patchwright.model.load import Model, load_model, wrap_model
     from patchwright.places import Place, parse_place
+    from patchwright.prompts.builders import agreement
     from patchwright.prompts.datasets import Item, RowError, read_items, write_items
     from patchwright.prompts.pair import Pair
     from patchwright.prompts.roles import Role
+    from patchwright.prompts.templates import Template, from_template
 
 __version__ = version("patchwright")
 
@@ -85,15 +87,18 @@ __all__ = [
     "RowError",
     "Store",
     "Tally",
+    "Template",
     "Trace",
     "ablate",
     "ablate_together",
+    "agreement",
     "attention",
     "attribute",
     "compare_with_exact",
     "difference",
     "edge_attribution",
     "evaluate_circuit",
+    "from_template",
     "head_scores",
     "load_circuit",
     "load_model",
@@ -152,9 +157,11 @@ _HOME = {
     "methods.batches": ["Progress"],
     "model.load": ["Model", "load_model", "wrap_model"],
     "places": ["Place", "parse_place"],
+    "prompts.builders": ["agreement"],
     "prompts.datasets": ["Item", "RowError", "read_items", "write_items"],
     "prompts.pair": ["Pair"],
     "prompts.roles": ["Role"],
+    "prompts.templates": ["Template", "from_template"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

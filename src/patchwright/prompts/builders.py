@@ -1,0 +1,132 @@
+"""One sentence -> a pair: agreement of a verb with its subject.
+
+Numbers of nouns come from the library `inflect`, which knows English irregular
+plurals; what it cannot decide is refused with a sentence rather than guessed.
+"""
+
+import re
+from functools import cache
+
+import inflect
+
+from patchwright.errors import PromptError
+from patchwright.prompts.align import Align, unequal_lengths
+from patchwright.prompts.pair import Pair
+from patchwright.prompts.roles import Role
+from patchwright.prompts.tokens import Tokenizer, encode_prompt, token_texts, visible
+
+SUBJECT = "subject"
+
+_VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}
+"""Singular -> plural."""
+
+# Never inside another word: not in "this", "isn't", "has-been" or "Does".
+_VERB = re.compile(rf"(?<![\w'’-])(?:{'|'.join((*_VERBS, *_VERBS.values()))})(?![\w'’-])")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+
+_AFTER_THE_SUBJECT = frozenset(
+    "to of near behind beside from in on at with by for about above across after against along "
+    "among around before below beneath between beyond during inside into like off onto outside "
+    "over past since through throughout toward towards under underneath upon within without that "
+    "who whom whose which where when".split()
+)
+"""Prepositions and relative words: what they begin stands between a subject and its verb."""
+
+_ONE_NUMBER = frozenset(
+    "a an each every either neither one many few several both all this these those".split()
+)
+_PRONOUNS = frozenset(
+    "i you he she it we they this that these those there who what everyone someone".split()
+)
+
+
+def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact") -> Pair:
+    """A pair that asks for the verb of `sentence`: "The keys to the cabinet are on the table".
+
+    The clean prompt is what precedes the first of is/are, was/were, has/have, does/do;
+    the answer is that verb, wrong its counterpart, and the corrupted prompt has the
+    subject in the other number. The subject is the last word before the first
+    preposition or relative word (or the verb); it has the role `subject`. Raises
+    PromptError where there is no such verb or subject, where they do not agree, and
+    (UnequalLengthsError) where the two numbers differ in tokens, unless `align` is edges.
+    """
+    verb = next((one for one in _VERB.finditer(sentence) if sentence[: one.start()].strip()), None)
+    if verb is None:
+        raise PromptError(
+            f"'{visible(sentence)}' has no verb to ask for: write one of "
+            f"{', '.join((*_VERBS, *_VERBS.values()))} behind its subject, in small letters."
+        )
+    clean = sentence[: verb.start()].rstrip()
+    subject = _subject(clean)
+    singular = verb[0] in _VERBS
+    other = _other_number(subject[0], singular, verb[0])
+    corrupt = clean[: subject.start()] + other + clean[subject.end() :]
+    counterpart = _VERBS[verb[0]] if singular else _singular_verb(verb[0])
+    role = Role(name=SUBJECT, start=subject.start(), stop=subject.end())
+    pair = Pair(
+        clean=clean, corrupt=corrupt, answer=f" {verb[0]}", wrong=f" {counterpart}",
+        align=align, roles=(role,),
+    )  # fmt: skip
+    texts = [
+        token_texts(encode_prompt(one, tokenizer, False), tokenizer) for one in (clean, corrupt)
+    ]
+    if len(texts[0]) != len(texts[1]) and align == "exact":
+        raise unequal_lengths(*texts)
+    return pair
+
+
+def _singular_verb(plural: str) -> str:
+    return next(one for one, many in _VERBS.items() if many == plural)
+
+
+def _subject(prompt: str) -> re.Match[str]:
+    """The word that the verb behind `prompt` agrees with. Raises PromptError."""
+    words: list[re.Match[str]] = []
+    for word in _WORD.finditer(prompt):
+        if words and word[0].lower() in _AFTER_THE_SUBJECT:
+            break
+        words.append(word)
+    before = [word[0].lower() for word in words]
+    if {"and", "or", "nor"} & set(before):
+        raise _no_subject(prompt, "it joins several nouns, whose number is not one word's")
+    if not words or before[-1] in _PRONOUNS | _AFTER_THE_SUBJECT:
+        raise _no_subject(prompt, "it has no noun")
+    if numbered := [word for word in before[:-1] if word in _ONE_NUMBER]:
+        raise _no_subject(prompt, f"'{numbered[0]}' goes with one number only; write 'the'")
+    return words[-1]
+
+
+def _no_subject(prompt: str, why: str) -> PromptError:
+    return PromptError(
+        f"The subject of '{visible(prompt)}' cannot be changed in number: {why}. Begin with a "
+        "sentence such as 'The keys to the cabinet are'."
+    )
+
+
+def _other_number(noun: str, singular: bool, verb: str) -> str:
+    """The noun in the other number. Raises PromptError where it disagrees, or has only one."""
+    one, many = _engine().singular_noun(noun), _engine().plural_noun(noun)
+    if noun in (one, many):
+        raise PromptError(
+            f"'{visible(noun)}' is the same in both numbers, so nothing would change: choose "
+            "another subject."
+        )
+    # "bus" ends like a plural, and the library takes it for one of "bu"; but it puts a bare
+    # s only behind a word in s that is a plural: "keyss", and "buses".
+    plural = bool(one) and (not noun.endswith("s") or many == f"{noun}s")
+    if plural == singular:
+        raise PromptError(
+            f"'{visible(noun)}' and '{verb}' do not agree in number, so '{verb}' would be a wrong "
+            "answer: correct the sentence."
+        )
+    if singular and noun[0].isupper():
+        raise PromptError(
+            f"'{visible(noun)}' looks like a name, and names have no other number: begin with "
+            "a noun, as in 'The key'."
+        )
+    return str(many if singular else one)
+
+
+@cache
+def _engine() -> inflect.engine:
+    return inflect.engine()
