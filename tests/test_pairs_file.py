@@ -149,3 +149,81 @@ def test_a_set_comes_from_standard_input(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Line 1: The line is not an object" in done.stderr
     assert done.stdout.count("\n") == 1 + 15
+
+
+SENTENCE = "The keys to the cabinet are on the table"
+
+
+def test_a_built_template_is_a_set_that_can_be_run(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, out = str(tmp_path / "pairs.jsonl"), str(tmp_path / "out.json")
+    assert run("build", "template", "indirect-object", "--count", "5", "--out", path) == 0
+    assert run("build", "template", "indirect-object", "--count", "5") == 0
+    assert capfd.readouterr().out == Path(path).read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    assert [row["tags"] for row in rows] == [["indirect-object"]] * 5
+    assert run("patch", "--pairs", path, "--roles", "S,last", "--layers", "0", "--json", out) == 0
+    assert pw.load_result(out).patched.sizes == {"pair": 5, "layer": 1, "role": 2}
+
+
+OWN = [
+    "The {N} near the {P}",
+    *("--slot", "N=key/keys,dog/dogs", "--slot", "P=river", "--swap", "N={N.1}"),
+    *("--answer", " is", "--answer", " was", "--wrong", " are"),
+]
+
+
+def test_a_template_of_ones_own_from_options_and_from_a_file(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", "template", *OWN, "--count", "2") == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert {(row["clean"], row["corrupt"]) for row in rows} == {
+        ("The key near the river", "The keys near the river"),
+        ("The dog near the river", "The dogs near the river"),
+    }
+    assert rows[0]["answer"] == [" is", " was"]
+    document = {"text": OWN[0], "slots": {"N": [["key", "keys"]], "P": ["river"]}}
+    document |= {"corrupt": {"N": "{N.1}"}, "answer": " is", "wrong": " are"}
+    (tmp_path / "own.json").write_text(json.dumps(document), encoding="utf-8")
+    assert run("build", "template", str(tmp_path / "own.json"), "--count", "1") == 0
+    assert json.loads(capfd.readouterr().out)["tags"] == ["own"]
+
+
+def test_sentences_are_built_and_the_bad_ones_told(
+    run: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", "agreement", SENTENCE, "The keys is here") == 0
+    done = capfd.readouterr()
+    assert json.loads(done.out)["corrupt"] == "The key to the cabinet"
+    assert "Sentence 2: 'keys' and 'is' do not agree" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["template", "nothing"], "They are: indirect-object"),
+        (["template", "no.json"], "cannot be read"),
+        (["template", "indirect-object", "--slot", "A=b"], "belong to a text with slots"),
+        (["template", "{A} is", "--slot", "A", "--answer", "x"], "as in A=Mary,John"),
+        (["template", "{A} is", "--slot", "A=b"], "--answer is missing"),
+        (["template", *OWN, "--count", "3"], "Ask for at most 2"),
+        (["agreement", "The keys is here"], "do not agree"),
+        (["agreement", "a", "b"], "No sentence can be used"),
+        (["agreement", SENTENCE, "--align", "x"], "choose exact or edges"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_built_gets_one_message_and_exit_status_2(
+    run: Any, capfd: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert run("build", *arguments) == 2
+    assert says in capfd.readouterr().err
+
+
+def test_without_a_template_the_built_in_ones_are_listed(
+    run: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", "template") == 0
+    assert "The capital of {COUNTRY} is" in capfd.readouterr().out

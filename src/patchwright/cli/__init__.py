@@ -10,6 +10,7 @@ methods   one command a method
 explain   several sweeps put into sentences
 runs      the run store: what is in it, comparing, archives
 many      `run`: many experiments, which goes on where it was ended
+build     pairs from templates and sentences, as a file
 tools     everything else: places, tokens, models, examples, verify, bench, app
 """
 
@@ -18,7 +19,7 @@ import sys
 
 import typer
 
-from patchwright.cli import explain, many, methods, runs, tools
+from patchwright.cli import build, explain, many, methods, runs, tools
 from patchwright.cli.options import STOPPED
 from patchwright.errors import PatchwrightError
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 for command in (*methods.COMMANDS, *explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
     app.command(command.__name__.removesuffix("_"))(command)
 app.add_typer(runs.app, name="runs")
+app.add_typer(build.app, name="build")
 
 
 def main() -> None:

@@ -1,0 +1,193 @@
+"""`build`: pairs from a template, a sentence or a swapped word, as lines of JSONL."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from patchwright.cli import options
+from patchwright.cli.options import (
+    Align,
+    Answer,
+    ModelName,
+    Revision,
+    Seed,
+    Wrong,
+    write,
+)
+from patchwright.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from patchwright.prompts.datasets import Item
+    from patchwright.prompts.templates import Template
+
+app = typer.Typer(
+    help="Build pairs and write them as JSONL, for --pairs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Out = Annotated[str, typer.Option("--out", help="Write to this file; - is standard output.")]
+
+
+@app.command()
+def template(
+    template: Annotated[
+        str,
+        typer.Argument(
+            help="A built-in template, a .json file of one, or a text with slots in braces; "
+            "without it, the built-in ones are listed."
+        ),
+    ] = "",
+    slot: Annotated[
+        list[str],
+        typer.Option(help="Words of a slot: A=Mary,John, or another slot: S={B}. Repeatable."),
+    ] = [],  # noqa: B006 - Typer copies it
+    swap: Annotated[
+        list[str],
+        typer.Option(help="What stands at a slot in the corrupted prompt: S={A}. Repeatable."),
+    ] = [],  # noqa: B006
+    answer: Answer = [],  # noqa: B006
+    wrong: Wrong = [],  # noqa: B006
+    count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 100,
+    seed: Seed = 0,
+    model: ModelName = "demo",
+    revision: Revision = None,
+    out: Out = "-",
+) -> None:
+    """Fill a template's slots with words, all pairs of one token length.
+
+    A word's other forms follow it behind slashes: with NOUN=key/keys,dog/dogs the slot
+    {NOUN.1} is the plural.
+    """
+    from patchwright.prompts.templates import from_template
+
+    given = (slot, swap, answer, wrong)
+    if not template and not any(given):
+        _list_tasks()
+        return
+    tag, chosen = _template(template, *given)
+    tokenizer = options.load(model, "cpu", "float32", revision).tokenizer
+    pairs = from_template(chosen, count, tokenizer, seed)
+    _write(out, [_item(pair, *([tag] if tag else [])) for pair in pairs])
+
+
+@app.command()
+def agreement(
+    sentence: Annotated[
+        list[str],
+        typer.Argument(
+            help="Such as 'The keys to the cabinet are on the table'; several, or - for the "
+            "lines of standard input."
+        ),
+    ],
+    align: Align = "exact",
+    model: ModelName = "demo",
+    revision: Revision = None,
+    out: Out = "-",
+) -> None:
+    """Make a pair of each sentence: its verb is asked for, its subject's number changes.
+
+    Sentences that cannot be used are told on standard error, and the others go on.
+    """
+    import sys
+
+    from patchwright.prompts.builders import agreement as build
+
+    if align != "exact" and align != "edges":
+        raise InputError(f"--align '{align}': choose exact or edges.")
+    sentences = (
+        [line.strip() for line in sys.stdin if line.strip()] if sentence == ["-"] else sentence
+    )
+    tokenizer = options.load(model, "cpu", "float32", revision).tokenizer
+    items: list[Item] = []
+    for number, text in enumerate(sentences, 1):
+        try:
+            items.append(_item(build(text, tokenizer, align), "agreement"))
+        except InputError as error:
+            if len(sentences) == 1:
+                raise
+            typer.echo(f"Sentence {number}: {error}", err=True)
+    if not items:
+        raise InputError("No sentence can be used: see the lines above.")
+    _write(out, items)
+
+
+def _item(pair: Any, *tags: str) -> "Item":
+    from patchwright.prompts.datasets import Item
+
+    return Item(pair=pair, tags=tags)
+
+
+def _write(out: str, items: "Iterable[Item]") -> None:
+    from patchwright.prompts.datasets import write_items
+
+    write(out, "".join(write_items(items)))
+
+
+def _list_tasks() -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from patchwright.prompts.tasks import tasks
+
+    table = Table("name", "template", "what it asks", box=None, pad_edge=False)
+    for one in tasks():
+        table.add_row(one.name, Text(one.template.texts[0]), one.title)
+    options.console().print(table)
+
+
+def _template(
+    name: str, slot: Sequence[str], swap: Sequence[str], answer: Sequence[str], wrong: Sequence[str]
+) -> tuple[str, "Template"]:
+    """The template that the options describe, and a tag for its pairs."""
+    from patchwright.prompts.tasks import task
+    from patchwright.prompts.templates import Template
+
+    if "{" in name:
+        document = {
+            "text": name,
+            "slots": {key: _words(value) for key, value in _split(slot, "--slot")},
+            "corrupt": dict(_split(swap, "--swap")),
+            "answer": answer,
+            "wrong": wrong,
+        }
+        if not answer:
+            raise InputError("--answer is missing: name it by its slot, as in --answer ' {A}'.")
+        return "", Template.of(document)
+    if slot or swap or answer or wrong:
+        raise InputError(
+            "--slot, --swap, --answer and --wrong belong to a text with slots, such as "
+            "'{A} and {B} met. {S} gave a book to': give one, or leave them out."
+        )
+    if name.lower().endswith(".json"):
+        return Path(name).stem, Template.of(_json(name))
+    return name, task(name).template
+
+
+def _json(path: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"'{path}' is not JSON: {error}.") from error
+
+
+def _split(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+    for text in given:
+        if not text.partition("=")[1]:
+            raise InputError(
+                f"{option} '{text}': write a slot and what it gets, as in A=Mary,John."
+            )
+    return [(text.partition("=")[0].strip(), text.partition("=")[2]) for text in given]
+
+
+def _words(text: str) -> str | list[str | list[str]]:
+    """'Mary,John' as words, 'key/keys,dog/dogs' with their forms; '{B}' is another slot."""
+    if "{" in text:
+        return text
+    words = [word.strip().split("/") for word in text.split(",") if word.strip()]
+    return [word[0] if len(word) == 1 else word for word in words]
