@@ -227,3 +227,13 @@ def test_without_a_template_the_built_in_ones_are_listed(
 ) -> None:
     assert run("build", "template") == 0
     assert "The capital of {COUNTRY} is" in capfd.readouterr().out
+
+
+def test_swaps_are_written_best_first(run: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    prompt, word, answer = "The capital of France is", "France", " Paris"
+    assert run("build", "swap", prompt, word, "--answer", answer, "--count", "3") == 0
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [row["tags"] for row in rows] == [["swap"]] * 3
+    assert all(row["clean"] == prompt and row["corrupt"] != prompt for row in rows)
+    assert run("build", "swap", prompt, "Franc", "--answer", answer) == 2
+    assert "'Franc' stands 0 times" in capfd.readouterr().err

@@ -1,9 +1,10 @@
+import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from hooks import logits
-from patchwright.methods.suggest import likeliest, same_length, suggested_answers
+from patchwright.methods.suggest import after_swaps, likeliest, same_length, suggested_answers
 
 CLEAN, CORRUPT = [1, 2, 3, 4], [1, 9, 8, 3, 4]
 
@@ -36,3 +37,19 @@ def test_replacements_have_the_clean_prompts_length_and_differ_from_it(model: pw
 
 def test_a_prompt_that_only_goes_on_has_no_replacement(model: pw.Model) -> None:
     assert same_length(model.network, [1, 2], [1, 2, 3]) == []
+
+
+def test_swapped_prompts_are_read_as_whole_runs_of_their_own(
+    model: pw.Model, gpt2: GPT2LMHeadModel
+) -> None:
+    swapped = [[1, 9, 3, 4], [7, 2, 3, 4], [1, 2, 3, 8], CLEAN]
+    given = after_swaps(model.network, CLEAN, swapped, 7, 11)
+    free = after_swaps(model.network, CLEAN, swapped, 7)
+    for tokens, (difference, wrong), (open_difference, rival) in zip(
+        swapped, given, free, strict=True
+    ):
+        last = logits(gpt2, tokens)[-1]
+        assert (difference, wrong) == (pytest.approx(float(last[7] - last[11])), 11)
+        others = [token for token in range(len(last)) if token != 7]
+        assert rival == max(others, key=lambda token: float(last[token]))
+        assert open_difference == pytest.approx(float(last[7] - last[rival]))

@@ -11,7 +11,10 @@ from patchwright.cli import options
 from patchwright.cli.options import (
     Align,
     Answer,
+    Device,
+    Dtype,
     ModelName,
+    NoBos,
     Revision,
     Seed,
     Wrong,
@@ -113,6 +116,36 @@ def agreement(
     if not items:
         raise InputError("No sentence can be used: see the lines above.")
     _write(out, items)
+
+
+@app.command()
+def swap(
+    prompt: Annotated[str, typer.Argument(help="The clean prompt.")],
+    word: Annotated[str, typer.Argument(help="The word of it to replace.")],
+    answer: Annotated[str, typer.Option(help="Right next token, with its space: ' Mary'.")],
+    wrong: Annotated[
+        str, typer.Option(help="Competing next token.", show_default="the likeliest other")
+    ] = "",
+    words: Annotated[
+        list[str], typer.Option("--word", help="A word to try, besides likely ones. Repeatable.")
+    ] = [],  # noqa: B006 - Typer copies it
+    occurrence: Annotated[int, typer.Option(help="Which one, if the word comes often.")] = 1,
+    count: Annotated[int, typer.Option(help="How many pairs, the best first.", min=1)] = 10,
+    no_bos: NoBos = False,
+    model: ModelName = "demo",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    revision: Revision = None,
+    out: Out = "-",
+) -> None:
+    """Replace a word of a prompt by those of as many tokens that flip the answer best."""
+    from patchwright import experiment
+
+    loaded = options.load(model, device, dtype, revision)
+    found = experiment.swap(
+        *(loaded, prompt, word, answer, wrong or None, count, words, occurrence), bos=not no_bos
+    )
+    _write(out, [_item(one.pair, "swap") for one in found])
 
 
 def _item(pair: Any, *tags: str) -> "Item":

@@ -13,6 +13,7 @@ patching experiments that change runs, a value for each place
 reading  experiments that read what runs hold
 edges    experiments on edges and circuits
 results  what they found -> Result
+swap     corrupted prompts by swapping a word, ranked
 """
 
 from patchwright.experiment.calls import (
@@ -40,6 +41,7 @@ from patchwright.experiment.circuit import Circuit, load_circuit
 from patchwright.experiment.many import Batch, Outcome, plan, run_batch
 from patchwright.experiment.preview import CellByCell, baselines_of, so_far
 from patchwright.experiment.run import run, tokens_of
+from patchwright.experiment.swap import Swap, swap
 from patchwright.experiment.types import (
     Ablate,
     AblateTogether,
@@ -80,6 +82,7 @@ __all__ = [
     "Patch",
     "PatchTogether",
     "PathPatch",
+    "Swap",
     "Trace",
     "ablate",
     "ablate_together",
@@ -106,6 +109,7 @@ __all__ = [
     "run",
     "run_batch",
     "so_far",
+    "swap",
     "tokens_of",
     "trace",
 ]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
+from patchwright.methods.batches import BUDGET, cut, row_bytes
 from patchwright.methods.metrics import logits
-from patchwright.model.forward import Row, forward
+from patchwright.model.forward import CORE, Row, forward
 from patchwright.model.weights import Network
 from patchwright.prompts.align import common_start
 
@@ -46,3 +47,34 @@ def same_length(
     expected = likeliest(network, clean[:last], 4 * count) if last else []
     fitting = [token for token in expected if token != clean[last]][:count]
     return [(*clean[:last], token, *clean[last + 1 :]) for token in fitting]
+
+
+def after_swaps(
+    network: Network,
+    clean: Sequence[int],
+    swapped: Sequence[Sequence[int]],
+    answer: int,
+    wrong: int | None = None,
+    budget: int = BUDGET,
+) -> list[tuple[float, int]]:
+    """What each of the `swapped` prompts, as long as `clean`, does to the answer.
+
+    For each the logit difference of `answer` and the wrong answer, in logits: below 0 the
+    answer has flipped. The wrong answer is `wrong`, or without it the token that the
+    prompt makes likeliest beside the answer; it comes second. All prompts start from the
+    clean run and share batches. Raises MemoryBudgetError as `batches.cut`.
+    """
+    read = len(clean) - 1
+    base = forward(network, [Row(tuple(clean), read)], CORE)[0]
+    rows = [Row(tuple(tokens), read, base) for tokens in swapped]
+    found: list[tuple[float, int]] = []
+    for batch in cut(
+        rows, lambda row: (row.cost(), row_bytes(network, len(clean), row.cost())), budget
+    ):
+        for run in forward(network, batch):
+            values = logits(network, run.final[0])
+            others = values.clone()
+            others[answer] = -torch.inf
+            rival = int(others.argmax()) if wrong is None else wrong
+            found.append((float(values[answer] - values[rival]), rival))
+    return found

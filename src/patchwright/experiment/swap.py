@@ -1,0 +1,125 @@
+"""Swap a word: corrupted prompts of equal token length, ranked by how well they flip the answer."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from patchwright.errors import AnswerError, PromptError
+from patchwright.methods.batches import BUDGET
+from patchwright.methods.suggest import after_swaps, likeliest
+from patchwright.model.load import Model
+from patchwright.prompts.pair import Pair, tokenize_prompt
+from patchwright.prompts.roles import Role
+from patchwright.prompts.tokens import encode, encode_prompt, token_texts, visible
+
+SWAPPED = "swapped"
+"""The role of the word that was swapped."""
+
+LIKELY = 1000
+"""Tokens of the vocabulary that are looked at, the likeliest in the word's place first."""
+
+TRIED = 200
+"""Words of the vocabulary that are run, at most."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A word in the place of another, and the pair that it makes.
+
+    `difference` is the logit difference of the answer and the wrong one after the
+    corrupted prompt: the lower, the better the swap; below 0 the answer has flipped.
+    """
+
+    word: str
+    pair: Pair
+    difference: float
+
+    @property
+    def flips(self) -> bool:
+        """Whether the wrong answer is ahead."""
+        return self.difference < 0
+
+
+def swap(
+    model: Model,
+    prompt: str,
+    word: str,
+    answer: str,
+    wrong: str | None = None,
+    count: int = 10,
+    words: Sequence[str] = (),
+    occurrence: int = 1,
+    bos: bool = True,
+    budget: int = BUDGET,
+) -> list[Swap]:
+    """The `count` best corrupted prompts that have another word in the place of `word`.
+
+    Words come from `words` and from the vocabulary, of which those that the model
+    expects there (the word's like in its first letter's case) are tried: what is likely
+    stays in distribution. All have the clean prompt's number of tokens. Without `wrong`
+    it is for each what the corrupted prompt makes likeliest beside the answer. The pairs
+    have the role `swapped`. Chosen for what they do, they are no sample to average over.
+    Raises PromptError where the word or a replacement is missing, AnswerError for answers
+    that are not one token.
+    """
+    tokenizer = model.tokenizer
+    sizes = {"n_vocab": model.spec.n_vocab, "n_context": model.spec.n_context}
+    asked = tokenize_prompt(prompt, answer, wrong, tokenizer, **sizes, bos=bos)
+    if not asked.single_tokens:
+        raise AnswerError(
+            "Swaps are ranked by the logit of one token, and an answer has several: name answers "
+            "of one token, with their space, such as ' Mary'."
+        )
+    clean, right = asked.clean, asked.answers[0][0]
+    other = asked.wrongs[0][0] if asked.wrongs else None
+    found = _place(prompt, word, occurrence)
+    before, behind = prompt[: found.start()], prompt[found.end() :]
+    offered = [*words, *_expected(model, before, word, bos)]
+    texts = {one: before + one + behind for one in dict.fromkeys(offered) if one != word}
+    tokens = {one: encode_prompt(text, tokenizer, bos) for one, text in texts.items()}
+    fitting = [one for one, ids in tokens.items() if len(ids) == len(clean) and ids != clean]
+    if not fitting:
+        raise PromptError(
+            f"No word of as many tokens as '{visible(word)}' was found for its place: name some "
+            "with words=[…] (--word)."
+        )
+    after = after_swaps(
+        model.network, clean, [tokens[one] for one in fitting], right, other, budget
+    )
+    role = Role(name=SWAPPED, start=found.start(), stop=found.end())
+    swaps: list[Swap] = []
+    for one, (difference, rival) in zip(fitting, after, strict=True):
+        text = token_texts([rival], tokenizer)[0] if wrong is None else wrong
+        # A token that is a part of a character cannot be written as an answer.
+        if encode(text, tokenizer) == (rival,):
+            pair = Pair(clean=prompt, corrupt=texts[one], answer=answer, wrong=text, roles=(role,))
+            swaps.append(Swap(one, pair, difference))
+    return sorted(swaps, key=lambda one: one.difference)[:count]
+
+
+def _place(prompt: str, word: str, occurrence: int) -> re.Match[str]:
+    """Where the word stands, as a whole word. Raises PromptError."""
+    places = list(re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", prompt)) if word.strip() else []
+    if not 1 <= occurrence <= len(places):
+        raise PromptError(
+            f"'{visible(word)}' stands {len(places)} times in the prompt as a whole word, and "
+            f"number {occurrence} was asked for: write it as it stands there."
+        )
+    return places[occurrence - 1]
+
+
+def _expected(model: Model, before: str, word: str, bos: bool) -> list[str]:
+    """Words of the vocabulary that may follow `before`, likeliest first."""
+    spaced = before.endswith(" ")
+    context = before.removesuffix(" ")
+    start = model.tokenizer.bos_token_id if model.tokenizer is not None and bos else None
+    ids = () if start is None else (start,)
+    if context:
+        ids = encode_prompt(context, model.tokenizer, bos)
+    if not ids:
+        return []
+    most = min(LIKELY, model.spec.n_vocab)
+    texts = token_texts(likeliest(model.network, ids, most), model.tokenizer)
+    words = [text.removeprefix(" ") for text in texts if text.startswith(" ") == spaced]
+    like = [one for one in words if one.isalpha() and one[0].isupper() == word[0].isupper()]
+    return like[:TRIED]
