@@ -10,8 +10,9 @@ CAPITAL = "The capital of France is"
 
 
 def swaps(demo: pw.Model, **changes: Any) -> list[pw.Swap]:
-    asked: dict[str, Any] = {"prompt": MEETING, "word": "John", "answer": " Mary", "wrong": " John"}
-    return pw.swap(demo, **asked | {"occurrence": 2} | changes)
+    asked: dict[str, Any] = {"prompt": MEETING, "word": "John", "occurrence": 2}
+    asked |= {"answer": " Mary", "wrong": " John"} | changes
+    return pw.swap(demo, **asked)
 
 
 def test_swaps_are_ranked_by_what_the_whole_model_says_of_each(demo: pw.Model) -> None:
