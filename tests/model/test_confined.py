@@ -75,9 +75,7 @@ def test_everything_else_is_refused(work: Path, name: str) -> None:
 
 def test_without_folders_every_path_is_refused(work: Path) -> None:
     for name in ("../open/model", str(work), "gpt2"):
-        with pytest.raises(
-            InputError, match="demo or a hub name such as gpt2. The server was started without"
-        ):
+        with pytest.raises(InputError, match=r"demo or a hub name such as gpt2\. The server"):
             confined(name, [])
 
 
