@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from patchwright.canonical import canonical_json
 from patchwright.errors import ArchiveError, StoreError
-from patchwright.keep.record import Record, result_in
+from patchwright.keep.record import UNREADABLE, Record, result_in
 
 SCHEMA = 1
 """Number of the archive's layout."""
@@ -104,7 +104,7 @@ def _record(archive: zipfile.ZipFile, listed: dict[str, str], path: str | Path) 
         if (record.id, record.digest) == (name, listed["digest"]):
             result_in(record)
             return record
-    except (AttributeError, KeyError, TypeError, ValueError, StoreError) as error:
+    except (*UNREADABLE, StoreError) as error:
         if isinstance(error, ArchiveError):
             raise
         raise _refusal(path, f"run {name} holds no result ({error})") from error

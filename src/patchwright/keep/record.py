@@ -5,7 +5,6 @@ Nothing here loads PyTorch until a Result is made again.
 
 import hashlib
 import json
-import math
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -28,6 +27,21 @@ MOST_BYTES = 2**30
 
 MOST_SEARCHED = 4000
 """Letters of its prompts by which a run is found."""
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    StopIteration,
+    RuntimeError,
+    EOFError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a blob that somebody else has made may raise."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +139,7 @@ def result_in(record: Record) -> "Result":
         values = iter(_unpacked(record.arrays))
         arrays = {one["key"]: _array(one, values) for one in described}
         return replace(result_of({**record.content, "arrays": {}}), arrays=arrays)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        StopIteration,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except UNREADABLE as error:
         raise StoreError(f"Run {record.id} cannot be read: {error}. Compute it again.") from error
 
 
@@ -164,10 +171,7 @@ def _unpacked(packed: bytes) -> list[np.ndarray[Any, Any]]:
     if size > MOST_BYTES:
         raise ValueError(f"its arrays would take {size >> 20} MiB of memory")
     with np.load(BytesIO(packed), allow_pickle=False) as arrays:
-        found = [arrays[name.removesuffix(".npy")] for name in names]
-    if any(math.prod(one.shape) * one.dtype.itemsize > MOST_BYTES for one in found):
-        raise ValueError("its arrays are larger than they can be")
-    return found
+        return [arrays[name.removesuffix(".npy")] for name in names]
 
 
 def _prompts(experiment: dict[str, Any]) -> list[Any]:
