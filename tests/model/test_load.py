@@ -17,7 +17,7 @@ from patchwright.errors import (
     MemoryBudgetError,
     UnknownFamilyError,
 )
-from patchwright.model import checkpoint
+from patchwright.model import devices
 from patchwright.model.forward import Row, forward
 from tiny import random_gpt2
 
@@ -167,7 +167,7 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
 def test_a_model_larger_than_the_memory_is_refused_with_both_sizes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "available_memory", lambda: 1000)
+    monkeypatch.setattr(devices, "available_memory", lambda: 1000)
     refused(folder, "GiB for its weights and", MemoryBudgetError)
 
 
@@ -218,9 +218,9 @@ def test_tied_unembeddings_are_counted_once_against_the_memory(
     tensors = load_file(folder / "model.safetensors")
     tied = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
     needed = sum(tensor.numel() * 4 for tensor in tied.values())
-    monkeypatch.setattr(checkpoint, "available_memory", lambda: needed)
+    monkeypatch.setattr(devices, "available_memory", lambda: needed)
     assert pw.load_model(str(folder)).spec.n_layers == 3
-    monkeypatch.setattr(checkpoint, "available_memory", lambda: needed - 1)
+    monkeypatch.setattr(devices, "available_memory", lambda: needed - 1)
     refused(folder, "GiB for its weights and", MemoryBudgetError)
 
 

@@ -183,6 +183,7 @@ def _provenance(model: Model) -> dict[str, Any]:
         "d_model": spec.d_model,
         "dtype": model.dtype,
         "device": str(model.device),
+        **({"device_map": model.device_map} if len(set(model.device_map.values())) > 1 else {}),
         "fingerprint": model.fingerprint,
     }
 

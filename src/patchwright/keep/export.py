@@ -188,7 +188,11 @@ def _experiment(result: Result) -> AnyExperiment:
 
 def _model_step(result: Result) -> _Step:
     named: dict[str, Any] = result.model
-    options = {"device": _literal(str(named["device"]))}
+    if "device_map" in named:
+        layers = [f"{_literal(str(k))}: {_literal(str(v))}" for k, v in named["device_map"].items()]
+        options = {"device_map": f"{{{', '.join(layers)}}}"}
+    else:
+        options = {"device": _literal(str(named["device"]))}
     if named["dtype"] != "float32":
         options["dtype"] = _literal(str(named["dtype"]))
     if named["revision"] is not None:

@@ -123,7 +123,7 @@ def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.
 def _scores(kept: Sequence[Tensor], tokens: tuple[int, ...]) -> Float[Tensor, "score layer head"]:
     """The scores of one prompt, in the order of `SCORES`."""
     n = len(tokens)
-    pattern = torch.stack([layer[:n, :, :n] for layer in kept]).double().cpu()
+    pattern = torch.stack([layer[:n, :, :n].cpu() for layer in kept]).double()
     ids = torch.tensor(tokens)
     same = (ids[:, None] == ids[None, :]).tril(-1)
     after = torch.zeros_like(same)

@@ -87,7 +87,8 @@ def _scores_of(
             between = (clean + share * (corrupt - clean)).detach().requires_grad_()
             passed = pass_through(network, between)
             value = _read(reader, metric, passed)
-            slopes = torch.cat(torch.autograd.grad(value, passed.read))
+            found = torch.autograd.grad(value, passed.read)
+        slopes = torch.cat([slope.to(change) for slope in found])
         total = total.to(slopes) + slopes.flatten(1) @ change.T
         report.advance(1)
     return total.double().cpu() / len(shares)

@@ -6,7 +6,7 @@ linear, so that the parts' shares add up to the logit difference (Elhage et al. 
 Wang et al. 2022). What a part causes by way of later layers is not in it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -37,6 +37,10 @@ class _Direction:
 
     weight: Float[Tensor, " d_model"]
     bias: float
+
+    def at(self, device: torch.device) -> "_Direction":
+        """The same on a layer's device."""
+        return replace(self, weight=self.weight.to(device))
 
     def of(self, written: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place"]:
         """Logits that `written` adds."""
@@ -73,12 +77,15 @@ def _direction(network: Network, pair: TokenPair, run: Run) -> _Direction:
     target = unembed[answers].mean(dim=0)
     if wrongs:
         target = target - unembed[wrongs].mean(dim=0)
-    final = run.final[0].double()
+    final, gain, bias = (
+        one.to(target.device).double()
+        for one in (run.final[0], network.norm_final.weight, network.norm_final.bias)
+    )
     scale = (final.var(unbiased=False) + network.spec.norm_eps).sqrt()
-    weight = network.norm_final.weight.double() * target / scale
+    weight = gain * target / scale
     # The norm takes the mean off what it reads; off the weights comes to the same.
     weight = weight - weight.mean()
-    return _Direction(weight, float(network.norm_final.bias.double() @ target))
+    return _Direction(weight, float(bias @ target))
 
 
 def _components(network: Network, run: Run, direction: _Direction) -> xr.DataArray:
@@ -88,7 +95,8 @@ def _components(network: Network, run: Run, direction: _Direction) -> xr.DataArr
     for layer in range(network.spec.n_layers):
         names += [f"L{layer}.attn_out", f"L{layer}.mlp_out"]
         written += [run.kept["attn_out"][layer][last], run.kept["mlp_out"][layer][last]]
-    values = [*direction.of(torch.stack(written)).tolist(), direction.bias]
+    together = torch.stack([one.to(direction.weight.device) for one in written])
+    values = [*direction.of(together).tolist(), direction.bias]
     return xr.DataArray(values, dims=["component"], coords={"component": [*names, "norm_bias"]})
 
 
@@ -101,6 +109,7 @@ def _divided(
     values: list[Tensor] = []
     biases: list[Tensor] = []
     for i, layer in enumerate(network.layers):
+        direction = direction.at(layer.device)
         if part == "neuron":
             into = layer.mlp_out.weight.double() @ direction.weight
             values.append(run.kept["mlp_act"][i][last].double() * into)
@@ -114,10 +123,10 @@ def _divided(
             pattern = run.kept["pattern"][i][last].double()
             moved = torch.einsum("khd,hd->hk", run.kept["v"][i].double(), into)
             values.append((pattern * moved)[:, : last + 1])
-    stacked = torch.stack(values).cpu().numpy()
+    stacked = torch.stack([one.cpu() for one in values]).numpy()
     axes = dims.get(part, ["layer", "neuron"])
     coords = {dim: range(size) for dim, size in zip(axes, stacked.shape, strict=True)}
-    bias = torch.stack(biases).cpu().numpy()
+    bias = torch.stack([one.cpu() for one in biases]).numpy()
     return {
         "contribution": xr.DataArray(stacked, dims=axes, coords=coords),
         "bias": xr.DataArray(bias, dims=["layer"], coords={"layer": range(spec.n_layers)}),

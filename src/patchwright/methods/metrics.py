@@ -99,9 +99,11 @@ def logits(
 
     With `like` the final norm takes its scale.
     """
-    normed = ops.norm(final, network.norm_final, network.spec.norm_eps, like)
+    device = network.norm_final.weight.device
+    like = None if like is None else like.to(device)
+    normed = ops.norm(final.to(device), network.norm_final, network.spec.norm_eps, like)
     columns = network.unembed if tokens is None else network.unembed[list(tokens)]
-    return normed @ columns.T
+    return normed.to(columns.device) @ columns.T
 
 
 @dataclass(frozen=True)

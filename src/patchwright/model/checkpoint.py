@@ -5,8 +5,7 @@ whatever code its maker put in.
 """
 
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
-from patchwright.errors import CheckpointError, MemoryBudgetError
+from patchwright.errors import CheckpointError
+from patchwright.model.devices import CPU, check_room
 from patchwright.model.weights import FAMILIES, unknown_family
 
 WEIGHTS = "model.safetensors"
@@ -36,11 +36,13 @@ class Checkpoint:
     weights: list[Path]
 
 
-def check_checkpoint(folder: Path, name: str, precision: torch.dtype) -> Checkpoint:
+def check_checkpoint(
+    folder: Path, name: str, precision: torch.dtype, devices: Sequence[torch.device] = (CPU,)
+) -> Checkpoint:
     """Check config, architecture, weight files, tensor shapes and memory.
 
     Raises CheckpointError or UnknownFamilyError with what is wrong and what to
-    do; MemoryBudgetError where the weights are larger than the free memory.
+    do; MemoryBudgetError where the weights are larger than the free memory of `devices`.
     """
     if not any(folder.iterdir()):
         raise CheckpointError(
@@ -51,7 +53,7 @@ def check_checkpoint(folder: Path, name: str, precision: torch.dtype) -> Checkpo
     found = _shapes(files, name)
     expected, tied = _expected(folder, architecture, name)
     _check_shapes(found, expected, tied, name)
-    _check_memory(expected, tied, precision, name)
+    _check_memory(expected, tied, precision, name, devices)
     return Checkpoint(folder, architecture, files)
 
 
@@ -92,36 +94,33 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     )
 
 
-def check_memory(folder: Path, architecture: str, precision: torch.dtype, name: str) -> None:
-    """Raise MemoryBudgetError where the weights are larger than the free memory.
+def check_memory(
+    folder: Path,
+    architecture: str,
+    precision: torch.dtype,
+    name: str,
+    devices: Sequence[torch.device] = (CPU,),
+) -> None:
+    """Raise MemoryBudgetError where the weights are larger than the free memory of `devices`.
 
     Of the folder only config.json is read, so that it can be asked before weights come.
     """
-    _check_memory(*_expected(folder, architecture, name), precision, name)
+    _check_memory(*_expected(folder, architecture, name), precision, name, devices)
 
 
 def _check_memory(
-    expected: dict[str, list[int]], tied: bool, precision: torch.dtype, name: str
+    expected: dict[str, list[int]],
+    tied: bool,
+    precision: torch.dtype,
+    name: str,
+    devices: Sequence[torch.device],
 ) -> None:
     once = [shape for key, shape in expected.items() if not (tied and key == "lm_head.weight")]
-    count = sum(torch.Size(shape).numel() for shape in once)
-    needed, there = count * precision.itemsize, available_memory()
-    if there is not None and needed > there:
-        raise MemoryBudgetError(
-            f"'{name}' needs {needed / 2**30:.1f} GiB for its weights and {there / 2**30:.1f} GiB are "
-            "free: choose a smaller model, or a half precision (bfloat16)."
-        )
-
-
-def available_memory() -> int | None:
-    """Bytes that can still be used; None where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            sizes = dict(line.split(":") for line in lines)
-        return int(sizes["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pages = os.sysconf_names.get("SC_PHYS_PAGES") if hasattr(os, "sysconf_names") else None
-        return None if pages is None else os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    needed = sum(torch.Size(shape).numel() for shape in once) * precision.itemsize
+    check_room(needed, devices, name)
+    if len(devices) == 1:
+        # On its way to a single device a model passes through the main memory whole.
+        check_room(needed, [CPU], name)
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:

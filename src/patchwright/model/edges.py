@@ -79,7 +79,8 @@ class Passed:
 
     `written` is what each sender wrote, [sender, position, d_model]; `read` what each
     receiver took in, in groups of those that read at once, [receiver, position,
-    d_model]; `final` is what the logits are read from, [position, d_model].
+    d_model], each where its layer is; `final` is what the logits are read from,
+    [position, d_model].
     """
 
     written: Float[Tensor, "sender position d_model"]
@@ -118,7 +119,19 @@ def pass_through(
         read.append(taken)
         return taken
 
+    def carry(device: torch.device) -> None:
+        # Every layer reads what all below it wrote, wherever they are.
+        nonlocal bias, visible, kept, other
+        written[:] = [one.to(device) for one in written]
+        bias, visible = bias.to(device), visible.to(device)
+        if kept is not None and other is not None:
+            kept, other = kept.to(device), other.to(device)
+
+    at = None
     for index, layer in enumerate(network.layers):
+        if layer.device != at:
+            at = layer.device
+            carry(at)
         heads = _heads(
             spec, layer, inputs(3 * spec.n_heads), visible.tril(), spec.attn_scale[index]
         )

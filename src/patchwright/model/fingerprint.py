@@ -3,18 +3,16 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from patchwright.errors import OutputError
 from patchwright.files import write_atomic
-from patchwright.model.weights import Network
+from patchwright.model.weights import Network, named_tensors
 
 
 def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> str:
@@ -25,7 +23,7 @@ def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> 
     """
     digest = hashlib.sha256()
     tied = network.unembed.data_ptr() == network.embed.data_ptr()
-    for name, tensor in _tensors(network, ""):
+    for name, tensor in named_tensors(network, ""):
         if tied and name == ".unembed":
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -68,18 +66,6 @@ def _recall(memory: Path) -> dict[str, str]:
     if not isinstance(known, dict):
         return {}
     return {str(key): str(value) for key, value in known.items()}
-
-
-def _tensors(part: object, name: str) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a (nested) dataclass, in the order of its fields."""
-    if isinstance(part, Tensor):
-        yield name, part
-    elif isinstance(part, tuple):
-        for i, item in enumerate(part):
-            yield from _tensors(item, f"{name}.{i}")
-    elif is_dataclass(part):
-        for field in fields(part):
-            yield from _tensors(getattr(part, field.name), f"{name}.{field.name}")
 
 
 def _tokenizer_text(tokenizer: PreTrainedTokenizerBase | None) -> str:

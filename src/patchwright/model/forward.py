@@ -8,7 +8,8 @@ Rows enter the batch at the layer and stage of their first edit, and all rows
 that are under way share each matrix product.
 
 A prompt's own run is a row without a base, or a row over the run of another
-prompt that begins with the same tokens.
+prompt that begins with the same tokens. Where layers lie on several devices, rows
+move on with the layers; what a run keeps of a layer stays on that layer's device.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -132,6 +133,7 @@ def forward(
     wave = _Wave(network, rows, frozenset(keep), hold_norms)
     wave.embed()
     for layer, weights in enumerate(network.layers):
+        wave.carry(weights.device)
         _attention(wave, layer, weights)
         _mlp(wave, layer, weights)
     return wave.finished()
@@ -246,10 +248,9 @@ class _Wave:
         self.rows = rows
         self.keep = keep
         self.groups: list[_Group] = []
+        self.device = network.embed.device
         longest = max((len(row.tokens) for row in rows), default=0)
-        self.visible = torch.ones(
-            longest, longest, dtype=torch.bool, device=network.embed.device
-        ).tril()
+        self.visible = torch.ones(longest, longest, dtype=torch.bool, device=self.device).tril()
         self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
         self._waiting: dict[tuple[int, Stage], list[int]] = {}
         for index, row in enumerate(rows):
@@ -286,6 +287,14 @@ class _Wave:
         ids = [self.rows[row].tokens[group.start : group.stop] for row in group.rows]
         indices = torch.tensor(ids, device=self.network.embed.device)
         return {"embed": self.network.embed[indices]}
+
+    def carry(self, device: torch.device) -> None:
+        """Move what is under way to the next layer's device; base runs have theirs there."""
+        if device == self.device:
+            return
+        self.device, self.visible = device, self.visible.to(device)
+        for group in self.groups:
+            group.live["x"] = group.live["x"].to(device)
 
     def enter(self, layer: int, stage: Stage) -> None:
         """Let the rows in whose first edit is here, with the base run's activations."""

@@ -59,6 +59,7 @@ def differentiable(
 
     x = tap("embed", embedding) + network.embed_position[:n]
     for index, layer in enumerate(network.layers):
+        x, visible = x.to(layer.device), visible.to(layer.device)
         x = tap("resid_pre", x)
         x = tap("resid_mid", x + _attention(network, index, layer, x, visible, tap))
         x = tap("resid_post", x + _mlp(network, layer, x, tap))

@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from patchwright.model.checkpoint import (
     check_memory,
     weight_files,
 )
+from patchwright.model.devices import CPU
 
 FILES = [
     "config.json",
@@ -58,13 +59,14 @@ def fetch(
     revision: str | None = None,
     progress: OnBytes | None = None,
     precision: torch.dtype = torch.float32,
+    devices: Sequence[torch.device] = (CPU,),
 ) -> Path:
     """The folder of a hub model, from the cache if it is whole there, else downloaded.
 
     `progress` follows the download and may stop it; without it a bar is shown on
     standard error. Raises InputError for what cannot be a hub name, CheckpointError
     for a repository without a usable model, MemoryBudgetError before the weights
-    come where they would not fit in `precision`, HubError where the hub cannot be
+    come where they would not fit on `devices` in `precision`, HubError where the hub cannot be
     reached or `progress` stopped.
     """
     if not is_hub_name(name):
@@ -74,7 +76,7 @@ def fetch(
     folder = cached(name, revision)
     if folder is None:
         _check_reachable(name)
-    return folder or _downloaded(name, revision, progress, precision)
+    return folder or _downloaded(name, revision, progress, precision, devices)
 
 
 def is_hub_name(name: str) -> bool:
@@ -113,13 +115,17 @@ def cached(name: str, revision: str | None) -> Path | None:
 
 
 def _downloaded(
-    name: str, revision: str | None, progress: OnBytes | None, precision: torch.dtype
+    name: str,
+    revision: str | None,
+    progress: OnBytes | None,
+    precision: torch.dtype,
+    devices: Sequence[torch.device],
 ) -> Path:
     try:
         # The config alone first: an unknown architecture, or one too large for the memory, is
         # refused before its weights come.
         config = Path(hf_hub_download(name, "config.json", revision=revision))
-        check_memory(config.parent, check_config(config, name), precision, name)
+        check_memory(config.parent, check_config(config, name), precision, name, devices)
         if progress is None:
             return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
         _follow(name, config.parent.name, progress)

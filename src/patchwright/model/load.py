@@ -13,6 +13,14 @@ from transformers.utils import logging
 
 from patchwright.errors import CheckpointError, ExperimentError, InputError
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
+from patchwright.model.devices import (
+    DeviceMap,
+    check_placement,
+    device_named,
+    devices_of,
+    map_of,
+    spread,
+)
 from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
 from patchwright.model.hub import OnBytes, fetch, is_hub_name
 from patchwright.model.spec import ModelSpec
@@ -75,8 +83,13 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Where the weights are; where they lie on several devices, the embedding's."""
         return self.network.embed.device
+
+    @property
+    def device_map(self) -> dict[str, str]:
+        """Where the layers are, as `load_model` takes it: `{"0-5": "cuda:0", "6-11": "cpu"}`."""
+        return map_of(self.network)
 
     @property
     def dtype(self) -> str:
@@ -90,22 +103,33 @@ def load_model(
     dtype: str = "float32",
     revision: str | None = None,
     progress: OnBytes | None = None,
+    device_map: DeviceMap | None = None,
 ) -> Model:
     """Load `demo`, a hub name such as `gpt2`, or a local folder.
 
-    `progress` is called with the bytes done and those of the whole while a model
+    `device_map` spreads the layers of a model over several devices: `balanced`, a
+    list of devices, or layers and their device (`model.devices`); activations then
+    move from device to device. `progress` is called with the bytes done and those of the whole while a model
     is downloaded, and stops the download by returning False. Raises CheckpointError
     for a folder or repository without a usable model, HubError where the hub cannot
     be reached or the download was stopped, InputError for an unknown device or
     dtype, MemoryBudgetError for a model that does not fit.
     """
-    place, precision = _device(device), _dtype(dtype)
-    folder = _folder(name) or fetch(name, revision, progress, precision)
-    checkpoint = check_checkpoint(folder, name, precision)
-    module = _module(checkpoint, precision)
-    torch.nn.Module.to(module, place)
+    if device_map is not None and device != "auto":
+        raise InputError("Both a device and a device map were given: give one of them.")
+    devices = [device_named(device)] if device_map is None else devices_of(device_map)
+    precision = _dtype(dtype)
+    folder = _folder(name) or fetch(name, revision, progress, precision, devices)
+    checkpoint = check_checkpoint(folder, name, precision, devices)
     tokenizer = TextTokenizer(_tokenizer(folder, name))
-    network = network_of(module, name)
+    if device_map is None:
+        module = _module(checkpoint, precision)
+        torch.nn.Module.to(module, devices[0])
+        network = network_of(module, name)
+    else:
+        # As the files have them, weights are mapped, not read: more than main memory can go through.
+        as_stored = network_of(_module(checkpoint, "auto"), name)
+        network = spread(as_stored, device_map, name, precision)
     files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
     mark = remembered_fingerprint(files, dtype, lambda: fingerprint(network, tokenizer.whole))
     return Model(name, revision, network, tokenizer, mark, _source(name))
@@ -118,10 +142,12 @@ def wrap_model(
 ) -> Model:
     """A model that is already in memory; its tensors are shared, not copied.
 
-    The fingerprint is of the weights as they are now: wrap again after changing
-    them. Raises UnknownFamilyError for an architecture that cannot be read.
+    Its layers may lie on several devices. The fingerprint is of the weights as they
+    are now: wrap again after changing them. Raises UnknownFamilyError for an
+    architecture that cannot be read, InputError where a layer lies on two devices.
     """
     network = network_of(module, name or str(module.config.name_or_path) or "wrapped model")
+    check_placement(network, network.spec.name)
     wrapped = None if tokenizer is None else TextTokenizer(tokenizer)
     return Model(network.spec.name, None, network, wrapped, fingerprint(network, tokenizer))
 
@@ -186,7 +212,7 @@ def _source(name: str) -> Source:
     return "hub" if _folder(name) is None else "folder"
 
 
-def _module(checkpoint: Checkpoint, precision: torch.dtype) -> PreTrainedModel:
+def _module(checkpoint: Checkpoint, precision: torch.dtype | Literal["auto"]) -> PreTrainedModel:
     architecture: Any = getattr(transformers, checkpoint.architecture)
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -209,21 +235,6 @@ def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise CheckpointError(f"The tokenizer of '{name}' cannot be read: {error}") from error
-
-
-def _device(name: str) -> torch.device:
-    """`auto` is CUDA, then MPS, then the CPU."""
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return torch.device(next(kind for kind, present in there.items() if present))
-    if not there.get(name.split(":")[0], False):
-        usable = ", ".join(kind for kind, present in there.items() if present)
-        raise InputError(f"The device '{name}' is not on this machine: choose auto or {usable}.")
-    return torch.device(name)
 
 
 def _dtype(name: str) -> torch.dtype:

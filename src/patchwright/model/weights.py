@@ -6,10 +6,11 @@ A new architecture is one function that returns a `Network`, and its line in
 `FAMILIES`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
@@ -48,12 +49,18 @@ class Layer:
     mlp_in: Linear
     mlp_out: Linear
 
+    @property
+    def device(self) -> torch.device:
+        """Where the layer's weights are, and so what it computes."""
+        return self.q.weight.device
+
 
 @dataclass(frozen=True)
 class Network:
     """Sizes and weights: all that a forward pass needs.
 
-    `unembed` is [vocab, d_model], as the checkpoint stores it.
+    `unembed` is [vocab, d_model], as the checkpoint stores it. Layers may lie on
+    several devices, each whole on one, and so may the embeddings and the end.
     """
 
     spec: ModelSpec
@@ -62,6 +69,33 @@ class Network:
     layers: tuple[Layer, ...]
     norm_final: Norm
     unembed: Float[Tensor, "vocab d_model"]
+
+
+Part = TypeVar("Part")
+
+
+def each_tensor(part: Part, change: Callable[[Tensor], Tensor]) -> Part:
+    """The same (nested) dataclass or tuple with `change` done to its tensors."""
+    if isinstance(part, Tensor):
+        return change(part)  # pyright: ignore[reportReturnType]
+    if isinstance(part, tuple):
+        return tuple(each_tensor(one, change) for one in part)  # pyright: ignore[reportReturnType]
+    if not is_dataclass(part) or isinstance(part, ModelSpec | type):
+        return part
+    names = [field.name for field in fields(part)]
+    return replace(part, **{name: each_tensor(getattr(part, name), change) for name in names})
+
+
+def named_tensors(part: object, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a (nested) dataclass or tuple, in the order of its fields."""
+    if isinstance(part, Tensor):
+        yield name, part
+    elif isinstance(part, tuple):
+        for i, item in enumerate(part):
+            yield from named_tensors(item, f"{name}.{i}")
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from named_tensors(getattr(part, field.name), f"{name}.{field.name}")
 
 
 def network_of(module: PreTrainedModel, name: str) -> Network:

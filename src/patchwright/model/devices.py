@@ -1,0 +1,279 @@
+"""Which device holds what: names checked, layers shared out, a network put there.
+
+A device map says where layers go: `balanced` (all GPUs, and the CPU for what they do
+not hold); a list of devices, which get consecutive layers so that the largest share is
+as small as their free memory allows; or layers and their device, as in
+`{"0-5": "cuda:0", "6-11": "cuda:1"}`. The embedding goes with the first layer, the
+final norm with the last, the unembedding too unless it is the embedding itself.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from patchwright.errors import InputError, MemoryBudgetError
+from patchwright.model.weights import Network, each_tensor, named_tensors
+
+DeviceMap = str | Sequence[str] | Mapping[str, str] | Mapping[int, str]
+"""See the module."""
+
+CPU = torch.device("cpu")
+
+
+def device_named(name: str) -> torch.device:
+    """`auto` is CUDA, then MPS, then the CPU. Raises InputError for what is not there."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, present in there.items() if present))
+    kind, _, number = name.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    numbered = not number or (number.isdecimal() and int(number) < count)
+    if not there.get(kind, False) or not numbered or name.endswith(":"):
+        usable = ", ".join(kind for kind, present in there.items() if present)
+        raise InputError(f"The device '{name}' is not on this machine: choose auto or {usable}.")
+    return torch.device(name)
+
+
+def devices_of(asked: DeviceMap) -> list[torch.device]:
+    """The devices that a map names, each once, in its order. Raises InputError."""
+    if isinstance(asked, str):
+        if asked != "balanced":
+            raise InputError(
+                f"The device map '{asked}': give balanced, a list of devices, or layers with their "
+                'device, as in {"0-5": "cuda:0", "6-11": "cpu"}.'
+            )
+        count = torch.cuda.device_count()
+        gpus = [torch.device("cuda", i) for i in range(count)]
+        return [*gpus, CPU] if gpus else [device_named("auto")]
+    names = list(asked.values()) if isinstance(asked, Mapping) else list(asked)
+    if not names:
+        raise InputError("The device map is empty: name at least one device.")
+    return list(dict.fromkeys(device_named(name) for name in names))
+
+
+def spread(
+    network: Network, asked: DeviceMap, name: str, dtype: torch.dtype | None = None
+) -> Network:
+    """The network with its layers where the map says, in `dtype` where it is given.
+
+    What is there already is shared, not copied. Raises InputError for a map that does
+    not fit the model, MemoryBudgetError where a device cannot hold its share.
+    """
+    devices_of(asked)  # refuses what names no devices, before layers are looked at
+    width = network.embed.element_size() if dtype is None else dtype.itemsize
+    sizes = _sizes(network, width)
+    devices = _by_layer(asked, sizes, name)
+    for device in dict.fromkeys(devices):
+        share = sum(size for size, at in zip(sizes, devices, strict=True) if at == device)
+        check_room(share, [device], f"the share of '{name}' on {device}")
+    return placed(network, devices, dtype)
+
+
+def placed(
+    network: Network, devices: Sequence[torch.device], dtype: torch.dtype | None = None
+) -> Network:
+    """The network with each layer on its device."""
+
+    def to(device: torch.device) -> Callable[[Tensor], Tensor]:
+        return lambda tensor: tensor.to(device, dtype)
+
+    first, last = to(devices[0]), to(devices[-1])
+    embed, tied = first(network.embed), is_tied(network)
+    return replace(
+        network,
+        embed=embed,
+        embed_position=first(network.embed_position),
+        layers=tuple(
+            each_tensor(layer, to(device))
+            for layer, device in zip(network.layers, devices, strict=True)
+        ),
+        norm_final=each_tensor(network.norm_final, last),
+        unembed=embed if tied else last(network.unembed),
+    )
+
+
+def is_tied(network: Network) -> bool:
+    """Whether the unembedding is the embedding itself."""
+    return network.unembed.data_ptr() == network.embed.data_ptr()
+
+
+def map_of(network: Network) -> dict[str, str]:
+    """Where the layers are, as a device map: `{"0-5": "cuda:0", "6-11": "cpu"}`."""
+    found: dict[str, str] = {}
+    at = 0
+    for device, layers in groupby(network.layers, key=lambda layer: layer.device):
+        count = len(list(layers))
+        found[f"{at}-{at + count - 1}" if count > 1 else str(at)] = str(device)
+        at += count
+    return found
+
+
+def check_placement(network: Network, name: str) -> None:
+    """Raise InputError where a network lies in a way that cannot be run."""
+    parts = {f"layer {i}": layer for i, layer in enumerate(network.layers)}
+    ends = {
+        "the embedding": (network.embed, network.embed_position),
+        "the end": (network.norm_final, network.unembed),
+    }
+    for what, part in {**parts, **ends}.items():
+        devices = {tensor.device for _, tensor in named_tensors(part, "")}
+        if any(device.type == "meta" for device in devices):
+            raise InputError(
+                f"'{name}': the weights of {what} are not in memory (they are on the device meta): "
+                "load the model without offloading to disk."
+            )
+        if len(devices) > 1 and what != "the end":
+            where = " and ".join(sorted(map(str, devices)))
+            raise InputError(
+                f"'{name}': the weights of {what} lie on {where}: put each layer on one device, and "
+                "the embedding of tokens on that of positions."
+            )
+
+
+def check_room(needed: int, devices: Sequence[torch.device], name: str) -> None:
+    """Raise MemoryBudgetError where `needed` bytes of weights do not fit on the devices together."""
+    there = [free_memory(device) for device in devices]
+    known = [free for free in there if free is not None]
+    if len(known) < len(there) or needed <= sum(known):
+        return
+    free = f"{sum(known) / 2**30:.1f} GiB are free"
+    if len(devices) > 1:
+        free = _each_free(devices, known)
+    elif devices[0] != CPU:
+        free = f"{free} on {devices[0]}"
+    raise MemoryBudgetError(
+        f"'{name}' needs {needed / 2**30:.1f} GiB for its weights and {free}: choose a smaller "
+        "model, a half precision (bfloat16), or spread its layers over more devices "
+        "(device_map, --device-map)."
+    )
+
+
+def _each_free(devices: Sequence[torch.device], free: Sequence[int]) -> str:
+    each = [f"{one / 2**30:.1f} GiB on {at}" for at, one in zip(devices, free, strict=True)]
+    return f"{', '.join(each)} are free"
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be used on a device; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return available_memory()
+
+
+def available_memory() -> int | None:
+    """Bytes of main memory that can still be used; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            sizes = dict(line.split(":") for line in lines)
+        return int(sizes["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pages = os.sysconf_names.get("SC_PHYS_PAGES") if hasattr(os, "sysconf_names") else None
+        return None if pages is None else os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _sizes(network: Network, width: int) -> list[int]:
+    """Bytes of each layer; of the first with the embedding, of the last with the end."""
+
+    def size(part: object) -> int:
+        return sum(tensor.numel() * width for _, tensor in named_tensors(part, ""))
+
+    sizes = [size(layer) for layer in network.layers]
+    sizes[0] += size((network.embed, network.embed_position))
+    sizes[-1] += size(network.norm_final) + (0 if is_tied(network) else size(network.unembed))
+    return sizes
+
+
+def _by_layer(asked: DeviceMap, sizes: Sequence[int], name: str) -> list[torch.device]:
+    """A device for each layer."""
+    if isinstance(asked, Mapping):
+        return _named(asked, len(sizes), name)
+    if isinstance(asked, str):
+        *gpus, last = devices_of(asked)
+        fits = _levelled(gpus, sizes) if gpus else None
+        return fits or _shared([*gpus, last], sizes, _filled([*gpus, last], sizes), name)
+    devices = [device_named(one) for one in asked]
+    return _shared(devices, sizes, _levelled(devices, sizes), name)
+
+
+def _shared(
+    devices: Sequence[torch.device],
+    sizes: Sequence[int],
+    found: list[torch.device] | None,
+    name: str,
+) -> list[torch.device]:
+    if found is not None:
+        return found
+    check_room(sum(sizes), list(dict.fromkeys(devices)), name)
+    largest = max(sizes) / 2**30
+    free = _each_free(devices, [free_memory(device) or 0 for device in devices])
+    raise MemoryBudgetError(
+        f"'{name}' does not fit layer by layer: {sum(sizes) / 2**30:.1f} GiB of weights, up to "
+        f"{largest:.1f} GiB a layer (the first has the embedding), and {free}. Free some memory, "
+        "or add a device."
+    )
+
+
+def _levelled(devices: Sequence[torch.device], sizes: Sequence[int]) -> list[torch.device] | None:
+    """Consecutive layers on each device, the largest share as small as can be; None: no room."""
+    whole = sum(sizes)
+    free = [whole if (one := free_memory(at)) is None else one for at in devices]
+
+    def pack(level: int) -> list[torch.device] | None:
+        return _packed(devices, sizes, [min(level, one) for one in free])
+
+    # What fits under one level fits under every higher one.
+    return pack(bisect_left(range(whole), True, key=lambda level: pack(level) is not None))
+
+
+def _filled(devices: Sequence[torch.device], sizes: Sequence[int]) -> list[torch.device] | None:
+    """Consecutive layers, each device filled before the next one gets any; None: no room."""
+    whole = sum(sizes)
+    free = [whole if (one := free_memory(at)) is None else one for at in devices]
+    return _packed(devices, sizes, free)
+
+
+def _packed(
+    devices: Sequence[torch.device], sizes: Sequence[int], room: Sequence[int]
+) -> list[torch.device] | None:
+    found: list[torch.device] = []
+    for device, most in zip(devices, room, strict=True):
+        used = 0
+        for size in sizes[len(found) :]:
+            if used + size > most:
+                break
+            used += size
+            found.append(device)
+    return found if len(found) == len(sizes) else None
+
+
+def _named(
+    asked: Mapping[str, str] | Mapping[int, str], n_layers: int, name: str
+) -> list[torch.device]:
+    found: dict[int, torch.device] = {}
+    for layers, device in asked.items():
+        low, _, high = str(layers).partition("-")
+        if not low.isdecimal() or not (high or low).isdecimal() or int(high or low) < int(low):
+            raise InputError(f"The device map has the layers '{layers}': write them as 3 or 0-5.")
+        for layer in range(int(low), int(high or low) + 1):
+            if layer in found or layer >= n_layers:
+                wrong = "is named twice" if layer in found else "does not exist"
+                raise InputError(
+                    f"The device map's layer {layer} {wrong}: '{name}' has layers 0-{n_layers - 1}, "
+                    "and each has one device."
+                )
+            found[layer] = device_named(device)
+    if missing := [layer for layer in range(n_layers) if layer not in found]:
+        raise InputError(
+            f"The device map names no device for layer {missing[0]}: '{name}' has layers "
+            f"0-{n_layers - 1}."
+        )
+    return [found[layer] for layer in range(n_layers)]
