@@ -15,6 +15,7 @@ PatchwrightError                exit status 1 unless said otherwise
 │   ├── UnknownRunError         a run that the store does not have
 │   └── ArchiveError            a file that is no archive of runs, or not a sound one
 ├── StoreError                  the run store cannot be opened, read or written
+├── ClusterError                Ray is missing, or its cluster is of no use
 ├── HubError                    the model hub could not be reached or refused
 └── NonFiniteError              the model itself produced NaN or infinite logits
 
@@ -87,6 +88,10 @@ class ArchiveError(InputError):
 
 class StoreError(PatchwrightError):
     """The run store cannot be opened, read or written."""
+
+
+class ClusterError(PatchwrightError):
+    """Ray is missing, its cluster cannot be reached, or its workers are of no use."""
 
 
 class HubError(PatchwrightError):

@@ -1,6 +1,6 @@
 """Many experiments: nothing done twice, nothing lost, a failure ends only its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,8 @@ def test_a_failing_experiment_is_noted_with_its_reason_and_ends_nothing(model: p
 
 
 def test_what_nobody_foresaw_is_a_reason_too(model: pw.Model) -> None:
-    def broken(batch: Batch) -> Iterator[Outcome]:
-        yield Outcome(batch.indices[0], run(batch.experiments[0], model), None)
+    def broken(batches: Sequence[Batch], model: pw.Model) -> Iterator[Outcome]:
+        yield Outcome(batches[0].indices[0], run(batches[0].experiments[0], model), None)
         raise ZeroDivisionError("by what?")
 
     tally = run_many([asked(1), asked(2)], model, store=Store(), runner=broken)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from patchwright.errors import PatchwrightError, StoreError
+from patchwright.errors import ClusterError, PatchwrightError, StoreError
 from patchwright.experiment.many import Batch, Outcome, plan, run_batch
 from patchwright.keep.store import Store
 from patchwright.model.load import load_model
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from patchwright.methods.result import Result
     from patchwright.model.load import Model
 
-Runner = Callable[[Batch], Iterable[Outcome]]
-"""What runs a batch, elsewhere for instance: an outcome for each of its experiments."""
+Runner = Callable[[Sequence[Batch], "Model"], Iterable[Outcome]]
+"""What runs batches on a model, elsewhere for instance: an outcome for each experiment.
+
+Outcomes come in any order; whoever takes them may stop before all have come."""
 
 WAIT = 0.5
 """Seconds of results that one wait for the disk may cover."""
@@ -72,7 +74,8 @@ def run_many(
             continue
         assert loaded is not None, "it was given or loaded"
         kind = None if runner else str(loaded.device)
-        work.do(indices, runner or work.runner_on(loaded), store.known(loaded.fingerprint, kind))
+        known = store.known(loaded.fingerprint, kind)
+        work.do(indices, runner or work.run_here, loaded, known)
     return work.tally()
 
 
@@ -106,17 +109,21 @@ class _Work:
         total = len(self._experiments)
         return Tally(total, self._stored, self._done, dict(self._failed), self.stopped)
 
-    def runner_on(self, model: "Model") -> Runner:
-        """Runs batches here, and may be stopped inside of one."""
-        return lambda batch: run_batch(batch, model, lambda _: self._report())
+    def run_here(self, batches: Sequence[Batch], model: "Model") -> Iterator[Outcome]:
+        """The runner of this process, which may be stopped inside of a batch."""
+        for batch in batches:
+            if self.stopped:
+                return
+            outcomes = run_batch(batch, model, lambda _: self._report())
+            yield from _every_outcome(batch.indices, outcomes)
 
     def fail(self, indices: Sequence[int], reason: str) -> None:
         """None of these can be done."""
         self._waiting += [Outcome(i, None, reason) for i in indices]
         self._keep()
 
-    def do(self, indices: Sequence[int], runner: Runner, known: set[str]) -> None:
-        """Those of the experiments whose hashes are not `known`, of one model, batch by batch.
+    def do(self, indices: Sequence[int], runner: Runner, model: "Model", known: set[str]) -> None:
+        """Those of the experiments whose hashes are not `known`, of one model, in batches.
 
         The batches are those of the whole list, so that they are alike however often the
         work was ended.
@@ -124,12 +131,13 @@ class _Work:
         missing = self._missing(indices, known)
         self._stored += len(indices) - len(missing)
         self._report()
+        batches: list[Batch] = []
         for whole in plan([self._experiments[i] for i in indices]):
             chosen = tuple(i for i in (indices[at] for at in whole.indices) if i in missing)
-            if self.stopped:
-                return
             if chosen:
-                self._do(Batch(chosen, tuple(self._experiments[i] for i in chosen)), runner)
+                batches.append(Batch(chosen, tuple(self._experiments[i] for i in chosen)))
+        if batches and not self.stopped:
+            self._take(_every_outcome(missing, runner(batches, model)))
 
     def _missing(self, indices: Sequence[int], known: set[str]) -> set[int]:
         """The first of each experiment that is not known."""
@@ -141,9 +149,10 @@ class _Work:
             seen.add(mark)
         return missing
 
-    def _do(self, batch: Batch, runner: Runner) -> None:
+    def _take(self, outcomes: Iterable[Outcome]) -> None:
+        """Put outcomes into the store as they come, until somebody wants it to stop."""
         try:
-            for outcome in _every_outcome(batch, runner):
+            for outcome in outcomes:
                 self._waiting.append(outcome)
                 if monotonic() - self._kept_at > WAIT:
                     self._keep()
@@ -177,14 +186,14 @@ def _whole(result: "Result") -> bool:
     return all(notice["code"] != "stopped" for notice in result.warnings)
 
 
-def _every_outcome(batch: Batch, runner: Runner) -> Iterator[Outcome]:
-    """The outcomes, also where running the batch raised: that is the reason of all the rest."""
-    left = set(batch.indices)
+def _every_outcome(indices: Iterable[int], outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The outcomes, also where running raised: that is the reason of all the rest."""
+    left = set(indices)
     try:
-        for outcome in runner(batch):
+        for outcome in outcomes:
             left.discard(outcome.index)
             yield outcome
-    except StoreError:
+    except (StoreError, ClusterError):
         raise
     except PatchwrightError as error:
         yield from (Outcome(i, None, str(error)) for i in sorted(left))
