@@ -1,7 +1,7 @@
 """`run`: experiments from a file into a run store."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,15 +25,26 @@ def run(
     ] = "",
     device: Device = "auto",
     dtype: Dtype = "float32",
+    on: Annotated[
+        str, typer.Option(help="ray: spread over a Ray cluster.", show_default="this process")
+    ] = "",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="At most so many on the cluster.", show_default="one a GPU, or a CPU"),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="The cluster's, such as auto.", show_default="RAY_ADDRESS, or a new one"),
+    ] = None,
 ) -> None:
     """Do many experiments and keep their results; run again, it goes on where it was ended.
 
     Write experiments with the option --experiment of a method's command. Exit status:
     1 where a line or an experiment failed, 130 after Ctrl-C.
     """
-    from patchwright.keep.many import run_many
     from patchwright.keep.store import Store
 
+    do = _runner(on, workers, address, device, dtype)
     experiments, bad = _read(file)
     lines = list(experiments)
     store = Store(out or None)
@@ -44,9 +55,7 @@ def run(
             # Before anything is finished Ctrl-C ends at once.
             return not finished or bar.show(finished, tally.total - tally.stored)
 
-        tally = run_many(
-            list(experiments.values()), store=store, progress=show, device=device, dtype=dtype
-        )
+        tally = do(list(experiments.values()), store=store, progress=show)
     for index in sorted(tally.failed)[:MOST_REASONS]:
         typer.echo(f"Line {lines[index]} failed: {tally.failed[index]}", err=True)
     said(store)
@@ -56,6 +65,29 @@ def run(
         raise typer.Exit(STOPPED)
     if tally.failed or bad:
         raise typer.Exit(1)
+
+
+def _runner(
+    on: str, workers: int | None, address: str | None, device: str, dtype: str
+) -> "Callable[..., Tally]":
+    """`run_many`, or its like on a cluster. Raises InputError for options that do not go together."""
+    from functools import partial
+
+    if on == "ray":
+        from patchwright.cluster import run_on_ray
+
+        if device != "auto":
+            raise InputError(
+                f"--device {device}: on a cluster each worker has a GPU, or else a CPU."
+            )
+        return partial(run_on_ray, workers=workers, address=address, dtype=dtype)
+    if on:
+        raise InputError(f"--on '{on}': give ray, or leave it out to run in this process.")
+    if workers is not None or address is not None:
+        raise InputError("--workers and --address are a cluster's: add --on ray.")
+    from patchwright.keep.many import run_many
+
+    return partial(run_many, device=device, dtype=dtype)
 
 
 def _summary(tally: "Tally", bad: int) -> str:
