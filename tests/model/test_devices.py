@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
+from patchwright.cli import options
 from patchwright.errors import InputError, MemoryBudgetError
 from patchwright.experiment import Circuit
 from patchwright.keep.export import script_text
@@ -317,3 +318,26 @@ def test_a_layer_on_two_devices_is_refused(model: pw.Model) -> None:
         network = replace(model.network, layers=(torn, *model.network.layers[1:]))
         with pytest.raises(InputError, match="weights of layer 0 lie on cpu and lazy:1"):
             check_placement(network, "torn")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("balanced", "balanced"),
+        ("cpu, cpu", ["cpu", "cpu"]),
+        ("0-2=cpu,3-5=cpu", {"0-2": "cpu", "3-5": "cpu"}),
+        ("cpu,", "cpu,"),
+        ("0-2=cpu,cuda:0", {"0-2": "cpu", "cuda:0": ""}),
+    ],
+)
+def test_a_map_in_the_terminal_is_one_in_python(text: str, asked: DeviceMap) -> None:
+    assert options._device_map(text) == asked  # pyright: ignore[reportPrivateUsage]
+
+
+def test_the_command_lines_map_reaches_the_model() -> None:
+    loaded = options.load("demo", "auto", "float32", None, "0-2=cpu,3-5=cpu")
+    assert loaded.device_map == {"0-5": "cpu"}
+    with pytest.raises(InputError, match="no device for layer 5"):
+        options.load("demo", "auto", "float32", None, "0-4=cpu")
+    with pytest.raises(InputError, match="named twice"):
+        options.load("demo", "auto", "float32", None, "0-4=cpu,0-4=cpu")

@@ -13,6 +13,7 @@ from patchwright.cli.options import (
     Clean,
     Corrupt,
     Device,
+    DeviceMap,
     Direction,
     Dtype,
     ExampleName,
@@ -51,6 +52,7 @@ def explain(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -73,7 +75,7 @@ def explain(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, metric, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     stream, said = _explained(chosen.model, chosen.pair, direction, chosen.metric, not no_bos)
     words = None if where is None else _in_words(where, stream, said)

@@ -13,6 +13,7 @@ from patchwright.cli.options import (
     Corrupt,
     Csv,
     Device,
+    DeviceMap,
     Direction,
     Dtype,
     ExampleName,
@@ -62,6 +63,7 @@ def patch(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -86,7 +88,7 @@ def patch(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, metric, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     if place and roles:
         raise InputError("--place names its own positions: leave out --roles.")
@@ -140,6 +142,7 @@ def trace(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -154,7 +157,7 @@ def trace(
         raise InputError("--noise 0 changes nothing: give a multiple such as 3.")
     if bool(subject) == bool(subject_positions):
         raise InputError("Name the subject: either --subject or --subject-positions.")
-    loaded = load(model, device, dtype, revision)
+    loaded = load(model, device, dtype, revision, device_map)
     with progress_bar() as progress:
         result = experiment.trace(
             loaded,
@@ -203,6 +206,7 @@ def ablate(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -216,7 +220,7 @@ def ablate(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, metric, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     by = (how, prompt, not over_positions, seed, chosen.metric, not no_bos)
     if place:
@@ -246,6 +250,7 @@ def diff(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -259,7 +264,7 @@ def diff(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, NO_METRIC, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     result = experiment.difference(chosen.model, chosen.pair, site, per or None, not no_bos)
     hand_out(result, json, csv, plot)
@@ -287,6 +292,7 @@ def attention(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -302,7 +308,7 @@ def attention(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, NO_METRIC, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     if place is None:
         result = experiment.head_scores(
@@ -338,6 +344,7 @@ def lens(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -356,7 +363,7 @@ def lens(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, NO_METRIC, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     if direct:
         result = experiment.logit_attribution(chosen.model, chosen.pair, direct, not no_bos)
@@ -388,6 +395,7 @@ def attribute(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -406,7 +414,7 @@ def attribute(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, metric, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     with progress_bar() as progress:
         result = experiment.attribute(
@@ -452,6 +460,7 @@ def paths(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -465,7 +474,7 @@ def paths(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, metric, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     with progress_bar() as progress:
         result = experiment.path_patch(
@@ -516,6 +525,7 @@ def circuit(
     no_bos: NoBos = False,
     model: ModelName = "demo",
     device: Device = "auto",
+    device_map: DeviceMap = "",
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
@@ -535,7 +545,7 @@ def circuit(
     given = choose(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, metric, not no_bos),
-        (model, device, dtype, revision),
+        (model, device, dtype, revision, device_map),
     )
     with progress_bar() as progress:
         if circuit:

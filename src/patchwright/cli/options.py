@@ -27,6 +27,13 @@ ModelName = Annotated[
     str, typer.Option("--model", help="demo, a hub name such as gpt2, or a local folder.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+DeviceMap = Annotated[
+    str,
+    typer.Option(
+        help="Spread layers: balanced, cuda:0,cuda:1 or 0-5=cuda:0,6-11=cpu.",
+        show_default="one device",
+    ),
+]
 Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")]
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
@@ -93,11 +100,28 @@ ExperimentFile = Annotated[
 ]
 
 
-def load(name: str, device: str, dtype: str, revision: str | None) -> "Model":
+def load(name: str, device: str, dtype: str, revision: str | None, device_map: str = "") -> "Model":
     """The model that the options name."""
     from patchwright.model.load import load_model
 
-    return load_model(name, device=device, dtype=dtype, revision=revision)
+    layers = _device_map(device_map) if device_map else None
+    return load_model(name, device=device, dtype=dtype, revision=revision, device_map=layers)
+
+
+def _device_map(text: str) -> str | list[str] | dict[str, str]:
+    """`balanced`, devices, or layers and their device, as they are written in the terminal."""
+    parts = [part.strip() for part in text.split(",")]
+    if text.strip() == "balanced" or not all(parts):
+        return text.strip()
+    if not any("=" in part for part in parts):
+        return parts
+    found: dict[str, str] = {}
+    for part in parts:
+        layers, _, device = part.partition("=")
+        if layers in found:
+            raise InputError(f"--device-map '{text}': the layers {layers} are named twice.")
+        found[layers] = device
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,7 +140,7 @@ def choose(
     pairs: str,
     metric: str,
     bos: bool,
-    loading: tuple[str, str, str, str | None],
+    loading: tuple[str, str, str, str | None, str],
 ) -> Chosen:
     """The pair or pairs, the metric and the model that the options name.
 
