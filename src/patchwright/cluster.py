@@ -8,6 +8,7 @@ worker computes what one process would. Only the driver writes to the run store:
 has is safe whatever becomes of a worker. A batch whose worker is lost goes to a new one.
 """
 
+import logging
 import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -88,7 +89,7 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Generator[
     here = address is None and not os.environ.get("RAY_ADDRESS")
     settings = {"include_dashboard": False, "num_cpus": workers} if here else {"address": address}
     try:
-        ray.init(**settings, log_to_driver=False, logging_level="error")
+        ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         where = "No Ray cluster could be started here" if here else f"No Ray cluster at '{address}'"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
