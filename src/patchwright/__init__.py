@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from patchwright.keep.store import Store
     from patchwright.methods.batches import Progress
     from patchwright.methods.result import Result, load_result
+    from patchwright.methods.statistics import Statistics, statistics
     from patchwright.model.load import Model, load_model, wrap_model
     from patchwright.places import Place, parse_place
     from patchwright.prompts.builders import agreement
@@ -87,6 +88,7 @@ __all__ = [
     "Result",
     "Role",
     "RowError",
+    "Statistics",
     "Store",
     "Swap",
     "Tally",
@@ -115,6 +117,7 @@ __all__ = [
     "read_items",
     "run",
     "run_many",
+    "statistics",
     "swap",
     "trace",
     "wrap_model",
@@ -160,6 +163,7 @@ _HOME = {
     "keep.store": ["Store"],
     "methods.result": ["Result", "load_result"],
     "methods.batches": ["Progress"],
+    "methods.statistics": ["Statistics", "statistics"],
     "model.load": ["Model", "load_model", "wrap_model"],
     "places": ["Place", "parse_place"],
     "prompts.builders": ["agreement"],

@@ -1,0 +1,371 @@
+"""How sure a result over several pairs is: intervals, tests, and the pairs that stand out.
+
+A pair is drawn, a place is chosen: so everything here is over pairs. Intervals are
+bootstrapped (Efron & Tibshirani 1993, chapter 14: bias-corrected and accelerated);
+whether a place moves anything is tested by flipping pairs' signs; and because a sweep
+asks of many places at once, p-values are corrected for the false discovery rate
+(Benjamini & Hochberg 1995). The effect over pairs is the ratio of means, which a pair
+with a small gap cannot dominate (Miller et al. 2024).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+from scipy.stats import false_discovery_control, median_abs_deviation
+
+from patchwright.errors import InputError
+from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
+from patchwright.methods.result import Baseline, Result, place_of
+
+Ratio = Literal["of_means", "mean_of"]
+"""The effect over pairs: ratio of means, or mean of the pairs' own ratios."""
+
+NUMBERS = ("mean_effect", "low", "high", "p_value", "q_value", "same_sign", "pairs")
+"""The arrays of `Statistics`."""
+
+FLIPS = 100_000
+"""Most sign flips that are tried at random; where there are fewer, all are tried."""
+
+RATE = 0.05
+"""False discovery rate at which a place counts as different from zero, unless told otherwise."""
+
+SMALL = 0.1
+"""Share of flips up to which a cell's p-value is worth more of them."""
+
+ODD = 3.5
+"""Robust z-score from which a pair stands out (Iglewicz & Hoaglin 1993)."""
+
+TILE = 1 << 22
+"""Resampled numbers that exist at one time: 32 MiB."""
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OddPair:
+    """A pair that stands out: its number, in what, its robust z-score, and a sentence."""
+
+    pair: int
+    measure: Literal["gap", "profile"]
+    score: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a result over pairs says of each cell, on the result's dims without `pair`.
+
+    `mean_effect` is the mean over pairs (of effects by `ratio`), unitless for effects,
+    otherwise in the unit of `array`; `low` and `high` bound it at `level`. `p_value` is
+    of the sign-flip test against zero, `q_value` the same corrected over all cells;
+    `same_sign` counts the pairs whose sign is the mean's, `pairs` those that have the
+    cell. NaN where fewer than two pairs have a cell; where the gap itself is not told
+    from zero, the mean or its bounds are NaN and the test is of what was moved.
+    """
+
+    array: str
+    site: str | None
+    level: float
+    resamples: int
+    seed: int
+    ratio: str
+    mean_effect: xr.DataArray
+    low: xr.DataArray
+    high: xr.DataArray
+    p_value: xr.DataArray
+    q_value: xr.DataArray
+    same_sign: xr.DataArray
+    pairs: xr.DataArray
+    odd_pairs: list[OddPair]
+
+    def differs(self, rate: float = RATE) -> xr.DataArray:
+        """Which cells differ from zero at a false discovery rate."""
+        return self.q_value <= rate
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a cell that two pairs have: its place and dims, and `NUMBERS`."""
+        columns = {name: getattr(self, name) for name in NUMBERS}
+        if not self.mean_effect.dims:
+            return pd.DataFrame({name: [float(array)] for name, array in columns.items()})
+        frame = xr.Dataset(columns).to_dataframe().reset_index()
+        frame = frame[frame["p_value"].notna()].reset_index(drop=True)
+        if self.site is not None:
+            places = [place_of(self.site, row) for row in frame.to_dict("records")]
+            frame.insert(0, "place", places)
+        return frame.astype({"same_sign": int, "pairs": int})
+
+    def strongest(self, count: int = 5) -> pd.DataFrame:
+        """The first rows of `to_frame` by |mean|."""
+        frame = self.to_frame()
+        order = frame["mean_effect"].abs().sort_values(ascending=False, kind="stable").index
+        return frame.loc[order].head(count).reset_index(drop=True)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON types; NaN becomes null."""
+        cells = self.mean_effect
+        return {
+            **{name: getattr(self, name) for name in ("array", "level", "resamples", "seed")},
+            "ratio": self.ratio,
+            "dims": list(cells.dims),
+            "coords": {str(dim): cells[dim].values.tolist() for dim in cells.dims},
+            **{name: _nullable(getattr(self, name).values) for name in NUMBERS},
+            "odd_pairs": [asdict(one) for one in self.odd_pairs],
+        }
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Numerators [pair, cell] and denominators [pair] whose means' ratio is asked for."""
+
+    above: Values
+    below: Values
+    smallest: float
+
+
+def statistics(
+    result: Result,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    ratio: str = "of_means",
+) -> Statistics:
+    """What the result's main array says over pairs: see `Statistics`.
+
+    Resampled by `seed`, the same for every cell. Raises InputError for a result of
+    one pair or over no pairs, and for a choice that is out of range.
+    """
+    _check(level, resamples, ratio)
+    array, sample = _sample_of(result, ratio)
+    cells = array.isel(pair=0, drop=True)
+    n = len(sample.below)
+    flat = np.full((len(NUMBERS), sample.above.shape[1]), np.nan)
+    flat[-1] = np.isfinite(sample.above).sum(axis=0)
+    for columns, rows in _alike(sample.above):
+        part = _Sample(sample.above[np.ix_(rows, columns)], sample.below[rows], sample.smallest)
+        flat[:-1, columns] = _of_cells(part, level, resamples, seed)
+    known = np.isfinite(flat[3])
+    if known.any():
+        flat[4, known] = false_discovery_control(flat[3, known])
+    made = {
+        name: cells.copy(data=one.reshape(cells.shape)).rename(name)
+        for name, one in zip(NUMBERS, flat, strict=True)
+    }
+    return Statistics(
+        str(array.name),
+        result.experiment.get("site"),
+        level,
+        resamples,
+        seed,
+        ratio,
+        **made,
+        odd_pairs=[*_odd_gaps(result), *_odd_profiles(sample.above)] if n > 2 else [],
+    )
+
+
+def _check(level: float, resamples: int, ratio: str) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"A level of {level}: give a share between 0 and 1, such as 0.95.")
+    if resamples < 100:
+        raise InputError(f"{resamples} resamples: an interval needs at least 100.")
+    if ratio not in get_args(Ratio):
+        raise InputError(f"'{ratio}' is not a ratio: choose {' or '.join(get_args(Ratio))}.")
+
+
+def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
+    """The main array, `pair` first, and what its means are made of."""
+    array = result.arrays[result.main]
+    if "pair" not in array.dims:
+        raise InputError(
+            f"This result's '{result.main}' is not over pairs, so nothing says how sure it is: run "
+            "the same on a list of pairs."
+        )
+    array = array.transpose("pair", ...)
+    n = array.sizes["pair"]
+    if n < 2:
+        raise InputError("One pair is too few to say how sure a result is: give at least two.")
+    if result.main != "effect":
+        return array, _Sample(_flat(array), np.ones(n), 0.0)
+    clean, corrupt = (_metrics(one) for one in (result.clean, result.corrupt))
+    metric: Metric = result.experiment["metric"]
+    smallest = MIN_GAP[UNITS[metric]]
+    if ratio == "mean_of":
+        return array, _Sample(_flat(array), np.ones(n), 0.0)
+    patched = _flat(result.patched.transpose(*array.dims))
+    denoising = result.experiment["direction"] == "denoise"
+    moved = patched - corrupt[:, None] if denoising else clean[:, None] - patched
+    return array, _Sample(moved, clean - corrupt, smallest)
+
+
+def _flat(array: xr.DataArray) -> Values:
+    values: Values = np.asarray(array.values, dtype=np.float64)
+    return values.reshape(len(values), -1)
+
+
+def _metrics(baseline: Baseline) -> Values:
+    return np.array([one.metric for one in baseline.pairs])
+
+
+def _alike(values: Values) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Cells that the same pairs have, at least two: (cells, pairs)."""
+    present, of_cell = np.unique(np.isfinite(values), axis=1, return_inverse=True)
+    for i, rows in enumerate(present.T):
+        if rows.sum() > 1:
+            yield np.flatnonzero(of_cell.reshape(-1) == i), np.flatnonzero(rows)
+
+
+def _of_cells(sample: _Sample, level: float, resamples: int, seed: int) -> Values:
+    """The first six of `NUMBERS`, [number, cell], of cells that all pairs have; q is to come."""
+    n, cells = sample.above.shape
+    gap = sample.below.mean()
+    # An overflow or a division by nothing stands for an interval without bounds.
+    with np.errstate(all="ignore"):
+        mean = sample.above.mean(axis=0) / (gap if abs(gap) > sample.smallest else np.nan)
+        drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
+        weights = np.stack([np.bincount(one, minlength=n) for one in drawn]) / n
+        below = weights @ sample.below
+        sure = _surely_of_one_sign(below, gap, level)
+        bounds = np.full((2, cells), np.nan)
+        for some in _tiles(cells, resamples) if sure else ():
+            part = sample.above[:, some]
+            bounds[:, some] = _bca(part, sample.below, (weights @ part) / below[:, None], level)
+    whole = np.sign(sample.above.sum(axis=0) * gap)
+    signs = np.sign(sample.above * sample.below[:, None]) == whole
+    p = _sign_flips(sample.above, resamples, seed)
+    return np.stack([mean, *bounds, p, np.full(cells, np.nan), signs.sum(axis=0)])
+
+
+def _surely_of_one_sign(below: Values, gap: float, level: float) -> bool:
+    """Whether the gap's own interval leaves out zero: otherwise its ratios have no bounds."""
+    return bool(np.mean(np.sign(below) != np.sign(gap)) <= (1 - level) / 2)
+
+
+def _tiles(cells: int, resamples: int) -> Iterator[slice]:
+    step = max(1, TILE // resamples)
+    return (slice(at, at + step) for at in range(0, cells, step))
+
+
+def _bca(above: Values, below: Values, resampled: Values, level: float) -> Values:
+    """Bias-corrected, accelerated bounds [2, cell] from `resampled` [resample, cell].
+
+    As `scipy.stats.bootstrap` has them, but for all cells at once; where every pair
+    says the same, the bounds are that.
+    """
+    n, resamples = len(above), len(resampled)
+    value = above.mean(axis=0) / below.mean()
+    ordered = np.sort(resampled.T, axis=1)
+    # A resample that has every pair once is the sample: equal but for its rounding.
+    even = 1e-12 * np.abs(above).mean(axis=0) / abs(below.mean())
+    lower = sum((ordered < (value + side)[:, None]).mean(axis=1) for side in (-even, even))
+    shift = ndtri(np.clip(lower / 2, 0.5 / resamples, 1 - 0.5 / resamples))
+    left_out = (above.sum(axis=0) - above) / (below.sum() - below)[:, None]
+    spread = left_out.mean(axis=0) - left_out
+    squares = (spread**2).sum(axis=0)
+    tiny = squares <= n * (1e-14 * np.abs(value)) ** 2
+    speed = np.where(tiny, 0.0, (spread**3).sum(axis=0) / (6 * squares**1.5))
+    z = ndtri(np.array([[(1 - level) / 2], [(1 + level) / 2]]))
+    at = ndtr(shift + (shift + z) / (1 - speed * (shift + z))) * (resamples - 1)
+    under = np.clip(np.floor(np.nan_to_num(at)).astype(np.intp), 0, resamples - 2)
+    cell = np.arange(len(value))
+    first, second = ordered[cell, under], ordered[cell, under + 1]
+    return np.where(tiny, value, first + (second - first) * (at - under))
+
+
+def _sign_flips(values: Values, resamples: int, seed: int) -> Values:
+    """Two-sided p-values [cell] of the mean against zero, values [pair, cell].
+
+    The share of ways to flip pairs' signs that move the mean at least as far: of all
+    ways where they are at most `FLIPS`, else of random ones with the observed one
+    counted among them. Cells of a small share get as many as the correction over the
+    cells needs. Without an effect a pair's value is as likely to have the other sign.
+    """
+    n, cells = values.shape
+    if 2 ** min(n, 64) <= FLIPS:
+        # The other half are these with every sign turned: the same distances.
+        ways = np.arange(2 ** (n - 1))[:, None]
+        return _further(values, ways >> np.arange(n) & 1) / len(ways)
+    draw = np.random.default_rng(seed)
+
+    def shares(some: Values, flips: int) -> Values:
+        further, left = np.ones(some.shape[1]), flips
+        while left:
+            count = min(left, max(1, TILE // n))
+            further += _further(some, draw.integers(0, 2, (count, n), dtype=np.int8))
+            left -= count
+        return further / (flips + 1)
+
+    found = shares(values, min(resamples, FLIPS))
+    small = found <= SMALL
+    flips = int(np.clip(2 * cells / RATE, resamples, FLIPS))
+    if flips > resamples and small.any():
+        found[small] = shares(values[:, small], flips)
+    return found
+
+
+def _further(values: Values, flipped: NDArray[np.integer[Any]]) -> Values:
+    """How many rows of `flipped` [flip, pair] (1 turns a sign) move each cell's mean as far."""
+    total = np.abs(values.sum(axis=0)) - 1e-12 * np.abs(values).sum(axis=0)
+    count = np.zeros(values.shape[1])
+    step = max(1, TILE // max(values.shape))
+    for at in range(0, len(flipped), step):
+        signs = 1.0 - 2.0 * flipped[at : at + step]
+        count += (np.abs(signs @ values) >= total).sum(axis=0)
+    return count
+
+
+def _odd_gaps(result: Result) -> list[OddPair]:
+    """Pairs whose clean-corrupt gap is far from the others'."""
+    metric: Metric = result.experiment["metric"]
+    gaps = _metrics(result.clean) - _metrics(result.corrupt)
+    middle = float(np.median(gaps))
+    return [
+        OddPair(
+            pair,
+            "gap",
+            score,
+            f"Its gap is {gaps[pair]:.3g} {UNITS[metric]} where the median of the pairs is "
+            f"{middle:.3g} (robust z-score {score:.1f}).",
+        )
+        for pair, score in _far(gaps)
+        if abs(score) > ODD
+    ]
+
+
+def _odd_profiles(values: Values) -> list[OddPair]:
+    """Pairs whose cells lie far from the cells' medians, by Euclidean distance."""
+    whole = values[:, np.isfinite(values).all(axis=0)]
+    distances = np.sqrt(((whole - np.median(whole, axis=0)) ** 2).sum(axis=1))
+    middle = float(np.median(distances))
+    return [
+        OddPair(
+            pair,
+            "profile",
+            score,
+            f"Its places together lie {distances[pair]:.3g} from the median pair's, where the "
+            f"median distance is {middle:.3g} (robust z-score {score:.1f}).",
+        )
+        for pair, score in _far(distances)
+        if score > ODD
+    ]
+
+
+def _far(values: Values) -> Sequence[tuple[int, float]]:
+    """Each pair with its robust z-score: distance from the median in scaled median deviations."""
+    # 1.4826 makes it the standard deviation of a normal distribution.
+    spread = 1.4826 * float(median_abs_deviation(values))
+    if not spread > 1e-9 * np.abs(values).max(initial=0.0):
+        return []
+    scores = (values - np.median(values)) / spread
+    return [(pair, float(score)) for pair, score in enumerate(scores)]
+
+
+def _nullable(values: Values) -> Any:
+    known = values.astype(object)
+    known[~np.isfinite(values)] = None
+    return known.tolist()
