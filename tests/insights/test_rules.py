@@ -12,6 +12,7 @@ import pytest
 from made import CLEAN, CORRUPT, attends, baseline, made
 from patchwright.errors import ExperimentError, UnknownPlaceError
 from patchwright.insights import Insights, heads_to_look_at, insights
+from patchwright.methods.statistics import statistics
 from patchwright.notices import Notice
 
 NAN = float("nan")
@@ -51,6 +52,20 @@ def pairs(*effects: list[list[float]], rank: float | None = 1) -> Insights:
             pairs=[{"answer": [" Mary"], "wrong": [" John"]} for _ in effects],
         )
     )
+
+
+def sure(*signs: float, known: bool = True) -> Insights:
+    """As many pairs as signs, each with the stream's effects times its sign."""
+    effects = [np.array(STREAM) * sign for sign in signs]
+    n = len(effects)
+    result = made(
+        effects,
+        clean=baseline(4.0, pairs=[baseline(4.0)] * n),
+        corrupt=baseline(-4.0, pairs=[baseline(-4.0, rank=3)] * n),
+        tokens=([CLEAN] * n, [CORRUPT] * n),
+        pairs=[{"answer": [" Mary"], "wrong": [" John"]}] * n,
+    )
+    return insights(statistics(result, resamples=100).on(result) if known else result)
 
 
 def metric(name: str, clean: float = 0.9, corrupt: float = 0.1) -> Insights:
@@ -102,6 +117,7 @@ RULES: dict[str, tuple[Callable[[], Insights], Callable[[], Insights]]] = {
     "heads_carry": (heads, lambda: heads([[0.04, 0.0]])),
     "heads_weak": (lambda: heads([[0.04, 0.0]]), heads),
     "heads_oppose": (heads, lambda: heads([[0.6, -0.04]])),
+    "discoveries": (lambda: sure(*[1.0] * 10), lambda: sure(*[1.0] * 10, known=False)),
     "attention_same": (lambda: pattern(1, 1), lambda: pattern(1, 2)),
     "attention_moves": (lambda: pattern(1, 2), lambda: pattern(1, 1)),
     "conclusion": (lambda: full(STREAM), lambda: full(CUT)),
@@ -117,6 +133,7 @@ RULES: dict[str, tuple[Callable[[], Insights], Callable[[], Insights]]] = {
     "probability_saturates": (lambda: metric("prob_diff"), lambda: metric("logprob_diff")),
     "single_pair": (stream, lambda: pairs(STREAM, STREAM)),
     "means": (lambda: pairs(STREAM, STREAM), stream),
+    "few_pairs": (lambda: sure(*[1.0] * 9), lambda: sure(*[1.0] * 10)),
     "unequal_lengths": (lambda: stream([0, 1, 0], tokens=UNEQUAL), stream),
     "partial": (lambda: stream(layers=[0, 1, 2]), stream),
     "attention": (lambda: pattern(1, 1), heads),
@@ -245,6 +262,16 @@ def test_a_pair_that_was_not_computed_leaves_its_cell_out() -> None:
     with_hole = [STREAM[0], STREAM[1], [0, 0, 0.1, NAN]]
     assert "moves" in codes(pairs(STREAM, STREAM))
     assert "moves" not in codes(pairs(STREAM, with_hole))
+
+
+def test_discoveries_are_counted_over_the_places() -> None:
+    def said(*signs: float) -> str:
+        return next(one.text for one in sure(*signs).steps if one.code == "discoveries")
+
+    assert said(*[1.0] * 10) == (
+        "Over 10 pairs, 5 of 12 places differ from zero at a false discovery rate of 5 %."
+    )
+    assert "0 of 12 places differ" in said(*[1.0, -1.0] * 5)
 
 
 def test_pairs_are_counted_and_have_no_tokens() -> None:

@@ -18,6 +18,8 @@ from patchwright.cli.options import (
     Dtype,
     ExampleName,
     Heads,
+    IntervalPlot,
+    Intervals,
     Json,
     Layers,
     Metric,
@@ -69,6 +71,8 @@ def patch(
     json: Json = "",
     csv: Csv = "",
     plot: Plot = "",
+    intervals: Intervals = False,
+    interval_plot: IntervalPlot = "",
     most: Annotated[
         int,
         typer.Option(
@@ -84,7 +88,7 @@ def patch(
     """
     from patchwright import experiment
 
-    check_outputs(json, csv, plot)
+    check_outputs(json, csv, plot, interval_plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, metric, not no_bos),
@@ -114,7 +118,7 @@ def patch(
                 most=most or None,
                 roles=[name.strip() for name in roles.split(",")] if roles else None,
             )
-    hand_out(result, json, csv, plot)
+    hand_out(result, json, csv, plot, intervals=intervals, interval_plot=interval_plot)
 
 
 def trace(
@@ -212,11 +216,13 @@ def ablate(
     json: Json = "",
     csv: Csv = "",
     plot: Plot = "",
+    intervals: Intervals = False,
+    interval_plot: IntervalPlot = "",
 ) -> None:
     """Take places out of the clean run and see what is lost."""
     from patchwright import experiment
 
-    check_outputs(json, csv, plot)
+    check_outputs(json, csv, plot, interval_plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, metric, not no_bos),
@@ -234,7 +240,7 @@ def ablate(
                 numbers(heads, "--heads"),
                 progress,
             )
-    hand_out(result, json, csv, plot)
+    hand_out(result, json, csv, plot, intervals=intervals, interval_plot=interval_plot)
 
 
 def diff(
@@ -401,6 +407,8 @@ def attribute(
     json: Json = "",
     csv: Csv = "",
     plot: Plot = "",
+    intervals: Intervals = False,
+    interval_plot: IntervalPlot = "",
     scatter: Annotated[
         str, typer.Option(help="Draw estimate against exact to a file; needs --exact.")
     ] = "",
@@ -408,7 +416,7 @@ def attribute(
     """Estimate every patch at once from gradients."""
     from patchwright import experiment
 
-    check_outputs(json, csv, plot, scatter)
+    check_outputs(json, csv, plot, interval_plot, scatter)
     if scatter and not exact:
         raise InputError("--scatter draws estimates against exact values: add --exact.")
     chosen = choose(
@@ -433,7 +441,9 @@ def attribute(
             exact,
             progress,
         )
-    hand_out(result, json, csv, plot, scatter=scatter)
+    hand_out(
+        result, json, csv, plot, scatter=scatter, intervals=intervals, interval_plot=interval_plot
+    )
 
 
 def paths(
@@ -466,11 +476,13 @@ def paths(
     json: Json = "",
     csv: Csv = "",
     plot: Plot = "",
+    intervals: Intervals = False,
+    interval_plot: IntervalPlot = "",
 ) -> None:
     """Path patching: what a place does by way of its receivers."""
     from patchwright import experiment
 
-    check_outputs(json, csv, plot)
+    check_outputs(json, csv, plot, interval_plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, metric, not no_bos),
@@ -493,7 +505,7 @@ def paths(
             numbers(heads, "--heads"),
             progress,
         )
-    hand_out(result, json, csv, plot)
+    hand_out(result, json, csv, plot, intervals=intervals, interval_plot=interval_plot)
 
 
 def circuit(

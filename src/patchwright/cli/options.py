@@ -99,6 +99,21 @@ ExperimentFile = Annotated[
     ),
 ]
 
+Intervals = Annotated[
+    bool,
+    typer.Option(
+        "--intervals",
+        help="Of a list of pairs, add intervals, q-values and odd pairs to what is written and drawn; "
+        "--csv is then one row a place.",
+    ),
+]
+IntervalPlot = Annotated[
+    str,
+    typer.Option(
+        help="Draw the strongest places with their intervals to a .png, .svg or .pdf file."
+    ),
+]
+
 
 def load(name: str, device: str, dtype: str, revision: str | None, device_map: str = "") -> "Model":
     """The model that the options name."""
@@ -269,18 +284,31 @@ def check_outputs(json: str, csv: str, *figures: str) -> None:
 
 
 def hand_out(
-    result: "Result", json: str, csv: str, plot: str, graph: str = "", scatter: str = ""
+    result: "Result",
+    json: str,
+    csv: str,
+    plot: str,
+    graph: str = "",
+    scatter: str = "",
+    intervals: bool = False,
+    interval_plot: str = "",
 ) -> None:
     """Write what was asked for; show the result in the terminal if nothing was.
 
     Ends the command with `STOPPED` where the result is that of a stopped method.
     """
-    from patchwright.keep.export import csv_text
+    from patchwright.keep.export import csv_text, frame_text
 
+    table = None
+    if intervals or interval_plot:
+        from patchwright.methods.statistics import statistics
+
+        found = statistics(result)
+        result, table = found.on(result), found.to_frame()
     if json:
         write(json, result.to_json())
     if csv:
-        write(csv, csv_text(result))
+        write(csv, csv_text(result) if table is None else frame_text(table))
     if plot:
         result.plot(plot)
     if graph or scatter:
@@ -290,7 +318,11 @@ def hand_out(
             save_graph(result, graph)
         if scatter:
             save_scatter(result, scatter)
-    if json or csv or plot or graph or scatter:
+    if interval_plot:
+        from patchwright.figures.printed import save_intervals
+
+        save_intervals(result, interval_plot)
+    if json or csv or plot or graph or scatter or interval_plot:
         for notice in result.warnings:
             typer.echo(f"Warning ({notice['code']}): {notice['message']}", err=True)
     else:

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from patchwright.methods.result import Result, place_of
+from patchwright.methods.statistics import statistics_on
 from patchwright.prompts.tokens import visible
 
 
@@ -24,7 +25,8 @@ class Grid:
     `centred` says that the scale is centred at 0, from -`limit` to `limit`; else
     it goes from `low` to `high`. `places` names each cell. NaN: not computed, or
     without a counterpart. `estimated` marks the cells that hold an estimate; `texts`
-    stand in the cells in the place of their numbers.
+    stand in the cells in the place of their numbers. `unsure` marks the cells that over
+    the result's pairs do not differ from zero, where its statistics are known.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Grid:
     high: float
     estimated: NDArray[np.bool_] | None = None
     texts: list[list[str]] | None = None
+    unsure: NDArray[np.bool_] | None = None
 
     @property
     def limit(self) -> float:
@@ -203,14 +206,28 @@ def _grid(
     estimated = None
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
         estimated = _two_axes(result.arrays["estimated"]).values > 0
+    unsure = _unsure(result, array)
     words = None
     if result.method == "logit_lens" and "top" in result.arrays:
         top = result.arrays["top"].sel(run=title).transpose(*array.dims)
         words = [[visible(str(text)) for text in row] for row in top.values]
     return Grid(
         title, values, rows, columns, row_title, column_title, places, centred, unit, low, high,
-        estimated, words,
+        estimated, words, unsure,
     )  # fmt: skip
+
+
+def _unsure(result: Result, array: xr.DataArray) -> NDArray[np.bool_] | None:
+    """Of the cells of a panel of the main array, as the result's statistics have it."""
+    found = statistics_on(result)
+    if found is None or array.name != found.array:
+        return None
+    cells = found.unsure
+    for dim in [dim for dim in cells.dims if dim not in array.dims and dim in array.coords]:
+        if array[dim].ndim == 0:
+            cells = cells.sel({dim: array[dim].item()}, drop=True)
+    cells = _two_axes(cells)
+    return cells.transpose(*array.dims).values if set(cells.dims) == set(array.dims) else None
 
 
 def _two_axes(array: xr.DataArray) -> xr.DataArray:

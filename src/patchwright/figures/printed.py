@@ -13,13 +13,16 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch
+from numpy.typing import NDArray
 
+from patchwright.errors import InputError
 from patchwright.figures.compared import compared
 from patchwright.figures.formats import check_format
 from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
 from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
 from patchwright.files import write_atomic
 from patchwright.methods.result import Result
+from patchwright.methods.statistics import NUMBERS, RATE, Statistics, statistics_on
 
 DIVERGING = LinearSegmentedColormap.from_list("effects", ["#2166ac", "#f7f7f7", "#b2182b"], 1023)
 SEQUENTIAL = LinearSegmentedColormap.from_list(
@@ -30,6 +33,8 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 RUN_COLORS = {"clean": "#2166ac", "corrupt": "#b2182b", "patched": "#8c6d1f"}
 MOST_NUMBERS = 24
 """Columns up to which each cell carries its number."""
+STRONGEST = 15
+"""Places whose intervals are drawn."""
 LETTERS_PER_INCH = 11
 """Of a title, about."""
 
@@ -59,7 +64,10 @@ def _file(figure: Figure, suffix: str) -> bytes:
 
 def draw(result: Result) -> Figure:
     """The heat map of a sweep, or a method's panels side by side on one scale."""
-    return _draw_grids(grids_of(result), title_of(result), _baselines(result))
+    grids, found = grids_of(result), statistics_on(result)
+    marked = found is not None and any(grid.unsure is not None for grid in grids)
+    more = f"\n{_unsure(found)}" if marked and found is not None else ""
+    return _draw_grids(grids, title_of(result), _baselines(result) + more)
 
 
 def save_compared(one: Result, other: Result, path: str | Path) -> None:
@@ -104,7 +112,69 @@ def _draw_panel(axes: Axes, grid: Grid) -> AxesImage:
     axes.set_title(grid.title, fontsize=9)
     if n_columns <= MOST_NUMBERS and n_rows <= 2 * MOST_NUMBERS:
         _write_numbers(axes, grid)
+    if grid.unsure is not None:
+        _mark(axes, grid, grid.unsure)
     return image
+
+
+def _mark(axes: Axes, grid: Grid, cells: NDArray[np.bool_]) -> None:
+    """A small open circle in a corner of the cells that do not differ from zero."""
+    for row, column in np.argwhere(cells & np.isfinite(grid.values)).tolist():
+        color = "white" if _is_dark(color_of(float(grid.values[row, column]), grid)) else "black"
+        axes.plot(
+            column + 0.38, row + 0.34, marker="o", markersize=2.6, fillstyle="none", color=color,
+            markeredgewidth=0.6,
+        )  # fmt: skip
+
+
+def save_intervals(result: Result, path: str | Path) -> None:
+    """Draw the strongest places with their intervals over pairs.
+
+    Raises OutputError for another suffix, InputError where the result has no statistics.
+    """
+    write_atomic(path, _file(draw_intervals(result), check_format(path)))
+
+
+def draw_intervals(result: Result) -> Figure:
+    """The strongest places from the top down, with error bars; open dots do not differ from zero."""
+    found = statistics_on(result)
+    if found is None:
+        raise InputError(
+            "The result has no statistics: put them on it with `statistics(result).on`."
+        )
+    frame = found.strongest(STRONGEST)
+    figure = Figure(figsize=(6.0, 0.28 * len(frame) + 1.5), layout="constrained")
+    axes = figure.add_subplot()
+    labels = [name for name in frame.columns if name not in NUMBERS]
+    labels = ["place"] if "place" in labels else labels
+    for at, row in enumerate(frame.to_dict("records")):
+        mean, low, high = (float(row[name]) for name in ("mean_effect", "low", "high"))
+        face = "#2166ac" if row["q_value"] <= RATE else "white"
+        axes.plot([low, high], [at, at], color="#2166ac", linewidth=1.2)
+        axes.plot(mean, at, marker="o", color="#2166ac", markerfacecolor=face, linestyle="none")
+    names = [_named({name: row[name] for name in labels}) for row in frame.to_dict("records")]
+    axes.set_yticks(range(len(frame)), [name.replace("$", r"\$") for name in names], fontsize=8)
+    axes.invert_yaxis()
+    axes.axvline(0, color="#444444", linewidth=0.8)
+    axes.set_xlabel(
+        f"{found.array}, {found.level:.0%} intervals over pairs\n{_unsure(found)}", fontsize=8
+    )
+    axes.set_title(title_of(result), loc="left", fontsize=10)
+    return figure
+
+
+def _named(cell: dict[str, object]) -> str:
+    """'L9H6.z', or 'clean, layer 9, head 6'."""
+    texts = [str(one) if isinstance(one, str) else f"{name} {one}" for name, one in cell.items()]
+    return ", ".join(texts)
+
+
+def _unsure(found: Statistics) -> str:
+    """What an open circle means."""
+    return (
+        f"open circle: does not differ from zero over {int(found.pairs.max())} pairs (false discovery "
+        f"rate {RATE:.0%})"
+    )
 
 
 def save_graph(result: Result, path: str | Path) -> None:

@@ -1,7 +1,7 @@
 """The heat map in a terminal: numbers in coloured cells, readable without colour."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,10 +9,13 @@ from rich.text import Text
 
 from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
 from patchwright.methods.result import Baseline, Result
+from patchwright.methods.statistics import NUMBERS, RATE, Statistics, statistics_on
 from patchwright.prompts.tokens import visible
 
 MOST_COLUMNS = 24
 MOST_ROWS = 48
+STRONGEST = 10
+"""Places whose intervals are listed."""
 
 
 def shown(result: Result) -> RenderableType:
@@ -31,6 +34,9 @@ def shown(result: Result) -> RenderableType:
         )
         patched = float(result.patched.mean())
         parts.append(Text(f"{title_of(result)}: {patched:.4g} ({measured})", style="bold"))
+    found = statistics_on(result)
+    if found is not None:
+        parts += [Text(), *_intervals(found)]
     parts += [
         Text(f"Warning ({one['code']}): {one['message']}", style="yellow")
         for one in result.warnings
@@ -46,6 +52,36 @@ def beside(one: Result, other: Result, grids: Sequence[Grid]) -> RenderableType:
     for grid in grids:
         parts += [Text(grid.title, style="bold"), heat_map(grid), Text()]
     return Group(*parts)
+
+
+def _intervals(found: Statistics) -> Iterator[RenderableType]:
+    """The strongest places with their intervals, how many differ from zero, and the odd pairs."""
+    frame = found.strongest(STRONGEST)
+    tested, differing = int(found.p_value.notnull().sum()), int(found.differs().sum())
+    yield Text(
+        f"Over pairs, with {found.level:.0%} intervals: {differing} of {tested} differ from zero at a "
+        f"false discovery rate of {RATE:.0%}",
+        style="bold",
+    )
+    table = Table(box=None, pad_edge=False)
+    labels = [name for name in frame.columns if name not in NUMBERS]
+    labels = ["place"] if "place" in labels else labels
+    for name in labels:
+        table.add_column(str(name))
+    for name in (found.array, "interval", "q", "pairs agreeing"):
+        table.add_column(name, justify="right")
+    for row in frame.to_dict("records"):
+        low, high, mean = (_rounded(float(row[name])) for name in ("low", "high", "mean_effect"))
+        agreeing = f"{row['same_sign']} of {row['pairs']}"
+        numbers = (mean, f"{low} to {high}", f"{row['q_value']:.2g}", agreeing)
+        table.add_row(*(Text(visible(str(row[name]))) for name in labels), *numbers)
+    yield table
+    for one in found.odd_pairs:
+        yield Text(f"Pair {one.pair} stands out: {one.why}", style="yellow")
+
+
+def _rounded(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.3f}"
 
 
 def _baselines(result: Result) -> Table:

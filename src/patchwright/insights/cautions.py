@@ -15,6 +15,9 @@ BELOW = -0.25
 WRONG_SHARE = 1 / 3
 """From such a part of the gap on, the wrong answer's logit is spoken of."""
 
+FEW_PAIRS = 10
+"""Fewer pairs than this are too few to be sure of much."""
+
 OF_A_KIND = 3
 """Of more pairs than this with the same warning, only the first is quoted."""
 
@@ -184,6 +187,13 @@ def _pairs(main: Reading) -> Iterator[Sentence]:
         "other pairs."
     )
     yield say.sentence("means", text)
+    if n < FEW_PAIRS:
+        say = Numbers()
+        text = (
+            f"{say.count(n)} pairs are few: intervals over them are too narrow, and a test that turns "
+            f"their signs gives no p-value below {say.chance(2 / 2**n)}."
+        )
+        yield say.sentence("few_pairs", text)
 
 
 def _unequal(main: Reading) -> Iterator[Sentence]:

@@ -11,6 +11,7 @@ from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.travel import Travel, travel
 from patchwright.methods.metrics import UNITS, Metric
 from patchwright.methods.result import Baseline, Result
+from patchwright.methods.statistics import RATE, statistics_on
 
 HALF = 0.5
 
@@ -70,9 +71,25 @@ def steps(sources: Sources) -> Iterator[Sentence]:
         yield from strongest(main)
     if heads is not None:
         yield from strongest(heads)
+    yield from _discoveries(main)
     yield from attention(main, heads, sources.acting, sources.patterns)
     if way is not None and heads is not None:
         yield from _conclusion(way, heads)
+
+
+def _discoveries(main: Reading) -> Iterator[Sentence]:
+    """How many places differ from zero over the pairs, where the result's statistics are known."""
+    found = statistics_on(main.result)
+    if found is None or found.array != "effect":
+        return
+    say = Numbers()
+    tested, differing = int(found.p_value.notnull().sum()), int(found.differs().sum())
+    what = {"head": "heads", "neuron": "neurons", "layer": "layers"}.get(main.per, "places")
+    text = (
+        f"Over {say.count(len(main.baselines))} pairs, {say.count(differing)} of {say.count(tested)} "
+        f"{what} differ from zero at a false discovery rate of {say.share(RATE)}."
+    )
+    yield say.sentence("discoveries", text)
 
 
 def _predictions(main: Reading) -> Iterator[Sentence]:

@@ -14,6 +14,8 @@ from inspect import signature
 from textwrap import dedent, fill
 from typing import Any
 
+from pandas import DataFrame
+
 from patchwright import experiment as calls
 from patchwright.errors import InputError
 from patchwright.experiment import Difference, EvaluateCircuit, Trace
@@ -117,7 +119,12 @@ class _Step:
 
 def csv_text(result: Result) -> str:
     """`Result.table` as CSV with a header; numbers in full precision."""
-    return result.table().to_csv(index=False, lineterminator="\n")
+    return frame_text(result.table())
+
+
+def frame_text(frame: DataFrame) -> str:
+    """A table as CSV with a header; numbers in full precision."""
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def script_text(result: Result) -> str:

@@ -9,7 +9,7 @@ with a small gap cannot dominate (Miller et al. 2024).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,6 +28,12 @@ Ratio = Literal["of_means", "mean_of"]
 
 NUMBERS = ("mean_effect", "low", "high", "p_value", "q_value", "same_sign", "pairs")
 """The arrays of `Statistics`."""
+
+CHOICES = ("array", "site", "level", "resamples", "seed", "ratio")
+"""What else it says of how they came about."""
+
+DETAIL = "statistics"
+"""Under which a result's details have them."""
 
 FLIPS = 100_000
 """Most sign flips that are tried at random; where there are fewer, all are tried."""
@@ -88,6 +94,11 @@ class Statistics:
         """Which cells differ from zero at a false discovery rate."""
         return self.q_value <= rate
 
+    @property
+    def unsure(self) -> xr.DataArray:
+        """Which of the cells that were tested do not differ from zero at `RATE`."""
+        return self.q_value > RATE
+
     def to_frame(self) -> pd.DataFrame:
         """One row a cell that two pairs have: its place and dims, and `NUMBERS`."""
         columns = {name: getattr(self, name) for name in NUMBERS}
@@ -110,13 +121,31 @@ class Statistics:
         """As plain JSON types; NaN becomes null."""
         cells = self.mean_effect
         return {
-            **{name: getattr(self, name) for name in ("array", "level", "resamples", "seed")},
-            "ratio": self.ratio,
+            **{name: getattr(self, name) for name in CHOICES},
             "dims": list(cells.dims),
             "coords": {str(dim): cells[dim].values.tolist() for dim in cells.dims},
             **{name: _nullable(getattr(self, name).values) for name in NUMBERS},
             "odd_pairs": [asdict(one) for one in self.odd_pairs],
         }
+
+    def on(self, result: Result) -> Result:
+        """The result with these numbers among its details, where figures and insights find them."""
+        return replace(result, details=result.details | {DETAIL: self.document()})
+
+
+def statistics_on(result: Result) -> Statistics | None:
+    """What `Statistics.on` has put on a result; None where nothing was."""
+    document: dict[str, Any] | None = result.details.get(DETAIL)
+    if document is None:
+        return None
+    axes = {"dims": document["dims"], "coords": document["coords"]}
+    arrays: dict[str, Any] = {
+        name: xr.DataArray(np.array(document[name], dtype=np.float64), **axes, name=name)
+        for name in NUMBERS
+    }
+    choices: dict[str, Any] = {name: document[name] for name in CHOICES}
+    odd = [OddPair(**one) for one in document["odd_pairs"]]
+    return Statistics(**choices, **arrays, odd_pairs=odd)
 
 
 @dataclass(frozen=True)
