@@ -1,7 +1,9 @@
-"""Time tracing and path patching against their papers' loops; see what circuits take of memory.
+"""Time tracing and path patching against their papers' loops, batches against single pairs;
+see what circuits take of memory.
 
     python bench/methods.py --markdown docs/benchmarks-methods.md
     python bench/methods.py --parts memory --markdown docs/benchmarks-methods.md
+    python bench/methods.py --parts pairs --markdown docs/benchmarks-methods.md
 
 Random weights of GPT-2 small's size, 20 tokens, float32, all cores. The loops run on
 the Hugging Face model on some places, drawn evenly, and their time is scaled up;
@@ -15,7 +17,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -29,18 +31,21 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwright as pw
+from patchwright.experiment import AnyExperiment, plan, run_batch
 
 N_TOKENS, SUBJECT, SAMPLES, SEED = 20, (2, 3, 4), 10, 0
 N_PAIRS, STEPS, SIZE = 100, 2, 1000
-MEMORY = "## Memory of circuits"
-"""The heading that divides the page."""
+PAIRS_TOKENS, PAIRS_DIFFER = 15, 5
+MEMORY, PAIRS = "## Memory of circuits", "## Pairs per second"
+"""The headings that divide the page."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--places", type=int, default=12, help="of which the loops are timed")
-    parser.add_argument("--parts", default="speed,memory", help="speed, memory, or both")
+    parser.add_argument("--pairs", type=int, default=64, help="in a batch")
+    parser.add_argument("--parts", default="speed,memory,pairs", help="one of them or several")
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--alone", choices=CIRCUITS, help="measure the memory of one method here")
@@ -50,6 +55,7 @@ def main() -> None:
         return
     old: Path | None = options.markdown
     page = old.read_text(encoding="utf-8") if old is not None and old.exists() else MEMORY
+    page, _, paired = page.partition(PAIRS)
     speed, _, kept = page.partition(MEMORY)
     rows: list[dict[str, Any]] = []
     if "speed" in options.parts:
@@ -60,7 +66,14 @@ def main() -> None:
         measured = [in_its_own_process(name) for name in CIRCUITS]
         rows += measured
         kept = memory_table(measured)
+    if "pairs" in options.parts:
+        _, model = models()
+        measured = [one(model, options.pairs, options.repeats) for one in (together, small_sweep)]
+        rows += measured
+        paired = pairs_table(measured, options.repeats)
     text = speed + MEMORY + kept
+    if paired:
+        text = text.rstrip("\n") + "\n\n" + PAIRS + paired
     print(text)
     if options.markdown:
         options.markdown.write_text(text, encoding="utf-8")
@@ -150,6 +163,89 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
         f"- {torch.get_num_threads()} threads, {platform.system()}, torch {torch.__version__}; "
         f"{datetime.now(UTC).date()}",
         "- `python bench/methods.py --parts memory --markdown docs/benchmarks-methods.md` measures "
+        "again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def together(model: pw.Model, count: int, repeats: int) -> dict[str, Any]:
+    """One place at the last position, in the upper half."""
+    place = ("L9.resid_pre@-1",)
+    asked = [
+        pw.PatchTogether(model=model.name, pairs=pair, places=place, bos=False)
+        for pair in alike_pairs(count)
+    ]
+    return batched("`patch_together` of one place", model, asked, repeats)
+
+
+def small_sweep(model: pw.Model, count: int, repeats: int) -> dict[str, Any]:
+    """The positions of one layer."""
+    asked = [
+        pw.Patch(model=model.name, pairs=pair, per="position", layers=(9,), bos=False)
+        for pair in alike_pairs(count)
+    ]
+    return batched("a sweep of `resid_pre`, one layer", model, asked, repeats)
+
+
+def alike_pairs(count: int) -> list[pw.Pair]:
+    """Pairs of a template: one token of the prompts differs, the fifth from the end."""
+    draw = np.random.default_rng(SEED)
+    pairs: list[pw.Pair] = []
+    for _ in range(count):
+        *ids, other, answer, wrong = draw.choice(50257, PAIRS_TOKENS + 3, replace=False).tolist()
+        corrupt = list(ids)
+        corrupt[-PAIRS_DIFFER] = other
+        pairs.append(pw.Pair(clean=ids, corrupt=corrupt, answer=answer, wrong=wrong))
+    return pairs
+
+
+def batched(
+    what: str, model: pw.Model, asked: Sequence[AnyExperiment], repeats: int
+) -> dict[str, Any]:
+    """Pairs per second of the experiments one at a time, and in batches of all."""
+
+    def in_batches() -> list[pw.Result]:
+        ran = [one for batch in plan(asked, len(asked)) for one in run_batch(batch, model)]
+        return [one.result for one in ran if one.result is not None]
+
+    single, one_by_one = timed(lambda: [pw.run(one, model) for one in asked], repeats)
+    together, in_one = timed(in_batches, repeats)
+    apart = [
+        float(np.nanmax(np.abs(ours.patched.values - theirs.patched.values)))
+        for ours, theirs in zip(in_one, one_by_one, strict=True)
+    ]
+    return {
+        "what": what,
+        "pairs": len(asked),
+        "single": len(asked) / single,
+        "batched": len(asked) / together,
+        "apart": max(apart),
+    }
+
+
+def pairs_table(rows: list[dict[str, Any]], repeats: int) -> str:
+    """What follows the heading."""
+    lines = [
+        "",
+        "",
+        "| experiment | pairs | one at a time | in a batch | ratio | largest disagreement |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        ratio = row["batched"] / row["single"]
+        lines.append(
+            f"| {row['what']} | {row['pairs']} | {row['single']:.1f} pairs/s | "
+            f"{row['batched']:.1f} pairs/s | {ratio:.1f} × | {row['apart']:.0e} logits |"
+        )
+    lines += [
+        "",
+        f"- Prompts of {PAIRS_TOKENS} tokens that differ in one, the {PAIRS_DIFFER}th from the end; "
+        f"random weights of GPT-2 small's size, float32; median of {repeats}.",
+        "- Each pair gives a whole result: both runs' baselines with their ranks and top tokens, the "
+        "patched run's, warnings. One at a time is `run`, in a batch `plan` and `run_batch`.",
+        f"- {torch.get_num_threads()} threads, {platform.system()}, torch {torch.__version__}; "
+        f"{datetime.now(UTC).date()}",
+        "- `python bench/methods.py --parts pairs --markdown docs/benchmarks-methods.md` measures "
         "again.",
     ]
     return "\n".join(lines) + "\n"

@@ -58,7 +58,10 @@ def test_a_heat_map_marks_the_cells_that_do_not_differ_from_zero(sure: pw.Result
     assert marks is not None
     assert not marks[1, 2]
     axes = draw(sure).axes[0]
-    ends = [np.ravel([line.get_ydata(), line.get_xdata()]).round() for line in axes.lines]
+    ends = [
+        np.concatenate([np.asarray(line.get_ydata()), np.asarray(line.get_xdata())]).round()
+        for line in axes.lines
+    ]
     at = {(int(row), int(column)) for row, column in ends}
     assert at == {(row, column) for row, column in np.argwhere(marks).tolist()}
     assert len(at) >= 3
