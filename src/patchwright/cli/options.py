@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -187,9 +188,7 @@ def read_pairs(path: str, align: str = "exact") -> "list[Item]":
     how: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
     good: list[Item] = []
     try:
-        with open(
-            sys.stdin.fileno() if path == "-" else path, closefd=path != "-", **how
-        ) as stream:
+        with TextIOWrapper(sys.stdin.buffer, **how) if path == "-" else open(path, **how) as stream:
             for row in read_items(lines_of(stream), kind):
                 if isinstance(row, Item):
                     good.append(row)
