@@ -148,6 +148,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
         return kept(store, results)
 
     file = file_of(tmp_path, *heads(0, 1, 2))
+    monkeypatch.setattr("patchwright.keep.many.WAIT", -1.0)  # each outcome is kept at once
     calls = iter([kept, interrupted])
     monkeypatch.setattr(Store, "save_all", lambda *given: next(calls)(*given))
     done = command("run", file)
