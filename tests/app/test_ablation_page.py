@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from patchwright.app import state, work
+from patchwright.app import asked, state, work
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
 from patchwright.errors import ExperimentError
@@ -159,16 +159,16 @@ def test_what_cannot_be_ablated_is_one_sentence(parameters: dict[str, str], says
 
 def test_without_typed_prompts_a_mean_is_over_the_pair_and_a_draw_is_the_corrupted_one() -> None:
     own = {"clean": "one", "corrupt": "two\nlines"}
-    assert state.references_of(fresh(how="zero", references="x", **own)) == ()
-    assert state.references_of(fresh(how="mean", **own)) == ("one", "two\nlines")
-    assert state.references_of(fresh(how="resample", references=" \n", **own)) == ("two\nlines",)
-    assert state.references_of(fresh(how="mean", references="a\n\n b\n", **own)) == ("a", " b")
+    assert asked.references_of(fresh(how="zero", references="x", **own)) == ()
+    assert asked.references_of(fresh(how="mean", **own)) == ("one", "two\nlines")
+    assert asked.references_of(fresh(how="resample", references=" \n", **own)) == ("two\nlines",)
+    assert asked.references_of(fresh(how="mean", references="a\n\n b\n", **own)) == ("a", " b")
 
 
 def test_what_changes_nothing_does_not_make_another_experiment() -> None:
-    swept = state.experiment_of(fresh(), "demo")
+    swept = asked.experiment_of(fresh(), "demo")
     one, other = (
-        state.ablate_of(fresh(how="zero", references=text, over=over, draw_seed=seed), swept)
+        asked.ablate_of(fresh(how="zero", references=text, over=over, draw_seed=seed), swept)
         for text, over, seed in (("", "position", 0), ("x", "all", 7))
     )
     assert one == other

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from patchwright.app import address, state
+from patchwright.app import address, asked, state
 from patchwright.app.views.circuit import areas, checked_rows, strongest_of
 from patchwright.app.work import MOST_GRAPH_BYTES, check_graph
 from patchwright.errors import ExperimentError, InputError
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 PAIR = pair_of([3, 8, 21, 5], [3, 9, 22, 5])
 SCRIPT = """
 import streamlit as st
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.views import circuit
 state.prepare(st.session_state)
 for name, value in st.session_state.get("given", {}).items():
@@ -108,12 +108,12 @@ def test_a_size_beyond_the_models_edges_becomes_all_of_them() -> None:
 
 def test_sizes_rise_hold_the_chosen_one_and_end_within_the_circuit() -> None:
     for chosen, n_edges in [(30, 2188), (1, 1), (7, 7), (300, 2188), (2188, 2188), (256, 4096)]:
-        sizes = state.sizes_of(chosen, n_edges)
+        sizes = asked.sizes_of(chosen, n_edges)
         assert chosen in sizes
         assert all(one < other for one, other in pairwise(sizes))
         assert sizes[0] >= 1
         assert sizes[-1] <= n_edges
-    assert state.sizes_of(30, 2188) == (1, 2, 4, 8, 16, 30, 32, 64, 128, 256)
+    assert asked.sizes_of(30, 2188) == (1, 2, 4, 8, 16, 30, 32, 64, 128, 256)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import plain, token
 from patchwright.app.views.place import sentence
 from patchwright.app.widgets.chips import chips_html, columns_of
@@ -41,7 +41,7 @@ def page() -> dict[Any, Any]:
 
 
 def test_a_fresh_page_has_a_whole_experiment(page: dict[Any, Any]) -> None:
-    experiment = state.experiment_of(page, "demo")
+    experiment = asked.experiment_of(page, "demo")
     assert isinstance(experiment.pairs, Pair)
     assert experiment.pairs.clean == next(one for one in examples() if one.id == "ioi").pair.clean
     assert (experiment.site, experiment.per) == ("resid_pre", "position")
@@ -81,8 +81,8 @@ def test_an_example_in_the_controls_is_the_examples_pair(
     page: dict[Any, Any], example: Example
 ) -> None:
     state.take_example(page, example.id)
-    assert state.pair_of(page) == example.pair
-    assert state.experiment_of(page, "demo").metric == example.metric
+    assert asked.pair_of(page) == example.pair
+    assert asked.experiment_of(page, "demo").metric == example.metric
 
 
 def test_swapping_twice_changes_nothing(page: dict[Any, Any]) -> None:
@@ -98,11 +98,11 @@ def test_a_kind_of_place_that_the_site_does_not_have_becomes_its_first(
     page: dict[Any, Any],
 ) -> None:
     page |= {"site": "z", "per": "position"}
-    assert state.experiment_of(page, "demo").per == "position"
+    assert asked.experiment_of(page, "demo").per == "position"
     page |= {"site": "resid_pre", "per": "head"}
-    assert state.experiment_of(page, "demo").per == "position"
+    assert asked.experiment_of(page, "demo").per == "position"
     page |= {"site": "mlp_act", "per": "neuron", "neuron_layer": 2}
-    assert state.experiment_of(page, "demo").layers == (2,)
+    assert asked.experiment_of(page, "demo").layers == (2,)
 
 
 def test_tokens_are_escaped_and_differing_ones_marked() -> None:
@@ -151,9 +151,9 @@ def test_another_site_is_swept_its_usual_way(page: dict[Any, Any], site: Site) -
     page |= {"site": site, "per": "neuron", "direction": "noise", "metric": "kl"}
     state.take_usual_per(page)
     assert page["per"] == pers_of(site)[0]
-    swept = state.experiment_of(page, "demo")
-    assert state.swept_as(swept, site) == swept
-    other = state.swept_as(swept, "z")
+    swept = asked.experiment_of(page, "demo")
+    assert asked.swept_as(swept, site) == swept
+    other = asked.swept_as(swept, "z")
     assert (other.site, other.per, other.direction, other.metric) == ("z", "head", "noise", "kl")
 
 
@@ -161,10 +161,10 @@ def test_a_place_is_added_to_the_set_once(page: dict[Any, Any]) -> None:
     for place in ("L1H2.z", "embed@0", "L1H2.z"):
         state.add_to_set(page, place)
     assert page["places"] == ["L1H2.z", "embed@0"]
-    assert [str(one) for one in state.set_of(page)] == page["places"]
+    assert [str(one) for one in asked.set_of(page)] == page["places"]
     page["places"] = ["L1H2.z", "nonsense"]
     with pytest.raises(UnknownPlaceError, match="'nonsense'"):
-        state.set_of(page)
+        asked.set_of(page)
 
 
 def test_the_usual_lists_of_the_controls_are_not_shared_between_visitors() -> None:

@@ -5,7 +5,7 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
 from patchwright.app.views import kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
@@ -45,7 +45,7 @@ def show() -> None:
         return
     try:
         _choices(model)
-        experiment = state.ablate_of(st.session_state, swept)
+        experiment = asked.ablate_of(st.session_state, swept)
         _check(experiment, swept, model)
         result = waiting.finished(experiment, model, "ablation", "cells", _so_far)
         if result is not None:
@@ -142,7 +142,7 @@ def legend(grid: Grid) -> str:
 
 def _place(chosen: str, result: Result, swept: Patch, model: Model) -> None:
     """One place: a sentence, a caution, and what the model then predicts."""
-    one = result_of(state.ablate_together_of(st.session_state, swept, chosen), model)
+    one = result_of(asked.ablate_together_of(st.session_state, swept, chosen), model)
     assert one.altered is not None, "places ablated together are one altered run"
     first = token(str(one.altered.top[0]["token"]))
     st.markdown(f"#### `{chosen}`")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import complaint
 from patchwright.app.views import pair, place, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
@@ -56,7 +56,7 @@ def _differences(experiment: Patch, model: Model) -> Result:
     measure = columns[1].selectbox(
         "Measure", ARRAYS, key="measure", format_func=MEASURES.__getitem__
     )
-    result = result_of(state.difference_of(experiment, site), model)
+    result = result_of(asked.difference_of(experiment, site), model)
     bounds = (-1.0, 1.0) if measure == "cosine" else None
     grid = grid_of_array(
         result, measure, MEASURES[measure], centred=measure == "cosine", bounds=bounds
@@ -118,7 +118,7 @@ def _scores(experiment: Patch, model: Model) -> None:
     if different < 2:
         st.caption("To repeat its words, the clean prompt must have two different ones.")
         return
-    scores = result_of(state.scores_of(experiment, different), model)
+    scores = result_of(asked.scores_of(experiment, different), model)
     panels(grids_of(scores), "scores", "", _choose_head)
     st.caption(
         "Shares of attention where the clean prompt's words are repeated in a random order: on the "

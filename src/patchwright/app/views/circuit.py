@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import pair, side, taken
 from patchwright.app.views.waiting import finished
@@ -71,7 +71,7 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
     swept = swept.model_copy(update={"metric": st.session_state["metric"]})
     assert not isinstance(swept.pairs, tuple), "the page has one pair"
     check_graph(tokens_of(swept.pairs, swept, model), model)
-    experiment: EdgeAttribution = state.edges_of(st.session_state, swept)
+    experiment: EdgeAttribution = asked.edges_of(st.session_state, swept)
     scored = finished(experiment, model, "edges job", "steps")
     if scored is None:
         return None
@@ -113,7 +113,7 @@ def _confirmed(scored: Result, circuit: Circuit, swept: Patch, model: Model) -> 
     st.subheader("3. Confirm", anchor=False)
     size = int(st.session_state["edges"])
     swept = swept.model_copy(update={"metric": st.session_state["metric"]})
-    experiment = state.evaluation_of(swept, circuit, size)
+    experiment = asked.evaluation_of(swept, circuit, size)
     evaluated = finished(experiment, model, "circuit job", "circuits")
     if evaluated is None:
         return None

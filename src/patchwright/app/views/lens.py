@@ -5,7 +5,7 @@ from typing import get_args
 import pandas as pd
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked
 from patchwright.app.text import complaint
 from patchwright.app.views import pair, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
@@ -57,7 +57,7 @@ def show() -> None:
 def _lens(experiment: Patch, model: Model) -> Result:
     """Both prompts through the logit lens, on one scale."""
     st.subheader("The answer after each layer", anchor=False)
-    result = result_of(state.lens_of(experiment, []), model)
+    result = result_of(asked.lens_of(experiment, []), model)
     there = [name for name in MEASURES if name in result.arrays]
     if st.session_state["lens_measure"] not in there:
         st.session_state["lens_measure"] = there[0]
@@ -120,7 +120,7 @@ def _direct(experiment: Patch, model: Model) -> None:
     st.subheader("Who writes the answer", anchor=False)
     st.selectbox("Parts", get_args(Part), key="part", format_func=PARTS.__getitem__)
     part: str = st.session_state["part"]
-    result = result_of(state.attribution_of(experiment, part), model)
+    result = result_of(asked.attribution_of(experiment, part), model)
     if part == "layer":
         st.altair_chart(components_chart(result.array("components")))
     else:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import check_size, in_best_order
@@ -65,8 +65,8 @@ def _suits(model: Model) -> None:
 
 def checked(model: Model) -> Patch:
     """The sweep that the controls describe. Raises InputError where it cannot be run."""
-    experiment = state.experiment_of(st.session_state, model.name)
-    tokens = tokens_of(state.pair_of(st.session_state), experiment, model)
+    experiment = asked.experiment_of(st.session_state, model.name)
+    tokens = tokens_of(asked.pair_of(st.session_state), experiment, model)
     check_size(experiment, tokens, model)
     return in_best_order(experiment, tokens, model)
 
@@ -116,7 +116,7 @@ def _token_check(text: str, model: Model) -> str:
     """How the answers split into tokens, in a line."""
     split = [
         token_texts(encode(part, model.tokenizer), model.tokenizer)
-        for part in state.answers_of(text)
+        for part in asked.answers_of(text)
     ]
     checks = [
         " ".join(f"**{token(one)}**" for one in tokens)
@@ -144,9 +144,9 @@ def _take_answers(model: Model) -> None:
 def _other_metrics(model: Model) -> None:
     """Offer metrics that these answers have, where there is at least one answer."""
     for metric in ("logprob_diff", "logprob"):
-        fitting = state.experiment_of({**st.session_state, "metric": metric}, model.name)
+        fitting = asked.experiment_of({**st.session_state, "metric": metric}, model.name)
         try:
-            tokens_of(state.pair_of(st.session_state), fitting, model)
+            tokens_of(asked.pair_of(st.session_state), fitting, model)
         except PatchwrightError:
             continue
         st.button(f"Measure {metric}", on_click=_take_metric, args=(metric,))

@@ -5,7 +5,7 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
@@ -46,7 +46,7 @@ def show() -> None:
     try:
         _choices(model)
         _receivers(model)
-        experiment = state.path_patch_of(st.session_state, swept)
+        experiment = asked.path_patch_of(st.session_state, swept)
         _check(experiment, swept, model)
         result = waiting.finished(experiment, model, "paths", "senders", _so_far)
         if result is not None:
@@ -135,7 +135,7 @@ def _finished(result: Result, swept: Patch, model: Model) -> None:
         with right:
             st.markdown(f"#### `{chosen}`")
             st.markdown(sentence(chosen, result, chosen in none))
-            whole = result_of(state.together_of(swept, [chosen]), model)
+            whole = result_of(asked.together_of(swept, [chosen]), model)
             st.markdown(by_all_ways(whole))
             st.caption(
                 "With MLPs recomputed, a direct path still goes through every MLP above the sender: "

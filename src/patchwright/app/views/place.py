@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
 from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
@@ -60,7 +60,7 @@ def _take_typed(model: Model, result: Result) -> None:
 def panel(place: str, experiment: Patch, result: Result, model: Model) -> None:
     """A sentence, the three predictions, both logits, and its attention if it is a head."""
     try:
-        one = result_of(state.together_of(experiment, [place]), model)
+        one = result_of(asked.together_of(experiment, [place]), model)
     except PatchwrightError as error:
         st.error(complaint(error))
         return
@@ -107,7 +107,7 @@ def attention(place: str, experiment: Patch, model: Model) -> None:
         return
     st.markdown(f"#### What head {parsed.layer}.{parsed.head} attends to")
     try:
-        found = result_of(state.attention_of(experiment, parsed.layer, parsed.head), model)
+        found = result_of(asked.attention_of(experiment, parsed.layer, parsed.head), model)
     except PatchwrightError as error:
         st.caption(complaint(error))
         return
@@ -132,10 +132,10 @@ def together(experiment: Patch, model: Model) -> None:
         st.caption("Places that do little alone may do much together, and the other way round.")
         return
     try:
-        written = [str(place) for place in state.set_of(st.session_state)]
-        joint = result_of(state.together_of(experiment, written), model)
+        written = [str(place) for place in asked.set_of(st.session_state)]
+        joint = result_of(asked.together_of(experiment, written), model)
         single = {
-            place: result_of(state.together_of(experiment, [place]), model) for place in written
+            place: result_of(asked.together_of(experiment, [place]), model) for place in written
         }
     except PatchwrightError as error:
         st.error(complaint(error))
@@ -164,7 +164,7 @@ def by_layer(place: str, experiment: Patch, model: Model) -> None:
     st.subheader("The answer, layer by layer", anchor=False)
     places: list[str] = st.session_state["places"] or [place]
     try:
-        found = result_of(state.lens_of(experiment, places), model)
+        found = result_of(asked.lens_of(experiment, places), model)
     except PatchwrightError as error:
         st.caption(complaint(error))
         return

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.work import guessed_seconds, result_of
 from patchwright.errors import PatchwrightError
@@ -22,7 +22,7 @@ def steps(experiment: Patch, result: Result, model: Model) -> None:
     """Steps from the prompts to a conclusion, then cautions."""
     st.subheader("What this shows", anchor=False)
     more: dict[str, Any] = {}
-    wanted = [state.swept_as(experiment, site) for site in ("resid_pre", "z")]
+    wanted = [asked.swept_as(experiment, site) for site in ("resid_pre", "z")]
     wanted = [one for one in wanted if not _same_cells(one, experiment)]
     n = len(result.tokens["clean"])
     seconds = sum(guessed_seconds(one, n, model) for one in wanted)
@@ -60,17 +60,17 @@ def _looked_at(experiment: Patch, result: Result, model: Model) -> dict[str, Any
 
     The sweep that the page shows is not done again, and so not told of twice.
     """
-    by_head = state.swept_as(experiment, "z")
+    by_head = asked.swept_as(experiment, "z")
     stream, heads = (
         result if _same_cells(one, experiment) else result_of(one, model)
-        for one in (state.swept_as(experiment, "resid_pre"), by_head)
+        for one in (asked.swept_as(experiment, "resid_pre"), by_head)
     )
     found = {name: parse_place(name) for name in heads_to_look_at(heads)}
     if not found:
         return {"stream": stream, "heads": heads}
     at = [(one.layer or 0, one.head or 0) for one in found.values()]
     patterns = {
-        name: result_of(state.attention_of(experiment, *one), model)
+        name: result_of(asked.attention_of(experiment, *one), model)
         for name, one in zip(found, at, strict=True)
     }
     chosen = {"layers": tuple(layer for layer, _ in at), "heads": tuple(head for _, head in at)}

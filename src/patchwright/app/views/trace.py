@@ -4,7 +4,7 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import asked, state
 from patchwright.app.jobs import Job
 from patchwright.app.text import complaint, token
 from patchwright.app.views import pair, side, traced, waiting
@@ -158,7 +158,7 @@ def _experiments(texts: tuple[str, ...], model: Model) -> list[Trace]:
             "No subject is chosen: click the tokens that name what the prompt is about, above."
         )
     check_trace_size(len(texts), int(st.session_state["samples"]), model)
-    return [state.trace_of(st.session_state, model.name, site) for site in SITES]
+    return [asked.trace_of(st.session_state, model.name, site) for site in SITES]
 
 
 def _traced(experiments: list[Trace], model: Model) -> None:

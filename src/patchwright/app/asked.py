@@ -1,0 +1,253 @@
+"""The experiments that the controls ask for."""
+
+from typing import Any
+
+from patchwright.app.state import EDGE_ESTIMATES, SEPARATOR, State
+from patchwright.experiment import (
+    Ablate,
+    AblateTogether,
+    Attention,
+    Circuit,
+    Difference,
+    EdgeAttribution,
+    EvaluateCircuit,
+    HeadScores,
+    LogitAttribution,
+    LogitLens,
+    Patch,
+    PatchTogether,
+    PathPatch,
+    Trace,
+    check_direction,
+)
+from patchwright.methods.metrics import NEEDS_WRONG, check_metric
+from patchwright.methods.paths import LOGITS
+from patchwright.places import Place, check_site, parse_place, pers_of
+from patchwright.prompts.pair import Pair
+
+CHECKED_EDGES = 10
+"""Of the strongest edges, whose estimates are compared with exact values."""
+
+CURVE = 256
+"""Edges up to which the curve of a circuit goes at least."""
+
+
+def set_of(state: State) -> list[Place]:
+    """The places of the set. Raises UnknownPlaceError for what is not a place."""
+    return [parse_place(place) for place in state["places"]]
+
+
+def answers_of(text: str) -> tuple[str, ...]:
+    """The answers in one text field."""
+    return tuple(part for part in text.split(SEPARATOR) if part)
+
+
+def pair_of(state: State) -> Pair:
+    """The pair that the controls describe."""
+    return Pair(
+        clean=state["clean"],
+        corrupt=state["corrupt"],
+        answer=answers_of(state["answer"]),
+        wrong=answers_of(state["wrong"]),
+        align="edges" if state["align"] == "edges" else "exact",
+    )
+
+
+def experiment_of(state: State, model: str) -> Patch:
+    """The sweep that the controls describe."""
+    site = check_site(state["site"])
+    per = state["per"] if state["per"] in pers_of(site) else pers_of(site)[0]
+    layers = (int(state["neuron_layer"]),) if per == "neuron" else None
+    return Patch(
+        model=model,
+        pairs=pair_of(state),
+        direction=check_direction(state["direction"]),
+        metric=check_metric(state["metric"]),
+        site=site,
+        per=per,
+        layers=layers,
+    )
+
+
+def swept_as(swept: Patch, site: str) -> Patch:
+    """The same question asked of another site, swept the usual way."""
+    checked = check_site(site)
+    usual = {"site": checked, "per": pers_of(checked)[0], "layers": None}
+    return swept.model_copy(update={**usual, "order": "layers"})
+
+
+def together_of(swept: Patch, places: list[str]) -> PatchTogether:
+    """The same experiment with some places patched in one run."""
+    return PatchTogether(
+        model=swept.model,
+        pairs=swept.pairs,
+        direction=swept.direction,
+        metric=swept.metric,
+        places=tuple(places),
+    )
+
+
+def lens_of(swept: Patch, places: list[str]) -> LogitLens:
+    """The logit lens of both runs, and of the one with `places` patched."""
+    return LogitLens(
+        model=swept.model,
+        pairs=swept.pairs,
+        direction=swept.direction,
+        metric=swept.metric,
+        places=tuple(places),
+    )
+
+
+def attention_of(swept: Patch, layer: int, head: int) -> Attention:
+    """The pattern of one head in both runs."""
+    return Attention(
+        model=swept.model, pairs=swept.pairs, metric=swept.metric, layer=layer, head=head
+    )
+
+
+def scores_of(swept: Patch, different: int) -> HeadScores:
+    """What every head attends to, on the clean prompt's words repeated in a random order.
+
+    `different` tokens are there to draw from.
+    """
+    pair = swept.pairs if isinstance(swept.pairs, Pair) else swept.pairs[0]
+    return HeadScores(
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        words=pair.clean,
+        length=min(10, different),
+    )
+
+
+def difference_of(swept: Patch, site: str) -> Difference:
+    """How far the two runs' activations of a site lie apart."""
+    checked = check_site(site)
+    return Difference(
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        site=checked,
+        per="neuron" if checked == "mlp_act" else pers_of(checked)[0],
+    )
+
+
+def attribution_of(swept: Patch, part: str) -> LogitAttribution:
+    """What the parts of the model add to the answer directly."""
+    document = {"part": part, "model": swept.model, "metric": swept.metric}
+    return LogitAttribution.of({**document, "pairs": swept.pairs})
+
+
+def edges_of(state: State, swept: Patch) -> EdgeAttribution:
+    """The scores of every edge, and of the strongest what they estimate."""
+    return EdgeAttribution(
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        steps=EDGE_ESTIMATES[state["edge_estimate"]],
+        exact=CHECKED_EDGES,
+    )
+
+
+def evaluation_of(swept: Patch, circuit: Circuit, chosen: int) -> EvaluateCircuit:
+    """What the first edges of a circuit keep: `chosen` of them, and fewer and more."""
+    sizes = sizes_of(chosen, len(circuit.edges))
+    return EvaluateCircuit(
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        edges=circuit.edges[: sizes[-1]],
+        sizes=sizes,
+    )
+
+
+def sizes_of(chosen: int, n_edges: int) -> tuple[int, ...]:
+    """Powers of two to at least `CURVE` and beyond `chosen`, as far as there are edges."""
+    last = min(max(CURVE, 2 * chosen), n_edges)
+    powers = {2**power for power in range(last.bit_length())}
+    return tuple(sorted(powers | {chosen, last} - {0}))
+
+
+def trace_of(state: State, model: str, site: str) -> Trace:
+    """Causal tracing of the clean prompt, its subject chosen by position."""
+    sever = None if state["sever"] == "nothing" else state["sever"]
+    metric = check_metric(state["trace_metric"])
+    return Trace.of(
+        {
+            "model": model,
+            "metric": metric,
+            "prompt": state["clean"],
+            "subject": tuple(sorted(state["subject"])),
+            "answer": answers_of(state["answer"]),
+            "wrong": answers_of(state["wrong"]) if metric in NEEDS_WRONG else (),
+            "noise": float(state["noise"]),
+            "samples": int(state["samples"]),
+            "window": 1 if site == "resid_post" else int(state["window"]),
+            "seed": int(state["seed"]),
+            "sever": None if sever == site else sever,
+            "site": site,
+        }
+    )
+
+
+def references_of(state: State) -> tuple[str, ...]:
+    """The prompts that a mean or a draw takes activations from: those typed, a line each.
+
+    Where none are typed, the pair's own: both for a mean, for a draw the corrupted one,
+    since to draw the clean one would change nothing.
+    """
+    typed = tuple(line for line in state["references"].splitlines() if line.strip())
+    if state["how"] == "zero" or typed:
+        return () if state["how"] == "zero" else typed
+    return (state["corrupt"],) if state["how"] == "resample" else (state["clean"], state["corrupt"])
+
+
+def ablate_of(state: State, swept: Patch) -> Ablate:
+    """Every place of one kind ablated, one at a time."""
+    site = check_site(state["ablated_site"])
+    per = state["ablated_per"] if state["ablated_per"] in pers_of(site) else pers_of(site)[0]
+    return Ablate.of(
+        {
+            **_ablating(state, swept),
+            "site": site,
+            "per": per,
+            "layers": (int(state["neuron_layer"]),) if per == "neuron" else None,
+        }
+    )
+
+
+def ablate_together_of(state: State, swept: Patch, place: str) -> AblateTogether:
+    """One place ablated in the same way, for what the model then predicts."""
+    return AblateTogether.of({**_ablating(state, swept), "places": (place,)})
+
+
+def _ablating(state: State, swept: Patch) -> dict[str, Any]:
+    """What ablations say besides the place; what changes nothing stands at its usual value."""
+    return {
+        "model": swept.model,
+        "pairs": swept.pairs,
+        "metric": check_metric(state["metric"]),
+        "how": state["how"],
+        "prompts": references_of(state),
+        "by_position": state["how"] != "mean" or state["over"] == "position",
+        "seed": int(state["draw_seed"]) if state["how"] == "resample" else 0,
+    }
+
+
+def path_patch_of(state: State, swept: Patch) -> PathPatch:
+    """Paths from every sender of one kind to the receivers, or to the logits."""
+    site = check_site(state["sender"])
+    per = state["sender_per"] if state["sender_per"] in pers_of(site) else pers_of(site)[0]
+    return PathPatch.of(
+        {
+            "model": swept.model,
+            "pairs": swept.pairs,
+            "metric": check_metric(state["metric"]),
+            "direction": check_direction(state["direction"]),
+            "site": site,
+            "per": per,
+            "receivers": tuple(state["receivers"]) or (LOGITS,),
+            "mlps": state["mlps"],
+            "norms": state["norms"],
+        }
+    )
