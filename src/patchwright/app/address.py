@@ -41,6 +41,7 @@ MOST_CHARACTERS = 6000
 RANGES: dict[str, tuple[float, float]] = {
     "edges": (1, MOST_EDGES),
     "edge_share": (1, 100),
+    "step": (1, 1000),
     **BOUNDS,
 }
 """Numbers that have a least and a most; other whole ones go from 0 to a million."""
@@ -87,8 +88,12 @@ PAGES: dict[str, tuple[str, ...]] = {
         "path",
     ),
     "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
+    "learn": ("lesson", "step"),
 }
 """The controls of each page, besides the model and the pair."""
+
+WITHOUT_PAIR = ("learn",)
+"""Pages whose model and pair are not the visitor's to choose."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "site": SITES,
@@ -118,6 +123,19 @@ CHOICES: dict[str, tuple[str, ...]] = {
 def written(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows."""
     found: dict[str, str] = {}
+    usual = dict(FIELDS)
+    if page not in WITHOUT_PAIR:
+        found, usual = _of_pair(state)
+    for name in PAGES[page]:
+        text = _text(name, state[name])
+        if text != _text(name, usual[name]):
+            found[name] = text
+    return found
+
+
+def _of_pair(state: State) -> tuple[dict[str, str], dict[str, Any]]:
+    """What says which model and pair it is, and what the controls then usually are."""
+    found: dict[str, str] = {}
     if state["model"] != FIELDS["model"]:
         found["model"] = state["model_name"] if state["model"] == OTHER else state["model"]
     usual = dict(FIELDS)
@@ -129,11 +147,7 @@ def written(page: str, state: State) -> dict[str, str]:
     else:
         usual |= fields_of(example(shown))
         found |= {} if shown == FIRST_EXAMPLE else {"example": shown}
-    for name in PAGES[page]:
-        text = _text(name, state[name])
-        if text != _text(name, usual[name]):
-            found[name] = text
-    return found
+    return found, usual
 
 
 def read(page: str, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from patchwright.app import address, state, work
 from patchwright.app.text import complaint
-from patchwright.app.views import ablation, activations, circuit, lens, patch, paths, trace
+from patchwright.app.views import ablation, activations, circuit, learn, lens, patch, paths, trace
 from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
@@ -24,6 +24,7 @@ PAGES = {
     "ablation": st.Page(ablation.show, title="Ablation", url_path="ablation"),
     "paths": st.Page(paths.show, title="Paths", url_path="paths"),
     "circuit": st.Page(circuit.show, title="Circuit", url_path="circuit"),
+    "learn": st.Page(learn.show, title="Learn", url_path="learn"),
 }
 
 st.session_state["pages"] = PAGES
@@ -35,7 +36,8 @@ if state.prepare(st.session_state, name):
     try:
         state.take(st.session_state, address.read(name, st.query_params))
     except PatchwrightError as error:
-        st.session_state["complaint"] = f"{complaint(error)} Shown instead is the first example."
+        instead = "the list of lessons" if name == "learn" else "the first example"
+        st.session_state["complaint"] = f"{complaint(error)} Shown instead is {instead}."
 if said := st.session_state.pop("complaint", None):
     st.warning(said)
 state.keep(st.session_state)

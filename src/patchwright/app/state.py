@@ -60,6 +60,8 @@ FIELDS: dict[str, Any] = {
     "edge_estimate": "integrated",
     "edge_order": "connected",
     "edge_share": 80,
+    "lesson": "",
+    "step": 1,
 }
 """The controls of all pages, by key, with what they start from."""
 

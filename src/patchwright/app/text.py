@@ -35,6 +35,15 @@ def plain(text: str) -> str:
     return _inert("  \n".join(lines))
 
 
+def paragraphs(text: str) -> str:
+    """A text of several lines, escaped; only an empty line begins a new paragraph.
+
+    Marks that stand for spaces and line ends stay, as in a token's.
+    """
+    parts = [part.split() for part in re.split(r"\n\s*\n", text.strip())]
+    return "\n\n".join(_inert(" ".join(visible(word) for word in words)) for words in parts)
+
+
 def token(text: str) -> str:
     """A token with its spaces visible, escaped."""
     return _inert(visible(text))

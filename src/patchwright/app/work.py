@@ -13,20 +13,25 @@ import streamlit as st
 
 from patchwright.app.downloads import Download
 from patchwright.app.jobs import Desk, Job
+from patchwright.app.lessons import Offered, offered
 from patchwright.errors import ExperimentError
 from patchwright.experiment import (
     AnyExperiment,
     CellByCell,
+    EdgeAttribution,
+    EvaluateCircuit,
     Patch,
     Trace,
     baselines_of,
     run,
     so_far,
+    tokens_of,
 )
 from patchwright.experiment.types import Sweep
 from patchwright.methods.result import Result
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
+from patchwright.prompts.tokens import encode_prompt
 
 PATIENCE = 0.7
 """Seconds that the page waits for a sweep before it shows how far it is."""
@@ -47,6 +52,9 @@ MOST_GRAPH_BYTES = 3 * 2**30
 GRAPH_COPIES = 8
 """Of every edge's reader's input, kept for the gradient: it, its norm's parts, its projections."""
 
+LESSONS_FOR = 10.0
+"""Seconds after which lessons are read anew: a teacher who mends one sees it."""
+
 LONG = 2.0
 """Seconds from which on a sweep is worth an estimate before it."""
 
@@ -60,6 +68,7 @@ class Options:
 
     at_once: int
     folders: tuple[Path, ...]
+    lessons: tuple[Path, ...]
 
 
 @st.cache_resource
@@ -68,8 +77,15 @@ def options() -> Options:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--sweeps", type=int, default=2)
     parser.add_argument("--folder", action="append", type=Path, default=[])
+    parser.add_argument("--lessons", action="append", type=Path, default=[])
     given, _ = parser.parse_known_args(sys.argv[1:])
-    return Options(given.sweeps, tuple(given.folder))
+    return Options(given.sweeps, tuple(given.folder), tuple(given.lessons))
+
+
+@st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)
+def lessons() -> Offered:
+    """The lessons of the package and of the folders that the server was started with."""
+    return offered(options().lessons)
 
 
 @st.cache_resource
@@ -211,6 +227,21 @@ def check_size(experiment: Sweep, tokens: TokenPair, model: Model) -> None:
             f"This sweep has {cells:,} cells, and this page takes at most {MOST_CELLS:,}: sweep "
             "fewer kinds of place, or use the command line, which has no such bound."
         )
+
+
+def check_experiment(experiment: AnyExperiment, model: Model) -> None:
+    """Raise InputError where a lesson asks for more than one of many visitors may."""
+    if isinstance(experiment, Trace):
+        prompt = experiment.prompt
+        ids = encode_prompt(prompt, model.tokenizer, True) if isinstance(prompt, str) else prompt
+        check_trace_size(len(ids), experiment.samples, model)
+        return
+    for pair in experiment.pair_list:
+        tokens = tokens_of(pair, experiment, model)
+        if isinstance(experiment, Sweep):
+            check_size(experiment, tokens, model)
+        if isinstance(experiment, EdgeAttribution | EvaluateCircuit):
+            check_graph(tokens, model)
 
 
 def check_references(lengths: Sequence[int]) -> None:

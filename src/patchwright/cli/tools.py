@@ -228,6 +228,14 @@ def app_(
             file_okay=False,
         ),
     ] = None,
+    lessons: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder with lessons of your own for the page Learn; may be repeated.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     sweeps: Annotated[int, typer.Option(help="Sweeps that run at one time.", min=1, max=64)] = 2,
 ) -> None:
     """Open the page in a browser."""
@@ -249,6 +257,7 @@ def app_(
     typer.echo(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")
     ours = ["--sweeps", str(sweeps)]
     ours += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
+    ours += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]
     command = [sys.executable, "-m", "streamlit", "run", str(page), *flags, "--", *ours]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 

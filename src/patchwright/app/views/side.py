@@ -17,8 +17,7 @@ from patchwright.prompts.examples import example, examples
 def shown() -> Model | None:
     """Draw the sidebar; the chosen model, or None where there is none yet, and then why."""
     with st.sidebar:
-        st.title("Patchwright", anchor=False)
-        st.caption("Which part of a language model caused its answer?")
+        titled()
         name = _name()
         about = st.container()
         _examples(name)
@@ -26,13 +25,19 @@ def shown() -> Model | None:
         st.info("Type a hub name such as owner/model, or the path of a folder, in the sidebar.")
         return None
     try:
-        model = _model(name)
+        model = model_if_here(name)
     except PatchwrightError as error:
         st.error(complaint(error))
         return None
     if model is not None:
         _about(about, model)
     return model
+
+
+def titled() -> None:
+    """The head of the sidebar."""
+    st.title("Patchwright", anchor=False)
+    st.caption("Which part of a language model caused its answer?")
 
 
 def _name() -> str:
@@ -43,8 +48,11 @@ def _name() -> str:
     return st.text_input("Hub name or folder", key="model_name", max_chars=300).strip()
 
 
-def _model(name: str) -> Model | None:
-    """The model, if its files are here; else the offer to fetch them."""
+def model_if_here(name: str) -> Model | None:
+    """The model, if its files are here; else None, and the offer to fetch them.
+
+    Raises InputError for what visitors may not load.
+    """
     name = confined(name, options().folders)
     on_hub = name != "demo" and not name.startswith("/")
     if on_hub and cached(name, None) is None:

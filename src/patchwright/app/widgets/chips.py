@@ -37,6 +37,16 @@ def chips_html(clean: Sequence[str], corrupt: Sequence[str]) -> str:
     return f'{_STYLE}<div class="pw-chips" role="group" aria-label="Tokens">{names}{pairs}</div>'
 
 
+def noisy_chips_html(texts: Sequence[str], noisy: Sequence[int]) -> str:
+    """One prompt's chips, those at the `noisy` positions marked."""
+    chips = "".join(
+        f'<div class="pw-column">{_chip(i, text, i in noisy, "noise falls here")}</div>'
+        for i, text in enumerate(texts)
+    )
+    name = f'<div class="pw-column pw-names"><span>Prompt, {len(texts)} tokens</span></div>'
+    return f'{_STYLE}<div class="pw-chips" role="group" aria-label="Tokens">{name}{chips}</div>'
+
+
 def columns_of(clean: Sequence[str], corrupt: Sequence[str]) -> Iterator[Column]:
     """Which positions stand under one another: common start, what differs, common end."""
     start = common_start(clean, corrupt)
@@ -63,11 +73,11 @@ def _column(
     return f'<div class="pw-column">{"".join(chips)}</div>'
 
 
-def _chip(position: int | None, text: str | None, differs: bool) -> str:
+def _chip(position: int | None, text: str | None, differs: bool, marked: str = "differs") -> str:
     if position is None or text is None:
         return '<span class="pw-chip none" title="no counterpart">&nbsp;</span>'
     kind = "pw-chip differs" if differs else "pw-chip"
-    title = f"position {position}{', differs' if differs else ''}"
+    title = f"position {position}{f', {marked}' if differs else ''}"
     return (
         f'<span class="{kind}" title="{title}">{escape(visible(text))}<sub>{position}</sub></span>'
     )

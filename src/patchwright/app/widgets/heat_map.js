@@ -147,16 +147,20 @@ function outline(context, d, at, box, state, ink) {
     }
     return null;
   };
-  const selected = find(d.selected);
-  if (selected) {
-    const [x, y, w, h] = box(...selected);
-    // Dark and light together, to be seen on any cell and in both themes.
+  // Dark and light together, to be seen on any cell and in both themes.
+  const frame = (cell, inset) => {
+    if (!cell) return;
+    const [x, y, w, h] = box(...cell);
     for (const [color, width] of [["#111", 5], ["#fff", 1.5]]) {
       context.strokeStyle = color;
       context.lineWidth = width;
-      context.strokeRect(x + 1, y + 1, w - 3, h - 3);
+      context.strokeRect(x + 1 + inset, y + 1 + inset, w - 3 - 2 * inset, h - 3 - 2 * inset);
     }
-  }
+  };
+  d.marked.forEach((place) => frame(find(place), 0));
+  if (d.marked.length > 0) context.setLineDash([3, 3]);
+  frame(find(d.selected), d.marked.includes(d.selected) ? 3 : 0);
+  context.setLineDash([]);
   if (state.focused) {
     const [x, y, w, h] = box(state.row, state.column);
     context.strokeStyle = ink;
@@ -182,9 +186,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const value = data.values[row][column];
     const guess = data.estimated !== null && data.estimated[row][column] ? " (estimate)" : "";
     const word = data.texts === null || value === null ? "" : `top token ${data.texts[row][column]}, `;
-    const empty = data.nothing[data.places[row][column]] ?? "no value";
+    const place = data.places[row][column];
+    const empty = data.nothing[place] ?? data.empty;
+    const right = data.marked.includes(place) ? ", right" : "";
     const shown = value === null ? empty : `${word}${data.unit} ${value.toFixed(3)}${guess}`;
-    return `${data.places[row][column]} ${data.columns[column]}: ${shown}`;
+    return `${place} ${data.columns[column]}: ${shown}${right}`;
   };
   const cellAt = (event) => {
     const box = canvas.getBoundingClientRect();

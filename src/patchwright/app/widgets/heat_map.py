@@ -37,11 +37,15 @@ def heat_map(
     on_choose: Callable[[str], None] | None = None,
     numbered: bool = False,
     nothing: Mapping[str, str] = {},
+    empty: str = "no value",
+    marked: Sequence[str] = (),
 ) -> None:
     """Show `grid`; `on_choose` is called with the place of a cell that is clicked.
 
     A `numbered` map is labelled with positions alone, to be small; its tips have the tokens.
-    The cells of places in `nothing` are empty, and its words are said of them.
+    The cells of places in `nothing` are empty, and its words are said of them; `empty` is said
+    of others without a value. The `marked` places are framed as right answers, and the selected
+    one then as a reader's.
     """
 
     def clicked() -> None:
@@ -50,7 +54,7 @@ def heat_map(
             on_choose(place)
 
     data: dict[str, Any] = data_of(grid, selected, nothing)
-    data["clickable"] = on_choose is not None
+    data |= {"clickable": on_choose is not None, "empty": empty, "marked": list(marked)}
     for axis in ("rows", "columns") if numbered else ():
         data[axis + "Short"] = [label.rsplit(" ", 1)[-1] for label in data[axis]]
     _component()(data=data, key=key, on_place_change=clicked)
@@ -62,12 +66,13 @@ def panels(
     selected: str = "",
     on_choose: Callable[[str], None] | None = None,
     numbered: bool = False,
+    marked: Sequence[str] = (),
 ) -> None:
     """Several maps side by side, each under its title; they stack in a narrow window."""
     for index, (grid, column) in enumerate(zip(grids, st.columns(len(grids)), strict=True)):
         with column:
             st.caption(f"**{'corrupted' if grid.title == 'corrupt' else grid.title}**")
-            heat_map(grid, f"{key}-{index}", selected, on_choose, numbered)
+            heat_map(grid, f"{key}-{index}", selected, on_choose, numbered, marked=marked)
 
 
 def data_of(grid: Grid, selected: str = "", nothing: Mapping[str, str] = {}) -> dict[str, Any]:

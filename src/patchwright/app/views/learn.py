@@ -1,0 +1,312 @@
+"""Learn: lessons in which the reader predicts before anything is revealed."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from patchwright.app.lessons import Offered, Score, Tries, Try, asks_later, on_runs_alone, score
+from patchwright.app.text import complaint, paragraphs, plain, token
+from patchwright.app.views import revealed, side, waiting
+from patchwright.app.work import check_experiment, lessons
+from patchwright.errors import InputError, PatchwrightError
+from patchwright.lessons import Lesson, Step, experiment_of, mark
+from patchwright.lessons.facts import filled
+from patchwright.lessons.marking import Answer
+from patchwright.methods.result import Result
+from patchwright.places import parse_place
+
+
+def show() -> None:
+    """One lesson, or the list where none is chosen or there is no such lesson or step."""
+    with st.sidebar:
+        side.titled()
+        st.caption("A lesson asks before it shows: predict, check, and read on.")
+    there, now = lessons(), st.session_state
+    lesson = there.lessons.get(now["lesson"])
+    if now["lesson"] and lesson is None:
+        st.warning(f"There is no lesson '{plain(now['lesson'][:60])}' here. These are there:")
+    elif lesson is not None and not 1 <= now["step"] <= len(lesson.steps) + 1:
+        st.warning(
+            f"The lesson '{plain(lesson.title)}' has {len(lesson.steps)} steps, and no step "
+            f"{now['step']}. Choose a lesson:"
+        )
+        lesson = None
+    if lesson is None:
+        now["lesson"], now["step"] = "", 1
+        _list(there)
+    else:
+        _lesson(lesson, now["step"] - 1)
+
+
+def _list(there: Offered) -> None:
+    """Every lesson with what it is about, and how far this reader is in it."""
+    st.header("Learn", anchor=False)
+    st.caption(
+        "Lessons on what goes on inside a language model. Each asks you to predict what an experiment "
+        "will show, runs it, and marks your answer. Take them in this order."
+    )
+    for number, (name, lesson) in enumerate(there.lessons.items(), 1):
+        with st.container(border=True):
+            text, button = st.columns([5, 1], vertical_alignment="center")
+            text.markdown(f"**{number}\\. {plain(lesson.title)}**  \n{plain(lesson.about)}")
+            found = score(lesson, tries_of(name))
+            text.caption(f"About {lesson.minutes} minutes. {how_far(found)}")
+            button.button(
+                "Open" if not found.answered or found.done else "Go on", key=f"open-{name}",
+                on_click=_go, args=(name, first_left(lesson)), width="stretch",
+                help=f"Opens the lesson {plain(lesson.title)}.",
+            )  # fmt: skip
+    if there.faults:
+        st.warning("Some lessons of this server cannot be used:")
+        for fault in there.faults:
+            st.markdown("\n".join(f"- {plain(line)}" for line in fault.splitlines()))
+
+
+def how_far(found: Score) -> str:
+    """A reader's progress in a lesson, in a sentence."""
+    if not found.answered:
+        return "Not begun in this session."
+    if not found.done:
+        return f"{found.answered} of {found.asked} questions answered."
+    right = found.alone + found.with_hints
+    return f"✓ Done: {right} of {found.asked} right{_hinted(found)}."
+
+
+def _hinted(found: Score) -> str:
+    return f", {found.with_hints} of them with hints" if found.with_hints else ""
+
+
+def tries_of(name: str) -> Tries:
+    """This reader's tries at a lesson, which live as long as the tab is open."""
+    return st.session_state.setdefault("tries", {}).setdefault(name, {})
+
+
+def first_left(lesson: Lesson) -> int:
+    """The step, from 0, at which to go on: the first that asks something still, else the first."""
+    tries = tries_of(lesson.name)
+    left = [
+        i
+        for i, step in enumerate(lesson.steps)
+        if step.question is not None and tries.get(i, Try()).mark is None
+    ]
+    return left[0] if tries and left else 0
+
+
+def _go(name: str, number: int) -> None:
+    st.session_state["lesson"], st.session_state["step"] = name, number + 1
+
+
+def _lesson(lesson: Lesson, number: int) -> None:
+    """One step, or what came of it all; then the ways on and back."""
+    st.button(
+        "All lessons", icon=":material/arrow_back:", type="tertiary", on_click=_go, args=("", 0)
+    )
+    st.header(plain(lesson.title), anchor=False)
+    if number == len(lesson.steps):
+        _summary(lesson)
+        return
+    st.progress((number + 1) / len(lesson.steps), f"Step {number + 1} of {len(lesson.steps)}")
+    try:
+        _step(lesson, number)
+    except PatchwrightError as error:
+        st.error(complaint(error))
+    _ways(lesson, number)
+
+
+def _step(lesson: Lesson, number: int) -> None:
+    """Text, tokens, question; once it is answered, what is so. Raises PatchwrightError."""
+    model = side.model_if_here(lesson.model)
+    if model is None:
+        return
+    experiment = experiment_of(lesson, number)
+    check_experiment(experiment, model)
+    result = waiting.finished(experiment, model, "lesson-job", "cells")
+    if result is None or waiting.stopped(result):
+        return
+    step = lesson.steps[number]
+    st.markdown(paragraphs(filled(step.text, result)))
+    if step.question is None:
+        if step.experiment is not None:
+            revealed.prompts(result)
+            revealed.whole(result)
+            revealed.way_in(experiment, result)
+        return
+    revealed.prompts(result)
+    st.markdown(f"**{paragraphs(filled(step.question, result))}**")
+    tried = tries_of(lesson.name).get(number, Try())
+    if tried.mark is None:
+        _asked(lesson, number, result, tried)
+        return
+    _marked(step, result, tried)
+    st.markdown(paragraphs(filled(step.reveal or "", result)))
+    if on_runs_alone(step, result):
+        revealed.runs(result)
+    elif asks_later(lesson, number, tries_of(lesson.name)):
+        revealed.part(result, tried)
+    else:
+        revealed.whole(result, tried if step.cell is not None else None)
+    revealed.way_in(experiment, result)
+
+
+def _asked(lesson: Lesson, number: int, result: Result, tried: Try) -> None:
+    """What the reader predicts with, the button that checks it, and hints."""
+    step, key = lesson.steps[number], f"pick-{lesson.name}-{number}"
+    if step.cell is None:
+        picked = st.radio(
+            "Your prediction", range(len(step.choices)), index=None, key=key,
+            format_func=lambda i: plain(step.choices[i].text),
+        )  # fmt: skip
+    else:
+        picked = _picked_cell(step, result, key)
+    with st.container(horizontal=True):
+        st.button(
+            "Check answer", type="primary", disabled=picked is None,
+            on_click=_check, args=(lesson, number, result, picked),
+            help="Pick an answer first; then see whether it is so." if picked is None else None,
+        )  # fmt: skip
+        left = len(step.hints) - tried.hints
+        if left > 0:
+            st.button(
+                "Give me a hint" if not tried.hints else "One more hint",
+                on_click=_hint, args=(lesson.name, number), help=f"{left} left.",
+            )  # fmt: skip
+    for i, hint in enumerate(step.hints[: tried.hints], 1):
+        st.info(f"Hint {i}: {paragraphs(filled(hint, result))}")
+
+
+def _picked_cell(step: Step, result: Result, key: str) -> str | None:
+    """The empty map, and which cell of it the reader has picked."""
+    right = mark(step, result, "").answers
+    if not right:
+        raise InputError("This step asks for a cell of a map, and no cell of this result is right.")
+    picks: dict[str, str] = st.session_state.setdefault("picks", {})
+    picked = picks.get(key)
+    revealed.to_predict(step, result, picked or "", lambda place: picks.update({key: place}))
+    said = "none yet" if picked is None else place_in_words(picked, result)
+    st.markdown(f"Your prediction: **{said}**")
+    return picked
+
+
+def place_in_words(name: str, result: Result) -> str:
+    """A place as a reader finds it on the map, as Markdown: 'layer 0, position 2 (·keys)'."""
+    place, texts = parse_place(name), result.position_tokens or ()
+    words = [] if place.layer is None else [f"layer {place.layer}"]
+    words += [] if place.head is None else [f"head {place.head}"]
+    if place.position is not None:
+        text = str(texts[place.position]) if 0 <= place.position < len(texts) else ""
+        words.append(f"position {place.position}" + (f" ({token(text)})" if text else ""))
+    return ", ".join(words) or plain(name)
+
+
+def _check(lesson: Lesson, number: int, result: Result, picked: Answer) -> None:
+    tries = tries_of(lesson.name)
+    tried = tries.get(number, Try())
+    try:
+        tries[number] = replace(
+            tried, answer=picked, mark=mark(lesson.steps[number], result, picked)
+        )
+    except PatchwrightError as error:
+        st.session_state["complaint"] = complaint(error)
+
+
+def _hint(name: str, number: int) -> None:
+    tries = tries_of(name)
+    tried = tries.get(number, Try())
+    tries[number] = replace(tried, hints=tried.hints + 1)
+
+
+def _marked(step: Step, result: Result, tried: Try) -> None:
+    """Right or not, and what would have been."""
+    assert tried.mark is not None, "only an answer that was checked is shown as marked"
+    helped = "" if not tried.hints else f", with {tried.hints} hint" + "s" * (tried.hints > 1)
+    if tried.mark.right:
+        st.success(f"Right{helped}.", icon=":material/check_circle:")
+    else:
+        st.error(f"Not so{helped}: see below what is.", icon=":material/cancel:")
+    if step.cell is None:
+        st.markdown("\n".join(_choice(step, i, tried) for i in range(len(step.choices))))
+        return
+    right = [place_in_words(str(one), result) for one in tried.mark.answers]
+    more = f" and {len(right) - 4} more" if len(right) > 4 else ""
+    st.markdown(
+        f"You predicted **{place_in_words(str(tried.answer), result)}**. Right: {'; '.join(right[:4])}{more}."
+    )
+
+
+def _choice(step: Step, number: int, tried: Try) -> str:
+    assert tried.mark is not None, "see _marked"
+    right, own = number in tried.mark.answers, number == tried.answer
+    text = plain(step.choices[number].text)
+    shown = f"- ✓ **{text}**" if right else f"- {text}"
+    return shown + (" — *your prediction*" if own else "")
+
+
+def _ways(lesson: Lesson, number: int) -> None:
+    """Back, and on: without an answer as well, which is then missing in the score."""
+    back, _, on = st.columns([1, 3, 1])
+    back.button(
+        "Back", on_click=_go, args=(lesson.name, number - 1), disabled=number == 0, width="stretch"
+    )
+    last = number == len(lesson.steps) - 1
+    asks = lesson.steps[number].question is not None
+    open_ = asks and tries_of(lesson.name).get(number, Try()).mark is None
+    on.button(
+        "Skip" if open_ else "Finish" if last else "Next",
+        type="secondary" if open_ else "primary", width="stretch",
+        on_click=_go, args=(lesson.name, number + 1),
+    )  # fmt: skip
+
+
+def _summary(lesson: Lesson) -> None:
+    """What came of the lesson, question by question."""
+    tries = tries_of(lesson.name)
+    found = score(lesson, tries)
+    st.subheader("How it went", anchor=False)
+    columns = st.columns(3)
+    columns[0].metric("Right without hints", f"{found.alone} of {found.asked}")
+    columns[1].metric("Right with hints", found.with_hints)
+    columns[2].metric("Not answered", found.asked - found.answered)
+    for number, step in enumerate(lesson.steps):
+        if step.question is None:
+            continue
+        text, button = st.columns([5, 1], vertical_alignment="center")
+        text.markdown(f"**Step {number + 1}**: {outcome(tries.get(number, Try()))}")
+        button.button(
+            "Look", key=f"look-{number}", on_click=_go, args=(lesson.name, number),
+            help=f"Goes to step {number + 1}.", width="stretch",
+        )  # fmt: skip
+    st.markdown(_verdict(found))
+    names = list(lessons().lessons)
+    following = names[names.index(lesson.name) + 1 :]
+    with st.container(horizontal=True):
+        if following:
+            st.button("Next lesson", type="primary", on_click=_go, args=(following[0], 0))
+        st.button(
+            "Take it again", on_click=_again, args=(lesson.name,), help="Forgets your answers."
+        )
+
+
+def outcome(tried: Try) -> str:
+    """How one question went, in words."""
+    if tried.mark is None:
+        return "not answered"
+    helped = f" with {tried.hints} hint" + "s" * (tried.hints > 1) if tried.hints else ""
+    return ("✓ right" if tried.mark.right else "✗ not right") + helped
+
+
+def _verdict(found: Score) -> str:
+    if not found.answered:
+        return "Nothing is answered yet in this session: begin with the first step."
+    if not found.done:
+        return "The questions that are left can be answered still."
+    if found.alone == found.asked:
+        return "Every prediction was right."
+    return "A prediction that failed is worth a second look: open its experiment and change it."
+
+
+def _again(name: str) -> None:
+    tries_of(name).clear()
+    picks = st.session_state.get("picks", {})
+    for key in [key for key in picks if key.startswith(f"pick-{name}-")]:
+        del picks[key]
+    _go(name, 0)

@@ -1,0 +1,145 @@
+"""What a lesson shows of a result: nothing but an empty map first, all of it after the answer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from patchwright.app import state
+from patchwright.app.lessons import Try
+from patchwright.app.opening import opened
+from patchwright.app.text import plain
+from patchwright.app.widgets.chips import chips_html, noisy_chips_html
+from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.experiment import AnyExperiment
+from patchwright.figures.grid import TOGETHER, Grid, grid_of, grids_of, on_one_scale, title_of
+from patchwright.figures.interactive import top_chart
+from patchwright.lessons import Step
+from patchwright.methods.result import Result, Tokens
+
+PAGE_NAMES = {
+    "patch": "Patch",
+    "activations": "Activations",
+    "trace": "Trace",
+    "lens": "Lens",
+    "ablation": "Ablation",
+    "paths": "Paths",
+    "circuit": "Circuit",
+}
+
+
+def prompts(result: Result) -> None:
+    """The tokens of both prompts, or of the one that noise falls on; of several pairs the first."""
+    clean = _first(result.tokens["clean"])
+    if result.method == "trace":
+        st.html(noisy_chips_html(clean, result.details["subject"]))
+    else:
+        st.html(chips_html(clean, _first(result.tokens["corrupt"])))
+
+
+def _first(tokens: Tokens) -> list[str]:
+    one = tokens[0]
+    return [str(text) for text in (tokens if isinstance(one, str) else one)]
+
+
+def to_predict(step: Step, result: Result, picked: str, on_choose: Callable[[str], None]) -> None:
+    """The map without its values, to pick a cell of.
+
+    Of an estimate that is asked about its exact values the estimate is shown.
+    """
+    grid, known = grid_of(result), "exact" in result.arrays and "exact" in (step.cell or "")
+    if known:
+        grid = _beside(result)[0]
+        st.caption("The estimate; the exact values come after your prediction.")
+    else:
+        grid = replace(grid, values=np.full_like(grid.values, np.nan), estimated=None, texts=None)
+    heat_map(grid, "lesson-map", picked, on_choose, empty="not shown yet", marked=())
+    st.caption(
+        "Layers grow upwards. "
+        + ("" if known else "The map is empty until you have predicted. ")
+        + "Click a cell, or move with the arrow keys and press Enter."
+    )
+
+
+def runs(result: Result) -> None:
+    """What the unpatched runs predict."""
+    named = {"clean": result.clean, "corrupted": result.corrupt}
+    st.markdown("**The likeliest next tokens**")
+    st.altair_chart(top_chart({name: run for name, run in named.items() if run.top}))
+
+
+def part(result: Result, tried: Try) -> None:
+    """Of a map that is asked about later, only the cells that this question was about."""
+    answers = [] if tried.mark is None else [str(one) for one in tried.mark.answers]
+    own = tried.answer if isinstance(tried.answer, str) else ""
+    if not own:
+        st.caption("The map of this experiment comes after the next question.")
+        return
+    grid = grid_of(result)
+    seen = np.array([[place in (*answers, own) for place in row] for row in grid.places])
+    values = np.where(seen, grid.values, np.nan)
+    st.markdown(f"**{plain(title_of(result))}**")
+    heat_map(
+        replace(grid, values=values), "lesson-part", own, empty="not shown yet", marked=answers
+    )
+    st.caption(f"{_legend(grid, True)} The other cells come after a later question.")
+
+
+def whole(result: Result, tried: Try | None = None) -> None:
+    """All panels of the result's figure; the right cells outlined where a cell was asked for."""
+    if result.method in TOGETHER:
+        runs(result)
+        return
+    grids = _beside(result) if "exact" in result.arrays else grids_of(result)
+    answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
+    own = str(tried.answer) if tried else ""
+    st.markdown(f"**{plain(title_of(result))}**")
+    if len(grids) == 1:
+        heat_map(grids[0], "lesson-whole", own, marked=answers)
+    else:
+        panels(grids, "lesson-whole", own, numbered=True, marked=answers)
+    st.caption(_legend(grids[0], bool(answers)))
+
+
+def _beside(result: Result) -> list[Grid]:
+    """Estimate and exact values of an attribution as effects, on one scale."""
+    grid = grid_of(result)
+    done, gap = result.experiment, result.clean.metric - result.corrupt.metric
+    start, sign = result.base.metric, 1 if done["direction"] == "denoise" else -1
+    values = result.array("exact").values.reshape(grid.values.shape)
+    exact = sign * (values - start) / gap
+    low, high = (float(end(one)) for end, one in ((np.nanmin, exact), (np.nanmax, exact)))
+    pair = [
+        replace(grid, title="estimate"),
+        replace(grid, title="exact", values=exact, low=min(low, 0.0), high=high, estimated=None),
+    ]
+    return on_one_scale(pair)
+
+
+def _legend(grid: Grid, outlined: bool) -> str:
+    """How to read a map."""
+    what = f"Each cell: {grid.unit}."
+    if grid.unit == "effect":
+        what = (
+            "Each cell: the share of the gap that the change moved. White is 0, red is 1 or 100 %, blue "
+            "goes the other way."
+        )
+    elif grid.unit == "attention":
+        what = "Each row is a position that looks, each column one that it looks at."
+    frame = " A thick frame: right. A dotted one: your prediction." if outlined else ""
+    return what + frame
+
+
+def way_in(experiment: AnyExperiment, result: Result) -> None:
+    """Leads to the page where this experiment can be changed."""
+    found = opened(experiment, result)
+    if found is None:
+        return
+    name, controls = found
+    if st.button(
+        f"Open this experiment on the page {PAGE_NAMES[name]}", icon=":material/open_in_new:",
+        type="tertiary", help="To change it. The lesson stays where it is.",
+    ):  # fmt: skip
+        state.take(st.session_state, controls)
+        st.switch_page(st.session_state["pages"][name])
