@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from patchwright.app import address, state
-from patchwright.app.jobs import Job
 from patchwright.app.views import trace as view
 from patchwright.app.views import traced as found
 from patchwright.app.views.waiting import how_far
@@ -18,6 +17,7 @@ from patchwright.app.work import check_trace_size
 from patchwright.errors import ExperimentError, InputError
 from patchwright.experiment import trace
 from patchwright.figures.grid import grid_of
+from patchwright.jobs import Job
 from patchwright.methods.batches import OnProgress, Progress
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result

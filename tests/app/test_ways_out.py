@@ -11,10 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright
 from patchwright.app import work
-from patchwright.app.jobs import Job
 from patchwright.app.text import complaint
 from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment import AnyExperiment, Patch, run
+from patchwright.jobs import Job
 from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model

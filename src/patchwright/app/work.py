@@ -12,7 +12,6 @@ from time import monotonic
 import streamlit as st
 
 from patchwright.app.downloads import Download
-from patchwright.app.jobs import Desk, Job
 from patchwright.app.lessons import Offered, offered
 from patchwright.errors import ExperimentError
 from patchwright.experiment import (
@@ -27,7 +26,9 @@ from patchwright.experiment import (
     so_far,
     tokens_of,
 )
+from patchwright.experiment.size import cell_count, graph_bytes, trace_bytes
 from patchwright.experiment.types import Sweep
+from patchwright.jobs import Desk, Job
 from patchwright.methods.result import Result
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
@@ -43,14 +44,9 @@ MOST_REFERENCES = 32
 """Prompts that an ablation takes activations from."""
 
 MOST_BYTES = 2**30
-KEPT_PER_TOKEN = 6
-"""Vectors of a noisy run that tracing keeps at each layer and token, about."""
 
 MOST_GRAPH_BYTES = 3 * 2**30
 """Memory that scoring all edges of one pair may take."""
-
-GRAPH_COPIES = 8
-"""Of every edge's reader's input, kept for the gradient: it, its norm's parts, its projections."""
 
 LESSONS_FOR = 10.0
 """Seconds after which lessons are read anew: a teacher who mends one sees it."""
@@ -265,7 +261,7 @@ def check_trace_size(n_positions: int, samples: int, model: Model) -> None:
             f"The prompt has {n_positions} tokens, and this page takes at most {MOST_TOKENS}: "
             "shorten it, or use the command line, which has no such bound."
         )
-    kept = samples * n_positions * KEPT_PER_TOKEN * model.spec.n_layers * model.spec.d_model * 4
+    kept = trace_bytes(n_positions, samples, model)
     if kept > MOST_BYTES:
         raise ExperimentError(
             f"{samples} noisy runs of {n_positions} tokens take about {kept >> 20:,} MiB, and this "
@@ -276,29 +272,12 @@ def check_trace_size(n_positions: int, samples: int, model: Model) -> None:
 
 def check_graph(tokens: TokenPair, model: Model) -> None:
     """Raise ExperimentError where the gradients of all edges would take too much memory."""
-    spec = model.spec
-    readers = spec.n_layers * (3 * spec.n_heads + 1)
-    each = readers * spec.d_model * 4 * GRAPH_COPIES
-    most = MOST_GRAPH_BYTES // each
+    most = MOST_GRAPH_BYTES // graph_bytes(1, model)
     if len(tokens.clean) > most:
         raise ExperimentError(
             f"The prompts have {len(tokens.clean)} tokens, and with this model the page finds circuits "
             f"for at most {most}: shorten them, or use the command line, which has no such bound."
         )
-
-
-def cell_count(experiment: Sweep, n_positions: int, model: Model) -> int:
-    """Cells of a sweep over every layer that it names."""
-    spec = model.spec
-    layers = spec.n_layers if experiment.layers is None else len(experiment.layers)
-    width = {
-        "position": n_positions,
-        "head": spec.n_heads,
-        "head_position": spec.n_heads * n_positions,
-        "layer": 1,
-        "neuron": spec.d_mlp,
-    }[experiment.per]
-    return (1 if experiment.site == "embed" else layers) * width
 
 
 def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:

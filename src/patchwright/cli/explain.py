@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from patchwright.insights import Insights
     from patchwright.insights.written import Endpoint, Written
     from patchwright.methods.result import Result, Tokens
-    from patchwright.model.load import Model
-    from patchwright.prompts.pair import Pair
 
 
 def explain(
@@ -70,6 +68,8 @@ def explain(
     Patches the residual stream at every layer and position and every head, looks at
     the attention of the strongest heads, and puts the numbers into words by fixed rules.
     """
+    from patchwright.insights.explained import explained
+
     check_outputs(json, "")
     where = _endpoint() if in_words else None
     chosen = choose(
@@ -77,7 +77,9 @@ def explain(
         *(example, align, pairs, metric, not no_bos),
         (model, device, dtype, revision, device_map),
     )
-    stream, said = _explained(chosen.model, chosen.pair, direction, chosen.metric, not no_bos)
+    asked = chosen.model, chosen.pair, direction, chosen.metric, not no_bos
+    with progress_bar() as progress:
+        stream, said = explained(*asked, progress)
     words = None if where is None else _in_words(where, stream, said)
     if json:
         document = {"experiment": stream.experiment, "model": stream.model, **asdict(said)}
@@ -114,30 +116,6 @@ def _text(tokens: "Tokens") -> str:
     """A prompt as it was read; of several pairs the first one's."""
     first = tokens if isinstance(tokens[0], str) else tokens[0]
     return "".join(map(str, first))
-
-
-def _explained(
-    model: "Model", pair: "Pair | list[Pair]", direction: str, metric: str, bos: bool
-) -> tuple["Result", "Insights"]:
-    """The sweep of the residual stream, and what it and the heads show."""
-    from patchwright.experiment import attention, patch
-    from patchwright.insights import heads_to_look_at, insights
-    from patchwright.places import parse_place
-
-    asked: dict[str, Any] = {"direction": direction, "metric": metric, "bos": bos}
-    with progress_bar() as progress:
-        stream = patch(model, pair, "resid_pre", **asked, progress=progress)
-        heads = patch(model, pair, "z", **asked, progress=progress)
-    found = {name: parse_place(name) for name in heads_to_look_at(heads)}
-    if not found:
-        return stream, insights(stream, heads=heads)
-    layers, numbers = zip(*((one.layer or 0, one.head or 0) for one in found.values()), strict=True)
-    patterns = {
-        name: attention(model, pair, layer, head, bos)
-        for name, layer, head in zip(found, layers, numbers, strict=True)
-    }
-    acting = patch(model, pair, "z", "head_position", layers=layers, heads=numbers, **asked)
-    return stream, insights(stream, heads=heads, patterns=patterns, acting=acting)
 
 
 def _shown_words(words: "Written") -> Any:

@@ -5,12 +5,12 @@ from typing import get_args
 import streamlit as st
 
 from patchwright.app import asked, state
-from patchwright.app.jobs import Job
 from patchwright.app.text import complaint, token
 from patchwright.app.views import pair, side, traced, waiting
 from patchwright.app.work import check_trace_size, jobs_of, result_so_far
 from patchwright.errors import PatchwrightError, PromptError
 from patchwright.experiment import Trace
+from patchwright.jobs import Job
 from patchwright.methods.metrics import METRICS, NEEDS_WRONG
 from patchwright.methods.result import Result
 from patchwright.methods.suggest import likeliest

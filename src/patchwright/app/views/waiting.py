@@ -5,9 +5,9 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app.jobs import Job
 from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
 from patchwright.experiment import AnyExperiment, CellByCell
+from patchwright.jobs import Job
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patchwright.app import jobs
-from patchwright.app.jobs import BusyError, Desk, Job
+from patchwright import jobs
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.experiment import Patch, patch, run
+from patchwright.jobs import BusyError, Desk, Job
 from patchwright.methods.batches import OnProgress, Progress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model

@@ -1,9 +1,9 @@
-"""Long work behind the page: queued, watched, shared by those who ask for the same.
+"""Long work behind a server: queued, watched, shared by those who ask for the same.
 
 A visitor asks for a key's result; the first to ask starts the work, later ones
 join it. Who stops it stops it for themselves: it ends when everybody who asked has
 stopped or left; who asks after that gets work of their own, as after an error.
-No Streamlit here: the page looks at a `Job` whenever it is drawn.
+The page looks at a `Job` whenever it is drawn, the HTTP interface whenever it is asked.
 """
 
 import logging
@@ -21,7 +21,7 @@ from patchwright.methods.result import Result
 Compute = Callable[[OnProgress], Result]
 
 MOST_WAITING = 32
-"""Jobs that may wait for their turn; one more is turned away."""
+"""Jobs that may wait for their turn, unless told otherwise; one more is turned away."""
 
 
 class BusyError(PatchwrightError):
@@ -29,10 +29,16 @@ class BusyError(PatchwrightError):
 
 
 class Job:
-    """One piece of work: how far it is, and in the end its result or what went wrong."""
+    """One piece of work: how far it is, and in the end its result or what went wrong.
 
-    def __init__(self, key: str) -> None:
+    It is stopped after so many `seconds` of work, if it tells of its progress; `late` then
+    says so.
+    """
+
+    def __init__(self, key: str, seconds: float | None = None) -> None:
         self.key = key
+        self.seconds = seconds
+        self.late = False
         self.progress: Progress | None = None
         self.result: Result | None = None
         self.error: PatchwrightError | None = None
@@ -82,6 +88,11 @@ class Job:
         done, at = first
         return (monotonic() - at) / (now.done - done) * (now.total - now.done)
 
+    def give_up(self) -> None:
+        """It is over before its turn has come."""
+        self.watchers = 0
+        self._over.set()
+
     def do(self, compute: Compute) -> None:
         """Run `compute` here and now, unless nobody waits for it any more."""
         if self.watchers <= 0:
@@ -95,8 +106,8 @@ class Job:
         except Exception:
             logging.getLogger(__name__).exception("A job failed")
             self.error = PatchwrightError(
-                "This should not have happened, and nothing can be shown: reload the page, or try "
-                "another experiment. The server's log has the details."
+                "This should not have happened, and there is no result: ask again, or try another "
+                "experiment. The server's log has the details."
             )
         finally:
             self._over.set()
@@ -107,13 +118,27 @@ class Job:
         if self._first is None:
             # The first cells cost nothing: they are the baseline's.
             self._first = (now.done, monotonic())
-        return not self._stop.is_set()
+        if self.seconds is not None and monotonic() - (self._started or 0.0) > self.seconds:
+            self.late = not self.stopping
+            self.stop()
+        return not self.stopping
 
 
 class Desk:
-    """Hands out jobs: at most `at_once` run, the others wait in the order in which they came."""
+    """Hands out jobs: at most `at_once` run, the others wait in the order in which they came.
 
-    def __init__(self, at_once: int, kept: int = 128) -> None:
+    Each may work for so many `seconds`, if a number is given.
+    """
+
+    def __init__(
+        self,
+        at_once: int,
+        kept: int = 128,
+        waiting: int = MOST_WAITING,
+        seconds: float | None = None,
+    ) -> None:
+        self._waiting = waiting
+        self._seconds = seconds
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="sweep")
         self._kept = kept
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -131,14 +156,14 @@ class Desk:
                     self._jobs.move_to_end(key)
                 job.watchers += 1
                 return job
-            waiting = sum(not one.over and not one.running for one in self._jobs.values())
-            if waiting >= MOST_WAITING:
+            waiting = self._count_waiting()
+            if waiting >= self._waiting:
                 raise BusyError(
                     f"{waiting} experiments wait already, which is all that may: try again in a "
                     "minute."
                 )
             self._jobs.pop(key, None)
-            job = self._jobs[key] = Job(key)
+            job = self._jobs[key] = Job(key, self._seconds)
             self._pool.submit(job.do, compute)
             self._forget_old()
             return job
@@ -168,6 +193,29 @@ class Desk:
                 return job
             job.watchers -= 1
             return job.aside()
+
+    def end(self, job: Job) -> None:
+        """Stop it for everybody who asked; before its turn it is then never begun."""
+        with self._lock:
+            job.stop()
+            if not job.running:
+                job.give_up()
+
+    def close(self) -> None:
+        """End everything, and wait until what is finished is handed over; nothing begins any more."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            self.end(job)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def full(self) -> bool:
+        """Whether one more would be turned away."""
+        with self._lock:
+            return self._count_waiting() >= self._waiting
+
+    def _count_waiting(self) -> int:
+        return sum(not one.over and not one.running for one in self._jobs.values())
 
     def forget(self, job: Job) -> None:
         """Let the next one who asks start anew."""
