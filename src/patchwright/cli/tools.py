@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli.options import Device, ModelName, NoBos, Revision, console, load
+from patchwright.errors import PatchwrightError
 
 if TYPE_CHECKING:
     from patchwright.lessons import Lesson
@@ -262,4 +263,41 @@ def app_(
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
-COMMANDS = (places, tokens, models, examples, lessons, verify, bench, app_)
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="demo, a hub name or a local folder that requests may name; may be repeated.",
+            show_default="demo",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with the token that requests must send, instead of PATCHWRIGHT_TOKEN."
+        ),
+    ] = None,
+    device: Device = "auto",
+    sweeps: Annotated[int, typer.Option(help="Jobs that run at one time.", min=1, max=64)] = 2,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=10_000)] = 32,
+    seconds: Annotated[float, typer.Option(help="Seconds that a job may work.", min=1)] = 600,
+) -> None:
+    """Answer experiments over HTTP, as docs/http.md shows.
+
+    Without a token only this machine is answered.
+    """
+    try:
+        from patchwright.api.limits import Limits
+        from patchwright.api.server import serve as answer_all
+    except ModuleNotFoundError as missing:
+        raise PatchwrightError(
+            f"`serve` needs {missing.name}: install it with `pip install 'patchwright[api]'`."
+        ) from missing
+    limits = Limits(queue=queue, seconds=seconds)
+    typer.echo(f"Patchwright answers at http://{host}:{port} (Ctrl-C ends it).", err=True)
+    answer_all(model or ["demo"], host, port, token_file, device, limits, sweeps)
+
+
+COMMANDS = (places, tokens, models, examples, lessons, verify, bench, app_, serve)

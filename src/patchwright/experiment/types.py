@@ -256,6 +256,11 @@ def experiment_of(line: str | bytes) -> AnyExperiment:
         raise _refusal(error, skipped=1) from error
 
 
+def experiments_schema(reference: str) -> dict[str, Any]:
+    """The JSON Schema of all experiments; `reference` says where its "$defs" will be."""
+    return _ANY.json_schema(ref_template=reference)
+
+
 def _refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][skipped:])

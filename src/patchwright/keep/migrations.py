@@ -49,7 +49,22 @@ NOTES_AND_FAILURES = (
     """,
 )
 
-STEPS: tuple[Sequence[str], ...] = (RUNS, NOTES_AND_FAILURES)
+JOBS = (
+    # What a server was asked for; `state` is open, done, stopped, failed or lost.
+    """
+    CREATE TABLE jobs (
+        id TEXT NOT NULL PRIMARY KEY,
+        experiment_hash TEXT NOT NULL,
+        model TEXT NOT NULL,
+        state TEXT NOT NULL,
+        message TEXT NOT NULL,
+        created TEXT NOT NULL,
+        ended TEXT
+    )
+    """,
+)
+
+STEPS: tuple[Sequence[str], ...] = (RUNS, NOTES_AND_FAILURES, JOBS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,45 @@
+"""Experiments in the OpenAPI description: pydantic's own schema of them."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from patchwright.experiment.types import experiments_schema
+
+WHERE = "#/components/schemas/{model}"
+BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": {"$ref": WHERE.format(model="AnyExperiment")}}},
+}
+"""The request body of an experiment, which is read by `experiment_of` and not by FastAPI."""
+
+
+def describe(app: FastAPI, with_token: bool) -> None:
+    """Have the app's description include experiments, and the token where one is needed."""
+
+    def whole() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app, with_token)
+        return app.openapi_schema
+
+    app.openapi = whole  # ty: ignore
+
+
+def _described(app: FastAPI, with_token: bool) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    experiments = experiments_schema(WHERE)
+    parts = document["components"]
+    parts["schemas"] |= experiments.pop("$defs")
+    parts["schemas"]["AnyExperiment"] = experiments
+    if with_token:
+        parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+    return document

@@ -1,0 +1,106 @@
+"""Every failure as one document: {"error": {"code", "message"}}; never a traceback."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from patchwright.errors import InputError, PatchwrightError, StoreError, UnknownRunError
+from patchwright.jobs import BusyError
+
+RETRY_AFTER = "10"
+"""Seconds after which one who was turned away may ask again."""
+
+INTERNAL = (
+    "This should not have happened, and nothing was changed: ask again, or for something else. "
+    "The server's log has the details."
+)
+STATUSES = {404: "not_found", 405: "method_not_allowed"}
+SENTENCES = {
+    404: "There is nothing at this address: /openapi.json lists those that there are.",
+    405: "This address does not take this method: /openapi.json says which it takes.",
+}
+
+
+class RefusedError(PatchwrightError):
+    """A request that is refused for what it is, not for the experiment in it."""
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, dict(headers or {})
+
+
+def code_of(error: PatchwrightError) -> str:
+    """The code of an error, from its class: PromptError is 'prompt'."""
+    if isinstance(error, RefusedError):
+        return error.code
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() if name != "Patchwright" else "internal"
+
+
+def refusal(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The answer that says what was wrong."""
+    # Half a surrogate pair may stand in what was asked, and is no UTF-8.
+    said = message.encode("utf-8", "replace").decode()
+    return JSONResponse({"error": {"code": code, "message": said}}, status, headers)
+
+
+def refused(error: PatchwrightError) -> JSONResponse:
+    """The answer to what one of ours says is wrong."""
+    headers: dict[str, str] = {}
+    if isinstance(error, RefusedError):
+        status, headers = error.status, error.headers
+    elif isinstance(error, BusyError):
+        status, headers = 429, {"Retry-After": RETRY_AFTER}
+    elif isinstance(error, UnknownRunError):
+        status = 404
+    elif isinstance(error, InputError):
+        status = 422
+    elif isinstance(error, StoreError):
+        status, headers = 503, {"Retry-After": RETRY_AFTER}
+    else:
+        status = 500
+    return refusal(status, code_of(error), str(error), headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have every failure of the app answered so."""
+
+    def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, PatchwrightError), error
+        return refused(error)
+
+    def unfit(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError), error
+        return refusal(422, "request", _first(error.errors()))
+
+    def by_status(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException), error
+        said = SENTENCES.get(error.status_code, str(error.detail))
+        code = STATUSES.get(error.status_code, "request")
+        return refusal(error.status_code, code, said, error.headers)
+
+    def unexpected(_: Request, __: Exception) -> Response:
+        # The server logs it.
+        return refusal(500, "internal", INTERNAL)
+
+    app.add_exception_handler(PatchwrightError, ours)
+    app.add_exception_handler(RequestValidationError, unfit)
+    app.add_exception_handler(HTTPException, by_status)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _first(errors: Sequence[Mapping[str, object]]) -> str:
+    """The first thing that is wrong with a request's fields, and where."""
+    where = errors[0].get("loc")
+    names = [str(one) for one in where[1:]] if isinstance(where, Sequence) else []
+    path = ".".join(names)
+    field = f"The field '{path}'" if names else "The request"
+    return f"{field}: {str(errors[0].get('msg')).rstrip('.')}."
