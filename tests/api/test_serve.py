@@ -1,0 +1,159 @@
+"""`patchwright serve` before it listens; and one real process, killed and started again."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from command import patchwright
+from patchwright.api import server
+from patchwright.errors import InputError
+from patchwright.model.load import DEMO
+from served import asked
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.2", "example.org", "127.0.0.1.nip.io"]
+)
+def test_beyond_this_machine_a_token_is_required(host: str) -> None:
+    with pytest.raises(InputError, match=r"has no token: set PATCHWRIGHT_TOKEN or --token-file"):
+        server.check_reach(host, None)
+    server.check_reach(host, "secret")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_on_this_machine_none_is(host: str) -> None:
+    server.check_reach(host, None)
+
+
+def test_the_command_refuses_to_start_with_a_sentence() -> None:
+    done = patchwright("serve", "--host", "0.0.0.0", environment={"PATCHWRIGHT_TOKEN": " "})
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Error: --host 0.0.0.0 lets other machines")
+    done = patchwright("serve", "--model", "./no-such-folder")
+    assert done.returncode == 2
+    assert "there is no such folder" in done.stderr
+
+
+def test_without_its_extra_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "patchwright.api.server", raising=False)
+    done = patchwright("serve")
+    assert done.returncode == 1
+    assert "install it with `pip install 'patchwright[api]'`" in done.stderr
+
+
+def test_the_token_is_the_files_else_the_environments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHWRIGHT_TOKEN", "from the environment")
+    file = tmp_path / "token"
+    file.write_text(" from the file\n", encoding="utf-8")
+    assert server.token_of(file) == "from the file"
+    assert server.token_of(None) == "from the environment"
+    monkeypatch.delenv("PATCHWRIGHT_TOKEN")
+    assert server.token_of(None) is None
+    for content, says in ((b"", "is empty"), (b"\xff", "not UTF-8")):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=says):
+            server.token_of(file)
+    with pytest.raises(InputError, match="No such file"):
+        server.token_of(tmp_path / "none")
+
+
+def test_a_folder_is_served_under_its_name_and_its_path_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "mine").symlink_to(DEMO)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in DEMO.iterdir():
+        (copy / file.name).symlink_to(file)
+    demo, mine = server.load_all(["demo", str(copy)], "cpu")
+    assert (demo.name, mine.name, mine.source) == ("demo", "copy", "folder")
+    assert demo.fingerprint == mine.fingerprint
+    with pytest.raises(InputError, match="Two models would be called 'demo'"):
+        server.load_all(["demo", str(tmp_path / "mine")], "cpu")
+
+
+def request(port: int, path: str, body: Any = None, method: str | None = None) -> Any:
+    content = None if body is None else json.dumps(body).encode()
+    asking = Request(
+        f"http://127.0.0.1:{port}{path}",
+        content,
+        {"Content-Type": "application/json"},
+        method=method,
+    )
+    with urlopen(asking, timeout=60) as answer:
+        return json.load(answer)
+
+
+def started(port: int, home: Path) -> subprocess.Popen[bytes]:
+    """A server that answers."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patchwright.cli", "serve", "--port", str(port), "--sweeps", "1"],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PATCHWRIGHT_HOME": str(home), "OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        try:
+            assert request(port, "/readyz") == {"status": "ok"}
+            return process
+        except (URLError, ConnectionError):
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.1)
+    process.kill()
+    raise AssertionError("the server never answered")
+
+
+def test_after_a_kill_finished_results_are_there_and_unfinished_jobs_are_marked_so(
+    tmp_path: Path,
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    first = started(port, tmp_path)
+    try:
+        small = request(port, "/v1/experiments", asked())["id"]
+        while (view := request(port, f"/v1/jobs/{small}"))["state"] != "done":
+            time.sleep(0.05)
+        before = request(port, view["result"])
+        # Each of these takes longer than it takes to ask for all of them.
+        heavy: list[dict[str, Any]] = [
+            asked(site="mlp_act", per="neuron", layers=list(range(6)), metric=metric)
+            for metric in ("kl", "rank", "probability")
+        ]
+        jobs = [request(port, "/v1/experiments", one)["id"] for one in heavy]
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait(30)
+    second = started(port, tmp_path)
+    try:
+        assert request(port, f"/v1/jobs/{small}")["state"] == "done"
+        assert request(port, view["result"]) == before
+        states = [request(port, f"/v1/jobs/{one}")["state"] for one in jobs]
+        assert states[1:] == ["lost", "lost"]
+        assert states[0] in ("lost", "done")
+        assert "ask again" in request(port, f"/v1/jobs/{jobs[2]}")["message"]
+        again = request(port, "/v1/experiments", heavy[2])
+        assert again["id"] not in jobs
+        with pytest.raises(HTTPError) as unknown:
+            request(port, "/v1/jobs/0")
+        assert unknown.value.code == 404
+        unknown.value.close()
+        second.send_signal(signal.SIGTERM)
+        second.wait(60)
+    finally:
+        second.kill()
+        second.wait(30)
+    assert second.returncode in (0, -signal.SIGTERM, 143)

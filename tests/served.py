@@ -1,0 +1,87 @@
+"""The HTTP interface in the test's own process: an office, its app, and experiments to ask for."""
+
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from fastapi.testclient import TestClient
+
+import patchwright as pw
+from patchwright.api import office as offices
+from patchwright.api.app import make_app
+from patchwright.api.limits import Limits
+from patchwright.api.office import Office
+from patchwright.keep.served import ServedStore
+
+SECONDS = 20
+
+PAIR = {
+    "clean": "When Mary and John went to the store, John gave a drink to",
+    "corrupt": "When Mary and John went to the store, Mary gave a drink to",
+    "answer": " Mary",
+    "wrong": " John",
+}
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """A sweep of the residual stream of the demo model, with `changes`."""
+    return {"method": "patch", "model": "demo", "per": "position", "pairs": PAIR} | changes
+
+
+@contextmanager
+def client_of(
+    *models: pw.Model,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    token: str | None = None,
+    store: ServedStore | None = None,
+    at_once: int = 1,
+    headers: Mapping[str, str] | None = None,
+) -> Generator[TestClient]:
+    """A client of a server of these models, which runs meanwhile."""
+    office = Office(models, store or ServedStore(), limits, at_once)
+    with TestClient(
+        make_app(office, token), raise_server_exceptions=False, headers=headers
+    ) as client:
+        yield client
+
+
+class Slow:
+    """Experiments that wait after their first cells until `finish`."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.began = threading.Event()
+        self._free = threading.Event()
+
+    def finish(self) -> None:
+        self._free.set()
+
+    def answer(
+        self, experiment: Any, model: Any, store: Any, progress: Callable[[Any], Any], *rest: Any
+    ) -> Any:
+        self.runs += 1
+
+        def slowly(now: Any) -> Any:
+            goes_on = progress(now)
+            self.began.set()
+            if goes_on is not False:
+                assert self._free.wait(SECONDS)
+            return progress(now)
+
+        return _answer(experiment, model, store, slowly, *rest)
+
+
+_answer = offices.answer
+
+
+@contextmanager
+def slowly() -> Generator[Slow]:
+    """Inside, work waits for the test."""
+    slow = Slow()
+    with mock.patch.object(offices, "answer", slow.answer):
+        try:
+            yield slow
+        finally:
+            slow.finish()
