@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help app test check oracle format docs bench demo-model clean
+.PHONY: help app test check oracle format docs figures bench demo-model clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +33,11 @@ format: .venv/checked ## mend what the linter and the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and the pictures of the page
+docs: .venv/documented ## build the documentation site into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
+
+figures: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and the pictures of the page
 	$(BIN)/python docs/write_cli.py
 	$(BIN)/python docs/draw_figures.py
 	$(BIN)/python docs/draw_pages.py
@@ -71,6 +75,11 @@ clean: ## remove .venv and what the tools leave behind
 .venv/checked: .venv/installed
 	@echo "Installing the linters"
 	@$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/documented: .venv/installed
+	@echo "Installing MkDocs"
+	@$(PIP) -e '.[docs]'
 	@touch $@
 
 .venv/oracled: .venv/tested

@@ -16,7 +16,7 @@ def main() -> None:
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(done.stdout, encoding="utf-8")
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != done.stdout:
-        sys.exit(f"{PAGE} differs from the command line's help: run `make docs`.")
+        sys.exit(f"{PAGE} differs from the command line's help: run `make figures`.")
 
 
 if __name__ == "__main__":
