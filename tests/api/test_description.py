@@ -1,11 +1,12 @@
 """Requests that Schemathesis makes from the description: no fault, nothing undocumented."""
 
-from collections.abc import Generator
-from typing import Any
+from pathlib import Path
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 import patchwright as pw
@@ -15,33 +16,44 @@ from patchwright.api.office import Office
 from patchwright.keep.served import ServedStore
 
 HELD = [
-    checks.schemathesis.checks.not_a_server_error,
+    not_a_server_error,
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
+PLENTY = {"/v1/experiments": 60, "/v1/agreement": 30}
+HOST = {"Host": "localhost"}
 
 
-@pytest.fixture
-def described(demo: pw.Model, tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
-    """The whole description, its requests answered in this process."""
-    store = ServedStore(tmp_path_factory.mktemp("store"))
-    office = Office([demo], store, Limits(cells=200, seconds=1), 1)
-    yield schemathesis.openapi.from_asgi(
-        "/openapi.json", make_app(office), headers={"Host": "localhost"}
-    )
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_no_request_finds_a_fault_or_an_undocumented_answer(
+    demo: pw.Model, tmp_path: Path, mode: GenerationMode
+) -> None:
+    office = Office([demo], ServedStore(tmp_path), Limits(cells=200, seconds=1), 1)
+    app = make_app(office)
+    description = schemathesis.openapi.from_asgi("/openapi.json", app, headers=HOST)
+    asked = 0
+    for found in description.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=PLENTY.get(operation.path, 15),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def hold(case: Case) -> None:
+            nonlocal asked
+            asked += 1
+            case.call_and_validate(checks=HELD, headers=HOST)
+
+        if mode is GenerationMode.POSITIVE or operation.path not in (
+            "/healthz",
+            "/readyz",
+            "/v1/models",
+            "/v1/examples",
+        ):
+            hold()
     office.close()
-
-
-schema = schemathesis.pytest.from_fixture("described")
-
-
-@schema.parametrize()
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-def test_no_request_finds_a_fault_or_an_undocumented_answer(case: Any) -> None:
-    case.call_and_validate(checks=HELD, headers={"Host": "localhost"})
+    assert asked > 80

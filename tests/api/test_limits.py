@@ -54,7 +54,7 @@ TOKENS = 15
         (
             {"tokens": 20},
             ON_PAIR | {"method": "head_scores", "repeats": 17},
-            "340 tokens of random",
+            "680 tokens of random",
         ),
         ({}, asked(pairs=PAIR | {"wrong": [f" {i}" for i in range(64)]}), "65 answers"),
         ({}, asked(method="ablate", how="mean", prompts=["a"] * 33), "33 prompts"),
