@@ -1,0 +1,316 @@
+"""The page Learn without a browser: nothing is shown before the reader has predicted."""
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
+
+import patchwright as pw
+from patchwright.app import address, asked, state, work
+from patchwright.app.lessons import Try, asks_later, offered, on_runs_alone, score
+from patchwright.app.opening import opened as opening
+from patchwright.app.text import paragraphs
+from patchwright.app.views import learn
+from patchwright.errors import InputError
+from patchwright.experiment import AnyExperiment, Attribute, Patch, Trace
+from patchwright.lessons import Lesson, built_in, experiment_of, mark
+from patchwright.lessons.facts import filled
+
+MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
+FIRST = built_in()[0]
+PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
+OWN = f"""\
+title: "<b>My</b> *lesson*"
+about: One step.
+minutes: 3
+steps:
+  - text: "One.\\n\\n<img src=x> :smile: $a$"
+    experiment: {{method: patch, per: position, pairs: {PAIR}}}
+    question: Where?
+    cell: effect > 0.9 and layer is 0
+    hints: [Look left., Look down.]
+    reveal: "{{effect L0.resid_pre@2}} it is."
+"""
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """A teacher's folder with one good lesson, that the server was started with."""
+    (tmp_path / "mine.yaml").write_text(OWN, encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["main.py", "--lessons", str(tmp_path)])
+    for cached in (work.options, work.lessons):
+        cached.clear()
+    yield tmp_path
+    for cached in (work.options, work.lessons):
+        cached.clear()
+
+
+def page(**state: object) -> AppTest:
+    def script() -> None:
+        import streamlit as st
+
+        from patchwright.app import state
+        from patchwright.app.views import learn
+
+        state.prepare(st.session_state, "learn")
+        learn.show()
+
+    shown = AppTest.from_function(script, default_timeout=120)
+    for name, value in state.items():
+        shown.session_state[name] = value
+    return settled(shown.run())
+
+
+def settled(shown: AppTest) -> AppTest:
+    for _ in range(60):
+        assert not shown.exception
+        job = shown.session_state.get("lesson-job", None)
+        if job is None or (job.over and not any(one.label == "Stop" for one in shown.button)):
+            return shown
+        job.wait(60)
+        shown.run()
+    raise AssertionError("the lesson's experiment is never done")
+
+
+def click(shown: AppTest, label: str) -> AppTest:
+    return settled(button(shown, label).click().run())
+
+
+def button(shown: AppTest, label: str) -> Button:
+    return next(one for one in shown.button if one.label == label)
+
+
+def words(shown: AppTest) -> str:
+    """All text on the page, as it reads."""
+    kinds = (shown.markdown, shown.caption, shown.success, shown.error, shown.warning, shown.info)
+    text = "\n".join(one.value for kind in kinds for one in kind)
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace("\u2060", ""))
+
+
+def test_the_list_has_every_lesson_and_opens_one() -> None:
+    shown = page()
+    for lesson in built_in():
+        assert lesson.title in words(shown)
+        assert lesson.about in words(shown)
+    shown = settled(shown.button(key=f"open-{FIRST.name}").click().run())
+    assert (shown.session_state["lesson"], shown.session_state["step"]) == (FIRST.name, 1)
+    assert shown.header[0].value == FIRST.title
+
+
+def test_nothing_is_revealed_before_the_answer_is_checked() -> None:
+    shown = page(lesson=FIRST.name, step=1)
+    assert "The first choice is" not in words(shown)
+    assert button(shown, "Check answer").disabled
+    shown.radio[0].set_value(1).run()
+    assert "The first choice is" not in words(shown)
+    shown = click(shown, "Check answer")
+    assert [one.value for one in shown.success] == ["Right."]
+    assert "The first choice is '·Paris' with a probability of" in words(shown)
+    assert "{" not in words(shown)
+
+
+def test_a_wrong_answer_and_a_hint_are_counted_and_the_summary_says_so() -> None:
+    shown = page(lesson=FIRST.name, step=1)
+    shown = click(shown, "Give me a hint")
+    assert "Hint 1: The text ends after" in words(shown)
+    shown.radio[0].set_value(1).run()
+    shown = click(click(shown, "Check answer"), "Next")
+    shown.radio[0].set_value(0).run()
+    shown = click(shown, "Check answer")
+    assert "Not so" in shown.error[0].value
+    assert "✓ **Next to nothing**" in words(shown)
+    assert "More than half: the model likes Paris — *your prediction*" in words(shown)
+    shown = click(click(shown, "Next"), "Skip")
+    assert [one.value for one in shown.metric] == ["0 of 3", "1", "1"]
+    assert "Step 1**: ✓ right with 1 hint" in words(shown)
+    assert "Step 2**: ✗ not right" in words(shown)
+    assert "Step 3**: not answered" in words(shown)
+    shown = click(shown, "All lessons")
+    assert "2 of 3 questions answered" in words(shown)
+    shown = settled(shown.button(key=f"open-{FIRST.name}").click().run())
+    assert shown.session_state["step"] == 3, "it goes on at the first question that is left"
+
+
+def test_the_next_lesson_and_the_same_one_again_follow_the_summary() -> None:
+    shown = click(page(lesson=FIRST.name, step=len(FIRST.steps) + 1), "Take it again")
+    assert shown.session_state["step"] == 1
+    shown = click(page(lesson=FIRST.name, step=len(FIRST.steps) + 1), "Next lesson")
+    assert shown.session_state["lesson"] == built_in()[1].name
+
+
+@pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
+def test_every_step_of_every_lesson_is_shown_before_and_after(lesson: Lesson) -> None:
+    for number, step in enumerate(lesson.steps):
+        shown = page(lesson=lesson.name, step=number + 1)
+        assert not shown.error
+        if step.question is None:
+            continue
+        job = shown.session_state["lesson-job"]
+        answer = mark(step, job.result, "").answers[0]
+        given = {lesson.name: {number: Try(answer=answer, mark=mark(step, job.result, answer))}}
+        shown = page(lesson=lesson.name, step=number + 1, tries=given)
+        assert [one.value for one in shown.success] == ["Right."]
+        reveal = " ".join(filled(step.reveal or "", job.result).split("\n\n")[0].split())
+        assert reveal in words(shown)
+        assert "How it went" not in words(shown)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"lesson": "<b>x</b>"}, "There is no lesson '<b>x</b>' here."),
+        ({"lesson": FIRST.name, "step": 9}, "has 3 steps, and no step 9"),
+    ],
+)
+def test_what_is_not_there_is_said_above_the_list(asked: dict[str, object], said: str) -> None:
+    shown = page(**asked)
+    assert said in words(shown)
+    assert shown.session_state["lesson"] == ""
+    assert FIRST.about in words(shown)
+
+
+@pytest.mark.parametrize("bad", [{"step": "x"}, {"step": "0"}, {"steps": "1"}])
+def test_an_address_that_is_wrong_is_said(bad: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="The address has"):
+        address.read("learn", bad | {"lesson": FIRST.name})
+
+
+def test_the_address_of_a_lesson_is_its_name_and_step_whatever_the_pair_is() -> None:
+    controls = dict(state.FIELDS) | {"lesson": FIRST.name, "step": 2, "clean": "a"}
+    written = address.written("learn", controls)
+    assert written == {"lesson": FIRST.name, "step": "2"}
+    assert address.read("learn", written) == {"lesson": FIRST.name, "step": 2}
+
+
+def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> None:
+    shown = page()
+    assert "<b>My</b> *lesson*" in words(shown)
+    assert len(shown.warning) == 0
+    shown = page(lesson="mine", step=1)
+    assert "One.\n\n<img src=x> :smile: $a$" in words(shown)
+    assert "Your prediction: **none yet**" in words(shown)
+    picked = {"pick-mine-0": "L0.resid_pre@2"}
+    shown = page(lesson="mine", step=1, picks=picked)
+    assert "Your prediction: **layer 0, position 2 (·key)**" in words(shown)
+    shown = click(shown, "Check answer")
+    assert [one.value for one in shown.success] == ["Right."]
+    assert "100 % it is." in words(shown)
+
+
+def test_faulty_lessons_and_taken_names_are_listed_with_what_is_wrong(folder: Path) -> None:
+    (folder / "bad.yaml").write_text("title: <i>\nabout: x\nminutes: 0\nsteps: []\n")
+    (folder / f"{FIRST.name}.yaml").write_text(OWN)
+    work.lessons.clear()
+    shown = page()
+    assert "bad, line 3: 'minutes'" in words(shown)
+    assert f"{FIRST.name}, in {folder}: a lesson of this name comes with the package" in words(
+        shown
+    )
+    assert page(lesson=FIRST.name).header[0].value == FIRST.title
+
+
+def test_the_same_name_in_two_folders_and_a_folder_that_is_gone_are_said(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.yaml").write_text(OWN)
+    found = offered([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
+    assert list(found.lessons) == [*(one.name for one in built_in()), "mine"]
+    assert len(found.faults) == 2
+    assert "is in another folder" in found.faults[0]
+    assert "There is no folder" in found.faults[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("minutes: 3", "minutes: 3\nmodel: /etc", "may not be loaded here"),
+        ("effect > 0.9 and", "effect > 9 and", "no cell of this result is right"),
+        ("per: position", "per: pair", "the experiment's 'per'"),
+        ("One.", "{nothing}", "'nothing' is not a quantity"),
+        (" are", " Reykjavik", "several tokens"),
+    ],
+)
+def test_a_lesson_that_cannot_be_played_says_why(
+    folder: Path, old: str, new: str, said: str
+) -> None:
+    (folder / "mine.yaml").write_text(OWN.replace(old, new))
+    work.lessons.clear()
+    shown = page(lesson="mine", step=1)
+    assert said in words(shown)
+    assert shown.button, "the ways on and back are there still"
+
+
+def test_a_map_is_kept_back_while_a_later_step_asks_for_a_cell_of_it() -> None:
+    third = built_in()[2]
+    assert third.steps[1].experiment is None
+    assert asks_later(third, 0, {})
+    answered = {1: Try(answer="x", mark=mark(FIRST.steps[0], _any_result(), 0))}
+    assert not asks_later(third, 0, answered)
+    assert not asks_later(third, 1, {})
+    assert not asks_later(third, 2, {})
+
+
+def _any_result() -> pw.Result:
+    return pw.run(experiment_of(FIRST, 0), pw.load_model("demo"))
+
+
+def test_a_question_on_the_runs_alone_shows_no_map() -> None:
+    result = _any_result()
+    assert all(on_runs_alone(step, result) for step in FIRST.steps)
+    assert not on_runs_alone(built_in()[2].steps[0], result)
+
+
+def test_the_score_counts_right_answers_with_and_without_hints() -> None:
+    right, wrong = (mark(FIRST.steps[0], _any_result(), answer) for answer in (1, 0))
+    tries = {0: Try(0, 1, right), 1: Try(2, 1, right), 2: Try(0, 0, wrong)}
+    found = score(FIRST, tries)
+    assert (found.asked, found.answered, found.alone, found.with_hints) == (3, 3, 1, 1)
+    assert learn.how_far(found) == "✓ Done: 2 of 3 right, 1 of them with hints."
+    assert not score(FIRST, {0: Try(1)}).answered
+
+
+@pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
+def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
+    lesson: Lesson, demo: pw.Model
+) -> None:
+    for number in range(len(lesson.steps)):
+        experiment = experiment_of(lesson, number)
+        found = opening(experiment, pw.run(experiment, demo))
+        assert found is not None
+        name, fields = found
+        controls = dict(state.FIELDS) | fields
+        if isinstance(experiment, Patch):
+            assert asked.experiment_of(controls, "demo") == experiment
+        elif isinstance(experiment, Attribute):
+            swept = asked.experiment_of(controls, "demo")
+            assert (swept.site, swept.per, swept.pairs) == (
+                experiment.site, experiment.per, experiment.pairs,
+            )  # fmt: skip
+            assert name == "patch"
+        elif isinstance(experiment, Trace):
+            traced = asked.trace_of(controls, "demo", experiment.site)
+            _same_numbers(traced, experiment, demo)
+        else:
+            assert name == "activations"
+            assert fields["seen_head"] == "L3H1.z"
+
+
+def _same_numbers(one: AnyExperiment, other: AnyExperiment, demo: pw.Model) -> None:
+    assert (pw.run(one, demo).effect == pw.run(other, demo).effect).all()
+
+
+def test_token_ids_open_no_page(demo: pw.Model) -> None:
+    ids = {"clean": [3, 8, 5], "corrupt": [3, 9, 5], "answer": [7], "wrong": [9]}
+    experiment = Patch.of({"model": "demo", "pairs": ids, "per": "position"})
+    assert opening(experiment, pw.run(experiment, demo)) is None
+
+
+def test_only_an_empty_line_begins_a_paragraph() -> None:
+    assert paragraphs("a\nb  c\n\n \nd ·e\n") == "a b c\n\nd ·e"
+    assert paragraphs("*a*\n# b") == "\\*a\\* \\# b"
+    assert paragraphs("") == ""
