@@ -32,6 +32,7 @@ SHOWN = {
     "ablation": "ablation?example=ioi&how=mean",
     "paths": "paths?example=ioi&receivers=L3H1.q~L3H4.q",
     "circuit": "circuit?example=ioi",
+    "learn": "learn?lesson=3-patch-one-place",
 }
 """Each page's address: an example that shows what the page is for."""
 

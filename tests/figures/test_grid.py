@@ -5,6 +5,7 @@ import pytest
 
 import patchwright as pw
 from patchwright.figures.grid import grid_of, title_of
+from patchwright.places import parse_place
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -54,3 +55,11 @@ def test_over_pairs_a_cell_is_the_ratio_of_means(model: pw.Model) -> None:
     result = pw.patch(model, [PAIR, pair_of([6, 2, 3, 4], [8, 5, 3, 4])], "z")
     np.testing.assert_allclose(grid_of(result).values, result.mean_effect.values)
     assert title_of(result) == "Denoise: patching z, logit_diff"
+
+
+def test_a_sender_without_a_path_is_empty_and_no_other(model: pw.Model) -> None:
+    result = pw.path_patch(model, PAIR, ["L1H0.q"])
+    grid = grid_of(result)
+    empty = np.isnan(grid.values).tolist()
+    for row, places in zip(empty, grid.places, strict=True):
+        assert row == [parse_place(place).layer != 0 for place in places]

@@ -13,8 +13,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from patchwright.methods.paths import LOGITS, Paths
 from patchwright.methods.result import Result, place_of
 from patchwright.methods.statistics import statistics_on
+from patchwright.places import check_site, parse_place
 from patchwright.prompts.tokens import visible
 
 
@@ -24,7 +26,7 @@ class Grid:
 
     `centred` says that the scale is centred at 0, from -`limit` to `limit`; else
     it goes from `low` to `high`. `places` names each cell. NaN: not computed, or
-    without a counterpart. `estimated` marks the cells that hold an estimate; `texts`
+    without a counterpart or a path. `estimated` marks the cells that hold an estimate; `texts`
     stand in the cells in the place of their numbers. `unsure` marks the cells that over
     the result's pairs do not differ from zero, where its statistics are known.
     """
@@ -202,6 +204,8 @@ def _grid(
         for row in range(array.shape[0])
     ]
     values = array.values.astype(np.float64)
+    if result.method == "path_patch":
+        values = np.where(_on_a_path(result, places), values, np.nan)
     row_title, column_title = (_title(str(dim)) for dim in array.dims)
     estimated = None
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
@@ -215,6 +219,16 @@ def _grid(
         title, values, rows, columns, row_title, column_title, places, centred, unit, low, high,
         estimated, words, unsure,
     )  # fmt: skip
+
+
+def _on_a_path(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+    """Which senders lie below a receiver: of the others there is nothing to show, not a 0."""
+    done = result.experiment
+    receivers = tuple(parse_place(one) for one in done["receivers"] if one != LOGITS)
+    paths, site = Paths(receivers, done["mlps"], done["norms"]), check_site(done["site"])
+    return np.array(
+        [[paths.reachable(site, parse_place(one).layer or 0) for one in row] for row in places]
+    )
 
 
 def _unsure(result: Result, array: xr.DataArray) -> NDArray[np.bool_] | None:

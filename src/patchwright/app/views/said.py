@@ -6,6 +6,7 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
+from patchwright.app.views import worded
 from patchwright.app.work import guessed_seconds, result_of
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
@@ -43,7 +44,8 @@ def steps(experiment: Patch, result: Result, model: Model) -> None:
     _listed(found.steps)
     if found.cautions:
         st.markdown("**Cautions**")
-        _listed(found.cautions)
+        _listed(found.cautions, len(found.steps) + 1)
+    worded.offered((*found.steps, *found.cautions), experiment)
 
 
 def _say_more() -> None:
@@ -78,8 +80,8 @@ def _looked_at(experiment: Patch, result: Result, model: Model) -> dict[str, Any
     return {"stream": stream, "heads": heads, "patterns": patterns, "acting": acting}
 
 
-def _listed(sentences: tuple[Sentence, ...]) -> None:
-    for number, one in enumerate(sentences, 1):
+def _listed(sentences: tuple[Sentence, ...], first: int = 1) -> None:
+    for number, one in enumerate(sentences, first):
         text, link = st.columns([6, 1], vertical_alignment="center")
         text.markdown(f"{number}. {plain(one.text)}")
         if one.place is not None:
