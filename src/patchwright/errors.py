@@ -25,6 +25,22 @@ same on the page, on the command line and in Python.
 
 from typing import ClassVar
 
+MOST_REASON = 200
+"""Characters of a reason that a library gave: some put a whole file into it."""
+
+
+def reason(error: object) -> str:
+    """What a library said was wrong, in a line that may be shown: short, nothing unprintable."""
+    words = " ".join(printable(str(error)).split()).rstrip(".")
+    return words if len(words) <= MOST_REASON else f"{words[:MOST_REASON]}…"
+
+
+def printable(text: str) -> str:
+    """`text` without what acts on a terminal: such a character is its code point, as <U+001B>."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else f"<U+{ord(sign):04X}>" for sign in text
+    )
+
 
 class PatchwrightError(Exception):
     """Root of the tree; `exit_status` is what the command line returns."""

@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 from patchwright.errors import OutputError
 
+MOST_NAME = 255
+"""Bytes of a file's name, on nearly every file system."""
+
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) to `path`, whole or not at all.
@@ -25,9 +28,7 @@ def atomic(path: str | Path) -> Generator[BinaryIO]:
 
     Raises OutputError as `write_atomic` does.
     """
-    target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"'{target}' is a folder: name a file in it to write to.")
+    target = _named(path)
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
@@ -45,11 +46,26 @@ def atomic(path: str | Path) -> Generator[BinaryIO]:
 
 def check_writable(path: str | Path) -> None:
     """Raise OutputError now where `write_atomic` would later."""
-    target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"'{target}' is a folder: name a file in it to write to.")
+    target = _named(path)
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise OutputError(_unwritable(target, PermissionError(13, "permission denied")))
+
+
+def _named(path: str | Path) -> Path:
+    """`path`, if it can be a file's. Raises OutputError."""
+    target = Path(path)
+    room = MOST_NAME - len(f"..{'x' * 8}")  # the name that the file has while it is written
+    if "\0" in str(path) or len(os.fsencode(target.name)) > room:
+        raise OutputError(
+            f"'{target.name[:60]}' cannot be a file's name: give one of at most {room} characters."
+        )
+    try:
+        is_folder = target.is_dir()
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {error.strerror}.") from error
+    if is_folder:
+        raise OutputError(f"'{target}' is a folder: name a file in it to write to.")
+    return target
 
 
 def _unwritable(target: Path, error: OSError) -> str:

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from patchwright.errors import InputError
+from patchwright.errors import InputError, reason
 from patchwright.experiment import patch
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
@@ -54,8 +54,8 @@ def read_figures(path: Path) -> Figures:
     """Figures from a file like those of the package. Raises InputError where it is none."""
     try:
         return _figures(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' holds no figures to verify ({error}).") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"'{path}' holds no figures to verify ({reason(error)}).") from error
 
 
 def verify_figures(model: Model, figures: Figures) -> list[Check]:

@@ -20,7 +20,7 @@ import sys
 import typer
 
 from patchwright.cli import build, explain, many, methods, runs, tools
-from patchwright.cli.options import STOPPED
+from patchwright.cli.options import STOPPED, tell
 from patchwright.errors import PatchwrightError
 
 app = typer.Typer(
@@ -65,5 +65,5 @@ def main() -> None:
 
 def fail(message: str, status: int) -> None:
     """Say what was wrong on standard error and leave with `status`."""
-    typer.echo(f"Error: {message}", err=True)
+    tell(f"Error: {message}")
     sys.exit(status)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from patchwright.cli.options import ExperimentFile, NoStore, write
+from patchwright.cli.options import ExperimentFile, NoStore, tell, write
 
 if TYPE_CHECKING:
     from patchwright.experiment import AnyExperiment
@@ -68,7 +68,7 @@ def lines_of(experiment: "AnyExperiment") -> str:
 def said(store: "Store") -> None:
     """Tell on standard error what the store has to say, once."""
     for notice in store.notices:
-        typer.echo(f"Note: {notice}", err=True)
+        tell(f"Note: {notice}")
     store.notices.clear()
 
 
@@ -84,7 +84,7 @@ def _answer(store: "Store | None", *asked: Any) -> "Result":
     result, stored = answer(experiment, model, store, progress, budget)
     if store is not None and stored:
         one = store.entry_of(result)
-        typer.echo(f"From the run store: run {one.id}, computed {when(one.created)}.", err=True)
+        tell(f"From the run store: run {one.id}, computed {when(one.created)}.")
     if store is not None:
         said(store)
     return result

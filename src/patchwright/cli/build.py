@@ -18,6 +18,7 @@ from patchwright.cli.options import (
     Revision,
     Seed,
     Wrong,
+    tell,
     write,
 )
 from patchwright.errors import InputError, OutputError
@@ -112,7 +113,7 @@ def agreement(
         except InputError as error:
             if len(sentences) == 1:
                 raise
-            typer.echo(f"Sentence {number}: {error}", err=True)
+            tell(f"Sentence {number}: {error}")
     if not items:
         raise InputError("No sentence can be used: see the lines above.")
     _write(out, items)

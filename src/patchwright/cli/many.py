@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli.answered import said
-from patchwright.cli.options import STOPPED, Device, Dtype, progress_bar
+from patchwright.cli.options import STOPPED, Device, Dtype, progress_bar, tell
 from patchwright.errors import InputError, PatchwrightError
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ def run(
 
         tally = do(list(experiments.values()), store=store, progress=show)
     for index in sorted(tally.failed)[:MOST_REASONS]:
-        typer.echo(f"Line {lines[index]} failed: {tally.failed[index]}", err=True)
+        tell(f"Line {lines[index]} failed: {tally.failed[index]}")
     said(store)
     typer.echo(f"{_summary(tally, bad)} In {store.path}")
     if tally.stopped:
-        typer.echo("Stopped: the same command goes on from here.", err=True)
+        tell("Stopped: the same command goes on from here.")
         raise typer.Exit(STOPPED)
     if tally.failed or bad:
         raise typer.Exit(1)
@@ -124,7 +124,7 @@ def _parsed(stream: Iterable[bytes], name: str) -> "tuple[dict[int, AnyExperimen
                 found[number] = experiment_of(text)
         except PatchwrightError as error:
             bad += 1
-            typer.echo(f"Line {number}: {error}", err=True)
+            tell(f"Line {number}: {error}")
     if not found:
         raise InputError(
             f"No line of {name} is an experiment. `patchwright patch … --experiment FILE` writes "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.errors import InputError
+from patchwright.errors import InputError, printable
 
 if TYPE_CHECKING:
     from patchwright.methods.batches import Progress
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from patchwright.model.load import Model
     from patchwright.prompts.datasets import Item
     from patchwright.prompts.pair import Pair
+
+MOST_NUMBER = 10**6
+"""In a list such as 0-3,7: more than any model has of anything."""
 
 STOPPED = 130
 """Exit status after Ctrl-C."""
@@ -193,7 +196,7 @@ def read_pairs(path: str, align: str = "exact") -> "list[Item]":
                 if isinstance(row, Item):
                     good.append(row)
                 else:
-                    typer.echo(f"Line {row.line}: {row.message}", err=True)
+                    tell(f"Line {row.line}: {row.message}")
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
     if not good:
@@ -217,7 +220,7 @@ def fitting_pairs(items: "Sequence[Item]", model: "Model", metric: str, bos: boo
             check_pair(item.pair, model, metric, bos)
             good.append(item.pair)
         except InputError as error:
-            typer.echo(f"Line {item.line}: {error}", err=True)
+            tell(f"Line {item.line}: {error}")
     if not good:
         raise InputError("No pair of the set fits the model: see the lines above.")
     return good
@@ -260,10 +263,14 @@ def numbers(text: str, option: str) -> list[int] | None:
     for part in text.split(","):
         low, dash, high = part.strip().rpartition("-")
         try:
-            found += range(int(low), int(high) + 1) if dash and low else [int(part)]
+            some = range(int(low), int(high) + 1) if dash and low else [int(part)]
+            if (some and max(abs(some[0]), abs(some[-1])) >= MOST_NUMBER) or not some:
+                raise ValueError(part)
+            found += some
         except ValueError:
             raise InputError(
-                f"{option} '{text}': write numbers as 0-3,7 (-1 is the last)."
+                f"{option} '{text[:60]}': write numbers below a million as 0-3,7 (-1 is the "
+                "last)."
             ) from None
     return found
 
@@ -323,13 +330,18 @@ def hand_out(
         save_intervals(result, interval_plot)
     if json or csv or plot or graph or scatter or interval_plot:
         for notice in result.warnings:
-            typer.echo(f"Warning ({notice['code']}): {notice['message']}", err=True)
+            tell(f"Warning ({notice['code']}): {notice['message']}")
     else:
         from patchwright.figures.terminal import shown
 
         console().print(shown(result))
     if any(notice["code"] == "stopped" for notice in result.warnings):
         raise typer.Exit(STOPPED)
+
+
+def tell(text: str) -> None:
+    """A line on standard error; what somebody typed or a file holds does not act on a terminal."""
+    typer.echo(printable(text), err=True)
 
 
 def write(path: str, text: str) -> None:
@@ -397,4 +409,4 @@ class progress_bar:
         if self._stopping or not self._started:
             raise KeyboardInterrupt
         self._stopping = True
-        typer.echo("Stopping after this batch; Ctrl-C again ends at once.", err=True)
+        tell("Stopping after this batch; Ctrl-C again ends at once.")

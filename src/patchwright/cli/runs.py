@@ -9,7 +9,7 @@ import typer
 
 from patchwright.cli.answered import said, when
 from patchwright.cli.options import Csv, Json, Plot, check_outputs, console, hand_out, write
-from patchwright.errors import InputError
+from patchwright.errors import InputError, printable
 
 if TYPE_CHECKING:
     from patchwright.keep.store import Entry, Failure, Store
@@ -66,7 +66,7 @@ def show(run: Run, json: Json = "", csv: Csv = "", plot: Plot = "", store: Folde
     said(opened)
     if not (json or csv or plot):
         note = f" {entry.note}" if entry.note else ""
-        typer.echo(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
+        typer.echo(printable(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}"))
     hand_out(result, json, csv, plot)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from patchwright.canonical import canonical_json
-from patchwright.errors import ArchiveError, StoreError
+from patchwright.errors import ArchiveError, StoreError, reason
 from patchwright.keep.record import UNREADABLE, Record, result_in
 
 SCHEMA = 1
@@ -53,8 +53,10 @@ def read_archive(path: str | Path) -> Iterator[Record]:
                 yield _record(archive, one, path)
     except OSError as error:
         raise ArchiveError(f"'{path}' cannot be read: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise _refusal(path, str(error)) from error
+    except (*UNREADABLE, NotImplementedError) as error:
+        if isinstance(error, ArchiveError):
+            raise
+        raise _refusal(path, reason(error)) from error
 
 
 def _listed(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
@@ -64,7 +66,7 @@ def _listed(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
     try:
         listed: Any = json.loads(archive.read(_LIST))
         schema, runs = listed["archive"], listed["runs"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise _refusal(path, f"it has no list of runs ({_LIST})") from None
     if not isinstance(schema, int) or schema > SCHEMA:
         raise _newer(path)
@@ -74,6 +76,8 @@ def _listed(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
             raise _refusal(path, f"its list of runs ({_LIST}) has other fields")
         if not all(isinstance(value, str) for value in one.values()):
             raise _refusal(path, f"its list of runs ({_LIST}) has other kinds of values")
+        if any("\ud800" <= sign <= "\udfff" for sign in one["note"]):
+            raise _refusal(path, f"its list of runs ({_LIST}) has a note that is no text")
         if not re.fullmatch("[0-9a-f]{16}", one["id"]) or not _is_moment(one["created"]):
             raise _refusal(path, f"its list of runs ({_LIST}) has an id or a date that is none")
     return runs
@@ -107,7 +111,7 @@ def _record(archive: zipfile.ZipFile, listed: dict[str, str], path: str | Path) 
     except (*UNREADABLE, StoreError) as error:
         if isinstance(error, ArchiveError):
             raise
-        raise _refusal(path, f"run {name} holds no result ({error})") from error
+        raise _refusal(path, f"run {name} holds no result ({reason(error)})") from error
     raise _refusal(path, f"the contents of run {name} do not fit its hash")
 
 

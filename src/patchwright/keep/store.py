@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import platformdirs
 
 from patchwright.canonical import canonical_json, hash_of
-from patchwright.errors import StoreError, UnknownRunError
+from patchwright.errors import InputError, StoreError, UnknownRunError
 from patchwright.files import atomic
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.migrations import STEPS, migrate
@@ -304,6 +304,10 @@ class Store:
         try:
             with closing(self._connect(writing)) as connection:
                 yield connection
+        except UnicodeEncodeError as error:
+            raise InputError(
+                "The text has bytes that are not valid UTF-8: type it as UTF-8."
+            ) from error
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", None) or 0
             if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from patchwright.axes import Direction
-from patchwright.errors import InputError, OutputError
+from patchwright.errors import InputError, OutputError, reason
 from patchwright.files import write_atomic
 from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.notices import Notice
@@ -242,8 +242,8 @@ def load_result(path: str | Path) -> Result:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise OutputError(f"'{path}' is not JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"'{path}' is not JSON: {reason(error)}.") from error
     refusal = OutputError(
         f"'{path}' is not a Patchwright result of schema {SCHEMA}: "
         "give a file that `--json` or `Result.to_json` wrote."
@@ -252,7 +252,7 @@ def load_result(path: str | Path) -> Result:
         raise refusal
     try:
         return result_of(document)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise refusal from error
 
 

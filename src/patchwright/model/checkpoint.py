@@ -5,6 +5,7 @@ whatever code its maker put in.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
-from patchwright.errors import CheckpointError
+from patchwright.errors import CheckpointError, reason
 from patchwright.model.devices import CPU, check_room
 from patchwright.model.weights import FAMILIES, unknown_family
 
@@ -23,8 +24,20 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model.pt")
+_SHARD = re.compile(r"[\w-][\w.-]*\.safetensors", re.ASCII)
 _BUFFERS = (".attn.bias", ".attn.masked_bias")
 """Causal masks that old GPT-2 checkpoints carry along; the architecture has its own."""
+
+
+MOST = {
+    "n_layer": 1000,
+    "n_head": 10_000,
+    "n_embd": 10**6,
+    "n_inner": 10**7,
+    "n_positions": 10**7,
+    "vocab_size": 10**8,
+}
+"""Sizes in a config.json that could be a model's; many times those of the largest there is."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,24 @@ def check_config(path: Path, name: str) -> str:
             f"'{name}' has no config.json: give a folder that `model.save_pretrained` wrote."
         )
     config = _json(path, name)
-    architectures = config.get("architectures") or [
-        config.get("model_type", "model without a name")
-    ]
-    architecture = str(architectures[0])
+    architectures = config.get("architectures")
+    named = architectures[0] if isinstance(architectures, list) and architectures else None
+    architecture = str(named or config.get("model_type", "model without a name"))[:100]
     if architecture not in FAMILIES:
         raise unknown_family(name, architecture)
+    _check_sizes(config, name)
     return architecture
+
+
+def _check_sizes(config: dict[str, Any], name: str) -> None:
+    """Refuse sizes that no model has, before anything of that size is made."""
+    for field, most in MOST.items():
+        size = config.get(field)
+        if size is not None and (type(size) is not int or not 1 <= size <= most):
+            raise CheckpointError(
+                f"'{name}': the {field} in its config.json is {str(size)[:40]}; it must be from 1 to "
+                f"{most:,}."
+            )
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -78,8 +102,7 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        shards = _json(folder / INDEX, name).get("weight_map", {})
-        files = [folder / shard for shard in sorted(set(shards.values()))]
+        files = [folder / shard for shard in _shards(_json(folder / INDEX, name), name)]
         if missing := [file.name for file in files if not file.is_file()]:
             raise CheckpointError(f"'{name}' lacks the weight file {missing[0]}: copy it there.")
         return files
@@ -92,6 +115,19 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     raise CheckpointError(
         f"'{name}' has no weights: it needs {WEIGHTS} (or {INDEX} and its shards)."
     )
+
+
+def _shards(index: dict[str, Any], name: str) -> list[str]:
+    """The weight files that an index names, each in its folder. Raises CheckpointError."""
+    shards = index.get("weight_map")
+    named = list(shards.values()) if isinstance(shards, dict) else [None]
+    for one in named:
+        if not isinstance(one, str) or not _SHARD.fullmatch(one):
+            raise CheckpointError(
+                f"'{name}': {INDEX} must name .safetensors files of its own folder, and names "
+                f"{str(one)[:60]!r}."
+            )
+    return sorted(set(named))
 
 
 def check_memory(
@@ -126,8 +162,10 @@ def _check_memory(
 def _json(path: Path, name: str) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{name}': {path.name} cannot be read as JSON ({error}).") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"'{name}': {path.name} cannot be read as JSON ({reason(error)})."
+        ) from error
     if not isinstance(document, dict):
         raise CheckpointError(f"'{name}': {path.name} is not a JSON object.")
     return {str(key): value for key, value in document.items()}
@@ -142,7 +180,7 @@ def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
                 shapes |= {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"'{name}': {path.name} is cut short or damaged ({error}). Fetch it again."
+                f"'{name}': {path.name} is cut short or damaged ({reason(error)}). Fetch it again."
             ) from error
     return shapes
 
@@ -150,11 +188,13 @@ def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
 def _expected(folder: Path, architecture: str, name: str) -> tuple[dict[str, list[int]], bool]:
     """What the architecture's tensors look like under this config; whether it ties embeddings."""
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         with torch.device("meta"):
             module = getattr(transformers, architecture)(config)
     except Exception as error:
-        raise CheckpointError(f"'{name}': its config.json describes no model ({error}).") from error
+        raise CheckpointError(f"'{name}': its config.json describes no model ({reason(error)}).") from error
     shapes = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
     return shapes, bool(config.tie_word_embeddings)
 

@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from patchwright.errors import CheckpointError, ExperimentError, InputError
+from patchwright.errors import CheckpointError, ExperimentError, InputError, reason
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.devices import (
     DeviceMap,
@@ -159,9 +159,13 @@ def _folder(name: str) -> Path | None:
     if name == "demo":
         return DEMO
     path = _path(name)
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{name[:60]!r} cannot be a folder ({reason(error)}).") from error
+    if is_folder:
         return path
-    if path.is_file():
+    if is_file:
         raise CheckpointError(f"'{name}' is a file: name the folder that it lies in.")
     if _looks_local(name):
         raise CheckpointError(f"'{name}': there is no such folder. Check the path.")
@@ -220,6 +224,10 @@ def _module(checkpoint: Checkpoint, precision: torch.dtype | Literal["auto"]) ->
         return architecture.from_pretrained(
             checkpoint.folder, dtype=precision, use_safetensors=True, local_files_only=True
         )
+    except Exception as error:
+        raise CheckpointError(
+            f"'{checkpoint.folder}' holds no model that can be loaded: {reason(error)}."
+        ) from error
     finally:
         if shown:
             logging.enable_progress_bar()
@@ -232,9 +240,13 @@ def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
             "its weights, for instance with `tokenizer.save_pretrained(folder)`."
         )
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:
-        raise CheckpointError(f"The tokenizer of '{name}' cannot be read: {error}") from error
+        raise CheckpointError(
+            f"The tokenizer of '{name}' cannot be read: {reason(error)}."
+        ) from error
 
 
 def _dtype(name: str) -> torch.dtype:
