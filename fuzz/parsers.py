@@ -18,7 +18,7 @@ with atheris.instrument_imports(
     from patchwright.app import address
     from patchwright.experiment import experiment_of
     from patchwright.keep.archive import read_archive, write_archive
-    from patchwright.keep.record import Record, record_of, result_in
+    from patchwright.keep.record import Record, record_of
     from patchwright.lessons.reading import read_lesson
     from patchwright.methods.result import load_result
     from patchwright.places import parse_place
@@ -109,7 +109,7 @@ def results(data: bytes) -> None:
         load_result(path).document()
 
 
-class written:  # noqa: N801 - read as `with written(data)`
+class written:
     """The bytes as a file in memory."""
 
     PATH = Path("/dev/shm") / f"patchwright-fuzz-{id(object())}"
@@ -189,7 +189,9 @@ def main() -> None:
     """Fuzz the target that the first argument names; libFuzzer takes the others."""
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if name not in TARGETS:
-        sys.exit(f"usage: python fuzz/parsers.py TARGET [libFuzzer's options]; {', '.join(TARGETS)}")
+        sys.exit(
+            f"usage: python fuzz/parsers.py TARGET [libFuzzer's options]; {', '.join(TARGETS)}"
+        )
     target = TARGETS[name]
     corpus = Path(next((one for one in sys.argv[1:] if not one.startswith("-")), ""))
     if corpus.is_dir():

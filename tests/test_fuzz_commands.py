@@ -95,7 +95,16 @@ CHOSEN: dict[str, st.SearchStrategy[str]] = {
 GOOD = {
     "pair": ["--clean", "Mary met John in", "--corrupt", "John met Mary in", "--answer", " a"],
     "example": ["--example", "ioi"],
-    "trace": ["--prompt", "Mary met John", "--subject", "Mary", "--answer", " in", "--samples", "2"],
+    "trace": [
+        "--prompt",
+        "Mary met John",
+        "--subject",
+        "Mary",
+        "--answer",
+        " in",
+        "--samples",
+        "2",
+    ],
     "nothing": [],
 }
 
@@ -109,7 +118,7 @@ def given_to(option: Any) -> st.SearchStrategy[list[str]]:
     flag = option.opts[-1] if option.param_type_name == "option" else None
     if getattr(option, "is_flag", False):
         return st.just([option.opts[0]])
-    numeric = option.type.name.startswith(("integer", "float"))
+    numeric = type(option.default) in (int, float)
     value = CHOSEN.get(name, NUMBERS if numeric else TEXTS)
     return value.map(lambda text: [text] if flag is None else [f"{flag}={text}"])
 
@@ -180,7 +189,10 @@ def tries(quick: int) -> settings:
     """`quick` examples that are always the same, or as many at random as were asked for."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     return settings(
-        max_examples=TRIES or quick, derandomize=not TRIES, suppress_health_check=slow, deadline=None
+        max_examples=TRIES or quick,
+        derandomize=not TRIES,
+        suppress_health_check=slow,
+        deadline=None,
     )
 
 
@@ -213,7 +225,9 @@ TEMPLATES = st.one_of(
     TEXTS,
 )
 SLOTS = st.one_of(
-    st.sampled_from(["A=Mary,John", "B=Ann,Tom", "S={B}", "S={S}", "A=", "=", "A=key/keys,dog/dogs"]),
+    st.sampled_from(
+        ["A=Mary,John", "B=Ann,Tom", "S={B}", "S={S}", "A=", "=", "A=key/keys,dog/dogs"]
+    ),
     TEXTS,
 )
 
@@ -280,7 +294,9 @@ def test_any_lines_to_run_are_results_or_clear_errors(work: Path, told: list[byt
 
 
 @tries(20)
-@given(content=st.one_of(st.binary(max_size=60), TEXTS.map(lambda one: one.encode("utf-8", "replace"))))
+@given(
+    content=st.one_of(st.binary(max_size=60), TEXTS.map(lambda one: one.encode("utf-8", "replace")))
+)
 def test_any_file_is_read_or_refused_in_a_sentence(work: Path, content: bytes) -> None:  # fmt: skip
     (work / "file.yaml").write_bytes(content)
     (work / "file.json").write_bytes(content)

@@ -269,8 +269,7 @@ def numbers(text: str, option: str) -> list[int] | None:
             found += some
         except ValueError:
             raise InputError(
-                f"{option} '{text[:60]}': write numbers below a million as 0-3,7 (-1 is the "
-                "last)."
+                f"{option} '{text[:60]}': write numbers below a million as 0-3,7 (-1 is the last)."
             ) from None
     return found
 

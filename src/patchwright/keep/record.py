@@ -140,7 +140,9 @@ def result_in(record: Record) -> "Result":
         arrays = {one["key"]: _array(one, values) for one in described}
         return replace(result_of({**record.content, "arrays": {}}), arrays=arrays)
     except UNREADABLE as error:
-        raise StoreError(f"Run {record.id} cannot be read: {reason(error)}. Compute it again.") from error
+        raise StoreError(
+            f"Run {record.id} cannot be read: {reason(error)}. Compute it again."
+        ) from error
 
 
 def _described(key: str, array: xr.DataArray) -> dict[str, Any]:

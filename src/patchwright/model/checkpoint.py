@@ -188,13 +188,13 @@ def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
 def _expected(folder: Path, architecture: str, name: str) -> tuple[dict[str, list[int]], bool]:
     """What the architecture's tensors look like under this config; whether it ties embeddings."""
     try:
-        config = AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             module = getattr(transformers, architecture)(config)
     except Exception as error:
-        raise CheckpointError(f"'{name}': its config.json describes no model ({reason(error)}).") from error
+        raise CheckpointError(
+            f"'{name}': its config.json describes no model ({reason(error)})."
+        ) from error
     shapes = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
     return shapes, bool(config.tie_word_embeddings)
 

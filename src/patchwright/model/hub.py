@@ -45,6 +45,8 @@ FILES = [
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
+_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.+-]*(/[\w.+-]+)*", re.ASCII)
+
 
 OnBytes = Callable[[int, int], bool | None]
 """Called with the bytes that are there and those of the whole; returning False stops."""
@@ -72,6 +74,10 @@ def fetch(
     if not is_hub_name(name):
         raise InputError(
             f"'{name}' is neither a folder nor a hub name: hub names look like gpt2 or owner/model."
+        )
+    if revision is not None and (len(revision) > 250 or not _REVISION.fullmatch(revision)):
+        raise InputError(
+            f"{revision[:60]!r} cannot be a revision: give a branch, a tag or a commit of '{name}'."
         )
     folder = cached(name, revision)
     if folder is None:

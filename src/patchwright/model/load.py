@@ -240,9 +240,7 @@ def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
             "its weights, for instance with `tokenizer.save_pretrained(folder)`."
         )
     try:
-        return AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise CheckpointError(
             f"The tokenizer of '{name}' cannot be read: {reason(error)}."
