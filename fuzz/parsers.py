@@ -34,6 +34,25 @@ ROOT = Path(__file__).parents[1]
 LONGEST = 3000
 """Characters of an error beyond which nobody reads it."""
 
+SMALL_LESSON = """title: A
+about: b
+minutes: 5
+steps:
+- text: "c {effect L0.resid_pre@1}"
+  experiment: {method: patch, per: position, pairs: {clean: a b, corrupt: c d, answer: " e"}}
+  question: f
+  choices:
+  - {text: g, right: "effect L0.resid_pre@1 > 0.5"}
+  - text: h
+  reveal: i
+- text: j
+  question: k
+  cell: highest
+  hints: [l]
+  reveal: m
+  claims: ["clean > 1"]
+"""
+
 Target = Callable[[bytes], None]
 
 
@@ -140,7 +159,8 @@ def seeds(target: str) -> Iterator[bytes]:
     if target == "places":
         yield from (b"L9H6.z@-1", b"L3.mlp_act[217]@2", b"embed@3", b"L0.resid_pre")
     elif target == "lessons":
-        yield from lesson_texts
+        yield from (text[:1500] for text in lesson_texts)
+        yield SMALL_LESSON.encode()
     elif target == "addresses":
         yield from (b"\0site=z\nper=head\nchosen=L0H0.z", b"\2noise=3.0\nsubject=1~2\nclean=a")
         yield from (b"\5path=L0H0.z\nreceivers=logits~L1H0.q\nmodel=gpt2", b"\1example=ioi")
@@ -182,7 +202,8 @@ def one_input(target: Target, data: bytes) -> None:
     try:
         target(data)
     except PatchwrightError as error:
-        assert len(str(error)) < LONGEST, str(error)
+        if len(str(error)) > LONGEST:
+            raise AssertionError(f"an error of {len(str(error))} characters") from error
 
 
 def main() -> None:

@@ -25,14 +25,24 @@ same on the page, on the command line and in Python.
 
 from typing import ClassVar
 
-MOST_REASON = 200
+MOST_REASON = 400
 """Characters of a reason that a library gave: some put a whole file into it."""
+
+
+MOST_QUOTED = 80
+"""Characters of what was given that a message repeats."""
 
 
 def reason(error: object) -> str:
     """What a library said was wrong, in a line that may be shown: short, nothing unprintable."""
     words = " ".join(printable(str(error)).split()).rstrip(".")
     return words if len(words) <= MOST_REASON else f"{words[:MOST_REASON]}…"
+
+
+def quoted(text: str) -> str:
+    """The beginning of what was given, for a message: enough to know it by, and printable."""
+    shown = printable(text[:MOST_QUOTED]).replace("\n", "<U+000A>")
+    return f"'{shown}{'…' if len(text) > MOST_QUOTED else ''}'"
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
 from patchwright.axes import Per
-from patchwright.errors import UnknownPlaceError
+from patchwright.errors import UnknownPlaceError, quoted
 
 Site = Literal[
     "embed",
@@ -113,7 +113,7 @@ def parse_place(text: str) -> Place:
     match = _PLACE.fullmatch(text.strip())
     if match is None:
         raise UnknownPlaceError(
-            f"'{text}' is not a place. Write one as L9.resid_pre@14, L9H6.z, L9H6.z@-1, "
+            f"{quoted(text)} is not a place. Write one as L9.resid_pre@14, L9H6.z, L9H6.z@-1, "
             "L3.mlp_act[217]@2 or embed@3."
         )
     number = {
@@ -131,7 +131,7 @@ def check_site(name: str) -> Site:
     for site in SITES:
         if site == name:
             return site
-    raise UnknownPlaceError(f"'{name}' is not a site. The sites are: {', '.join(SITES)}.")
+    raise UnknownPlaceError(f"{quoted(name)} is not a site. The sites are: {', '.join(SITES)}.")
 
 
 def pers_of(site: Site) -> tuple[Per, ...]:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from patchwright.axes import Direction, Per
 from patchwright.canonical import hash_of
-from patchwright.errors import ExperimentError
+from patchwright.errors import ExperimentError, quoted, reason
 from patchwright.methods.ablation import How
 from patchwright.methods.attribution import How as Estimate
 from patchwright.methods.circuits import Outside
@@ -264,5 +264,5 @@ def experiments_schema(reference: str) -> dict[str, Any]:
 def _refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][skipped:])
-    field = f"The experiment's field '{where}'" if where else "The experiment"
-    return ExperimentError(f"{field}: {first['msg'].rstrip('.')}.")
+    field = f"The experiment's field {quoted(where)}" if where else "The experiment"
+    return ExperimentError(f"{field}: {reason(first['msg'])}.")

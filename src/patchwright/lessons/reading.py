@@ -9,10 +9,12 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from patchwright.errors import InputError
+from patchwright.errors import InputError, quoted, reason
 
 MOST_BYTES = 100_000
 MOST_DEPTH = 20
+MOST_FAULTS = 20
+"""That are told of one file."""
 
 LINE = "line "
 
@@ -128,7 +130,7 @@ def read_lesson(text: str, name: str) -> Lesson:
     except yaml.YAMLError as error:
         raise LessonError(f"{name}, {_place_of(error)}") from error
     except (ValueError, RecursionError) as error:  # a date that there is not, say
-        raise LessonError(f"{name}: {error}.") from error
+        raise LessonError(f"{name}: {reason(error)}.") from error
     if not isinstance(document, dict):
         raise LessonError(f"{name}, line 1: a lesson is a list of `name: value` lines.")
     try:
@@ -159,16 +161,16 @@ def _check_plain(text: str, name: str) -> None:
 
 def _place_of(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem or error.context}."
-    return f"line 1: {str(error).splitlines()[0]}."
+        return f"line {error.problem_mark.line + 1}: {reason(error.problem or error.context)}."
+    return f"line 1: {reason(str(error).splitlines()[0])}."
 
 
 def _faults(error: ValidationError, root: yaml.Node | None, name: str) -> Iterator[str]:
-    for fault in error.errors():
+    for fault in error.errors()[:MOST_FAULTS]:
         path = fault["loc"]
         what = ".".join(str(part) for part in path)
-        message = fault["msg"].removeprefix("Value error, ")
-        at = f"'{what}': " if what else ""
+        message = reason(fault["msg"].removeprefix("Value error, "))
+        at = f"{quoted(what)}: " if what else ""
         yield f"{name}, {LINE}{line_of(root, path)}: {at}{message}."
 
 

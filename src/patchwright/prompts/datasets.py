@@ -18,9 +18,8 @@ from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from patchwright.errors import InputError
+from patchwright.errors import InputError, quoted, reason
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.tokens import visible
 
 Kind = Literal["jsonl", "csv"]
 
@@ -183,7 +182,7 @@ def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | _Unusa
         except (_Unusable, csv.Error) as error:
             # A quote that is never closed must not swallow the rows behind it.
             records.take_back()
-            message = str(error) if isinstance(error, _Unusable) else f"This is not CSV: {error}."
+            message = str(error) if isinstance(error, _Unusable) else f"This is not CSV: {reason(error)}."
             yield records.read, _Unusable(message)
             continue
         if cells:
@@ -223,7 +222,7 @@ def _bad_header(header: list[str]) -> _Unusable | None:
         if name not in _COLUMNS or header.count(name) > 1:
             what = "twice" if name in _COLUMNS else "unknown"
             return _Unusable(
-                f"The column '{visible(name)}' is {what}: the first line names columns out of "
+                f"The column {quoted(name)} is {what}: the first line names columns out of "
                 f"{columns}."
             )
     missing = [name for name in _NEEDED if name not in header]
@@ -248,7 +247,7 @@ def _item(row: Any, line: int) -> Item:
     given: dict[str, Any] = {str(name): value for name, value in row.items()}
     if unknown := [name for name in given if name not in _FIELDS]:
         raise _Unusable(
-            f"The field '{visible(unknown[0])}' is unknown: a pair has {', '.join(_FIELDS)}."
+            f"The field {quoted(unknown[0])} is unknown: a pair has {', '.join(_FIELDS)}."
         )
     for name in _NEEDED:
         if given.get(name) in (None, "", []):
@@ -270,7 +269,7 @@ def _item(row: Any, line: int) -> Item:
 def _what_is_wrong(error: ValidationError) -> str:
     first = error.errors()[0]
     if first["type"] == "value_error":
-        return f"In the roles: {first['msg'].removeprefix('Value error, ')}."
+        return f"In the roles: {reason(first['msg'].removeprefix('Value error, '))}."
     name = str(first["loc"][0])
     return f"'{name}' cannot be used: it is {_ALLOWED.get(name, 'not understood')}."
 
@@ -283,5 +282,5 @@ def _check_pair(pair: Pair) -> None:
         raise _Unusable("An answer is empty: name the next token, such as ' Mary'.")
     if common := [one for one in pair.answers if one in pair.wrongs]:
         raise _Unusable(
-            f"'{visible(str(common[0]))}' is both an answer and a wrong answer: name it once."
+            f"{quoted(str(common[0]))} is both an answer and a wrong answer: name it once."
         )
