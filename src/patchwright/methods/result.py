@@ -257,7 +257,8 @@ def load_result(path: str | Path) -> Result:
 
 
 def result_of(document: dict[str, Any]) -> Result:
-    """The inverse of `Result.document`."""
+    """The inverse of `Result.document`. Raises KeyError, TypeError or ValueError where it is none."""
+    _check_kinds(document)
     axes = {name: document[name] for name in ("dims", "coords") if name in document}
     arrays = {
         name: _array(name, {**axes, "values": document[name]})
@@ -274,6 +275,33 @@ def result_of(document: dict[str, Any]) -> Result:
     if document["altered"] is not None:
         parts["altered"] = _baseline(document["altered"])
     return Result(**parts)
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "method": str,
+    "experiment": dict,
+    "model": dict,
+    "tokens": dict,
+    "arrays": dict,
+    "warnings": list,
+    "seconds": (int, float),
+    "details": dict,
+}
+
+
+def _check_kinds(document: dict[str, Any]) -> None:
+    """Raise ValueError or KeyError for a document that would fail later, where it is shown."""
+    for name, kind in _KINDS.items():
+        if not isinstance(document[name], kind):
+            raise ValueError(f"'{name}' is not what it should be")
+    if ("patched" in document) != ("effect" in document):
+        raise ValueError("it has one of patched and effect without the other")
+    for run in ("clean", "corrupt"):
+        if not isinstance(document["tokens"][run], list):
+            raise ValueError("its tokens are no lists")
+    for notice in document["warnings"]:
+        if not isinstance(notice["code"] + notice["message"], str):
+            raise ValueError("a warning has no text")
 
 
 def effect_of(

@@ -182,7 +182,9 @@ def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | _Unusa
         except (_Unusable, csv.Error) as error:
             # A quote that is never closed must not swallow the rows behind it.
             records.take_back()
-            message = str(error) if isinstance(error, _Unusable) else f"This is not CSV: {reason(error)}."
+            message = (
+                str(error) if isinstance(error, _Unusable) else f"This is not CSV: {reason(error)}."
+            )
             yield records.read, _Unusable(message)
             continue
         if cells:

@@ -44,7 +44,9 @@ def encode(text: str, tokenizer: Tokenizer | None, special: bool = False) -> tup
     Raises PromptError for text that is not valid Unicode, or where there is no tokenizer.
     """
     if tokenizer is None:
-        raise PromptError(f"{quoted(text)} is text, and this model has no tokenizer: give token ids.")
+        raise PromptError(
+            f"{quoted(text)} is text, and this model has no tokenizer: give token ids."
+        )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
