@@ -23,7 +23,8 @@ def strip_chart(
 ) -> alt.LayerChart | alt.FacetChart:
     """The pairs' values in one cell from the lowest to the highest; `odd` pairs are squares.
 
-    `names` tell which pair it is; a band and a dashed line show the mean and its interval.
+    `names` tell which pair it is; a band and a dashed line show the mean and its interval,
+    a grey one zero where there are values on both sides of it.
     """
     frame = strip_rows(values, names, odd, unit)
     kinds = ["pair", "stands out"]
@@ -32,7 +33,7 @@ def strip_chart(
         .mark_point(filled=True, size=55, opacity=0.9)
         .encode(
             x=alt.X("rank:Q", title="pairs, sorted", axis=alt.Axis(format="d", tickMinStep=1)),
-            y=alt.Y(f"{unit}:Q", title=unit),
+            y=alt.Y(f"{unit}:Q", title=unit, scale=alt.Scale(zero=False)),
             shape=alt.Shape(
                 "kind:N", scale=alt.Scale(domain=kinds, range=["circle", "square"]),
                 legend=alt.Legend(orient="top", title=None),
@@ -44,9 +45,10 @@ def strip_chart(
     band = pd.DataFrame([{"low": over.low, "high": over.high, "mean": over.mean}]).dropna()
     line = alt.Chart(band).mark_rule(color=_MEAN, strokeDash=[5, 3], strokeWidth=2)
     between = alt.Chart(band).mark_rect(color=_MEAN, opacity=0.22)
-    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color="#888888", opacity=0.7)
+    around = frame[unit].min() <= 0 <= frame[unit].max()
+    zero = alt.Chart(pd.DataFrame({"zero": [0.0] if around else []}))
     return alt.layer(
-        zero.encode(y="zero:Q"),
+        zero.mark_rule(color="#888888", opacity=0.7).encode(y="zero:Q"),
         between.encode(y="low:Q", y2="high:Q"),
         line.encode(y="mean:Q", tooltip=[alt.Tooltip("mean:Q", format=".4g")]),
         points,

@@ -9,6 +9,7 @@ from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain
 from patchwright.app.views.pair import MOST_CHARACTERS
 from patchwright.errors import PatchwrightError
+from patchwright.prompts.datasets import write_items
 from patchwright.prompts.tasks import tasks
 
 SOURCE_NAMES = {
@@ -150,6 +151,11 @@ def listed(found: Built) -> None:
         )
     with st.expander(f"The {len(found.items):,} pairs"):
         st.dataframe(table_of(found), hide_index=True, height=280)
+        st.download_button(
+            "Pairs (JSONL)", lambda: "".join(write_items(found.items)), "patchwright-pairs.jsonl",
+            "application/jsonl", key="take-pairs", on_click="ignore",
+            help="The set itself, for `--pairs` on the command line or to upload here again.",
+        )  # fmt: skip
 
 
 def table_of(found: Built) -> pd.DataFrame:

@@ -22,7 +22,6 @@ from patchwright.methods.result import Result
 from patchwright.methods.statistics import RATE, Statistics, statistics_on
 from patchwright.model.load import Model
 from patchwright.places import SITES
-from patchwright.prompts.datasets import write_items
 
 MOST_ODD = 10
 """Pairs that stand out, shown one by one."""
@@ -30,7 +29,7 @@ MOST_ODD = 10
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = side.shown()
+    model = side.shown(with_examples=False)
     if model is None:
         return
     st.header("Many prompts", anchor=False)
@@ -130,11 +129,6 @@ def _finished(found: Built, raw: Result) -> None:
     _odd(found, over)
     _said(result)
     taken.away(result, sharable=st.session_state["set_source"] not in ("file", "run"))
-    st.download_button(
-        "Pairs (JSONL)", lambda: "".join(write_items(found.items)), "patchwright-pairs.jsonl",
-        "application/jsonl", key="take-pairs", on_click="ignore",
-        help="The set itself, for `--pairs` on the command line or to upload here again.",
-    )  # fmt: skip
 
 
 def _baselines(result: Result) -> None:

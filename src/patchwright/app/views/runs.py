@@ -32,7 +32,7 @@ MOST_NOTE = 1000
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    side.shown()
+    side.shown(with_examples=False)
     st.header("Runs", anchor=False)
     kept = store()
     if kept is None:
@@ -175,7 +175,7 @@ def _shown(result: Result) -> None:
         heat_map(grids[0], "run-map")
     else:
         panels(grids, "run-map")
-    st.caption(f"Computed in {result.seconds:.1f} s by Patchwright on {plain(_device(result))}.")
+    st.caption(f"Computed in {result.seconds:.1f} s on {plain(_device(result))}.")
     taken.files(result)
 
 
