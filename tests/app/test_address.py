@@ -52,13 +52,13 @@ def controls_of(draw: st.DrawFn, page: str) -> dict[Any, Any]:
 
 def value_of(name: str) -> st.SearchStrategy[Any]:
     """Any value that a control may have."""
+    if name == "set_source":
+        # A set of a file is in no address but a stored run's.
+        return st.sampled_from([one for one in state.SOURCES if one not in ("file", "run")])
     if name in address.CHOICES:
         return st.sampled_from(address.CHOICES[name])
     if name == "subject":
         return st.lists(st.integers(0, 300), max_size=4)
-    if name == "set_source":
-        # A set of a file is in no address but a stored run's.
-        return st.sampled_from([one for one in state.SOURCES if one not in ("file", "run")])
     if name == "set_roles":
         return st.lists(st.sampled_from(["A", "last", "S#2"]), unique=True)
     if name in address.PLACES:

@@ -172,7 +172,7 @@ def test_pairs_of_different_lengths_are_compared_by_roles(demo: pw.Model) -> Non
 
 def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:
     found = sets.Built((), (RowError(4, "It is empty."),))
-    with pytest.raises(InputError, match="no usable pairs.*Line 4: It is empty"):
+    with pytest.raises(InputError, match=r"no usable pairs.*Line 4: It is empty"):
         sets.fitting(found, state.set_experiment_of(fresh(), "demo", ()), demo)
 
 
@@ -205,7 +205,7 @@ def test_the_bound_of_a_set_is_in_its_message() -> None:
     sets.check_set(found, sets.MOST_VALUES // 100, 5)
     with pytest.raises(ExperimentError, match=f"at most {sets.MOST_VALUES:,}"):
         sets.check_set(found, sets.MOST_VALUES // 100 + 1, 5)
-    with pytest.raises(ExperimentError, match="5 tokens.*at most 4"):
+    with pytest.raises(ExperimentError, match=r"5 tokens.*at most 4"):
         sets.check_set(found, 1, 4)
 
 
