@@ -4,10 +4,12 @@ Starts the page on the demo model and drives a Chromium: 1280 pixels wide, light
 """
 
 import io
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -33,6 +35,8 @@ SHOWN = {
     "paths": "paths?example=ioi&receivers=L3H1.q~L3H4.q",
     "circuit": "circuit?example=ioi",
     "learn": "learn?lesson=3-patch-one-place",
+    "many": "many?task=indirect-object&set_count=40",
+    "runs": "runs",
 }
 """Each page's address: an example that shows what the page is for."""
 
@@ -60,6 +64,7 @@ END = """(tallest) => {
 def main() -> None:
     """Draw all pages, or those that are named on the command line."""
     FOLDER.mkdir(exist_ok=True)
+    os.environ["PATCHWRIGHT_HOME"] = tempfile.mkdtemp()
     with served() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": TALLEST}, color_scheme="light")

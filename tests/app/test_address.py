@@ -27,7 +27,8 @@ def opened(page: str, parameters: dict[str, str]) -> dict[Any, Any]:
 
 def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
     """What an address is to bring to another browser."""
-    names = (*state.PAIR_FIELDS, *address.PAGES[page])
+    pair = () if page in address.PAIRLESS else state.PAIR_FIELDS
+    names = (*pair, *address.PAGES[page])
     asked = controls["model"]
     model = controls["model_name"] if asked == state.OTHER else asked
     return {name: controls[name] for name in names} | {"model": model}
@@ -51,14 +52,19 @@ def controls_of(draw: st.DrawFn, page: str) -> dict[Any, Any]:
 
 def value_of(name: str) -> st.SearchStrategy[Any]:
     """Any value that a control may have."""
+    if name == "set_source":
+        # A set of a file is in no address but a stored run's.
+        return st.sampled_from([one for one in state.SOURCES if one not in ("file", "run")])
     if name in address.CHOICES:
         return st.sampled_from(address.CHOICES[name])
     if name == "subject":
         return st.lists(st.integers(0, 300), max_size=4)
-    if name == "references":
-        return st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+    if name == "set_roles":
+        return st.lists(st.sampled_from(["A", "last", "S#2"]), unique=True)
     if name in address.PLACES:
         return st.sampled_from(["", *PLACES])
+    if isinstance(state.FIELDS[name], str):
+        return st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
     usual = state.FIELDS[name]
     if isinstance(usual, list):
         return st.lists(st.sampled_from(PLACES), unique=True)

@@ -6,9 +6,11 @@ checked before it is used: anybody can write one.
 """
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from patchwright.app import stored
 from patchwright.app.state import (
     BOUNDS,
     EDGE_ESTIMATES,
@@ -19,12 +21,14 @@ from patchwright.app.state import (
     OTHER,
     OVERS,
     PAIR_FIELDS,
+    SOURCES,
     State,
     example_shown,
     fields_of,
 )
 from patchwright.axes import DIRECTIONS, PERS
-from patchwright.errors import InputError, PatchwrightError
+from patchwright.errors import InputError, PatchwrightError, UnknownRunError
+from patchwright.experiment import AnyExperiment
 from patchwright.methods.ablation import How
 from patchwright.methods.difference import ARRAYS
 from patchwright.methods.direct import Part
@@ -34,6 +38,7 @@ from patchwright.methods.paths import SENDERS, OnTheWay
 from patchwright.methods.tracing import Sever
 from patchwright.places import SITES, parse_place
 from patchwright.prompts.examples import example
+from patchwright.prompts.tasks import tasks
 
 MOST_CHARACTERS = 6000
 """In a whole address; browsers and proxies cut longer ones."""
@@ -89,11 +94,34 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
     "learn": ("lesson", "step"),
+    "many": (
+        "set_source",
+        "task",
+        "set_count",
+        "set_seed",
+        "template_text",
+        "template_slots",
+        "template_swap",
+        "template_answer",
+        "template_wrong",
+        "sentences",
+        "swap_prompt",
+        "swap_word",
+        "swap_answer",
+        "set_site",
+        "set_per",
+        "neuron_layer",
+        "set_roles",
+        "direction",
+        "metric",
+        "set_chosen",
+    ),
+    "runs": ("search",),
 }
 """The controls of each page, besides the model and the pair."""
 
-WITHOUT_PAIR = ("learn",)
-"""Pages whose model and pair are not the visitor's to choose."""
+PAIRLESS = ("many", "runs", "learn")
+"""Pages that do not show the pair of the others; Learn has its lesson's model too."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "site": SITES,
@@ -117,15 +145,22 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sender_per": PERS,
     "mlps": get_args(OnTheWay),
     "norms": get_args(OnTheWay),
+    "set_source": SOURCES,
+    "task": tuple(one.name for one in tasks()),
+    "set_site": SITES,
+    "set_per": PERS,
 }
 
 
+LookUp = Callable[[str], AnyExperiment]
+"""The stored experiment whose hash begins so. Raises PatchwrightError where there is none."""
+
+
 def written(page: str, state: State) -> dict[str, str]:
-    """The query parameters that stand for what `page` shows."""
-    found: dict[str, str] = {}
-    usual = dict(FIELDS)
-    if page not in WITHOUT_PAIR:
-        found, usual = _of_pair(state)
+    """The query parameters that stand for what `page` shows, by its fields."""
+    found, usual = ({}, dict(FIELDS)) if page in PAIRLESS else _of_pair(state)
+    if page != "learn" and state["model"] != FIELDS["model"]:
+        found = {"model": _model(state), **found}
     for name in PAGES[page]:
         text = _text(name, state[name])
         if text != _text(name, usual[name]):
@@ -134,43 +169,105 @@ def written(page: str, state: State) -> dict[str, str]:
 
 
 def _of_pair(state: State) -> tuple[dict[str, str], dict[str, Any]]:
-    """What says which model and pair it is, and what the controls then usually are."""
-    found: dict[str, str] = {}
-    if state["model"] != FIELDS["model"]:
-        found["model"] = state["model_name"] if state["model"] == OTHER else state["model"]
-    usual = dict(FIELDS)
+    """What says which pair it is, and what the controls then usually are."""
     shown = example_shown(state)
     if shown is None:
         # Written also when it is empty: a pair without any field is the first example's.
-        found["clean"] = state["clean"]
-        found |= {name: state[name] for name in PAIR_FIELDS if state[name] != FIELDS[name]}
-    else:
-        usual |= fields_of(example(shown))
-        found |= {} if shown == FIRST_EXAMPLE else {"example": shown}
-    return found, usual
+        given = {name: state[name] for name in PAIR_FIELDS if state[name] != FIELDS[name]}
+        return {"clean": state["clean"], **given}, dict(FIELDS)
+    usual = FIELDS | fields_of(example(shown))
+    return ({} if shown == FIRST_EXAMPLE else {"example": shown}), usual
 
 
-def read(page: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The controls that query parameters set.
+def shortest(page: str, state: State, run: AnyExperiment | None) -> dict[str, str]:
+    """By its fields, or by the stored `run` that it shows and what that does not hold.
+
+    A set from a file has no fields: without a run nobody else can see it.
+    """
+    long = written(page, state)
+    shown = None if run is None else stored.page_of(run)
+    if run is None or shown is None or shown[0] != page:
+        return long
+    brought = {**FIELDS, **fields_of(example(FIRST_EXAMPLE)), **shown[1]}
+    short = {"run": run.hash[: stored.DIGITS]}
+    if (model := _model(state)) != brought["model"]:
+        short["model"] = model
+    from_run = state["set_source"] in ("file", "run")
+    pair = () if page in PAIRLESS else PAIR_FIELDS
+    for name in (*pair, *PAGES[page]):
+        text = _text(name, state[name])
+        if text != _text(name, brought[name]) and not (name == "set_source" and from_run):
+            short[name] = text
+    needed = page == "many" and from_run
+    return short if needed or _length(short) < _length(long) else long
+
+
+def _model(state: State) -> str:
+    return state["model_name"] if state["model"] == OTHER else state["model"]
+
+
+def _length(parameters: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in parameters.items())
+
+
+def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
+    """The controls of a stored run."""
+    if not re.fullmatch(f"[0-9a-f]{{{stored.DIGITS},64}}", text):
+        raise InputError(
+            f"The address has run '{text[:40]}': a run is named by at least {stored.DIGITS} "
+            "digits out of 0-9 and a-f."
+        )
+    if look_up is None:
+        raise InputError(
+            "The address names a stored run, and this page was started without a store."
+        )
+    try:
+        shown = stored.page_of(look_up(text))
+    except UnknownRunError:
+        raise InputError(
+            f"The address names the run '{text[:16]}…', which this machine's store does not have "
+            "(any more): ask for the long link, which every page offers at its end."
+        ) from None
+    if shown is None:
+        raise InputError(
+            f"The run '{text[:16]}…' has what no page's controls can say: open it on the page Runs."
+        )
+    if shown[0] != page:
+        raise InputError(
+            f"The run '{text[:16]}…' is one of the page {shown[0].capitalize()}: open it there, or on "
+            "the page Runs."
+        )
+    return shown[1]
+
+
+def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None) -> dict[str, Any]:
+    """The controls that query parameters set; `look_up` serves a stored run.
 
     Raises InputError, with a sentence about the first that is wrong.
     """
-    if sum(len(name) + len(value) for name, value in parameters.items()) > MOST_CHARACTERS:
+    if _length(parameters) > MOST_CHARACTERS:
         raise InputError(
             f"The address is longer than {MOST_CHARACTERS:,} characters and was not read: open the "
             "page without it, and paste the prompts."
         )
     found: dict[str, Any] = {}
-    if "example" in parameters:
+    if "run" in parameters:
+        found |= _from_run(page, parameters["run"], look_up)
+    elif "example" in parameters:
         found |= fields_of(example(parameters["example"][:40]))
     elif any(name in parameters for name in PAIR_FIELDS):
         found |= {name: FIELDS[name] for name in PAIR_FIELDS}
     for name, text in parameters.items():
-        if name in ("example", "embed"):
+        if name in ("example", "embed", "run"):
             continue
         if name not in ("model", *PAIR_FIELDS, *PAGES[page]):
             raise InputError(f"The address has '{name[:40]}', which means nothing on this page.")
         found[name] = _value(name, text)
+    if found.get("set_source") in ("file", "run") and "set_pairs" not in found:
+        raise InputError(
+            "The address is of a set of pairs from a file, which is not in this machine's run "
+            "store: upload the file on the page Many prompts."
+        )
     return found
 
 
@@ -200,6 +297,8 @@ def _value(name: str, text: str) -> Any:
     try:
         if name == "subject":
             return [_whole(part) for part in text.split(LISTS)] if text else []
+        if name == "set_roles":
+            return [part[:60] for part in text.split(LISTS) if part]
         if name in PLACES and text:
             return _place(text)
         if isinstance(usual, list):

@@ -190,6 +190,23 @@ def trace_of(state: State, model: str, site: str) -> Trace:
     )
 
 
+def set_experiment_of(state: State, model: str, pairs: tuple[Pair, ...]) -> Patch:
+    """The sweep over a set of pairs that the controls describe; by roles where some are chosen."""
+    site = check_site(state["set_site"])
+    per = state["set_per"] if state["set_per"] in pers_of(site) else pers_of(site)[0]
+    roles = tuple(state["set_roles"]) if per in ("position", "head_position") else ()
+    return Patch(
+        model=model,
+        pairs=pairs,
+        direction=check_direction(state["direction"]),
+        metric=check_metric(state["metric"]),
+        site=site,
+        per=per,
+        layers=(int(state["neuron_layer"]),) if per == "neuron" else None,
+        roles=roles or None,
+    )
+
+
 def references_of(state: State) -> tuple[str, ...]:
     """The prompts that a mean or a draw takes activations from: those typed, a line each.
 

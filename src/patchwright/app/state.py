@@ -62,8 +62,33 @@ FIELDS: dict[str, Any] = {
     "edge_share": 80,
     "lesson": "",
     "step": 1,
+    "set_source": "template",
+    "task": "indirect-object",
+    "set_count": 20,
+    "set_seed": 0,
+    "template_text": "When {A} and {B} went to the {PLACE}, {S} gave a {OBJECT} to",
+    "template_slots": "A=Mary,Alice,Emma\nB=John,David,Tom\nPLACE=store,park,school\n"
+    "OBJECT=drink,book,ball\nS={B}",
+    "template_swap": "S={A}",
+    "template_answer": " {A}",
+    "template_wrong": " {B}",
+    "sentences": "The keys to the cabinet are on the table\nThe dog near the cars is happy",
+    "swap_prompt": "When Mary and John went to the store, John gave a drink to",
+    "swap_word": "Mary",
+    "swap_answer": " Mary",
+    "set_site": "z",
+    "set_per": "head",
+    "set_roles": [],
+    "set_chosen": "",
+    "search": "",
 }
 """The controls of all pages, by key, with what they start from."""
+
+SOURCES = ("template", "own", "sentences", "swap", "file", "run")
+"""Where a set of pairs comes from."""
+
+MOST_PAIRS = 1000
+"""Pairs of a set on the page."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "noise": (0.0, 20.0),
@@ -71,6 +96,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "window": (1, 1000),
     "seed": (0, 1_000_000),
     "draw_seed": (0, 1_000_000),
+    "set_seed": (0, 1_000_000),
+    "set_count": (2, MOST_PAIRS),
 }
 """From where to where numbers may go; the model bounds the window of causal tracing too."""
 

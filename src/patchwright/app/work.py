@@ -1,18 +1,21 @@
 """Models and results, shared by all visitors and never changed."""
 
 import argparse
+import json
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Literal
 
 import streamlit as st
 
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
+from patchwright.canonical import hash_of
 from patchwright.errors import ExperimentError
 from patchwright.experiment import (
     AnyExperiment,
@@ -22,6 +25,7 @@ from patchwright.experiment import (
     Patch,
     Trace,
     baselines_of,
+    experiment_of,
     run,
     so_far,
     tokens_of,
@@ -29,10 +33,20 @@ from patchwright.experiment import (
 from patchwright.experiment.size import cell_count, graph_bytes, trace_bytes
 from patchwright.experiment.types import Sweep
 from patchwright.jobs import Desk, Job
+from patchwright.keep.answers import answer
+from patchwright.keep.store import Store, home
+from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
+from patchwright.methods.statistics import statistics
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
 from patchwright.prompts.tokens import encode_prompt
+
+STORE_WAITS = 2.0
+"""Seconds to wait for another process that writes into the run store."""
+
+MOST_ORIGINS = 2048
+MOST_NOTICES = 16
 
 PATIENCE = 0.7
 """Seconds that the page waits for a sweep before it shows how far it is."""
@@ -65,6 +79,8 @@ class Options:
     at_once: int
     folders: tuple[Path, ...]
     lessons: tuple[Path, ...]
+    keeps: bool
+    own: bool
 
 
 @st.cache_resource
@@ -74,14 +90,45 @@ def options() -> Options:
     parser.add_argument("--sweeps", type=int, default=2)
     parser.add_argument("--folder", action="append", type=Path, default=[])
     parser.add_argument("--lessons", action="append", type=Path, default=[])
+    parser.add_argument("--no-store", action="store_true")
+    parser.add_argument("--own", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
-    return Options(given.sweeps, tuple(given.folder), tuple(given.lessons))
+    folders, lessons = tuple(given.folder), tuple(given.lessons)
+    return Options(given.sweeps, folders, lessons, not given.no_store, given.own)
 
 
 @st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)
 def lessons() -> Offered:
     """The lessons of the package and of the folders that the server was started with."""
     return offered(options().lessons)
+
+
+def store() -> Store | None:
+    """The run store, shared by all visitors; None where the server was started without."""
+    return _store_in(home()) if options().keeps else None
+
+
+@st.cache_resource
+def _store_in(folder: Path) -> Store:
+    return Store(folder, busy=STORE_WAITS)
+
+
+Origin = Literal["kept", "from the store"]
+
+
+@st.cache_resource
+def _origins() -> dict[str, Origin]:
+    """Of experiments on a model that are in the store: whether the store gave the answer."""
+    return {}
+
+
+def origin(result: Result) -> Origin | None:
+    """Whether a result that the page shows is kept, and came from the store; None: it is not kept."""
+    key = f"{hash_of(result.experiment)} {result.model['fingerprint']}"
+    found = _origins().get(key)
+    if found is not None:
+        seen().add(hash_of(result.experiment))
+    return found
 
 
 @st.cache_resource
@@ -113,13 +160,72 @@ def _remembered(key: str) -> dict[str, Result]:
     return {}
 
 
-def result_of(experiment: AnyExperiment, model: Model) -> Result:
-    """The result of an experiment that takes no longer than a few runs, remembered."""
+def result_of(experiment: AnyExperiment, model: Model, keep: bool = False) -> Result:
+    """The result of an experiment that takes no longer than a few runs, remembered.
+
+    What a page is about is to `keep` in the run store; what is looked at beside it is not.
+    """
     slot = _remembered(_key(experiment, model))
     if "result" not in slot:
         with turns():
-            slot["result"] = run(experiment, model)
+            if keep:
+                slot["result"] = _answered(experiment, model, store(), _origins(), None)
+            else:
+                slot["result"] = run(experiment, model)
     return slot["result"]
+
+
+def statistics_of(result: Result) -> Result:
+    """A result over pairs with its statistics, which are remembered."""
+    key = f"{hash_of(result.experiment)} {result.model['fingerprint']}"
+    cells = int(result.arrays[result.main].notnull().sum())
+    slot = _remembered(f"statistics {key} {cells}")
+    if "result" not in slot:
+        with turns():
+            slot["result"] = statistics(result).on(result)
+    return slot["result"]
+
+
+def _answered(
+    experiment: AnyExperiment,
+    model: Model,
+    kept: Store | None,
+    origins: dict[str, Origin],
+    progress: OnProgress | None,
+) -> Result:
+    """From the run store, or computed and kept there; noted in `origins`."""
+    said = 0 if kept is None else len(kept.notices)
+    result, stored = answer(experiment, model, kept, progress)
+    if kept is not None and (stored or len(kept.notices) == said):
+        while len(origins) >= MOST_ORIGINS:
+            origins.pop(next(iter(origins)), None)
+        if all(notice["code"] != "stopped" for notice in result.warnings):
+            origins[_key(experiment, model)] = "from the store" if stored else "kept"
+    if kept is not None:
+        kept.notices[:] = list(dict.fromkeys(kept.notices))[-MOST_NOTICES:]
+    return result
+
+
+def seen() -> set[str]:
+    """The hashes of the experiments whose results this visitor has seen whole."""
+    return st.session_state.setdefault("seen_runs", set())
+
+
+def look_up() -> Callable[[str], AnyExperiment] | None:
+    """Finds a stored experiment by the beginning of its hash; None without a store."""
+    kept = store()
+    if kept is None:
+        return None
+    return lambda beginning: experiment_of(json.dumps(kept.experiment(beginning)))
+
+
+def notices() -> list[str]:
+    """What the store has to say that this visitor has not been told."""
+    kept = store()
+    told: set[str] = st.session_state.setdefault("told", set())
+    fresh = [] if kept is None else [one for one in kept.notices if one not in told]
+    told.update(fresh)
+    return fresh
 
 
 def unpatched(experiment: CellByCell, model: Model) -> Result:
@@ -165,7 +271,7 @@ def _asked(experiment: AnyExperiment, model: Model, slot: str) -> Job:
         if held is not None:
             _give_back(slot)  # left once only, also where the next line raises
             desk().leave(held)
-        held = desk().ask(key, partial(run, experiment, model))
+        held = desk().ask(key, partial(_answered, experiment, model, store(), _origins()))
         _keep(slot, held)
         st.session_state.setdefault("slots", set()).add(slot)
     return held

@@ -179,18 +179,12 @@ def _template(
     """The template that the options describe, and a tag for its pairs."""
     from patchwright.prompts.tasks import task
     from patchwright.prompts.templates import Template
+    from patchwright.prompts.typed import typed_template
 
     if "{" in name:
-        document = {
-            "text": name,
-            "slots": {key: _words(value) for key, value in _split(slot, "--slot")},
-            "corrupt": dict(_split(swap, "--swap")),
-            "answer": answer,
-            "wrong": wrong,
-        }
         if not answer:
             raise InputError("--answer is missing: name it by its slot, as in --answer ' {A}'.")
-        return "", Template.of(document)
+        return "", typed_template(name, slot, swap, answer, wrong, ("--slot", "--swap"))
     if slot or swap or answer or wrong:
         raise InputError(
             "--slot, --swap, --answer and --wrong belong to a text with slots, such as "
@@ -208,20 +202,3 @@ def _json(path: str) -> Any:
         raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is not JSON: {error}.") from error
-
-
-def _split(given: Sequence[str], option: str) -> list[tuple[str, str]]:
-    for text in given:
-        if not text.partition("=")[1]:
-            raise InputError(
-                f"{option} '{text}': write a slot and what it gets, as in A=Mary,John."
-            )
-    return [(text.partition("=")[0].strip(), text.partition("=")[2]) for text in given]
-
-
-def _words(text: str) -> str | list[str | list[str]]:
-    """'Mary,John' as words, 'key/keys,dog/dogs' with their forms; '{B}' is another slot."""
-    if "{" in text:
-        return text
-    words = [word.strip().split("/") for word in text.split(",") if word.strip()]
-    return [word[0] if len(word) == 1 else word for word in words]

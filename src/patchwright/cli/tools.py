@@ -238,6 +238,15 @@ def app_(
         ),
     ] = None,
     sweeps: Annotated[int, typer.Option(help="Sweeps that run at one time.", min=1, max=64)] = 2,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Keep nothing in the run store, look nothing up.")
+    ] = False,
+    own: Annotated[
+        bool,
+        typer.Option(
+            "--own", help="Every visitor may see, change and delete all runs, also from elsewhere."
+        ),
+    ] = False,
 ) -> None:
     """Open the page in a browser."""
     import subprocess
@@ -257,6 +266,8 @@ def app_(
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     typer.echo(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")
     ours = ["--sweeps", str(sweeps)]
+    ours += ["--no-store"] if no_store else []
+    ours += ["--own"] if own or host in ("127.0.0.1", "::1", "localhost") else []
     ours += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
     ours += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]
     command = [sys.executable, "-m", "streamlit", "run", str(page), *flags, "--", *ours]

@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,6 +58,28 @@ def read_archive(path: str | Path) -> Iterator[Record]:
         if isinstance(error, ArchiveError):
             raise
         raise _refusal(path, reason(error)) from error
+
+
+def unpacked_size(path: str | Path) -> int:
+    """Bytes that the arrays of an archive's runs would take, as their headers have it.
+
+    No more than that is ever unpacked of them. Raises ArchiveError where it is no archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise _refusal(path, "it is compressed, which no archive of runs is")
+            runs = [name for name in archive.namelist() if name.endswith(".npz")]
+            return sum(_npz_size(archive.read(name)) for name in runs)
+    except UNREADABLE as error:
+        if isinstance(error, ArchiveError):
+            raise
+        raise _refusal(path, str(error)) from error
+
+
+def _npz_size(packed: bytes) -> int:
+    with zipfile.ZipFile(BytesIO(packed)) as arrays:
+        return sum(info.file_size for info in arrays.infolist())
 
 
 def _listed(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:

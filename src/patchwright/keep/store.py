@@ -4,6 +4,7 @@ Each operation opens the file for itself, so that threads, processes and forks m
 share a store. A run is acknowledged (`save` has returned) once it is on the disk.
 """
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -86,11 +87,12 @@ def home() -> Path:
 class Store:
     """Runs in `folder`; without one, the user's own (`home`).
 
-    `notices` collects what the user should be told though the work goes on. All methods
-    raise StoreError, with the way out, where the file cannot be read or written.
+    `busy` is how many seconds to wait for another process that writes. `notices` collects
+    what the user should be told though the work goes on. All methods raise StoreError, with the way out, where the file cannot be read or written.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, busy: float = BUSY) -> None:
+        self.busy = busy
         self.folder = home() if folder is None else Path(folder)
         self.path = self.folder / FILE
         self.notices: list[str] = []
@@ -146,6 +148,24 @@ class Store:
         )
         asked = (fingerprint, version("patchwright"), kind, kind)
         return {hash_ for (hash_,) in self._read(lambda c: c.execute(sql, asked).fetchall(), [])}
+
+    def experiment(self, beginning: str) -> dict[str, Any]:
+        """The one experiment whose hash begins so, as JSON; no numbers are read.
+
+        Raises UnknownRunError where runs of none, or of several, are kept.
+        """
+        sql = (
+            "SELECT experiment_hash, min(json_extract(document, '$.experiment')) FROM runs "
+            "WHERE experiment_hash >= ? AND experiment_hash < ? AND deleted IS NULL "
+            "GROUP BY experiment_hash LIMIT 2"
+        )
+        # Behind every hexadecimal digit: the index serves a range, not a pattern.
+        asked = (beginning, f"{beginning}g")
+        rows = self._read(lambda c: c.execute(sql, asked).fetchall(), []) if beginning else []
+        if len(rows) != 1:
+            what = "several experiments" if rows else "no experiment"
+            raise UnknownRunError(f"The run store has {what} whose hash begins with '{beginning}'.")
+        return json.loads(rows[0][1])
 
     def get(self, run: str) -> "Result":
         """The result of a run by its id, or the beginning of it. Raises UnknownRunError."""
@@ -322,9 +342,9 @@ class Store:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite gives the files beside this one its mode.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=self.busy, isolation_level=None)
         try:
-            _write_ahead(connection)
+            _write_ahead(connection, self.busy)
             migrate(connection)
         except sqlite3.Error as error:
             connection.close()
@@ -379,7 +399,7 @@ class Store:
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return (
-                f"The run store {self.path} has been in use by another process for {BUSY:g} "
+                f"The run store {self.path} has been in use by another process for {self.busy:g} "
                 "seconds: try again when that is done."
             )
         return (
@@ -392,12 +412,12 @@ class _DamagedError(StoreError):
     """SQLite finds that the file is not what it wrote."""
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
     """WAL, and every commit on the disk before it returns.
 
     Changing to WAL does not wait for others by itself as writes do.
     """
-    until = monotonic() + BUSY
+    until = monotonic() + busy
     connection.execute("PRAGMA synchronous = FULL")
     while True:
         try:

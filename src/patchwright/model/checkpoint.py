@@ -120,14 +120,16 @@ def weight_files(folder: Path, name: str) -> list[Path]:
 def _shards(index: dict[str, Any], name: str) -> list[str]:
     """The weight files that an index names, each in its folder. Raises CheckpointError."""
     shards = index.get("weight_map")
-    named = list(shards.values()) if isinstance(shards, dict) else [None]
+    named: list[object] = list(shards.values()) if isinstance(shards, dict) else [None]
+    found: set[str] = set()
     for one in named:
         if not isinstance(one, str) or not _SHARD.fullmatch(one):
             raise CheckpointError(
                 f"'{name}': {INDEX} must name .safetensors files of its own folder, and names "
                 f"{str(one)[:60]!r}."
             )
-    return sorted(set(named))
+        found.add(one)
+    return sorted(found)
 
 
 def check_memory(

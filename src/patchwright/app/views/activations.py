@@ -56,7 +56,7 @@ def _differences(experiment: Patch, model: Model) -> Result:
     measure = columns[1].selectbox(
         "Measure", ARRAYS, key="measure", format_func=MEASURES.__getitem__
     )
-    result = result_of(asked.difference_of(experiment, site), model)
+    result = result_of(asked.difference_of(experiment, site), model, keep=True)
     bounds = (-1.0, 1.0) if measure == "cosine" else None
     grid = grid_of_array(
         result, measure, MEASURES[measure], centred=measure == "cosine", bounds=bounds

@@ -49,7 +49,7 @@ def _circuit(scored: Result, experiment: Patch, model: Model) -> None:
     _checked(scored)
     _drawn(circuit)
     if evaluated is not None:
-        taken.away(evaluated)
+        taken.away(evaluated, linked=scored)
 
 
 def _estimated(swept: Patch, model: Model) -> Result | None:

@@ -57,7 +57,7 @@ def show() -> None:
 def _lens(experiment: Patch, model: Model) -> Result:
     """Both prompts through the logit lens, on one scale."""
     st.subheader("The answer after each layer", anchor=False)
-    result = result_of(asked.lens_of(experiment, []), model)
+    result = result_of(asked.lens_of(experiment, []), model, keep=True)
     there = [name for name in MEASURES if name in result.arrays]
     if st.session_state["lens_measure"] not in there:
         st.session_state["lens_measure"] = there[0]

@@ -14,13 +14,14 @@ from patchwright.model.load import Model, confined
 from patchwright.prompts.examples import example, examples
 
 
-def shown() -> Model | None:
+def shown(with_examples: bool = True) -> Model | None:
     """Draw the sidebar; the chosen model, or None where there is none yet, and then why."""
     with st.sidebar:
         titled()
         name = _name()
         about = st.container()
-        _examples(name)
+        if with_examples:
+            _examples(name)
     if not name:
         st.info("Type a hub name such as owner/model, or the path of a folder, in the sidebar.")
         return None

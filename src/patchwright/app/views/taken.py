@@ -1,18 +1,33 @@
 """Take it away: figures, tables, and programs that give the same numbers again."""
 
+import json
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import streamlit as st
 
+from patchwright.app import address
+from patchwright.app.work import origin
+from patchwright.experiment import experiment_of
 from patchwright.figures.printed import image
 from patchwright.keep.export import csv_text, notebook_text, script_text
 from patchwright.methods.result import Result
 
 
-def away(result: Result) -> None:
-    """One button a format; the file is made when it is asked for."""
+def away(result: Result, linked: Result | None = None, sharable: bool = True) -> None:
+    """One button a format; the file is made when it is asked for.
+
+    The address names `linked` where a page rests on several results; where no fields say what
+    the page shows, it is not `sharable` beyond this run store.
+    """
     st.subheader("Take it away", anchor=False)
-    files: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
+    files(result)
+    _link(result if linked is None else linked, sharable)
+
+
+def files(result: Result) -> None:
+    """The buttons alone."""
+    offered: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
         "PNG": ("figure.png", "image/png", lambda: image(result, "png")),
         "SVG": ("figure.svg", "image/svg+xml", lambda: image(result, "svg")),
         "PDF": ("figure.pdf", "application/pdf", lambda: image(result, "pdf")),
@@ -26,9 +41,30 @@ def away(result: Result) -> None:
         ),
     }
     with st.container(horizontal=True):
-        for name, (file, kind, content) in files.items():
+        for name, (file, kind, content) in offered.items():
             st.download_button(
                 name, content, f"patchwright-{result.method}-{file}", kind, key=f"take-{name}",
                 on_click="ignore",
             )  # fmt: skip
+
+
+def _link(result: Result, sharable: bool) -> None:
+    """What the address holds, and the link that needs no run store; notes the run for the address."""
+    came = origin(result)
+    if came is not None:
+        st.session_state["run"] = experiment_of(json.dumps(result.experiment))
+    if came == "from the store":
+        st.caption("From the run store: computed before, and not again.")
+    if came is None and not sharable:
+        st.caption("This set is in no run store, so the address of this page does not hold it.")
+        return
     st.caption("The address of this page holds the experiment: copy it to share what you see.")
+    if came is not None and sharable:
+        page = st.session_state["page"]
+        long = urlencode(address.written(page, st.session_state))
+        with st.expander("Link for another machine"):
+            st.caption(
+                "The short address is known to this machine's run store only. This one names every "
+                "field and works anywhere."
+            )
+            st.code(f"{st.context.url or ''}?{long}", language=None, wrap_lines=True)

@@ -1,15 +1,17 @@
 """Long work on the page: how far it is, Stop, and what is finished meanwhile."""
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
-from patchwright.experiment import AnyExperiment, CellByCell
+from patchwright.experiment import AnyExperiment, CellByCell, Trace
 from patchwright.jobs import Job
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
+from patchwright.prompts.pair import Pair
 
 Draw = Callable[[Result], None]
 """Shows a result that has not all its cells yet."""
@@ -46,9 +48,16 @@ def result_of_job(job: Job, experiment: AnyExperiment, model: Model) -> Result |
     """
     if job.error is not None:
         raise job.error
-    if job.result is None and isinstance(experiment, CellByCell):
+    if job.result is None and _of_one(experiment):
         return result_so_far(experiment, model, job)
     return job.result
+
+
+def _of_one(experiment: AnyExperiment) -> TypeGuard[CellByCell]:
+    """Whether the cells so far can be shown: those of one pair or prompt."""
+    if isinstance(experiment, Trace):
+        return True
+    return isinstance(experiment, CellByCell) and isinstance(experiment.pairs, Pair)
 
 
 def stopped(result: Result) -> bool:
@@ -71,7 +80,7 @@ def _under_way(
     bar, button = st.columns([5, 1], vertical_alignment="bottom")
     show_progress(job, what, bar)
     stop_button([slot], [job], button)
-    if draw is not None and isinstance(experiment, CellByCell) and job.running:
+    if draw is not None and _of_one(experiment) and job.running:
         draw(result_so_far(experiment, model, job))
 
 

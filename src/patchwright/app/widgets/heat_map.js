@@ -1,6 +1,6 @@
 // A heat map on a canvas: hover for a cell's value, click or arrow keys and Enter to select.
 // Cells that hold an estimate are paler and hatched; empty ones are hatched only, with a dash
-// where there is nothing to compute.
+// where there is nothing to compute. An open circle: over pairs it does not differ from zero.
 // All labels are drawn as text or set as textContent, so prompts stay data.
 
 const BLUE = [33, 102, 172], WHITE = [247, 247, 247], RED = [178, 24, 43];
@@ -83,6 +83,15 @@ function draw(canvas, d, state) {
       context.font = "12px sans-serif";
       context.textAlign = "center";
       context.fillText("–", x + w / 2, y + h / 2);
+    }
+    const unsure = fill !== null && d.unsure !== null && d.unsure[row][column];
+    if (unsure) {
+      // Beside the number where there is room for it.
+      context.strokeStyle = isDark(fill) ? "#fff" : "#111";
+      context.beginPath();
+      const both = w >= 27 && h >= 16;
+      context.arc(both ? x + w - 6 : x + w / 2, both ? y + 6 : y + h / 2, Math.max(1, Math.min(3, w / 3)), 0, 7);
+      context.stroke();
     }
     if (fill !== null && w >= 27 && h >= 16) {
       context.fillStyle = isDark(fill) ? "#fff" : "#111";
@@ -185,11 +194,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const say = (row, column) => {
     const value = data.values[row][column];
     const guess = data.estimated !== null && data.estimated[row][column] ? " (estimate)" : "";
+    const unsure = data.unsure !== null && data.unsure[row][column] ? " (not told from zero)" : "";
     const word = data.texts === null || value === null ? "" : `top token ${data.texts[row][column]}, `;
     const place = data.places[row][column];
     const empty = data.nothing[place] ?? data.empty;
     const right = data.marked.includes(place) ? ", right" : "";
-    const shown = value === null ? empty : `${word}${data.unit} ${value.toFixed(3)}${guess}`;
+    const shown = value === null ? empty : `${word}${data.unit} ${value.toFixed(3)}${guess}${unsure}`;
     return `${place} ${data.columns[column]}: ${shown}${right}`;
   };
   const cellAt = (event) => {

@@ -100,4 +100,5 @@ def data_of(grid: Grid, selected: str = "", nothing: Mapping[str, str] = {}) -> 
         "selected": selected,
         "estimated": None if grid.estimated is None else grid.estimated.tolist(),
         "texts": grid.texts,
+        "unsure": None if grid.unsure is None else grid.unsure.tolist(),
     }

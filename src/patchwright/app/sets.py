@@ -1,0 +1,225 @@
+"""A set of pairs as the controls of Many prompts describe it; no widgets here.
+
+Every row that cannot be used is told with its line, and the others go on.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO, TextIOWrapper
+from typing import Any
+
+from patchwright.app.asked import answers_of
+from patchwright.app.state import MOST_PAIRS, State
+from patchwright.errors import ExperimentError, InputError
+from patchwright.experiment import Patch, swap, tokens_of
+from patchwright.model.load import Model
+from patchwright.prompts.builders import agreement
+from patchwright.prompts.datasets import Item, RowError, kind_of, lines_of, read_items
+from patchwright.prompts.pair import Pair
+from patchwright.prompts.roles import LAST
+from patchwright.prompts.tasks import task
+from patchwright.prompts.templates import from_template
+from patchwright.prompts.typed import typed_template
+
+MOST_VALUES = 200_000
+"""Pairs times cells of a sweep on the page."""
+
+MOST_SWAPS = 50
+MOST_ERRORS = 200
+"""Rows of a file that are told of; behind them reading ends."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The pairs of a set, and the rows that gave none; `lengths` in tokens, one a pair.
+
+    `more` says that a file goes on behind what the page takes.
+    """
+
+    items: tuple[Item, ...]
+    errors: tuple[RowError, ...] = ()
+    lengths: tuple[int, ...] = ()
+    more: bool = False
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Without tags and lines."""
+        return tuple(one.pair for one in self.items)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that every pair has, in the first one's order; `last` is one always."""
+        if not self.items:
+            return ()
+        shared = set.intersection(*({role.name for role in pair.roles} for pair in self.pairs))
+        first = [role.name for role in self.pairs[0].roles if role.name in shared]
+        return (*first, LAST)
+
+
+def built(state: State, model: Model) -> Built:
+    """The set that the controls describe. Raises InputError where it has no pair."""
+    return _SOURCES[state["set_source"]](state, model)
+
+
+def wanted(state: State) -> tuple[Any, ...]:
+    """What a set depends on, to know when it is another."""
+    fields = _FIELDS[state["set_source"]]
+    return (state["set_source"], *(state.get(name) for name in fields))
+
+
+def fitting(found: Built, experiment: Patch, model: Model) -> Built:
+    """The pairs that the model can take; why not is told of the others.
+
+    Raises InputError where fewer than two are left.
+    """
+    items: list[Item] = []
+    errors, lengths = list(found.errors), list[int]()
+    for number, item in enumerate(found.items, 1):
+        try:
+            tokens = tokens_of(item.pair, experiment, model)
+        except InputError as error:
+            errors.append(RowError(item.line or number, str(error)))
+            continue
+        items.append(item)
+        lengths.append(max(len(tokens.clean), len(tokens.corrupt)))
+    errors.sort(key=lambda one: one.line)
+    if len(items) < 2:
+        why = f" Line {errors[0].line}: {errors[0].message}" if errors else ""
+        raise InputError(
+            f"The set has {len(items) or 'no'} usable pair{'s'[: not items]}, and statistics need at "
+            f"least two.{why}"
+        )
+    return replace(found, items=tuple(items), errors=tuple(errors), lengths=tuple(lengths))
+
+
+def check_set(found: Built, cells: int, most_tokens: int) -> None:
+    """Raise ExperimentError where a set asks for more than one of many visitors may."""
+    if max(found.lengths) > most_tokens:
+        raise ExperimentError(
+            f"A prompt of the set has {max(found.lengths)} tokens, and this page takes at most "
+            f"{most_tokens}: shorten it, or use the command line, which has no such bound."
+        )
+    n = len(found.items)
+    if n * cells > MOST_VALUES:
+        raise ExperimentError(
+            f"{n:,} pairs × {cells:,} cells are {n * cells:,} values, and this page takes at most "
+            f"{MOST_VALUES:,}: take fewer pairs or fewer kinds of place, or use the command line, "
+            "which has no such bound."
+        )
+
+
+def length_groups(lengths: Sequence[int]) -> str:
+    """How many pairs have how many tokens, in words."""
+    counts = sorted(Counter(lengths).items())
+    return ", ".join(f"{count} of {length} tokens" for length, count in counts)
+
+
+def read_file(name: str, content: bytes) -> Built:
+    """The pairs of an uploaded file. Raises InputError for another kind of file."""
+    text = TextIOWrapper(BytesIO(content), "utf-8", errors="surrogateescape", newline="")
+    items: list[Item] = []
+    errors: list[RowError] = []
+    for row in read_items(lines_of(text), kind_of(name)):
+        if len(items) == MOST_PAIRS or len(errors) == MOST_ERRORS:
+            return Built(tuple(items), tuple(errors), more=True)
+        if isinstance(row, Item):
+            items.append(row)
+        else:
+            errors.append(row)
+    return Built(tuple(items), tuple(errors))
+
+
+def _from_task(state: State, model: Model) -> Built:
+    template = task(state["task"]).template
+    pairs = from_template(template, *_asked(state, model))
+    return Built(_items(pairs, state["task"]))
+
+
+def _from_own(state: State, model: Model) -> Built:
+    if not answers_of(state["template_answer"]):
+        raise InputError(
+            "The answer is missing: name it by its slot, with its space, as in ' {A}'."
+        )
+    template = typed_template(
+        state["template_text"],
+        _lines(state["template_slots"]),
+        _lines(state["template_swap"]),
+        answers_of(state["template_answer"]),
+        answers_of(state["template_wrong"]),
+        ("The line", "The line"),
+    )
+    return Built(_items(from_template(template, *_asked(state, model))))
+
+
+def _asked(state: State, model: Model) -> tuple[int, Any, int]:
+    return int(state["set_count"]), model.tokenizer, int(state["set_seed"])
+
+
+def _from_sentences(state: State, model: Model) -> Built:
+    items: list[Item] = []
+    errors: list[RowError] = []
+    for number, line in enumerate(state["sentences"].splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            pair = agreement(line.strip(), model.tokenizer)
+            items.append(Item(pair=pair, tags=("agreement",), line=number))
+        except InputError as error:
+            errors.append(RowError(number, str(error)))
+    return Built(tuple(items[:MOST_PAIRS]), tuple(errors), more=len(items) > MOST_PAIRS)
+
+
+def _from_swap(state: State, model: Model) -> Built:
+    answers = answers_of(state["swap_answer"])
+    if len(answers) != 1:
+        raise InputError("Give one answer, with its leading space, such as ' Mary'.")
+    count = min(int(state["set_count"]), MOST_SWAPS)
+    found = swap(model, state["swap_prompt"], state["swap_word"], answers[0], count=count)
+    return Built(_items([one.pair for one in found], "swap"))
+
+
+def _from_file(state: State, model: Model) -> Built:
+    found: Built | None = state.get("set_file")
+    if found is None:
+        raise InputError("No file is here yet: upload one that ends in .jsonl or .csv.")
+    if not found.items and found.errors:
+        raise InputError(
+            f"No row is a pair. Line {found.errors[0].line}: {found.errors[0].message}"
+        )
+    return found
+
+
+def _from_run(state: State, model: Model) -> Built:
+    pairs: tuple[Pair, ...] | None = state.get("set_pairs")
+    if pairs is None:
+        raise InputError("No stored set is open: open a run over pairs on the page Runs.")
+    return Built(_items(pairs))
+
+
+def _items(pairs: Iterable[Pair], *tags: str) -> tuple[Item, ...]:
+    return tuple(Item(pair=pair, tags=tags) for pair in pairs)
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+_SOURCES: dict[str, Callable[[State, Model], Built]] = {
+    "template": _from_task,
+    "own": _from_own,
+    "sentences": _from_sentences,
+    "swap": _from_swap,
+    "file": _from_file,
+    "run": _from_run,
+}
+
+_OWN = ("template_text", "template_slots", "template_swap", "template_answer", "template_wrong")
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "template": ("task", "set_count", "set_seed"),
+    "own": (*_OWN, "set_count", "set_seed"),
+    "sentences": ("sentences",),
+    "swap": ("swap_prompt", "swap_word", "swap_answer", "set_count"),
+    "file": ("set_file",),
+    "run": ("set_pairs",),
+}

@@ -1,0 +1,172 @@
+"""Where a set of pairs comes from: a template, sentences, a swapped word, a file; and its pairs."""
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from patchwright.app import sets, state
+from patchwright.app.sets import Built
+from patchwright.app.text import complaint, plain
+from patchwright.app.views.pair import MOST_CHARACTERS
+from patchwright.errors import PatchwrightError
+from patchwright.prompts.datasets import write_items
+from patchwright.prompts.tasks import tasks
+
+SOURCE_NAMES = {
+    "template": "A built-in template",
+    "own": "A template of your own",
+    "sentences": "Sentences: agreement",
+    "swap": "Swap a word",
+    "file": "A file",
+    "run": "From a stored run",
+}
+
+MOST_TOLD = 10
+"""Rows that cannot be used, told one by one."""
+
+
+def choices() -> None:
+    """Where the pairs come from, and what that needs."""
+    offered = [one for one in state.SOURCES if one != "run" or st.session_state.get("set_pairs")]
+    if st.session_state["set_source"] not in offered:
+        st.session_state["set_source"] = "template"
+    source = st.selectbox(
+        "Pairs from", offered, key="set_source", format_func=SOURCE_NAMES.__getitem__
+    )
+    _CHOICES[source]()
+
+
+def _template() -> None:
+    columns = st.columns([3, 1, 1])
+    titles = {one.name: one.title for one in tasks()}
+    columns[0].selectbox(
+        "Task", list(titles), key="task",
+        format_func=lambda name: f"{name}: {titles[name]}",
+        help="Its words are those that are single tokens of the model at hand.",
+    )  # fmt: skip
+    _count(columns[1])
+    _seed(columns[2])
+
+
+def _own() -> None:
+    _field("Text with slots", "template_text")
+    left, right = st.columns(2)
+    left.text_area(
+        "Words of the slots, a slot a line", key="template_slots", height=130,
+        max_chars=MOST_CHARACTERS,
+        help="`A=Mary,Alice`, or another slot: `S={B}`. Other forms of a word follow it behind "
+        "slashes: with `NOUN=key/keys` the slot `{NOUN.1}` is the plural.",
+    )  # fmt: skip
+    with right:
+        _field("In the corrupted prompt", "template_swap", "What stands at a slot there: `S={A}`.")
+        _field("Answer", "template_answer", "By its slot, with the leading space.")
+        _field("Wrong answer", "template_wrong", "By its slot, with the leading space.")
+    columns = st.columns(2)
+    _count(columns[0])
+    _seed(columns[1])
+
+
+def _sentences() -> None:
+    st.text_area(
+        "Sentences, one a line", key="sentences", height=110, max_chars=20 * MOST_CHARACTERS,
+        help="Each with is/are, was/were, has/have or does/do behind its subject. The verb is asked "
+        "for; the corrupted prompt has the subject in the other number.",
+    )  # fmt: skip
+
+
+def _swap() -> None:
+    _field("Prompt", "swap_prompt")
+    columns = st.columns(3)
+    with columns[0]:
+        _field("Word to swap", "swap_word")
+    with columns[1]:
+        _field("Answer", "swap_answer", "With its leading space.")
+    _count(columns[2])
+    st.caption(
+        "The word is replaced by others of as many tokens, those that flip the answer best "
+        f"(at most {sets.MOST_SWAPS}). Chosen for what they do, they are no sample: their intervals say nothing of "
+        "other words."
+    )
+
+
+def _file() -> None:
+    given = st.file_uploader(
+        "JSONL or CSV", type=["jsonl", "csv"], key="set_upload",
+        help="One pair a row: clean, corrupt, answer, and if wanted wrong, tags, align; in JSONL "
+        "roles too. At most 5 MB and "
+        f"{state.MOST_PAIRS:,} pairs.",
+    )  # fmt: skip
+    if given is None or st.session_state.get("set_upload_id") == given.file_id:
+        return
+    st.session_state["set_upload_id"] = given.file_id
+    try:
+        st.session_state["set_file"] = sets.read_file(given.name, given.getvalue())
+    except PatchwrightError as error:
+        st.session_state["set_file"] = None
+        st.error(complaint(error))
+
+
+def _run() -> None:
+    st.caption(f"{len(st.session_state['set_pairs']):,} pairs, as the run store has them.")
+
+
+_CHOICES = {
+    "template": _template,
+    "own": _own,
+    "sentences": _sentences,
+    "swap": _swap,
+    "file": _file,
+    "run": _run,
+}
+
+
+def _field(label: str, key: str, help: str | None = None) -> None:
+    st.text_input(label, key=key, max_chars=MOST_CHARACTERS, help=help)
+
+
+def _count(place: DeltaGenerator) -> None:
+    low, high = state.BOUNDS["set_count"]
+    place.number_input("How many pairs", int(low), int(high), key="set_count")
+
+
+def _seed(place: DeltaGenerator) -> None:
+    low, high = state.BOUNDS["set_seed"]
+    place.number_input(
+        "Seed", int(low), int(high), key="set_seed", help="The same seed gives the same pairs."
+    )
+
+
+def listed(found: Built) -> None:
+    """The pairs, and the rows that gave none."""
+    if found.errors:
+        told = [f"- Line {one.line}: {plain(one.message)}" for one in found.errors[:MOST_TOLD]]
+        more = len(found.errors) - MOST_TOLD
+        told += [f"- and {more} more"] if more > 0 else []
+        rows = f"{len(found.errors)} row{'s' if len(found.errors) > 1 else ''}"
+        st.warning("\n".join([f"{rows} cannot be used; the others go on.", *told]))
+    if found.more:
+        st.warning(
+            f"The set goes on, and this page takes at most {state.MOST_PAIRS:,} pairs: the rows behind "
+            "them were not read. The command line has no such bound."
+        )
+    with st.expander(f"The {len(found.items):,} pairs"):
+        st.dataframe(table_of(found), hide_index=True, height=280)
+        st.download_button(
+            "Pairs (JSONL)", lambda: "".join(write_items(found.items)), "patchwright-pairs.jsonl",
+            "application/jsonl", key="take-pairs", on_click="ignore",
+            help="The set itself, for `--pairs` on the command line or to upload here again.",
+        )  # fmt: skip
+
+
+def table_of(found: Built) -> pd.DataFrame:
+    """One row a pair, counted from 1."""
+    return pd.DataFrame(
+        {
+            "pair": range(1, len(found.items) + 1),
+            "clean": [str(pair.clean) for pair in found.pairs],
+            "corrupted": [str(pair.corrupt) for pair in found.pairs],
+            "answer": [state.SEPARATOR.join(map(str, pair.answers)) for pair in found.pairs],
+            "wrong": [state.SEPARATOR.join(map(str, pair.wrongs)) for pair in found.pairs],
+            "tokens": list(found.lengths),
+        }
+    )

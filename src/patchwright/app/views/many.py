@@ -1,0 +1,238 @@
+"""Many prompts: a set of pairs, its mean heat map with intervals, and the pairs behind a cell."""
+
+import math
+from typing import Any, cast
+
+import streamlit as st
+
+from patchwright.app import asked, sets
+from patchwright.app.sets import Built
+from patchwright.app.text import complaint, plain
+from patchwright.app.views import built, kinds, side, taken, waiting
+from patchwright.app.widgets.heat_map import heat_map
+from patchwright.app.work import MOST_TOKENS, statistics_of
+from patchwright.axes import DIRECTIONS
+from patchwright.errors import PatchwrightError
+from patchwright.experiment import Patch
+from patchwright.experiment.size import cell_count
+from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.figures.strip import Interval, strip_chart
+from patchwright.insights import insights
+from patchwright.methods.metrics import METRICS
+from patchwright.methods.result import Result
+from patchwright.methods.statistics import RATE, Statistics, statistics_on
+from patchwright.model.load import Model
+from patchwright.places import SITES
+
+MOST_ODD = 10
+"""Pairs that stand out, shown one by one."""
+
+
+def show() -> None:
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    model = side.shown(with_examples=False)
+    if model is None:
+        return
+    st.header("Many prompts", anchor=False)
+    st.caption(
+        "One pair is an anecdote. The same sweep over a set of pairs: the mean of every place, how "
+        "sure it is, and the pairs that behave unlike the rest."
+    )
+    try:
+        built.choices()
+        below = st.container()
+        _choices(model)
+        found, experiment = _set(model)
+        with below:
+            built.listed(found)
+        swept = _experiment(found, experiment, model)
+        result = waiting.finished(swept, model, "set", "cells")
+        if result is not None:
+            _finished(found, result)
+    except PatchwrightError as error:
+        st.error(complaint(error))
+
+
+def _choices(model: Model) -> None:
+    """What is patched, and how it is measured."""
+    columns = st.columns(4)
+    kinds.site_and_per(
+        columns[:2], SITES, "set_site", "set_per", model, help="Which kind of activation is copied."
+    )
+    columns[2].selectbox(
+        "Direction", DIRECTIONS, key="direction", format_func=kinds.DIRECTION_NAMES.__getitem__,
+        help=kinds.DIRECTION_HELP,
+    )  # fmt: skip
+    columns[3].selectbox("Metric", METRICS, key="metric", help=kinds.METRIC_HELP)
+
+
+def _set(model: Model) -> tuple[Built, Patch]:
+    """The pairs that this model can take, and the sweep over them; built once for its controls."""
+    swept = asked.set_experiment_of({**st.session_state, "set_roles": []}, model.name, ())
+    key = (sets.wanted(st.session_state), swept.metric, model.fingerprint)
+    held: tuple[Any, Built] | None = st.session_state.get("built")
+    if held is None or held[0] != key:
+        whole = sets.built(st.session_state, model)
+        held = (key, sets.fitting(whole, swept, model))
+        st.session_state["built"] = held
+    return held[1], swept
+
+
+def _experiment(found: Built, swept: Patch, model: Model) -> Patch:
+    """The sweep, by roles where they are chosen. Raises InputError for what is too much."""
+    by_position = swept.per in ("position", "head_position")
+    if by_position:
+        _roles(found)
+    experiment = asked.set_experiment_of(st.session_state, model.name, found.pairs)
+    n_positions = len(experiment.roles or ()) or max(found.lengths)
+    sets.check_set(found, cell_count(experiment, n_positions, model), MOST_TOKENS)
+    return experiment
+
+
+def _roles(found: Built) -> None:
+    """Positions, or named places of each pair's own prompt."""
+    offered = found.roles
+    st.session_state["set_roles"] = [one for one in st.session_state["set_roles"] if one in offered]
+    unequal = len(set(found.lengths)) > 1
+    if unequal and not st.session_state["set_roles"]:
+        st.session_state["set_roles"] = list(offered)
+    st.multiselect(
+        "Compare by roles", offered, key="set_roles", placeholder="every position",
+        format_func=plain,
+        help="Named places of each prompt, such as a template's slots; `last` is the last token. "
+        "Without roles, position is compared with position.",
+    )  # fmt: skip
+    if unequal:
+        st.caption(
+            f"The prompts have different lengths ({sets.length_groups(found.lengths)}), so they "
+            "are compared by roles."
+        )
+
+
+def _finished(found: Built, raw: Result) -> None:
+    """The mean heat map, and beside it the pairs of one cell (at first the strongest)."""
+    for notice in raw.warnings:
+        if notice["code"] in ("stopped", "estimate"):
+            st.warning(plain(notice["message"]))
+    result = statistics_of(raw)
+    over = statistics_on(result)
+    assert over is not None, "they were just computed"
+    _baselines(result)
+    grid = grid_of(result)
+    chosen = _chosen(grid, over)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.markdown(f"#### {plain(title_of(result))}, mean of {len(found.items)} pairs")
+        heat_map(grid, "set-map", chosen, _choose)
+        st.caption(_legend(grid))
+    with right:
+        _cell(chosen, found, result, over)
+    _odd(found, over)
+    _said(result)
+    taken.away(result, sharable=st.session_state["set_source"] not in ("file", "run"))
+
+
+def _baselines(result: Result) -> None:
+    """Both unpatched runs, as means over the pairs."""
+    metric = result.experiment["metric"]
+    with st.container(horizontal=True, gap="large"):
+        for name, run in {"Clean": result.clean, "Corrupted": result.corrupt}.items():
+            st.metric(f"{name} runs: mean {metric}", f"{run.metric:.3g}", width="content")
+        gap = result.clean.metric - result.corrupt.metric
+        st.metric("Mean gap", f"{gap:.3g}", width="content")
+        st.metric("Pairs", len(result.clean.pairs), width="content")
+
+
+def _chosen(grid: Grid, over: Statistics) -> str:
+    """The chosen cell if the map has it, else the strongest."""
+    chosen: str = st.session_state["set_chosen"]
+    if any(chosen in row for row in grid.places):
+        return chosen
+    top = over.strongest(1)
+    return "" if top.empty or "place" not in top else str(top["place"].iloc[0])
+
+
+def _choose(chosen: str) -> None:
+    st.session_state["set_chosen"] = chosen
+
+
+def _legend(grid: Grid) -> str:
+    circles = (
+        f"Cells with an open circle do not differ from zero at a false discovery rate of {RATE:.0%}. "
+        "Click a cell, or move with the arrow keys and press Enter."
+    )
+    if grid.centred:
+        return (
+            "Each cell is a mean over the pairs: the share of the mean gap that the patch moved. White "
+            f"is nothing, 1 all the way to the other run. {circles}"
+        )
+    return f"Each cell is a mean over the pairs: {grid.unit}. {circles}"
+
+
+def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
+    """One cell: its mean, interval and test in a sentence, and every pair's value."""
+    rows = over.to_frame()
+    rows = rows[rows["place"] == chosen] if "place" in rows else rows[:0]
+    if rows.empty:
+        st.caption("Fewer than two pairs have this cell, so nothing says how sure it is.")
+        return
+    row = rows.iloc[0]
+    st.markdown(f"#### `{chosen}`")
+    st.markdown(cell_sentence(row, over))
+    table = result.table()
+    table = table[table["place"] == chosen].set_index("pair")
+    name = over.array
+    values = [cast("float", table[name].get(i, math.nan)) for i in range(len(result.clean.pairs))]
+    prompts = [str(pair.clean) for pair in found.pairs]
+    odd = [one.pair for one in over.odd_pairs]
+    interval = Interval(*(float(row[one]) for one in ("mean_effect", "low", "high")))
+    st.altair_chart(strip_chart(values, prompts, odd, interval, name))
+    st.caption(
+        f"Every pair's own {name}, sorted. Dashed: the mean over pairs; the band is its "
+        f"{over.level:.0%} interval. Squares are pairs that stand out, listed below."
+    )
+
+
+def cell_sentence(row: Any, over: Statistics) -> str:
+    """What a cell's numbers say, as Markdown."""
+    sure = "differs from zero" if row["q_value"] <= RATE else "does **not** differ from zero"
+    bounds = (
+        f" ({over.level:.0%} interval {row['low']:+.3f} to {row['high']:+.3f})"
+        if math.isfinite(row["low"])
+        else " (its interval has no bounds: the gap itself is not told from zero)"
+    )
+    return (
+        f"Mean {over.array} **{row['mean_effect']:+.3f}**{bounds}; {int(row['same_sign'])} of "
+        f"{int(row['pairs'])} pairs have its sign. It {sure} at a false discovery rate of {RATE:.0%} "
+        f"(corrected p {row['q_value']:.2g})."
+    )
+
+
+def _odd(found: Built, over: Statistics) -> None:
+    """The pairs that stand out, with their prompts."""
+    st.subheader("Pairs unlike the rest", anchor=False)
+    if not over.odd_pairs:
+        st.caption("No pair stands out, in its gap or in how its effects lie over the places.")
+        return
+    for one in over.odd_pairs[:MOST_ODD]:
+        pair = found.pairs[one.pair]
+        st.markdown(f"**Pair {one.pair + 1}**: {plain(one.why)}")
+        st.caption(f"{plain(str(pair.clean))}  \n{plain(str(pair.corrupt))}")
+    if (more := len(over.odd_pairs) - MOST_ODD) > 0:
+        st.caption(f"And {more} more: the JSON below has them all.")
+
+
+def _said(result: Result) -> None:
+    """Steps and cautions over the pairs."""
+    st.subheader("What this shows", anchor=False)
+    try:
+        found = insights(result)
+    except PatchwrightError as error:
+        st.caption(complaint(error))
+        return
+    for number, one in enumerate(found.steps, 1):
+        st.markdown(f"{number}. {plain(one.text)}")
+    if found.cautions:
+        st.markdown("**Cautions**")
+    for number, one in enumerate(found.cautions, 1):
+        st.markdown(f"{number}. {plain(one.text)}")

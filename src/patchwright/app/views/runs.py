@@ -1,0 +1,291 @@
+"""Runs: what was computed and kept; search, open, compare, note, delete, export, import."""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from patchwright.app import state, stored
+from patchwright.app.text import complaint, plain
+from patchwright.app.views import side, taken
+from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.app.work import options, seen, statistics_of, store
+from patchwright.errors import ArchiveError, PatchwrightError
+from patchwright.experiment import experiment_of
+from patchwright.figures.compared import compared
+from patchwright.figures.grid import grids_of, title_of
+from patchwright.keep.archive import unpacked_size
+from patchwright.keep.store import Entry, Store
+from patchwright.methods.result import Result
+
+SHOWN = 20
+"""Runs in the list at first, and as many more each time."""
+
+MOST_LISTED = 1000
+MOST_UNPACKED = 256 * 2**20
+"""Bytes of an archive's arrays when they are unpacked."""
+
+MOST_NOTE = 1000
+
+
+def show() -> None:
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    side.shown(with_examples=False)
+    st.header("Runs", anchor=False)
+    kept = store()
+    if kept is None:
+        st.info("This page was started without a run store, so nothing is kept.")
+        return
+    own = options().own
+    st.caption(
+        "Every finished experiment is kept on this machine, and answered from here when it is asked "
+        "for again."
+        if own
+        else "What you have computed or opened since you came here. Others do not see it in this "
+        "list, and nobody can change or delete runs on this server."
+    )
+    try:
+        _undo(kept)
+        _listed(kept, own)
+        if own:
+            _import(kept)
+    except PatchwrightError as error:
+        st.error(complaint(error))
+
+
+def _listed(kept: Store, own: bool) -> None:
+    """The search, the runs, and what is to be done with those that are ticked."""
+    search = st.text_input(
+        "Search", key="search", max_chars=200, placeholder="mary z denoise",
+        help="Words of the prompts, the method, the model or a note; all must occur.",
+    )  # fmt: skip
+    found = visible_runs(kept, search, None if own else seen())
+    if not found:
+        st.info(
+            "No run has all these words."
+            if search.strip()
+            else "Nothing is kept yet: run an experiment."
+        )
+        return
+    chosen_above = st.container()
+    count: int = st.session_state.setdefault("runs_shown", SHOWN)
+    for entry in found[:count]:
+        _row(entry, kept)
+    if len(found) > count:
+        st.button(f"Show more (of {len(found):,})", on_click=_more)
+    ticked = [one for one in found if st.session_state.get(f"tick-{one.id}")]
+    with chosen_above:
+        if ticked:
+            _chosen(ticked, kept, own)
+        else:
+            st.caption("Tick one run to see it, two to compare them, or more to export them.")
+
+
+def visible_runs(kept: Store, search: str, mine: set[str] | None) -> list[Entry]:
+    """The newest runs with every word of `search`; of experiments in `mine` alone, if given."""
+    found = kept.entries(search, MOST_LISTED)
+    return found if mine is None else [one for one in found if one.experiment_hash in mine]
+
+
+def _more() -> None:
+    st.session_state["runs_shown"] += SHOWN
+
+
+def _row(entry: Entry, kept: Store) -> None:
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    stopped = "" if entry.whole else " (stopped before its end)"
+    with left:
+        st.checkbox(plain(entry.about) + stopped, key=f"tick-{entry.id}")
+        when = entry.created[:16].replace("T", " ")
+        note = f" · note: {plain(entry.note)}" if entry.note else ""
+        st.caption(
+            f"{plain(entry.method)} · {plain(entry.model)} · {when} UTC · `{entry.id[:8]}`{note}"
+        )
+    right.button(
+        "Open", key=f"open-{entry.id}", on_click=_open, args=(entry, kept), width="stretch",
+        help="On the page that shows it, to go on from there.",
+    )  # fmt: skip
+
+
+def _open(entry: Entry, kept: Store) -> None:
+    """Put a run's experiment into the controls and go to its page; else tick it, to show it here."""
+    try:
+        experiment = experiment_of(json.dumps(kept.experiment(entry.experiment_hash)))
+        found = stored.page_of(experiment)
+    except PatchwrightError as error:
+        st.session_state["complaint"] = complaint(error)
+        return
+    if found is None:
+        st.session_state[f"tick-{entry.id}"] = True
+        st.session_state["complaint"] = (
+            "No page's controls can say this run: it is shown here, below the search."
+        )
+        return
+    page, controls = found
+    cleared = {"chosen": "", "set_chosen": "", "trace_chosen": "", "ablated": "", "path": ""}
+    state.take(st.session_state, {**cleared, "places": [], **controls})
+    st.session_state["go_to"] = page
+
+
+def _chosen(ticked: Sequence[Entry], kept: Store, own: bool) -> None:
+    """What may be done with the ticked runs, then what they show."""
+    st.markdown(f"**{len(ticked)} run{'s' if len(ticked) > 1 else ''} chosen**")
+    ids = [one.id for one in ticked]
+    with st.container(horizontal=True):
+        st.download_button(
+            "Export", lambda: exported(kept, ids), "patchwright-runs.zip", "application/zip",
+            on_click="ignore", help="One archive, to import on another machine or here.",
+        )  # fmt: skip
+        if own:
+            st.button("Delete", key="delete-runs", on_click=_delete, args=(kept, ids))
+        st.button("Untick", key="untick-runs", on_click=_untick, args=(ids,))
+    if len(ticked) == 1:
+        if own:
+            _note(ticked[0], kept)
+        _shown(kept.get(ticked[0].id))
+    elif len(ticked) == 2:
+        _compared(ticked, kept)
+    else:
+        st.caption("Two runs can be compared, one shown.")
+    st.divider()
+
+
+def _note(entry: Entry, kept: Store) -> None:
+    key = f"note-{entry.id}"
+    st.session_state.setdefault(key, entry.note)
+    st.text_input(
+        "Note", key=key, max_chars=MOST_NOTE, on_change=_write_note, args=(entry.id, key, kept),
+        help="Kept beside the run; the search finds its words.",
+    )  # fmt: skip
+
+
+def _write_note(run: str, key: str, kept: Store) -> None:
+    _try(lambda: kept.note(run, st.session_state[key].strip()))
+
+
+def _shown(result: Result) -> None:
+    """A run's figure, whatever it is of, and its files."""
+    many = "pair" in result.arrays[result.main].dims and len(result.clean.pairs) > 1
+    result = statistics_of(result) if many else result
+    st.markdown(f"#### {plain(title_of(result))}")
+    grids = grids_of(result)
+    if len(grids) == 1:
+        heat_map(grids[0], "run-map")
+    else:
+        panels(grids, "run-map")
+    st.caption(f"Computed in {result.seconds:.1f} s on {plain(_device(result))}.")
+    taken.files(result)
+
+
+def _device(result: Result) -> str:
+    return str(result.model.get("device", "an unnamed device"))
+
+
+def _compared(ticked: Sequence[Entry], kept: Store) -> None:
+    """Two runs and their difference on one scale; the earlier one first."""
+    early, late = sorted(ticked, key=lambda one: one.created)
+    st.markdown(
+        f"First: {plain(early.about)} (`{early.id[:8]}`)  \nSecond: {plain(late.about)} "
+        f"(`{late.id[:8]}`)"
+    )
+    try:
+        grids = compared(kept.get(early.id), kept.get(late.id))
+    except PatchwrightError as error:
+        st.warning(complaint(error))
+        return
+    for at in range(0, len(grids), 3):
+        panels(grids[at : at + 3], f"compared-{at}")
+    st.caption("All on one scale; the third is the second less the first.")
+
+
+def exported(kept: Store, ids: Sequence[str]) -> bytes:
+    """An archive of these runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.zip"
+        kept.export(path, ids)
+        return path.read_bytes()
+
+
+def _delete(kept: Store, ids: list[str]) -> None:
+    def work() -> None:
+        st.session_state["deleted_runs"] = kept.delete(ids)
+
+    _untick(ids)
+    _try(work)
+
+
+def _untick(ids: Sequence[str]) -> None:
+    for one in ids:
+        st.session_state[f"tick-{one}"] = False
+
+
+def _undo(kept: Store) -> None:
+    """The last deletion, and its undoing."""
+    gone: list[str] = st.session_state.get("deleted_runs", [])
+    if not gone:
+        return
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.info(
+        f"{len(gone)} run{'s' if len(gone) > 1 else ''} deleted: in no list and no answer any more. "
+        "`patchwright runs prune` gives their room back."
+    )
+    right.button("Undo", key="undo-delete", on_click=_restore, args=(kept, gone), width="stretch")
+
+
+def _restore(kept: Store, gone: list[str]) -> None:
+    def work() -> None:
+        kept.restore(gone)
+        st.session_state["deleted_runs"] = []
+
+    _try(work)
+
+
+def _import(kept: Store) -> None:
+    """Runs out of an archive."""
+    with st.expander("Import an archive"):
+        given = st.file_uploader(
+            "Archive of runs", type=["zip"], key="runs_upload",
+            help="A file that Export here or `patchwright runs export` wrote, at most 5 MB.",
+        )  # fmt: skip
+        if given is None:
+            return
+        if st.session_state.get("runs_upload_id") != given.file_id:
+            st.session_state["runs_upload_id"] = given.file_id
+            try:
+                said = imported(kept, given.getvalue())
+            except PatchwrightError as error:
+                st.session_state["imported"] = None
+                st.error(complaint(error))
+                return
+            st.session_state["imported"] = said
+            st.rerun()
+        if st.session_state.get("imported"):
+            st.success(st.session_state["imported"])
+
+
+def imported(kept: Store, content: bytes) -> str:
+    """Take the runs of an archive in, all or none; what came of it. Raises ArchiveError."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "the archive"
+        path.write_bytes(content)
+        size = unpacked_size(path)
+        if size > MOST_UNPACKED:
+            raise ArchiveError(
+                f"The archive's numbers take {size >> 20:,} MiB when unpacked, and this page takes at "
+                f"most {MOST_UNPACKED >> 20:,} MiB: import it with `patchwright runs import`."
+            )
+        try:
+            fresh, there = kept.bring_in(path)
+        except ArchiveError as error:
+            raise ArchiveError(str(error).replace(f"'{path}'", "The file")) from error
+    return f"{fresh} new run{'' if fresh == 1 else 's'}; {there} were here already."
+
+
+def _try(work: Callable[[], None]) -> None:
+    """In a callback: what goes wrong is said above the page."""
+    try:
+        work()
+    except PatchwrightError as error:
+        st.session_state["complaint"] = complaint(error)

@@ -1,0 +1,256 @@
+"""The page Many prompts: sets, bounds, what is said of a cell; without a browser."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import patchwright as pw
+from patchwright.app import asked, sets, state
+from patchwright.app.views.many import cell_sentence
+from patchwright.app.widgets.heat_map import data_of
+from patchwright.errors import ExperimentError, InputError
+from patchwright.experiment import Patch
+from patchwright.figures.grid import grid_of
+from patchwright.figures.strip import Interval, strip_chart, strip_rows
+from patchwright.methods.statistics import statistics
+from patchwright.prompts.datasets import Item, RowError
+from patchwright.prompts.tasks import task
+from patchwright.prompts.templates import from_template
+from tiny import pair_of
+
+on_the_page = pytest.mark.filterwarnings("default")
+MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
+ROWS = [
+    {"clean": "The keys are", "corrupt": "The key are", "answer": " red", "wrong": " blue"},
+    {
+        "clean": "When Mary and John",
+        "corrupt": "When Mary and Tom",
+        "answer": " went",
+        "wrong": " x",
+    },
+]
+
+
+def _page() -> None:
+    import streamlit as st
+
+    from patchwright.app import address, state, work
+    from patchwright.app.views import many
+
+    if state.prepare(st.session_state, "many"):
+        state.take(st.session_state, address.read("many", st.query_params, work.look_up()))
+    st.session_state["run"] = None
+    many.show()
+    st.query_params.from_dict(address.shortest("many", st.session_state, st.session_state["run"]))
+
+
+def opened(**parameters: str) -> AppTest:
+    page = AppTest.from_function(_page, default_timeout=60)
+    for name, value in {"set_count": "4", **parameters}.items():
+        page.query_params[name] = value
+    return settled(page.run())
+
+
+def settled(page: AppTest) -> AppTest:
+    for _ in range(30):
+        assert not page.exception
+        if not any(button.label == "Stop" for button in page.button):
+            return page
+        page.run()
+    raise AssertionError("still sweeping")
+
+
+def texts(page: AppTest, kind: str) -> str:
+    said = " ".join(one.value for one in getattr(page, kind))
+    return said.replace("\\", "").replace("\u2060", "")
+
+
+def fields(page: AppTest) -> dict[str, str]:
+    values = page.query_params.items()
+    return {name: one if isinstance(one, str) else str(one[0]) for name, one in values}
+
+
+@on_the_page
+def test_the_page_says_of_its_strongest_head_what_the_library_says(demo: pw.Model) -> None:
+    page = opened()
+    assert texts(page, "error") == ""
+    pairs = from_template(task("indirect-object").template, 4, demo.tokenizer, 0)
+    found = statistics(pw.patch(demo, pairs, site="z", per="head"))
+    top = found.strongest(1).iloc[0]
+    said = texts(page, "markdown")
+    assert f"#### `{top['place']}`" in said
+    assert f"Mean effect **{top['mean_effect']:+.3f}**" in said
+    assert f"interval {top['low']:+.3f} to {top['high']:+.3f}" in said
+    assert f"{top['same_sign']} of 4 pairs have its sign" in said
+    differing = int(found.differs().sum())
+    assert f"Over 4 pairs, {differing} of 36 heads differ from zero" in said
+    assert fields(page) == {"set_count": "4"}
+
+
+@on_the_page
+def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Model) -> None:
+    from patchwright.app import work
+
+    opened(set_seed="5")
+    work.desk.clear()
+    again = opened(set_seed="5")
+    assert "From the run store" in texts(again, "caption")
+
+
+@on_the_page
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"set_source": "own", "template_slots": "A Mary"}, "The line 'A Mary': write a slot"),
+        ({"set_source": "own", "template_answer": ""}, "The answer is missing"),
+        ({"set_source": "own", "template_text": "No {X}"}, "the slot {X}"),
+        ({"set_source": "own", "set_count": "900"}, "Ask for at most"),
+        ({"set_source": "sentences", "sentences": "Nothing here"}, "no usable pairs"),
+        ({"set_source": "swap", "swap_word": "Zoe"}, "'Zoe' stands 0 times"),
+        ({"set_count": "900", "set_site": "mlp_act", "set_per": "neuron"}, "are 691,200 values"),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_one_sentence(parameters: dict[str, str], says: str) -> None:
+    page = opened(**parameters)
+    assert says in texts(page, "error")
+
+
+@on_the_page
+@pytest.mark.parametrize(
+    "source", [{"set_source": "own"}, {"set_source": "swap"}, {"set_source": "sentences"}]
+)
+def test_every_way_to_build_a_set_gives_a_map_and_an_address(source: dict[str, str]) -> None:
+    page = opened(**source)
+    assert texts(page, "error") == ""
+    assert "mean of" in texts(page, "markdown")
+    assert fields(page)["set_source"] == source["set_source"]
+
+
+@on_the_page
+def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
+    demo: pw.Model,
+) -> None:
+    template = task("indirect-object").template
+    rows = [
+        {"clean": one.clean, "corrupt": one.corrupt, "answer": one.answers, "wrong": one.wrongs}
+        for one in from_template(template, 3, demo.tokenizer, 1)
+    ]
+    lines = [json.dumps(one) for one in rows]
+    lines[1:1] = ["{", json.dumps(rows[0] | {"corrupt": "When Mary"})]
+    page = AppTest.from_function(_page, default_timeout=60)
+    page.session_state["set_file"] = sets.read_file("a.jsonl", "\n".join(lines).encode())
+    page.run()
+    settled(page.selectbox(key="set_source").set_value("file").run())
+    assert texts(page, "error") == ""
+    warned = texts(page, "warning")
+    assert "2 rows cannot be used; the others go on" in warned
+    assert "Line 2: This is not JSON" in warned
+    assert "Line 3: The clean prompt has" in warned
+    assert "mean of 3 pairs" in texts(page, "markdown")
+    address = fields(page)
+    assert list(address) == ["run"]
+    other = AppTest.from_function(_page, default_timeout=60)
+    other.query_params["run"] = address["run"]
+    settled(other.run())
+    assert "mean of 3 pairs" in texts(other, "markdown")
+    assert fields(other) == address
+
+
+@on_the_page
+def test_pairs_of_different_lengths_are_compared_by_roles(demo: pw.Model) -> None:
+    page = opened(
+        set_source="sentences", set_site="resid_pre", set_per="position",
+        sentences="The dog near the cars is happy\nThe dog is happy",
+    )  # fmt: skip
+    assert texts(page, "error") == ""
+    assert page.multiselect(key="set_roles").value == ["subject", "last"]
+    assert "so they are compared by roles" in texts(page, "caption")
+
+
+def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:
+    found = sets.Built((), (RowError(4, "It is empty."),))
+    with pytest.raises(InputError, match=r"no usable pairs.*Line 4: It is empty"):
+        sets.fitting(found, asked.set_experiment_of(fresh(), "demo", ()), demo)
+
+
+def fresh() -> dict[str, object]:
+    return dict(state.FIELDS)
+
+
+def test_reading_ends_where_the_page_has_enough() -> None:
+    row = json.dumps(ROWS[0])
+    most = sets.MOST_PAIRS
+    assert not sets.read_file("a.jsonl", "\n".join([row] * most).encode()).more
+    found = sets.read_file("a.jsonl", "\n".join([row] * (most + 1)).encode())
+    assert len(found.items) == most
+    assert found.more
+    bad = sets.read_file("a.jsonl", b"{\n" * 10_000)
+    assert len(bad.errors) == sets.MOST_ERRORS
+    with pytest.raises(InputError, match=r"ends in .jsonl or .csv"):
+        sets.read_file("a.txt", b"")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00" * 100, b'"' * 1000, b""])
+def test_any_bytes_are_a_file_without_pairs(content: bytes) -> None:
+    for name in ("a.csv", "a.jsonl"):
+        assert sets.read_file(name, content).items == ()
+
+
+def test_the_bound_of_a_set_is_in_its_message() -> None:
+    item = Item(pair=pair_of([1, 2], [1, 3]))
+    found = sets.Built((item,) * 100, lengths=(5,) * 100)
+    sets.check_set(found, sets.MOST_VALUES // 100, 5)
+    with pytest.raises(ExperimentError, match=f"at most {sets.MOST_VALUES:,}"):
+        sets.check_set(found, sets.MOST_VALUES // 100 + 1, 5)
+    with pytest.raises(ExperimentError, match=r"5 tokens.*at most 4"):
+        sets.check_set(found, 1, 4)
+
+
+def test_roles_are_those_that_every_pair_has() -> None:
+    a, b = (pw.Pair(clean="a b", corrupt="c b", answer="x", roles=roles) for roles in _roles())
+    items = tuple(Item(pair=one) for one in (a, b))
+    assert sets.Built(items).roles == ("S", "last")
+
+
+def _roles() -> list[list[dict[str, object]]]:
+    one, two = ({"name": name, "start": 0, "stop": 1} for name in ("S", "T"))
+    return [[two, one], [one]]
+
+
+def test_cells_not_told_from_zero_have_an_open_circle(demo: pw.Model) -> None:
+    pairs = from_template(task("indirect-object").template, 9, demo.tokenizer, 0)
+    result = pw.patch(demo, pairs, site="z", per="head")
+    found = statistics(result)
+    drawn = data_of(grid_of(found.on(result)))["unsure"]
+    assert np.array_equal(np.array(drawn), found.unsure.values)
+    assert 0 < np.sum(drawn) < 36
+    assert data_of(grid_of(result))["unsure"] is None
+    weak = found.to_frame().sort_values("q_value").iloc[-1]
+    assert "does **not** differ from zero" in cell_sentence(weak, found)
+
+
+def test_the_strip_has_every_pair_sorted_and_marks_the_odd_ones() -> None:
+    values = [0.5, float("nan"), -0.25, 0.75]
+    rows = strip_rows(values, ["a", "b", "c", "d"], [3], "effect")
+    assert rows["effect"].tolist() == [-0.25, 0.5, 0.75]
+    assert rows["number"].tolist() == [3, 1, 4]
+    assert rows["kind"].tolist() == ["pair", "pair", "stands out"]
+    chart = strip_chart(values, ["a", "b", "c", "d"], [3], Interval(0.3, 0.1, 0.6), "effect")
+    data = json.dumps(chart.to_dict())
+    assert '"low": 0.1' in data
+    assert '"high": 0.6' in data
+
+
+def test_an_experiment_of_roles_names_them() -> None:
+    controls = {
+        **fresh(),
+        "set_site": "resid_pre",
+        "set_per": "position",
+        "set_roles": ["A", "last"],
+    }
+    found: Patch = asked.set_experiment_of(controls, "demo", (pair_of([1, 2], [1, 3]),))
+    assert found.roles == ("A", "last")
+    assert asked.set_experiment_of({**controls, "set_per": "layer"}, "demo", ()).roles is None

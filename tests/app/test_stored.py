@@ -1,0 +1,158 @@
+"""Stored runs as pages: an experiment's controls, and the short address of each."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import patchwright as pw
+from patchwright.app import address, state, stored
+from patchwright.errors import InputError, UnknownRunError
+from patchwright.experiment import (
+    Ablate,
+    AnyExperiment,
+    Difference,
+    EdgeAttribution,
+    LogitLens,
+    Patch,
+    PathPatch,
+    Trace,
+    experiment_of,
+)
+from patchwright.keep.store import Store
+from tiny import pair_of
+
+PAIR = pw.Pair(
+    clean="When Tom and Emma went to the park, Emma gave a ball to",
+    corrupt="When Tom and Emma went to the park, Tom gave a ball to",
+    answer=[" Tom", " Mary"],
+    wrong=" Emma",
+)
+ON = {"model": "demo", "pairs": PAIR}
+EXPERIMENTS: dict[str, AnyExperiment] = {
+    "patch": Patch.of({**ON, "site": "z", "per": "head", "metric": "prob_diff"}),
+    "many": Patch.of({"model": "demo", "pairs": [PAIR, PAIR], "site": "z", "per": "head"}),
+    "activations": Difference.of({**ON, "site": "mlp_out", "per": "position"}),
+    "trace": Trace.of(
+        {"model": "gpt2", "prompt": "The Eiffel Tower is in", "subject": [1, 2], "answer": " Paris",
+         "noise": 2.5, "seed": 3}
+    ),
+    "lens": LogitLens.of({**ON, "metric": "logit"}),
+    "ablation": Ablate.of(
+        {**ON, "site": "z", "per": "head", "how": "mean", "prompts": ["One", "Two"],
+         "by_position": False}
+    ),
+    "paths": PathPatch.of({**ON, "site": "z", "per": "head", "receivers": ["L3H1.q"]}),
+    "circuit": EdgeAttribution.of({**ON, "steps": None, "exact": state.CHECKED_EDGES}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", EXPERIMENTS)
+def test_a_short_address_brings_back_the_experiment_and_what_it_does_not_hold(page: str) -> None:
+    experiment = EXPERIMENTS[page]
+    found = stored.page_of(experiment)
+    assert found is not None
+    assert found[0] == page
+    controls = fresh() | found[1]
+    beside = {"patch": "chosen", "many": "set_chosen", "circuit": "edge_order"}
+    if page in beside:
+        controls[beside[page]] = "strongest" if page == "circuit" else "L1H2.z"
+    written = address.shortest(page, controls, experiment)
+    assert written["run"] == experiment.hash[:12]
+    assert set(written) <= {"run", beside.get(page, "run"), "model", "corrupt"}
+    brought = fresh()
+    state.take(brought, address.read(page, written, lambda _: experiment))
+    assert stored.holds(page, brought, experiment)
+    for name in address.PAGES[page]:
+        assert name == "set_source" or brought[name] == controls[name], name
+
+
+def fresh() -> dict[Any, Any]:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    return page
+
+
+def test_the_order_of_cells_does_not_hide_a_run_from_its_page() -> None:
+    sweep = EXPERIMENTS["patch"].model_copy(update={"order": "attribution"})
+    found = stored.page_of(sweep)
+    assert found is not None
+    assert found[0] == "patch"
+
+
+@pytest.mark.parametrize(
+    "unlike",
+    [
+        Patch.of({"model": "m", "pairs": pair_of([1, 2], [1, 3]), "site": "z", "per": "head"}),
+        Patch.of({**ON, "site": "z", "per": "head", "layers": [0, 1]}),
+        Patch.of({**ON, "site": "z", "per": "head", "bos": False}),
+        Ablate.of({"model": "demo", "pairs": [PAIR], "site": "z", "per": "head"}),
+    ],
+)
+def test_what_no_page_can_say_is_no_pages(unlike: AnyExperiment) -> None:
+    assert stored.page_of(unlike) is None
+    with pytest.raises(InputError, match="open it on the page Runs"):
+        address.read("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
+
+
+def test_an_example_keeps_its_name_in_the_address_which_is_shorter() -> None:
+    controls = fresh()
+    experiment = asked.experiment_of(controls, "demo")
+    assert address.shortest("patch", controls, experiment) == {}
+
+
+def lookup(text: str) -> AnyExperiment:
+    raise UnknownRunError(text)
+
+
+@pytest.mark.parametrize(
+    ("run", "look_up", "says"),
+    [
+        ("abc", lookup, "at least 12 digits"),
+        ("x" * 12, lookup, "at least 12 digits"),
+        ("a" * 65, lookup, "at least 12 digits"),
+        ("a" * 12, lookup, "this machine's store does not have"),
+        ("a" * 12, None, "without a store"),
+        ("a" * 12, lambda _: EXPERIMENTS["lens"], "one of the page Lens"),
+    ],
+)
+def test_a_run_that_cannot_be_shown_is_one_sentence(
+    run: str, look_up: Callable[[str], AnyExperiment] | None, says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        address.read("patch", {"run": run}, look_up)
+
+
+def test_a_set_from_a_file_is_in_no_address_without_its_run() -> None:
+    with pytest.raises(InputError, match="upload the file"):
+        address.read("many", {"set_source": "file"})
+
+
+def test_the_store_finds_an_experiment_by_the_beginning_of_its_hash(
+    model: pw.Model, home: object
+) -> None:
+    store = Store()
+    results = [
+        pw.patch(model, pair_of([1, 2, 3], [1, last, 3]), site="z", metric="logit_diff")
+        for last in (4, 5)
+    ]
+    store.save_all(results)
+    asked = [experiment_of(json.dumps(one.experiment)) for one in results]
+    assert [store.experiment(one.hash[:12]) for one in asked] == [one.experiment for one in results]
+    for unknown in ("", "g", "0" * 64, "%", asked[0].hash + "0"):
+        with pytest.raises(UnknownRunError, match="no experiment"):
+            store.experiment(unknown)
+    store.delete([store.entry_of(results[0]).id])
+    with pytest.raises(UnknownRunError, match="no experiment"):
+        store.experiment(asked[0].hash[:12])
+
+
+def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> None:
+    store = Store()
+    results = [pw.patch(model, pair_of([1, 2], [1, last]), site="z") for last in range(3, 20)]
+    store.save_all(results)
+    first = [experiment_of(json.dumps(one.experiment)).hash[0] for one in results]
+    twice = next(one for one in first if first.count(one) > 1)
+    with pytest.raises(UnknownRunError, match="several experiments"):
+        store.experiment(twice)
