@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlencode
 from urllib.request import urlopen
 from xml.etree import ElementTree
@@ -25,6 +26,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 import patchwright as pw
 from checkpoints import save_tiny
+from patchwright.figures.grid import Grid, grid_of
+from patchwright.lessons import Lesson, built_in, experiment_of, mark
 from patchwright.prompts.examples import example, examples
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
@@ -86,8 +89,10 @@ def visit(browser: Browser, address: str) -> Generator[Visit]:
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def open_page(path: str = "", settled: bool = True) -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 1600})
+    def open_page(
+        path: str = "", settled: bool = True, scheme: Literal["light", "dark"] = "light"
+    ) -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 1600}, color_scheme=scheme)
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: complaints.append(str(error)))
@@ -399,7 +404,8 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
     in_address(page, "places=L2.mlp_out%403")
 
 
-PAGES = ("patch", "activations", "trace", "lens", "ablation", "paths", "circuit")
+PAGES = ("patch", "activations", "trace", "lens", "ablation", "paths", "circuit", "learn")
+LESSON = "learn?lesson=3-patch-one-place"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -411,15 +417,29 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)
     assert page.get_by_test_id("stException").count() == 0
+    assert barriers(page, axe) == []
+
+
+@pytest.mark.parametrize("path", ["", LESSON, "learn"])
+def test_the_dark_theme_has_no_barrier_either(visit: Visit, axe: str, path: str) -> None:
+    page = visit(path, settled=not path, scheme="dark")
+    page.get_by_test_id("stSidebarNav").wait_for()
+    if path == LESSON:
+        page.get_by_role("button", name="Check answer").wait_for()
+    page.wait_for_timeout(1500)
+    assert barriers(page, axe) == []
+
+
+def barriers(page: Page, axe: str) -> list[str]:
+    """What axe finds that keeps somebody out."""
     page.evaluate(axe)
     found = page.evaluate("axe.run()")
-    serious = [
+    return [
         f"{one['id']}: {node['target']} {node['html'][:200]}"
         for one in found["violations"]
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]
-    assert not serious, "\n".join(serious)
 
 
 def test_the_package_serves_the_script_of_the_heat_map() -> None:
@@ -442,6 +462,69 @@ def test_the_page_circuit_says_what_its_edges_keep(page: Page, address: str) -> 
     page.get_by_role("button", name="Prune to").click()
     expect(kept).not_to_be_visible(timeout=SECONDS)
     expect(page.get_by_text("of 2,188 edges keep")).to_be_visible(timeout=SECONDS)
+
+
+def pick(page: Page, answer: int | str, grid: Grid | None) -> None:
+    """Choose an answer of a lesson's step: a choice by clicking it, a cell by the keyboard."""
+    if grid is None:
+        page.get_by_test_id("stRadioOption").nth(int(answer)).click()
+        return
+    row = next(i for i, places in enumerate(grid.places) if answer in places)
+    page.locator("canvas").first.focus()
+    for key in ["ArrowUp"] * row + ["ArrowRight"] * grid.places[row].index(str(answer)) + ["Enter"]:
+        page.keyboard.press(key)
+
+
+def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, hint: bool) -> None:
+    """Answer one step of a lesson, and go on."""
+    step, steps = lesson.steps[number], len(lesson.steps)
+    expect(page.get_by_text(f"Step {number + 1} of {steps}", exact=True)).to_be_visible()
+    if step.question is not None:
+        result = pw.run(experiment_of(lesson, number), demo)
+        answers = mark(step, result, "").answers
+        page.get_by_role("button", name="Check answer").wait_for()
+        if hint:
+            page.get_by_role("button", name="Give me a hint").click()
+            page.get_by_text("Hint 1:").wait_for()
+        answer = answers[0] if right else next(i for i in range(9) if i not in answers)
+        pick(page, answer, None if step.cell is None else grid_of(result))
+        expect(page.get_by_role("button", name="Check answer")).to_be_enabled()
+        page.get_by_role("button", name="Check answer").click()
+        page.get_by_text("Right" if right else "Not so", exact=False).first.wait_for()
+        page.get_by_role("button", name="Open this experiment").wait_for()
+    page.get_by_role("button", name="Finish" if number == steps - 1 else "Next").click()
+
+
+def test_all_lessons_are_played_from_first_to_last(visit: Visit, demo: pw.Model) -> None:
+    page = visit("learn", settled=False)
+    page.get_by_role("button", name="Open").first.click()
+    for index, lesson in enumerate(built_in()):
+        for number, step in enumerate(lesson.steps):
+            first = index == 0 and number == 0
+            play(page, lesson, number, demo, right=(index, number) != (0, 1), hint=first)
+        questions = sum(step.question is not None for step in lesson.steps)
+        alone = page.get_by_test_id("stMetric").filter(has_text="Right without hints")
+        expected = f"{questions - 2 if index == 0 else questions} of {questions}"
+        expect(alone).to_contain_text(expected, timeout=SECONDS)
+        following = page.get_by_role("button", name="Next lesson")
+        if index < len(built_in()) - 1:
+            following.click()
+    expect(page.get_by_role("button", name="Take it again")).to_be_visible()
+    expect(page.get_by_role("button", name="Next lesson")).to_have_count(0)
+    page.get_by_role("button", name="All lessons").click()
+    expect(page.get_by_text("✓ Done")).to_have_count(len(built_in()), timeout=SECONDS)
+
+
+def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visit) -> None:
+    page = visit("learn?lesson=6-agreement&step=2", settled=False)
+    expect(page.get_by_text("Step 2 of 3")).to_be_visible(timeout=SECONDS)
+    pick(page, 1, None)
+    page.get_by_role("button", name="Check answer").click()
+    page.get_by_role("button", name="Open this experiment").click()
+    page.get_by_text("Take it away").wait_for()
+    expect(page.get_by_label("Corrupted prompt")).to_have_value("The keys to the cabinets")
+    page.get_by_role("link", name="Learn").click()
+    expect(page.get_by_text("Step 2 of 3")).to_be_visible(timeout=SECONDS)
 
 
 def painted(page: Page) -> int:
