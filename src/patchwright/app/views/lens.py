@@ -77,7 +77,8 @@ def _lens(experiment: Patch, model: Model) -> Result:
         heat_map(grid, f"lens-{grid.title}", st.session_state.get("lens_cell", ""), _choose)
     st.caption(
         "Each cell holds the likeliest next token after that layer, read by the final norm and the "
-        "unembedding; its colour is the measure. Click a cell for its numbers."
+        "unembedding; its colour is the measure. Where cells are too narrow for words, click one: its "
+        "token and numbers come below."
     )
     _cell(result)
     if "accumulated" in result.arrays:
