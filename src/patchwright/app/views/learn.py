@@ -243,18 +243,16 @@ def _choice(step: Step, number: int, tried: Try) -> str:
 
 def _ways(lesson: Lesson, number: int) -> None:
     """Back, and on: without an answer as well, which is then missing in the score."""
-    back, _, on = st.columns([1, 3, 1])
-    back.button(
-        "Back", on_click=_go, args=(lesson.name, number - 1), disabled=number == 0, width="stretch"
-    )
     last = number == len(lesson.steps) - 1
     asks = lesson.steps[number].question is not None
     open_ = asks and tries_of(lesson.name).get(number, Try()).mark is None
-    on.button(
-        "Skip" if open_ else "Finish" if last else "Next",
-        type="secondary" if open_ else "primary", width="stretch",
-        on_click=_go, args=(lesson.name, number + 1),
-    )  # fmt: skip
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        st.button("Back", on_click=_go, args=(lesson.name, number - 1), disabled=number == 0)
+        st.button(
+            "Skip" if open_ else "Finish" if last else "Next",
+            type="secondary" if open_ else "primary",
+            on_click=_go, args=(lesson.name, number + 1),
+        )  # fmt: skip
 
 
 def _summary(lesson: Lesson) -> None:
