@@ -229,6 +229,15 @@ def test_a_sentence_that_cannot_be_used_is_refused(
     assert says in refusal(client.post("/v1/agreement", json=body), 422, code)
 
 
+@pytest.mark.parametrize("path", ["/v1/agreement", "/v1/experiments"])
+def test_bytes_that_are_no_text_are_refused(client: TestClient, path: str) -> None:
+    answer = client.post(
+        path, content=b'{"a": "\xff"}', headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] in ("request", "experiment")
+
+
 def test_health_and_readiness(client: TestClient) -> None:
     assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}
 

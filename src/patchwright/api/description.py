@@ -14,6 +14,8 @@ BODY = {
 }
 """The request body of an experiment, which is read by `experiment_of` and not by FastAPI."""
 
+REFUSED = {"application/json": {"schema": {"$ref": WHERE.format(model="Refusal")}}}
+
 
 def describe(app: FastAPI, with_token: bool) -> None:
     """Have the app's description include experiments, and the token where one is needed."""
@@ -35,6 +37,11 @@ def _described(app: FastAPI, with_token: bool) -> dict[str, Any]:
         routes=app.routes,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
+    for operation in (one for some in document["paths"].values() for one in some.values()):
+        for status, answer in operation["responses"].items():
+            if status >= "400":
+                # FastAPI says that they are of the kind of a success, such as an event stream.
+                answer["content"] = REFUSED
     experiments = experiments_schema(WHERE)
     parts = document["components"]
     parts["schemas"] |= experiments.pop("$defs")

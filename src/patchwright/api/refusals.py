@@ -83,6 +83,8 @@ def install(app: FastAPI) -> None:
 
     def by_status(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException), error
+        if error.status_code == 400:  # FastAPI's word for bytes that are no text
+            return refusal(422, "request", "The body is not JSON in UTF-8: send it so.")
         said = SENTENCES.get(error.status_code, str(error.detail))
         code = STATUSES.get(error.status_code, "request")
         return refusal(error.status_code, code, said, error.headers)
