@@ -1,7 +1,7 @@
 """The HTTP interface in the test's own process: an office, its app, and experiments to ask for."""
 
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -37,7 +37,7 @@ def client_of(
     token: str | None = None,
     store: ServedStore | None = None,
     at_once: int = 1,
-    headers: Mapping[str, str] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Generator[TestClient]:
     """A client of a server of these models, which runs meanwhile."""
     office = Office(models, store or ServedStore(), limits, at_once)

@@ -48,7 +48,7 @@ def test_an_experiment_gives_the_result_that_the_library_gives(
     client: TestClient, demo: pw.Model
 ) -> None:
     result = client.get(done(client, asked()))
-    straight = pw.patch(demo, pw.Pair(**PAIR))
+    straight = pw.patch(demo, pw.Pair.model_validate(PAIR))
     assert result.headers["content-type"] == "application/json"
     same = result.json() | {"seconds": 0} == json.loads(straight.to_json()) | {"seconds": 0}
     assert same

@@ -156,12 +156,13 @@ async def job_events(
     The data of `progress` is {"job", "cells"}, that of the last event the job. The stream
     ends with it. Who comes late, or again, gets all cells that are finished by then.
     """
-    job, told, state = office.job(start.id), None, ""
+    job, told, state = office.job(start.id), None, (False, False)
+    first = True
     before: NDArray[np.float64] | None = None
     while job is not None and not job.over and not office.closing:
-        progress, view = job.progress, office.view(start.id)
-        if progress is not told or view.state != state:
-            told, state = progress, view.state
+        progress, now = job.progress, (job.running, job.stopping)
+        if first or progress is not told or now != state:
+            first, told, state, view = False, progress, now, office.view(start.id)
             cells = [] if progress is None else _changed(before, progress)
             before = before if progress is None else progress.patched
             yield _event("progress", says.Event(job=view, cells=cells))
