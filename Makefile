@@ -35,7 +35,7 @@ format: .venv/checked ## mend what the linter and the formatter can
 
 docs: .venv/documented ## build the documentation site into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "Open build/site/index.html"
+	@echo "Open build/site/index.html, or to search in it: $(BIN)/python -m http.server -d build/site"
 
 figures: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and the pictures of the page
 	$(BIN)/python docs/write_cli.py
