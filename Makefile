@@ -5,6 +5,7 @@ PORT ?= 8501
 AXE := 4.14.1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help app test check oracle format docs figures bench demo-model clean
@@ -18,12 +19,13 @@ app: .venv/installed ## open the page (PORT=8501)
 test: .venv/tested .axe/installed ## run all tests
 	$(BIN)/python -m pytest -n auto
 
-check: .venv/checked .venv/tested .axe/installed ## lint, format, types, floors, generated help, tests
+check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, format, types, floors, help, site, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_cli.py --check
+	$(SITE)
 	$(BIN)/python -m pytest -n auto
 
 oracle: .venv/oracled ## compare with TransformerLens, which this installs
@@ -34,7 +36,7 @@ format: .venv/checked ## mend what the linter and the formatter can
 	$(BIN)/ruff format .
 
 docs: .venv/documented ## build the documentation site into build/site; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(SITE)
 	@echo "Open build/site/index.html, or to search in it: $(BIN)/python -m http.server -d build/site"
 
 figures: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and the pictures of the page
