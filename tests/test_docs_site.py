@@ -48,7 +48,8 @@ def test_the_site_asks_nothing_of_other_sites() -> None:
 
 def test_the_reference_has_every_public_name_once() -> None:
     reference = "\n".join(page.read_text("utf-8") for page in (DOCS / "api").glob("*.md"))
-    shown = re.findall(r"^::: patchwright\.(\w+)$", reference, re.MULTILINE)
+    # `run` and `swap` are modules too: of them the page names where the function lives.
+    shown = re.findall(r"^::: patchwright\.(?:[a-z.]+\.)?(\w+)$", reference, re.MULTILINE)
     assert sorted(shown) == sorted(pw.__all__)
 
 
