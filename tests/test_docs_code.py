@@ -92,6 +92,8 @@ def type_in(line: str, folder: Path) -> None:
 def parse(line: str) -> None:
     """Without doing it: every command and option is one that there is, every value one it takes."""
     program, *arguments = shlex.split(line.split(" | ")[0].split(" >")[0])
+    while re.fullmatch(r"[A-Z_]+=\S*", program) and arguments:
+        program, *arguments = arguments
     if program == "make":
         assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
     elif program == "python" and arguments[0].endswith(".py"):
