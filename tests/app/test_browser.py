@@ -185,7 +185,6 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
     type_into(first, "Corrupted prompt", CORRUPT)
     type_into(first, "Answer", " Alice")
     type_into(first, "Wrong answer", " David")
-    in_address(first, "wrong=+David")
     expect(first.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
     first.get_by_text("Take it away").wait_for()
     first.locator("canvas").first.focus()
@@ -195,7 +194,7 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
     in_address(first, "chosen=L1H1.z")
     for name, text in {"Clean prompt": CLEAN, "Wrong answer": " David"}.items():
         expect(first.get_by_label(name, exact=True)).to_have_value(text)
-    in_address(first, "wrong=+David")
+    in_address(first, "run=")
     other = visit(first.url.split("/")[-1])
     selected(other, "L1H1.z")
     expect(other.get_by_label("Clean prompt", exact=True)).to_have_value(CLEAN)
@@ -385,13 +384,12 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
         keys.press("Control+a")
         keys.type(text)
     keys.press("Enter")
-    in_address(page, "wrong=+David")
+    expect(page.get_by_label("Wrong answer", exact=True)).to_have_value(" David")
     expect(page.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
     page.get_by_text("Take it away").wait_for()
     tab_to(page, "Site")
     keys.type("mlp_out")
     keys.press("Enter")
-    in_address(page, "site=mlp_out")
     expect(page.get_by_text("patching mlp_out")).to_be_visible(timeout=SECONDS)
     page.get_by_text("Take it away").wait_for()
     tab_to(page, "CANVAS")
@@ -404,7 +402,10 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
     in_address(page, "places=L2.mlp_out%403")
 
 
-PAGES = ("patch", "activations", "trace", "lens", "ablation", "paths", "circuit", "learn")
+PAGES = (
+    *("patch", "activations", "trace", "lens", "ablation", "paths", "circuit"),
+    *("many", "runs", "learn"),
+)
 LESSON = "learn?lesson=3-patch-one-place"
 
 

@@ -1,0 +1,127 @@
+"""Many prompts and Runs in a real browser: a cell of a set, a shared set, a deletion undone."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import patchwright as pw
+from patchwright.keep.store import Store
+from patchwright.prompts.datasets import Item, write_items
+from patchwright.prompts.examples import example
+from patchwright.prompts.tasks import task
+from patchwright.prompts.templates import from_template
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
+SECONDS = 60_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, demo: pw.Model) -> Path:
+    """A run store with two runs."""
+    path = tmp_path_factory.mktemp("runs")
+    pair = example("ioi").pair
+    for direction in ("denoise", "noise"):
+        Store(path).save(pw.patch(demo, pair, site="z", per="layer", direction=direction))
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Generator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
+    server = subprocess.Popen(
+        command,
+        env=os.environ | {"PATCHWRIGHT_HOME": str(folder), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urlopen(f"{url}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Generator[Browser]:
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+def opened(browser: Browser, address: str) -> Page:
+    tab = browser.new_context(viewport={"width": 1280, "height": 1600}).new_page()
+    tab.set_default_timeout(SECONDS)
+    tab.goto(address)
+    return tab
+
+
+def test_an_uploaded_set_is_swept_clicked_and_shared(
+    browser: Browser, address: str, demo: pw.Model
+) -> None:
+    pairs = from_template(task("indirect-object").template, 6, demo.tokenizer, 9)
+    lines = list(write_items([Item(pair=one) for one in pairs]))
+    content = "".join([lines[0], json.dumps({"clean": "<b>"}) + "\n", *lines[1:]])
+    tab = opened(browser, f"{address}/many?set_count=4")
+    tab.get_by_text("Take it away").wait_for()
+    tab.get_by_role("combobox", name="Pairs from").click()
+    tab.get_by_role("option", name="A file").click()
+    tab.locator("input[type=file]").set_input_files(
+        {"name": "a.jsonl", "mimeType": "application/jsonl", "buffer": content.encode()}
+    )
+    expect(tab.get_by_text("Line 2: 'corrupt' is missing")).to_be_visible(timeout=SECONDS)
+    expect(tab.get_by_text("mean of 6 pairs")).to_be_visible(timeout=SECONDS)
+    first = tab.locator("h4 code").first.inner_text()
+    # A map that is drawn anew under the keys loses them; a person presses again.
+    for _ in range(20):
+        tab.locator("canvas").first.focus()
+        for key in ("ArrowRight", "ArrowUp", "Enter"):
+            tab.keyboard.press(key)
+        tab.wait_for_timeout(3000)
+        if tab.locator("h4 code").first.inner_text() != first:
+            break
+    expect(tab).to_have_url(
+        re.compile(r"/many\?run=[0-9a-f]{12}&set_chosen=L\dH\d\.z$"), timeout=SECONDS
+    )
+    chosen = tab.url.split("=")[-1]
+    expect(tab.locator("h4 code").first).to_have_text(chosen, timeout=SECONDS)
+    other = opened(browser, tab.url)
+    expect(other.get_by_text("mean of 6 pairs")).to_be_visible(timeout=SECONDS)
+    expect(other.locator("h4 code").first).to_have_text(chosen, timeout=SECONDS)
+
+
+def test_runs_are_compared_deleted_and_brought_back(browser: Browser, address: str) -> None:
+    tab = opened(browser, f"{address}/runs?search=z+layer")
+    for i in range(2):
+        tab.get_by_test_id("stCheckbox").locator("label").nth(i).click()
+        expect(tab.get_by_text(f"{i + 1} run{'s' * i} chosen")).to_be_visible(timeout=SECONDS)
+    expect(tab.get_by_text("second − first")).to_be_visible(timeout=SECONDS)
+    tab.get_by_role("button", name="Delete").click()
+    expect(tab.get_by_text("No run has all these words")).to_be_visible(timeout=SECONDS)
+    tab.get_by_role("button", name="Undo").click()
+    expect(tab.get_by_test_id("stCheckbox")).to_have_count(2, timeout=SECONDS)
+    tab.get_by_role("button", name="Open").first.click()
+    expect(tab.get_by_role("heading", name="Patch", exact=True)).to_be_visible(timeout=SECONDS)
+    expect(tab.get_by_text("Noise: patching z")).to_be_visible(timeout=SECONDS)
