@@ -6,7 +6,7 @@
 import json
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -152,7 +152,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
 
 
 @contextmanager
-def not_for_ever() -> Iterator[None]:
+def not_for_ever() -> Generator[None]:
     def late(*_: object) -> None:
         raise TimeoutError(f"still at it after {SECONDS} seconds")
 
