@@ -215,9 +215,9 @@ def test_roles_are_those_that_every_pair_has() -> None:
     assert sets.Built(items).roles == ("S", "last")
 
 
-def _roles() -> list[list[dict[str, object]]]:
-    one, two = ({"name": name, "start": 0, "stop": 1} for name in ("S", "T"))
-    return [[two, one], [one]]
+def _roles() -> list[tuple[pw.Role, ...]]:
+    one, two = (pw.Role(name=name, start=0, stop=1) for name in ("S", "T"))
+    return [(two, one), (one,)]
 
 
 def test_cells_not_told_from_zero_have_an_open_circle(demo: pw.Model) -> None:

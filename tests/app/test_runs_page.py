@@ -35,7 +35,7 @@ def _page() -> None:
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "options", lambda: work.Options(1, (), True, True))
+    monkeypatch.setattr(runs, "options", lambda: work.Options(1, (), (), True, True))
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_deletion_can_be_undone(kept: tuple[Store, list[str]]) -> None:
 def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
     kept: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "options", lambda: work.Options(1, (), True, False))
+    monkeypatch.setattr(runs, "options", lambda: work.Options(1, (), (), True, False))
     page = opened()
     assert listed(page) == []
     store, ids = kept
@@ -163,7 +163,7 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
 
 @on_the_page
 def test_without_a_store_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), False, True))
+    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), False, True))
     assert "started without a run store" in texts(opened(), "info")
 
 

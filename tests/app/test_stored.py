@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from patchwright.app import address, state, stored
+from patchwright.app import address, asked, state, stored
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment import (
     Ablate,
@@ -44,7 +44,7 @@ EXPERIMENTS: dict[str, AnyExperiment] = {
          "by_position": False}
     ),
     "paths": PathPatch.of({**ON, "site": "z", "per": "head", "receivers": ["L3H1.q"]}),
-    "circuit": EdgeAttribution.of({**ON, "steps": None, "exact": state.CHECKED_EDGES}),
+    "circuit": EdgeAttribution.of({**ON, "steps": None, "exact": asked.CHECKED_EDGES}),
 }  # fmt: skip
 
 
@@ -138,14 +138,16 @@ def test_the_store_finds_an_experiment_by_the_beginning_of_its_hash(
         for last in (4, 5)
     ]
     store.save_all(results)
-    asked = [experiment_of(json.dumps(one.experiment)) for one in results]
-    assert [store.experiment(one.hash[:12]) for one in asked] == [one.experiment for one in results]
-    for unknown in ("", "g", "0" * 64, "%", asked[0].hash + "0"):
+    stored_ones = [experiment_of(json.dumps(one.experiment)) for one in results]
+    assert [store.experiment(one.hash[:12]) for one in stored_ones] == [
+        one.experiment for one in results
+    ]
+    for unknown in ("", "g", "0" * 64, "%", stored_ones[0].hash + "0"):
         with pytest.raises(UnknownRunError, match="no experiment"):
             store.experiment(unknown)
     store.delete([store.entry_of(results[0]).id])
     with pytest.raises(UnknownRunError, match="no experiment"):
-        store.experiment(asked[0].hash[:12])
+        store.experiment(stored_ones[0].hash[:12])
 
 
 def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> None:
