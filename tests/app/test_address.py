@@ -31,7 +31,8 @@ def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
     names = (*pair, *address.PAGES[page])
     asked = controls["model"]
     model = controls["model_name"] if asked == state.OTHER else asked
-    return {name: controls[name] for name in names} | {"model": model}
+    its_own = {} if page == "learn" else {"model": model}
+    return {name: controls[name] for name in names} | its_own
 
 
 @st.composite

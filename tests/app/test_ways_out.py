@@ -15,6 +15,7 @@ from patchwright.app.text import complaint
 from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment import AnyExperiment, Patch, run
 from patchwright.jobs import Job
+from patchwright.keep import answers
 from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
@@ -107,6 +108,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
     shown.text_input(key="wrong").set_value(" Tom" if site == "z" else " Eva")
     shown.selectbox(key="site").set_value(site)
     monkeypatch.setattr(work, "run", counted)
+    monkeypatch.setattr(answers, "run", counted)
     shown.run()
     while any(one.label == "Stop" for one in shown.button):  # a browser looks again by itself
         shown.session_state["job"].wait(20)
@@ -133,11 +135,16 @@ def test_every_command_that_an_error_names_has_its_words_on_the_page() -> None:
     named: set[str] = set()
     for file in folder.rglob("*.py"):
         if not {"cli", "app", "api"} & set(file.relative_to(folder).parts):
-            named |= set(re.findall(r'`patchwright[\s"]+(\w+)', file.read_text(encoding="utf-8")))
+            words = r'`patchwright (?:"\s+f?")?(runs \w+|\w+)'
+            named |= set(re.findall(words, file.read_text(encoding="utf-8")))
     sentences = {
         "places": "`patchwright places --model demo` lists its places.",
         "tokens": "`patchwright tokens` shows them.",
         "models": "`patchwright models` lists names that work; a local folder is given by its path.",
+        "runs list": "there is no such run. `patchwright runs list` has them.",
+        "runs prune": "Make room (`patchwright runs prune`).",
+        "runs delete": "Delete it (`patchwright runs delete 2ab16e`) and compute it again.",
+        "runs export": "give a file that `patchwright runs export` wrote.",
     }
     assert named == set(sentences)
     for sentence in sentences.values():
@@ -160,7 +167,9 @@ def test_after_only_the_edges_were_matched_there_is_a_way_back() -> None:
 def slow(begun: threading.Event, go: threading.Event) -> Any:
     """A computation that tells one step and then waits, until it is told to stop."""
 
-    def compute(experiment: AnyExperiment, model: Model, progress: OnProgress) -> Result:
+    def compute(
+        experiment: AnyExperiment, model: Model, progress: OnProgress, budget: int
+    ) -> Result:
         begun.set()
         found = run(experiment, model, lambda now: progress(now) is not False and go.wait(20))
         assert go.wait(20)
@@ -172,7 +181,7 @@ def slow(begun: threading.Event, go: threading.Event) -> Any:
 def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go = threading.Event(), threading.Event()
     shown = page()
-    monkeypatch.setattr(work, "run", slow(begun, go))
+    monkeypatch.setattr(answers, "run", slow(begun, go))
     shown.text_area(key="clean").set_value("When Tom and Mary met, Tom gave a book to")
     shown.text_area(key="corrupt").set_value("When Tom and Mary met, Mary gave a book to")
     shown.run()

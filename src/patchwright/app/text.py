@@ -17,6 +17,10 @@ _ON_THE_PAGE = {
     "that there are.",
     r"`patchwright tokens` shows them\.": "The chips under the prompts show them.",
     r"`patchwright models` lists names that work": "The list in the sidebar has names that work",
+    r"`patchwright runs list` has them": "The page Runs has them",
+    r"`patchwright runs prune`": "delete some on the page Runs",
+    r"\(`patchwright runs delete [^`]*`\)": "on the page Runs",
+    r"`patchwright runs export` wrote": "the page Runs exported",
 }
 """What to do on the page in place of a command, by what the command's hint says."""
 
