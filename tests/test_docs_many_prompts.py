@@ -27,7 +27,7 @@ def test_every_command_works_and_finds_what_the_page_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     page = PAGE.read_text(encoding="utf-8")
-    lines = [line.strip() for line in page.splitlines() if line.startswith("    patchwright ")]
+    lines = [line.strip() for line in page.splitlines() if line.startswith("patchwright ")]
     assert len(lines) == 4
     printed = [command(*shlex.split(line.replace("200", COUNT))[1:]) for line in lines]
     assert [one.status for one in printed] == [0] * 4, [one.err for one in printed]

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -146,7 +145,15 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
     (folder / "bad.csv").write_bytes(b'clean,corrupt,answer\n"a\n\x1b,b')
     before = Path.cwd()
     os.chdir(folder)
-    with mock.patch("patchwright.model.load.load_model", cache(pw.load_model)):
+    loaded: dict[str, pw.Model] = {}
+
+    def load_once(name: str, **how: Any) -> pw.Model:
+        key = f"{name} {how}"
+        if key not in loaded:
+            loaded[key] = pw.load_model(name, **how)
+        return loaded[key]
+
+    with mock.patch("patchwright.model.load.load_model", load_once):
         yield folder
     os.chdir(before)
 

@@ -45,14 +45,16 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(large: Path) -> Generator[str]:
+def address(large: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
     server = subprocess.Popen(
         [*command, "--folder", str(large.parent), "--sweeps", "2"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Before any test's own home is there: the user's store is not to be touched.
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "PATCHWRIGHT_HOME": str(tmp_path_factory.mktemp("home"))},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

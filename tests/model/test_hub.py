@@ -127,7 +127,7 @@ def test_a_model_too_large_for_the_memory_is_refused_before_its_weights_come(
     hub: HubServer, tmp_path: Path
 ) -> None:
     config = json.loads(hub.files["config.json"])
-    hub.files["config.json"] = json.dumps(config | {"n_positions": 10**12}).encode()
+    hub.files["config.json"] = json.dumps(config | {"n_positions": 10**7, "n_embd": 10**4}).encode()
     refused = places(tmp_path / "home", hub.url)
     assert refused.returncode == 2
     assert re.search(r"'owner/tiny' needs [\d.]+ GiB .* and [\d.]+ GiB are free", refused.stderr)

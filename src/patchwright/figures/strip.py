@@ -48,7 +48,7 @@ def strip_chart(
     around = frame[unit].min() <= 0 <= frame[unit].max()
     zero = alt.Chart(pd.DataFrame({"zero": [0.0] if around else []}))
     return alt.layer(
-        zero.mark_rule(color="#888888", opacity=0.7).encode(y="zero:Q"),
+        zero.mark_rule(color="#888888", opacity=0.7, aria=False).encode(y="zero:Q"),
         between.encode(y="low:Q", y2="high:Q"),
         line.encode(y="mean:Q", tooltip=[alt.Tooltip("mean:Q", format=".4g")]),
         points,

@@ -19,7 +19,7 @@ def _frozen(prompt: str | Sequence[int]) -> str | tuple[int, ...]:
 
 def _listed(value: object) -> object:
     """One answer counts as a list of one."""
-    if isinstance(value, str | int):
+    if isinstance(value, str | int | float):
         return (value,)
     return () if value is None else value
 

@@ -162,7 +162,6 @@ def _asked(lesson: Lesson, number: int, result: Result, tried: Try) -> None:
         st.button(
             "Check answer", type="primary", disabled=picked is None,
             on_click=_check, args=(lesson, number, result, picked),
-            help="Pick an answer first; then see whether it is so." if picked is None else None,
         )  # fmt: skip
         left = len(step.hints) - tried.hints
         if left > 0:
