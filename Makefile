@@ -17,7 +17,7 @@ app: .venv/installed ## open the page (PORT=8501)
 	$(BIN)/patchwright app --port $(PORT)
 
 test: .venv/tested .axe/installed ## run all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, format, types, floors, help, site, tests
 	$(BIN)/ruff check .
@@ -26,7 +26,7 @@ check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, forma
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_cli.py --check
 	$(SITE)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 oracle: .venv/oracled ## compare with TransformerLens, which this installs
 	PATCHWRIGHT_REQUIRE_ORACLE=1 $(BIN)/python -m pytest -n auto tests/oracle
