@@ -146,11 +146,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
     before = Path.cwd()
     os.chdir(folder)
     loaded: dict[str, pw.Model] = {}
+    really_load = pw.load_model
 
-    def load_once(name: str, **how: Any) -> pw.Model:
-        key = f"{name} {how}"
+    def load_once(*what: Any, **how: Any) -> pw.Model:
+        key = f"{what} {how}"
         if key not in loaded:
-            loaded[key] = pw.load_model(name, **how)
+            loaded[key] = really_load(*what, **how)
         return loaded[key]
 
     with mock.patch("patchwright.model.load.load_model", load_once):
