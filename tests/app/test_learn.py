@@ -11,7 +11,7 @@ from streamlit.testing.v1.element_tree import Button
 import patchwright as pw
 from patchwright.app import address, asked, state, work
 from patchwright.app.lessons import Try, asks_later, offered, on_runs_alone, score
-from patchwright.app.opening import opened as opening
+from patchwright.app.opening import nearest
 from patchwright.app.text import paragraphs
 from patchwright.app.views import learn
 from patchwright.errors import InputError
@@ -280,7 +280,7 @@ def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
 ) -> None:
     for number in range(len(lesson.steps)):
         experiment = experiment_of(lesson, number)
-        found = opening(experiment, pw.run(experiment, demo))
+        found = nearest(experiment, pw.run(experiment, demo))
         assert found is not None
         name, fields = found
         controls = dict(state.FIELDS) | fields
@@ -307,7 +307,7 @@ def _same_numbers(one: AnyExperiment, other: AnyExperiment, demo: pw.Model) -> N
 def test_token_ids_open_no_page(demo: pw.Model) -> None:
     ids = {"clean": [3, 8, 5], "corrupt": [3, 9, 5], "answer": [7], "wrong": [9]}
     experiment = Patch.of({"model": "demo", "pairs": ids, "per": "position"})
-    assert opening(experiment, pw.run(experiment, demo)) is None
+    assert nearest(experiment, pw.run(experiment, demo)) is None
 
 
 def test_only_an_empty_line_begins_a_paragraph() -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from patchwright.app import stored
+from patchwright.app import opening
 from patchwright.app.state import (
     BOUNDS,
     EDGE_ESTIMATES,
@@ -185,11 +185,11 @@ def shortest(page: str, state: State, run: AnyExperiment | None) -> dict[str, st
     A set from a file has no fields: without a run nobody else can see it.
     """
     long = written(page, state)
-    shown = None if run is None else stored.page_of(run)
+    shown = None if run is None else opening.page_of(run)
     if run is None or shown is None or shown[0] != page:
         return long
     brought = {**FIELDS, **fields_of(example(FIRST_EXAMPLE)), **shown[1]}
-    short = {"run": run.hash[: stored.DIGITS]}
+    short = {"run": run.hash[: opening.DIGITS]}
     if (model := _model(state)) != brought["model"]:
         short["model"] = model
     from_run = state["set_source"] in ("file", "run")
@@ -212,9 +212,9 @@ def _length(parameters: Mapping[str, str]) -> int:
 
 def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
     """The controls of a stored run."""
-    if not re.fullmatch(f"[0-9a-f]{{{stored.DIGITS},64}}", text):
+    if not re.fullmatch(f"[0-9a-f]{{{opening.DIGITS},64}}", text):
         raise InputError(
-            f"The address has run '{text[:40]}': a run is named by at least {stored.DIGITS} "
+            f"The address has run '{text[:40]}': a run is named by at least {opening.DIGITS} "
             "digits out of 0-9 and a-f."
         )
     if look_up is None:
@@ -222,7 +222,7 @@ def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
             "The address names a stored run, and this page was started without a store."
         )
     try:
-        shown = stored.page_of(look_up(text))
+        shown = opening.page_of(look_up(text))
     except UnknownRunError:
         raise InputError(
             f"The address names the run '{text[:16]}…', which this machine's store does not have "

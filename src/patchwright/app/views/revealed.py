@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from patchwright.app import state
+from patchwright.app import opening, state
 from patchwright.app.lessons import Try
-from patchwright.app.opening import opened
 from patchwright.app.text import plain
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
@@ -133,7 +132,7 @@ def _legend(grid: Grid, outlined: bool) -> str:
 
 def way_in(experiment: AnyExperiment, result: Result) -> None:
     """Leads to the page where this experiment can be changed."""
-    found = opened(experiment, result)
+    found = opening.nearest(experiment, result)
     if found is None:
         return
     name, controls = found
@@ -141,5 +140,5 @@ def way_in(experiment: AnyExperiment, result: Result) -> None:
         f"Open this experiment on the page {PAGE_NAMES[name]}", icon=":material/open_in_new:",
         type="tertiary", help="To change it. The lesson stays where it is.",
     ):  # fmt: skip
-        state.take(st.session_state, controls)
+        state.take(st.session_state, opening.CLEARED | controls)
         st.switch_page(st.session_state["pages"][name])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from patchwright.app import state, stored
+from patchwright.app import opening, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
@@ -113,7 +113,7 @@ def _open(entry: Entry, kept: Store) -> None:
     """Put a run's experiment into the controls and go to its page; else tick it, to show it here."""
     try:
         experiment = experiment_of(json.dumps(kept.experiment(entry.experiment_hash)))
-        found = stored.page_of(experiment)
+        found = opening.page_of(experiment)
     except PatchwrightError as error:
         st.session_state["complaint"] = complaint(error)
         return
@@ -124,8 +124,7 @@ def _open(entry: Entry, kept: Store) -> None:
         )
         return
     page, controls = found
-    cleared = {"chosen": "", "set_chosen": "", "trace_chosen": "", "ablated": "", "path": ""}
-    state.take(st.session_state, {**cleared, "places": [], **controls})
+    state.take(st.session_state, opening.CLEARED | controls)
     st.session_state["go_to"] = page
 
 

@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from patchwright.app import address, asked, state, stored
+from patchwright.app import address, asked, opening, state
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment import (
     Ablate,
+    AblateTogether,
     AnyExperiment,
+    Attention,
     Difference,
     EdgeAttribution,
+    LogitAttribution,
     LogitLens,
     Patch,
+    PatchTogether,
     PathPatch,
     Trace,
     experiment_of,
@@ -51,7 +55,7 @@ EXPERIMENTS: dict[str, AnyExperiment] = {
 @pytest.mark.parametrize("page", EXPERIMENTS)
 def test_a_short_address_brings_back_the_experiment_and_what_it_does_not_hold(page: str) -> None:
     experiment = EXPERIMENTS[page]
-    found = stored.page_of(experiment)
+    found = opening.page_of(experiment)
     assert found is not None
     assert found[0] == page
     controls = fresh() | found[1]
@@ -63,7 +67,7 @@ def test_a_short_address_brings_back_the_experiment_and_what_it_does_not_hold(pa
     assert set(written) <= {"run", beside.get(page, "run"), "model", "corrupt"}
     brought = fresh()
     state.take(brought, address.read(page, written, lambda _: experiment))
-    assert stored.holds(page, brought, experiment)
+    assert opening.holds(page, brought, experiment)
     for name in address.PAGES[page]:
         assert name == "set_source" or brought[name] == controls[name], name
 
@@ -76,7 +80,7 @@ def fresh() -> dict[Any, Any]:
 
 def test_the_order_of_cells_does_not_hide_a_run_from_its_page() -> None:
     sweep = EXPERIMENTS["patch"].model_copy(update={"order": "attribution"})
-    found = stored.page_of(sweep)
+    found = opening.page_of(sweep)
     assert found is not None
     assert found[0] == "patch"
 
@@ -91,7 +95,7 @@ def test_the_order_of_cells_does_not_hide_a_run_from_its_page() -> None:
     ],
 )
 def test_what_no_page_can_say_is_no_pages(unlike: AnyExperiment) -> None:
-    assert stored.page_of(unlike) is None
+    assert opening.page_of(unlike) is None
     with pytest.raises(InputError, match="open it on the page Runs"):
         address.read("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
 
@@ -158,3 +162,38 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
     twice = next(one for one in first if first.count(one) > 1)
     with pytest.raises(UnknownRunError, match="several experiments"):
         store.experiment(twice)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "page", "brought"),
+    [
+        (PatchTogether.of({**ON, "places": ["L1H2.z"]}), "patch", {"places": ["L1H2.z"]}),
+        (
+            AblateTogether.of({**ON, "places": ["L1H2.z"], "how": "zero"}),
+            "ablation",
+            {"ablated": "L1H2.z", "how": "zero"},
+        ),
+        (Attention.of({**ON, "layer": 2, "head": 1}), "activations", {"seen_head": "L2H1.z"}),
+        (LogitAttribution.of({**ON, "part": "head"}), "lens", {"part": "head"}),
+        (EXPERIMENTS["many"], "patch", {"site": "z", "clean": PAIR.clean}),
+    ],
+)
+def test_what_no_page_says_exactly_has_one_that_comes_nearest(
+    experiment: AnyExperiment, page: str, brought: dict[str, Any], demo: pw.Model
+) -> None:
+    found = opening.nearest(experiment, pw.run(experiment, demo))
+    assert found is not None
+    assert found[0] == page
+    assert found[1] | brought == found[1]
+
+
+def test_a_trace_opens_with_its_own_subject_whatever_was_chosen_before(demo: pw.Model) -> None:
+    given = {"prompt": "The Eiffel Tower is in", "subject": "Eiffel Tower", "answer": " Paris"}
+    traced = Trace.of({"model": "demo", **given, "samples": 2})
+    found = opening.nearest(traced, pw.run(traced, demo))
+    assert found is not None
+    controls = fresh() | {"subject": [4], "subject_tokens": ["x"], "subject_cleared": True}
+    state.take(controls, opening.CLEARED | found[1])
+    tokens = ["<|endoftext|>", "The", " Eiffel", " Tower", " is", " in"]
+    assert state.settle_subject(controls, tokens, tokens, 1) is None
+    assert controls["subject"] == [2, 3]
