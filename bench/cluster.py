@@ -76,7 +76,7 @@ def timed(do: Callable[..., Tally], pairs: int) -> tuple[float, float]:
     return (rest / (whole - first) if rest else pairs / whole), first
 
 
-class _Nothing(cluster._Worker):  # pyright: ignore[reportPrivateUsage]
+class _Nothing(cluster.Worker):
     """A worker that computes nothing: what is left is the task."""
 
     def run(self, batch: Batch) -> list[Outcome]:
@@ -111,7 +111,7 @@ def main() -> None:
     asked = parser.parse_args()
     model = model_of(asked.layers, asked.width)
     experiments = experiments_of(asked.pairs, asked.tokens)
-    ray: Any = cluster._ray()  # pyright: ignore[reportPrivateUsage]
+    ray: Any = cluster.ray_here()
     ray.init(num_cpus=max(asked.workers), include_dashboard=False, log_to_driver=False)
     rows = [("one process", *timed(partial(run_many, experiments, model), asked.pairs))]
     for count in asked.workers:

@@ -2,13 +2,13 @@
 
 import json
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from local_server import LocalServer
 
 
-class ChatServer:
+class ChatServer(LocalServer):
     """Answers each request with `reply` (a text, or the whole body), after `delay` seconds.
 
     `status` other than 200 sends an error whose message repeats the key that came. `asked`
@@ -19,25 +19,12 @@ class ChatServer:
         self.reply, self.status, self.delay = reply, status, delay
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        super().__init__(self._handler())
 
     @property
     def url(self) -> str:
         """What PATCHWRIGHT_EXPLAIN_URL is set to."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{self.origin}/v1"
 
     def body(self) -> bytes:
         """What is sent back."""

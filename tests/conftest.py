@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Several small processes share few cores; the numbers do not depend on it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +21,9 @@ from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from tiny import random_gpt2
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 settings.register_profile(
     "tests",
@@ -52,6 +57,17 @@ def chromium() -> str:
     if CHROMIUM is None:
         pytest.fail(INSTALL_CHROMIUM)
     return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> "Generator[Browser]":
+    """A Chromium for the tests of one module."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield one
+        one.close()
 
 
 @pytest.fixture(scope="session")

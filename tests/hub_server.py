@@ -3,16 +3,15 @@
 import hashlib
 import json
 import re
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
-from types import TracebackType
-from typing import Self
+
+from local_server import LocalServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class HubServer:
+class HubServer(LocalServer):
     """Serves one repository, `owner/tiny`, from a folder, as a context.
 
     `cuts` says after how many bytes each next weight download is cut off; `asked` lists
@@ -24,25 +23,12 @@ class HubServer:
         self.cuts: list[int] = []
         self.asked: list[tuple[str, int]] = []
         self.broken = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        super().__init__(self._handler())
 
     @property
     def url(self) -> str:
         """What HF_ENDPOINT is set to."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return self.origin
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         hub = self

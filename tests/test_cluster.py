@@ -17,7 +17,7 @@ import torch
 import patchwright as pw
 from patchwright import cluster
 from patchwright.cluster import (
-    _Worker,  # pyright: ignore[reportPrivateUsage]
+    Worker,
     run_on_ray,
 )
 from patchwright.errors import ClusterError, InputError
@@ -54,7 +54,7 @@ def ray() -> Iterator[Any]:
         pytest.importorskip("ray", reason=INSTALL_RAY)
     import ray
 
-    cluster._ray()  # pyright: ignore[reportPrivateUsage]
+    cluster.ray_here()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
@@ -70,7 +70,7 @@ def test_stopped_and_with_a_worker_killed_a_cluster_gives_the_numbers_of_one_pro
     assert first.stopped
     assert 0 < first.done < 140
 
-    class Mortal(_Worker):
+    class Mortal(Worker):
         def run(self, batch: Batch) -> list[Outcome]:
             if not killed.exists():
                 killed.touch()
@@ -78,7 +78,7 @@ def test_stopped_and_with_a_worker_killed_a_cluster_gives_the_numbers_of_one_pro
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().run(batch)
 
-    monkeypatch.setattr(cluster, "_Worker", Mortal)
+    monkeypatch.setattr(cluster, "Worker", Mortal)
     second = run_on_ray(experiments, tiny32, store=store, workers=2)
     assert killed.exists()
     assert (second.stored, second.done, second.failed) == (first.done, 140 - first.done, {})
@@ -93,13 +93,13 @@ def test_stopped_and_with_a_worker_killed_a_cluster_gives_the_numbers_of_one_pro
 def test_a_batch_that_kills_its_workers_fails_and_the_others_are_done(
     ray: Any, tiny32: pw.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Mortal(_Worker):
+    class Mortal(Worker):
         def run(self, batch: Batch) -> list[Outcome]:
             if 70 in batch.indices:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().run(batch)
 
-    monkeypatch.setattr(cluster, "_Worker", Mortal)
+    monkeypatch.setattr(cluster, "Worker", Mortal)
     monkeypatch.setattr(cluster, "ATTEMPTS", 2)
     tally = run_on_ray(_experiments(80), tiny32, store=Store(tmp_path), workers=2)
     assert tally.done == 64
@@ -116,7 +116,7 @@ def test_a_worker_with_another_model_ends_the_run_with_a_sentence() -> None:
         made,
         cluster._Crew(1, False),  # pyright: ignore[reportPrivateUsage]
         None,
-        "sha256:" + 64 * "0",  # pyright: ignore[reportPrivateUsage]
+        "sha256:" + 64 * "0",
     )
     with pytest.raises(
         ClusterError, match=r"\(sha256:1.*not the driver's \(sha256:0.*same versions"

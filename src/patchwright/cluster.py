@@ -53,7 +53,7 @@ def run_on_ray(
     """
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers: give at least 1.")
-    ray = _ray()
+    ray = ray_here()
     with _connected(ray, address, workers):
         crew = _size(ray, workers)
         return run_many(
@@ -67,7 +67,8 @@ def run_on_ray(
         )
 
 
-def _ray() -> ModuleType:
+def ray_here() -> ModuleType:
+    """Ray, told to keep to itself. Raises ClusterError where it is not installed."""
     # Nobody asked for reports to Ray's makers, nor for workers to be told which GPUs they lack.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -122,7 +123,7 @@ def _size(ray: Any, workers: int | None) -> _Crew:
     return _Crew(workers or most, gpus > 0)
 
 
-class _Worker:
+class Worker:
     """Holds a model in a process of its own, and runs batches on it."""
 
     def open(self, parcel: "Parcel", device: str) -> str:
@@ -167,7 +168,7 @@ class _Pool:
     def __init__(self, ray: Any, crew: _Crew, parcel: Any, fingerprint: str) -> None:
         self._ray = ray
         self._device = "cuda" if crew.gpu else "cpu"
-        self._made = ray.remote(num_cpus=1, num_gpus=1 if crew.gpu else 0)(_Worker)
+        self._made = ray.remote(num_cpus=1, num_gpus=1 if crew.gpu else 0)(Worker)
         self._parcel = parcel
         self._fingerprint = fingerprint
         self._idle: list[Any] = []

@@ -3,18 +3,11 @@
 import ast
 import io
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode
-from urllib.request import urlopen
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
@@ -22,10 +15,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 import patchwright as pw
 from checkpoints import save_tiny
+from page_server import page_served
 from patchwright.figures.grid import Grid, grid_of
 from patchwright.lessons import Lesson, built_in, experiment_of, mark
 from patchwright.prompts.examples import example, examples
@@ -46,40 +40,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(large: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
-    server = subprocess.Popen(
-        [*command, "--folder", str(large.parent), "--sweeps", "2"],
-        # Before any test's own home is there: the user's store is not to be touched.
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "PATCHWRIGHT_HOME": str(tmp_path_factory.mktemp("home"))},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.25)
+    # A home of its own before any test's is there: the user's store is not to be touched.
+    options = ("--folder", str(large.parent), "--sweeps", "2")
+    with page_served(tmp_path_factory.mktemp("home"), *options) as url:
         yield url
-    finally:
-        # Streamlit runs in a process of its own below the command.
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Generator[Browser]:
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 Visit = Callable[..., Page]

@@ -1,21 +1,15 @@
 """Many prompts and Runs in a real browser: a cell of a set, a shared set, a deletion undone."""
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 import patchwright as pw
+from page_server import page_served
 from patchwright.keep.store import Store
 from patchwright.prompts.datasets import Item, write_items
 from patchwright.prompts.examples import example
@@ -38,37 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, demo: pw.Model) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Generator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
-    server = subprocess.Popen(
-        command,
-        env=os.environ | {"PATCHWRIGHT_HOME": str(folder), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.25)
+    with page_served(folder) as url:
         yield url
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Generator[Browser]:
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 def opened(browser: Browser, address: str) -> Page:
