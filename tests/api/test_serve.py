@@ -35,9 +35,24 @@ def test_on_this_machine_none_is(host: str) -> None:
     server.check_reach(host, None)
 
 
+def test_a_port_that_is_taken_is_said_before_any_model_is_loaded() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = patchwright("serve", "--port", port, "--model", "no/such")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"Error: Port {port} is taken by another program: name another with --port.\n"
+    )
+    with pytest.raises(InputError, match=r"Nothing can listen at 192\.0\.2\.1, port 8000"):
+        server.check_free("192.0.2.1", 8000)
+
+
 def test_the_command_refuses_to_start_with_a_sentence() -> None:
     done = patchwright("serve", "--host", "0.0.0.0", environment={"PATCHWRIGHT_TOKEN": " "})
     assert done.returncode == 2
+    assert done.stderr.startswith("Error: --host 0.0.0.0 lets other machines reach this server")
     assert done.stderr.splitlines()[-1].startswith("Error: --host 0.0.0.0 lets other machines")
     done = patchwright("serve", "--model", "./no-such-folder")
     assert done.returncode == 2

@@ -1,7 +1,10 @@
 """Starting the server: models, token, then listening."""
 
+import errno
 import ipaddress
 import os
+import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +34,14 @@ def serve(
 ) -> None:
     """Load the models and answer until the process is told to end.
 
-    Raises InputError where others could reach the server without a token, and what
-    `load_model` raises.
+    Raises InputError where others could reach the server without a token or the port is
+    taken, and what `load_model` raises.
     """
     token = token_of(token_file)
     check_reach(host, token)
+    check_free(host, port)
     office = Office(load_all(names, device), ServedStore(), limits, at_once)
+    sys.stderr.write(f"Patchwright answers at http://{host}:{port} (Ctrl-C ends it).\n")
     uvicorn.run(
         make_app(office, token),
         host=host,
@@ -92,6 +97,25 @@ def check_reach(host: str, token: str | None) -> None:
             f"--host {host} lets other machines reach this server, and it has no token: set "
             f"{TOKEN} or --token-file, or leave --host at 127.0.0.1."
         )
+
+
+def check_free(host: str, port: int) -> None:
+    """Raise InputError where nothing can listen at this address, before models are loaded."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(found[0]) as probe:
+            # As the server does: a port that was left a moment ago is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[4])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(
+                f"Port {port} is taken by another program: name another with --port."
+            ) from error
+        raise InputError(
+            f"Nothing can listen at {host}, port {port} ({error.strerror}): name an address of this "
+            "machine with --host, and a port above 1023."
+        ) from error
 
 
 def _is_own(host: str) -> bool:

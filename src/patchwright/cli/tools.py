@@ -307,7 +307,6 @@ def serve(
             f"`serve` needs {missing.name}: install it with `pip install 'patchwright[api]'`."
         ) from missing
     limits = Limits(queue=queue, seconds=seconds)
-    typer.echo(f"Patchwright answers at http://{host}:{port} (Ctrl-C ends it).", err=True)
     answer_all(model or ["demo"], host, port, token_file, device, limits, sweeps)
 
 
