@@ -35,7 +35,7 @@ from patchwright.experiment import AnyExperiment, plan, run_batch
 
 N_TOKENS, SUBJECT, SAMPLES, SEED = 20, (2, 3, 4), 10, 0
 N_PAIRS, STEPS, SIZE = 100, 2, 1000
-PAIRS_TOKENS, PAIRS_DIFFER = 15, 5
+PAIRS_LENGTHS, PAIRS_DIFFER = (15, 8), 5
 MEMORY, PAIRS = "## Memory of circuits", "## Pairs per second"
 """The headings that divide the page."""
 
@@ -68,7 +68,11 @@ def main() -> None:
         kept = memory_table(measured)
     if "pairs" in options.parts:
         _, model = models()
-        measured = [one(model, options.pairs, options.repeats) for one in (together, small_sweep)]
+        measured = [
+            one(model, options.pairs, length, options.repeats)
+            for length in PAIRS_LENGTHS
+            for one in (together, small_sweep)
+        ]
         rows += measured
         paired = pairs_table(measured, options.repeats)
     text = speed + MEMORY + kept
@@ -168,31 +172,31 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def together(model: pw.Model, count: int, repeats: int) -> dict[str, Any]:
+def together(model: pw.Model, count: int, length: int, repeats: int) -> dict[str, Any]:
     """One place at the last position, in the upper half."""
     place = ("L9.resid_pre@-1",)
     asked = [
         pw.PatchTogether(model=model.name, pairs=pair, places=place, bos=False)
-        for pair in alike_pairs(count)
+        for pair in alike_pairs(count, length)
     ]
-    return batched("`patch_together` of one place", model, asked, repeats)
+    return batched(f"`patch_together` of one place, {length} tokens", model, asked, repeats)
 
 
-def small_sweep(model: pw.Model, count: int, repeats: int) -> dict[str, Any]:
+def small_sweep(model: pw.Model, count: int, length: int, repeats: int) -> dict[str, Any]:
     """The positions of one layer."""
     asked = [
         pw.Patch(model=model.name, pairs=pair, per="position", layers=(9,), bos=False)
-        for pair in alike_pairs(count)
+        for pair in alike_pairs(count, length)
     ]
-    return batched("a sweep of `resid_pre`, one layer", model, asked, repeats)
+    return batched(f"a sweep of `resid_pre`, one layer, {length} tokens", model, asked, repeats)
 
 
-def alike_pairs(count: int) -> list[pw.Pair]:
+def alike_pairs(count: int, length: int) -> list[pw.Pair]:
     """Pairs of a template: one token of the prompts differs, the fifth from the end."""
     draw = np.random.default_rng(SEED)
     pairs: list[pw.Pair] = []
     for _ in range(count):
-        *ids, other, answer, wrong = draw.choice(50257, PAIRS_TOKENS + 3, replace=False).tolist()
+        *ids, other, answer, wrong = draw.choice(50257, length + 3, replace=False).tolist()
         corrupt = list(ids)
         corrupt[-PAIRS_DIFFER] = other
         pairs.append(pw.Pair(clean=ids, corrupt=corrupt, answer=answer, wrong=wrong))
@@ -239,7 +243,7 @@ def pairs_table(rows: list[dict[str, Any]], repeats: int) -> str:
         )
     lines += [
         "",
-        f"- Prompts of {PAIRS_TOKENS} tokens that differ in one, the {PAIRS_DIFFER}th from the end; "
+        f"- Prompts differ in one token, the {PAIRS_DIFFER}th from the end; "
         f"random weights of GPT-2 small's size, float32; median of {repeats}.",
         "- Each pair gives a whole result: both runs' baselines with their ranks and top tokens, the "
         "patched run's, warnings. One at a time is `run`, in a batch `plan` and `run_batch`.",
