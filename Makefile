@@ -28,7 +28,7 @@ check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, forma
 	$(SITE)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-oracle: .venv/oracled ## compare with TransformerLens, which this installs
+oracle: .venv/oracled ## compare with TransformerLens, meet GPT-2's own vocabulary; installs both
 	PATCHWRIGHT_REQUIRE_ORACLE=1 $(BIN)/python -m pytest -n auto tests/oracle
 
 format: .venv/checked ## mend what the linter and the formatter can
@@ -85,7 +85,7 @@ clean: ## remove .venv and what the tools leave behind
 	@touch $@
 
 .venv/oracled: .venv/tested
-	@echo "Installing TransformerLens"
+	@echo "Installing TransformerLens and GPT-2's vocabulary"
 	@$(PIP) -e '.[oracle]'
 	@touch $@
 

@@ -12,9 +12,7 @@ from tempfile import TemporaryDirectory
 
 import atheris
 
-with atheris.instrument_imports(
-    include=["patchwright", "yaml"], exclude=["patchwright.methods.sweep"]
-):
+with atheris.instrument_imports(include=["patchwright"], exclude=["patchwright.methods.sweep"]):
     from patchwright.app import address
     from patchwright.experiment import experiment_of
     from patchwright.keep.archive import read_archive, write_archive

@@ -219,6 +219,7 @@ def test_pairs_that_are_alike_have_no_odd_one() -> None:
     [
         ({"level": 1.0}, "level of 1.0"),
         ({"resamples": 10}, "at least 100"),
+        ({"seed": -1}, "A seed of -1: give a whole number"),
         ({"ratio": "of_medians"}, "'of_medians' is not a ratio"),
     ],
 )

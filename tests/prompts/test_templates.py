@@ -104,6 +104,11 @@ def test_more_pairs_than_there_are_are_refused_with_their_number(demo: pw.Model)
         made(demo, 13)
 
 
+def test_a_seed_below_zero_is_refused_and_is_not_its_absolute_value(demo: pw.Model) -> None:
+    with pytest.raises(PromptError, match="A seed of -1: give a whole number"):
+        made(demo, 1, seed=-1)
+
+
 def test_words_of_several_tokens_are_passed_over_or_counted(demo: pw.Model) -> None:
     slots = MEETING["slots"] | {"PLACE": ["store", "Eiffel Tower"]}
     assert not any("Eiffel" in str(pair.clean) for pair in made(demo, 6, slots=slots))

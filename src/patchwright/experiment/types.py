@@ -17,6 +17,9 @@ from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.places import Site
 from patchwright.prompts.pair import Answers, Pair, Prompt
 
+Seed = Annotated[int, Field(ge=0)]
+"""What NumPy's generators are made of: the same seed draws the same numbers."""
+
 
 class Experiment(BaseModel):
     """What every experiment says: on which model, measured how."""
@@ -96,7 +99,7 @@ class Ablating(OnPairs):
     how: How = "zero"
     prompts: tuple[Prompt, ...] = ()
     by_position: bool = True
-    seed: int = 0
+    seed: Seed = 0
     direction: Literal["noise"] = "noise"
 
 
@@ -155,7 +158,7 @@ class EvaluateCircuit(OnPairs):
     sizes: tuple[int, ...]
     outside: Outside = "corrupt"
     randoms: int = 3
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Trace(Experiment):
@@ -172,7 +175,7 @@ class Trace(Experiment):
     samples: int = 10
     window: int = 1
     site: TraceSite = "resid_post"
-    seed: int = 0
+    seed: Seed = 0
     sever: Sever | None = None
     direction: Literal["denoise"] = "denoise"
 
@@ -202,7 +205,7 @@ class HeadScores(OnPairs):
     method: Literal["head_scores"] = "head_scores"
     repeats: int = 4
     length: int = 20
-    seed: int = 0
+    seed: Seed = 0
     words: Prompt = ""
 
 
@@ -265,4 +268,6 @@ def _refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][skipped:])
     field = f"The experiment's field {quoted(where)}" if where else "The experiment"
-    return ExperimentError(f"{field}: {reason(first['msg'])}.")
+    given = first["input"]
+    shown = f" {quoted(str(given))} was given." if isinstance(given, str | int | float) else ""
+    return ExperimentError(f"{field}: {reason(first['msg'])}.{shown}")

@@ -170,7 +170,7 @@ def statistics(
     Resampled by `seed`, the same for every cell. Raises InputError for a result of
     one pair or over no pairs, and for a choice that is out of range.
     """
-    _check(level, resamples, ratio)
+    _check(level, resamples, seed, ratio)
     array, sample = _sample_of(result, ratio)
     cells = array.isel(pair=0, drop=True)
     n = len(sample.below)
@@ -198,11 +198,13 @@ def statistics(
     )
 
 
-def _check(level: float, resamples: int, ratio: str) -> None:
+def _check(level: float, resamples: int, seed: int, ratio: str) -> None:
     if not 0 < level < 1:
         raise InputError(f"A level of {level}: give a share between 0 and 1, such as 0.95.")
     if resamples < 100:
         raise InputError(f"{resamples} resamples: an interval needs at least 100.")
+    if seed < 0:
+        raise InputError(f"A seed of {seed}: give a whole number of 0 or more.")
     if ratio not in get_args(Ratio):
         raise InputError(f"'{ratio}' is not a ratio: choose {' or '.join(get_args(Ratio))}.")
 

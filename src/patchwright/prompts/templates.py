@@ -119,6 +119,8 @@ def from_template(
     """
     if count < 1:
         raise PromptError(f"{count} pairs were asked for: ask for at least 1.")
+    if seed < 0:
+        raise PromptError(f"A seed of {seed}: give a whole number of 0 or more.")
     words = {name: _usable(template, name, tokenizer) for name in template.lists}
     length = _length(template, tokenizer)
     found: dict[Pair, None] = {}

@@ -1,0 +1,46 @@
+"""Fields that an experiment does not take are refused with the field and what was given."""
+
+from typing import Any, get_args
+
+import pytest
+
+import patchwright as pw
+from patchwright.errors import ExperimentError
+from patchwright.experiment.types import AnyExperiment, Experiment
+
+SEEDED = [kind for kind in get_args(AnyExperiment) if "seed" in kind.model_fields]
+PAIR = {"clean": "Mary met", "corrupt": "John met", "answer": " Mary"}
+REQUIRED: dict[str, Any] = {
+    "model": "demo",
+    "pairs": PAIR,
+    "per": "head",
+    "prompt": "Mary met",
+    "subject": "Mary",
+    "answer": " John",
+    "places": ["L0H0.z"],
+    "edges": [],
+    "sizes": [],
+}
+
+
+def document(kind: type[Experiment], **changes: Any) -> dict[str, Any]:
+    needed = {name: REQUIRED[name] for name, of in kind.model_fields.items() if of.is_required()}
+    return needed | changes
+
+
+@pytest.mark.parametrize("kind", SEEDED, ids=lambda kind: kind.__name__)
+def test_a_seed_below_zero_is_refused_before_anything_runs(kind: type[Experiment]) -> None:
+    assert kind.of(document(kind, seed=10**30)).model_dump()["seed"] == 10**30
+    with pytest.raises(ExperimentError, match=r"'seed': .* '-1' was given\."):
+        kind.of(document(kind, seed=-1))
+
+
+def test_what_was_given_is_shown_where_it_is_one_value_and_short() -> None:
+    with pytest.raises(ExperimentError, match=r"'site': .* '<U\+001B>\[2J' was given\.") as one:
+        pw.Patch.of(document(pw.Patch, site="\x1b[2J"))
+    assert len(str(one.value)) < 400
+    with pytest.raises(ExperimentError, match=r"'site': .* 'x+…' was given\.") as one:
+        pw.Patch.of(document(pw.Patch, site="x" * 9999))
+    assert len(str(one.value)) < 400
+    with pytest.raises(ExperimentError, match=r"'site': .*'resid_post'\.$"):
+        pw.Patch.of(document(pw.Patch, site=["z"]))
