@@ -1,9 +1,11 @@
 """Jobs over HTTP: shared, followed, stopped, turned away, bounded in time, remembered."""
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -167,13 +169,46 @@ def test_who_goes_away_leaves_nothing_behind(demo: pw.Model) -> None:
         assert ended(client, f"/v1/jobs/{job['id']}")["state"] == "done"
 
 
+def test_more_streams_than_may_be_open_are_turned_away_and_places_become_free(
+    demo: pw.Model,
+) -> None:
+    with client_of(demo, limits=Limits(streams=1)) as client, slowly() as slow:
+        job = client.post("/v1/experiments", json=asked()).json()
+        assert slow.began.wait(SECONDS)
+        tasks = client.portal
+        assert tasks is not None
+        refused: list[httpx.Response] = []
+
+        async def another() -> None:
+            inside = httpx.ASGITransport(client.app)
+            async with httpx.AsyncClient(transport=inside, base_url="http://localhost") as second:
+                refused.append(await second.get(job["events"]))
+
+        tasks.call(_read_and_leave, client.app, job["events"], another)
+        assert refused[0].status_code == 429
+        assert int(refused[0].headers["retry-after"]) > 0
+        assert "1 streams of events are open" in refused[0].json()["error"]["message"]
+        slow.finish()
+        for _ in range(3):
+            assert events_of(client.get(job["events"]).text)[-1][0] == "done"
+
+
 async def _tasks() -> int:
     await anyio.sleep(0.05)
-    return len(anyio.get_running_tasks()) if hasattr(anyio, "get_running_tasks") else 0
+    return len(anyio.get_running_tasks())
 
 
-async def _read_and_leave(app: Any, path: str) -> None:
-    """A request as a server hands it over, whose client goes after the first event."""
+async def _nothing() -> None:
+    pass
+
+
+async def _read_and_leave(
+    app: Any, path: str, meanwhile: Callable[[], Awaitable[None]] = _nothing
+) -> None:
+    """A request as a server hands it over, whose client goes after the first event.
+
+    Between the event and its going `meanwhile` is done.
+    """
     came = anyio.Event()
     first = True
 
@@ -187,6 +222,7 @@ async def _read_and_leave(app: Any, path: str) -> None:
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body" and b"event: progress" in message["body"]:
+            await meanwhile()
             came.set()
 
     scope = {

@@ -40,7 +40,8 @@ class Limits:
 
     `body` in bytes; `tokens` of a prompt; `cells` of an experiment over all its pairs;
     `passes` of a method that is not counted in cells (gradients, circuits); `queue` jobs
-    that may wait; `seconds` that a job may work, and a body may take to arrive.
+    that may wait; `streams` of events that may be open at one time; `seconds` that a job
+    may work, `arrival` that a body may take.
     """
 
     body: int = 2**20
@@ -49,6 +50,7 @@ class Limits:
     cells: int = 100_000
     passes: int = 500
     queue: int = 32
+    streams: int = 256
     seconds: float = 600.0
     arrival: float = 30.0
 

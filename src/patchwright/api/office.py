@@ -4,7 +4,8 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +14,7 @@ from patchwright.api.limits import Limits
 from patchwright.api.refusals import RefusedError, code_of
 from patchwright.errors import ExperimentError, PatchwrightError, StoreError
 from patchwright.experiment import AnyExperiment
-from patchwright.jobs import Desk, Job
+from patchwright.jobs import BusyError, Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.served import JobRecord, ServedStore, now
 from patchwright.methods.batches import OnProgress
@@ -52,6 +53,7 @@ class Office:
         self._store = store
         self._tickets: OrderedDict[str, tuple[Ticket, Job]] = OrderedDict()
         self._lock = threading.Lock()
+        self._streams = 0
 
     def open(self) -> None:
         """Close what an earlier server left open."""
@@ -144,6 +146,23 @@ class Office:
     def job(self, name: str) -> Job | None:
         """The job itself, where it is held in memory."""
         return self._tickets[name][1] if name in self._tickets else None
+
+    @contextmanager
+    def followed(self, name: str) -> Generator[JobView]:
+        """The job of that id while its events are read. Raises as `view`, and BusyError."""
+        view = self.view(name)
+        with self._lock:
+            if self._streams >= self.limits.streams:
+                raise BusyError(
+                    f"{self._streams} streams of events are open, which is all that may: ask for "
+                    f"/v1/jobs/{name} from time to time instead, or follow it in a minute."
+                )
+            self._streams += 1
+        try:
+            yield view
+        finally:
+            with self._lock:
+                self._streams -= 1
 
     def stop(self, name: str) -> JobView:
         """End a job for everybody who asked for it; what is finished is kept. As `view` raises."""

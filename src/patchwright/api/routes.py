@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -60,7 +60,7 @@ def problem(why: str) -> dict[str, Any]:
 UNKNOWN: dict[int | str, Any] = {404: problem("Nobody knows it here.")}
 BUSY: dict[int | str, Any] = {
     429: {
-        **problem("As many jobs wait as may."),
+        **problem("As many jobs wait, or streams of events are open, as may."),
         "headers": {
             "Retry-After": {
                 "description": "Seconds after which to ask again.",
@@ -136,20 +136,21 @@ def job_stopped(job: JobId, office: At) -> says.JobView:
     return office.stop(job)
 
 
-def seen(job: JobId, office: At) -> says.JobView:
-    """The job of an address, before its stream begins."""
-    return office.view(job)
+def followed(job: JobId, office: At) -> Iterator[says.JobView]:
+    """The job of an address from before its stream begins until it has ended, or is left."""
+    with office.followed(job) as view:
+        yield view
 
 
 @router.get(
     "/v1/jobs/{job}/events",
     summary="Follow a job",
     response_class=EventSourceResponse,
-    responses=UNKNOWN | UNREADABLE,
+    responses=UNKNOWN | BUSY | UNREADABLE,
     tags=["jobs"],
 )
 async def job_events(
-    start: Annotated[says.JobView, Depends(seen)], office: At
+    start: Annotated[says.JobView, Depends(followed)], office: At
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `progress` with new cells, then one of `done`, `stopped`, `failed`, `lost`.
 
