@@ -88,15 +88,15 @@ def test_words_are_drawn_each_once_and_said_twice(model: pw.Model) -> None:
         assert prompt == (49, *once, *once)
         assert set(once) <= set(pool)
         assert len(set(once)) == 4
-    one, other = (Twice(4, 6, seed, pool).prompts(model.spec) for seed in (0, 1))
-    assert one == Twice(4, 6, 0, pool).prompts(model.spec)
+    one, other = (list(Twice(4, 6, seed, pool).prompts(model.spec)) for seed in (0, 1))
+    assert one == list(Twice(4, 6, 0, pool).prompts(model.spec))
     assert one != other
 
 
 def test_scores_on_words_equal_their_definition(model: pw.Model, gpt2: GPT2LMHeadModel) -> None:
     words = [3, 9, 27, 9, 31]
     result = pw.head_scores(model, pair_of(CLEAN, CORRUPT), 4, 3, words=words, bos=False)
-    prompts = Twice(4, 3, 0, (3, 9, 27, 31)).prompts(model.spec)
+    prompts = list(Twice(4, 3, 0, (3, 9, 27, 31)).prompts(model.spec))
     for layer in range(N_LAYERS):
         patterns = [hooks.activation(gpt2, [*one], "pattern", layer) for one in prompts]
         for head in range(N_HEADS):

@@ -1,6 +1,7 @@
 """Causal tracing against hooks that add the same noise and restore one place at a time."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from hooks import Change, activation, changed_logits, logits
-from patchwright.errors import ExperimentError, PromptError
+from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
+from patchwright.methods import tracing
 from patchwright.methods.batches import BUDGET
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.edits import Edit
-from patchwright.model.forward import forward, patched
+from patchwright.model.forward import CORE, forward, patched
 from patchwright.prompts.pair import tokenize_prompt
 from tiny import CONTEXT, N_LAYERS, VOCAB, WIDTH
 
@@ -117,6 +119,62 @@ def test_the_result_says_what_noise_was_used(gpt2: GPT2LMHeadModel, model: pw.Mo
     )
 
 
+@pytest.mark.parametrize("answer", [" Rome", " a zebra"])
+def test_samples_that_do_not_fit_at_one_time_are_traced_in_turn(
+    monkeypatch: pytest.MonkeyPatch, demo: pw.Model, answer: str
+) -> None:
+    """As many noisy runs at a time as the budget has room for; the same noise, the same values."""
+    sizes: list[int] = []
+    really = tracing.noisy_runs
+
+    def counted(*given: Any) -> Any:
+        sizes.append(given[4])
+        return really(*given)
+
+    monkeypatch.setattr(tracing, "noisy_runs", counted)
+    told: list[int] = []
+    asked = demo, "The Eiffel Tower is in", "Eiffel Tower", answer
+    how: Any = {"samples": 30, "site": "mlp_out", "seed": 4}
+    at_once = pw.trace(*asked, **how)
+    assert sizes == [30]
+    in_turn = pw.trace(
+        *asked, **how, budget=6 * 2**20, progress=lambda now: told.append(now.done)
+    )  # fmt: skip
+    assert len(sizes) >= 3
+    assert sum(sizes) == 60
+    assert told == sorted(told)
+    assert told[-1] == at_once.arrays["samples"].size
+    for name in ("samples", "spread"):
+        np.testing.assert_allclose(in_turn.arrays[name], at_once.arrays[name], rtol=0, atol=1e-6)
+    assert [one.probability for one in in_turn.corrupt.pairs] == pytest.approx(
+        [one.probability for one in at_once.corrupt.pairs], abs=1e-6
+    )
+
+
+def test_a_stop_between_the_samples_leaves_no_mean(model: pw.Model) -> None:
+    result = pw.trace(
+        *(model, PROMPT, SUBJECT, ANSWER), samples=40, bos=False,
+        budget=400_000, progress=lambda now: now.done < now.total // 2,
+    )  # fmt: skip
+    assert bool(result.patched.isnull().all())
+    assert "stopped" in [notice["code"] for notice in result.warnings]
+    assert 0 < result.arrays["samples"].notnull().sum() < 40 * N_LAYERS * len(PROMPT)
+
+
+@pytest.mark.parametrize("samples", [10**6, 10**30])
+def test_more_samples_than_the_memory_holds_are_refused(model: pw.Model, samples: int) -> None:
+    with pytest.raises(MemoryBudgetError, match=r"samples take .* draw fewer samples"):
+        pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=samples, bos=False)
+
+
+@pytest.mark.parametrize("noise", [1e200, float("inf")])
+def test_noise_without_measure_is_not_called_a_fault_of_the_weights(
+    model: pw.Model, noise: float
+) -> None:
+    with pytest.raises(ExperimentError, match=r"A noise of .* give a smaller multiple"):
+        pw.trace(model, PROMPT, SUBJECT, ANSWER, noise=noise, bos=False)
+
+
 def test_without_noise_everything_is_the_clean_run(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
     result = pw.trace(model, PROMPT, SUBJECT, ANSWER, noise=0.0, samples=2, bos=False)
     clean = logits(gpt2, PROMPT)[-1].softmax(-1)[ANSWER].item()
@@ -169,12 +227,14 @@ def test_restoring_every_position_of_the_first_layers_input_gives_the_clean_run_
     tokens = tokenize_prompt(
         *(prompt, ANSWER, (), None), n_vocab=VOCAB, n_context=CONTEXT, bos=False
     )  # fmt: skip
-    tracing = Tracing("resid_post", tuple(sorted(subject)), noise, 2, 1, seed, None)
-    found = trace(model.network, tokens, tracing, "logit", None, BUDGET)
+    how = Tracing("resid_post", tuple(sorted(subject)), noise, 2, 1, seed, None)
+    found = trace(model.network, tokens, how, "logit", None, BUDGET)
     clean = found.clean[0].kept["resid_pre"][0]
-    rows = [patched(some[0], Edit("resid_pre", 0, 0, clean)) for some in found.noisy]
+    draw = np.random.default_rng(seed)
+    with_noise = tracing.noisy_runs(model.network, found, how, draw, 2, CORE)
+    rows = [patched(some[0], Edit("resid_pre", 0, 0, clean)) for some in with_noise]
     expected = activation(gpt2, prompt, "resid_post", N_LAYERS - 1)[-1]
-    for noisy, restored in zip(found.noisy, forward(model.network, rows), strict=True):
+    for noisy, restored in zip(with_noise, forward(model.network, rows), strict=True):
         assert not torch.equal(noisy[0].kept["resid_pre"][0], clean)
         torch.testing.assert_close(restored.final[-1], expected, rtol=0, atol=1e-9)
 

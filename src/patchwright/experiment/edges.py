@@ -11,6 +11,7 @@ from patchwright.experiment.types import (
     EdgeAttribution,
     EvaluateCircuit,
 )
+from patchwright.methods.batches import check_memory
 from patchwright.methods.circuits import (
     Edge,
     area,
@@ -22,6 +23,9 @@ from patchwright.methods.circuits import (
 from patchwright.model.edges import Graph
 from patchwright.notices import Notice
 from patchwright.prompts.pair import TokenPair
+
+LIST_BYTES = 64
+"""An empty list, about; each edge in it is 8 more."""
 
 
 def run_edge_attribution(experiment: EdgeAttribution, work: Work, tokens: list[TokenPair]) -> Found:
@@ -76,6 +80,8 @@ def run_evaluate_circuit(experiment: EvaluateCircuit, work: Work, tokens: list[T
         raise ExperimentError(
             f"Sizes {sizes}: give rising numbers of edges from 0 to {len(edges)}."
         )
+    listed = sum(LIST_BYTES + 8 * size for size in sizes) * experiment.randoms
+    check_memory("The random circuits take", listed, work.budget, "draw fewer")
     circuits: list[list[Edge]] = []
     for size in sizes:
         drawn = random_circuits(graph, min(size, len(every)), experiment.randoms, experiment.seed)

@@ -43,6 +43,9 @@ from patchwright.prompts.roles import role_position
 from patchwright.prompts.subject import subject_positions
 from patchwright.prompts.tokens import Tokenizer
 
+READ_AT_ONCE = 64
+"""Runs whose logits are there at one time when baselines are read."""
+
 
 def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -> Found:
     """`patched` of every cell; by attribution also which are `estimated`."""
@@ -267,7 +270,13 @@ def run_trace(experiment: Trace, work: Work) -> Found:
         "samples": samples,
     }
     asked = [traced.clean, *traced.noisy]
-    clean, *noisy = baselines(traced.reader.of(stacked(asked)), metric, work.text)
+    clean, *noisy = (
+        one
+        for first in range(0, len(asked), READ_AT_ONCE)
+        for one in baselines(
+            traced.reader.of(stacked(asked[first : first + READ_AT_ONCE])), metric, work.text
+        )
+    )
     details = {"sigma": traced.sigma, "subject": list(subject)}
     arrays = {name: array.expand_dims("pair") for name, array in arrays.items()}
     done = int(arrays["patched"].notnull().sum())

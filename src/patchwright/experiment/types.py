@@ -17,8 +17,8 @@ from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.places import Site
 from patchwright.prompts.pair import Answers, Pair, Prompt
 
-Seed = Annotated[int, Field(ge=0)]
-"""What NumPy's generators are made of: the same seed draws the same numbers."""
+Natural = Annotated[int, Field(ge=0)]
+"""A number of something, or a seed, which NumPy's generators take from 0 on."""
 
 
 class Experiment(BaseModel):
@@ -99,7 +99,7 @@ class Ablating(OnPairs):
     how: How = "zero"
     prompts: tuple[Prompt, ...] = ()
     by_position: bool = True
-    seed: Seed = 0
+    seed: Natural = 0
     direction: Literal["noise"] = "noise"
 
 
@@ -157,8 +157,8 @@ class EvaluateCircuit(OnPairs):
     edges: tuple[tuple[str, str], ...]
     sizes: tuple[int, ...]
     outside: Outside = "corrupt"
-    randoms: int = 3
-    seed: Seed = 0
+    randoms: Natural = 3
+    seed: Natural = 0
 
 
 class Trace(Experiment):
@@ -175,7 +175,7 @@ class Trace(Experiment):
     samples: int = 10
     window: int = 1
     site: TraceSite = "resid_post"
-    seed: Seed = 0
+    seed: Natural = 0
     sever: Sever | None = None
     direction: Literal["denoise"] = "denoise"
 
@@ -205,7 +205,7 @@ class HeadScores(OnPairs):
     method: Literal["head_scores"] = "head_scores"
     repeats: int = 4
     length: int = 20
-    seed: Seed = 0
+    seed: Natural = 0
     words: Prompt = ""
 
 

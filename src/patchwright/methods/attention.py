@@ -6,8 +6,9 @@ token, `induction` on the positions that follow those (Elhage et al. 2021; Olsso
 et al. 2022). `entropy` is the mean entropy of the pattern, in nats: 0 is one key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchwright.errors import PromptError
+from patchwright.methods.batches import BUDGET
 from patchwright.methods.runs import PairRuns, run_pairs
 from patchwright.model.forward import CORE, Row, forward
 from patchwright.model.spec import ModelSpec
@@ -70,7 +72,7 @@ class Twice:
     pool: tuple[int, ...] = ()
     first: tuple[int, ...] = ()
 
-    def prompts(self, spec: ModelSpec) -> list[tuple[int, ...]]:
+    def prompts(self, spec: ModelSpec) -> Iterator[tuple[int, ...]]:
         """The prompts. Raises PromptError where they do not fit the model or the pool."""
         if outside := [token for token in self.pool if not 0 <= token < spec.n_vocab]:
             raise PromptError(
@@ -86,11 +88,12 @@ class Twice:
                 f"most {spec.n_context} tokens{of}. Choose a length from 2 to {most}."
             )
         draw = np.random.default_rng(self.seed)
-        if self.pool:
-            sets = [draw.choice(self.pool, self.length, False) for _ in range(self.repeats)]
-        else:
-            sets = list(draw.integers(spec.n_vocab, size=(self.repeats, self.length)))
-        return [(*self.first, *tokens.tolist(), *tokens.tolist()) for tokens in sets]
+        for _ in range(self.repeats):
+            if self.pool:
+                tokens = draw.choice(self.pool, self.length, False).tolist()
+            else:
+                tokens = draw.integers(spec.n_vocab, size=self.length).tolist()
+            yield (*self.first, *tokens, *tokens)
 
 
 def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.DataArray]:
@@ -100,15 +103,13 @@ def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.
     random tokens twice. NaN where no query has anything to look at.
     """
     spec = network.spec
-    rows = [Row(tokens, len(tokens) - 1) for tokens in twice.prompts(spec)]
-    randoms = forward(network, rows, PATTERN)
     clean, corrupt = runs.clean[0], runs.corrupt[0]
     of_prompts = {
-        "clean": [_scores(clean.kept["pattern"], runs.pair.clean)],
-        "corrupt": [_scores(corrupt.kept["pattern"], runs.pair.corrupt)],
-        "random": [_scores(run.kept["pattern"], run.tokens) for run in randoms],
+        "clean": _scores(clean.kept["pattern"], runs.pair.clean),
+        "corrupt": _scores(corrupt.kept["pattern"], runs.pair.corrupt),
+        "random": _mean_scores(network, twice),
     }
-    means = torch.stack([torch.stack(some).mean(dim=0) for some in of_prompts.values()])
+    means = torch.stack(list(of_prompts.values()))
     coords = {
         "prompt": list(of_prompts),
         "layer": range(spec.n_layers),
@@ -118,6 +119,17 @@ def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.
         name: xr.DataArray(means[:, i].numpy(), dims=list(coords), coords=coords, name=name)
         for i, name in enumerate(SCORES)
     }
+
+
+def _mean_scores(network: Network, twice: Twice) -> Float[Tensor, "score layer head"]:
+    """The mean over the random prompts, of which some run at one time."""
+    spec, prompts = network.spec, twice.prompts(network.spec)
+    pattern_bytes = 4 * spec.n_layers * spec.n_heads * (len(twice.first) + 2 * twice.length) ** 2
+    total = torch.zeros(len(SCORES), spec.n_layers, spec.n_heads, dtype=torch.float64)
+    while some := list(islice(prompts, max(1, BUDGET // pattern_bytes))):
+        for run in forward(network, [Row(tokens, len(tokens) - 1) for tokens in some], PATTERN):
+            total += _scores(run.kept["pattern"], run.tokens)
+    return total / twice.repeats
 
 
 def _scores(kept: Sequence[Tensor], tokens: tuple[int, ...]) -> Float[Tensor, "score layer head"]:

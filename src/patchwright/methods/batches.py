@@ -80,11 +80,7 @@ def cut(
     tokens = size = 0
     for job in jobs:
         more_tokens, more = cost(job)
-        if more > budget:
-            raise MemoryBudgetError(
-                f"One altered run needs about {more >> 20} MiB and the budget is {budget >> 20} "
-                "MiB: shorten the prompts or raise the budget."
-            )
+        check_memory("One altered run takes", more, budget, "shorten the prompts")
         if batch and (tokens + more_tokens > BATCH_TOKENS or size + more > budget):
             yield batch
             batch, tokens, size = [], 0, 0
@@ -93,6 +89,15 @@ def cut(
         size += more
     if batch:
         yield batch
+
+
+def check_memory(what: str, size: int, budget: int, instead: str) -> None:
+    """Raise MemoryBudgetError where `what` ("… takes") comes to more bytes than `budget`."""
+    if size > budget:
+        raise MemoryBudgetError(
+            f"{what} about {size >> 20:,} MiB and the budget is {budget >> 20:,} MiB: "
+            f"{instead}, or give a larger budget in Python."
+        )
 
 
 def row_bytes(network: Network, n_positions: int, n_own: int) -> int:

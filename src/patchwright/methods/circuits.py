@@ -80,9 +80,10 @@ def _scores_of(
     whole = pass_through(network, clean)
     reader = Reader(network, pair, whole.final[-1])
     change = (pass_through(network, corrupt).written - whole.written).flatten(1)
-    shares = [0.0] if steps is None else [(step + 0.5) / steps for step in range(steps)]
+    count = steps or 1
     total = torch.zeros(1)
-    for share in shares:
+    for step in range(count):
+        share = 0.0 if steps is None else (step + 0.5) / steps
         with torch.enable_grad():
             between = (clean + share * (corrupt - clean)).detach().requires_grad_()
             passed = pass_through(network, between)
@@ -91,7 +92,7 @@ def _scores_of(
         slopes = torch.cat([slope.to(change) for slope in found])
         total = total.to(slopes) + slopes.flatten(1) @ change.T
         report.advance(1)
-    return total.double().cpu() / len(shares)
+    return total.double().cpu() / count
 
 
 def _read(reader: Reader, metric: Metric, passed: Passed) -> Tensor:

@@ -403,7 +403,7 @@ class Copies:
             self._changed[layer] = changed
         return self._changed[layer]
 
-    def aligned(self, continuation: int, layer: int) -> Shaped[Tensor, "position *features"]:
+    def aligned(self, continuation: int, layer: int) -> Shaped[Tensor, " position *features"]:
         """The source's activations at the positions of the run that is patched."""
         source = self._source[continuation].kept[self.site][layer]
         if not self._shifted:

@@ -8,7 +8,7 @@ and in all layers, as their section 2.3 does.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,9 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from patchwright.errors import ExperimentError
-from patchwright.methods.batches import OnProgress, Report, cut, read_rows, row_bytes
+from patchwright.methods.batches import (
+    OnProgress,
+    Report,
+    check_memory,
+    cut,
+    read_rows,
+    row_bytes,
+)
 from patchwright.methods.metrics import Metric, Reader
-from patchwright.methods.runs import check_runs, spans_of
+from patchwright.methods.runs import check_runs, spans_of, stacked
 from patchwright.model.edits import Edit
 from patchwright.model.forward import CORE, Row, Run, forward, patched
 from patchwright.model.weights import Network
@@ -28,13 +35,17 @@ from patchwright.prompts.pair import TokenPair
 TraceSite = Literal["resid_post", "mlp_out", "attn_out"]
 Sever = Literal["mlp_out", "attn_out"]
 
+BASELINE_BYTES = 8192
+"""What a result holds of each noisy run, about: its numbers and its likeliest tokens."""
+
 
 @dataclass(frozen=True)
 class Traced:
     """What tracing found: the metric [sample, layer, position], and the runs it started from.
 
     `sigma` is the standard deviation of the subject's embeddings, of which the
-    noise's is a multiple. NaN where the work was stopped; `done` counts cells.
+    noise's is a multiple. NaN where the work was stopped; `done` counts cells. Of
+    the `noisy` runs only the end is kept.
     """
 
     values: NDArray[np.float64]
@@ -96,59 +107,101 @@ def trace(
     """Restore the clean activation at each (layer, position), in each noisy run.
 
     `prompt` is a pair of the same prompt twice. Raises ExperimentError for a
-    choice that cannot be traced, MemoryBudgetError where a run does not fit.
+    choice that cannot be traced, MemoryBudgetError where a run does not fit. Noisy runs
+    are made and kept as many at one time as fit into `budget` bytes.
     """
     spec = network.spec
     tracing.check(spec.n_layers)
     keep = CORE | frozenset[Site]({tracing.site, "embed"})
     keep |= frozenset[Site]({tracing.sever} if tracing.sever else ())
-    n = len(prompt.clean)
+    n, samples = len(prompt.clean), tracing.samples
+    check_memory(
+        f"The values of {samples:,} samples take",
+        samples * (8 * spec.n_layers * n + BASELINE_BYTES), budget, "draw fewer samples",
+    )  # fmt: skip
     rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
     clean = tuple(forward(network, rows, keep))
+    check_runs(clean)
     sigma = float(clean[0].kept["embed"][0][list(tracing.subject)].double().std())
-    noisy = _noisy_runs(network, clean, tracing, sigma, keep)
-    check_runs([*clean, *(run for some in noisy for run in some)])
     reader = Reader(network, prompt, clean[0].final[0])
-    finals = [
-        torch.stack([some[i].final for some in noisy]) for i in range(len(prompt.continuations))
-    ]
-    values = np.empty((tracing.samples, spec.n_layers, n))
-    values[:] = reader.read(metric, finals).double().cpu().numpy()[:, None, None]
+    values = np.full((samples, spec.n_layers, n), np.nan)
+    report = Report(progress, values)
+    traced = Traced(values, sigma, reader, clean, [], 0)
+    draw = np.random.default_rng(tracing.seed)
+    at_once = max(1, budget // _sample_bytes(network, clean))
+    for first in range(0, samples, at_once):
+        if report.stopped:
+            break
+        some = range(first, min(first + at_once, samples))
+        noisy = noisy_runs(network, traced, tracing, draw, len(some), keep)
+        _trace_samples(network, traced, tracing, metric, some, noisy, report, budget)
+        traced.noisy.extend(tuple(replace(run, kept={}) for run in runs) for runs in noisy)
+    return replace(traced, done=report.done)
+
+
+def _sample_bytes(network: Network, clean: Sequence[Run]) -> int:
+    """Bytes that the noisy runs of one sample take: as many are kept as of the clean ones."""
+    kept = sum(one.nbytes for run in clean for layers in run.kept.values() for one in layers)
+    return kept + sum(row_bytes(network, len(run.tokens), len(run.tokens)) for run in clean)
+
+
+def _trace_samples(
+    network: Network,
+    traced: Traced,
+    tracing: Tracing,
+    metric: Metric,
+    samples: range,
+    noisy: Sequence[tuple[Run, ...]],
+    report: Report,
+    budget: int,
+) -> None:
+    """Fill in the values of the samples whose noisy runs these are."""
+    values, clean, reader = traced.values, traced.clean, traced.reader
+    _, n_layers, n = values.shape
+    before = min(tracing.subject)
+    read = reader.read(metric, stacked(noisy)).double().cpu().numpy()
+    values[samples, :, :before] = read[:, None, None]
     jobs = [
         _Job(sample, layer, position)
-        for layer in range(spec.n_layers)
-        for position in range(min(tracing.subject), n)
-        for sample in range(tracing.samples)
+        for layer in range(n_layers)
+        for position in range(before, n)
+        for sample in samples
     ]
-    report = Report(progress, values)
-    for job in jobs:
-        values[job.sample, job.layer, job.position] = np.nan
-    report.advance(values.size - len(jobs))
+    report.advance(len(samples) * n_layers * before)
     for batch in _batches(network, jobs, clean, budget):
         if report.stopped:
             break
-        restored = [_restored(job, clean, noisy[job.sample], tracing) for job in batch]
+        restored = [
+            _restored(job, clean, noisy[job.sample - samples.start], tracing) for job in batch
+        ]
         found = read_rows(network, [reader] * len(batch), restored, metric)
         for job, value in zip(batch, found, strict=True):
             values[job.sample, job.layer, job.position] = value
         report.advance(len(batch))
-    return Traced(values, sigma, reader, clean, noisy, report.done)
 
 
-def _noisy_runs(
+def noisy_runs(
     network: Network,
-    clean: Sequence[Run],
+    traced: Traced,
     tracing: Tracing,
-    sigma: float,
+    draw: np.random.Generator,
+    samples: int,
     keep: frozenset[Site],
 ) -> list[tuple[Run, ...]]:
     """One run a sample (and continuation): the subject's embeddings plus its noise."""
-    shape = (tracing.samples, len(tracing.subject), network.spec.d_model)
-    drawn = np.random.default_rng(tracing.seed).standard_normal(shape) * tracing.noise * sigma
+    shape = (samples, len(tracing.subject), network.spec.d_model)
+    drawn = draw.standard_normal(shape) * tracing.noise * traced.sigma
     noise = torch.from_numpy(drawn).to(network.embed)
+    clean = traced.clean
     rows = [patched(run, *_on_subject(tracing.subject, one)) for one in noise for run in clean]
-    runs = iter(forward(network, rows, keep))
-    return [tuple(next(runs) for _ in clean) for _ in noise]
+    runs = forward(network, rows, keep)
+    if not all(bool(torch.isfinite(run.final).all()) for run in runs):
+        raise ExperimentError(
+            f"A noise of {tracing.noise:g} times the standard deviation leaves no finite logits: "
+            "give a smaller multiple."
+        )
+    ordered = iter(runs)
+    return [tuple(next(ordered) for _ in clean) for _ in noise]
 
 
 def _on_subject(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]:

@@ -20,7 +20,7 @@ class Edit:
     site: Site
     layer: int
     start: int
-    value: Float[Tensor, "position *features"]
+    value: Float[Tensor, " position *features"]
     index: int | None = None
     add: bool = False
 
@@ -29,7 +29,7 @@ class Edit:
         """The position after the last one edited."""
         return self.start + self.value.shape[0]
 
-    def apply(self, live: Float[Tensor, "position *features"], first: int) -> None:
+    def apply(self, live: Float[Tensor, " position *features"], first: int) -> None:
         """Change `live`, whose first row is position `first`, in place."""
         low, high = max(self.start, first), min(self.stop, first + live.shape[0])
         if low >= high:

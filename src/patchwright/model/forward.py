@@ -186,32 +186,51 @@ def _mlp(wave: "_Wave", layer: int, weights: Layer) -> None:
 
 @dataclass
 class _Group:
-    """Rows over one base run that differ from it in the same stretch of positions.
+    """Rows that differ from their base runs in the same stretch of positions.
 
-    `live` tensors are [row, position, ...] over positions start to stop; keys and
-    values begin at `keys_from`, what is left of it is the base run's.
+    `bases` are the rows' base runs in the order of the rows, each with the number of
+    rows that follow one another over it; empty where rows have none. `live` tensors are
+    [row, position, ...] over positions start to stop; keys and values begin at
+    `keys_from`, what is left of it is the base runs'.
     """
 
-    base: Run | None
     read: int
     length: int
-    rows: list[int]
     start: int
     stop: int
-    live: dict[str, Tensor]
-    keys_from: int = 0
+    keys_from: int
+    rows: list[int] = field(default_factory=list[int])
+    bases: list[tuple[Run, int]] = field(default_factory=list[tuple[Run, int]])
+    live: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
-    def key(self) -> tuple[int, int, int, int, int, int]:
+    def key(self, based: bool) -> tuple[int, ...]:
         """Groups with equal keys can be one group."""
-        return (id(self.base), self.read, self.length, self.start, self.stop, self.keys_from)
+        return (based, self.read, self.length, self.start, self.stop, self.keys_from)
+
+    def add(self, rows: Iterable[int], bases: Iterable[tuple[Run, int]]) -> None:
+        """Append rows with their base runs."""
+        self.rows.extend(rows)
+        for base, count in bases:
+            last, before = self.bases[-1] if self.bases else (None, 0)
+            if last is base:
+                self.bases[-1] = base, before + count
+            else:
+                self.bases.append((base, count))
+
+    def based(self, site: Site, layer: int, first: int, last: int) -> Tensor:
+        """What the rows' base runs have there, [row, position, ...]; not to be written to."""
+        parts: list[Tensor] = []
+        for base, count in self.bases:
+            own = base.kept[site][layer][first:last]
+            parts.append(own.expand(count, *own.shape))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def whole(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "row key head d_head"]:
-        """Keys or values of all positions: the base run's, then the rows' own."""
+        """Keys or values of all positions: the base runs', then the rows' own."""
         own = self.live[site]
-        if self.base is None or self.keys_from == 0:
+        if not self.bases or self.keys_from == 0:
             return own
-        left = self.base.kept[site][layer][: self.keys_from]
-        return torch.cat([left.expand(len(own), *left.shape), own], dim=1)
+        return torch.cat([self.based(site, layer, 0, self.keys_from), own], dim=1)
 
     def narrow(self) -> None:
         """Drop what nobody reads from the residual stream; keys and values stay."""
@@ -222,14 +241,13 @@ class _Group:
 
     def widen(self, layer: int) -> None:
         """Let the rows reach the end of the prompt: attention carries changes right."""
-        if self.base is None or self.stop == self.length:
+        if not self.bases or self.stop == self.length:
             return
         # A narrowed group may hold nothing of its own and begin at what is read.
         tail_from = max(self.stop, self.read) if self.start == self.stop else self.stop
         for name, site in _LIVE_AT["kv"].items():
             first = self.stop if name in ("k", "v") else tail_from
-            tail = self.base.kept[site][layer][first:]
-            tail = tail.expand(len(self.rows), *tail.shape)
+            tail = self.based(site, layer, first, self.length)
             self.live[name] = torch.cat([self.live[name], tail], dim=1)
         if self.start == self.stop:
             self.start = tail_from
@@ -307,15 +325,16 @@ class _Wave:
     def _join(self, layer: int, stage: Stage, live: Callable[[_Group], dict[str, Tensor]]) -> None:
         entering: dict[tuple[int, ...], _Group] = {}
         for index in self._waiting.pop((layer, stage), []):
-            group = self._alone(index, layer, stage)
+            group, base = self._stretch(index, layer, stage), self._bases[index]
             if group.start < group.stop:
-                entering.setdefault(group.key(), group).rows.append(index)
+                group = entering.setdefault(group.key(base is not None), group)
+                group.add([index], [] if base is None else [(base, 1)])
         for group in entering.values():
             group.live = live(group)
             self.groups.append(group)
 
-    def _alone(self, index: int, layer: int, stage: Stage) -> _Group:
-        """An empty group for one row, over the positions that it enters with."""
+    def _stretch(self, index: int, layer: int, stage: Stage) -> _Group:
+        """An empty group over the positions that a row enters with."""
         row = self.rows[index]
         start, stop = _extent(row)
         length = len(row.tokens)
@@ -324,7 +343,7 @@ class _Wave:
             stop = length
         elif stage not in ("embed", "resid_pre") and self._reads_only(layer):
             start = max(start, row.read)
-        return _Group(self._bases[index], row.read, length, [], start, stop, {}, keys_from)
+        return _Group(row.read, length, start, stop, keys_from)
 
     def _reads_only(self, layer: int) -> bool:
         """In the last layer only what is read matters, unless something is kept."""
@@ -361,12 +380,13 @@ class _Wave:
 
     def _based(self, layer: int, site: Site) -> Float[Tensor, "token d_model"]:
         """What the base runs have where the groups' rows are, packed as the rows are."""
-        flat: list[Tensor] = []
-        for group in self.groups:
-            assert group.base is not None, "only rows over a base run hold its norms"
-            own = group.base.kept[site][layer][group.start : group.stop]
-            flat.append(own.expand(len(group.rows), *own.shape).flatten(0, 1))
-        return torch.cat(flat)
+        assert all(group.bases for group in self.groups), "only a row over a base run holds norms"
+        return torch.cat(
+            [
+                group.based(site, layer, group.start, group.stop).flatten(0, 1)
+                for group in self.groups
+            ]
+        )
 
     def visit(self, layer: int, site: Site, name: str) -> None:
         """Apply the edits of a site to the live tensor `name`, and keep it if asked."""
@@ -381,18 +401,19 @@ class _Wave:
 
     def _store(self, group: _Group, layer: int, site: Site, live: Tensor, first: int) -> None:
         for row, own in zip(group.rows, live, strict=True):
-            if group.base is None:
+            base = self._bases[row]
+            if base is None:
                 self._kept[row][site][layer] = own
             else:
-                based, last = group.base.kept[site][layer], first + own.shape[0]
+                based, last = base.kept[site][layer], first + own.shape[0]
                 parts = [based[:first], own, based[last : group.length]]
                 self._kept[row][site][layer] = torch.cat(parts)
 
     def merge(self) -> None:
-        """Make one group of those that cover the same stretch of the same base run."""
+        """Make one group of those that cover the same stretch."""
         alike: dict[tuple[int, ...], list[_Group]] = {}
         for group in self.groups:
-            alike.setdefault(group.key(), []).append(group)
+            alike.setdefault(group.key(bool(group.bases)), []).append(group)
         self.groups = [_united(groups) for groups in alike.values()]
 
     def attend(self, layer: int) -> None:
@@ -427,7 +448,7 @@ class _Wave:
         for group in self.groups:
             group.live["x"] = group.live["x"] + group.live.pop(name)
 
-    def _pack(self, name: str) -> Float[Tensor, "token *features"]:
+    def _pack(self, name: str) -> Float[Tensor, " token *features"]:
         """The tokens of all groups under one another."""
         flat = [group.live[name].flatten(0, 1) for group in self.groups]
         return flat[0] if len(flat) == 1 else torch.cat(flat)
@@ -479,24 +500,24 @@ def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[S
 
 
 def _from_base(group: _Group, layer: int, stage: Stage) -> dict[str, Tensor]:
-    assert group.base is not None, "only a row over a base run enters above the embedding"
+    assert group.bases, "only rows over base runs enter above the embedding"
     live: dict[str, Tensor] = {}
     for name, site in _LIVE_AT[stage].items():
         first, last = group.start, group.stop
         if name in ("k", "v"):
             first, last = group.keys_from, group.length
-        own = group.base.kept[site][layer][first:last]
-        live[name] = own.expand(len(group.rows), *own.shape).clone()
+        live[name] = group.based(site, layer, first, last).clone()
     return live
 
 
 def _united(groups: list[_Group]) -> _Group:
-    first = groups[0]
-    if len(groups) > 1:
-        first.rows = [row for group in groups for row in group.rows]
+    first, *others = groups
+    if others:
         first.live = {
             name: torch.cat([group.live[name] for group in groups]) for name in first.live
         }
+    for group in others:
+        first.add(group.rows, group.bases)
     return first
 
 
