@@ -156,7 +156,7 @@ def others() -> list[CellByCell]:
         Ablate(**fields, how="mean", prompts=([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])),
         PathPatch(**fields, receivers=("logits",)),
         PathPatch(**fields, receivers=("L1H0.q",), direction="noise"),
-        Trace(model="tiny", subject=(1, 2), samples=3, metric="logit_diff", **prompt),
+        Trace(model="tiny", subject=(1, 2), samples=2, metric="logit_diff", **prompt),
         Trace(model="tiny", subject=(1,), samples=1, site="mlp_out", window=2, metric="logit_diff",
               **prompt),
     ]  # fmt: skip

@@ -157,6 +157,7 @@ def test_a_stop_between_the_samples_leaves_no_mean(model: pw.Model) -> None:
         budget=400_000, progress=lambda now: now.done < now.total // 2,
     )  # fmt: skip
     assert bool(result.patched.isnull().all())
+    assert len(result.corrupt.pairs) == 40
     assert "stopped" in [notice["code"] for notice in result.warnings]
     assert 0 < result.arrays["samples"].notnull().sum() < 40 * N_LAYERS * len(PROMPT)
 

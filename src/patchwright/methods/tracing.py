@@ -130,11 +130,11 @@ def trace(
     draw = np.random.default_rng(tracing.seed)
     at_once = max(1, budget // _sample_bytes(network, clean))
     for first in range(0, samples, at_once):
-        if report.stopped:
-            break
         some = range(first, min(first + at_once, samples))
+        # Also of samples that are not traced any more the end is known: the baseline is of all.
         noisy = noisy_runs(network, traced, tracing, draw, len(some), keep)
-        _trace_samples(network, traced, tracing, metric, some, noisy, report, budget)
+        if not report.stopped:
+            _trace_samples(network, traced, tracing, metric, some, noisy, report, budget)
         traced.noisy.extend(tuple(replace(run, kept={}) for run in runs) for runs in noisy)
     return replace(traced, done=report.done)
 

@@ -400,14 +400,13 @@ class _Wave:
                 self._store(group, layer, site, group.live[name], first)
 
     def _store(self, group: _Group, layer: int, site: Site, live: Tensor, first: int) -> None:
-        for row, own in zip(group.rows, live, strict=True):
-            base = self._bases[row]
-            if base is None:
-                self._kept[row][site][layer] = own
-            else:
-                based, last = base.kept[site][layer], first + own.shape[0]
-                parts = [based[:first], own, based[last : group.length]]
-                self._kept[row][site][layer] = torch.cat(parts)
+        whole = live
+        if group.bases:
+            left = group.based(site, layer, 0, first)
+            right = group.based(site, layer, first + live.shape[1], group.length)
+            whole = torch.cat([left, live, right], dim=1)
+        for row, own in zip(group.rows, whole, strict=True):
+            self._kept[row][site][layer] = own
 
     def merge(self) -> None:
         """Make one group of those that cover the same stretch."""
