@@ -9,8 +9,9 @@ import torch
 
 from patchwright.errors import InputError
 from patchwright.experiment import patch
-from patchwright.model.forward import Row, forward
+from patchwright.model.forward import forward
 from patchwright.model.load import Model
+from patchwright.model.rows import Row
 from patchwright.prompts.pair import Pair
 
 SWEEPS = (("resid_pre", "position"), ("z", "head"), ("z", "head_position"))

@@ -16,7 +16,8 @@ token = st.integers(0, VOCAB - 1)
 
 def final_logits(model: pw.Model, prompt: list[int]) -> torch.Tensor:
     from patchwright.methods.metrics import logits
-    from patchwright.model.forward import Row, forward
+    from patchwright.model.forward import forward
+    from patchwright.model.rows import Row
 
     return logits(model.network, forward(model.network, [Row(tuple(prompt), 3)])[0].final[0])
 

@@ -19,7 +19,8 @@ from patchwright.methods import tracing
 from patchwright.methods.batches import BUDGET
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.edits import Edit
-from patchwright.model.forward import CORE, forward, patched
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, patched
 from patchwright.prompts.pair import tokenize_prompt
 from tiny import CONTEXT, N_LAYERS, VOCAB, WIDTH
 

@@ -19,7 +19,7 @@ from patchwright.cli import options
 from patchwright.errors import InputError, MemoryBudgetError
 from patchwright.experiment import Circuit
 from patchwright.keep.export import script_text
-from patchwright.model import devices, forward
+from patchwright.model import devices, wave
 from patchwright.model.devices import (
     DeviceMap,
     check_placement,
@@ -128,7 +128,7 @@ def test_a_method_never_mixes_devices_and_gives_the_same_numbers(
 def test_without_the_move_between_layers_two_devices_meet(
     apart: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward._Wave, "carry", lambda *_: None)  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(wave.Wave, "carry", lambda *_: None)
     with pytest.raises(TwoDevices, match=r"lazy:0, lazy:1"):
         pw.patch(apart, PAIR)
 

@@ -13,7 +13,8 @@ import hooks
 import patchwright as pw
 from patchwright.methods.metrics import logits
 from patchwright.model.edits import Edit
-from patchwright.model.forward import CORE, Row, Run, forward, patched
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, Row, Run, patched
 from patchwright.places import HEAD_SITES, SITES, Site
 from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
 

@@ -18,7 +18,8 @@ from patchwright.errors import (
     UnknownFamilyError,
 )
 from patchwright.model import devices
-from patchwright.model.forward import Row, forward
+from patchwright.model.forward import forward
+from patchwright.model.rows import Row
 from tiny import random_gpt2
 
 PROMPT = [3, 8, 21, 5]

@@ -24,7 +24,7 @@ from patchwright.methods.runs import PairRuns, run_in_groups
 from patchwright.methods.sweep import (
     together,
 )
-from patchwright.model.forward import CORE, Run
+from patchwright.model.rows import CORE, Run
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair, prompt_ids
 

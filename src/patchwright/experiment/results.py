@@ -23,8 +23,8 @@ from patchwright.methods.batches import OnProgress
 from patchwright.methods.metrics import MIN_GAP, UNITS, readings
 from patchwright.methods.result import Baseline, Result, effect_of
 from patchwright.methods.runs import PairRuns, averaged, baselines, notices, stacked
-from patchwright.model.forward import Run
 from patchwright.model.load import Model
+from patchwright.model.rows import Run
 from patchwright.notices import Notice
 from patchwright.prompts.pair import TokenPair
 from patchwright.prompts.tokens import token_texts

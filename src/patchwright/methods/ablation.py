@@ -19,7 +19,8 @@ from torch import Tensor
 from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.methods.runs import PairRuns
 from patchwright.methods.sweep import Source
-from patchwright.model.forward import CORE, Row, Run, forward
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import Site
 

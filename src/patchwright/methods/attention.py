@@ -19,7 +19,8 @@ from torch import Tensor
 from patchwright.errors import PromptError
 from patchwright.methods.batches import BUDGET
 from patchwright.methods.runs import PairRuns, run_pairs
-from patchwright.model.forward import CORE, Row, forward
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, Row
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import Place, Site

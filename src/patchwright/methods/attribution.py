@@ -24,8 +24,8 @@ from patchwright.methods.metrics import Metric
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups
 from patchwright.methods.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.model import ops
-from patchwright.model.forward import CORE
 from patchwright.model.gradients import Taps, gradients
+from patchwright.model.rows import CORE
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from patchwright.errors import MemoryBudgetError
 from patchwright.methods.metrics import Metric, Reader, check_finite, read_each
-from patchwright.model.forward import Row, forward
+from patchwright.model.forward import forward
+from patchwright.model.rows import Row
 from patchwright.model.weights import Network
 
 BUDGET = 512 * 2**20

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from patchwright.model.forward import Run
+from patchwright.model.rows import Run
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from patchwright.methods.metrics import Metric, Reader
 from patchwright.methods.runs import TokenText
-from patchwright.model.forward import Run
+from patchwright.model.rows import Run
 
 LENS_METRICS: tuple[Metric, ...] = ("logit_diff", "probability", "rank")
 """What is read off each layer, as far as the pair's answers allow it."""

@@ -25,7 +25,8 @@ from patchwright.methods.metrics import Metric
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups
 from patchwright.methods.sweep import Cells, Copies, Job, Swept, jobs_of, unpatched
 from patchwright.model.edits import Edit
-from patchwright.model.forward import CORE, Row, Run, forward, patched
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, Row, Run, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import Place, Site, parse_place

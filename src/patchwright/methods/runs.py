@@ -19,7 +19,8 @@ from patchwright.methods.metrics import (
     read_each,
 )
 from patchwright.methods.result import Baseline
-from patchwright.model.forward import Row, Run, forward
+from patchwright.model.forward import forward
+from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
 from patchwright.notices import Notice
 from patchwright.places import Site
@@ -68,7 +69,7 @@ class PairRuns:
 
 
 def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]) -> list[PairRuns]:
-    """Both runs of each pair, keeping the sites in `keep` (with `forward.CORE`).
+    """Both runs of each pair, keeping the sites in `keep` (with `rows.CORE`).
 
     The corrupted run starts from the clean one's where their tokens part, so that
     what comes before is the same bit for bit.

@@ -6,7 +6,8 @@ import torch
 
 from patchwright.methods.batches import BUDGET, cut, row_bytes
 from patchwright.methods.metrics import logits
-from patchwright.model.forward import CORE, Row, forward
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, Row
 from patchwright.model.weights import Network
 from patchwright.prompts.align import common_start
 

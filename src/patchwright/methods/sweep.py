@@ -29,7 +29,8 @@ from patchwright.methods.batches import BUDGET, OnProgress, Report, cut, read_ro
 from patchwright.methods.metrics import Metric
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups, spans_of
 from patchwright.model.edits import Edit
-from patchwright.model.forward import CORE, Row, Run, forward, patched
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, Row, Run, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import (

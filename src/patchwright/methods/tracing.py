@@ -27,7 +27,8 @@ from patchwright.methods.batches import (
 from patchwright.methods.metrics import Metric, Reader
 from patchwright.methods.runs import check_runs, spans_of, stacked
 from patchwright.model.edits import Edit
-from patchwright.model.forward import CORE, Row, Run, forward, patched
+from patchwright.model.forward import forward
+from patchwright.model.rows import CORE, Row, Run, patched
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair

@@ -1,0 +1,397 @@
+"""The rows under way through the layers, in groups that share each operation.
+
+A group's rows differ from their base runs in the same stretch of positions. Rows wait
+until the layer and stage of their first edit, enter with their base runs' activations,
+join a group, and are widened and narrowed as attention carries changes to the right and
+as less is read. What looks at each token alone is one product for all groups.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from patchwright.model import ops
+from patchwright.model.edits import Edit
+from patchwright.model.rows import Row, Run
+from patchwright.model.weights import Layer, Network, Norm
+from patchwright.places import Site
+
+Stage = Literal[
+    "embed",
+    "resid_pre",
+    "kv",
+    "q",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_act",
+    "mlp_out",
+    "resid_post",
+]
+_ORDER: dict[Site, tuple[int, Stage]] = {
+    "embed": (0, "embed"),
+    "resid_pre": (1, "resid_pre"),
+    "k": (2, "kv"),
+    "v": (2, "kv"),
+    "q": (3, "q"),
+    "pattern": (3, "q"),
+    "z": (4, "z"),
+    "attn_out": (5, "attn_out"),
+    "resid_mid": (6, "resid_mid"),
+    "mlp_act": (7, "mlp_act"),
+    "mlp_out": (8, "mlp_out"),
+    "resid_post": (9, "resid_post"),
+}
+"""The stage at which a row enters that is first edited at a site."""
+
+_LIVE_AT: dict[Stage, dict[str, Site]] = {
+    "resid_pre": {"x": "resid_pre"},
+    "kv": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
+    "q": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
+    "z": {"x": "resid_pre", "z": "z"},
+    "attn_out": {"x": "resid_pre", "attn_out": "attn_out"},
+    "resid_mid": {"x": "resid_mid"},
+    "mlp_act": {"x": "resid_mid", "mlp_act": "mlp_act"},
+    "mlp_out": {"x": "resid_mid", "mlp_out": "mlp_out"},
+    "resid_post": {"x": "resid_post"},
+}
+"""What an entering row takes from its base run: live tensor -> site."""
+
+
+@dataclass
+class Group:
+    """Rows that differ from their base runs in the same stretch of positions.
+
+    `bases` are the rows' base runs in the order of the rows, each with the number of
+    rows that follow one another over it; empty where rows have none. `live` tensors are
+    [row, position, ...] over positions start to stop; keys and values begin at
+    `keys_from`, what is left of it is the base runs'.
+    """
+
+    read: int
+    length: int
+    start: int
+    stop: int
+    keys_from: int
+    rows: list[int] = field(default_factory=list[int])
+    bases: list[tuple[Run, int]] = field(default_factory=list[tuple[Run, int]])
+    live: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def key(self, based: bool) -> tuple[int, ...]:
+        """Groups with equal keys can be one group."""
+        return (based, self.read, self.length, self.start, self.stop, self.keys_from)
+
+    def add(self, rows: Iterable[int], bases: Iterable[tuple[Run, int]]) -> None:
+        """Append rows with their base runs."""
+        self.rows.extend(rows)
+        for base, count in bases:
+            last, before = self.bases[-1] if self.bases else (None, 0)
+            if last is base:
+                self.bases[-1] = base, before + count
+            else:
+                self.bases.append((base, count))
+
+    def based(self, site: Site, layer: int, first: int, last: int) -> Tensor:
+        """What the rows' base runs have there, [row, position, ...]; not to be written to."""
+        parts: list[Tensor] = []
+        for base, count in self.bases:
+            own = base.kept[site][layer][first:last]
+            parts.append(own.expand(count, *own.shape))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def whole(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "row key head d_head"]:
+        """Keys or values of all positions: the base runs', then the rows' own."""
+        own = self.live[site]
+        if not self.bases or self.keys_from == 0:
+            return own
+        return torch.cat([self.based(site, layer, 0, self.keys_from), own], dim=1)
+
+    def narrow(self) -> None:
+        """Drop what nobody reads from the residual stream; keys and values stay."""
+        cut = min(max(self.read - self.start, 0), self.stop - self.start)
+        for name in ("x", "normed"):
+            self.live[name] = self.live[name][:, cut:]
+        self.start += cut
+
+    def widen(self, layer: int) -> None:
+        """Let the rows reach the end of the prompt: attention carries changes right."""
+        if not self.bases or self.stop == self.length:
+            return
+        # A narrowed group may hold nothing of its own and begin at what is read.
+        tail_from = max(self.stop, self.read) if self.start == self.stop else self.stop
+        for name, site in _LIVE_AT["kv"].items():
+            first = self.stop if name in ("k", "v") else tail_from
+            tail = self.based(site, layer, first, self.length)
+            self.live[name] = torch.cat([self.live[name], tail], dim=1)
+        if self.start == self.stop:
+            self.start = tail_from
+        self.stop = self.length
+
+
+class Wave:
+    """The rows under way, and what the layers do to them."""
+
+    def __init__(
+        self, network: Network, rows: Sequence[Row], keep: frozenset[Site], hold_norms: bool
+    ) -> None:
+        self.network = network
+        self.hold_norms = hold_norms
+        self.activation = ops.activation(network.spec.activation)
+        self.rows = rows
+        self.keep = keep
+        self.groups: list[Group] = []
+        self.device = network.embed.device
+        longest = max((len(row.tokens) for row in rows), default=0)
+        self.visible = torch.ones(longest, longest, dtype=torch.bool, device=self.device).tril()
+        self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
+        self._waiting: dict[tuple[int, Stage], list[int]] = {}
+        for index, row in enumerate(rows):
+            self._waiting.setdefault(_entry(row), []).append(index)
+            for edit in row.edits:
+                at = self._edits.setdefault((edit.layer, edit.site), {})
+                at.setdefault(index, []).append(edit)
+        self._kept: list[dict[Site, list[Tensor]]] = []
+        self._bases: list[Run | None] = []
+        for row in rows:
+            base = self._under_way(row.base) if isinstance(row.base, Row) else row.base
+            self._bases.append(base)
+            self._kept.append(_inherited(base, keep, network.spec.n_layers))
+
+    def _under_way(self, base: Row) -> Run:
+        """The run of a row of this batch: what it keeps grows layer by layer."""
+        index = next(i for i, row in enumerate(self.rows) if row is base)
+        final = self.network.embed.new_empty(0, self.network.spec.d_model)
+        return Run(base.tokens, base.read, final, self._kept[index])
+
+    def touches(self, layer: int, site: Site) -> bool:
+        """Whether a site must exist by itself: it is edited here, or kept."""
+        return site in self.keep or (layer, site) in self._edits
+
+    def embed(self) -> None:
+        """Tokens and positions -> the residual stream of rows with tokens of their own."""
+        self._join(0, "embed", self._embedded)
+        self.visit(0, "embed", "embed")
+        for group in self.groups:
+            position = self.network.embed_position[group.start : group.stop]
+            group.live = {"x": group.live["embed"] + position}
+
+    def _embedded(self, group: Group) -> dict[str, Tensor]:
+        ids = [self.rows[row].tokens[group.start : group.stop] for row in group.rows]
+        indices = torch.tensor(ids, device=self.network.embed.device)
+        return {"embed": self.network.embed[indices]}
+
+    def carry(self, device: torch.device) -> None:
+        """Move what is under way to the next layer's device; base runs have theirs there."""
+        if device == self.device:
+            return
+        self.device, self.visible = device, self.visible.to(device)
+        for group in self.groups:
+            group.live["x"] = group.live["x"].to(device)
+
+    def enter(self, layer: int, stage: Stage) -> None:
+        """Let the rows in whose first edit is here, with the base run's activations."""
+
+        def from_base(group: Group) -> dict[str, Tensor]:
+            return _from_base(group, layer, stage)
+
+        self._join(layer, stage, from_base)
+
+    def _join(self, layer: int, stage: Stage, live: Callable[[Group], dict[str, Tensor]]) -> None:
+        entering: dict[tuple[int, ...], Group] = {}
+        for index in self._waiting.pop((layer, stage), []):
+            group, base = self._stretch(index, layer, stage), self._bases[index]
+            if group.start < group.stop:
+                group = entering.setdefault(group.key(base is not None), group)
+                group.add([index], [] if base is None else [(base, 1)])
+        for group in entering.values():
+            group.live = live(group)
+            self.groups.append(group)
+
+    def _stretch(self, index: int, layer: int, stage: Stage) -> Group:
+        """An empty group over the positions that a row enters with."""
+        row = self.rows[index]
+        start, stop = row.extent
+        length = len(row.tokens)
+        keys_from = length if stage == "q" else start
+        if stage == "kv":
+            stop = length
+        elif stage not in ("embed", "resid_pre") and self._reads_only(layer):
+            start = max(start, row.read)
+        return Group(row.read, length, start, stop, keys_from)
+
+    def _reads_only(self, layer: int) -> bool:
+        """In the last layer only what is read matters, unless something is kept."""
+        return layer == self.network.spec.n_layers - 1 and not self.keep
+
+    def project(self, layer: int, weights: Layer) -> None:
+        """x -> q, k, v by head, over all positions that attention can change."""
+        spec = self.network.spec
+        if not self.groups:
+            return
+        for group in self.groups:
+            group.keys_from = group.start
+        normed = self.norm(self._pack("x"), layer, "resid_pre", weights.norm_attn)
+        self._unpack("k", ops.linear(normed, weights.k))
+        self._unpack("v", ops.linear(normed, weights.v))
+        if self._reads_only(layer):
+            self._unpack("normed", normed)
+            for group in self.groups:
+                group.narrow()
+            normed = self._pack("normed")
+        self._unpack("q", ops.linear(normed, weights.q))
+        for group in self.groups:
+            group.live.pop("normed", None)
+            for name in ("q", "k", "v"):
+                group.live[name] = group.live[name].unflatten(-1, (spec.n_heads, spec.d_head))
+            group.widen(layer)
+
+    def norm(
+        self, x: Float[Tensor, "token d_model"], layer: int, site: Site, by: Norm
+    ) -> Float[Tensor, "token d_model"]:
+        """Layer normalisation of all rows' `site`; held ones by the scale of their base runs."""
+        like = self._based(layer, site) if self.hold_norms else None
+        return ops.norm(x, by, self.network.spec.norm_eps, like)
+
+    def _based(self, layer: int, site: Site) -> Float[Tensor, "token d_model"]:
+        """What the base runs have where the groups' rows are, packed as the rows are."""
+        assert all(group.bases for group in self.groups), "only a row over a base run holds norms"
+        return torch.cat(
+            [
+                group.based(site, layer, group.start, group.stop).flatten(0, 1)
+                for group in self.groups
+            ]
+        )
+
+    def visit(self, layer: int, site: Site, name: str) -> None:
+        """Apply the edits of a site to the live tensor `name`, and keep it if asked."""
+        edits = self._edits.get((layer, site), {})
+        for group in self.groups:
+            first = group.keys_from if site in ("k", "v") else group.start
+            for row, live in zip(group.rows, group.live[name] if edits else (), strict=False):
+                for edit in edits.get(row, ()):
+                    edit.apply(live, first)
+            if site in self.keep:
+                self._store(group, layer, site, group.live[name], first)
+
+    def _store(self, group: Group, layer: int, site: Site, live: Tensor, first: int) -> None:
+        whole = live
+        if group.bases:
+            left = group.based(site, layer, 0, first)
+            right = group.based(site, layer, first + live.shape[1], group.length)
+            whole = torch.cat([left, live, right], dim=1)
+        for row, own in zip(group.rows, whole, strict=True):
+            self._kept[row][site][layer] = own
+
+    def merge(self) -> None:
+        """Make one group of those that cover the same stretch."""
+        alike: dict[tuple[int, ...], list[Group]] = {}
+        for group in self.groups:
+            alike.setdefault(group.key(bool(group.bases)), []).append(group)
+        self.groups = [_united(groups) for groups in alike.values()]
+
+    def attend(self, layer: int) -> None:
+        """q, k, v -> z of each group; by way of the pattern where that is edited or kept."""
+        spec = self.network.spec
+        for group in self.groups:
+            q, k, v = group.live["q"], group.whole("k", layer), group.whole("v", layer)
+            visible = self.visible[group.start : group.stop, : group.length]
+            how = (visible, spec.attn_scale[layer])
+            if self.touches(layer, "pattern"):
+                group.live = {"x": group.live["x"], "v": v}
+                group.live["pattern"] = ops.attention_pattern(q, k, *how)
+            else:
+                group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
+        if self.touches(layer, "pattern"):
+            self.visit(layer, "pattern", "pattern")
+            for group in self.groups:
+                z = ops.attention_output(group.live.pop("pattern"), group.live.pop("v"))
+                group.live["z"] = z
+
+    def transform(
+        self, name: str, out: str, by: Callable[[Tensor], Tensor], consume: bool = False
+    ) -> None:
+        """live[out] = by(live[name]), one product for the tokens of all rows."""
+        if self.groups:
+            self._unpack(out, by(self._pack(name)))
+        for group in self.groups if consume else ():
+            del group.live[name]
+
+    def add(self, name: str) -> None:
+        """x += live[name], which is done with."""
+        for group in self.groups:
+            group.live["x"] = group.live["x"] + group.live.pop(name)
+
+    def _pack(self, name: str) -> Float[Tensor, " token *features"]:
+        """The tokens of all groups under one another."""
+        flat = [group.live[name].flatten(0, 1) for group in self.groups]
+        return flat[0] if len(flat) == 1 else torch.cat(flat)
+
+    def _unpack(self, name: str, flat: Float[Tensor, "token features"]) -> None:
+        shapes = [(len(group.rows), group.live["x"].shape[1]) for group in self.groups]
+        parts = flat.split([rows * positions for rows, positions in shapes])
+        for group, shape, part in zip(self.groups, shapes, parts, strict=True):
+            group.live[name] = part.unflatten(0, shape)
+
+    def finished(self) -> list[Run]:
+        """Each row's run: the base run's final residual stream where it stayed the same."""
+        finals = [row.base.final if isinstance(row.base, Run) else None for row in self.rows]
+        for group in self.groups:
+            low = max(group.start, group.read)
+            whole = low == group.read and group.stop == group.length
+            for row, x in zip(group.rows, group.live["x"][:, low - group.start :], strict=True):
+                finals[row] = x if whole else _laid_over(finals[row], x, low - group.read)
+        return [
+            Run(row.tokens, row.read, final, kept)
+            for row, final, kept in zip(self.rows, finals, self._kept, strict=True)
+            if final is not None
+        ]
+
+
+def _entry(row: Row) -> tuple[int, Stage]:
+    """Layer and stage at which a row leaves its base run; (-1, ...) for never."""
+    entries = [(edit.layer, *_ORDER[edit.site]) for edit in row.edits]
+    if row.first_own_token < len(row.tokens) or row.base is None:
+        entries.append((0, *_ORDER["embed"]))
+    layer, _, stage = min(entries, default=(-1, 0, "embed"))
+    return layer, stage
+
+
+def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[Site, list[Tensor]]:
+    """What a row keeps before it has run: its base run's activations."""
+    if base is None:
+        return {site: [torch.empty(0)] * (1 if site == "embed" else n_layers) for site in keep}
+    return {site: list(base.kept[site]) for site in keep}
+
+
+def _from_base(group: Group, layer: int, stage: Stage) -> dict[str, Tensor]:
+    assert group.bases, "only rows over base runs enter above the embedding"
+    live: dict[str, Tensor] = {}
+    for name, site in _LIVE_AT[stage].items():
+        first, last = group.start, group.stop
+        if name in ("k", "v"):
+            first, last = group.keys_from, group.length
+        live[name] = group.based(site, layer, first, last).clone()
+    return live
+
+
+def _united(groups: list[Group]) -> Group:
+    first, *others = groups
+    if others:
+        first.live = {
+            name: torch.cat([group.live[name] for group in groups]) for name in first.live
+        }
+    for group in others:
+        first.add(group.rows, group.bases)
+    return first
+
+
+def _laid_over(final: Tensor | None, x: Tensor, at: int) -> Tensor:
+    """`final` with `x` in the place of its rows from `at` on."""
+    assert final is not None, "a row without a base covers all that is read"
+    final = final.clone()
+    final[at : at + x.shape[0]] = x
+    return final
