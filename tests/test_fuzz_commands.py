@@ -48,6 +48,9 @@ TEXTS = st.one_of(
 NUMBERS = st.one_of(
     st.integers(-3, 6), st.sampled_from([64, 2**31, 2**63, -(2**63) - 1, 10**30]), st.integers()
 ).map(str)
+FEW = st.integers(-3, 6).map(str)
+"""How often something is done: who asks their own machine for work without end may have it."""
+
 RANGES = st.one_of(
     st.sampled_from(["", "0", "0-2", "-1", "3-1", "0-99999999999999", "1,,2", "0-", "--1", "9" * 5000]),
     st.lists(st.integers(-2, 9).map(str), max_size=4).map(",".join),
@@ -85,6 +88,7 @@ CHOSEN: dict[str, st.SearchStrategy[str]] = {
     "model": st.one_of(
         st.sampled_from(["demo", "tiny", *NO_MODELS]), TEXTS.filter(lambda one: not is_hub_name(one))
     ),
+    **dict.fromkeys(("steps", "repeats", "randoms", "exact"), FEW),
     **dict.fromkeys(("layers", "positions", "heads", "subject_positions", "sizes"), RANGES),
     **dict.fromkeys(("json", "csv", "plot", "graph", "scatter", "interval_plot"), OUTPUTS),
     **dict.fromkeys(("save", "experiment", "out"), OUTPUTS),
