@@ -109,6 +109,48 @@ def test_any_edits_in_one_batch_equal_hooks_one_row_at_a_time(
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
+@given(data=st.data(), prompts=token_pairs())
+def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
+    gpt2: GPT2LMHeadModel,
+    model: pw.Model,
+    data: st.DataObject,
+    prompts: tuple[list[int], list[int]],
+) -> None:
+    """Rows that differ in the same stretch form one group, whatever they lie over."""
+    whole = frozenset(SITES)
+    tokens = [*prompts, prompts[0][: len(prompts[0]) // 2 + 1]]
+    bases = [
+        forward(model.network, [Row(tuple(one), data.draw(st.integers(0, len(one) - 1)))], whole)[0]
+        for one in tokens
+    ]
+    kept = [one for base in bases for layers in base.kept.values() for one in layers]
+    before = [one.clone() for one in kept]
+    drawn = data.draw(
+        st.lists(
+            st.integers(0, len(bases) - 1).flatmap(
+                lambda i: st.tuples(st.just(i), st.lists(edits(len(tokens[i])), max_size=2))
+            ),
+            min_size=2,
+            max_size=8,
+        )
+    )
+    rows = [
+        patched(bases[i], *(as_edit(bases[i].kept[one[0]][one[1]], one) for one in some))
+        for i, some in drawn
+    ]
+    keep = data.draw(st.sampled_from([frozenset[Site](), CORE, whole]))
+    finished = forward(model.network, rows, keep)
+    for row, (i, _), run in zip(rows, drawn, finished, strict=True):
+        expected = hooks.changed_logits(gpt2, tokens[i], [as_change(one) for one in row.edits])
+        found = logits(model.network, run.final)
+        torch.testing.assert_close(found, expected[row.read :], rtol=0, atol=1e-10)
+        alone = forward(model.network, [row], keep)[0]
+        for site in keep:
+            for mine, theirs in zip(run.kept[site], alone.kept[site], strict=True):
+                torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+    assert all(map(torch.equal, kept, before))
+
+
 def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
     gpt2: GPT2LMHeadModel, model: pw.Model
 ) -> None:
