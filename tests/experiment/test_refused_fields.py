@@ -1,5 +1,6 @@
 """Fields that an experiment does not take are refused with the field and what was given."""
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -9,7 +10,7 @@ from patchwright.errors import ExperimentError
 from patchwright.experiment.types import AnyExperiment, Experiment
 
 SEEDED = [kind for kind in get_args(AnyExperiment) if "seed" in kind.model_fields]
-PAIR = {"clean": "Mary met", "corrupt": "John met", "answer": " Mary"}
+PAIR: dict[str, Any] = {"clean": "Mary met", "corrupt": "John met", "answer": " Mary"}
 REQUIRED: dict[str, Any] = {
     "model": "demo",
     "pairs": PAIR,
@@ -44,3 +45,21 @@ def test_what_was_given_is_shown_where_it_is_one_value_and_short() -> None:
     assert len(str(one.value)) < 400
     with pytest.raises(ExperimentError, match=r"'site': .*'resid_post'\.$"):
         pw.Patch.of(document(pw.Patch, site=["z"]))
+
+
+@pytest.mark.parametrize(
+    ("call", "needed"),
+    [
+        (pw.head_scores, ()),
+        (pw.ablate, ("z",)),
+        (pw.ablate_together, (["L0H0.z"],)),
+    ],
+)
+def test_a_call_says_so_as_its_experiment_does(
+    demo: pw.Model, call: Callable[..., pw.Result], needed: tuple[Any, ...]
+) -> None:
+    pair = pw.Pair(**PAIR)
+    with pytest.raises(ExperimentError, match=r"'seed': .* '-1' was given\."):
+        call(demo, pair, *needed, seed=-1)
+    with pytest.raises(ExperimentError, match=r"'seed': .* '-1' was given\."):
+        pw.trace(demo, "Mary met", "Mary", " John", seed=-1)

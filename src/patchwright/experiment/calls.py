@@ -138,14 +138,16 @@ def patch_together(
     Places are written as in `L9H9.z@-1`. Raises UnknownPlaceError for one that
     the model or the prompt does not have.
     """
-    experiment = PatchTogether(
-        model=model.name,
-        revision=model.revision,
-        pairs=_pairs(pair),
-        direction=check_direction(direction),
-        metric=check_metric(metric),
-        bos=bos,
-        places=_places(places),
+    experiment = PatchTogether.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "direction": check_direction(direction),
+            "metric": check_metric(metric),
+            "bos": bos,
+            "places": _places(places),
+        }
     )
     return _do(experiment, model, budget=budget)
 
@@ -351,14 +353,16 @@ def edge_attribution(
     See `methods.circuits`; `Circuit.choose` makes a circuit of it. Raises
     ExperimentError where `exact` is below 0.
     """
-    experiment = EdgeAttribution(
-        model=model.name,
-        revision=model.revision,
-        pairs=_pairs(pair),
-        bos=bos,
-        metric=check_metric(metric),
-        steps=steps,
-        exact=exact,
+    experiment = EdgeAttribution.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "bos": bos,
+            "metric": check_metric(metric),
+            "steps": steps,
+            "exact": exact,
+        }
     )
     return _do(experiment, model, progress)
 
@@ -473,14 +477,16 @@ def difference(
     `relative` to `clean_norm`, and the `cosine`. Nothing is patched.
     """
     checked = check_site(site)
-    experiment = Difference(
-        model=model.name,
-        revision=model.revision,
-        pairs=_pairs(pair),
-        bos=bos,
-        site=checked,
-        per=pers_of(checked)[0] if per is None else check_per(per),
-        metric=_usual_metric(model, pair),
+    experiment = Difference.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "bos": bos,
+            "site": checked,
+            "per": pers_of(checked)[0] if per is None else check_per(per),
+            "metric": _usual_metric(model, pair),
+        }
     )
     return _do(experiment, model)
 
@@ -489,14 +495,16 @@ def attention(
     model: Model, pair: Pair | Sequence[Pair], layer: int, head: int, bos: bool = True
 ) -> Result:
     """What one head attends to: `pattern` (run, query, key), and clean − corrupted `difference`."""
-    experiment = Attention(
-        model=model.name,
-        revision=model.revision,
-        pairs=_pairs(pair),
-        bos=bos,
-        layer=layer,
-        head=head,
-        metric=_usual_metric(model, pair),
+    experiment = Attention.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "bos": bos,
+            "layer": layer,
+            "head": head,
+            "metric": _usual_metric(model, pair),
+        }
     )
     return _do(experiment, model)
 
@@ -517,16 +525,18 @@ def head_scores(
     `words` (without repetition) or from the whole vocabulary. A small model may
     repeat only words that it has seen. See `methods.attention`.
     """
-    experiment = HeadScores(
-        model=model.name,
-        revision=model.revision,
-        pairs=_pairs(pair),
-        bos=bos,
-        length=length,
-        repeats=repeats,
-        seed=seed,
-        words=words if isinstance(words, str) else tuple(words),
-        metric=_usual_metric(model, pair),
+    experiment = HeadScores.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "bos": bos,
+            "length": length,
+            "repeats": repeats,
+            "seed": seed,
+            "words": words if isinstance(words, str) else tuple(words),
+            "metric": _usual_metric(model, pair),
+        }
     )
     return _do(experiment, model)
 
@@ -544,14 +554,16 @@ def logit_lens(
     and `top_probability`; `accumulated` (run, layer) is the logit difference at the
     last position. With `places` the third run has those patched. See `methods.lens`.
     """
-    experiment = LogitLens(
-        model=model.name,
-        revision=model.revision,
-        pairs=_pairs(pair),
-        bos=bos,
-        places=_places(places),
-        direction=check_direction(direction),
-        metric=_usual_metric(model, pair),
+    experiment = LogitLens.of(
+        {
+            "model": model.name,
+            "revision": model.revision,
+            "pairs": _pairs(pair),
+            "bos": bos,
+            "places": _places(places),
+            "direction": check_direction(direction),
+            "metric": _usual_metric(model, pair),
+        }
     )
     return _do(experiment, model)
 
