@@ -421,3 +421,20 @@ def test_pairs_of_different_lengths_are_not_mixed(model: pw.Model) -> None:
 def test_patterns_are_not_copied_between_unequal_prompts(model: pw.Model) -> None:
     with pytest.raises(UnequalLengthsError, match="keys"):
         pw.patch(model, pair_of(CLEAN, [*CORRUPT, 1], align="edges"), "pattern")
+
+
+@pytest.mark.parametrize("site", ["z", "mlp_out"])
+def test_pairs_of_unequal_and_mixed_lengths_equal_each_alone(model: pw.Model, site: str) -> None:
+    pairs = [
+        pair_of([1, 2, 3, 4, 5], [1, 2, 3, 9, 5]),
+        pair_of([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 8, 7], align="edges"),
+        pair_of([1, 2, 3, 4], [1, 2, 3, 4, 9, 4], align="edges"),
+        pair_of([1, 2], [3, 2]),
+    ]
+    for order in (pairs, pairs[::-1]):
+        swept = pw.patch(
+            model, order, site, per="layer" if site == "mlp_out" else "head", bos=False
+        )
+        for values, pair in zip(swept.patched.values, order, strict=True):
+            alone = pw.patch(model, pair, site, per=swept.experiment["per"], bos=False)
+            np.testing.assert_allclose(values, alone.patched.values, rtol=0, atol=1e-10)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import GPT2LMHeadModel
@@ -149,6 +149,28 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
             for mine, theirs in zip(run.kept[site], alone.kept[site], strict=True):
                 torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
     assert all(map(torch.equal, kept, before))
+
+
+@settings(max_examples=40)
+@given(
+    data=st.data(),
+    prompts=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=2, max_size=6),
+)
+def test_rows_over_bases_under_way_equal_runs_from_nothing(
+    model: pw.Model, data: st.DataObject, prompts: list[list[int]]
+) -> None:
+    """Of a few tokens only, so that prompts share beginnings, or are one another's beginning."""
+    rows: list[Row] = []
+    for tokens in prompts:
+        based = [row for row in rows if row.base is None and row.tokens != tuple(tokens)]
+        base = data.draw(st.sampled_from([None, *based])) if based else None
+        rows.append(Row(tuple(tokens), len(tokens) - 1, base))
+    for row, run in zip(rows, forward(model.network, rows, CORE), strict=True):
+        alone = base_run(model, list(row.tokens), CORE)
+        torch.testing.assert_close(run.final, alone.final, rtol=0, atol=1e-12)
+        for site in CORE:
+            for mine, theirs in zip(run.kept[site], alone.kept[site], strict=True):
+                torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
 def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(

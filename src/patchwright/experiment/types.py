@@ -269,5 +269,8 @@ def _refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
     where = ".".join(str(part) for part in first["loc"][skipped:])
     field = f"The experiment's field {quoted(where)}" if where else "The experiment"
     given = first["input"]
-    shown = f" {quoted(str(given))} was given." if isinstance(given, str | int | float) else ""
+    # Python writes no whole number of more than some thousand digits.
+    endless = isinstance(given, int) and given.bit_length() > 1000
+    plain = isinstance(given, str | int | float) and not endless
+    shown = f" {quoted(str(given))} was given." if plain else ""
     return ExperimentError(f"{field}: {reason(first['msg'])}.{shown}")

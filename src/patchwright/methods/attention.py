@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchwright.errors import PromptError
-from patchwright.methods.batches import BUDGET
+from patchwright.methods.batches import BUDGET, row_bytes
 from patchwright.methods.runs import PairRuns, run_pairs
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row
@@ -125,10 +125,13 @@ def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.
 def _mean_scores(network: Network, twice: Twice) -> Float[Tensor, "score layer head"]:
     """The mean over the random prompts, of which some run at one time."""
     spec, prompts = network.spec, twice.prompts(network.spec)
-    pattern_bytes = 4 * spec.n_layers * spec.n_heads * (len(twice.first) + 2 * twice.length) ** 2
+    length = len(twice.first) + 2 * twice.length
+    pattern = network.embed.element_size() * spec.n_layers * spec.n_heads * length**2
+    at_once = max(1, BUDGET // (pattern + row_bytes(network, length, length)))
+    keep = frozenset[Site]({"pattern"})
     total = torch.zeros(len(SCORES), spec.n_layers, spec.n_heads, dtype=torch.float64)
-    while some := list(islice(prompts, max(1, BUDGET // pattern_bytes))):
-        for run in forward(network, [Row(tokens, len(tokens) - 1) for tokens in some], PATTERN):
+    while some := list(islice(prompts, at_once)):
+        for run in forward(network, [Row(tokens, len(tokens) - 1) for tokens in some], keep):
             total += _scores(run.kept["pattern"], run.tokens)
     return total / twice.repeats
 

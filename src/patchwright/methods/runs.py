@@ -58,7 +58,7 @@ class PairRuns:
     def forgotten(self) -> "PairRuns":
         """The same without kept activations: enough to read baselines from."""
         clean, corrupt = (
-            tuple(replace(run, kept={}) for run in runs) for runs in (self.clean, self.corrupt)
+            tuple(run.forgotten() for run in runs) for runs in (self.clean, self.corrupt)
         )
         return replace(self, clean=clean, corrupt=corrupt)
 

@@ -136,7 +136,7 @@ def trace(
         noisy = noisy_runs(network, traced, tracing, draw, len(some), keep)
         if not report.stopped:
             _trace_samples(network, traced, tracing, metric, some, noisy, report, budget)
-        traced.noisy.extend(tuple(replace(run, kept={}) for run in runs) for runs in noisy)
+        traced.noisy.extend(tuple(run.forgotten() for run in runs) for runs in noisy)
     return replace(traced, done=report.done)
 
 

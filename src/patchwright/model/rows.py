@@ -32,6 +32,10 @@ class Run:
     final: Float[Tensor, "read_position d_model"]
     kept: dict[Site, list[Tensor]] = field(default_factory=dict[Site, list[Tensor]])
 
+    def forgotten(self) -> "Run":
+        """The end alone, in memory of its own: it was a part of its whole batch's."""
+        return Run(self.tokens, self.read, self.final.clone())
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,7 +45,7 @@ class Row:
     and those to be kept. It has the same number of tokens; a run without edits may
     also start from a base of another length, unless patterns are kept. A run whose
     tokens part from the base's before they are read may also name as its base an
-    earlier row of the same batch, where `CORE` is kept.
+    earlier row of the same batch that has no base itself, where `CORE` is kept.
     """
 
     tokens: tuple[int, ...]
@@ -56,7 +60,8 @@ class Row:
             return 0
         pairs = enumerate(zip(self.tokens, self.base.tokens, strict=False))
         length = len(self.tokens)
-        differing = next((i for i, (own, based) in pairs if own != based), length)
+        shared = min(length, len(self.base.tokens))
+        differing = next((i for i, (own, based) in pairs if own != based), shared)
         return differing if length == len(self.base.tokens) else min(differing, self.read)
 
     @property

@@ -210,6 +210,8 @@ class Wave:
         for group in entering.values():
             group.live = live(group)
             self.groups.append(group)
+        # What a base under way keeps must be there before the rows over it ask for it.
+        self.groups.sort(key=lambda group: bool(group.bases))
 
     def _stretch(self, index: int, layer: int, stage: Stage) -> Group:
         """An empty group over the positions that a row enters with."""
