@@ -155,7 +155,7 @@ class Office:
             if self._streams >= self.limits.streams:
                 raise BusyError(
                     f"{self._streams} streams of events are open, which is all that may: ask for "
-                    f"/v1/jobs/{name} from time to time instead, or follow it in a minute."
+                    f"/v1/jobs/{name} from time to time instead, or follow it in 10 seconds."
                 )
             self._streams += 1
         try:

@@ -123,9 +123,7 @@ def examples() -> None:
 def lessons(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Lessons of your own, as .yaml files; - checks those that are built in."
-        ),
+        typer.Argument(help="Lessons of your own, as .yaml files, to check."),
     ] = None,
     device: Device = "auto",
 ) -> None:
