@@ -15,12 +15,11 @@ from transformers import GPT2LMHeadModel
 import patchwright as pw
 from hooks import Change, activation, changed_logits, logits
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
-from patchwright.methods import tracing
 from patchwright.methods.batches import BUDGET
-from patchwright.methods.tracing import Tracing, trace
+from patchwright.methods.tracing import Start, Tracing, trace
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, patched
+from patchwright.model.rows import patched
 from patchwright.prompts.pair import tokenize_prompt
 from tiny import CONTEXT, N_LAYERS, VOCAB, WIDTH
 
@@ -126,13 +125,13 @@ def test_samples_that_do_not_fit_at_one_time_are_traced_in_turn(
 ) -> None:
     """As many noisy runs at a time as the budget has room for; the same noise, the same values."""
     sizes: list[int] = []
-    really = tracing.noisy_runs
+    really = Start.noisy_runs
 
-    def counted(*given: Any) -> Any:
-        sizes.append(given[4])
-        return really(*given)
+    def counted(start: Start, draw: np.random.Generator, samples: int) -> Any:
+        sizes.append(samples)
+        return really(start, draw, samples)
 
-    monkeypatch.setattr(tracing, "noisy_runs", counted)
+    monkeypatch.setattr(Start, "noisy_runs", counted)
     told: list[int] = []
     asked = demo, "The Eiffel Tower is in", "Eiffel Tower", answer
     how: Any = {"samples": 30, "site": "mlp_out", "seed": 4}
@@ -152,15 +151,23 @@ def test_samples_that_do_not_fit_at_one_time_are_traced_in_turn(
     )
 
 
-def test_a_stop_between_the_samples_leaves_no_mean(model: pw.Model) -> None:
+def test_a_stop_between_the_samples_gives_means_over_those_that_are_whole(model: pw.Model) -> None:
+    asked: Any = model, PROMPT, SUBJECT, ANSWER
     result = pw.trace(
-        *(model, PROMPT, SUBJECT, ANSWER), samples=40, bos=False,
+        *asked, samples=40, bos=False,
         budget=400_000, progress=lambda now: now.done < now.total // 2,
     )  # fmt: skip
-    assert bool(result.patched.isnull().all())
-    assert len(result.corrupt.pairs) == 40
-    assert "stopped" in [notice["code"] for notice in result.warnings]
-    assert 0 < result.arrays["samples"].notnull().sum() < 40 * N_LAYERS * len(PROMPT)
+    of = result.arrays["samples"]
+    whole = [i for i in range(40) if bool(of.sel(sample=i).notnull().all())]
+    assert 0 < len(whole) < 40
+    mean = of.sel(sample=whole).mean("sample")
+    np.testing.assert_allclose(result.patched, mean, rtol=0, atol=1e-12)
+    assert len(result.corrupt.pairs) == len(whole)
+    said = [notice["message"] for notice in result.warnings if notice["code"] == "stopped"]
+    assert said == [f"Stopped after {len(whole)} of 40 samples: means are over these."]
+    early = pw.trace(*asked, samples=40, bos=False, budget=400_000, progress=lambda _: False)
+    assert bool(early.patched.isnull().all())
+    assert len(early.corrupt.pairs) == 40
 
 
 @pytest.mark.parametrize("samples", [10**6, 10**30])
@@ -233,7 +240,7 @@ def test_restoring_every_position_of_the_first_layers_input_gives_the_clean_run_
     found = trace(model.network, tokens, how, "logit", None, BUDGET)
     clean = found.clean[0].kept["resid_pre"][0]
     draw = np.random.default_rng(seed)
-    with_noise = tracing.noisy_runs(model.network, found, how, draw, 2, CORE)
+    with_noise = Start.of(model.network, tokens, how, BUDGET).noisy_runs(draw, 2)
     rows = [patched(some[0], Edit("resid_pre", 0, 0, clean)) for some in with_noise]
     expected = activation(gpt2, prompt, "resid_post", N_LAYERS - 1)[-1]
     for noisy, restored in zip(with_noise, forward(model.network, rows), strict=True):

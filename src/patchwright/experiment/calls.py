@@ -104,13 +104,9 @@ def patch(
     checked = check_site(site)
     usual = pers_of(checked)[0] if roles is None else "position"
     experiment = Patch.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "direction": check_direction(direction),
-            "metric": check_metric(metric),
-            "bos": bos,
             "site": checked,
             "per": usual if per is None else check_per(per),
             "layers": _indices(layers),
@@ -139,13 +135,9 @@ def patch_together(
     the model or the prompt does not have.
     """
     experiment = PatchTogether.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "direction": check_direction(direction),
-            "metric": check_metric(metric),
-            "bos": bos,
             "places": _places(places),
         }
     )
@@ -177,12 +169,8 @@ def ablate(
     """
     checked = check_site(site)
     experiment = Ablate.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "metric": check_metric(metric),
-            "bos": bos,
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "site": checked,
             "per": pers_of(checked)[0] if per is None else check_per(per),
             "how": how,
@@ -216,12 +204,8 @@ def ablate_together(
     UnknownPlaceError for a place that the model or the prompt does not have.
     """
     experiment = AblateTogether.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "metric": check_metric(metric),
-            "bos": bos,
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "places": _places(places),
             "how": how,
             "prompts": tuple(prompts),
@@ -259,13 +243,9 @@ def attribute(
     """
     checked = check_site(site)
     experiment = Attribute.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "direction": check_direction(direction),
-            "metric": check_metric(metric),
-            "bos": bos,
             "site": checked,
             "per": pers_of(checked)[0] if per is None else check_per(per),
             "how": _chosen(method, ("gradient", "qk_fix", "integrated"), "method"),
@@ -314,13 +294,9 @@ def path_patch(
     """
     checked = check_site(site)
     experiment = PathPatch.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "direction": check_direction(direction),
-            "metric": check_metric(metric),
-            "bos": bos,
             "site": checked,
             "per": pers_of(checked)[0] if per is None else check_per(per),
             "receivers": tuple(receivers),
@@ -354,12 +330,8 @@ def edge_attribution(
     ExperimentError where `exact` is below 0.
     """
     experiment = EdgeAttribution.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "bos": bos,
-            "metric": check_metric(metric),
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "steps": steps,
             "exact": exact,
         }
@@ -395,12 +367,8 @@ def evaluate_circuit(
         powers = [2**power for power in range(len(circuit.edges).bit_length())]
         sizes = [size for size in powers if size < len(circuit.edges)] + [len(circuit.edges)]
     experiment = EvaluateCircuit.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "bos": bos,
-            "metric": check_metric(metric),
+        _asked(model, pair, check_metric(metric), bos)
+        | {
             "edges": circuit.edges,
             "sizes": tuple(sizes),
             "outside": _chosen(outside, ("corrupt", "mean"), "way to fill what is outside"),
@@ -478,14 +446,10 @@ def difference(
     """
     checked = check_site(site)
     experiment = Difference.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "bos": bos,
+        _asked(model, pair, _usual_metric(model, pair), bos)
+        | {
             "site": checked,
             "per": pers_of(checked)[0] if per is None else check_per(per),
-            "metric": _usual_metric(model, pair),
         }
     )
     return _do(experiment, model)
@@ -496,14 +460,10 @@ def attention(
 ) -> Result:
     """What one head attends to: `pattern` (run, query, key), and clean − corrupted `difference`."""
     experiment = Attention.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "bos": bos,
+        _asked(model, pair, _usual_metric(model, pair), bos)
+        | {
             "layer": layer,
             "head": head,
-            "metric": _usual_metric(model, pair),
         }
     )
     return _do(experiment, model)
@@ -526,16 +486,12 @@ def head_scores(
     repeat only words that it has seen. See `methods.attention`.
     """
     experiment = HeadScores.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "bos": bos,
+        _asked(model, pair, _usual_metric(model, pair), bos)
+        | {
             "length": length,
             "repeats": repeats,
             "seed": seed,
             "words": words if isinstance(words, str) else tuple(words),
-            "metric": _usual_metric(model, pair),
         }
     )
     return _do(experiment, model)
@@ -555,14 +511,10 @@ def logit_lens(
     last position. With `places` the third run has those patched. See `methods.lens`.
     """
     experiment = LogitLens.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "bos": bos,
+        _asked(model, pair, _usual_metric(model, pair), bos)
+        | {
             "places": _places(places),
             "direction": check_direction(direction),
-            "metric": _usual_metric(model, pair),
         }
     )
     return _do(experiment, model)
@@ -579,13 +531,9 @@ def logit_attribution(
     """
     parts = ("layer", "head", "position", "neuron")
     experiment = LogitAttribution.of(
-        {
-            "model": model.name,
-            "revision": model.revision,
-            "pairs": _pairs(pair),
-            "bos": bos,
+        _asked(model, pair, _usual_metric(model, pair), bos)
+        | {
             "part": _chosen(part, parts, "part"),
-            "metric": _usual_metric(model, pair),
         }
     )
     return _do(experiment, model)
@@ -622,8 +570,15 @@ def _chosen(name: str, allowed: Sequence[str], what: str) -> str:
     return name
 
 
-def _pairs(pair: Pair | Sequence[Pair]) -> Pair | tuple[Pair, ...]:
-    return pair if isinstance(pair, Pair) else tuple(pair)
+def _asked(model: Model, pair: Pair | Sequence[Pair], metric: Metric, bos: bool) -> dict[str, Any]:
+    """The fields that every experiment on pairs has."""
+    return {
+        "model": model.name,
+        "revision": model.revision,
+        "pairs": pair if isinstance(pair, Pair) else tuple(pair),
+        "metric": metric,
+        "bos": bos,
+    }
 
 
 def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:

@@ -37,6 +37,7 @@ from patchwright.methods.sweep import (
 )
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.load import Model
+from patchwright.notices import Notice
 from patchwright.places import Place, Site, parse_place
 from patchwright.prompts.pair import Pair, TokenPair, prompt_ids, tokenize_prompt
 from patchwright.prompts.roles import role_position
@@ -257,19 +258,28 @@ def run_trace(experiment: Trace, work: Work) -> Found:
         experiment.sever,
     )
     traced = trace(model.network, prompt, tracing, metric, work.progress, work.budget)
-    spread = traced.values.std(axis=0, ddof=1 if experiment.samples > 1 else 0)
     coords = {"layer": range(model.spec.n_layers), "position": range(len(prompt.clean))}
     samples = xr.DataArray(
         traced.values,
         dims=["sample", *coords],
         coords={"sample": range(experiment.samples), **coords},
     )
+    # Samples that came in turn may have been stopped between two turns: no place has them all.
+    over, notices = np.arange(experiment.samples), list[Notice]()
+    whole = np.flatnonzero(np.isfinite(traced.values).all(axis=(1, 2)))
+    if bool(np.isnan(traced.values).any(axis=0).all()) and whole.size:
+        over = whole
+        message = (
+            f"Stopped after {whole.size} of {experiment.samples} samples: means are over these."
+        )
+        notices.append(Notice(code="stopped", message=message))
+    meant = samples.isel(sample=over)
     arrays = {
-        "patched": samples.mean("sample", skipna=False),
-        "spread": xr.DataArray(spread, dims=list(coords), coords=coords),
+        "patched": meant.mean("sample", skipna=False),
+        "spread": meant.std("sample", ddof=1 if over.size > 1 else 0, skipna=False),
         "samples": samples,
     }
-    asked = [traced.clean, *traced.noisy]
+    asked = [traced.clean, *(traced.noisy[i] for i in over)]
     clean, *noisy = (
         one
         for first in range(0, len(asked), READ_AT_ONCE)
@@ -280,4 +290,6 @@ def run_trace(experiment: Trace, work: Work) -> Found:
     details = {"sigma": traced.sigma, "subject": list(subject)}
     arrays = {name: array.expand_dims("pair") for name, array in arrays.items()}
     done = int(arrays["patched"].notnull().sum())
-    return Found([prompt], [clean], [averaged(noisy)], arrays, done, details=details)
+    return Found(
+        [prompt], [clean], [averaged(noisy)], arrays, done, details=details, notices=notices
+    )

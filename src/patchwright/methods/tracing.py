@@ -8,7 +8,7 @@ and in all layers, as their section 2.3 does.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -111,98 +111,111 @@ def trace(
     choice that cannot be traced, MemoryBudgetError where a run does not fit. Noisy runs
     are made and kept as many at one time as fit into `budget` bytes.
     """
-    spec = network.spec
-    tracing.check(spec.n_layers)
-    keep = CORE | frozenset[Site]({tracing.site, "embed"})
-    keep |= frozenset[Site]({tracing.sever} if tracing.sever else ())
-    n, samples = len(prompt.clean), tracing.samples
-    check_memory(
-        f"The values of {samples:,} samples take",
-        samples * (8 * spec.n_layers * n + BASELINE_BYTES), budget, "draw fewer samples",
-    )  # fmt: skip
-    rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
-    clean = tuple(forward(network, rows, keep))
-    check_runs(clean)
-    sigma = float(clean[0].kept["embed"][0][list(tracing.subject)].double().std())
-    reader = Reader(network, prompt, clean[0].final[0])
-    values = np.full((samples, spec.n_layers, n), np.nan)
+    start = Start.of(network, prompt, tracing, budget)
+    samples, at_once = tracing.samples, max(1, budget // start.sample_bytes)
+    values = np.full((samples, network.spec.n_layers, len(prompt.clean)), np.nan)
     report = Report(progress, values)
-    traced = Traced(values, sigma, reader, clean, [], 0)
     draw = np.random.default_rng(tracing.seed)
-    at_once = max(1, budget // _sample_bytes(network, clean))
+    ends: list[tuple[Run, ...]] = []
     for first in range(0, samples, at_once):
         some = range(first, min(first + at_once, samples))
         # Also of samples that are not traced any more the end is known: the baseline is of all.
-        noisy = noisy_runs(network, traced, tracing, draw, len(some), keep)
+        noisy = start.noisy_runs(draw, len(some))
         if not report.stopped:
-            _trace_samples(network, traced, tracing, metric, some, noisy, report, budget)
-        traced.noisy.extend(tuple(run.forgotten() for run in runs) for runs in noisy)
-    return replace(traced, done=report.done)
+            start.restore(metric, some, noisy, values, report, budget)
+        ends += [tuple(run.forgotten() for run in runs) for runs in noisy]
+    return Traced(values, start.sigma, start.reader, start.clean, ends, report.done)
 
 
-def _sample_bytes(network: Network, clean: Sequence[Run]) -> int:
-    """Bytes that the noisy runs of one sample take: as many are kept as of the clean ones."""
-    kept = sum(one.nbytes for run in clean for layers in run.kept.values() for one in layers)
-    return kept + sum(row_bytes(network, len(run.tokens), len(run.tokens)) for run in clean)
+@dataclass(frozen=True)
+class Start:
+    """The clean runs that noise is added to, and what all samples share.
 
+    `keep` are the sites that noisy runs keep, as the clean ones have.
+    """
 
-def _trace_samples(
-    network: Network,
-    traced: Traced,
-    tracing: Tracing,
-    metric: Metric,
-    samples: range,
-    noisy: Sequence[tuple[Run, ...]],
-    report: Report,
-    budget: int,
-) -> None:
-    """Fill in the values of the samples whose noisy runs these are."""
-    values, clean, reader = traced.values, traced.clean, traced.reader
-    _, n_layers, n = values.shape
-    before = min(tracing.subject)
-    read = reader.read(metric, stacked(noisy)).double().cpu().numpy()
-    values[samples, :, :before] = read[:, None, None]
-    jobs = [
-        _Job(sample, layer, position)
-        for layer in range(n_layers)
-        for position in range(before, n)
-        for sample in samples
-    ]
-    report.advance(len(samples) * n_layers * before)
-    for batch in _batches(network, jobs, clean, budget):
-        if report.stopped:
-            break
-        restored = [
-            _restored(job, clean, noisy[job.sample - samples.start], tracing) for job in batch
+    network: Network
+    tracing: Tracing
+    clean: tuple[Run, ...]
+    sigma: float
+    reader: Reader
+    keep: frozenset[Site]
+
+    @classmethod
+    def of(cls, network: Network, prompt: TokenPair, tracing: Tracing, budget: int) -> "Start":
+        """Run the clean prompt. Raises as `trace`."""
+        n_layers, n = network.spec.n_layers, len(prompt.clean)
+        tracing.check(n_layers)
+        check_memory(
+            f"The values of {tracing.samples:,} samples take",
+            tracing.samples * (8 * n_layers * n + BASELINE_BYTES), budget, "draw fewer samples",
+        )  # fmt: skip
+        keep = CORE | frozenset[Site]({tracing.site, "embed"})
+        keep |= frozenset[Site]({tracing.sever} if tracing.sever else ())
+        rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
+        clean = tuple(forward(network, rows, keep))
+        check_runs(clean)
+        sigma = float(clean[0].kept["embed"][0][list(tracing.subject)].double().std())
+        return cls(network, tracing, clean, sigma, Reader(network, prompt, clean[0].final[0]), keep)
+
+    @property
+    def sample_bytes(self) -> int:
+        """What the noisy runs of one sample take: as much is kept as of the clean ones."""
+        lengths = [len(run.tokens) for run in self.clean]
+        kept = [one.nbytes for run in self.clean for layers in run.kept.values() for one in layers]
+        return sum(kept) + sum(row_bytes(self.network, length, length) for length in lengths)
+
+    def noisy_runs(self, draw: np.random.Generator, samples: int) -> list[tuple[Run, ...]]:
+        """One run a sample (and continuation): the subject's embeddings plus its noise.
+
+        Raises ExperimentError where so much noise leaves no finite numbers.
+        """
+        subject, multiple = self.tracing.subject, self.tracing.noise
+        shape = (samples, len(subject), self.network.spec.d_model)
+        drawn = draw.standard_normal(shape) * multiple * self.sigma
+        noise = torch.from_numpy(drawn).to(self.network.embed)
+        rows = [patched(run, *_on_subject(subject, one)) for one in noise for run in self.clean]
+        runs = forward(self.network, rows, self.keep)
+        if not all(bool(torch.isfinite(run.final).all()) for run in runs):
+            raise ExperimentError(
+                f"A noise of {multiple:g} times the standard deviation leaves no finite logits: "
+                "give a smaller multiple."
+            )
+        ordered = iter(runs)
+        return [tuple(next(ordered) for _ in self.clean) for _ in noise]
+
+    def restore(
+        self,
+        metric: Metric,
+        samples: range,
+        noisy: Sequence[tuple[Run, ...]],
+        values: NDArray[np.float64],
+        report: Report,
+        budget: int,
+    ) -> None:
+        """Fill in `values` [sample, layer, position] of `samples`, whose noisy runs these are."""
+        _, n_layers, n = values.shape
+        before = min(self.tracing.subject)
+        read = self.reader.read(metric, stacked(noisy)).double().cpu().numpy()
+        values[samples, :, :before] = read[:, None, None]
+        jobs = [
+            _Job(sample, layer, position)
+            for layer in range(n_layers)
+            for position in range(before, n)
+            for sample in samples
         ]
-        found = read_rows(network, [reader] * len(batch), restored, metric)
-        for job, value in zip(batch, found, strict=True):
-            values[job.sample, job.layer, job.position] = value
-        report.advance(len(batch))
-
-
-def noisy_runs(
-    network: Network,
-    traced: Traced,
-    tracing: Tracing,
-    draw: np.random.Generator,
-    samples: int,
-    keep: frozenset[Site],
-) -> list[tuple[Run, ...]]:
-    """One run a sample (and continuation): the subject's embeddings plus its noise."""
-    shape = (samples, len(tracing.subject), network.spec.d_model)
-    drawn = draw.standard_normal(shape) * tracing.noise * traced.sigma
-    noise = torch.from_numpy(drawn).to(network.embed)
-    clean = traced.clean
-    rows = [patched(run, *_on_subject(tracing.subject, one)) for one in noise for run in clean]
-    runs = forward(network, rows, keep)
-    if not all(bool(torch.isfinite(run.final).all()) for run in runs):
-        raise ExperimentError(
-            f"A noise of {tracing.noise:g} times the standard deviation leaves no finite logits: "
-            "give a smaller multiple."
-        )
-    ordered = iter(runs)
-    return [tuple(next(ordered) for _ in clean) for _ in noise]
+        report.advance(len(samples) * n_layers * before)
+        for batch in _batches(self.network, jobs, self.clean, budget):
+            if report.stopped:
+                break
+            rows = [
+                _restored(job, self.clean, noisy[job.sample - samples.start], self.tracing)
+                for job in batch
+            ]
+            found = read_rows(self.network, [self.reader] * len(batch), rows, metric)
+            for job, value in zip(batch, found, strict=True):
+                values[job.sample, job.layer, job.position] = value
+            report.advance(len(batch))
 
 
 def _on_subject(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]:

@@ -72,6 +72,7 @@ class Group:
     `keys_from`, what is left of it is the base runs'.
     """
 
+    is_based: bool
     read: int
     length: int
     start: int
@@ -81,9 +82,9 @@ class Group:
     bases: list[tuple[Run, int]] = field(default_factory=list[tuple[Run, int]])
     live: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
-    def key(self, based: bool) -> tuple[int, ...]:
+    def key(self) -> tuple[int, ...]:
         """Groups with equal keys can be one group."""
-        return (based, self.read, self.length, self.start, self.stop, self.keys_from)
+        return (self.is_based, self.read, self.length, self.start, self.stop, self.keys_from)
 
     def add(self, rows: Iterable[int], bases: Iterable[tuple[Run, int]]) -> None:
         """Append rows with their base runs."""
@@ -106,7 +107,7 @@ class Group:
     def whole(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "row key head d_head"]:
         """Keys or values of all positions: the base runs', then the rows' own."""
         own = self.live[site]
-        if not self.bases or self.keys_from == 0:
+        if not self.is_based or self.keys_from == 0:
             return own
         return torch.cat([self.based(site, layer, 0, self.keys_from), own], dim=1)
 
@@ -119,7 +120,7 @@ class Group:
 
     def widen(self, layer: int) -> None:
         """Let the rows reach the end of the prompt: attention carries changes right."""
-        if not self.bases or self.stop == self.length:
+        if not self.is_based or self.stop == self.length:
             return
         # A narrowed group may hold nothing of its own and begin at what is read.
         tail_from = max(self.stop, self.read) if self.start == self.stop else self.stop
@@ -205,13 +206,13 @@ class Wave:
         for index in self._waiting.pop((layer, stage), []):
             group, base = self._stretch(index, layer, stage), self._bases[index]
             if group.start < group.stop:
-                group = entering.setdefault(group.key(base is not None), group)
+                group = entering.setdefault(group.key(), group)
                 group.add([index], [] if base is None else [(base, 1)])
         for group in entering.values():
             group.live = live(group)
             self.groups.append(group)
         # What a base under way keeps must be there before the rows over it ask for it.
-        self.groups.sort(key=lambda group: bool(group.bases))
+        self.groups.sort(key=lambda group: group.is_based)
 
     def _stretch(self, index: int, layer: int, stage: Stage) -> Group:
         """An empty group over the positions that a row enters with."""
@@ -223,7 +224,7 @@ class Wave:
             stop = length
         elif stage not in ("embed", "resid_pre") and self._reads_only(layer):
             start = max(start, row.read)
-        return Group(row.read, length, start, stop, keys_from)
+        return Group(self._bases[index] is not None, row.read, length, start, stop, keys_from)
 
     def _reads_only(self, layer: int) -> bool:
         """In the last layer only what is read matters, unless something is kept."""
@@ -260,7 +261,9 @@ class Wave:
 
     def _based(self, layer: int, site: Site) -> Float[Tensor, "token d_model"]:
         """What the base runs have where the groups' rows are, packed as the rows are."""
-        assert all(group.bases for group in self.groups), "only a row over a base run holds norms"
+        assert all(group.is_based for group in self.groups), (
+            "only a row over a base run holds norms"
+        )
         return torch.cat(
             [
                 group.based(site, layer, group.start, group.stop).flatten(0, 1)
@@ -281,7 +284,7 @@ class Wave:
 
     def _store(self, group: Group, layer: int, site: Site, live: Tensor, first: int) -> None:
         whole = live
-        if group.bases:
+        if group.is_based:
             left = group.based(site, layer, 0, first)
             right = group.based(site, layer, first + live.shape[1], group.length)
             whole = torch.cat([left, live, right], dim=1)
@@ -292,7 +295,7 @@ class Wave:
         """Make one group of those that cover the same stretch."""
         alike: dict[tuple[int, ...], list[Group]] = {}
         for group in self.groups:
-            alike.setdefault(group.key(bool(group.bases)), []).append(group)
+            alike.setdefault(group.key(), []).append(group)
         self.groups = [_united(groups) for groups in alike.values()]
 
     def attend(self, layer: int) -> None:
@@ -370,7 +373,7 @@ def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[S
 
 
 def _from_base(group: Group, layer: int, stage: Stage) -> dict[str, Tensor]:
-    assert group.bases, "only rows over base runs enter above the embedding"
+    assert group.is_based, "only rows over base runs enter above the embedding"
     live: dict[str, Tensor] = {}
     for name, site in _LIVE_AT[stage].items():
         first, last = group.start, group.stop
