@@ -226,7 +226,7 @@ def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
     except UnknownRunError:
         raise InputError(
             f"The address names the run '{text[:16]}…', which this machine's store does not have "
-            "(any more): ask for the long link, which every page offers at its end."
+            "(any more): ask for the long link, at the end of the page that shows the experiment."
         ) from None
     if shown is None:
         raise InputError(
