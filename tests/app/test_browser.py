@@ -331,7 +331,7 @@ FOCUSED = """() => {
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until what is called `name` has the focus."""
     passed: list[str] = []
-    for _ in range(60):
+    for _ in range(150):  # twice around: what was not drawn yet is passed over
         page.keyboard.press("Tab")
         passed.append(page.evaluate(FOCUSED))
         if passed[-1] == name:
@@ -341,6 +341,7 @@ def tab_to(page: Page, name: str) -> None:
 
 def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page) -> None:
     keys = page.keyboard
+    page.get_by_label("Clean prompt", exact=True).wait_for()
     for field, text in {"Clean prompt": CLEAN, "Corrupted prompt": CORRUPT}.items():
         tab_to(page, field)
         keys.press("Control+a")
