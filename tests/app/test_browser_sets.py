@@ -50,7 +50,7 @@ def test_an_uploaded_set_is_swept_clicked_and_shared(
     lines = list(write_items([Item(pair=one) for one in pairs]))
     content = "".join([lines[0], json.dumps({"clean": "<b>"}) + "\n", *lines[1:]])
     tab = opened(browser, f"{address}/many?set_count=4")
-    tab.get_by_text("Take it away").wait_for()
+    tab.get_by_text("Take it away").first.wait_for()
     tab.get_by_role("combobox", name="Pairs from").click()
     tab.get_by_role("option", name="A file").click()
     tab.locator("input[type=file]").set_input_files(
