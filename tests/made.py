@@ -8,6 +8,7 @@ import xarray as xr
 
 import patchwright as pw
 from patchwright.axes import DIMS
+from patchwright.experiment import experiment_of
 from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Baseline, effect_of
 from patchwright.notices import Notice
@@ -66,7 +67,11 @@ def made(
     arrays = {"patched": patched.transpose(*dims), "effect": effect.transpose(*dims)}
     if estimated is not None:
         arrays["estimated"] = patched.copy(data=np.broadcast_to(estimated, values.shape) * 1.0)
-    model = {"fingerprint": "sha256:0"}
+    if method == "patch" and given["pairs"]:
+        given = experiment_of(given).model_dump(mode="json")
+    model = {"name": "m", "revision": None, "source": "m", "family": "gpt2"}
+    model |= {"layers": 12, "heads": 12, "d_model": 8, "dtype": "float32", "device": "cpu"}
+    model |= {"fingerprint": "sha256:0"}
     named: dict[str, Any] = {"clean": tokens[0], "corrupt": tokens[1]}
     return pw.Result(
         method, given, model, named, clean, corrupt, arrays, list(warnings), seconds=1.0

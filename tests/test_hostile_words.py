@@ -26,12 +26,12 @@ from patchwright.errors import (
     reason,
 )
 from patchwright.experiment import experiment_of
+from patchwright.experiment.results import load_result
 from patchwright.files import check_writable, write_atomic
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.record import Record, record_of
 from patchwright.keep.store import FILE, Store
 from patchwright.lessons.reading import LessonError, read_lesson
-from patchwright.methods.result import load_result
 from patchwright.places import parse_place
 from patchwright.prompts.datasets import RowError, read_items
 

@@ -48,10 +48,11 @@ if TYPE_CHECKING:
         swap,
         trace,
     )
+    from patchwright.experiment.results import load_result
     from patchwright.keep.many import Tally, run_many
     from patchwright.keep.store import Store
     from patchwright.methods.batches import Progress
-    from patchwright.methods.result import Result, load_result
+    from patchwright.methods.result import Result
     from patchwright.methods.statistics import Statistics, statistics
     from patchwright.model.load import Model, load_model, wrap_model
     from patchwright.places import Place, parse_place
@@ -159,9 +160,10 @@ _HOME = {
         *("edge_attribution", "evaluate_circuit", "load_circuit", "path_patch", "trace"),
         *("Swap", "swap"),
     ],
+    "experiment.results": ["load_result"],
     "keep.many": ["Tally", "run_many"],
     "keep.store": ["Store"],
-    "methods.result": ["Result", "load_result"],
+    "methods.result": ["Result"],
     "methods.batches": ["Progress"],
     "methods.statistics": ["Statistics", "statistics"],
     "model.load": ["Model", "load_model", "wrap_model"],

@@ -271,7 +271,7 @@ def earlier(archive: Path, path: Path) -> Path:
         document = json.loads(parts[f"runs/{one['id']}.json"])
         del document["numbers"]
         experiment = hash_of(document["experiment"])
-        names = [experiment, document["model"]["fingerprint"], "", document["patchwright"]]
+        names = [experiment, document["model"]["fingerprint"], "cpu", document["patchwright"]]
         name, text = hash_of(names)[:16], json.dumps(document)
         arrays = parts[f"runs/{one['id']}.npz"]
         older |= {f"runs/{name}.json": text.encode(), f"runs/{name}.npz": arrays}

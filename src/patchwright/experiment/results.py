@@ -1,13 +1,15 @@
 """What a method found -> a Result: baselines, effects, provenance, warnings."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from patchwright.errors import UnequalLengthsError
+from patchwright.errors import OutputError, UnequalLengthsError, reason
 from patchwright.experiment.types import (
     Ablate,
     AblateTogether,
@@ -18,10 +20,11 @@ from patchwright.experiment.types import (
     PatchTogether,
     PathPatch,
     Trace,
+    experiment_of,
 )
 from patchwright.methods.batches import OnProgress
 from patchwright.methods.metrics import MIN_GAP, UNITS, readings
-from patchwright.methods.result import Baseline, Result, effect_of
+from patchwright.methods.result import SCHEMA, Baseline, Result, effect_of, result_of
 from patchwright.methods.runs import PairRuns, averaged, baselines, notices, stacked
 from patchwright.model.load import Model
 from patchwright.model.rows import Run
@@ -161,6 +164,36 @@ def as_result(
         details=found.details,
         numbers=experiment.numbers,
     )
+
+
+def load_result(path: str | Path) -> Result:
+    """The result that `to_json` wrote. Raises OutputError where it is none."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"'{path}' is not JSON: {reason(error)}.") from error
+    refusal = OutputError(
+        f"'{path}' is not a Patchwright result of schema {SCHEMA}: "
+        "give a file that `--json` or `Result.to_json` wrote."
+    )
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise refusal
+    try:
+        return read_result(document)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise refusal from error
+
+
+def read_result(document: dict[str, Any]) -> Result:
+    """The result that a JSON document holds, its experiment with all of today's fields.
+
+    Raises ExperimentError where the experiment is none, and what `result_of` does.
+    """
+    result = result_of(document)
+    experiment = experiment_of({"method": result.method, **result.experiment})
+    return replace(result, experiment=experiment.model_dump(mode="json"))
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:

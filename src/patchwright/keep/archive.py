@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from patchwright.canonical import canonical_json, hash_of
-from patchwright.errors import ArchiveError, StoreError, reason
+from patchwright.errors import ArchiveError, ExperimentError, StoreError, reason
 from patchwright.keep.record import UNREADABLE, Record, result_in
+from patchwright.keep.soundness import check_sound
+from patchwright.upgrade import upgrade_result
 
 SCHEMA = 2
 """Number of the archive's layout: since 2 runs are named as `Record.id` has it today."""
@@ -132,9 +134,9 @@ def _record(
             raise _newer(path)
         named = record.id if schema >= SCHEMA else _earlier_id(record)
         if (named, record.digest) == (name, listed["digest"]):
-            result_in(record)
+            check_sound(upgrade_result(record.content), result_in(record))
             return record
-    except (*UNREADABLE, StoreError) as error:
+    except (*UNREADABLE, StoreError, ExperimentError) as error:
         if isinstance(error, ArchiveError):
             raise
         raise _refusal(path, f"run {name} holds no result ({reason(error)})") from error

@@ -151,13 +151,13 @@ def record_of(result: "Result", created: str) -> Record:
 
 def result_in(record: Record) -> "Result":
     """The Result that `record_of` was given. Raises StoreError where it holds none."""
-    from patchwright.methods.result import result_of
+    from patchwright.experiment.results import read_result
 
     try:
         described = record.content["arrays"]
         values = iter(_unpacked(record.arrays))
         arrays = {one["key"]: _array(one, values) for one in described}
-        result = result_of({**record.content, "arrays": {}})
+        result = read_result({**record.content, "arrays": {}})
         warnings = [*result.warnings, *_origin_notices(record.origin)]
         return replace(result, arrays=arrays, warnings=warnings)
     except UNREADABLE as error:

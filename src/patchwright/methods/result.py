@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from patchwright.axes import Direction
-from patchwright.errors import InputError, OutputError, reason
+from patchwright.errors import InputError
 from patchwright.files import write_atomic
 from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.notices import Notice
@@ -238,26 +238,6 @@ class Result:
         from patchwright.figures.printed import save_heat_map
 
         save_heat_map(self, path)
-
-
-def load_result(path: str | Path) -> Result:
-    """The result that `to_json` wrote. Raises OutputError where it is none."""
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise OutputError(f"'{path}' is not JSON: {reason(error)}.") from error
-    refusal = OutputError(
-        f"'{path}' is not a Patchwright result of schema {SCHEMA}: "
-        "give a file that `--json` or `Result.to_json` wrote."
-    )
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise refusal
-    try:
-        return result_of(document)
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise refusal from error
 
 
 def result_of(document: dict[str, Any]) -> Result:
