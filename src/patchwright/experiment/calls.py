@@ -40,7 +40,7 @@ from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place, pers_of
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.tokens import encode
+from patchwright.prompts.tokens import encode_inside
 
 Answer = str | int | Sequence[str] | Sequence[int]
 
@@ -585,7 +585,9 @@ def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
     """For methods that measure no metric: what baselines show."""
     pairs = [pair] if isinstance(pair, Pair) else pair
     every = [answer for one in pairs for answer in (*one.answers, *one.wrongs)]
-    tokens = [1 if isinstance(one, int) else len(encode(one, model.tokenizer)) for one in every]
+    tokens = [
+        1 if isinstance(one, int) else len(encode_inside(one, model.tokenizer)) for one in every
+    ]
     compared = all(one.wrongs for one in pairs)
     if max(tokens, default=1) > 1:
         return "logprob_diff" if compared else "logprob"

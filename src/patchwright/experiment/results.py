@@ -27,7 +27,7 @@ from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
 from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.tokens import token_texts
+from patchwright.prompts.tokens import special_notices, token_texts
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,25 @@ def as_result(
         clean=_one_or_average(found.cleans, many),
         corrupt=_one_or_average(found.corrupts, many),
         arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
-        warnings=[*_numbered(warnings), *_precision(work.model), *found.notices, *unfinished],
+        warnings=[
+            *_numbered(warnings),
+            *special_notices(work.model.tokenizer, experiment.bos, _typed(experiment)),
+            *_precision(work.model),
+            *found.notices,
+            *unfinished,
+        ],
         seconds=seconds,
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,
     )
+
+
+def _typed(experiment: AnyExperiment) -> bool:
+    """Whether any of its prompts is text, not token ids."""
+    if isinstance(experiment, Trace):
+        return isinstance(experiment.prompt, str)
+    pairs = experiment.pair_list
+    return any(isinstance(one, str) for pair in pairs for one in (pair.clean, pair.corrupt))
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from patchwright.errors import PromptError
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.roles import Role
-from patchwright.prompts.tokens import Tokenizer, encode, visible
+from patchwright.prompts.tokens import Tokenizer, encode, encode_inside, visible
 
 Form = str | tuple[str, ...]
 Word = str | tuple[Form, ...]
@@ -225,7 +225,7 @@ def _fits(pair: Pair, length: int, tokenizer: Tokenizer | None) -> bool:
     """Whether both prompts have `length` tokens and every answer has one."""
     prompts = (str(pair.clean), str(pair.corrupt))
     return all(len(encode(one, tokenizer)) == length for one in prompts) and all(
-        len(encode(str(one), tokenizer)) == 1 for one in (*pair.answers, *pair.wrongs)
+        len(encode_inside(str(one), tokenizer)) == 1 for one in (*pair.answers, *pair.wrongs)
     )
 
 
@@ -233,13 +233,12 @@ def _length(template: Template, tokenizer: Tokenizer | None) -> int:
     """Tokens of the template's prompts. Raises PromptError where its texts do not agree."""
     lengths: list[int] = []
     for text in template.texts:
-        pieces = _SLOT.split(text)
-        literals = [
-            piece.removesuffix(" ") if i + 1 < len(pieces[::3]) else piece
-            for i, piece in enumerate(pieces[::3])
-        ]
-        slots = [template.tokens.get(name, 1) for name in pieces[1::3]]
-        lengths.append(sum(slots) + sum(len(encode(one, tokenizer)) for one in literals if one))
+        first, *others = _SLOT.split(text)[::3]
+        # A space before a slot is the first of its word's token.
+        literals = [*(one.removesuffix(" ") for one in others[:-1]), *others[-1:]]
+        slots = [template.tokens.get(match[1], 1) for match in _SLOT.finditer(text)]
+        inside = sum(len(encode_inside(one, tokenizer)) for one in literals if one)
+        lengths.append(sum(slots) + inside + _first_length(first, tokenizer))
     if len(set(lengths)) > 1:
         shown = ", ".join(str(length) for length in lengths)
         raise PromptError(
@@ -247,6 +246,15 @@ def _length(template: Template, tokenizer: Tokenizer | None) -> int:
             "of each."
         )
     return lengths[0]
+
+
+def _first_length(literal: str, tokenizer: Tokenizer | None) -> int:
+    """Tokens of what stands before a text's first slot, without a space that is the slot's."""
+    if not literal.endswith(" "):
+        return len(encode(literal, tokenizer)) if literal else 0
+    word = " a"
+    before = literal.removesuffix(" ")
+    return len(encode(before + word, tokenizer)) - len(encode_inside(word, tokenizer))
 
 
 def _usable(template: Template, name: str, tokenizer: Tokenizer | None) -> list[tuple[Form, ...]]:
@@ -268,20 +276,25 @@ def _usable(template: Template, name: str, tokenizer: Tokenizer | None) -> list[
 
 
 def _usable_word(
-    word: tuple[Form, ...], uses: set[tuple[str, int, int]], tokenizer: Tokenizer | None
+    word: tuple[Form, ...], uses: set[tuple[str | None, int, int]], tokenizer: Tokenizer | None
 ) -> bool:
-    return all(
-        len(encode(before + one, tokenizer)) == n
-        for before, form, n in uses
-        for one in _listed(word[form])
-    )
+    def length(before: str | None, one: str) -> int:
+        if before is None:
+            return len(encode(one, tokenizer))
+        return len(encode_inside(before + one, tokenizer))
+
+    return all(length(before, one) == n for before, form, n in uses for one in _listed(word[form]))
 
 
-def _uses(template: Template, name: str) -> Iterator[tuple[str, int, int]]:
-    """How a slot's words are used: what stands before them, which form, how many tokens."""
+def _uses(template: Template, name: str) -> Iterator[tuple[str | None, int, int]]:
+    """How a slot's words are used: what stands before them, which form, how many tokens.
+
+    Nothing (None) stands before the first word of a text.
+    """
     for text in template.texts:
         for match in _SLOT.finditer(text):
             before = " " if text[: match.start()].endswith(" ") else ""
+            before = before if match.start() else None
             slot, words = match[1], template.slots[match[1]]
             own = words if isinstance(words, str) else match[0]
             for expression in (own, template.corrupt.get(slot, own)):

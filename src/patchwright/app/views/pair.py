@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import asked, state
-from patchwright.app.text import complaint, plain, token
+from patchwright.app.text import complaint, token, typed
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import check_size, in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
@@ -15,7 +15,7 @@ from patchwright.methods.suggest import same_length, suggested_answers
 from patchwright.model.load import Model
 from patchwright.prompts.align import common_start
 from patchwright.prompts.examples import example
-from patchwright.prompts.tokens import encode, encode_prompt, token_texts
+from patchwright.prompts.tokens import encode_inside, encode_prompt, token_texts
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
@@ -115,7 +115,7 @@ def answer_tokens(model: Model, keys: Sequence[str]) -> None:
 def _token_check(text: str, model: Model) -> str:
     """How the answers split into tokens, in a line."""
     split = [
-        token_texts(encode(part, model.tokenizer), model.tokenizer)
+        token_texts(encode_inside(part, model.tokenizer), model.tokenizer)
         for part in asked.answers_of(text)
     ]
     checks = [
@@ -164,9 +164,9 @@ def _replacements(model: Model) -> None:
         f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they part at "
         f"position {start}. Reword one so that both have the same number of tokens, or choose below."
     )
-    bos = getattr(model.tokenizer, "bos_token_id", None)
+    start = () if model.tokenizer is None else model.tokenizer.start
     offered = {
-        "".join(token_texts([one for one in tokens if one != bos], model.tokenizer)): tokens
+        "".join(token_texts([one for one in tokens if one not in start], model.tokenizer)): tokens
         for tokens in same_length(model.network, clean, corrupt)
     }
     # A character that is split between tokens cannot be put together from their texts.
@@ -176,7 +176,7 @@ def _replacements(model: Model) -> None:
     if same:
         st.write("Corrupted prompts of the same length:")
     for i, text in enumerate(same):
-        st.button(plain(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
+        st.button(typed(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
     st.button(
         "Match only the common edges", on_click=_match, args=("edges",),
         help="Patches between the positions that both prompts begin with, those that both end "

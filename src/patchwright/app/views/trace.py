@@ -80,8 +80,9 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
 
 def _first(model: Model) -> int:
     """The first position that the subject may have: behind the beginning-of-text token."""
+    start = () if model.tokenizer is None else model.tokenizer.start
     ids = encode_prompt(st.session_state["clean"], model.tokenizer, True)
-    return 1 if ids[0] == getattr(model.tokenizer, "bos_token_id", None) else 0
+    return len(start) if ids[: len(start)] == start else 0
 
 
 def _note_choice() -> None:
