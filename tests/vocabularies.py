@@ -1,10 +1,18 @@
 """Tiny tokenizers of every kind that models come with, and random models of their vocabularies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 import patchwright as pw
@@ -21,12 +29,14 @@ SENTENCES = [
 ]  # fmt: skip
 
 
-def _trained(tokenizer: Tokenizer, special: list[str], **settings: Any) -> Tokenizer:
+def _trained(
+    tokenizer: Tokenizer, special: list[str], sentences: Sequence[str] = SENTENCES, **settings: Any
+) -> Tokenizer:
     """`tokenizer` with merges of the sentences."""
     trainer: Any = trainers.BpeTrainer(
-        vocab_size=700, special_tokens=special, show_progress=False, **settings
+        vocab_size=3000, special_tokens=special, show_progress=False, **settings
     )
-    tokenizer.train_from_iterator(SENTENCES * 20, trainer)
+    tokenizer.train_from_iterator([*sentences] * 20, trainer)
     return tokenizer
 
 
@@ -42,9 +52,10 @@ def _byte_level(prefix: bool = False, trim: bool = False, normal: Any = None) ->
     return _trained(one, SPECIAL, initial_alphabet=alphabet, max_token_length=9)
 
 
-def _sentence_piece(normalised: bool) -> Tokenizer:
+def sentence_piece(normalised: bool, sentences: Sequence[str] = SENTENCES) -> Tokenizer:
+    """SentencePiece's way in BPE, with a space before every text; `normalised` as Llama 2 has it."""
     one = Tokenizer(models.BPE(byte_fallback=True))
-    if normalised:  # as Llama 2 has it
+    if normalised:
         one.normalizer = normalizers.Sequence(
             [normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)]
         )
@@ -57,7 +68,7 @@ def _sentence_piece(normalised: bool) -> Tokenizer:
             decoders.Strip(" ", 1, 0),
         ]
     )  # fmt: skip
-    return _trained(one, [*SPECIAL, *BYTES], limit_alphabet=50)
+    return _trained(one, [*SPECIAL, *BYTES], sentences, limit_alphabet=50)
 
 
 def _around(template: str) -> Tokenizer:
@@ -73,8 +84,8 @@ KINDS: dict[str, Callable[[], Tokenizer]] = {
     "bytes, a space before every text": lambda: _byte_level(prefix=True, trim=True),
     "bytes, NFC": lambda: _byte_level(normal=normalizers.NFC()),
     "bytes, NFD": lambda: _byte_level(normal=normalizers.NFD()),
-    "SentencePiece": lambda: _sentence_piece(False),
-    "SentencePiece, Llama 2": lambda: _sentence_piece(True),
+    "SentencePiece": lambda: sentence_piece(False),
+    "SentencePiece, Llama 2": lambda: sentence_piece(True),
     "start put": lambda: _around(f"{START} $A"),
     "end put": lambda: _around(f"$A {END}"),
     "both put": lambda: _around(f"{START} $A {END}"),

@@ -127,9 +127,7 @@ def test_positions_are_taken_as_they_are(kind: str, positions: list[int]) -> Non
         ([99], 1, "position 99: the prompt has positions 0-"),
     ],
 )
-def test_what_is_not_there_is_refused(
-    subject: str | list[int], occurrence: int, says: str
-) -> None:
+def test_what_is_not_there_is_refused(subject: str | list[int], occurrence: int, says: str) -> None:
     with pytest.raises(PromptError, match=says):
         found("bytes", FRANCE, subject, occurrence)
 

@@ -10,8 +10,9 @@ answers). No two slots of a pair have the same word.
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from itertools import islice, product
 from math import prod
 from typing import Any, Self
 
@@ -29,6 +30,9 @@ Filling = Mapping[str, tuple[Form, ...]]
 
 ENUMERATED = 20_000
 """Combinations that are gone through one by one; of more, some are drawn."""
+
+MEASURED = 100
+"""Combinations whose tokens are counted to know how long a template's prompts are."""
 
 _SLOT = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)(?:\.(\d{1,3}))?\}", re.ASCII)
 
@@ -122,7 +126,7 @@ def from_template(
     if seed < 0:
         raise PromptError(f"A seed of {seed}: give a whole number of 0 or more.")
     words = {name: _usable(template, name, tokenizer) for name in template.lists}
-    length = _length(template, tokenizer)
+    length = _length(template, words, tokenizer)
     found: dict[Pair, None] = {}
     tried = 0
     for text, filling in _fillings(template.texts, words, count, random.Random(seed)):
@@ -229,32 +233,26 @@ def _fits(pair: Pair, length: int, tokenizer: Tokenizer | None) -> bool:
     )
 
 
-def _length(template: Template, tokenizer: Tokenizer | None) -> int:
-    """Tokens of the template's prompts. Raises PromptError where its texts do not agree."""
-    lengths: list[int] = []
+def _length(
+    template: Template, words: Mapping[str, list[tuple[Form, ...]]], tokenizer: Tokenizer | None
+) -> int:
+    """Tokens of the template's prompts: as many as most have, of some that are drawn.
+
+    Raises PromptError where its texts do not agree.
+    """
+    lengths: dict[int, None] = {}
     for text in template.texts:
-        first, *others = _SLOT.split(text)[::3]
-        # A space before a slot is the first of its word's token.
-        literals = [*(one.removesuffix(" ") for one in others[:-1]), *others[-1:]]
-        slots = [template.tokens.get(match[1], 1) for match in _SLOT.finditer(text)]
-        inside = sum(len(encode_inside(one, tokenizer)) for one in literals if one)
-        lengths.append(sum(slots) + inside + _first_length(first, tokenizer))
-    if len(set(lengths)) > 1:
+        drawn = islice(_fillings((text,), words, 1, random.Random(0)), MEASURED)
+        pairs = [_pair(template, text, filling) for _, filling in drawn]
+        counts = Counter(len(encode(str(pair.clean), tokenizer)) for pair in pairs if pair)
+        lengths |= dict.fromkeys(length for length, _ in counts.most_common(1))
+    if len(lengths) > 1:
         shown = ", ".join(str(length) for length in lengths)
         raise PromptError(
             f"The template's texts have {shown} tokens: reword them to one length, or make a set "
             "of each."
         )
-    return lengths[0]
-
-
-def _first_length(literal: str, tokenizer: Tokenizer | None) -> int:
-    """Tokens of what stands before a text's first slot, without a space that is the slot's."""
-    if not literal.endswith(" "):
-        return len(encode(literal, tokenizer)) if literal else 0
-    word = " a"
-    before = literal.removesuffix(" ")
-    return len(encode(before + word, tokenizer)) - len(encode_inside(word, tokenizer))
+    return next(iter(lengths), 0)
 
 
 def _usable(template: Template, name: str, tokenizer: Tokenizer | None) -> list[tuple[Form, ...]]:
