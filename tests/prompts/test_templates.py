@@ -75,7 +75,9 @@ def of_built_in_words(demo: pw.Model, normalised: bool) -> PreTrainedTokenizerBa
 def test_built_in_templates_give_pairs_where_a_tokenizer_puts_a_space_first(
     demo: pw.Model, name: str, kind: str
 ) -> None:
-    whole = prefixing(demo) if kind == "prefix space" else of_built_in_words(demo, kind == "Llama 2")
+    whole = (
+        prefixing(demo) if kind == "prefix space" else of_built_in_words(demo, kind == "Llama 2")
+    )
     tokenizer = TextTokenizer(whole)
     assert tokenizer.puts_space
     if name == "greater-than" and kind != "prefix space":
