@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchwright.errors import PromptError
+from patchwright.model.tokenizer import TextTokenizer
 from patchwright.prompts.characters import find_text, text_of
 from patchwright.prompts.pair import prompt_ids
 from patchwright.prompts.tokens import Span
-from vocabularies import KINDS, model_of
+from vocabularies import KINDS, model_of, tokenizer_of
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 texts = st.lists(
@@ -99,6 +100,28 @@ def test_whole_words_come_first_and_characters_are_those_that_people_read(
     text: str, wanted: str, found: list[Span], whole: bool
 ) -> None:
     assert find_text(text, wanted) == (found, whole)
+
+
+class Silent(TextTokenizer):
+    """One that does not say which characters its tokens stand for, as those without Rust."""
+
+    def encode(self, text: str) -> tuple[tuple[int, ...], None]:
+        return super().encode(text)[0], None
+
+
+@given(text=texts)
+def test_characters_are_read_off_the_tokens_where_the_tokenizer_does_not_say(text: str) -> None:
+    text = text.replace("<|endoftext|>", "")
+    silent = Silent(tokenizer_of("bytes"))
+    tokens = prompt_ids(text or "x", silent, True)
+    assert text_of(text or "x", tokens, silent)[1] == spans_of("bytes", text or "x", True)
+
+
+def test_tokens_that_do_not_spell_the_prompt_are_refused_where_nothing_else_is_known() -> None:
+    silent = Silent(tokenizer_of("bytes, NFC"))
+    tokens = prompt_ids("cafe\u0301", silent, False)
+    with pytest.raises(PromptError, match="do not spell the prompt"):
+        text_of("cafe\u0301", tokens, silent)
 
 
 def test_without_a_tokenizer_tokens_have_no_text() -> None:

@@ -8,15 +8,17 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import patchwright as pw
-from patchwright.errors import PatchwrightError, PromptError
+from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.prompts.pair import prompt_ids, tokenize
 from patchwright.prompts.tokens import (
+    answer_text,
     encode,
     encode_inside,
     encode_prompt,
     special_notices,
     token_texts,
+    typed_text,
     visible,
 )
 from vocabularies import END, KINDS, SPECIAL, START, model_of, tokenizer_of
@@ -152,6 +154,22 @@ def test_different_parts_of_a_character_look_different(kind: str) -> None:
         shown = [visible(text) for text in token_texts(ids, tokenizer)]
         assert all(a != b or i == j for (i, a), (j, b) in pairwise(zip(ids, shown, strict=True)))
         assert all(re.fullmatch(r"\[\d+\]|a", text) for text in shown)
+
+
+@kinds
+def test_a_text_is_offered_for_tokens_only_if_it_has_them(kind: str) -> None:
+    tokenizer = model_of(kind).tokenizer
+    assert tokenizer is not None
+    for text in ("The capital of 北京 is", "Москва"):
+        ids = encode(text, tokenizer)
+        assert typed_text(ids, tokenizer) == text
+    part = encode("a漢", tokenizer)[-1]
+    assert typed_text([part], tokenizer) is None
+    with pytest.raises(AnswerError, match=r"'\[\d+\]', cannot be typed"):
+        answer_text(part, tokenizer)
+    (paris,) = encode_inside(" Paris", tokenizer)
+    assert answer_text(paris, tokenizer) == " Paris"
+    assert encode_inside(answer_text(paris, tokenizer), tokenizer) == (paris,)
 
 
 def test_no_token_looks_like_the_sign_of_another() -> None:

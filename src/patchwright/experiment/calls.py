@@ -399,7 +399,9 @@ def trace(
 ) -> Result:
     """Causal tracing: noise on the subject, clean activations restored at each place.
 
-    `subject` is a text of the prompt (its `occurrence`-th, from 1) or positions.
+    `subject` is a text of the prompt (its `occurrence`-th, from 1; only whole words where
+    there are any) or positions; `details["subject"]` has the positions of its tokens,
+    `details["subject_tokens"]` their texts.
     `patched` is the mean over `samples` of the metric, dims (layer, position);
     `arrays["spread"]` its standard deviation, `arrays["samples"]` each sample's;
     `details["sigma"]` the standard deviation of the subject's embeddings, of which

@@ -33,8 +33,8 @@ class TextTokenizer:
         with foreign(_fails_on(text)):
             ids = tuple(self.whole(text, add_special_tokens=True, verbose=False).input_ids)
         n = len(alone)
-        at = next((i for i in range(len(ids) - n + 1) if ids[i : i + n] == alone), len(ids))
-        return ids[:at], ids[at + n :]
+        at = next((i for i in range(len(ids) - n + 1) if n and ids[i : i + n] == alone), None)
+        return ((), ()) if at is None else (ids[:at], ids[at + n :])
 
     @property
     def start(self) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ class TextTokenizer:
 
         The characters are None where the tokenizer does not say. Raises PromptError.
         """
-        fast = bool(self.whole.is_fast)
+        fast = bool(getattr(self.whole, "is_fast", False))
         with foreign(_fails_on(text)):
             found: Any = self.whole(
                 text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False

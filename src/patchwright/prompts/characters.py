@@ -79,9 +79,7 @@ def _whole(text: str, spans: Sequence[Span], shown: Sequence[str]) -> tuple[Span
 
 def _read(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[str, tuple[Span, ...]]:
     """The text that `ids` decode to, and which of its characters each is a part of."""
-    read = [
-        tokenizer.decode(list(ids[:n]), skip_special_tokens=True) for n in range(len(ids) + 1)
-    ]
+    read = [tokenizer.decode(list(ids[:n]), skip_special_tokens=True) for n in range(len(ids) + 1)]
     whole = read[-1]
     # A token may end inside a character, whose parts decode to a sign of their own: what has
     # been read agrees with the whole as far as the character before.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from patchwright.errors import PromptError, quoted
+from patchwright.errors import AnswerError, PromptError, quoted
 from patchwright.notices import Notice
 
 Span = tuple[int, int]
@@ -98,6 +98,24 @@ def encode_inside(text: str, tokenizer: Tokenizer | None) -> tuple[int, ...]:
         if ids[:n] == encode(before, tokenizer):
             return ids[n:]
     return alone
+
+
+def typed_text(ids: Sequence[int], tokenizer: Tokenizer) -> str | None:
+    """A text whose tokens these are; None where there is none, as for a part of a character."""
+    text = tokenizer.decode(list(ids))
+    texts = (text.removeprefix(" "), text)
+    return next((one for one in texts if encode(one, tokenizer) == tuple(ids)), None)
+
+
+def answer_text(token: int, tokenizer: Tokenizer | None) -> str:
+    """A token as an answer is typed, with its space. Raises AnswerError where that is impossible."""
+    (text,) = token_texts([token], tokenizer)
+    if tokenizer is None or encode_inside(text, tokenizer) != (token,):
+        raise AnswerError(
+            f"The likeliest next token, '{visible(text)}', cannot be typed: it is a part of a "
+            "character, or other text has the same letters. Type an answer yourself."
+        )
+    return text
 
 
 def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) -> list[Notice]:

@@ -15,7 +15,13 @@ from patchwright.methods.suggest import same_length, suggested_answers
 from patchwright.model.load import Model
 from patchwright.prompts.align import common_start
 from patchwright.prompts.examples import example
-from patchwright.prompts.tokens import encode_inside, encode_prompt, token_texts
+from patchwright.prompts.tokens import (
+    answer_text,
+    encode_inside,
+    encode_prompt,
+    token_texts,
+    typed_text,
+)
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
@@ -134,10 +140,10 @@ def _ids(model: Model) -> list[tuple[int, ...]]:
 def _take_answers(model: Model) -> None:
     try:
         found = suggested_answers(model.network, *_ids(model))
+        answer, wrong = (answer_text(one, model.tokenizer) for one in found)
     except PatchwrightError as error:
         st.session_state["complaint"] = complaint(error)
         return
-    answer, wrong = token_texts(found, model.tokenizer)
     st.session_state["answer"], st.session_state["wrong"] = answer, wrong
 
 
@@ -164,15 +170,14 @@ def _replacements(model: Model) -> None:
         f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they part at "
         f"position {start}. Reword one so that both have the same number of tokens, or choose below."
     )
-    start = () if model.tokenizer is None else model.tokenizer.start
-    offered = {
-        "".join(token_texts([one for one in tokens if one not in start], model.tokenizer)): tokens
+    assert model.tokenizer is not None, "text was encoded, so there is a tokenizer"
+    n = len(model.tokenizer.start)
+    offered = [
+        typed_text(tokens[n:], model.tokenizer)
         for tokens in same_length(model.network, clean, corrupt)
-    }
-    # A character that is split between tokens cannot be put together from their texts.
-    same = [
-        text for text, ids in offered.items() if encode_prompt(text, model.tokenizer, True) == ids
+        if tokens[:n] == model.tokenizer.start
     ]
+    same = list(dict.fromkeys(text for text in offered if text is not None))
     if same:
         st.write("Corrupted prompts of the same length:")
     for i, text in enumerate(same):
