@@ -65,7 +65,8 @@ def test_the_answer_is_read_off_the_prompts_own_last_token(kind: str, bos: bool)
 
 
 def test_a_typed_start_token_is_not_doubled() -> None:
-    pair = pw.Pair(**PAIR | {one: START + PAIR[one] for one in ("clean", "corrupt")})
+    typed_prompts = {one: START + PAIR[one] for one in ("clean", "corrupt")}
+    pair = pw.Pair(**{**PAIR, **typed_prompts})
     for kind in ("bytes", "start put"):
         typed, put = pw.patch(model_of(kind), pair), pw.patch(model_of(kind), pw.Pair(**PAIR))
         xr.testing.assert_equal(typed.patched, put.patched)
@@ -73,7 +74,8 @@ def test_a_typed_start_token_is_not_doubled() -> None:
 
 def test_a_result_says_once_that_no_start_token_was_put() -> None:
     pair = pw.Pair(**PAIR)
-    for pairs in (pair, [pair, pw.Pair(**PAIR | {"answer": " Mary"})]):
+    other = pair.model_copy(update={"answer": (" Mary",)})
+    for pairs in (pair, [pair, other]):
         result = pw.patch(model_of("bytes", None), pairs)
         assert [one["code"] for one in result.warnings].count("no_bos") == 1
     assert "no_bos" not in [one["code"] for one in pw.patch(model_of("bytes"), pair).warnings]
