@@ -172,8 +172,8 @@ def _typed(experiment: AnyExperiment) -> bool:
     """Whether any of its prompts is text, not token ids."""
     if isinstance(experiment, Trace):
         return isinstance(experiment.prompt, str)
-    pairs = experiment.pair_list
-    return any(isinstance(one, str) for pair in pairs for one in (pair.clean, pair.corrupt))
+    prompts = [one for pair in experiment.pair_list for one in (pair.clean, pair.corrupt)]
+    return any(isinstance(one, str) for one in (*prompts, *getattr(experiment, "prompts", ())))
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:

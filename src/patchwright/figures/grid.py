@@ -128,7 +128,8 @@ def _subject(result: Result) -> str:
     """Which tokens the noise of a trace falls on; of many the first."""
     texts = result.position_tokens or ()
     shown = "".join(visible(texts[int(i)]) for i in result.details.get("subject", []))
-    return f" on '{shown if len(shown) <= MOST_SUBJECT else f'{shown[:MOST_SUBJECT]}…'}'"
+    shown = shown if len(shown) <= MOST_SUBJECT else f"{shown[:MOST_SUBJECT]}…"
+    return f" on '{shown}'" if shown else ""
 
 
 def title_of(result: Result) -> str:
