@@ -72,7 +72,10 @@ def test_places_together_and_an_examples_own_metric() -> None:
         (["examples"], "belief-or-truth"),
         (["verify"], "figures agree within"),
         (["bench", "--tokens", "4", "--repeat", "1"], "z per head_position"),
-        (["trace", *EIFFEL], "Trace: restoring resid_post, window 1, noise 3 σ, 10 samples"),
+        (
+            ["trace", *EIFFEL],
+            "Trace: restoring resid_post, window 1, noise 3 σ on '·Eiffel·Tower', 10 samples",
+        ),
         (["trace", *EIFFEL[:2], "--subject-positions", "1-2", *EIFFEL[4:]], "·Eiffel"),
         (["ablate", "--example", "ioi", "--how", "mean", "--prompt", IOI[3]], "Ablation (mean)"),
         (

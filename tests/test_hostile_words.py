@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from command import patchwright
 from made import made
-from patchwright.app.text import plain
+from patchwright.app.text import plain, typed
 from patchwright.errors import (
     MOST_QUOTED,
     MOST_REASON,
@@ -214,3 +214,10 @@ def test_names_that_no_file_can_have_are_refused_before_the_work(tmp_path: Path,
     with pytest.raises(OutputError):
         write_atomic(tmp_path / name, "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_signs_for_spaces_are_spaces_in_our_sentences_and_themselves_in_what_was_typed() -> None:
+    assert plain("after the prompt is '·Mary'") == r"after the prompt is \' Mary\'"
+    assert typed("1 · 2 → 3") == "1 · 2 → 3"
+    assert "\t" not in typed("a\tb")
+    assert "\x1b" not in typed("a\x1bb")

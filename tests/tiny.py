@@ -63,12 +63,20 @@ class Splitting(TextTokenizer):
         object.__setattr__(self, "words", words)
 
     @property
-    def bos_token_id(self) -> int | None:
-        return None
+    def start(self) -> tuple[int, ...]:
+        return ()
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    @property
+    def end(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def puts_space(self) -> bool:
+        return False
+
+    def encode(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...] | None]:
         words: dict[str, list[int]] = vars(self)["words"]
-        return words[text]
+        return tuple(words[text]), None
 
-    def decode(self, token_ids: list[int]) -> str:
-        return f"<{token_ids[0]}>"
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        return "".join(f"<{token}>" for token in token_ids)

@@ -23,6 +23,8 @@ A message says what was given, what is allowed and what to do next; it is the
 same on the page, on the command line and in Python.
 """
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import ClassVar
 
 MOST_REASON = 400
@@ -126,3 +128,18 @@ class HubError(PatchwrightError):
 
 class NonFiniteError(PatchwrightError):
     """The model produced logits that are not finite numbers."""
+
+
+@contextmanager
+def foreign(refusal: Callable[[str], PatchwrightError]) -> Generator[None]:
+    """The boundary around what a file or a library of somebody else's runs.
+
+    Whatever is raised inside becomes what `refusal` makes of its reason. That includes what
+    is no `Exception`: a library written in Rust that panics raises a BaseException of its own.
+    """
+    try:
+        yield
+    except (PatchwrightError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise refusal(reason(error)) from error

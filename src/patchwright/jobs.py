@@ -103,7 +103,7 @@ class Job:
             self.result = compute(self._note)
         except PatchwrightError as error:
             self.error = error
-        except Exception:
+        except BaseException:  # a library in Rust that panics raises no Exception
             logging.getLogger(__name__).exception("A job failed")
             self.error = PatchwrightError(
                 "This should not have happened, and there is no result: ask again, or try another "

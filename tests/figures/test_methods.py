@@ -91,7 +91,7 @@ def test_the_windows_size_is_on_the_figure(model: pw.Model) -> None:
     title = draw(result).axes[0].get_title("left")
     assert "window 3" in title
     assert "mlp_out severed" in title
-    assert "noise 3 σ, 2 samples" in title
+    assert "noise 3 σ on '" in title
 
 
 def test_the_graph_has_a_line_a_run(model: pw.Model, tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 import patchwright as pw
 from patchwright.errors import InputError, PromptError
+from patchwright.model.tokenizer import TextTokenizer
 from patchwright.prompts.tasks import task, tasks
 from patchwright.prompts.tokens import encode
+from vocabularies import sentence_piece
 
 MEETING: dict[str, Any] = {
     "text": "When {A} and {B} went to the {PLACE}, {S} gave a {OBJECT} to",
@@ -51,6 +54,43 @@ def test_built_in_templates_keep_what_they_promise(
         assert not set(pair.answers) & set(pair.wrongs)
         assert all(len(encode(str(one), demo.tokenizer)) == 1 for one in pair.answers)
         assert all(str(pair.clean)[role.start : role.stop].strip() for role in pair.roles)
+
+
+def prefixing(demo: pw.Model) -> PreTrainedTokenizerBase:
+    """The demo model's tokenizer, with a space before every text."""
+    assert demo.tokenizer is not None
+    whole = demo.tokenizer.whole
+    return type(whole).from_pretrained(whole.name_or_path, add_prefix_space=True)
+
+
+def of_built_in_words(demo: pw.Model, normalised: bool) -> PreTrainedTokenizerBase:
+    """SentencePiece's way, trained on the built-in templates."""
+    pairs = [pair for one in tasks() for pair in pw.from_template(one.template, 40, demo.tokenizer)]
+    texts = [str(text) for pair in pairs for text in (pair.clean, *pair.answers)]
+    return PreTrainedTokenizerFast(tokenizer_object=sentence_piece(normalised, texts))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["prefix space", "SentencePiece", "Llama 2"])
+def test_built_in_templates_give_pairs_where_a_tokenizer_puts_a_space_first(
+    demo: pw.Model, name: str, kind: str
+) -> None:
+    whole = (
+        prefixing(demo) if kind == "prefix space" else of_built_in_words(demo, kind == "Llama 2")
+    )
+    tokenizer = TextTokenizer(whole)
+    assert tokenizer.puts_space
+    if name == "greater-than" and kind != "prefix space":
+        with pytest.raises(PromptError, match=r"No word of \{START\} is a single token"):
+            pw.from_template(task(name).template, 10, tokenizer)
+        return
+    pairs = pw.from_template(task(name).template, 10, tokenizer)
+    prompts = [str(text) for pair in pairs for text in (pair.clean, pair.corrupt)]
+    assert len({len(encode(text, tokenizer)) for text in prompts}) == 1
+    for pair in pairs:
+        for one in pair.answers:
+            behind = encode(f"{pair.clean}{one}", tokenizer)
+            assert len(behind) <= len(encode(str(pair.clean), tokenizer)) + 1
 
 
 @pytest.mark.parametrize("name", NAMES)

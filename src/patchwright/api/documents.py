@@ -88,6 +88,9 @@ class Tokens(BaseModel):
 
     model: str
     tokens: list[Token]
+    warnings: list[str] = Field(
+        description="What became of tokens that the tokenizer adds by itself, or does not have."
+    )
 
 
 class ExamplePair(BaseModel):

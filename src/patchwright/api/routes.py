@@ -30,7 +30,7 @@ from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.examples import examples
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.tokens import encode_prompt, token_texts
+from patchwright.prompts.tokens import encode_prompt, special_notices, token_texts
 
 PULSE = 0.1
 """Seconds between two looks at a job whose events somebody reads."""
@@ -294,7 +294,8 @@ def tokens(
         says.Token(position=at, id=one, text=shown)
         for at, (one, shown) in enumerate(zip(ids, texts, strict=True))
     ]
-    return says.Tokens(model=chosen.name, tokens=listed)
+    warnings = [one["message"] for one in special_notices(chosen.tokenizer, bos)]
+    return says.Tokens(model=chosen.name, tokens=listed, warnings=warnings)
 
 
 @router.get("/v1/examples", summary="Pairs to start from", tags=["about"])

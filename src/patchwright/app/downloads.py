@@ -48,7 +48,7 @@ class Download:
             fetch(self._name, progress=self._note)
         except PatchwrightError as error:
             self.error = error
-        except Exception:
+        except BaseException:  # as in `jobs`
             logging.getLogger(__name__).exception("A download failed")
             self.error = PatchwrightError(
                 f"The download of '{self._name}' failed in a way that should not happen: try "

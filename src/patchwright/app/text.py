@@ -3,6 +3,7 @@
 import re
 import string
 
+from patchwright.errors import printable
 from patchwright.prompts.tokens import visible
 
 # Streamlit looks for arrows, icons and links after escapes are gone, as in `->`, `:smile:`,
@@ -34,9 +35,13 @@ def complaint(error: Exception) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` with every mark that Markdown could act on escaped, its control characters visible."""
-    lines = [visible(line).replace("·", " ") for line in text.split("\n")]
-    return _inert("  \n".join(lines))
+    """A sentence of ours, as `typed` text; the signs for spaces in it are spaces again."""
+    return typed(text.replace("·", " "))
+
+
+def typed(text: str) -> str:
+    """What somebody typed: marks that Markdown could act on escaped, control characters visible."""
+    return _inert("  \n".join(printable(line) for line in text.split("\n")))
 
 
 def paragraphs(text: str) -> str:
@@ -45,7 +50,7 @@ def paragraphs(text: str) -> str:
     Marks that stand for spaces and line ends stay, as in a token's.
     """
     parts = [part.split() for part in re.split(r"\n\s*\n", text.strip())]
-    return "\n\n".join(_inert(" ".join(visible(word) for word in words)) for words in parts)
+    return "\n\n".join(_inert(" ".join(printable(word) for word in words)) for words in parts)
 
 
 def token(text: str) -> str:

@@ -238,6 +238,4 @@ def _failures(failures: "list[Failure]") -> Any:
 
 def _plain(text: str) -> str:
     """What was typed, as it may stand in a terminal: no control characters reach it."""
-    from patchwright.prompts.tokens import visible
-
-    return visible(text).replace("·", " ")
+    return printable(text.replace("\n", "↵"))

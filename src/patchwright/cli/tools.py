@@ -50,7 +50,12 @@ def tokens(
     from rich.table import Table
     from rich.text import Text
 
-    from patchwright.prompts.tokens import encode_prompt, token_texts, visible
+    from patchwright.prompts.tokens import (
+        encode_prompt,
+        special_notices,
+        token_texts,
+        visible,
+    )
 
     tokenizer = load(model, "cpu", "float32", revision).tokenizer
     ids = [
@@ -75,6 +80,8 @@ def tokens(
         differs = ["<- differs"] if other and row[0] != row[1] else []
         table.add_row(str(position), *(Text(cell) for cell in [*cells, *differs]))
     console().print(table)
+    for notice in special_notices(tokenizer, not no_bos):
+        console().print(Text(notice["message"]))
 
 
 def models() -> None:

@@ -40,7 +40,7 @@ from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.tokens import encode
+from patchwright.prompts.tokens import encode_inside
 
 Answer = str | int | Sequence[str] | Sequence[int]
 
@@ -400,7 +400,9 @@ def trace(
 ) -> Result:
     """Causal tracing: noise on the subject, clean activations restored at each place.
 
-    `subject` is a text of the prompt (its `occurrence`-th, from 1) or positions.
+    `subject` is a text of the prompt (its `occurrence`-th, from 1; only whole words where
+    there are any) or positions; `details["subject"]` has the positions of its tokens,
+    `details["subject_tokens"]` their texts.
     `patched` is the mean over `samples` of the metric, dims (layer, position);
     `arrays["spread"]` its standard deviation, `arrays["samples"]` each sample's;
     `details["sigma"]` the standard deviation of the subject's embeddings, of which
@@ -591,7 +593,9 @@ def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
     """For methods that measure no metric: what baselines show."""
     pairs = [pair] if isinstance(pair, Pair) else pair
     every = [answer for one in pairs for answer in (*one.answers, *one.wrongs)]
-    tokens = [1 if isinstance(one, int) else len(encode(one, model.tokenizer)) for one in every]
+    tokens = [
+        1 if isinstance(one, int) else len(encode_inside(one, model.tokenizer)) for one in every
+    ]
     compared = all(one.wrongs for one in pairs)
     if max(tokens, default=1) > 1:
         return "logprob_diff" if compared else "logprob"

@@ -41,7 +41,7 @@ from patchwright.notices import Notice
 from patchwright.places import Place, Site, parse_place
 from patchwright.prompts.pair import Pair, TokenPair, prompt_ids, tokenize_prompt
 from patchwright.prompts.roles import role_position
-from patchwright.prompts.subject import subject_positions
+from patchwright.prompts.subject import find_subject
 from patchwright.prompts.tokens import Tokenizer
 
 READ_AT_ONCE = 64
@@ -247,10 +247,12 @@ def run_trace(experiment: Trace, work: Work) -> Found:
         bos=experiment.bos,
     )
     check_answers(metric, prompt)
-    subject = subject_positions(prompt.clean_texts, experiment.subject, experiment.occurrence)
+    subject = find_subject(
+        experiment.prompt, prompt.clean, model.tokenizer, experiment.subject, experiment.occurrence
+    )
     tracing = Tracing(
         experiment.site,
-        subject,
+        subject.positions,
         experiment.noise,
         experiment.samples,
         experiment.window,
@@ -265,7 +267,7 @@ def run_trace(experiment: Trace, work: Work) -> Found:
         coords={"sample": range(experiment.samples), **coords},
     )
     # Samples that came in turn may have been stopped between two turns: no place has them all.
-    over, notices = np.arange(experiment.samples), list[Notice]()
+    over, notices = np.arange(experiment.samples), [*subject.notices]
     whole = np.flatnonzero(np.isfinite(traced.values).all(axis=(1, 2)))
     if bool(np.isnan(traced.values).any(axis=0).all()) and whole.size:
         over = whole
@@ -287,7 +289,11 @@ def run_trace(experiment: Trace, work: Work) -> Found:
             traced.reader.of(stacked(asked[first : first + READ_AT_ONCE])), metric, work.text
         )
     )
-    details = {"sigma": traced.sigma, "subject": list(subject)}
+    details = {
+        "sigma": traced.sigma,
+        "subject": list(subject.positions),
+        "subject_tokens": [prompt.clean_texts[i] for i in subject.positions],
+    }
     arrays = {name: array.expand_dims("pair") for name, array in arrays.items()}
     done = int(arrays["patched"].notnull().sum())
     return Found(

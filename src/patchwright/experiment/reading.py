@@ -74,9 +74,9 @@ def run_head_scores(experiment: HeadScores, work: Work, tokens: list[TokenPair])
     """Every head's scores."""
     tokenizer = work.model.tokenizer
     pool = prompt_ids(experiment.words, tokenizer, bos=False) if experiment.words else ()
-    start = tokenizer.bos_token_id if tokenizer is not None and experiment.bos else None
+    start = tokenizer.start if tokenizer is not None and experiment.bos else ()
     asked = experiment.length, experiment.repeats, experiment.seed
-    twice = Twice(*asked, tuple(dict.fromkeys(pool)), () if start is None else (start,))
+    twice = Twice(*asked, tuple(dict.fromkeys(pool)), start)
     return measured(
         experiment,
         work,

@@ -30,7 +30,7 @@ from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
 from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.tokens import token_texts
+from patchwright.prompts.tokens import special_notices, token_texts
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,13 @@ def as_result(
         clean=_one_or_average(found.cleans, many),
         corrupt=_one_or_average(found.corrupts, many),
         arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
-        warnings=[*_numbered(warnings), *_precision(work.model), *found.notices, *unfinished],
+        warnings=[
+            *_numbered(warnings),
+            *special_notices(work.model.tokenizer, experiment.bos, _typed(experiment)),
+            *_precision(work.model),
+            *found.notices,
+            *unfinished,
+        ],
         seconds=seconds,
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,
@@ -194,6 +200,14 @@ def read_result(document: dict[str, Any]) -> Result:
     result = result_of(document)
     experiment = experiment_of({"method": result.method, **result.experiment})
     return replace(result, experiment=experiment.model_dump(mode="json"))
+
+
+def _typed(experiment: AnyExperiment) -> bool:
+    """Whether any of its prompts is text, not token ids."""
+    if isinstance(experiment, Trace):
+        return isinstance(experiment.prompt, str)
+    prompts = [one for pair in experiment.pair_list for one in (pair.clean, pair.corrupt)]
+    return any(isinstance(one, str) for one in (*prompts, *getattr(experiment, "prompts", ())))
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:

@@ -1,6 +1,5 @@
 """Swap a word: corrupted prompts of equal token length, ranked by how well they flip the answer."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,9 +7,10 @@ from patchwright.errors import AnswerError, PromptError
 from patchwright.methods.batches import BUDGET
 from patchwright.methods.suggest import after_swaps, likeliest
 from patchwright.model.load import Model
+from patchwright.prompts.characters import find_text
 from patchwright.prompts.pair import Pair, tokenize_prompt
 from patchwright.prompts.roles import Role
-from patchwright.prompts.tokens import encode, encode_prompt, token_texts, visible
+from patchwright.prompts.tokens import Span, encode_inside, encode_prompt, token_texts, visible
 
 SWAPPED = "swapped"
 """The role of the word that was swapped."""
@@ -73,7 +73,7 @@ def swap(
     clean, right = asked.clean, asked.answers[0][0]
     other = asked.wrongs[0][0] if asked.wrongs else None
     found = _place(prompt, word, occurrence)
-    before, behind = prompt[: found.start()], prompt[found.end() :]
+    before, behind = prompt[: found[0]], prompt[found[1] :]
     offered = [*words, *_expected(model, before, word, bos)]
     texts = {one: before + one + behind for one in dict.fromkeys(offered) if one != word}
     tokens = {one: encode_prompt(text, tokenizer, bos) for one, text in texts.items()}
@@ -86,20 +86,21 @@ def swap(
     after = after_swaps(
         model.network, clean, [tokens[one] for one in fitting], right, other, budget
     )
-    role = Role(name=SWAPPED, start=found.start(), stop=found.end())
+    role = Role(name=SWAPPED, start=found[0], stop=found[1])
     swaps: list[Swap] = []
     for one, (difference, rival) in zip(fitting, after, strict=True):
         text = token_texts([rival], tokenizer)[0] if wrong is None else wrong
         # A token that is a part of a character cannot be written as an answer.
-        if encode(text, tokenizer) == (rival,):
+        if encode_inside(text, tokenizer) == (rival,):
             pair = Pair(clean=prompt, corrupt=texts[one], answer=answer, wrong=text, roles=(role,))
             swaps.append(Swap(one, pair, difference))
     return sorted(swaps, key=lambda one: one.difference)[:count]
 
 
-def _place(prompt: str, word: str, occurrence: int) -> re.Match[str]:
+def _place(prompt: str, word: str, occurrence: int) -> Span:
     """Where the word stands, as a whole word. Raises PromptError."""
-    places = list(re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", prompt)) if word.strip() else []
+    found, whole = find_text(prompt, word)
+    places = found if whole and word.strip() else []
     if not 1 <= occurrence <= len(places):
         raise PromptError(
             f"'{visible(word)}' stands {len(places)} times in the prompt as a whole word, and "
@@ -112,8 +113,7 @@ def _expected(model: Model, before: str, word: str, bos: bool) -> list[str]:
     """Words of the vocabulary that may follow `before`, likeliest first."""
     spaced = before.endswith(" ")
     context = before.removesuffix(" ")
-    start = model.tokenizer.bos_token_id if model.tokenizer is not None and bos else None
-    ids = () if start is None else (start,)
+    ids = model.tokenizer.start if model.tokenizer is not None and bos else ()
     if context:
         ids = encode_prompt(context, model.tokenizer, bos)
     if not ids:

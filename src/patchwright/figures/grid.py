@@ -19,6 +19,9 @@ from patchwright.methods.statistics import statistics_on
 from patchwright.places import check_site, parse_place
 from patchwright.prompts.tokens import visible
 
+MOST_SUBJECT = 40
+"""Characters of a trace's subject that its title names."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -121,6 +124,14 @@ def grid_of_array(
     return _grid(result, title, _two_axes(array), centred, unit, low, high)
 
 
+def _subject(result: Result) -> str:
+    """Which tokens the noise of a trace falls on; of many the first."""
+    texts = result.position_tokens or ()
+    shown = "".join(visible(texts[int(i)]) for i in result.details.get("subject", []))
+    shown = shown if len(shown) <= MOST_SUBJECT else f"{shown[:MOST_SUBJECT]}…"
+    return f" on '{shown}'" if shown else ""
+
+
 def title_of(result: Result) -> str:
     """What was done, in a line: for the head of a figure."""
     done: dict[str, Any] = result.experiment
@@ -143,7 +154,7 @@ def title_of(result: Result) -> str:
         severed = f", {done['sever']} severed" if done["sever"] else ""
         return (
             f"Trace: restoring {done['site']}{severed}, window {done['window']}, noise "
-            f"{done['noise']:g} σ, {done['samples']} samples, {done['metric']}"
+            f"{done['noise']:g} σ{_subject(result)}, {done['samples']} samples, {done['metric']}"
         )
     return {
         "difference": f"Clean against corrupted: {done.get('site')}",

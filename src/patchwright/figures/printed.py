@@ -92,9 +92,9 @@ def _draw_grids(grids: Sequence[Grid], headline: str, note: str) -> Figure:
         figure.colorbar(images[i], ax=panels, label=grids[i].unit, fraction=0.05)
     title = fill(headline, int(LETTERS_PER_INCH * (width - 0.8)))
     if len(grids) == 1:
-        panels[0].set_title(title, loc="left", fontsize=11)
+        panels[0].set_title(title, loc="left", fontsize=11, parse_math=False)
     else:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=11, parse_math=False)
     panels[0].set_xlabel(note, fontsize=8, color="#444444")
     return figure
 

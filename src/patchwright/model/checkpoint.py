@@ -6,17 +6,17 @@ whatever code its maker put in.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import AutoConfig
 
-from patchwright.errors import CheckpointError, reason
+from patchwright.errors import CheckpointError, foreign, reason
 from patchwright.model.devices import CPU, check_room
 from patchwright.model.weights import FAMILIES, unknown_family
 
@@ -177,26 +177,25 @@ def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
     """Tensor name -> shape, from the files' headers."""
     shapes: dict[str, list[int]] = {}
     for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                shapes |= {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"'{name}': {path.name} is cut short or damaged ({reason(error)}). Fetch it again."
-            ) from error
+        with foreign(_damaged(path, name)), safe_open(path, framework="pt") as file:
+            shapes |= {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     return shapes
+
+
+def _damaged(path: Path, name: str) -> Callable[[str], CheckpointError]:
+    return lambda why: CheckpointError(
+        f"'{name}': {path.name} is cut short or damaged ({why}). Fetch it again."
+    )
 
 
 def _expected(folder: Path, architecture: str, name: str) -> tuple[dict[str, list[int]], bool]:
     """What the architecture's tensors look like under this config; whether it ties embeddings."""
-    try:
+    with foreign(
+        lambda why: CheckpointError(f"'{name}': its config.json describes no model ({why}).")
+    ):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             module = getattr(transformers, architecture)(config)
-    except Exception as error:
-        raise CheckpointError(
-            f"'{name}': its config.json describes no model ({reason(error)})."
-        ) from error
     shapes = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
     return shapes, bool(config.tie_word_embeddings)
 

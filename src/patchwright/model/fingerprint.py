@@ -10,9 +10,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from patchwright.errors import OutputError
+from patchwright.errors import CheckpointError, OutputError, foreign
 from patchwright.files import write_atomic
+from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Network, named_tensors
+
+REMEMBERED = 2
+"""Version of what a fingerprint covers: those of another are computed again."""
 
 
 def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> str:
@@ -40,7 +44,9 @@ def remembered_fingerprint(files: Sequence[Path], dtype: str, compute: Callable[
     in the user's cache folder; if it cannot be read or written nothing is lost.
     """
     there = [(str(path.resolve()), path.stat()) for path in files]
-    key = json.dumps([dtype, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)])
+    key = json.dumps(
+        [REMEMBERED, dtype, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)]
+    )
     memory = _memory()
     known = _recall(memory)
     if key not in known:
@@ -76,6 +82,19 @@ def _tokenizer_text(tokenizer: PreTrainedTokenizerBase | None) -> str:
     if backend is None:
         return json.dumps(tokenizer.get_vocab(), sort_keys=True)
     # Padding and truncation are settings of a call, not of the tokenizer.
-    whole: dict[str, Any] = json.loads(backend.to_str())
+    with foreign(lambda why: CheckpointError(f"The tokenizer cannot be read: {why}.")):
+        whole: dict[str, Any] = json.loads(backend.to_str())
     parts = ("added_tokens", "normalizer", "pre_tokenizer", "model")
-    return json.dumps({part: whole.get(part) for part in parts}, sort_keys=True)
+    return json.dumps({part: whole.get(part) for part in parts} | _added(tokenizer), sort_keys=True)
+
+
+def _added(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What surrounds a text, where that is not as in GPT-2.
+
+    There the beginning-of-text token is the end token too, nothing is put behind a text, and
+    no space before it.
+    """
+    text = TextTokenizer(tokenizer)
+    end_token = getattr(tokenizer, "eos_token_id", None)
+    usual = text.start == (end_token,) and not text.end and not text.puts_space
+    return {} if usual else {"start": text.start, "end": text.end, "space": text.puts_space}

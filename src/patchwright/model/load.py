@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from patchwright.errors import CheckpointError, ExperimentError, InputError, reason
+from patchwright.errors import CheckpointError, ExperimentError, InputError, foreign, reason
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.devices import (
     DeviceMap,
@@ -24,6 +24,7 @@ from patchwright.model.devices import (
 from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
 from patchwright.model.hub import OnBytes, fetch, is_hub_name
 from patchwright.model.spec import ModelSpec
+from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Network, network_of
 
 DEMO = Path(__file__).parents[1] / "demo"
@@ -36,28 +37,6 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-
-
-@dataclass(frozen=True)
-class TextTokenizer:
-    """A Hugging Face tokenizer, reduced to what prompts need (`prompts.tokens.Tokenizer`)."""
-
-    whole: PreTrainedTokenizerBase
-
-    @property
-    def bos_token_id(self) -> int | None:
-        """The beginning-of-text token."""
-        return getattr(self.whole, "bos_token_id", None)
-
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of `text`."""
-        return list(
-            self.whole(text, add_special_tokens=add_special_tokens, verbose=False).input_ids
-        )
-
-    def decode(self, token_ids: list[int]) -> str:
-        """The text of `token_ids`, special tokens included and nothing tidied up."""
-        return str(self.whole.decode(token_ids, clean_up_tokenization_spaces=False))
 
 
 @dataclass(frozen=True)
@@ -220,14 +199,14 @@ def _module(checkpoint: Checkpoint, precision: torch.dtype | Literal["auto"]) ->
     architecture: Any = getattr(transformers, checkpoint.architecture)
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
+    where = checkpoint.folder
     try:
-        return architecture.from_pretrained(
-            checkpoint.folder, dtype=precision, use_safetensors=True, local_files_only=True
-        )
-    except Exception as error:
-        raise CheckpointError(
-            f"'{checkpoint.folder}' holds no model that can be loaded: {reason(error)}."
-        ) from error
+        with foreign(
+            lambda why: CheckpointError(f"'{where}' holds no model that can be loaded: {why}.")
+        ):
+            return architecture.from_pretrained(
+                where, dtype=precision, use_safetensors=True, local_files_only=True
+            )
     finally:
         if shown:
             logging.enable_progress_bar()
@@ -239,12 +218,8 @@ def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
             f"'{name}' has no tokenizer: put tokenizer.json (or vocab.json and merges.txt) beside "
             "its weights, for instance with `tokenizer.save_pretrained(folder)`."
         )
-    try:
+    with foreign(lambda why: CheckpointError(f"The tokenizer of '{name}' cannot be read: {why}.")):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise CheckpointError(
-            f"The tokenizer of '{name}' cannot be read: {reason(error)}."
-        ) from error
 
 
 def _dtype(name: str) -> torch.dtype:

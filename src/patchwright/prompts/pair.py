@@ -10,7 +10,14 @@ from patchwright.errors import AnswerError, PromptError
 from patchwright.notices import Notice
 from patchwright.prompts.align import Align, Matching, matching, unequal_lengths
 from patchwright.prompts.roles import Role, check_roles
-from patchwright.prompts.tokens import Tokenizer, encode, encode_prompt, token_texts, visible
+from patchwright.prompts.tokens import (
+    Tokenizer,
+    encode_inside,
+    encode_prompt,
+    started,
+    token_texts,
+    visible,
+)
 
 
 def _frozen(prompt: str | Sequence[int]) -> str | tuple[int, ...]:
@@ -160,7 +167,7 @@ def prompt_ids(
     """A prompt's token ids, with the beginning-of-text token first where `bos`."""
     if isinstance(prompt, str):
         return encode_prompt(prompt, tokenizer, bos)
-    return _with_bos(tuple(prompt), tokenizer, bos)
+    return started(tuple(prompt), tokenizer, bos) if prompt else ()
 
 
 def _both_answers(
@@ -198,17 +205,10 @@ def _prompt(
     return ids
 
 
-def _with_bos(prompt: tuple[int, ...], tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
-    start = None if tokenizer is None else tokenizer.bos_token_id
-    if prompt and bos and start is not None and prompt[0] != start:
-        return (start, *prompt)
-    return prompt
-
-
 def _answers(
     name: str, given: Sequence[str] | Sequence[int], tokenizer: Tokenizer | None, n_vocab: int
 ) -> tuple[tuple[int, ...], ...]:
-    found = [(item,) if isinstance(item, int) else encode(item, tokenizer) for item in given]
+    found = [(item,) if isinstance(item, int) else encode_inside(item, tokenizer) for item in given]
     for item, ids in zip(given, found, strict=True):
         if not ids:
             raise AnswerError(f"The {name} is empty: name the next token, such as ' Mary'.")
@@ -245,5 +245,5 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
         if isinstance(item, str)
         and item[:1].isalpha()
         and not ends_in_space
-        and encode(" " + item, tokenizer) != encode(item, tokenizer)
+        and encode_inside(" " + item, tokenizer) != encode_inside(item, tokenizer)
     ]

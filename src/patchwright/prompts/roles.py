@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from patchwright.errors import PromptError
-from patchwright.prompts.align import common_start
+from patchwright.prompts.characters import text_of, tokens_of_span
 from patchwright.prompts.tokens import Tokenizer, visible
 
 if TYPE_CHECKING:
@@ -75,22 +75,11 @@ def role_position(
         )
     if not isinstance(pair.clean, str):
         return role.stop - 1 + len(tokens) - len(pair.clean)
-    return _touched(pair.clean, role, tokens, tokenizer)
-
-
-def _touched(text: str, role: Role, tokens: Sequence[int], tokenizer: Tokenizer | None) -> int:
-    """The last of `tokens` that holds a part of the role's characters."""
-    assert tokenizer is not None, "text was encoded, so there is a tokenizer"
-    whole = tokenizer.decode(list(tokens))
-    # What stands before the text is the beginning-of-text token.
-    before = len(whole) - len(text)
-    if not whole.endswith(text):
+    _, spans = text_of(pair.clean, tokens, tokenizer)
+    touched = tokens_of_span(spans, (role.start, role.stop))
+    if not touched:
         raise PromptError(
-            f"The model's tokens do not spell the prompt '{visible(text)}' as it was given, so "
-            f"the role '{visible(role.name)}' cannot be found: give token ids instead."
+            f"The model's tokenizer leaves out what the role '{visible(role.name)}' names in "
+            f"'{visible(pair.clean)}', so no token stands for it: name other characters."
         )
-    # A token may end inside a character, whose parts decode to a sign of their own:
-    # characters are counted as far as what has been read agrees with the text.
-    read = [tokenizer.decode(list(tokens[:i])) for i in range(len(tokens))]
-    starts = [common_start(some, whole) for some in read]
-    return max(i for i, start in enumerate(starts) if start < role.stop + before)
+    return touched[-1]

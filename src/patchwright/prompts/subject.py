@@ -1,23 +1,39 @@
 """The subject of a prompt: which tokens are those that somebody named."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from patchwright.errors import PromptError
-from patchwright.prompts.tokens import visible
+from patchwright.notices import Notice
+from patchwright.prompts.characters import find_text, text_of, tokens_of_span
+from patchwright.prompts.tokens import Span, Tokenizer, visible
 
 
-def subject_positions(
-    texts: Sequence[str], subject: str | Sequence[int], occurrence: int = 1
-) -> tuple[int, ...]:
-    """Positions of the tokens that carry `subject`, rising.
+@dataclass(frozen=True)
+class Subject:
+    """The positions of a subject's tokens, rising, and what is to be said about the choice."""
 
-    `texts` are the prompt's tokens; `subject` is a text, of which the
-    `occurrence`-th counts (from 1), or positions (negative ones from the end).
-    Raises PromptError where the prompt has no such text or position.
+    positions: tuple[int, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+def find_subject(
+    prompt: str | Sequence[int],
+    tokens: Sequence[int],
+    tokenizer: Tokenizer | None,
+    subject: str | Sequence[int],
+    occurrence: int = 1,
+) -> Subject:
+    """The tokens of `prompt`, which is `tokens`, that hold characters of `subject`.
+
+    `subject` is a text, of which the `occurrence`-th counts (from 1; only whole words,
+    where there are any), or positions (negative ones from the end). A beginning-of-text
+    token that was put before the prompt has none of its characters. Raises PromptError
+    where the prompt has no such text or position.
     """
     if isinstance(subject, str):
-        return _of_text(texts, subject, occurrence)
-    n = len(texts)
+        return _of_text(*text_of(prompt, tokens, tokenizer), subject, occurrence)
+    n = len(tokens)
     if not subject:
         raise PromptError("The subject has no positions: name at least one.")
     for position in subject:
@@ -25,27 +41,40 @@ def subject_positions(
             raise PromptError(
                 f"The subject's position {position}: the prompt has positions 0-{n - 1}."
             )
-    return tuple(sorted({position % n for position in subject}))
+    return Subject(tuple(sorted({position % n for position in subject})))
 
 
-def _of_text(texts: Sequence[str], subject: str, occurrence: int) -> tuple[int, ...]:
-    wanted, prompt = subject.strip(), "".join(texts)
-    starts = [at for at in range(len(prompt)) if wanted and prompt.startswith(wanted, at)]
-    if not starts:
+def _of_text(text: str, spans: Sequence[Span], subject: str, occurrence: int) -> Subject:
+    shown, wanted = visible(subject), subject.strip()
+    found, whole = find_text(text, wanted)
+    if not found:
         raise PromptError(
-            f"The subject '{visible(subject)}' is not in the prompt: write it as it stands there, "
-            "or name its positions."
+            f"The subject '{shown}' is not in the prompt: write it as it stands there, or name its "
+            "positions."
         )
-    if not 1 <= occurrence <= len(starts):
+    if not 1 <= occurrence <= len(found):
+        words = " as whole words" if whole else ""
         raise PromptError(
-            f"'{visible(subject)}' stands {len(starts)} times in the prompt; occurrence "
-            f"{occurrence} was asked for."
+            f"'{shown}' stands {len(found)} times in the prompt{words}; occurrence {occurrence} was "
+            "asked for."
         )
-    start = starts[occurrence - 1]
-    stop, at = start + len(wanted), 0
-    found: list[int] = []
-    for position, text in enumerate(texts):
-        if at < stop and at + len(text) > start:
-            found.append(position)
-        at += len(text)
-    return tuple(found)
+    first, behind = found[occurrence - 1]
+    positions = tokens_of_span(spans, (first, behind))
+    if not positions:
+        raise PromptError(
+            f"The model's tokenizer leaves '{shown}' out, so no token stands for it: name positions."
+        )
+    held = text[min(spans[i][0] for i in positions) : max(spans[i][1] for i in positions)]
+    if whole and held.strip() == text[first:behind]:
+        return Subject(positions)
+    return Subject(positions, (_inside(shown, visible(held.strip()), whole),))
+
+
+def _inside(subject: str, held: str, whole: bool) -> Notice:
+    """The warning that what was chosen is a part of a word, or more than the subject."""
+    part = "" if whole else " stands in the prompt only as a part of a word, and"
+    return Notice(
+        code="subject_inside_word",
+        message=f"The subject '{subject}'{part} was found in the tokens of '{held}': noise falls on "
+        "all of these.",
+    )

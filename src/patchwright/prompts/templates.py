@@ -10,8 +10,9 @@ answers). No two slots of a pair have the same word.
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from itertools import islice, product
 from math import prod
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from patchwright.errors import PromptError
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.roles import Role
-from patchwright.prompts.tokens import Tokenizer, encode, visible
+from patchwright.prompts.tokens import Tokenizer, encode, encode_inside, visible
 
 Form = str | tuple[str, ...]
 Word = str | tuple[Form, ...]
@@ -29,6 +30,9 @@ Filling = Mapping[str, tuple[Form, ...]]
 
 ENUMERATED = 20_000
 """Combinations that are gone through one by one; of more, some are drawn."""
+
+MEASURED = 100
+"""Combinations whose tokens are counted to know how long a template's prompts are."""
 
 _SLOT = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)(?:\.(\d{1,3}))?\}", re.ASCII)
 
@@ -122,7 +126,7 @@ def from_template(
     if seed < 0:
         raise PromptError(f"A seed of {seed}: give a whole number of 0 or more.")
     words = {name: _usable(template, name, tokenizer) for name in template.lists}
-    length = _length(template, tokenizer)
+    length = _length(template, words, tokenizer)
     found: dict[Pair, None] = {}
     tried = 0
     for text, filling in _fillings(template.texts, words, count, random.Random(seed)):
@@ -225,28 +229,30 @@ def _fits(pair: Pair, length: int, tokenizer: Tokenizer | None) -> bool:
     """Whether both prompts have `length` tokens and every answer has one."""
     prompts = (str(pair.clean), str(pair.corrupt))
     return all(len(encode(one, tokenizer)) == length for one in prompts) and all(
-        len(encode(str(one), tokenizer)) == 1 for one in (*pair.answers, *pair.wrongs)
+        len(encode_inside(str(one), tokenizer)) == 1 for one in (*pair.answers, *pair.wrongs)
     )
 
 
-def _length(template: Template, tokenizer: Tokenizer | None) -> int:
-    """Tokens of the template's prompts. Raises PromptError where its texts do not agree."""
-    lengths: list[int] = []
+def _length(
+    template: Template, words: Mapping[str, list[tuple[Form, ...]]], tokenizer: Tokenizer | None
+) -> int:
+    """Tokens of the template's prompts: as many as most have, of some that are drawn.
+
+    Raises PromptError where its texts do not agree.
+    """
+    lengths: dict[int, None] = {}
     for text in template.texts:
-        pieces = _SLOT.split(text)
-        literals = [
-            piece.removesuffix(" ") if i + 1 < len(pieces[::3]) else piece
-            for i, piece in enumerate(pieces[::3])
-        ]
-        slots = [template.tokens.get(name, 1) for name in pieces[1::3]]
-        lengths.append(sum(slots) + sum(len(encode(one, tokenizer)) for one in literals if one))
-    if len(set(lengths)) > 1:
+        drawn = islice(_fillings((text,), words, 1, random.Random(0)), MEASURED)
+        pairs = [_pair(template, text, filling) for _, filling in drawn]
+        counts = Counter(len(encode(str(pair.clean), tokenizer)) for pair in pairs if pair)
+        lengths |= dict.fromkeys(length for length, _ in counts.most_common(1))
+    if len(lengths) > 1:
         shown = ", ".join(str(length) for length in lengths)
         raise PromptError(
             f"The template's texts have {shown} tokens: reword them to one length, or make a set "
             "of each."
         )
-    return lengths[0]
+    return next(iter(lengths), 0)
 
 
 def _usable(template: Template, name: str, tokenizer: Tokenizer | None) -> list[tuple[Form, ...]]:
@@ -268,20 +274,25 @@ def _usable(template: Template, name: str, tokenizer: Tokenizer | None) -> list[
 
 
 def _usable_word(
-    word: tuple[Form, ...], uses: set[tuple[str, int, int]], tokenizer: Tokenizer | None
+    word: tuple[Form, ...], uses: set[tuple[str | None, int, int]], tokenizer: Tokenizer | None
 ) -> bool:
-    return all(
-        len(encode(before + one, tokenizer)) == n
-        for before, form, n in uses
-        for one in _listed(word[form])
-    )
+    def length(before: str | None, one: str) -> int:
+        if before is None:
+            return len(encode(one, tokenizer))
+        return len(encode_inside(before + one, tokenizer))
+
+    return all(length(before, one) == n for before, form, n in uses for one in _listed(word[form]))
 
 
-def _uses(template: Template, name: str) -> Iterator[tuple[str, int, int]]:
-    """How a slot's words are used: what stands before them, which form, how many tokens."""
+def _uses(template: Template, name: str) -> Iterator[tuple[str | None, int, int]]:
+    """How a slot's words are used: what stands before them, which form, how many tokens.
+
+    Nothing (None) stands before the first word of a text.
+    """
     for text in template.texts:
         for match in _SLOT.finditer(text):
             before = " " if text[: match.start()].endswith(" ") else ""
+            before = before if match.start() else None
             slot, words = match[1], template.slots[match[1]]
             own = words if isinstance(words, str) else match[0]
             for expression in (own, template.corrupt.get(slot, own)):

@@ -1,24 +1,41 @@
-"""Text -> token ids, and token ids -> text that can be shown."""
+"""Text -> token ids with the characters that they stand for, and token ids -> text that can be shown."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from patchwright.errors import PromptError, quoted
+from patchwright.errors import AnswerError, PromptError, quoted
+from patchwright.notices import Notice
+
+Span = tuple[int, int]
+"""Characters of a text: the first, and the one behind the last."""
+
+Encoding = tuple[tuple[int, ...], tuple[Span, ...] | None]
+"""Token ids of a text, and the characters that each was made from, where the tokenizer says."""
 
 
 class Tokenizer(Protocol):
     """The part of a Hugging Face tokenizer that prompts need."""
 
     @property
-    def bos_token_id(self) -> int | None:
-        """The beginning-of-text token, if there is one."""
+    def start(self) -> tuple[int, ...]:
+        """What stands before a text with `bos=True`: the beginning-of-text token, if there is one."""
         ...
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of `text`."""
+    @property
+    def puts_space(self) -> bool:
+        """Whether it puts a space before every text."""
         ...
 
-    def decode(self, token_ids: list[int]) -> str:
+    @property
+    def end(self) -> tuple[int, ...]:
+        """What the tokenizer would put behind a text by itself, such as an end token."""
+        ...
+
+    def encode(self, text: str) -> Encoding:
+        """The tokens of `text` alone, without any that the tokenizer adds by itself."""
+        ...
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
         """The text of `token_ids`."""
         ...
 
@@ -26,23 +43,32 @@ class Tokenizer(Protocol):
 def encode_prompt(text: str, tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
     """Token ids of a prompt, with the beginning-of-text token first where `bos`.
 
-    It is not put twice where the tokenizer, or the text itself, begins with it.
-    Raises PromptError for text that is empty or not valid Unicode.
+    It is there exactly once, also where the text begins with it; nothing else that the
+    tokenizer adds by itself is there. Raises PromptError for text that is empty or not
+    valid Unicode.
     """
     if not text:
         raise PromptError("The prompt is empty: type the text that the model is to continue.")
-    ids = encode(text, tokenizer, special=True)
-    start = None if tokenizer is None else tokenizer.bos_token_id
-    if bos and start is not None and ids[:1] != (start,):
-        return (start, *ids)
-    return ids
+    return started(encode(text, tokenizer), tokenizer, bos)
 
 
-def encode(text: str, tokenizer: Tokenizer | None, special: bool = False) -> tuple[int, ...]:
-    """Token ids of `text`, with the tokenizer's own special tokens where `special`.
+def started(ids: tuple[int, ...], tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
+    """`ids` with the beginning-of-text token first where `bos`, unless they begin with it."""
+    start = tokenizer.start if tokenizer is not None and bos else ()
+    return ids if ids[: len(start)] == start else (*start, *ids)
 
-    Raises PromptError for text that is not valid Unicode, or where there is no tokenizer.
+
+def encode(text: str, tokenizer: Tokenizer | None) -> tuple[int, ...]:
+    """Token ids of `text` alone.
+
+    Raises PromptError for text that is not valid Unicode, where there is no tokenizer, or
+    where the tokenizer fails.
     """
+    return encoding(text, tokenizer)[0]
+
+
+def encoding(text: str, tokenizer: Tokenizer | None) -> Encoding:
+    """The tokens of `text` alone; raises as `encode`."""
     if tokenizer is None:
         raise PromptError(
             f"{quoted(text)} is text, and this model has no tokenizer: give token ids."
@@ -54,24 +80,91 @@ def encode(text: str, tokenizer: Tokenizer | None, special: bool = False) -> tup
             f"The text has bytes that are not valid UTF-8 at character {error.start}: "
             "save or type it as UTF-8."
         ) from error
-    return tuple(tokenizer.encode(text, add_special_tokens=special))
+    return tokenizer.encode(text)
+
+
+def encode_inside(text: str, tokenizer: Tokenizer | None) -> tuple[int, ...]:
+    """Token ids of `text` where it follows other text, as an answer follows a prompt.
+
+    They differ from those of `encode` where a tokenizer puts a space before every text
+    (SentencePiece's, or `add_prefix_space`): in the middle of a text it puts none.
+    """
+    alone = encode(text, tokenizer)
+    if tokenizer is None or not tokenizer.puts_space:
+        return alone
+    for before in ("a", ".", "1"):
+        ids, spans = encoding(before + text, tokenizer)
+        n = next((i for i, (start, _) in enumerate(spans or ()) if start >= 1), len(ids))
+        if ids[:n] == encode(before, tokenizer):
+            return ids[n:]
+    return alone
+
+
+def typed_text(ids: Sequence[int], tokenizer: Tokenizer) -> str | None:
+    """A text whose tokens these are; None where there is none, as for a part of a character."""
+    text = tokenizer.decode(list(ids))
+    texts = (text.removeprefix(" "), text)
+    return next((one for one in texts if encode(one, tokenizer) == tuple(ids)), None)
+
+
+def answer_text(token: int, tokenizer: Tokenizer | None) -> str:
+    """A token as an answer is typed, with its space. Raises AnswerError where that is impossible."""
+    (text,) = token_texts([token], tokenizer)
+    if tokenizer is None or encode_inside(text, tokenizer) != (token,):
+        raise AnswerError(
+            f"The likeliest next token, '{visible(text)}', cannot be typed: it is a part of a "
+            "character, or other text has the same letters. Type an answer yourself."
+        )
+    return text
+
+
+def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) -> list[Notice]:
+    """What became of the tokens that a tokenizer adds by itself, or does not have.
+
+    `typed` says whether any prompt is text: to ids a tokenizer adds nothing.
+    """
+    if tokenizer is None:
+        return []
+    found: list[Notice] = []
+    if bos and not tokenizer.start:
+        found.append(
+            Notice(
+                code="no_bos",
+                message="The model's tokenizer has no beginning-of-text token, so none stands "
+                "before the prompts.",
+            )
+        )
+    if tokenizer.end and typed:
+        shown = " ".join(f"'{visible(one)}'" for one in token_texts(tokenizer.end, tokenizer))
+        found.append(
+            Notice(
+                code="end_token_removed",
+                message=f"The model's tokenizer puts {shown} behind every text. It was taken off, "
+                "because the answer is read off the prompt's own last token.",
+            )
+        )
+    return found
 
 
 def token_texts(ids: Sequence[int], tokenizer: Tokenizer | None) -> tuple[str, ...]:
-    """Each token as text; one that is a part of a character as its number, `[123]`."""
+    """Each token as text, with its space; one that is a part of a character as its number, `[123]`."""
     return tuple(_token_text(token, tokenizer) for token in ids)
 
 
 def _token_text(token: int, tokenizer: Tokenizer | None) -> str:
-    text = "" if tokenizer is None else tokenizer.decode([token])
+    if tokenizer is None:
+        return f"[{token}]"
+    # Some tokenizers leave out the space of the first token that they decode.
+    first = tokenizer.decode([token])
+    text = tokenizer.decode([token, token]).removeprefix(first)
     return f"[{token}]" if "\ufffd" in text or not text else text
 
 
 def visible(text: str) -> str:
     """A token with its spaces, line ends and control characters made visible.
 
-    A space is ·, a line end ↵, a tab →, any other control or bidirectional
-    formatting character its code point: safe to print in a terminal.
+    A space is ·, a line end ↵, a tab →. These signs themselves, and any other control or
+    bidirectional formatting character, are their code points: safe to print in a terminal.
     """
     return "".join(_visible_character(character) for character in text)
 
@@ -81,6 +174,6 @@ _SIGNS = {" ": "·", "\n": "↵", "\t": "→"}
 
 def _visible_character(character: str) -> str:
     sign = _SIGNS.get(character)
-    if sign is None and not character.isprintable():
+    if sign is None and (character in _SIGNS.values() or not character.isprintable()):
         return f"<U+{ord(character):04X}>"
     return sign or character

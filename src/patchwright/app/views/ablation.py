@@ -6,7 +6,7 @@ from typing import get_args
 import streamlit as st
 
 from patchwright.app import asked, state
-from patchwright.app.text import complaint, plain, token
+from patchwright.app.text import complaint, plain, token, typed
 from patchwright.app.views import kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import check_references, check_size, result_of
@@ -20,7 +20,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITES
-from patchwright.prompts.tokens import encode_prompt, visible
+from patchwright.prompts.tokens import encode_prompt
 
 HOW_NAMES: dict[How, str] = {
     "zero": "zero",
@@ -178,7 +178,7 @@ def replaced_by(result: Result) -> str:
         return "set to zero"
     if done["how"] == "resample":
         if len(prompts) == 1:
-            return f"taken from “{token(_short(prompts[0]))}”"
+            return f"taken from “{typed(_short(prompts[0]))}”"
         return f"taken from one of {len(prompts)} reference prompts (seed {done['seed']})"
     over = "at each position" if done["by_position"] else "over all their positions"
     many = "1 reference prompt" if len(prompts) == 1 else f"{len(prompts)} reference prompts"
@@ -186,4 +186,4 @@ def replaced_by(result: Result) -> str:
 
 
 def _short(prompt: str) -> str:
-    return visible(prompt).replace("·", " ") if len(prompt) <= 60 else f"{prompt[:59]}…"
+    return prompt if len(prompt) <= 60 else f"{prompt[:59]}…"

@@ -7,7 +7,7 @@ import streamlit as st
 
 from patchwright.app import asked, sets
 from patchwright.app.sets import Built
-from patchwright.app.text import complaint, plain
+from patchwright.app.text import complaint, plain, typed
 from patchwright.app.views import built, kinds, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import MOST_TOKENS, statistics_of
@@ -217,7 +217,7 @@ def _odd(found: Built, over: Statistics) -> None:
     for one in over.odd_pairs[:MOST_ODD]:
         pair = found.pairs[one.pair]
         st.markdown(f"**Pair {one.pair + 1}**: {plain(one.why)}")
-        st.caption(f"{plain(str(pair.clean))}  \n{plain(str(pair.corrupt))}")
+        st.caption(f"{typed(str(pair.clean))}  \n{typed(str(pair.corrupt))}")
     if (more := len(over.odd_pairs) - MOST_ODD) > 0:
         st.caption(f"And {more} more: the JSON below has them all.")
 

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import asked, state
-from patchwright.app.text import complaint, plain, token
+from patchwright.app.text import complaint, token, typed
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import check_size, in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
@@ -15,7 +15,13 @@ from patchwright.methods.suggest import same_length, suggested_answers
 from patchwright.model.load import Model
 from patchwright.prompts.align import common_start
 from patchwright.prompts.examples import example
-from patchwright.prompts.tokens import encode, encode_prompt, token_texts
+from patchwright.prompts.tokens import (
+    answer_text,
+    encode_inside,
+    encode_prompt,
+    token_texts,
+    typed_text,
+)
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
@@ -115,7 +121,7 @@ def answer_tokens(model: Model, keys: Sequence[str]) -> None:
 def _token_check(text: str, model: Model) -> str:
     """How the answers split into tokens, in a line."""
     split = [
-        token_texts(encode(part, model.tokenizer), model.tokenizer)
+        token_texts(encode_inside(part, model.tokenizer), model.tokenizer)
         for part in asked.answers_of(text)
     ]
     checks = [
@@ -134,10 +140,10 @@ def _ids(model: Model) -> list[tuple[int, ...]]:
 def _take_answers(model: Model) -> None:
     try:
         found = suggested_answers(model.network, *_ids(model))
+        answer, wrong = (answer_text(one, model.tokenizer) for one in found)
     except PatchwrightError as error:
         st.session_state["complaint"] = complaint(error)
         return
-    answer, wrong = token_texts(found, model.tokenizer)
     st.session_state["answer"], st.session_state["wrong"] = answer, wrong
 
 
@@ -164,19 +170,18 @@ def _replacements(model: Model) -> None:
         f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they part at "
         f"position {start}. Reword one so that both have the same number of tokens, or choose below."
     )
-    bos = getattr(model.tokenizer, "bos_token_id", None)
-    offered = {
-        "".join(token_texts([one for one in tokens if one != bos], model.tokenizer)): tokens
+    assert model.tokenizer is not None, "text was encoded, so there is a tokenizer"
+    n = len(model.tokenizer.start)
+    offered = [
+        typed_text(tokens[n:], model.tokenizer)
         for tokens in same_length(model.network, clean, corrupt)
-    }
-    # A character that is split between tokens cannot be put together from their texts.
-    same = [
-        text for text, ids in offered.items() if encode_prompt(text, model.tokenizer, True) == ids
+        if tokens[:n] == model.tokenizer.start
     ]
+    same = list(dict.fromkeys(text for text in offered if text is not None))
     if same:
         st.write("Corrupted prompts of the same length:")
     for i, text in enumerate(same):
-        st.button(plain(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
+        st.button(typed(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
     st.button(
         "Match only the common edges", on_click=_match, args=("edges",),
         help="Patches between the positions that both prompts begin with, those that both end "

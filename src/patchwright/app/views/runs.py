@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from patchwright.app import opening, state
-from patchwright.app.text import complaint, plain
+from patchwright.app.text import complaint, plain, typed
 from patchwright.app.views import side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import options, seen, statistics_of, store
@@ -97,9 +97,9 @@ def _row(entry: Entry, kept: Store) -> None:
     stopped = "" if entry.whole else " (stopped before its end)"
     stopped += "" if entry.origin == "computed" else " (imported)"
     with left:
-        st.checkbox(plain(entry.about) + stopped, key=f"tick-{entry.id}")
+        st.checkbox(typed(entry.about) + stopped, key=f"tick-{entry.id}")
         when = entry.created[:16].replace("T", " ")
-        note = f" · note: {plain(entry.note)}" if entry.note else ""
+        note = f" · note: {typed(entry.note)}" if entry.note else ""
         st.caption(
             f"{plain(entry.method)} · {plain(entry.model)} · {when} UTC · `{entry.id[:8]}`{note}"
         )
@@ -186,7 +186,7 @@ def _compared(ticked: Sequence[Entry], kept: Store) -> None:
     """Two runs and their difference on one scale; the earlier one first."""
     early, late = sorted(ticked, key=lambda one: one.created)
     st.markdown(
-        f"First: {plain(early.about)} (`{early.id[:8]}`)  \nSecond: {plain(late.about)} "
+        f"First: {typed(early.about)} (`{early.id[:8]}`)  \nSecond: {typed(late.about)} "
         f"(`{late.id[:8]}`)"
     )
     try:

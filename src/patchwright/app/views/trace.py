@@ -8,7 +8,7 @@ from patchwright.app import asked, state
 from patchwright.app.text import complaint, token
 from patchwright.app.views import pair, side, traced, waiting
 from patchwright.app.work import check_trace_size, jobs_of, result_so_far
-from patchwright.errors import PatchwrightError, PromptError
+from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.experiment import Trace
 from patchwright.jobs import Job
 from patchwright.methods.metrics import METRICS, NEEDS_WRONG
@@ -16,7 +16,7 @@ from patchwright.methods.result import Result
 from patchwright.methods.suggest import likeliest
 from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.model.load import Model
-from patchwright.prompts.tokens import encode_prompt, token_texts
+from patchwright.prompts.tokens import answer_text, encode_prompt, token_texts
 
 SITES: tuple[TraceSite, ...] = get_args(TraceSite)
 SLOTS = [f"trace-{site}" for site in SITES]
@@ -80,8 +80,9 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
 
 def _first(model: Model) -> int:
     """The first position that the subject may have: behind the beginning-of-text token."""
+    start = () if model.tokenizer is None else model.tokenizer.start
     ids = encode_prompt(st.session_state["clean"], model.tokenizer, True)
-    return 1 if ids[0] == getattr(model.tokenizer, "bos_token_id", None) else 0
+    return len(start) if ids[: len(start)] == start else 0
 
 
 def _note_choice() -> None:
@@ -105,7 +106,11 @@ def _answers(model: Model) -> None:
 def _take_answer(model: Model) -> None:
     try:
         ids = encode_prompt(st.session_state["clean"], model.tokenizer, True)
-        found = token_texts(likeliest(model.network, ids, 2), model.tokenizer)
+        likely = likeliest(model.network, ids, 2)
+        found = [answer_text(one, model.tokenizer) for one in likely]
+    except AnswerError as error:
+        st.session_state["complaint"] = complaint(error)
+        return
     except PatchwrightError:
         return  # The page says what is wrong with the prompt.
     st.session_state["answer"], st.session_state["wrong"] = found

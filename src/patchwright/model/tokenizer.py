@@ -1,0 +1,88 @@
+"""A Hugging Face tokenizer, reduced to what prompts need, whatever it adds by itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from patchwright.errors import PromptError, foreign, quoted
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A tokenizer as `prompts.tokens.Tokenizer` describes it.
+
+    Whatever the tokenizer of somebody else's raises, also where its library panics, is a
+    PromptError here.
+    """
+
+    whole: PreTrainedTokenizerBase
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The beginning-of-text token, if it has one."""
+        return getattr(self.whole, "bos_token_id", None)
+
+    @cached_property
+    def _added(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What it puts before and behind a text by itself."""
+        text = "a"
+        alone, _ = self.encode(text)
+        with foreign(_fails_on(text)):
+            ids = tuple(self.whole(text, add_special_tokens=True, verbose=False).input_ids)
+        n = len(alone)
+        at = next((i for i in range(len(ids) - n + 1) if n and ids[i : i + n] == alone), None)
+        return ((), ()) if at is None else (ids[:at], ids[at + n :])
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """The beginning-of-text token; without one, what the tokenizer puts first by itself."""
+        return self._added[0] if self.bos_token_id is None else (self.bos_token_id,)
+
+    @property
+    def end(self) -> tuple[int, ...]:
+        """What it puts behind a text by itself: no part of a prompt that is to go on."""
+        return self._added[1]
+
+    @property
+    def puts_space(self) -> bool:
+        """Whether it puts a space before every text, as SentencePiece's do."""
+        return self._spaced
+
+    @cached_property
+    def _spaced(self) -> bool:
+        ids = self.encode("a")[0]
+        return " " in self.decode([*ids, *ids])
+
+    def encode(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...] | None]:
+        """Token ids of `text` alone, and the characters of each: (first, behind the last).
+
+        The characters are None where the tokenizer does not say. Raises PromptError.
+        """
+        fast = bool(getattr(self.whole, "is_fast", False))
+        with foreign(_fails_on(text)):
+            found: Any = self.whole(
+                text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False
+            )
+            spans = tuple((a, b) for a, b in found.offset_mapping) if fast else None
+            return tuple(found.input_ids), spans
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        """The text of `token_ids`, nothing tidied up. Raises PromptError."""
+        with foreign(_fails_on(f"tokens {token_ids}")):
+            return str(
+                self.whole.decode(
+                    token_ids,
+                    skip_special_tokens=skip_special_tokens,
+                    clean_up_tokenization_spaces=False,
+                )
+            )
+
+
+def _fails_on(text: str) -> Callable[[str], PromptError]:
+    return lambda why: PromptError(
+        f"The model's own tokenizer fails on {quoted(text)} ({why}): give another text, or token "
+        "ids."
+    )
