@@ -92,7 +92,7 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
 def check_runs(runs: Iterable[Run]) -> None:
     """Raise NonFiniteError where the model is broken on the unpatched prompts."""
     for run in runs:
-        check_finite(run.final, "the unpatched prompts")
+        check_finite(run.final)
 
 
 def spans_of(positions: Iterable[int]) -> list[tuple[int, int]]:
