@@ -20,6 +20,7 @@ from patchwright.experiment.types import (
     Trace,
 )
 from patchwright.methods.batches import OnProgress
+from patchwright.methods.duplicates import duplicate_pairs
 from patchwright.methods.metrics import MIN_GAP, UNITS, readings
 from patchwright.methods.result import Baseline, Result, effect_of
 from patchwright.methods.runs import PairRuns, averaged, baselines, notices, stacked
@@ -147,7 +148,7 @@ def as_result(
         "clean": [one.clean_texts for one in found.tokens],
         "corrupt": [one.corrupt_texts for one in found.tokens],
     }
-    return Result(
+    result = Result(
         method=experiment.method,
         experiment=experiment.model_dump(mode="json"),
         model=_provenance(work.model),
@@ -160,6 +161,7 @@ def as_result(
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,
     )
+    return replace(result, warnings=[*result.warnings, *duplicate_pairs(result)])
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from patchwright.axes import Direction
 from patchwright.insights.sentences import Numbers
+from patchwright.methods.duplicates import groups_of
 from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.methods.result import Baseline, Result, place_of
 from patchwright.places import Place, Site
@@ -73,6 +74,11 @@ class Reading:
         """The unpatched runs of each pair: clean, corrupted."""
         clean, corrupt = self.result.clean, self.result.corrupt
         return list(zip(clean.pairs or [clean], corrupt.pairs or [corrupt], strict=True))
+
+    @property
+    def different_pairs(self) -> int:
+        """Number of pairs, of which duplicates count as one."""
+        return len(set(groups_of(self.result)))
 
     @property
     def gap(self) -> float:

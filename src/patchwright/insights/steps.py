@@ -86,7 +86,7 @@ def _discoveries(main: Reading) -> Iterator[Sentence]:
     tested, differing = int(found.p_value.notnull().sum()), int(found.differs().sum())
     what = {"head": "heads", "neuron": "neurons", "layer": "layers"}.get(main.per, "places")
     text = (
-        f"Over {say.count(len(main.baselines))} pairs, {say.count(differing)} of {say.count(tested)} "
+        f"Over {say.count(main.different_pairs)} pairs, {say.count(differing)} of {say.count(tested)} "
         f"{what} differ from zero at a false discovery rate of {say.share(RATE)}."
     )
     yield say.sentence("discoveries", text)

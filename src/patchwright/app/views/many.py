@@ -112,7 +112,7 @@ def _roles(found: Built) -> None:
 def _finished(found: Built, raw: Result) -> None:
     """The mean heat map, and beside it the pairs of one cell (at first the strongest)."""
     for notice in raw.warnings:
-        if notice["code"] in ("stopped", "estimate"):
+        if notice["code"] in ("stopped", "estimate", "duplicate_pairs"):
             st.warning(plain(notice["message"]))
     result = statistics_of(raw)
     over = statistics_on(result)
