@@ -23,7 +23,8 @@ from patchwright.methods.batches import OnProgress
 from patchwright.methods.duplicates import duplicate_pairs
 from patchwright.methods.metrics import MIN_GAP, UNITS, readings
 from patchwright.methods.result import Baseline, Result, effect_of
-from patchwright.methods.runs import PairRuns, averaged, baselines, notices, stacked
+from patchwright.methods.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
+from patchwright.methods.scale import nothing_to_rank
 from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
@@ -161,7 +162,12 @@ def as_result(
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,
     )
-    return replace(result, warnings=[*result.warnings, *duplicate_pairs(result)])
+    whole: list[Notice] = []
+    if len(found.tokens) > 1:
+        runs = "On average over the pairs the two runs"
+        whole = gap_notices(result.clean, result.corrupt, metric, runs)
+    more = [*duplicate_pairs(result), *nothing_to_rank(result)]
+    return replace(result, warnings=[*whole, *result.warnings, *more])
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:

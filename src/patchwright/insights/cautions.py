@@ -180,6 +180,7 @@ def _pairs(main: Reading) -> Iterator[Sentence]:
     if different == 1:
         text = "This is one pair of prompts. Names, word order or chance may matter: try others."
         yield Sentence("single_pair", text, None, ())
+    if n == 1:
         return
     say = Numbers()
     among = "" if different == n else f", {say.count(different)} of them different"
@@ -189,7 +190,7 @@ def _pairs(main: Reading) -> Iterator[Sentence]:
         "other pairs."
     )
     yield say.sentence("means", text)
-    if different < FEW_PAIRS:
+    if 1 < different < FEW_PAIRS:
         say = Numbers()
         kind = "pairs" if different == n else "different pairs"
         text = (

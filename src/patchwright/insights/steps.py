@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchwright.axes import Direction
-from patchwright.insights.carriers import attention, strongest
+from patchwright.insights.carriers import attention, still, strongest
 from patchwright.insights.reading import Reading, quoted
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.travel import Travel, travel
@@ -63,9 +63,11 @@ def steps(sources: Sources) -> Iterator[Sentence]:
         return
     yield _gap(main, "gap")
     yield Sentence("way", WAY[main.direction], None, ())
-    way = None if stream is None else Travel.of(stream)
+    way = None if stream is None or stream.still else Travel.of(stream)
     if way is not None:
         yield from travel(way)
+    elif stream is not None and stream.still and stream.result is not main.result:
+        yield still(stream)
     told = way is not None and way.stream.result is main.result
     if not told and (heads is None or heads.result is not main.result):
         yield from strongest(main)
