@@ -53,9 +53,9 @@ def every_experiment(
     """One experiment a method, all on the same pairs; the trace is on the first clean prompt."""
     first = pairs if isinstance(pairs, pw.Pair) else pairs[0]
     kinds = {kind.model_fields["method"].default: kind for kind in get_args(AnyExperiment)}
-    shared = {"model": model} | changes
+    shared: dict[str, Any] = {"model": model} | changes
     found = {name: kinds[name](pairs=pairs, **OWN[name], **shared) for name in kinds.keys() & OWN}
-    asked = {"prompt": first.clean, "subject": (1, 2), "samples": 2}
+    asked: dict[str, Any] = {"prompt": first.clean, "subject": (1, 2), "samples": 2}
     found["trace"] = pw.Trace(**asked, answer=first.answer, wrong=first.wrong, **shared)
     assert found.keys() == kinds.keys(), "a method has no experiment here"
     return {name: found[name] for name in kinds}

@@ -14,7 +14,7 @@ from command import patchwright
 from every_method import CLEAN, PAIR, every_experiment
 from made import baseline, made
 from patchwright.app.views import ablation, kinds, many, paths, place, traced
-from patchwright.app.views.revealed import _beside as beside
+from patchwright.app.views.revealed import beside
 from patchwright.errors import InputError
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
@@ -97,7 +97,11 @@ def test_no_figure_shows_shares(name: str, results: dict[str, pw.Result]) -> Non
         assert "effect" not in units
     if name == "evaluate_circuit":
         assert all(np.isnan(grid.values).all() for grid in grids_of(result))
-        lines = [line for line in draw_curve(result).axes[0].lines if line.get_label()[0] != "_"]
+        lines = [
+            line
+            for line in draw_curve(result).axes[0].lines
+            if not str(line.get_label()).startswith("_")
+        ]
         assert all(np.isnan(np.asarray(line.get_ydata(), dtype=float)).all() for line in lines)
         assert "too small" in drawn
 

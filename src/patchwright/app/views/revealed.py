@@ -50,7 +50,7 @@ def to_predict(step: Step, result: Result, picked: str, on_choose: Callable[[str
     """
     grid, known = grid_of(result), "exact" in result.arrays and "exact" in (step.cell or "")
     if known:
-        grid = _beside(result)[0]
+        grid = beside(result)[0]
         st.caption("The estimate; the exact values come after your prediction.")
     else:
         grid = replace(grid, values=np.full_like(grid.values, np.nan), estimated=None, texts=None)
@@ -91,7 +91,7 @@ def whole(result: Result, tried: Try | None = None) -> None:
     if result.method in TOGETHER:
         runs(result)
         return
-    grids = _beside(result) if "exact" in result.arrays else grids_of(result)
+    grids = beside(result) if "exact" in result.arrays else grids_of(result)
     answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
     own = str(tried.answer) if tried else ""
     st.markdown(f"**{plain(title_of(result))}**")
@@ -102,7 +102,7 @@ def whole(result: Result, tried: Try | None = None) -> None:
     st.caption(_legend(grids[0], bool(answers)))
 
 
-def _beside(result: Result) -> list[Grid]:
+def beside(result: Result) -> list[Grid]:
     """Estimate and exact values of an attribution on one scale, as effects where there are any."""
     grid = grid_of(result)
     exact = result.array("exact").values.reshape(grid.values.shape)
