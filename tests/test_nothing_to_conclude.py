@@ -16,6 +16,7 @@ from made import baseline, made
 from patchwright.app.views import ablation, kinds, many, paths, place, traced
 from patchwright.app.views.revealed import beside
 from patchwright.errors import InputError
+from patchwright.experiment.preview import baselines_of
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
 from patchwright.figures.printed import draw_curve, draw_intervals, draw_scatter, image
@@ -240,6 +241,17 @@ def test_a_sweep_in_which_nothing_moves_says_so(name: str, demo: pw.Model) -> No
         assert not any("moves most" in one.text or "at most" in one.text for one in found.steps)
     if name == "attribute":
         assert "nothing moves" in draw_scatter(result).axes[0].get_title(loc="left")
+
+
+def test_a_stopped_sweep_says_nothing_of_what_is_not_computed(demo: pw.Model) -> None:
+    """Cells where the runs are alike are there at once; those that could move are not."""
+    result = pw.patch(demo, PAIR, progress=lambda _: False)
+    assert bool(result.patched.notnull().any())
+    assert "nothing_moved" not in [one["code"] for one in result.warnings]
+    assert not any(one.code.endswith("still") for one in insights(result).steps)
+    paths_up = pw.PathPatch(model="demo", pairs=PAIR, site="z", per="head", receivers=("L1H0.q",))
+    codes = [one["code"] for one in baselines_of(paths_up, demo).warnings]
+    assert "nothing_moved" not in codes
 
 
 def test_edges_that_move_nothing_say_so(demo: pw.Model) -> None:

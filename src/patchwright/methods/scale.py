@@ -47,9 +47,10 @@ def moved(result: Result) -> xr.DataArray:
 def nothing_moved(result: Result) -> bool:
     """Whether none of the places that were computed moves the metric by more than `MIN_GAP`.
 
-    False of a result without places that move something.
+    False of a result without places, and of a stopped one: what moves may be among the rest.
     """
-    if result.main not in ("effect", "edges"):
+    stopped = any(notice["code"] == "stopped" for notice in result.warnings)
+    if stopped or result.main not in ("effect", "edges"):
         return False
     distance = abs(moved(result) if result.main == "effect" else result.array("edges"))
     places = set(distance.dims) - {"pair"}
