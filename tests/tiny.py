@@ -37,6 +37,15 @@ def random_gpt2(
     return model.eval()
 
 
+def loud_model() -> pw.Model:
+    """The tiny model with logits 20 times as large: gaps of logits, which are a scale for effects."""
+    gpt2 = random_gpt2(seed=0)
+    with torch.no_grad():
+        gpt2.transformer.ln_f.weight.mul_(20)
+        gpt2.transformer.ln_f.bias.mul_(20)
+    return pw.wrap_model(gpt2, name="tiny")
+
+
 def pair_of(clean: list[int], corrupt: list[int], **changes: Any) -> pw.Pair:
     """A pair of token ids with answers that are not in either prompt's way."""
     settings: dict[str, Any] = {"answer": [7], "wrong": [11]}

@@ -238,7 +238,7 @@ def test_no_subject_is_ever_outside_the_prompt(subject: list[int], length: int, 
 
 def traced(model: Model) -> dict[TraceSite, Result]:
     settings: dict[str, Any] = {"subject": [1, 2], "answer": [7], "samples": 3}
-    settings |= {"wrong": [11], "metric": "logit_diff"}
+    settings |= {"wrong": [11], "metric": "logit_diff", "seed": 2}
     windows = {"resid_post": 1, "mlp_out": 2, "attn_out": 2}
     return {
         site: trace(model, PROMPT, site=site, window=windows[site], **settings)

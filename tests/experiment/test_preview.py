@@ -108,7 +108,9 @@ def test_the_baselines_are_those_of_the_sweep(
     experiment = experiment_of("z", "head", direction, metric=metric)
     whole, found = run(experiment, model), baselines_of(experiment, model)
     assert (found.clean, found.corrupt) == (whole.clean, whole.corrupt)
-    assert (found.tokens, found.warnings) == (whole.tokens, whole.warnings)
+    # That nothing moves is known of the whole sweep alone.
+    warnings = [one for one in whole.warnings if one["code"] != "nothing_moved"]
+    assert (found.tokens, found.warnings) == (whole.tokens, warnings)
     assert (found.experiment, found.model) == (whole.experiment, whole.model)
     assert found.arrays == {}
 

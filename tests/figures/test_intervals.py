@@ -32,7 +32,7 @@ def over_pairs() -> pw.Result:
         "head",
         clean=baseline(4.0, pairs=[baseline(4.0)] * N),
         corrupt=baseline(-4.0, pairs=[baseline(-4.0)] * N),
-        tokens=([["a", "b"]] * N, [["a", "c"]] * N),
+        tokens=([[f"a{i}", "b"] for i in range(N)], [[f"a{i}", "c"] for i in range(N)]),
     )
 
 

@@ -38,6 +38,14 @@ def pattern(clean: int, corrupt: int) -> Insights:
     return insights(main, patterns={"L0H0.z": attends(0, 0, *rows, like=main)})
 
 
+def different(n: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """The tokens of pairs that differ in a name."""
+    clean, corrupt = (
+        [(one[0], f" Name{i}", *one[2:]) for i in range(n)] for one in (CLEAN, CORRUPT)
+    )
+    return clean, corrupt
+
+
 def pairs(*effects: list[list[float]], rank: float | None = 1) -> Insights:
     """As many pairs as effects; the second clean run has another rank."""
     ranks = [1, *[rank] * (len(effects) - 1)]
@@ -48,7 +56,7 @@ def pairs(*effects: list[list[float]], rank: float | None = 1) -> Insights:
             list(effects),
             clean=baseline(4.0, pairs=cleans),
             corrupt=baseline(-4.0, pairs=corrupts),
-            tokens=([CLEAN] * len(effects), [CORRUPT] * len(effects)),
+            tokens=different(len(effects)),
             pairs=[{"answer": [" Mary"], "wrong": [" John"]} for _ in effects],
         )
     )
@@ -62,7 +70,7 @@ def sure(*signs: float, known: bool = True) -> Insights:
         effects,
         clean=baseline(4.0, pairs=[baseline(4.0)] * n),
         corrupt=baseline(-4.0, pairs=[baseline(-4.0, rank=3)] * n),
-        tokens=([CLEAN] * n, [CORRUPT] * n),
+        tokens=different(n),
         pairs=[{"answer": [" Mary"], "wrong": [" John"]}] * n,
     )
     return insights(statistics(result, resamples=100).on(result) if known else result)

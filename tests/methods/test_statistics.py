@@ -26,6 +26,14 @@ def result_of(effects: Any, gaps: Any = None, **changes: Any) -> pw.Result:
     return made(values, clean=clean, corrupt=corrupt, **changes)
 
 
+def told(kinds: list[int], exchanged: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Prompts of as many pairs, equal where the kind is; those that are `exchanged` the other way round."""
+    both = [((f" clean {kind}", " to"), (f" corrupt {kind}", " to")) for kind in kinds]
+    both = [two[::-1] if i in exchanged else two for i, two in enumerate(both)]
+    clean, corrupt = ([list(one) for one in some] for some in zip(*both, strict=True))
+    return {"tokens": (clean, corrupt)}
+
+
 def drawn(pairs: int, cells: int = 3, seed: int = 0) -> tuple[Values, Values]:
     """Effects [pair, 1, cell] and gaps [pair]."""
     draw = np.random.default_rng(seed)
@@ -88,6 +96,75 @@ def test_with_many_pairs_p_values_are_scipys_up_to_the_draw() -> None:
         # Five standard errors of the difference of two shares of 20,000 draws.
         most = 5 * np.sqrt(2 * theirs * (1 - theirs) / 20_000) + 2 / 20_000
         assert abs(float(found.p_value[0, cell]) - theirs) < most
+
+
+@settings(max_examples=15)
+@given(st.integers(2, 18), st.integers(2, 4), st.integers(0, 10_000), st.randoms(), st.booleans())
+def test_copies_of_every_pair_are_no_evidence(
+    pairs: int, copies: int, seed: int, order: Any, missing: bool
+) -> None:
+    effects, gaps = drawn(pairs, seed=seed)
+    if missing:
+        effects[0, 0, 1] = np.nan
+    kinds = list(range(pairs)) * copies
+    exchanged = tuple(i for i in range(pairs, len(kinds)) if order.random() < 0.5)
+    alone = statistics(result_of(effects, gaps, **told(kinds[:pairs])), resamples=300)
+    many = result_of(effects[kinds], gaps[kinds], **told(kinds, exchanged))
+    found = statistics(many, resamples=300)
+    for name in ("mean_effect", "low", "high", "p_value", "q_value", "same_sign", "pairs"):
+        ours, theirs = getattr(found, name), getattr(alone, name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12, err_msg=name)
+    odd, once = ([(one.pair, one.measure) for one in some.odd_pairs] for some in (found, alone))
+    assert odd == once
+
+
+def test_pairs_that_are_all_different_have_the_numbers_of_pairs_without_names() -> None:
+    effects, gaps = drawn(9)
+    named = statistics(result_of(effects, gaps, **told(list(range(9)))))
+    assert named.document() == statistics(result_of(effects, gaps)).document()
+
+
+def test_groups_of_duplicates_have_scipys_intervals_and_p_values_over_their_sums() -> None:
+    """Three copies of one pair and two of another weigh in the mean, and are drawn as one."""
+    kinds = [0, 1, 0, 2, 3, 4, 0, 5, 6, 5, 7]
+    effects, gaps = drawn(8, seed=4)
+    found = statistics(result_of(effects[kinds], gaps[kinds], **told(kinds)), resamples=500, seed=3)
+    count = np.bincount(kinds)
+
+    def ratio(moved: Values, gap: Values, axis: int = -1) -> Values:
+        return moved.sum(axis=axis) / gap.sum(axis=axis)
+
+    for cell in range(3):
+        moved, gap = count * effects[:, 0, cell] * gaps, count * gaps
+        bounds = scipy.stats.bootstrap(
+            (moved, gap), ratio, paired=True, vectorized=True, n_resamples=500,
+            rng=np.random.default_rng(3),
+        ).confidence_interval  # fmt: skip
+        ours = float(found.low[0, cell]), float(found.high[0, cell])
+        np.testing.assert_allclose(ours, (bounds.low, bounds.high), rtol=1e-9)
+        theirs = scipy.stats.permutation_test(
+            (moved,), np.sum, permutation_type="samples", n_resamples=10_000
+        )
+        np.testing.assert_allclose(float(found.p_value[0, cell]), theirs.pvalue, rtol=1e-9)
+        assert int(found.pairs[0, cell]) == 8
+        whole = (effects[kinds][:, 0, cell] * gaps[kinds]).sum() / gaps[kinds].sum()
+        np.testing.assert_allclose(float(found.mean_effect[0, cell]), whole)
+
+
+def test_one_pair_many_times_is_one_pair() -> None:
+    effects = np.random.default_rng(0).normal(0.5, 0.1, (20, 1, 3))
+    with pytest.raises(InputError, match="These 20 pairs are one and the same"):
+        statistics(result_of(effects, **told([0] * 20, exchanged=(3, 4))))
+
+
+def test_a_cell_that_only_copies_have_has_no_test() -> None:
+    effects, gaps = drawn(5)
+    kinds = [0, 0, 1, 2, 3]
+    effects[2:, 0, 0] = np.nan
+    found = statistics(result_of(effects, gaps, **told(kinds)))
+    assert int(found.pairs[0, 0]) == 1
+    assert np.isnan(found.p_value.values[0, 0])
+    assert np.isfinite(found.p_value.values[0, 1:]).all()
 
 
 def test_q_values_are_scipys_correction_over_the_known_cells() -> None:

@@ -13,6 +13,7 @@ from patchwright.app.asked import answers_of
 from patchwright.app.state import MOST_PAIRS, State
 from patchwright.errors import ExperimentError, InputError
 from patchwright.experiment import Patch, swap, tokens_of
+from patchwright.methods.duplicates import grouped
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.datasets import Item, RowError, kind_of, lines_of, read_items
@@ -71,10 +72,11 @@ def wanted(state: State) -> tuple[Any, ...]:
 def fitting(found: Built, experiment: Patch, model: Model) -> Built:
     """The pairs that the model can take; why not is told of the others.
 
-    Raises InputError where fewer than two are left.
+    Raises InputError where fewer than two different ones are left.
     """
     items: list[Item] = []
     errors, lengths = list(found.errors), list[int]()
+    prompts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     for number, item in enumerate(found.items, 1):
         try:
             tokens = tokens_of(item.pair, experiment, model)
@@ -83,12 +85,14 @@ def fitting(found: Built, experiment: Patch, model: Model) -> Built:
             continue
         items.append(item)
         lengths.append(max(len(tokens.clean), len(tokens.corrupt)))
+        prompts.append((tokens.clean, tokens.corrupt))
     errors.sort(key=lambda one: one.line)
-    if len(items) < 2:
+    if len(set(grouped(prompts))) < 2:
         why = f" Line {errors[0].line}: {errors[0].message}" if errors else ""
+        many = f"{len(items)} usable pairs that are all the same" if items[1:] else "1 usable pair"
         raise InputError(
-            f"The set has {len(items) or 'no'} usable pair{'s'[: not items]}, and statistics need at "
-            f"least two.{why}"
+            f"The set has {many if items else 'no usable pairs'}, and statistics need at least two "
+            f"different ones.{why}"
         )
     return replace(found, items=tuple(items), errors=tuple(errors), lengths=tuple(lengths))
 

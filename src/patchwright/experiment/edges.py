@@ -72,7 +72,7 @@ def _measure_exactly(
 
 
 def run_evaluate_circuit(experiment: EvaluateCircuit, work: Work, tokens: list[TokenPair]) -> Found:
-    """Arrays over `size`: `faithfulness`, the `complement`, `random`; areas as details."""
+    """Arrays over `size`: `faithfulness`, the `complement`, `random`; the gap and areas as details."""
     graph, network = Graph(work.model.spec), work.model.network
     edges, every = list(experiment.edges), set(graph.edges)
     sizes = list(dict.fromkeys(experiment.sizes))
@@ -94,7 +94,7 @@ def run_evaluate_circuit(experiment: EvaluateCircuit, work: Work, tokens: list[T
     found.arrays["faithfulness"] = xr.DataArray(kept[:, 0], dims=["size"], coords=coords)
     found.arrays["complement"] = xr.DataArray(kept[:, 1], dims=["size"], coords=coords)
     found.arrays["random"] = xr.DataArray(kept[:, 2:], dims=["size", "sample"], coords=coords)
-    found.details.update(_areas(sizes, kept))
+    found.details.update({"gap": ran.clean - ran.outside, **_areas(sizes, kept)})
     if ran.done < len(circuits):
         message = (
             f"Stopped after {ran.done} of {len(circuits)} circuits: the others are empty, and areas "

@@ -23,9 +23,11 @@ from patchwright.experiment.types import (
     experiment_of,
 )
 from patchwright.methods.batches import OnProgress
+from patchwright.methods.duplicates import duplicate_pairs
 from patchwright.methods.metrics import MIN_GAP, UNITS, readings
 from patchwright.methods.result import SCHEMA, Baseline, Result, effect_of, result_of
-from patchwright.methods.runs import PairRuns, averaged, baselines, notices, stacked
+from patchwright.methods.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
+from patchwright.methods.scale import nothing_to_rank
 from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
@@ -150,7 +152,7 @@ def as_result(
         "clean": [one.clean_texts for one in found.tokens],
         "corrupt": [one.corrupt_texts for one in found.tokens],
     }
-    return Result(
+    result = Result(
         method=experiment.method,
         experiment=experiment.model_dump(mode="json"),
         model=_provenance(work.model),
@@ -170,6 +172,12 @@ def as_result(
         details=found.details,
         numbers=experiment.numbers,
     )
+    whole: list[Notice] = []
+    if len(found.tokens) > 1:
+        runs = "On average over the pairs the two runs"
+        whole = gap_notices(result.clean, result.corrupt, metric, runs)
+    more = [*duplicate_pairs(result), *nothing_to_rank(result)]
+    return replace(result, warnings=[*whole, *result.warnings, *more])
 
 
 def load_result(path: str | Path) -> Result:

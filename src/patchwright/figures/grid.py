@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from patchwright.methods.paths import LOGITS, Paths
 from patchwright.methods.result import Result, place_of
+from patchwright.methods.scale import has_scale
 from patchwright.methods.statistics import statistics_on
 from patchwright.places import check_site, parse_place
 from patchwright.prompts.tokens import visible
@@ -175,15 +176,15 @@ def _panels(result: Result) -> tuple[str, dict[str, xr.DataArray]]:
         return name, {f"{one} token": result.arrays[one].sel(prompt="random") for one in scores}
     if name == "faithfulness":
         columns = {"circuit": "faithfulness", "complement": "complement", "random": "random"}
+        known = has_scale(result)
         curves = [
-            result.arrays[one].mean(set(result.arrays[one].dims) - {"size"})
+            result.arrays[one].mean(set(result.arrays[one].dims) - {"size"}).where(known)
             for one in columns.values()
         ]
         kinds = xr.DataArray(list(columns), dims=["edges"], name="edges")
         return name, {"": xr.concat(curves, kinds, coords="minimal").transpose("size", "edges")}
     array = result.arrays[name]
-    flat = name == "effect" and not bool(array.notnull().any())
-    if flat and bool(result.patched.notnull().any()):
+    if name == "effect" and not has_scale(result) and bool(result.patched.notnull().any()):
         name, array = "patched", result.patched
     if name == "components":
         return name, {"": _two_axes(array.transpose("component", "run"))}

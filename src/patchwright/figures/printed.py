@@ -22,6 +22,7 @@ from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
 from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
 from patchwright.files import write_atomic
 from patchwright.methods.result import Result
+from patchwright.methods.scale import has_scale, nothing_moved
 from patchwright.methods.statistics import NUMBERS, RATE, Statistics, statistics_on
 
 DIVERGING = LinearSegmentedColormap.from_list("effects", ["#2166ac", "#f7f7f7", "#b2182b"], 1023)
@@ -130,7 +131,8 @@ def _mark(axes: Axes, grid: Grid, cells: NDArray[np.bool_]) -> None:
 def save_intervals(result: Result, path: str | Path) -> None:
     """Draw the strongest places with their intervals over pairs.
 
-    Raises OutputError for another suffix, InputError where the result has no statistics.
+    Raises OutputError for another suffix, InputError where the result has no statistics or
+    no gap that is a scale.
     """
     write_atomic(path, _file(draw_intervals(result), check_format(path)))
 
@@ -141,6 +143,12 @@ def draw_intervals(result: Result) -> Figure:
     if found is None:
         raise InputError(
             "The result has no statistics: put them on it with `statistics(result).on`."
+        )
+    if found.array == "effect" and not has_scale(result):
+        raise InputError(
+            f"The mean gap over the pairs ({_baselines(result)}) is too small to rank places by their "
+            "share of it, so there are no intervals to draw: choose pairs, answers or a metric on "
+            "which the runs differ more."
         )
     frame = found.strongest(STRONGEST)
     figure = Figure(figsize=(6.0, 0.28 * len(frame) + 1.5), layout="constrained")
@@ -224,7 +232,9 @@ def draw_scatter(result: Result) -> Figure:
     axes.set_xlabel(f"exact: {metric} after the patch")
     axes.set_ylabel("estimate")
     title, found = "stopped before anything could be compared", result.details
-    if "recall" in found:
+    if nothing_moved(result):
+        title = "nothing moves: there are no strongest places to find"
+    elif "recall" in found:
         recall = f"{found['recall']:.0%} of the {found['most']} strongest found"
         title = f"correlation {found.get('correlation', float('nan')):.2f}; {recall}"
     axes.set_title(title, loc="left", fontsize=10)
@@ -235,19 +245,25 @@ def draw_curve(result: Result) -> Figure:
     """Faithfulness against size: the circuit, its complement, and random circuits."""
     figure = Figure(figsize=(6.0, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    kept, random = result.array("faithfulness"), result.array("random")
+    known = has_scale(result)
+    kept, complement, random = (
+        result.array(name).where(known) for name in ("faithfulness", "complement", "random")
+    )
     sizes = kept["size"].values
     for sample in random.transpose("sample", "size").values:
         axes.plot(sizes, sample, color="#999999", linewidth=0.8, label="random")
-    axes.plot(sizes, result.array("complement"), color="#b2182b", label="all but the circuit")
+    axes.plot(sizes, complement, color="#b2182b", label="all but the circuit")
     axes.plot(sizes, kept, color="#2166ac", marker="o", label="circuit")
     axes.set_xscale("symlog", linthresh=1)
     axes.axhline(0, color="#444444", linewidth=0.8)
     axes.axhline(1, color="#444444", linewidth=0.8, linestyle=":")
     axes.set_xlabel("edges")
     axes.set_ylabel("faithfulness")
-    known = "area" in result.details
-    title = f"area {result.details['area']:.2f}" if known else "no area: nothing was measured"
+    title = "no area: nothing was measured"
+    if not known:
+        title = "no area: the gap is too small to share out"
+    elif "area" in result.details:
+        title = f"area {result.details['area']:.2f}"
     axes.set_title(title, loc="left", fontsize=10)
     lines, names = axes.get_legend_handles_labels()
     unique = dict(zip(names, lines, strict=True))

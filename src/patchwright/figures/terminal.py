@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
 from patchwright.methods.result import Baseline, Result
+from patchwright.methods.scale import SHARED, has_scale, nothing_moved, shares
 from patchwright.methods.statistics import NUMBERS, RATE, Statistics, statistics_on
 from patchwright.prompts.tokens import visible
 
@@ -25,17 +27,16 @@ def shown(result: Result) -> RenderableType:
         parts.append(Text(title_of(result), style="bold"))
         for grid in grids_of(result):
             parts += [*([Text(grid.title)] if grid.title else []), heat_map(grid), Text()]
-        heading = "Strongest places" if result.main == "effect" else "Strongest"
-        parts += [Text(heading, style="bold"), _strongest(result)]
+        parts += _ranked(result)
     else:
-        effect = float(result.mean_effect)
+        effect = float(shares(result))
         measured = (
             "no effect: the gap is too small" if math.isnan(effect) else f"effect {effect:.3f}"
         )
         patched = float(result.patched.mean())
         parts.append(Text(f"{title_of(result)}: {patched:.4g} ({measured})", style="bold"))
     found = statistics_on(result)
-    if found is not None:
+    if found is not None and (found.array != "effect" or has_scale(result)):
         parts += [Text(), *_intervals(found)]
     parts += [
         Text(f"Warning ({one['code']}): {one['message']}", style="yellow")
@@ -141,9 +142,22 @@ def _cell(value: float, grid: Grid) -> Text:
 _LABELS = ("place", "role", "run", "prompt", "component", "token", "top")
 
 
-def _strongest(result: Result) -> Table:
-    """The first rows of `Result.top`; a place says its layer, head and position by itself."""
-    frame = result.top(5)
+def _ranked(result: Result) -> list[RenderableType]:
+    """The strongest places; where there is nothing to rank by, what stands in their place."""
+    if nothing_moved(result):
+        return [Text("Nothing moves, so no place is ranked.", style="bold")]
+    if result.main not in SHARED or has_scale(result):
+        heading = "Strongest places" if result.main == "effect" else "Strongest"
+        return [Text(heading, style="bold"), _strongest(result.top(5))]
+    said = Text("The gap is too small to rank places by their share of it.", style="bold")
+    if result.main != "effect":
+        return [said]
+    heading = Text(f"Furthest from the unpatched run, in {result.experiment['metric']}")
+    return [said, heading, _strongest(result.top(5).drop(columns="effect"))]
+
+
+def _strongest(frame: pd.DataFrame) -> Table:
+    """Rows of `Result.top`; a place says its layer, head and position by itself."""
     if "place" in frame:
         said = {"layer", "head", "position", "neuron", "role"}
         frame = frame.drop(columns=[*said & {*frame.columns}])

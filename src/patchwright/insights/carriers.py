@@ -8,6 +8,7 @@ import numpy as np
 from patchwright.axes import Direction
 from patchwright.insights.reading import NOTABLE, VERB, Cell, Reading
 from patchwright.insights.sentences import Numbers, Sentence, listed
+from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Result
 from patchwright.places import SITE_MEANINGS, Place, parse_place
 
@@ -30,10 +31,22 @@ AWAY: dict[Direction, str] = {
 
 def strongest(sweep: Reading) -> Iterator[Sentence]:
     """Which places carry the difference by themselves, and which work against it."""
-    if sweep.cells:
+    if sweep.still:
+        yield still(sweep)
+    elif sweep.cells:
         yield _carry(sweep) if sweep.carrying else _weak(sweep)
     if sweep.opposing:
         yield _oppose(sweep)
+
+
+def still(sweep: Reading) -> Sentence:
+    """That no patch of the sweep moved anything, in the place of a ranking."""
+    say, unit = Numbers(), UNITS[sweep.metric]
+    text = (
+        f"{_copying(sweep)}, nothing moves: {sweep.metric} changes by no more than "
+        f"{say.amount(MIN_GAP[unit])} ({unit}) anywhere, so no place can be said to matter."
+    )
+    return say.sentence(_code(sweep, "still"), text)
 
 
 def _carry(sweep: Reading) -> Sentence:

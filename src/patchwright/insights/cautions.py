@@ -16,7 +16,7 @@ WRONG_SHARE = 1 / 3
 """From such a part of the gap on, the wrong answer's logit is spoken of."""
 
 FEW_PAIRS = 10
-"""Fewer pairs than this are too few to be sure of much."""
+"""Fewer different pairs than this are too few to be sure of much."""
 
 OF_A_KIND = 3
 """Of more pairs than this with the same warning, only the first is quoted."""
@@ -175,23 +175,27 @@ def _metric(main: Reading) -> Iterator[Sentence]:
 
 
 def _pairs(main: Reading) -> Iterator[Sentence]:
-    n = len(main.baselines)
-    if n == 1:
+    """How much the number of pairs says; duplicates count as one."""
+    n, different = len(main.baselines), main.different_pairs
+    if different == 1:
         text = "This is one pair of prompts. Names, word order or chance may matter: try others."
         yield Sentence("single_pair", text, None, ())
+    if n == 1:
         return
     say = Numbers()
+    among = "" if different == n else f", {say.count(different)} of them different"
     text = (
-        f"Numbers are means over {say.count(n)} pairs (an effect is the mean movement over the mean "
-        "gap); single pairs can behave otherwise, and the order of weak places can change with "
+        f"Numbers are means over {say.count(n)} pairs{among} (an effect is the mean movement over the "
+        "mean gap); single pairs can behave otherwise, and the order of weak places can change with "
         "other pairs."
     )
     yield say.sentence("means", text)
-    if n < FEW_PAIRS:
+    if 1 < different < FEW_PAIRS:
         say = Numbers()
+        kind = "pairs" if different == n else "different pairs"
         text = (
-            f"{say.count(n)} pairs are few: intervals over them are too narrow, and a test that turns "
-            f"their signs gives no p-value below {say.chance(2 / 2**n)}."
+            f"{say.count(different)} {kind} are few: intervals over them are too narrow, and a test "
+            f"that turns their signs gives no p-value below {say.chance(2 / 2**different)}."
         )
         yield say.sentence("few_pairs", text)
 

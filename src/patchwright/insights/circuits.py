@@ -9,6 +9,7 @@ import numpy as np
 
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.methods.result import Result
+from patchwright.methods.scale import has_scale
 
 
 def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
@@ -20,9 +21,10 @@ def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
     numbers = Numbers()
     count = f"{numbers.count(size)} of {numbers.count(n_edges)} edges"
     share = float(evaluated.array("faithfulness").sel(size=size))
-    if math.isnan(share):
-        if any(notice["code"] == "stopped" for notice in evaluated.warnings):
-            return numbers.sentence("not_measured", f"{count}: not measured, the work was stopped.")
+    stopped = any(notice["code"] == "stopped" for notice in evaluated.warnings)
+    if has_scale(evaluated) and math.isnan(share) and stopped:
+        return numbers.sentence("not_measured", f"{count}: not measured, the work was stopped.")
+    if not has_scale(evaluated) or math.isnan(share):
         return numbers.sentence(
             "no_scale", f"{count}: the gap is too small to say what share of it they keep."
         )
@@ -40,7 +42,7 @@ def smallest(evaluated: Result, share: float) -> int | None:
     """The smallest evaluated size that keeps at least `share` of the gap, if any does."""
     curve = evaluated.array("faithfulness")
     enough = curve["size"].values[curve.values >= share]
-    return int(enough[0]) if len(enough) else None
+    return int(enough[0]) if len(enough) and has_scale(evaluated) else None
 
 
 def pruned(evaluated: Result, share: float) -> Sentence:
@@ -55,7 +57,7 @@ def pruned(evaluated: Result, share: float) -> Sentence:
             f"{wanted} of the gap: they keep {numbers.share(has)}."
         )
         return numbers.sentence("enough", text)
-    if not np.isfinite(curve.values).any():
+    if not has_scale(evaluated) or not np.isfinite(curve.values).any():
         return numbers.sentence("no_scale", "No size has a share of the gap to compare.")
     best = curve[int(np.nanargmax(curve.values))]
     text = (

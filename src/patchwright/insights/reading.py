@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from patchwright.axes import Direction
 from patchwright.insights.sentences import Numbers
-from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
+from patchwright.methods.duplicates import groups_of
+from patchwright.methods.metrics import Metric
 from patchwright.methods.result import Baseline, Result, place_of
+from patchwright.methods.scale import has_scale, nothing_moved, shares
 from patchwright.places import Place, Site
 from patchwright.prompts.tokens import visible
 
@@ -75,14 +77,19 @@ class Reading:
         return list(zip(clean.pairs or [clean], corrupt.pairs or [corrupt], strict=True))
 
     @property
+    def different_pairs(self) -> int:
+        """Number of pairs, of which duplicates count as one."""
+        return len(set(groups_of(self.result)))
+
+    @property
     def gap(self) -> float:
         """Metric of the clean run minus that of the corrupted one, in its unit."""
         return self.result.clean.metric - self.result.corrupt.metric
 
     @cached_property
     def effect(self) -> xr.DataArray:
-        """Effects without a pair dim; empty where a pair's value is missing."""
-        effect, patched = self.result.mean_effect, self.result.patched
+        """Effects without a pair dim; empty where a pair's value is missing or the gap is flat."""
+        effect, patched = shares(self.result), self.result.patched
         return effect.where(patched.notnull().all("pair")) if "pair" in patched.dims else effect
 
     @cached_property
@@ -95,8 +102,13 @@ class Reading:
 
     @property
     def flat(self) -> bool:
-        """Whether the runs are too close for effects to exist."""
-        return not abs(self.gap) > MIN_GAP[UNITS[self.metric]]
+        """Whether the runs are too close to conclude anything from effects."""
+        return not has_scale(self.result)
+
+    @property
+    def still(self) -> bool:
+        """Whether no patch of this sweep moved anything."""
+        return nothing_moved(self.result)
 
     @cached_property
     def cells(self) -> list[Cell]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchwright.axes import Direction
-from patchwright.insights.carriers import attention, strongest
+from patchwright.insights.carriers import attention, still, strongest
 from patchwright.insights.reading import Reading, quoted
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.travel import Travel, travel
@@ -63,9 +63,11 @@ def steps(sources: Sources) -> Iterator[Sentence]:
         return
     yield _gap(main, "gap")
     yield Sentence("way", WAY[main.direction], None, ())
-    way = None if stream is None else Travel.of(stream)
+    way = None if stream is None or stream.still else Travel.of(stream)
     if way is not None:
         yield from travel(way)
+    elif stream is not None and stream.still and stream.result is not main.result:
+        yield still(stream)
     told = way is not None and way.stream.result is main.result
     if not told and (heads is None or heads.result is not main.result):
         yield from strongest(main)
@@ -86,7 +88,7 @@ def _discoveries(main: Reading) -> Iterator[Sentence]:
     tested, differing = int(found.p_value.notnull().sum()), int(found.differs().sum())
     what = {"head": "heads", "neuron": "neurons", "layer": "layers"}.get(main.per, "places")
     text = (
-        f"Over {say.count(len(main.baselines))} pairs, {say.count(differing)} of {say.count(tested)} "
+        f"Over {say.count(main.different_pairs)} pairs, {say.count(differing)} of {say.count(tested)} "
         f"{what} differ from zero at a false discovery rate of {say.share(RATE)}."
     )
     yield say.sentence("discoveries", text)

@@ -15,6 +15,7 @@ import xarray as xr
 
 from patchwright.errors import InputError
 from patchwright.methods.result import Baseline, Result
+from patchwright.methods.scale import SHARED, has_scale
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 
@@ -22,6 +23,9 @@ Quantity = float | str
 
 SHARES = ("effect", "probability", "pattern", "spread", "samples")
 """Arrays and baselines' numbers that are shown in per cent (of the last two where they are)."""
+
+OF_GAP = (*SHARED, "complement", "random", "area", "random_area")
+"""Arrays and details that are shares of the gap."""
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -49,6 +53,11 @@ def quantity(name: str, result: Result) -> Quantity:
         return _of_run(run[1], run[2], result)
     if name == "gap":
         return result.clean.metric - result.corrupt.metric
+    if not has_scale(result) and _is_a_share(name, result):
+        raise FactError(
+            f"'{name}' is a share of the gap, or ranks by it, and this result's gap is too small for "
+            "that: choose prompts whose answers differ more, or a quantity in the metric's unit."
+        )
     if name == "strongest":
         return str(_cells(result).top(1)["place"].iloc[0])
     word, _, array = name.partition(" ")
@@ -66,6 +75,13 @@ def quantity(name: str, result: Result) -> Quantity:
         f"clean.top, strongest, largest effect, details.NAME, or one of {', '.join(result.arrays)} "
         "with a place or its labels, as in: effect L0H0.z@-1, pattern[clean, 14, 2]."
     )
+
+
+def _is_a_share(name: str, result: Result) -> bool:
+    """Whether a quantity is a share of the gap, or is found by one."""
+    if name == "strongest":
+        return result.main in SHARED
+    return not {*re.findall("[a-z_]+", name)}.isdisjoint(OF_GAP)
 
 
 def value_at(result: Result, array: str, place: str) -> float:

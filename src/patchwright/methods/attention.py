@@ -18,7 +18,7 @@ from torch import Tensor
 
 from patchwright.errors import PromptError
 from patchwright.methods.batches import BUDGET, row_bytes
-from patchwright.methods.runs import PairRuns, run_pairs
+from patchwright.methods.runs import PairRuns, check_runs, run_pairs
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row
 from patchwright.model.spec import ModelSpec
@@ -131,7 +131,9 @@ def _mean_scores(network: Network, twice: Twice) -> Float[Tensor, "score layer h
     keep = frozenset[Site]({"pattern"})
     total = torch.zeros(len(SCORES), spec.n_layers, spec.n_heads, dtype=torch.float64)
     while some := list(islice(prompts, at_once)):
-        for run in forward(network, [Row(tokens, len(tokens) - 1) for tokens in some], keep):
+        runs = forward(network, [Row(tokens, len(tokens) - 1) for tokens in some], keep)
+        check_runs(runs)
+        for run in runs:
             total += _scores(run.kept["pattern"], run.tokens)
     return total / twice.repeats
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
-from patchwright.methods.metrics import Metric
+from patchwright.methods.metrics import Metric, check_finite
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups
 from patchwright.methods.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.model import ops
@@ -134,7 +134,10 @@ def _gradients_at(
         rows = [final[read:][None] for final, read in zip(finals, reads, strict=True)]
         return runs.reader.read(metric, rows)[0]
 
-    return gradients(network, starts, [site], measure)
+    found = gradients(network, starts, [site], measure)
+    for slope in (one for taps in found for one in taps[site]):
+        check_finite(slope)
+    return found
 
 
 def _sum(one: Taps, other: Taps) -> Taps:

@@ -90,6 +90,7 @@ def _scores_of(
             value = _read(reader, metric, passed)
             found = torch.autograd.grad(value, passed.read)
         slopes = torch.cat([slope.to(change) for slope in found])
+        check_finite(slopes)
         total = total.to(slopes) + slopes.flatten(1) @ change.T
         report.advance(1)
     return total.double().cpu() / count
@@ -187,9 +188,7 @@ def measure(
         for i, one in enumerate(ready):
             other = None if mask is None else others.of(i, one.corrupt)
             found.append(_read(one.reader, metric, pass_through(network, one.clean, mask, other)))
-        read = torch.stack(found).double()
-        check_finite(read, "a circuit")
-        return float(read.mean())
+        return float(torch.stack(found).double().mean())
 
     clean, none = value(None), value([])
     gap = clean - none

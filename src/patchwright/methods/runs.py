@@ -92,7 +92,7 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
 def check_runs(runs: Iterable[Run]) -> None:
     """Raise NonFiniteError where the model is broken on the unpatched prompts."""
     for run in runs:
-        check_finite(run.final, "the unpatched prompts")
+        check_finite(run.final)
 
 
 def spans_of(positions: Iterable[int]) -> list[tuple[int, int]]:
@@ -211,22 +211,30 @@ def notices(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric)
                 "how the model gets it right.",
             )
         )
+    return [*found, *gap_notices(clean, corrupt, metric)]
+
+
+def gap_notices(
+    clean: Baseline, corrupt: Baseline, metric: Metric, runs: str = "The two runs"
+) -> list[Notice]:
+    """Whether the two `runs` are too close for effects, or for conclusions from effects."""
     gap, unit = clean.metric - corrupt.metric, UNITS[metric]
     if abs(gap) <= MIN_GAP[unit]:
-        found.append(
+        return [
             Notice(
                 code="flat_gap",
-                message=f"The two runs give the same {metric} (they differ by {gap:.2g}), so "
+                message=f"{runs} give the same {metric} (they differ by {gap:.2g}), so "
                 "there is no scale to express effects in: only patched values are given. Choose "
                 "prompts, answers or a metric on which the runs differ.",
             )
-        )
-    elif abs(gap) < SMALL_GAP[unit]:
-        found.append(
+        ]
+    if abs(gap) < SMALL_GAP[unit]:
+        return [
             Notice(
                 code="small_gap",
-                message=f"The two runs differ by only {gap:.2g} in {metric}, so effects are "
-                "shares of a small number and look larger than they are.",
+                message=f"{runs} differ by only {gap:.2g} in {metric}, so effects are shares of a "
+                "small number and look larger than they are: no place is ranked by them. Choose "
+                "prompts, answers or a metric on which the runs differ more.",
             )
-        )
-    return found
+        ]
+    return []

@@ -5,10 +5,12 @@ bootstrapped (Efron & Tibshirani 1993, chapter 14: bias-corrected and accelerate
 whether a place moves anything is tested by flipping pairs' signs; and because a sweep
 asks of many places at once, p-values are corrected for the false discovery rate
 (Benjamini & Hochberg 1995). The effect over pairs is the ratio of means, which a pair
-with a small gap cannot dominate (Miller et al. 2024).
+with a small gap cannot dominate (Miller et al. 2024). The same pair twice is drawn once:
+what is resampled and flipped are groups of duplicates (`methods.duplicates`), as in a
+cluster bootstrap (Davison & Hinkley 1997, section 3.8), while means stay over all pairs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -20,6 +22,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import false_discovery_control, median_abs_deviation
 
 from patchwright.errors import InputError
+from patchwright.methods.duplicates import groups_of
 from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.methods.result import Baseline, Result, place_of
 
@@ -71,8 +74,9 @@ class Statistics:
     otherwise in the unit of `array`; `low` and `high` bound it at `level`. `p_value` is
     of the sign-flip test against zero, `q_value` the same corrected over all cells;
     `same_sign` counts the pairs whose sign is the mean's, `pairs` those that have the
-    cell. NaN where fewer than two pairs have a cell; where the gap itself is not told
-    from zero, the mean or its bounds are NaN and the test is of what was moved.
+    cell; duplicates count as one. NaN where fewer than two pairs have a cell; where the gap
+    itself is not told from zero, the mean or its bounds are NaN and the test is of what
+    was moved.
     """
 
     array: str
@@ -150,11 +154,15 @@ def statistics_on(result: Result) -> Statistics | None:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Numerators [pair, cell] and denominators [pair] whose means' ratio is asked for."""
+    """Numerators [pair, cell] and denominators [pair] whose means' ratio is asked for.
+
+    `groups` has each pair's group of duplicates.
+    """
 
     above: Values
     below: Values
     smallest: float
+    groups: NDArray[np.intp]
 
 
 def statistics(
@@ -168,17 +176,19 @@ def statistics(
     """What the result's main array says over pairs: see `Statistics`.
 
     Resampled by `seed`, the same for every cell. Raises InputError for a result of
-    one pair or over no pairs, and for a choice that is out of range.
+    one pair, be it several times, or over no pairs, and for a choice that is out of range.
     """
     _check(level, resamples, seed, ratio)
     array, sample = _sample_of(result, ratio)
     cells = array.isel(pair=0, drop=True)
-    n = len(sample.below)
     flat = np.full((len(NUMBERS), sample.above.shape[1]), np.nan)
-    flat[-1] = np.isfinite(sample.above).sum(axis=0)
     for columns, rows in _alike(sample.above):
-        part = _Sample(sample.above[np.ix_(rows, columns)], sample.below[rows], sample.smallest)
-        flat[:-1, columns] = _of_cells(part, level, resamples, seed)
+        groups = sample.groups[rows]
+        flat[-1, columns] = len(set(groups))
+        if len(set(groups)) > 1:
+            above, below = sample.above[np.ix_(rows, columns)], sample.below[rows]
+            part = _Sample(above, below, sample.smallest, groups)
+            flat[:-1, columns] = _of_cells(part, level, resamples, seed)
     known = np.isfinite(flat[3])
     if known.any():
         flat[4, known] = false_discovery_control(flat[3, known])
@@ -194,7 +204,7 @@ def statistics(
         seed,
         ratio,
         **made,
-        odd_pairs=[*_odd_gaps(result), *_odd_profiles(sample.above)] if n > 2 else [],
+        odd_pairs=[*_odd_gaps(result, sample.groups), *_odd_profiles(sample)],
     )
 
 
@@ -218,20 +228,23 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
             "the same on a list of pairs."
         )
     array = array.transpose("pair", ...)
-    n = array.sizes["pair"]
-    if n < 2:
-        raise InputError("One pair is too few to say how sure a result is: give at least two.")
+    n, groups = array.sizes["pair"], np.array(groups_of(result))
+    if len(set(groups)) < 2:
+        same = f"These {n} pairs are one and the same. " if n > 1 else ""
+        raise InputError(
+            f"{same}One pair is too few to say how sure a result is: give at least two different ones."
+        )
     if result.main != "effect":
-        return array, _Sample(_flat(array), np.ones(n), 0.0)
+        return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
     clean, corrupt = (_metrics(one) for one in (result.clean, result.corrupt))
     metric: Metric = result.experiment["metric"]
     smallest = MIN_GAP[UNITS[metric]]
     if ratio == "mean_of":
-        return array, _Sample(_flat(array), np.ones(n), 0.0)
+        return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
     patched = _flat(result.patched.transpose(*array.dims))
     denoising = result.experiment["direction"] == "denoise"
     moved = patched - corrupt[:, None] if denoising else clean[:, None] - patched
-    return array, _Sample(moved, clean - corrupt, smallest)
+    return array, _Sample(moved, clean - corrupt, smallest, groups)
 
 
 def _flat(array: xr.DataArray) -> Values:
@@ -244,32 +257,41 @@ def _metrics(baseline: Baseline) -> Values:
 
 
 def _alike(values: Values) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Cells that the same pairs have, at least two: (cells, pairs)."""
+    """Cells that the same pairs have: (cells, pairs)."""
     present, of_cell = np.unique(np.isfinite(values), axis=1, return_inverse=True)
     for i, rows in enumerate(present.T):
-        if rows.sum() > 1:
-            yield np.flatnonzero(of_cell.reshape(-1) == i), np.flatnonzero(rows)
+        yield np.flatnonzero(of_cell.reshape(-1) == i), np.flatnonzero(rows)
 
 
 def _of_cells(sample: _Sample, level: float, resamples: int, seed: int) -> Values:
     """The first six of `NUMBERS`, [number, cell], of cells that all pairs have; q is to come."""
-    n, cells = sample.above.shape
     gap = sample.below.mean()
+    # A ratio of means is one of sums: a group's sums stand for all its pairs.
+    above, below = (_summed(one, sample.groups) for one in (sample.above, sample.below))
+    n, cells = above.shape
     # An overflow or a division by nothing stands for an interval without bounds.
     with np.errstate(all="ignore"):
         mean = sample.above.mean(axis=0) / (gap if abs(gap) > sample.smallest else np.nan)
         drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
         weights = np.stack([np.bincount(one, minlength=n) for one in drawn]) / n
-        below = weights @ sample.below
-        sure = _surely_of_one_sign(below, gap, level)
+        resampled = weights @ below
+        sure = _surely_of_one_sign(resampled, gap, level)
         bounds = np.full((2, cells), np.nan)
         for some in _tiles(cells, resamples) if sure else ():
-            part = sample.above[:, some]
-            bounds[:, some] = _bca(part, sample.below, (weights @ part) / below[:, None], level)
-    whole = np.sign(sample.above.sum(axis=0) * gap)
-    signs = np.sign(sample.above * sample.below[:, None]) == whole
-    p = _sign_flips(sample.above, resamples, seed)
+            part = above[:, some]
+            bounds[:, some] = _bca(part, below, (weights @ part) / resampled[:, None], level)
+    whole = np.sign(above.sum(axis=0) * gap)
+    signs = np.sign(above * below[:, None]) == whole
+    p = _sign_flips(above, resamples, seed)
     return np.stack([mean, *bounds, p, np.full(cells, np.nan), signs.sum(axis=0)])
+
+
+def _summed(values: Values, groups: NDArray[np.intp]) -> Values:
+    """Sums over the pairs of each group, [pair, ...] to [group, ...], in the groups' order."""
+    kinds, of_pair = np.unique(groups, return_inverse=True)
+    sums = np.zeros((len(kinds), *values.shape[1:]))
+    np.add.at(sums, of_pair, values)
+    return sums
 
 
 def _surely_of_one_sign(below: Values, gap: float, level: float) -> bool:
@@ -350,11 +372,10 @@ def _further(values: Values, flipped: NDArray[np.integer[Any]]) -> Values:
     return count
 
 
-def _odd_gaps(result: Result) -> list[OddPair]:
+def _odd_gaps(result: Result, groups: NDArray[np.intp]) -> list[OddPair]:
     """Pairs whose clean-corrupt gap is far from the others'."""
     metric: Metric = result.experiment["metric"]
     gaps = _metrics(result.clean) - _metrics(result.corrupt)
-    middle = float(np.median(gaps))
     return [
         OddPair(
             pair,
@@ -363,16 +384,16 @@ def _odd_gaps(result: Result) -> list[OddPair]:
             f"Its gap is {gaps[pair]:.3g} {UNITS[metric]} where the median of the pairs is "
             f"{middle:.3g} (robust z-score {score:.1f}).",
         )
-        for pair, score in _far(gaps)
+        for pair, score, middle in _far(gaps, groups)
         if abs(score) > ODD
     ]
 
 
-def _odd_profiles(values: Values) -> list[OddPair]:
+def _odd_profiles(sample: _Sample) -> list[OddPair]:
     """Pairs whose cells lie far from the cells' medians, by Euclidean distance."""
-    whole = values[:, np.isfinite(values).all(axis=0)]
-    distances = np.sqrt(((whole - np.median(whole, axis=0)) ** 2).sum(axis=1))
-    middle = float(np.median(distances))
+    whole = sample.above[:, np.isfinite(sample.above).all(axis=0)]
+    middles = np.median(whole[_firsts(sample.groups)], axis=0)
+    distances = np.sqrt(((whole - middles) ** 2).sum(axis=1))
     return [
         OddPair(
             pair,
@@ -381,19 +402,30 @@ def _odd_profiles(values: Values) -> list[OddPair]:
             f"Its places together lie {distances[pair]:.3g} from the median pair's, where the "
             f"median distance is {middle:.3g} (robust z-score {score:.1f}).",
         )
-        for pair, score in _far(distances)
+        for pair, score, middle in _far(distances, sample.groups)
         if score > ODD
     ]
 
 
-def _far(values: Values) -> Sequence[tuple[int, float]]:
-    """Each pair with its robust z-score: distance from the median in scaled median deviations."""
+def _far(values: Values, groups: NDArray[np.intp]) -> Iterator[tuple[int, float, float]]:
+    """Each pair, its robust z-score (the distance from the median in scaled median deviations), the median.
+
+    Of duplicates the first stands for all. Nothing of fewer than three pairs, or where all are alike.
+    """
+    firsts = _firsts(groups)
+    known = values[firsts]
     # 1.4826 makes it the standard deviation of a normal distribution.
-    spread = 1.4826 * float(median_abs_deviation(values))
-    if not spread > 1e-9 * np.abs(values).max(initial=0.0):
-        return []
-    scores = (values - np.median(values)) / spread
-    return [(pair, float(score)) for pair, score in enumerate(scores)]
+    spread = 1.4826 * float(median_abs_deviation(known))
+    if len(firsts) < 3 or not spread > 1e-9 * np.abs(known).max(initial=0.0):
+        return
+    middle = float(np.median(known))
+    for pair in firsts.tolist():
+        yield pair, float((values[pair] - middle) / spread), middle
+
+
+def _firsts(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The first pair of each group, rising."""
+    return np.sort(np.unique(groups, return_index=True)[1])
 
 
 def _nullable(values: Values) -> Any:

@@ -15,6 +15,7 @@ from patchwright.figures.interactive import checked_chart, circuit_curve, circui
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
+from patchwright.methods.scale import has_scale
 from patchwright.model.load import Model
 
 MOST_DRAWN = 100
@@ -122,7 +123,7 @@ def _confirmed(scored: Result, circuit: Circuit, swept: Patch, model: Model) -> 
     for notice in evaluated.warnings:
         if notice not in scored.warnings:
             st.warning(plain(notice["message"]))
-    if bool(evaluated.array("faithfulness").notnull().any()):
+    if has_scale(evaluated) and bool(evaluated.array("faithfulness").notnull().any()):
         st.altair_chart(circuit_curve(evaluated, size))
         st.caption(plain(areas(evaluated)))
         _pruned(evaluated, size)

@@ -12,6 +12,7 @@ from patchwright.axes import Per
 from patchwright.figures.grid import Grid
 from patchwright.figures.interactive import top_chart
 from patchwright.methods.result import Baseline, Result
+from patchwright.methods.scale import has_scale
 from patchwright.model.load import Model
 from patchwright.places import SITE_MEANINGS, Site, check_site, parse_place, pers_of
 
@@ -132,9 +133,10 @@ def percent(share: float) -> str:
 
 
 def at_place(result: Result, chosen: str) -> tuple[float, float]:
-    """The metric and the effect of a cell; NaN where it was not computed."""
+    """The metric and the effect of a cell; NaN where it was not computed, or there is no scale."""
     table = result.table()
     row = table[table["place"] == chosen]
     if row.empty:
         return math.nan, math.nan
-    return cast("float", row["patched"].iloc[0]), cast("float", row["effect"].iloc[0])
+    effect = cast("float", row["effect"].iloc[0]) if has_scale(result) else math.nan
+    return cast("float", row["patched"].iloc[0]), effect

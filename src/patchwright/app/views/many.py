@@ -20,9 +20,13 @@ from patchwright.figures.strip import Interval, strip_chart
 from patchwright.insights import insights
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
+from patchwright.methods.scale import has_scale
 from patchwright.methods.statistics import RATE, Statistics, statistics_on
 from patchwright.model.load import Model
 from patchwright.places import SITES
+
+OVER_PAIRS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
+"""Warnings that are about the whole set, not about one of its pairs."""
 
 MOST_ODD = 10
 """Pairs that stand out, shown one by one."""
@@ -112,7 +116,7 @@ def _roles(found: Built) -> None:
 def _finished(found: Built, raw: Result) -> None:
     """The mean heat map, and beside it the pairs of one cell (at first the strongest)."""
     for notice in raw.warnings:
-        if notice["code"] in ("stopped", "estimate"):
+        if notice["code"] in OVER_PAIRS:
             st.warning(plain(notice["message"]))
     result = statistics_of(raw)
     over = statistics_on(result)
@@ -166,6 +170,8 @@ def _legend(grid: Grid) -> str:
             "Each cell is a mean over the pairs: the share of the mean gap that the patch moved. White "
             f"is nothing, 1 all the way to the other run. {circles}"
         )
+    if grid.unsure is None:
+        return f"Each cell is a mean over the pairs: {grid.unit}. The mean gap is too small for effects."
     return f"Each cell is a mean over the pairs: {grid.unit}. {circles}"
 
 
@@ -178,6 +184,9 @@ def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
         return
     row = rows.iloc[0]
     st.markdown(f"#### `{chosen}`")
+    if over.array == "effect" and not has_scale(result):
+        st.markdown(without_scale(chosen, result))
+        return
     st.markdown(cell_sentence(row, over))
     table = result.table()
     table = table[table["place"] == chosen].set_index("pair")
@@ -190,6 +199,15 @@ def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
     st.caption(
         f"Every pair's own {name}, sorted. Dashed: the mean over pairs; the band is its "
         f"{over.level:.0%} interval. Squares are pairs that stand out, listed below."
+    )
+
+
+def without_scale(chosen: str, result: Result) -> str:
+    """What a cell does in the metric's own unit, where shares of the gap say nothing, as Markdown."""
+    after, _ = kinds.at_place(result.averaged(), chosen)
+    return (
+        f"Mean {plain(result.experiment['metric'])} **{after:.3g}** after the patch, "
+        f"{result.base.metric:.3g} before it. The mean gap is too small for shares of it."
     )
 
 

@@ -77,7 +77,7 @@ def _finished(experiment: Patch, result: Result, model: Model) -> None:
     grid = grid_of(result)
     chosen = _selected(result, model)
     for notice in result.warnings:
-        if notice["code"] in ("stopped", "estimate"):
+        if notice["code"] in ("stopped", "estimate", "nothing_moved"):
             st.warning(plain(notice["message"]))
     left, right = st.columns([3, 2], gap="medium")
     with left:

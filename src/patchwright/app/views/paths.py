@@ -17,6 +17,7 @@ from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.paths import LOGITS, SENDERS, OnTheWay, Paths, receivers_of
 from patchwright.methods.result import Result
+from patchwright.methods.scale import shares
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place
 
@@ -201,7 +202,7 @@ def sentence(chosen: str, result: Result, cut_off: bool) -> str:
 
 def by_all_ways(whole: Result) -> str:
     """What the same place does when nothing is held, as Markdown."""
-    effect = float(whole.effect)
+    effect = float(shares(whole))
     share = "" if math.isnan(effect) else f", **{kinds.percent(effect)}** of the gap"
     return (
         f"By all ways at once, as on the page Patch, it goes to {float(whole.patched):.3g}{share}."

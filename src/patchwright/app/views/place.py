@@ -14,6 +14,7 @@ from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.result import Result
+from patchwright.methods.scale import shares
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, SITES, Place, check_site, parse_place
 
@@ -91,7 +92,7 @@ def sentence(place: str, one: Result) -> str:
     done = one.experiment
     direction = "clean" if done["direction"] == "denoise" else "corrupted"
     moved = f"{one.base.metric:.2f} to {one.altered.metric:.2f}"
-    effect = float(one.effect)
+    effect = float(shares(one))
     share = "" if math.isnan(effect) else f", {effect:.0%} of the gap"
     first = token(one.altered.top[0]["token"])
     return (
@@ -140,9 +141,9 @@ def together(experiment: Patch, model: Model) -> None:
     except PatchwrightError as error:
         st.error(complaint(error))
         return
-    effects = [float(one.effect) for one in single.values()]
+    effects = [float(shares(one)) for one in single.values()]
     columns = st.columns(3)
-    columns[0].metric("Effect together", _shown(float(joint.effect)))
+    columns[0].metric("Effect together", _shown(float(shares(joint))))
     columns[1].metric("Sum of the single effects", _shown(sum(effects)))
     columns[2].metric(experiment.metric, f"{float(joint.patched):.3g}")
     frame = pd.DataFrame(

@@ -16,6 +16,7 @@ from patchwright.figures.grid import TOGETHER, Grid, grid_of, grids_of, on_one_s
 from patchwright.figures.interactive import top_chart
 from patchwright.lessons import Step
 from patchwright.methods.result import Result, Tokens
+from patchwright.methods.scale import has_scale
 
 PAGE_NAMES = {
     "patch": "Patch",
@@ -49,7 +50,7 @@ def to_predict(step: Step, result: Result, picked: str, on_choose: Callable[[str
     """
     grid, known = grid_of(result), "exact" in result.arrays and "exact" in (step.cell or "")
     if known:
-        grid = _beside(result)[0]
+        grid = beside(result)[0]
         st.caption("The estimate; the exact values come after your prediction.")
     else:
         grid = replace(grid, values=np.full_like(grid.values, np.nan), estimated=None, texts=None)
@@ -90,7 +91,7 @@ def whole(result: Result, tried: Try | None = None) -> None:
     if result.method in TOGETHER:
         runs(result)
         return
-    grids = _beside(result) if "exact" in result.arrays else grids_of(result)
+    grids = beside(result) if "exact" in result.arrays else grids_of(result)
     answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
     own = str(tried.answer) if tried else ""
     st.markdown(f"**{plain(title_of(result))}**")
@@ -101,17 +102,19 @@ def whole(result: Result, tried: Try | None = None) -> None:
     st.caption(_legend(grids[0], bool(answers)))
 
 
-def _beside(result: Result) -> list[Grid]:
-    """Estimate and exact values of an attribution as effects, on one scale."""
+def beside(result: Result) -> list[Grid]:
+    """Estimate and exact values of an attribution on one scale, as effects where there are any."""
     grid = grid_of(result)
-    done, gap = result.experiment, result.clean.metric - result.corrupt.metric
-    start, sign = result.base.metric, 1 if done["direction"] == "denoise" else -1
-    values = result.array("exact").values.reshape(grid.values.shape)
-    exact = sign * (values - start) / gap
+    exact = result.array("exact").values.reshape(grid.values.shape)
+    if has_scale(result):
+        done, gap = result.experiment, result.clean.metric - result.corrupt.metric
+        sign = 1 if done["direction"] == "denoise" else -1
+        exact = sign * (exact - result.base.metric) / gap
     low, high = (float(end(one)) for end, one in ((np.nanmin, exact), (np.nanmax, exact)))
+    low = min(low, 0.0) if grid.centred else low
     pair = [
         replace(grid, title="estimate"),
-        replace(grid, title="exact", values=exact, low=min(low, 0.0), high=high, estimated=None),
+        replace(grid, title="exact", values=exact, low=low, high=high, estimated=None),
     ]
     return on_one_scale(pair)
 

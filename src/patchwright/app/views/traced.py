@@ -14,6 +14,7 @@ from patchwright.app.widgets.heat_map import heat_map
 from patchwright.figures.grid import Grid, grid_of, on_one_scale
 from patchwright.figures.interactive import samples_chart
 from patchwright.methods.result import Result
+from patchwright.methods.scale import shares
 from patchwright.methods.tracing import TraceSite
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
@@ -188,7 +189,7 @@ def sentence(chosen: str, result: Result) -> str:
             f"**{text}** stands before the subject, and attention looks only back: the noise never "
             "reaches this place, and restoring it changes nothing."
         )
-    effect = float(result.effect.sel(cell))
+    effect = float(shares(result).sel(cell))
     share = "" if np.isnan(effect) else f", **{effect:.0%}** of what the noise took away"
     window = f" in a window of {done['window']} layers" if done["window"] > 1 else ""
     severed = f" and {plain(done['sever'])} severed" if done["sever"] else ""

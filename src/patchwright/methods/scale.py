@@ -1,0 +1,78 @@
+"""Whether there is something to conclude: a gap that is a scale, and a place that moves the metric.
+
+An effect is a share of the gap between the clean and the corrupted run. Where these hardly
+differ, a large share is a large part of nothing: the numbers stay in the result, but nothing
+is ranked, drawn or said by them. What a patch moved in the metric's own unit stands.
+"""
+
+import numpy as np
+import xarray as xr
+
+from patchwright.methods.metrics import MIN_GAP, SMALL_GAP, UNITS, Metric
+from patchwright.methods.result import Result
+from patchwright.notices import Notice
+
+SHARED = ("effect", "faithfulness")
+"""Main arrays that are shares of a gap."""
+
+
+def has_scale(result: Result) -> bool:
+    """Whether the two runs differ enough, over several pairs on average, to rank by effects.
+
+    As far apart as `SMALL_GAP`: below, the result warns that the gap is small or flat.
+    """
+    metric: Metric = result.experiment["metric"]
+    # Of a circuit whose outside is a mean, the corrupted end is not the corrupted run.
+    gap = result.details.get("gap", result.clean.metric - result.corrupt.metric)
+    return abs(gap) >= SMALL_GAP[UNITS[metric]]
+
+
+def shares(result: Result) -> xr.DataArray:
+    """`mean_effect`, empty where the gap is no scale for it. Raises InputError as `effect` does."""
+    effect = result.mean_effect
+    return effect if has_scale(result) else xr.full_like(effect, np.nan)
+
+
+def moved(result: Result) -> xr.DataArray:
+    """How far each patch moved the metric from the run that was patched, in the metric's unit.
+
+    With a `pair` dim where the result has one. Raises InputError where nothing was patched.
+    """
+    if "pair" not in result.patched.dims:
+        return result.patched - result.base.metric
+    own = xr.DataArray([one.metric for one in result.base.pairs], dims="pair")
+    return result.patched - own
+
+
+def nothing_moved(result: Result) -> bool:
+    """Whether none of the places that were computed moves the metric by more than `MIN_GAP`.
+
+    False of a result without places, and of a stopped one: what moves may be among the rest.
+    """
+    stopped = any(notice["code"] == "stopped" for notice in result.warnings)
+    if stopped or result.main not in ("effect", "edges"):
+        return False
+    distance = abs(moved(result) if result.main == "effect" else result.array("edges"))
+    places = set(distance.dims) - {"pair"}
+    metric: Metric = result.experiment["metric"]
+    return (
+        bool(places)
+        and bool(distance.notnull().any())
+        and float(distance.max()) <= MIN_GAP[UNITS[metric]]
+    )
+
+
+def nothing_to_rank(result: Result) -> list[Notice]:
+    """The warning that nothing moved, where that is so."""
+    if not nothing_moved(result):
+        return []
+    metric: Metric = result.experiment["metric"]
+    what = "edge" if result.main == "edges" else "place"
+    return [
+        Notice(
+            code="nothing_moved",
+            message=f"No {what} that was computed moves {metric} by more than "
+            f"{MIN_GAP[UNITS[metric]]:g} ({UNITS[metric]}): there is nothing to rank. Choose other "
+            "places, or prompts whose answers differ more.",
+        )
+    ]
