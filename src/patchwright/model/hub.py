@@ -24,10 +24,10 @@ from patchwright.errors import CheckpointError, HubError, InputError, Patchwrigh
 from patchwright.model.checkpoint import (
     INDEX,
     WEIGHTS,
-    check_config,
     check_memory,
     weight_files,
 )
+from patchwright.model.config import read_config
 from patchwright.model.devices import CPU
 
 FILES = [
@@ -112,7 +112,7 @@ def cached(name: str, revision: str | None) -> Path | None:
         folder = Path(
             snapshot_download(name, revision=revision, allow_patterns=FILES, local_files_only=True)
         )
-        check_config(folder / "config.json", name)
+        read_config(folder / "config.json", name)
         weight_files(folder, name)
     except (LocalEntryNotFoundError, CheckpointError):
         return None
@@ -131,7 +131,7 @@ def _downloaded(
         # The config alone first: an unknown architecture, or one too large for the memory, is
         # refused before its weights come.
         config = Path(hf_hub_download(name, "config.json", revision=revision))
-        check_memory(config.parent, check_config(config, name), precision, name, devices)
+        check_memory(read_config(config, name), precision, name, devices)
         if progress is None:
             return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
         _follow(name, config.parent.name, progress)

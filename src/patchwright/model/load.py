@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import transformers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -121,7 +120,7 @@ def load_model(
     precision = _dtype(dtype)
     folder = _folder(name) or fetch(name, revision, progress, precision, devices)
     checkpoint = check_checkpoint(folder, name, precision, devices)
-    tokenizer = TextTokenizer(_tokenizer(folder, name))
+    tokenizer = TextTokenizer(_tokenizer(checkpoint, name))
     if device_map is None:
         module = _module(checkpoint, precision)
         torch.nn.Module.to(module, devices[0])
@@ -217,12 +216,17 @@ def _source(name: str) -> Source:
 
 
 def _module(checkpoint: Checkpoint, precision: torch.dtype | Literal["auto"]) -> PreTrainedModel:
-    architecture: Any = getattr(transformers, checkpoint.architecture)
+    """The Hugging Face model, of the checked config and weights alone: no other file is read."""
+    model_class: Any = checkpoint.config.model_class
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return architecture.from_pretrained(
-            checkpoint.folder, dtype=precision, use_safetensors=True, local_files_only=True
+        return model_class.from_pretrained(
+            None,
+            config=checkpoint.config.settings,
+            state_dict=checkpoint.tensors(),
+            dtype=precision,
+            local_files_only=True,
         )
     except Exception as error:
         raise CheckpointError(
@@ -233,14 +237,20 @@ def _module(checkpoint: Checkpoint, precision: torch.dtype | Literal["auto"]) ->
             logging.enable_progress_bar()
 
 
-def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+def _tokenizer(checkpoint: Checkpoint, name: str) -> PreTrainedTokenizerBase:
+    folder = checkpoint.folder
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
         raise CheckpointError(
             f"'{name}' has no tokenizer: put tokenizer.json (or vocab.json and merges.txt) beside "
             "its weights, for instance with `tokenizer.save_pretrained(folder)`."
         )
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            folder,
+            config=checkpoint.config.settings,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
     except Exception as error:
         raise CheckpointError(
             f"The tokenizer of '{name}' cannot be read: {reason(error)}."
