@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import torch
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    constants,
+    hf_hub_download,
+    is_offline_mode,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -95,7 +101,16 @@ def is_hub_name(name: str) -> bool:
 
 
 def _check_reachable(name: str) -> None:
-    """Say at once that there is no network; the hub's client would try for half a minute."""
+    """Say at once that there is no network, or that none may be used.
+
+    The hub's client would try for half a minute.
+    """
+    if is_offline_mode():
+        raise HubError(
+            f"'{name}' is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE or "
+            "TRANSFORMERS_OFFLINE is set, so it is not downloaded. Unset it to download the model, "
+            "or give `--model demo` or a local folder."
+        )
     hub = urlsplit(constants.ENDPOINT)
     if getproxies() or hub.hostname is None:
         return
