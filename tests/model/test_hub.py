@@ -104,6 +104,21 @@ def test_without_a_network_the_error_says_what_needs_none(tmp_path: Path) -> Non
     assert "Traceback" not in offline.stderr
 
 
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_nothing_connects_where_the_hub_is_said_to_be_offline(
+    hub: HubServer, tmp_path: Path, variable: str
+) -> None:
+    refused = places(tmp_path / "home", hub.url, **{variable: "1"})
+    assert refused.returncode == 1
+    assert "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set" in refused.stderr
+    assert hub.connections() == 0
+    online = places(tmp_path / "home", hub.url)
+    connections = hub.connections()
+    cached = places(tmp_path / "home", hub.url, **{variable: "1"})
+    assert (cached.returncode, cached.stdout) == (0, online.stdout)
+    assert hub.connections() == connections > 0
+
+
 @pytest.mark.parametrize("name", ["a/../b", "what is this", "http:x", "a--b"])
 def test_what_cannot_be_a_hub_name_is_refused(name: str) -> None:
     import patchwright as pw

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from patchwright.errors import CheckpointError, reason
+from patchwright.errors import CheckpointError, quoted, reason
 from patchwright.model.config import ModelConfig, describes_no_model, read_config, read_json
 from patchwright.model.devices import CPU, check_room
 
@@ -168,7 +168,8 @@ def _names(stored: Iterable[str], module: PreTrainedModel, name: str) -> dict[st
     for key, one in own.items():
         if one in seen:
             raise CheckpointError(
-                f"'{name}': its weights have {one} twice, as {seen[one]} and as {key}. Save it again."
+                f"'{name}': its weights have {quoted(one)} twice, as {quoted(seen[one])} "
+                f"and as {quoted(key)}. Save it again."
             )
         seen[one] = key
     return own
@@ -192,7 +193,7 @@ def _check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: st
     for problem, keys in (("lacks", missing), ("has the unknown", unknown)):
         if keys:
             raise CheckpointError(
-                f"'{name}': its weights do not fit its config.json: it {problem} tensor {keys[0]}"
+                f"'{name}': its weights do not fit its config.json: it {problem} tensor {quoted(keys[0])}"
                 f"{f' and {len(keys) - 1} more' if keys[1:] else ''}. Fetch or save it again."
             )
     if wrong:

@@ -16,7 +16,7 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from patchwright.errors import CheckpointError, reason
+from patchwright.errors import CheckpointError, printable, quoted, reason
 from patchwright.model.weights import FAMILIES, unknown_family
 
 MOST = {
@@ -37,10 +37,15 @@ _MOST_COUNTED, _MOST_ELSE = 10_000, 10**8
 _ROTARY = ("rope_scaling", "rope_theta", "partial_rotary_factor")
 """Older spellings of what `rope_parameters` holds; Transformers reads them where a class has it."""
 
-_UNREADABLE = {
-    "quantization_config": "its weights are quantised; give the checkpoint that was not",
-    "per_layer_config": "its layers differ in their sizes; only layers that are alike can be read",
+_READ_UNDECLARED = ("head_dim", "tokenizer_class")
+"""Fields that Transformers looks up in a config whether or not its class declares them."""
+
+_ORDINARY: dict[str, tuple[tuple[object, ...], str]] = {
+    "quantization_config": ((None, {}), "give the checkpoint whose weights are not quantised"),
+    "per_layer_config": ((None, {}), "only layers that are alike can be read"),
+    "is_causal": ((None, True), "only models whose tokens see those before them can be read"),
 }
+"""Fields that make another network out of any class: their ordinary values, and what to do else."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def _architecture(document: dict[str, Any], name: str) -> str:
     """
     listed, model_type = document.get("architectures"), document.get("model_type")
     if listed and not isinstance(listed, list):
-        raise unknown_family(name, str(listed)[:100])
+        raise unknown_family(name, printable(str(listed)[:100]))
     named = listed[0] if listed else None
     for architecture, known in _known().items():
         family = known.config_class.model_type
@@ -121,7 +126,7 @@ def _architecture(document: dict[str, Any], name: str) -> str:
             if model_type not in (None, family):
                 raise CheckpointError(
                     f"'{name}': its config.json names the architecture {named} and the model_type "
-                    f"{str(model_type)[:60]!r}; that of {named} is '{family}'. Correct one of them."
+                    f"{quoted(str(model_type))}; that of {named} is '{family}'. Correct one of them."
                 )
             return architecture
     if named is None and model_type is None:
@@ -129,27 +134,29 @@ def _architecture(document: dict[str, Any], name: str) -> str:
             f"'{name}': its config.json does not say what it describes: add its class, such as "
             f'"architectures": ["{next(iter(FAMILIES))}"].'
         )
-    raise unknown_family(name, str(named or model_type)[:100])
+    raise unknown_family(name, printable(str(named or model_type)[:100]))
 
 
 def _settings(
     document: dict[str, Any], config_class: type[PreTrainedConfig], name: str
 ) -> dict[str, Any]:
     """The fields of `config_class` that the file gives, by their own names."""
-    for field, why in _UNREADABLE.items():
-        if document.get(field):
-            raise CheckpointError(f"'{name}' has a {field} in its config.json: {why}.")
+    for field, (ordinary, instead) in _ORDINARY.items():
+        if document.get(field) not in ordinary:
+            raise CheckpointError(
+                f"'{name}': the {field} in its config.json is {quoted(str(document[field]))}; {instead}."
+            )
     found: dict[str, Any] = {}
     for key, field in _spellings(config_class):
         if key not in document:
             continue
         value = document[key]
+        _check_number(key, field, value, config_class, name)
         if field in found and found[field] != value:
             raise CheckpointError(
-                f"'{name}': its config.json gives {field} twice, as {str(found[field])[:40]} and as "
-                f"{str(value)[:40]} ({key}). Remove the wrong one."
+                f"'{name}': its config.json gives {field} twice, as {quoted(str(found[field]))} and "
+                f"as {quoted(str(value))} ({key}). Remove the wrong one."
             )
-        _check_number(key, field, value, config_class, name)
         found[field] = value
     return found
 
@@ -158,8 +165,7 @@ def _spellings(config_class: type[PreTrainedConfig]) -> Iterator[tuple[str, str]
     """Every key that says something of the network, with the field that it sets."""
     common = {field.name for field in fields(PreTrainedConfig)}
     own = [field.name for field in fields(config_class) if field.name not in common]
-    # The class of the tokenizer is looked up among those of Transformers, as the model's is.
-    own.append("tokenizer_class")
+    own.extend(field for field in _READ_UNDECLARED if field not in own)
     if "rope_parameters" in own:
         own.extend(_ROTARY)
     yield from ((field, field) for field in own)
@@ -181,5 +187,5 @@ def _check_number(
         bounds = f"a number up to {most:,}"
     if not allowed:
         raise CheckpointError(
-            f"'{name}': the {key} in its config.json is {str(value)[:40]}; it must be {bounds}."
+            f"'{name}': the {key} in its config.json is {quoted(str(value))}; it must be {bounds}."
         )
