@@ -3,6 +3,8 @@
 `python killed.py FOLDER KILLS SEED < DOCUMENT` forks writers (one import serves them
 all, and none of PyTorch, which makes forks slow), kills each without warning, and
 prints what they had acknowledged by then, as JSON: ids. DOCUMENT is that of a Result.
+Every other writer is killed from its start on, whatever it has done by then; the rest
+after a random number of acknowledgements, and then after a random moment.
 """
 
 import json
@@ -55,9 +57,12 @@ def write_for_ever(
 
 
 def killed_once(
-    store: Store, rest: dict[str, Any], number: tuple[int, int], moment: float
+    store: Store, rest: dict[str, Any], number: tuple[int, int], least: int, moment: float
 ) -> list[str]:
-    """Start a writer, kill it after `moment` seconds; the ids that it acknowledged."""
+    """Start a writer, kill it `moment` seconds after it acknowledged `least` transactions.
+
+    Given back are all the ids that it acknowledged.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -67,12 +72,13 @@ def killed_once(
         finally:
             os._exit(1)
     os.close(writing)
+    told = b"".join(os.read(reading, 10**5) for _ in range(least))
     time.sleep(moment)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL, "the writer ended by itself"
     with os.fdopen(reading, encoding="ascii") as stream:
-        return stream.read().split()
+        return (told.decode("ascii") + stream.read()).split()
 
 
 def main() -> None:
@@ -80,7 +86,13 @@ def main() -> None:
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     draw, rest = random.Random(seed), json.load(sys.stdin)
     ids = [
-        killed_once(Store(folder), rest, (seed, number), draw.uniform(0.0, 0.1))
+        killed_once(
+            Store(folder),
+            rest,
+            (seed, number),
+            least=draw.randint(1, 3) * (number % 2),
+            moment=draw.uniform(0.0, 0.02),
+        )
         for number in range(kills)
     ]
     json.dump([ids, "torch" in sys.modules], sys.stdout)

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from checkpoints import save_tiny
 from command import process
 from hub_server import HubServer
+from patience import SECONDS
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def followed(home: Path, endpoint: str, stop_after: int) -> tuple[str, list[tupl
     environment = os.environ | {"HF_HOME": str(home), "HF_ENDPOINT": endpoint}
     done = subprocess.run(
         [sys.executable, "-c", FOLLOWED, str(stop_after)],
-        env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False,
+        env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said, told = done.stdout.splitlines()

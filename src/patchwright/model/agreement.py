@@ -41,7 +41,8 @@ def _short_pass(network: Network) -> tuple[Tensor, Tensor]:
     spread = tuple(i * (spec.n_vocab - 1) // _LENGTH for i in range(length))
     runs = forward(network, [Row(spread, 0), Row(spread[::-1], 0)])
     final = torch.cat([run.final for run in runs]).to(network.unembed.device)
-    return tuple(one.to(CPU).double() for one in (final, final @ network.unembed.T))
+    products = final @ network.unembed.T
+    return final.to(CPU).double(), products.to(CPU).double()
 
 
 def _differ_by(there: Tensor, here: Tensor) -> float:
