@@ -152,7 +152,8 @@ def test_every_number_that_a_class_declares_is_bounded(
 
 @given(config_class=st.sampled_from(CLASSES), data=st.data())
 def test_what_is_read_is_what_transformers_reads(config_class: Any, data: st.DataObject) -> None:
-    numbers = {"n_layer": 2, "num_hidden_layers": 2}
+    # Widths that the heads divide, whichever of them is the class's own.
+    numbers = {"n_layer": 2, "num_hidden_layers": 2, "n_embd": 64, "hidden_size": 64}
     keys = data.draw(st.lists(st.sampled_from(sorted(sizes(config_class))), unique=True))
     document = {key: numbers.get(key, 8) for key in keys}
     ours = config_class(**settings(document, config_class))
@@ -275,6 +276,23 @@ def test_a_loaded_model_takes_nothing_else_from_its_folder(
         (folder / file).write_text(json.dumps({"base_model_name_or_path": "evil/model"}))
     assert pw.load_model(str(folder)).fingerprint == before
     assert pw.load_model(str(folder), device_map=["cpu"]).fingerprint == before
+
+
+@pytest.mark.parametrize("named", ["bfloat16", "float16", None])
+def test_layers_spread_over_devices_are_not_rounded_to_another_precision_on_the_way(
+    folder: Path, named: str | None
+) -> None:
+    before = pw.load_model(str(folder)).fingerprint
+    change(folder, dtype=named, torch_dtype=named)
+    assert pw.load_model(str(folder), device_map=["cpu"]).fingerprint == before
+    path = folder / "model.safetensors"
+    halves = {
+        name: tensor.bfloat16() if "h.0" in name else tensor
+        for name, tensor in load_file(path).items()
+    }
+    save_file(halves, path, metadata={"format": "pt"})
+    mixed = pw.load_model(str(folder)).fingerprint
+    assert pw.load_model(str(folder), device_map=["cpu"]).fingerprint == mixed != before
 
 
 @pytest.mark.parametrize("architectures", [None, [], ["GPT2Model"]])

@@ -121,7 +121,7 @@ def _architecture(document: dict[str, Any], name: str) -> str:
     named = listed[0] if listed else None
     for architecture, known in _known().items():
         family = known.config_class.model_type
-        names = (architecture, MODEL_MAPPING_NAMES[family])
+        names = (architecture, MODEL_MAPPING_NAMES.get(family))
         if (model_type == family) if named is None else (named in names):
             if model_type not in (None, family):
                 raise CheckpointError(

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,7 +138,7 @@ def load_model(
         network = placed(stored, devices * stored.spec.n_layers)
     else:
         # As the files have them, weights are mapped, not read: more than main memory can go through.
-        stored = network_of(_module(checkpoint, "auto"), name)
+        stored = network_of(_module(checkpoint), name)
         network = spread(stored, device_map, name, precision)
     if not agrees_with_cpu(network, stored):
         if device_map not in (None, "balanced") or (device_map is None and device != "auto"):
@@ -242,17 +243,22 @@ def _source(name: str) -> Source:
     return "hub" if _folder(name) is None else "folder"
 
 
-def _module(checkpoint: Checkpoint, precision: torch.dtype | Literal["auto"]) -> PreTrainedModel:
-    """The Hugging Face model, of the checked config and weights alone: no other file is read."""
+def _module(checkpoint: Checkpoint, precision: torch.dtype | None = None) -> PreTrainedModel:
+    """The Hugging Face model, of the checked config and weights alone: no other file is read.
+
+    Without a `precision` in that of the files, or the narrowest that holds all of theirs.
+    """
     model_class: Any = checkpoint.config.model_class
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
+        tensors = checkpoint.tensors()
+        stored = reduce(torch.promote_types, {tensor.dtype for tensor in tensors.values()})
         return model_class.from_pretrained(
             None,
             config=checkpoint.config.settings,
-            state_dict=checkpoint.tensors(),
-            dtype=precision,
+            state_dict=tensors,
+            dtype=precision or (stored if stored.is_floating_point else torch.float32),
             local_files_only=True,
         )
     except Exception as error:
