@@ -1,25 +1,38 @@
 """A small server that speaks OpenAI's chat protocol, faults included."""
 
 import json
-import time
 from http.server import BaseHTTPRequestHandler
+from threading import Event
+from types import TracebackType
 from typing import Any
 
 from local_server import LocalServer
 
 
 class ChatServer(LocalServer):
-    """Answers each request with `reply` (a text, or the whole body), after `delay` seconds.
+    """Answers each request with `reply` (a text, or the whole body); a `silent` one never.
 
     `status` other than 200 sends an error whose message repeats the key that came. `asked`
     are the bodies that were sent, `keys` the authorisations.
     """
 
-    def __init__(self, reply: str | bytes = "", status: int = 200, delay: float = 0.0) -> None:
-        self.reply, self.status, self.delay = reply, status, delay
+    def __init__(self, reply: str | bytes = "", status: int = 200, silent: bool = False) -> None:
+        self.reply, self.status = reply, status
+        self._answering = Event()
+        if not silent:
+            self._answering.set()
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
         super().__init__(self._handler())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._answering.set()
+        super().__exit__(kind, error, at)
 
     @property
     def url(self) -> str:
@@ -46,7 +59,7 @@ class ChatServer(LocalServer):
                 size = int(self.headers["Content-Length"])
                 chat.asked.append(json.loads(self.rfile.read(size)))
                 chat.keys.append(self.headers["Authorization"] or "")
-                time.sleep(chat.delay)
+                chat._answering.wait()
                 body = chat.body()
                 try:
                     self.send_response(chat.status)

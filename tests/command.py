@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 
 from patchwright.cli import main
+from patience import SECONDS
 
 IOI = [
     *("--clean", "When Mary and John went to the store, John gave a drink to"),
@@ -69,7 +70,7 @@ def process(
         errors="surrogateescape",
         cwd=cwd,
         env=os.environ | QUIET | dict(environment or {}),
-        timeout=120,
+        timeout=SECONDS,
         check=False,
     )
 

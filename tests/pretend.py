@@ -17,6 +17,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 ELSEWHERE = "lazy"
 """A device type that PyTorch knows by name, and of which no machine has one."""
 
+Spoil = Callable[[Any, Any], Any]
+"""What a pretended device makes of an operation and what it gives; a faithful one: the latter."""
+
 _MOVES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 _INDEXED = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default}
 
@@ -65,9 +68,10 @@ class Pretended(Tensor):
 class _Elsewhere(TorchDispatchMode):
     """Lets tensors be made on, and moved to, devices that are not there."""
 
-    def __init__(self) -> None:
+    def __init__(self, spoil: Spoil) -> None:
         super().__init__()
         self.moves = 0
+        self.spoil = spoil
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -76,27 +80,34 @@ class _Elsewhere(TorchDispatchMode):
         asked = kwargs.get("device")
         if operation is torch.ops.aten._to_copy.default and asked is not None:
             self.moves += asked != args[0].device
-        return _computed(operation, args, kwargs)
+        return _computed(operation, args, kwargs, self.spoil)
 
 
 @contextmanager
-def pretending() -> Generator[_Elsewhere]:
+def pretending(spoil: Spoil = lambda _, found: found) -> Generator[_Elsewhere]:
     """While it lasts, tensors may lie elsewhere; `moves` counts those from device to device."""
     # `torch.tensor(..., device=...)` else fills memory of the device before anybody is asked.
     torch._C._set_only_lift_cpu_tensors(True)  # pyright: ignore
     try:
-        with _Elsewhere() as mode:
+        with _Elsewhere(spoil) as mode:
             yield mode
     finally:
         torch._C._set_only_lift_cpu_tensors(False)  # pyright: ignore
 
 
-def _computed(operation: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+def _computed(
+    operation: Callable[..., Any],
+    args: Any,
+    kwargs: dict[str, Any],
+    spoil: Spoil = lambda _, found: found,
+) -> Any:
     device = kwargs.get("device") or _device(operation, args, kwargs)
-    real = kwargs | ({"device": torch.device("cpu")} if kwargs.get("device") else {})
+    moved = kwargs.get("device") and device.type == ELSEWHERE
+    real = kwargs | ({"device": torch.device("cpu")} if moved else {})
     found = operation(*tree_map(_inner, args), **tree_map(_inner, real))
     if device.type != ELSEWHERE:
         return found
+    found = spoil(operation, found)
 
     def wrapped(value: Any) -> Any:
         if not isinstance(value, Tensor):

@@ -14,8 +14,7 @@ from patchwright.api.app import make_app
 from patchwright.api.limits import Limits
 from patchwright.api.office import Office
 from patchwright.keep.served import ServedStore
-
-SECONDS = 20
+from patience import SECONDS
 
 PAIR = {
     "clean": "When Mary and John went to the store, John gave a drink to",

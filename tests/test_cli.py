@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from checkpoints import save_tiny
 from command import IOI, patchwright, process
 from patchwright.insights.written import KEY, MODEL, URL
 from patchwright.lessons import built_in
+from patience import SECONDS
 
 LONG = "the " * 80
 EIFFEL = [
@@ -356,7 +355,7 @@ def interrupted(at: str, *arguments: str, cwd: Path) -> subprocess.CompletedProc
         encoding="utf-8",
         cwd=cwd,
         env=os.environ | {"PYTHONIOENCODING": "utf-8", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=SECONDS,
         check=False,
     )
 
@@ -422,24 +421,54 @@ def test_ctrl_c_in_the_last_batch_changes_nothing(tmp_path: Path) -> None:
     assert (one["arrays"], one["warnings"]) == (other["arrays"], other["warnings"])
 
 
-def test_ctrl_c_leaves_the_old_file_and_no_half_of_a_new_one(tmp_path: Path) -> None:
+INTERRUPTED_WRITING = """
+import os, signal, sys
+from patchwright import files
+
+step, moment = sys.argv.pop(1), sys.argv.pop(1)
+original = getattr(os, step)
+
+def interrupted(*given):
+    ours = "out.json" in str(given[0])
+    if ours and moment == "before":
+        os.kill(os.getpid(), signal.SIGINT)
+    done = original(*given)
+    if ours and moment == "after":
+        os.kill(os.getpid(), signal.SIGINT)
+    return done
+
+setattr(files.os, step, interrupted)
+from patchwright.cli import main
+main()
+"""
+"""The command line, hit by Ctrl-C before or after a step in the writing of its `out.json`."""
+
+
+@pytest.mark.parametrize(
+    ("step", "moment", "is_new"),
+    [("chmod", "before", False), ("replace", "before", False), ("replace", "after", True)],
+)
+def test_ctrl_c_leaves_the_old_file_and_no_half_of_a_new_one(
+    tmp_path: Path, step: str, moment: str, is_new: bool
+) -> None:
     target = tmp_path / "out.json"
     target.write_text("old", encoding="utf-8")
-    pairs = ["--site", "mlp_act", "--per", "neuron", "--layers", "0-5", "--json", str(target)]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "patchwright.cli", "patch", *IOI, *pairs],
-        stderr=subprocess.PIPE,
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", INTERRUPTED_WRITING, step, moment),
+            *("patch", *IOI, "--json", str(target)),
+        ],
+        capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=SECONDS,
+        check=False,
     )
-    time.sleep(0.7)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
-    assert running.returncode in (0, -signal.SIGINT, 130)
+    assert done.returncode == 130, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
     text = target.read_text(encoding="utf-8")
-    assert text == "old" or json.loads(text)["method"] == "patch"
-    assert "Traceback" not in errors
+    assert json.loads(text)["method"] == "patch" if is_new else text == "old"
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("code", ["import patchwright", "import patchwright.cli"])

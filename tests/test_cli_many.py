@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -161,28 +160,49 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     assert (again.status, again.out[:46]) == (0, "3 experiments: 1 done, 2 there before, 0 faile")
 
 
-def test_a_killed_run_goes_on_and_does_nothing_twice(tmp_path: Path) -> None:
-    pair = pw.Pair(clean=IOI[1], corrupt=IOI[3], answer=" Mary", wrong=" John")
-    asked = {"model": "demo", "pairs": pair, "site": "mlp_act", "per": "neuron"}
-    lines = [
-        pw.Patch.of({**asked, "layers": (i % 6,), "positions": (i,)}).model_dump_json()
-        for i in range(14)
-    ]
-    file, folder = file_of(tmp_path, *lines), tmp_path / "runs"
-    command = [sys.executable, "-m", "patchwright.cli", "run", file, "--out", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    store, until = Store(folder), time.monotonic() + 100
-    while not store.entries() and time.monotonic() < until:
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+KILLED = """
+import os, signal, sys
+from patchwright.keep import many
+from patchwright.keep.store import Store
+
+many.WAIT = -1.0  # each outcome is kept at once
+call, moment = int(sys.argv.pop(1)), sys.argv.pop(1)
+save_all, calls = Store.save_all, 0
+
+def killed(store, results):
+    global calls
+    calls += 1
+    if calls == call and moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    ids = save_all(store, results)
+    if calls == call and moment == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ids
+
+Store.save_all = killed
+from patchwright.cli import main
+main()
+"""
+"""The command line, killed as it keeps results for the n-th time: before, or after they are kept."""
+
+
+@pytest.mark.parametrize(
+    ("call", "moment", "kept"),
+    [("1", "before", 0), ("1", "after", 1), ("3", "before", 2), ("5", "after", 5)],
+)
+def test_a_killed_run_goes_on_and_does_nothing_twice(
+    tmp_path: Path, call: str, moment: str, kept: int
+) -> None:
+    file, folder = file_of(tmp_path, *heads(*range(6))), tmp_path / "runs"
+    asked = ("run", file, "--out", str(folder))
+    killed = subprocess.run([sys.executable, "-c", KILLED, call, moment, *asked], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    store = Store(folder)
     before = {one.id: one.created for one in store.entries(limit=100)}
-    assert 0 < len(before) < 14
-    again = patchwright("run", file, "--out", str(folder))
+    assert len(before) == kept
+    again = patchwright(*asked)
     assert (again.returncode, again.stderr) == (0, "")
-    done = 14 - len(before)
-    assert again.stdout.startswith(f"14 experiments: {done} done, {len(before)} there before")
+    assert again.stdout.startswith(f"6 experiments: {6 - kept} done, {kept} there before")
     after = {one.id: one.created for one in store.entries(limit=100)}
-    assert len(after) == 14
+    assert len(after) == 6
     assert before.items() <= after.items()

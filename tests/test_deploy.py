@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from command import patchwright
 from patchwright.cli import app
+from patience import SECONDS
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -90,7 +91,7 @@ def test_the_health_check_tells_a_server_that_answers_from_none() -> None:
             assert probe(port) == 0
         finally:
             server.terminate()
-            server.wait(timeout=10)
+            server.wait()
     assert probe(port) == 1
 
 
@@ -135,7 +136,7 @@ def flat(document: dict[str, object], name: str) -> str:
 
 def test_a_spaces_file_shows_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["app.py"])
-    page = AppTest.from_file(str(DEPLOY / "space" / "app.py"), default_timeout=120).run()
+    page = AppTest.from_file(str(DEPLOY / "space" / "app.py"), default_timeout=SECONDS).run()
     assert not page.exception
     typed = [field.value or "" for field in (*page.text_input, *page.text_area)]
     assert any("Mary" in prompt for prompt in typed)

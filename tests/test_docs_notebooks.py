@@ -8,6 +8,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from patience import SECONDS
+
 FOLDER = Path(__file__).parents[1] / "docs" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
@@ -29,7 +31,10 @@ def printed(notebook: NotebookNode) -> str:
 def run(name: str, folder: Path) -> str:
     notebook = read(FOLDER / name)
     client = NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(folder)}}, kernel_name="python3"
+        notebook,
+        timeout=SECONDS,
+        resources={"metadata": {"path": str(folder)}},
+        kernel_name="python3",
     )
     client.execute()
     return printed(notebook)

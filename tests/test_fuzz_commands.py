@@ -29,12 +29,12 @@ from patchwright.model.hub import is_hub_name
 from patchwright.places import SITES
 from patchwright.prompts.examples import examples
 from patchwright.prompts.tasks import tasks
+from patience import SECONDS
 
 TRIES = int(os.environ.get("PATCHWRIGHT_FUZZ", "0"))
 LONGEST = 3000
 """Characters of complaints, beyond which nobody reads them."""
 
-SECONDS = 300
 """After which a command counts as hanging, on a busy machine too."""
 
 TEXTS = st.one_of(

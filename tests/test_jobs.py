@@ -15,9 +15,9 @@ from patchwright.jobs import BusyError, Desk, Job
 from patchwright.methods.batches import OnProgress, Progress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
+from patience import SECONDS
 from tiny import pair_of
 
-SECONDS = 20
 CELLS = 8
 
 

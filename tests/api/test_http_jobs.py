@@ -15,7 +15,8 @@ from patchwright.api import office as offices
 from patchwright.api.limits import Limits
 from patchwright.api.office import Office
 from patchwright.keep.served import ServedStore
-from served import SECONDS, asked, client_of, slowly
+from patience import SECONDS
+from served import asked, client_of, slowly
 
 BIG = {"site": "z", "per": "head_position"}
 """A sweep of several batches."""
@@ -194,7 +195,7 @@ def test_more_streams_than_may_be_open_are_turned_away_and_places_become_free(
 
 
 async def _tasks() -> int:
-    await anyio.sleep(0.05)
+    await anyio.wait_all_tasks_blocked()
     return len(anyio.get_running_tasks())
 
 

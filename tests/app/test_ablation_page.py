@@ -17,6 +17,8 @@ from patchwright.methods.metrics import METRICS
 from patchwright.model.load import Model
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts.examples import example
+from patience import SECONDS
+from settled import settled
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -39,19 +41,10 @@ def _page() -> None:
 
 
 def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60)
+    page = AppTest.from_function(_page, default_timeout=SECONDS)
     for name, value in parameters.items():
         page.query_params[name] = value
     return settled(page.run())
-
-
-def settled(page: AppTest) -> AppTest:
-    for _ in range(30):
-        assert not page.exception
-        if not any(button.label == "Stop" for button in page.button):
-            return page
-        page.run()
-    raise AssertionError("still ablating")
 
 
 def errors(page: AppTest) -> list[str]:

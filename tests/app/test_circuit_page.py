@@ -20,6 +20,8 @@ from patchwright.figures.interactive import (
     graph_rows,
 )
 from patchwright.prompts.pair import TokenPair
+from patience import SECONDS
+from settled import settled
 from tiny import pair_of
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -38,19 +40,9 @@ circuit.show()
 
 
 def opened(**given: object) -> AppTest:
-    page = AppTest.from_string(SCRIPT, default_timeout=120)
+    page = AppTest.from_string(SCRIPT, default_timeout=SECONDS)
     page.session_state["given"] = given
     return settled(page.run())
-
-
-def settled(page: AppTest) -> AppTest:
-    """The page when no work is under way any more."""
-    for _ in range(100):
-        assert not page.exception
-        if not any(str(one.key).startswith("stop-") for one in page.button):
-            return page
-        page.run()
-    raise AssertionError("the work does not end")
 
 
 def said(page: AppTest) -> str:

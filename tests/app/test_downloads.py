@@ -13,8 +13,8 @@ from patchwright.app import downloads
 from patchwright.app.downloads import Download
 from patchwright.errors import HubError, PatchwrightError
 from patchwright.model.hub import OnBytes, cached, fetch
+from patience import SECONDS
 
-SECONDS = 60
 NAME = "owner/tiny"
 
 

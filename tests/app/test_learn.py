@@ -18,6 +18,7 @@ from patchwright.errors import InputError
 from patchwright.experiment import AnyExperiment, Attribute, Patch, Trace
 from patchwright.lessons import Lesson, built_in, experiment_of, mark
 from patchwright.lessons.facts import filled
+from patience import SECONDS
 
 MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 FIRST = built_in()[0]
@@ -60,7 +61,7 @@ def page(**state: object) -> AppTest:
         state.prepare(st.session_state, "learn")
         learn.show()
 
-    shown = AppTest.from_function(script, default_timeout=120)
+    shown = AppTest.from_function(script, default_timeout=SECONDS)
     for name, value in state.items():
         shown.session_state[name] = value
     return settled(shown.run())
@@ -72,7 +73,7 @@ def settled(shown: AppTest) -> AppTest:
         job = shown.session_state.get("lesson-job", None)
         if job is None or (job.over and not any(one.label == "Stop" for one in shown.button)):
             return shown
-        job.wait(60)
+        job.wait(SECONDS)
         shown.run()
     raise AssertionError("the lesson's experiment is never done")
 

@@ -19,6 +19,8 @@ from patchwright.methods.statistics import statistics
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
+from patience import SECONDS
+from settled import settled
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -48,19 +50,10 @@ def _page() -> None:
 
 
 def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60)
+    page = AppTest.from_function(_page, default_timeout=SECONDS)
     for name, value in {"set_count": "4", **parameters}.items():
         page.query_params[name] = value
     return settled(page.run())
-
-
-def settled(page: AppTest) -> AppTest:
-    for _ in range(30):
-        assert not page.exception
-        if not any(button.label == "Stop" for button in page.button):
-            return page
-        page.run()
-    raise AssertionError("still sweeping")
 
 
 def texts(page: AppTest, kind: str) -> str:
@@ -140,7 +133,7 @@ def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
     ]
     lines = [json.dumps(one) for one in rows]
     lines[1:1] = ["{", json.dumps(rows[0] | {"corrupt": "When Mary"})]
-    page = AppTest.from_function(_page, default_timeout=60)
+    page = AppTest.from_function(_page, default_timeout=SECONDS)
     page.session_state["set_file"] = sets.read_file("a.jsonl", "\n".join(lines).encode())
     page.run()
     settled(page.selectbox(key="set_source").set_value("file").run())
@@ -152,7 +145,7 @@ def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
     assert "mean of 3 pairs" in texts(page, "markdown")
     address = fields(page)
     assert list(address) == ["run"]
-    other = AppTest.from_function(_page, default_timeout=60)
+    other = AppTest.from_function(_page, default_timeout=SECONDS)
     other.query_params["run"] = address["run"]
     settled(other.run())
     assert "mean of 3 pairs" in texts(other, "markdown")

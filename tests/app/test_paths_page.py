@@ -16,6 +16,8 @@ from patchwright.methods.paths import SENDERS
 from patchwright.model.load import Model
 from patchwright.places import pers_of
 from patchwright.prompts.examples import example
+from patience import SECONDS
+from settled import settled
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -37,19 +39,10 @@ def _page() -> None:
 
 
 def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60)
+    page = AppTest.from_function(_page, default_timeout=SECONDS)
     for name, value in parameters.items():
         page.query_params[name] = value
     return settled(page.run())
-
-
-def settled(page: AppTest) -> AppTest:
-    for _ in range(30):
-        assert not page.exception
-        if not any(button.label == "Stop" for button in page.button):
-            return page
-        page.run()
-    raise AssertionError("still following paths")
 
 
 def errors(page: AppTest) -> list[str]:

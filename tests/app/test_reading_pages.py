@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from patchwright.app.views import activations, lens
 from patchwright.methods.difference import ARRAYS
 from patchwright.places import SITES
+from patience import SECONDS
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -21,7 +22,7 @@ def page(name: str) -> AppTest:
         state.prepare(st.session_state)
         import_module(f"patchwright.app.views.{view}").show()
 
-    return AppTest.from_function(script, default_timeout=120, args=(name,)).run()
+    return AppTest.from_function(script, default_timeout=SECONDS, args=(name,)).run()
 
 
 def errors(shown: AppTest) -> list[str]:

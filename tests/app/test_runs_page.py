@@ -14,6 +14,8 @@ from patchwright.app.views import runs
 from patchwright.errors import ArchiveError
 from patchwright.keep.store import Store
 from patchwright.prompts.examples import example
+from patience import SECONDS
+from settled import work_under_way
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -51,7 +53,7 @@ def kept(demo: pw.Model, home: Path) -> tuple[Store, list[str]]:
 
 
 def opened() -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60).run()
+    page = AppTest.from_function(_page, default_timeout=SECONDS).run()
     assert not page.exception
     return page
 
@@ -174,20 +176,21 @@ def test_a_store_that_cannot_be_opened_costs_no_result(
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     monkeypatch.setenv("PATCHWRIGHT_HOME", str(blocked / "below"))
-    page = AppTest.from_file(str(MAIN), default_timeout=60)
+    page = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
     page.query_params["example"] = "capital"
     page.query_params["direction"] = "noise"
+    said: list[str] = []
     page.run()
-    for _ in range(20):
-        if not any(button.label == "Stop" for button in page.button):
-            break
+    while under_way := work_under_way(page):
+        said.append(texts(page, "warning"))
+        assert all(job.wait(SECONDS) for job in under_way)
         page.run()
     assert not page.exception
     assert "Noise: patching resid_pre" in texts(page, "markdown")
-    page.run()
-    said = texts(page, "warning")
-    page.run()
-    assert "cannot be opened or written" in said + texts(page, "warning") or said == ""
+    for _ in range(3):
+        said.append(texts(page, "warning"))
+        page.run()
+    assert sum("cannot be opened or written" in one for one in said) == 1
     assert "cannot be opened or written" not in texts(page, "warning")
 
 

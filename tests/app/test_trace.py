@@ -23,6 +23,8 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.methods.tracing import TraceSite
 from patchwright.model.load import Model
+from patience import SECONDS
+from settled import settled
 
 TEXTS = ("<bos>", "The", " Eiffel", " Tower", " is", " in")
 PROMPT = [1, 2, 3, 4, 5]
@@ -46,20 +48,10 @@ def _page() -> None:
 
 
 def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60)
+    page = AppTest.from_function(_page, default_timeout=SECONDS)
     for name, value in ({"example": "eiffel-tower"} | parameters).items():
         page.query_params[name] = value
     return settled(page.run())
-
-
-def settled(page: AppTest) -> AppTest:
-    """Run until the traces are there: the page itself looks again by a timer."""
-    for _ in range(30):
-        assert not page.exception
-        if not any(button.label == "Stop" for button in page.button):
-            return page
-        page.run()
-    raise AssertionError("still tracing")
 
 
 def shown(page: AppTest) -> str:

@@ -20,6 +20,7 @@ from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import parse_place
+from patience import SECONDS
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -34,7 +35,7 @@ def page() -> AppTest:
         state.prepare(st.session_state)
         patch.show()
 
-    shown = AppTest.from_function(script, default_timeout=120).run()
+    shown = AppTest.from_function(script, default_timeout=SECONDS).run()
     assert errors(shown) == []
     return shown
 
@@ -111,7 +112,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
     monkeypatch.setattr(answers, "run", counted)
     shown.run()
     while any(one.label == "Stop" for one in shown.button):  # a browser looks again by itself
-        shown.session_state["job"].wait(20)
+        shown.session_state["job"].wait(SECONDS)
         shown.run()
     assert errors(shown) == []
     assert swept.count("resid_pre position") == 1
@@ -171,8 +172,8 @@ def slow(begun: threading.Event, go: threading.Event) -> Any:
         experiment: AnyExperiment, model: Model, progress: OnProgress, budget: int
     ) -> Result:
         begun.set()
-        found = run(experiment, model, lambda now: progress(now) is not False and go.wait(20))
-        assert go.wait(20)
+        found = run(experiment, model, lambda now: progress(now) is not False and go.wait(SECONDS))
+        assert go.wait(SECONDS)
         return found
 
     return compute
@@ -186,7 +187,7 @@ def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.Monk
     shown.text_area(key="corrupt").set_value("When Tom and Mary met, Mary gave a book to")
     shown.run()
     try:
-        assert begun.wait(20)
+        assert begun.wait(SECONDS)
         job: Job = shown.session_state["job"]
         assert (job.over, job.stopping) == (False, False)
         clear_session_resource_cache("test session id")  # as Streamlit does when a tab is closed

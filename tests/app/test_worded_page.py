@@ -10,6 +10,7 @@ from chat_server import ChatServer
 from patchwright.app.views import worded
 from patchwright.insights.written import KEY, MODEL, URL
 from patchwright.prompts.examples import example
+from patience import SECONDS
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -38,7 +39,7 @@ def page() -> AppTest:
         swept = Patch(model="demo", pairs=example("ioi").pair, per="position")
         worded.offered(facts, swept)
 
-    shown = AppTest.from_function(script, default_timeout=60).run()
+    shown = AppTest.from_function(script, default_timeout=SECONDS).run()
     assert not shown.exception
     return shown
 

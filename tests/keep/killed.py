@@ -3,6 +3,8 @@
 `python killed.py FOLDER KILLS SEED < DOCUMENT` forks writers (one import serves them
 all), kills each without warning, and
 prints what they had acknowledged by then, as JSON: ids. DOCUMENT is that of a Result.
+Every other writer is killed from its start on, whatever it has done by then; the rest
+after a random number of acknowledgements, and then after a random moment.
 """
 
 import json
@@ -59,12 +61,11 @@ def write_for_ever(
 
 
 def killed_once(
-    store: Store, rest: dict[str, Any], number: tuple[int, int], moment: float
+    store: Store, rest: dict[str, Any], number: tuple[int, int], least: int, moment: float
 ) -> list[str]:
-    """Start a writer and kill it; the ids that it acknowledged.
+    """Start a writer, kill it `moment` seconds after it acknowledged `least` transactions.
 
-    Every second writer is killed `moment` seconds after its start, the others so long after
-    their first acknowledgement, so that half have acknowledged something on any machine.
+    Given back are all the ids that it acknowledged.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -75,13 +76,13 @@ def killed_once(
         finally:
             os._exit(1)
     os.close(writing)
-    first = b"" if number[1] % 2 else os.read(reading, 1)
+    told = b"".join(os.read(reading, 10**5) for _ in range(least))
     time.sleep(moment)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL, "the writer ended by itself"
     with os.fdopen(reading, encoding="ascii") as stream:
-        return (first.decode() + stream.read()).split()
+        return (told.decode("ascii") + stream.read()).split()
 
 
 def main() -> None:
@@ -91,7 +92,13 @@ def main() -> None:
     # Loads, before the forks and once for all, what the store needs to name an experiment.
     experiment_of(rest["experiment"])
     ids = [
-        killed_once(Store(folder), rest, (seed, number), draw.uniform(0.0, 0.1))
+        killed_once(
+            Store(folder),
+            rest,
+            (seed, number),
+            least=draw.randint(1, 3) * (number % 2),
+            moment=draw.uniform(0.0, 0.02),
+        )
         for number in range(kills)
     ]
     json.dump(ids, sys.stdout)

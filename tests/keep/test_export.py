@@ -21,6 +21,7 @@ import patchwright as pw
 from checkpoints import save_tiny
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.keep.export import csv_text, notebook_text, script_text
+from patience import SECONDS
 from tiny import pair_of
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +130,7 @@ def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         env=os.environ | quiet | {"PYTHONPATH": path},
         capture_output=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=SECONDS,
         check=False,
     )
 
@@ -241,7 +242,7 @@ def test_the_notebook_is_valid_runs_and_shows_the_figure(
     nbformat.validate(notebook)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": tmp_path}}).execute()
     assert document_of(pw.load_result(tmp_path / "result.json")) == document_of(result)
     outputs = [one for cell in notebook.cells if cell.cell_type == "code" for one in cell.outputs]
     assert [one for one in outputs if "image/png" in one.get("data", {})]

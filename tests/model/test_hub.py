@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from checkpoints import save_tiny
 from command import process
 from hub_server import HubServer
+from patience import SECONDS
 
 
 @pytest.fixture
@@ -104,6 +105,21 @@ def test_without_a_network_the_error_says_what_needs_none(tmp_path: Path) -> Non
     assert "Traceback" not in offline.stderr
 
 
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_nothing_connects_where_the_hub_is_said_to_be_offline(
+    hub: HubServer, tmp_path: Path, variable: str
+) -> None:
+    refused = places(tmp_path / "home", hub.url, **{variable: "1"})
+    assert refused.returncode == 1
+    assert "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set" in refused.stderr
+    assert hub.connections() == 0
+    online = places(tmp_path / "home", hub.url)
+    connections = hub.connections()
+    cached = places(tmp_path / "home", hub.url, **{variable: "1"})
+    assert (cached.returncode, cached.stdout) == (0, online.stdout)
+    assert hub.connections() == connections > 0
+
+
 @pytest.mark.parametrize("name", ["a/../b", "what is this", "http:x", "a--b"])
 def test_what_cannot_be_a_hub_name_is_refused(name: str) -> None:
     import patchwright as pw
@@ -157,7 +173,7 @@ def followed(home: Path, endpoint: str, stop_after: int) -> tuple[str, list[tupl
     environment = os.environ | {"HF_HOME": str(home), "HF_ENDPOINT": endpoint}
     done = subprocess.run(
         [sys.executable, "-c", FOLLOWED, str(stop_after)],
-        env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False,
+        env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said, told = done.stdout.splitlines()

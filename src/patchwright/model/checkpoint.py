@@ -4,7 +4,6 @@ Weights come from safetensors alone: unpickling a `pytorch_model.bin` runs
 whatever code its maker put in.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors import safe_open
-from transformers import AutoConfig
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from patchwright.errors import CheckpointError, foreign, reason
+from patchwright.errors import CheckpointError, foreign, quoted
+from patchwright.model.config import ModelConfig, describes_no_model, read_config, read_json
 from patchwright.model.devices import CPU, check_room
-from patchwright.model.weights import FAMILIES, unknown_family
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -28,25 +27,30 @@ _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors", re.ASCII)
 _BUFFERS = (".attn.bias", ".attn.masked_bias")
 """Causal masks that old GPT-2 checkpoints carry along; the architecture has its own."""
 
-
-MOST = {
-    "n_layer": 1000,
-    "n_head": 10_000,
-    "n_embd": 10**6,
-    "n_inner": 10**7,
-    "n_positions": 10**7,
-    "vocab_size": 10**8,
-}
-"""Sizes in a config.json that could be a model's; many times those of the largest there is."""
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""What PyTorch puts into the names of a model that was trained in parallel, or compiled."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that has passed the checks: its architecture and weight files."""
+    """A folder that has passed the checks.
+
+    `names` says for each tensor in the `weights` files that is read what the model calls it.
+    """
 
     folder: Path
-    architecture: str
+    config: ModelConfig
     weights: list[Path]
+    names: dict[str, str]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights by the model's names, mapped from their files."""
+        found: dict[str, Tensor] = {}
+        for path in self.weights:
+            with safe_open(path, framework="pt") as file:
+                stored = [key for key in file.keys() if key in self.names]  # noqa: SIM118
+                found |= {self.names[key]: file.get_tensor(key) for key in stored}
+        return found
 
 
 def check_checkpoint(
@@ -61,40 +65,14 @@ def check_checkpoint(
         raise CheckpointError(
             f"The folder '{name}' is empty: it needs config.json, {WEIGHTS} and tokenizer.json."
         )
-    architecture = check_config(folder / "config.json", name)
+    config = read_config(folder / "config.json", name)
     files = weight_files(folder, name)
     found = _shapes(files, name)
-    expected, tied = _expected(folder, architecture, name)
-    _check_shapes(found, expected, tied, name)
-    _check_memory(expected, tied, precision, name, devices)
-    return Checkpoint(folder, architecture, files)
-
-
-def check_config(path: Path, name: str) -> str:
-    """The architecture that a config.json names, if it can be read."""
-    if not path.is_file():
-        raise CheckpointError(
-            f"'{name}' has no config.json: give a folder that `model.save_pretrained` wrote."
-        )
-    config = _json(path, name)
-    architectures = config.get("architectures")
-    named = architectures[0] if isinstance(architectures, list) and architectures else None
-    architecture = str(named or config.get("model_type", "model without a name"))[:100]
-    if architecture not in FAMILIES:
-        raise unknown_family(name, architecture)
-    _check_sizes(config, name)
-    return architecture
-
-
-def _check_sizes(config: dict[str, Any], name: str) -> None:
-    """Refuse sizes that no model has, before anything of that size is made."""
-    for field, most in MOST.items():
-        size = config.get(field)
-        if size is not None and (type(size) is not int or not 1 <= size <= most):
-            raise CheckpointError(
-                f"'{name}': the {field} in its config.json is {str(size)[:40]}; it must be from 1 to "
-                f"{most:,}."
-            )
+    module = _empty(config, name)
+    names = _names(found, module, name)
+    _check_shapes({names[key]: shape for key, shape in found.items() if key in names}, module, name)
+    _check_memory(module, precision, name, devices)
+    return Checkpoint(folder, config, files, names)
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -102,7 +80,7 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        files = [folder / shard for shard in _shards(_json(folder / INDEX, name), name)]
+        files = [folder / shard for shard in _shards(read_json(folder / INDEX, name), name)]
         if missing := [file.name for file in files if not file.is_file()]:
             raise CheckpointError(f"'{name}' lacks the weight file {missing[0]}: copy it there.")
         return files
@@ -133,44 +111,35 @@ def _shards(index: dict[str, Any], name: str) -> list[str]:
 
 
 def check_memory(
-    folder: Path,
-    architecture: str,
-    precision: torch.dtype,
-    name: str,
-    devices: Sequence[torch.device] = (CPU,),
+    config: ModelConfig, precision: torch.dtype, name: str, devices: Sequence[torch.device] = (CPU,)
 ) -> None:
     """Raise MemoryBudgetError where the weights are larger than the free memory of `devices`.
 
-    Of the folder only config.json is read, so that it can be asked before weights come.
+    It asks for the config alone, so that it can be asked before weights come.
     """
-    _check_memory(*_expected(folder, architecture, name), precision, name, devices)
+    _check_memory(_empty(config, name), precision, name, devices)
 
 
 def _check_memory(
-    expected: dict[str, list[int]],
-    tied: bool,
-    precision: torch.dtype,
-    name: str,
-    devices: Sequence[torch.device],
+    module: PreTrainedModel, precision: torch.dtype, name: str, devices: Sequence[torch.device]
 ) -> None:
-    once = [shape for key, shape in expected.items() if not (tied and key == "lm_head.weight")]
-    needed = sum(torch.Size(shape).numel() for shape in once) * precision.itemsize
+    # A tied unembedding is the embedding's own parameter, and counts once.
+    needed = sum(one.numel() * precision.itemsize for one in module.parameters())
+    needed += sum(buffer.nbytes for buffer in module.buffers())
     check_room(needed, devices, name)
     if len(devices) == 1:
         # On its way to a single device a model passes through the main memory whole.
         check_room(needed, [CPU], name)
 
 
-def _json(path: Path, name: str) -> dict[str, Any]:
+def _empty(config: ModelConfig, name: str) -> PreTrainedModel:
+    """The model without memory for its weights. Raises CheckpointError."""
+    model_class: Any = config.model_class
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"'{name}': {path.name} cannot be read as JSON ({reason(error)})."
-        ) from error
-    if not isinstance(document, dict):
-        raise CheckpointError(f"'{name}': {path.name} is not a JSON object.")
-    return {str(key): value for key, value in document.items()}
+        with torch.device("meta"):
+            return model_class(config.settings)
+    except Exception as error:
+        raise describes_no_model(name, error) from error
 
 
 def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
@@ -188,38 +157,48 @@ def _damaged(path: Path, name: str) -> Callable[[str], CheckpointError]:
     )
 
 
-def _expected(folder: Path, architecture: str, name: str) -> tuple[dict[str, list[int]], bool]:
-    """What the architecture's tensors look like under this config; whether it ties embeddings."""
-    with foreign(
-        lambda why: CheckpointError(f"'{name}': its config.json describes no model ({why}).")
-    ):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        with torch.device("meta"):
-            module = getattr(transformers, architecture)(config)
-    shapes = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
-    return shapes, bool(config.tie_word_embeddings)
+def _names(stored: Iterable[str], module: PreTrainedModel, name: str) -> dict[str, str]:
+    """What the model calls each tensor that is read. Raises CheckpointError for two of one name."""
+    own = {key: ".".join(_own_parts(key)) for key in stored if not key.endswith(_BUFFERS)}
+    prefix = f"{module.base_model_prefix}."
+    if not any(one.startswith(prefix) for one in own.values()):
+        # The body's own names: the first GPT-2 checkpoints have them, and a body saved alone.
+        expected = module.state_dict()
+        own = {key: one if one in expected else prefix + one for key, one in own.items()}
+    seen: dict[str, str] = {}
+    for key, one in own.items():
+        if one in seen:
+            raise CheckpointError(
+                f"'{name}': its weights have {quoted(one)} twice, as {quoted(seen[one])} "
+                f"and as {quoted(key)}. Save it again."
+            )
+        seen[one] = key
+    return own
 
 
-def _check_shapes(
-    found: dict[str, list[int]], expected: dict[str, list[int]], tied: bool, name: str
-) -> None:
-    # The first GPT-2 checkpoints name their tensors without the model's prefix.
-    prefix = "" if any(key.startswith("transformer.") for key in found) else "transformer."
-    heads = ("lm_head.",)
-    named = {key if key.startswith(heads) else prefix + key: shape for key, shape in found.items()}
-    named = {key: shape for key, shape in named.items() if not key.endswith(_BUFFERS)}
-    optional = {"lm_head.weight"} if tied else set[str]()
-    missing = sorted(set(expected) - set(named) - optional)
-    unknown = sorted(set(named) - set(expected))
-    wrong = [key for key, shape in named.items() if key in expected and expected[key] != shape]
+def _own_parts(key: str) -> list[str]:
+    return [part for part in key.split(".") if part not in _WRAPPERS]
+
+
+def _check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: str) -> None:
+    """Raise CheckpointError where tensors are missing, unknown or of another shape."""
+    expected = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
+    missing = sorted(set(expected) - set(found) - set(module.all_tied_weights_keys))
+    unknown = sorted(set(found) - set(expected))
+    wrong = [key for key, shape in found.items() if key in expected and expected[key] != shape]
+    if missing and not any(key.startswith(f"{module.base_model_prefix}.") for key in missing):
+        raise CheckpointError(
+            f"'{name}' lacks {missing[0]}, without which its states give no next token: save the "
+            f"whole {type(module).__name__}, not its body alone."
+        )
     for problem, keys in (("lacks", missing), ("has the unknown", unknown)):
         if keys:
             raise CheckpointError(
-                f"'{name}': its weights do not fit its config.json: it {problem} tensor {keys[0]}"
+                f"'{name}': its weights do not fit its config.json: it {problem} tensor {quoted(keys[0])}"
                 f"{f' and {len(keys) - 1} more' if keys[1:] else ''}. Fetch or save it again."
             )
     if wrong:
         raise CheckpointError(
-            f"'{name}': its weights do not fit its config.json: {wrong[0]} is {named[wrong[0]]} and "
+            f"'{name}': its weights do not fit its config.json: {wrong[0]} is {found[wrong[0]]} and "
             f"should be {expected[wrong[0]]}. Fetch or save it again."
         )

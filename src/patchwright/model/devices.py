@@ -25,26 +25,36 @@ DeviceMap = str | Sequence[str] | Mapping[str, str] | Mapping[int, str]
 CPU = torch.device("cpu")
 
 
-def device_named(name: str) -> torch.device:
-    """`auto` is CUDA, then MPS, then the CPU. Raises InputError for what is not there."""
+def device_named(name: str, dtype: torch.dtype | None = None) -> torch.device:
+    """`auto` is CUDA, then MPS where it has the `dtype`, then the CPU.
+
+    Raises InputError for what is not there, or cannot hold the `dtype`.
+    """
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(kind for kind, present in there.items() if present))
+        usable = (kind for kind, present in there.items() if present and _holds(kind, dtype))
+        return torch.device(next(usable))
     kind, _, number = name.partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     numbered = not number or (number.isdecimal() and int(number) < count)
     if not there.get(kind, False) or not numbered or name.endswith(":"):
         usable = ", ".join(kind for kind, present in there.items() if present)
         raise InputError(f"The device '{name}' is not on this machine: choose auto or {usable}.")
+    if not _holds(kind, dtype):
+        raise InputError("The device mps has no float64: choose the device cpu, or float32.")
     return torch.device(name)
 
 
-def devices_of(asked: DeviceMap) -> list[torch.device]:
-    """The devices that a map names, each once, in its order. Raises InputError."""
+def _holds(kind: str, dtype: torch.dtype | None) -> bool:
+    return kind != "mps" or dtype != torch.float64
+
+
+def devices_of(asked: DeviceMap, dtype: torch.dtype | None = None) -> list[torch.device]:
+    """The devices that a map names, each once, in its order. Raises as `device_named`."""
     if isinstance(asked, str):
         if asked != "balanced":
             raise InputError(
@@ -53,11 +63,11 @@ def devices_of(asked: DeviceMap) -> list[torch.device]:
             )
         count = torch.cuda.device_count()
         gpus = [torch.device("cuda", i) for i in range(count)]
-        return [*gpus, CPU] if gpus else [device_named("auto")]
+        return [*gpus, CPU] if gpus else [device_named("auto", dtype)]
     names = list(asked.values()) if isinstance(asked, Mapping) else list(asked)
     if not names:
         raise InputError("The device map is empty: name at least one device.")
-    return list(dict.fromkeys(device_named(name) for name in names))
+    return list(dict.fromkeys(device_named(name, dtype) for name in names))
 
 
 def spread(
@@ -71,7 +81,7 @@ def spread(
     devices_of(asked)  # refuses what names no devices, before layers are looked at
     width = network.embed.element_size() if dtype is None else dtype.itemsize
     sizes = _sizes(network, width)
-    devices = _by_layer(asked, sizes, name)
+    devices = _by_layer(asked, sizes, name, dtype)
     for device in dict.fromkeys(devices):
         share = sum(size for size, at in zip(sizes, devices, strict=True) if at == device)
         check_room(share, [device], f"the share of '{name}' on {device}")
@@ -192,12 +202,14 @@ def _sizes(network: Network, width: int) -> list[int]:
     return sizes
 
 
-def _by_layer(asked: DeviceMap, sizes: Sequence[int], name: str) -> list[torch.device]:
+def _by_layer(
+    asked: DeviceMap, sizes: Sequence[int], name: str, dtype: torch.dtype | None = None
+) -> list[torch.device]:
     """A device for each layer."""
     if isinstance(asked, Mapping):
         return _named(asked, len(sizes), name)
     if isinstance(asked, str):
-        *gpus, last = devices_of(asked)
+        *gpus, last = devices_of(asked, dtype)
         fits = _levelled(gpus, sizes) if gpus else None
         return fits or _shared([*gpus, last], sizes, _filled([*gpus, last], sizes), name)
     devices = [device_named(one) for one in asked]

@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import torch
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    constants,
+    hf_hub_download,
+    is_offline_mode,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -24,10 +30,10 @@ from patchwright.errors import CheckpointError, HubError, InputError, Patchwrigh
 from patchwright.model.checkpoint import (
     INDEX,
     WEIGHTS,
-    check_config,
     check_memory,
     weight_files,
 )
+from patchwright.model.config import read_config
 from patchwright.model.devices import CPU
 
 FILES = [
@@ -95,7 +101,16 @@ def is_hub_name(name: str) -> bool:
 
 
 def _check_reachable(name: str) -> None:
-    """Say at once that there is no network; the hub's client would try for half a minute."""
+    """Say at once that there is no network, or that none may be used.
+
+    The hub's client would try for half a minute.
+    """
+    if is_offline_mode():
+        raise HubError(
+            f"'{name}' is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE or "
+            "TRANSFORMERS_OFFLINE is set, so it is not downloaded. Unset it to download the model, "
+            "or give `--model demo` or a local folder."
+        )
     hub = urlsplit(constants.ENDPOINT)
     if getproxies() or hub.hostname is None:
         return
@@ -112,7 +127,7 @@ def cached(name: str, revision: str | None) -> Path | None:
         folder = Path(
             snapshot_download(name, revision=revision, allow_patterns=FILES, local_files_only=True)
         )
-        check_config(folder / "config.json", name)
+        read_config(folder / "config.json", name)
         weight_files(folder, name)
     except (LocalEntryNotFoundError, CheckpointError):
         return None
@@ -131,7 +146,7 @@ def _downloaded(
         # The config alone first: an unknown architecture, or one too large for the memory, is
         # refused before its weights come.
         config = Path(hf_hub_download(name, "config.json", revision=revision))
-        check_memory(config.parent, check_config(config, name), precision, name, devices)
+        check_memory(read_config(config, name), precision, name, devices)
         if progress is None:
             return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
         _follow(name, config.parent.name, progress)

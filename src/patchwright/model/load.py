@@ -1,24 +1,28 @@
 """Models by hub name, by local folder, or as the bundled demo model."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import transformers
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from patchwright.errors import CheckpointError, ExperimentError, InputError, foreign, reason
+from patchwright.model.agreement import UNPROVEN, agrees_with_cpu
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.devices import (
+    CPU,
     DeviceMap,
     check_placement,
     device_named,
     devices_of,
     map_of,
+    placed,
     spread,
 )
 from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
@@ -28,6 +32,8 @@ from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Network, network_of
 
 DEMO = Path(__file__).parents[1] / "demo"
+
+log = logging.getLogger(__name__)
 
 Source = Literal["demo", "hub", "folder", "wrapped"]
 
@@ -92,23 +98,32 @@ def load_model(
     is downloaded, and stops the download by returning False. Raises CheckpointError
     for a folder or repository without a usable model, HubError where the hub cannot
     be reached or the download was stopped, InputError for an unknown device or
-    dtype, MemoryBudgetError for a model that does not fit.
+    dtype and for a device that computes something else than the CPU (`model.agreement`; what
+    was left to `auto` or `balanced` goes to the CPU then), MemoryBudgetError for a model that
+    does not fit.
     """
     if device_map is not None and device != "auto":
         raise InputError("Both a device and a device map were given: give one of them.")
-    devices = [device_named(device)] if device_map is None else devices_of(device_map)
     precision = _dtype(dtype)
+    if device_map is None:
+        devices = [device_named(device, precision)]
+    else:
+        devices = devices_of(device_map, precision)
     folder = _folder(name) or fetch(name, revision, progress, precision, devices)
     checkpoint = check_checkpoint(folder, name, precision, devices)
-    tokenizer = TextTokenizer(_tokenizer(folder, name))
+    tokenizer = TextTokenizer(_tokenizer(checkpoint, name))
     if device_map is None:
-        module = _module(checkpoint, precision)
-        torch.nn.Module.to(module, devices[0])
-        network = network_of(module, name)
+        stored = network_of(_module(checkpoint, precision), name)
+        network = placed(stored, devices * stored.spec.n_layers)
     else:
         # As the files have them, weights are mapped, not read: more than main memory can go through.
-        as_stored = network_of(_module(checkpoint, "auto"), name)
-        network = spread(as_stored, device_map, name, precision)
+        stored = network_of(_module(checkpoint), name)
+        network = spread(stored, device_map, name, precision)
+    if not agrees_with_cpu(network, stored):
+        if device_map not in (None, "balanced") or (device_map is None and device != "auto"):
+            raise _untrusted(name, devices, "choose the device cpu")
+        log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
+        network = placed(stored, [CPU] * stored.spec.n_layers, precision)
     files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
     mark = remembered_fingerprint(files, dtype, lambda: fingerprint(network, tokenizer.whole))
     return Model(name, revision, network, tokenizer, mark, _source(name))
@@ -123,12 +138,24 @@ def wrap_model(
 
     Its layers may lie on several devices. The fingerprint is of the weights as they
     are now: wrap again after changing them. Raises UnknownFamilyError for an
-    architecture that cannot be read, InputError where a layer lies on two devices.
+    architecture that cannot be read, InputError where a layer lies on two devices or on
+    one that computes something else than the CPU.
     """
     network = network_of(module, name or str(module.config.name_or_path) or "wrapped model")
     check_placement(network, network.spec.name)
+    if not agrees_with_cpu(network, network):
+        where = [layer.device for layer in network.layers]
+        raise _untrusted(network.spec.name, where, "move it to the CPU first (`.to('cpu')`)")
     wrapped = None if tokenizer is None else TextTokenizer(tokenizer)
     return Model(network.spec.name, None, network, wrapped, fingerprint(network, tokenizer))
+
+
+def _untrusted(name: str, devices: Sequence[torch.device], instead: str) -> InputError:
+    kinds = " and ".join(sorted({one.type for one in devices if one.type in UNPROVEN}))
+    return InputError(
+        f"'{name}': a short pass on {kinds} gave other numbers than on the CPU, so this machine's "
+        f"{kinds} cannot be relied on: {instead}."
+    )
 
 
 def _folder(name: str) -> Path | None:
@@ -195,31 +222,47 @@ def _source(name: str) -> Source:
     return "hub" if _folder(name) is None else "folder"
 
 
-def _module(checkpoint: Checkpoint, precision: torch.dtype | Literal["auto"]) -> PreTrainedModel:
-    architecture: Any = getattr(transformers, checkpoint.architecture)
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+def _module(checkpoint: Checkpoint, precision: torch.dtype | None = None) -> PreTrainedModel:
+    """The Hugging Face model, of the checked config and weights alone: no other file is read.
+
+    Without a `precision` in that of the files, or the narrowest that holds all of theirs.
+    """
+    model_class: Any = checkpoint.config.model_class
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     where = checkpoint.folder
     try:
         with foreign(
             lambda why: CheckpointError(f"'{where}' holds no model that can be loaded: {why}.")
         ):
-            return architecture.from_pretrained(
-                where, dtype=precision, use_safetensors=True, local_files_only=True
+            tensors = checkpoint.tensors()
+            stored = reduce(torch.promote_types, {tensor.dtype for tensor in tensors.values()})
+            return model_class.from_pretrained(
+                None,
+                config=checkpoint.config.settings,
+                state_dict=tensors,
+                dtype=precision or (stored if stored.is_floating_point else torch.float32),
+                local_files_only=True,
             )
     finally:
         if shown:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
 
 
-def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+def _tokenizer(checkpoint: Checkpoint, name: str) -> PreTrainedTokenizerBase:
+    folder = checkpoint.folder
     if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
         raise CheckpointError(
             f"'{name}' has no tokenizer: put tokenizer.json (or vocab.json and merges.txt) beside "
             "its weights, for instance with `tokenizer.save_pretrained(folder)`."
         )
     with foreign(lambda why: CheckpointError(f"The tokenizer of '{name}' cannot be read: {why}.")):
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            folder,
+            config=checkpoint.config.settings,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
 
 
 def _dtype(name: str) -> torch.dtype:

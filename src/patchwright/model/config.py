@@ -1,0 +1,191 @@
+"""A config.json, reduced to what describes the network and checked before anything is built.
+
+Of the file only those fields are read that the configuration class of its architecture
+declares, under every spelling that Transformers takes for them. Kernels, precision and
+code are chosen by Patchwright, so whatever the file says of them has no effect; what
+would make it another network than its fields describe is refused.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+from patchwright.errors import CheckpointError, printable, quoted, reason
+from patchwright.model.weights import FAMILIES, unknown_family
+
+MOST = {
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 10_000,
+    "hidden_size": 10**6,
+    "intermediate_size": 10**7,
+    "n_inner": 10**7,
+    "max_position_embeddings": 10**7,
+    "vocab_size": 10**8,
+}
+"""Sizes that could be a model's, many times those of the largest there is, by the names that
+Transformers has for all families; `n_inner` is GPT-2's own."""
+
+_MOST_COUNTED, _MOST_ELSE = 10_000, 10**8
+"""Bounds for the other whole numbers: those that count parts (`num_…`), and the rest."""
+
+_ROTARY = ("rope_scaling", "rope_theta", "partial_rotary_factor")
+"""Older spellings of what `rope_parameters` holds; Transformers reads them where a class has it."""
+
+_READ_UNDECLARED = ("head_dim", "tokenizer_class")
+"""Fields that Transformers looks up in a config whether or not its class declares them."""
+
+_ORDINARY: dict[str, tuple[tuple[object, ...], str]] = {
+    "quantization_config": ((None, {}), "give the checkpoint whose weights are not quantised"),
+    "per_layer_config": ((None, {}), "only layers that are alike can be read"),
+    "is_causal": ((None, True), "only models whose tokens see those before them can be read"),
+}
+"""Fields that make another network out of any class: their ordinary values, and what to do else."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a config.json describes: the class that it is built as, and that class's settings."""
+
+    architecture: str
+    settings: PreTrainedConfig
+
+    @property
+    def model_class(self) -> type[PreTrainedModel]:
+        """The class in Transformers."""
+        return getattr(transformers, self.architecture)
+
+
+def read_config(path: Path, name: str) -> ModelConfig:
+    """Read the config.json of the model called `name`.
+
+    Raises CheckpointError or UnknownFamilyError for one that cannot be read, before anything
+    that it describes is built.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"'{name}' has no config.json: give a folder that `model.save_pretrained` wrote."
+        )
+    document = read_json(path, name)
+    architecture = _architecture(document, name)
+    config_class = _known()[architecture].config_class
+    try:
+        settings = config_class(
+            **_settings(document, config_class, name), attn_implementation="eager"
+        )
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise describes_no_model(name, error) from error
+    return ModelConfig(architecture, settings)
+
+
+def describes_no_model(name: str, error: Exception) -> CheckpointError:
+    """The refusal of a config.json that Transformers cannot build."""
+    return CheckpointError(f"'{name}': its config.json describes no model ({reason(error)}).")
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """The JSON object in a file of the model called `name`. Raises CheckpointError."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"'{name}': {path.name} cannot be read as JSON ({reason(error)})."
+        ) from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"'{name}': {path.name} is not a JSON object.")
+    return {str(key): value for key, value in document.items()}
+
+
+def _known() -> dict[str, Any]:
+    """The architectures that can be read and that Transformers has, with their classes."""
+    return {one: getattr(transformers, one) for one in FAMILIES if hasattr(transformers, one)}
+
+
+def _architecture(document: dict[str, Any], name: str) -> str:
+    """The architecture to read a model as.
+
+    A config that names none, or names the family's body without its unembedding
+    (`GPT2Model`), is read as the family's language model; whether the unembedding is
+    there, or tied to the embedding, the check of the tensors shows.
+    """
+    listed, model_type = document.get("architectures"), document.get("model_type")
+    if listed and not isinstance(listed, list):
+        raise unknown_family(name, printable(str(listed)[:100]))
+    named = listed[0] if listed else None
+    for architecture, known in _known().items():
+        family = known.config_class.model_type
+        names = (architecture, MODEL_MAPPING_NAMES.get(family))
+        if (model_type == family) if named is None else (named in names):
+            if model_type not in (None, family):
+                raise CheckpointError(
+                    f"'{name}': its config.json names the architecture {named} and the model_type "
+                    f"{quoted(str(model_type))}; that of {named} is '{family}'. Correct one of them."
+                )
+            return architecture
+    if named is None and model_type is None:
+        raise CheckpointError(
+            f"'{name}': its config.json does not say what it describes: add its class, such as "
+            f'"architectures": ["{next(iter(FAMILIES))}"].'
+        )
+    raise unknown_family(name, printable(str(named or model_type)[:100]))
+
+
+def _settings(
+    document: dict[str, Any], config_class: type[PreTrainedConfig], name: str
+) -> dict[str, Any]:
+    """The fields of `config_class` that the file gives, by their own names."""
+    for field, (ordinary, instead) in _ORDINARY.items():
+        if document.get(field) not in ordinary:
+            raise CheckpointError(
+                f"'{name}': the {field} in its config.json is {quoted(str(document[field]))}; {instead}."
+            )
+    found: dict[str, Any] = {}
+    for key, field in _spellings(config_class):
+        if key not in document:
+            continue
+        value = document[key]
+        _check_number(key, field, value, config_class, name)
+        if field in found and found[field] != value:
+            raise CheckpointError(
+                f"'{name}': its config.json gives {field} twice, as {quoted(str(found[field]))} and "
+                f"as {quoted(str(value))} ({key}). Remove the wrong one."
+            )
+        found[field] = value
+    return found
+
+
+def _spellings(config_class: type[PreTrainedConfig]) -> Iterator[tuple[str, str]]:
+    """Every key that says something of the network, with the field that it sets."""
+    common = {field.name for field in fields(PreTrainedConfig)}
+    own = [field.name for field in fields(config_class) if field.name not in common]
+    own.extend(field for field in _READ_UNDECLARED if field not in own)
+    if "rope_parameters" in own:
+        own.extend(_ROTARY)
+    yield from ((field, field) for field in own)
+    yield from ((key, field) for key, field in config_class.attribute_map.items() if field in own)
+
+
+def _check_number(
+    key: str, field: str, value: object, config_class: type[PreTrainedConfig], name: str
+) -> None:
+    """Refuse numbers that no model has, before anything of that size is made."""
+    sizes = {config_class.attribute_map.get(size, size): most for size, most in MOST.items()}
+    if field in sizes:
+        allowed = value is None or (type(value) is int and 1 <= value <= sizes[field])
+        bounds = f"from 1 to {sizes[field]:,}"
+    else:
+        most = _MOST_COUNTED if field.startswith("num_") else _MOST_ELSE
+        # Not a number is not below any bound.
+        allowed = not isinstance(value, int | float) or abs(value) <= most
+        bounds = f"a number up to {most:,}"
+    if not allowed:
+        raise CheckpointError(
+            f"'{name}': the {key} in its config.json is {quoted(str(value))}; it must be {bounds}."
+        )
