@@ -16,6 +16,7 @@ from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, SITES, Place, check_site, parse_place
+from patchwright.spelling import percent
 
 
 def picker(result: Result, model: Model) -> None:
@@ -92,7 +93,7 @@ def sentence(place: str, one: Result) -> str:
     direction = "clean" if done["direction"] == "denoise" else "corrupted"
     moved = f"{one.base.metric:.2f} to {one.altered.metric:.2f}"
     effect = float(one.effect)
-    share = "" if math.isnan(effect) else f", {effect:.0%} of the gap"
+    share = "" if math.isnan(effect) else f", {percent(effect)} of the gap"
     first = token(one.altered.top[0]["token"])
     return (
         f"With the {direction} run's `{place}` copied in, {plain(done['metric'])} goes from "
@@ -156,7 +157,7 @@ def together(experiment: Patch, model: Model) -> None:
 
 
 def _shown(effect: float) -> str:
-    return "no scale" if math.isnan(effect) else f"{effect:.1%}"
+    return "no scale" if math.isnan(effect) else percent(effect, 1)
 
 
 def by_layer(place: str, experiment: Patch, model: Model) -> None:
