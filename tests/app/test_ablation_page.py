@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from patchwright.app import asked, state, work
+from patchwright.app.text import BREAK
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
 from patchwright.errors import ExperimentError
@@ -55,12 +56,12 @@ def settled(page: AppTest) -> AppTest:
 
 
 def errors(page: AppTest) -> list[str]:
-    return [one.value.replace("\\", "").replace("\u2060", "") for one in page.error]
+    return [one.value.replace(BREAK, "").replace("\\", "") for one in page.error]
 
 
 def said(page: AppTest) -> str:
     texts = [*page.markdown, *page.caption]
-    return " ".join(one.value for one in texts).replace("\\", "").replace("\u2060", "")
+    return " ".join(one.value for one in texts).replace(BREAK, "").replace("\\", "")
 
 
 def fresh(**fields: Any) -> dict[Any, Any]:

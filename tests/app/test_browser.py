@@ -320,10 +320,10 @@ MARKS = "a -> b -- c :smile: :material/home: www.example.org http://example.org 
 def test_what_markdown_would_make_of_plain_text_stays_text(visit: Visit) -> None:
     page = visit("?" + urlencode({"example": MARKS[:40]}))
     shown = page.get_by_test_id("stAlert").first
-    assert MARKS[:40] in shown.inner_text().replace("\u2060", "")
+    assert MARKS[:40] in shown.inner_text()
     assert shown.locator("a").count() == 0
     shown = visit("?" + urlencode({MARKS[40:]: "1"})).get_by_test_id("stAlert").first
-    assert MARKS[40:80] in shown.inner_text().replace("\u2060", "")
+    assert MARKS[40:80] in shown.inner_text()
     assert shown.locator("a").count() == 0
 
 

@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 import patchwright as pw
+from patchwright.app.text import BREAK
 from patchwright.errors import AnswerError
 from patchwright.methods.metrics import METRICS
 from patchwright.places import SITES, check_site, pers_of
@@ -49,7 +50,7 @@ def errors(page: AppTest) -> list[str]:
 
 def unescaped(text: str) -> str:
     """As it reads: without the escapes and joiners of `plain`."""
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace("\u2060", ""))
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
 
 
 def address(page: AppTest) -> dict[str, str]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from patchwright.app import address, state
+from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
 from patchwright.app.views import traced as found
 from patchwright.app.views.waiting import how_far
@@ -140,7 +141,7 @@ def test_what_cannot_be_traced_is_one_sentence_in_place(
         )
     )
     assert len(found) == 1
-    assert says in found[0].replace("\\", "").replace("\u2060", "")
+    assert says in found[0].replace(BREAK, "").replace("\\", "")
 
 
 @on_the_page

@@ -92,9 +92,11 @@ def save_font(path: Path, family: str, characters: str) -> None:
 
 @contextmanager
 def installed(*paths: Path) -> Generator[None]:
-    """These fonts beside those that there are."""
+    """These fonts beside Matplotlib's own, whatever else this computer has."""
     before = list(font_manager.fontManager.ttflist)
     try:
+        own = [one for one in before if "mpl-data" in one.fname]
+        font_manager.fontManager.ttflist[:] = own
         for path in paths:
             font_manager.fontManager.addfont(path)
         fonts._names.cache_clear()
@@ -130,24 +132,25 @@ def test_without_such_a_font_a_figure_has_numbers_and_an_svg_the_text(
     model: pw.Model, tmp_path: Path
 ) -> None:
     save_font(tmp_path / "some.ttf", "Some Sans", "北")
-    result = renamed(pw.patch(model, PAIR), ["北", "\U0001fadf", "\U0001fadc", "a"])
+    result = renamed(pw.patch(model, PAIR), ["北", "\U0001f9f7", "\U0001f9f6", "a"])
     with installed(tmp_path / "some.ttf"):
         figure = printed.draw(result)
-        assert fit_texts(figure, replace=True) == "\U0001fadc\U0001fadf"
-        assert {"北 0", "<U+1FADF> 1", "<U+1FADC> 2", "a 3"} <= texts_of(figure)
+        assert fit_texts(figure, replace=True) == "\U0001f9f6\U0001f9f7"
+        assert {"北 0", "<U+1F9F7> 1", "<U+1F9F6> 2", "a 3"} <= texts_of(figure)
         with pytest.warns(MissingCharactersWarning, match="No font on this computer") as caught:
             result.plot(tmp_path / "figure.svg")
         assert len(caught) == 1
-        assert "\U0001fadf" in (tmp_path / "figure.svg").read_text(encoding="utf-8")
+        assert "\U0001f9f7" in (tmp_path / "figure.svg").read_text(encoding="utf-8")
 
 
 def test_the_command_line_says_it_in_a_sentence_and_nothing_raw(home: Path, tmp_path: Path) -> None:
-    run = "<|endoftext|>", "\U0001fadf", "$$", " b"
+    run = "<|endoftext|>", "\U0001f9f7", "$$", " b"
     store = Store()
     store.save(made([[1.0, 0.5, 0.1, 0.2]], tokens=(run, run)))
     path = tmp_path / "figure.png"
-    done = patchwright("runs", "show", store.entries()[0].id, "--plot", str(path))
+    with installed():
+        done = patchwright("runs", "show", store.entries()[0].id, "--plot", str(path))
     assert (done.returncode, done.stdout) == (0, "")
     assert path.stat().st_size > 1000
-    assert done.stderr.startswith("Note: No font on this computer has the characters \U0001fadf: ")
+    assert done.stderr.startswith("Note: No font on this computer has the characters \U0001f9f7: ")
     assert done.stderr.count("\n") == 1
