@@ -18,6 +18,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.model.load import Model
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts.examples import example
+from patchwright.spelling import percent
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -79,7 +80,7 @@ def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
     result = pw.ablate(demo, example("ioi").pair)
     top = result.top(1).iloc[0]
     assert f"With `{top['place']}` set to zero" in said(page)
-    assert f"{top['patched']:.3g}: **{top['effect']:.0%}** of the gap" in said(page)
+    assert f"{top['patched']:.3g}: **{percent(top['effect'])}** of the gap" in said(page)
     assert SELF_REPAIR in said(page)
     assert [one.label for one in page.metric][-1] == "Gap"
 
@@ -184,7 +185,7 @@ def test_the_sentence_carries_the_results_numbers(model: Model, how: str) -> Non
         text = view.sentence(place, result)
         assert f"to {patched:.3g}: " in text
         assert f"from {result.clean.metric:.3g}" in text
-        assert f"**{abs(effect):.0%}** of the gap" in text
+        assert f"**{percent(abs(effect))}** of the gap" in text
         assert ("away from" in text) == (round(100 * effect) < 0)
     assert ("seed 3" in text) == (how == "resample")
 

@@ -13,6 +13,7 @@ from patchwright.errors import AnswerError
 from patchwright.methods.metrics import METRICS
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts.examples import examples
+from patchwright.spelling import percent
 
 MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 
@@ -233,8 +234,8 @@ def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.
     pair = next(one for one in examples() if one.id == "ioi").pair
     joint = pw.patch_together(demo, pair, places)
     single = [float(pw.patch_together(demo, pair, [one]).effect) for one in places]
-    assert metrics(page)["Effect together"] == f"{float(joint.effect):.1%}"
-    assert metrics(page)["Sum of the single effects"] == f"{sum(single):.1%}"
+    assert metrics(page)["Effect together"] == percent(float(joint.effect), 1)
+    assert metrics(page)["Sum of the single effects"] == percent(sum(single), 1)
     assert address(page) == {"places": "~".join(places)}
     page.session_state["places"] = []
     page.run()

@@ -17,6 +17,7 @@ from patchwright.methods.paths import SENDERS
 from patchwright.model.load import Model
 from patchwright.places import pers_of
 from patchwright.prompts.examples import example
+from patchwright.spelling import percent
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -69,9 +70,11 @@ def test_the_first_paint_follows_every_head_to_the_logits(demo: pw.Model) -> Non
     pair = example("ioi").pair
     top = pw.path_patch(demo, pair, direction="denoise").top(1).iloc[0]
     assert f"With the clean run's `{top['place']}` reaching the logits" in said(page)
-    assert f"to {top['patched']:.3g}, **{top['effect']:.0%}** of the gap" in said(page)
+    assert f"to {top['patched']:.3g}, **{percent(top['effect'])}** of the gap" in said(page)
     whole = pw.patch_together(demo, pair, [top["place"]])
-    assert f"it goes to {float(whole.patched):.3g}, **{float(whole.effect):.0%}**" in said(page)
+    assert f"it goes to {float(whole.patched):.3g}, **{percent(float(whole.effect))}**" in said(
+        page
+    )
     assert "there is no path" not in said(page)
 
 

@@ -1,7 +1,6 @@
 """What somebody typed is text on the page: it acts as no markup, and is copied as it was typed."""
 
 import json
-import os
 import re
 import socket
 import string
@@ -105,8 +104,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, Pat
     options = ["--server.port", str(port), "--server.headless", "true"]
     options += ["--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
     command = [sys.executable, "-m", "streamlit", "run", str(folder / "page.py"), *options]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([*command, "--", str(folder / "texts.json")], env=os.environ, **quiet)
+    command += ["--", str(folder / "texts.json")]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):

@@ -24,6 +24,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.methods.tracing import TraceSite
 from patchwright.model.load import Model
+from patchwright.spelling import percent
 
 TEXTS = ("<bos>", "The", " Eiffel", " Tower", " is", " in")
 PROMPT = [1, 2, 3, 4, 5]
@@ -264,7 +265,7 @@ def test_the_sentence_carries_the_results_numbers(model: Model) -> None:
     assert f"to {float(result.patched.sel(cell)):.3g} on average over 3 samples" in text
     assert f"from {result.corrupt.metric:.3g}" in text
     assert f"(standard deviation {float(result.array('spread').sel(cell)):.2g})" in text
-    assert f"{float(result.effect.sel(cell)):.0%}" in text
+    assert f"{percent(float(result.effect.sel(cell)))}" in text
     assert "MLP output of layer 1 in a window of 2 layers" in text
     assert "changes nothing" in found.sentence("L1.mlp_out@0", result)
 

@@ -99,12 +99,11 @@ def installed(*paths: Path) -> Generator[None]:
         font_manager.fontManager.ttflist[:] = own
         for path in paths:
             font_manager.fontManager.addfont(path)
-        fonts._names.cache_clear()
+        fonts.families.cache_clear()
         yield
     finally:
         font_manager.fontManager.ttflist[:] = before
-        font_manager.fontManager._findfont_cached.cache_clear()
-        fonts._names.cache_clear()
+        fonts.families.cache_clear()
 
 
 def texts_of(figure: Figure) -> set[str]:

@@ -21,7 +21,6 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
-from patchwright.api.routes import _written
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.keep.export import csv_text, frame_text, notebook_text, script_text
 from patchwright.keep.store import Store
@@ -368,7 +367,6 @@ def test_every_csv_of_a_result_is_the_same_text(demo: pw.Model, tmp_path: Path, 
     text = csv_text(result)
     assert text.startswith("place,") == text.isascii()
     assert ",'=" in text
-    assert _written(result, "csv") == text
     done = patchwright("runs", "show", run, "--csv", str(tmp_path / "cells.csv"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "cells.csv").read_bytes() == text.encode("utf-8")

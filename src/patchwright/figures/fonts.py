@@ -32,10 +32,10 @@ def fit_texts(figure: Figure, replace: bool) -> str:
     texts = figure.findobj(Text)
     written = {character for text in texts for character in text.get_text()}
     with quiet(""):
-        families, lacking = _families(frozenset(written - {"\n"}))
+        chosen, lacking = _families(frozenset(written - {"\n"}))
     for text in texts:
         text.set_parse_math(False)
-        text.set_fontfamily(families)
+        text.set_fontfamily(chosen)
     if lacking and replace:
         _replace(figure, {ord(one): f"<U+{ord(one):04X}>" for one in lacking})
     return lacking
@@ -80,7 +80,7 @@ def quiet(lacking: str) -> Generator[None]:
 
 def _families(characters: frozenset[str]) -> tuple[list[str], str]:
     """The usual font families and as few others as have `characters`; those that none has."""
-    families = list(rcParams["font.family"])
+    chosen = list(rcParams["font.family"])
     usual = font_manager.findfont(font_manager.FontProperties())
     left = characters - _in_font(usual, characters)
     while left:
@@ -88,9 +88,9 @@ def _families(characters: frozenset[str]) -> tuple[list[str], str]:
         best = max(found, key=lambda one: (len(one[0]), one[1], one[2]), default=(set(), True, ""))
         if not best[0]:
             break
-        families.append(best[2])
+        chosen.append(best[2])
         left = left - best[0]
-    return families, "".join(sorted(left))
+    return chosen, "".join(sorted(left))
 
 
 def _in_font(path: str, characters: frozenset[str]) -> set[str]:
@@ -103,7 +103,7 @@ def _in_font(path: str, characters: frozenset[str]) -> set[str]:
 
 def _installed() -> Iterator[tuple[str, str]]:
     """Each installed font family and the file that Matplotlib draws it from."""
-    for name in _names():
+    for name in families():
         try:
             yield name, font_manager.findfont(name, fallback_to_default=False)
         except ValueError:  # removed since Matplotlib listed it
@@ -111,7 +111,8 @@ def _installed() -> Iterator[tuple[str, str]]:
 
 
 @lru_cache(maxsize=1)
-def _names() -> list[str]:
+def families() -> list[str]:
+    """The names of all installed font families."""
     # The font of last resort has a box for every character there is.
     names = {one.name for one in font_manager.fontManager.ttflist}
     return sorted(name for name in names if not name.startswith(("Last Resort", ".")))
