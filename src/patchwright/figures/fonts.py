@@ -120,7 +120,7 @@ def families() -> list[str]:
 
 def _replace(figure: Figure, numbers: dict[int, str]) -> None:
     for axis in figure.findobj(Axis):
-        if isinstance(axis, Axis) and isinstance(axis.get_major_locator(), FixedLocator):
+        if isinstance(axis.get_major_locator(), FixedLocator):
             labels = [one.get_text().translate(numbers) for one in axis.get_ticklabels()]
             axis.set_ticklabels(list(map(shortened, labels)))
     for text in figure.findobj(Text):
