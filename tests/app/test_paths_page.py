@@ -186,9 +186,7 @@ def test_the_sentence_carries_the_results_numbers(model: Model, direction: str) 
     result = pw.path_patch(model, PAIR, ["L2H1.k"], direction=direction)
     for place, patched, effect in result.table()[["place", "patched", "effect"]].to_numpy():
         text = view.sentence(place, result, False)
-        assert (
-            f"from {result.base.metric:.3g} to {patched:.3g}, **{kinds.percent(effect)}**" in text
-        )
+        assert f"from {result.base.metric:.3g} to {patched:.3g}, **{percent(effect)}**" in text
         assert ("clean run's" in text) == (direction == "denoise")
     stopped = pw.path_patch(model, PAIR, ["L2H1.k"], progress=lambda _: False)
     assert np.isnan(stopped.patched.values).any()
