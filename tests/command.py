@@ -31,12 +31,14 @@ def patchwright(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     stdin: str | None = None,
+    encoding: str = "utf-8",
 ) -> CompletedProcess[str]:
     """Run `patchwright` in this process, which has PyTorch already; never raises.
 
-    What a library reads when it is imported (HF_ENDPOINT), signals and pipes need `process`.
+    Its output streams have `encoding` and refuse characters that it lacks. What a library reads
+    when it is imported (HF_ENDPOINT), signals and pipes need `process`.
     """
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape") for _ in range(2))
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, "strict") for _ in range(2))
     argv = ["patchwright", *map(os.fsdecode, arguments)]
     with (
         mock.patch.dict(os.environ, QUIET | dict(environment or {})),

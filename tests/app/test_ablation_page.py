@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from patchwright.app import asked, state, work
+from patchwright.app.text import BREAK
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
 from patchwright.errors import ExperimentError
@@ -17,6 +18,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.model.load import Model
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts.examples import example
+from patchwright.spelling import percent
 from patience import SECONDS
 from settled import settled
 from tiny import pair_of
@@ -48,12 +50,12 @@ def opened(**parameters: str) -> AppTest:
 
 
 def errors(page: AppTest) -> list[str]:
-    return [one.value.replace("\\", "").replace("\u2060", "") for one in page.error]
+    return [one.value.replace(BREAK, "").replace("\\", "") for one in page.error]
 
 
 def said(page: AppTest) -> str:
     texts = [*page.markdown, *page.caption]
-    return " ".join(one.value for one in texts).replace("\\", "").replace("\u2060", "")
+    return " ".join(one.value for one in texts).replace(BREAK, "").replace("\\", "")
 
 
 def fresh(**fields: Any) -> dict[Any, Any]:
@@ -71,7 +73,7 @@ def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
     result = pw.ablate(demo, example("ioi").pair)
     top = result.top(1).iloc[0]
     assert f"With `{top['place']}` set to zero" in said(page)
-    assert f"{top['patched']:.3g}: **{top['effect']:.0%}** of the gap" in said(page)
+    assert f"{top['patched']:.3g}: **{percent(top['effect'])}** of the gap" in said(page)
     assert SELF_REPAIR in said(page)
     assert [one.label for one in page.metric][-1] == "Gap"
 
@@ -176,7 +178,7 @@ def test_the_sentence_carries_the_results_numbers(model: Model, how: str) -> Non
         text = view.sentence(place, result)
         assert f"to {patched:.3g}: " in text
         assert f"from {result.clean.metric:.3g}" in text
-        assert f"**{abs(effect):.0%}** of the gap" in text
+        assert f"**{percent(abs(effect))}** of the gap" in text
         assert ("away from" in text) == (round(100 * effect) < 0)
     assert ("seed 3" in text) == (how == "resample")
 

@@ -12,7 +12,7 @@ import patchwright as pw
 from patchwright.app import address, asked, state, work
 from patchwright.app.lessons import Try, asks_later, offered, on_runs_alone, score
 from patchwright.app.opening import nearest
-from patchwright.app.text import paragraphs
+from patchwright.app.text import BREAK, paragraphs
 from patchwright.app.views import learn
 from patchwright.errors import InputError
 from patchwright.experiment import AnyExperiment, Attribute, Patch, Trace
@@ -90,7 +90,7 @@ def words(shown: AppTest) -> str:
     """All text on the page, as it reads."""
     kinds = (shown.markdown, shown.caption, shown.success, shown.error, shown.warning, shown.info)
     text = "\n".join(one.value for kind in kinds for one in kind)
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace("\u2060", ""))
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
 
 
 def test_the_list_has_every_lesson_and_opens_one() -> None:

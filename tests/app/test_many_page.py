@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from patchwright.app import asked, sets, state
+from patchwright.app.text import BREAK
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import ExperimentError, InputError
@@ -58,7 +59,7 @@ def opened(**parameters: str) -> AppTest:
 
 def texts(page: AppTest, kind: str) -> str:
     said = " ".join(one.value for one in getattr(page, kind))
-    return said.replace("\\", "").replace("\u2060", "")
+    return said.replace(BREAK, "").replace("\\", "")
 
 
 def fields(page: AppTest) -> dict[str, str]:

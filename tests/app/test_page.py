@@ -8,10 +8,12 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 import patchwright as pw
+from patchwright.app.text import BREAK
 from patchwright.errors import AnswerError
 from patchwright.methods.metrics import METRICS
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts.examples import examples
+from patchwright.spelling import percent
 from patience import SECONDS
 
 MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
@@ -49,7 +51,7 @@ def errors(page: AppTest) -> list[str]:
 
 def unescaped(text: str) -> str:
     """As it reads: without the escapes and joiners of `plain`."""
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace("\u2060", ""))
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
 
 
 def address(page: AppTest) -> dict[str, str]:
@@ -232,8 +234,8 @@ def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.
     pair = next(one for one in examples() if one.id == "ioi").pair
     joint = pw.patch_together(demo, pair, places)
     single = [float(pw.patch_together(demo, pair, [one]).effect) for one in places]
-    assert metrics(page)["Effect together"] == f"{float(joint.effect):.1%}"
-    assert metrics(page)["Sum of the single effects"] == f"{sum(single):.1%}"
+    assert metrics(page)["Effect together"] == percent(float(joint.effect), 1)
+    assert metrics(page)["Sum of the single effects"] == percent(sum(single), 1)
     assert address(page) == {"places": "~".join(places)}
     page.session_state["places"] = []
     page.run()

@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from patchwright.app import state
+from patchwright.app.text import BREAK
 from patchwright.app.views import kinds
 from patchwright.app.views import paths as view
 from patchwright.app.widgets.heat_map import data_of
@@ -16,6 +17,7 @@ from patchwright.methods.paths import SENDERS
 from patchwright.model.load import Model
 from patchwright.places import pers_of
 from patchwright.prompts.examples import example
+from patchwright.spelling import percent
 from patience import SECONDS
 from settled import settled
 from tiny import pair_of
@@ -46,12 +48,12 @@ def opened(**parameters: str) -> AppTest:
 
 
 def errors(page: AppTest) -> list[str]:
-    return [one.value.replace("\\", "").replace("\u2060", "") for one in page.error]
+    return [one.value.replace(BREAK, "").replace("\\", "") for one in page.error]
 
 
 def said(page: AppTest) -> str:
     texts = [*page.markdown, *page.caption]
-    return " ".join(one.value for one in texts).replace("\\", "").replace("\u2060", "")
+    return " ".join(one.value for one in texts).replace(BREAK, "").replace("\\", "")
 
 
 @on_the_page
@@ -61,9 +63,11 @@ def test_the_first_paint_follows_every_head_to_the_logits(demo: pw.Model) -> Non
     pair = example("ioi").pair
     top = pw.path_patch(demo, pair, direction="denoise").top(1).iloc[0]
     assert f"With the clean run's `{top['place']}` reaching the logits" in said(page)
-    assert f"to {top['patched']:.3g}, **{top['effect']:.0%}** of the gap" in said(page)
+    assert f"to {top['patched']:.3g}, **{percent(top['effect'])}** of the gap" in said(page)
     whole = pw.patch_together(demo, pair, [top["place"]])
-    assert f"it goes to {float(whole.patched):.3g}, **{float(whole.effect):.0%}**" in said(page)
+    assert f"it goes to {float(whole.patched):.3g}, **{percent(float(whole.effect))}**" in said(
+        page
+    )
     assert "there is no path" not in said(page)
 
 
@@ -175,9 +179,7 @@ def test_the_sentence_carries_the_results_numbers(model: Model, direction: str) 
     result = pw.path_patch(model, PAIR, ["L2H1.k"], direction=direction)
     for place, patched, effect in result.table()[["place", "patched", "effect"]].to_numpy():
         text = view.sentence(place, result, False)
-        assert (
-            f"from {result.base.metric:.3g} to {patched:.3g}, **{kinds.percent(effect)}**" in text
-        )
+        assert f"from {result.base.metric:.3g} to {patched:.3g}, **{percent(effect)}**" in text
         assert ("clean run's" in text) == (direction == "denoise")
     stopped = pw.path_patch(model, PAIR, ["L2H1.k"], progress=lambda _: False)
     assert np.isnan(stopped.patched.values).any()

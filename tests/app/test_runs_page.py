@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from patchwright.app import work
+from patchwright.app.text import BREAK
 from patchwright.app.views import runs
 from patchwright.errors import ArchiveError
 from patchwright.keep.store import Store
@@ -68,7 +69,7 @@ def tick(page: AppTest, *ids: str) -> AppTest:
 
 def texts(page: AppTest, *kinds: str) -> str:
     said = " ".join(one.value for kind in kinds for one in getattr(page, kind))
-    return said.replace("\\", "").replace("\u2060", "")
+    return said.replace(BREAK, "").replace("\\", "")
 
 
 def listed(page: AppTest) -> list[str]:

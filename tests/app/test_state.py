@@ -1,5 +1,3 @@
-import re
-import string
 from typing import Any
 
 import pytest
@@ -7,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchwright.app import asked, state
-from patchwright.app.text import plain, token
 from patchwright.app.views.place import sentence
 from patchwright.app.widgets.chips import chips_html, columns_of
 from patchwright.app.widgets.heat_map import data_of
@@ -133,17 +130,6 @@ def test_every_token_has_one_chip_in_the_order_of_the_prompt(
     assert [above for above, _ in columns if above is not None] == list(range(len(clean)))
     assert [below for _, below in columns if below is not None] == list(range(len(corrupt)))
     assert (None, None) not in columns
-
-
-@given(text=st.text(max_size=40) | st.sampled_from(HOSTILE))
-def test_text_for_markdown_has_no_mark_that_is_not_escaped(text: str) -> None:
-    for shown in (plain(text), token(text)):
-        left = re.sub(r"\\([!-/:-@\[-`{-~])", "", shown)
-        assert not set(left) & set(string.punctuation), shown
-        bare = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", shown)
-        assert all(one.isprintable() or one in "\n\u2060" for one in shown)
-        for acts in ("->", "<-", "--", ">=", ":smile:", "://", "www.", "a@b"):
-            assert acts not in bare
 
 
 @pytest.mark.parametrize("site", SITES)

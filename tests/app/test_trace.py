@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from patchwright.app import address, state
+from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
 from patchwright.app.views import traced as found
 from patchwright.app.views.waiting import how_far
@@ -23,6 +24,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.methods.tracing import TraceSite
 from patchwright.model.load import Model
+from patchwright.spelling import percent
 from patience import SECONDS
 from settled import settled
 
@@ -132,7 +134,7 @@ def test_what_cannot_be_traced_is_one_sentence_in_place(
         )
     )
     assert len(found) == 1
-    assert says in found[0].replace("\\", "").replace("\u2060", "")
+    assert says in found[0].replace(BREAK, "").replace("\\", "")
 
 
 @on_the_page
@@ -255,7 +257,7 @@ def test_the_sentence_carries_the_results_numbers(model: Model) -> None:
     assert f"to {float(result.patched.sel(cell)):.3g} on average over 3 samples" in text
     assert f"from {result.corrupt.metric:.3g}" in text
     assert f"(standard deviation {float(result.array('spread').sel(cell)):.2g})" in text
-    assert f"{float(result.effect.sel(cell)):.0%}" in text
+    assert f"{percent(float(result.effect.sel(cell)))}" in text
     assert "MLP output of layer 1 in a window of 2 layers" in text
     assert "changes nothing" in found.sentence("L1.mlp_out@0", result)
 

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from chat_server import ChatServer
+from patchwright.app.text import BREAK
 from patchwright.app.views import worded
 from patchwright.insights.written import KEY, MODEL, URL
 from patchwright.prompts.examples import example
@@ -63,7 +64,7 @@ def test_it_asks_when_clicked_and_shows_what_the_facts_bear(
         shown = page()
         assert chat.asked == [], "never on its own"
         shown = shown.button(key="worded").click().run()
-        texts = [one.value.replace("\u2060", "") for one in shown.markdown]
+        texts = [one.value.replace(BREAK, "") for one in shown.markdown]
         assert texts == [r"The runs are 3\.5 \<b\>logits\<\/b\> apart\. :small[\[1\]]"]
         assert "1 sentence was struck out" in shown.caption[0].value
         asked = json.loads(chat.asked[0]["messages"][1]["content"])

@@ -14,6 +14,7 @@ from patchwright.figures.grid import grids_of, title_of
 from patchwright.figures.printed import draw, draw_graph, draw_scatter, save_graph, save_scatter
 from patchwright.figures.terminal import shown
 from patchwright.keep.export import csv_text
+from patchwright.spelling import run_name
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4, 2], [1, 5, 3, 4, 2])
@@ -100,7 +101,7 @@ def test_the_graph_has_a_line_a_run(model: pw.Model, tmp_path: Path) -> None:
     drawn = {str(line.get_label()): np.asarray(line.get_ydata(), float) for line in lines}
     for run in ("clean", "corrupt", "patched"):
         expected = result.arrays["accumulated"].sel(run=run)
-        np.testing.assert_allclose(drawn[run], expected)
+        np.testing.assert_allclose(drawn[run_name(run)], expected)
     save_graph(result, tmp_path / "graph.svg")
     assert (tmp_path / "graph.svg").read_text(encoding="utf-8").count("after layer") == 1
 

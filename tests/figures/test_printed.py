@@ -62,7 +62,11 @@ def test_places_together_are_drawn_as_three_bars(model: pw.Model, tmp_path: Path
 def test_places_ablated_together_are_drawn_as_what_they_are(model: pw.Model) -> None:
     axes = draw_bars(pw.ablate_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"])).axes[0]
     assert axes.get_title("left") == "Ablation (zero): L1H2.z, L0.mlp_out@-1"
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["clean", "ablated", "corrupt"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "clean",
+        "ablated",
+        "corrupted",
+    ]
 
 
 def test_another_suffix_is_refused(model: pw.Model, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@ import json
 import os
 import subprocess
 import sys
-from csv import DictReader
+from csv import DictReader, reader
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +20,10 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import patchwright as pw
 from checkpoints import save_tiny
+from command import patchwright
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.keep.export import csv_text, notebook_text, script_text
+from patchwright.keep.export import csv_text, frame_text, notebook_text, script_text
+from patchwright.keep.store import Store
 from patience import SECONDS
 from tiny import pair_of
 
@@ -329,3 +332,43 @@ def test_csv_gives_back_every_number_exactly(model: pw.Model) -> None:
     assert [float(row["patched"]) for row in table] == result.patched.values.ravel().tolist()
     assert [float(row["effect"]) for row in table] == result.effect.values.ravel().tolist()
     assert [row["place"] for row in table[:2]] == ["L0H0.v@0", "L0H0.v@1"]
+
+
+CELLS = st.one_of(
+    st.text(max_size=8),
+    st.builds(
+        str.__add__, st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n"]), st.text(max_size=5)
+    ),
+)
+
+
+@given(
+    texts=st.lists(CELLS, min_size=1, max_size=6),
+    numbers=st.lists(st.floats(allow_nan=False), min_size=6, max_size=6),
+)
+def test_no_text_in_a_csv_is_a_formula_and_numbers_stay_numbers(
+    texts: list[str], numbers: list[float]
+) -> None:
+    frame = pd.DataFrame({"token": texts, "effect": numbers[: len(texts)]})
+    written = frame_text(frame).encode("utf-8")
+    assert written.startswith(b"\xef\xbb\xbf") == (not written.isascii())
+    rows = list(reader(StringIO(written.decode("utf-8-sig"), newline="")))
+    assert rows[0] == ["token", "effect"]
+    for (token, number), text, exact in zip(rows[1:], texts, numbers, strict=False):
+        assert token in (text, f"'{text}")
+        assert not token.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+        assert float(number) == exact
+    assert len(rows) == 1 + len(texts)
+
+
+def test_every_csv_of_a_result_is_the_same_text(demo: pw.Model, tmp_path: Path, home: Path) -> None:
+    pair = pw.Pair(clean="=1+1 and é red", corrupt="=1+1 and é blue", answer=" Mary", wrong=" John")
+    result = pw.patch(demo, pair, layers=[0])
+    run = Store().save(result)
+    text = csv_text(result)
+    assert text.startswith("place,") == text.isascii()
+    assert ",'=" in text
+    done = patchwright("runs", "show", run, "--csv", str(tmp_path / "cells.csv"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cells.csv").read_bytes() == text.encode("utf-8")
+    assert patchwright("runs", "show", run, "--csv", "-").stdout == text

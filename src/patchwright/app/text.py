@@ -6,10 +6,14 @@ import string
 from patchwright.errors import printable
 from patchwright.prompts.tokens import visible
 
+BREAK = ":small[]"
+"""A directive around nothing: Streamlit puts an empty element there, and nothing can be copied."""
+
 # Streamlit looks for arrows, icons and links after escapes are gone, as in `->`, `:smile:`,
-# `www.` and `a@b.c`: a word joiner, which is not seen, keeps their letters apart.
-_JOINER = "\u2060"
-_ACTS = re.compile(r"[-<>~:@]|www", re.IGNORECASE)
+# `www.` and `a@b.c`, in each piece of text by itself: an empty element makes them two pieces.
+_ACTS = re.compile(
+    r"[-<>~](?=[-=>])|:(?=[\w+-])|@(?=[-\w]+\.)|www(?=\.)|https?(?=://)", re.IGNORECASE
+)
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
 
 
@@ -59,4 +63,5 @@ def token(text: str) -> str:
 
 
 def _inert(text: str) -> str:
-    return _ACTS.sub(lambda found: found[0] + _JOINER, text).translate(_MARKS)
+    pieces = _ACTS.sub(lambda found: found[0] + "\0", text)  # no visible text has this character
+    return pieces.translate(_MARKS).replace("\0", BREAK)

@@ -16,12 +16,14 @@ tools     everything else: places, tokens, models, examples, verify, bench, app
 
 import os
 import sys
+from typing import Never
 
 import typer
 
 from patchwright.cli import build, explain, many, methods, runs, tools
 from patchwright.cli.options import STOPPED, tell
 from patchwright.errors import PatchwrightError
+from patchwright.streams import mute, prepare_streams
 
 app = typer.Typer(
     help="Which part of a language model caused its answer? Activation patching on GPT-2.",
@@ -40,30 +42,46 @@ app.add_typer(build.app, name="build")
 
 def main() -> None:
     """Run the command line; every failure is one message and an exit status."""
+    prepare_streams()
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        status = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(status)
     except PatchwrightError as error:
         fail(str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         fail("Stopped.", STOPPED)
     except BrokenPipeError:
-        # Whoever read the output has left; Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has left.
+        mute(sys.stdout)
         sys.exit(1)
+    except OSError as error:
+        if error.filename is not None:
+            _fail_unforeseen(error)
+        # Writing to an open stream failed: a message about a file's path has its own error.
+        mute(sys.stdout)
+        fail(f"The output cannot be written: {error.strerror}. Write it to another place.", 1)
     except Exception as error:
         click_message = getattr(error, "format_message", None)
         if click_message is not None:
             fail(click_message(), getattr(error, "exit_code", 2))
-        if os.environ.get("PATCHWRIGHT_DEBUG"):
-            raise
-        fail(
-            f"Something went wrong that should not have: {type(error).__name__}: {error}. "
-            "Set PATCHWRIGHT_DEBUG=1 to see where, and please report it.",
-            1,
-        )
+        _fail_unforeseen(error)
 
 
-def fail(message: str, status: int) -> None:
+def fail(message: str, status: int) -> Never:
     """Say what was wrong on standard error and leave with `status`."""
-    tell(f"Error: {message}")
+    try:
+        tell(f"Error: {message}")
+    except OSError:
+        mute(sys.stderr)
     sys.exit(status)
+
+
+def _fail_unforeseen(error: Exception) -> Never:
+    if os.environ.get("PATCHWRIGHT_DEBUG"):
+        raise error
+    fail(
+        f"Something went wrong that should not have: {type(error).__name__}: {error}. "
+        "Set PATCHWRIGHT_DEBUG=1 to see where, and please report it.",
+        1,
+    )

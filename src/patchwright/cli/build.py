@@ -1,7 +1,9 @@
 """`build`: pairs from a template, a sentence or a swapped word, as lines of JSONL."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,15 +98,11 @@ def agreement(
 
     Sentences that cannot be used are told on standard error, and the others go on.
     """
-    import sys
-
     from patchwright.prompts.builders import agreement as build
 
     if align != "exact" and align != "edges":
         raise InputError(f"--align '{align}': choose exact or edges.")
-    sentences = (
-        [line.strip() for line in sys.stdin if line.strip()] if sentence == ["-"] else sentence
-    )
+    sentences = _typed_lines() if sentence == ["-"] else sentence
     tokenizer = options.load(model, "cpu", "float32", revision).tokenizer
     items: list[Item] = []
     for number, text in enumerate(sentences, 1):
@@ -149,6 +147,12 @@ def swap(
     _write(out, [_item(one.pair, "swap") for one in found])
 
 
+def _typed_lines() -> list[str]:
+    """The lines of standard input, read as UTF-8 as every file is; bytes that are none stay known."""
+    with TextIOWrapper(sys.stdin.buffer, "utf-8-sig", "surrogateescape") as stream:
+        return [line.strip() for line in stream if line.strip()]
+
+
 def _item(pair: Any, *tags: str) -> "Item":
     from patchwright.prompts.datasets import Item
 
@@ -162,15 +166,13 @@ def _write(out: str, items: "Iterable[Item]") -> None:
 
 
 def _list_tasks() -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+    from patchwright.figures.tables import Line, table
     from patchwright.prompts.tasks import tasks
 
-    table = Table("name", "template", "what it asks", box=None, pad_edge=False)
+    rows = table("name", "template", "what it asks", whole=("name",))
     for one in tasks():
-        table.add_row(one.name, Text(one.template.texts[0]), one.title)
-    options.console().print(table)
+        rows.add_row(one.name, Line(one.template.texts[0]), Line(one.title))
+    options.console().print(rows)
 
 
 def _template(

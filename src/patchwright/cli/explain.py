@@ -121,34 +121,36 @@ def _text(tokens: "Tokens") -> str:
 def _shown_words(words: "Written") -> Any:
     """The language model's sentences with the facts that each rests on, or why there are none."""
     from rich.console import Group
-    from rich.text import Text
+
+    from patchwright.figures.tables import Line
 
     if words.note:
-        return Text(words.note)
+        return Line(words.note)
     heading = "In a language model's words (each number is in the facts named)"
     if words.struck:
         heading += f"; {words.struck} sentences were struck out"
     lines = [
-        Text(f"{one.text} [{', '.join(map(str, one.facts))}]", style="italic")
+        Line(f"{one.text} [{', '.join(map(str, one.facts))}]", style="italic")
         for one in words.sentences
     ]
-    return Group(Text(heading, style="bold"), *lines, Text())
+    return Group(Line(heading, style="bold"), *lines, Line())
 
 
 def _shown(said: "Insights") -> Any:
     """The steps, numbered, and the cautions, as a terminal shows them."""
     from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+
+    from patchwright.figures.tables import Line, table
 
     parts: list[Any] = []
     first = 1
     for heading, sentences in (("What this shows", said.steps), ("Cautions", said.cautions)):
-        table = Table(box=None, show_header=False, pad_edge=False)
+        rows = table("number", "sentence", whole=("number",))
+        rows.show_header = False
         for i, one in enumerate(sentences, first):
-            table.add_row(Text(f"{i}."), Text(one.text))
+            rows.add_row(Line(f"{i}."), Line(one.text))
         first += len(sentences)
-        parts += [Text(heading, style="bold"), table]
+        parts += [Line(heading, style="bold"), rows]
     return Group(*parts)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli.answered import said
-from patchwright.cli.options import STOPPED, Device, Dtype, progress_bar, tell
+from patchwright.cli.options import STOPPED, Device, Dtype, progress_bar, say, tell
 from patchwright.errors import InputError, PatchwrightError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(
     for index in sorted(tally.failed)[:MOST_REASONS]:
         tell(f"Line {lines[index]} failed: {tally.failed[index]}")
     said(store)
-    typer.echo(f"{_summary(tally, bad)} In {store.path}")
+    say(f"{_summary(tally, bad)} In {store.path}")
     if tally.stopped:
         tell("Stopped: the same command goes on from here.")
         raise typer.Exit(STOPPED)

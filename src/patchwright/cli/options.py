@@ -1,8 +1,11 @@
 """What commands share: their options, loading, outputs, progress."""
 
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
@@ -314,19 +317,7 @@ def hand_out(
         write(json, result.to_json())
     if csv:
         write(csv, csv_text(result) if table is None else frame_text(table))
-    if plot:
-        result.plot(plot)
-    if graph or scatter:
-        from patchwright.figures.printed import save_graph, save_scatter
-
-        if graph:
-            save_graph(result, graph)
-        if scatter:
-            save_scatter(result, scatter)
-    if interval_plot:
-        from patchwright.figures.printed import save_intervals
-
-        save_intervals(result, interval_plot)
+    _draw(result, plot, graph, scatter, interval_plot)
     if json or csv or plot or graph or scatter or interval_plot:
         for notice in result.warnings:
             tell(f"Warning ({notice['code']}): {notice['message']}")
@@ -338,9 +329,42 @@ def hand_out(
         raise typer.Exit(STOPPED)
 
 
+def _draw(result: "Result", plot: str, graph: str, scatter: str, intervals: str) -> None:
+    """Draw the figures that were asked for."""
+    if not (plot or graph or scatter or intervals):
+        return
+    from patchwright.figures import printed
+
+    kinds = (
+        printed.save_heat_map,
+        printed.save_graph,
+        printed.save_scatter,
+        printed.save_intervals,
+    )
+    for save, path in zip(kinds, (plot, graph, scatter, intervals), strict=True):
+        if path:
+            with telling():
+                save(result, path)
+
+
+@contextmanager
+def telling() -> Generator[None]:
+    """What is warned of meanwhile is told in its sentence, without the line of code it came from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: tell(f"Note: {message}")
+        yield
+
+
 def tell(text: str) -> None:
     """A line on standard error; what somebody typed or a file holds does not act on a terminal."""
-    typer.echo(printable(text), err=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """A line on standard output, as `tell` writes one on standard error."""
+    # Typer's own `echo` writes UTF-8 to a stream that takes ASCII alone.
+    print(printable(text), flush=True)
 
 
 def write(path: str, text: str) -> None:
@@ -348,17 +372,20 @@ def write(path: str, text: str) -> None:
     from patchwright.files import write_atomic
 
     if path == "-":
-        sys.stdout.write(text)
+        # A document is UTF-8 wherever it goes; the stream's own encoding is for what people read.
         sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8"))
+        sys.stdout.buffer.flush()
     else:
         write_atomic(path, text)
 
 
 def console() -> Any:
-    """The terminal; wide enough for a heat map where the output goes to a file."""
+    """The terminal, or for a file or a pipe 160 columns unless COLUMNS says how many."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    wide = not (sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit())
+    return Console(width=160 if wide else None, highlight=False)
 
 
 class progress_bar:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from patchwright.cli.answered import said, when
-from patchwright.cli.options import Csv, Json, Plot, check_outputs, console, hand_out, write
+from patchwright.cli.options import (
+    Csv,
+    Json,
+    Plot,
+    check_outputs,
+    console,
+    hand_out,
+    say,
+    telling,
+    write,
+)
 from patchwright.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -52,7 +62,7 @@ def list_(
         name = "failures" if failures else "runs"
         write(json, _json({name: [asdict(one) for one in found]}))
     elif not found:
-        typer.echo(f"Nothing of the kind in {opened.path}.")
+        say(f"Nothing of the kind in {opened.path}.")
     else:
         console().print(_failures(found) if failures else _table(found))
 
@@ -66,13 +76,13 @@ def show(run: Run, json: Json = "", csv: Csv = "", plot: Plot = "", store: Folde
     said(opened)
     if not (json or csv or plot):
         note = f" {entry.note}" if entry.note else ""
-        typer.echo(printable(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}"))
+        say(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
     hand_out(result, json, csv, plot)
 
 
 @app.command()
 def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Folder = "") -> None:
-    """Show two runs side by side, with their difference (second − first) on one scale."""
+    """Show two runs side by side, with their difference (second minus first) on one scale."""
     from patchwright.figures.compared import compared
     from patchwright.figures.terminal import beside
 
@@ -97,7 +107,8 @@ def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Fo
     if plot:
         from patchwright.figures.printed import save_compared
 
-        save_compared(one, other, plot)
+        with telling():
+            save_compared(one, other, plot)
     if not (json or plot):
         console().print(beside(one, other, grids))
 
@@ -120,7 +131,7 @@ def delete(runs: Runs, store: Folder = "") -> None:
     opened = _opened(store)
     ids = opened.delete(runs)
     said(opened)
-    typer.echo(f"Deleted {len(ids)}. To undo: patchwright runs restore {' '.join(ids)}")
+    say(f"Deleted {len(ids)}. To undo: patchwright runs restore {' '.join(ids)}")
 
 
 @app.command()
@@ -129,7 +140,7 @@ def restore(runs: Runs, store: Folder = "") -> None:
     opened = _opened(store)
     ids = opened.restore(runs)
     said(opened)
-    typer.echo(f"Restored {len(ids)}.")
+    say(f"Restored {len(ids)}.")
 
 
 @app.command()
@@ -156,7 +167,7 @@ def prune(
         write(json, _json({"pruned": yes, "runs": [asdict(one) for one in going]}))
         return
     what = f"{len(going)} runs, {sum(one.size for one in going) / 2**20:.1f} MiB"
-    typer.echo(f"Removed {what}." if yes else f"Would remove {what}. Add --yes to do it.")
+    say(f"Removed {what}." if yes else f"Would remove {what}. Add --yes to do it.")
 
 
 @app.command()
@@ -171,7 +182,7 @@ def export(
     opened = _opened(store)
     count = opened.export(path, runs or None)
     said(opened)
-    typer.echo(f"{count} runs are in {path}.")
+    say(f"{count} runs are in {path}.")
 
 
 @app.command("import")
@@ -192,7 +203,7 @@ def import_(
     opened = _opened(store)
     new, known = opened.bring_in(path, trust_imported)
     said(opened)
-    typer.echo(f"{new} runs taken in, {known} were here already.")
+    say(f"{new} runs taken in, {known} were here already.")
 
 
 def _opened(folder: str) -> "Store":
@@ -210,10 +221,9 @@ def _json(document: object) -> str:
 
 
 def _table(entries: "list[Entry]") -> Any:
-    from rich.table import Table
-    from rich.text import Text
+    from patchwright.figures.tables import Line, table
 
-    table = Table("run", "computed", "method", "model", "what", "note", box=None, pad_edge=False)
+    rows = table("run", "computed", "method", "model", "what", "note", whole=("run",))
     for one in entries:
         marks = (
             "" if one.whole else "(stopped) ",
@@ -221,19 +231,18 @@ def _table(entries: "list[Entry]") -> Any:
         )
         what = "".join((*marks, one.about))
         cells = (one.id, when(one.created), one.method, one.model, what, one.note)
-        table.add_row(*(Text(_plain(cell)) for cell in cells))
-    return table
+        rows.add_row(*(Line(_plain(cell)) for cell in cells))
+    return rows
 
 
 def _failures(failures: "list[Failure]") -> Any:
-    from rich.table import Table
-    from rich.text import Text
+    from patchwright.figures.tables import Line, table
 
-    table = Table("tried", "why not", "experiment", box=None, pad_edge=False)
+    rows = table("tried", "why not", "experiment")
     for one in failures:
         cells = (when(one.created), one.reason, one.experiment)
-        table.add_row(*(Text(_plain(cell)) for cell in cells))
-    return table
+        rows.add_row(*(Line(_plain(cell)) for cell in cells))
+    return rows
 
 
 def _plain(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import Device, ModelName, NoBos, Revision, console, load
+from patchwright.cli.options import Device, ModelName, NoBos, Revision, console, load, say
 from patchwright.errors import PatchwrightError
 
 if TYPE_CHECKING:
@@ -20,21 +20,20 @@ def places(
     revision: Revision = None,
 ) -> None:
     """List the places of a model and how they are written."""
-    from rich.table import Table
-
+    from patchwright.figures.tables import table
     from patchwright.places import HEAD_SITES, SITE_MEANINGS, SITES, pers_of
 
     spec = load(model, device, "float32", revision).spec
     layers, heads = f"L0-{spec.n_layers - 1}", f"H0-{spec.n_heads - 1}"
-    table = Table("site", "places", "example", "per", "what it is", box=None, pad_edge=False)
+    rows = table("site", "places", "example", "per", "what it is", whole=("site",))
     for site in SITES:
         where = "" if site == "embed" else layers + (heads if site in HEAD_SITES else "") + "."
         neurons = f"[0-{spec.d_mlp - 1}]" if site == "mlp_act" else ""
         inside = "" if site == "embed" else "L0H0." if site in HEAD_SITES else "L0."
         example = f"{inside}{site}{'[5]' if neurons else ''}@-1"
         kinds = " ".join(pers_of(site))
-        table.add_row(site, f"{where}{site}{neurons}", example, kinds, SITE_MEANINGS[site])
-    console().print(table, markup=False)
+        rows.add_row(site, f"{where}{site}{neurons}", example, kinds, SITE_MEANINGS[site])
+    console().print(rows, markup=False)
 
 
 def tokens(
@@ -47,9 +46,7 @@ def tokens(
     """Show how a model splits one or two prompts into tokens."""
     from itertools import zip_longest
 
-    from rich.table import Table
-    from rich.text import Text
-
+    from patchwright.figures.tables import Line, table
     from patchwright.prompts.tokens import (
         encode_prompt,
         special_notices,
@@ -61,12 +58,8 @@ def tokens(
     ids = [
         encode_prompt(each, tokenizer, not no_bos) for each in (text, other) if each or each is text
     ]
-    table = Table("position", box=None, pad_edge=False)
-    for name in ("clean", "corrupted") if other else ("token",):
-        table.add_column("id", justify="right")
-        table.add_column(name)
-    if other:
-        table.add_column("")
+    runs = ("id", "clean", "id", "corrupted", "") if other else ("id", "token")
+    rows = table("position", *runs, right=("id",))
     for position, row in enumerate(zip_longest(*ids)):
         cells = [
             part
@@ -78,26 +71,23 @@ def tokens(
             )
         ]
         differs = ["<- differs"] if other and row[0] != row[1] else []
-        table.add_row(str(position), *(Text(cell) for cell in [*cells, *differs]))
-    console().print(table)
+        rows.add_row(str(position), *(Line(cell) for cell in [*cells, *differs]))
+    console().print(rows)
     for notice in special_notices(tokenizer, not no_bos):
-        console().print(Text(notice["message"]))
+        console().print(Line(notice["message"]))
 
 
 def models() -> None:
     """List the models that can be asked for by name."""
-    from rich.table import Table
-
+    from patchwright.figures.tables import table
     from patchwright.model.known import KNOWN
 
-    table = Table(
-        "name", "layers", "heads", "width", "parameters", "download", "", box=None, pad_edge=False
-    )
+    rows = table("name", "layers", "heads", "width", "parameters", "download", "", whole=("name",))
     for one in KNOWN:
         download = f"{one.download} MB" if one.download else "none"
         sizes = (str(one.layers), str(one.heads), str(one.d_model), one.parameters, download)
-        table.add_row(one.name, *sizes, one.note)
-    console().print(table)
+        rows.add_row(one.name, *sizes, one.note)
+    console().print(rows)
     console().print("Any other GPT2LMHeadModel works too: a hub name, or a local folder.")
 
 
@@ -106,12 +96,11 @@ def examples() -> None:
 
     Run one with `patchwright patch --example NAME`.
     """
-    from rich.table import Table
-    from rich.text import Text
-
+    from patchwright.figures.tables import Line, table
     from patchwright.prompts.examples import examples as library
 
-    table = Table("name", "task", "models", "clean", "corrupted", "answer", "wrong", box=None)
+    names = ("name", "task", "models", "clean", "corrupted", "answer", "wrong")
+    rows = table(*names, whole=("name",))
     for one in library():
         pair = one.pair
         answers = [_few(pair.answers), _few(pair.wrongs)]
@@ -123,8 +112,8 @@ def examples() -> None:
             str(pair.corrupt),
             *answers,
         )
-        table.add_row(*(Text(text) for text in texts))
-    console().print(table)
+        rows.add_row(*(Line(text) for text in texts))
+    console().print(rows)
 
 
 def lessons(
@@ -138,17 +127,15 @@ def lessons(
 
     Exit status 1 where something in them is not what the model does.
     """
-    from rich.table import Table
-    from rich.text import Text
-
+    from patchwright.figures.tables import Line, table
     from patchwright.lessons import built_in
     from patchwright.lessons.reading import read_lesson_file
 
     if not files:
-        table = Table("name", "minutes", "title", "what it is about", box=None, pad_edge=False)
+        rows = table("name", "minutes", "title", "what it is about", whole=("name",))
         for one in built_in():
-            table.add_row(one.name, str(one.minutes), Text(one.title), Text(one.about))
-        console().print(table)
+            rows.add_row(one.name, str(one.minutes), Line(one.title), Line(one.about))
+        console().print(rows)
         return
     wanted = [read_lesson_file(path) for path in files]
     faults = [fault for lesson in wanted for fault in _checked(lesson, device)]
@@ -164,7 +151,7 @@ def _checked(lesson: "Lesson", device: str) -> list[str]:
     model = load(lesson.model, device, "float32", None)
     faults = check(lesson, lambda experiment: run(experiment, model))
     for line in faults or [f"{lesson.name}: {len(lesson.steps)} steps, all of it holds."]:
-        typer.echo(line)
+        say(line)
     return faults
 
 
@@ -191,14 +178,10 @@ def verify(
     checks = verify_figures(load(model, device, "float32", None), published)
     for check in checks:
         mark = "ok " if check.passed else "BAD"
-        typer.echo(
-            f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}"
-        )
+        say(f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}")
     failed = sum(not check.passed for check in checks)
-    typer.echo(
-        f"{len(checks) - failed} of {len(checks)} figures agree within {published.tolerance:g}."
-    )
-    typer.echo(f"Source: {published.source}")
+    say(f"{len(checks) - failed} of {len(checks)} figures agree within {published.tolerance:g}.")
+    say(f"Source: {published.source}")
     if failed:
         raise typer.Exit(1)
 
@@ -213,11 +196,11 @@ def bench(
     from patchwright.bench import time_sweeps
 
     loaded = load(model, device, "float32", None)
-    typer.echo(f"{loaded.name} on {loaded.device}, {tokens} tokens, median of {repeat}")
-    typer.echo(f"{'sweep':<26}{'places':>7}{'seconds':>10}{'full runs':>11}{'ratio':>8}")
+    say(f"{loaded.name} on {loaded.device}, {tokens} tokens, median of {repeat}")
+    say(f"{'sweep':<26}{'places':>7}{'seconds':>10}{'full runs':>11}{'ratio':>8}")
     for row in time_sweeps(loaded, tokens, repeat):
         ratio = row.full_runs / row.seconds
-        typer.echo(
+        say(
             f"{row.name:<26}{row.places:>7}{row.seconds:>10.3f}{row.full_runs:>11.3f}{ratio:>7.1f}x"
         )
 
@@ -269,7 +252,7 @@ def app_(
         "theme.dark.primaryColor": "#6aa9e9",
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    typer.echo(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")
+    say(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")
     ours = ["--sweeps", str(sweeps)]
     ours += ["--no-store"] if no_store else []
     ours += ["--own"] if own or host in ("127.0.0.1", "::1", "localhost") else []

@@ -24,6 +24,12 @@ class Circuit(BaseModel):
     edges: tuple[tuple[str, str], ...]
     scores: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        """One line: the model and how many edges."""
+        return f"Circuit({self.model!r}: {len(self.edges)} edges)"
+
+    __str__ = __repr__
+
     @classmethod
     def choose(
         cls,

@@ -7,6 +7,7 @@ import numpy as np
 from patchwright.errors import InputError
 from patchwright.figures.grid import Grid, grids_of, on_one_scale, title_of
 from patchwright.methods.result import Result
+from patchwright.spelling import run_name
 
 
 def compared(one: Result, other: Result) -> list[Grid]:
@@ -45,7 +46,7 @@ def _with_difference(first: Grid, second: Grid) -> list[Grid]:
     grids = on_one_scale(grids) if first.centred else grids
     names = ("first", "second", "second − first")
     return [
-        replace(grid, title=f"{name}: {grid.title}" if grid.title else name)
+        replace(grid, title=f"{name}: {run_name(grid.title)}" if grid.title else name)
         for name, grid in zip(names, grids, strict=True)
     ]
 

@@ -19,6 +19,7 @@ from patchwright.methods.scale import has_scale
 from patchwright.methods.statistics import statistics_on
 from patchwright.places import check_site, parse_place
 from patchwright.prompts.tokens import visible
+from patchwright.spelling import run_name
 
 MOST_SUBJECT = 40
 """Characters of a trace's subject that its title names."""
@@ -168,6 +169,12 @@ def title_of(result: Result) -> str:
     }.get(result.method, result.method)
 
 
+def short(value: float) -> str:
+    """A number as it stands in a cell: two digits (from 10 on one), no minus sign before nothing."""
+    shown = f"{value:.{2 if abs(value) < 10 else 1}f}"
+    return shown.removeprefix("-") if float(shown) == 0 else shown
+
+
 def _panels(result: Result) -> tuple[str, dict[str, xr.DataArray]]:
     """The array that is drawn, and its two-dimensional panels by title."""
     name = result.main
@@ -276,7 +283,7 @@ def _label(array: xr.DataArray, dim: object, index: int, texts: object) -> str:
     if dim in ("position", "query", "key") and isinstance(texts, list):
         known = value < len(texts)
         return f"{visible(str(texts[value]))} {value}" if known else str(value)
-    return visible(str(value)) if dim == "role" else str(value)
+    return visible(str(value)) if dim == "role" else run_name(value)
 
 
 def _title(dim: str) -> str:

@@ -9,6 +9,7 @@ import xarray as xr
 from patchwright.figures.graph import LOWERS, Edge, layout, target_of
 from patchwright.methods.result import Baseline, Result
 from patchwright.prompts.tokens import visible
+from patchwright.spelling import percent, run_name
 
 RUN_COLORS = {
     "clean": "#2166ac",
@@ -23,7 +24,12 @@ _LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
 def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
     """The likeliest next tokens of several runs as paired bars, most probable first."""
     rows = [
-        {"token": visible(one["token"]), "probability": one["probability"], "run": name}
+        {
+            "token": visible(one["token"]),
+            "run": name,
+            "probability": one["probability"],
+            "in per cent": percent(one["probability"], 2),
+        }
         for name, run in runs.items()
         for one in run.top
     ]
@@ -42,7 +48,7 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
             tooltip=[
                 alt.Tooltip("run:N"),
                 alt.Tooltip("token:N"),
-                alt.Tooltip("probability:Q", format=".2%"),
+                alt.Tooltip("in per cent:N", title="probability"),
             ],
         )
         .properties(height=34 * len(order) + 90)
@@ -51,7 +57,7 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
 
 def accumulated_chart(values: xr.DataArray) -> alt.Chart:
     """The logit difference that each run has reached after each layer, dims (run, layer)."""
-    names = ["corrupted" if run == "corrupt" else str(run) for run in values["run"].values]
+    names = [run_name(run) for run in values["run"].values]
     rows = [
         {"layer": int(layer), "run": name, "logit difference": float(values[i, j])}
         for i, name in enumerate(names)
@@ -114,7 +120,7 @@ def _run_color(names: Sequence[str]) -> alt.Color:
 
 def components_chart(values: xr.DataArray) -> alt.Chart:
     """What each part adds to the logit difference, dims (run, component), as paired bars."""
-    names = ["corrupted" if run == "corrupt" else str(run) for run in values["run"].values]
+    names = [run_name(run) for run in values["run"].values]
     components = [str(name) for name in values["component"].values]
     rows = [
         {"part": part, "run": name, "logits": float(values[i, j])}
@@ -145,12 +151,12 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     key = alt.Legend(orient="top", title=None, columns=3, labelLimit=0, symbolStrokeWidth=0)
     base = alt.Chart(curve_rows(evaluated)).encode(
         x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_WHOLE, title="edges"),
-        y=alt.Y("share:Q", title="share of the gap kept", axis=alt.Axis(format="%")),
+        y=alt.Y("share:Q", title="share of the gap kept", axis=_PER_CENT),
         color=alt.Color(
             "runs:N", scale=alt.Scale(domain=names, range=list(_CURVES.values())), legend=key
         ),
         detail="sample:N",
-        tooltip=["runs", "edges", alt.Tooltip("share:Q", format=".1%")],
+        tooltip=["runs", "edges", alt.Tooltip("in per cent:N", title="share")],
     )
     lines = base.mark_line().encode(
         strokeDash=alt.StrokeDash(
@@ -170,6 +176,7 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
 _CURVES = {"circuit": "#2166ac", "all but it": "#b2182b", "random": "#8a8a8a"}
 _DASHES, _SHAPES = [[1, 0], [5, 3], [2, 2]], ["circle", "square", "triangle-up"]
 _WHOLE = alt.Axis(format="d", grid=False)
+_PER_CENT = alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'")
 
 
 def curve_rows(evaluated: Result) -> pd.DataFrame:
@@ -186,6 +193,7 @@ def curve_rows(evaluated: Result) -> pd.DataFrame:
         for one in random.isel(sample=i)
     ]
     frame = pd.DataFrame(rows)
+    frame["in per cent"] = [percent(share, 1) for share in frame["share"]]
     return frame[frame["share"].notna() & (frame["edges"] > 0)]
 
 

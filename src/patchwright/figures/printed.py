@@ -1,5 +1,6 @@
 """Figures for paper and slides: Matplotlib, written to PNG, SVG or PDF."""
 
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -17,13 +18,21 @@ from numpy.typing import NDArray
 
 from patchwright.errors import InputError
 from patchwright.figures.compared import compared
+from patchwright.figures.fonts import (
+    MissingCharactersWarning,
+    fit_texts,
+    quiet,
+    sentence,
+    shortened,
+)
 from patchwright.figures.formats import check_format
 from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
-from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
+from patchwright.figures.grid import TOGETHER, Grid, grids_of, short, title_of
 from patchwright.files import write_atomic
 from patchwright.methods.result import Result
 from patchwright.methods.scale import has_scale, nothing_moved
 from patchwright.methods.statistics import NUMBERS, RATE, Statistics, statistics_on
+from patchwright.spelling import percent, run_name
 
 DIVERGING = LinearSegmentedColormap.from_list("effects", ["#2166ac", "#f7f7f7", "#b2182b"], 1023)
 SEQUENTIAL = LinearSegmentedColormap.from_list(
@@ -42,25 +51,38 @@ LETTERS_PER_INCH = 11
 
 def save_heat_map(result: Result, path: str | Path) -> None:
     """Draw a result to `path`. Raises OutputError for a suffix that is not in `formats.FORMATS`."""
-    write_atomic(path, image(result, check_format(path)))
+    _save(_drawn(result), path)
 
 
 def image(result: Result, suffix: str) -> bytes:
     """The figure of a result as a file's bytes, the same every time."""
+    return _file(_drawn(result), suffix)[0]
+
+
+def _drawn(result: Result) -> Figure:
     kinds = dict.fromkeys(TOGETHER, draw_bars) | {"evaluate_circuit": draw_curve}
-    figure = kinds.get(result.method, draw)(result)
-    return _file(figure, suffix)
+    return kinds.get(result.method, draw)(result)
 
 
-def _file(figure: Figure, suffix: str) -> bytes:
-    """A figure as a file's bytes; nothing in them depends on the day."""
+def _save(figure: Figure, path: str | Path) -> None:
+    """Write a figure; warn, as MissingCharactersWarning, of characters that no font has."""
+    suffix = check_format(path)
+    content, lacking = _file(figure, suffix)
+    write_atomic(path, content)
+    if lacking:
+        warnings.warn(sentence(lacking, suffix != "svg"), MissingCharactersWarning, stacklevel=3)
+
+
+def _file(figure: Figure, suffix: str) -> tuple[bytes, str]:
+    """A figure as a file's bytes, in which nothing depends on the day, and what no font has."""
     stream = BytesIO()
-    # Text stays text in an SVG.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "patchwright"}):
+    # Text stays text in an SVG, and its reader may have the font.
+    lacking = fit_texts(figure, replace=suffix != "svg")
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "patchwright"}), quiet(lacking):
         FigureCanvasAgg(figure)
         dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
         figure.savefig(stream, format=suffix, dpi=150, metadata=dated)
-    return stream.getvalue()
+    return stream.getvalue(), lacking
 
 
 def draw(result: Result) -> Figure:
@@ -79,7 +101,7 @@ def save_compared(one: Result, other: Result, path: str | Path) -> None:
     titles = list(dict.fromkeys((title_of(one), title_of(other))))
     notes = list(dict.fromkeys((_baselines(one), _baselines(other))))
     figure = _draw_grids(compared(one, other), " / ".join(titles), "\n".join(notes))
-    write_atomic(path, _file(figure, check_format(path)))
+    _save(figure, path)
 
 
 def _draw_grids(grids: Sequence[Grid], headline: str, note: str) -> Figure:
@@ -110,7 +132,7 @@ def _draw_panel(axes: Axes, grid: Grid) -> AxesImage:
         origin="lower", aspect="auto", interpolation="nearest",
     )  # fmt: skip
     _label_axes(axes, grid)
-    axes.set_title(grid.title, fontsize=9)
+    axes.set_title(run_name(grid.title), fontsize=9)
     if n_columns <= MOST_NUMBERS and n_rows <= 2 * MOST_NUMBERS:
         _write_numbers(axes, grid)
     if grid.unsure is not None:
@@ -134,7 +156,7 @@ def save_intervals(result: Result, path: str | Path) -> None:
     Raises OutputError for another suffix, InputError where the result has no statistics or
     no gap that is a scale.
     """
-    write_atomic(path, _file(draw_intervals(result), check_format(path)))
+    _save(draw_intervals(result), path)
 
 
 def draw_intervals(result: Result) -> Figure:
@@ -161,11 +183,11 @@ def draw_intervals(result: Result) -> Figure:
         axes.plot([low, high], [at, at], color="#2166ac", linewidth=1.2)
         axes.plot(mean, at, marker="o", color="#2166ac", markerfacecolor=face, linestyle="none")
     names = [_named({name: row[name] for name in labels}) for row in frame.to_dict("records")]
-    axes.set_yticks(range(len(frame)), [name.replace("$", r"\$") for name in names], fontsize=8)
+    axes.set_yticks(range(len(frame)), names, fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0, color="#444444", linewidth=0.8)
     axes.set_xlabel(
-        f"{found.array}, {found.level:.0%} intervals over pairs\n{_unsure(found)}", fontsize=8
+        f"{found.array}, {percent(found.level)} intervals over pairs\n{_unsure(found)}", fontsize=8
     )
     axes.set_title(title_of(result), loc="left", fontsize=10)
     return figure
@@ -181,7 +203,7 @@ def _unsure(found: Statistics) -> str:
     """What an open circle means."""
     return (
         f"open circle: does not differ from zero over {int(found.pairs.max())} pairs (false discovery "
-        f"rate {RATE:.0%})"
+        f"rate {percent(RATE)})"
     )
 
 
@@ -190,7 +212,7 @@ def save_graph(result: Result, path: str | Path) -> None:
 
     Raises OutputError for another suffix, InputError where there is no wrong answer.
     """
-    write_atomic(path, _file(draw_graph(result), check_format(path)))
+    _save(draw_graph(result), path)
 
 
 def draw_graph(result: Result) -> Figure:
@@ -203,7 +225,7 @@ def draw_graph(result: Result) -> Figure:
     for run, color in RUN_COLORS.items():
         if run in lines["run"].values:
             values = lines.sel(run=run)
-            axes.plot(values["layer"], values, color=color, marker="o", label=run)
+            axes.plot(values["layer"], values, color=color, marker="o", label=run_name(run))
     axes.axhline(0, color="#444444", linewidth=0.8)
     axes.set_xlabel("after layer")
     axes.set_ylabel("logit difference at the last position")
@@ -217,7 +239,7 @@ def save_scatter(result: Result, path: str | Path) -> None:
 
     Raises OutputError for another suffix, InputError where there are no exact values.
     """
-    write_atomic(path, _file(draw_scatter(result), check_format(path)))
+    _save(draw_scatter(result), path)
 
 
 def draw_scatter(result: Result) -> Figure:
@@ -235,7 +257,7 @@ def draw_scatter(result: Result) -> Figure:
     if nothing_moved(result):
         title = "nothing moves: there are no strongest places to find"
     elif "recall" in found:
-        recall = f"{found['recall']:.0%} of the {found['most']} strongest found"
+        recall = f"{percent(found['recall'])} of the {found['most']} strongest found"
         title = f"correlation {found.get('correlation', float('nan')):.2f}; {recall}"
     axes.set_title(title, loc="left", fontsize=10)
     return figure
@@ -255,6 +277,7 @@ def draw_curve(result: Result) -> Figure:
     axes.plot(sizes, complement, color="#b2182b", label="all but the circuit")
     axes.plot(sizes, kept, color="#2166ac", marker="o", label="circuit")
     axes.set_xscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:,.0f}")  # Matplotlib's own would be formulas.
     axes.axhline(0, color="#444444", linewidth=0.8)
     axes.axhline(1, color="#444444", linewidth=0.8, linestyle=":")
     axes.set_xlabel("edges")
@@ -275,7 +298,7 @@ def save_circuit(
     edges: Sequence[tuple[str, str]], scores: Sequence[float], path: str | Path
 ) -> None:
     """Draw a circuit's edges to `path`. Raises OutputError for another suffix."""
-    write_atomic(path, _file(draw_circuit(edges, scores), check_format(path)))
+    _save(draw_circuit(edges, scores), path)
 
 
 def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> Figure:
@@ -317,7 +340,9 @@ def draw_bars(result: Result) -> Figure:
     figure = Figure(figsize=(5.2, 2.4), layout="constrained")
     axes = figure.add_subplot()
     values = [result.clean.metric, float(result.patched.mean()), result.corrupt.metric]
-    bars = axes.barh(["clean", changed, "corrupt"], values, color=["#2166ac", "#777777", "#b2182b"])
+    bars = axes.barh(
+        ["clean", changed, "corrupted"], values, color=["#2166ac", "#777777", "#b2182b"]
+    )
     axes.bar_label(bars, fmt="%.3g", padding=3)
     axes.margins(x=0.18)
     axes.axvline(0, color="#444444", linewidth=0.8)
@@ -336,11 +361,11 @@ def _scale(grid: Grid) -> tuple[float, float]:
 def _label_axes(axes: Axes, grid: Grid) -> None:
     n_rows, n_columns = grid.values.shape
     every = max(1, n_columns // 40)
-    # Token text is data: a dollar sign must not start a formula.
-    columns = [label.replace("$", r"\$") for label in grid.columns[::every]]
+    columns = [shortened(label) for label in grid.columns[::every]]
     axes.set_xticks(range(0, n_columns, every), columns, rotation=60, ha="right", fontsize=8)
     every = max(1, n_rows // 48)
-    axes.set_yticks(range(0, n_rows, every), grid.rows[::every], fontsize=8)
+    rows = [shortened(label) for label in grid.rows[::every]]
+    axes.set_yticks(range(0, n_rows, every), rows, fontsize=8)
     axes.set_ylabel(grid.row_title)
 
 
@@ -363,12 +388,6 @@ def color_of(value: float, grid: Grid) -> tuple[float, float, float]:
 def _is_dark(color: tuple[float, float, float]) -> bool:
     red, green, blue = color
     return 255 * (0.299 * red + 0.587 * green + 0.114 * blue) < 140
-
-
-def short(value: float) -> str:
-    """A number as it stands in a cell: two digits (from 10 on one), no minus sign before nothing."""
-    shown = f"{value:.{2 if abs(value) < 10 else 1}f}"
-    return shown.removeprefix("-") if float(shown) == 0 else shown
 
 
 def _baselines(result: Result) -> str:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from patchwright.spelling import percent
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -56,8 +58,7 @@ class Numbers:
         return Sentence(code, _MARK.sub("", text), place, numbers, written)
 
     def _percent(self, value: float, decimals: int) -> str:
-        rounded = round(100 * float(value), decimals) + 0.0  # no minus sign before nothing
-        return self._marked(value, f"{rounded:.{decimals}f} %")
+        return self._marked(value, percent(value, decimals))
 
     def _marked(self, value: float, text: str) -> str:
         self._written.append((float(value), text))

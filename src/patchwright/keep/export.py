@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import signature
+from io import StringIO
 from textwrap import dedent, fill
 from typing import Any
 
@@ -26,6 +27,9 @@ from patchwright.places import pers_of
 from patchwright.prompts.pair import Pair
 
 WIDTH = 96
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a text begins with that a spreadsheet runs (OWASP, CSV injection)."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,31 @@ class _Step:
 
 
 def csv_text(result: Result) -> str:
-    """`Result.table` as CSV with a header; numbers in full precision."""
+    """`Result.table` as `frame_text` writes a table."""
     return frame_text(result.table())
 
 
 def frame_text(frame: DataFrame) -> str:
-    """A table as CSV with a header; numbers in full precision."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    """A table as CSV with a header; numbers in full precision.
+
+    A text that a spreadsheet would run as a formula has an apostrophe before it. What is not
+    all ASCII begins with a byte-order mark, by which spreadsheets know UTF-8.
+    """
+    lines = _Lines(newline="")
+    frame.map(_guarded).to_csv(lines, index=False, lineterminator="\r\n")
+    text = lines.getvalue()
+    return text if text.isascii() else f"\ufeff{text}"
+
+
+class _Lines(StringIO):
+    """Takes rows that end in CR LF, for which `csv` quotes both in fields, and ends them in LF."""
+
+    def write(self, row: str, /) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
+def _guarded(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def script_text(result: Result) -> str:

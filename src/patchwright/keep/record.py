@@ -18,6 +18,7 @@ import xarray as xr
 
 from patchwright.canonical import hash_of
 from patchwright.errors import StoreError, reason
+from patchwright.keep.choices import choices
 from patchwright.notices import Notice
 from patchwright.upgrade import upgrade_result
 
@@ -115,7 +116,8 @@ class Record:
             str(asked[name]) for name in ("site", "per", "direction", "metric") if name in asked
         ]
         more = f" (1 of {len(prompts) // 2} pairs)" if len(prompts) > 2 else ""
-        return f"{' '.join(what)}: {_text(next(iter(prompts), ''))}{more}"
+        head = ", ".join(filter(None, (" ".join(what), choices(asked))))
+        return f"{head}: {_text(next(iter(prompts), ''))}{more}"
 
     @property
     def search(self) -> str:

@@ -18,6 +18,7 @@ from patchwright.methods.result import Baseline, Result
 from patchwright.methods.scale import SHARED, has_scale
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
+from patchwright.spelling import percent
 
 Quantity = float | str
 
@@ -137,7 +138,7 @@ def shown(name: str, value: Quantity) -> str:
     words = set(re.findall(r"[a-z_]+", name))
     if words & set(SHARES):
         decimals = 1 if "probability" in words or 0 < abs(value) < 0.01 else 0
-        return f"{round(100 * value, decimals) + 0.0:.{decimals}f} %"
+        return percent(value, decimals)
     return f"{value + 0.0:.4g}"
 
 

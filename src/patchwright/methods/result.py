@@ -83,6 +83,12 @@ class Result:
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     numbers: int = 1
 
+    def __repr__(self) -> str:
+        """One line: the method, the model, and what its main array is over."""
+        array = self.arrays[self.main]
+        over = ", ".join(f"{dim} {size}" for dim, size in array.sizes.items())
+        return f"Result({self.method!r} on {self.model.get('name')!r}: {self.main} over {over or 'one run'})"
+
     @property
     def patched(self) -> xr.DataArray:
         """The metric after each patch, in its unit. Raises InputError where nothing was patched."""

@@ -94,6 +94,11 @@ class Statistics:
     pairs: xr.DataArray
     odd_pairs: list[OddPair]
 
+    def __repr__(self) -> str:
+        """One line: what is averaged over how many pairs, and the cells."""
+        over = ", ".join(f"{dim} {size}" for dim, size in self.mean_effect.sizes.items())
+        return f"Statistics({self.array} of {int(self.pairs.max())} pairs over {over or 'one run'})"
+
     def differs(self, rate: float = RATE) -> xr.DataArray:
         """Which cells differ from zero at a false discovery rate."""
         return self.q_value <= rate

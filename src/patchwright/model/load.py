@@ -61,6 +61,11 @@ class Model:
     fingerprint: str
     source: Source = "wrapped"
 
+    def __repr__(self) -> str:
+        """One line: which model it is, its sizes, its precision and where it is."""
+        places = ", ".join(dict.fromkeys(self.device_map.values()))
+        return f"Model({self.name!r}: {self.spec.sizes}, {self.dtype}, {places})"
+
     @property
     def spec(self) -> ModelSpec:
         """Sizes and variants."""

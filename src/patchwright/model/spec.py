@@ -23,3 +23,8 @@ class ModelSpec:
     activation: str
     norm_eps: float
     attn_scale: tuple[float, ...]
+
+    @property
+    def sizes(self) -> str:
+        """The sizes that tell models apart, in words."""
+        return f"{self.n_layers} layers, {self.n_heads} heads, width {self.d_model}"

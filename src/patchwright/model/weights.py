@@ -70,6 +70,10 @@ class Network:
     norm_final: Norm
     unembed: Float[Tensor, "vocab d_model"]
 
+    def __repr__(self) -> str:
+        """One line: its sizes, without the weights."""
+        return f"Network({self.spec.name!r}: {self.spec.sizes})"
+
 
 Part = TypeVar("Part")
 

@@ -21,6 +21,7 @@ from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.prompts.tokens import encode_prompt
+from patchwright.spelling import percent
 
 HOW_NAMES: dict[How, str] = {
     "zero": "zero",
@@ -164,9 +165,9 @@ def sentence(chosen: str, result: Result) -> str:
     )
     if math.isnan(effect):
         return f"{goes}."
-    lost = f"**{kinds.percent(effect)}** of the gap to the corrupted run ({result.corrupt.metric:.3g}) is lost"
+    lost = f"**{percent(effect)}** of the gap to the corrupted run ({result.corrupt.metric:.3g}) is lost"
     if round(100 * effect) < 0:
-        lost = f"away from the corrupted run ({result.corrupt.metric:.3g}), by **{kinds.percent(-effect)}** of the gap"
+        lost = f"away from the corrupted run ({result.corrupt.metric:.3g}), by **{percent(-effect)}** of the gap"
     return f"{goes}: {lost}."
 
 

@@ -17,6 +17,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.methods.scale import has_scale
 from patchwright.model.load import Model
+from patchwright.spelling import percent
 
 MOST_DRAWN = 100
 """Edges that a graph shows; with more nobody can follow one."""
@@ -135,9 +136,9 @@ def areas(evaluated: Result) -> str:
     found = evaluated.details
     means = ""
     if "area" in found:
-        means = f" Mean height of the curve over these sizes: circuit {_share(found['area'])}"
+        means = f" Mean height of the curve over these sizes: circuit {percent(found['area'])}"
         if "random_area" in found:
-            means += f", random circuits {_share(found['random_area'])}"
+            means += f", random circuits {percent(found['random_area'])}"
         means += "."
     return (
         "Every point is a run in which all edges outside the circuit carry the corrupted run's "
@@ -145,10 +146,6 @@ def areas(evaluated: Result) -> str:
         "work against the answer were left out. All but it: every edge except the circuit's. Random: "
         "circuits of the same size, drawn by chance." + means
     )
-
-
-def _share(value: float) -> str:
-    return f"{round(100 * value) + 0:.0f} %"
 
 
 def _pruned(evaluated: Result, size: int) -> None:

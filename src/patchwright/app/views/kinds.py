@@ -127,11 +127,6 @@ def selected(chosen: str, grid: Grid, result: Result) -> str:
     return chosen if any(chosen in row for row in grid.places) else strongest
 
 
-def percent(share: float) -> str:
-    """A share in percent, and no minus sign before nothing."""
-    return f"{round(100 * share) + 0:.0f}%"
-
-
 def at_place(result: Result, chosen: str) -> tuple[float, float]:
     """The metric and the effect of a cell; NaN where it was not computed, or there is no scale."""
     table = result.table()

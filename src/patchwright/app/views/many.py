@@ -24,6 +24,7 @@ from patchwright.methods.scale import has_scale
 from patchwright.methods.statistics import RATE, Statistics, statistics_on
 from patchwright.model.load import Model
 from patchwright.places import SITES
+from patchwright.spelling import percent
 
 OVER_PAIRS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
 """Warnings that are about the whole set, not about one of its pairs."""
@@ -162,7 +163,7 @@ def _choose(chosen: str) -> None:
 
 def _legend(grid: Grid) -> str:
     circles = (
-        f"Cells with an open circle do not differ from zero at a false discovery rate of {RATE:.0%}. "
+        f"Cells with an open circle do not differ from zero at a false discovery rate of {percent(RATE)}. "
         "Click a cell, or move with the arrow keys and press Enter."
     )
     if grid.centred:
@@ -198,7 +199,7 @@ def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
     st.altair_chart(strip_chart(values, prompts, odd, interval, name))
     st.caption(
         f"Every pair's own {name}, sorted. Dashed: the mean over pairs; the band is its "
-        f"{over.level:.0%} interval. Squares are pairs that stand out, listed below."
+        f"{percent(over.level)} interval. Squares are pairs that stand out, listed below."
     )
 
 
@@ -215,13 +216,13 @@ def cell_sentence(row: Any, over: Statistics) -> str:
     """What a cell's numbers say, as Markdown."""
     sure = "differs from zero" if row["q_value"] <= RATE else "does **not** differ from zero"
     bounds = (
-        f" ({over.level:.0%} interval {row['low']:+.3f} to {row['high']:+.3f})"
+        f" ({percent(over.level)} interval {row['low']:+.3f} to {row['high']:+.3f})"
         if math.isfinite(row["low"])
         else " (its interval has no bounds: the gap itself is not told from zero)"
     )
     return (
         f"Mean {over.array} **{row['mean_effect']:+.3f}**{bounds}; {int(row['same_sign'])} of "
-        f"{int(row['pairs'])} pairs have its sign. It {sure} at a false discovery rate of {RATE:.0%} "
+        f"{int(row['pairs'])} pairs have its sign. It {sure} at a false discovery rate of {percent(RATE)} "
         f"(corrected p {row['q_value']:.2g})."
     )
 

@@ -20,6 +20,7 @@ from patchwright.methods.result import Result
 from patchwright.methods.scale import shares
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place
+from patchwright.spelling import percent
 
 RECEIVER_NAMES = {
     "q": "queries of a head",
@@ -191,7 +192,7 @@ def sentence(chosen: str, result: Result, cut_off: bool) -> str:
     if math.isnan(after):
         return kinds.NOT_COMPUTED
     run = "clean" if done["direction"] == "denoise" else "corrupted"
-    share = "" if math.isnan(effect) else f", **{kinds.percent(effect)}** of the gap"
+    share = "" if math.isnan(effect) else f", **{percent(effect)}** of the gap"
     mlps, norms = ON_THE_WAY[done["mlps"]], ON_THE_WAY[done["norms"]]
     return (
         f"With the {run} run's `{chosen}` reaching {to} and nothing else, {plain(done['metric'])} "
@@ -203,7 +204,7 @@ def sentence(chosen: str, result: Result, cut_off: bool) -> str:
 def by_all_ways(whole: Result) -> str:
     """What the same place does when nothing is held, as Markdown."""
     effect = float(shares(whole))
-    share = "" if math.isnan(effect) else f", **{kinds.percent(effect)}** of the gap"
+    share = "" if math.isnan(effect) else f", **{percent(effect)}** of the gap"
     return (
         f"By all ways at once, as on the page Patch, it goes to {float(whole.patched):.3g}{share}."
     )

@@ -17,6 +17,7 @@ from patchwright.methods.result import Result
 from patchwright.methods.scale import shares
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, SITES, Place, check_site, parse_place
+from patchwright.spelling import percent
 
 
 def picker(result: Result, model: Model) -> None:
@@ -93,7 +94,7 @@ def sentence(place: str, one: Result) -> str:
     direction = "clean" if done["direction"] == "denoise" else "corrupted"
     moved = f"{one.base.metric:.2f} to {one.altered.metric:.2f}"
     effect = float(shares(one))
-    share = "" if math.isnan(effect) else f", {effect:.0%} of the gap"
+    share = "" if math.isnan(effect) else f", {percent(effect)} of the gap"
     first = token(one.altered.top[0]["token"])
     return (
         f"With the {direction} run's `{place}` copied in, {plain(done['metric'])} goes from "
@@ -157,7 +158,7 @@ def together(experiment: Patch, model: Model) -> None:
 
 
 def _shown(effect: float) -> str:
-    return "no scale" if math.isnan(effect) else f"{effect:.1%}"
+    return "no scale" if math.isnan(effect) else percent(effect, 1)
 
 
 def by_layer(place: str, experiment: Patch, model: Model) -> None:

@@ -18,6 +18,7 @@ from patchwright.methods.scale import shares
 from patchwright.methods.tracing import TraceSite
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
+from patchwright.spelling import percent
 
 SITE_NAMES = {"resid_post": "Hidden state", "mlp_out": "MLP", "attn_out": "Attention"}
 RESTORED = {"resid_post": "hidden state", "mlp_out": "MLP output", "attn_out": "attention output"}
@@ -190,7 +191,7 @@ def sentence(chosen: str, result: Result) -> str:
             "reaches this place, and restoring it changes nothing."
         )
     effect = float(shares(result).sel(cell))
-    share = "" if np.isnan(effect) else f", **{effect:.0%}** of what the noise took away"
+    share = "" if np.isnan(effect) else f", **{percent(effect)}** of what the noise took away"
     window = f" in a window of {done['window']} layers" if done["window"] > 1 else ""
     severed = f" and {plain(done['sever'])} severed" if done["sever"] else ""
     over = (

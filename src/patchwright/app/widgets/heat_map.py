@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from patchwright.figures.grid import Grid
+from patchwright.spelling import run_name
 
 _HTML = """<div class="map"><canvas tabindex="0" role="img" aria-label="Heat map"></canvas>
 <div class="tip" aria-hidden="true"></div><div class="spoken" role="status" aria-live="polite"></div></div>"""
@@ -71,14 +72,14 @@ def panels(
     """Several maps side by side, each under its title; they stack in a narrow window."""
     for index, (grid, column) in enumerate(zip(grids, st.columns(len(grids)), strict=True)):
         with column:
-            st.caption(f"**{'corrupted' if grid.title == 'corrupt' else grid.title}**")
+            st.caption(f"**{run_name(grid.title)}**")
             heat_map(grid, f"{key}-{index}", selected, on_choose, numbered, marked=marked)
 
 
 def data_of(grid: Grid, selected: str = "", nothing: Mapping[str, str] = {}) -> dict[str, Any]:
     """What the script draws, in JSON types; NaN, and places in `nothing`, become None."""
     return {
-        "title": grid.title,
+        "title": run_name(grid.title),
         "values": [
             [
                 value if np.isfinite(value) and place not in nothing else None

@@ -1,0 +1,64 @@
+"""What tells an experiment from others of its method on the same prompts, in a few words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from patchwright.errors import quoted
+
+MOST_NAMED = 6
+"""Places, receivers or prompts that are named one by one; of more their number."""
+
+_SAID_ELSEWHERE = {
+    *("method", "model", "revision", "pairs", "prompt", "answer", "wrong"),
+    *("site", "per", "direction", "metric"),
+}
+
+
+def choices(asked: Mapping[str, Any]) -> str:
+    """'layers 0-5, heads 2' of an experiment's document: the fields that are not as usual.
+
+    A field without a default is always among them; empty where nothing was chosen.
+    """
+    fields = _fields(asked.get("method"))
+    return ", ".join(
+        f"{name} {_written(asked[name])}"
+        for name, field in fields.items()
+        if name in asked and name not in _SAID_ELSEWHERE and not _same(asked[name], field.default)
+    )
+
+
+def _fields(method: object) -> Mapping[str, FieldInfo]:
+    """Those of a method's experiment; none of a method that this version does not know."""
+    from patchwright.experiment.types import AnyExperiment  # It loads PyTorch.
+
+    kinds = (one.model_fields for one in get_args(AnyExperiment))
+    return next((one for one in kinds if one["method"].default == method), {})
+
+
+def _same(value: object, default: object) -> bool:
+    return value == (list(default) if isinstance(default, tuple) else default)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, list | tuple):
+        return quoted(value).strip("'") if isinstance(value, str) else f"{value}"
+    if all(isinstance(one, int) for one in value):
+        return _ranges(value)
+    if all(isinstance(one, str) for one in value) and len(value) <= MOST_NAMED:
+        return " ".join(quoted(one).strip("'") for one in value)
+    return f"({len(value)})"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """'0-3,7' of 0, 1, 2, 3, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if run[1:] else str(run[0]) for run in runs)

@@ -1,0 +1,11 @@
+"""One spelling, on the page, in the terminal, in figures and in files for people, of each thing."""
+
+
+def run_name(run: object) -> str:
+    """A run as people read it: `corrupt`, in Python and JSON, is 'corrupted'."""
+    return "corrupted" if run == "corrupt" else str(run)
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """A share (1 is the whole) in per cent, as '98 %'; no minus sign before nothing."""
+    return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"
