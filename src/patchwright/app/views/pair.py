@@ -167,7 +167,9 @@ def _replacements(model: Model) -> None:
     bos = getattr(model.tokenizer, "bos_token_id", None)
     offered = {
         "".join(token_texts([one for one in tokens if one != bos], model.tokenizer)): tokens
-        for tokens in same_length(model.network, clean, corrupt)
+        for tokens in same_length(
+            model.network, clean, corrupt, lambda one: token_texts([one], model.tokenizer)[0]
+        )
     }
     # A character that is split between tokens cannot be put together from their texts.
     same = [
