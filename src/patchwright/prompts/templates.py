@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from math import prod
+from operator import index
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -125,7 +126,7 @@ def from_template(
     length = _length(template, tokenizer)
     found: dict[Pair, None] = {}
     tried = 0
-    for text, filling in _fillings(template.texts, words, count, random.Random(seed)):
+    for text, filling in _fillings(template.texts, words, count, random.Random(index(seed))):
         tried += 1
         pair = _pair(template, text, filling)
         if pair is not None and pair not in found and _fits(pair, length, tokenizer):
