@@ -77,7 +77,7 @@ def _intervals(found: Statistics) -> Iterator[RenderableType]:
         table.add_row(*(Text(visible(str(row[name]))) for name in labels), *numbers)
     yield table
     for one in found.odd_pairs:
-        yield Text(f"Pair {one.pair} stands out: {one.why}", style="yellow")
+        yield Text(f"Pair {one.pair + 1} stands out: {one.why}", style="yellow")
 
 
 def _rounded(value: float) -> str:
