@@ -21,7 +21,7 @@ BAD = [
     ("[1]", "The experiment: "),
     ('{"model": "demo"}', "Unable to extract tag using discriminator 'method'"),
     ('{"method": "guess"}', "does not match any of the expected tags"),
-    ('{"method": "patch", "model": "demo", "per": "layer"}', "field 'pairs': Field required"),
+    ('{"method": "patch", "model": "demo", "per": "layer"}', "field 'pairs': it is missing"),
 ]
 
 

@@ -1,6 +1,7 @@
 """`--pairs` and `build`: many pairs from the command line, in this process."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,71 @@ def test_bad_rows_are_told_with_their_lines_and_the_good_ones_go_on(
         "Line 2: ", "Line 5: ", "Line 4: ",
     ]  # fmt: skip
     assert pw.load_result(tmp_path / "o.json").patched.sizes["pair"] == 2
+
+
+def test_a_pair_has_one_number_in_warnings_and_tables_and_its_line_is_told(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good = "The capital of France is,The capital of Italy is, Paris, Rome\n"
+    odd = "The capital of Spain is,The capital of Italy is,Mary, Rome\n"
+    path, out = tmp_path / "pairs.csv", str(tmp_path / "out.csv")
+    path.write_text(f"Clean,Corrupt,Answer,Wrong\n{good}\n{good}a,b\n{odd}", encoding="utf-8")
+    assert run("patch", "--pairs", str(path), "--site", "z", "--layers", "0", "--csv", out) == 0
+    told = capfd.readouterr().err
+    assert "Pairs 1-3 are lines 2, 4, 6 of the file." in told
+    assert "(no_leading_space): Pair 3: The answer 'Mary'" in told
+    assert "Pair 0" not in told
+    rows = Path(out).read_text(encoding="utf-8").splitlines()
+    column = rows[0].split(",").index("pair")
+    assert {row.split(",")[column] for row in rows[1:]} == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["patch", "--site", "resid_pre"],
+        ["patch", "--site", "z", "--per", "head_position"],
+        ["diff", "--site", "z", "--per", "position"],
+        ["attribute", "--site", "mlp_out"],
+        ["ablate", "--how", "resample", "--prompt", CAPITAL["clean"]],
+        ["lens", "--direct", "position"],
+    ],
+    ids=" ".join,
+)
+def test_the_options_that_a_refusal_of_lengths_names_are_ways_out(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    pairs = ["--pairs", saved(tmp_path, IOI, CAPITAL), "--json", str(tmp_path / "out.json")]
+    assert run(*command, *pairs) == 2
+    ways = re.findall(r"\((--[^)]*)\)", capfd.readouterr().err)
+    assert ways
+    for way in ways:
+        assert run(*command, *pairs, *way.split()) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "edges"),
+    [
+        (["patch", "--site", "z"], True),
+        (["ablate"], True),
+        (["attention"], True),
+        (["lens"], True),
+        (["paths"], False),
+        (["circuit", "--top", "3", "--sizes", "3"], False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_edges_are_offered_where_the_command_can_match_them(
+    run: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: list[str], edges: bool
+) -> None:
+    unequal = {**CAPITAL, "clean": "The capital of Madagascar is"}
+    path, out = saved(tmp_path, unequal), str(tmp_path / "out.json")
+    assert run(*command, "--pairs", path, "--json", out) == 2
+    told = capfd.readouterr().err
+    assert ("(--align edges)" in told) == edges
+    assert "same number of tokens" in told
+    if edges:
+        assert run(*command, "--pairs", path, "--json", out, "--align", "edges") == 0
 
 
 def test_a_set_of_bytes_that_are_no_text_loses_only_those_rows(

@@ -131,7 +131,9 @@ def check_site(name: str) -> Site:
     for site in SITES:
         if site == name:
             return site
-    raise UnknownPlaceError(f"{quoted(name)} is not a site. The sites are: {', '.join(SITES)}.")
+    raise UnknownPlaceError(
+        f"{quoted(str(name))} is not a site. The sites are: {', '.join(SITES)}."
+    )
 
 
 def pers_of(site: Site) -> tuple[Per, ...]:

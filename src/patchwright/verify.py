@@ -66,7 +66,8 @@ def verify_figures(model: Model, figures: Figures) -> list[Check]:
         if sweep not in sweeps:
             sweeps[sweep] = patch(model, figures.pairs, *sweep)
     first = next(iter(sweeps.values()))
-    found = {f"clean pair {i}": one.logit_diff or 0.0 for i, one in enumerate(first.clean.pairs)}
+    cleans = enumerate(first.clean.pairs, 1)
+    found = {f"clean pair {i}": one.logit_diff or 0.0 for i, one in cleans}
     expected = dict(zip(found, figures.clean, strict=True)) | figures.effects
     for text in figures.effects:
         place = parse_place(text)

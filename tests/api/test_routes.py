@@ -119,7 +119,7 @@ def test_results_and_jobs_that_nobody_knows_are_not_found(client: TestClient) ->
     ("experiment", "code", "says"),
     [
         (asked(site="resid"), "experiment", "The experiment's field 'site'"),
-        (asked(metod="patch"), "experiment", "'metod': Extra inputs are not permitted"),
+        (asked(metod="patch"), "experiment", "'metod': there is no such field"),
         ({"method": "lens"}, "experiment", "does not match any of the expected tags"),
         (asked(pairs=PAIR | {"clean": ""}), "prompt", "empty"),
         (asked(pairs=PAIR | {"corrupt": PAIR["clean"]}), "prompt", "are the same tokens"),

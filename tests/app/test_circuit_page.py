@@ -77,7 +77,7 @@ def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
     ("given", "says"),
     [
         ({"corrupt": "When Mary and John went to the big store, Mary gave a drink to"}, "tokens"),
-        ({"corrupt": "When Mary and John went", "align": "edges"}, "equal length only"),
+        ({"corrupt": "When Mary and John went", "align": "edges"}, "same number of tokens"),
         ({"metric": "rank"}, "has no gradient"),
         ({"metric": "logprob", "answer": " Mary said"}, "several tokens"),
         ({"answer": ""}, "No answer was given"),

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import patchwright as pw
 from patchwright.app import asked, sets, state
 from patchwright.app.text import BREAK
+from patchwright.app.views.built import table_of
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import ExperimentError, InputError
@@ -187,10 +188,28 @@ def test_reading_ends_where_the_page_has_enough() -> None:
         sets.read_file("a.txt", b"")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00" * 100, b'"' * 1000, b""])
+@pytest.mark.parametrize("content", [b"\x00" * 100, b'"' * 1000, b""])
 def test_any_bytes_are_a_file_without_pairs(content: bytes) -> None:
     for name in ("a.csv", "a.jsonl"):
         assert sets.read_file(name, content).items == ()
+        with pytest.raises(InputError, match="not valid UTF-16"):
+            sets.read_file(name, b"\xff\xfe\x00")
+
+
+def test_the_table_of_pairs_has_their_lines_where_these_are_other_numbers() -> None:
+    pair = pair_of([1, 2], [1, 3])
+    for lines, columns in (([2, 4], ["pair", "line"]), ([1, 2], ["pair"]), ([None] * 2, ["pair"])):
+        items = tuple(Item(pair=pair, line=line) for line in lines)
+        table = table_of(sets.Built(items, lengths=(3, 3)))
+        assert list(table.columns[: len(columns)]) == columns
+        assert list(table["pair"]) == [1, 2]
+        assert "line" in columns or "line" not in table
+
+
+def test_rows_with_the_same_fault_are_one_sentence() -> None:
+    found = sets.read_file("a.csv", b"clean,corrupt,answer\n" + b"a,b, x,z\n" * 30)
+    with pytest.raises(InputError, match=r"^No row is a pair\. Lines 2-31: The row has 4 cells"):
+        sets.built({"set_source": "file", "set_file": found}, None)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_bound_of_a_set_is_in_its_message() -> None:

@@ -97,10 +97,10 @@ def test_paths_of_heads_take_pairs_of_any_length(model: pw.Model) -> None:
 
 
 def test_positions_of_different_lengths_are_refused_with_the_ways_out(model: pw.Model) -> None:
-    choices: list[dict[str, Any]] = [{"per": "position"}, {"per": "layer", "positions": [-1]}]
-    for choice in choices:
-        with pytest.raises(UnequalLengthsError, match=r"--roles last"):
-            pw.patch(model, two_lengths(), **choice)
+    with pytest.raises(UnequalLengthsError, match=r"--roles last"):
+        pw.patch(model, two_lengths(), per="position")
+    with pytest.raises(UnequalLengthsError, match="name no positions"):
+        pw.patch(model, two_lengths(), per="layer", positions=[-1])
 
 
 def test_a_role_without_a_counterpart_is_empty(model: pw.Model) -> None:

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
 
 import patchwright as pw
 from patchwright.figures.terminal import shown
+from patchwright.methods.statistics import OddPair, statistics
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -39,3 +41,12 @@ def test_warnings_are_printed(model: pw.Model) -> None:
 def test_places_together_are_a_line(model: pw.Model) -> None:
     text = printed(pw.patch_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"]))
     assert "L1H2.z, L0.mlp_out@3 together" in text or "L1H2.z, L0.mlp_out@-1 together" in text
+
+
+def test_pairs_that_stand_out_are_numbered_as_in_warnings_and_tables(model: pw.Model) -> None:
+    result = pw.patch(model, [PAIR, PAIR], "z")
+    odd = OddPair(1, "gap", 9.0, "Its gap is large.")
+    text = printed(replace(statistics(result), odd_pairs=[odd]).on(result))
+    assert "Pair 2 stands out: Its gap is large." in text
+    assert {notice["message"][:7] for notice in result.warnings} == {"Pair 1:", "Pair 2:"}
+    assert set(result.table()["pair"]) == {1, 2}

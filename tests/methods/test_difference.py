@@ -71,7 +71,7 @@ def test_over_pairs_there_is_a_pair_axis(model: pw.Model) -> None:
 def test_what_cannot_be_compared_is_refused(model: pw.Model) -> None:
     with pytest.raises(ExperimentError, match="cannot be compared per head"):
         pw.difference(model, PAIR, "mlp_out", "head")
-    with pytest.raises(UnequalLengthsError, match="compare z instead"):
+    with pytest.raises(UnequalLengthsError, match="choose site='z' and align='edges'"):
         pw.difference(model, pair_of([1, 2, 6, 3], [1, 4, 3], align="edges"), "pattern")
     with pytest.raises(pw.PatchwrightError, match="it has relative, norm"):
         _ = pw.difference(model, PAIR).patched

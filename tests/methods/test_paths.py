@@ -247,5 +247,7 @@ def test_paths_that_are_none_are_refused(
 
 
 def test_unequal_prompts_are_refused(model: pw.Model) -> None:
-    with pytest.raises(UnequalLengthsError, match="equal length"):
+    with pytest.raises(
+        UnequalLengthsError, match="same number of tokens; with align='edges' this method cannot"
+    ):
         pw.path_patch(model, pair_of([1, 2, 6, 3], [1, 4, 3], align="edges"))

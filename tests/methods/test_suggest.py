@@ -9,6 +9,11 @@ from patchwright.methods.suggest import after_swaps, likeliest, same_length, sug
 CLEAN, CORRUPT = [1, 2, 3, 4], [1, 9, 8, 3, 4]
 
 
+def words(token: int) -> str:
+    """Token texts: words, but for some marks and parts of words."""
+    return {43: ",", 45: "c"}.get(token, f" {chr(97 + token % 26)}")
+
+
 def best(gpt2: GPT2LMHeadModel, tokens: list[int], count: int) -> list[int]:
     return torch.topk(logits(gpt2, tokens)[-1], count).indices.tolist()
 
@@ -28,15 +33,36 @@ def test_the_same_prompt_twice_still_gives_two_answers(model: pw.Model) -> None:
 
 
 def test_replacements_have_the_clean_prompts_length_and_differ_from_it(model: pw.Model) -> None:
-    offered = same_length(model.network, CLEAN, CORRUPT)
+    offered = same_length(model.network, CLEAN, CORRUPT, words)
     assert len(offered) == len(set(offered)) == 5
     for tokens in offered:
         assert len(tokens) == len(CLEAN)
         assert [i for i in range(4) if tokens[i] != CLEAN[i]] == [1]
 
 
-def test_a_prompt_that_only_goes_on_has_no_replacement(model: pw.Model) -> None:
-    assert same_length(model.network, [1, 2], [1, 2, 3]) == []
+@pytest.mark.parametrize(
+    ("clean", "corrupt"),
+    [
+        ([1, 2], [1, 2, 3]),  # only goes on
+        ([1, 2, 3], [1, 4]),  # nothing in common but the first token, which may be a BOS
+        ([1, 2, 43, 4], [1, 2, 9, 8, 4]),  # ends in a mark
+        ([1, 2, 3, 45, 4], [1, 2, 9, 4]),  # would end the word " dc" in another way
+        ([1, 2, 3, 45, 4], [1, 2, 9, 8, 7, 45, 4]),  # would begin the word " dc" in another way
+    ],
+)
+def test_replacements_that_make_no_sense_are_not_offered(
+    model: pw.Model, clean: list[int], corrupt: list[int]
+) -> None:
+    assert same_length(model.network, clean, corrupt, words) == []
+
+
+def test_replacements_are_words_as_the_one_that_they_replace(model: pw.Model) -> None:
+    def mixed(token: int) -> str:
+        return [" Mary", " it", "ing", ",", " 12"][token % 5]
+
+    offered = same_length(model.network, [1, 6, 5, 6], [1, 6, 9, 9, 6], mixed)
+    assert offered
+    assert {tokens[2] % 5 for tokens in offered} == {0}
 
 
 def test_swapped_prompts_are_read_as_whole_runs_of_their_own(

@@ -419,7 +419,7 @@ def test_pairs_of_different_lengths_are_not_mixed(model: pw.Model) -> None:
 
 
 def test_patterns_are_not_copied_between_unequal_prompts(model: pw.Model) -> None:
-    with pytest.raises(UnequalLengthsError, match="keys"):
+    with pytest.raises(UnequalLengthsError, match="--site z --align edges"):
         pw.patch(model, pair_of(CLEAN, [*CORRUPT, 1], align="edges"), "pattern")
 
 

@@ -12,13 +12,16 @@ from patchwright.errors import InputError
 from patchwright.prompts.align import Align
 from patchwright.prompts.datasets import (
     MOST_CHARACTERS,
-    MOST_LINES,
+    MOST_RANGES,
     Item,
     Kind,
     RowError,
     kind_of,
     lines_of,
+    ranges,
     read_items,
+    sentences,
+    text_of,
     write_items,
 )
 from patchwright.prompts.roles import Role
@@ -46,6 +49,10 @@ def read(text: str, kind: Kind = "jsonl") -> list[Item | RowError]:
     return list(read_items(text.splitlines(keepends=True), kind))
 
 
+def read_bytes(content: bytes, kind: Kind) -> list[Item | RowError]:
+    return list(read_items(lines_of(text_of(io.BytesIO(content))), kind))
+
+
 def errors(text: str, kind: Kind = "jsonl") -> list[tuple[int, str]]:
     return [(one.line, one.message) for one in read(text, kind) if isinstance(one, RowError)]
 
@@ -66,28 +73,65 @@ def again_of(some: list[Item]) -> list[Item]:
     return [Item(pair=one.pair, tags=one.tags) for one in some]
 
 
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+CELL = st.text(st.characters(exclude_characters="|", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(some=st.lists(items(), max_size=3), encoding=st.sampled_from(ENCODINGS))
+def test_jsonl_is_read_in_every_encoding_of_unicode(some: list[Item], encoding: str) -> None:
+    content = "".join(write_items(some)).encode(encoding)
+    found = read_bytes(content, "jsonl")
+    assert [one.pair for one in found if isinstance(one, Item)] == [one.pair for one in some]
+    assert len(found) == len(some)
+
+
 @given(
-    prompts=st.tuples(TEXT, TEXT).filter(lambda both: both[0] != both[1]),
-    answers=st.lists(
-        st.text(st.characters(exclude_characters="|", exclude_categories=["Cs"]), min_size=1),
-        min_size=2,
+    rows=st.lists(
+        st.tuples(
+            st.tuples(CELL, CELL).filter(lambda both: both[0] != both[1]),
+            st.lists(CELL, min_size=2, max_size=4, unique=True),
+        ).filter(lambda row: "".join((*row[0], *row[1])).strip()),
         max_size=4,
-        unique=True,
+    ),
+    encoding=st.sampled_from(ENCODINGS),
+    delimiter=st.sampled_from(",;\t"),
+    named=st.sampled_from([str.lower, str.upper, str.title]),
+    more=st.integers(0, 2),
+    blank=st.booleans(),
+    style=st.sampled_from(
+        [("\r\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_ALL), ("\r", csv.QUOTE_ALL)]
     ),
 )
-def test_a_csv_written_by_the_standard_library_is_read_back(
-    prompts: tuple[str, str], answers: list[str]
+def test_a_csv_is_read_back_however_a_spreadsheet_wrote_it(
+    rows: list[tuple[tuple[str, str], list[str]]],
+    encoding: str,
+    delimiter: str,
+    named: Any,
+    more: int,
+    blank: bool,
+    style: tuple[str, Any],
 ) -> None:
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow(["clean", "corrupt", "answer", "wrong"])
-    writer.writerow([*prompts, "|".join(answers[1:]), answers[0]])
-    stream.seek(0)
-    (item,) = read_items(lines_of(stream), "csv")
-    assert isinstance(item, Item)
-    pair = item.pair
-    assert (pair.clean, pair.corrupt) == prompts
-    assert (pair.answers, pair.wrongs) == (tuple(answers[1:]), (answers[0],))
+    ending, quoting = style
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator=ending, quoting=quoting)
+    empty = [[""] * 4] if blank else []
+    writer.writerows(empty)
+    writer.writerow([*map(named, ("clean", "corrupt", "answer", "wrong")), *[""] * more])
+    for prompts, answers in rows:
+        writer.writerows(empty)
+        writer.writerow([*prompts, "|".join(answers[1:]), answers[0], *[""] * more])
+    found = [
+        (one.pair.clean, one.pair.corrupt, one.pair.answers, one.pair.wrongs)
+        for one in read_bytes(stream.getvalue().encode(encoding), "csv")
+        if isinstance(one, Item)
+    ]
+    assert found == [(*both, tuple(rest), (first,)) for both, (first, *rest) in rows]
+
+
+def test_text_that_breaks_off_inside_a_character_is_one_refusal() -> None:
+    content = (HEAD + "a,b, x, y\n").encode("utf-16")
+    with pytest.raises(InputError, match="not valid UTF-16"):
+        read_bytes(content[:-1], "csv")
 
 
 @pytest.mark.parametrize(
@@ -99,10 +143,17 @@ def test_a_csv_written_by_the_standard_library_is_read_back(
         (row(prompt="a"), "The field 'prompt' is unknown"),
         ('{"clean": "a", "corrupt": "b"}', "'answer' is missing"),
         (row(clean=""), "'clean' is missing or empty"),
-        (row(clean={"a": 1}), "'clean' cannot be used: it is a text or a list of token ids"),
-        (row(answer=[[1]]), "'answer' cannot be used"),
-        (row(tags=3), "'tags' cannot be used: it is a text or a list of texts"),
-        (row(align="loose"), "exact or edges"),
+        (row(clean={"a": 1}), "'clean': give a text, or the token ids"),
+        (row(clean=1969), "'clean': give a text, or the token ids"),
+        (row(clean=[True, 2]), "'[True, 2]' was given"),
+        (row(answer=[[1]]), "'answer': give a text or a list of texts, or a token id"),
+        (row(answer=7), "'answer' has a number, which would be a token id"),
+        (row(answer=[1969, 1970]), "write it as text too, with its leading space"),
+        (row(answer=True), "'True' was given"),
+        (row(answer=[" x", 7]), "'answer': give a text or a list of texts, or a token id"),
+        (row(wrong=7), "'wrong' has a number"),
+        (row(tags=3), "'tags' cannot be used: give a text or a list of texts"),
+        (row(align="loose"), "'exact' or 'edges'"),
         (row(clean="a c"), "are the same"),
         (row(answer=" y"), "both an answer and a wrong answer"),
         (row(answer=[" x", ""]), "An answer is empty"),
@@ -135,15 +186,70 @@ def test_every_bad_row_of_a_csv_is_told_and_the_good_ones_go_on() -> None:
     assert [one.line for one in found if isinstance(one, Item)] == [2, 5, 8]
     told = errors(text, "csv")
     assert [line for line, _ in told] == [3, 4, 7]
-    assert "2 cells and the header 4" in told[0][1]
+    assert "2 cells and the header 4: write an empty cell" in told[0][1]
     assert "not CSV" in told[1][1]
 
 
-@pytest.mark.parametrize("behind", [1, MOST_LINES + 5])
-def test_a_quote_that_is_never_closed_costs_only_its_own_row(behind: int) -> None:
-    found = read(HEAD + '"a,b, x, y\n' + "a,b, x, y\n" * behind, "csv")
-    assert [one.line for one in found] == list(range(2, behind + 3))
-    assert [isinstance(one, RowError) for one in found] == [True] + [False] * behind
+@pytest.mark.parametrize("behind", [1, 200])
+def test_a_quote_that_is_never_closed_is_one_error_that_says_what_it_cost(behind: int) -> None:
+    text = HEAD + "a,b, x, y\n" + '"a,b, x, y\n' + "a,b, x, y\n" * behind
+    good, error = read(text, "csv")
+    assert isinstance(good, Item)
+    assert isinstance(error, RowError)
+    assert error.line == 3
+    assert f"lines 3-{behind + 3} are not read" in error.message
+
+
+def test_a_quote_that_a_later_one_closes_costs_the_rows_between_and_says_so() -> None:
+    text = HEAD + '"a,b, x, y\n' + "a,b, x, y\n" * 3 + '"c",d, x, y\n' + "a,b, x, y\n"
+    assert [one.line for one in read(text, "csv") if isinstance(one, Item)] == [7]
+    ((line, message),) = errors(text, "csv")
+    assert line == 2
+    assert "lines 2-6 are not read" in message
+
+
+def test_a_line_that_is_too_long_costs_only_its_own_row() -> None:
+    text = HEAD + "x" * MOST_CHARACTERS + ",b, x, y\na,b, x, y\n"
+    found = list(read_items(lines_of(io.StringIO(text, newline="")), "csv"))
+    assert [one.line for one in found] == [2, 3]
+    assert isinstance(found[1], Item)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("a,b, x, y,z\n", "put quotes around"),
+        ("a,b, x\n", "write an empty cell"),
+        ("a,a, x, y\n", "are the same"),
+    ],
+)
+def test_what_is_wrong_with_every_row_in_the_same_way_is_told_once(rows: str, says: str) -> None:
+    found = read(HEAD + rows * 30, "csv")
+    (sentence,) = sentences(one for one in found if isinstance(one, RowError))
+    assert sentence.startswith("Lines 2-31: ")
+    assert says in sentence
+
+
+def test_years_in_a_csv_are_text() -> None:
+    (item,) = read("clean,corrupt,answer\nIn,On,1969\n", "csv")
+    assert isinstance(item, Item)
+    assert item.pair.answers == ("1969",)
+
+
+def test_token_ids_are_read_beside_token_ids() -> None:
+    (item,) = read(row(clean=[1, 2], corrupt=[1, 3], answer=7, wrong=[8, 9]))
+    assert isinstance(item, Item)
+    assert (item.pair.answers, item.pair.wrongs) == ((7,), (8, 9))
+
+
+@given(numbers=st.sets(st.integers(1, 60), min_size=1))
+def test_ranges_name_every_number_once(numbers: set[int]) -> None:
+    parts = ranges(sorted(numbers)).removesuffix(", …").split(", ")
+    bounds = [[int(end) for end in part.split("-")] for part in parts]
+    named = [one for some in bounds for one in range(some[0], some[-1] + 1)]
+    assert len(parts) <= MOST_RANGES
+    assert named == sorted(numbers)[: len(named)]
+    assert len(named) == len(numbers) or len(parts) == MOST_RANGES
 
 
 @pytest.mark.parametrize(
@@ -153,6 +259,10 @@ def test_a_quote_that_is_never_closed_costs_only_its_own_row(behind: int) -> Non
         ("clean,corrupt,answer,roles\n", "The column 'roles' is unknown"),
         ("clean,clean,corrupt,answer\n", "The column 'clean' is twice"),
         ('"clean,corrupt\n', "not CSV"),
+        ("clean,corrupt,answer,notes\n" + "a,b, x,z\n" * 30, "The column 'notes' is unknown"),
+        ("clean;corrupt,answer\n" + "a;b, x\n" * 30, "The column 'corrupt,answer' is unknown"),
+        ("clean,corrupt,,answer\na,b,, x\n", "The column '' is unknown"),
+        ("", "The column 'clean' is missing"),
     ],
 )
 def test_a_csv_without_its_columns_is_one_error(text: str, says: str) -> None:

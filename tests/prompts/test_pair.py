@@ -4,10 +4,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 import patchwright as pw
-from patchwright.errors import AnswerError, PromptError, UnequalLengthsError
+from patchwright.errors import AnswerError, InputError, PromptError, UnequalLengthsError
 from patchwright.prompts.pair import TokenPair, tokenize
 from patchwright.prompts.tokens import encode_prompt, token_texts, visible
 
@@ -72,7 +71,11 @@ def test_any_text_encodes_and_shows_without_control_characters(demo: pw.Model, t
         ({"answer": []}, AnswerError, "No answer"),
         ({"answer": ""}, AnswerError, "empty"),
         ({"wrong": [""]}, AnswerError, "empty"),
-        ({"answer": 99_999}, AnswerError, "token id 99999"),
+        (
+            {"clean": [1, 2], "corrupt": [1, 3], "answer": 99_999, "wrong": []},
+            AnswerError,
+            "token id 99999",
+        ),
         ({"wrong": " Mary"}, AnswerError, "both an answer and a wrong answer"),
         ({"corrupt": CORRUPT + " me"}, UnequalLengthsError, ">>>"),
     ],
@@ -119,7 +122,7 @@ def test_one_answer_or_a_list_are_the_same_pair(given: Any) -> None:
 
 
 def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(ValidationError, match="corrupted"):
+    with pytest.raises(InputError, match="'corrupted': there is no such field"):
         pw.Pair(clean="a", corrupted="b", answer=" c")  # pyright: ignore[reportCallIssue]
 
 

@@ -6,7 +6,7 @@ Every row that cannot be used is told with its line, and the others go on.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO, TextIOWrapper
+from io import BytesIO
 from typing import Any
 
 from patchwright.app.asked import answers_of
@@ -16,7 +16,15 @@ from patchwright.experiment import Patch, swap, tokens_of
 from patchwright.methods.duplicates import grouped
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
-from patchwright.prompts.datasets import Item, RowError, kind_of, lines_of, read_items
+from patchwright.prompts.datasets import (
+    Item,
+    RowError,
+    kind_of,
+    lines_of,
+    read_items,
+    sentences,
+    text_of,
+)
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.roles import LAST
 from patchwright.prompts.tasks import task
@@ -88,7 +96,7 @@ def fitting(found: Built, experiment: Patch, model: Model) -> Built:
         prompts.append((tokens.clean, tokens.corrupt))
     errors.sort(key=lambda one: one.line)
     if len(set(grouped(prompts))) < 2:
-        why = f" Line {errors[0].line}: {errors[0].message}" if errors else ""
+        why = f" {sentences(errors)[0]}" if errors else ""
         many = f"{len(items)} usable pairs that are all the same" if items[1:] else "1 usable pair"
         raise InputError(
             f"The set has {many if items else 'no usable pairs'}, and statistics need at least two "
@@ -121,7 +129,7 @@ def length_groups(lengths: Sequence[int]) -> str:
 
 def read_file(name: str, content: bytes) -> Built:
     """The pairs of an uploaded file. Raises InputError for another kind of file."""
-    text = TextIOWrapper(BytesIO(content), "utf-8", errors="surrogateescape", newline="")
+    text = text_of(BytesIO(content))
     items: list[Item] = []
     errors: list[RowError] = []
     for row in read_items(lines_of(text), kind_of(name)):
@@ -188,9 +196,7 @@ def _from_file(state: State, model: Model) -> Built:
     if found is None:
         raise InputError("No file is here yet: upload one that ends in .jsonl or .csv.")
     if not found.items and found.errors:
-        raise InputError(
-            f"No row is a pair. Line {found.errors[0].line}: {found.errors[0].message}"
-        )
+        raise InputError(f"No row is a pair. {sentences(found.errors)[0]}")
     return found
 
 

@@ -189,6 +189,7 @@ def ablate(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    align: Align = "exact",
     pairs: PairsFile = "",
     site: Annotated[str, typer.Option(help="What is ablated; see `places`.")] = "z",
     per: Per = "",
@@ -225,7 +226,7 @@ def ablate(
     check_outputs(json, csv, plot, interval_plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, "exact", pairs, metric, not no_bos),
+        *(example, align, pairs, metric, not no_bos),
         (model, device, dtype, revision, device_map),
     )
     by = (how, prompt, not over_positions, seed, chosen.metric, not no_bos)
@@ -282,6 +283,7 @@ def attention(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
+    align: Align = "exact",
     pairs: PairsFile = "",
     head: Annotated[
         str, typer.Option(help="One head, such as L3H1; without it, scores of all heads.")
@@ -313,7 +315,7 @@ def attention(
     place = parse_place(f"{head}.pattern") if head else None
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, "exact", pairs, NO_METRIC, not no_bos),
+        *(example, align, pairs, NO_METRIC, not no_bos),
         (model, device, dtype, revision, device_map),
     )
     if place is None:
@@ -487,6 +489,7 @@ def paths(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, metric, not no_bos),
         (model, device, dtype, revision, device_map),
+        edges=False,
     )
     with progress_bar() as progress:
         result = experiment.path_patch(
@@ -560,6 +563,7 @@ def circuit(
         (clean, corrupt, answer, wrong),
         *(example, "exact", pairs, metric, not no_bos),
         (model, device, dtype, revision, device_map),
+        edges=False,
     )
     with progress_bar() as progress:
         if circuit:

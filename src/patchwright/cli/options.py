@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -163,11 +162,13 @@ def choose(
     metric: str,
     bos: bool,
     loading: tuple[str, str, str, str | None, str],
+    edges: bool = True,
 ) -> Chosen:
     """The pair or pairs, the metric and the model that the options name.
 
     `prompts` are clean, corrupted, answers and wrong answers; `loading` what `load`
-    takes. Rows of a set that cannot be used, also by the model, are told on standard
+    takes; `edges` says whether the command can match prompts of unequal length at their edges.
+    Rows of a set that cannot be used, also by the model, are told on standard
     error, and the others go on; raises InputError where none is left.
     """
     if not pairs:
@@ -177,9 +178,8 @@ def choose(
         raise InputError("Give either --pairs or one pair of prompts (or --example), not both.")
     items = read_pairs(pairs, align)
     model = load(*loading)
-    return Chosen(
-        fitting_pairs(items, model, metric or "logit_diff", bos), metric or "logit_diff", model
-    )
+    measured = metric or "logit_diff"
+    return Chosen(fitting_pairs(items, model, measured, bos, edges), measured, model)
 
 
 def read_pairs(path: str, align: str = "exact") -> "list[Item]":
@@ -187,21 +187,17 @@ def read_pairs(path: str, align: str = "exact") -> "list[Item]":
 
     Raises InputError where the file cannot be read or has no good row.
     """
-    from patchwright.prompts.datasets import Item, kind_of, lines_of, read_items
+    from patchwright.prompts.datasets import Item, kind_of, lines_of, read_items, sentences, text_of
 
     kind = "jsonl" if path == "-" else kind_of(path)
-    # Bytes that are no text make their own row bad, not the whole file.
-    how: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-    good: list[Item] = []
     try:
-        with TextIOWrapper(sys.stdin.buffer, **how) if path == "-" else open(path, **how) as stream:
-            for row in read_items(lines_of(stream), kind):
-                if isinstance(row, Item):
-                    good.append(row)
-                else:
-                    tell(f"Line {row.line}: {row.message}")
+        with text_of(sys.stdin.buffer if path == "-" else open(path, "rb")) as text:
+            rows = list(read_items(lines_of(text), kind))
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
+    good = [row for row in rows if isinstance(row, Item)]
+    for sentence in sentences(row for row in rows if not isinstance(row, Item)):
+        tell(sentence)
     if not good:
         raise InputError(f"'{path}' has no pair that can be used: give at least one good row.")
     if align not in ("exact", "edges"):
@@ -210,23 +206,32 @@ def read_pairs(path: str, align: str = "exact") -> "list[Item]":
     return [one.model_copy(update={"pair": one.pair.model_copy(update=changes)}) for one in good]
 
 
-def fitting_pairs(items: "Sequence[Item]", model: "Model", metric: str, bos: bool) -> "list[Pair]":
+def fitting_pairs(
+    items: "Sequence[Item]", model: "Model", metric: str, bos: bool, edges: bool
+) -> "list[Pair]":
     """The pairs that the model can run; the others are told on standard error with their lines.
 
     Raises InputError where none is left.
     """
     from patchwright.experiment import check_pair
+    from patchwright.prompts.datasets import RowError, ranges, sentences
 
-    good: list[Pair] = []
+    good: list[Item] = []
+    bad: list[RowError] = []
     for item in items:
         try:
-            check_pair(item.pair, model, metric, bos)
-            good.append(item.pair)
+            check_pair(item.pair, model, metric, bos, edges)
+            good.append(item)
         except InputError as error:
-            tell(f"Line {item.line}: {error}")
+            bad.append(RowError(item.line or 0, str(error)))
+    for sentence in sentences(bad):
+        tell(sentence)
     if not good:
         raise InputError("No pair of the set fits the model: see the lines above.")
-    return good
+    lines = [item.line or 0 for item in good]
+    if len(good) > 1 and lines != list(range(1, len(good) + 1)):
+        tell(f"Pairs {ranges(range(1, len(good) + 1))} are lines {ranges(lines)} of the file.")
+    return [item.pair for item in good]
 
 
 def chosen_pair(

@@ -7,13 +7,13 @@ glossary has them; `progress` is called between batches and stops the work by
 returning False. All raise InputError, whose subclasses say what was wrong.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from patchwright.axes import DIRECTIONS, PERS, Direction, Per
-from patchwright.errors import ExperimentError
+from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
 from patchwright.experiment.circuit import Circuit
 from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.types import (
@@ -39,8 +39,10 @@ from patchwright.methods.metrics import Metric, check_metric
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place
+from patchwright.prompts.align import EDGES, NO_EDGES
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import encode_inside
+from patchwright.validation import plain
 
 Answer = str | int | Sequence[str] | Sequence[int]
 
@@ -108,12 +110,12 @@ def patch(
             "direction": check_direction(direction),
             "site": checked,
             **_per(per),
-            "layers": _indices(layers),
-            "positions": _indices(positions),
-            "heads": _indices(heads),
+            "layers": layers,
+            "positions": positions,
+            "heads": heads,
             "order": _chosen(order, ("layers", "attribution"), "order"),
             "most": most,
-            "roles": None if roles is None else tuple(roles),
+            "roles": roles,
         }
     )
     return _do(experiment, model, progress, budget)
@@ -173,12 +175,12 @@ def ablate(
             "site": checked,
             **_per(per),
             "how": how,
-            "prompts": tuple(prompts),
+            "prompts": prompts,
             "by_position": by_position,
             "seed": seed,
-            "layers": _indices(layers),
-            "positions": _indices(positions),
-            "heads": _indices(heads),
+            "layers": layers,
+            "positions": positions,
+            "heads": heads,
         }
     )
     return _do(experiment, model, progress, budget)
@@ -207,7 +209,7 @@ def ablate_together(
         | {
             "places": _places(places),
             "how": how,
-            "prompts": tuple(prompts),
+            "prompts": prompts,
             "by_position": by_position,
             "seed": seed,
         }
@@ -249,9 +251,9 @@ def attribute(
             **_per(per),
             "how": _chosen(method, ("gradient", "qk_fix", "integrated"), "method"),
             "steps": steps,
-            "layers": _indices(layers),
-            "positions": _indices(positions),
-            "heads": _indices(heads),
+            "layers": layers,
+            "positions": positions,
+            "heads": heads,
             "exact": exact,
         }
     )
@@ -298,12 +300,12 @@ def path_patch(
             "direction": check_direction(direction),
             "site": checked,
             **_per(per),
-            "receivers": tuple(receivers),
+            "receivers": receivers,
             "mlps": _chosen(mlps, ("recompute", "freeze"), "treatment of MLPs"),
             "norms": _chosen(norms, ("recompute", "freeze"), "treatment of norms"),
-            "layers": _indices(layers),
-            "positions": _indices(positions),
-            "heads": _indices(heads),
+            "layers": layers,
+            "positions": positions,
+            "heads": heads,
         }
     )
     return _do(experiment, model, progress, budget)
@@ -371,7 +373,7 @@ def evaluate_circuit(
         _asked(model, pair, check_metric(metric), bos)
         | {
             "edges": circuit.edges,
-            "sizes": tuple(sizes),
+            "sizes": sizes,
             "outside": _chosen(outside, ("corrupt", "mean"), "way to fill what is outside"),
             "n_random": n_random if randoms is None else randoms,
             "seed": seed,
@@ -418,7 +420,7 @@ def trace(
             "model": model.name,
             "revision": model.revision,
             "prompt": prompt,
-            "subject": subject if isinstance(subject, str) else tuple(subject),
+            "subject": plain(subject),
             "occurrence": occurrence,
             "answer": answer,
             "wrong": wrong,
@@ -449,7 +451,7 @@ def difference(
     """
     checked = check_site(site)
     experiment = Difference.of(
-        _asked(model, pair, _usual_metric(model, pair), bos)
+        _asked(model, pair, None, bos)
         | {
             "site": checked,
             **_per(per),
@@ -463,7 +465,7 @@ def attention(
 ) -> Result:
     """What one head attends to: `pattern` (run, query, key), and clean − corrupted `difference`."""
     experiment = Attention.of(
-        _asked(model, pair, _usual_metric(model, pair), bos)
+        _asked(model, pair, None, bos)
         | {
             "layer": layer,
             "head": head,
@@ -489,12 +491,12 @@ def head_scores(
     repeat only words that it has seen. See `methods.attention`.
     """
     experiment = HeadScores.of(
-        _asked(model, pair, _usual_metric(model, pair), bos)
+        _asked(model, pair, None, bos)
         | {
             "length": length,
             "repeats": repeats,
             "seed": seed,
-            "words": words if isinstance(words, str) else tuple(words),
+            "words": words,
         }
     )
     return _do(experiment, model)
@@ -514,7 +516,7 @@ def logit_lens(
     last position. With `places` the third run has those patched. See `methods.lens`.
     """
     experiment = LogitLens.of(
-        _asked(model, pair, _usual_metric(model, pair), bos)
+        _asked(model, pair, None, bos)
         | {
             "places": _places(places),
             "direction": check_direction(direction),
@@ -534,7 +536,7 @@ def logit_attribution(
     """
     parts = ("layer", "head", "position", "neuron")
     experiment = LogitAttribution.of(
-        _asked(model, pair, _usual_metric(model, pair), bos)
+        _asked(model, pair, None, bos)
         | {
             "part": _chosen(part, parts, "part"),
         }
@@ -542,10 +544,15 @@ def logit_attribution(
     return _do(experiment, model)
 
 
-def check_pair(pair: Pair, model: Model, metric: str = "logit_diff", bos: bool = True) -> None:
-    """Raise what running `pair` would: prompts or answers that do not fit model and metric."""
+def check_pair(
+    pair: Pair, model: Model, metric: str = "logit_diff", bos: bool = True, edges: bool = True
+) -> None:
+    """Raise what running `pair` would: prompts or answers that do not fit model and metric.
+
+    `edges` says whether the method can match prompts of unequal length at their edges.
+    """
     asked = Experiment(model=model.name, metric=check_metric(metric), bos=bos)
-    tokens_of(pair, asked, model)
+    tokens_of(pair, asked, model, EDGES if edges else NO_EDGES)
 
 
 def check_direction(name: str) -> Direction:
@@ -575,18 +582,35 @@ def check_per(name: str) -> Per:
 def _chosen(name: str, allowed: Sequence[str], what: str) -> str:
     if name not in allowed:
         raise ExperimentError(f"'{name}' is not a {what}. Choose {', '.join(allowed)}.")
-    return name
+    return str(name)
 
 
-def _asked(model: Model, pair: Pair | Sequence[Pair], metric: Metric, bos: bool) -> dict[str, Any]:
-    """The fields that every experiment on pairs has."""
+def _asked(
+    model: Model, pair: Pair | Sequence[Pair], metric: Metric | None, bos: bool
+) -> dict[str, Any]:
+    """The fields that every experiment on pairs has; without a metric the one that baselines show."""
+    pairs = _pairs(pair)
     return {
         "model": model.name,
         "revision": model.revision,
-        "pairs": pair if isinstance(pair, Pair) else tuple(pair),
-        "metric": metric,
+        "pairs": pairs,
+        "metric": metric or _usual_metric(model, pairs),
         "bos": bos,
     }
+
+
+def _pairs(given: object) -> Pair | tuple[Pair, ...]:
+    """One pair, or several. Raises ExperimentError for anything else."""
+    if isinstance(given, Pair):
+        return given
+    some = tuple(cast("Iterable[object]", given)) if isinstance(given, Iterable) else (given,)
+    pairs = tuple(one for one in some if isinstance(one, Pair))
+    if len(pairs) < len(some):
+        other = next(one for one in some if not isinstance(one, Pair))
+        raise ExperimentError(
+            f"A pair is given as {type(other).__name__}: give one pw.Pair, or a list of them."
+        )
+    return pairs
 
 
 def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
@@ -602,9 +626,10 @@ def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
     return "logit_diff" if compared else "logit"
 
 
-def _places(places: Sequence[str | Place]) -> tuple[str, ...]:
-    return tuple(str(parse_place(str(place))) for place in places)
-
-
-def _indices(values: Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if values is None else tuple(int(value) for value in values)
+def _places(places: object) -> tuple[str, ...]:
+    if isinstance(places, str | Place) or not isinstance(places, Iterable):
+        raise UnknownPlaceError(
+            f"{quoted(str(places))} is not a list of places: give one, such as ['L9H6.z@-1']."
+        )
+    some = cast("Iterable[object]", places)
+    return tuple(str(parse_place(str(place))) for place in some)

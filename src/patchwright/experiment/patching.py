@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
-from patchwright.experiment.results import Found, Work, check_one_length, found_in, stopped_sweep
+from patchwright.experiment.results import (
+    Found,
+    Work,
+    check_one_length,
+    found_in,
+    stopped_sweep,
+    without_positions,
+)
 from patchwright.experiment.types import (
     Ablate,
     AblateTogether,
@@ -131,8 +138,21 @@ def _cells(
     if by_role and cells.positions is not None:
         raise ExperimentError("Give either roles or positions: roles name each pair's positions.")
     if (cells.by_position and not by_role) or cells.positions is not None:
-        check_one_length(lengths)
+        check_one_length(lengths, *_instead_of_positions(experiment, cells))
     return cells, cells.coords(lengths[0])
+
+
+def _instead_of_positions(
+    experiment: Patch | Ablate | Attribute | PathPatch, cells: Cells
+) -> list[str]:
+    """What can be done with pairs of different lengths, as advice."""
+    if not cells.by_position:
+        return ["name no positions"]
+    others = without_positions(experiment.site)
+    if cells.positions is not None:
+        return [f"name no positions, and {others}"]
+    roles = ["patch where each has the same role: roles=['last'] (--roles last)"]
+    return [others, *(roles if isinstance(experiment, Patch) else [])]
 
 
 def at_roles(
@@ -180,7 +200,8 @@ def run_path_patch(experiment: PathPatch, work: Work, tokens: list[TokenPair]) -
     n_positions = len(patched_tokens(tokens[0], experiment.direction))
     receivers = receivers_of(experiment.receivers, work.model.spec, n_positions)
     if any(place.position is not None for place in receivers):
-        check_one_length(len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+        lengths = (len(patched_tokens(pair, experiment.direction)) for pair in tokens)
+        check_one_length(lengths, "name receivers without positions")
     swept = path_patch(
         work.model.network,
         tokens,

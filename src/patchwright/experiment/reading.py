@@ -4,9 +4,15 @@ from collections.abc import Callable, Iterable
 
 import xarray as xr
 
-from patchwright.errors import UnequalLengthsError
 from patchwright.experiment.patching import places_of
-from patchwright.experiment.results import Found, Work, check_one_length, found_in
+from patchwright.experiment.results import (
+    ONE_BY_ONE,
+    Found,
+    Work,
+    check_one_length,
+    found_in,
+    without_positions,
+)
 from patchwright.experiment.types import (
     Attention,
     Difference,
@@ -52,14 +58,15 @@ def measured(
 
 def run_difference(experiment: Difference, work: Work, tokens: list[TokenPair]) -> Found:
     """Norms and cosines of the differences of one site."""
-    check_one_length(len(pair.clean) for pair in tokens)
     site, per = experiment.site, experiment.per
+    if per in ("position", "head_position"):
+        check_one_length((len(pair.clean) for pair in tokens), without_positions(site))
     return measured(experiment, work, tokens, [site], lambda runs: difference(runs, site, per))
 
 
 def run_attention(experiment: Attention, work: Work, tokens: list[TokenPair]) -> Found:
     """The `pattern` of one head in both runs, and their `difference`."""
-    check_one_length(len(pair.clean) for pair in tokens)
+    check_one_length((len(pair.clean) for pair in tokens), ONE_BY_ONE)
     layer, head = experiment.layer, experiment.head
 
     def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
@@ -90,7 +97,7 @@ def run_logit_lens(experiment: LogitLens, work: Work, tokens: list[TokenPair]) -
     """The answer as read off every layer of both runs, and of a patched one."""
     for pair in tokens:
         check_answers("rank", pair)
-    check_one_length(max(len(pair.clean), len(pair.corrupt)) for pair in tokens)
+    check_one_length((max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_BY_ONE)
     keep = frozenset[Site]({"resid_post"})
     places, network = places_of(experiment.places), work.model.network
     patched: dict[int, Run] = {}
@@ -116,12 +123,9 @@ def run_logit_attribution(
     """What each part adds to the logit difference directly."""
     for pair in tokens:
         check_answers("logit_diff" if pair.wrongs else "logit", pair)
-    check_one_length(len(pair.clean) for pair in tokens)
     part = experiment.part
-    if part == "position" and any(len(pair.clean) != len(pair.corrupt) for pair in tokens):
-        raise UnequalLengthsError(
-            "Prompts of unequal length share no source positions: attribute to heads or layers."
-        )
+    if part == "position":
+        check_one_length((len(pair.clean) for pair in tokens), "choose part='head' (--direct head)")
     keep: set[Site] = {"embed", "attn_out", "mlp_out", *KEEP[part]}
 
     def measure(runs: PairRuns) -> dict[str, xr.DataArray]:

@@ -31,6 +31,7 @@ from patchwright.methods.scale import nothing_to_rank
 from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
+from patchwright.places import Site, pers_of
 from patchwright.prompts.pair import TokenPair
 from patchwright.prompts.tokens import special_notices, token_texts
 
@@ -105,16 +106,24 @@ def found_in(
     return found
 
 
-def check_one_length(lengths: Iterable[int]) -> None:
-    """Raise UnequalLengthsError where the prompts' lengths differ."""
+def check_one_length(lengths: Iterable[int], *instead: str) -> None:
+    """Raise UnequalLengthsError where the prompts' lengths differ, with what can be done `instead`."""
     found = set(lengths)
     if len(found) > 1:
+        advice = ["give pairs of one token length", *instead]
         raise UnequalLengthsError(
             f"The pairs have prompts of {min(found)} to {max(found)} tokens, and positions of "
-            "different prompts cannot be compared: give pairs of one token length, choose places "
-            "without positions (per head or layer), or patch at roles that all pairs have "
-            "(roles=['last'], --roles last)."
+            f"different prompts cannot be compared: {', or '.join(advice)}."
         )
+
+
+ONE_BY_ONE = "give one pair at a time"
+
+
+def without_positions(site: Site) -> str:
+    """The kinds of place of `site` that pairs of different lengths share, as advice."""
+    pers = [per for per in pers_of(site) if per in ("head", "layer")]
+    return "choose " + " or ".join(f"per='{per}' (--per {per})" for per in pers)
 
 
 def as_result(
@@ -245,12 +254,12 @@ def _provenance(model: Model) -> dict[str, Any]:
 
 
 def _numbered(found: Sequence[list[Notice]]) -> list[Notice]:
-    """The notices of all pairs; of several pairs each says which one it is about."""
+    """The notices of all pairs; of several pairs each says which one it is about, from 1."""
     if len(found) == 1:
         return found[0]
     return [
         Notice(code=notice["code"], message=f"Pair {i}: {notice['message']}")
-        for i, some in enumerate(found)
+        for i, some in enumerate(found, 1)
         for notice in some
     ]
 

@@ -22,6 +22,7 @@ from patchwright.experiment.results import Found, Work, as_result
 from patchwright.experiment.types import (
     Ablate,
     AblateTogether,
+    Ablating,
     AnyExperiment,
     Attention,
     Attribute,
@@ -36,12 +37,15 @@ from patchwright.experiment.types import (
     Patch,
     PatchTogether,
     PathPatch,
+    Sweep,
     Trace,
 )
 from patchwright.methods.batches import BUDGET, OnProgress
 from patchwright.methods.metrics import check_answers
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
+from patchwright.places import parse_place
+from patchwright.prompts.align import EDGES, NO_EDGES
 from patchwright.prompts.pair import Pair, TokenPair, tokenize
 
 
@@ -70,8 +74,13 @@ def run(
     return as_result(experiment, work, found, many, perf_counter() - started)
 
 
-def tokens_of(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
-    """`pair` in the model's tokens, checked against model and metric."""
+def tokens_of(
+    pair: Pair, experiment: Experiment, model: Model, instead: str | None = None
+) -> TokenPair:
+    """`pair` in the model's tokens, checked against model and metric.
+
+    `instead` is as for `tokenize`; by default what the experiment's method allows.
+    """
     spec = model.spec
     tokens = tokenize(
         pair,
@@ -79,9 +88,26 @@ def tokens_of(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
         n_vocab=spec.n_vocab,
         n_context=spec.n_context,
         bos=experiment.bos,
+        instead=_instead_of_rewording(experiment) if instead is None else instead,
     )
     check_answers(experiment.metric, tokens)
     return tokens
+
+
+def _instead_of_rewording(experiment: Experiment) -> str:
+    """What can be done about prompts of unequal length that are to stay as they are."""
+    if isinstance(experiment, Ablating):
+        return EDGES  # What is written comes from no prompt of the pair.
+    if isinstance(experiment, Attention | PathPatch | EdgeAttribution | EvaluateCircuit):
+        return NO_EDGES
+    if isinstance(experiment, LogitAttribution) and experiment.part == "position":
+        return ", or choose part='head' and align='edges' (--direct head --align edges)"
+    if isinstance(experiment, Sweep | Difference) and experiment.site == "pattern":
+        return ", or choose site='z' and align='edges' (--site z --align edges)"
+    places = getattr(experiment, "places", ())
+    if any(parse_place(place).site == "pattern" for place in places):
+        return ", or name places of z and choose align='edges' (--align edges)"
+    return EDGES
 
 
 def on_pairs(experiment: OnPairs, work: Work, tokens: list[TokenPair]) -> Found:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from patchwright.errors import AnswerError, PromptError
 from patchwright.methods.batches import BUDGET
-from patchwright.methods.suggest import after_swaps, likeliest
+from patchwright.methods.suggest import after_swaps, alike, likeliest
 from patchwright.model.load import Model
 from patchwright.prompts.characters import find_text
 from patchwright.prompts.pair import Pair, tokenize_prompt
@@ -120,6 +120,5 @@ def _expected(model: Model, before: str, word: str, bos: bool) -> list[str]:
         return []
     most = min(LIKELY, model.spec.n_vocab)
     texts = token_texts(likeliest(model.network, ids, most), model.tokenizer)
-    words = [text.removeprefix(" ") for text in texts if text.startswith(" ") == spaced]
-    like = [one for one in words if one.isalpha() and one[0].isupper() == word[0].isupper()]
-    return like[:TRIED]
+    shown = f" {word}" if spaced else word
+    return [text.removeprefix(" ") for text in texts if alike(text, shown)][:TRIED]

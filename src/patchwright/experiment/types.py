@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from patchwright.axes import Direction, Per
 from patchwright.canonical import hash_of
-from patchwright.errors import ExperimentError, quoted, reason
+from patchwright.errors import ExperimentError, quoted
 from patchwright.methods.ablation import How
 from patchwright.methods.attribution import How as Estimate
 from patchwright.methods.circuits import Outside
@@ -18,6 +18,7 @@ from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.places import Site, pers_of
 from patchwright.prompts.pair import Answers, Pair, Prompt
 from patchwright.upgrade import upgrade_experiment
+from patchwright.validation import Whole, complaint
 
 Natural = Annotated[int, Field(ge=0)]
 """A number of something, or a seed, which NumPy's generators take from 0 on."""
@@ -90,9 +91,9 @@ class Sweep(OnPairs):
 
     site: Site = "resid_pre"
     per: Per = Field(default_factory=usual_per)
-    layers: tuple[int, ...] | None = None
-    positions: tuple[int, ...] | None = None
-    heads: tuple[int, ...] | None = None
+    layers: tuple[Whole, ...] | None = None
+    positions: tuple[Whole, ...] | None = None
+    heads: tuple[Whole, ...] | None = None
 
 
 class Patch(Sweep):
@@ -208,7 +209,7 @@ class Trace(Experiment):
     method: Literal["trace"] = "trace"
     metric: Metric = "probability"
     prompt: Prompt
-    subject: str | tuple[int, ...]
+    subject: str | tuple[Whole, ...]
     occurrence: int = 1
     answer: Answers
     wrong: Answers = ()
@@ -319,12 +320,6 @@ def experiments_schema(reference: str) -> dict[str, Any]:
 
 
 def _refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][skipped:])
+    where, what = complaint(error, skipped)
     field = f"The experiment's field {quoted(where)}" if where else "The experiment"
-    given = first["input"]
-    # Python writes no whole number of more than some thousand digits.
-    endless = isinstance(given, int) and given.bit_length() > 1000
-    plain = isinstance(given, str | int | float) and not endless
-    shown = f" {quoted(str(given))} was given." if plain else ""
-    return ExperimentError(f"{field}: {reason(first['msg'])}.{shown}")
+    return ExperimentError(f"{field}: {what}")

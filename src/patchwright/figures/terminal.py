@@ -84,7 +84,7 @@ def _intervals(found: Statistics) -> Iterator[RenderableType]:
         rows.add_row(*(_written(name, row[name]) for name in labels), *numbers)
     yield rows
     for one in found.odd_pairs:
-        yield Line(f"Pair {one.pair} stands out: {one.why}", style="yellow")
+        yield Line(f"Pair {one.pair + 1} stands out: {one.why}", style="yellow")
 
 
 def _rounded(value: float) -> str:

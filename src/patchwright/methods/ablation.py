@@ -83,9 +83,14 @@ def _chosen(
     positions_matter = ablation.by_position or ablation.how == "resample" or "pattern" in sites
     if positions_matter and any(len(run.tokens) != length for run in references):
         lengths = ", ".join(str(len(run.tokens)) for run in references)
+        over = (
+            ""
+            if "pattern" in sites
+            else (", or choose how='mean', by_position=False (--how mean --over-positions)")
+        )
         raise UnequalLengthsError(
             f"The clean prompt has {length} tokens and the reference prompts {lengths}: give "
-            "prompts of the same length, or take the mean over all positions."
+            f"pairs and reference prompts of one length{over}."
         )
     if ablation.how == "resample":
         return [references[int(draw.integers(len(references)))]]

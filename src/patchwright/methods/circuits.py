@@ -252,8 +252,8 @@ def _mask(edges: Iterable[Edge], graph: Graph) -> Tensor:
 def _mean_written(network: Network, pairs: Sequence[TokenPair]) -> Tensor:
     if len({len(pair.clean) for pair in pairs}) > 1:
         raise UnequalLengthsError(
-            "A mean over prompts needs prompts of one token length: give such pairs, or leave the "
-            "edges outside at their corrupted values."
+            "A mean over prompts is a mean at each position: give pairs of one token length, or "
+            "choose outside='corrupt' (--outside corrupt)."
         )
     total = sum(pass_through(network, embedded(network, pair.clean)).written for pair in pairs)
     assert isinstance(total, Tensor), "there is at least one pair"

@@ -5,8 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -136,7 +137,8 @@ class Result:
     def table(self) -> pd.DataFrame:
         """One row a computed cell: place, the dims, token (of one pair), the arrays' values.
 
-        Of arrays with several sets of dims, those that share the main one's.
+        Of arrays with several sets of dims, those that share the main one's. Pairs are
+        numbered from 1 here, as in warnings and files of pairs; on the arrays' axis from 0.
         """
         first = PATCHES[0] if self.main == PATCHES[1] else self.main
         dims = self.arrays[first].dims
@@ -146,6 +148,8 @@ class Result:
         else:
             frame = xr.Dataset(columns).to_dataframe().reset_index()
         frame = frame[frame[first].notna()].reset_index(drop=True)
+        if "pair" in frame:
+            frame["pair"] += 1
         texts = self.position_tokens
         if texts is not None and "position" in frame and "run" not in frame:
             at = len(frame.columns) - len(columns)
@@ -155,7 +159,7 @@ class Result:
             frame.insert(0, "place", [place_of(site, row) for row in frame.to_dict("records")])
         return frame
 
-    def top(self, count: int = 5) -> pd.DataFrame:
+    def top(self, count: SupportsIndex = 5) -> pd.DataFrame:
         """The `count` strongest places by |effect| (by distance moved where it is empty).
 
         Without effects, by the size of the main array. Over several pairs by its mean,
@@ -168,7 +172,7 @@ class Result:
             moved = averaged.patched - self._mean_of(self.base)
             strength = pd.Series(np.abs(moved.values[np.isfinite(moved.values)]))
         order = strength.sort_values(ascending=False, kind="stable").index
-        return frame.loc[order].head(count).reset_index(drop=True)
+        return frame.loc[order].head(index(count)).reset_index(drop=True)
 
     @property
     def base(self) -> Baseline:

@@ -12,7 +12,8 @@ cluster bootstrap (Davison & Hinkley 1997, section 3.8), while means stay over a
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from operator import index
+from typing import Any, Literal, SupportsFloat, SupportsIndex, get_args
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OddPair:
-    """A pair that stands out: its number, in what, its robust z-score, and a sentence."""
+    """A pair that stands out: its index from 0, in what, its robust z-score, and a sentence."""
 
     pair: int
     measure: Literal["gap", "profile"]
@@ -120,11 +121,11 @@ class Statistics:
             frame.insert(0, "place", places)
         return frame.astype({"same_sign": int, "pairs": int})
 
-    def strongest(self, count: int = 5) -> pd.DataFrame:
+    def strongest(self, count: SupportsIndex = 5) -> pd.DataFrame:
         """The first rows of `to_frame` by |mean|."""
         frame = self.to_frame()
         order = frame["mean_effect"].abs().sort_values(ascending=False, kind="stable").index
-        return frame.loc[order].head(count).reset_index(drop=True)
+        return frame.loc[order].head(index(count)).reset_index(drop=True)
 
     def document(self) -> dict[str, Any]:
         """As plain JSON types; NaN becomes null."""
@@ -173,9 +174,9 @@ class _Sample:
 def statistics(
     result: Result,
     *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    level: SupportsFloat = 0.95,
+    resamples: SupportsIndex = 2000,
+    seed: SupportsIndex = 0,
     ratio: str = "of_means",
 ) -> Statistics:
     """What the result's main array says over pairs: see `Statistics`.
@@ -183,6 +184,7 @@ def statistics(
     Resampled by `seed`, the same for every cell. Raises InputError for a result of
     one pair, be it several times, or over no pairs, and for a choice that is out of range.
     """
+    level, resamples, seed = float(level), index(resamples), index(seed)
     _check(level, resamples, seed, ratio)
     array, sample = _sample_of(result, ratio)
     cells = array.isel(pair=0, drop=True)

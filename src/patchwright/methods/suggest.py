@@ -6,10 +6,14 @@ import torch
 
 from patchwright.methods.batches import BUDGET, cut, row_bytes
 from patchwright.methods.metrics import logits
+from patchwright.methods.runs import TokenText
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row
 from patchwright.model.weights import Network
 from patchwright.prompts.align import common_start
+
+LOOKED_AT = 50
+"""Most probable tokens among which words are looked for."""
 
 
 def likeliest(network: Network, tokens: Sequence[int], count: int = 10) -> list[int]:
@@ -30,24 +34,46 @@ def suggested_answers(
     return first, second if other == first else other
 
 
+def alike(text: str, word: str) -> bool:
+    """Whether a token's text is a whole word that is spaced and capitalised as `word` is."""
+    letters, like = text.removeprefix(" "), word.removeprefix(" ")
+    return (
+        letters.isalpha()
+        and text.startswith(" ") == word.startswith(" ")
+        and letters[0].isupper() == like[:1].isupper()
+    )
+
+
 def same_length(
-    network: Network, clean: Sequence[int], corrupt: Sequence[int], count: int = 5
+    network: Network,
+    clean: Sequence[int],
+    corrupt: Sequence[int],
+    texts: TokenText,
+    count: int = 5,
 ) -> list[tuple[int, ...]]:
     """Corrupted prompts with as many tokens as the clean one, likely words first.
 
-    The stretch where the prompts part is the clean prompt's, but for its last
-    token, which is one that the model expects there. Empty where the corrupted
-    prompt only adds to the end of the clean one, or the other way round.
+    The stretch where the prompts part is the clean prompt's, but for its last word, in whose
+    place is one that the model expects there. Empty where that would make no sense: the prompts
+    have nothing in common, one only adds to the other, or the stretch does not end in
+    a word of one token.
     """
     start = common_start(clean, corrupt)
     shorter = min(len(clean), len(corrupt)) - start
     end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
     last = len(clean) - end - 1
-    if last < start:
+    # What both begin with may be the beginning-of-text token alone.
+    if last < max(start, 1) or not (end or start > 1):
         return []
-    expected = likeliest(network, clean[:last], 4 * count) if last else []
-    fitting = [token for token in expected if token != clean[last]][:count]
-    return [(*clean[:last], token, *clean[last + 1 :]) for token in fitting]
+    before, word, after = (
+        "".join(map(texts, clean[i : i + 1])) for i in (last - 1, last, last + 1)
+    )
+    inside = (before[-1:].isalnum() and word[:1].isalnum()) or after[:1].isalnum()
+    if inside or not alike(word, word):
+        return []
+    expected = likeliest(network, clean[:last], min(LOOKED_AT, network.spec.n_vocab))
+    fitting = [one for one in expected if one != clean[last] and alike(texts(one), word)]
+    return [(*clean[:last], token, *clean[last + 1 :]) for token in fitting[:count]]
 
 
 def after_swaps(

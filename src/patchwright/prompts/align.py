@@ -48,15 +48,27 @@ def common_start(clean: Sequence[object], corrupt: Sequence[object]) -> int:
     return next((i for i, (one, other) in pairs if one != other), shorter)
 
 
-def unequal_lengths(clean: Sequence[str], corrupt: Sequence[str]) -> UnequalLengthsError:
-    """The refusal of two prompts, as token texts, of unequal length: shows where they part."""
+EDGES = ", or match only their common edges with align='edges' (--align edges)"
+"""What can be done about unequal lengths in most methods, besides rewording."""
+
+NO_EDGES = "; with align='edges' this method cannot be run"
+"""The same where nothing else can be done."""
+
+
+def unequal_lengths(
+    clean: Sequence[str], corrupt: Sequence[str], instead: str = EDGES
+) -> UnequalLengthsError:
+    """The refusal of two prompts, as token texts, of unequal length: shows where they part.
+
+    `instead` ends the sentence that asks to reword one: what else can be done.
+    """
     pairs = enumerate(zip(clean, corrupt, strict=False))
     shorter = min(len(clean), len(corrupt))
     parting = next((i for i, (one, other) in pairs if one != other), shorter)
     return UnequalLengthsError(
         f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they "
-        f"part at position {parting}. Reword one so that both have the same number of tokens, "
-        "or match only their common edges with align='edges' (--align edges).\n"
+        f"part at position {parting}. Reword one so that both have the same number of tokens"
+        f"{instead}.\n"
         f"  clean:   {_row(clean, parting)}\n  corrupt: {_row(corrupt, parting)}"
     )
 

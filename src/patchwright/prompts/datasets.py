@@ -3,18 +3,20 @@
 JSONL has one object a line, with the fields of a `Pair` and `tags`:
 `{"clean": "…", "corrupt": "…", "answer": " Mary", "wrong": [" John"], "tags": ["names"],
 "roles": [{"name": "subject", "start": 4, "stop": 8}]}`. CSV has a header with the
-columns `clean,corrupt,answer` and, if wanted, `wrong,tags,align`; several answers
-or tags in a cell are separated by `|`, and spaces count. An answer that holds a `|`,
-token ids and roles need JSONL. Empty lines are passed over.
+columns `clean,corrupt,answer` and, if wanted, `wrong,tags,align`, in large or small letters,
+between commas, semicolons or tabs; several answers or tags in a cell are separated by `|`,
+and spaces count. An answer that holds a `|`, token ids and roles need JSONL. Files are
+UTF-8, UTF-16 or UTF-32. Empty lines are skipped, and so are empty cells at a row's end.
 """
 
 import csv
 import json
-from collections import deque
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader, TextIOWrapper
 from itertools import chain
-from typing import Any, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -26,22 +28,12 @@ Kind = Literal["jsonl", "csv"]
 MOST_CHARACTERS = 200_000
 """Of a line: more than any model's context, and little enough for the memory."""
 
-MOST_LINES = 100
-"""Of a CSV row whose quoted cells hold line ends: behind them a quote is not closed."""
+MOST_RANGES = 20
+"""Of lines that have the same error, stretches that are named."""
 
 _COLUMNS = ("clean", "corrupt", "answer", "wrong", "tags", "align")
 _FIELDS = (*_COLUMNS, "roles")
 _NEEDED = ("clean", "corrupt", "answer")
-
-_ALLOWED = {
-    "clean": "a text or a list of token ids",
-    "corrupt": "a text or a list of token ids",
-    "answer": "a text, a token id, or a list of them",
-    "wrong": "a text, a token id, or a list of them",
-    "tags": "a text or a list of texts",
-    "align": "exact or edges",
-    "roles": 'a list of {"name": text, "start": number, "stop": number}',
-}
 
 
 class Item(BaseModel):
@@ -69,8 +61,8 @@ class _Unusable(Exception):
 def read_items(lines: Iterable[str], kind: Kind) -> Iterator[Item | RowError]:
     """The pairs of a set, row by row, or what is wrong with a row.
 
-    `lines` keep their line ends; read them with `lines_of` where a file may be
-    anything. Without the columns that it needs a CSV file is a single error.
+    `lines` keep their line ends; read them with `text_of` and `lines_of` where a file may
+    be anything. A CSV file whose header cannot be used is a single error.
     """
     rows = _json_rows(lines) if kind == "jsonl" else _csv_rows(lines)
     for line, row in rows:
@@ -82,14 +74,57 @@ def read_items(lines: Iterable[str], kind: Kind) -> Iterator[Item | RowError]:
             yield RowError(line, str(error))
 
 
+def text_of(stream: BinaryIO) -> TextIOWrapper:
+    """A file's text, in the encoding that its first bytes show.
+
+    In UTF-8 bytes that are no text become surrogates, for which `read_items` refuses their row
+    alone.
+    """
+    read = stream if isinstance(stream, BufferedReader) else BufferedReader(cast("Any", stream))
+    encoding = json.detect_encoding(read.peek(4)[:4])
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
+    return TextIOWrapper(read, encoding, errors=errors, newline="")
+
+
 def lines_of(stream: TextIO) -> Iterator[str]:
-    """The lines of a stream, each cut where it is longer than `read_items` takes."""
-    while line := stream.readline(MOST_CHARACTERS + 1):
-        yield line
-        while len(line) > MOST_CHARACTERS and not line.endswith("\n"):
-            line = stream.readline(MOST_CHARACTERS + 1)
-            if not line:
-                return
+    """The lines of a stream, each cut where it is longer than `read_items` takes.
+
+    Raises InputError where the text breaks off inside a character.
+    """
+    try:
+        while line := stream.readline(MOST_CHARACTERS + 1):
+            yield line
+            while len(line) > MOST_CHARACTERS and not line.endswith("\n"):
+                line = stream.readline(MOST_CHARACTERS + 1)
+                if not line:
+                    return
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"The file is not valid {error.encoding.upper()}: save it as UTF-8."
+        ) from error
+
+
+def sentences(errors: Iterable[RowError]) -> list[str]:
+    """The errors with their lines, in the order of their first ones; equal errors are one sentence."""
+    lines: dict[str, list[int]] = {}
+    for error in errors:
+        lines.setdefault(error.message, []).append(error.line)
+    return [
+        f"Line{'s' if len(some) > 1 else ''} {ranges(some)}: {message}"
+        for message, some in lines.items()
+    ]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Rising numbers as in `2-5, 7`; of many stretches the first `MOST_RANGES`."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][-1] == number - 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    shown = ["-".join(map(str, one)) for one in found[:MOST_RANGES]]
+    return ", ".join([*shown, *(["…"] if len(found) > MOST_RANGES else [])])
 
 
 def write_items(items: Iterable[Item]) -> Iterator[str]:
@@ -140,82 +175,78 @@ def _too_long() -> _Unusable:
     return _Unusable(f"The line has more than {MOST_CHARACTERS:,} characters: shorten the prompt.")
 
 
-class _Records:
-    """The lines of one CSV record at a time, numbered, which can be taken back."""
+def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | _Unusable]]:
+    """The rows of a CSV file that are not empty, with their first lines' numbers."""
+    numbered = enumerate(lines, 1)
+    first, header = next(((at, line) for at, line in numbered if _EMPTY.sub("", line)), (1, ""))
+    delimiter = re.search("[,;\t]", header)
+    read = first - 1
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
-        self._back: deque[str] = deque()
-        self.read = 0
-        self.record: list[str] = []
-
-    def __iter__(self) -> "_Records":
-        return self
-
-    def __next__(self) -> str:
-        line = self._back.popleft() if self._back else next(self._lines)
-        self.read += 1
-        self.record.append(line)
+    def bounded(given: tuple[int, str]) -> str:
+        nonlocal read
+        read, line = given
         if len(line) > MOST_CHARACTERS:
             raise _too_long()
-        if len(self.record) > MOST_LINES:
-            raise _Unusable("A quoted cell does not end: close its quote.")
         return line
 
-    def take_back(self) -> None:
-        """Read on behind the first line of the record."""
-        again = self.record[1:]
-        self._back.extendleft(reversed(again))
-        self.read -= len(again)
-
-
-def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | _Unusable]]:
-    """The rows of a CSV file as lists of cells, with their first lines' numbers."""
-    records = _Records(lines)
-    reader = csv.reader(records, strict=True)
+    # A `map` goes on behind an error; a generator would not.
+    taken = map(bounded, chain([(first, header.removeprefix("\ufeff"))], numbered))
+    reader = csv.reader(taken, delimiter=delimiter[0] if delimiter else ",", strict=True)
     while True:
-        records.record = []
+        start = read + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
-        except (_Unusable, csv.Error) as error:
-            # A quote that is never closed must not swallow the rows behind it.
-            records.take_back()
-            message = (
-                str(error) if isinstance(error, _Unusable) else f"This is not CSV: {reason(error)}."
-            )
-            yield records.read, _Unusable(message)
-            continue
-        if cells:
-            yield records.read - len(records.record) + 1, cells
+        except _Unusable as error:
+            yield read, error
+        except csv.Error as error:
+            lost = f", and lines {start}-{read} are not read" if read > start else ""
+            yield start, _Unusable(f"This is not CSV ({reason(error)}){lost}: check its quotes.")
+        else:
+            if any(cell.strip() for cell in cells):
+                yield start, cells
+
+
+_EMPTY = re.compile('[,;"\\s\ufeff]')
+"""What a row of empty cells is made of."""
 
 
 def _csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    lines = iter(lines)
-    first = next(lines, "").removeprefix("\ufeff")
-    header: list[str] | None = None
-    for line, cells in _csv_records(chain([first], lines)):
-        if header is None:
-            if isinstance(cells, _Unusable):
-                yield line, cells
-                return
-            header = [name.strip() for name in cells]
-            if wrong := _bad_header(header):
-                yield line, wrong
-                return
-        elif isinstance(cells, _Unusable):
+    records = _csv_records(lines)
+    line, cells = next(records, (1, []))
+    header = cells if isinstance(cells, _Unusable) else _header(cells)
+    if isinstance(header, _Unusable):
+        yield line, header
+        return
+    for line, cells in records:
+        if isinstance(cells, _Unusable):
             yield line, cells
-        elif len(cells) != len(header):
-            yield (
-                line,
-                _Unusable(
-                    f"The row has {len(cells)} cells and the header {len(header)}: put quotes around "
-                    "a text that holds a comma."
-                ),
+            continue
+        cells = _without_empty_end(cells, len(header))
+        if len(cells) != len(header):
+            advice = (
+                "put quotes around a text that holds what separates cells"
+                if len(cells) > len(header)
+                else "write an empty cell for what a row does not have"
             )
+            counts = f"{len(cells)} cells and the header {len(header)}"
+            yield line, _Unusable(f"The row has {counts}: {advice}.")
         else:
             yield line, _row_of(dict(zip(header, cells, strict=True)))
+
+
+def _without_empty_end(cells: list[str], most: int) -> list[str]:
+    """The row without empty cells behind its first `most`, as spreadsheets write them."""
+    while len(cells) > most and not cells[-1].strip():
+        cells = cells[:-1]
+    return cells
+
+
+def _header(cells: list[str]) -> list[str] | _Unusable:
+    """The columns that a header names, or why they cannot be used."""
+    header = [name.strip().casefold() for name in _without_empty_end(cells, 0)]
+    return _bad_header(header) or header
 
 
 def _bad_header(header: list[str]) -> _Unusable | None:
@@ -253,27 +284,21 @@ def _item(row: Any, line: int) -> Item:
         )
     for name in _NEEDED:
         if given.get(name) in (None, "", []):
-            raise _Unusable(f"'{name}' is missing or empty: give {_ALLOWED[name]}.")
+            raise _Unusable(f"'{name}' is missing or empty: a pair needs {', '.join(_NEEDED)}.")
     if any("\ud800" <= letter <= "\udfff" for letter in json.dumps(given, ensure_ascii=False)):
         raise _Unusable("The row has bytes that are not valid UTF-8: save the file as UTF-8.")
-    tags = given.pop("tags", None) or []
+    tags: Any = given.pop("tags", None) or ()
     if isinstance(tags, str):
-        tags = [tags]
+        tags = (tags,)
     try:
-        pair = Pair.model_validate(given)
-        item = Item.model_validate({"pair": pair, "tags": tags, "line": line})
-    except ValidationError as error:
-        raise _Unusable(_what_is_wrong(error)) from error
+        pair = Pair(**given)
+        item = Item(pair=pair, tags=tags, line=line)
+    except ValidationError:
+        raise _Unusable("'tags' cannot be used: give a text or a list of texts.") from None
+    except InputError as error:
+        raise _Unusable(str(error)) from error
     _check_pair(pair)
     return item
-
-
-def _what_is_wrong(error: ValidationError) -> str:
-    first = error.errors()[0]
-    if first["type"] == "value_error":
-        return f"In the roles: {reason(first['msg'].removeprefix('Value error, '))}."
-    name = str(first["loc"][0])
-    return f"'{name}' cannot be used: it is {_ALLOWED.get(name, 'not understood')}."
 
 
 def _check_pair(pair: Pair) -> None:

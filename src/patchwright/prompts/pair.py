@@ -1,14 +1,15 @@
 """A clean/corrupt pair, its answers, and what is checked before anything runs."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeGuard, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from patchwright.errors import AnswerError, PromptError
+from patchwright.errors import AnswerError, InputError, PromptError, quoted
 from patchwright.notices import Notice
-from patchwright.prompts.align import Align, Matching, matching, unequal_lengths
+from patchwright.prompts.align import EDGES, Align, Matching, matching, unequal_lengths
 from patchwright.prompts.roles import Role, check_roles
 from patchwright.prompts.tokens import (
     Tokenizer,
@@ -18,33 +19,49 @@ from patchwright.prompts.tokens import (
     token_texts,
     visible,
 )
+from patchwright.validation import complaint, plain, whole
 
 
-def _frozen(prompt: str | Sequence[int]) -> str | tuple[int, ...]:
-    return prompt if isinstance(prompt, str) else tuple(prompt)
+def _prompt_of(value: object) -> object:
+    """A text, or token ids as whole numbers. Raises ValueError for anything else."""
+    value = plain(value)
+    if isinstance(value, str):
+        return value
+    with suppress(ValueError):
+        if _listed(value):
+            return tuple(whole(one) for one in value)
+    raise ValueError("give a text, or the token ids of one prompt as whole numbers")
 
 
-def _listed(value: object) -> object:
-    """One answer counts as a list of one."""
-    if isinstance(value, str | int | float):
-        return (value,)
-    return () if value is None else value
+def _answers_of(value: object) -> object:
+    """Texts or token ids; one counts as a list of one. Raises ValueError for anything else."""
+    value = () if value is None else plain(value)
+    items = list(value) if _listed(value) else [value]
+    if all(isinstance(one, str) for one in items):
+        return tuple(items)
+    with suppress(ValueError):
+        return tuple(whole(one) for one in items)
+    raise ValueError("give a text or a list of texts, or a token id or a list of token ids")
 
 
-Prompt = Annotated[str | Sequence[int], AfterValidator(_frozen)]
-Answers = Annotated[
-    str | int | Sequence[str] | Sequence[int], BeforeValidator(_listed), AfterValidator(tuple)
-]
+def _listed(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+Prompt = Annotated[str | Sequence[int], BeforeValidator(_prompt_of)]
+Answers = Annotated[str | int | Sequence[str] | Sequence[int], BeforeValidator(_answers_of)]
 
 
 class Pair(BaseModel):
     """Two prompts and the tokens that tell their answers apart.
 
     `clean` and `corrupt` are texts or lists of token ids; `answer` and `wrong` a
-    text or a list of texts, or an id or a list of ids. `wrong` may be left out
+    text or a list of texts or, where the prompts are token ids, an id or a list of ids.
+    Arrays of NumPy and PyTorch are lists. `wrong` may be left out
     for the metrics that do not need it. `align` says how positions are matched
     where the prompts have different numbers of tokens (`prompts.align`); `roles` name
-    places of the clean prompt (`prompts.roles`).
+    places of the clean prompt (`prompts.roles`). Raises PromptError, AnswerError or
+    InputError for a field that is none of that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,9 +73,25 @@ class Pair(BaseModel):
     align: Align = "exact"
     roles: tuple[Role, ...] = ()
 
+    if not TYPE_CHECKING:  # There the fields are the signature.
+
+        def __init__(self, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise _refusal(error) from None
+
     @model_validator(mode="after")
-    def _check_roles(self) -> Self:
+    def _check(self) -> Self:
         check_roles(self.roles, len(self.clean))
+        texts = any(isinstance(prompt, str) for prompt in (self.clean, self.corrupt))
+        for name, answers in (("answer", self.answers), ("wrong", self.wrongs)):
+            if texts and any(isinstance(one, int) for one in answers):
+                raise AnswerError(
+                    f"'{name}' has a number, which would be a token id, and the prompts are text: "
+                    "write it as text too, with its leading space, such as ' 1969', or give token ids "
+                    "for both prompts."
+                )
         return self
 
     @property
@@ -70,6 +103,22 @@ class Pair(BaseModel):
     def wrongs(self) -> tuple[str, ...] | tuple[int, ...]:
         """`wrong`, as a list always."""
         return cast("tuple[str, ...]", self.wrong)
+
+
+def _refusal(error: ValidationError) -> InputError:
+    """What is wrong with a pair's fields, as the error of that field."""
+    cause = error.errors()[0].get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return cause
+    where, what = complaint(error)
+    kinds = {
+        "clean": PromptError,
+        "corrupt": PromptError,
+        "answer": AnswerError,
+        "wrong": AnswerError,
+    }
+    kind = kinds.get(where, InputError)
+    return kind(f"The pair's field {quoted(where)}: {what}" if where else f"The pair: {what}")
 
 
 @dataclass(frozen=True)
@@ -101,10 +150,18 @@ class TokenPair:
 
 
 def tokenize(
-    pair: Pair, tokenizer: Tokenizer | None, *, n_vocab: int, n_context: int, bos: bool = True
+    pair: Pair,
+    tokenizer: Tokenizer | None,
+    *,
+    n_vocab: int,
+    n_context: int,
+    bos: bool = True,
+    instead: str = EDGES,
 ) -> TokenPair:
     """`pair` in tokens, checked.
 
+    `instead` says what can be done about unequal lengths besides rewording; where that is not
+    `EDGES`, edges are not matched even if the pair asks for it.
     Raises PromptError (empty, too long, identical, unequal lengths) or
     AnswerError (none, empty, outside the vocabulary).
     """
@@ -118,8 +175,8 @@ def tokenize(
     for name, prompt in (("clean", clean), ("corrupted", corrupt)):
         _check_length(f"The {name} prompt", len(prompt), n_context)
     clean_texts, corrupt_texts = token_texts(clean, tokenizer), token_texts(corrupt, tokenizer)
-    if len(clean) != len(corrupt) and pair.align == "exact":
-        raise unequal_lengths(clean_texts, corrupt_texts)
+    if len(clean) != len(corrupt) and (pair.align == "exact" or instead != EDGES):
+        raise unequal_lengths(clean_texts, corrupt_texts, instead)
     answers, wrongs = _both_answers(pair, tokenizer, n_vocab)
     longest = max(len(answer) for answer in (*answers, *wrongs)) - 1
     for name, prompt in (("clean", clean), ("corrupted", corrupt)):
@@ -149,9 +206,8 @@ def tokenize_prompt(
     bos: bool = True,
 ) -> TokenPair:
     """One prompt with its answers, as a pair of the prompt with itself; raises as `tokenize`."""
-    pair = Pair.model_validate(
-        {"clean": prompt, "corrupt": prompt, "answer": answer, "wrong": wrong}
-    )
+    fields: dict[str, Any] = {"answer": answer, "wrong": wrong}
+    pair = Pair(clean=prompt, corrupt=prompt, **fields)
     ids = _prompt("clean", pair.clean, tokenizer, n_vocab, bos)
     answers, wrongs = _both_answers(pair, tokenizer, n_vocab)
     longest = max(len(one) for one in (*answers, *wrongs)) - 1
@@ -233,7 +289,7 @@ def _spaces_at_end(pair: Pair) -> list[Notice]:
 
 
 def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
-    ends_in_space = isinstance(pair.clean, str) and pair.clean[-1:].isspace()
+    end = pair.clean[-1:] if isinstance(pair.clean, str) else ""
     return [
         Notice(
             code="no_leading_space",
@@ -243,7 +299,8 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
         )
         for item in (*pair.answers, *pair.wrongs)
         if isinstance(item, str)
-        and item[:1].isalpha()
-        and not ends_in_space
+        # A number may be completed, as in "from 1732 to 17".
+        and (item[:1].isalpha() or (item[:1].isdigit() and not end.isdigit()))
+        and not end.isspace()
         and encode_inside(" " + item, tokenizer) != encode_inside(item, tokenizer)
     ]

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice, product
 from math import prod
+from operator import index
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -129,7 +130,7 @@ def from_template(
     length = _length(template, words, tokenizer)
     found: dict[Pair, None] = {}
     tried = 0
-    for text, filling in _fillings(template.texts, words, count, random.Random(seed)):
+    for text, filling in _fillings(template.texts, words, count, random.Random(index(seed))):
         tried += 1
         pair = _pair(template, text, filling)
         if pair is not None and pair not in found and _fits(pair, length, tokenizer):

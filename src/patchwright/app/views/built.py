@@ -9,7 +9,7 @@ from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain
 from patchwright.app.views.pair import MOST_CHARACTERS
 from patchwright.errors import PatchwrightError
-from patchwright.prompts.datasets import write_items
+from patchwright.prompts.datasets import sentences, write_items
 from patchwright.prompts.tasks import tasks
 
 SOURCE_NAMES = {
@@ -22,7 +22,7 @@ SOURCE_NAMES = {
 }
 
 MOST_TOLD = 10
-"""Rows that cannot be used, told one by one."""
+"""Reasons why rows cannot be used, told one by one."""
 
 
 def choices() -> None:
@@ -139,8 +139,9 @@ def _seed(place: DeltaGenerator) -> None:
 def listed(found: Built) -> None:
     """The pairs, and the rows that gave none."""
     if found.errors:
-        told = [f"- Line {one.line}: {plain(one.message)}" for one in found.errors[:MOST_TOLD]]
-        more = len(found.errors) - MOST_TOLD
+        every = sentences(found.errors)
+        told = [f"- {plain(one)}" for one in every[:MOST_TOLD]]
+        more = len(every) - MOST_TOLD
         told += [f"- and {more} more"] if more > 0 else []
         rows = f"{len(found.errors)} row{'s' if len(found.errors) > 1 else ''}"
         st.warning("\n".join([f"{rows} cannot be used; the others go on.", *told]))
@@ -159,10 +160,13 @@ def listed(found: Built) -> None:
 
 
 def table_of(found: Built) -> pd.DataFrame:
-    """One row a pair, counted from 1."""
+    """One row a pair, counted from 1, and its line in the file where that is another number."""
+    numbers = list(range(1, len(found.items) + 1))
+    lines = [item.line for item in found.items]
     return pd.DataFrame(
         {
-            "pair": range(1, len(found.items) + 1),
+            "pair": numbers,
+            **({} if lines == numbers or None in lines else {"line": lines}),
             "clean": [str(pair.clean) for pair in found.pairs],
             "corrupted": [str(pair.corrupt) for pair in found.pairs],
             "answer": [state.SEPARATOR.join(map(str, pair.answers)) for pair in found.pairs],

@@ -192,7 +192,9 @@ def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
     table = result.table()
     table = table[table["place"] == chosen].set_index("pair")
     name = over.array
-    values = [cast("float", table[name].get(i, math.nan)) for i in range(len(result.clean.pairs))]
+    values = [
+        cast("float", table[name].get(i, math.nan)) for i in range(1, len(result.clean.pairs) + 1)
+    ]
     prompts = [str(pair.clean) for pair in found.pairs]
     odd = [one.pair for one in over.odd_pairs]
     interval = Interval(*(float(row[one]) for one in ("mean_effect", "low", "high")))

@@ -174,7 +174,9 @@ def _replacements(model: Model) -> None:
     n = len(model.tokenizer.start)
     offered = [
         typed_text(tokens[n:], model.tokenizer)
-        for tokens in same_length(model.network, clean, corrupt)
+        for tokens in same_length(
+            model.network, clean, corrupt, lambda one: token_texts([one], model.tokenizer)[0]
+        )
         if tokens[:n] == model.tokenizer.start
     ]
     same = list(dict.fromkeys(text for text in offered if text is not None))
