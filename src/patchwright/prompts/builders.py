@@ -71,7 +71,7 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
         token_texts(encode_prompt(one, tokenizer, False), tokenizer) for one in (clean, corrupt)
     ]
     if len(texts[0]) != len(texts[1]) and align == "exact":
-        raise unequal_lengths(*texts)
+        raise unequal_lengths(texts[0], texts[1])
     return pair
 
 
