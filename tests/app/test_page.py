@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -53,6 +54,10 @@ def unescaped(text: str) -> str:
 
 
 def address(page: AppTest) -> dict[str, str]:
+    """The query parameters: those that the page has put in place of the ones it was opened with."""
+    for one in page.get("html"):
+        if found := re.search(r"URLSearchParams\('(.*?)'\)", one.proto.body):
+            return dict(parse_qsl(found[1], keep_blank_values=True))
     values = page.query_params.items()
     return {name: one if isinstance(one, str) else str(one[0]) for name, one in values}
 

@@ -64,7 +64,7 @@ def built(state: State, model: Model) -> Built:
 
 def wanted(state: State) -> tuple[Any, ...]:
     """What a set depends on, to know when it is another."""
-    fields = _FIELDS[state["set_source"]]
+    fields = FIELDS[state["set_source"]]
     return (state["set_source"], *(state.get(name) for name in fields))
 
 
@@ -215,7 +215,7 @@ _SOURCES: dict[str, Callable[[State, Model], Built]] = {
 }
 
 _OWN = ("template_text", "template_slots", "template_swap", "template_answer", "template_wrong")
-_FIELDS: dict[str, tuple[str, ...]] = {
+FIELDS: dict[str, tuple[str, ...]] = {
     "template": ("task", "set_count", "set_seed"),
     "own": (*_OWN, "set_count", "set_seed"),
     "sentences": ("sentences",),

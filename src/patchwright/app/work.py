@@ -42,6 +42,8 @@ from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
 from patchwright.prompts.tokens import encode_prompt
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 STORE_WAITS = 2.0
 """Seconds to wait for another process that writes into the run store."""
 
@@ -74,13 +76,14 @@ FLOPS = 1e11
 
 @dataclass(frozen=True)
 class Options:
-    """What the server was started with."""
+    """What the server was started with; `alone`: it listens on this machine's loopback address."""
 
     at_once: int
     folders: tuple[Path, ...]
     lessons: tuple[Path, ...]
     keeps: bool
     own: bool
+    alone: bool
 
 
 @st.cache_resource
@@ -94,7 +97,8 @@ def options() -> Options:
     parser.add_argument("--own", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
     folders, lessons = tuple(given.folder), tuple(given.lessons)
-    return Options(given.sweeps, folders, lessons, not given.no_store, given.own)
+    alone = st.get_option("server.address") in LOOPBACK
+    return Options(given.sweeps, folders, lessons, not given.no_store, given.own, alone)
 
 
 @st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)

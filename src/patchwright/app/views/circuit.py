@@ -6,7 +6,7 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import pair, side, taken
+from patchwright.app.views import fields, pair, side, taken
 from patchwright.app.views.waiting import finished
 from patchwright.app.work import check_graph
 from patchwright.errors import PatchwrightError
@@ -56,15 +56,12 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
     """Step 1: a score for every edge."""
     st.subheader("1. Estimate", anchor=False)
     left, right = st.columns(2)
-    left.selectbox(
-        "Metric",
-        METRICS,
-        key="metric",
+    fields.choice(
+        left, "Metric", METRICS, "metric",
         help="What the answer is measured by; rank has no gradient.",
-    )
-    right.selectbox(
-        "Scores are", list(state.EDGE_ESTIMATES), key="edge_estimate",
-        format_func=lambda name: _ESTIMATES[name],
+    )  # fmt: skip
+    fields.choice(
+        right, "Scores are", list(state.EDGE_ESTIMATES), "edge_estimate", _ESTIMATES,
         help="Integrated: the mean gradient over 5 runs between the two prompts. Gradient: at the clean "
         "run alone, which is faster, and misses edges where a softmax is saturated.",
     )  # fmt: skip
@@ -96,15 +93,15 @@ def _chosen(scored: Result, model: Model) -> Circuit:
     """Step 2: how many edges, taken in which order; all of them in that order."""
     st.subheader("2. Choose", anchor=False)
     left, right = st.columns(2)
-    order = right.selectbox(
-        "Which edges first", state.EDGE_ORDERS, key="edge_order",
+    order = fields.choice(
+        right, "Which edges first", state.EDGE_ORDERS, "edge_order",
         help="Connected: from the logits down, always the strongest edge into what is reached, so that "
         "every edge leads to the answer. Strongest: by the size of the score alone.",
     )  # fmt: skip
     circuit = Circuit.choose(scored, model, state.MOST_EDGES, connected=order == "connected")
     most = len(circuit.edges)
     st.session_state["edges"] = min(max(1, int(st.session_state["edges"])), most)
-    left.number_input("Edges in the circuit", 1, most, step=1, key="edges")
+    fields.number_input(left, "Edges in the circuit", 1, most, "edges", step=1)
     return circuit
 
 
@@ -153,7 +150,7 @@ def _share(value: float) -> str:
 def _pruned(evaluated: Result, size: int) -> None:
     """The smallest size that suffices, and a button that takes it."""
     left, middle, right = st.columns([2, 5, 2], vertical_alignment="bottom")
-    left.number_input("Keep at least (%)", 1, 100, step=5, key="edge_share")
+    fields.number_input(left, "Keep at least (%)", 1, 100, "edge_share", step=5)
     share = int(st.session_state["edge_share"]) / 100
     middle.markdown(plain(pruned(evaluated, share).text))
     enough = smallest(evaluated, share)

@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
+from patchwright.app.views import fields
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import check_size, in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
@@ -19,7 +20,6 @@ from patchwright.prompts.tokens import encode, encode_prompt, token_texts
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
-MOST_CHARACTERS = 2000
 
 
 def shown(model: Model) -> Patch | None:
@@ -73,8 +73,10 @@ def checked(model: Model) -> Patch:
 
 def _prompts(model: Model) -> None:
     """Both prompts side by side, and their tokens under one another."""
-    for (key, name), column in zip(NAMES.items(), st.columns(2), strict=True):
-        column.text_area(name, key=key, height=80, max_chars=MOST_CHARACTERS)
+    columns = dict(zip(NAMES, st.columns(2), strict=True))
+    for key, name in NAMES.items():
+        fields.text_area(columns[key], name, key)
+    fields.check(NAMES)
     texts = [
         token_texts(encode_prompt(st.session_state[key], model.tokenizer, True), model.tokenizer)
         for key in NAMES
@@ -100,10 +102,13 @@ def answers(model: Model, keys: tuple[str, ...]) -> None:
 def answer_fields(keys: Sequence[str], columns: Sequence[DeltaGenerator]) -> None:
     """A text field for each kind of answer."""
     for key, column in zip(keys, columns, strict=False):
-        column.text_input(
-            ANSWER_NAMES[key], key=key, max_chars=MOST_CHARACTERS,
+        fields.text_input(
+            column,
+            ANSWER_NAMES[key],
+            key,
             help="With its leading space; several are separated by |.",
-        )  # fmt: skip
+        )
+    fields.check({key: ANSWER_NAMES[key] for key in keys})
 
 
 def answer_tokens(model: Model, keys: Sequence[str]) -> None:
