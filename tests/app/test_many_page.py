@@ -11,7 +11,7 @@ import patchwright as pw
 from patchwright.app import asked, sets, state
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
-from patchwright.errors import ExperimentError, InputError
+from patchwright.errors import InputError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of
 from patchwright.figures.strip import Interval, strip_chart, strip_rows
@@ -197,16 +197,6 @@ def test_reading_ends_where_the_page_has_enough() -> None:
 def test_any_bytes_are_a_file_without_pairs(content: bytes) -> None:
     for name in ("a.csv", "a.jsonl"):
         assert sets.read_file(name, content).items == ()
-
-
-def test_the_bound_of_a_set_is_in_its_message() -> None:
-    item = Item(pair=pair_of([1, 2], [1, 3]))
-    found = sets.Built((item,) * 100, lengths=(5,) * 100)
-    sets.check_set(found, sets.MOST_VALUES // 100, 5)
-    with pytest.raises(ExperimentError, match=f"at most {sets.MOST_VALUES:,}"):
-        sets.check_set(found, sets.MOST_VALUES // 100 + 1, 5)
-    with pytest.raises(ExperimentError, match=r"5 tokens.*at most 4"):
-        sets.check_set(found, 1, 4)
 
 
 def test_roles_are_those_that_every_pair_has() -> None:

@@ -9,9 +9,9 @@ from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
 from patchwright.app.views import fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import check_references, check_size, result_of
+from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Ablate, Patch, tokens_of
+from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.interactive import top_chart
 from patchwright.insights.cautions import SELF_REPAIR
@@ -20,7 +20,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITES
-from patchwright.prompts.tokens import encode_prompt, visible
+from patchwright.prompts.tokens import visible
 
 HOW_NAMES: dict[How, str] = {
     "zero": "zero",
@@ -46,7 +46,6 @@ def show() -> None:
     try:
         _choices(model)
         experiment = asked.ablate_of(st.session_state, swept)
-        _check(experiment, swept, model)
         result = waiting.finished(experiment, model, "ablation", "cells", _so_far)
         if result is not None:
             _finished(result, swept, model)
@@ -94,15 +93,6 @@ def _default(how: str) -> str:
     if how == "mean":
         return "The mean is then taken over the clean and the corrupted prompt."
     return "Activations then come from the corrupted prompt."
-
-
-def _check(experiment: Ablate, swept: Patch, model: Model) -> None:
-    """Raise InputError for what cannot be ablated, or is more than one of many may ask for."""
-    assert not isinstance(swept.pairs, tuple), "the page has one pair"
-    check_size(experiment, tokens_of(swept.pairs, experiment, model), model)
-    check_references(
-        [len(encode_prompt(str(one), model.tokenizer, True)) for one in experiment.prompts]
-    )
 
 
 def _so_far(partial: Result) -> None:

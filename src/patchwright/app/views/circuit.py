@@ -8,9 +8,8 @@ from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, pair, side, taken
 from patchwright.app.views.waiting import finished
-from patchwright.app.work import check_graph
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Circuit, EdgeAttribution, Patch, tokens_of
+from patchwright.experiment import Circuit, EdgeAttribution, Patch
 from patchwright.figures.interactive import checked_chart, circuit_curve, circuit_graph
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.methods.metrics import METRICS
@@ -66,8 +65,6 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
         "run alone, which is faster, and misses edges where a softmax is saturated.",
     )  # fmt: skip
     swept = swept.model_copy(update={"metric": st.session_state["metric"]})
-    assert not isinstance(swept.pairs, tuple), "the page has one pair"
-    check_graph(tokens_of(swept.pairs, swept, model), model)
     experiment: EdgeAttribution = asked.edges_of(st.session_state, swept)
     scored = finished(experiment, model, "edges job", "steps")
     if scored is None:

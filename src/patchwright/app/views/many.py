@@ -10,11 +10,10 @@ from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import built, fields, kinds, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import MOST_TOKENS, statistics_of
+from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
-from patchwright.experiment.size import cell_count
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.strip import Interval, strip_chart
 from patchwright.insights import insights
@@ -84,10 +83,7 @@ def _experiment(found: Built, swept: Patch, model: Model) -> Patch:
     by_position = swept.per in ("position", "head_position")
     if by_position:
         _roles(found)
-    experiment = asked.set_experiment_of(st.session_state, model.name, found.pairs)
-    n_positions = len(experiment.roles or ()) or max(found.lengths)
-    sets.check_set(found, cell_count(experiment, n_positions, model), MOST_TOKENS)
-    return experiment
+    return asked.set_experiment_of(st.session_state, model.name, found.pairs)
 
 
 def _roles(found: Built) -> None:

@@ -9,7 +9,7 @@ from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
 from patchwright.app.views import fields
 from patchwright.app.widgets.chips import chips_html
-from patchwright.app.work import check_size, in_best_order
+from patchwright.app.work import in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment import Patch, tokens_of
 from patchwright.methods.suggest import same_length, suggested_answers
@@ -67,7 +67,6 @@ def checked(model: Model) -> Patch:
     """The sweep that the controls describe. Raises InputError where it cannot be run."""
     experiment = asked.experiment_of(st.session_state, model.name)
     tokens = tokens_of(asked.pair_of(st.session_state), experiment, model)
-    check_size(experiment, tokens, model)
     return in_best_order(experiment, tokens, model)
 
 

@@ -9,7 +9,7 @@ from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import check_size, result_of
+from patchwright.app.work import result_of
 from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch, PathPatch, tokens_of
@@ -106,11 +106,10 @@ def _receivers(model: Model) -> None:
 
 
 def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
-    """Raise InputError for what cannot be followed, or is more than one of many may ask for."""
+    """Raise InputError for receivers that cannot be followed."""
     assert not isinstance(swept.pairs, tuple), "the page has one pair"
     tokens = tokens_of(swept.pairs, experiment, model)
     receivers_of(experiment.receivers, model.spec, len(tokens.clean))
-    check_size(experiment, tokens, model)
 
 
 def _so_far(partial: Result) -> None:

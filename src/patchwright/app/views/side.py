@@ -126,11 +126,13 @@ def _examples(model: str) -> None:
     now = state.example_shown(st.session_state)
     # Streamlit knows an option by its label: it may not depend on the model.
     titles = {one.id: one.title + ("" if "demo" in one.models else " (GPT-2)") for one in ordered}
-    if st.session_state.get("example", "") != now:
-        st.session_state["example"] = now
+    # A field of its own for each example: what the browser says of an earlier one is no choice,
+    # and may come late, with a prompt that was just typed.
+    key = f"example-{now}"
     st.selectbox(
-        "Example", list(titles), key="example", placeholder="Your own prompts",
-        format_func=titles.__getitem__, on_change=_take_example,
+        "Example", list(titles), None if now is None else list(titles).index(now), key=key,
+        placeholder="Your own prompts", format_func=titles.__getitem__,
+        on_change=_take_example, args=(key,),
     )  # fmt: skip
     if now is not None:
         shown = example(now)
@@ -140,6 +142,6 @@ def _examples(model: str) -> None:
             st.caption(f"In the model {plain(model)}: {plain(shown.seen[model])}")
 
 
-def _take_example() -> None:
-    if st.session_state["example"] in {one.id for one in examples()}:
-        state.take_example(st.session_state, st.session_state["example"])
+def _take_example(key: str) -> None:
+    if st.session_state[key] in {one.id for one in examples()}:
+        state.take_example(st.session_state, st.session_state[key])

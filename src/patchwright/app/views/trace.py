@@ -7,7 +7,7 @@ import streamlit as st
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, token
 from patchwright.app.views import fields, pair, side, traced, waiting
-from patchwright.app.work import check_trace_size, jobs_of, result_so_far
+from patchwright.app.work import jobs_of, result_so_far
 from patchwright.errors import PatchwrightError, PromptError
 from patchwright.experiment import Trace
 from patchwright.jobs import Job
@@ -158,7 +158,6 @@ def _experiments(texts: tuple[str, ...], model: Model) -> list[Trace]:
         raise PromptError(
             "No subject is chosen: click the tokens that name what the prompt is about, above."
         )
-    check_trace_size(len(texts), int(st.session_state["samples"]), model)
     return [asked.trace_of(st.session_state, model.name, site) for site in SITES]
 
 
@@ -173,7 +172,9 @@ def _traced(experiments: list[Trace], model: Model) -> None:
         for experiment, job in zip(experiments, jobs, strict=True)
     }
     whole: dict[TraceSite, Result] = {site: one for site, one in results.items() if one is not None}
-    if any(waiting.stopped(one) for one in whole.values()):
+    if any(job.late for job in jobs):
+        st.warning(waiting.TOO_LONG)
+    elif any(waiting.stopped(one) for one in whole.values()):
         waiting.rest(SLOTS)
     traced.finished(whole)
 
