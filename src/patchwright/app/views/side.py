@@ -59,15 +59,12 @@ def _name() -> str:
 
 
 def _folders() -> str:
-    """Which folders may be typed, and where only some: how to open others."""
+    """Which folders may be typed, and where none may, how to open some."""
     if options().alone:
         return "the path of a folder"
-    given = " or ".join(f"`{plain(str(one))}`" for one in options().folders)
-    return (
-        f"the path of a folder in {given}"
-        if given
-        else "start the page with `--folder DIR` to open models in a folder of its machine"
-    )
+    if options().folders:
+        return "the path of a folder below one that the page was started with (`--folder`)"
+    return "start the page with `--folder DIR` to open models in a folder of its machine"
 
 
 def model_if_here(name: str) -> Model | None:
