@@ -110,7 +110,7 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
         ({"set_source": "own", "set_count": "900"}, "Ask for at most"),
         ({"set_source": "sentences", "sentences": "Nothing here"}, "no usable pairs"),
         ({"set_source": "swap", "swap_word": "Zoe"}, "'Zoe' stands 0 times"),
-        ({"set_count": "900", "set_site": "mlp_act", "set_per": "neuron"}, "are 691,200 values"),
+        ({"set_count": "900", "set_site": "mlp_act", "set_per": "neuron"}, "has 691,200 cells"),
     ],
 )
 def test_a_set_that_cannot_be_used_is_one_sentence(parameters: dict[str, str], says: str) -> None:

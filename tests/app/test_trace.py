@@ -125,7 +125,6 @@ def test_every_metric_can_be_traced_and_asks_for_a_wrong_answer_only_where_it_ne
         ({"wrong": "", "trace_metric": "logit_diff"}, "compares with a wrong answer"),
         ({"clean": ""}, "The prompt is empty"),
         ({"clean": "the " * 80}, "takes at most 64"),
-        ({"clean": "the " * 300}, "takes at most 256"),
         ({"clean": "Paris is in", "corrupt": "Rome was at"}, "No subject is chosen"),
     ],
 )
