@@ -9,7 +9,8 @@ import pytest
 
 import patchwright as pw
 from command import patchwright
-from patchwright.api.limits import MOST_LISTED, Limits
+from patchwright.api.limits import Limits
+from patchwright.experiment.limits import MOST_LISTED
 from served import client_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "http.md").read_text(encoding="utf-8")
@@ -83,6 +84,7 @@ def test_every_option_on_the_page_is_one_of_the_commands() -> None:
         f"| {Limits().passes} passes |",
         f"| {MOST_LISTED['places']}, {MOST_LISTED['receivers']}, {MOST_LISTED['prompts']}, "
         f"{MOST_LISTED['edges']:,} |",
+        f"| {Limits().answers}; {Limits().drawn:,} |",
         f"(`--queue`) | {Limits().queue} |",
         f"(`--seconds`) | {Limits().seconds:g} |",
     ],

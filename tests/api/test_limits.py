@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from patchwright.api import limits
 from patchwright.api.limits import Limits
 from patchwright.errors import InputError
 from patchwright.experiment import experiment_of
@@ -52,11 +51,11 @@ TOKENS = 15
             "10 passes",
         ),
         (
-            {"tokens": 20},
+            {"drawn": 679},
             ON_PAIR | {"method": "head_scores", "repeats": 17},
             "680 tokens of random",
         ),
-        ({}, asked(pairs=PAIR | {"wrong": [f" {i}" for i in range(64)]}), "65 answers"),
+        ({"answers": 64}, asked(pairs=PAIR | {"wrong": [" John"] * 64}), "65 answers"),
         ({}, asked(method="ablate", how="mean", prompts=["a"] * 33), "33 prompts"),
         ({"tokens": 40}, asked(method="ablate", how="mean", prompts=["a a" * 50]), "A prompt has"),
         ({}, ON_PAIR | {"method": "patch_together", "places": ["L0.z"] * 65}, "65 places"),
@@ -76,11 +75,12 @@ def test_what_is_too_large_is_refused_by_its_size(
         Limits(**at_bound).check(experiment(document), demo)
 
 
-def test_memory_is_bounded_too(demo: pw.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MOST_BYTES", 2**20)
+def test_memory_is_bounded_too(demo: pw.Model) -> None:
     for document in (TRACE, ON_PAIR | {"method": "edge_attribution"}):
-        with pytest.raises(InputError, match="MiB, and this server gives at most 1 MiB"):
-            Limits().check(experiment(document), demo)
+        with pytest.raises(
+            InputError, match=r"MiB of memory .*, and this server gives at most 1 MiB"
+        ):
+            Limits(memory=2**20).check(experiment(document), demo)
 
 
 def test_usual_experiments_are_within_the_usual_bounds(demo: pw.Model) -> None:

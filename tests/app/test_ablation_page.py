@@ -7,11 +7,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from patchwright.app import asked, state, work
+from patchwright.app import asked, state
 from patchwright.app.text import BREAK
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
-from patchwright.errors import ExperimentError
 from patchwright.figures.grid import grid_of
 from patchwright.insights.cautions import SELF_REPAIR
 from patchwright.methods.metrics import METRICS
@@ -197,12 +196,3 @@ def test_the_selected_cell_is_the_chosen_one_only_where_the_map_has_it(model: Mo
     assert kinds.selected("L1.mlp_out@-1", grid, result) == "L1.mlp_out@3"
     for absent in ("", "L9.mlp_out@2", "L1.mlp_out@4", "L1H0.z", "L1.mlp_out@-5", "L1.mlp_out"):
         assert kinds.selected(absent, grid, result) == strongest
-
-
-def test_reference_prompts_up_to_the_bounds_pass() -> None:
-    most = work.MOST_REFERENCES
-    work.check_references([work.MOST_TOKENS] * most)
-    with pytest.raises(ExperimentError, match=f"{most + 1} reference prompts"):
-        work.check_references([3] * (most + 1))
-    with pytest.raises(ExperimentError, match=f"{work.MOST_TOKENS + 1} tokens"):
-        work.check_references([3, work.MOST_TOKENS + 1])

@@ -88,6 +88,18 @@ def test_an_address_brings_back_everything_that_its_page_shows(
 
 
 @pytest.mark.parametrize("page", address.PAGES)
+@given(data=st.data())
+def test_going_back_to_an_address_shows_it_whatever_was_there_meanwhile(
+    page: str, data: st.DataObject
+) -> None:
+    written = address.written(page, data.draw(controls_of(page)))
+    meanwhile = data.draw(controls_of(page))
+    state.take(meanwhile, address.usual(page) | address.read(page, written))
+    assert address.written(page, meanwhile) == written
+    assert shared(page, meanwhile) == shared(page, opened(page, written))
+
+
+@pytest.mark.parametrize("page", address.PAGES)
 def test_the_first_example_has_an_empty_address_on_every_page(page: str) -> None:
     assert address.written(page, fresh()) == {}
     assert opened(page, {}) == fresh()

@@ -9,8 +9,7 @@ from streamlit.testing.v1 import AppTest
 import patchwright as pw
 from patchwright.app import address, asked, state
 from patchwright.app.views.circuit import areas, checked_rows, strongest_of
-from patchwright.app.work import MOST_GRAPH_BYTES, check_graph
-from patchwright.errors import ExperimentError, InputError
+from patchwright.errors import InputError
 from patchwright.figures.graph import layout
 from patchwright.figures.interactive import (
     checked_chart,
@@ -19,7 +18,6 @@ from patchwright.figures.interactive import (
     curve_rows,
     graph_rows,
 )
-from patchwright.prompts.pair import TokenPair
 from patience import SECONDS
 from settled import settled
 from tiny import pair_of
@@ -138,19 +136,6 @@ def test_the_address_holds_what_was_chosen() -> None:
         "edge_estimate": "gradient",
         "edge_share": 70,
     }
-
-
-def test_prompts_whose_gradients_do_not_fit_are_refused_with_the_bound(demo: pw.Model) -> None:
-    tokens = (0,) * 100_000
-    with pytest.raises(ExperimentError, match=r"100000 tokens.*at most"):
-        check_graph(_token_pair(tokens), demo)
-    check_graph(_token_pair(tokens[: demo.spec.n_context]), demo)
-    assert MOST_GRAPH_BYTES >= 2**30
-
-
-def _token_pair(tokens: tuple[int, ...]) -> TokenPair:
-    texts = ("a",) * len(tokens)
-    return TokenPair(tokens, tokens, texts, texts, ((1,),), ((2,),), (), ())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from patchwright.app.text import BREAK
 from patchwright.app.views.built import table_of
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
-from patchwright.errors import ExperimentError, InputError
+from patchwright.errors import InputError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of
 from patchwright.figures.strip import Interval, strip_chart, strip_rows
@@ -105,7 +105,7 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
         ({"set_source": "own", "set_count": "900"}, "Ask for at most"),
         ({"set_source": "sentences", "sentences": "Nothing here"}, "no usable pairs"),
         ({"set_source": "swap", "swap_word": "Zoe"}, "'Zoe' stands 0 times"),
-        ({"set_count": "900", "set_site": "mlp_act", "set_per": "neuron"}, "are 691,200 values"),
+        ({"set_count": "900", "set_site": "mlp_act", "set_per": "neuron"}, "has 691,200 cells"),
     ],
 )
 def test_a_set_that_cannot_be_used_is_one_sentence(parameters: dict[str, str], says: str) -> None:
@@ -210,16 +210,6 @@ def test_rows_with_the_same_fault_are_one_sentence() -> None:
     found = sets.read_file("a.csv", b"clean,corrupt,answer\n" + b"a,b, x,z\n" * 30)
     with pytest.raises(InputError, match=r"^No row is a pair\. Lines 2-31: The row has 4 cells"):
         sets.built({"set_source": "file", "set_file": found}, None)  # pyright: ignore[reportArgumentType]
-
-
-def test_the_bound_of_a_set_is_in_its_message() -> None:
-    item = Item(pair=pair_of([1, 2], [1, 3]))
-    found = sets.Built((item,) * 100, lengths=(5,) * 100)
-    sets.check_set(found, sets.MOST_VALUES // 100, 5)
-    with pytest.raises(ExperimentError, match=f"at most {sets.MOST_VALUES:,}"):
-        sets.check_set(found, sets.MOST_VALUES // 100 + 1, 5)
-    with pytest.raises(ExperimentError, match=r"5 tokens.*at most 4"):
-        sets.check_set(found, 1, 4)
 
 
 def test_roles_are_those_that_every_pair_has() -> None:

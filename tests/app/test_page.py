@@ -2,13 +2,16 @@
 
 import re
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Button
+from streamlit.testing.v1.element_tree import Button, Selectbox
 
 import patchwright as pw
+from patchwright.app import sets, state
 from patchwright.app.text import BREAK
+from patchwright.app.views import built
 from patchwright.errors import AnswerError
 from patchwright.methods.metrics import METRICS
 from patchwright.places import SITES, check_site, pers_of
@@ -55,12 +58,20 @@ def unescaped(text: str) -> str:
 
 
 def address(page: AppTest) -> dict[str, str]:
+    """The query parameters: those that the page has put in place of the ones it was opened with."""
+    for one in page.get("html"):
+        if found := re.search(r"URLSearchParams\('(.*?)'\)", one.proto.body):
+            return dict(parse_qsl(found[1], keep_blank_values=True))
     values = page.query_params.items()
     return {name: one if isinstance(one, str) else str(one[0]) for name, one in values}
 
 
 def headings(page: AppTest) -> list[str]:
     return [one.value for one in page.markdown if one.value.startswith("#### `")]
+
+
+def examples_of(page: AppTest) -> Selectbox[str]:
+    return next(one for one in page.selectbox if one.label == "Example")
 
 
 def button(page: AppTest, label: str) -> Button:
@@ -73,6 +84,42 @@ def test_the_first_paint_is_a_finished_experiment() -> None:
     labels = [metric.label for metric in page.metric]
     assert labels == ["Clean run: logit_diff", "Corrupted run: logit_diff", "Gap"]
     assert any("goes from" in element.value for element in page.markdown)
+
+
+@pytest.mark.parametrize("key", ["clean", "corrupt", "answer", "wrong"])
+def test_a_text_that_is_too_long_stays_and_its_length_is_said(key: str) -> None:
+    page = opened()
+    pasted = "word " * 2000
+    kind = page.text_area if key in ("clean", "corrupt") else page.text_input
+    kind(key=key).set_value(pasted).run()
+    assert any(
+        "has 10,000 characters, and this page takes at most 2,000" in one for one in errors(page)
+    )
+    assert kind(key=key).value == pasted
+
+
+def test_every_field_of_a_set_is_bounded() -> None:
+    typed = {name for names in sets.FIELDS.values() for name in names} & set(state.MOST_CHARACTERS)
+    assert set(built.LABELS) == typed - {"task"}
+
+
+def test_another_site_forgets_the_place_of_the_map_before() -> None:
+    page = opened(chosen="L2.resid_pre@3")
+    assert headings(page)[0] == "#### `L2.resid_pre@3`"
+    page.selectbox(key="site").set_value("z").run()
+    assert headings(settled(page))[0].endswith(".z`")
+    assert "chosen" not in address(page)
+
+
+def test_what_options_are_called_does_not_depend_on_the_model() -> None:
+    page = opened()
+    before = {one.label: one.options for one in page.selectbox}
+    page.selectbox(key="model").set_value("other…").run()
+    page.text_input(key="model_name").set_value("owner/model").run()
+    assert not page.exception
+    for one in page.selectbox:
+        assert set(one.options) == set(before[one.label]), one.label
+    assert examples_of(page).value == "ioi"
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -96,7 +143,7 @@ def test_every_metric_and_both_directions_can_be_chosen() -> None:
 
 def test_an_example_can_be_taken_and_is_in_the_address() -> None:
     page = opened()
-    box = page.selectbox(key="example")
+    box = examples_of(page)
     assert box.value == "ioi"
     assert len(box.options) == len(examples())
     chosen = next(one for one in examples() if "demo" in one.models and one.task != "IOI")
@@ -106,7 +153,7 @@ def test_an_example_can_be_taken_and_is_in_the_address() -> None:
     assert page.selectbox(key="metric").value == chosen.metric
     assert address(page) == ({} if chosen.id == "ioi" else {"example": chosen.id})
     page.text_area(key="clean").set_value(f"{chosen.pair.clean} the").run()
-    assert page.selectbox(key="example").value is None, "these are the visitor's own prompts now"
+    assert examples_of(page).value is None, "these are the visitor's own prompts now"
 
 
 @pytest.mark.parametrize(
@@ -325,7 +372,7 @@ def test_a_malformed_address_is_a_sentence_and_the_first_example(
     assert says in unescaped(complaint)
     assert "first example" in complaint
     assert "[a](b)" not in complaint
-    assert page.selectbox(key="example").value == "ioi"
+    assert examples_of(page).value == "ioi"
     assert address(page) == {}
     page.run()
     assert "first example" not in "".join(one.value for one in page.warning), "said once"

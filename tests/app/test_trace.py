@@ -14,7 +14,6 @@ from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
 from patchwright.app.views import traced as found
 from patchwright.app.views.waiting import how_far
-from patchwright.app.work import check_trace_size
 from patchwright.errors import ExperimentError, InputError
 from patchwright.experiment import trace
 from patchwright.figures.grid import grid_of
@@ -120,7 +119,6 @@ def test_every_metric_can_be_traced_and_asks_for_a_wrong_answer_only_where_it_ne
         ({"wrong": "", "trace_metric": "logit_diff"}, "compares with a wrong answer"),
         ({"clean": ""}, "The prompt is empty"),
         ({"clean": "the " * 80}, "takes at most 64"),
-        ({"clean": "the " * 300}, "takes at most 256"),
         ({"clean": "Paris is in", "corrupt": "Rome was at"}, "No subject is chosen"),
     ],
 )
@@ -322,11 +320,3 @@ def test_how_far_a_trace_is_counts_its_runs() -> None:
     assert how_far(job, 2, "runs") == (0.0, "Waiting: 2 before it")
     job.do(cast("Any", compute))
     assert how_far(job, 0, "runs") == (0.25, "30 of 120 runs")
-
-
-def test_noisy_runs_that_would_fill_the_memory_are_refused(demo: Model) -> None:
-    check_trace_size(64, 100, demo)
-    with pytest.raises(ExperimentError, match="takes at most 256"):
-        check_trace_size(257, 1, demo)
-    with pytest.raises(ExperimentError, match="draw fewer samples"):
-        check_trace_size(256, 1000, demo)

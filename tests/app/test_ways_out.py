@@ -78,7 +78,7 @@ def test_proposals_give_their_tokens_again() -> None:
 def test_an_example_for_gpt2_is_said_to_be_one() -> None:
     shown = page()
     assert not shown.info
-    shown.selectbox(key="example").set_value("gpt2-repeat").run()
+    next(one for one in shown.selectbox if one.label == "Example").set_value("gpt2-repeat").run()
     assert "for GPT-2" in shown.info[0].value
 
 

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from patchwright.app import work
-from patchwright.errors import ExperimentError
-from patchwright.experiment import Patch, run, tokens_of
+from patchwright.experiment import Patch, tokens_of
 from patchwright.methods.metrics import METRICS
 from patchwright.model.load import Model
-from patchwright.places import SITES, Site, pers_of
+from patchwright.places import Site
 from patchwright.prompts.pair import Pair, TokenPair
 from tiny import pair_of
 
@@ -33,31 +32,6 @@ def of_length(model: Model, clean: int, corrupt: int) -> TokenPair:
 
 def with_sizes(model: Model, **sizes: int) -> Model:
     return replace(model, network=replace(model.network, spec=replace(model.spec, **sizes)))
-
-
-@pytest.mark.parametrize(
-    ("site", "per"), [(site, per) for site in SITES for per in pers_of(site)]
-)  # fmt: skip
-def test_cells_are_counted_as_the_sweep_has_them(model: Model, site: Site, per: Any) -> None:
-    experiment = patch_of(site, per)
-    assert work.cell_count(experiment, 4, model) == run(experiment, model).patched.size
-
-
-def test_prompts_up_to_the_bound_pass_and_one_token_more_is_named(model: Model) -> None:
-    most = work.MOST_TOKENS
-    work.check_size(patch_of(), of_length(model, most, most), model)
-    for lengths in [(most + 1, 3), (3, most + 1)]:
-        with pytest.raises(ExperimentError, match=f"has {most + 1} tokens.*at most {most}"):
-            work.check_size(patch_of(), of_length(model, *lengths), model)
-
-
-def test_sweeps_up_to_the_bound_pass_and_one_cell_more_is_named(model: Model) -> None:
-    most = work.MOST_CELLS
-    neurons = patch_of("mlp_act", "neuron")
-    pair = of_length(model, 4, 4)
-    work.check_size(neurons, pair, with_sizes(model, d_mlp=most))
-    with pytest.raises(ExperimentError, match=r"100,001 cells.*at most 100,000"):
-        work.check_size(neurons, pair, with_sizes(model, d_mlp=most + 1))
 
 
 def test_a_longer_or_larger_sweep_is_guessed_to_take_longer(model: Model) -> None:

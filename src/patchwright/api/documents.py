@@ -104,12 +104,13 @@ class ExamplePair(BaseModel):
 
 
 class ExampleView(BaseModel):
-    """A pair to start from, and what to look for in it."""
+    """A pair to start from, what to look for in it, and by model what its sweeps show."""
 
     id: str
     title: str
     task: str
     look_for: str
+    seen: dict[str, str]
     models: list[str]
     metric: str
     pair: ExamplePair

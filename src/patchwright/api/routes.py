@@ -305,7 +305,7 @@ def example_library() -> says.Examples:
         examples=[
             says.ExampleView(
                 id=one.id, title=one.title, task=one.task, look_for=one.look_for,
-                models=list(one.models), metric=one.metric, pair=_shown(one.pair),
+                seen=one.seen, models=list(one.models), metric=one.metric, pair=_shown(one.pair),
             )
             for one in examples()
         ]

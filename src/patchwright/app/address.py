@@ -206,6 +206,11 @@ def _model(state: State) -> str:
     return state["model_name"] if state["model"] == OTHER else state["model"]
 
 
+def fits(parameters: Mapping[str, str]) -> bool:
+    """Whether an address is short enough to be read back."""
+    return _length(parameters) <= MOST_CHARACTERS
+
+
 def _length(parameters: Mapping[str, str]) -> int:
     return sum(len(name) + len(value) for name, value in parameters.items())
 
@@ -245,7 +250,7 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
 
     Raises InputError, with a sentence about the first that is wrong.
     """
-    if _length(parameters) > MOST_CHARACTERS:
+    if not fits(parameters):
         raise InputError(
             f"The address is longer than {MOST_CHARACTERS:,} characters and was not read: open the "
             "page without it, and paste the prompts."
@@ -269,6 +274,18 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
             "store: upload the file on the page Many prompts."
         )
     return found
+
+
+def usual(page: str) -> dict[str, Any]:
+    """The controls of a page that stand for an address without parameters."""
+    found: dict[str, Any] = {} if page == "learn" else {"model": FIELDS["model"]}
+    names = PAGES[page]
+    if page not in PAIRLESS:
+        found |= fields_of(example(FIRST_EXAMPLE))
+        names = tuple(name for name in names if name not in found)
+    # What was chosen for the subject belongs to the prompt that was there.
+    found |= {"subject_tokens": None, "subject_cleared": False}
+    return found | {name: FIELDS[name] for name in names}
 
 
 def _text(name: str, value: Any) -> str:

@@ -10,8 +10,9 @@ from io import BytesIO
 from typing import Any
 
 from patchwright.app.asked import answers_of
+from patchwright.app.limits import LIMITS
 from patchwright.app.state import MOST_PAIRS, State
-from patchwright.errors import ExperimentError, InputError
+from patchwright.errors import InputError
 from patchwright.experiment import Patch, swap, tokens_of
 from patchwright.methods.duplicates import grouped
 from patchwright.model.load import Model
@@ -29,10 +30,8 @@ from patchwright.prompts.pair import Pair
 from patchwright.prompts.roles import LAST
 from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
+from patchwright.prompts.tokens import encode_prompt
 from patchwright.prompts.typed import typed_template
-
-MOST_VALUES = 200_000
-"""Pairs times cells of a sweep on the page."""
 
 MOST_SWAPS = 50
 MOST_ERRORS = 200
@@ -73,7 +72,7 @@ def built(state: State, model: Model) -> Built:
 
 def wanted(state: State) -> tuple[Any, ...]:
     """What a set depends on, to know when it is another."""
-    fields = _FIELDS[state["set_source"]]
+    fields = FIELDS[state["set_source"]]
     return (state["set_source"], *(state.get(name) for name in fields))
 
 
@@ -103,22 +102,6 @@ def fitting(found: Built, experiment: Patch, model: Model) -> Built:
             f"different ones.{why}"
         )
     return replace(found, items=tuple(items), errors=tuple(errors), lengths=tuple(lengths))
-
-
-def check_set(found: Built, cells: int, most_tokens: int) -> None:
-    """Raise ExperimentError where a set asks for more than one of many visitors may."""
-    if max(found.lengths) > most_tokens:
-        raise ExperimentError(
-            f"A prompt of the set has {max(found.lengths)} tokens, and this page takes at most "
-            f"{most_tokens}: shorten it, or use the command line, which has no such bound."
-        )
-    n = len(found.items)
-    if n * cells > MOST_VALUES:
-        raise ExperimentError(
-            f"{n:,} pairs × {cells:,} cells are {n * cells:,} values, and this page takes at most "
-            f"{MOST_VALUES:,}: take fewer pairs or fewer kinds of place, or use the command line, "
-            "which has no such bound."
-        )
 
 
 def length_groups(lengths: Sequence[int]) -> str:
@@ -186,6 +169,7 @@ def _from_swap(state: State, model: Model) -> Built:
     answers = answers_of(state["swap_answer"])
     if len(answers) != 1:
         raise InputError("Give one answer, with its leading space, such as ' Mary'.")
+    LIMITS.check_length(len(encode_prompt(state["swap_prompt"], model.tokenizer, True)))
     count = min(int(state["set_count"]), MOST_SWAPS)
     found = swap(model, state["swap_prompt"], state["swap_word"], answers[0], count=count)
     return Built(_items([one.pair for one in found], "swap"))
@@ -225,7 +209,7 @@ _SOURCES: dict[str, Callable[[State, Model], Built]] = {
 }
 
 _OWN = ("template_text", "template_slots", "template_swap", "template_answer", "template_wrong")
-_FIELDS: dict[str, tuple[str, ...]] = {
+FIELDS: dict[str, tuple[str, ...]] = {
     "template": ("task", "set_count", "set_seed"),
     "own": (*_OWN, "set_count", "set_seed"),
     "sentences": ("sentences",),

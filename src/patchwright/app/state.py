@@ -101,6 +101,13 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """From where to where numbers may go; the model bounds the window of causal tracing too."""
 
+_OTHER_LENGTHS = {"sentences": 40_000, "model_name": 300, "search": 200}
+
+MOST_CHARACTERS: dict[str, int] = {
+    name: _OTHER_LENGTHS.get(name, 2000) for name, usual in FIELDS.items() if isinstance(usual, str)
+}
+"""What a field of text may hold: enough for the tokens that a prompt may have, and to be read."""
+
 State = MutableMapping[Any, Any]
 
 EDGE_ESTIMATES = {"integrated": 5, "gradient": None}
@@ -137,7 +144,8 @@ def prepare(state: State, page: str = "patch") -> bool:
 
 def keep(state: State) -> None:
     """Remember all controls, those also that the page did not show this time."""
-    state["kept"] = {name: state[name] for name in FIELDS}
+    now = {name: state[name] for name in FIELDS if name in state}
+    state["kept"] = {**state.get("kept", {}), **now}
 
 
 def take_example(state: State, name: str) -> None:
@@ -223,7 +231,10 @@ def settle_subject(
     position that may be chosen: not that of the beginning-of-text token.
     """
     before, state["subject_tokens"] = state.get("subject_tokens"), clean
-    subject: list[int] = state["subject"]
+    # Of another prompt's token Streamlit gives the label, which is no position.
+    subject = [one for one in state["subject"] if isinstance(one, int)]
+    if len(subject) < len(state["subject"]):
+        state["subject"] = subject
     fits = all(first <= position < len(clean) for position in subject)
     if before is not None and before != clean:
         state["subject_cleared"], state["subject_complaint"] = False, None

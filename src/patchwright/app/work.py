@@ -3,7 +3,7 @@
 import argparse
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,22 +14,18 @@ import streamlit as st
 
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
-from patchwright.errors import ExperimentError
+from patchwright.app.limits import LIMITS
 from patchwright.experiment import (
     AnyExperiment,
     CellByCell,
-    EdgeAttribution,
-    EvaluateCircuit,
     Patch,
     Trace,
     baselines_of,
     experiment_of,
     run,
     so_far,
-    tokens_of,
 )
-from patchwright.experiment.size import cell_count, graph_bytes, trace_bytes
-from patchwright.experiment.types import Sweep
+from patchwright.experiment.size import cell_count
 from patchwright.jobs import Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.store import Store, home
@@ -38,7 +34,8 @@ from patchwright.methods.result import Result
 from patchwright.methods.statistics import statistics
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.tokens import encode_prompt
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 STORE_WAITS = 2.0
 """Seconds to wait for another process that writes into the run store."""
@@ -48,17 +45,6 @@ MOST_NOTICES = 16
 
 PATIENCE = 0.7
 """Seconds that the page waits for a sweep before it shows how far it is."""
-
-MOST_TOKENS = 256
-MOST_CELLS = 100_000
-
-MOST_REFERENCES = 32
-"""Prompts that an ablation takes activations from."""
-
-MOST_BYTES = 2**30
-
-MOST_GRAPH_BYTES = 3 * 2**30
-"""Memory that scoring all edges of one pair may take."""
 
 LESSONS_FOR = 10.0
 """Seconds after which lessons are read anew: a teacher who mends one sees it."""
@@ -72,13 +58,14 @@ FLOPS = 1e11
 
 @dataclass(frozen=True)
 class Options:
-    """What the server was started with."""
+    """What the server was started with; `alone`: it listens on this machine's loopback address."""
 
     at_once: int
     folders: tuple[Path, ...]
     lessons: tuple[Path, ...]
     keeps: bool
     own: bool
+    alone: bool = False
 
 
 @st.cache_resource
@@ -92,7 +79,8 @@ def options() -> Options:
     parser.add_argument("--own", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
     folders, lessons = tuple(given.folder), tuple(given.lessons)
-    return Options(given.sweeps, folders, lessons, not given.no_store, given.own)
+    alone = st.get_option("server.address") in LOOPBACK
+    return Options(given.sweeps, folders, lessons, not given.no_store, given.own, alone)
 
 
 @st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)
@@ -132,7 +120,7 @@ def origin(result: Result) -> Origin | None:
 @st.cache_resource
 def desk() -> Desk:
     """Where everybody's sweeps are done."""
-    return Desk(options().at_once)
+    return Desk(options().at_once, seconds=LIMITS.seconds)
 
 
 @st.cache_resource
@@ -165,6 +153,7 @@ def result_of(experiment: AnyExperiment, model: Model, keep: bool = False) -> Re
     """
     slot = _remembered(_key(experiment, model))
     if "result" not in slot:
+        LIMITS.check(experiment, model)
         with turns():
             if keep:
                 slot["result"] = _answered(experiment, model, store(), _origins(), None)
@@ -235,6 +224,7 @@ def unpatched(experiment: CellByCell, model: Model) -> Result:
         asked = experiment.model_copy(update=same)
     slot = _remembered(f"unpatched {_key(asked, model)}")
     if "result" not in slot:
+        LIMITS.check(experiment, model)
         with turns():
             slot["result"] = baselines_of(asked, model)
     return slot["result"]
@@ -266,6 +256,7 @@ def _asked(experiment: AnyExperiment, model: Model, slot: str) -> Job:
     held: Job | None = st.session_state.get(slot)
     key = _key(experiment, model)
     if held is None or held.key != key:
+        LIMITS.check(experiment, model)
         if held is not None:
             _give_back(slot)  # left once only, also where the next line raises
             desk().leave(held)
@@ -311,77 +302,6 @@ def leave_page() -> None:
 def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
     """The cells of a sweep under way that are finished, and estimates of the others."""
     return so_far(experiment, model, unpatched(experiment, model), job.progress, job.over)
-
-
-def check_size(experiment: Sweep, tokens: TokenPair, model: Model) -> None:
-    """Raise ExperimentError where a visitor asks for more than one of many may."""
-    longest = max(len(tokens.clean), len(tokens.corrupt))
-    if longest > MOST_TOKENS:
-        raise ExperimentError(
-            f"A prompt has {longest} tokens, and this page takes at most {MOST_TOKENS}: shorten it, "
-            "or use the command line, which has no such bound."
-        )
-    cells = cell_count(experiment, longest, model)
-    if cells > MOST_CELLS:
-        raise ExperimentError(
-            f"This sweep has {cells:,} cells, and this page takes at most {MOST_CELLS:,}: sweep "
-            "fewer kinds of place, or use the command line, which has no such bound."
-        )
-
-
-def check_experiment(experiment: AnyExperiment, model: Model) -> None:
-    """Raise InputError where a lesson asks for more than one of many visitors may."""
-    if isinstance(experiment, Trace):
-        prompt = experiment.prompt
-        ids = encode_prompt(prompt, model.tokenizer, True) if isinstance(prompt, str) else prompt
-        check_trace_size(len(ids), experiment.samples, model)
-        return
-    for pair in experiment.pair_list:
-        tokens = tokens_of(pair, experiment, model)
-        if isinstance(experiment, Sweep):
-            check_size(experiment, tokens, model)
-        if isinstance(experiment, EdgeAttribution | EvaluateCircuit):
-            check_graph(tokens, model)
-
-
-def check_references(lengths: Sequence[int]) -> None:
-    """Raise ExperimentError where the reference prompts, of so many tokens, are too much."""
-    if len(lengths) > MOST_REFERENCES:
-        raise ExperimentError(
-            f"{len(lengths)} reference prompts, and this page takes at most {MOST_REFERENCES}: name "
-            "fewer, or use the command line, which has no such bound."
-        )
-    if lengths and max(lengths) > MOST_TOKENS:
-        raise ExperimentError(
-            f"A reference prompt has {max(lengths)} tokens, and this page takes at most "
-            f"{MOST_TOKENS}: shorten it, or use the command line, which has no such bound."
-        )
-
-
-def check_trace_size(n_positions: int, samples: int, model: Model) -> None:
-    """Raise ExperimentError where a visitor asks for more noisy runs than one of many may."""
-    if n_positions > MOST_TOKENS:
-        raise ExperimentError(
-            f"The prompt has {n_positions} tokens, and this page takes at most {MOST_TOKENS}: "
-            "shorten it, or use the command line, which has no such bound."
-        )
-    kept = trace_bytes(n_positions, samples, model)
-    if kept > MOST_BYTES:
-        raise ExperimentError(
-            f"{samples} noisy runs of {n_positions} tokens take about {kept >> 20:,} MiB, and this "
-            f"page gives at most {MOST_BYTES >> 20:,} MiB: draw fewer samples, shorten the prompt, "
-            "or use the command line, which has no such bound."
-        )
-
-
-def check_graph(tokens: TokenPair, model: Model) -> None:
-    """Raise ExperimentError where the gradients of all edges would take too much memory."""
-    most = MOST_GRAPH_BYTES // graph_bytes(1, model)
-    if len(tokens.clean) > most:
-        raise ExperimentError(
-            f"The prompts have {len(tokens.clean)} tokens, and with this model the page finds circuits "
-            f"for at most {most}: shorten them, or use the command line, which has no such bound."
-        )
 
 
 def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:

@@ -13,6 +13,7 @@ patching experiments that change runs, a value for each place
 reading  experiments that read what runs hold
 edges    experiments on edges and circuits
 results  what they found -> Result
+limits   what one of many may ask for
 size     how large an experiment is, before it is done
 swap     corrupted prompts by swapping a word, ranked
 """

@@ -11,12 +11,16 @@ from patchwright.prompts.pair import Pair
 
 @dataclass(frozen=True)
 class Example:
-    """A pair with what to look for, the models that it suits, and the metric that fits it."""
+    """A pair with what to look for, the models that it suits, and the metric that fits it.
+
+    `seen` says by model what its sweeps show; `look_for` holds on every model.
+    """
 
     id: str
     title: str
     task: str
     look_for: str
+    seen: dict[str, str]
     models: tuple[str, ...]
     metric: str
     pair: Pair
@@ -29,6 +33,7 @@ def examples() -> tuple[Example, ...]:
     return tuple(
         Example(
             **{name: entry[name] for name in ("id", "title", "task", "look_for", "metric")},
+            seen=entry.get("seen", {}),
             models=tuple(entry["models"]),
             pair=Pair(**entry["pair"]),
         )

@@ -7,11 +7,11 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token, typed
-from patchwright.app.views import kinds, pair, side, taken, waiting
+from patchwright.app.views import fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import check_references, check_size, result_of
+from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Ablate, Patch, tokens_of
+from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.interactive import top_chart
 from patchwright.insights.cautions import SELF_REPAIR
@@ -20,7 +20,6 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITES
-from patchwright.prompts.tokens import encode_prompt
 from patchwright.spelling import percent
 
 HOW_NAMES: dict[How, str] = {
@@ -47,7 +46,6 @@ def show() -> None:
     try:
         _choices(model)
         experiment = asked.ablate_of(st.session_state, swept)
-        _check(experiment, swept, model)
         result = waiting.finished(experiment, model, "ablation", "cells", _so_far)
         if result is not None:
             _finished(result, swept, model)
@@ -58,14 +56,14 @@ def show() -> None:
 def _choices(model: Model) -> None:
     """What is replaced, by what, and how the answer is measured."""
     columns = st.columns(4)
-    kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", model)
-    columns[2].selectbox(
-        "Replace it by", get_args(How), key="how", format_func=lambda how: HOW_NAMES[how],
+    kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", "ablated", model)
+    fields.choice(
+        columns[2], "Replace it by", get_args(How), "how", HOW_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
         "prompts share, and takes away what is special about this one. Resample writes what one "
         "other prompt has there, which the model finds the most natural.",
     )  # fmt: skip
-    columns[3].selectbox("Metric", METRICS, key="metric", help=kinds.METRIC_HELP)
+    fields.choice(columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
     if st.session_state["how"] != "zero":
         _references()
 
@@ -73,19 +71,20 @@ def _choices(model: Model) -> None:
 def _references() -> None:
     """The prompts that the activations come from."""
     left, right = st.columns([3, 1])
-    left.text_area(
-        "Reference prompts, one a line", key="references", height=96, max_chars=pair.MOST_CHARACTERS,
+    fields.text_area(
+        left, "Reference prompts, one a line", "references", height=96,
         placeholder="When Tom and Eva went to the park, Tom gave a ball to",
         help="Position by position they need as many tokens as the clean prompt.",
     )  # fmt: skip
     if st.session_state["how"] == "mean":
-        right.selectbox("Mean over", state.OVERS, key="over", format_func=OVER_NAMES.__getitem__)
+        fields.choice(right, "Mean over", state.OVERS, "over", OVER_NAMES)
     else:
         low, high = state.BOUNDS["draw_seed"]
-        right.number_input(
-            "Seed", int(low), int(high), key="draw_seed",
+        fields.number_input(
+            right, "Seed", int(low), int(high), "draw_seed",
             help="Draws one of the prompts: the same seed draws the same one.",
         )  # fmt: skip
+    fields.check({"references": "Reference prompts"})
     if not st.session_state["references"].strip():
         st.caption(f"No reference prompts are typed. {_default(st.session_state['how'])}")
 
@@ -94,15 +93,6 @@ def _default(how: str) -> str:
     if how == "mean":
         return "The mean is then taken over the clean and the corrupted prompt."
     return "Activations then come from the corrupted prompt."
-
-
-def _check(experiment: Ablate, swept: Patch, model: Model) -> None:
-    """Raise InputError for what cannot be ablated, or is more than one of many may ask for."""
-    assert not isinstance(swept.pairs, tuple), "the page has one pair"
-    check_size(experiment, tokens_of(swept.pairs, experiment, model), model)
-    check_references(
-        [len(encode_prompt(str(one), model.tokenizer, True)) for one in experiment.prompts]
-    )
 
 
 def _so_far(partial: Result) -> None:

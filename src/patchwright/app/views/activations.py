@@ -4,7 +4,7 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
-from patchwright.app.views import pair, place, side, taken
+from patchwright.app.views import fields, pair, place, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -50,12 +50,9 @@ def _differences(experiment: Patch, model: Model) -> Result:
     """The heat map of one site, and the places that differ most."""
     st.subheader("Where the runs differ", anchor=False)
     columns = st.columns(2)
-    site = columns[0].selectbox(
-        "Site", SITES, key="seen_site", format_func=lambda site: f"{site}: {SITE_MEANINGS[site]}"
-    )
-    measure = columns[1].selectbox(
-        "Measure", ARRAYS, key="measure", format_func=MEASURES.__getitem__
-    )
+    names = {site: f"{site}: {SITE_MEANINGS[site]}" for site in SITES}
+    site = fields.choice(columns[0], "Site", SITES, "seen_site", names)
+    measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES)
     result = result_of(asked.difference_of(experiment, site), model, keep=True)
     bounds = (-1.0, 1.0) if measure == "cosine" else None
     grid = grid_of_array(
@@ -100,8 +97,8 @@ def _attention(experiment: Patch, model: Model) -> None:
     layers, heads = range(model.spec.n_layers), range(model.spec.n_heads)
     st.session_state["seen_layer"] = min(seen.layer or 0, layers[-1])
     st.session_state["seen_number"] = min(seen.head or 0, heads[-1])
-    columns[0].selectbox("Layer", layers, key="seen_layer", on_change=_take_head)
-    columns[1].selectbox("Head", heads, key="seen_number", on_change=_take_head)
+    fields.choice(columns[0], "Layer", layers, "seen_layer", on_change=_take_head)
+    fields.choice(columns[1], "Head", heads, "seen_number", on_change=_take_head)
     now = st.session_state
     place.attention(f"L{now['seen_layer']}H{now['seen_number']}.z", experiment, model)
 

@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.app import sets, state
 from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain
-from patchwright.app.views.pair import MOST_CHARACTERS
+from patchwright.app.views import fields
 from patchwright.errors import PatchwrightError
 from patchwright.prompts.datasets import sentences, write_items
 from patchwright.prompts.tasks import tasks
@@ -21,6 +21,19 @@ SOURCE_NAMES = {
     "run": "From a stored run",
 }
 
+LABELS = {
+    "template_text": "Text with slots",
+    "template_slots": "Words of the slots, a slot a line",
+    "template_swap": "In the corrupted prompt",
+    "template_answer": "Answer",
+    "template_wrong": "Wrong answer",
+    "sentences": "Sentences, one a line",
+    "swap_prompt": "Prompt",
+    "swap_word": "Word to swap",
+    "swap_answer": "Answer",
+}
+"""Of the fields to type into."""
+
 MOST_TOLD = 10
 """Reasons why rows cannot be used, told one by one."""
 
@@ -28,20 +41,16 @@ MOST_TOLD = 10
 def choices() -> None:
     """Where the pairs come from, and what that needs."""
     offered = [one for one in state.SOURCES if one != "run" or st.session_state.get("set_pairs")]
-    if st.session_state["set_source"] not in offered:
-        st.session_state["set_source"] = "template"
-    source = st.selectbox(
-        "Pairs from", offered, key="set_source", format_func=SOURCE_NAMES.__getitem__
-    )
+    source = fields.choice(st.container(), "Pairs from", offered, "set_source", SOURCE_NAMES)
     _CHOICES[source]()
+    fields.check({key: LABELS[key] for key in sets.FIELDS[source] if key in LABELS})
 
 
 def _template() -> None:
     columns = st.columns([3, 1, 1])
-    titles = {one.name: one.title for one in tasks()}
-    columns[0].selectbox(
-        "Task", list(titles), key="task",
-        format_func=lambda name: f"{name}: {titles[name]}",
+    titles = {one.name: f"{one.name}: {one.title}" for one in tasks()}
+    fields.choice(
+        columns[0], "Task", list(titles), "task", titles,
         help="Its words are those that are single tokens of the model at hand.",
     )  # fmt: skip
     _count(columns[1])
@@ -49,38 +58,37 @@ def _template() -> None:
 
 
 def _own() -> None:
-    _field("Text with slots", "template_text")
+    _field("template_text")
     left, right = st.columns(2)
-    left.text_area(
-        "Words of the slots, a slot a line", key="template_slots", height=130,
-        max_chars=MOST_CHARACTERS,
+    fields.text_area(
+        left, LABELS["template_slots"], "template_slots", height=130,
         help="`A=Mary,Alice`, or another slot: `S={B}`. Other forms of a word follow it behind "
         "slashes: with `NOUN=key/keys` the slot `{NOUN.1}` is the plural.",
     )  # fmt: skip
     with right:
-        _field("In the corrupted prompt", "template_swap", "What stands at a slot there: `S={A}`.")
-        _field("Answer", "template_answer", "By its slot, with the leading space.")
-        _field("Wrong answer", "template_wrong", "By its slot, with the leading space.")
+        _field("template_swap", "What stands at a slot there: `S={A}`.")
+        _field("template_answer", "By its slot, with the leading space.")
+        _field("template_wrong", "By its slot, with the leading space.")
     columns = st.columns(2)
     _count(columns[0])
     _seed(columns[1])
 
 
 def _sentences() -> None:
-    st.text_area(
-        "Sentences, one a line", key="sentences", height=110, max_chars=20 * MOST_CHARACTERS,
+    fields.text_area(
+        st.container(), LABELS["sentences"], "sentences", height=110,
         help="Each with is/are, was/were, has/have or does/do behind its subject. The verb is asked "
         "for; the corrupted prompt has the subject in the other number.",
     )  # fmt: skip
 
 
 def _swap() -> None:
-    _field("Prompt", "swap_prompt")
+    _field("swap_prompt")
     columns = st.columns(3)
     with columns[0]:
-        _field("Word to swap", "swap_word")
+        _field("swap_word")
     with columns[1]:
-        _field("Answer", "swap_answer", "With its leading space.")
+        _field("swap_answer", "With its leading space.")
     _count(columns[2])
     st.caption(
         "The word is replaced by others of as many tokens, those that flip the answer best "
@@ -120,19 +128,19 @@ _CHOICES = {
 }
 
 
-def _field(label: str, key: str, help: str | None = None) -> None:
-    st.text_input(label, key=key, max_chars=MOST_CHARACTERS, help=help)
+def _field(key: str, help: str | None = None) -> None:
+    fields.text_input(st.container(), LABELS[key], key, help=help)
 
 
 def _count(place: DeltaGenerator) -> None:
     low, high = state.BOUNDS["set_count"]
-    place.number_input("How many pairs", int(low), int(high), key="set_count")
+    fields.number_input(place, "How many pairs", int(low), int(high), "set_count")
 
 
 def _seed(place: DeltaGenerator) -> None:
     low, high = state.BOUNDS["set_seed"]
-    place.number_input(
-        "Seed", int(low), int(high), key="set_seed", help="The same seed gives the same pairs."
+    fields.number_input(
+        place, "Seed", int(low), int(high), "set_seed", help="The same seed gives the same pairs."
     )
 
 

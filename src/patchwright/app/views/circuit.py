@@ -6,11 +6,10 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import pair, side, taken
+from patchwright.app.views import fields, pair, side, taken
 from patchwright.app.views.waiting import finished
-from patchwright.app.work import check_graph
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Circuit, EdgeAttribution, Patch, tokens_of
+from patchwright.experiment import Circuit, EdgeAttribution, Patch
 from patchwright.figures.interactive import checked_chart, circuit_curve, circuit_graph
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.methods.metrics import METRICS
@@ -58,21 +57,16 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
     """Step 1: a score for every edge."""
     st.subheader("1. Estimate", anchor=False)
     left, right = st.columns(2)
-    left.selectbox(
-        "Metric",
-        METRICS,
-        key="metric",
+    fields.choice(
+        left, "Metric", METRICS, "metric",
         help="What the answer is measured by; rank has no gradient.",
-    )
-    right.selectbox(
-        "Scores are", list(state.EDGE_ESTIMATES), key="edge_estimate",
-        format_func=lambda name: _ESTIMATES[name],
+    )  # fmt: skip
+    fields.choice(
+        right, "Scores are", list(state.EDGE_ESTIMATES), "edge_estimate", _ESTIMATES,
         help="Integrated: the mean gradient over 5 runs between the two prompts. Gradient: at the clean "
         "run alone, which is faster, and misses edges where a softmax is saturated.",
     )  # fmt: skip
     swept = swept.model_copy(update={"metric": st.session_state["metric"]})
-    assert not isinstance(swept.pairs, tuple), "the page has one pair"
-    check_graph(tokens_of(swept.pairs, swept, model), model)
     experiment: EdgeAttribution = asked.edges_of(st.session_state, swept)
     scored = finished(experiment, model, "edges job", "steps")
     if scored is None:
@@ -98,15 +92,15 @@ def _chosen(scored: Result, model: Model) -> Circuit:
     """Step 2: how many edges, taken in which order; all of them in that order."""
     st.subheader("2. Choose", anchor=False)
     left, right = st.columns(2)
-    order = right.selectbox(
-        "Which edges first", state.EDGE_ORDERS, key="edge_order",
+    order = fields.choice(
+        right, "Which edges first", state.EDGE_ORDERS, "edge_order",
         help="Connected: from the logits down, always the strongest edge into what is reached, so that "
         "every edge leads to the answer. Strongest: by the size of the score alone.",
     )  # fmt: skip
     circuit = Circuit.choose(scored, model, state.MOST_EDGES, connected=order == "connected")
     most = len(circuit.edges)
     st.session_state["edges"] = min(max(1, int(st.session_state["edges"])), most)
-    left.number_input("Edges in the circuit", 1, most, step=1, key="edges")
+    fields.number_input(left, "Edges in the circuit", 1, most, "edges", step=1)
     return circuit
 
 
@@ -151,7 +145,7 @@ def areas(evaluated: Result) -> str:
 def _pruned(evaluated: Result, size: int) -> None:
     """The smallest size that suffices, and a button that takes it."""
     left, middle, right = st.columns([2, 5, 2], vertical_alignment="bottom")
-    left.number_input("Keep at least (%)", 1, 100, step=5, key="edge_share")
+    fields.number_input(left, "Keep at least (%)", 1, 100, "edge_share", step=5)
     share = int(st.session_state["edge_share"]) / 100
     middle.markdown(plain(pruned(evaluated, share).text))
     enough = smallest(evaluated, share)

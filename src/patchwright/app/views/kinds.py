@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app.text import plain, token
+from patchwright.app.views import fields
 from patchwright.axes import Per
 from patchwright.figures.grid import Grid
 from patchwright.figures.interactive import top_chart
@@ -64,31 +65,41 @@ def site_and_per(
     sites: Sequence[Site],
     site_key: str,
     per_key: str,
+    chosen_key: str,
     model: Model,
     label: str = "Site",
     help: str = "Which kind of activation is replaced.",
 ) -> None:
-    """Which kind of place a sweep goes over; of neurons, in which layer."""
+    """Which kind of place a sweep goes over; of neurons, in which layer.
+
+    With another kind the place under `chosen_key` is forgotten: it was one of another map.
+    """
     meanings = "\n".join(f"- `{site}`: {SITE_MEANINGS[site]}" for site in sites)
-    columns[0].selectbox(
-        label, sites, key=site_key, format_func=lambda site: SITE_NAMES[site],
-        on_change=_take_usual_per, args=(site_key, per_key), help=f"{help}\n\n{meanings}",
+    fields.choice(
+        columns[0], label, sites, site_key, SITE_NAMES,
+        on_change=_take_usual_per, args=(site_key, per_key, chosen_key), help=f"{help}\n\n{meanings}",
     )  # fmt: skip
     pers = pers_of(check_site(st.session_state[site_key]))
-    if st.session_state[per_key] not in pers:
-        st.session_state[per_key] = pers[0]
-    columns[1].selectbox(
-        "One place is", pers, key=per_key, format_func=lambda per: PER_NAMES[per],
+    fields.choice(
+        columns[1], "One place is", pers, per_key, PER_NAMES,
+        on_change=_forget, args=(chosen_key,),
         help="What is taken at one time: each place is one cell of the heat map.",
     )  # fmt: skip
     if st.session_state[per_key] == "neuron":
         last = model.spec.n_layers - 1
         st.session_state["neuron_layer"] = min(int(st.session_state["neuron_layer"]), last)
-        columns[1].number_input("Layer", 0, last, key="neuron_layer")
+        fields.number_input(
+            columns[1], "Layer", 0, last, "neuron_layer", on_change=_forget, args=(chosen_key,)
+        )
 
 
-def _take_usual_per(site_key: str, per_key: str) -> None:
+def _take_usual_per(site_key: str, per_key: str, chosen_key: str) -> None:
     st.session_state[per_key] = pers_of(check_site(st.session_state[site_key]))[0]
+    _forget(chosen_key)
+
+
+def _forget(chosen_key: str) -> None:
+    st.session_state[chosen_key] = ""
 
 
 def baselines(result: Result) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from patchwright.app.lessons import Offered, Score, Tries, Try, asks_later, on_runs_alone, score
 from patchwright.app.text import complaint, paragraphs, plain, token
 from patchwright.app.views import revealed, side, waiting
-from patchwright.app.work import check_experiment, lessons
+from patchwright.app.work import lessons
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import Lesson, Step, experiment_of, mark
 from patchwright.lessons.facts import filled
@@ -119,7 +119,6 @@ def _step(lesson: Lesson, number: int) -> None:
     if model is None:
         return
     experiment = experiment_of(lesson, number)
-    check_experiment(experiment, model)
     result = waiting.finished(experiment, model, "lesson-job", "cells")
     if result is None or waiting.stopped(result):
         return

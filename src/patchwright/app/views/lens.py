@@ -7,7 +7,7 @@ import streamlit as st
 
 from patchwright.app import asked
 from patchwright.app.text import complaint
-from patchwright.app.views import pair, side, taken
+from patchwright.app.views import fields, pair, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -59,9 +59,7 @@ def _lens(experiment: Patch, model: Model) -> Result:
     st.subheader("The answer after each layer", anchor=False)
     result = result_of(asked.lens_of(experiment, []), model, keep=True)
     there = [name for name in MEASURES if name in result.arrays]
-    if st.session_state["lens_measure"] not in there:
-        st.session_state["lens_measure"] = there[0]
-    measure = st.selectbox("Measure", there, key="lens_measure", format_func=MEASURES.__getitem__)
+    measure = fields.choice(st.container(), "Measure", there, "lens_measure", MEASURES)
     values = result.array(measure).values
     limit = float(pd.Series(values.ravel()).abs().max())
     centred = measure == "logit_diff"
@@ -119,8 +117,7 @@ def _cell(result: Result) -> None:
 def _direct(experiment: Patch, model: Model) -> None:
     """Direct logit attribution: the parts' shares of the logit difference."""
     st.subheader("Who writes the answer", anchor=False)
-    st.selectbox("Parts", get_args(Part), key="part", format_func=PARTS.__getitem__)
-    part: str = st.session_state["part"]
+    part: str = fields.choice(st.container(), "Parts", get_args(Part), "part", PARTS)
     result = result_of(asked.attribution_of(experiment, part), model)
     if part == "layer":
         st.altair_chart(components_chart(result.array("components")))

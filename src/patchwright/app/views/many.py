@@ -8,13 +8,12 @@ import streamlit as st
 from patchwright.app import asked, sets
 from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import built, kinds, side, taken, waiting
+from patchwright.app.views import built, fields, kinds, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import MOST_TOKENS, statistics_of
+from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
-from patchwright.experiment.size import cell_count
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.strip import Interval, strip_chart
 from patchwright.insights import insights
@@ -62,13 +61,14 @@ def _choices(model: Model) -> None:
     """What is patched, and how it is measured."""
     columns = st.columns(4)
     kinds.site_and_per(
-        columns[:2], SITES, "set_site", "set_per", model, help="Which kind of activation is copied."
-    )
-    columns[2].selectbox(
-        "Direction", DIRECTIONS, key="direction", format_func=kinds.DIRECTION_NAMES.__getitem__,
+        columns[:2], SITES, "set_site", "set_per", "set_chosen", model,
+        help="Which kind of activation is copied.",
+    )  # fmt: skip
+    fields.choice(
+        columns[2], "Direction", DIRECTIONS, "direction", kinds.DIRECTION_NAMES,
         help=kinds.DIRECTION_HELP,
     )  # fmt: skip
-    columns[3].selectbox("Metric", METRICS, key="metric", help=kinds.METRIC_HELP)
+    fields.choice(columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
 
 
 def _set(model: Model) -> tuple[Built, Patch]:
@@ -88,10 +88,7 @@ def _experiment(found: Built, swept: Patch, model: Model) -> Patch:
     by_position = swept.per in ("position", "head_position")
     if by_position:
         _roles(found)
-    experiment = asked.set_experiment_of(st.session_state, model.name, found.pairs)
-    n_positions = len(experiment.roles or ()) or max(found.lengths)
-    sets.check_set(found, cell_count(experiment, n_positions, model), MOST_TOKENS)
-    return experiment
+    return asked.set_experiment_of(st.session_state, model.name, found.pairs)
 
 
 def _roles(found: Built) -> None:
@@ -103,7 +100,7 @@ def _roles(found: Built) -> None:
         st.session_state["set_roles"] = list(offered)
     st.multiselect(
         "Compare by roles", offered, key="set_roles", placeholder="every position",
-        format_func=plain,
+        format_func=plain, **fields.KEPT,
         help="Named places of each prompt, such as a template's slots; `last` is the last token. "
         "Without roles, position is compared with position.",
     )  # fmt: skip

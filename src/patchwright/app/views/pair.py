@@ -7,8 +7,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, token, typed
+from patchwright.app.views import fields
 from patchwright.app.widgets.chips import chips_html
-from patchwright.app.work import check_size, in_best_order
+from patchwright.app.work import in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment import Patch, tokens_of
 from patchwright.methods.suggest import same_length, suggested_answers
@@ -25,7 +26,6 @@ from patchwright.prompts.tokens import (
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
-MOST_CHARACTERS = 2000
 
 
 def shown(model: Model) -> Patch | None:
@@ -73,14 +73,15 @@ def checked(model: Model) -> Patch:
     """The sweep that the controls describe. Raises InputError where it cannot be run."""
     experiment = asked.experiment_of(st.session_state, model.name)
     tokens = tokens_of(asked.pair_of(st.session_state), experiment, model)
-    check_size(experiment, tokens, model)
     return in_best_order(experiment, tokens, model)
 
 
 def _prompts(model: Model) -> None:
     """Both prompts side by side, and their tokens under one another."""
-    for (key, name), column in zip(NAMES.items(), st.columns(2), strict=True):
-        column.text_area(name, key=key, height=80, max_chars=MOST_CHARACTERS)
+    columns = dict(zip(NAMES, st.columns(2), strict=True))
+    for key, name in NAMES.items():
+        fields.text_area(columns[key], name, key)
+    fields.check(NAMES)
     texts = [
         token_texts(encode_prompt(st.session_state[key], model.tokenizer, True), model.tokenizer)
         for key in NAMES
@@ -106,10 +107,13 @@ def answers(model: Model, keys: tuple[str, ...]) -> None:
 def answer_fields(keys: Sequence[str], columns: Sequence[DeltaGenerator]) -> None:
     """A text field for each kind of answer."""
     for key, column in zip(keys, columns, strict=False):
-        column.text_input(
-            ANSWER_NAMES[key], key=key, max_chars=MOST_CHARACTERS,
+        fields.text_input(
+            column,
+            ANSWER_NAMES[key],
+            key,
             help="With its leading space; several are separated by |.",
-        )  # fmt: skip
+        )
+    fields.check({key: ANSWER_NAMES[key] for key in keys})
 
 
 def answer_tokens(model: Model, keys: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from patchwright.app import state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import kinds, pair, place, said, side, taken, waiting
+from patchwright.app.views import fields, kinds, pair, place, said, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import unpatched
 from patchwright.axes import DIRECTIONS
@@ -45,13 +45,14 @@ def _choices(model: Model) -> None:
     """What is patched, and how it is measured."""
     columns = st.columns(4)
     kinds.site_and_per(
-        columns[:2], SITES, "site", "per", model, help="Which kind of activation is copied."
-    )
-    columns[2].selectbox(
-        "Direction", DIRECTIONS, key="direction", format_func=kinds.DIRECTION_NAMES.__getitem__,
+        columns[:2], SITES, "site", "per", "chosen", model,
+        help="Which kind of activation is copied.",
+    )  # fmt: skip
+    fields.choice(
+        columns[2], "Direction", DIRECTIONS, "direction", kinds.DIRECTION_NAMES,
         help=kinds.DIRECTION_HELP,
     )  # fmt: skip
-    columns[3].selectbox("Metric", METRICS, key="metric", help=kinds.METRIC_HELP)
+    fields.choice(columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
 
 
 def _swept(experiment: Patch, model: Model) -> None:

@@ -7,9 +7,9 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import kinds, pair, side, taken, waiting
+from patchwright.app.views import fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import check_size, result_of
+from patchwright.app.work import result_of
 from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch, PathPatch, tokens_of
@@ -61,39 +61,36 @@ def _choices(model: Model) -> None:
     """Who sends, which way, what happens between, and how the answer is measured."""
     first, second = st.columns(3), st.columns(3)
     kinds.site_and_per(
-        first[:2], SENDERS, "sender", "sender_per", model, "Senders", "Whose activation is copied."
-    )
-    first[2].selectbox(
-        "Direction", DIRECTIONS, key="direction", format_func=kinds.DIRECTION_NAMES.__getitem__,
+        first[:2], SENDERS, "sender", "sender_per", "path", model, "Senders",
+        "Whose activation is copied.",
+    )  # fmt: skip
+    fields.choice(
+        first[2], "Direction", DIRECTIONS, "direction", kinds.DIRECTION_NAMES,
         help=kinds.DIRECTION_HELP,
     )  # fmt: skip
-    second[0].selectbox(
-        "MLPs on the way", get_args(OnTheWay), key="mlps", format_func=ON_THE_WAY.__getitem__,
+    fields.choice(
+        second[0], "MLPs on the way", get_args(OnTheWay), "mlps", ON_THE_WAY,
         help="Recomputed, as in the paper: what an MLP makes of the change counts as part of the "
         "path. Frozen: only what the sender itself writes arrives.",
     )  # fmt: skip
-    second[1].selectbox(
-        "Norms on the way", get_args(OnTheWay), key="norms", format_func=ON_THE_WAY.__getitem__,
+    fields.choice(
+        second[1], "Norms on the way", get_args(OnTheWay), "norms", ON_THE_WAY,
         help="Frozen norms divide by what they divide by in the run that is patched: a large change "
         "is then not damped.",
     )  # fmt: skip
-    second[2].selectbox("Metric", METRICS, key="metric", help=kinds.METRIC_HELP)
+    fields.choice(second[2], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
 
 
 def _receivers(model: Model) -> None:
     """To whom: the logits, or places that are added by their numbers or typed."""
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
     site = check_site(
-        columns[0].selectbox(
-            "Receiver", list(RECEIVER_NAMES), key="receiver_site",
-            format_func=RECEIVER_NAMES.__getitem__,
-        )
-    )  # fmt: skip
-    layer = columns[1].selectbox(
-        "Layer", range(model.spec.n_layers), index=model.spec.n_layers - 1, key="receiver_layer"
+        fields.choice(columns[0], "Receiver", list(RECEIVER_NAMES), "receiver_site", RECEIVER_NAMES)
     )
+    layers = range(model.spec.n_layers)
+    layer = fields.choice(columns[1], "Layer", layers, "receiver_layer", usual=layers[-1])
     heads = ["all"] if site == "mlp_out" else ["all", *range(model.spec.n_heads)]
-    head = columns[2].selectbox("Head", heads, key="receiver_head")
+    head = fields.choice(columns[2], "Head", heads, "receiver_head")
     added = str(Place(site, layer, None if head == "all" else int(head)))
     columns[3].button(
         f"Add {added}",
@@ -104,17 +101,17 @@ def _receivers(model: Model) -> None:
     )
     st.multiselect(
         "Receivers", st.session_state["receivers"], key="receivers", accept_new_options=True,
+        **fields.KEPT,
         placeholder="The logits: what senders write to the answer directly",
         help="Without any, the logits. Add some above, or type them, such as L3H1.q or L2.mlp_out.",
     )  # fmt: skip
 
 
 def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
-    """Raise InputError for what cannot be followed, or is more than one of many may ask for."""
+    """Raise InputError for receivers that cannot be followed."""
     assert not isinstance(swept.pairs, tuple), "the page has one pair"
     tokens = tokens_of(swept.pairs, experiment, model)
     receivers_of(experiment.receivers, model.spec, len(tokens.clean))
-    check_size(experiment, tokens, model)
 
 
 def _so_far(partial: Result) -> None:

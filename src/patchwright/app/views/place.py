@@ -7,6 +7,7 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
+from patchwright.app.views import fields
 from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -29,13 +30,15 @@ def picker(result: Result, model: Model) -> None:
         )  # fmt: skip
         if said := st.session_state.get("typed_complaint"):
             st.error(said)
-        site = check_site(st.selectbox("Site", SITES, key="pick_site", index=1))
+        site = check_site(
+            fields.choice(st.container(), "Site", SITES, "pick_site", usual="resid_pre")
+        )
         columns = st.columns(3)
-        layer = columns[0].selectbox("Layer", range(model.spec.n_layers), key="pick_layer")
+        layer = fields.choice(columns[0], "Layer", range(model.spec.n_layers), "pick_layer")
         heads = ["all", *range(model.spec.n_heads)] if site in HEAD_SITES else ["all"]
-        head = columns[1].selectbox("Head", heads, key="pick_head")
-        n = len(result.position_tokens or ())
-        position = columns[2].selectbox("Position", ["all", *range(n)], key="pick_position")
+        head = fields.choice(columns[1], "Head", heads, "pick_head")
+        positions = ["all", *range(len(result.position_tokens or ()))]
+        position = fields.choice(columns[2], "Position", positions, "pick_position")
         picked = Place(
             site,
             None if site == "embed" else layer,
@@ -127,6 +130,7 @@ def together(experiment: Patch, model: Model) -> None:
     st.subheader("Patched together", anchor=False)
     st.multiselect(
         "The set of places", st.session_state["places"], key="places", accept_new_options=True,
+        **fields.KEPT,
         placeholder="Add the place above with its button, or type one such as L1H2.z@-1",
     )  # fmt: skip
     places: list[str] = st.session_state["places"]

@@ -8,7 +8,7 @@ import streamlit as st
 
 from patchwright.app import opening, state
 from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import side, taken
+from patchwright.app.views import fields, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import options, seen, statistics_of, store
 from patchwright.errors import ArchiveError, PatchwrightError
@@ -56,10 +56,12 @@ def show() -> None:
 
 def _listed(kept: Store, own: bool) -> None:
     """The search, the runs, and what is to be done with those that are ticked."""
-    search = st.text_input(
-        "Search", key="search", max_chars=200, placeholder="mary z denoise",
+    fields.text_input(
+        st.container(), "Search", "search", placeholder="mary z denoise",
         help="Words of the prompts, the method, the model or a note; all must occur.",
     )  # fmt: skip
+    fields.check({"search": "Search"})
+    search: str = st.session_state["search"]
     found = visible_runs(kept, search, None if own else seen())
     if not found:
         st.info(

@@ -1,17 +1,23 @@
 """The sidebar: which model, which example."""
 
+from pathlib import Path
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import state
 from patchwright.app.downloads import Download
 from patchwright.app.text import complaint, plain
+from patchwright.app.views import fields
 from patchwright.app.work import download_of, model_called, options
 from patchwright.errors import PatchwrightError
 from patchwright.model.hub import cached
 from patchwright.model.known import KNOWN
 from patchwright.model.load import Model, confined
 from patchwright.prompts.examples import example, examples
+
+NAME = "Hub name or folder"
+ANYWHERE = (Path("/"),)
 
 
 def shown(with_examples: bool = True) -> Model | None:
@@ -23,9 +29,10 @@ def shown(with_examples: bool = True) -> Model | None:
         if with_examples:
             _examples(name)
     if not name:
-        st.info("Type a hub name such as owner/model, or the path of a folder, in the sidebar.")
+        st.info(f"Type a hub name such as owner/model in the sidebar, or {_folders()}.")
         return None
     try:
+        fields.check({"model_name": NAME})
         model = model_if_here(name)
     except PatchwrightError as error:
         st.error(complaint(error))
@@ -43,18 +50,30 @@ def titled() -> None:
 
 def _name() -> str:
     """The name of the model that is asked for."""
-    chosen = st.selectbox("Model", [*state.MODELS, state.OTHER], key="model")
+    here = st.container()
+    chosen = fields.choice(here, "Model", [*state.MODELS, state.OTHER], "model")
     if chosen != state.OTHER:
         return chosen
-    return st.text_input("Hub name or folder", key="model_name", max_chars=300).strip()
+    fields.text_input(here, NAME, "model_name")
+    return str(st.session_state["model_name"]).strip()
+
+
+def _folders() -> str:
+    """Which folders may be typed, and where none may, how to open some."""
+    if options().alone:
+        return "the path of a folder"
+    if options().folders:
+        return "the path of a folder below one that the page was started with (`--folder`)"
+    return "start the page with `--folder DIR` to open models in a folder of its machine"
 
 
 def model_if_here(name: str) -> Model | None:
     """The model, if its files are here; else None, and the offer to fetch them.
 
-    Raises InputError for what visitors may not load.
+    Raises InputError for what visitors may not load. Who sits at the machine itself may open
+    what folder they like; a server that others reach gives them its own ones alone.
     """
-    name = confined(name, options().folders)
+    name = confined(name, ANYWHERE if options().alone else options().folders)
     on_hub = name != "demo" and not name.startswith("/")
     if on_hub and cached(name, None) is None:
         _offer(name)
@@ -102,21 +121,24 @@ def _examples(model: str) -> None:
     """The library, by task; those that suit the model first."""
     ordered = sorted(examples(), key=lambda one: model not in one.models)
     now = state.example_shown(st.session_state)
-    titles = {one.id: one.title for one in ordered}
-    other = {one.id for one in ordered if model not in one.models}
-    if st.session_state.get("example", "") != now:
-        st.session_state["example"] = now
+    # Streamlit knows an option by its label: it may not depend on the model.
+    titles = {one.id: one.title + ("" if "demo" in one.models else " (GPT-2)") for one in ordered}
+    # A field of its own for each example: what the browser says of an earlier one is no choice,
+    # and may come late, with a prompt that was just typed.
+    key = f"example-{now}"
     st.selectbox(
-        "Example", list(titles), key="example", placeholder="Your own prompts",
-        format_func=lambda id: ("GPT-2: " if id in other else "") + titles[id],
-        on_change=_take_example,
+        "Example", list(titles), None if now is None else list(titles).index(now), key=key,
+        placeholder="Your own prompts", format_func=titles.__getitem__,
+        on_change=_take_example, args=(key,),
     )  # fmt: skip
     if now is not None:
         shown = example(now)
         st.caption(f"**{plain(shown.task.capitalize())}: {plain(shown.title)}**")
         st.caption(f"What to look for: {plain(shown.look_for)}")
+        if model in shown.seen:
+            st.caption(f"In the model {plain(model)}: {plain(shown.seen[model])}")
 
 
-def _take_example() -> None:
-    if st.session_state["example"]:
-        state.take_example(st.session_state, st.session_state["example"])
+def _take_example(key: str) -> None:
+    if st.session_state[key] in {one.id for one in examples()}:
+        state.take_example(st.session_state, st.session_state[key])

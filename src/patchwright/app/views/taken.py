@@ -57,13 +57,18 @@ def _link(result: Result, sharable: bool) -> None:
     if came is None and not sharable:
         st.caption("This set is in no run store, so the address of this page does not hold it.")
         return
+    long = address.written(st.session_state["page"], st.session_state)
+    if came is None and not address.fits(long):
+        st.caption(
+            "This experiment is too long for an address: the files above hold it, the address of this "
+            "page does not."
+        )
+        return
     st.caption("The address of this page holds the experiment: copy it to share what you see.")
     if came is not None and sharable:
-        page = st.session_state["page"]
-        long = urlencode(address.written(page, st.session_state))
         with st.expander("Link for another machine"):
             st.caption(
                 "The short address is known to this machine's run store only. This one names every "
                 "field and works anywhere."
             )
-            st.code(f"{st.context.url or ''}?{long}", language=None, wrap_lines=True)
+            st.code(f"{st.context.url or ''}?{urlencode(long)}", language=None, wrap_lines=True)

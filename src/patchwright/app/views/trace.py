@@ -6,8 +6,8 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, token
-from patchwright.app.views import pair, side, traced, waiting
-from patchwright.app.work import check_trace_size, jobs_of, result_so_far
+from patchwright.app.views import fields, pair, side, traced, waiting
+from patchwright.app.work import jobs_of, result_so_far
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.experiment import Trace
 from patchwright.jobs import Job
@@ -50,7 +50,8 @@ def show() -> None:
 
 def _prompt(model: Model) -> tuple[str, ...]:
     """The prompt's field; its tokens' texts."""
-    st.text_area("Prompt", key="clean", height=80, max_chars=pair.MOST_CHARACTERS)
+    fields.text_area(st.container(), "Prompt", "clean")
+    fields.check({"clean": "Prompt"})
     return _texts("clean", model)
 
 
@@ -72,7 +73,7 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
     st.pills(
         "Subject", range(first, len(texts)), key="subject", selection_mode="multi",
         format_func=lambda position: f"{token(texts[position])} :small[{position}]",
-        on_change=_note_choice,
+        on_change=_note_choice, **fields.KEPT,
         help="The tokens that the noise falls on: what the prompt is about. Click a token to add it "
         "or take it out. The number is its position.",
     )  # fmt: skip
@@ -120,32 +121,32 @@ def _choices() -> None:
     """How much noise, how much is restored at a time, and how it is measured."""
     first, second = st.columns(3), st.columns(3)
     low, high = state.BOUNDS["noise"]
-    first[0].number_input(
-        "Noise", low, high, key="noise", step=0.5, format="%g",
+    fields.number_input(
+        first[0], "Noise", low, high, "noise", step=0.5, format="%g",
         help="In multiples of σ, the standard deviation of the subject tokens' embeddings. The "
         "paper uses 3. Too little leaves the answer standing, then there is nothing to bring back.",
     )  # fmt: skip
-    first[1].number_input(
-        "Samples", *_whole("samples"), key="samples",
+    fields.number_input(
+        first[1], "Samples", *_whole("samples"), "samples",
         help="How often the noise is drawn. Every place is tried with the same samples; effects "
         "are means over them.",
     )  # fmt: skip
-    second[0].number_input(
-        "Window", *_whole("window"), key="window",
+    fields.number_input(
+        second[0], "Window", *_whole("window"), "window",
         help="How many layers around each are restored at once in the MLP and attention panels. A "
         "window inflates effects: look at single layers first. The hidden state is always restored "
         "at one layer, which holds all that went before.",
     )  # fmt: skip
-    first[2].number_input(
-        "Seed", *_whole("seed"), key="seed", help="The same seed draws the same noise."
+    fields.number_input(
+        first[2], "Seed", *_whole("seed"), "seed", help="The same seed draws the same noise."
     )
-    second[1].selectbox(
-        "Sever", ("nothing", *get_args(Sever)), key="sever", format_func=lambda name: SEVER_NAMES[name],
+    fields.choice(
+        second[1], "Sever", ("nothing", *get_args(Sever)), "sever", SEVER_NAMES,
         help="What is held at its noisy values at the restored position, in every layer. If a place "
         "brings back less with the MLPs severed, its effect went by way of them.",
     )  # fmt: skip
-    second[2].selectbox(
-        "Metric", METRICS, key="trace_metric",
+    fields.choice(
+        second[2], "Metric", METRICS, "trace_metric",
         help="The paper traces the probability of the answer. logit_diff compares with a wrong "
         "answer.",
     )  # fmt: skip
@@ -162,7 +163,6 @@ def _experiments(texts: tuple[str, ...], model: Model) -> list[Trace]:
         raise PromptError(
             "No subject is chosen: click the tokens that name what the prompt is about, above."
         )
-    check_trace_size(len(texts), int(st.session_state["samples"]), model)
     return [asked.trace_of(st.session_state, model.name, site) for site in SITES]
 
 
@@ -177,7 +177,9 @@ def _traced(experiments: list[Trace], model: Model) -> None:
         for experiment, job in zip(experiments, jobs, strict=True)
     }
     whole: dict[TraceSite, Result] = {site: one for site, one in results.items() if one is not None}
-    if any(waiting.stopped(one) for one in whole.values()):
+    if any(job.late for job in jobs):
+        st.warning(waiting.TOO_LONG)
+    elif any(waiting.stopped(one) for one in whole.values()):
         waiting.rest(SLOTS)
     traced.finished(whole)
 

@@ -6,12 +6,18 @@ from typing import TypeGuard
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from patchwright.app.limits import LIMITS
 from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
 from patchwright.experiment import AnyExperiment, CellByCell, Trace
 from patchwright.jobs import Job
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.prompts.pair import Pair
+
+TOO_LONG = (
+    f"An experiment may work for {LIMITS.seconds:g} seconds on this page: what was finished by then "
+    "is shown. Ask for less, or use the command line, which has no such bound."
+)
 
 Draw = Callable[[Result], None]
 """Shows a result that has not all its cells yet."""
@@ -36,7 +42,9 @@ def finished(
     result = result_of_job(job, experiment, model)
     if result is None:
         st.warning(f"Stopped before all {what} were done, and a part of them shows nothing.")
-    if result is None or stopped(result):
+    if job.late:
+        st.warning(TOO_LONG)
+    elif result is None or stopped(result):
         rest([slot])
     return result
 
