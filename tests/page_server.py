@@ -1,7 +1,6 @@
 """The page as `patchwright app` serves it, in a process of its own."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +23,6 @@ def page_served(home: Path, *options: str) -> Generator[str]:
         env=os.environ | {"OMP_NUM_THREADS": "1", "PATCHWRIGHT_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -36,6 +34,5 @@ def page_served(home: Path, *options: str) -> Generator[str]:
                 time.sleep(0.25)
         yield url
     finally:
-        # Streamlit runs in a process of its own below the command.
-        os.killpg(server.pid, signal.SIGTERM)
+        server.terminate()
         server.wait(timeout=20)

@@ -10,6 +10,7 @@ import pytest
 import patchwright as pw
 from patchwright.api.guard import Guard
 from patchwright.api.limits import Limits
+from patchwright.web.hosts import Hosts
 from served import asked, client_of
 
 TOKEN = "só-secret"
@@ -127,7 +128,8 @@ def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
 
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/experiments"}
     scope["headers"] = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    anyio.run(Guard(never, None, Limits(arrival=0.01)), scope, receive, send)
+    guard = Guard(never, None, Limits(arrival=0.01), Hosts("127.0.0.1"))
+    anyio.run(guard, scope, receive, send)
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["error"]["code"] == "too_slow"
 

@@ -131,9 +131,9 @@ def origin(result: Result) -> Origin | None:
     return found
 
 
-@st.cache_resource
+@st.cache_resource(on_release=Desk.close)
 def desk() -> Desk:
-    """Where everybody's sweeps are done."""
+    """Where everybody's sweeps are done; cleared, it ends them."""
     return Desk(options().at_once)
 
 
