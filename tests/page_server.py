@@ -14,12 +14,20 @@ from urllib.request import urlopen
 @contextmanager
 def page_served(home: Path, *options: str) -> Generator[str]:
     """The page's address while it is served; `home` has its run store."""
+    with page_process(home, *options) as (url, _):
+        yield url
+
+
+@contextmanager
+def page_process(home: Path, *options: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
+    """The page's address, and the process that serves it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
+    # Not `python -m` alone, which looks for modules in the current folder; `patchwright` does not.
+    command = [sys.executable, "-P", "-m", "patchwright.cli", "app", "--headless"]
     server = subprocess.Popen(
-        [*command, *options],
+        [*command, "--port", str(port), *options],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PATCHWRIGHT_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -31,8 +39,9 @@ def page_served(home: Path, *options: str) -> Generator[str]:
                 urlopen(f"{url}/_stcore/health", timeout=1).close()
                 break
             except OSError:
+                assert server.poll() is None, "the server ended"
                 time.sleep(0.25)
-        yield url
+        yield url, server
     finally:
         server.terminate()
         server.wait(timeout=20)

@@ -40,8 +40,9 @@ class Limits:
 
     `body` in bytes; `tokens` of a prompt; `cells` of an experiment over all its pairs;
     `passes` of a method that is not counted in cells (gradients, circuits); `queue` jobs
-    that may wait; `streams` of events that may be open at one time; `seconds` that a job
-    may work, `arrival` that a body may take.
+    that may wait; `streams` of events that may be open at one time; `drawings` of figures and
+    `analyses` of sentences that may wait; `seconds` that a job may work, `arrival` that a
+    body may take.
     """
 
     body: int = 2**20
@@ -51,6 +52,8 @@ class Limits:
     passes: int = 500
     queue: int = 32
     streams: int = 256
+    drawings: int = 16
+    analyses: int = 32
     seconds: float = 600.0
     arrival: float = 30.0
 

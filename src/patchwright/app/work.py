@@ -1,7 +1,7 @@
 """Models and results, shared by all visitors and never changed."""
 
 import argparse
-import json
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,10 +13,11 @@ from typing import Literal
 
 import streamlit as st
 
+from patchwright.app.access import Access, Seen
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
 from patchwright.canonical import hash_of
-from patchwright.errors import ExperimentError
+from patchwright.errors import STORE_TROUBLE, ExperimentError
 from patchwright.experiment import (
     AnyExperiment,
     CellByCell,
@@ -25,7 +26,6 @@ from patchwright.experiment import (
     Patch,
     Trace,
     baselines_of,
-    experiment_of,
     run,
     so_far,
     tokens_of,
@@ -41,6 +41,8 @@ from patchwright.methods.statistics import statistics
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
 from patchwright.prompts.tokens import encode_prompt
+
+_log = logging.getLogger(__name__)
 
 STORE_WAITS = 2.0
 """Seconds to wait for another process that writes into the run store."""
@@ -127,7 +129,7 @@ def origin(result: Result) -> Origin | None:
     key = f"{hash_of(result.experiment)} {result.model['fingerprint']}"
     found = _origins().get(key)
     if found is not None:
-        seen().add(hash_of(result.experiment))
+        seen().add((hash_of(result.experiment), result.model["fingerprint"]))
     return found
 
 
@@ -202,30 +204,37 @@ def _answered(
         if all(notice["code"] != "stopped" for notice in result.warnings):
             origins[_key(experiment, model)] = "from the store" if stored else "kept"
     if kept is not None:
+        for notice in kept.notices[said:]:
+            _log.warning("%s", notice)
         kept.notices[:] = list(dict.fromkeys(kept.notices))[-MOST_NOTICES:]
     return result
 
 
-def seen() -> set[str]:
-    """The hashes of the experiments whose results this visitor has seen whole."""
+def seen() -> set[Seen]:
+    """The experiments whose results this visitor has seen whole, each with its model."""
     return st.session_state.setdefault("seen_runs", set())
 
 
 def look_up() -> Callable[[str], AnyExperiment] | None:
     """Finds a stored experiment by the beginning of its hash; None without a store."""
+    found = access()
+    return None if found is None else found.experiment
+
+
+def access() -> Access | None:
+    """The run store, for this visitor; None where the server was started without."""
     kept = store()
-    if kept is None:
-        return None
-    return lambda beginning: experiment_of(json.dumps(kept.experiment(beginning)))
+    return None if kept is None else Access(kept, options().own, seen())
 
 
 def notices() -> list[str]:
-    """What the store has to say that this visitor has not been told."""
+    """What the store has to say that this visitor has not been told: in full to its owner alone."""
     kept = store()
     told: set[str] = st.session_state.setdefault("told", set())
-    fresh = [] if kept is None else [one for one in kept.notices if one not in told]
+    said = [] if kept is None else kept.notices
+    fresh = [one for one in said if one not in told]
     told.update(fresh)
-    return fresh
+    return fresh if options().own or not fresh else [STORE_TROUBLE]
 
 
 def unpatched(experiment: CellByCell, model: Model) -> Result:

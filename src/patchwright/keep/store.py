@@ -7,9 +7,9 @@ share a store. A run is acknowledged (`save` has returned) once it is on the dis
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import platformdirs
 
 from patchwright.canonical import canonical_json, hash_of
-from patchwright.errors import InputError, StoreError, UnknownRunError
+from patchwright.errors import InputError, StoreError, UnknownRunError, quoted
 from patchwright.files import atomic
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.migrations import STEPS, migrate
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 FILE = "runs.sqlite3"
 BUSY = 30.0
 """Seconds to wait for another process that writes."""
+
+MOST_WORDS = 50
+"""Words of a search."""
 
 _COLUMNS = (
     "id, experiment_hash, fingerprint, device, version, method, model, about, search, seconds, "
@@ -184,7 +187,7 @@ class Store:
         rows = self._read(lambda c: c.execute(sql, asked).fetchall(), []) if run else []
         if not rows:
             raise UnknownRunError(
-                f"'{run}': there is no such run in {self.path}. `patchwright runs list` has them."
+                f"{quoted(run)}: there is no such run here. `patchwright runs list` has them."
             )
         if len(rows) > 1:
             raise UnknownRunError(f"'{run}': several runs begin so. Give more of the id.")
@@ -194,15 +197,34 @@ class Store:
         """The entry of a result that is kept here. Raises UnknownRunError."""
         return self.entry(record_of(result, "").id)
 
-    def entries(self, search: str = "", limit: int = 100, deleted: bool = False) -> list[Entry]:
-        """The newest runs that have every word of `search`; with `deleted`, the deleted ones."""
-        words = search.casefold().split()
+    def entries(
+        self,
+        search: str = "",
+        limit: int = 100,
+        deleted: bool = False,
+        experiments: Collection[str] | None = None,
+        notes: bool = True,
+    ) -> list[Entry]:
+        """The newest runs that have every word of `search`; with `deleted`, the deleted ones.
+
+        Only those of `experiments`, by hash, if they are given. The words may be in `notes` too.
+        Raises InputError for more than `MOST_WORDS` words.
+        """
+        words = list(dict.fromkeys(search.casefold().split()))
+        if len(words) > MOST_WORDS:
+            raise InputError(
+                f"The search has {len(words):,} words, and it takes at most {MOST_WORDS}: leave some "
+                "out."
+            )
+        text = "search || ' ' || casefold(note)" if notes else "search"
         sql = (
             f"SELECT {_LISTED} FROM runs WHERE (deleted IS NOT NULL) = ?"
-            + " AND instr(search || ' ' || casefold(note), ?)" * len(words)
+            + f" AND instr({text}, ?)" * len(words)
+            + " AND experiment_hash IN (SELECT value FROM json_each(?))" * (experiments is not None)
             + " ORDER BY created DESC, id LIMIT ?"
         )
-        asked = (deleted, *words, limit)
+        only = [] if experiments is None else [json.dumps(sorted(experiments))]
+        asked = (deleted, *words, *only, limit)
         return [_entry(row) for row in self._read(lambda c: c.execute(sql, asked).fetchall(), [])]
 
     def note(self, run: str, text: str) -> None:
@@ -263,8 +285,10 @@ class Store:
             Failure(*row) for row in self._read(lambda c: c.execute(sql, (limit,)).fetchall(), [])
         ]
 
-    def export(self, path: str | Path, ids: Sequence[str] | None = None) -> int:
-        """Write runs (all that are not deleted) to one archive; how many.
+    def export(
+        self, path: str | Path, ids: Sequence[str] | None = None, notes: bool = True
+    ) -> int:
+        """Write runs (all that are not deleted) to one archive, with their `notes` or without; how many.
 
         The bytes depend on nothing but the runs. Raises OutputError for a bad path.
         """
@@ -274,8 +298,11 @@ class Store:
         def written(connection: sqlite3.Connection) -> int:
             rows = connection.execute(sql)
             asked = (row for row in rows if chosen is None or row[0] in chosen)
+            records = map(_checked, asked)
             with atomic(path) as stream:
-                return write_archive(stream, map(_checked, asked))
+                return write_archive(
+                    stream, records if notes else (replace(one, note="") for one in records)
+                )
 
         with self._opened(writing=False) as connection:
             return written(connection)
