@@ -19,8 +19,10 @@ def page_served(home: Path, *options: str) -> Generator[str]:
 
 
 @contextmanager
-def page_process(home: Path, *options: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
-    """The page's address, and the process that serves it."""
+def page_process(
+    home: Path, *options: str, at: str = ""
+) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
+    """The page's address, and the process that serves it; `at` is its path below the address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -36,7 +38,7 @@ def page_process(home: Path, *options: str) -> Generator[tuple[str, subprocess.P
     try:
         for _ in range(240):
             try:
-                urlopen(f"{url}/_stcore/health", timeout=1).close()
+                urlopen(f"{url}{at}/_stcore/health", timeout=1).close()
                 break
             except OSError:
                 assert server.poll() is None, "the server ended"

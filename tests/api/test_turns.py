@@ -79,18 +79,18 @@ def test_a_crowd_that_wants_sentences_explained_is_turned_away_too(demo: pw.Mode
     def analysed(*_: object) -> None:
         assert free.wait(SECONDS)
 
-    with client_of(demo, limits=Limits(analyses=4)) as client:
-        with (
-            mock.patch.object(routes, "_analysed", analysed),
-            crowd(client, "POST", "/v1/agreement", json={"sentence": "The keys are"}) as answers,
-        ):
-            for _ in range(CROWD - 8 - 4):
-                refused = answers.get(timeout=SECONDS)
-                assert refused.status_code == 429
-                assert "4 sentences wait already" in refused.json()["error"]["message"]
-            for path in PATHS:
-                assert client.get(path).status_code == 200
-            free.set()
+    with (
+        mock.patch.object(routes, "_analysed", analysed),
+        client_of(demo, limits=Limits(analyses=4)) as client,
+        crowd(client, "POST", "/v1/agreement", json={"sentence": "The keys are"}) as answers,
+    ):
+        for _ in range(CROWD - 8 - 4):
+            refused = answers.get(timeout=SECONDS)
+            assert refused.status_code == 429
+            assert "4 sentences wait already" in refused.json()["error"]["message"]
+        for path in PATHS:
+            assert client.get(path).status_code == 200
+        free.set()
 
 
 def test_a_crowd_that_waits_for_the_end_of_a_job_holds_no_thread(demo: pw.Model) -> None:

@@ -1,12 +1,12 @@
 """The page as a real process: how it ends, what it reads where it is started, whom it answers."""
 
 import http.client
-import importlib.metadata
 import os
 import signal
 import socket
 import sys
 from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 
 from page_server import page_process, page_served
 from patchwright.web import listening
+from poison import poisoned
 
 EVIL = "http://evil.example"
 HANDSHAKE = {
@@ -72,17 +73,8 @@ def test_however_it_is_ended_nothing_of_it_lives_on(tmp_path: Path, how: signal.
         assert b"Mary" in drawn(url)
         process.send_signal(how)
         process.wait(60)
-    for sock in listening.listen("127.0.0.1", int(url.rpartition(":")[2])):
-        sock.close()
-
-
-def poisoned(folder: Path) -> Path:
-    """Fill a folder with modules of every name that may be imported; the file where each leaves its mark."""
-    mark = folder / "mark"
-    names = {name for name in importlib.metadata.packages_distributions() if name.isidentifier()}
-    for name in names | set(sys.stdlib_module_names) | {"sitecustomize", "usercustomize"}:
-        (folder / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write('{name} ')\n")
-    return mark
+    with listening.listen("127.0.0.1", int(url.rpartition(":")[2])):
+        pass
 
 
 def test_nothing_in_the_folder_that_it_is_started_in_is_run_or_obeyed(
@@ -107,6 +99,16 @@ def test_nothing_in_the_folder_that_it_is_started_in_is_run_or_obeyed(
         assert b"Mary" in page
         assert b"In a language model" not in page
     assert not mark.exists(), mark.read_text()
+
+
+def test_settings_of_streamlit_come_from_its_variables_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMLIT_SERVER_BASE_URL_PATH", "below")
+    monkeypatch.setenv("STREAMLIT_CLIENT_SHOW_ERROR_DETAILS", "full")
+    with page_process(tmp_path, at="/below") as (url, _):
+        assert status(url, "GET", "/below/", {}) == 200
+        assert status(url, "GET", "/_stcore/health", {}) == 404
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +172,7 @@ def test_who_is_the_owner(
     served: list[Any] = []
     monkeypatch.setattr(sys, "argv", ["patchwright"])
     monkeypatch.setattr(server, "configure", lambda _: None)
-    monkeypatch.setattr(listening, "listen", lambda *_: [])
+    monkeypatch.setattr(listening, "listen", lambda *_: nullcontext([]))
     monkeypatch.setattr(listening, "serve", lambda app, *_: served.append(app))
     server.serve(host, 8501, names, given, True, ["--sweeps", "1"])
     assert ("--own" in sys.argv) is own

@@ -219,8 +219,10 @@ def trickle(handler: BaseHTTPRequestHandler, head: bytes) -> None:
 
 @pytest.mark.parametrize(
     "head",
-    [b"H", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\n\r\n"]
-    + [b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"],
+    [
+        *(b"H", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\n\r\n"),
+        *(b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"),
+    ],
 )
 def test_the_time_is_for_the_whole_answer_however_it_trickles(head: bytes) -> None:
     with Scripted(lambda handler: trickle(handler, head)) as chat:

@@ -42,8 +42,21 @@ def test_no_name_of_somebody_else_is(name: str, form: str, port: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [None, "", ":8000", "[", "[]", "[::1", "::1", "localhost:", "localhost:a", "localhost:1:2"]
-    + ["localhost/", "localhost:999999", "[127.0.0.1]", "[localhost", " localhost", "loc\nalhost"],
+    [
+        *(
+            None,
+            "",
+            ":8000",
+            "[",
+            "[]",
+            "[::1",
+            "::1",
+            "localhost:",
+            "localhost:a",
+            "localhost:1:2",
+        ),
+        *("localhost/", "localhost:999999", "[127.0.0.1]", "[localhost", " localhost", "a\nb"),
+    ],
 )
 def test_what_is_no_host_is_not_answered(host: str | None) -> None:
     assert not Hosts("::1").answer_to(host)
@@ -97,8 +110,10 @@ def test_a_page_of_another_site_or_port_is_of_another_origin(
 
 @pytest.mark.parametrize(
     ("host", "alone"),
-    [("localhost", True), ("LocalHost", True), ("127.9.9.9", True), ("::1", True)]
-    + [("0.0.0.0", False), ("::", False), ("192.0.2.1", False), ("example.org", False)],
+    [
+        *(("localhost", True), ("LocalHost", True), ("127.9.9.9", True), ("::1", True)),
+        *(("0.0.0.0", False), ("::", False), ("192.0.2.1", False), ("example.org", False)),
+    ],
 )
 def test_what_this_machine_alone_reaches(host: str, alone: bool) -> None:
     assert is_loopback(host) is alone

@@ -33,10 +33,10 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
-sockets = listening.listen("127.0.0.1", 0)
-sockets[0].listen()
-print(sockets[0].getsockname()[1], flush=True)
-listening.serve(app, sockets)
+with listening.listen("127.0.0.1", 0) as sockets:
+    sockets[0].listen()
+    print(sockets[0].getsockname()[1], flush=True)
+    listening.serve(app, sockets)
 """
 
 
@@ -148,12 +148,37 @@ def test_nothing_listens_twice_and_the_sentence_says_what_to_do() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(InputError, match=f"Port {port} is taken by another program"):
-            listening.listen("127.0.0.1", port)
-    with pytest.raises(InputError, match=r"Nothing can listen at 192\.0\.2\.1, port 8000"):
-        listening.listen("192.0.2.1", 8000)
-    with pytest.raises(InputError, match="Nothing can listen at no name, port 8000"):
-        listening.listen("no name", 8000)
+        for host, taken, says in (
+            ("127.0.0.1", port, f"Port {port} is taken by another program: name another"),
+            ("192.0.2.1", 8000, r"Nothing can listen at 192\.0\.2\.1, port 8000"),
+            ("no name", 8000, "Nothing can listen at no name, port 8000"),
+        ):
+            with pytest.raises(InputError, match=says), listening.listen(host, taken):
+                pass
+
+
+def test_a_name_of_both_kinds_of_addresses_listens_on_all() -> None:
+    both = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+    bound: list[tuple[Any, ...]] = []
+
+    def note(*asked: Any, alone: bool) -> socket.socket:
+        bound.append((*asked, alone))
+        return socket.socket()
+
+    with (
+        mock.patch.object(socket, "getaddrinfo", return_value=both * 2),
+        mock.patch.object(listening, "_bound", note),
+        listening.listen("localhost", 0) as sockets,
+    ):
+        assert len(sockets) == 2
+    assert bound == [
+        (socket.AF_INET6, ("::1", 0, 0, 0), True),
+        (socket.AF_INET, ("127.0.0.1", 0), True),
+    ]
+    assert [sock.fileno() for sock in sockets] == [-1, -1], "closed again"
 
 
 def test_each_line_of_the_program_logs_so_often_in_a_minute_and_then_says_what_was_left_out() -> (
@@ -166,7 +191,7 @@ def test_each_line_of_the_program_logs_so_often_in_a_minute_and_then_says_what_w
         record = logging.LogRecord("any", logging.ERROR, "file.py", line, "no %s", ("disk",), None)
         return record.getMessage() if sparing.filter(record) else None
 
-    with mock.patch.object(listening, "monotonic", lambda: minute):
+    with mock.patch.object(listening, "monotonic", side_effect=lambda: minute):
         assert [passed(1) for _ in range(1000)] == ["no disk"] * 3 + [None] * 997
         assert passed(2) == "no disk", "another line has its own"
         minute = 61.0

@@ -59,7 +59,9 @@ def problem(why: str) -> dict[str, Any]:
 UNKNOWN: dict[int | str, Any] = {404: problem("Nobody knows it here.")}
 BUSY: dict[int | str, Any] = {
     429: {
-        **problem("As many jobs, figures or sentences wait, or streams of events are open, as may."),
+        **problem(
+            "As many jobs, figures or sentences wait, or streams of events are open, as may."
+        ),
         "headers": {
             "Retry-After": {
                 "description": "Seconds after which to ask again.",

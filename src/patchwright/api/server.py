@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from patchwright.api.app import make_app
@@ -34,10 +33,10 @@ def serve(
     """
     token = token_of(token_file)
     check_reach(host, token)
-    sockets = listening.listen(host, port)
-    office = Office(load_all(names, device), ServedStore(), limits, at_once)
-    sys.stderr.write(f"Patchwright answers at http://{host}:{port} (Ctrl-C ends it).\n")
-    listening.serve(make_app(office, token, Hosts(host)), sockets)
+    with listening.listen(host, port) as sockets:
+        office = Office(load_all(names, device), ServedStore(), limits, at_once)
+        sys.stderr.write(f"Patchwright answers at http://{host}:{port} (Ctrl-C ends it).\n")
+        listening.serve(make_app(office, token, Hosts(host)), sockets)
 
 
 def load_all(names: Sequence[str], device: str) -> list[Model]:
@@ -48,9 +47,7 @@ def load_all(names: Sequence[str], device: str) -> list[Model]:
     models: list[Model] = []
     for name in names:
         one = load_model(name, device)
-        models.append(
-            replace(one, name=Path(name).resolve().name) if one.source == "folder" else one
-        )
+        models.append(one.named(Path(name).resolve().name) if one.source == "folder" else one)
         if [known.name for known in models].count(models[-1].name) > 1:
             raise InputError(
                 f"Two models would be called '{models[-1].name}': name each --model once, and give "

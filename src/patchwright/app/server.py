@@ -12,11 +12,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import streamlit as st
 from anyio.to_thread import run_sync
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from streamlit import config
+from streamlit.web.bootstrap import load_config_options
+from streamlit.web.cli import configurator_options
 
 from patchwright.app import work
 from patchwright.web import listening
@@ -50,7 +52,6 @@ def serve(
     With `own`, or where only this machine reaches the page and under no further `names`, each
     visitor is the owner of all runs. Raises InputError where nothing can listen there.
     """
-    sockets = listening.listen(host, port)
     own = own or (is_loopback(host) and not names)
     sys.argv = [str(PAGE), *options, *(["--own"] if own else [])]
     configure({**SETTINGS, "server.address": host, "server.port": port, "secrets.files": []})
@@ -58,22 +59,33 @@ def serve(
     if own or names:
         app = OwnNames(app, Hosts(host, tuple(names)))
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(f"Patchwright opens at {url} (Ctrl-C ends it).", flush=True)
-    if not headless:
-        for sock in sockets:
-            sock.listen()  # the browser waits until the page is there
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-    listening.serve(app, sockets, "websockets-sansio")
+    with listening.listen(host, port) as sockets:
+        print(f"Patchwright opens at {url} (Ctrl-C ends it).", flush=True)
+        if not headless:
+            for sock in sockets:
+                sock.listen()  # the browser waits until the page is there
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        listening.serve(app, sockets, "websockets-sansio")
 
 
 def configure(settings: Mapping[str, object]) -> None:
-    """Give Streamlit these settings, above those of its user's home folder.
+    """Give Streamlit these settings, above those of the environment and of its user's home folder.
 
     Streamlit reads a settings file of the current folder too, which may be anybody's: it could open
     the page to other sites. So it looks into this package's own folder, where there is none.
     """
+    given: dict[str, object] = _of_environment.main([], standalone_mode=False)
     with contextlib.chdir(PAGE.parent):
-        config.get_config_options(force_reparse=True, options_from_flags=dict(settings))
+        load_config_options(
+            given | {name.replace(".", "_"): value for name, value in settings.items()}
+        )
+
+
+@click.command
+@configurator_options
+def _of_environment(**settings: object) -> dict[str, object]:
+    """What variables such as STREAMLIT_SERVER_BASE_URL_PATH say."""
+    return settings
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ share a store. A run is acknowledged (`save` has returned) once it is on the dis
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -285,9 +286,7 @@ class Store:
             Failure(*row) for row in self._read(lambda c: c.execute(sql, (limit,)).fetchall(), [])
         ]
 
-    def export(
-        self, path: str | Path, ids: Sequence[str] | None = None, notes: bool = True
-    ) -> int:
+    def export(self, path: str | Path, ids: Sequence[str] | None = None, notes: bool = True) -> int:
         """Write runs (all that are not deleted) to one archive, with their `notes` or without; how many.
 
         The bytes depend on nothing but the runs. Raises OutputError for a bad path.
@@ -369,6 +368,8 @@ class Store:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite gives the files beside this one its mode.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        elif os.name == "posix" and _others_may(self.path):
+            self._close_to_others()
         connection = sqlite3.connect(self.path, timeout=self.busy, isolation_level=None)
         try:
             _write_ahead(connection, self.busy)
@@ -398,6 +399,19 @@ class Store:
                 "PATCHWRIGHT_HOME."
             )
         return connection
+
+    def _close_to_others(self) -> None:
+        """Let the owner alone read a store that was made, or copied, so that others may."""
+        try:
+            for file in (self.path, *self.folder.glob("runs.*sqlite3*")):
+                if _others_may(file):
+                    file.chmod(file.stat().st_mode & 0o700)
+        except OSError:
+            return  # it is on a disk without modes, or not to be changed
+        self.notices.append(
+            f"Other users of this machine could read the run store {self.path}: from now on you alone "
+            "can."
+        )
 
     def _set_aside(self, file: int | None, error: StoreError) -> None:
         """Rename a damaged store, which is never overwritten; the next use starts a new one."""
@@ -437,6 +451,13 @@ class Store:
 
 class _DamagedError(StoreError):
     """SQLite finds that the file is not what it wrote."""
+
+
+def _others_may(file: Path) -> bool:
+    """Whether it is a file of this user's that others may read or write."""
+    found = file.stat()
+    ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+    return ours and bool(found.st_mode & 0o077)
 
 
 def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:

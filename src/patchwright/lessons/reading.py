@@ -102,9 +102,13 @@ def find_lessons(folder: str | Path) -> list[Lesson | LessonError]:
     try:
         paths = sorted(Path(folder).glob("*.yaml"))
     except OSError as error:
-        raise LessonError(f"The folder '{Path(folder).name}' cannot be read: {error.strerror}.") from error
+        raise LessonError(
+            f"The folder '{Path(folder).name}' cannot be read: {error.strerror}."
+        ) from error
     if not Path(folder).is_dir():
-        raise LessonError(f"There is no folder '{Path(folder).name}': name one that holds .yaml lessons.")
+        raise LessonError(
+            f"There is no folder '{Path(folder).name}': name one that holds .yaml lessons."
+        )
     return [_read_or_error(path) for path in paths]
 
 

@@ -10,7 +10,8 @@ import errno
 import logging
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,28 +37,33 @@ MOST_MESSAGE = 2**24
 """Bytes of a message that a browser sends over a WebSocket."""
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+@contextmanager
+def listen(host: str, port: int) -> Generator[list[socket.socket]]:
     """A bound socket for each address of `host`, on which `serve` then listens.
 
     Raises InputError where the port is taken or the address is not one of this machine.
     """
-    sockets: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, _, _, _, address in dict.fromkeys(found):
-            sockets.append(_bound(family, address, alone=len(found) > 1))
-    except OSError as error:
-        for one in sockets:
-            one.close()
-        if error.errno == errno.EADDRINUSE:
-            raise InputError(
-                f"Port {port} is taken by another program: name another with --port."
-            ) from error
-        raise InputError(
-            f"Nothing can listen at {host}, port {port} ({error.strerror}): name an address of this "
-            "machine with --host, and a port above 1023."
-        ) from error
-    return sockets
+    with ExitStack() as opened:
+        try:
+            passive = socket.AI_PASSIVE
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=passive)
+            addresses = dict.fromkeys((family, address) for family, *_, address in found)
+            sockets = [
+                opened.enter_context(_bound(family, address, alone=len(addresses) > 1))
+                for family, address in addresses
+            ]
+        except OSError as error:
+            raise _refusal(host, port, error) from error
+        yield sockets
+
+
+def _refusal(host: str, port: int, error: OSError) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        return InputError(f"Port {port} is taken by another program: name another with --port.")
+    return InputError(
+        f"Nothing can listen at {host}, port {port} ({error.strerror}): name an address of this "
+        "machine with --host, and a port above 1023."
+    )
 
 
 def _bound(family: int, address: Any, alone: bool) -> socket.socket:
@@ -125,8 +131,6 @@ def connection_class(most: int, seconds: float) -> "type[Protocol]":
     import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    waiting: dict[Connection, TimerHandle] = {}  # those without a request, the oldest first
-
     class Connection(H11Protocol):
         def connection_made(self, transport: "Transport") -> None:
             super().connection_made(transport)
@@ -161,6 +165,7 @@ def connection_class(most: int, seconds: float) -> "type[Protocol]":
             if (timer := waiting.pop(self, None)) is not None:
                 timer.cancel()
 
+    waiting: dict[Connection, TimerHandle] = {}  # those without a request, the oldest first
     return Connection
 
 
