@@ -16,7 +16,7 @@ from patchwright.errors import InputError
 from patchwright.web import listening
 
 SERVER = """
-import resource, sys
+import logging, resource, sys
 from patchwright.web import listening
 
 files, seconds = int(sys.argv[1]), float(sys.argv[2])
@@ -33,6 +33,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
+logging.getLogger("uvicorn.error").addHandler(logging.StreamHandler())
+logging.getLogger("uvicorn.error").propagate = False
 with listening.listen("127.0.0.1", 0) as sockets:
     sockets[0].listen()
     print(sockets[0].getsockname()[1], flush=True)
@@ -82,6 +84,17 @@ def test_half_headers_never_hold_all_connections_and_are_not_logged_without_end(
         process.terminate()
         assert process.stderr is not None
         assert len(process.stderr.read()) < 2000
+
+
+def test_requests_that_are_none_are_not_logged_without_end() -> None:
+    with served(files=256, seconds=600) as (port, process):
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+                sock.sendall(b"no request\r\n\r\n")
+                assert sock.recv(1000).startswith(b"HTTP/1.1 400")
+        process.terminate()
+        assert process.stderr is not None
+        assert process.stderr.read().count("Invalid HTTP request") == listening.MOST_RECORDS
 
 
 def test_headers_that_do_not_arrive_in_time_end_their_connection_however_they_trickle() -> None:

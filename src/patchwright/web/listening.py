@@ -10,7 +10,7 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,8 +19,6 @@ from patchwright.errors import InputError
 
 if TYPE_CHECKING:
     from asyncio import Protocol, TimerHandle, Transport
-
-    from uvicorn._types import ASGIApplication
 
 HEADER_SECONDS = 10.0
 """Seconds that the headers of a request may take to arrive."""
@@ -83,11 +81,11 @@ def _bound(family: int, address: Any, alone: bool) -> socket.socket:
 
 
 def serve(
-    app: "ASGIApplication",
+    app: Callable[..., Any],
     sockets: list[socket.socket],
     websockets: Literal["none", "websockets-sansio"] = "none",
 ) -> None:
-    """Answer on `sockets` until the process is told to end by SIGINT or SIGTERM."""
+    """Answer on `sockets` with an ASGI app, until the process is told to end by SIGINT or SIGTERM."""
     import uvicorn
 
     most = most_connections()
@@ -206,4 +204,6 @@ LOG: dict[str, Any] = {
         }
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
+    # Streamlit gives these a way out of their own.
+    "loggers": {name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error")},
 }
