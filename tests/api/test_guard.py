@@ -62,7 +62,8 @@ def test_health_and_the_description_need_no_token_and_say_that_the_rest_does(
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""]
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "testserver", "192.0.2.1"],
 )
 def test_without_a_token_no_web_page_reaches_it_by_another_name(demo: pw.Model, host: str) -> None:
     with client_of(demo) as client:
@@ -72,7 +73,9 @@ def test_without_a_token_no_web_page_reaches_it_by_another_name(demo: pw.Model, 
         assert client.get("/v1/models", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "LocalHost", "127.0.0.1", "127.0.0.2:1", "[::1]:8000", "[::1]"]
+)
 def test_its_own_names_are_answered(demo: pw.Model, host: str) -> None:
     with client_of(demo) as client:
         assert client.get("/v1/models", headers={"Host": host}).status_code == 200
