@@ -1,6 +1,5 @@
 """What a visitor of the page may see of the run store, and do with it: decided here alone."""
 
-import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +45,7 @@ class Access:
         """
         if len(beginning) < DIGITS:
             raise UnknownRunError(f"A run is named by at least {DIGITS} digits.")
-        return experiment_of(json.dumps(self.store.experiment(beginning)))
+        return experiment_of(self.store.experiment(beginning))
 
     def export(self, path: Path, runs: Sequence[str]) -> None:
         """Write an archive of runs, without notes unless it is the owner's."""

@@ -16,7 +16,6 @@ import streamlit as st
 from patchwright.app.access import Access, Seen
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
-from patchwright.canonical import hash_of
 from patchwright.errors import STORE_TROUBLE, ExperimentError
 from patchwright.experiment import (
     AnyExperiment,
@@ -26,6 +25,7 @@ from patchwright.experiment import (
     Patch,
     Trace,
     baselines_of,
+    experiment_of,
     run,
     so_far,
     tokens_of,
@@ -126,10 +126,10 @@ def _origins() -> dict[str, Origin]:
 
 def origin(result: Result) -> Origin | None:
     """Whether a result that the page shows is kept, and came from the store; None: it is not kept."""
-    key = f"{hash_of(result.experiment)} {result.model['fingerprint']}"
-    found = _origins().get(key)
+    asked = experiment_of(result.experiment).hash
+    found = _origins().get(f"{asked} {result.model['fingerprint']}")
     if found is not None:
-        seen().add((hash_of(result.experiment), result.model["fingerprint"]))
+        seen().add((asked, result.model["fingerprint"]))
     return found
 
 
@@ -179,7 +179,7 @@ def result_of(experiment: AnyExperiment, model: Model, keep: bool = False) -> Re
 
 def statistics_of(result: Result) -> Result:
     """A result over pairs with its statistics, which are remembered."""
-    key = f"{hash_of(result.experiment)} {result.model['fingerprint']}"
+    key = f"{experiment_of(result.experiment).hash} {result.model['fingerprint']}"
     cells = int(result.arrays[result.main].notnull().sum())
     slot = _remembered(f"statistics {key} {cells}")
     if "result" not in slot:

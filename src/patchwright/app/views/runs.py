@@ -88,6 +88,7 @@ def _more() -> None:
 def _row(entry: Entry, kept: Access) -> None:
     left, right = st.columns([6, 1], vertical_alignment="center")
     stopped = "" if entry.whole else " (stopped before its end)"
+    stopped += "" if entry.origin == "computed" else " (imported)"
     with left:
         st.checkbox(plain(entry.about) + stopped, key=f"tick-{entry.id}")
         when = entry.created[:16].replace("T", " ")
