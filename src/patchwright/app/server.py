@@ -52,8 +52,10 @@ def serve(
     With `own`, or where only this machine reaches the page and under no further `names`, each
     visitor is the owner of all runs. Raises InputError where nothing can listen there.
     """
-    own = own or (is_loopback(host) and not names)
-    sys.argv = [str(PAGE), *options, *(["--own"] if own else [])]
+    alone = is_loopback(host) and not names
+    own = own or alone
+    sys.argv = [str(PAGE), *options]
+    sys.argv += [flag for flag, is_so in (("--own", own), ("--alone", alone)) if is_so]
     configure({**SETTINGS, "server.address": host, "server.port": port, "secrets.files": []})
     app: ASGIApp = st.App(PAGE, lifespan=_life)
     if own or names:

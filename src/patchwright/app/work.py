@@ -76,13 +76,14 @@ FLOPS = 1e11
 
 @dataclass(frozen=True)
 class Options:
-    """What the server was started with."""
+    """What the server was started with; `alone`: nobody beyond this machine reaches it."""
 
     at_once: int
     folders: tuple[Path, ...]
     lessons: tuple[Path, ...]
     keeps: bool
     own: bool
+    alone: bool = False
 
 
 @st.cache_resource
@@ -94,9 +95,10 @@ def options() -> Options:
     parser.add_argument("--lessons", action="append", type=Path, default=[])
     parser.add_argument("--no-store", action="store_true")
     parser.add_argument("--own", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
     folders, lessons = tuple(given.folder), tuple(given.lessons)
-    return Options(given.sweeps, folders, lessons, not given.no_store, given.own)
+    return Options(given.sweeps, folders, lessons, not given.no_store, given.own, given.alone)
 
 
 @st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)

@@ -470,7 +470,10 @@ class _DamagedError(StoreError):
 
 def _others_may(file: Path) -> bool:
     """Whether it is a file of this user's that others may read or write."""
-    found = file.stat()
+    try:
+        found = file.stat()
+    except OSError:
+        return False  # another process has just renamed it
     ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
     return ours and bool(found.st_mode & 0o077)
 
