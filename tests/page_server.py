@@ -11,6 +11,10 @@ from pathlib import Path
 from urllib.request import urlopen
 
 
+STARTING = 300
+"""Seconds that a busy machine has to start the page."""
+
+
 @contextmanager
 def page_served(home: Path, *options: str) -> Generator[str]:
     """The page's address while it is served; `home` has its run store."""
@@ -36,14 +40,21 @@ def page_process(
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
-            try:
-                urlopen(f"{url}{at}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                assert server.poll() is None, "the server ended"
-                time.sleep(0.25)
+        until = time.monotonic() + STARTING
+        while not answers(f"{url}{at}"):
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < until, "the server never answered"
+            time.sleep(0.25)
         yield url, server
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
+
+
+def answers(url: str) -> bool:
+    """Whether the page is served there."""
+    try:
+        urlopen(f"{url}/_stcore/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
