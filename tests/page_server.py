@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-
 STARTING = 300
 """Seconds that a busy machine has to start the page."""
 
