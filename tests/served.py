@@ -16,7 +16,7 @@ from patchwright.api.office import Office
 from patchwright.keep.served import ServedStore
 from patchwright.web.hosts import Hosts
 
-SECONDS = 20
+SECONDS = 120
 
 PAIR = {
     "clean": "When Mary and John went to the store, John gave a drink to",

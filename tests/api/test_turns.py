@@ -3,20 +3,28 @@
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 from unittest import mock
 
+import anyio
 import pytest
+from anyio import create_task_group
+from anyio.testing import wait_all_tasks_blocked
 from fastapi.testclient import TestClient
 
 import patchwright as pw
 from patchwright.api import routes
 from patchwright.api.limits import Limits
-from served import SECONDS, asked, client_of, slowly
+from patchwright.api.turns import Turns
+from patchwright.jobs import BusyError
+from served import asked, client_of, slowly
 
 CROWD = 60
+SECONDS = 300
+"""That a busy machine has for all of them."""
+
 PATHS = ("/healthz", "/readyz", "/v1/models", "/v1/examples", "/v1/tokens?text=a")
 
 
@@ -105,3 +113,22 @@ def test_a_crowd_that_waits_for_the_end_of_a_job_holds_no_thread(demo: pw.Model)
             slow.finish()
             states = {answers.get(timeout=SECONDS).json()["state"] for _ in range(CROWD)}
         assert states == {"stopped"}
+
+
+def test_those_who_come_at_the_same_instant_are_counted_too() -> None:
+    async def all_at_once() -> list[bool]:
+        turns, free = Turns(1, 4, "figures"), threading.Event()
+        served = [False] * CROWD
+
+        async def one(number: int) -> None:
+            with suppress(BusyError):
+                served[number] = await turns.do(lambda: free.wait(SECONDS))
+
+        async with create_task_group() as group:
+            for number in range(CROWD):
+                group.start_soon(one, number)
+            await wait_all_tasks_blocked()
+            free.set()
+        return served
+
+    assert sum(anyio.run(all_at_once)) == 5

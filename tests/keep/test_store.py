@@ -417,7 +417,7 @@ def test_a_baseline_that_is_not_a_number_comes_back_as_it_was() -> None:
 def test_a_store_that_others_could_read_is_closed_to_them_and_that_is_said(
     tmp_path: Path, mode: int
 ) -> None:
-    Store(tmp_path).save(numbered(1))
+    Store(tmp_path).save(kept(1))
     damaged = tmp_path / "runs.damaged-20260101-000000-1.sqlite3"
     damaged.write_bytes(b"an older one")
     beside = tmp_path / "notes.txt"
@@ -447,7 +447,7 @@ def test_a_search_of_too_many_words_is_refused_in_a_sentence_that_blames_no_stor
     tmp_path: Path, count: int
 ) -> None:
     store = Store(tmp_path)
-    store.save(numbered(1))
+    store.save(kept(1))
     with pytest.raises(InputError, match=r"The search has [\d,]+ words, and it takes at most 50"):
         store.entries(" ".join(f"word{i}" for i in range(count)))
     assert len(store.entries("pat " * count)) == 1, "the same word again asks for nothing more"

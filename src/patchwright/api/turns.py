@@ -16,14 +16,21 @@ class Turns:
 
     def __init__(self, at_once: int, waiting: int, what: str) -> None:
         self._limiter = CapacityLimiter(at_once)
+        self._most = at_once + waiting
         self._waiting = waiting
         self._what = what
+        self._here = 0
 
     async def do(self, work: Callable[[], _Found]) -> _Found:
         """What `work` returns. Raises BusyError where too many wait already."""
-        if self._limiter.statistics().tasks_waiting >= self._waiting:
+        # Counted here: the limiter counts those who wait only a turn of the event loop later.
+        if self._here >= self._most:
             raise BusyError(
                 f"{self._waiting} {self._what} wait already, which is all that may: ask again in 10 "
                 "seconds."
             )
-        return await run_sync(work, limiter=self._limiter)
+        self._here += 1
+        try:
+            return await run_sync(work, limiter=self._limiter)
+        finally:
+            self._here -= 1
