@@ -10,8 +10,7 @@ from unittest import mock
 
 import anyio
 import pytest
-from anyio import create_task_group
-from anyio.testing import wait_all_tasks_blocked
+from anyio import create_task_group, wait_all_tasks_blocked
 from fastapi.testclient import TestClient
 
 import patchwright as pw

@@ -52,7 +52,7 @@ def kept(demo: pw.Model, home: Path) -> tuple[Store, list[str]]:
 
 
 def opened() -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=60).run()
+    page = AppTest.from_function(_page, default_timeout=300).run()
     assert not page.exception
     return page
 
@@ -184,7 +184,7 @@ def test_a_store_that_cannot_be_opened_costs_no_result(
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     monkeypatch.setenv("PATCHWRIGHT_HOME", str(blocked / "below"))
-    page = AppTest.from_file(str(MAIN), default_timeout=60)
+    page = AppTest.from_file(str(MAIN), default_timeout=300)
     page.query_params["example"] = "capital"
     page.query_params["direction"] = "noise"
     page.run()
