@@ -113,7 +113,7 @@ async def load(address: str, clients: int, seconds: float) -> Seen:
 
 def served(home: str, port: int) -> subprocess.Popen[bytes]:
     """A server of the demo model that answers."""
-    command = [sys.executable, "-m", "patchwright.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "patchwright.cli", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=os.environ | {"PATCHWRIGHT_HOME": home})
     for _ in range(1200):
         try:

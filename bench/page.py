@@ -199,7 +199,7 @@ def served(folder: Path) -> Generator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "patchwright.cli", "app", "--headless"]
+    command = [sys.executable, "-P", "-m", "patchwright.cli", "app", "--headless"]
     command += ["--port", str(port), "--folder", str(folder)]
     server = subprocess.Popen(
         command,

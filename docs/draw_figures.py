@@ -19,7 +19,7 @@ def main() -> None:
         for page in sorted(PAGES.glob("*.md")):
             for line in commands_of(page):
                 print(page.name, "$", line)
-                command = [sys.executable, "-m", "patchwright.cli", *shlex.split(line)[1:]]
+                command = [sys.executable, "-P", "-m", "patchwright.cli", *shlex.split(line)[1:]]
                 subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     page = PAGES / "attention.md"
     page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")

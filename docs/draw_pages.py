@@ -90,7 +90,8 @@ def served() -> Generator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "patchwright.cli", "app", "--headless"]
+    command += ["--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url, end = f"http://127.0.0.1:{port}", time.monotonic() + SECONDS
     try:

@@ -1,7 +1,6 @@
 """The page as `patchwright app` serves it, in a process of its own."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,31 +10,50 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+STARTING = 300
+"""Seconds that a busy machine has to start the page."""
+
 
 @contextmanager
 def page_served(home: Path, *options: str) -> Generator[str]:
     """The page's address while it is served; `home` has its run store."""
+    with page_process(home, *options) as (url, _):
+        yield url
+
+
+@contextmanager
+def page_process(
+    home: Path, *options: str, at: str = ""
+) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
+    """The page's address, and the process that serves it; `at` is its path below the address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "patchwright.cli", "app", "--headless", "--port", str(port)]
+    # Not `python -m` alone, which looks for modules in the current folder; `patchwright` does not.
+    command = [sys.executable, "-P", "-m", "patchwright.cli", "app", "--headless"]
     server = subprocess.Popen(
-        [*command, *options],
+        [*command, "--port", str(port), *options],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PATCHWRIGHT_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
-            try:
-                urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        yield url
+        until = time.monotonic() + STARTING
+        while not answers(f"{url}{at}"):
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < until, "the server never answered"
+            time.sleep(0.25)
+        yield url, server
     finally:
-        # Streamlit runs in a process of its own below the command.
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=20)
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def answers(url: str) -> bool:
+    """Whether the page is served there."""
+    try:
+        urlopen(f"{url}/_stcore/health", timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from patchwright.api.app import make_app
 from patchwright.api.limits import Limits
 from patchwright.api.office import Office
 from patchwright.keep.served import ServedStore
+from patchwright.web.hosts import Hosts
 from patience import SECONDS
 
 PAIR = {
@@ -40,8 +41,9 @@ def client_of(
 ) -> Generator[TestClient]:
     """A client of a server of these models, which runs meanwhile."""
     office = Office(models, store or ServedStore(), limits, at_once)
+    app = make_app(office, token, Hosts("127.0.0.1"))
     with TestClient(
-        make_app(office, token), raise_server_exceptions=False, headers=headers
+        app, "http://localhost", raise_server_exceptions=False, headers=headers
     ) as client:
         yield client
 

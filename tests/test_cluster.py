@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,6 +28,8 @@ from patchwright.keep.store import Store
 from patchwright.model.devices import is_tied
 from patchwright.model.parcel import packed
 from patchwright.model.weights import named_tensors
+from patchwright.prompts.examples import example
+from poison import poisoned
 from tiny import VOCAB, pair_of, random_gpt2
 
 INSTALL_RAY = "no Ray here: `pip install 'patchwright[cluster]'` brings it"
@@ -176,3 +179,24 @@ def _bytes(model: pw.Model) -> int:
     network = model.network
     whole = sum(tensor.nbytes for _, tensor in named_tensors(network, ""))
     return whole - network.unembed.nbytes * is_tied(network)
+
+
+def test_workers_run_no_code_of_the_folder_that_they_are_started_from(tmp_path: Path) -> None:
+    """A cluster of a process of its own: Ray's workers look for code where the driver is."""
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("ray", reason=INSTALL_RAY)
+    mark = poisoned(tmp_path)
+    asked = Patch.of({"model": "demo", "pairs": example("ioi").pair, "layers": [0], "per": "layer"})
+    (tmp_path / "asked.jsonl").write_text(asked.model_dump_json() + "\n")
+    # As `patchwright` does, and `python -m` alone does not: Python itself keeps out of the folder.
+    command = [sys.executable, "-P", "-m", "patchwright.cli", "run", "asked.jsonl", "--out", "kept"]
+    done = subprocess.run(
+        [*command, "--on", "ray", "--workers", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 done" in done.stdout + done.stderr
+    assert not mark.exists(), mark.read_text()

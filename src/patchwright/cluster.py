@@ -12,8 +12,9 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,10 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Generator[
     here = address is None and not os.environ.get("RAY_ADDRESS")
     settings = {"include_dashboard": False, "num_cpus": workers} if here else {"address": address}
     try:
-        ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+        # Workers look for code where this is called from, which may be anybody's folder: they look
+        # where this package is, as they do anyway.
+        with chdir(Path(__file__).parents[1]):
+            ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         where = "No Ray cluster could be started here" if here else f"No Ray cluster at '{address}'"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

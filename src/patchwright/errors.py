@@ -20,7 +20,8 @@ PatchwrightError                exit status 1 unless said otherwise
 └── NonFiniteError              the model itself produced NaN or infinite logits
 
 A message says what was given, what is allowed and what to do next; it is the
-same on the page, on the command line and in Python.
+same on the page, on the command line and in Python. Who is served from another
+machine gets it without what is nobody's business there, such as paths (`public`).
 """
 
 from collections.abc import Callable, Generator
@@ -30,6 +31,12 @@ from typing import ClassVar
 MOST_REASON = 400
 """Characters of a reason that a library gave: some put a whole file into it."""
 
+
+STORE_TROUBLE = (
+    "The run store of this server has trouble: runs may be missing or not kept. Its owner finds the "
+    "reason in the server's log."
+)
+"""What others than a store's owner are told of its errors."""
 
 MOST_QUOTED = 80
 """Characters of what was given that a message repeats."""
@@ -58,6 +65,11 @@ class PatchwrightError(Exception):
     """Root of the tree; `exit_status` is what the command line returns."""
 
     exit_status: ClassVar[int] = 1
+
+    @property
+    def public(self) -> str:
+        """The message for those who are served by a machine that is not theirs."""
+        return str(self)
 
 
 class InputError(PatchwrightError, ValueError):
@@ -117,13 +129,30 @@ class ArchiveError(InputError):
 class StoreError(PatchwrightError):
     """The run store cannot be opened, read or written."""
 
+    @property
+    def public(self) -> str:
+        """Without where the store is, and what the system says of it."""
+        return STORE_TROUBLE
+
 
 class ClusterError(PatchwrightError):
     """Ray is missing, its cluster cannot be reached, or its workers are of no use."""
 
 
 class HubError(PatchwrightError):
-    """The model hub could not be reached, or refused the request."""
+    """The model hub could not be reached, or refused the request.
+
+    `public` is the message without this machine's paths, where it has any.
+    """
+
+    def __init__(self, message: str, public: str | None = None) -> None:
+        super().__init__(message)
+        self._public = message if public is None else public
+
+    @property
+    def public(self) -> str:
+        """Without where models are kept, and what the network says."""
+        return self._public
 
 
 class NonFiniteError(PatchwrightError):

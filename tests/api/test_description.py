@@ -16,6 +16,7 @@ from patchwright.api.app import make_app
 from patchwright.api.limits import Limits
 from patchwright.api.office import Office
 from patchwright.keep.served import ServedStore
+from patchwright.web.hosts import Hosts
 
 HELD = [
     not_a_server_error,
@@ -34,7 +35,7 @@ def test_no_request_finds_a_fault_or_an_undocumented_answer(
     demo: pw.Model, tmp_path: Path, mode: GenerationMode
 ) -> None:
     office = Office([demo], ServedStore(tmp_path), Limits(cells=200, seconds=1), 1)
-    app = make_app(office)
+    app = make_app(office, None, Hosts("127.0.0.1"))
     description = schemathesis.openapi.from_asgi("/openapi.json", app, headers=HOST)
     asked = 0
     for found in description.get_all_operations():

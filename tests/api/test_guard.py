@@ -10,6 +10,7 @@ import pytest
 import patchwright as pw
 from patchwright.api.guard import Guard
 from patchwright.api.limits import Limits
+from patchwright.web.hosts import Hosts
 from served import asked, client_of
 
 TOKEN = "só-secret"
@@ -61,7 +62,8 @@ def test_health_and_the_description_need_no_token_and_say_that_the_rest_does(
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""]
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "testserver", "192.0.2.1"],
 )
 def test_without_a_token_no_web_page_reaches_it_by_another_name(demo: pw.Model, host: str) -> None:
     with client_of(demo) as client:
@@ -71,7 +73,9 @@ def test_without_a_token_no_web_page_reaches_it_by_another_name(demo: pw.Model, 
         assert client.get("/v1/models", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "LocalHost", "127.0.0.1", "127.0.0.2:1", "[::1]:8000", "[::1]"]
+)
 def test_its_own_names_are_answered(demo: pw.Model, host: str) -> None:
     with client_of(demo) as client:
         assert client.get("/v1/models", headers={"Host": host}).status_code == 200
@@ -127,7 +131,8 @@ def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
 
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/experiments"}
     scope["headers"] = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    anyio.run(Guard(never, None, Limits(arrival=0.01)), scope, receive, send)
+    guard = Guard(never, None, Limits(arrival=0.01), Hosts("127.0.0.1"))
+    anyio.run(guard, scope, receive, send)
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["error"]["code"] == "too_slow"
 

@@ -249,7 +249,9 @@ def test_a_server_whose_store_cannot_be_read_is_not_ready_but_answers(
     (home / "runs.sqlite3").mkdir()
     with client_of(demo) as client:
         assert client.get("/healthz").status_code == 200
-        assert "cannot be opened" in refusal(client.get("/readyz"), 503, "store")
+        assert "The run store of this server has trouble" in refusal(
+            client.get("/readyz"), 503, "store"
+        )
         assert client.get(done(client, asked())).json()["dims"] == ["layer", "position"]
 
 

@@ -18,6 +18,7 @@ from command import patchwright
 from patchwright.api import server
 from patchwright.errors import InputError
 from patchwright.model.load import DEMO
+from poison import poisoned
 from served import asked
 
 
@@ -45,8 +46,6 @@ def test_a_port_that_is_taken_is_said_before_any_model_is_loaded() -> None:
     assert done.stderr == (
         f"Error: Port {port} is taken by another program: name another with --port.\n"
     )
-    with pytest.raises(InputError, match=r"Nothing can listen at 192\.0\.2\.1, port 8000"):
-        server.check_free("192.0.2.1", 8000)
 
 
 def test_the_command_refuses_to_start_with_a_sentence() -> None:
@@ -62,8 +61,9 @@ def test_the_command_refuses_to_start_with_a_sentence() -> None:
 def test_without_its_extra_the_command_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "patchwright.api.server", raising=False)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    for name in ("server", "app"):
+        monkeypatch.delitem(sys.modules, f"patchwright.api.{name}", raising=False)
     done = patchwright("serve")
     assert done.returncode == 1
     assert "install it with `pip install 'patchwright[api]'`" in done.stderr
@@ -115,7 +115,17 @@ def request(port: int, path: str, body: Any = None, method: str | None = None) -
 def started(port: int, home: Path) -> subprocess.Popen[bytes]:
     """A server that answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "patchwright.cli", "serve", "--port", str(port), "--sweeps", "1"],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "patchwright.cli",
+            "serve",
+            "--port",
+            str(port),
+            "--sweeps",
+            "1",
+        ],
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PATCHWRIGHT_HOME": str(home), "OMP_NUM_THREADS": "1"},
     )
@@ -129,6 +139,27 @@ def started(port: int, home: Path) -> subprocess.Popen[bytes]:
             time.sleep(0.1)
     process.kill()
     raise AssertionError("the server never answered")
+
+
+def test_the_interface_runs_no_code_of_the_folder_that_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "of somebody else"
+    folder.mkdir()
+    mark = poisoned(folder)
+    monkeypatch.chdir(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = started(port, tmp_path / "home")
+    try:
+        said = request(port, "/v1/agreement", {"sentence": "The keys to the cabinet are here"})
+        with urlopen(f"http://127.0.0.1:{port}{said['result']}?format=png", timeout=60) as figure:
+            assert figure.read(4) == b"\x89PNG"
+    finally:
+        server.kill()
+        server.wait(30)
+    assert not mark.exists(), mark.read_text()
 
 
 def test_after_a_kill_finished_results_are_there_and_unfinished_jobs_are_marked_so(

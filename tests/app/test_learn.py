@@ -209,7 +209,7 @@ def test_faulty_lessons_and_taken_names_are_listed_with_what_is_wrong(folder: Pa
     work.lessons.clear()
     shown = page()
     assert "bad, line 3: 'minutes'" in words(shown)
-    assert f"{FIRST.name}, in {folder}: a lesson of this name comes with the package" in words(
+    assert f"{FIRST.name}, in {folder.name}: a lesson of this name comes with the package" in words(
         shown
     )
     assert page(lesson=FIRST.name).header[0].value == FIRST.title

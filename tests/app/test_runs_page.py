@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from patchwright.app import work
+from patchwright.app.access import Access
 from patchwright.app.text import BREAK
 from patchwright.app.views import runs
 from patchwright.errors import ArchiveError
@@ -38,7 +39,7 @@ def _page() -> None:
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "options", lambda: work.Options(1, (), (), True, True))
+    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), True, True))
 
 
 @pytest.fixture
@@ -57,6 +58,10 @@ def opened() -> AppTest:
     page = AppTest.from_function(_page, default_timeout=SECONDS).run()
     assert not page.exception
     return page
+
+
+def owned(store: Store) -> Access:
+    return Access(store, own=True)
 
 
 def tick(page: AppTest, *ids: str) -> AppTest:
@@ -132,11 +137,13 @@ def test_a_deletion_can_be_undone(kept: tuple[Store, list[str]]) -> None:
 def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
     kept: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "options", lambda: work.Options(1, (), (), True, False))
+    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), True, False))
     page = opened()
     assert listed(page) == []
     store, ids = kept
-    page.session_state["seen_runs"] = {store.entry(ids[1]).experiment_hash}
+    store.note(ids[1], "the owner's secret note")
+    mine = store.entry(ids[1])
+    page.session_state["seen_runs"] = {(mine.experiment_hash, mine.fingerprint)}
     page.run()
     assert listed(page) == [ids[1]]
     tick(page, ids[1])
@@ -144,6 +151,9 @@ def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
     assert not [one for one in page.button if one.key in ("delete-runs", "undo-delete")]
     assert [one.key for one in page.text_input] == ["search"]
     assert len(page.expander) == 0
+    assert "secret" not in str(page.session_state) + repr(page.main)
+    page.text_input(key="search").set_value("secret").run()
+    assert listed(page) == []
 
 
 @on_the_page
@@ -191,23 +201,23 @@ def test_a_store_that_cannot_be_opened_costs_no_result(
     for _ in range(3):
         said.append(texts(page, "warning"))
         page.run()
-    assert sum("cannot be opened or written" in one for one in said) == 1
-    assert "cannot be opened or written" not in texts(page, "warning")
+    assert sum("The run store of this server has trouble" in one for one in said) == 1
+    assert "has trouble" not in texts(page, "warning")
 
 
 def test_an_archive_goes_out_and_comes_back(kept: tuple[Store, list[str]], tmp_path: Path) -> None:
     store, ids = kept
-    content = runs.exported(store, ids[:2])
+    content = runs.exported(owned(store), ids[:2])
     other = Store(tmp_path / "other")
-    assert runs.imported(other, content) == "2 new runs; 0 were here already."
-    assert runs.imported(other, content) == "0 new runs; 2 were here already."
-    assert runs.exported(other, ids[:2]) == content
+    assert runs.imported(owned(other), content) == "2 new runs; 0 were here already."
+    assert runs.imported(owned(other), content) == "0 new runs; 2 were here already."
+    assert runs.exported(owned(other), ids[:2]) == content
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"no archive", bytes(5000)])
 def test_what_is_no_archive_is_refused_in_a_sentence(content: bytes, home: Path) -> None:
     with pytest.raises(ArchiveError, match="is not a sound archive of runs"):
-        runs.imported(Store(), content)
+        runs.imported(owned(Store()), content)
 
 
 def test_an_archive_that_unpacks_into_too_much_is_refused_before_it_is_unpacked(
@@ -220,7 +230,7 @@ def test_an_archive_that_unpacks_into_too_much_is_refused_before_it_is_unpacked(
         archive.writestr("runs/aaaaaaaaaaaaaaaa.npz", packed.getvalue())
     monkeypatch.setattr(runs, "MOST_UNPACKED", 2**22)
     with pytest.raises(ArchiveError, match="take 8 MiB when unpacked"):
-        runs.imported(Store(), whole.getvalue())
+        runs.imported(owned(Store()), whole.getvalue())
 
 
 def test_a_compressed_archive_is_refused(home: Path) -> None:
@@ -228,4 +238,4 @@ def test_a_compressed_archive_is_refused(home: Path) -> None:
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("runs.json", bytes(10**6))
     with pytest.raises(ArchiveError, match="it is compressed"):
-        runs.imported(Store(), whole.getvalue())
+        runs.imported(owned(Store()), whole.getvalue())

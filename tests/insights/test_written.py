@@ -1,7 +1,12 @@
 """A language model's text holds only numbers and places that the results have."""
 
+import asyncio
 import json
 import logging
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
+from time import sleep
 from typing import Any
 
 import pytest
@@ -180,6 +185,95 @@ def test_a_server_that_is_silent_or_absent_gives_a_note() -> None:
     assert "did not answer within" in (slow.note or "")
     absent = written(facts(), PROMPTS, Endpoint("http://127.0.0.1:9/v1", "tiny"))
     assert "could not be reached" in (absent.note or "")
+
+
+class Scripted(ChatServer):
+    """Answers a request by calling `answer` with the handler."""
+
+    def __init__(self, answer: Callable[[BaseHTTPRequestHandler], None]) -> None:
+        self.answer = answer
+        super().__init__()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        chat = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                chat.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    chat.answer(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        return Handler
+
+
+def trickle(handler: BaseHTTPRequestHandler, head: bytes) -> None:
+    """Send `head`, then a byte now and then, for half a minute at most."""
+    handler.wfile.write(head)
+    for _ in range(600):
+        handler.wfile.write(b" ")
+        sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"H", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\n\r\n"),
+        *(b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"),
+    ],
+)
+def test_the_time_is_for_the_whole_answer_however_it_trickles(head: bytes) -> None:
+    with Scripted(lambda handler: trickle(handler, head)) as chat:
+        found = written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET), patience=0.5)
+    assert "did not answer within 0.5 seconds" in (found.note or "")
+
+
+def test_an_answer_without_end_is_not_read_to_its_end() -> None:
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(4000):
+            handler.wfile.write(bytes(2**16))
+
+    with Scripted(endless) as chat:
+        found = written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+    assert "not an answer" in (found.note or "")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_takes_the_prompts_to_another_host(status: int) -> None:
+    with ChatServer("{}") as other:
+
+        def elsewhere(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(status)
+            handler.send_header("Location", f"{other.url}/chat/completions")
+            handler.end_headers()
+
+        with Scripted(elsewhere) as chat:
+            found = written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+        assert len(chat.asked) == 1
+        assert other.asked == []
+    assert "points to another address, which gets nothing" in (found.note or "")
+
+
+def test_no_proxy_gets_what_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ChatServer("{}") as proxy, ChatServer("{}") as chat:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.origin)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+        assert (len(chat.asked), proxy.asked) == (1, [])
+
+
+def test_it_answers_where_an_event_loop_runs_already() -> None:
+    """As in a notebook."""
+
+    async def cell() -> Written:
+        return ask(("It works.", [2]))
+
+    assert [one.text for one in asyncio.run(cell()).sentences] == ["It works."]
 
 
 def test_the_environment_names_the_endpoint() -> None:

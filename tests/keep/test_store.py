@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 
 import patchwright as pw
 from made import baseline, made, numbered
-from patchwright.errors import StoreError, UnknownRunError
+from patchwright.errors import InputError, StoreError, UnknownRunError
 from patchwright.keep.record import record_of, result_in
 from patchwright.keep.store import FILE, Store, home
 from patchwright.methods.result import Result
@@ -410,3 +410,45 @@ def test_a_baseline_that_is_not_a_number_comes_back_as_it_was() -> None:
     again = store.get(store.save(result))
     assert np.isnan(again.clean.metric)
     assert again.corrupt == result.corrupt
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no modes here")
+@pytest.mark.parametrize("mode", [0o644, 0o664, 0o640, 0o606, 0o777])
+def test_a_store_that_others_could_read_is_closed_to_them_and_that_is_said(
+    tmp_path: Path, mode: int
+) -> None:
+    Store(tmp_path).save(kept(1))
+    damaged = tmp_path / "runs.damaged-20260101-000000-1.sqlite3"
+    damaged.write_bytes(b"an older one")
+    beside = tmp_path / "notes.txt"
+    beside.write_text("somebody's own")
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.execute("BEGIN IMMEDIATE")  # with SQLite's own files beside it
+        connection.execute("ROLLBACK")
+        for file in tmp_path.iterdir():
+            file.chmod(mode)
+        store = Store(tmp_path)
+        assert len(store.entries()) == 1
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes.pop(beside.name) == mode, "only what is the store's"
+    assert set(modes.values()) == {mode & 0o700}
+    assert len(modes) >= 2
+    assert store.notices == [
+        f"Other users of this machine could read the run store {tmp_path / FILE}: from now on you "
+        "alone can."
+    ]
+    again = Store(tmp_path)
+    again.entries()
+    assert again.notices == []
+
+
+@pytest.mark.parametrize("count", [51, 1500, 50_000])
+def test_a_search_of_too_many_words_is_refused_in_a_sentence_that_blames_no_store(
+    tmp_path: Path, count: int
+) -> None:
+    store = Store(tmp_path)
+    store.save(kept(1))
+    with pytest.raises(InputError, match=r"The search has [\d,]+ words, and it takes at most 50"):
+        store.entries(" ".join(f"word{i}" for i in range(count)))
+    assert len(store.entries("pat " * count)) == 1, "the same word again asks for nothing more"
+    assert store.entries(" ".join(f"word{i}" for i in range(50))) == []

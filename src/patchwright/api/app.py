@@ -13,6 +13,7 @@ from patchwright.api.description import describe
 from patchwright.api.guard import Guard
 from patchwright.api.office import Office
 from patchwright.api.routes import problem, router
+from patchwright.web.hosts import Hosts
 
 ABOUT = """\
 Which part of a language model caused its answer? Ask with an experiment, follow its job, take its
@@ -25,14 +26,14 @@ EVERYWHERE: dict[int | str, Any] = {
     408: problem("The body did not arrive in time."),
     413: problem("The body is too large."),
     415: problem("The body is not said to be JSON."),
-    421: problem("A server without a token was asked under another name than localhost."),
+    421: problem("A server without a token was asked under a name that is not its own."),
     422: problem("What was asked for cannot be done; the message says why."),
     500: problem("A fault of the server's."),
 }
 
 
-def make_app(office: Office, token: str | None = None) -> FastAPI:
-    """The app that serves `office`; with a token, to those alone who send it."""
+def make_app(office: Office, token: str | None, hosts: Hosts) -> FastAPI:
+    """The app that serves `office`: with a token to those alone who send it, else under `hosts`."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncGenerator[None]:
@@ -53,7 +54,7 @@ def make_app(office: Office, token: str | None = None) -> FastAPI:
     )
     app.state.office = office
     app.include_router(router)
-    app.add_middleware(Guard, token=token, limits=office.limits)
+    app.add_middleware(Guard, token=token, limits=office.limits, hosts=hosts)
     refusals.install(app)
     describe(app, token is not None)
     return app

@@ -9,19 +9,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from patchwright.api.limits import Limits
 from patchwright.api.refusals import RefusedError, refused
+from patchwright.web.hosts import Hosts, host_of
 
 OPEN = ("/healthz", "/readyz", "/openapi.json")
 """What needs no token: it says nothing about anybody's work."""
-
-LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
-"""Hosts that a server without a token answers to, so that no web page reaches it by another name."""
 
 
 class Guard:
     """Refuses strangers, bodies that are too large or too slow, and what is not JSON."""
 
-    def __init__(self, app: ASGIApp, token: str | None, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, limits: Limits, hosts: Hosts) -> None:
         self.app = app
+        self._hosts = hosts
         self._token = None if token is None else token.encode()
         self._limits = limits
 
@@ -43,12 +42,11 @@ class Guard:
         if scope["path"] in OPEN:
             return
         if self._token is None:
-            host = headers.get("host", "")
-            if host.rpartition(":")[0 if host.rpartition(":")[2].isdigit() else 2] not in LOCAL:
+            if not self._hosts.answer_to(host_of(scope)):
                 raise RefusedError(
                     421, "host",
-                    "A server without a token answers to 127.0.0.1 and localhost only: start it "
-                    "with a token (PATCHWRIGHT_TOKEN) to serve it under another name.",
+                    "A server without a token answers to localhost and its own address only: start "
+                    "it with a token (PATCHWRIGHT_TOKEN) to serve it under another name.",
                 )  # fmt: skip
             return
         kind, _, given = headers.get("authorization", "").partition(" ")

@@ -12,6 +12,7 @@ from functools import partial
 from patchwright.api.documents import JobView, Said
 from patchwright.api.limits import Limits
 from patchwright.api.refusals import RefusedError, code_of
+from patchwright.api.turns import Turns
 from patchwright.errors import ExperimentError, PatchwrightError, StoreError
 from patchwright.experiment import AnyExperiment
 from patchwright.jobs import BusyError, Desk, Job
@@ -50,6 +51,9 @@ class Office:
         self.limits = limits
         self.desk = Desk(at_once, KEPT, limits.queue, limits.seconds)
         self.closing = False
+        # One: Matplotlib's settings are the whole process's.
+        self.drawing = Turns(1, limits.drawings, "figures")
+        self.analysing = Turns(8, limits.analyses, "sentences")
         self._store = store
         self._tickets: OrderedDict[str, tuple[Ticket, Job]] = OrderedDict()
         self._lock = threading.Lock()
@@ -170,7 +174,6 @@ class Office:
         if name in self._tickets:
             ticket, job = self._tickets[name]
             self.desk.end(job)
-            job.wait(2.0)
             if job.over and ticket.ended is None:
                 self._end(ticket, "stopped", NOTHING)
         return self.view(name)
@@ -207,7 +210,7 @@ class Office:
             state = "done" if _whole(result) else "stopped"
             message = _stopped(result)
         except PatchwrightError as error:
-            message = str(error)
+            message = error.public
             raise
         finally:
             self._log_notices()
@@ -245,8 +248,8 @@ class Office:
             seconds_left=None if over else job.seconds_left,
             result=address_of(hash_) if over and job.result is not None else None,
             events=f"/v1/jobs/{ticket.id}/events",
-            message=_why(job) if state == "stopped" else None if error is None else str(error),
-            error=None if error is None else Said(code=code_of(error), message=str(error)),
+            message=_why(job) if state == "stopped" else None if error is None else error.public,
+            error=None if error is None else Said(code=code_of(error), message=error.public),
         )  # fmt: skip
 
     def _remembered(self, record: JobRecord) -> JobView:

@@ -1,5 +1,6 @@
 """Every failure as one document: {"error": {"code", "message"}}; never a traceback."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,8 @@ from starlette.exceptions import HTTPException
 
 from patchwright.errors import InputError, PatchwrightError, StoreError, UnknownRunError
 from patchwright.jobs import BusyError
+
+_log = logging.getLogger(__name__)
 
 RETRY_AFTER = "10"
 """Seconds after which one who was turned away may ask again."""
@@ -67,7 +70,9 @@ def refused(error: PatchwrightError) -> JSONResponse:
         status, headers = 503, {"Retry-After": RETRY_AFTER}
     else:
         status = 500
-    return refusal(status, code_of(error), str(error), headers)
+    if error.public != str(error):
+        _log.warning("%s", error)
+    return refusal(status, code_of(error), error.public, headers)
 
 
 def install(app: FastAPI) -> None:

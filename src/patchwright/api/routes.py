@@ -1,13 +1,13 @@
 """The addresses of the HTTP interface."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from anyio import CapacityLimiter
+from anyio import move_on_after
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -35,8 +35,8 @@ from patchwright.prompts.tokens import encode_prompt, special_notices, token_tex
 PULSE = 0.1
 """Seconds between two looks at a job whose events somebody reads."""
 
-ANALYSES = 8
-"""Sentences that are analysed at one time; others wait."""
+STOPPING = 2.0
+"""Seconds that the answer to a DELETE waits for the job's end."""
 
 Format = Literal["json", "csv", "png", "svg"]
 KINDS: dict[str, Format] = {
@@ -45,10 +45,9 @@ KINDS: dict[str, Format] = {
     "image/png": "png",
     "image/svg+xml": "svg",
 }
+DRAWN = ("png", "svg")
 
 router = APIRouter()
-_drawing = threading.Lock()  # Matplotlib's settings are the whole process's
-_analysing = CapacityLimiter(ANALYSES)
 
 
 def problem(why: str) -> dict[str, Any]:
@@ -59,7 +58,9 @@ def problem(why: str) -> dict[str, Any]:
 UNKNOWN: dict[int | str, Any] = {404: problem("Nobody knows it here.")}
 BUSY: dict[int | str, Any] = {
     429: {
-        **problem("As many jobs wait, or streams of events are open, as may."),
+        **problem(
+            "As many jobs, figures or sentences wait, or streams of events are open, as may."
+        ),
         "headers": {
             "Retry-After": {
                 "description": "Seconds after which to ask again.",
@@ -127,12 +128,17 @@ def job_seen(job: JobId, office: At) -> says.JobView:
 @router.delete(
     "/v1/jobs/{job}", summary="Stop a job", responses=UNKNOWN | UNREADABLE, tags=["jobs"]
 )
-def job_stopped(job: JobId, office: At) -> says.JobView:
+async def job_stopped(job: JobId, office: At) -> says.JobView:
     """Stop it for everybody who asked for it. What is finished is kept, and `message` says how much.
 
     A job that is over stays as it is.
     """
-    return office.stop(job)
+    view = await run_sync(office.stop, job)
+    with move_on_after(STOPPING):
+        while view.state == "stopping":
+            await asyncio.sleep(PULSE)
+            view = await run_sync(office.view, job)
+    return view
 
 
 def followed(job: JobId, office: At) -> Iterator[says.JobView]:
@@ -233,20 +239,23 @@ def _quality(parameters: str) -> float:
         },
         406: problem("None of the kinds that there are is accepted."),
         **UNKNOWN,
+        **BUSY,
         **UNREADABLE,
     },
     tags=["experiments"],
 )
-def result(
+async def result(
     hash: Annotated[str, Path(description="The experiment's hash.", max_length=80)],
     kind: Annotated[Format, Depends(wanted)],
     office: At,
 ) -> Response:
     """As JSON (the same as `--json` writes), a table as CSV, or its figure as PNG or SVG."""
-    found = office.result(hash)
+    found = await run_sync(office.result, hash)
+    write = partial(_written, found, kind)
+    content = await (office.drawing.do(write) if kind in DRAWN else run_sync(write))
     media = next(name for name, one in KINDS.items() if one == kind)
     headers = {"Vary": "Accept"}
-    return Response(_written(found, kind), media_type=media, headers=headers)
+    return Response(content, media_type=media, headers=headers)
 
 
 def _written(found: Result, kind: Format) -> str | bytes:
@@ -254,8 +263,7 @@ def _written(found: Result, kind: Format) -> str | bytes:
         return found.to_json()
     if kind == "csv":
         return csv_text(found)
-    with _drawing:
-        return image(found, kind)
+    return image(found, kind)
 
 
 @router.get("/v1/models", summary="Models that experiments may name", tags=["about"])
@@ -334,7 +342,7 @@ async def agreement_shown(
     The sentence becomes a pair (its subject in the other number), the pair is patched, and
     fixed rules put into words what that shows: no language model.
     """
-    return await run_sync(_analysed, asked, office, limiter=_analysing)
+    return await office.analysing.do(partial(_analysed, asked, office))
 
 
 def _analysed(asked: says.AgreementAsked, office: Office) -> says.Agreement:

@@ -66,7 +66,7 @@ def offered(folders: Sequence[Path]) -> Offered:
             elif one.name in lessons:
                 whose = "comes with the package" if one.name in ours else "is in another folder"
                 faults.append(
-                    f"{one.name}, in {folder}: a lesson of this name {whose}. Rename the file."
+                    f"{one.name}, in {folder.name}: a lesson of this name {whose}. Rename the file."
                 )
             else:
                 lessons[one.name] = one

@@ -1,10 +1,14 @@
 """What a user typed, shown as text where Streamlit would read Markdown."""
 
+import logging
 import re
 import string
 
-from patchwright.errors import printable
+from patchwright.app import work
+from patchwright.errors import PatchwrightError, printable
 from patchwright.prompts.tokens import visible
+
+_log = logging.getLogger(__name__)
 
 BREAK = ":small[]"
 """A directive around nothing: Streamlit puts an empty element there, and nothing can be copied."""
@@ -31,8 +35,14 @@ _ON_THE_PAGE = {
 
 
 def complaint(error: Exception) -> str:
-    """What went wrong, as text, with the way out that the page offers."""
+    """What went wrong, as text, with the way out that the page offers.
+
+    Only the owner of the server reads of its paths; its log has the rest for them.
+    """
     said = str(error)
+    if isinstance(error, PatchwrightError) and error.public != said and not work.options().own:
+        _log.warning("%s", said)
+        said = error.public
     for hint, instead in _ON_THE_PAGE.items():
         said = re.sub(hint, instead, said)
     return plain(said)

@@ -1,6 +1,7 @@
 """Models and results, shared by all visitors and never changed."""
 
 import argparse
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -12,9 +13,11 @@ from typing import Literal
 
 import streamlit as st
 
+from patchwright.app.access import Access, Seen
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
 from patchwright.app.limits import LIMITS
+from patchwright.errors import STORE_TROUBLE
 from patchwright.experiment import (
     AnyExperiment,
     CellByCell,
@@ -35,7 +38,7 @@ from patchwright.methods.statistics import statistics
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_log = logging.getLogger(__name__)
 
 STORE_WAITS = 2.0
 """Seconds to wait for another process that writes into the run store."""
@@ -58,7 +61,7 @@ FLOPS = 1e11
 
 @dataclass(frozen=True)
 class Options:
-    """What the server was started with; `alone`: it listens on this machine's loopback address."""
+    """What the server was started with; `alone`: nobody beyond this machine reaches it."""
 
     at_once: int
     folders: tuple[Path, ...]
@@ -77,10 +80,10 @@ def options() -> Options:
     parser.add_argument("--lessons", action="append", type=Path, default=[])
     parser.add_argument("--no-store", action="store_true")
     parser.add_argument("--own", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
     folders, lessons = tuple(given.folder), tuple(given.lessons)
-    alone = st.get_option("server.address") in LOOPBACK
-    return Options(given.sweeps, folders, lessons, not given.no_store, given.own, alone)
+    return Options(given.sweeps, folders, lessons, not given.no_store, given.own, given.alone)
 
 
 @st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)
@@ -113,13 +116,13 @@ def origin(result: Result) -> Origin | None:
     asked = experiment_of(result.experiment).hash
     found = _origins().get(f"{asked} {result.model['fingerprint']}")
     if found is not None:
-        seen().add(asked)
+        seen().add((asked, result.model["fingerprint"]))
     return found
 
 
-@st.cache_resource
+@st.cache_resource(on_release=Desk.close)
 def desk() -> Desk:
-    """Where everybody's sweeps are done."""
+    """Where everybody's sweeps are done; cleared, it ends them."""
     return Desk(options().at_once, seconds=LIMITS.seconds)
 
 
@@ -189,30 +192,37 @@ def _answered(
         if all(notice["code"] != "stopped" for notice in result.warnings):
             origins[_key(experiment, model)] = "from the store" if stored else "kept"
     if kept is not None:
+        for notice in kept.notices[said:]:
+            _log.warning("%s", notice)
         kept.notices[:] = list(dict.fromkeys(kept.notices))[-MOST_NOTICES:]
     return result
 
 
-def seen() -> set[str]:
-    """The hashes of the experiments whose results this visitor has seen whole."""
+def seen() -> set[Seen]:
+    """The experiments whose results this visitor has seen whole, each with its model."""
     return st.session_state.setdefault("seen_runs", set())
 
 
 def look_up() -> Callable[[str], AnyExperiment] | None:
     """Finds a stored experiment by the beginning of its hash; None without a store."""
+    found = access()
+    return None if found is None else found.experiment
+
+
+def access() -> Access | None:
+    """The run store, for this visitor; None where the server was started without."""
     kept = store()
-    if kept is None:
-        return None
-    return lambda beginning: experiment_of(kept.experiment(beginning))
+    return None if kept is None else Access(kept, options().own, seen())
 
 
 def notices() -> list[str]:
-    """What the store has to say that this visitor has not been told."""
+    """What the store has to say that this visitor has not been told: in full to its owner alone."""
     kept = store()
     told: set[str] = st.session_state.setdefault("told", set())
-    fresh = [] if kept is None else [one for one in kept.notices if one not in told]
+    said = [] if kept is None else kept.notices
+    fresh = [one for one in said if one not in told]
     told.update(fresh)
-    return fresh
+    return fresh if options().own or not fresh else [STORE_TROUBLE]
 
 
 def unpatched(experiment: CellByCell, model: Model) -> Result:

@@ -208,6 +208,12 @@ def bench(
 def app_(
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A further name that visitors reach the page by, such as a proxy's; may be repeated."
+        ),
+    ] = None,
     headless: Annotated[bool, typer.Option(help="Do not open a browser.")] = False,
     folder: Annotated[
         list[Path] | None,
@@ -237,29 +243,13 @@ def app_(
     ] = False,
 ) -> None:
     """Open the page in a browser."""
-    import subprocess
+    from patchwright.app.server import serve as serve_page
 
-    page = Path(__file__).parents[1] / "app" / "main.py"
-    options = {
-        "server.port": port,
-        "server.address": host,
-        "server.headless": str(headless or not sys.stdout.isatty()).lower(),
-        "browser.gatherUsageStats": "false",
-        "server.maxUploadSize": 5,
-        "client.toolbarMode": "minimal",
-        # Streamlit's own red is too pale for text on a white page (contrast below 4.5).
-        "theme.light.primaryColor": "#1f5fa8",
-        "theme.dark.primaryColor": "#6aa9e9",
-    }
-    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    say(f"Patchwright opens at http://{host}:{port} (Ctrl-C ends it).")
-    ours = ["--sweeps", str(sweeps)]
-    ours += ["--no-store"] if no_store else []
-    ours += ["--own"] if own or host in ("127.0.0.1", "::1", "localhost") else []
-    ours += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
-    ours += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]
-    command = [sys.executable, "-m", "streamlit", "run", str(page), *flags, "--", *ours]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    options = ["--sweeps", str(sweeps)]
+    options += ["--no-store"] if no_store else []
+    options += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
+    options += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]
+    serve_page(host, port, name or [], own, headless or not sys.stdout.isatty(), options)
 
 
 def serve(

@@ -6,27 +6,31 @@ do not have is struck out. Any endpoint that speaks OpenAI's chat protocol serve
 server, Groq, OpenAI. Nothing else leaves the machine, and the key is never stored or shown.
 """
 
+import asyncio
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
 from json import JSONDecodeError, JSONDecoder, dumps
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchwright.errors import ExplainError
 from patchwright.insights.sentences import Sentence
-
-if TYPE_CHECKING:
-    from openai import OpenAI
+from patchwright.web.hosts import is_loopback
 
 URL, MODEL, KEY = (f"PATCHWRIGHT_EXPLAIN_{name}" for name in ("URL", "MODEL", "KEY"))
 
 PATIENCE = 30.0
 """Seconds that the endpoint has for its whole answer."""
+
+MOST_BYTES = 2**20
+"""Of an answer; the rest is not read."""
 
 MOST_SENTENCES = 20
 MOST_CHARACTERS = 600
@@ -73,6 +77,21 @@ class Written:
     note: str | None = None
 
 
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+
+
+class _Reply(BaseModel):
+    """What is read of the endpoint's answer."""
+
+    choices: list[_Choice]
+
+
 class _Said(BaseModel):
     model_config = ConfigDict(strict=True)
 
@@ -102,7 +121,7 @@ def endpoint(environment: Mapping[str, str] = os.environ) -> Endpoint | None:
             f"{URL} is not an address that begins with http:// or https:// and holds no password: "
             "write it as in http://127.0.0.1:8080/v1."
         )
-    if key and parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+    if key and parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ExplainError(
             f"{URL} is not encrypted and {KEY} is set, which others could read on the way: use an "
             "https:// address."
@@ -153,39 +172,80 @@ def _asked(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
             "Explanations by a language model need one more library: "
             "pip install 'patchwright[explain]'."
         ) from error
-    client = openai.OpenAI(
-        base_url=where.url, api_key=where.key or "none", timeout=patience, max_retries=0
-    )
     try:
-        return _completed(client, where.model, message)
-    except openai.APITimeoutError:
-        return "", f"The language model did not answer within {patience:.0f} seconds."
+        return _awaited(_completed(where, message, patience), patience)
+    except (TimeoutError, openai.APITimeoutError):
+        return "", f"The language model did not answer within {patience:g} seconds."
     except openai.APIStatusError as error:
         return "", _STATUS.get(error.status_code, _refused(error.status_code))
     except openai.APIConnectionError:
         return "", "The language model's address could not be reached."
     except (openai.OpenAIError, ValueError, TypeError, AttributeError):
-        # The library trusts the shape of what a server sends.
         return "", "The language model's server sent something that is not an answer."
 
 
-def _completed(client: "OpenAI", model: str, message: str) -> tuple[str, str]:
-    with client:
-        answer: Any = client.chat.completions.create(
-            model=model,
+_Found = TypeVar("_Found")
+
+
+def _awaited(work: Coroutine[object, object, _Found], seconds: float) -> _Found:
+    """What `work` returns, also where an event loop runs already. Raises TimeoutError.
+
+    The time is for all of it, whatever it waits for: a name that is looked up cannot be
+    interrupted, so this goes on without it.
+    """
+    found: Future[_Found] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(asyncio.run(asyncio.wait_for(work, seconds)))
+        except BaseException as error:
+            found.set_exception(error)
+
+    Thread(target=run, name="explanation", daemon=True).start()
+    return found.result(seconds + 1)
+
+
+async def _completed(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
+    import openai
+
+    # Prompts go to the address that the user named: not where a redirect leads, nor to a proxy on
+    # the way to this machine itself.
+    http = openai.DefaultAsyncHttpxClient(
+        follow_redirects=False, trust_env=not is_loopback(urlsplit(where.url).hostname or "")
+    )
+    client = openai.AsyncOpenAI(
+        base_url=where.url, api_key=where.key or "none", timeout=patience, max_retries=0,
+        http_client=http,
+    )  # fmt: skip
+    body = b""
+    async with (
+        client,
+        client.chat.completions.with_streaming_response.create(
+            model=where.model,
             temperature=0,
             messages=[
                 {"role": "system", "content": INSTRUCTIONS},
                 {"role": "user", "content": message},
             ],
-        )
-    choice = answer.choices[0] if answer.choices else None
-    if choice is None or choice.message.refusal or not choice.message.content:
+        ) as answer,
+    ):
+        async for part in answer.iter_bytes():
+            body += part
+            if len(body) > MOST_BYTES:
+                raise ValueError("the answer has no end")
+    choices = _Reply.model_validate_json(body).choices
+    said = choices[0].message if choices else _Message()
+    if said.refusal or not said.content:
         return "", "The language model declined to answer."
-    return str(choice.message.content), ""
+    return said.content, ""
 
 
 def _refused(status: int) -> str:
+    if 300 <= status < 400:
+        return (
+            "The language model's server points to another address, which gets nothing: name that "
+            f"one in {URL} if you trust it."
+        )
     return f"The language model's server refused the request (status {status})."
 
 

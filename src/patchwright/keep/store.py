@@ -7,7 +7,8 @@ share a store. A run is acknowledged (`save` has returned) once it is on the dis
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Sequence
+import stat
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import platformdirs
 
 from patchwright.canonical import canonical_json
-from patchwright.errors import InputError, StoreError, UnknownRunError
+from patchwright.errors import InputError, StoreError, UnknownRunError, quoted
 from patchwright.files import atomic
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.migrations import STEPS, migrate
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 FILE = "runs.sqlite3"
 BUSY = 30.0
 """Seconds to wait for another process that writes."""
+
+MOST_WORDS = 50
+"""Words of a search."""
 
 _COLUMNS = (
     "id, experiment_hash, fingerprint, device, version, method, model, about, search, seconds, "
@@ -193,7 +197,7 @@ class Store:
         rows = self._read(lambda c: c.execute(sql, asked).fetchall(), []) if run else []
         if not rows:
             raise UnknownRunError(
-                f"'{run}': there is no such run in {self.path}. `patchwright runs list` has them."
+                f"{quoted(run)}: there is no such run here. `patchwright runs list` has them."
             )
         if len(rows) > 1:
             raise UnknownRunError(f"'{run}': several runs begin so. Give more of the id.")
@@ -203,15 +207,34 @@ class Store:
         """The entry of a result that is kept here. Raises UnknownRunError."""
         return self.entry(record_of(result, "").id)
 
-    def entries(self, search: str = "", limit: int = 100, deleted: bool = False) -> list[Entry]:
-        """The newest runs that have every word of `search`; with `deleted`, the deleted ones."""
-        words = search.casefold().split()
+    def entries(
+        self,
+        search: str = "",
+        limit: int = 100,
+        deleted: bool = False,
+        experiments: Collection[str] | None = None,
+        notes: bool = True,
+    ) -> list[Entry]:
+        """The newest runs that have every word of `search`; with `deleted`, the deleted ones.
+
+        Only those of `experiments`, by hash, if they are given. The words may be in `notes` too.
+        Raises InputError for more than `MOST_WORDS` words.
+        """
+        words = list(dict.fromkeys(search.casefold().split()))
+        if len(words) > MOST_WORDS:
+            raise InputError(
+                f"The search has {len(words):,} words, and it takes at most {MOST_WORDS}: leave some "
+                "out."
+            )
+        text = "search || ' ' || casefold(note)" if notes else "search"
         sql = (
             f"SELECT {_LISTED} FROM runs WHERE (deleted IS NOT NULL) = ?"
-            + " AND instr(search || ' ' || casefold(note), ?)" * len(words)
+            + f" AND instr({text}, ?)" * len(words)
+            + " AND experiment_hash IN (SELECT value FROM json_each(?))" * (experiments is not None)
             + " ORDER BY created DESC, id LIMIT ?"
         )
-        asked = (deleted, *words, limit)
+        only = [] if experiments is None else [json.dumps(sorted(experiments))]
+        asked = (deleted, *words, *only, limit)
         return [_entry(row) for row in self._read(lambda c: c.execute(sql, asked).fetchall(), [])]
 
     def note(self, run: str, text: str) -> None:
@@ -274,8 +297,8 @@ class Store:
             Failure(*row) for row in self._read(lambda c: c.execute(sql, (limit,)).fetchall(), [])
         ]
 
-    def export(self, path: str | Path, ids: Sequence[str] | None = None) -> int:
-        """Write runs (all that are not deleted) to one archive; how many.
+    def export(self, path: str | Path, ids: Sequence[str] | None = None, notes: bool = True) -> int:
+        """Write runs (all that are not deleted) to one archive, with their `notes` or without; how many.
 
         The bytes depend on nothing but the runs. Raises OutputError for a bad path.
         """
@@ -285,8 +308,11 @@ class Store:
         def written(connection: sqlite3.Connection) -> int:
             rows = connection.execute(sql)
             asked = (row for row in rows if chosen is None or row[0] in chosen)
+            records = map(_checked, asked)
             with atomic(path) as stream:
-                return write_archive(stream, map(_checked, asked))
+                return write_archive(
+                    stream, records if notes else (replace(one, note="") for one in records)
+                )
 
         with self._opened(writing=False) as connection:
             return written(connection)
@@ -356,6 +382,8 @@ class Store:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite gives the files beside this one its mode.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        elif os.name == "posix" and _others_may(self.path):
+            self._close_to_others()
         connection = sqlite3.connect(self.path, timeout=self.busy, isolation_level=None)
         try:
             _write_ahead(connection, self.busy)
@@ -386,6 +414,19 @@ class Store:
                 "PATCHWRIGHT_HOME."
             )
         return connection
+
+    def _close_to_others(self) -> None:
+        """Let the owner alone read a store that was made, or copied, so that others may."""
+        try:
+            for file in (self.path, *self.folder.glob("runs.*sqlite3*")):
+                if _others_may(file):
+                    file.chmod(file.stat().st_mode & 0o700)
+        except OSError:
+            return  # it is on a disk without modes, or not to be changed
+        self.notices.append(
+            f"Other users of this machine could read the run store {self.path}: from now on you alone "
+            "can."
+        )
 
     def _set_aside(self, file: int | None, error: StoreError) -> None:
         """Rename a damaged store, which is never overwritten; the next use starts a new one."""
@@ -425,6 +466,16 @@ class Store:
 
 class _DamagedError(StoreError):
     """SQLite finds that the file is not what it wrote."""
+
+
+def _others_may(file: Path) -> bool:
+    """Whether it is a file of this user's that others may read or write."""
+    try:
+        found = file.stat()
+    except OSError:
+        return False  # another process has just renamed it
+    ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+    return ours and bool(found.st_mode & 0o077)
 
 
 def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:

@@ -95,14 +95,20 @@ def built_in() -> tuple[Lesson, ...]:
 def find_lessons(folder: str | Path) -> list[Lesson | LessonError]:
     """The lessons in the .yaml files of a folder, by name; a faulty one as its error.
 
+    Errors name files and folders without the way to them: all visitors of the page read them.
+
     Raises LessonError where the folder cannot be read.
     """
     try:
         paths = sorted(Path(folder).glob("*.yaml"))
     except OSError as error:
-        raise LessonError(f"The folder '{folder}' cannot be read: {error.strerror}.") from error
+        raise LessonError(
+            f"The folder '{Path(folder).name}' cannot be read: {error.strerror}."
+        ) from error
     if not Path(folder).is_dir():
-        raise LessonError(f"There is no folder '{folder}': name one that holds .yaml lessons.")
+        raise LessonError(
+            f"There is no folder '{Path(folder).name}': name one that holds .yaml lessons."
+        )
     return [_read_or_error(path) for path in paths]
 
 
@@ -113,9 +119,9 @@ def read_lesson_file(path: str | Path) -> Lesson:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1).decode("utf-8")
     except OSError as error:
-        raise LessonError(f"'{path}' cannot be read: {error.strerror}.") from error
+        raise LessonError(f"'{path.name}' cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise LessonError(f"'{path}' is not UTF-8 text: save it as UTF-8.") from error
+        raise LessonError(f"'{path.name}' is not UTF-8 text: save it as UTF-8.") from error
     return read_lesson(text, path.name.removesuffix(".yaml"))
 
 

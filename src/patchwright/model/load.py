@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +85,11 @@ class Model:
     def dtype(self) -> str:
         """The weights' precision, such as 'float32'."""
         return str(self.network.embed.dtype).removeprefix("torch.")
+
+    def named(self, name: str) -> "Model":
+        """The same model under another name, in messages too."""
+        network = replace(self.network, spec=replace(self.spec, name=name))
+        return replace(self, name=name, network=network)
 
 
 def load_model(

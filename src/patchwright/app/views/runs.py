@@ -7,16 +7,16 @@ from pathlib import Path
 import streamlit as st
 
 from patchwright.app import opening, state
+from patchwright.app.access import Access
 from patchwright.app.text import complaint, plain, typed
 from patchwright.app.views import fields, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
-from patchwright.app.work import options, seen, statistics_of, store
+from patchwright.app.work import access, statistics_of
 from patchwright.errors import ArchiveError, PatchwrightError
-from patchwright.experiment import experiment_of
 from patchwright.figures.compared import compared
 from patchwright.figures.grid import grids_of, title_of
 from patchwright.keep.archive import unpacked_size
-from patchwright.keep.store import Entry, Store
+from patchwright.keep.store import Entry
 from patchwright.methods.result import Result
 
 SHOWN = 20
@@ -33,28 +33,27 @@ def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
     side.shown(with_examples=False)
     st.header("Runs", anchor=False)
-    kept = store()
+    kept = access()
     if kept is None:
         st.info("This page was started without a run store, so nothing is kept.")
         return
-    own = options().own
     st.caption(
         "Every finished experiment is kept on this machine, and answered from here when it is asked "
         "for again."
-        if own
+        if kept.own
         else "What you have computed or opened since you came here. Others do not see it in this "
         "list, and nobody can change or delete runs on this server."
     )
     try:
         _undo(kept)
-        _listed(kept, own)
-        if own:
+        _listed(kept)
+        if kept.own:
             _import(kept)
     except PatchwrightError as error:
         st.error(complaint(error))
 
 
-def _listed(kept: Store, own: bool) -> None:
+def _listed(kept: Access) -> None:
     """The search, the runs, and what is to be done with those that are ticked."""
     fields.text_input(
         st.container(), "Search", "search", placeholder="mary z denoise",
@@ -62,7 +61,7 @@ def _listed(kept: Store, own: bool) -> None:
     )  # fmt: skip
     fields.check({"search": "Search"})
     search: str = st.session_state["search"]
-    found = visible_runs(kept, search, None if own else seen())
+    found = kept.entries(search, MOST_LISTED)
     if not found:
         st.info(
             "No run has all these words."
@@ -79,22 +78,16 @@ def _listed(kept: Store, own: bool) -> None:
     ticked = [one for one in found if st.session_state.get(f"tick-{one.id}")]
     with chosen_above:
         if ticked:
-            _chosen(ticked, kept, own)
+            _chosen(ticked, kept)
         else:
             st.caption("Tick one run to see it, two to compare them, or more to export them.")
-
-
-def visible_runs(kept: Store, search: str, mine: set[str] | None) -> list[Entry]:
-    """The newest runs with every word of `search`; of experiments in `mine` alone, if given."""
-    found = kept.entries(search, MOST_LISTED)
-    return found if mine is None else [one for one in found if one.experiment_hash in mine]
 
 
 def _more() -> None:
     st.session_state["runs_shown"] += SHOWN
 
 
-def _row(entry: Entry, kept: Store) -> None:
+def _row(entry: Entry, kept: Access) -> None:
     left, right = st.columns([6, 1], vertical_alignment="center")
     stopped = "" if entry.whole else " (stopped before its end)"
     stopped += "" if entry.origin == "computed" else " (imported)"
@@ -111,11 +104,10 @@ def _row(entry: Entry, kept: Store) -> None:
     )  # fmt: skip
 
 
-def _open(entry: Entry, kept: Store) -> None:
+def _open(entry: Entry, kept: Access) -> None:
     """Put a run's experiment into the controls and go to its page; else tick it, to show it here."""
     try:
-        experiment = experiment_of(kept.experiment(entry.experiment_hash))
-        found = opening.page_of(experiment)
+        found = opening.page_of(kept.experiment(entry.experiment_hash))
     except PatchwrightError as error:
         st.session_state["complaint"] = complaint(error)
         return
@@ -130,7 +122,7 @@ def _open(entry: Entry, kept: Store) -> None:
     st.session_state["go_to"] = page
 
 
-def _chosen(ticked: Sequence[Entry], kept: Store, own: bool) -> None:
+def _chosen(ticked: Sequence[Entry], kept: Access) -> None:
     """What may be done with the ticked runs, then what they show."""
     st.markdown(f"**{len(ticked)} run{'s' if len(ticked) > 1 else ''} chosen**")
     ids = [one.id for one in ticked]
@@ -139,13 +131,13 @@ def _chosen(ticked: Sequence[Entry], kept: Store, own: bool) -> None:
             "Export", lambda: exported(kept, ids), "patchwright-runs.zip", "application/zip",
             on_click="ignore", help="One archive, to import on another machine or here.",
         )  # fmt: skip
-        if own:
+        if kept.own:
             st.button("Delete", key="delete-runs", on_click=_delete, args=(kept, ids))
         st.button("Untick", key="untick-runs", on_click=_untick, args=(ids,))
     if len(ticked) == 1:
-        if own:
+        if kept.own:
             _note(ticked[0], kept)
-        _shown(kept.get(ticked[0].id))
+        _shown(kept.result(ticked[0].id))
     elif len(ticked) == 2:
         _compared(ticked, kept)
     else:
@@ -153,7 +145,7 @@ def _chosen(ticked: Sequence[Entry], kept: Store, own: bool) -> None:
     st.divider()
 
 
-def _note(entry: Entry, kept: Store) -> None:
+def _note(entry: Entry, kept: Access) -> None:
     key = f"note-{entry.id}"
     st.session_state.setdefault(key, entry.note)
     st.text_input(
@@ -162,7 +154,7 @@ def _note(entry: Entry, kept: Store) -> None:
     )  # fmt: skip
 
 
-def _write_note(run: str, key: str, kept: Store) -> None:
+def _write_note(run: str, key: str, kept: Access) -> None:
     _try(lambda: kept.note(run, st.session_state[key].strip()))
 
 
@@ -184,7 +176,7 @@ def _device(result: Result) -> str:
     return str(result.model.get("device", "an unnamed device"))
 
 
-def _compared(ticked: Sequence[Entry], kept: Store) -> None:
+def _compared(ticked: Sequence[Entry], kept: Access) -> None:
     """Two runs and their difference on one scale; the earlier one first."""
     early, late = sorted(ticked, key=lambda one: one.created)
     st.markdown(
@@ -192,7 +184,7 @@ def _compared(ticked: Sequence[Entry], kept: Store) -> None:
         f"(`{late.id[:8]}`)"
     )
     try:
-        grids = compared(kept.get(early.id), kept.get(late.id))
+        grids = compared(kept.result(early.id), kept.result(late.id))
     except PatchwrightError as error:
         st.warning(complaint(error))
         return
@@ -201,7 +193,7 @@ def _compared(ticked: Sequence[Entry], kept: Store) -> None:
     st.caption("All on one scale; the third is the second less the first.")
 
 
-def exported(kept: Store, ids: Sequence[str]) -> bytes:
+def exported(kept: Access, ids: Sequence[str]) -> bytes:
     """An archive of these runs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runs.zip"
@@ -209,7 +201,7 @@ def exported(kept: Store, ids: Sequence[str]) -> bytes:
         return path.read_bytes()
 
 
-def _delete(kept: Store, ids: list[str]) -> None:
+def _delete(kept: Access, ids: list[str]) -> None:
     def work() -> None:
         st.session_state["deleted_runs"] = kept.delete(ids)
 
@@ -222,7 +214,7 @@ def _untick(ids: Sequence[str]) -> None:
         st.session_state[f"tick-{one}"] = False
 
 
-def _undo(kept: Store) -> None:
+def _undo(kept: Access) -> None:
     """The last deletion, and its undoing."""
     gone: list[str] = st.session_state.get("deleted_runs", [])
     if not gone:
@@ -235,7 +227,7 @@ def _undo(kept: Store) -> None:
     right.button("Undo", key="undo-delete", on_click=_restore, args=(kept, gone), width="stretch")
 
 
-def _restore(kept: Store, gone: list[str]) -> None:
+def _restore(kept: Access, gone: list[str]) -> None:
     def work() -> None:
         kept.restore(gone)
         st.session_state["deleted_runs"] = []
@@ -243,7 +235,7 @@ def _restore(kept: Store, gone: list[str]) -> None:
     _try(work)
 
 
-def _import(kept: Store) -> None:
+def _import(kept: Access) -> None:
     """Runs out of an archive."""
     with st.expander("Import an archive"):
         given = st.file_uploader(
@@ -266,7 +258,7 @@ def _import(kept: Store) -> None:
             st.success(st.session_state["imported"])
 
 
-def imported(kept: Store, content: bytes) -> str:
+def imported(kept: Access, content: bytes) -> str:
     """Take the runs of an archive in, all or none; what came of it. Raises ArchiveError."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "the archive"
