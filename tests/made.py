@@ -11,6 +11,7 @@ import patchwright as pw
 from patchwright.axes import DIMS
 from patchwright.errors import ExperimentError
 from patchwright.experiment import experiment_of
+from patchwright.experiment.types import numbers_of
 from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Baseline, effect_of
 from patchwright.notices import Notice
@@ -77,8 +78,9 @@ def made(
     model |= {"fingerprint": "sha256:0"}
     named: dict[str, Any] = {"clean": tokens[0], "corrupt": tokens[1]}
     return pw.Result(
-        method, given, model, named, clean, corrupt, arrays, list(warnings), seconds=1.0
-    )
+        method, given, model, named, clean, corrupt, arrays, list(warnings), seconds=1.0,
+        numbers=numbers_of(method) or 1,
+    )  # fmt: skip
 
 
 def numbered(effects: Any, number: int, **changes: Any) -> pw.Result:

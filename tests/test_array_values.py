@@ -79,7 +79,7 @@ NO_ANSWERS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", NO_ANSWERS, ids=repr)
+@pytest.mark.parametrize("value", NO_ANSWERS, ids=lambda one: type(one).__name__)
 def test_what_is_no_answer_is_refused_in_a_sentence(value: Any) -> None:
     with pytest.raises(AnswerError, match=r"'answer': give a text or a list of texts, or a token"):
         pw.Pair(clean=[1, 2], corrupt=[1, 3], answer=value)

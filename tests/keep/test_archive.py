@@ -16,6 +16,7 @@ from made import numbered
 from patchwright.canonical import hash_of
 from patchwright.errors import ArchiveError, OutputError
 from patchwright.keep import record
+from patchwright.keep.record import run_id
 from patchwright.keep.served import ServedStore
 from patchwright.keep.store import Store
 
@@ -283,10 +284,14 @@ def test_an_archive_of_the_layout_before_is_taken_in_under_todays_names(
     archive: Path, tmp_path: Path
 ) -> None:
     here, elsewhere = Store(tmp_path / "here"), Store(tmp_path / "elsewhere")
-    assert elsewhere.bring_in(earlier(archive, tmp_path / "earlier.zip")) == (3, 0)
-    assert {one.id for one in elsewhere.entries()} == {one.id for one in here.entries()}
-    assert elsewhere.bring_in(archive) == (0, 3)
-    assert elsewhere.get(here.entries()[0].id).numbers == 1
+    older = earlier(archive, tmp_path / "earlier.zip")
+    assert elsewhere.bring_in(older) == (3, 0)
+    hashes = {one.experiment_hash for one in here.entries()}
+    entries = elsewhere.entries()
+    assert {one.experiment_hash for one in entries} == hashes
+    assert {one.id for one in entries} == {run_id(one, "sha256:0", "cpu", 1) for one in hashes}
+    assert elsewhere.get(entries[0].id).numbers == 1
+    assert elsewhere.bring_in(older) == (0, 3)
 
 
 def test_imported_runs_answer_only_where_they_are_trusted(archive: Path, tmp_path: Path) -> None:

@@ -118,14 +118,15 @@ def test_runs_that_are_one_under_todays_names_become_one_with_its_jobs_and_notes
     tmp_path: Path,
 ) -> None:
     """The same sweep in two orders and of two releases; a server's jobs; what could not be done."""
-    plain = made([[0.25, 0.5]])
-    ordered = made([[0.25, 0.5]], order="attribution")
+    plain = replace(made([[0.25, 0.5]]), numbers=1)
+    ordered = replace(made([[0.25, 0.5]], order="attribution"), numbers=1)
     stopped: Notice = {"code": "stopped", "message": "The sweep was stopped."}
+    other = made([[0.75, 0.5]], site="mlp_out")
     records = [
         (record_of(plain, "2026-01-01T00:00:00+00:00"), "from the command line"),
         (record_of(ordered, "2026-01-02T00:00:00+00:00"), "from the page"),
         (record_of(replace(ordered, warnings=[stopped]), "2026-01-03T00:00:00+00:00"), ""),
-        (record_of(made([[0.75, 0.5]], site="mlp_out"), "2026-01-04T00:00:00+00:00"), "another"),
+        (record_of(replace(other, numbers=1), "2026-01-04T00:00:00+00:00"), "another"),
     ]
     path = store_of_version(tmp_path, IDENTIFIED - 1)
     unknown = {"method": "telepathy", "model": "m"}
@@ -141,15 +142,15 @@ def test_runs_that_are_one_under_todays_names_become_one_with_its_jobs_and_notes
             row = (hash_of(experiment), canonical_json(experiment), f"reason {moment}", moment)
             connection.execute("INSERT INTO failures VALUES (?, ?, ?, ?)", row)
     store = ServedStore(tmp_path)
-    other, one = store.entries()
-    assert (other.id, one.id) == (records[3][0].id, records[0][0].id)
+    apart, one = store.entries()
+    assert (apart.id, one.id) == (records[3][0].id, records[0][0].id)
     assert (one.created[:10], one.whole) == ("2026-01-02", True)
     assert one.note == "from the page\nfrom the command line"
     assert [entry.id for entry in store.entries(one.id)] == [one.id]
-    assert store.find(Patch.of(plain.experiment), "sha256:0") is not None
+    assert one.experiment_hash == Patch.of(plain.experiment).hash
     for number in range(4):
         job = store.job(f"job{number}")
         assert job is not None
-        assert job.experiment_hash == (other if number == 3 else one).experiment_hash
+        assert job.experiment_hash == (apart if number == 3 else one).experiment_hash
     reasons = {failure.experiment_hash: failure.reason for failure in store.failures()}
     assert reasons == {one.experiment_hash: "reason 2", hash_of(unknown): "reason 3"}

@@ -105,6 +105,8 @@ class Patch(Sweep):
     are computed, the others keep their estimate.
     """
 
+    # 2: roles stand where their characters do.
+    numbers: ClassVar[int] = 2
     method: Literal["patch"] = "patch"
     direction: Direction = "denoise"
     order: Literal["layers", "attribution"] = "layers"
@@ -195,6 +197,8 @@ class EvaluateCircuit(OnPairs):
     Beside each circuit its complement, and `n_random` circuits of the same size.
     """
 
+    # 2: with the gap that the shares are of.
+    numbers: ClassVar[int] = 2
     method: Literal["evaluate_circuit"] = "evaluate_circuit"
     edges: tuple[tuple[str, str], ...]
     sizes: tuple[int, ...]
@@ -206,6 +210,8 @@ class EvaluateCircuit(OnPairs):
 class Trace(Experiment):
     """Causal tracing of one prompt (`methods.tracing`); `subject` is a text or its positions."""
 
+    # 2: the subject is found by its characters.
+    numbers: ClassVar[int] = 2
     method: Literal["trace"] = "trace"
     metric: Metric = "probability"
     prompt: Prompt

@@ -74,10 +74,10 @@ FIXED: dict[str, tuple[Arrays, Arrays]] = {
 """Arrays and their dims without `pair`, by method: those that a result has, and those that it may."""
 
 DETAILS: dict[str, set[str]] = {
-    "trace": {"sigma", "subject"},
+    "trace": {"sigma", "subject", "subject_tokens"},
     "path_patch": {"mlps", "norms"},
     "attribute": {"recall", "correlation", "most"},
-    "evaluate_circuit": {"area", "random_area"},
+    "evaluate_circuit": {"area", "random_area", "gap"},
 }
 """Names of details, by method."""
 
@@ -136,7 +136,7 @@ class _Document(_Part):
     clean: _Run
     corrupt: _Run
     arrays: list[Any]
-    details: dict[str, float | str | list[int] | None]
+    details: dict[str, float | str | list[int] | list[str] | None]
     altered: _Run | None
     warnings: list[_Notice]
     seconds: float = Field(ge=0)
@@ -178,13 +178,19 @@ def _check_details(experiment: AnyExperiment, result: Result) -> None:
     known = DETAILS.get(experiment.method, set())
     _require(set(result.details) <= known, "it has details that its method does not give")
     if experiment.method == "trace":
-        subject, sigma = result.details.get("subject"), result.details.get("sigma")
+        subject, sigma, texts = (
+            result.details.get(name) for name in ("subject", "sigma", "subject_tokens")
+        )
         positions = range(len(result.tokens["clean"]))
         _require(
             isinstance(subject, list) and bool(subject) and set(subject) <= set(positions),
             "its subject is none of its tokens",
         )
         _require(isinstance(sigma, int | float), "its noise has no size")
+        _require(
+            texts is None or texts == [result.tokens["clean"][one] for one in subject],
+            "its subject's tokens are other tokens",
+        )
 
 
 def _check_tokens(experiment: AnyExperiment, result: Result, many: bool) -> list[tuple[int, int]]:
