@@ -178,9 +178,8 @@ def _check_details(experiment: AnyExperiment, result: Result) -> None:
     known = DETAILS.get(experiment.method, set())
     _require(set(result.details) <= known, "it has details that its method does not give")
     if experiment.method == "trace":
-        subject, sigma, texts = (
-            result.details.get(name) for name in ("subject", "sigma", "subject_tokens")
-        )
+        subject: Any = result.details.get("subject")
+        sigma, texts = (result.details.get(name) for name in ("sigma", "subject_tokens"))
         positions = range(len(result.tokens["clean"]))
         _require(
             isinstance(subject, list) and bool(subject) and set(subject) <= set(positions),
