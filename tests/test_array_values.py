@@ -65,7 +65,7 @@ NOT_IDS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", NOT_IDS, ids=repr)
+@pytest.mark.parametrize("value", NOT_IDS, ids=lambda one: type(one).__name__)
 def test_what_is_no_prompt_is_refused_in_a_sentence(value: Any) -> None:
     with pytest.raises(PromptError, match=r"'clean': give a text, or the token ids of one prompt"):
         pw.Pair(clean=value, corrupt=[1, 2], answer=7)
@@ -87,7 +87,9 @@ def test_what_is_no_answer_is_refused_in_a_sentence(value: Any) -> None:
         pw.Pair(clean=[1, 2], corrupt=[1, 3], answer=7, wrong=value)
 
 
-@pytest.mark.parametrize("number", [7, [1969, 1970], np.int64(7), torch.tensor([7])], ids=repr)
+@pytest.mark.parametrize(
+    "number", [7, [1969, 1970], np.int64(7), torch.tensor([7])], ids=lambda one: type(one).__name__
+)
 def test_numbers_are_no_answers_beside_text(demo: pw.Model, number: Any) -> None:
     with pytest.raises(AnswerError, match=r"'answer' has a number.* the prompts are text"):
         pw.Pair(clean="a b", corrupt="a c", answer=number)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from patchwright.app import address, state
+from patchwright.app import address, state, work
 from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
 from patchwright.app.views import traced as found
@@ -18,6 +18,7 @@ from patchwright.errors import ExperimentError, InputError
 from patchwright.experiment import trace
 from patchwright.figures.grid import grid_of
 from patchwright.jobs import Job
+from patchwright.keep.answers import answer
 from patchwright.methods.batches import OnProgress, Progress
 from patchwright.methods.metrics import METRICS
 from patchwright.methods.result import Result
@@ -320,3 +321,31 @@ def test_how_far_a_trace_is_counts_its_runs() -> None:
     assert how_far(job, 2, "runs") == (0.0, "Waiting: 2 before it")
     job.do(cast("Any", compute))
     assert how_far(job, 0, "runs") == (0.25, "30 of 120 runs")
+
+
+@on_the_page
+@pytest.mark.parametrize(
+    "parameters", [{"answer": ""}, {"wrong": "", "trace_metric": "logit_diff"}], ids=str
+)
+def test_what_cannot_be_traced_is_said_also_while_the_work_is_under_way(
+    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work that has not begun has no error of its own yet."""
+    go_on = threading.Event()
+
+    def waiting(*asked: Any) -> Any:
+        assert go_on.wait(SECONDS)
+        return answer(*asked)
+
+    monkeypatch.setattr(work, "answer", waiting)
+    monkeypatch.setattr(work, "PATIENCE", 0.0)
+    page = AppTest.from_function(_page, default_timeout=SECONDS)
+    for name, value in ({"example": "eiffel-tower", "samples": "1"} | parameters).items():
+        page.query_params[name] = value
+    page.run()
+    try:
+        assert not page.exception
+        assert len(errors(page)) == 1
+    finally:
+        go_on.set()
+    settled(page)

@@ -203,10 +203,14 @@ def _under_way(experiments: list[Trace], model: Model) -> None:
     if all(job.over for job in jobs):
         st.rerun()
     waiting.stop_button(SLOTS, jobs, st.columns([5, 1])[1])
-    partial: dict[TraceSite, Result] = {
-        experiment.site: job.result or result_so_far(experiment, model, job)
-        for experiment, job in zip(experiments, jobs, strict=True)
-    }
+    try:
+        partial: dict[TraceSite, Result] = {
+            experiment.site: job.result or result_so_far(experiment, model, job)
+            for experiment, job in zip(experiments, jobs, strict=True)
+        }
+    except PatchwrightError as error:
+        st.error(complaint(error))  # What the work itself will end in.
+        return
     grids = traced.grids_of_sites(partial)
     for job, site, grid, column in zip(
         jobs, partial, grids, st.columns(3, gap="medium"), strict=True

@@ -7,7 +7,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app.limits import LIMITS
+from patchwright.app.text import complaint
 from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
+from patchwright.errors import PatchwrightError
 from patchwright.experiment import AnyExperiment, CellByCell, Trace
 from patchwright.jobs import Job
 from patchwright.methods.result import Result
@@ -89,7 +91,10 @@ def _under_way(
     show_progress(job, what, bar)
     stop_button([slot], [job], button)
     if draw is not None and _of_one(experiment) and job.running:
-        draw(result_so_far(experiment, model, job))
+        try:
+            draw(result_so_far(experiment, model, job))
+        except PatchwrightError as error:
+            st.error(complaint(error))  # What the work itself will end in.
 
 
 def show_progress(job: Job, what: str, place: DeltaGenerator) -> None:
