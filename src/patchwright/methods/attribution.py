@@ -24,7 +24,7 @@ from patchwright.methods.metrics import Metric
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups
 from patchwright.methods.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.model import ops
-from patchwright.model.gradients import Taps, gradients
+from patchwright.model.plain_forward import Taps, gradients
 from patchwright.model.rows import CORE
 from patchwright.model.weights import Network
 from patchwright.places import Site
@@ -173,9 +173,8 @@ def _softmax_again(
     run = copies.base[continuation]
     q, k = run.kept["q"][layer], run.kept["k"][layer]
     new = copies.aligned(continuation, layer)
-    scale = network.spec.attn_scale[layer]
-    length = len(run.tokens)
-    visible = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
+    visible = ops.visible_keys(len(run.tokens), q.device)
+    scale = network.layers[layer].attn_scale
     old = run.kept["pattern"][layer]
     chosen = range(n) if cells.positions is None else cells.positions
     if cells.site == "q" or not cells.by_position:
@@ -184,7 +183,7 @@ def _softmax_again(
         taken = (q if cells.site == "q" else k).clone()
         taken[list(chosen)] = new[list(chosen)]
         parts = (taken, k) if cells.site == "q" else (q, taken)
-        again = ops.attention_pattern(parts[0][None], parts[1][None], visible, scale)[0]
+        again = ops.attention_pattern(*parts, visible, scale)
         by_head = ((again - old) * slope).sum(dim=2)  # [query, head]
         if cells.by_position:
             return _heads(by_head[list(chosen)], cells)
@@ -193,7 +192,7 @@ def _softmax_again(
     for position in chosen:
         taken = k.clone()
         taken[position] = new[position]
-        again = ops.attention_pattern(q[None], taken[None], visible, scale)[0]
+        again = ops.attention_pattern(q, taken, visible, scale)
         rows.append(((again - old) * slope).sum(dim=(0, 2)))
     return _heads(torch.stack(rows), cells)
 

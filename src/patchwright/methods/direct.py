@@ -14,6 +14,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from patchwright.model import ops
 from patchwright.model.rows import Run
 from patchwright.model.weights import Network
 from patchwright.places import Site
@@ -81,8 +82,7 @@ def _direction(network: Network, pair: TokenPair, run: Run) -> _Direction:
         one.to(target.device).double()
         for one in (run.final[0], network.norm_final.weight, network.norm_final.bias)
     )
-    scale = (final.var(unbiased=False) + network.spec.norm_eps).sqrt()
-    weight = gain * target / scale
+    weight = gain * target / ops.norm_scale(final, network.norm_final)
     # The norm takes the mean off what it reads; off the weights comes to the same.
     weight = weight - weight.mean()
     return _Direction(weight, float(bias @ target))

@@ -101,7 +101,7 @@ def logits(
     """
     device = network.norm_final.weight.device
     like = None if like is None else like.to(device)
-    normed = ops.norm(final.to(device), network.norm_final, network.spec.norm_eps, like)
+    normed = ops.norm(final.to(device), network.norm_final, like)
     columns = network.unembed if tokens is None else network.unembed[list(tokens)]
     return normed.to(columns.device) @ columns.T
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
-from transformers.activations import ACT2FN
 
 from patchwright.model import ops
 from patchwright.model.spec import ModelSpec
-from patchwright.model.weights import Layer, Linear, Network, Norm
+from patchwright.model.weights import Layer, Linear, Network
 
 LOGITS = "logits"
 
@@ -104,7 +102,7 @@ def pass_through(
     spec = network.spec
     written, read = [embedding], list[Tensor]()
     bias = torch.zeros_like(embedding[0])
-    visible = torch.ones(len(embedding), len(embedding), dtype=torch.bool, device=embedding.device)
+    visible = ops.visible_keys(len(embedding), embedding.device)
 
     def inputs(count: int) -> Tensor:
         stack = torch.stack(written)
@@ -128,49 +126,37 @@ def pass_through(
             kept, other = kept.to(device), other.to(device)
 
     at = None
-    for index, layer in enumerate(network.layers):
+    for layer in network.layers:
         if layer.device != at:
             at = layer.device
             carry(at)
-        heads = _heads(
-            spec, layer, inputs(3 * spec.n_heads), visible.tril(), spec.attn_scale[index]
-        )
-        written.extend(heads)
+        written.extend(_heads(layer, inputs(3 * spec.n_heads), visible))
         bias = bias + layer.o.bias
-        written.append(_mlp(spec, layer, inputs(1)[0]))
+        act = ops.mlp_act(ops.norm(inputs(1)[0], layer.norm_mlp), layer)
+        written.append(ops.linear(act, layer.mlp_out))
     final = inputs(1)[0]
     return Passed(torch.stack(written), read, final)
 
 
 def _heads(
-    spec: ModelSpec, layer: Layer, taken: Tensor, visible: Tensor, scale: float
+    layer: Layer, taken: Float[Tensor, "input position d_model"], visible: Tensor
 ) -> Float[Tensor, "head position d_model"]:
-    """What each head writes, each having its own inputs to q, k and v."""
-    inputs = _normed(taken, layer.norm_attn, spec).unflatten(0, (3, spec.n_heads))
+    """What each head writes; `taken` are the inputs to the heads' queries, keys and values."""
     q, k, v = (
-        _by_head(one, part, spec)
-        for one, part in zip(inputs, (layer.q, layer.k, layer.v), strict=True)
+        _by_head(inputs, by, layer.d_head)  # [position, head, d_head]
+        for inputs, by in zip(
+            ops.norm(taken, layer.norm_attn).chunk(3), (layer.q, layer.k, layer.v), strict=True
+        )
     )
-    pattern = ops.attention_pattern(q[None], k[None], visible, scale)
-    z = ops.attention_output(pattern, v[None])[0]
-    into = layer.o.weight.unflatten(0, (spec.n_heads, spec.d_head))
+    pattern = ops.attention_pattern(q, k, visible, layer.attn_scale)  # [query, head, key]
+    z = ops.attention_output(pattern, v)
+    into = layer.o.weight.unflatten(0, (-1, layer.d_head))
     return torch.einsum("phe,hed->hpd", z, into)
 
 
 def _by_head(
-    inputs: Float[Tensor, "head position d_model"], by: Linear, spec: ModelSpec
+    inputs: Float[Tensor, "head position d_model"], by: Linear, d_head: int
 ) -> Float[Tensor, "position head d_head"]:
-    sizes = (spec.n_heads, spec.d_head)
-    moved = torch.einsum("hpd,dhe->phe", inputs, by.weight.unflatten(1, sizes))
-    return moved + by.bias.unflatten(0, sizes)
-
-
-def _mlp(spec: ModelSpec, layer: Layer, taken: Tensor) -> Float[Tensor, "position d_model"]:
-    hidden = ops.linear(_normed(taken, layer.norm_mlp, spec), layer.mlp_in)
-    if spec.activation in ("gelu_new", "gelu_pytorch_tanh"):
-        return ops.linear(functional.gelu(hidden, approximate="tanh"), layer.mlp_out)
-    return ops.linear(ACT2FN[spec.activation](hidden), layer.mlp_out)
-
-
-def _normed(x: Tensor, by: Norm, spec: ModelSpec) -> Tensor:
-    return ops.norm(x, by, spec.norm_eps)
+    """`ops.by_head` where each head has an input of its own."""
+    moved = torch.einsum("hpd,dhe->phe", inputs, by.weight.unflatten(1, (-1, d_head)))
+    return moved + by.bias.unflatten(0, (-1, d_head))

@@ -1,15 +1,11 @@
-"""Sizes and variants of a model, frozen."""
+"""Sizes of a model, frozen."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the engine must know of a model besides its weights.
-
-    `attn_scale` holds, for each layer, the factor on query-key products.
-    `activation` is the name that the checkpoint's config gives the nonlinearity.
-    """
+    """A model's name and sizes; what a layer computes stands with its weights."""
 
     name: str
     family: str
@@ -20,6 +16,3 @@ class ModelSpec:
     d_mlp: int
     n_vocab: int
     n_context: int
-    activation: str
-    norm_eps: float
-    attn_scale: tuple[float, ...]

@@ -32,34 +32,26 @@ Stage = Literal[
     "mlp_out",
     "resid_post",
 ]
-_ORDER: dict[Site, tuple[int, Stage]] = {
-    "embed": (0, "embed"),
-    "resid_pre": (1, "resid_pre"),
-    "k": (2, "kv"),
-    "v": (2, "kv"),
-    "q": (3, "q"),
-    "pattern": (3, "q"),
-    "z": (4, "z"),
-    "attn_out": (5, "attn_out"),
-    "resid_mid": (6, "resid_mid"),
-    "mlp_act": (7, "mlp_act"),
-    "mlp_out": (8, "mlp_out"),
-    "resid_post": (9, "resid_post"),
-}
-"""The stage at which a row enters that is first edited at a site."""
 
-_LIVE_AT: dict[Stage, dict[str, Site]] = {
-    "resid_pre": {"x": "resid_pre"},
-    "kv": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
-    "q": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
-    "z": {"x": "resid_pre", "z": "z"},
-    "attn_out": {"x": "resid_pre", "attn_out": "attn_out"},
-    "resid_mid": {"x": "resid_mid"},
-    "mlp_act": {"x": "resid_mid", "mlp_act": "mlp_act"},
-    "mlp_out": {"x": "resid_mid", "mlp_out": "mlp_out"},
-    "resid_post": {"x": "resid_post"},
+_HEADS: dict[str, Site] = {"x": "resid_pre", "q": "q", "k": "k", "v": "v"}
+_STAGES: dict[Stage, tuple[tuple[Site, ...], dict[str, Site]]] = {
+    "embed": (("embed",), {}),
+    "resid_pre": (("resid_pre",), {"x": "resid_pre"}),
+    "kv": (("k", "v"), _HEADS),
+    "q": (("q", "pattern"), _HEADS),
+    "z": (("z",), {"x": "resid_pre", "z": "z"}),
+    "attn_out": (("attn_out",), {"x": "resid_pre", "attn_out": "attn_out"}),
+    "resid_mid": (("resid_mid",), {"x": "resid_mid"}),
+    "mlp_act": (("mlp_act",), {"x": "resid_mid", "mlp_act": "mlp_act"}),
+    "mlp_out": (("mlp_out",), {"x": "resid_mid", "mlp_out": "mlp_out"}),
+    "resid_post": (("resid_post",), {"x": "resid_post"}),
 }
-"""What an entering row takes from its base run: live tensor -> site."""
+"""The order of a layer. Of each stage: the sites whose first edit lets a row enter there, and
+what the row then takes from its base run (live tensor -> site)."""
+
+_ENTRY: dict[Site, tuple[int, Stage]] = {
+    site: (i, stage) for i, (stage, (sites, _)) in enumerate(_STAGES.items()) for site in sites
+}
 
 
 @dataclass
@@ -124,7 +116,7 @@ class Group:
             return
         # A narrowed group may hold nothing of its own and begin at what is read.
         tail_from = max(self.stop, self.read) if self.start == self.stop else self.stop
-        for name, site in _LIVE_AT["kv"].items():
+        for name, site in _HEADS.items():
             first = self.stop if name in ("k", "v") else tail_from
             tail = self.based(site, layer, first, self.length)
             self.live[name] = torch.cat([self.live[name], tail], dim=1)
@@ -141,13 +133,12 @@ class Wave:
     ) -> None:
         self.network = network
         self.hold_norms = hold_norms
-        self.activation = ops.activation(network.spec.activation)
         self.rows = rows
         self.keep = keep
         self.groups: list[Group] = []
         self.device = network.embed.device
         longest = max((len(row.tokens) for row in rows), default=0)
-        self.visible = torch.ones(longest, longest, dtype=torch.bool, device=self.device).tril()
+        self.visible = ops.visible_keys(longest, self.device)
         self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
         self._waiting: dict[tuple[int, Stage], list[int]] = {}
         for index, row in enumerate(rows):
@@ -232,24 +223,21 @@ class Wave:
 
     def project(self, layer: int, weights: Layer) -> None:
         """x -> q, k, v by head, over all positions that attention can change."""
-        spec = self.network.spec
         if not self.groups:
             return
         for group in self.groups:
             group.keys_from = group.start
         normed = self.norm(self._pack("x"), layer, "resid_pre", weights.norm_attn)
-        self._unpack("k", ops.linear(normed, weights.k))
-        self._unpack("v", ops.linear(normed, weights.v))
+        self._unpack("k", ops.by_head(normed, weights.k, weights.d_head))
+        self._unpack("v", ops.by_head(normed, weights.v, weights.d_head))
         if self._reads_only(layer):
             self._unpack("normed", normed)
             for group in self.groups:
                 group.narrow()
             normed = self._pack("normed")
-        self._unpack("q", ops.linear(normed, weights.q))
+        self._unpack("q", ops.by_head(normed, weights.q, weights.d_head))
         for group in self.groups:
             group.live.pop("normed", None)
-            for name in ("q", "k", "v"):
-                group.live[name] = group.live[name].unflatten(-1, (spec.n_heads, spec.d_head))
             group.widen(layer)
 
     def norm(
@@ -257,7 +245,7 @@ class Wave:
     ) -> Float[Tensor, "token d_model"]:
         """Layer normalisation of all rows' `site`; held ones by the scale of their base runs."""
         like = self._based(layer, site) if self.hold_norms else None
-        return ops.norm(x, by, self.network.spec.norm_eps, like)
+        return ops.norm(x, by, like)
 
     def _based(self, layer: int, site: Site) -> Float[Tensor, "token d_model"]:
         """What the base runs have where the groups' rows are, packed as the rows are."""
@@ -298,13 +286,12 @@ class Wave:
             alike.setdefault(group.key(), []).append(group)
         self.groups = [_united(groups) for groups in alike.values()]
 
-    def attend(self, layer: int) -> None:
+    def attend(self, layer: int, weights: Layer) -> None:
         """q, k, v -> z of each group; by way of the pattern where that is edited or kept."""
-        spec = self.network.spec
         for group in self.groups:
             q, k, v = group.live["q"], group.whole("k", layer), group.whole("v", layer)
             visible = self.visible[group.start : group.stop, : group.length]
-            how = (visible, spec.attn_scale[layer])
+            how = (visible, weights.attn_scale)
             if self.touches(layer, "pattern"):
                 group.live = {"x": group.live["x"], "v": v}
                 group.live["pattern"] = ops.attention_pattern(q, k, *how)
@@ -335,7 +322,7 @@ class Wave:
         flat = [group.live[name].flatten(0, 1) for group in self.groups]
         return flat[0] if len(flat) == 1 else torch.cat(flat)
 
-    def _unpack(self, name: str, flat: Float[Tensor, "token features"]) -> None:
+    def _unpack(self, name: str, flat: Float[Tensor, " token *features"]) -> None:
         shapes = [(len(group.rows), group.live["x"].shape[1]) for group in self.groups]
         parts = flat.split([rows * positions for rows, positions in shapes])
         for group, shape, part in zip(self.groups, shapes, parts, strict=True):
@@ -358,9 +345,9 @@ class Wave:
 
 def _entry(row: Row) -> tuple[int, Stage]:
     """Layer and stage at which a row leaves its base run; (-1, ...) for never."""
-    entries = [(edit.layer, *_ORDER[edit.site]) for edit in row.edits]
+    entries = [(edit.layer, *_ENTRY[edit.site]) for edit in row.edits]
     if row.first_own_token < len(row.tokens) or row.base is None:
-        entries.append((0, *_ORDER["embed"]))
+        entries.append((0, *_ENTRY["embed"]))
     layer, _, stage = min(entries, default=(-1, 0, "embed"))
     return layer, stage
 
@@ -375,7 +362,7 @@ def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[S
 def _from_base(group: Group, layer: int, stage: Stage) -> dict[str, Tensor]:
     assert group.is_based, "only rows over base runs enter above the embedding"
     live: dict[str, Tensor] = {}
-    for name, site in _LIVE_AT[stage].items():
+    for name, site in _STAGES[stage][1].items():
         first, last = group.start, group.stop
         if name in ("k", "v"):
             first, last = group.keys_from, group.length

@@ -34,11 +34,16 @@ class Norm:
 
     weight: Float[Tensor, " d_model"]
     bias: Float[Tensor, " d_model"]
+    eps: float
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One transformer block; heads lie side by side in the outputs of q, k and v."""
+    """One transformer block; heads lie side by side in the outputs of q, k and v.
+
+    `attn_scale` is the factor on query-key products, `activation` the name that the
+    checkpoint's config gives the nonlinearity.
+    """
 
     norm_attn: Norm
     q: Linear
@@ -48,6 +53,9 @@ class Layer:
     norm_mlp: Norm
     mlp_in: Linear
     mlp_out: Linear
+    d_head: int
+    attn_scale: float
+    activation: str
 
     @property
     def device(self) -> torch.device:
@@ -127,34 +135,30 @@ def read_gpt2(module: PreTrainedModel, name: str) -> Network:
         spec=_gpt2_spec(config, name),
         embed=body.wte.weight.detach(),
         embed_position=body.wpe.weight.detach(),
-        layers=tuple(_gpt2_layer(block, config.n_embd) for block in body.h),
+        layers=tuple(_gpt2_layer(config, i, block) for i, block in enumerate(body.h)),
         norm_final=_norm(body.ln_f),
         unembed=module.lm_head.weight.detach(),
     )
 
 
 def _gpt2_spec(config: GPT2Config, name: str) -> ModelSpec:
-    d_head = config.n_embd // config.n_head
-    scale = d_head**-0.5 if config.scale_attn_weights else 1.0
-    by_layer = config.scale_attn_by_inverse_layer_idx
     return ModelSpec(
         name=name,
         family="gpt2",
         n_layers=config.n_layer,
         n_heads=config.n_head,
         d_model=config.n_embd,
-        d_head=d_head,
+        d_head=config.n_embd // config.n_head,
         d_mlp=4 * config.n_embd if config.n_inner is None else config.n_inner,
         n_vocab=config.vocab_size,
         n_context=config.n_positions,
-        activation=config.activation_function,
-        norm_eps=config.layer_norm_epsilon,
-        attn_scale=tuple(scale / (i + 1) if by_layer else scale for i in range(config.n_layer)),
     )
 
 
-def _gpt2_layer(block: Any, d_model: int) -> Layer:
-    query, key, value = _thirds(block.attn.c_attn, d_model)
+def _gpt2_layer(config: GPT2Config, index: int, block: Any) -> Layer:
+    query, key, value = _thirds(block.attn.c_attn, config.n_embd)
+    d_head = config.n_embd // config.n_head
+    scale = d_head**-0.5 if config.scale_attn_weights else 1.0
     return Layer(
         norm_attn=_norm(block.ln_1),
         q=query,
@@ -164,6 +168,9 @@ def _gpt2_layer(block: Any, d_model: int) -> Layer:
         norm_mlp=_norm(block.ln_2),
         mlp_in=_linear(block.mlp.c_fc),
         mlp_out=_linear(block.mlp.c_proj),
+        d_head=d_head,
+        attn_scale=scale / (index + 1) if config.scale_attn_by_inverse_layer_idx else scale,
+        activation=config.activation_function,
     )
 
 
@@ -179,7 +186,7 @@ def _linear(conv: Conv1D) -> Linear:
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(norm.weight.detach(), norm.bias.detach())
+    return Norm(norm.weight.detach(), norm.bias.detach(), norm.eps)
 
 
 FAMILIES: dict[str, Callable[[PreTrainedModel, str], Network]] = {"GPT2LMHeadModel": read_gpt2}

@@ -3,7 +3,7 @@ import torch
 
 import hooks
 import patchwright as pw
-from patchwright.model.gradients import differentiable
+from patchwright.model.plain_forward import plain_forward
 from patchwright.places import SITES
 from tiny import random_gpt2
 
@@ -11,10 +11,10 @@ TOKENS = [3, 8, 21, 5]
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "relu", "gelu"])
-def test_the_differentiable_pass_has_the_hugging_face_models_activations(activation: str) -> None:
+def test_the_plain_pass_has_the_hugging_face_models_activations(activation: str) -> None:
     gpt2 = random_gpt2(seed=3, activation_function=activation, scale_attn_by_inverse_layer_idx=True)
     network = pw.wrap_model(gpt2).network
-    _, taps = differentiable(network, network.embed[TOKENS], frozenset(SITES))
+    _, taps = plain_forward(network, network.embed[TOKENS], frozenset(SITES))
     for site in SITES:
         for layer, found in enumerate(taps[site]):
             expected = hooks.activation(gpt2, TOKENS, site, layer)
