@@ -88,7 +88,7 @@ class Limits:
         spec = model.spec
         prompt = tokenize_prompt(
             experiment.prompt, experiment.answer, experiment.wrong, model.tokenizer,
-            n_vocab=spec.n_vocab, n_context=spec.n_context, bos=experiment.bos,
+            n_vocab=model.n_tokens, n_context=spec.n_context, bos=experiment.bos,
         )  # fmt: skip
         _at_most(len(prompt.answers) + len(prompt.wrongs), "answers", MOST_ANSWERS)
         self._check_length(_longest(prompt))

@@ -76,7 +76,8 @@ def run_head_scores(experiment: HeadScores, work: Work, tokens: list[TokenPair])
     pool = prompt_ids(experiment.words, tokenizer, bos=False) if experiment.words else ()
     start = tokenizer.bos_token_id if tokenizer is not None and experiment.bos else None
     asked = experiment.length, experiment.repeats, experiment.seed
-    twice = Twice(*asked, tuple(dict.fromkeys(pool)), () if start is None else (start,))
+    first = () if start is None else (start,)
+    twice = Twice(*asked, tuple(dict.fromkeys(pool)), first, work.model.n_tokens)
     return measured(
         experiment,
         work,

@@ -72,12 +72,11 @@ def run(
 
 def tokens_of(pair: Pair, experiment: Experiment, model: Model) -> TokenPair:
     """`pair` in the model's tokens, checked against model and metric."""
-    spec = model.spec
     tokens = tokenize(
         pair,
         model.tokenizer,
-        n_vocab=spec.n_vocab,
-        n_context=spec.n_context,
+        n_vocab=model.n_tokens,
+        n_context=model.spec.n_context,
         bos=experiment.bos,
     )
     check_answers(experiment.metric, tokens)

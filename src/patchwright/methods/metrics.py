@@ -102,8 +102,10 @@ def logits(
     device = network.norm_final.weight.device
     like = None if like is None else like.to(device)
     normed = ops.norm(final.to(device), network.norm_final, like)
-    columns = network.unembed if tokens is None else network.unembed[list(tokens)]
-    return normed.to(columns.device) @ columns.T
+    chosen = slice(None) if tokens is None else list(tokens)
+    columns = network.unembed[chosen]
+    values = normed.to(columns.device) @ columns.T
+    return values if network.unembed_bias is None else values + network.unembed_bias[chosen]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from transformers import AutoConfig
 
 from patchwright.errors import CheckpointError, reason
 from patchwright.model.devices import CPU, check_room
-from patchwright.model.weights import FAMILIES, unknown_family
+from patchwright.model.families import FAMILIES, unknown_family
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -30,6 +30,13 @@ _BUFFERS = (".attn.bias", ".attn.masked_bias")
 
 
 MOST = {
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 10_000,
+    "num_key_value_heads": 10_000,
+    "head_dim": 10**6,
+    "hidden_size": 10**6,
+    "intermediate_size": 10**7,
+    "max_position_embeddings": 10**7,
     "n_layer": 1000,
     "n_head": 10_000,
     "n_embd": 10**6,
@@ -173,6 +180,18 @@ def _json(path: Path, name: str) -> dict[str, Any]:
     return {str(key): value for key, value in document.items()}
 
 
+_PRECISIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+def stored_dtype(files: Iterable[Path]) -> str:
+    """The precisions that checked weight files have their tensors in, such as 'bfloat16'."""
+    found: set[str] = set()
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    return " and ".join(name for stored, name in _PRECISIONS.items() if stored in found)
+
+
 def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
     """Tensor name -> shape, from the files' headers."""
     shapes: dict[str, list[int]] = {}
@@ -205,7 +224,8 @@ def _check_shapes(
     found: dict[str, list[int]], expected: dict[str, list[int]], tied: bool, name: str
 ) -> None:
     # The first GPT-2 checkpoints name their tensors without the model's prefix.
-    prefix = "" if any(key.startswith("transformer.") for key in found) else "transformer."
+    body = next(key for key in expected if not key.startswith("lm_head.")).split(".")[0] + "."
+    prefix = "" if any(key.startswith(body) for key in found) else body
     heads = ("lm_head.",)
     named = {key if key.startswith(heads) else prefix + key: shape for key, shape in found.items()}
     named = {key: shape for key, shape in named.items() if not key.endswith(_BUFFERS)}

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from patchwright.errors import CheckpointError, ExperimentError, InputError, reason
-from patchwright.model.checkpoint import Checkpoint, check_checkpoint
+from patchwright.model.checkpoint import Checkpoint, check_checkpoint, stored_dtype
 from patchwright.model.devices import (
     DeviceMap,
     check_placement,
@@ -21,10 +21,11 @@ from patchwright.model.devices import (
     map_of,
     spread,
 )
+from patchwright.model.families import network_of
 from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
 from patchwright.model.hub import OnBytes, fetch, is_hub_name
 from patchwright.model.spec import ModelSpec
-from patchwright.model.weights import Network, network_of
+from patchwright.model.weights import Network
 
 DEMO = Path(__file__).parents[1] / "demo"
 
@@ -65,8 +66,8 @@ class Model:
     """A network with its tokenizer, and what says which one it is.
 
     `name` is what the user asked for; `fingerprint` a SHA-256 over weights and
-    tokenizer; `source` where they came from. Without a tokenizer prompts are given
-    as token ids.
+    tokenizer; `source` where they came from; `stored_dtype` the precision that the
+    checkpoint has its weights in. Without a tokenizer prompts are given as token ids.
     """
 
     name: str
@@ -75,6 +76,17 @@ class Model:
     tokenizer: TextTokenizer | None
     fingerprint: str
     source: Source = "wrapped"
+    stored_dtype: str | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """How many token ids stand for something.
+
+        Rows of the embedding beyond the tokenizer's vocabulary are padding, and a token
+        beyond the rows cannot be computed.
+        """
+        whole = getattr(self.tokenizer, "whole", None)
+        return self.spec.n_vocab if whole is None else min(self.spec.n_vocab, len(whole))
 
     @property
     def spec(self) -> ModelSpec:
@@ -113,7 +125,8 @@ def load_model(
     is downloaded, and stops the download by returning False. Raises CheckpointError
     for a folder or repository without a usable model, HubError where the hub cannot
     be reached or the download was stopped, InputError for an unknown device or
-    dtype, MemoryBudgetError for a model that does not fit.
+    dtype, MemoryBudgetError for a model that does not fit. Computed is in `dtype`, whatever
+    precision the checkpoint has its weights in.
     """
     if device_map is not None and device != "auto":
         raise InputError("Both a device and a device map were given: give one of them.")
@@ -132,7 +145,8 @@ def load_model(
         network = spread(as_stored, device_map, name, precision)
     files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
     mark = remembered_fingerprint(files, dtype, lambda: fingerprint(network, tokenizer.whole))
-    return Model(name, revision, network, tokenizer, mark, _source(name))
+    stored = stored_dtype(checkpoint.weights)
+    return Model(name, revision, network, tokenizer, mark, _source(name), stored)
 
 
 def wrap_model(

@@ -34,15 +34,19 @@ def plain_forward(
         return live
 
     n = len(embedding)
-    x = tap("embed", embedding) + network.embed_position[:n]  # [position, d_model]
+    x = tap("embed", embedding)  # [position, d_model]
+    if network.embed_position is not None:
+        x = x + network.embed_position[:n]
     for layer in network.layers:
         x = tap("resid_pre", x.to(layer.device))
 
         normed = ops.norm(x, layer.norm_attn)
         q = tap("q", ops.by_head(normed, layer.q, layer.d_head))  # [position, head, d_head]
-        k = tap("k", ops.by_head(normed, layer.k, layer.d_head))
+        k = tap("k", ops.by_head(normed, layer.k, layer.d_head))  # [position, kv_head, d_head]
         v = tap("v", ops.by_head(normed, layer.v, layer.d_head))
-        visible = ops.visible_keys(n, layer.device)  # [query, key]
+        rotation = ops.rotation(layer.rotary, n, x)
+        q, k = ops.rotate(q, rotation), ops.rotate(k, rotation)
+        visible = ops.visible_keys(n, layer.device, layer.window)  # [query, key]
         pattern = ops.attention_pattern(q, k, visible, layer.attn_scale)  # [query, head, key]
         z = tap("z", ops.attention_output(tap("pattern", pattern), v))  # [position, head, d_head]
         x = x + tap("attn_out", ops.linear(z.flatten(1), layer.o))  # [position, d_model]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from patchwright.places import HEAD_SITES, Site, n_heads_of
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -11,8 +13,17 @@ class ModelSpec:
     family: str
     n_layers: int
     n_heads: int
+    n_kv_heads: int
     d_model: int
     d_head: int
     d_mlp: int
     n_vocab: int
     n_context: int
+
+    def width_of(self, site: Site, n_positions: int) -> int:
+        """How many numbers a site has at one position of a prompt of `n_positions`."""
+        if site == "pattern":
+            return self.n_heads * n_positions
+        if site in HEAD_SITES:
+            return n_heads_of(site, self) * self.d_head
+        return self.d_mlp if site == "mlp_act" else self.d_model

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchwright.model import ops
 from patchwright.model.edits import Edit
 from patchwright.model.rows import Row, Run
-from patchwright.model.weights import Layer, Network, Norm
+from patchwright.model.weights import Layer, Network, Norm, Rotary
 from patchwright.places import Site
 
 Stage = Literal[
@@ -88,17 +88,22 @@ class Group:
             else:
                 self.bases.append((base, count))
 
-    def based(self, site: Site, layer: int, first: int, last: int) -> Tensor:
+    def based(self, site: Site | Literal["keys"], layer: int, first: int, last: int) -> Tensor:
         """What the rows' base runs have there, [row, position, ...]; not to be written to."""
         parts: list[Tensor] = []
         for base, count in self.bases:
-            own = base.kept[site][layer][first:last]
+            kept = base.keys if site == "keys" else base.kept[site]
+            own = kept[layer][first:last]
             parts.append(own.expand(count, *own.shape))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def whole(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "row key head d_head"]:
+    def whole(
+        self,
+        own: Float[Tensor, "row own_key kv_head d_head"],
+        site: Literal["keys", "v"],
+        layer: int,
+    ) -> Float[Tensor, "row key kv_head d_head"]:
         """Keys or values of all positions: the base runs', then the rows' own."""
-        own = self.live[site]
         if not self.is_based or self.keys_from == 0:
             return own
         return torch.cat([self.based(site, layer, 0, self.keys_from), own], dim=1)
@@ -137,8 +142,9 @@ class Wave:
         self.keep = keep
         self.groups: list[Group] = []
         self.device = network.embed.device
-        longest = max((len(row.tokens) for row in rows), default=0)
-        self.visible = ops.visible_keys(longest, self.device)
+        self._longest = max((len(row.tokens) for row in rows), default=0)
+        self._visible: dict[int | None, Tensor] = {}
+        self._rotations: dict[Rotary | None, Tensor | None] = {}
         self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
         self._waiting: dict[tuple[int, Stage], list[int]] = {}
         for index, row in enumerate(rows):
@@ -147,17 +153,19 @@ class Wave:
                 at = self._edits.setdefault((edit.layer, edit.site), {})
                 at.setdefault(index, []).append(edit)
         self._kept: list[dict[Site, list[Tensor]]] = []
+        self._keys: list[list[Tensor]] = []
         self._bases: list[Run | None] = []
         for row in rows:
             base = self._under_way(row.base) if isinstance(row.base, Row) else row.base
             self._bases.append(base)
             self._kept.append(_inherited(base, keep, network.spec.n_layers))
+            self._keys.append(_inherited_keys(base, keep, network.spec.n_layers))
 
     def _under_way(self, base: Row) -> Run:
         """The run of a row of this batch: what it keeps grows layer by layer."""
         index = next(i for i, row in enumerate(self.rows) if row is base)
         final = self.network.embed.new_empty(0, self.network.spec.d_model)
-        return Run(base.tokens, base.read, final, self._kept[index])
+        return Run(base.tokens, base.read, final, self._kept[index], self._keys[index])
 
     def touches(self, layer: int, site: Site) -> bool:
         """Whether a site must exist by itself: it is edited here, or kept."""
@@ -167,9 +175,12 @@ class Wave:
         """Tokens and positions -> the residual stream of rows with tokens of their own."""
         self._join(0, "embed", self._embedded)
         self.visit(0, "embed", "embed")
+        positions = self.network.embed_position
         for group in self.groups:
-            position = self.network.embed_position[group.start : group.stop]
-            group.live = {"x": group.live["embed"] + position}
+            x = group.live["embed"]
+            if positions is not None:
+                x = x + positions[group.start : group.stop]
+            group.live = {"x": x}
 
     def _embedded(self, group: Group) -> dict[str, Tensor]:
         ids = [self.rows[row].tokens[group.start : group.stop] for row in group.rows]
@@ -180,7 +191,9 @@ class Wave:
         """Move what is under way to the next layer's device; base runs have theirs there."""
         if device == self.device:
             return
-        self.device, self.visible = device, self.visible.to(device)
+        self.device = device
+        self._visible.clear()
+        self._rotations.clear()
         for group in self.groups:
             group.live["x"] = group.live["x"].to(device)
 
@@ -289,8 +302,11 @@ class Wave:
     def attend(self, layer: int, weights: Layer) -> None:
         """q, k, v -> z of each group; by way of the pattern where that is edited or kept."""
         for group in self.groups:
-            q, k, v = group.live["q"], group.whole("k", layer), group.whole("v", layer)
-            visible = self.visible[group.start : group.stop, : group.length]
+            q = self._rotated(group.live["q"], weights, group.start)
+            k = group.whole(self._rotated(group.live["k"], weights, group.keys_from), "keys", layer)
+            v = group.whole(group.live["v"], "v", layer)
+            self._store_keys(group, layer, weights, k)
+            visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
             how = (visible, weights.attn_scale)
             if self.touches(layer, "pattern"):
                 group.live = {"x": group.live["x"], "v": v}
@@ -302,6 +318,23 @@ class Wave:
             for group in self.groups:
                 z = ops.attention_output(group.live.pop("pattern"), group.live.pop("v"))
                 group.live["z"] = z
+
+    def _rotated(self, x: Tensor, weights: Layer, first: int) -> Tensor:
+        """Queries or keys with their positions turned in; the first is at position `first`."""
+        by = self._rotations.get(weights.rotary)
+        if by is None and weights.rotary is not None:
+            by = ops.rotation(weights.rotary, self._longest, x)
+            self._rotations[weights.rotary] = by
+        return ops.rotate(x, None if by is None else by[:, first : first + x.shape[1]])
+
+    def _store_keys(self, group: Group, layer: int, weights: Layer, keys: Tensor) -> None:
+        for row, own in zip(group.rows, keys if "k" in self.keep else (), strict=False):
+            self._keys[row][layer] = self._kept[row]["k"][layer] if weights.rotary is None else own
+
+    def _seen_within(self, window: int | None) -> Bool[Tensor, "query key"]:
+        if window not in self._visible:
+            self._visible[window] = ops.visible_keys(self._longest, self.device, window)
+        return self._visible[window]
 
     def transform(
         self, name: str, out: str, by: Callable[[Tensor], Tensor], consume: bool = False
@@ -337,8 +370,10 @@ class Wave:
             for row, x in zip(group.rows, group.live["x"][:, low - group.start :], strict=True):
                 finals[row] = x if whole else _laid_over(finals[row], x, low - group.read)
         return [
-            Run(row.tokens, row.read, final, kept)
-            for row, final, kept in zip(self.rows, finals, self._kept, strict=True)
+            Run(row.tokens, row.read, final, kept, keys)
+            for row, final, kept, keys in zip(
+                self.rows, finals, self._kept, self._keys, strict=True
+            )
             if final is not None
         ]
 
@@ -357,6 +392,13 @@ def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[S
     if base is None:
         return {site: [torch.empty(0)] * (1 if site == "embed" else n_layers) for site in keep}
     return {site: list(base.kept[site]) for site in keep}
+
+
+def _inherited_keys(base: Run | None, keep: frozenset[Site], n_layers: int) -> list[Tensor]:
+    """The same of the keys as attention reads them, which come along with k."""
+    if "k" not in keep:
+        return []
+    return [torch.empty(0)] * n_layers if base is None else list(base.keys)
 
 
 def _from_base(group: Group, layer: int, stage: Stage) -> dict[str, Tensor]:

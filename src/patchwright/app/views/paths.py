@@ -18,7 +18,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.paths import LOGITS, SENDERS, OnTheWay, Paths, receivers_of
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
-from patchwright.places import Place, check_site, parse_place
+from patchwright.places import Place, check_site, n_heads_of, parse_place
 
 RECEIVER_NAMES = {
     "q": "queries of a head",
@@ -90,7 +90,7 @@ def _receivers(model: Model) -> None:
     layer = columns[1].selectbox(
         "Layer", range(model.spec.n_layers), index=model.spec.n_layers - 1, key="receiver_layer"
     )
-    heads = ["all"] if site == "mlp_out" else ["all", *range(model.spec.n_heads)]
+    heads = ["all"] if site == "mlp_out" else ["all", *range(n_heads_of(site, model.spec))]
     head = columns[2].selectbox("Head", heads, key="receiver_head")
     added = str(Place(site, layer, None if head == "all" else int(head)))
     columns[3].button(

@@ -15,7 +15,7 @@ from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
-from patchwright.places import HEAD_SITES, SITES, Place, check_site, parse_place
+from patchwright.places import HEAD_SITES, SITES, Place, check_site, n_heads_of, parse_place
 
 
 def picker(result: Result, model: Model) -> None:
@@ -30,7 +30,8 @@ def picker(result: Result, model: Model) -> None:
         site = check_site(st.selectbox("Site", SITES, key="pick_site", index=1))
         columns = st.columns(3)
         layer = columns[0].selectbox("Layer", range(model.spec.n_layers), key="pick_layer")
-        heads = ["all", *range(model.spec.n_heads)] if site in HEAD_SITES else ["all"]
+        own = range(n_heads_of(site, model.spec)) if site in HEAD_SITES else ()
+        heads = ["all", *own]
         head = columns[1].selectbox("Head", heads, key="pick_head")
         n = len(result.position_tokens or ())
         position = columns[2].selectbox("Position", ["all", *range(n)], key="pick_position")
