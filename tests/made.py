@@ -49,7 +49,8 @@ def made(
     """A sweep with these effects, [*dims] or [pair, *dims]; NaN was not computed."""
     clean, corrupt = clean or baseline(4.0), corrupt or baseline(-4.0, " John", 0.1, 3)
     pair: dict[str, Any] = {"clean": "a", "corrupt": "b", "answer": [" Mary"], "wrong": [" John"]}
-    given: dict[str, Any] = {"pairs": pair, "bos": True, "direction": "denoise"}
+    given: dict[str, Any] = {"model": "m", "method": method}
+    given |= {"pairs": pair, "bos": True, "direction": "denoise"}
     given |= {"metric": "logit_diff", "site": site, "per": per}
     given |= {"layers": None, "positions": None, "heads": None} | changes
     dims = DIMS[given["per"]]
@@ -70,6 +71,12 @@ def made(
     return pw.Result(
         method, given, model, named, clean, corrupt, arrays, list(warnings), seconds=1.0
     )
+
+
+def numbered(effects: Any, number: int, **changes: Any) -> pw.Result:
+    """`made` of a pair of its own: results of other numbers are of other experiments."""
+    pairs: Any = {"clean": f"a{number}", "corrupt": "b", "answer": [" Mary"], "wrong": [" John"]}
+    return made(effects, pairs=changes.pop("pairs", pairs), **changes)
 
 
 def _metrics(run: Baseline) -> xr.DataArray:

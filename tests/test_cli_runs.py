@@ -7,7 +7,7 @@ import pytest
 
 import patchwright as pw
 from command import IOI, Command, Done, command_in
-from made import made
+from made import made, numbered
 from patchwright.keep.store import Store
 
 HEADS = ("patch", *IOI, "--site", "z", "--json", "-")
@@ -131,7 +131,7 @@ def test_a_runs_files_are_those_of_its_command(command: Command, tmp_path: Path)
 def test_two_runs_are_compared_on_one_scale(command: Command, tmp_path: Path) -> None:
     store = Store()
     one, two = store.save_all(
-        [made([[0.25, 0.5], [0.0, 1.0]]), made([[0.5, -0.5], [0.0, 3.0]], a=1)]
+        [made([[0.25, 0.5], [0.0, 1.0]]), numbered([[0.5, -0.5], [0.0, 3.0]], 1)]
     )
     document = json.loads(command("runs", "compare", one, two, "--json", "-").out)
     first, second, difference = document["panels"]
@@ -149,7 +149,7 @@ def test_two_runs_are_compared_on_one_scale(command: Command, tmp_path: Path) ->
 
 def test_runs_of_other_cells_have_no_difference(command: Command) -> None:
     store = Store()
-    kinds = [made([[0.5, 0.5]]), made([[0.5] * 3], a=1), made([[0.5, 0.5]], "z", "head")]
+    kinds = [made([[0.5, 0.5]]), numbered([[0.5] * 3], 1), made([[0.5, 0.5]], "z", "head")]
     ids = store.save_all(kinds)
     for other in ids[1:]:
         done = command("runs", "compare", ids[0], other)
@@ -159,7 +159,7 @@ def test_runs_of_other_cells_have_no_difference(command: Command) -> None:
 
 def test_pruning_only_tells_until_it_is_told_yes(command: Command) -> None:
     store = Store()
-    ids = store.save_all([made([[i / 4]], a=i) for i in range(4)])
+    ids = store.save_all([numbered([[i / 4]], i) for i in range(4)])
     store.note(ids[0], "stays")
     store.delete([ids[3]])
     assert command("runs", "prune").out.startswith("Would remove 1 runs")
@@ -172,12 +172,12 @@ def test_pruning_only_tells_until_it_is_told_yes(command: Command) -> None:
 
 def test_archives_travel_between_stores(command: Command, tmp_path: Path) -> None:
     store = Store()
-    ids = store.save_all([made([[i / 4]], a=i) for i in range(3)])
+    ids = store.save_all([numbered([[i / 4]], i) for i in range(3)])
     store.note(ids[1], "mine")
     first, second = tmp_path / "first.zip", tmp_path / "second.zip"
     assert command("runs", "export", str(first)).out.startswith("3 runs are in ")
     (tmp_path / "elsewhere").mkdir()
-    Store(tmp_path / "elsewhere").save(made([[9.0]], a=9))
+    Store(tmp_path / "elsewhere").save(numbered([[9.0]], 9))
     at = ("--store", str(tmp_path / "elsewhere"))
     assert (
         command("runs", "import", str(first), *at).out == "3 runs taken in, 0 were here already.\n"

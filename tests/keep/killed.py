@@ -1,7 +1,7 @@
 """A process that writes to a store, killed at random moments, again and again.
 
 `python killed.py FOLDER KILLS SEED < DOCUMENT` forks writers (one import serves them
-all, and none of PyTorch, which makes forks slow), kills each without warning, and
+all), kills each without warning, and
 prints what they had acknowledged by then, as JSON: ids. DOCUMENT is that of a Result.
 """
 
@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
+from patchwright.experiment import experiment_of
 from patchwright.keep.store import Store
 
 VALUES = xr.DataArray(
@@ -47,7 +48,10 @@ def write_for_ever(
     asked: dict[str, Any] = rest["experiment"]
     for i in range(10**6):
         some = [
-            Written({**asked, "seed": [*number, i, k]}, rest, {"patched": VALUES})
+            Written(
+                {**asked, "pairs": {**asked["pairs"], "clean": f"{number} {i} {k}"}},
+                *(rest, {"patched": VALUES}),
+            )
             for k in range(1 + i % 4)
         ]
         ids = store.save_all(cast("Any", some))
@@ -57,7 +61,11 @@ def write_for_ever(
 def killed_once(
     store: Store, rest: dict[str, Any], number: tuple[int, int], moment: float
 ) -> list[str]:
-    """Start a writer, kill it after `moment` seconds; the ids that it acknowledged."""
+    """Start a writer and kill it; the ids that it acknowledged.
+
+    Every second writer is killed `moment` seconds after its start, the others so long after
+    their first acknowledgement, so that half have acknowledged something on any machine.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -67,23 +75,26 @@ def killed_once(
         finally:
             os._exit(1)
     os.close(writing)
+    first = b"" if number[1] % 2 else os.read(reading, 1)
     time.sleep(moment)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL, "the writer ended by itself"
     with os.fdopen(reading, encoding="ascii") as stream:
-        return stream.read().split()
+        return (first.decode() + stream.read()).split()
 
 
 def main() -> None:
     """As the module says."""
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     draw, rest = random.Random(seed), json.load(sys.stdin)
+    # Loads, before the forks and once for all, what the store needs to name an experiment.
+    experiment_of(rest["experiment"])
     ids = [
         killed_once(Store(folder), rest, (seed, number), draw.uniform(0.0, 0.1))
         for number in range(kills)
     ]
-    json.dump([ids, "torch" in sys.modules], sys.stdout)
+    json.dump(ids, sys.stdout)
 
 
 if __name__ == "__main__":

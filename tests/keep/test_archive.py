@@ -4,15 +4,19 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from made import made
+import patchwright as pw
+from made import numbered
+from patchwright.canonical import hash_of
 from patchwright.errors import ArchiveError, OutputError
 from patchwright.keep import record
+from patchwright.keep.served import ServedStore
 from patchwright.keep.store import Store
 
 Members = dict[str, bytes]
@@ -22,7 +26,7 @@ Members = dict[str, bytes]
 def archive(tmp_path: Path) -> Path:
     """Three runs, one of them with a note."""
     store = Store(tmp_path / "here")
-    ids = store.save_all([made([[i / 4, np.nan]], seed=i) for i in range(3)])
+    ids = store.save_all([numbered([[i / 4, np.nan]], i) for i in range(3)])
     store.note(ids[0], "a note, ünïcode")
     store.export(tmp_path / "runs.zip")
     return tmp_path / "runs.zip"
@@ -49,13 +53,15 @@ def test_exported_brought_in_elsewhere_and_exported_again_the_bytes_are_equal(
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     here = Store(tmp_path / "here")
     for entry in here.entries():
-        assert elsewhere.entry(entry.id) == entry
-        assert elsewhere.get(entry.id).to_json() == here.get(entry.id).to_json()
+        assert elsewhere.entry(entry.id) == replace(entry, origin="imported")
+        came, was = elsewhere.get(entry.id), here.get(entry.id)
+        assert [one["code"] for one in came.warnings] == ["imported"]
+        assert replace(came, warnings=[]).to_json() == was.to_json()
     assert elsewhere.bring_in(archive) == (0, 3)
 
 
 def test_the_bytes_do_not_depend_on_the_order_in_which_runs_came(tmp_path: Path) -> None:
-    results = [made([[i / 4]], seed=i) for i in range(6)]
+    results = [numbered([[i / 4]], i) for i in range(6)]
     stores = [Store(tmp_path / name) for name in ("one", "two")]
     stores[0].save_all(results)
     stores[0].export(tmp_path / "one.zip")
@@ -158,7 +164,7 @@ SPOILED: dict[str, tuple[Callable[[Members], object], str]] = {
     "no list": (lambda parts: parts.pop("runs.json"), "it has no list of runs"),
     "a list that is none": (lambda parts: parts.update({"runs.json": b"[]"}), "no list of runs"),
     "runs that are none": (change_list(lambda d: d.update(runs=7)), "other fields"),
-    "a newer archive": (change_list(lambda d: d.update(archive=2)), "newer Patchwright"),
+    "a newer archive": (change_list(lambda d: d.update(archive=3)), "newer Patchwright"),
     "an id that is a path": (change_list(lambda d: d["runs"][0].update(id="../../../x")), "an id"),
     "a date that is none": (change_list(lambda d: d["runs"][0].update(created="now")), "a date"),
     "a note that is none": (change_list(lambda d: d["runs"][0].update(note=7)), "kinds of values"),
@@ -191,7 +197,7 @@ def test_an_unsound_archive_is_refused_whole(archive: Path, tmp_path: Path, how:
     spoil(parts)
     bad = written(tmp_path / "bad.zip", parts)
     store = Store(tmp_path / "elsewhere")
-    store.save(made([[9.0]], seed=9))
+    store.save(numbered([[9.0]], 9))
     before = sorted(path.name for path in tmp_path.rglob("*"))
     with pytest.raises(ArchiveError, match=says):
         store.bring_in(bad)
@@ -254,3 +260,75 @@ def test_an_export_that_cannot_be_written_leaves_the_old_file(
     with pytest.raises(Exception, match="no such run"):
         store.export(archive, ["nothing"])
     assert archive.read_bytes() == before
+
+
+def earlier(archive: Path, path: Path) -> Path:
+    """The archive as layout 1 had it: other names, older documents."""
+    parts = members(archive)
+    listed = json.loads(parts["runs.json"])
+    older: Members = {}
+    for one in listed["runs"]:
+        document = json.loads(parts[f"runs/{one['id']}.json"])
+        del document["numbers"]
+        experiment = hash_of(document["experiment"])
+        names = [experiment, document["model"]["fingerprint"], "", document["patchwright"]]
+        name, text = hash_of(names)[:16], json.dumps(document)
+        arrays = parts[f"runs/{one['id']}.npz"]
+        older |= {f"runs/{name}.json": text.encode(), f"runs/{name}.npz": arrays}
+        one |= {"id": name, "digest": record.Record(text, arrays, one["created"]).digest}
+    return written(path, older | {"runs.json": json.dumps(listed | {"archive": 1}).encode()})
+
+
+def test_an_archive_of_the_layout_before_is_taken_in_under_todays_names(
+    archive: Path, tmp_path: Path
+) -> None:
+    here, elsewhere = Store(tmp_path / "here"), Store(tmp_path / "elsewhere")
+    assert elsewhere.bring_in(earlier(archive, tmp_path / "earlier.zip")) == (3, 0)
+    assert {one.id for one in elsewhere.entries()} == {one.id for one in here.entries()}
+    assert elsewhere.bring_in(archive) == (0, 3)
+    assert elsewhere.get(here.entries()[0].id).numbers == 1
+
+
+def test_imported_runs_answer_only_where_they_are_trusted(archive: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "elsewhere")
+    asked = pw.Patch.of(numbered([[0.0]], 1).experiment)
+    store.bring_in(archive)
+    assert store.find(asked, "sha256:0") is None
+    assert store.known("sha256:0") == set()
+    assert ServedStore(store.folder).run_of(asked.hash, ["sha256:0"]) is None
+    assert store.bring_in(archive, trusted=True) == (3, 0)
+    found = store.find(asked, "sha256:0")
+    assert found is not None
+    assert [one["code"] for one in found.warnings] == ["imported"]
+    assert len(store.known("sha256:0")) == 3
+    assert store.bring_in(archive) == (0, 3)
+    assert {one.origin for one in store.entries()} == {"trusted"}
+
+
+def test_what_is_computed_here_is_never_replaced_by_an_import(
+    archive: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "elsewhere")
+    other = numbered([[0.125, 0.5]], 1)  # the archive has other numbers for it
+    mine = store.save(other)
+    assert store.bring_in(archive, trusted=True) == (2, 1)
+    assert store.entry(mine).origin == "computed"
+    assert store.get(mine).to_json() == other.to_json()
+
+
+def test_what_is_computed_here_replaces_an_import(archive: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "elsewhere")
+    store.bring_in(archive)
+    mine = store.save(numbered([[0.125, 0.5]], 1))
+    assert store.entry(mine).origin == "computed"
+    assert store.get(mine).warnings == []
+
+
+def test_a_deleted_run_that_comes_back_by_an_archive_is_still_ones_own(
+    archive: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "here")
+    gone = store.entries()[0].id
+    store.delete([gone])
+    store.bring_in(archive)
+    assert store.entry(gone).origin == "computed"

@@ -32,9 +32,7 @@ def acknowledged(process: subprocess.Popen[str]) -> list[list[str]]:
     document = replace(made([[0.5]]), arrays={}).document()
     out, err = process.communicate(json.dumps(document), timeout=240)
     assert (process.returncode, err) == (0, "")
-    ids, has_torch = json.loads(out)
-    assert not has_torch
-    return ids
+    return json.loads(out)
 
 
 def check_whole(folder: Path, ids: list[str]) -> None:
@@ -54,12 +52,12 @@ def check_whole(folder: Path, ids: list[str]) -> None:
 def test_every_acknowledged_run_survives_200_kills_at_random_moments(tmp_path: Path) -> None:
     found = acknowledged(started(str(tmp_path), "200", "0"))
     assert len(found) == 200
-    assert sum(bool(ids) for ids in found) > 50  # the moments are not all too early
+    assert sum(bool(ids) for ids in found) >= 100
     check_whole(tmp_path, [one for ids in found for one in ids])
 
 
 def test_processes_that_write_at_once_lose_nothing_though_killed(tmp_path: Path) -> None:
     writers = [started(str(tmp_path), "10", str(seed)) for seed in (1, 2)]
     ids = [one for writer in writers for found in acknowledged(writer) for one in found]
-    assert len(ids) > 20
+    assert len(ids) >= 10
     check_whole(tmp_path, ids)

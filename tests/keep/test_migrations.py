@@ -2,17 +2,24 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from made import made
+from patchwright.canonical import canonical_json, hash_of
 from patchwright.errors import StoreError
+from patchwright.experiment import Patch
 from patchwright.keep import migrations
-from patchwright.keep.record import record_of
+from patchwright.keep.record import Record, record_of
+from patchwright.keep.served import ServedStore
 from patchwright.keep.store import FILE, Store
+from patchwright.notices import Notice
 
 LATEST = len(migrations.STEPS)
+IDENTIFIED = 4
+"""The first layout whose hashes cover what differs from the defaults alone."""
 
 
 def layout(path: Path) -> list[tuple[str, ...]]:
@@ -25,27 +32,43 @@ def store_of_version(folder: Path, version: int) -> Path:
     path = folder / FILE
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for step in migrations.STEPS[:version]:
-            for statement in step:
-                connection.execute(statement)
+            migrations.take(connection, step)
         connection.execute(f"PRAGMA user_version = {version}")
         if version:
-            insert_run(connection)
+            one = record_of(made([[0.25, 0.5]]), "2026-01-02T03:04:05.000006+00:00")
+            insert_run(connection, version < IDENTIFIED, one)
     return path
 
 
-def insert_run(connection: sqlite3.Connection) -> None:
-    one = record_of(made([[0.25, 0.5]]), "2026-01-02T03:04:05.000006+00:00")
+def earlier_names(one: Record) -> dict[str, str]:
+    """The hash and the id that layouts before `IDENTIFIED` give a run."""
+    experiment = hash_of(one.content["experiment"])
+    names = [experiment, one.fingerprint, one.device, one.version]
+    return {"experiment_hash": experiment, "id": hash_of(names)[:16]}
+
+
+def insert_run(
+    connection: sqlite3.Connection,
+    earlier: bool,
+    one: Record,
+    **more: str,
+) -> dict[str, str]:
+    names = {"experiment_hash": one.experiment_hash, "id": one.id}
+    names = earlier_names(one) if earlier else names
     values = {
-        **{name: getattr(one, name) for name in ("id", "experiment_hash", "fingerprint", "device")},
+        **{name: getattr(one, name) for name in ("fingerprint", "device")},
         **{name: getattr(one, name) for name in ("version", "about", "search", "created")},
         **{name: getattr(one, name) for name in ("document", "arrays", "digest")},
         "method": "patch",
         "model": "m",
         "seconds": 1.0,
-        "whole": 1,
+        "whole": one.whole,
+        **names,
+        **more,
     }
-    names, marks = ", ".join(values), ", ".join("?" * len(values))
-    connection.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", (*values.values(),))
+    columns, marks = ", ".join(values), ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO runs ({columns}) VALUES ({marks})", (*values.values(),))
+    return names
 
 
 @pytest.mark.parametrize("version", range(LATEST + 1))
@@ -89,3 +112,44 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (LATEST + 3,)
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+
+
+def test_runs_that_are_one_under_todays_names_become_one_with_its_jobs_and_notes(
+    tmp_path: Path,
+) -> None:
+    """The same sweep in two orders and of two releases; a server's jobs; what could not be done."""
+    plain = made([[0.25, 0.5]])
+    ordered = made([[0.25, 0.5]], order="attribution")
+    stopped: Notice = {"code": "stopped", "message": "The sweep was stopped."}
+    records = [
+        (record_of(plain, "2026-01-01T00:00:00+00:00"), "from the command line"),
+        (record_of(ordered, "2026-01-02T00:00:00+00:00"), "from the page"),
+        (record_of(replace(ordered, warnings=[stopped]), "2026-01-03T00:00:00+00:00"), ""),
+        (record_of(made([[0.75, 0.5]], site="mlp_out"), "2026-01-04T00:00:00+00:00"), "another"),
+    ]
+    path = store_of_version(tmp_path, IDENTIFIED - 1)
+    unknown = {"method": "telepathy", "model": "m"}
+    failed = records[1][0].content["experiment"]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM runs")
+        for number, (one, note) in enumerate(records):
+            id_ = {} if number != 2 else {"id": "00112233445566aa"}  # of another release
+            names = insert_run(connection, True, one, note=note, **id_)
+            job = (f"job{number}", names["experiment_hash"], "m", "done", "", "2026", None)
+            connection.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)", job)
+        for moment, experiment in (("1", plain.experiment), ("2", failed), ("3", unknown)):
+            row = (hash_of(experiment), canonical_json(experiment), f"reason {moment}", moment)
+            connection.execute("INSERT INTO failures VALUES (?, ?, ?, ?)", row)
+    store = ServedStore(tmp_path)
+    other, one = store.entries()
+    assert (other.id, one.id) == (records[3][0].id, records[0][0].id)
+    assert (one.created[:10], one.whole) == ("2026-01-02", True)
+    assert one.note == "from the page\nfrom the command line"
+    assert [entry.id for entry in store.entries(one.id)] == [one.id]
+    assert store.find(Patch.of(plain.experiment), "sha256:0") is not None
+    for number in range(4):
+        job = store.job(f"job{number}")
+        assert job is not None
+        assert job.experiment_hash == (other if number == 3 else one).experiment_hash
+    reasons = {failure.experiment_hash: failure.reason for failure in store.failures()}
+    assert reasons == {one.experiment_hash: "reason 2", hash_of(unknown): "reason 3"}

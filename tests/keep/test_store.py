@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import patchwright as pw
-from made import baseline, made
+from made import baseline, made, numbered
 from patchwright.errors import StoreError, UnknownRunError
 from patchwright.keep.record import record_of, result_in
 from patchwright.keep.store import FILE, Store, home
@@ -37,9 +37,9 @@ ANY_ARRAY = hnp.arrays(
 )
 
 
-def numbered(number: int, **changes: Any) -> Result:
-    """A result whose experiment is one of its kind."""
-    return made([[number / 7, np.nan, -0.0, np.inf]], seed=number, **changes)
+def kept(number: int, **changes: Any) -> Result:
+    """A result to keep, of an experiment of its own."""
+    return numbered([[number / 7, np.nan, -0.0, np.inf]], number, **changes)
 
 
 def assert_same(one: Result, other: Result) -> None:
@@ -84,7 +84,7 @@ def test_any_array_comes_back_bit_for_bit(values: np.ndarray[Any, Any]) -> None:
     dims = [f"d{i}" for i in range(values.ndim)]
     coords = {dim: np.arange(size) * 3 for dim, size in zip(dims, values.shape, strict=True)}
     array = xr.DataArray(values, dims=dims, coords=coords, name="free")
-    whole = numbered(1)
+    whole = kept(1)
     result = replace(whole, arrays={**whole.arrays, "free": array})
     again = result_in(record_of(result, "now")).arrays["free"]
     assert again.dtype == values.dtype
@@ -108,15 +108,42 @@ def test_a_run_answers_its_own_experiment_on_its_own_model_alone(model: pw.Model
     assert store.find(other, model.fingerprint) is None
 
 
-def test_a_run_of_another_version_is_listed_but_answers_nothing(
+def test_a_run_of_other_numbers_is_listed_but_answers_nothing(
     model: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, result = Store(), pw.patch(model, pair_of([1, 2], [3, 2]))
     run = store.save(result)
-    monkeypatch.setattr("patchwright.keep.store.version", lambda _: "99.0")
-    assert store.find(pw.Patch.of(result.experiment), model.fingerprint) is None
+    monkeypatch.setattr(pw.Patch, "numbers", pw.Patch.numbers + 1)
+    asked = pw.Patch.of(result.experiment)
+    assert store.find(asked, model.fingerprint) is None
     assert store.known(model.fingerprint) == set()
     assert [one.id for one in store.entries()] == [run]
+    again = pw.patch(model, pair_of([1, 2], [3, 2]))
+    assert store.save(again) != run
+    assert store.find(asked, model.fingerprint) is not None
+
+
+def test_a_run_of_another_release_answers_as_long_as_its_methods_numbers_stay(
+    model: pw.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    monkeypatch.setattr("patchwright.methods.result.version", lambda _: "0.0.1")
+    result = pw.patch(model, pair_of([1, 2], [3, 2]))
+    store.save(result)
+    monkeypatch.undo()
+    assert store.find(pw.Patch.of(result.experiment), model.fingerprint) is not None
+
+
+def test_a_sweep_is_found_in_whatever_order_its_cells_were_computed(model: pw.Model) -> None:
+    store, pair = Store(), pair_of([1, 2, 3], [1, 4, 3])
+    run = store.save(pw.patch(model, pair, order="attribution"))
+    plain = pw.patch(model, pair)
+    found = store.find(pw.Patch.of(plain.experiment), model.fingerprint)
+    assert found is not None
+    assert found.patched.equals(plain.patched)
+    assert store.save(plain) == run
+    first = pw.patch(model, pair, order="attribution", most=1)
+    assert store.save(first) != run  # the cells that are computed then depend on the order
 
 
 def test_a_stopped_run_is_kept_but_answers_nothing(model: pw.Model) -> None:
@@ -137,9 +164,13 @@ def test_a_stopped_run_is_kept_but_answers_nothing(model: pw.Model) -> None:
 def test_runs_are_searched_by_words_of_prompt_method_model_and_note() -> None:
     store = Store()
     kinds = {
-        "first": numbered(1, pairs={"clean": "Grüße an Mary", "corrupt": "b"}),
-        "second": numbered(
-            2, pairs=[{"clean": "x", "corrupt": "y"}, {"clean": [3], "corrupt": [4]}]
+        "first": kept(1, pairs={"clean": "Grüße an Mary", "corrupt": "b", "answer": "c"}),
+        "second": kept(
+            2,
+            pairs=[
+                {"clean": "x", "corrupt": "y", "answer": "c"},
+                {"clean": [3], "corrupt": [4], "answer": 5},
+            ],
         ),
     }
     ids = {name: store.save(result) for name, result in kinds.items()}
@@ -163,7 +194,7 @@ def test_runs_are_searched_by_words_of_prompt_method_model_and_note() -> None:
 
 def test_a_beginning_of_an_id_names_a_run_if_it_is_the_only_one() -> None:
     store = Store()
-    ids = store.save_all([numbered(i) for i in range(20)])
+    ids = store.save_all([kept(i) for i in range(20)])
     assert store.entry(ids[3][:10]).id == ids[3]
     first = next(one[0] for one in ids if sum(other[0] == one[0] for other in ids) > 1)
     with pytest.raises(UnknownRunError, match="several runs begin so"):
@@ -175,7 +206,7 @@ def test_a_beginning_of_an_id_names_a_run_if_it_is_the_only_one() -> None:
 
 def test_deleting_is_undone_until_pruned() -> None:
     store = Store()
-    one, two = store.save_all([numbered(1), numbered(2)])
+    one, two = store.save_all([kept(1), kept(2)])
     store.note(two, "keep me")
     assert store.delete([one[:12]]) == [one]
     assert [entry.id for entry in store.entries()] == [two]
@@ -184,7 +215,7 @@ def test_deleting_is_undone_until_pruned() -> None:
     store.restore([one])
     assert {entry.id for entry in store.entries()} == {one, two}
     store.delete([one])
-    assert store.save(numbered(1)) == one  # computed again: it is back
+    assert store.save(kept(1)) == one  # computed again: it is back
     assert {entry.id for entry in store.entries()} == {one, two}
     store.delete([one])
     store.prune(store.prunable())
@@ -195,7 +226,7 @@ def test_deleting_is_undone_until_pruned() -> None:
 
 def test_a_failing_delete_deletes_nothing() -> None:
     store = Store()
-    run = store.save(numbered(1))
+    run = store.save(kept(1))
     with pytest.raises(UnknownRunError):
         store.delete([run, "nothing"])
     assert [entry.id for entry in store.entries()] == [run]
@@ -203,7 +234,7 @@ def test_a_failing_delete_deletes_nothing() -> None:
 
 def test_pruning_takes_the_old_and_the_many_but_nothing_with_a_note() -> None:
     store = Store()
-    ids = [store.save(numbered(i)) for i in range(5)]
+    ids = [store.save(kept(i)) for i in range(5)]
     days = [datetime.now(UTC) - timedelta(days=10 - 2 * i) for i in range(5)]
     with closing(sqlite3.connect(store.path)) as connection, connection:
         connection.executemany(
@@ -221,9 +252,9 @@ def test_pruning_takes_the_old_and_the_many_but_nothing_with_a_note() -> None:
 
 def test_a_note_stays_when_its_run_is_computed_again() -> None:
     store = Store()
-    run = store.save(numbered(1))
+    run = store.save(kept(1))
     store.note(run, "mine")
-    store.save(replace(numbered(1), seconds=9.0))
+    store.save(replace(kept(1), seconds=9.0))
     assert (store.entry(run).note, store.entry(run).seconds) == ("mine", 9.0)
 
 
@@ -242,7 +273,7 @@ def test_the_store_is_where_the_environment_says_and_only_its_owners(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATCHWRIGHT_HOME", str(tmp_path / "a" / "b"))
-    Store().save(numbered(1))
+    Store().save(kept(1))
     with closing(sqlite3.connect(tmp_path / "a" / "b" / FILE)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home().iterdir()}
@@ -263,7 +294,7 @@ def test_looking_makes_no_store(home: Path) -> None:
 @pytest.mark.parametrize("damage", ["noise", "torn", "header"])
 def test_a_damaged_file_is_kept_aside_and_a_new_store_begun(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
-    store.save_all([numbered(i) for i in range(40)])
+    store.save_all([kept(i) for i in range(40)])
     before = store.path.read_bytes()
     spoiled = {
         "noise": bytes(reversed(before)),
@@ -271,12 +302,12 @@ def test_a_damaged_file_is_kept_aside_and_a_new_store_begun(tmp_path: Path, dama
         "header": before[:100] + b"\xff" * 4000 + before[4100:],
     }[damage]
     store.path.write_bytes(spoiled)
-    run = store.save(numbered(99))
+    run = store.save(kept(99))
     assert [one.id for one in Store(tmp_path).entries()] == [run]
-    (kept,) = tmp_path.glob("runs.damaged-*.sqlite3")
-    assert kept.read_bytes() == spoiled
+    (aside,) = tmp_path.glob("runs.damaged-*.sqlite3")
+    assert aside.read_bytes() == spoiled
     (said,) = store.notices
-    assert f"It is kept as {kept.name}, and a new store was begun" in said
+    assert f"It is kept as {aside.name}, and a new store was begun" in said
 
 
 def test_damage_that_sqlite_does_not_see_is_found_by_the_digest(model: pw.Model) -> None:
@@ -305,7 +336,7 @@ def at_most(size: int) -> Generator[None]:
 
 def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    run = store.save(numbered(1))
+    run = store.save(kept(1))
     large = made(np.random.default_rng(0).normal(size=(100, 4000)))
     with at_most(200_000), pytest.raises(StoreError, match=r"is the disk full\?.*prune"):
         store.save(large)
@@ -340,21 +371,21 @@ def readable() -> Iterator[Path]:
 
 
 def test_a_read_only_store_is_read_and_refuses_to_write_in_a_sentence(readable: Path) -> None:
-    run = Store(readable).save(numbered(1))
+    run = Store(readable).save(kept(1))
     with unprivileged(readable):
         store = Store(readable)
-        assert_same(numbered(1), store.get(run))
+        assert_same(kept(1), store.get(run))
         with pytest.raises(StoreError, match="name a folder that you may write to"):
-            store.save(numbered(2))
+            store.save(kept(2))
         with pytest.raises(StoreError, match="name a folder that you may write to"):
-            Store(readable / "below").save(numbered(2))
+            Store(readable / "below").save(kept(2))
     assert [one.id for one in Store(readable).entries()] == [run]
 
 
 def test_a_file_where_the_folder_should_be_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(StoreError, match="PATCHWRIGHT_HOME"):
-        Store(tmp_path / "file").save(numbered(1))
+        Store(tmp_path / "file").save(kept(1))
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
@@ -362,14 +393,14 @@ def test_another_processs_long_write_is_waited_for_and_then_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = Store()
-    store.save(numbered(1))
+    store.save(kept(1))
     monkeypatch.setattr("patchwright.keep.store.BUSY", 0.05)
     with closing(sqlite3.connect(store.path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         assert len(store.entries()) == 1  # reading waits for nobody
         with pytest.raises(StoreError, match="in use by another process"):
-            store.save(numbered(2))
-    store.save(numbered(2))
+            store.save(kept(2))
+    store.save(kept(2))
     assert len(store.entries()) == 2
 
 

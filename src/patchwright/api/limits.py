@@ -137,7 +137,7 @@ def _passes(experiment: OnPairs, n_pairs: int) -> int:
     if isinstance(experiment, EdgeAttribution):
         return n_pairs * ((experiment.steps or 1) + experiment.exact)
     if isinstance(experiment, EvaluateCircuit):
-        return n_pairs * len(experiment.sizes) * (2 + experiment.randoms)
+        return n_pairs * len(experiment.sizes) * (2 + experiment.n_random)
     return 0
 
 

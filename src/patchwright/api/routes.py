@@ -18,7 +18,6 @@ from patchwright.api import documents as says
 from patchwright.api.description import BODY
 from patchwright.api.office import Office, address_of
 from patchwright.api.refusals import RefusedError
-from patchwright.canonical import hash_of
 from patchwright.errors import PromptError
 from patchwright.experiment import done_by, experiment_of
 from patchwright.figures.printed import image
@@ -342,7 +341,7 @@ def _analysed(asked: says.AgreementAsked, office: Office) -> says.Agreement:
     pair = agreement(asked.sentence, model.tokenizer, asked.align)
     with done_by(lambda experiment, *_: office.do(experiment)):
         stream, said = explained(model, pair)
-    hash_ = hash_of(stream.experiment)
+    hash_ = experiment_of(stream.experiment).hash
     role = pair.roles[0]
     return says.Agreement(
         model=model.name, clean=str(pair.clean), corrupt=str(pair.corrupt),

@@ -1,7 +1,6 @@
 """Models and results, shared by all visitors and never changed."""
 
 import argparse
-import json
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,6 @@ import streamlit as st
 
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
-from patchwright.canonical import hash_of
 from patchwright.errors import ExperimentError
 from patchwright.experiment import (
     AnyExperiment,
@@ -124,10 +122,10 @@ def _origins() -> dict[str, Origin]:
 
 def origin(result: Result) -> Origin | None:
     """Whether a result that the page shows is kept, and came from the store; None: it is not kept."""
-    key = f"{hash_of(result.experiment)} {result.model['fingerprint']}"
-    found = _origins().get(key)
+    asked = experiment_of(result.experiment).hash
+    found = _origins().get(f"{asked} {result.model['fingerprint']}")
     if found is not None:
-        seen().add(hash_of(result.experiment))
+        seen().add(asked)
     return found
 
 
@@ -177,7 +175,7 @@ def result_of(experiment: AnyExperiment, model: Model, keep: bool = False) -> Re
 
 def statistics_of(result: Result) -> Result:
     """A result over pairs with its statistics, which are remembered."""
-    key = f"{hash_of(result.experiment)} {result.model['fingerprint']}"
+    key = f"{experiment_of(result.experiment).hash} {result.model['fingerprint']}"
     cells = int(result.arrays[result.main].notnull().sum())
     slot = _remembered(f"statistics {key} {cells}")
     if "result" not in slot:
@@ -216,7 +214,7 @@ def look_up() -> Callable[[str], AnyExperiment] | None:
     kept = store()
     if kept is None:
         return None
-    return lambda beginning: experiment_of(json.dumps(kept.experiment(beginning)))
+    return lambda beginning: experiment_of(kept.experiment(beginning))
 
 
 def notices() -> list[str]:

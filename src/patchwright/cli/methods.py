@@ -527,7 +527,9 @@ def circuit(
         str, typer.Option(help="Numbers of edges, such as 10,50.", show_default="powers of 2")
     ] = "",
     outside: Annotated[str, typer.Option(help="Other edges carry: corrupt or mean.")] = "corrupt",
-    randoms: Annotated[int, typer.Option(help="Random circuits of each size.", min=0)] = 3,
+    n_random: Annotated[
+        int, typer.Option("--n-random", "--randoms", help="Random circuits of each size.", min=0)
+    ] = 3,
     seed: Seed = 0,
     circuit: Annotated[
         str, typer.Option(help="Evaluate the circuit in this file instead of finding one.")
@@ -568,7 +570,7 @@ def circuit(
             )
             chosen = experiment.Circuit.choose(scored, given.model, top, threshold, connected)
         result = experiment.evaluate_circuit(
-            *(given.model, given.pair, chosen, chosen_sizes, outside, randoms, seed, given.metric),
+            *(given.model, given.pair, chosen, chosen_sizes, outside, n_random, seed, given.metric),
             not no_bos,
             progress,
         )

@@ -177,11 +177,20 @@ def export(
 @app.command("import")
 def import_(
     path: Annotated[str, typer.Argument(help="An archive that `export` wrote.")],
+    trust_imported: Annotated[
+        bool,
+        typer.Option(
+            "--trust-imported", help="Let these runs answer experiments, as if computed here."
+        ),
+    ] = False,
     store: Folder = "",
 ) -> None:
-    """Take an archive's runs in; all of them, or none where one is not sound."""
+    """Take an archive's runs in; all of them, or none where one is not sound.
+
+    They are marked as imported, and answer no experiment unless they are trusted.
+    """
     opened = _opened(store)
-    new, known = opened.bring_in(path)
+    new, known = opened.bring_in(path, trust_imported)
     said(opened)
     typer.echo(f"{new} runs taken in, {known} were here already.")
 
@@ -206,7 +215,11 @@ def _table(entries: "list[Entry]") -> Any:
 
     table = Table("run", "computed", "method", "model", "what", "note", box=None, pad_edge=False)
     for one in entries:
-        what = one.about if one.whole else f"(stopped) {one.about}"
+        marks = (
+            "" if one.whole else "(stopped) ",
+            "" if one.origin == "computed" else "(imported) ",
+        )
+        what = "".join((*marks, one.about))
         cells = (one.id, when(one.created), one.method, one.model, what, one.note)
         table.add_row(*(Text(_plain(cell)) for cell in cells))
     return table

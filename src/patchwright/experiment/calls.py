@@ -38,7 +38,7 @@ from patchwright.methods.batches import BUDGET, OnProgress
 from patchwright.methods.metrics import Metric, check_metric
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
-from patchwright.places import Place, check_site, parse_place, pers_of
+from patchwright.places import Place, check_site, parse_place
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import encode
 
@@ -102,13 +102,12 @@ def patch(
     Source: Vig et al. 2020; Zhang & Nanda 2023.
     """
     checked = check_site(site)
-    usual = pers_of(checked)[0] if roles is None else "position"
     experiment = Patch.of(
         _asked(model, pair, check_metric(metric), bos)
         | {
             "direction": check_direction(direction),
             "site": checked,
-            "per": usual if per is None else check_per(per),
+            **_per(per),
             "layers": _indices(layers),
             "positions": _indices(positions),
             "heads": _indices(heads),
@@ -172,7 +171,7 @@ def ablate(
         _asked(model, pair, check_metric(metric), bos)
         | {
             "site": checked,
-            "per": pers_of(checked)[0] if per is None else check_per(per),
+            **_per(per),
             "how": how,
             "prompts": tuple(prompts),
             "by_position": by_position,
@@ -247,7 +246,7 @@ def attribute(
         | {
             "direction": check_direction(direction),
             "site": checked,
-            "per": pers_of(checked)[0] if per is None else check_per(per),
+            **_per(per),
             "how": _chosen(method, ("gradient", "qk_fix", "integrated"), "method"),
             "steps": steps,
             "layers": _indices(layers),
@@ -298,7 +297,7 @@ def path_patch(
         | {
             "direction": check_direction(direction),
             "site": checked,
-            "per": pers_of(checked)[0] if per is None else check_per(per),
+            **_per(per),
             "receivers": tuple(receivers),
             "mlps": _chosen(mlps, ("recompute", "freeze"), "treatment of MLPs"),
             "norms": _chosen(norms, ("recompute", "freeze"), "treatment of norms"),
@@ -345,12 +344,14 @@ def evaluate_circuit(
     circuit: Circuit,
     sizes: Sequence[int] | None = None,
     outside: str = "corrupt",
-    randoms: int = 3,
+    n_random: int = 3,
     seed: int = 0,
     metric: str = "logit_diff",
     bos: bool = True,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
+    *,
+    randoms: int | None = None,
 ) -> Result:
     """How much of the behaviour a circuit keeps when all edges outside it are corrupted.
 
@@ -359,8 +360,8 @@ def evaluate_circuit(
     and of `random` circuits (size, sample). `details` has the curve's `area`,
     normalised over size, and the random ones'. `outside="mean"` takes the clean
     prompts' mean activations instead of corrupted ones. `progress` counts circuits,
-    small sizes first; stopped, the others are NaN. Raises ExperimentError for a
-    circuit of another model.
+    small sizes first; stopped, the others are NaN. `randoms` is the older name of
+    `n_random`. Raises ExperimentError for a circuit of another model.
     """
     circuit.check(model)
     if sizes is None:
@@ -372,7 +373,7 @@ def evaluate_circuit(
             "edges": circuit.edges,
             "sizes": tuple(sizes),
             "outside": _chosen(outside, ("corrupt", "mean"), "way to fill what is outside"),
-            "randoms": randoms,
+            "n_random": n_random if randoms is None else randoms,
             "seed": seed,
         }
     )
@@ -449,7 +450,7 @@ def difference(
         _asked(model, pair, _usual_metric(model, pair), bos)
         | {
             "site": checked,
-            "per": pers_of(checked)[0] if per is None else check_per(per),
+            **_per(per),
         }
     )
     return _do(experiment, model)
@@ -554,6 +555,11 @@ def check_direction(name: str) -> Direction:
         f"'{name}' is not a direction. Choose denoise (clean activations into the corrupted run) "
         "or noise (the other way round)."
     )
+
+
+def _per(name: str | None) -> dict[str, Per]:
+    """The field `per` where it is given: the experiment knows what it usually is."""
+    return {} if name is None else {"per": check_per(name)}
 
 
 def check_per(name: str) -> Per:

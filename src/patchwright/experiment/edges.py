@@ -80,11 +80,11 @@ def run_evaluate_circuit(experiment: EvaluateCircuit, work: Work, tokens: list[T
         raise ExperimentError(
             f"Sizes {sizes}: give rising numbers of edges from 0 to {len(edges)}."
         )
-    listed = sum(LIST_BYTES + 8 * size for size in sizes) * experiment.randoms
+    listed = sum(LIST_BYTES + 8 * size for size in sizes) * experiment.n_random
     check_memory("The random circuits take", listed, work.budget, "draw fewer")
     circuits: list[list[Edge]] = []
     for size in sizes:
-        drawn = random_circuits(graph, min(size, len(every)), experiment.randoms, experiment.seed)
+        drawn = random_circuits(graph, min(size, len(every)), experiment.n_random, experiment.seed)
         circuits += [edges[:size], sorted(every - set(edges[:size])), *drawn]
     how = experiment.metric, experiment.outside
     ran = measure(network, tokens, circuits, *how, work.progress, work.budget)

@@ -159,6 +159,7 @@ def as_result(
         seconds=seconds,
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,
+        numbers=experiment.numbers,
     )
 
 

@@ -1,8 +1,9 @@
 """The frozen experiments, one a method: pydantic models that are JSON and have a hash."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from patchwright.axes import Direction, Per
 from patchwright.canonical import hash_of
@@ -14,17 +15,28 @@ from patchwright.methods.direct import Part
 from patchwright.methods.metrics import Metric
 from patchwright.methods.paths import OnTheWay
 from patchwright.methods.tracing import Sever, TraceSite
-from patchwright.places import Site
+from patchwright.places import Site, pers_of
 from patchwright.prompts.pair import Answers, Pair, Prompt
+from patchwright.upgrade import upgrade_experiment
 
 Natural = Annotated[int, Field(ge=0)]
 """A number of something, or a seed, which NumPy's generators take from 0 on."""
 
 
+def usual_per(given: dict[str, Any]) -> Per:
+    """What one cell of a sweep patches where `per` is left out: for heads a head, else a position."""
+    return pers_of(given["site"])[0]
+
+
 class Experiment(BaseModel):
-    """What every experiment says: on which model, measured how."""
+    """What every experiment says: on which model, measured how.
+
+    `numbers` is the version of the method's numbers: it is raised when a correction changes
+    what the same experiment gives, so that results of before no longer answer it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    numbers: ClassVar[int] = 1
 
     model: str
     revision: str | None = None
@@ -33,8 +45,25 @@ class Experiment(BaseModel):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the experiment's canonical JSON, in hexadecimal."""
-        return hash_of(self.model_dump(mode="json"))
+        """SHA-256 over what the experiment asks for, in hexadecimal.
+
+        That is its method and the fields that differ from their defaults, as canonical
+        JSON: a field that a later version adds leaves the hashes of before as they are.
+        """
+        asked = self.model_dump(mode="json", exclude_defaults=True, exclude=self.hints)
+        return hash_of({"method": self.model_dump(include={"method"})["method"], **asked})
+
+    @property
+    def hints(self) -> set[str]:
+        """Fields that say how to compute, and change no number of the whole result."""
+        return set()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_todays_spelling(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return upgrade_experiment(given, cls.model_fields["method"].default)
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
@@ -60,7 +89,7 @@ class Sweep(OnPairs):
     """An experiment over every place of one kind."""
 
     site: Site = "resid_pre"
-    per: Per
+    per: Per = Field(default_factory=usual_per)
     layers: tuple[int, ...] | None = None
     positions: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
@@ -80,6 +109,18 @@ class Patch(Sweep):
     order: Literal["layers", "attribution"] = "layers"
     most: int | None = None
     roles: tuple[str, ...] | None = None
+
+    @property
+    def hints(self) -> set[str]:
+        """The order in which cells are computed, where all of them are."""
+        return {"order"} if self.most is None else set()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _roles_are_positions(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("roles") and "per" not in given:
+            return {**given, "per": "position"}
+        return given
 
 
 class PatchTogether(OnPairs):
@@ -150,14 +191,14 @@ class EdgeAttribution(OnPairs):
 class EvaluateCircuit(OnPairs):
     """What the first `sizes` of `edges` keep of the behaviour (`methods.circuits`).
 
-    Beside each circuit its complement, and `randoms` circuits of the same size.
+    Beside each circuit its complement, and `n_random` circuits of the same size.
     """
 
     method: Literal["evaluate_circuit"] = "evaluate_circuit"
     edges: tuple[tuple[str, str], ...]
     sizes: tuple[int, ...]
     outside: Outside = "corrupt"
-    randoms: Natural = 3
+    n_random: Natural = 3
     seed: Natural = 0
 
 
@@ -185,7 +226,7 @@ class Difference(OnPairs):
 
     method: Literal["difference"] = "difference"
     site: Site = "resid_post"
-    per: Per
+    per: Per = Field(default_factory=usual_per)
 
 
 class Attention(OnPairs):
@@ -247,13 +288,26 @@ _ANY: TypeAdapter[AnyExperiment] = TypeAdapter(
 )
 
 
-def experiment_of(line: str | bytes) -> AnyExperiment:
-    """The experiment that a line of JSON describes; `method` says of which kind it is.
+METHODS: dict[str, type[Experiment]] = {
+    kind.model_fields["method"].default: kind for kind in get_args(AnyExperiment)
+}
+"""The experiments' classes, by method."""
+
+
+def numbers_of(method: str) -> int:
+    """The version of a method's numbers; 0 of a method that this Patchwright does not have."""
+    return METHODS[method].numbers if method in METHODS else 0
+
+
+def experiment_of(document: str | bytes | Mapping[str, Any]) -> AnyExperiment:
+    """The experiment that a JSON document describes; `method` says of which kind it is.
 
     Raises ExperimentError with what is wrong, and where.
     """
     try:
-        return _ANY.validate_json(line)
+        if isinstance(document, str | bytes):
+            return _ANY.validate_json(document)
+        return _ANY.validate_python(document)
     except ValidationError as error:
         # What each field lies in begins with the method's name.
         raise _refusal(error, skipped=1) from error

@@ -14,12 +14,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from patchwright.canonical import canonical_json
+from patchwright.canonical import canonical_json, hash_of
 from patchwright.errors import ArchiveError, StoreError, reason
 from patchwright.keep.record import UNREADABLE, Record, result_in
 
-SCHEMA = 1
-"""Number of the archive's layout."""
+SCHEMA = 2
+"""Number of the archive's layout: since 2 runs are named as `Record.id` has it today."""
 
 RUN_SCHEMA = 1
 """Number of a run's layout: that of `Result.document`."""
@@ -48,10 +48,10 @@ def read_archive(path: str | Path) -> Iterator[Record]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            listed = _listed(archive, path)
+            schema, listed = _listed(archive, path)
             _check_members(archive, [one["id"] for one in listed], path)
             for one in listed:
-                yield _record(archive, one, path)
+                yield _record(archive, schema, one, path)
     except OSError as error:
         raise ArchiveError(f"'{path}' cannot be read: {error.strerror or error}.") from error
     except (*UNREADABLE, NotImplementedError) as error:
@@ -82,8 +82,8 @@ def _npz_size(packed: bytes) -> int:
         return sum(info.file_size for info in arrays.infolist())
 
 
-def _listed(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
-    """What the archive says that it holds."""
+def _listed(archive: zipfile.ZipFile, path: str | Path) -> tuple[int, list[dict[str, str]]]:
+    """The archive's layout, and what it says that it holds."""
     if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
         raise _refusal(path, "it is compressed, which no archive of runs is")
     try:
@@ -103,7 +103,7 @@ def _listed(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
             raise _refusal(path, f"its list of runs ({_LIST}) has a note that is no text")
         if not re.fullmatch("[0-9a-f]{16}", one["id"]) or not _is_moment(one["created"]):
             raise _refusal(path, f"its list of runs ({_LIST}) has an id or a date that is none")
-    return runs
+    return schema, runs
 
 
 def _is_moment(text: str) -> bool:
@@ -120,7 +120,9 @@ def _check_members(archive: zipfile.ZipFile, ids: list[str], path: str | Path) -
         raise _refusal(path, "it holds other files than it lists")
 
 
-def _record(archive: zipfile.ZipFile, listed: dict[str, str], path: str | Path) -> Record:
+def _record(
+    archive: zipfile.ZipFile, schema: int, listed: dict[str, str], path: str | Path
+) -> Record:
     name = listed["id"]
     try:
         document = archive.read(f"runs/{name}.json").decode("utf-8")
@@ -128,7 +130,8 @@ def _record(archive: zipfile.ZipFile, listed: dict[str, str], path: str | Path) 
         record = Record(document, arrays, listed["created"], listed["note"])
         if record.content["schema"] > RUN_SCHEMA:
             raise _newer(path)
-        if (record.id, record.digest) == (name, listed["digest"]):
+        named = record.id if schema >= SCHEMA else _earlier_id(record)
+        if (named, record.digest) == (name, listed["digest"]):
             result_in(record)
             return record
     except (*UNREADABLE, StoreError) as error:
@@ -136,6 +139,12 @@ def _record(archive: zipfile.ZipFile, listed: dict[str, str], path: str | Path) 
             raise
         raise _refusal(path, f"run {name} holds no result ({reason(error)})") from error
     raise _refusal(path, f"the contents of run {name} do not fit its hash")
+
+
+def _earlier_id(record: Record) -> str:
+    """The id that archives of layout 1 have: over all the experiment's fields, and the version."""
+    experiment = hash_of(record.content["experiment"])
+    return hash_of([experiment, record.fingerprint, record.device, record.version])[:16]
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from patchwright.canonical import hash_of
 from patchwright.errors import StoreError, reason
+from patchwright.notices import Notice
+from patchwright.upgrade import upgrade_result
 
 if TYPE_CHECKING:
     from patchwright.methods.result import Result
@@ -44,6 +46,10 @@ UNREADABLE = (
 """What reading a blob that somebody else has made may raise."""
 
 
+Origin = Literal["imported", "trusted", "computed"]
+"""Where a run comes from: an archive, an archive that the user trusts, or this store's user."""
+
+
 @dataclass(frozen=True)
 class Record:
     """A run as it is kept: `document` is JSON, `arrays` an .npz; `created` is in UTC, ISO 8601."""
@@ -52,6 +58,7 @@ class Record:
     arrays: bytes
     created: str
     note: str = ""
+    origin: Origin = "computed"
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -63,14 +70,21 @@ class Record:
         """A short name for what decides the numbers.
 
         That is the experiment, the model's weights and tokenizer, the kind of device, and
-        the version of Patchwright, whose corrections may change numbers.
+        the version of the method's numbers.
         """
-        return hash_of([self.experiment_hash, self.fingerprint, self.device, self.version])[:16]
+        return run_id(self.experiment_hash, self.fingerprint, self.device, self.numbers)
+
+    @cached_property
+    def experiment_hash(self) -> str:
+        """As `Experiment.hash`. Raises ExperimentError where the document holds no experiment."""
+        from patchwright.experiment.types import experiment_of
+
+        return experiment_of(self.content["experiment"]).hash
 
     @property
-    def experiment_hash(self) -> str:
-        """As `Experiment.hash`."""
-        return hash_of(self.content["experiment"])
+    def numbers(self) -> int:
+        """The version of the method's numbers that computed it."""
+        return upgrade_result(self.content)["numbers"]
 
     @property
     def fingerprint(self) -> str:
@@ -116,6 +130,11 @@ class Record:
         return hashlib.sha256(self.document.encode() + b"\n" + self.arrays).hexdigest()
 
 
+def run_id(experiment_hash: str, fingerprint: str, device: str, numbers: int) -> str:
+    """The id of a run: 16 hexadecimal digits. `device` is a kind, such as 'cpu'."""
+    return hash_of([experiment_hash, fingerprint, device, numbers])[:16]
+
+
 def device_kind(device: str) -> str:
     """'cuda' of 'cuda:1'."""
     return device.split(":")[0]
@@ -138,11 +157,26 @@ def result_in(record: Record) -> "Result":
         described = record.content["arrays"]
         values = iter(_unpacked(record.arrays))
         arrays = {one["key"]: _array(one, values) for one in described}
-        return replace(result_of({**record.content, "arrays": {}}), arrays=arrays)
+        result = result_of({**record.content, "arrays": {}})
+        warnings = [*result.warnings, *_origin_notices(record.origin)]
+        return replace(result, arrays=arrays, warnings=warnings)
     except UNREADABLE as error:
         raise StoreError(
             f"Run {record.id} cannot be read: {reason(error)}. Compute it again."
         ) from error
+
+
+def _origin_notices(origin: Origin) -> list[Notice]:
+    """What a run that was not computed here says of itself wherever it is shown."""
+    if origin == "computed":
+        return []
+    trust = "you chose to trust it." if origin == "trusted" else "compute it again to be sure."
+    return [
+        Notice(
+            code="imported",
+            message=f"This run was imported from an archive and not computed here: {trust}",
+        )
+    ]
 
 
 def _described(key: str, array: xr.DataArray) -> dict[str, Any]:

@@ -4,9 +4,8 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 
-from patchwright.keep.store import Store
+from patchwright.keep.store import ANSWERS, CURRENT, Store
 
 REMEMBERED = timedelta(days=30)
 """How long what became of a job can be asked for."""
@@ -55,8 +54,8 @@ class ServedStore(Store):
         moment = now()
         kept = (
             "UPDATE jobs SET state = 'done', ended = ? WHERE state = 'open' AND EXISTS (SELECT 1 "
-            "FROM runs WHERE runs.experiment_hash = jobs.experiment_hash AND whole "
-            "AND runs.created >= jobs.created AND deleted IS NULL)"
+            "FROM runs WHERE runs.experiment_hash = jobs.experiment_hash "
+            f"AND runs.created >= jobs.created AND {ANSWERS})"
         )
         lost = "UPDATE jobs SET state = 'lost', message = ?, ended = ? WHERE state = 'open'"
         old = (datetime.now(UTC) - REMEMBERED).isoformat(timespec="microseconds")
@@ -73,9 +72,9 @@ class ServedStore(Store):
         marks = ", ".join("?" * len(fingerprints))
         sql = (
             f"SELECT id FROM runs WHERE experiment_hash = ? AND fingerprint IN ({marks}) AND "
-            "version = ? AND deleted IS NULL ORDER BY whole DESC, created DESC LIMIT 1"
+            f"{CURRENT} ORDER BY whole DESC, created DESC LIMIT 1"
         )
-        asked = (experiment_hash, *fingerprints, version("patchwright"))
+        asked = (experiment_hash, *fingerprints)
         row = self._read(lambda c: c.execute(sql, asked).fetchone(), None)
         return None if row is None else str(row[0])
 

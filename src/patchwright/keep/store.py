@@ -9,21 +9,20 @@ import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 
-from patchwright.canonical import canonical_json, hash_of
+from patchwright.canonical import canonical_json
 from patchwright.errors import InputError, StoreError, UnknownRunError
 from patchwright.files import atomic
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.migrations import STEPS, migrate
-from patchwright.keep.record import Record, device_kind, record_of, result_in
+from patchwright.keep.record import Origin, Record, device_kind, record_of, result_in
 
 if TYPE_CHECKING:
     from patchwright.experiment.types import Experiment
@@ -35,12 +34,21 @@ BUSY = 30.0
 
 _COLUMNS = (
     "id, experiment_hash, fingerprint, device, version, method, model, about, search, seconds, "
-    "whole, created, document, arrays, digest, note"
+    "whole, created, document, arrays, digest, note, numbers, origin"
 )
 _LISTED = (
     "id, method, model, about, created, seconds, whole, note, deleted, experiment_hash, "
-    "fingerprint, device, version, length(document) + length(arrays)"
+    "fingerprint, device, version, origin, length(document) + length(arrays)"
 )
+CURRENT = "deleted IS NULL AND origin <> 'imported' AND numbers = current_numbers(method)"
+"""Runs whose numbers count as this Patchwright's own, as a condition of SQL."""
+
+ANSWERS = f"whole AND {CURRENT}"
+"""Runs that answer their experiment, as a condition of SQL."""
+
+_TRUST: tuple[Origin, ...] = ("imported", "trusted", "computed")
+"""Where runs come from, the most trusted last."""
+
 _Found = TypeVar("_Found")
 
 
@@ -49,7 +57,7 @@ class Entry:
     """A run in a list: everything but its numbers.
 
     `created` and `deleted` are in UTC, ISO 8601; `whole` is False where it was stopped
-    before its end; `size` is in bytes.
+    before its end; `origin` tells imported runs; `size` is in bytes.
     """
 
     id: str
@@ -65,6 +73,7 @@ class Entry:
     fingerprint: str
     device: str
     version: str
+    origin: Origin
     size: int
 
 
@@ -110,7 +119,7 @@ class Store:
 
         def put(connection: sqlite3.Connection) -> list[str]:
             for one in records:
-                _put(connection, one, replacing=True)
+                _put(connection, one)
             return [one.id for one in records]
 
         return self._write(put)
@@ -120,15 +129,15 @@ class Store:
     ) -> "Result | None":
         """The whole result of this experiment on this model, if there is one.
 
-        It must be of this version of Patchwright and, where one is named, of this kind of
-        device: others may give other last digits.
+        It must be of today's version of the method's numbers and, where one is named, of this
+        kind of device: others may give other last digits. Imported runs answer only where
+        they are trusted.
         """
         kind = None if device is None else device_kind(device)
-        asked = (experiment.hash, fingerprint, version("patchwright"), kind, kind)
+        asked = (experiment.hash, fingerprint, kind, kind)
         sql = (
             f"SELECT {_COLUMNS} FROM runs WHERE experiment_hash = ? AND fingerprint = ? AND "
-            "version = ? AND (? IS NULL OR device = ?) AND whole AND deleted IS NULL "
-            "ORDER BY created DESC LIMIT 1"
+            f"(? IS NULL OR device = ?) AND {ANSWERS} ORDER BY created DESC LIMIT 1"
         )
         row = self._read(lambda connection: connection.execute(sql, asked).fetchone(), None)
         if row is None:
@@ -143,10 +152,10 @@ class Store:
         """The hashes of all experiments that `find` would find for this model."""
         kind = None if device is None else device_kind(device)
         sql = (
-            "SELECT experiment_hash FROM runs WHERE fingerprint = ? AND version = ? AND "
-            "(? IS NULL OR device = ?) AND whole AND deleted IS NULL"
+            "SELECT experiment_hash FROM runs WHERE fingerprint = ? AND "
+            f"(? IS NULL OR device = ?) AND {ANSWERS}"
         )
-        asked = (fingerprint, version("patchwright"), kind, kind)
+        asked = (fingerprint, kind, kind)
         return {hash_ for (hash_,) in self._read(lambda c: c.execute(sql, asked).fetchall(), [])}
 
     def experiment(self, beginning: str) -> dict[str, Any]:
@@ -248,8 +257,10 @@ class Store:
 
     def fail_all(self, reasons: Iterable[tuple["Experiment", str]]) -> None:
         """Note why experiments cannot be done, until they are."""
-        documents = [(one.model_dump(mode="json"), reason) for one, reason in reasons]
-        rows = [(hash_of(one), canonical_json(one), why, _now()) for one, why in documents]
+        rows = [
+            (one.hash, canonical_json(one.model_dump(mode="json")), why, _now())
+            for one, why in reasons
+        ]
         sql = "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)"
         self._write(lambda c: c.executemany(sql, rows))
 
@@ -280,14 +291,17 @@ class Store:
         with self._opened(writing=False) as connection:
             return written(connection)
 
-    def bring_in(self, path: str | Path) -> tuple[int, int]:
+    def bring_in(self, path: str | Path, trusted: bool = False) -> tuple[int, int]:
         """Take an archive's runs in; how many were new, and how many were here already.
 
-        All or none: raises ArchiveError, and changes nothing, where one of them is unsound.
+        They say wherever they are shown that they were imported, and answer experiments only
+        where they are `trusted`. All or none: raises ArchiveError, and changes nothing,
+        where one of them is unsound.
         """
+        origin: Origin = "trusted" if trusted else "imported"
 
         def taken(connection: sqlite3.Connection) -> tuple[int, int]:
-            fresh = [_put(connection, one, replacing=False) for one in read_archive(path)]
+            fresh = [_put(connection, replace(one, origin=origin)) for one in read_archive(path)]
             return sum(fresh), len(fresh) - sum(fresh)
 
         return self._write(taken)
@@ -356,6 +370,7 @@ class Store:
             connection.close()
             raise
         connection.create_function("casefold", 1, str.casefold, deterministic=True)
+        connection.create_function("current_numbers", 1, _current_numbers, deterministic=True)
         return connection
 
     def _connect_unchanging(self) -> sqlite3.Connection:
@@ -429,18 +444,34 @@ def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
             sleep(0.02)
 
 
-def _put(connection: sqlite3.Connection, record: Record, replacing: bool) -> bool:
-    """Write a run; whether it was. A run that is there whole yields only to another whole one."""
-    sql = "SELECT whole AND deleted IS NULL FROM runs WHERE id = ?"
-    (there,) = connection.execute(sql, (record.id,)).fetchone() or (False,)
-    if there and not (replacing and record.whole):
-        return False
+def _current_numbers(method: str) -> int:
+    from patchwright.experiment.types import numbers_of
+
+    return numbers_of(method)
+
+
+def _put(connection: sqlite3.Connection, record: Record) -> bool:
+    """Write a run; whether it was.
+
+    A run that is there and not deleted yields to one that is computed here (a whole one
+    only to a whole one), or that is trusted more.
+    """
+    sql = "SELECT whole, deleted, origin, digest FROM runs WHERE id = ?"
+    there = connection.execute(sql, (record.id,)).fetchone()
+    if there is not None:
+        whole, deleted, origin, digest = there
+        new, old = (_TRUST.index(one) for one in (record.origin, origin))
+        renewed = record.origin == "computed" and (record.whole or not whole)
+        if deleted is None and not (renewed or new > old):
+            return False
+        if digest == record.digest and old > new:
+            record = replace(record, origin=origin)
     content = record.content
     values: tuple[Any, ...] = (
         record.id, record.experiment_hash, record.fingerprint, record.device, record.version,
         content["method"], content["model"].get("name", ""), record.about, record.search,
         content["seconds"], record.whole, record.created, record.document, record.arrays,
-        record.digest, record.note,
+        record.digest, record.note, record.numbers, record.origin,
     )  # fmt: skip
     # What somebody noted beside a run stays with it when it is computed again.
     changed = [name for name in _COLUMNS.split(", ") if name not in ("id", "note")]
@@ -458,7 +489,8 @@ def _put(connection: sqlite3.Connection, record: Record, replacing: bool) -> boo
 def _checked(row: tuple[Any, ...]) -> Record:
     """The record in a row. Raises StoreError where it is not what was written."""
     values = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    record = Record(values["document"], values["arrays"], values["created"], values["note"])
+    names = ("document", "arrays", "created", "note", "origin")
+    record = Record(*(values[name] for name in names))
     if record.digest != values["digest"]:
         raise StoreError(
             f"Run {values['id']} is not what was written: its file is damaged. Delete it (`patchwright "

@@ -18,6 +18,7 @@ from patchwright.files import write_atomic
 from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.notices import Notice
 from patchwright.places import Place, check_site
+from patchwright.upgrade import upgrade_result
 
 SCHEMA = 1
 """Number of the JSON layout that `to_json` writes."""
@@ -66,6 +67,7 @@ class Result:
     that were not computed, or have no counterpart in the other prompt, are NaN.
     `altered` is what the model predicts in the patched run, where there is only one.
     `details` holds what else the method chose or measured, such as a noise's size.
+    `numbers` is the version of the method's numbers (`Experiment.numbers`).
     """
 
     method: str
@@ -79,6 +81,7 @@ class Result:
     seconds: float
     altered: Baseline | None = None
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+    numbers: int = 1
 
     @property
     def patched(self) -> xr.DataArray:
@@ -191,6 +194,7 @@ class Result:
             "schema": SCHEMA,
             "patchwright": version("patchwright"),
             "method": self.method,
+            "numbers": self.numbers,
             "experiment": self.experiment,
             "model": self.model,
             "tokens": {name: _lists(texts) for name, texts in self.tokens.items()},
@@ -257,7 +261,11 @@ def load_result(path: str | Path) -> Result:
 
 
 def result_of(document: dict[str, Any]) -> Result:
-    """The inverse of `Result.document`. Raises KeyError, TypeError or ValueError where it is none."""
+    """The inverse of `Result.document`, of older documents too.
+
+    Raises KeyError, TypeError, ValueError or AttributeError where it is none.
+    """
+    document = upgrade_result(document)
     _check_kinds(document)
     axes = {name: document[name] for name in ("dims", "coords") if name in document}
     arrays = {
@@ -268,7 +276,7 @@ def result_of(document: dict[str, Any]) -> Result:
     more: dict[str, Any] = document["arrays"]
     arrays |= {name: _array(name, one) for name, one in more.items()}
     baselines = {name: _baseline(document[name]) for name in ("clean", "corrupt")}
-    same = ("method", "experiment", "model", "tokens", "warnings", "seconds", "details")
+    same = ("method", "numbers", "experiment", "model", "tokens", "warnings", "seconds", "details")
     parts: dict[str, Any] = {name: document[name] for name in same}
     parts["arrays"] = arrays
     parts |= baselines
@@ -279,6 +287,7 @@ def result_of(document: dict[str, Any]) -> Result:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "method": str,
+    "numbers": int,
     "experiment": dict,
     "model": dict,
     "tokens": dict,

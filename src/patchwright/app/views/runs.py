@@ -1,6 +1,5 @@
 """Runs: what was computed and kept; search, open, compare, note, delete, export, import."""
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -96,6 +95,7 @@ def _more() -> None:
 def _row(entry: Entry, kept: Store) -> None:
     left, right = st.columns([6, 1], vertical_alignment="center")
     stopped = "" if entry.whole else " (stopped before its end)"
+    stopped += "" if entry.origin == "computed" else " (imported)"
     with left:
         st.checkbox(plain(entry.about) + stopped, key=f"tick-{entry.id}")
         when = entry.created[:16].replace("T", " ")
@@ -112,7 +112,7 @@ def _row(entry: Entry, kept: Store) -> None:
 def _open(entry: Entry, kept: Store) -> None:
     """Put a run's experiment into the controls and go to its page; else tick it, to show it here."""
     try:
-        experiment = experiment_of(json.dumps(kept.experiment(entry.experiment_hash)))
+        experiment = experiment_of(kept.experiment(entry.experiment_hash))
         found = opening.page_of(experiment)
     except PatchwrightError as error:
         st.session_state["complaint"] = complaint(error)

@@ -1,6 +1,5 @@
 """Take it away: figures, tables, and programs that give the same numbers again."""
 
-import json
 from collections.abc import Callable
 from urllib.parse import urlencode
 
@@ -52,7 +51,7 @@ def _link(result: Result, sharable: bool) -> None:
     """What the address holds, and the link that needs no run store; notes the run for the address."""
     came = origin(result)
     if came is not None:
-        st.session_state["run"] = experiment_of(json.dumps(result.experiment))
+        st.session_state["run"] = experiment_of(result.experiment)
     if came == "from the store":
         st.caption("From the run store: computed before, and not again.")
     if came is None and not sharable:
