@@ -7,18 +7,21 @@ from typing import Any
 
 import torch
 
+from families import FAMILIES
 from patchwright.model.load import DEMO
-from tiny import random_gpt2
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 
-def save_tiny(folder: Path, dtype: torch.dtype = torch.float32, **changes: Any) -> Path:
-    """A random GPT-2 of 3 layers, width 16, with the demo model's tokenizer."""
+def save_tiny(
+    folder: Path, dtype: torch.dtype = torch.float32, family: str = "gpt2", **changes: Any
+) -> Path:
+    """A random model of 3 layers, width 16, with the demo model's tokenizer."""
     size = json.loads((DEMO / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    random_gpt2(seed=1, dtype=dtype, vocab_size=size, n_positions=64, **changes).save_pretrained(
-        folder
-    )
+    sizes = {"vocab_size": size, "max_position_embeddings": 64}
+    if family == "gpt2":
+        sizes["n_positions"] = sizes.pop("max_position_embeddings")
+    FAMILIES[family](seed=1, dtype=dtype, **sizes | changes).save_pretrained(folder)
     for name in TOKENIZER:
         shutil.copy(DEMO / name, folder)
     return folder

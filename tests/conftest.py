@@ -17,9 +17,10 @@ install_import_hook(["patchwright.model", "patchwright.methods"], "beartype.bear
 import pytest
 import torch
 from hypothesis import Phase, settings
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
+from families import FAMILIES
 from tiny import random_gpt2
 
 if TYPE_CHECKING:
@@ -86,10 +87,22 @@ def gpt2() -> GPT2LMHeadModel:
     return random_gpt2(seed=0)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `every_family` run on a model of each family."""
+    if metafunc.definition.get_closest_marker("every_family"):
+        metafunc.parametrize("module", FAMILIES, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def model(gpt2: GPT2LMHeadModel) -> pw.Model:
+def module(request: pytest.FixtureRequest) -> PreTrainedModel:
+    """A random tiny model in float64, of GPT-2's family unless the test is of every family."""
+    return FAMILIES[getattr(request, "param", "gpt2")](seed=0)
+
+
+@pytest.fixture(scope="session")
+def model(module: PreTrainedModel) -> pw.Model:
     """The same, wrapped; prompts are token ids."""
-    return pw.wrap_model(gpt2, name="tiny")
+    return pw.wrap_model(module, name="tiny")
 
 
 @pytest.fixture(scope="session")

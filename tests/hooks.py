@@ -2,16 +2,21 @@
 
 It knows nothing of the engine. Activations are [position, ...] as in the
 engine's runs, the pattern [query, head, key].
+
+Transformers rounds RMS norms, softmax and rotary angles to float32, also inside a
+model in float64. There, and only there, they are replaced by the same expressions
+in float64, so that what is left between engine and oracle is rounding to 1e-15.
 """
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GPT2LMHeadModel
-from transformers.models.gpt2 import modeling_gpt2
+from transformers import PreTrainedModel
 
 Change = Callable[[Tensor], None]
 """Edits one run's activation at a site, [position, ...], in place."""
@@ -19,14 +24,72 @@ Change = Callable[[Tensor], None]
 QKV = ("q", "k", "v")
 
 
-def logits(model: GPT2LMHeadModel, tokens: list[int]) -> Tensor:
+@dataclass(frozen=True)
+class Parts:
+    """Where a family keeps its modules, as attribute paths."""
+
+    layers: str
+    embed: str
+    attn: str
+    o: str
+    norm_mlp: str
+    norm_final: str
+    mlp: str
+    down: str
+    qkv: tuple[str, str, str] | None
+    """The projections of queries, keys and values; None where one module has all three."""
+    joint: str = ""
+
+
+_LLAMA = Parts(
+    layers="model.layers",
+    embed="model.embed_tokens",
+    attn="self_attn",
+    o="self_attn.o_proj",
+    norm_mlp="post_attention_layernorm",
+    norm_final="model.norm",
+    mlp="mlp",
+    down="mlp.down_proj",
+    qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+)
+PARTS = {
+    "gpt2": Parts(
+        layers="transformer.h",
+        embed="transformer.wte",
+        attn="attn",
+        o="attn.c_proj",
+        norm_mlp="ln_2",
+        norm_final="transformer.ln_f",
+        mlp="mlp",
+        down="mlp.c_proj",
+        qkv=None,
+        joint="attn.c_attn",
+    ),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+}
+"""By the `model_type` of the config."""
+
+
+def parts_of(model: PreTrainedModel) -> Parts:
+    return PARTS[model.config.model_type]
+
+
+def d_head_of(model: PreTrainedModel) -> int:
+    config = model.config
+    own: int | None = getattr(config, "head_dim", None)
+    return own or config.hidden_size // config.num_attention_heads
+
+
+def logits(model: PreTrainedModel, tokens: list[int]) -> Tensor:
     """[position, vocab] of the untouched model."""
-    with torch.no_grad():
+    with torch.no_grad(), _exact(model):
         return model(torch.tensor([tokens])).logits[0]
 
 
 def changed_logits(
-    model: GPT2LMHeadModel, tokens: list[int], changes: list[tuple[str, int, Change]]
+    model: PreTrainedModel, tokens: list[int], changes: list[tuple[str, int, Change]]
 ) -> Tensor:
     """[position, vocab] of the model whose sites are edited: (site, layer, change)."""
     with ExitStack() as stack:
@@ -35,7 +98,7 @@ def changed_logits(
         return logits(model, tokens)
 
 
-def activation(model: GPT2LMHeadModel, tokens: list[int], site: str, layer: int) -> Tensor:
+def activation(model: PreTrainedModel, tokens: list[int], site: str, layer: int) -> Tensor:
     """A site's activation in the untouched run."""
     seen: list[Tensor] = []
     with at_site(model, site, layer, lambda live: seen.append(live.clone())):
@@ -44,7 +107,7 @@ def activation(model: GPT2LMHeadModel, tokens: list[int], site: str, layer: int)
 
 
 @contextmanager
-def at_site(model: GPT2LMHeadModel, site: str, layer: int, change: Change) -> Generator[None]:
+def at_site(model: PreTrainedModel, site: str, layer: int, change: Change) -> Generator[None]:
     """Apply `change` at a site during each run inside the block."""
     if site == "pattern":
         with _at_pattern(model, layer, change):
@@ -57,53 +120,166 @@ def at_site(model: GPT2LMHeadModel, site: str, layer: int, change: Change) -> Ge
         handle.remove()
 
 
-def _hook(model: GPT2LMHeadModel, site: str, layer: int, change: Change) -> Any:
-    block: Any = model.transformer.h[layer]
-    heads = model.config.n_head
+def _hook(model: PreTrainedModel, site: str, layer: int, change: Change) -> Any:
+    parts, d_head = parts_of(model), d_head_of(model)
+    block = model.get_submodule(parts.layers)[layer]
 
     def before(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         change(arguments[0][0])
 
     def before_by_head(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        change(arguments[0][0].unflatten(-1, (heads, -1)))
+        change(arguments[0][0].unflatten(-1, (-1, d_head)))
 
     def after(_module: nn.Module, _arguments: Any, output: Any) -> None:
         change((output[0] if isinstance(output, tuple) else output)[0])
 
+    def after_by_head(_module: nn.Module, _arguments: Any, output: Tensor) -> None:
+        change(output[0].unflatten(-1, (-1, d_head)))
+
     def after_joint(_module: nn.Module, _arguments: Any, output: Tensor) -> None:
         part = output[0].chunk(3, dim=-1)[QKV.index(site)]
-        change(part.unflatten(-1, (heads, -1)))
+        change(part.unflatten(-1, (-1, d_head)))
 
-    if site in QKV:
-        return block.attn.c_attn.register_forward_hook(after_joint)
-    return {
-        "embed": lambda: model.transformer.wte.register_forward_hook(after),
-        "resid_pre": lambda: block.register_forward_pre_hook(before),
-        "z": lambda: block.attn.c_proj.register_forward_pre_hook(before_by_head),
-        "attn_out": lambda: block.attn.register_forward_hook(after),
+    if site in QKV and parts.qkv is None:
+        return block.get_submodule(parts.joint).register_forward_hook(after_joint)
+    if site in QKV and parts.qkv is not None:
+        projection = block.get_submodule(parts.qkv[QKV.index(site)])
+        return projection.register_forward_hook(after_by_head)
+    if site == "embed":
+        return model.get_submodule(parts.embed).register_forward_hook(after)
+    ahead = {
+        "resid_pre": ("", before),
+        "z": (parts.o, before_by_head),
         # The input of the second norm is the residual stream itself, so that an
         # edit in place reaches both branches.
-        "resid_mid": lambda: block.ln_2.register_forward_pre_hook(before),
-        "mlp_act": lambda: block.mlp.act.register_forward_hook(after),
-        "mlp_out": lambda: block.mlp.register_forward_hook(after),
-        "resid_post": lambda: block.register_forward_hook(after),
-    }[site]()
+        "resid_mid": (parts.norm_mlp, before),
+        "mlp_act": (parts.down, before),
+    }
+    if site in ahead:
+        path, hook = ahead[site]
+        return block.get_submodule(path).register_forward_pre_hook(hook)
+    behind = {"attn_out": parts.attn, "mlp_out": parts.mlp, "resid_post": ""}
+    return block.get_submodule(behind[site]).register_forward_hook(after)
+
+
+_PATTERN_CHANGES: list[tuple[nn.Module, Change]] = []
+"""What is done to the patterns of attention modules, between the softmax and the values."""
 
 
 @contextmanager
-def norms_held(model: GPT2LMHeadModel, tokens: list[int]) -> Generator[None]:
-    """Inside the block every layer norm divides by what it does in the run of `tokens`."""
-    norms = [one for one in model.modules() if isinstance(one, nn.LayerNorm)]
+def _at_pattern(model: PreTrainedModel, layer: int, change: Change) -> Generator[None]:
+    block = model.get_submodule(parts_of(model).layers)[layer]
+    _PATTERN_CHANGES.append((block.get_submodule(parts_of(model).attn), change))
+    try:
+        yield
+    finally:
+        _PATTERN_CHANGES.pop()
+
+
+def _attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any
+) -> tuple[Tensor, Tensor]:
+    """Eager attention, its softmax in the model's own precision, with the changes of patterns."""
+    group = query.shape[1] // key.shape[1]
+    key, value = (one.repeat_interleave(group, dim=1) for one in (key, value))
+    scores = query @ key.transpose(2, 3) * options["scaling"]
+    weights = (scores if mask is None else scores + mask).softmax(dim=-1)
+    for changed, change in _PATTERN_CHANGES:
+        if changed is module:
+            change(weights[0].transpose(0, 1))
+    return (weights @ value).transpose(1, 2), weights
+
+
+@contextmanager
+def _exact(model: PreTrainedModel) -> Generator[None]:
+    """In a float64 model norms, softmax and rotary angles are float64 too inside the block."""
+    home: Any = sys.modules[type(model).__module__]
+    plain = home.eager_attention_forward
+    with ExitStack() as stack:
+        if model.dtype == torch.float64:
+            for module in model.modules():
+                if hook := _exactly(type(module).__name__):
+                    # First of all hooks, so that others see the exact numbers.
+                    handle = module.register_forward_hook(hook, prepend=True, with_kwargs=True)
+                    stack.callback(handle.remove)
+        if model.dtype == torch.float64 or _PATTERN_CHANGES:
+            home.eager_attention_forward = _attention
+        try:
+            yield
+        finally:
+            home.eager_attention_forward = plain
+
+
+def _exactly(kind: str) -> Callable[..., Any] | None:
+    """What replaces the output of a class that rounds."""
+    if kind.endswith("RMSNorm"):
+        return _rms_normed
+    return _angles if kind.endswith("RotaryEmbedding") else None
+
+
+def _rms_normed(norm: Any, arguments: Any, _keywords: Any, _output: Tensor) -> Tensor:
+    return norm.weight * (arguments[0] / _rms(arguments[0], norm))
+
+
+def _angles(rotary: Any, arguments: Any, keywords: Any, _output: Any) -> tuple[Tensor, Tensor]:
+    """Cosines and sines; the frequencies are the model's own, in the precision it has them in."""
+    positions = (*arguments, *keywords.values())[1]
+    turns = positions[..., None].double() * rotary.inv_freq.double()
+    both = torch.cat([turns, turns], dim=-1)
+    return both.cos() * rotary.attention_scaling, both.sin() * rotary.attention_scaling
+
+
+def _rms(x: Tensor, norm: Any) -> Tensor:
+    return (x.square().mean(-1, keepdim=True) + norm.variance_epsilon).sqrt()
+
+
+def norm_scale(norm: Any, x: Tensor) -> Tensor:
+    """What a norm divides `x` by."""
+    if isinstance(norm, nn.LayerNorm):
+        return (x.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+    return _rms(x, norm)
+
+
+def normed(norm: Any, x: Tensor, scale: Tensor) -> Tensor:
+    """What a norm makes of `x` where it divides by `scale`; without its bias, linear in `x`."""
+    centred = x - x.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else x
+    return (centred / scale * norm.weight).detach()
+
+
+def final_norm(model: PreTrainedModel) -> nn.Module:
+    return model.get_submodule(parts_of(model).norm_final)
+
+
+def embedding_of(model: PreTrainedModel, tokens: list[int]) -> Tensor:
+    """[token, d_model]"""
+    return model.get_submodule(parts_of(model).embed).get_parameter("weight").detach()[tokens]
+
+
+def written_by_head(model: PreTrainedModel, z: Tensor, layer: int, head: int) -> Tensor:
+    """What a head's `z`, [..., head, d_head], becomes in the stream; without the bias."""
+    o = model.get_submodule(parts_of(model).layers)[layer].get_submodule(parts_of(model).o)
+    alone = torch.zeros_like(z)
+    alone[..., head, :] = z[..., head, :]
+    with torch.no_grad():
+        return o(alone.flatten(-2)) - o(torch.zeros_like(alone.flatten(-2)))
+
+
+@contextmanager
+def norms_held(model: PreTrainedModel, tokens: list[int]) -> Generator[None]:
+    """Inside the block every norm divides by what it does in the run of `tokens`."""
+    norms = [
+        one
+        for one in model.modules()
+        if isinstance(one, nn.LayerNorm) or type(one).__name__.endswith("RMSNorm")
+    ]
     scales: dict[nn.Module, Tensor] = {}
 
     def look(norm: nn.Module, arguments: tuple[Tensor, ...], _output: Tensor) -> None:
-        assert isinstance(norm, nn.LayerNorm)
-        scales[norm] = (arguments[0].var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+        scales[norm] = norm_scale(norm, arguments[0])
 
-    def hold(norm: nn.Module, arguments: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        assert isinstance(norm, nn.LayerNorm)
-        centred = arguments[0] - arguments[0].mean(-1, keepdim=True)
-        return centred / scales[norm] * norm.weight + norm.bias
+    def hold(norm: Any, arguments: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+        held = normed(norm, arguments[0], scales[norm])
+        return held + norm.bias if isinstance(norm, nn.LayerNorm) else held
 
     with ExitStack() as stack:
         for norm in norms:
@@ -113,25 +289,3 @@ def norms_held(model: GPT2LMHeadModel, tokens: list[int]) -> Generator[None]:
         for norm in norms:
             stack.callback(norm.register_forward_hook(hold).remove)
         yield
-
-
-@contextmanager
-def _at_pattern(model: GPT2LMHeadModel, layer: int, change: Change) -> Generator[None]:
-    """Eager attention with `change` between the softmax and the values."""
-    plain = modeling_gpt2.eager_attention_forward
-    patched_module = model.transformer.h[layer].attn
-
-    def attention(
-        module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any
-    ) -> tuple[Tensor, Tensor]:
-        output, weights = plain(module, query, key, value, mask, **options)
-        if module is not patched_module:
-            return output, weights
-        change(weights[0].transpose(0, 1))
-        return torch.matmul(weights, value).transpose(1, 2), weights
-
-    modeling_gpt2.eager_attention_forward = attention
-    try:
-        yield
-    finally:
-        modeling_gpt2.eager_attention_forward = plain

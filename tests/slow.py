@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import PreTrainedModel
 
 import patchwright as pw
 from hooks import Change, activation, changed_logits, logits
@@ -32,14 +32,14 @@ def metric_of(
 
 
 def cell_logits(
-    gpt2: GPT2LMHeadModel,
+    module: PreTrainedModel,
     into: list[int],
     out_of: list[int],
     place: pw.Place,
 ) -> Tensor:
     """[position, vocab] of the run of `into` with one place copied from the run of `out_of`."""
     layer = place.layer or 0
-    source = activation(gpt2, out_of, place.site, layer)
+    source = activation(module, out_of, place.site, layer)
     index = place.neuron if place.head is None else place.head
 
     def change(live: Tensor) -> None:
@@ -52,11 +52,11 @@ def cell_logits(
             live[at, index] = source[at, index]
 
     steps: list[tuple[str, int, Change]] = [(place.site, layer, change)]
-    return changed_logits(gpt2, into, steps)
+    return changed_logits(module, into, steps)
 
 
 def sweep(
-    gpt2: GPT2LMHeadModel,
+    module: PreTrainedModel,
     clean: list[int],
     corrupt: list[int],
     site: Site,
@@ -68,24 +68,47 @@ def sweep(
     layers: Sequence[int] | None = None,
 ) -> NDArray[np.float64]:
     """What `pw.patch` returns as `patched`, one whole run a cell."""
+    swept = sweeps(module, clean, corrupt, site, per, direction, [metric], answers, wrongs, layers)
+    return swept[metric]
+
+
+def sweeps(
+    module: PreTrainedModel,
+    clean: list[int],
+    corrupt: list[int],
+    site: Site,
+    per: Per,
+    direction: str,
+    metrics: Sequence[str],
+    answers: list[int],
+    wrongs: list[int],
+    layers: Sequence[int] | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """The same for several metrics."""
     into, out_of = (corrupt, clean) if direction == "denoise" else (clean, corrupt)
-    unpatched = logits(gpt2, clean)[-1]
+    unpatched = logits(module, clean)[-1]
     if layers is None:
-        layers = range(1) if site == "embed" else range(gpt2.config.n_layer)
-    sizes = {"layer": layers, "position": range(len(into)), "head": range(gpt2.config.n_head)}
-    sizes["neuron"] = range(4 * gpt2.config.n_embd)
+        layers = range(1) if site == "embed" else range(module.config.num_hidden_layers)
+    heads = module.config.num_attention_heads
+    if site in ("k", "v"):
+        heads = getattr(module.config, "num_key_value_heads", heads)
+    sizes = {"layer": layers, "position": range(len(into)), "head": range(heads)}
+    wide = getattr(module.config, "intermediate_size", None) or 4 * module.config.hidden_size
+    sizes["neuron"] = range(wide)
     axes = [sizes[dim] for dim in DIMS[per]]
-    values = np.empty([len(axis) for axis in axes])
-    for cell in np.ndindex(*values.shape):
+    shape = [len(axis) for axis in axes]
+    values = {metric: np.empty(shape) for metric in metrics}
+    for cell in np.ndindex(*shape):
         named = {dim: int(axis[i]) for dim, axis, i in zip(DIMS[per], axes, cell, strict=True)}
         if site == "embed":
             named.pop("layer")
-        last = cell_logits(gpt2, into, out_of, pw.Place(site, **named))[-1]
-        values[cell] = metric_of(metric, last, unpatched, answers, wrongs)
+        last = cell_logits(module, into, out_of, pw.Place(site, **named))[-1]
+        for metric in metrics:
+            values[metric][cell] = metric_of(metric, last, unpatched, answers, wrongs)
     return values
 
 
-def next_logprob(gpt2: GPT2LMHeadModel, run: Tensor, answer: list[int]) -> float:
+def next_logprob(module: PreTrainedModel, run: Tensor, answer: list[int]) -> float:
     """Summed log-probability of `answer`; `run` is [position, vocab] of prompt + answer[:-1]."""
     logprobs = run[-len(answer) :].log_softmax(-1)
     return sum(logprobs[i, token].item() for i, token in enumerate(answer))

@@ -1,10 +1,10 @@
 """Random tiny models of the real classes, and prompts for them."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hypothesis import strategies as st
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 from patchwright.model.load import TextTokenizer
@@ -27,8 +27,15 @@ def random_gpt2(
         "attn_implementation": "eager",
         "initializer_range": 0.3,
     }
+    return filled_at_random(GPT2LMHeadModel(GPT2Config(**settings | changes)), seed, dtype)
+
+
+Module = TypeVar("Module", bound=PreTrainedModel)
+
+
+def filled_at_random(model: Module, seed: int, dtype: torch.dtype) -> Module:
+    """Every parameter random, so that nothing is zero by chance, and norms near one."""
     generator = torch.Generator().manual_seed(seed)
-    model = GPT2LMHeadModel(GPT2Config(**settings | changes))
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator) * 0.3

@@ -30,18 +30,20 @@ Site = Literal[
 
 SITES: tuple[Site, ...] = get_args(Site)
 HEAD_SITES: frozenset[Site] = frozenset({"q", "k", "v", "pattern", "z"})
+KV_SITES: frozenset[Site] = frozenset({"k", "v"})
+"""Sites that count key/value heads, of which there may be fewer: each serves a group of query heads."""
 
 SITE_MEANINGS: dict[Site, str] = {
     "embed": "token embedding, before positions are added",
     "resid_pre": "residual stream entering a layer",
-    "q": "a head's queries",
-    "k": "a head's keys",
+    "q": "a head's queries, as projected",
+    "k": "a head's keys, as projected",
     "v": "a head's values",
     "pattern": "a head's attention weights after the softmax, by query position",
     "z": "a head's output before the output projection",
     "attn_out": "what attention adds to the residual stream",
     "resid_mid": "residual stream between attention and MLP",
-    "mlp_act": "an MLP's neurons after the nonlinearity",
+    "mlp_act": "an MLP's neurons, as they enter its last projection",
     "mlp_out": "what the MLP adds to the residual stream",
     "resid_post": "residual stream leaving a layer",
 }
@@ -62,7 +64,12 @@ class Sizes(Protocol):
 
     @property
     def n_heads(self) -> int:
-        """Heads in each layer."""
+        """Query heads in each layer."""
+        ...
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Key/value heads in each layer."""
         ...
 
     @property
@@ -94,7 +101,9 @@ class Place:
         Raises UnknownPlaceError where the model or the prompt has no such place.
         """
         check_layer(self.layer, self.site, sizes)
-        _check_index("head", self.head, sizes.n_heads, self, sizes)
+        n_heads = n_heads_of(self.site, sizes)
+        kind = "head" if n_heads == sizes.n_heads else "key/value head"
+        _check_index(kind, self.head, n_heads, self, sizes)
         _check_index("neuron", self.neuron, sizes.d_mlp, self, sizes)
         if self.position is None:
             return self
@@ -134,6 +143,11 @@ def check_site(name: str) -> Site:
     raise UnknownPlaceError(
         f"{quoted(str(name))} is not a site. The sites are: {', '.join(SITES)}."
     )
+
+
+def n_heads_of(site: Site, sizes: Sizes) -> int:
+    """How many heads `site` has in each layer; one with heads is asked for."""
+    return sizes.n_kv_heads if site in KV_SITES else sizes.n_heads
 
 
 def pers_of(site: Site) -> tuple[Per, ...]:

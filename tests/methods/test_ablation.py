@@ -9,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 from hooks import Change, activation, changed_logits
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
-from patchwright.places import SITES, Place, Site
+from patchwright.places import SITES, Place, Site, n_heads_of
 from slow import next_logprob
 from tiny import N_HEADS, N_LAYERS, WIDTH, Splitting, pair_of
 
@@ -24,51 +24,53 @@ PAIR = pair_of(CLEAN, CORRUPT)
 
 
 def by_hooks(
-    gpt2: GPT2LMHeadModel, site: Site, layer: int, at: tuple[slice | int, ...], value: Tensor
+    module: PreTrainedModel, site: Site, layer: int, at: tuple[slice | int, ...], value: Tensor
 ) -> float:
     """The logit difference of the clean run with `value` written at [position, index]."""
 
     def change(live: Tensor) -> None:
         live[at] = value[at]
 
-    last = changed_logits(gpt2, CLEAN, [(site, layer, change)])[-1]
+    last = changed_logits(module, CLEAN, [(site, layer, change)])[-1]
     return (last[7] - last[11]).item()
 
 
-def reference(gpt2: GPT2LMHeadModel, site: Site, layer: int, how: str) -> Tensor:
-    own = activation(gpt2, CLEAN, site, layer)
-    others = torch.stack([activation(gpt2, prompt, site, layer) for prompt in OTHERS])
+def reference(module: PreTrainedModel, site: Site, layer: int, how: str) -> Tensor:
+    own = activation(module, CLEAN, site, layer)
+    others = torch.stack([activation(module, prompt, site, layer) for prompt in OTHERS])
     means = {"zero": torch.zeros_like(own), "mean": others.mean(dim=0)}
     return means[how] if how in means else others.mean(dim=(0, 1)).expand_as(own)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("site", ["resid_pre", "mlp_out", "attn_out"])
 @pytest.mark.parametrize("how", ["zero", "mean", "mean over all"])
 def test_ablating_positions_equals_hooks(
-    gpt2: GPT2LMHeadModel, model: pw.Model, site: Site, how: str
+    module: PreTrainedModel, model: pw.Model, site: Site, how: str
 ) -> None:
     result = pw.ablate(
         *(model, PAIR, site),
         how=how.split()[0], prompts=OTHERS, by_position=how != "mean over all", bos=False,
     )  # fmt: skip
     for layer in range(N_LAYERS):
-        value = reference(gpt2, site, layer, how)
+        value = reference(module, site, layer, how)
         for position in range(len(CLEAN)):
-            expected = by_hooks(gpt2, site, layer, (position,), value)
+            expected = by_hooks(module, site, layer, (position,), value)
             found = float(result.patched.sel(layer=layer, position=position))
             assert found == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("site", ["z", "q", "v", "pattern"])
 @pytest.mark.parametrize("how", ["zero", "mean"])
 def test_ablating_heads_equals_hooks(
-    gpt2: GPT2LMHeadModel, model: pw.Model, site: Site, how: str
+    module: PreTrainedModel, model: pw.Model, site: Site, how: str
 ) -> None:
     result = pw.ablate(model, PAIR, site, how=how, prompts=OTHERS, bos=False)
     for layer in range(N_LAYERS):
-        value = reference(gpt2, site, layer, how)
-        for head in range(N_HEADS):
-            expected = by_hooks(gpt2, site, layer, (slice(None), head), value)
+        value = reference(module, site, layer, how)
+        for head in range(n_heads_of(site, model.spec)):
+            expected = by_hooks(module, site, layer, (slice(None), head), value)
             found = float(result.patched.sel(layer=layer, head=head))
             assert found == pytest.approx(expected, abs=1e-9)
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 import slow
 from hooks import Change, activation, changed_logits
 from patchwright.axes import DIMS, Direction, Per
 from patchwright.errors import ExperimentError
-from patchwright.places import SITES, Place, Site, pers_of
+from patchwright.places import SITES, Place, Site, n_heads_of, pers_of
 from tiny import N_HEADS, N_LAYERS, pair_of, random_gpt2
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
@@ -50,12 +50,13 @@ def place_of(site: Site, per: Per, cell: tuple[int, ...]) -> Place:
     return Place(site, **named)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize(("site", "per"), SWEEPS)
 @pytest.mark.parametrize(
     ("direction", "metric"), [("denoise", "logit_diff"), ("noise", "prob_diff"), ("noise", "kl")]
 )
 def test_the_estimate_is_the_slope_at_the_run_that_is_patched(
-    gpt2: GPT2LMHeadModel,
+    module: PreTrainedModel,
     model: pw.Model,
     site: Site,
     per: Per,
@@ -68,47 +69,53 @@ def test_the_estimate_is_the_slope_at_the_run_that_is_patched(
     )
     into, out_of = (CORRUPT, CLEAN) if direction == "denoise" else (CLEAN, CORRUPT)
     base = result.corrupt.metric if direction == "denoise" else result.clean.metric
-    clean = changed_logits(gpt2, CLEAN, [])[-1]
+    clean = changed_logits(module, CLEAN, [])[-1]
     cells = list(np.ndindex(*result.patched.shape))
     for cell in cells[:: max(1, len(cells) // 12)]:
         labels = tuple(
             int(result.patched[dim].values[i]) for dim, i in zip(DIMS[per], cell, strict=True)
         )
         place = place_of(site, per, labels)
-        source = activation(gpt2, out_of, site, place.layer or 0)
+        source = activation(module, out_of, site, place.layer or 0)
 
         def run(step: float, place: Place = place, source: Tensor = source) -> Tensor:
             steps = [(site, place.layer or 0, moved(source, place, step))]
-            return changed_logits(gpt2, into, steps)[-1]
+            return changed_logits(module, into, steps)[-1]
 
         expected = base + derivative(run, metric, clean)
         assert result.patched.values[cell] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("site", ["q", "k"])
 @pytest.mark.parametrize("per", ["head", "head_position"])
 def test_the_fix_recomputes_the_softmax(
-    gpt2: GPT2LMHeadModel, model: pw.Model, site: Site, per: Per
+    module: PreTrainedModel, model: pw.Model, site: Site, per: Per
 ) -> None:
     result = pw.attribute(model, PAIR, site, per, method="qk_fix", bos=False)
-    clean = changed_logits(gpt2, CLEAN, [])[-1]
+    clean = changed_logits(module, CLEAN, [])[-1]
     for cell in list(np.ndindex(*result.patched.shape))[::3]:
         place = place_of(site, per, cell)
         layer, head = cell[0], cell[1]
-        source = activation(gpt2, CLEAN, site, layer)
+        source = activation(module, CLEAN, site, layer)
         seen: list[Tensor] = []
 
         def look(live: Tensor, seen: list[Tensor] = seen) -> None:
             seen.append(live.clone())
 
         changed = [(site, layer, moved(source, place, 1.0)), ("pattern", layer, look)]
-        changed_logits(gpt2, CORRUPT, changed)
-        whole = Place("pattern", layer, head)
+        changed_logits(module, CORRUPT, changed)
+        group = model.spec.n_heads // n_heads_of(site, model.spec)
+        readers = range(head * group, (head + 1) * group)
 
         def run(
-            step: float, layer: int = layer, whole: Place = whole, new: Tensor = seen[0]
+            step: float, layer: int = layer, readers: range = readers, new: Tensor = seen[0]
         ) -> Tensor:
-            return changed_logits(gpt2, CORRUPT, [("pattern", layer, moved(new, whole, step))])[-1]
+            steps: list[tuple[str, int, Change]] = [
+                ("pattern", layer, moved(new, Place("pattern", layer, one), step))
+                for one in readers
+            ]
+            return changed_logits(module, CORRUPT, steps)[-1]
 
         expected = result.corrupt.metric + derivative(run, "logit_diff", clean)
         assert result.patched.values[cell] == pytest.approx(expected, abs=1e-6)
@@ -141,6 +148,7 @@ def test_on_a_linear_model_the_estimate_is_exact(site: str, method: str) -> None
     assert result.details["recall"] == 1
 
 
+@pytest.mark.every_family
 def test_integrated_gradients_of_all_embeddings_are_complete(model: pw.Model) -> None:
     result = pw.attribute(model, PAIR, "embed", "layer", method="integrated", steps=400, bos=False)
     assert result.patched.values[0] == pytest.approx(result.clean.metric, abs=1e-4)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import GPT2LMHeadModel
+from transformers import PreTrainedModel
 
 import hooks
 import patchwright as pw
@@ -53,20 +53,21 @@ def value_at(model: pw.Model, pair: TokenPair, kept: torch.Tensor, metric: Metri
     return reader.read(metric, [passed.final[-1:][None]])[0].item()
 
 
-def test_the_graph_computes_the_model(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
+@pytest.mark.every_family
+def test_the_graph_computes_the_model(module: PreTrainedModel, model: pw.Model) -> None:
     passed = pass_through(model.network, embedded(model.network, CLEAN))
-    expected = hooks.activation(gpt2, CLEAN, "resid_post", N_LAYERS - 1)
+    expected = hooks.activation(module, CLEAN, "resid_post", N_LAYERS - 1)
     torch.testing.assert_close(passed.final, expected, rtol=0, atol=1e-11)
     graph = Graph(model.spec)
     assert len(graph.senders) == len(passed.written) == 1 + N_LAYERS * (N_HEADS + 1)
     assert len(graph.receivers) == sum(map(len, passed.read)) == N_LAYERS * (3 * N_HEADS + 1) + 1
-    z = hooks.activation(gpt2, CLEAN, "z", 1)
-    weight = gpt2.get_parameter("transformer.h.1.attn.c_proj.weight").detach()
-    written = z[:, 2] @ weight.view(N_HEADS, -1, weight.shape[1])[2]
+    z = hooks.activation(module, CLEAN, "z", 1)
+    written = hooks.written_by_head(module, z, 1, 2)
     found = passed.written[graph.senders.index("L1H2")]
     torch.testing.assert_close(found, written, rtol=0, atol=1e-11)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("metric", ["logit_diff", "probability"])
 def test_scores_are_finite_differences_of_one_edge_at_a_time(
     model: pw.Model, pair: TokenPair, metric: Metric
@@ -96,6 +97,7 @@ def test_integrated_scores_of_the_embeddings_edges_into_one_path_are_means_of_sl
     assert np.abs(finer - many)[known].max() < 1e-3
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("outside", ["corrupt", "mean"])
 def test_all_edges_keep_everything_and_none_keeps_nothing(
     model: pw.Model, pair: TokenPair, outside: str
@@ -120,6 +122,7 @@ def test_with_nothing_kept_the_answer_is_the_corrupted_runs(
     assert found.outside == pytest.approx(result.corrupt.metric, abs=1e-9)
 
 
+@pytest.mark.every_family
 @given(cut=st.integers(0, 500))
 def test_corrupting_every_edge_of_a_head_is_patching_its_z(model: pw.Model, cut: int) -> None:
     pair = tokens(model, CLEAN, CORRUPT)

@@ -3,32 +3,34 @@
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
-from hooks import activation, logits
-from tiny import N_HEADS, N_LAYERS, WIDTH, pair_of
+from hooks import activation, final_norm, logits, norm_scale, normed, written_by_head
+from tiny import N_HEADS, N_LAYERS, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
 PAIR = pair_of(CLEAN, CORRUPT, answer=[7, 13], wrong=[11])
 PARTS = ["layer", "head", "position", "neuron"]
 
 
-def logit_difference(gpt2: GPT2LMHeadModel, prompt: list[int]) -> float:
-    last = logits(gpt2, prompt)[-1]
+def logit_difference(module: PreTrainedModel, prompt: list[int]) -> float:
+    last = logits(module, prompt)[-1]
     return (last[[7, 13]].mean() - last[11]).item()
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("part", PARTS)
 def test_components_sum_to_the_logit_difference(
-    gpt2: GPT2LMHeadModel, model: pw.Model, part: str
+    module: PreTrainedModel, model: pw.Model, part: str
 ) -> None:
     result = pw.logit_attribution(model, PAIR, part, bos=False)
     for run, prompt in (("clean", CLEAN), ("corrupt", CORRUPT)):
         total = float(result.arrays["components"].sel(run=run).sum())
-        assert total == pytest.approx(logit_difference(gpt2, prompt), abs=1e-9)
+        assert total == pytest.approx(logit_difference(module, prompt), abs=1e-9)
 
 
+@pytest.mark.every_family
 def test_heads_neurons_and_positions_sum_to_their_layer(model: pw.Model) -> None:
     components = pw.logit_attribution(model, PAIR, "layer", bos=False).arrays["components"]
     for part, out in (("head", "attn_out"), ("position", "attn_out"), ("neuron", "mlp_out")):
@@ -40,24 +42,23 @@ def test_heads_neurons_and_positions_sum_to_their_layer(model: pw.Model) -> None
             np.testing.assert_allclose(summed.sel(layer=layer), whole, rtol=0, atol=1e-9)
 
 
+@pytest.mark.every_family
 def test_a_heads_contribution_is_the_change_when_it_alone_is_left_out(
-    gpt2: GPT2LMHeadModel, model: pw.Model
+    module: PreTrainedModel, model: pw.Model
 ) -> None:
     found = pw.logit_attribution(model, PAIR, "head", bos=False).arrays["contribution"]
-    final = activation(gpt2, CLEAN, "resid_post", N_LAYERS - 1)[-1]
-    norm, unembed = gpt2.transformer.ln_f, gpt2.lm_head.weight.detach()
-    scale = (final.var(unbiased=False) + norm.eps).sqrt()
+    final = activation(module, CLEAN, "resid_post", N_LAYERS - 1)[-1]
+    norm, unembed = final_norm(module), module.get_parameter("lm_head.weight").detach()
+    scale = norm_scale(norm, final)
     target = unembed[[7, 13]].mean(0) - unembed[11]
 
     def read(x: torch.Tensor) -> torch.Tensor:
-        return ((x - x.mean()) / scale * norm.weight) @ target
+        return normed(norm, x, scale) @ target
 
     for layer in range(N_LAYERS):
-        out = gpt2.get_parameter(f"transformer.h.{layer}.attn.c_proj.weight").detach()
-        z = activation(gpt2, CLEAN, "z", layer)[-1]
+        z = activation(module, CLEAN, "z", layer)[-1]
         for head in range(N_HEADS):
-            size = WIDTH // N_HEADS
-            written = z[head] @ out[head * size : (head + 1) * size]
+            written = written_by_head(module, z, layer, head)
             expected = (read(final) - read(final - written)).item()
             value = float(found.sel(run="clean", layer=layer, head=head))
             assert value == pytest.approx(expected, abs=1e-9)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 import slow
@@ -40,21 +40,23 @@ def swept(model: pw.Model, site: Site, per: Per, direction: Direction, metric: M
     return pw.patch(model, pair, site, per, direction, metric, layers=layers)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize(("site", "per"), SWEEPS)
 def test_every_sweep_equals_the_hook_loop(
-    gpt2: GPT2LMHeadModel, model: pw.Model, site: Site, per: Per, direction: Direction
+    module: PreTrainedModel, model: pw.Model, site: Site, per: Per, direction: Direction
 ) -> None:
     layers = [1] if per == "neuron" else None
     metrics: tuple[Metric, ...] = ("logit_diff", "kl") if per == "neuron" else METRICS
+    expected = slow.sweeps(
+        module, CLEAN, CORRUPT, site, per, direction, metrics, ANSWERS, WRONGS, layers
+    )
     for metric in metrics:
         found = swept(model, site, per, direction, metric)
-        expected = slow.sweep(
-            gpt2, CLEAN, CORRUPT, site, per, direction, metric, ANSWERS, WRONGS, layers
-        )
-        np.testing.assert_allclose(found.patched.values, expected, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found.patched.values, expected[metric], rtol=0, atol=1e-9)
 
 
+@pytest.mark.every_family
 @given(
     prompts=token_pairs(),
     sweep=st.sampled_from([(site, per) for site, per in SWEEPS if per != "neuron"]),
@@ -62,7 +64,7 @@ def test_every_sweep_equals_the_hook_loop(
     metric=st.sampled_from(METRICS),
 )
 def test_any_prompts_equal_the_hook_loop(
-    gpt2: GPT2LMHeadModel,
+    module: PreTrainedModel,
     model: pw.Model,
     prompts: tuple[list[int], list[int]],
     sweep: tuple[Site, Per],
@@ -71,7 +73,7 @@ def test_any_prompts_equal_the_hook_loop(
 ) -> None:
     clean, corrupt = prompts
     found = pw.patch(model, pair_of(clean, corrupt), *sweep, direction, metric)
-    expected = slow.sweep(gpt2, clean, corrupt, *sweep, direction, metric, [7], [11])
+    expected = slow.sweep(module, clean, corrupt, *sweep, direction, metric, [7], [11])
     np.testing.assert_allclose(found.patched.values, expected, rtol=0, atol=1e-9)
 
 
@@ -85,6 +87,7 @@ def test_float32_agrees_to_a_ten_thousandth(site: Site) -> None:
     np.testing.assert_allclose(found.patched.values, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.every_family
 @given(prompts=token_pairs())
 def test_the_first_residual_stream_at_all_positions_is_the_other_run(
     model: pw.Model, prompts: tuple[list[int], list[int]]
@@ -95,6 +98,7 @@ def test_the_first_residual_stream_at_all_positions_is_the_other_run(
         assert float(result.patched) == pytest.approx(result.clean.metric, abs=1e-9)
 
 
+@pytest.mark.every_family
 @given(prompts=token_pairs())
 def test_all_heads_z_together_equal_attn_out(
     model: pw.Model, prompts: tuple[list[int], list[int]]
@@ -107,6 +111,7 @@ def test_all_heads_z_together_equal_attn_out(
         assert float(joint.patched) == pytest.approx(float(output.patched), abs=1e-9)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize(("site", "per"), [sweep for sweep in SWEEPS if sweep[1] != "neuron"])
 def test_denoising_one_way_equals_noising_the_other(model: pw.Model, site: Site, per: Per) -> None:
     there = pw.patch(model, pair_of(CLEAN, CORRUPT), site, per, "denoise")

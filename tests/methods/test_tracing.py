@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
-from hooks import Change, activation, changed_logits, logits
+from hooks import Change, activation, changed_logits, embedding_of, logits
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
 from patchwright.methods.batches import BUDGET
 from patchwright.methods.tracing import Start, Tracing, trace
@@ -34,10 +34,10 @@ def restoring(value: Tensor, position: int) -> Change:
 
 
 def traced_by_hooks(
-    gpt2: GPT2LMHeadModel, site: str, window: int, seed: int, sever: str | None
+    module: PreTrainedModel, site: str, window: int, seed: int, sever: str | None
 ) -> NDArray[np.float64]:
     """[sample, layer, position]: the paper's loop, one run a cell and sample."""
-    embeddings = gpt2.transformer.wte.weight.detach()[[PROMPT[i] for i in SUBJECT]]
+    embeddings = embedding_of(module, [PROMPT[i] for i in SUBJECT])
     sigma = embeddings.std().item()
     drawn = np.random.default_rng(seed).standard_normal((SAMPLES, len(SUBJECT), WIDTH))
     values = np.empty((SAMPLES, N_LAYERS, len(PROMPT)))
@@ -54,29 +54,30 @@ def traced_by_hooks(
         ]
         steps: list[tuple[str, int, Change]] = [("embed", 0, noisy)]
         steps += [
-            (site, one, restoring(activation(gpt2, PROMPT, site, one), position))
+            (site, one, restoring(activation(module, PROMPT, site, one), position))
             for one in window_layers
         ]
         if sever is not None:
             steps += [
-                (sever, one, restoring(of_noisy_run(gpt2, noisy, sever, one), position))
+                (sever, one, restoring(of_noisy_run(module, noisy, sever, one), position))
                 for one in range(N_LAYERS)
             ]
-        shares = changed_logits(gpt2, PROMPT, steps)[-1].softmax(-1)
+        shares = changed_logits(module, PROMPT, steps)[-1].softmax(-1)
         values[sample, layer, position] = shares[ANSWER].item()
     return values
 
 
-def of_noisy_run(gpt2: GPT2LMHeadModel, noisy: Change, site: str, layer: int) -> Tensor:
+def of_noisy_run(module: PreTrainedModel, noisy: Change, site: str, layer: int) -> Tensor:
     seen: list[Tensor] = []
 
     def look(live: Tensor) -> None:
         seen.append(live.clone())
 
-    changed_logits(gpt2, PROMPT, [("embed", 0, noisy), (site, layer, look)])
+    changed_logits(module, PROMPT, [("embed", 0, noisy), (site, layer, look)])
     return seen[0]
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize(
     ("site", "window", "sever"),
     [
@@ -85,13 +86,13 @@ def of_noisy_run(gpt2: GPT2LMHeadModel, noisy: Change, site: str, layer: int) ->
     ],
 )
 def test_tracing_equals_hooks(
-    gpt2: GPT2LMHeadModel, model: pw.Model, site: str, window: int, sever: str | None
+    module: PreTrainedModel, model: pw.Model, site: str, window: int, sever: str | None
 ) -> None:
     result = pw.trace(
         *(model, PROMPT, SUBJECT, ANSWER),
         site=site, window=window, sever=sever, samples=SAMPLES, seed=5, bos=False,
     )  # fmt: skip
-    expected = traced_by_hooks(gpt2, site, window, 5, sever)
+    expected = traced_by_hooks(module, site, window, 5, sever)
     np.testing.assert_allclose(result.arrays["samples"], expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(result.patched, expected.mean(axis=0), rtol=0, atol=1e-9)
     np.testing.assert_allclose(result.arrays["spread"], expected.std(axis=0, ddof=1), atol=1e-9)
@@ -107,9 +108,10 @@ def test_the_mlps_can_be_severed_by_their_short_name(model: pw.Model) -> None:
     assert short.experiment["sever"] == "mlp_out"
 
 
-def test_the_result_says_what_noise_was_used(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
+@pytest.mark.every_family
+def test_the_result_says_what_noise_was_used(module: PreTrainedModel, model: pw.Model) -> None:
     result = pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, bos=False)
-    embeddings = gpt2.transformer.wte.weight.detach()[[8, 21]]
+    embeddings = embedding_of(module, [8, 21])
     assert result.details["sigma"] == pytest.approx(embeddings.std().item(), abs=1e-12)
     assert result.details["subject"] == [1, 2]
     assert result.experiment["noise"] == 3.0

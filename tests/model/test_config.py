@@ -19,7 +19,7 @@ from checkpoints import save_tiny
 from patchwright.errors import CheckpointError, UnknownFamilyError
 from patchwright.model import config as config_module
 from patchwright.model.config import MOST, ModelConfig, read_config
-from patchwright.model.weights import FAMILIES
+from patchwright.model.families import FAMILIES
 
 CLASSES: list[Any] = [
     GPT2Config,

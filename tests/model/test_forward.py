@@ -1,54 +1,66 @@
 """The engine against plain hooks on the Hugging Face model."""
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import PreTrainedModel
 
 import hooks
 import patchwright as pw
+from families import FAMILIES, VARIANTS, variant
 from patchwright.methods.metrics import logits
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row, Run, patched
-from patchwright.places import HEAD_SITES, SITES, Site
-from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
+from patchwright.model.spec import ModelSpec
+from patchwright.places import HEAD_SITES, SITES, Site, n_heads_of
+from tiny import N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [49, 3, 8, 8, 21, 5, 30], [49, 3, 9, 8, 22, 5, 30]
-
-VARIANTS = {
-    "as GPT-2": {},
-    "untied": {"tie_word_embeddings": False},
-    "scaled by layer": {"scale_attn_by_inverse_layer_idx": True},
-    "unscaled": {"scale_attn_weights": False},
-    "relu": {"activation_function": "relu"},
-    "exact gelu": {"activation_function": "gelu"},
-    "large epsilon": {"layer_norm_epsilon": 0.1},
-    "narrow MLP": {"n_inner": 20},
-}
 
 
 def base_run(model: pw.Model, tokens: list[int], keep: frozenset[Site]) -> Run:
     return forward(model.network, [Row(tuple(tokens), len(tokens) - 1)], keep)[0]
 
 
-@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
-def test_every_site_of_a_full_run_equals_the_hugging_face_model(changes: dict[str, Any]) -> None:
-    gpt2 = random_gpt2(seed=1, **changes)
-    model = pw.wrap_model(gpt2)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_site_of_a_full_run_equals_the_hugging_face_model(name: str) -> None:
+    module = variant(name)
+    model = pw.wrap_model(module)
     run = base_run(model, CLEAN, frozenset(SITES))
     for site in SITES:
         for layer in range(1 if site == "embed" else N_LAYERS):
-            expected = hooks.activation(gpt2, CLEAN, site, layer)
+            expected = hooks.activation(module, CLEAN, site, layer)
             torch.testing.assert_close(run.kept[site][layer], expected, rtol=0, atol=1e-12)
-    expected = hooks.logits(gpt2, CLEAN)[-1:]
+    expected = hooks.logits(module, CLEAN)[-1:]
     torch.testing.assert_close(logits(model.network, run.final), expected, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_an_untouched_float32_model_is_met_to_a_ten_thousandth(name: str) -> None:
+    module = variant(name, dtype=torch.float32)
+    model = pw.wrap_model(module)
+    run = forward(model.network, [Row(tuple(CLEAN), 0)])[0]
+    with torch.no_grad():
+        expected = module(torch.tensor([CLEAN])).logits[0]
+    torch.testing.assert_close(logits(model.network, run.final), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mistral as it is", "qwen2 as it is", "a window of one"])
+def test_a_window_moves_the_numbers_of_prompts_that_are_longer(name: str) -> None:
+    """The windows of these models are shorter than the prompt that all are compared on."""
+    family, changes = VARIANTS[name]
+    whole = {"sliding_window": None} if family == "mistral" else {"use_sliding_window": False}
+    one, other = (
+        base_run(pw.wrap_model(FAMILIES[family](seed=1, **settings)), CLEAN, frozenset()).final
+        for settings in (changes, changes | whole)
+    )
+    assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.every_family
 @pytest.mark.parametrize("part", range(len(CLEAN)))
 def test_a_run_over_anothers_prefix_equals_a_run_from_nothing(model: pw.Model, part: int) -> None:
     other = [*CLEAN[:part], *((token + 1) % VOCAB for token in CLEAN[part:])]
@@ -63,12 +75,15 @@ def test_a_run_over_anothers_prefix_equals_a_run_from_nothing(model: pw.Model, p
 
 
 @st.composite
-def edits(draw: st.DrawFn, length: int) -> tuple[Site, int, int, int, int | None, bool, int]:
+def edits(
+    draw: st.DrawFn, spec: ModelSpec, length: int
+) -> tuple[Site, int, int, int, int | None, bool, int]:
     site = draw(st.sampled_from(SITES))
     layer = 0 if site == "embed" else draw(st.integers(0, N_LAYERS - 1))
     start = draw(st.integers(0, length - 1))
     stop = draw(st.integers(start + 1, length))
-    size = N_HEADS if site in HEAD_SITES else 4 * WIDTH if site == "mlp_act" else None
+    heads = n_heads_of(site, spec) if site in HEAD_SITES else None
+    size = spec.d_mlp if site == "mlp_act" else heads
     index = None if size is None else draw(st.none() | st.integers(0, size - 1))
     return site, layer, start, stop, index, draw(st.booleans()), draw(st.integers(0, 99))
 
@@ -89,9 +104,10 @@ def as_change(edit: Edit) -> tuple[str, int, hooks.Change]:
     return edit.site, edit.layer, change
 
 
+@pytest.mark.every_family
 @given(data=st.data(), prompts=token_pairs())
 def test_any_edits_in_one_batch_equal_hooks_one_row_at_a_time(
-    gpt2: GPT2LMHeadModel,
+    module: PreTrainedModel,
     model: pw.Model,
     data: st.DataObject,
     prompts: tuple[list[int], list[int]],
@@ -100,18 +116,21 @@ def test_any_edits_in_one_batch_equal_hooks_one_row_at_a_time(
     read = data.draw(st.integers(0, len(tokens) - 1))
     keep = frozenset(SITES)
     base = forward(model.network, [Row(tuple(tokens), read)], keep)[0]
-    drawn = data.draw(st.lists(st.lists(edits(len(tokens)), max_size=3), min_size=1, max_size=6))
+    drawn = data.draw(
+        st.lists(st.lists(edits(model.spec, len(tokens)), max_size=3), min_size=1, max_size=6)
+    )
     rows = [[as_edit(base.kept[one[0]][one[1]], one) for one in some] for some in drawn]
     finished = forward(model.network, [patched(base, *some) for some in rows])
     for run, some in zip(finished, rows, strict=True):
-        expected = hooks.changed_logits(gpt2, tokens, [as_change(edit) for edit in some])[read:]
+        expected = hooks.changed_logits(module, tokens, [as_change(edit) for edit in some])[read:]
         found = logits(model.network, run.final)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.every_family
 @given(data=st.data(), prompts=token_pairs())
 def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
-    gpt2: GPT2LMHeadModel,
+    module: PreTrainedModel,
     model: pw.Model,
     data: st.DataObject,
     prompts: tuple[list[int], list[int]],
@@ -128,7 +147,9 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
     drawn = data.draw(
         st.lists(
             st.integers(0, len(bases) - 1).flatmap(
-                lambda i: st.tuples(st.just(i), st.lists(edits(len(tokens[i])), max_size=2))
+                lambda i: st.tuples(
+                    st.just(i), st.lists(edits(model.spec, len(tokens[i])), max_size=2)
+                )
             ),
             min_size=2,
             max_size=8,
@@ -141,7 +162,7 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
     keep = data.draw(st.sampled_from([frozenset[Site](), CORE, whole]))
     finished = forward(model.network, rows, keep)
     for row, (i, _), run in zip(rows, drawn, finished, strict=True):
-        expected = hooks.changed_logits(gpt2, tokens[i], [as_change(one) for one in row.edits])
+        expected = hooks.changed_logits(module, tokens[i], [as_change(one) for one in row.edits])
         found = logits(model.network, run.final)
         torch.testing.assert_close(found, expected[row.read :], rtol=0, atol=1e-10)
         alone = forward(model.network, [row], keep)[0]
@@ -151,6 +172,7 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
     assert all(map(torch.equal, kept, before))
 
 
+@pytest.mark.every_family
 @settings(max_examples=40)
 @given(
     data=st.data(),
@@ -173,22 +195,24 @@ def test_rows_over_bases_under_way_equal_runs_from_nothing(
                 torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.every_family
 def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
-    gpt2: GPT2LMHeadModel, model: pw.Model
+    module: PreTrainedModel, model: pw.Model
 ) -> None:
     base = base_run(model, CLEAN, frozenset(SITES))
     edit = Edit("z", 1, 3, base.kept["z"][1][3:5, 2] * 2, index=2)
     run = forward(model.network, [patched(base, edit)], SITES)[0]
     site, layer, change = as_change(edit)
-    with hooks.at_site(gpt2, site, layer, change):
+    with hooks.at_site(module, site, layer, change):
         for kept in SITES:
             for at in range(1 if kept == "embed" else N_LAYERS):
                 if (kept, at) == (site, layer):
                     continue
-                expected = hooks.activation(gpt2, CLEAN, kept, at)
+                expected = hooks.activation(module, CLEAN, kept, at)
                 torch.testing.assert_close(run.kept[kept][at], expected, rtol=0, atol=1e-11)
 
 
+@pytest.mark.every_family
 def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) -> None:
     bases = [base_run(model, tokens, CORE) for tokens in (CLEAN, CORRUPT, CLEAN[:4])]
     rows = [
@@ -203,6 +227,7 @@ def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) ->
         torch.testing.assert_close(run.final, alone.final, rtol=0, atol=1e-12)
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("site", SITES)
 def test_writing_a_runs_own_activations_changes_nothing(model: pw.Model, site: Site) -> None:
     base = base_run(model, CLEAN, frozenset(SITES))

@@ -89,10 +89,10 @@ def test_files_that_run_code_are_never_fetched(hub: HubServer, tmp_path: Path) -
 def test_another_architecture_is_refused_before_its_weights_come(
     hub: HubServer, tmp_path: Path
 ) -> None:
-    hub.files["config.json"] = b'{"architectures": ["LlamaForCausalLM"], "model_type": "llama"}'
+    hub.files["config.json"] = b'{"architectures": ["BloomForCausalLM"], "model_type": "bloom"}'
     refused = places(tmp_path / "home", hub.url)
     assert refused.returncode == 2
-    assert "is a LlamaForCausalLM" in refused.stderr
+    assert "is a BloomForCausalLM" in refused.stderr
     assert "GPT2LMHeadModel" in refused.stderr
     assert "model.safetensors" not in {name for name, _ in hub.asked}
 

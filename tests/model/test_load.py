@@ -155,8 +155,8 @@ def test_a_config_that_is_none_is_refused(folder: Path) -> None:
 
 
 def test_another_architecture_is_refused_with_those_that_are_known(folder: Path) -> None:
-    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
-    refused(folder, "is a LlamaForCausalLM.*GPT2LMHeadModel", UnknownFamilyError)
+    (folder / "config.json").write_text('{"architectures": ["BloomForCausalLM"]}')
+    refused(folder, "is a BloomForCausalLM.*GPT2LMHeadModel", UnknownFamilyError)
 
 
 def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:

@@ -60,6 +60,7 @@ class ServedModel(BaseModel):
     family: str
     layers: int
     heads: int
+    kv_heads: int = Field(description="Heads of keys and values: the rows of sweeps over k and v.")
     d_model: int
     d_mlp: int
     context: int = Field(description="Tokens that it takes at most.")

@@ -276,8 +276,8 @@ def _served(model: Model) -> says.ServedModel:
     spec = model.spec
     return says.ServedModel(
         name=model.name, revision=model.revision, source=model.source, family=spec.family,
-        layers=spec.n_layers, heads=spec.n_heads, d_model=spec.d_model, d_mlp=spec.d_mlp,
-        context=spec.n_context, vocabulary=spec.n_vocab, dtype=model.dtype,
+        layers=spec.n_layers, heads=spec.n_heads, kv_heads=spec.n_kv_heads, d_model=spec.d_model, d_mlp=spec.d_mlp,
+        context=spec.n_context, vocabulary=model.n_tokens, dtype=model.dtype,
         device=str(model.device), fingerprint=model.fingerprint,
     )  # fmt: skip
 

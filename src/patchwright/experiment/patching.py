@@ -263,7 +263,7 @@ def run_trace(experiment: Trace, work: Work) -> Found:
         experiment.answer,
         experiment.wrong,
         model.tokenizer,
-        n_vocab=model.spec.n_vocab,
+        n_vocab=model.n_tokens,
         n_context=model.spec.n_context,
         bos=experiment.bos,
     )

@@ -245,8 +245,14 @@ def _provenance(model: Model) -> dict[str, Any]:
         "family": spec.family,
         "layers": spec.n_layers,
         "heads": spec.n_heads,
+        **({} if spec.n_kv_heads == spec.n_heads else {"kv_heads": spec.n_kv_heads}),
         "d_model": spec.d_model,
         "dtype": model.dtype,
+        **(
+            {}
+            if model.stored_dtype in (None, model.dtype)
+            else {"stored_dtype": model.stored_dtype}
+        ),
         "device": str(model.device),
         **({"device_map": model.device_map} if len(set(model.device_map.values())) > 1 else {}),
         "fingerprint": model.fingerprint,

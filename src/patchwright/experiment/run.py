@@ -81,12 +81,11 @@ def tokens_of(
 
     `instead` is as for `tokenize`; by default what the experiment's method allows.
     """
-    spec = model.spec
     tokens = tokenize(
         pair,
         model.tokenizer,
-        n_vocab=spec.n_vocab,
-        n_context=spec.n_context,
+        n_vocab=model.n_tokens,
+        n_context=model.spec.n_context,
         bos=experiment.bos,
         instead=_instead_of_rewording(experiment) if instead is None else instead,
     )

@@ -2,6 +2,7 @@
 
 from patchwright.experiment.types import Difference, Sweep
 from patchwright.model.load import Model
+from patchwright.places import n_heads_of
 
 KEPT_PER_TOKEN = 6
 """Vectors of a noisy run that tracing keeps at each layer and token, about."""
@@ -15,10 +16,11 @@ def cell_count(experiment: Sweep | Difference, n_positions: int, model: Model) -
     spec = model.spec
     named = experiment.layers if isinstance(experiment, Sweep) else None
     layers = spec.n_layers if named is None else len(named)
+    heads = n_heads_of(experiment.site, spec)
     width = {
         "position": n_positions,
-        "head": spec.n_heads,
-        "head_position": spec.n_heads * n_positions,
+        "head": heads,
+        "head_position": heads * n_positions,
         "layer": 1,
         "neuron": spec.d_mlp,
     }[experiment.per]

@@ -63,7 +63,7 @@ def swap(
     that are not one token.
     """
     tokenizer = model.tokenizer
-    sizes = {"n_vocab": model.spec.n_vocab, "n_context": model.spec.n_context}
+    sizes = {"n_vocab": model.n_tokens, "n_context": model.spec.n_context}
     asked = tokenize_prompt(prompt, answer, wrong, tokenizer, **sizes, bos=bos)
     if not asked.single_tokens:
         raise AnswerError(
@@ -118,7 +118,7 @@ def _expected(model: Model, before: str, word: str, bos: bool) -> list[str]:
         ids = encode_prompt(context, model.tokenizer, bos)
     if not ids:
         return []
-    most = min(LIKELY, model.spec.n_vocab)
+    most = min(LIKELY, model.n_tokens)
     texts = token_texts(likeliest(model.network, ids, most), model.tokenizer)
     shown = f" {word}" if spaced else word
     return [text.removeprefix(" ") for text in texts if alike(text, shown)][:TRIED]

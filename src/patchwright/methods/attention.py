@@ -64,7 +64,7 @@ class Twice:
     """Prompts that say `length` random tokens twice, after `first`; `repeats` of them.
 
     The tokens of one are all different where they are drawn from a `pool`; an empty
-    pool stands for the whole vocabulary.
+    pool stands for the whole vocabulary, its first `n_tokens` where that is given.
     """
 
     length: int
@@ -72,6 +72,7 @@ class Twice:
     seed: int
     pool: tuple[int, ...] = ()
     first: tuple[int, ...] = ()
+    n_tokens: int | None = None
 
     def prompts(self, spec: ModelSpec) -> Iterator[tuple[int, ...]]:
         """The prompts. Raises PromptError where they do not fit the model or the pool."""
@@ -93,7 +94,7 @@ class Twice:
             if self.pool:
                 tokens = draw.choice(self.pool, self.length, False).tolist()
             else:
-                tokens = draw.integers(spec.n_vocab, size=self.length).tolist()
+                tokens = draw.integers(self.n_tokens or spec.n_vocab, size=self.length).tolist()
             yield (*self.first, *tokens, *tokens)
 
 

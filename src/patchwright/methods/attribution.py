@@ -24,7 +24,7 @@ from patchwright.methods.metrics import Metric, check_finite
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups
 from patchwright.methods.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.model import ops
-from patchwright.model.gradients import Taps, gradients
+from patchwright.model.plain_forward import Taps, gradients
 from patchwright.model.rows import CORE
 from patchwright.model.weights import Network
 from patchwright.places import Site
@@ -173,12 +173,15 @@ def _softmax_again(
     n: int,
 ) -> Tensor:
     """What new queries or keys do to the pattern, exactly, times the pattern's gradient."""
-    run = copies.base[continuation]
-    q, k = run.kept["q"][layer], run.kept["k"][layer]
-    new = copies.aligned(continuation, layer)
-    scale = network.spec.attn_scale[layer]
+    run, weights = copies.base[continuation], network.layers[layer]
     length = len(run.tokens)
-    visible = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
+    visible = ops.visible_keys(length, weights.device, weights.window)
+    scale = weights.attn_scale
+    rotation = ops.rotation(weights.rotary, length, run.kept["q"][layer])
+    q, k, new = (
+        ops.rotate(one, rotation)
+        for one in (run.kept["q"][layer], run.kept["k"][layer], copies.aligned(continuation, layer))
+    )
     old = run.kept["pattern"][layer]
     chosen = range(n) if cells.positions is None else cells.positions
     if cells.site == "q" or not cells.by_position:
@@ -187,8 +190,9 @@ def _softmax_again(
         taken = (q if cells.site == "q" else k).clone()
         taken[list(chosen)] = new[list(chosen)]
         parts = (taken, k) if cells.site == "q" else (q, taken)
-        again = ops.attention_pattern(parts[0][None], parts[1][None], visible, scale)[0]
+        again = ops.attention_pattern(*parts, visible, scale)
         by_head = ((again - old) * slope).sum(dim=2)  # [query, head]
+        by_head = _of_own_heads(by_head, new.shape[1])
         if cells.by_position:
             return _heads(by_head[list(chosen)], cells)
         return _heads(by_head.sum(dim=0, keepdim=True), cells)
@@ -196,9 +200,14 @@ def _softmax_again(
     for position in chosen:
         taken = k.clone()
         taken[position] = new[position]
-        again = ops.attention_pattern(q[None], taken[None], visible, scale)[0]
+        again = ops.attention_pattern(q, taken, visible, scale)
         rows.append(((again - old) * slope).sum(dim=(0, 2)))
-    return _heads(torch.stack(rows), cells)
+    return _heads(_of_own_heads(torch.stack(rows), k.shape[1]), cells)
+
+
+def _of_own_heads(by_head: Tensor, n_heads: int) -> Tensor:
+    """[..., query head] -> [..., head of the site]: a key serves all queries of its group."""
+    return by_head.unflatten(-1, (n_heads, -1)).sum(dim=-1)
 
 
 def _heads(by_place: Tensor, cells: Cells) -> Tensor:

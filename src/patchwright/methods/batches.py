@@ -107,9 +107,11 @@ def row_bytes(network: Network, n_positions: int, n_own: int) -> int:
     `n_own` of its `n_positions` are its own; keys and values are laid out for all.
     """
     spec = network.spec
-    residual = 14 * spec.d_model + 3 * spec.d_mlp
+    widest = max(spec.d_model, spec.n_heads * spec.d_head)
+    gated = any(layer.mlp_gate is not None for layer in network.layers)
+    residual = 14 * widest + (4 if gated else 3) * spec.d_mlp
     pattern = 3 * spec.n_heads * n_positions
-    keys_and_values = 2 * spec.d_model * n_positions
+    keys_and_values = 2 * widest * n_positions
     return network.embed.element_size() * (n_own * (residual + pattern) + keys_and_values)
 
 

@@ -103,9 +103,12 @@ def logits(
     """
     device = network.norm_final.weight.device
     like = None if like is None else like.to(device)
-    normed = ops.norm(final.to(device), network.norm_final, network.spec.norm_eps, like)
-    columns = network.unembed if tokens is None else network.unembed[list(tokens)]
+    normed = ops.norm(final.to(device), network.norm_final, like)
+    chosen = slice(None) if tokens is None else list(tokens)
+    columns = network.unembed[chosen]
     values = normed.to(columns.device) @ columns.T
+    if network.unembed_bias is not None:
+        values = values + network.unembed_bias[chosen]
     check_finite(values)
     return values
 

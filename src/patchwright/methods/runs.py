@@ -116,8 +116,7 @@ def run_in_groups(
     for pair in pairs:
         length = max(len(pair.clean), len(pair.corrupt))
         longest = max(len(more) for more in pair.continuations) + length
-        widths = {"mlp_act": spec.d_mlp, "pattern": spec.n_heads * longest}
-        width = sum(widths.get(site, spec.d_model) for site in keep)
+        width = sum(spec.width_of(site, longest) for site in keep)
         runs = 2 * len(pair.continuations)
         cost = runs * longest * spec.n_layers * width * network.embed.element_size()
         if group and size + cost > budget:

@@ -38,6 +38,7 @@ from patchwright.places import (
     Site,
     check_layer,
     check_position,
+    n_heads_of,
     pers_of,
 )
 from patchwright.prompts.pair import TokenPair
@@ -140,7 +141,7 @@ def choose_cells(
         )
     indices: Sequence[int | None] = [None]
     if per in ("head", "head_position"):
-        indices = range(spec.n_heads) if heads is None else heads
+        indices = range(n_heads_of(site, spec)) if heads is None else heads
     elif per == "neuron":
         indices = range(spec.d_mlp)
     for head in heads or ():

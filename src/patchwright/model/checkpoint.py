@@ -142,6 +142,18 @@ def _empty(config: ModelConfig, name: str) -> PreTrainedModel:
         raise describes_no_model(name, error) from error
 
 
+_PRECISIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+def stored_dtype(files: Iterable[Path]) -> str:
+    """The precisions that checked weight files have their tensors in, such as 'bfloat16'."""
+    found: set[str] = set()
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    return " and ".join(name for stored, name in _PRECISIONS.items() if stored in found)
+
+
 def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
     """Tensor name -> shape, from the files' headers."""
     shapes: dict[str, list[int]] = {}

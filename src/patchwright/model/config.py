@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from patchwright.errors import CheckpointError, printable, quoted, reason
-from patchwright.model.weights import FAMILIES, unknown_family
+from patchwright.model.families import FAMILIES, unknown_family
 
 MOST = {
     "num_hidden_layers": 1000,

@@ -101,13 +101,14 @@ def placed(
     return replace(
         network,
         embed=embed,
-        embed_position=first(network.embed_position),
+        embed_position=each_tensor(network.embed_position, first),
         layers=tuple(
             each_tensor(layer, to(device))
             for layer, device in zip(network.layers, devices, strict=True)
         ),
         norm_final=each_tensor(network.norm_final, last),
         unembed=embed if tied else last(network.unembed),
+        unembed_bias=each_tensor(network.unembed_bias, last),
     )
 
 
@@ -132,7 +133,7 @@ def check_placement(network: Network, name: str) -> None:
     parts = {f"layer {i}": layer for i, layer in enumerate(network.layers)}
     ends = {
         "the embedding": (network.embed, network.embed_position),
-        "the end": (network.norm_final, network.unembed),
+        "the end": (network.norm_final, network.unembed, network.unembed_bias),
     }
     for what, part in {**parts, **ends}.items():
         devices = {tensor.device for _, tensor in named_tensors(part, "")}

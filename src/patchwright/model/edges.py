@@ -4,6 +4,8 @@ Senders are the embedding (tokens and positions), each head, each MLP; receivers
 each head's query, key and value inputs, each MLP, and the logits. A receiver's input
 is the sum of what the senders below it wrote, so that every edge can carry either
 this run's or another run's activation. Output biases of attention belong to nobody.
+Where heads share keys and values, each query head has its own copy of them: `L9H4.k` is
+what head 4 reads for the keys of its group.
 """
 
 from collections.abc import Sequence
@@ -12,12 +14,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
-from transformers.activations import ACT2FN
 
 from patchwright.model import ops
 from patchwright.model.spec import ModelSpec
-from patchwright.model.weights import Layer, Linear, Network, Norm
+from patchwright.model.weights import Layer, Linear, Network
 
 LOGITS = "logits"
 
@@ -91,6 +91,8 @@ class Passed:
 def embedded(network: Network, tokens: Sequence[int]) -> Float[Tensor, "position d_model"]:
     """What the embedding writes for a prompt."""
     ids = torch.tensor(tokens, device=network.embed.device)
+    if network.embed_position is None:
+        return network.embed[ids]
     return network.embed[ids] + network.embed_position[: len(tokens)]
 
 
@@ -104,7 +106,6 @@ def pass_through(
     spec = network.spec
     written, read = [embedding], list[Tensor]()
     bias = torch.zeros_like(embedding[0])
-    visible = torch.ones(len(embedding), len(embedding), dtype=torch.bool, device=embedding.device)
 
     def inputs(count: int) -> Tensor:
         stack = torch.stack(written)
@@ -121,56 +122,52 @@ def pass_through(
 
     def carry(device: torch.device) -> None:
         # Every layer reads what all below it wrote, wherever they are.
-        nonlocal bias, visible, kept, other
+        nonlocal bias, kept, other
         written[:] = [one.to(device) for one in written]
-        bias, visible = bias.to(device), visible.to(device)
+        bias = bias.to(device)
         if kept is not None and other is not None:
             kept, other = kept.to(device), other.to(device)
 
     at = None
-    for index, layer in enumerate(network.layers):
+    for layer in network.layers:
         if layer.device != at:
             at = layer.device
             carry(at)
-        heads = _heads(
-            spec, layer, inputs(3 * spec.n_heads), visible.tril(), spec.attn_scale[index]
-        )
-        written.extend(heads)
-        bias = bias + layer.o.bias
-        written.append(_mlp(spec, layer, inputs(1)[0]))
+        written.extend(_heads(layer, inputs(3 * spec.n_heads)))
+        if layer.o.bias is not None:
+            bias = bias + layer.o.bias
+        act = ops.mlp_act(ops.norm(inputs(1)[0], layer.norm_mlp), layer)
+        written.append(ops.linear(act, layer.mlp_out))
     final = inputs(1)[0]
     return Passed(torch.stack(written), read, final)
 
 
 def _heads(
-    spec: ModelSpec, layer: Layer, taken: Tensor, visible: Tensor, scale: float
+    layer: Layer, taken: Float[Tensor, "input position d_model"]
 ) -> Float[Tensor, "head position d_model"]:
-    """What each head writes, each having its own inputs to q, k and v."""
-    inputs = _normed(taken, layer.norm_attn, spec).unflatten(0, (3, spec.n_heads))
+    """What each head writes; `taken` are the inputs to the heads' queries, keys and values."""
     q, k, v = (
-        _by_head(one, part, spec)
-        for one, part in zip(inputs, (layer.q, layer.k, layer.v), strict=True)
+        _by_head(inputs, by, layer.d_head)  # each [position, head, d_head]
+        for inputs, by in zip(
+            ops.norm(taken, layer.norm_attn).chunk(3), (layer.q, layer.k, layer.v), strict=True
+        )
     )
-    pattern = ops.attention_pattern(q[None], k[None], visible, scale)
-    z = ops.attention_output(pattern, v[None])[0]
-    into = layer.o.weight.unflatten(0, (spec.n_heads, spec.d_head))
+    rotation = ops.rotation(layer.rotary, len(q), q)
+    q, k = ops.rotate(q, rotation), ops.rotate(k, rotation)
+    visible = ops.visible_keys(len(q), q.device, layer.window)
+    pattern = ops.attention_pattern(q, k, visible, layer.attn_scale)  # [query, head, key]
+    z = ops.attention_output(pattern, v)
+    into = layer.o.weight.unflatten(0, (-1, layer.d_head))
     return torch.einsum("phe,hed->hpd", z, into)
 
 
 def _by_head(
-    inputs: Float[Tensor, "head position d_model"], by: Linear, spec: ModelSpec
+    inputs: Float[Tensor, "head position d_model"], by: Linear, d_head: int
 ) -> Float[Tensor, "position head d_head"]:
-    sizes = (spec.n_heads, spec.d_head)
-    moved = torch.einsum("hpd,dhe->phe", inputs, by.weight.unflatten(1, sizes))
-    return moved + by.bias.unflatten(0, sizes)
-
-
-def _mlp(spec: ModelSpec, layer: Layer, taken: Tensor) -> Float[Tensor, "position d_model"]:
-    hidden = ops.linear(_normed(taken, layer.norm_mlp, spec), layer.mlp_in)
-    if spec.activation in ("gelu_new", "gelu_pytorch_tanh"):
-        return ops.linear(functional.gelu(hidden, approximate="tanh"), layer.mlp_out)
-    return ops.linear(ACT2FN[spec.activation](hidden), layer.mlp_out)
-
-
-def _normed(x: Tensor, by: Norm, spec: ModelSpec) -> Tensor:
-    return ops.norm(x, by, spec.norm_eps)
+    """`ops.by_head` where each query head has an input of its own, to keys and values too."""
+    weight = by.weight.unflatten(1, (-1, d_head))
+    group = len(inputs) // weight.shape[1]
+    moved = torch.einsum("hpd,dhe->phe", inputs, weight.repeat_interleave(group, dim=1))
+    if by.bias is None:
+        return moved
+    return moved + by.bias.unflatten(0, (-1, d_head)).repeat_interleave(group, dim=0)

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from patchwright.errors import CheckpointError, OutputError, foreign
 from patchwright.files import write_atomic
 from patchwright.model.tokenizer import TextTokenizer
-from patchwright.model.weights import Network, named_tensors
+from patchwright.model.weights import Layer, Network, Norm, named_tensors
 
 REMEMBERED = 2
 """Version of what a fingerprint covers: those of another are computed again."""
@@ -23,7 +23,8 @@ def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> 
     """`sha256:` and the digest over the weights as loaded, and over the tokenizer.
 
     Each tensor counts with its name, dtype, shape and bytes, in the order of
-    `Network`; tied unembeddings count once.
+    `Network`; tied unembeddings count once. So does what is computed with them, where
+    it is not what GPT-2 computes.
     """
     digest = hashlib.sha256()
     tied = network.unembed.data_ptr() == network.embed.data_ptr()
@@ -33,8 +34,23 @@ def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> 
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         raw = tensor.detach().cpu().contiguous().view(torch.uint8)
         digest.update(raw.numpy().data)
+    for i, layer in enumerate(network.layers):
+        if own := _arithmetic(layer):
+            digest.update(f"{i} {own}\n".encode())
     digest.update(_tokenizer_text(tokenizer).encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _arithmetic(layer: Layer) -> dict[str, object]:
+    """What a layer computes, as far as it differs from GPT-2's and no tensor says it."""
+    norms = {name: norm for name, norm in vars(layer).items() if isinstance(norm, Norm)}
+    usual: dict[str, object] = {
+        "attn_scale": layer.d_head**-0.5, "activation": "gelu_new", "rotary": None, "window": None,
+    }  # fmt: skip
+    own = {name: getattr(layer, name) for name in usual}
+    usual |= dict.fromkeys(norms, ("layer", 1e-5))
+    own |= {name: (norm.kind, norm.eps) for name, norm in norms.items()}
+    return {name: value for name, value in own.items() if value != usual[name]}
 
 
 def remembered_fingerprint(files: Sequence[Path], dtype: str, compute: Callable[[], str]) -> str:

@@ -49,7 +49,7 @@ def _attention(wave: Wave, layer: int, weights: Layer) -> None:
     for site in ("q", "k", "v"):
         wave.visit(layer, site, site)
     wave.merge()
-    wave.attend(layer)
+    wave.attend(layer, weights)
     wave.enter(layer, "z")
     wave.visit(layer, "z", "z")
     wave.transform("z", "attn_out", lambda z: ops.linear(z.flatten(1), weights.o), consume=True)
@@ -64,8 +64,7 @@ def _mlp(wave: Wave, layer: int, weights: Layer) -> None:
     """From resid_mid to resid_post."""
 
     def hidden(x: Tensor) -> Tensor:
-        normed = wave.norm(x, layer, "resid_mid", weights.norm_mlp)
-        return wave.activation(ops.linear(normed, weights.mlp_in))
+        return ops.mlp_act(wave.norm(x, layer, "resid_mid", weights.norm_mlp), weights)
 
     def output(act: Tensor) -> Tensor:
         return ops.linear(act, weights.mlp_out)

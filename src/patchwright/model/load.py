@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from patchwright.errors import CheckpointError, ExperimentError, InputError, foreign, reason
 from patchwright.model.agreement import UNPROVEN, agrees_with_cpu
-from patchwright.model.checkpoint import Checkpoint, check_checkpoint
+from patchwright.model.checkpoint import Checkpoint, check_checkpoint, stored_dtype
 from patchwright.model.devices import (
     CPU,
     DeviceMap,
@@ -25,11 +25,12 @@ from patchwright.model.devices import (
     placed,
     spread,
 )
+from patchwright.model.families import network_of
 from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
 from patchwright.model.hub import OnBytes, fetch, is_hub_name
 from patchwright.model.spec import ModelSpec
 from patchwright.model.tokenizer import TextTokenizer
-from patchwright.model.weights import Network, network_of
+from patchwright.model.weights import Network
 
 DEMO = Path(__file__).parents[1] / "demo"
 
@@ -50,8 +51,8 @@ class Model:
     """A network with its tokenizer, and what says which one it is.
 
     `name` is what the user asked for; `fingerprint` a SHA-256 over weights and
-    tokenizer; `source` where they came from. Without a tokenizer prompts are given
-    as token ids.
+    tokenizer; `source` where they came from; `stored_dtype` the precision that the
+    checkpoint has its weights in. Without a tokenizer prompts are given as token ids.
     """
 
     name: str
@@ -60,6 +61,17 @@ class Model:
     tokenizer: TextTokenizer | None
     fingerprint: str
     source: Source = "wrapped"
+    stored_dtype: str | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """How many token ids stand for something.
+
+        Rows of the embedding beyond the tokenizer's vocabulary are padding, and a token
+        beyond the rows cannot be computed.
+        """
+        whole = getattr(self.tokenizer, "whole", None)
+        return self.spec.n_vocab if whole is None else min(self.spec.n_vocab, len(whole))
 
     def __repr__(self) -> str:
         """One line: which model it is, its sizes, its precision and where it is."""
@@ -110,7 +122,7 @@ def load_model(
     be reached or the download was stopped, InputError for an unknown device or
     dtype and for a device that computes something else than the CPU (`model.agreement`; what
     was left to `auto` or `balanced` goes to the CPU then), MemoryBudgetError for a model that
-    does not fit.
+    does not fit. Computed is in `dtype`, whatever precision the checkpoint has its weights in.
     """
     if device_map is not None and device != "auto":
         raise InputError("Both a device and a device map were given: give one of them.")
@@ -136,7 +148,8 @@ def load_model(
         network = placed(stored, [CPU] * stored.spec.n_layers, precision)
     files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
     mark = remembered_fingerprint(files, dtype, lambda: fingerprint(network, tokenizer.whole))
-    return Model(name, revision, network, tokenizer, mark, _source(name))
+    precision_stored = stored_dtype(checkpoint.weights)
+    return Model(name, revision, network, tokenizer, mark, _source(name), precision_stored)
 
 
 def wrap_model(

@@ -1,6 +1,8 @@
-"""Norm, attention, MLP: pure functions on packed or batched activations."""
+"""The arithmetic of a block, once: projections, norm, attention, MLP.
 
-from collections.abc import Callable
+Pure functions on packed or batched activations. The plain pass (`plain_forward`), the
+batched one (`wave`, `forward`), the graph (`edges`) and the methods all compute with them.
+"""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,66 +10,148 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
-from patchwright.model.weights import Linear, Norm
+from patchwright.model.weights import Layer, Linear, Norm, Rotary
 
-Activation = Callable[[Tensor], Tensor]
+Rotation = Float[Tensor, "2 position half"]
+"""Cosines and sines of the angles by which heads are turned, for consecutive positions."""
 
 
 def linear(x: Float[Tensor, "*rows inputs"], by: Linear) -> Float[Tensor, "*rows outputs"]:
-    """`x` times the weight, plus the bias."""
-    flat = torch.addmm(by.bias, x.reshape(-1, x.shape[-1]), by.weight)
+    """`x` times the weight, plus the bias where there is one."""
+    flat = x.reshape(-1, x.shape[-1])
+    flat = flat @ by.weight if by.bias is None else torch.addmm(by.bias, flat, by.weight)
     return flat.view(*x.shape[:-1], flat.shape[-1])
+
+
+def by_head(
+    x: Float[Tensor, "*rows d_model"], by: Linear, d_head: int
+) -> Float[Tensor, "*rows head d_head"]:
+    """Queries, keys or values: `linear`, cut into heads."""
+    return linear(x, by).unflatten(-1, (-1, d_head))
 
 
 def norm(
     x: Float[Tensor, "*rows d_model"],
     by: Norm,
-    eps: float,
     like: Float[Tensor, "*others d_model"] | None = None,
 ) -> Float[Tensor, "*rows d_model"]:
-    """Layer normalisation (Ba et al. 2016); with `like` by its scale, and so linear in `x`."""
+    """Layer norm (Ba et al. 2016) or RMS norm (Zhang & Sennrich 2019).
+
+    With `like` by its scale: linear in `x`, but for the bias.
+    """
     if like is not None:
-        scale = (like.var(dim=-1, unbiased=False, keepdim=True) + eps).sqrt()
-        return (x - x.mean(dim=-1, keepdim=True)) / scale * by.weight + by.bias
-    return functional.layer_norm(x, by.weight.shape, by.weight, by.bias, eps)
+        centred = x - x.mean(dim=-1, keepdim=True) if by.kind == "layer" else x
+        normed = centred / norm_scale(like, by) * by.weight
+        return normed if by.bias is None else normed + by.bias
+    if by.kind == "rms":
+        return functional.rms_norm(x, by.weight.shape, by.weight, by.eps)
+    return functional.layer_norm(x, by.weight.shape, by.weight, by.bias, by.eps)
 
 
-def activation(name: str) -> Activation:
-    """The nonlinearity that a Hugging Face config calls `name`; it may overwrite its argument."""
-    if name in ("gelu_new", "gelu_pytorch_tanh"):
-        # One fused kernel for what Hugging Face spells out in seven; in place, because
-        # a second tensor of d_mlp per token costs more time than the function itself.
-        return lambda x: torch.ops.aten.gelu_(x, approximate="tanh")
-    return ACT2FN[name]
+def norm_scale(x: Float[Tensor, "*rows d_model"], by: Norm) -> Float[Tensor, "*rows 1"]:
+    """What the norm divides `x` by."""
+    if by.kind == "rms":
+        return (x.square().mean(dim=-1, keepdim=True) + by.eps).sqrt()
+    return (x.var(dim=-1, unbiased=False, keepdim=True) + by.eps).sqrt()
+
+
+def rotation(rotary: Rotary | None, n_positions: int, like: Tensor) -> Rotation | None:
+    """What `rotate` turns the first `n_positions` by, with the precision and device of `like`."""
+    if rotary is None:
+        return None
+    # In float64 on the CPU, which every machine has: far positions make large angles.
+    frequencies = torch.tensor(rotary.frequencies, dtype=torch.float64)
+    angles = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequencies
+    return (torch.stack([angles.cos(), angles.sin()]) * rotary.factor).to(like)
+
+
+def rotate(
+    x: Float[Tensor, "*row position head d_head"], by: Rotation | None
+) -> Float[Tensor, "*row position head d_head"]:
+    """Queries or keys, turned by their positions (Su et al. 2021); without `by` as they are."""
+    if by is None:
+        return x
+    cos, sin = by.unsqueeze(-2)  # each [position, 1, half]
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def visible_keys(
+    n_positions: int, device: torch.device, window: int | None = None
+) -> Bool[Tensor, "query key"]:
+    """Which keys a query may see: its own position's and those before it, `window` in all."""
+    causal = torch.ones(n_positions, n_positions, dtype=torch.bool, device=device).tril()
+    return causal if window is None else causal.triu(1 - window)
+
+
+# Where keys have fewer heads than queries, each serves the queries of its group, which
+# follow one another. They are laid behind one another as if they were more positions, so
+# that no key or value is copied: [*row, head, query, …] <-> [*row, kv_head, group * query, …].
+
+
+def _by_group(x: Tensor, n_kv_heads: int) -> Tensor:
+    return x.unflatten(-3, (n_kv_heads, x.shape[-3] // n_kv_heads)).flatten(-3, -2)
+
+
+def _by_query_head(x: Tensor, n_heads: int) -> Tensor:
+    group = n_heads // x.shape[-3]
+    return x.unflatten(-2, (group, x.shape[-2] // group)).flatten(-4, -3)
 
 
 def attention_pattern(
-    q: Float[Tensor, "row query head d_head"],
-    k: Float[Tensor, "row key head d_head"],
+    q: Float[Tensor, "*row query head d_head"],
+    k: Float[Tensor, "*row key kv_head d_head"],
     visible: Bool[Tensor, "query key"],
     scale: float,
-) -> Float[Tensor, "row query head key"]:
-    """Softmax of the scaled query-key products; `visible` says which keys a query may see."""
-    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
-    hidden = ~visible
-    return scores.mul_(scale).masked_fill_(hidden, -torch.inf).softmax(dim=-1).transpose(1, 2)
+) -> Float[Tensor, "*row query head key"]:
+    """Softmax of the scaled query-key products over the keys that are `visible`."""
+    q, k = q.transpose(-3, -2), k.transpose(-3, -2)  # [*row, head, position, d_head]
+    scores = _by_group(q, k.shape[-3]) @ k.transpose(-2, -1)
+    scores = _by_query_head(scores, q.shape[-3])  # [*row, head, query, key]
+    return scores.mul_(scale).masked_fill_(~visible, -torch.inf).softmax(dim=-1).transpose(-3, -2)
 
 
 def attention_output(
-    pattern: Float[Tensor, "row query head key"], v: Float[Tensor, "row key head d_head"]
-) -> Float[Tensor, "row query head d_head"]:
+    pattern: Float[Tensor, "*row query head key"], v: Float[Tensor, "*row key kv_head d_head"]
+) -> Float[Tensor, "*row query head d_head"]:
     """`z`: each head's values, weighted by its pattern."""
-    return (pattern.transpose(1, 2) @ v.transpose(1, 2)).transpose(1, 2)
+    pattern, v = pattern.transpose(-3, -2), v.transpose(-3, -2)
+    z = _by_group(pattern, v.shape[-3]) @ v
+    return _by_query_head(z, pattern.shape[-3]).transpose(-3, -2)
 
 
 def attention(
     q: Float[Tensor, "row query head d_head"],
-    k: Float[Tensor, "row key head d_head"],
-    v: Float[Tensor, "row key head d_head"],
+    k: Float[Tensor, "row key kv_head d_head"],
+    v: Float[Tensor, "row key kv_head d_head"],
     visible: Bool[Tensor, "query key"],
     scale: float,
 ) -> Float[Tensor, "row query head d_head"]:
     """`attention_output` of `attention_pattern` in one fused kernel, which keeps no pattern."""
-    heads = (part.transpose(1, 2) for part in (q, k, v))
-    z = functional.scaled_dot_product_attention(*heads, attn_mask=visible, scale=scale)
-    return z.transpose(1, 2)
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    n_heads, n_kv_heads = q.shape[1], k.shape[1]
+    visible = visible.repeat(n_heads // n_kv_heads, 1)
+    z = functional.scaled_dot_product_attention(
+        _by_group(q, n_kv_heads), k, v, attn_mask=visible, scale=scale
+    )
+    return _by_query_head(z, n_heads).transpose(1, 2)
+
+
+def mlp_act(x: Float[Tensor, "*rows d_model"], layer: Layer) -> Float[Tensor, "*rows d_mlp"]:
+    """The MLP's neurons, as they enter its last projection, from its normed input `x`."""
+    if layer.mlp_gate is None:
+        return _activation(linear(x, layer.mlp_in), layer.activation)
+    return _activation(linear(x, layer.mlp_gate), layer.activation) * linear(x, layer.mlp_in)
+
+
+def _activation(x: Tensor, name: str) -> Tensor:
+    """The nonlinearity that a Hugging Face config calls `name`; `x` may be overwritten."""
+    if name == "silu":
+        return functional.silu(x, inplace=not x.requires_grad)
+    if name not in ("gelu_new", "gelu_pytorch_tanh"):
+        return ACT2FN[name](x)
+    # One fused kernel for what Hugging Face spells out in seven.
+    if x.requires_grad:
+        return functional.gelu(x, approximate="tanh")
+    # In place, because a second tensor of d_mlp per token costs more time than the function.
+    return torch.ops.aten.gelu_(x, approximate="tanh")

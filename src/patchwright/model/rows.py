@@ -24,13 +24,16 @@ class Run:
     stream after the last layer from there on, [position, d_model]. `kept` holds
     what was asked for, site -> one tensor a layer: [position, d_model];
     [position, head, d_head] for q, k, v and z; [query, head, key] for the
-    pattern; [position, neuron] for mlp_act.
+    pattern; [position, neuron] for mlp_act. Where k is kept, `keys` holds each layer's
+    keys as attention reads them, with their positions turned in: no site, but what
+    rows over the run need.
     """
 
     tokens: tuple[int, ...]
     read: int
     final: Float[Tensor, "read_position d_model"]
     kept: dict[Site, list[Tensor]] = field(default_factory=dict[Site, list[Tensor]])
+    keys: list[Tensor] = field(default_factory=list[Tensor])
 
     def forgotten(self) -> "Run":
         """The end alone, in memory of its own: it was a part of its whole batch's."""

@@ -1,30 +1,34 @@
-"""Sizes and variants of a model, frozen."""
+"""Sizes of a model, frozen."""
 
 from dataclasses import dataclass
+
+from patchwright.places import HEAD_SITES, Site, n_heads_of
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the engine must know of a model besides its weights.
-
-    `attn_scale` holds, for each layer, the factor on query-key products.
-    `activation` is the name that the checkpoint's config gives the nonlinearity.
-    """
+    """A model's name and sizes; what a layer computes stands with its weights."""
 
     name: str
     family: str
     n_layers: int
     n_heads: int
+    n_kv_heads: int
     d_model: int
     d_head: int
     d_mlp: int
     n_vocab: int
     n_context: int
-    activation: str
-    norm_eps: float
-    attn_scale: tuple[float, ...]
 
     @property
     def sizes(self) -> str:
         """The sizes that tell models apart, in words."""
         return f"{self.n_layers} layers, {self.n_heads} heads, width {self.d_model}"
+
+    def width_of(self, site: Site, n_positions: int) -> int:
+        """How many numbers a site has at one position of a prompt of `n_positions`."""
+        if site == "pattern":
+            return self.n_heads * n_positions
+        if site in HEAD_SITES:
+            return n_heads_of(site, self) * self.d_head
+        return self.d_mlp if site == "mlp_act" else self.d_model

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchwright.model import ops
 from patchwright.model.edits import Edit
 from patchwright.model.rows import Row, Run
-from patchwright.model.weights import Layer, Network, Norm
+from patchwright.model.weights import Layer, Network, Norm, Rotary
 from patchwright.places import Site
 
 Stage = Literal[
@@ -32,34 +32,26 @@ Stage = Literal[
     "mlp_out",
     "resid_post",
 ]
-_ORDER: dict[Site, tuple[int, Stage]] = {
-    "embed": (0, "embed"),
-    "resid_pre": (1, "resid_pre"),
-    "k": (2, "kv"),
-    "v": (2, "kv"),
-    "q": (3, "q"),
-    "pattern": (3, "q"),
-    "z": (4, "z"),
-    "attn_out": (5, "attn_out"),
-    "resid_mid": (6, "resid_mid"),
-    "mlp_act": (7, "mlp_act"),
-    "mlp_out": (8, "mlp_out"),
-    "resid_post": (9, "resid_post"),
-}
-"""The stage at which a row enters that is first edited at a site."""
 
-_LIVE_AT: dict[Stage, dict[str, Site]] = {
-    "resid_pre": {"x": "resid_pre"},
-    "kv": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
-    "q": {"x": "resid_pre", "q": "q", "k": "k", "v": "v"},
-    "z": {"x": "resid_pre", "z": "z"},
-    "attn_out": {"x": "resid_pre", "attn_out": "attn_out"},
-    "resid_mid": {"x": "resid_mid"},
-    "mlp_act": {"x": "resid_mid", "mlp_act": "mlp_act"},
-    "mlp_out": {"x": "resid_mid", "mlp_out": "mlp_out"},
-    "resid_post": {"x": "resid_post"},
+_HEADS: dict[str, Site] = {"x": "resid_pre", "q": "q", "k": "k", "v": "v"}
+_STAGES: dict[Stage, tuple[tuple[Site, ...], dict[str, Site]]] = {
+    "embed": (("embed",), {}),
+    "resid_pre": (("resid_pre",), {"x": "resid_pre"}),
+    "kv": (("k", "v"), _HEADS),
+    "q": (("q", "pattern"), _HEADS),
+    "z": (("z",), {"x": "resid_pre", "z": "z"}),
+    "attn_out": (("attn_out",), {"x": "resid_pre", "attn_out": "attn_out"}),
+    "resid_mid": (("resid_mid",), {"x": "resid_mid"}),
+    "mlp_act": (("mlp_act",), {"x": "resid_mid", "mlp_act": "mlp_act"}),
+    "mlp_out": (("mlp_out",), {"x": "resid_mid", "mlp_out": "mlp_out"}),
+    "resid_post": (("resid_post",), {"x": "resid_post"}),
 }
-"""What an entering row takes from its base run: live tensor -> site."""
+"""The order of a layer. Of each stage: the sites whose first edit lets a row enter there, and
+what the row then takes from its base run (live tensor -> site)."""
+
+_ENTRY: dict[Site, tuple[int, Stage]] = {
+    site: (i, stage) for i, (stage, (sites, _)) in enumerate(_STAGES.items()) for site in sites
+}
 
 
 @dataclass
@@ -96,17 +88,22 @@ class Group:
             else:
                 self.bases.append((base, count))
 
-    def based(self, site: Site, layer: int, first: int, last: int) -> Tensor:
+    def based(self, site: Site | Literal["keys"], layer: int, first: int, last: int) -> Tensor:
         """What the rows' base runs have there, [row, position, ...]; not to be written to."""
         parts: list[Tensor] = []
         for base, count in self.bases:
-            own = base.kept[site][layer][first:last]
+            kept = base.keys if site == "keys" else base.kept[site]
+            own = kept[layer][first:last]
             parts.append(own.expand(count, *own.shape))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def whole(self, site: Literal["k", "v"], layer: int) -> Float[Tensor, "row key head d_head"]:
+    def whole(
+        self,
+        own: Float[Tensor, "row own_key kv_head d_head"],
+        site: Literal["keys", "v"],
+        layer: int,
+    ) -> Float[Tensor, "row key kv_head d_head"]:
         """Keys or values of all positions: the base runs', then the rows' own."""
-        own = self.live[site]
         if not self.is_based or self.keys_from == 0:
             return own
         return torch.cat([self.based(site, layer, 0, self.keys_from), own], dim=1)
@@ -124,7 +121,7 @@ class Group:
             return
         # A narrowed group may hold nothing of its own and begin at what is read.
         tail_from = max(self.stop, self.read) if self.start == self.stop else self.stop
-        for name, site in _LIVE_AT["kv"].items():
+        for name, site in _HEADS.items():
             first = self.stop if name in ("k", "v") else tail_from
             tail = self.based(site, layer, first, self.length)
             self.live[name] = torch.cat([self.live[name], tail], dim=1)
@@ -141,13 +138,13 @@ class Wave:
     ) -> None:
         self.network = network
         self.hold_norms = hold_norms
-        self.activation = ops.activation(network.spec.activation)
         self.rows = rows
         self.keep = keep
         self.groups: list[Group] = []
         self.device = network.embed.device
-        longest = max((len(row.tokens) for row in rows), default=0)
-        self.visible = torch.ones(longest, longest, dtype=torch.bool, device=self.device).tril()
+        self._longest = max((len(row.tokens) for row in rows), default=0)
+        self._visible: dict[int | None, Tensor] = {}
+        self._rotations: dict[Rotary | None, Tensor | None] = {}
         self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
         self._waiting: dict[tuple[int, Stage], list[int]] = {}
         for index, row in enumerate(rows):
@@ -156,17 +153,19 @@ class Wave:
                 at = self._edits.setdefault((edit.layer, edit.site), {})
                 at.setdefault(index, []).append(edit)
         self._kept: list[dict[Site, list[Tensor]]] = []
+        self._keys: list[list[Tensor]] = []
         self._bases: list[Run | None] = []
         for row in rows:
             base = self._under_way(row.base) if isinstance(row.base, Row) else row.base
             self._bases.append(base)
             self._kept.append(_inherited(base, keep, network.spec.n_layers))
+            self._keys.append(_inherited_keys(base, keep, network.spec.n_layers))
 
     def _under_way(self, base: Row) -> Run:
         """The run of a row of this batch: what it keeps grows layer by layer."""
         index = next(i for i, row in enumerate(self.rows) if row is base)
         final = self.network.embed.new_empty(0, self.network.spec.d_model)
-        return Run(base.tokens, base.read, final, self._kept[index])
+        return Run(base.tokens, base.read, final, self._kept[index], self._keys[index])
 
     def touches(self, layer: int, site: Site) -> bool:
         """Whether a site must exist by itself: it is edited here, or kept."""
@@ -176,9 +175,12 @@ class Wave:
         """Tokens and positions -> the residual stream of rows with tokens of their own."""
         self._join(0, "embed", self._embedded)
         self.visit(0, "embed", "embed")
+        positions = self.network.embed_position
         for group in self.groups:
-            position = self.network.embed_position[group.start : group.stop]
-            group.live = {"x": group.live["embed"] + position}
+            x = group.live["embed"]
+            if positions is not None:
+                x = x + positions[group.start : group.stop]
+            group.live = {"x": x}
 
     def _embedded(self, group: Group) -> dict[str, Tensor]:
         ids = [self.rows[row].tokens[group.start : group.stop] for row in group.rows]
@@ -189,7 +191,9 @@ class Wave:
         """Move what is under way to the next layer's device; base runs have theirs there."""
         if device == self.device:
             return
-        self.device, self.visible = device, self.visible.to(device)
+        self.device = device
+        self._visible.clear()
+        self._rotations.clear()
         for group in self.groups:
             group.live["x"] = group.live["x"].to(device)
 
@@ -232,24 +236,21 @@ class Wave:
 
     def project(self, layer: int, weights: Layer) -> None:
         """x -> q, k, v by head, over all positions that attention can change."""
-        spec = self.network.spec
         if not self.groups:
             return
         for group in self.groups:
             group.keys_from = group.start
         normed = self.norm(self._pack("x"), layer, "resid_pre", weights.norm_attn)
-        self._unpack("k", ops.linear(normed, weights.k))
-        self._unpack("v", ops.linear(normed, weights.v))
+        self._unpack("k", ops.by_head(normed, weights.k, weights.d_head))
+        self._unpack("v", ops.by_head(normed, weights.v, weights.d_head))
         if self._reads_only(layer):
             self._unpack("normed", normed)
             for group in self.groups:
                 group.narrow()
             normed = self._pack("normed")
-        self._unpack("q", ops.linear(normed, weights.q))
+        self._unpack("q", ops.by_head(normed, weights.q, weights.d_head))
         for group in self.groups:
             group.live.pop("normed", None)
-            for name in ("q", "k", "v"):
-                group.live[name] = group.live[name].unflatten(-1, (spec.n_heads, spec.d_head))
             group.widen(layer)
 
     def norm(
@@ -257,7 +258,7 @@ class Wave:
     ) -> Float[Tensor, "token d_model"]:
         """Layer normalisation of all rows' `site`; held ones by the scale of their base runs."""
         like = self._based(layer, site) if self.hold_norms else None
-        return ops.norm(x, by, self.network.spec.norm_eps, like)
+        return ops.norm(x, by, like)
 
     def _based(self, layer: int, site: Site) -> Float[Tensor, "token d_model"]:
         """What the base runs have where the groups' rows are, packed as the rows are."""
@@ -298,13 +299,15 @@ class Wave:
             alike.setdefault(group.key(), []).append(group)
         self.groups = [_united(groups) for groups in alike.values()]
 
-    def attend(self, layer: int) -> None:
+    def attend(self, layer: int, weights: Layer) -> None:
         """q, k, v -> z of each group; by way of the pattern where that is edited or kept."""
-        spec = self.network.spec
         for group in self.groups:
-            q, k, v = group.live["q"], group.whole("k", layer), group.whole("v", layer)
-            visible = self.visible[group.start : group.stop, : group.length]
-            how = (visible, spec.attn_scale[layer])
+            q = self._rotated(group.live["q"], weights, group.start)
+            k = group.whole(self._rotated(group.live["k"], weights, group.keys_from), "keys", layer)
+            v = group.whole(group.live["v"], "v", layer)
+            self._store_keys(group, layer, weights, k)
+            visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
+            how = (visible, weights.attn_scale)
             if self.touches(layer, "pattern"):
                 group.live = {"x": group.live["x"], "v": v}
                 group.live["pattern"] = ops.attention_pattern(q, k, *how)
@@ -315,6 +318,23 @@ class Wave:
             for group in self.groups:
                 z = ops.attention_output(group.live.pop("pattern"), group.live.pop("v"))
                 group.live["z"] = z
+
+    def _rotated(self, x: Tensor, weights: Layer, first: int) -> Tensor:
+        """Queries or keys with their positions turned in; the first is at position `first`."""
+        by = self._rotations.get(weights.rotary)
+        if by is None and weights.rotary is not None:
+            by = ops.rotation(weights.rotary, self._longest, x)
+            self._rotations[weights.rotary] = by
+        return ops.rotate(x, None if by is None else by[:, first : first + x.shape[1]])
+
+    def _store_keys(self, group: Group, layer: int, weights: Layer, keys: Tensor) -> None:
+        for row, own in zip(group.rows, keys if "k" in self.keep else (), strict=False):
+            self._keys[row][layer] = self._kept[row]["k"][layer] if weights.rotary is None else own
+
+    def _seen_within(self, window: int | None) -> Bool[Tensor, "query key"]:
+        if window not in self._visible:
+            self._visible[window] = ops.visible_keys(self._longest, self.device, window)
+        return self._visible[window]
 
     def transform(
         self, name: str, out: str, by: Callable[[Tensor], Tensor], consume: bool = False
@@ -335,7 +355,7 @@ class Wave:
         flat = [group.live[name].flatten(0, 1) for group in self.groups]
         return flat[0] if len(flat) == 1 else torch.cat(flat)
 
-    def _unpack(self, name: str, flat: Float[Tensor, "token features"]) -> None:
+    def _unpack(self, name: str, flat: Float[Tensor, " token *features"]) -> None:
         shapes = [(len(group.rows), group.live["x"].shape[1]) for group in self.groups]
         parts = flat.split([rows * positions for rows, positions in shapes])
         for group, shape, part in zip(self.groups, shapes, parts, strict=True):
@@ -350,17 +370,19 @@ class Wave:
             for row, x in zip(group.rows, group.live["x"][:, low - group.start :], strict=True):
                 finals[row] = x if whole else _laid_over(finals[row], x, low - group.read)
         return [
-            Run(row.tokens, row.read, final, kept)
-            for row, final, kept in zip(self.rows, finals, self._kept, strict=True)
+            Run(row.tokens, row.read, final, kept, keys)
+            for row, final, kept, keys in zip(
+                self.rows, finals, self._kept, self._keys, strict=True
+            )
             if final is not None
         ]
 
 
 def _entry(row: Row) -> tuple[int, Stage]:
     """Layer and stage at which a row leaves its base run; (-1, ...) for never."""
-    entries = [(edit.layer, *_ORDER[edit.site]) for edit in row.edits]
+    entries = [(edit.layer, *_ENTRY[edit.site]) for edit in row.edits]
     if row.first_own_token < len(row.tokens) or row.base is None:
-        entries.append((0, *_ORDER["embed"]))
+        entries.append((0, *_ENTRY["embed"]))
     layer, _, stage = min(entries, default=(-1, 0, "embed"))
     return layer, stage
 
@@ -372,10 +394,17 @@ def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[S
     return {site: list(base.kept[site]) for site in keep}
 
 
+def _inherited_keys(base: Run | None, keep: frozenset[Site], n_layers: int) -> list[Tensor]:
+    """The same of the keys as attention reads them, which come along with k."""
+    if "k" not in keep:
+        return []
+    return [torch.empty(0)] * n_layers if base is None else list(base.keys)
+
+
 def _from_base(group: Group, layer: int, stage: Stage) -> dict[str, Tensor]:
     assert group.is_based, "only rows over base runs enter above the embedding"
     live: dict[str, Tensor] = {}
-    for name, site in _LIVE_AT[stage].items():
+    for name, site in _STAGES[stage][1].items():
         first, last = group.start, group.stop
         if name in ("k", "v"):
             first, last = group.keys_from, group.length

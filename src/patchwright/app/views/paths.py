@@ -19,7 +19,7 @@ from patchwright.methods.paths import LOGITS, SENDERS, OnTheWay, Paths, receiver
 from patchwright.methods.result import Result
 from patchwright.methods.scale import shares
 from patchwright.model.load import Model
-from patchwright.places import Place, check_site, parse_place
+from patchwright.places import Place, check_site, n_heads_of, parse_place
 from patchwright.spelling import percent
 
 RECEIVER_NAMES = {
@@ -89,7 +89,7 @@ def _receivers(model: Model) -> None:
     )
     layers = range(model.spec.n_layers)
     layer = fields.choice(columns[1], "Layer", layers, "receiver_layer", usual=layers[-1])
-    heads = ["all"] if site == "mlp_out" else ["all", *range(model.spec.n_heads)]
+    heads = ["all"] if site == "mlp_out" else ["all", *range(n_heads_of(site, model.spec))]
     head = fields.choice(columns[2], "Head", heads, "receiver_head")
     added = str(Place(site, layer, None if head == "all" else int(head)))
     columns[3].button(

@@ -17,7 +17,7 @@ from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.result import Result
 from patchwright.methods.scale import shares
 from patchwright.model.load import Model
-from patchwright.places import HEAD_SITES, SITES, Place, check_site, parse_place
+from patchwright.places import HEAD_SITES, SITES, Place, check_site, n_heads_of, parse_place
 from patchwright.spelling import percent
 
 
@@ -35,8 +35,8 @@ def picker(result: Result, model: Model) -> None:
         )
         columns = st.columns(3)
         layer = fields.choice(columns[0], "Layer", range(model.spec.n_layers), "pick_layer")
-        heads = ["all", *range(model.spec.n_heads)] if site in HEAD_SITES else ["all"]
-        head = fields.choice(columns[1], "Head", heads, "pick_head")
+        own = range(n_heads_of(site, model.spec)) if site in HEAD_SITES else ()
+        head = fields.choice(columns[1], "Head", ["all", *own], "pick_head")
         positions = ["all", *range(len(result.position_tokens or ()))]
         position = fields.choice(columns[2], "Position", positions, "pick_position")
         picked = Place(

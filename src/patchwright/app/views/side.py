@@ -111,8 +111,12 @@ def _under_way(name: str) -> None:
 
 def _about(place: DeltaGenerator, model: Model) -> None:
     spec = model.spec
-    sizes = f"{spec.n_layers} layers × {spec.n_heads} heads, width {spec.d_model}"
-    place.caption(f"{sizes}; {model.dtype} on {model.device}")
+    shared = "" if spec.n_kv_heads == spec.n_heads else f" ({spec.n_kv_heads} key/value heads)"
+    sizes = f"{spec.n_layers} layers × {spec.n_heads} heads{shared}, width {spec.d_model}"
+    stored = (
+        "" if model.stored_dtype in (None, model.dtype) else f", stored as {model.stored_dtype}"
+    )
+    place.caption(f"{sizes}; {model.dtype} on {model.device}{stored}")
     if model.name == "demo":
         place.caption("A teaching model of the GPT-2 architecture, not GPT-2: it knows few words.")
 

@@ -1,0 +1,165 @@
+"""Write `docs/families.md`: each family held to plain hooks, and the methods that apply to it.
+
+Tiny random models of the real Hugging Face classes, those of the tests (`tests/families.py`);
+`tests/test_docs_families.py` sees that the page has them all.
+"""
+
+import sys
+from collections.abc import Callable
+from math import ceil, log10
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import torch
+
+import hooks
+import patchwright as pw
+from families import VARIANTS, variant
+from patchwright.methods.metrics import logits
+from patchwright.model.forward import forward
+from patchwright.model.rows import Row
+from patchwright.places import SITES
+
+PAGE = ROOT / "docs" / "families.md"
+CLEAN, CORRUPT = [49, 3, 8, 8, 21, 5, 30], [49, 3, 9, 8, 22, 5, 30]
+PAIR = pw.Pair(clean=CLEAN, corrupt=CORRUPT, answer=7, wrong=11)
+
+BEFORE = """# Families of models
+
+The architectures that can be read, and what their checkpoints differ in. `docs/write_families.py` writes this page.
+
+Each row is a random model of the real Hugging Face class with 3 layers. **Float64** is the largest difference between
+Patchwright's activations, at every site of every layer, and those of plain forward hooks; there the norms, the softmax and
+the rotary angles, which Transformers rounds to float32 also inside a float64 model, are computed in float64 in both.
+**Float32** is the largest difference of a logit from the untouched Hugging Face model in float32. Numbers are rounded up
+to a power of ten.
+
+| family | architecture | what is special | float64 | float32 | methods |
+| --- | --- | --- | --- | --- | --- |
+"""
+
+AFTER = """
+The methods are: {methods}.
+
+What they mean where a block is not GPT-2's:
+
+- **Key/value heads.** `k` and `v` are counted as the model has them: with 9 query heads and 3 key/value heads, `L2H1.k` are the
+  keys that query heads 3, 4 and 5 read. In [circuits](methods/circuits.md) each query head has its own copy of its group's keys and
+  values, so that edges into `L2H4.k` and `L2H5.k` are two.
+- **Rotary positions.** `q` and `k` are copied as projected, before they are turned; what is copied between positions is turned for
+  its new place.
+- **RMS norms** take no mean off: where a norm's scale is frozen (direct attribution, path patching with frozen norms), it is the
+  root of the mean square.
+- **Gated MLPs.** A neuron is the product of gate and input, which is what the last projection reads.
+- **Causal tracing** adds noise to what the embedding writes into the stream, and scales it by that.
+- **Without biases and embedded positions** their components are missing from direct attribution; the others still add up to
+  the logit difference.
+
+A configuration that says what cannot be computed (scaling by `dynamic` or `longrope`, a rotation of a part of each head, layers of
+a type that is not known) is refused by name. [How to add a family](extend/family.md)
+"""
+
+METHODS: dict[str, Callable[[pw.Model], object]] = {
+    "patch": lambda model: pw.patch(model, PAIR, "k", bos=False),
+    "patch together": lambda model: pw.patch_together(
+        model, PAIR, ["L1H0.v", "L2.mlp_act"], bos=False
+    ),
+    "ablate": lambda model: pw.ablate(model, PAIR, "v", bos=False),
+    "attribute": lambda model: pw.attribute(model, PAIR, "k", method="qk_fix", bos=False),
+    "path patch": lambda model: pw.path_patch(model, PAIR, ["L2H0.k"], norms="freeze", bos=False),
+    "edge attribution": lambda model: pw.edge_attribution(model, PAIR, bos=False),
+    "circuits": lambda model: pw.evaluate_circuit(
+        model, PAIR, circuit_of(model), sizes=[5], randoms=1, bos=False
+    ),
+    "trace": lambda model: pw.trace(model, CLEAN, [2, 3], 7, samples=2, bos=False),
+    "difference": lambda model: pw.difference(model, PAIR, bos=False),
+    "attention": lambda model: pw.attention(model, PAIR, 1, 2, bos=False),
+    "head scores": lambda model: pw.head_scores(model, PAIR, length=4, repeats=1, bos=False),
+    "logit lens": lambda model: pw.logit_lens(model, PAIR, bos=False),
+    "direct attribution": lambda model: pw.logit_attribution(model, PAIR, "neuron", bos=False),
+}
+
+
+def circuit_of(model: pw.Model) -> pw.Circuit:
+    """All edges, the strongest first."""
+    return pw.Circuit.choose(pw.edge_attribution(model, PAIR, bos=False), model)
+
+
+def main() -> None:
+    """Write the page."""
+    torch.set_num_threads(1)
+    rows = [row(name) for name in VARIANTS]
+    after = AFTER.format(methods=", ".join(METHODS))
+    PAGE.write_text(BEFORE + "".join(rows) + after, encoding="utf-8")
+
+
+def row(name: str) -> str:
+    """One line of the table."""
+    module = variant(name)
+    model = pw.wrap_model(module, name="tiny")
+    apply = [method for method, do in METHODS.items() if applies(do, model)]
+    missing = ", ".join(method for method in METHODS if method not in apply)
+    methods = f"all but {missing}" if missing else "all"
+    special = name if not name.endswith("as it is") else settings_of(module)
+    differences = rounded_up(largest_difference(module, model)), rounded_up(in_float32(name))
+    cells = model.spec.family, f"`{type(module).__name__}`", special, *differences, methods
+    return f"| {' | '.join(cells)} |\n"
+
+
+def settings_of(module: Any) -> str:
+    """What the family's model in the table has, in a few words."""
+    layers = pw.wrap_model(module).network.layers
+    one = layers[0]
+    said = ["RMS norms" if one.norm_attn.kind == "rms" else "layer norms"]
+    said.append("rotary positions" if one.rotary else "learned positions")
+    if one.k.weight.shape != one.q.weight.shape:
+        said.append("grouped queries")
+    if one.mlp_gate is not None:
+        said.append("gated MLPs")
+    said.append("biases" if one.q.bias is not None else "no biases")
+    if any(layer.window for layer in layers):
+        windows = {layer.window for layer in layers}
+        said.append("a sliding window" + (" in some layers" if None in windows else ""))
+    return ", ".join(said)
+
+
+def applies(do: Callable[[pw.Model], object], model: pw.Model) -> bool:
+    """Whether a method is not refused."""
+    try:
+        do(model)
+    except pw.PatchwrightError:
+        return False
+    return True
+
+
+def largest_difference(module: Any, model: pw.Model) -> float:
+    """Over all sites of all layers and the logits, from hooks in float64."""
+    run = forward(model.network, [Row(tuple(CLEAN), 0)], SITES)[0]
+    found = [(logits(model.network, run.final) - hooks.logits(module, CLEAN)).abs().max()]
+    for site in SITES:
+        for layer in range(1 if site == "embed" else model.spec.n_layers):
+            expected = hooks.activation(module, CLEAN, site, layer)
+            found.append((run.kept[site][layer] - expected).abs().max())
+    return float(torch.stack(found).max())
+
+
+def in_float32(name: str) -> float:
+    """Of the logits, from the untouched model."""
+    module = variant(name, dtype=torch.float32)
+    network = pw.wrap_model(module).network
+    run = forward(network, [Row(tuple(CLEAN), 0)])[0]
+    with torch.no_grad():
+        expected = module(torch.tensor([CLEAN])).logits[0]
+    return float((logits(network, run.final) - expected).abs().max())
+
+
+def rounded_up(difference: float) -> str:
+    """To a power of ten."""
+    return "0" if difference == 0 else f"1e{ceil(log10(difference))}"
+
+
+if __name__ == "__main__":
+    main()

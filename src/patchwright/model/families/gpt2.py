@@ -1,0 +1,70 @@
+"""GPT-2 (Radford et al. 2019) and all checkpoints of its class."""
+
+from typing import Any
+
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+
+from patchwright.errors import CheckpointError
+from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of
+from patchwright.model.spec import ModelSpec
+from patchwright.model.weights import Layer, Linear, Network
+
+ARCHITECTURE = "GPT2LMHeadModel"
+
+
+def read(module: PreTrainedModel, name: str) -> Network:
+    """A GPT-2 as a network. Raises CheckpointError for one with cross-attention."""
+    assert isinstance(module, GPT2LMHeadModel)
+    config, body = module.config, module.transformer
+    if config.add_cross_attention:
+        raise CheckpointError(f"'{name}' has cross-attention; only decoder-only GPT-2 can be read.")
+    return Network(
+        spec=_spec(config, name),
+        embed=body.wte.weight.detach(),
+        embed_position=body.wpe.weight.detach(),
+        layers=tuple(_layer(config, i, block, name) for i, block in enumerate(body.h)),
+        norm_final=layer_norm_of(body.ln_f, name),
+        unembed=module.lm_head.weight.detach(),
+        unembed_bias=bias_of(module.lm_head),
+    )
+
+
+def _spec(config: GPT2Config, name: str) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        family="gpt2",
+        n_layers=config.n_layer,
+        n_heads=config.n_head,
+        n_kv_heads=config.n_head,
+        d_model=config.n_embd,
+        d_head=config.n_embd // config.n_head,
+        d_mlp=4 * config.n_embd if config.n_inner is None else config.n_inner,
+        n_vocab=config.vocab_size,
+        n_context=config.n_positions,
+    )
+
+
+def _layer(config: GPT2Config, index: int, block: Any, name: str) -> Layer:
+    query, key, value = _thirds(linear_of(block.attn.c_attn, name))
+    d_head = config.n_embd // config.n_head
+    scale = d_head**-0.5 if config.scale_attn_weights else 1.0
+    return Layer(
+        norm_attn=layer_norm_of(block.ln_1, name),
+        q=query,
+        k=key,
+        v=value,
+        o=linear_of(block.attn.c_proj, name),
+        norm_mlp=layer_norm_of(block.ln_2, name),
+        mlp_in=linear_of(block.mlp.c_fc, name),
+        mlp_out=linear_of(block.mlp.c_proj, name),
+        d_head=d_head,
+        attn_scale=scale / (index + 1) if config.scale_attn_by_inverse_layer_idx else scale,
+        activation=activation_of(config.activation_function, name),
+    )
+
+
+def _thirds(joint: Linear) -> list[Linear]:
+    """GPT-2 keeps the query, key and value projections side by side."""
+    assert joint.bias is not None, "GPT-2's projections have biases"
+    both = zip(joint.weight.chunk(3, dim=1), joint.bias.chunk(3), strict=True)
+    return [Linear(weight, bias) for weight, bias in both]

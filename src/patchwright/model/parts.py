@@ -1,0 +1,102 @@
+"""Parts of Hugging Face modules -> parts of a block, for the readers in `families`.
+
+Each takes exactly the modules that it knows: a part of another class (an adapter around a
+projection, a quantised one) computes something else than its `weight` says, and is refused.
+"""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+from transformers.pytorch_utils import Conv1D
+
+from patchwright.errors import CheckpointError
+from patchwright.model.weights import Linear, Norm, Rotary
+
+ROTARY_KINDS = ("default", "linear", "llama3", "yarn")
+"""Kinds of rotary positions whose frequencies do not depend on the prompt's length."""
+
+ROTARY_SETTINGS = {
+    *("rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings"),
+    *("low_freq_factor", "high_freq_factor", "attention_factor", "beta_fast", "beta_slow"),
+    *("mscale", "mscale_all_dim", "truncate", "partial_rotary_factor"),
+}
+"""What a config may say of these; Transformers makes the frequencies and the factor of it."""
+
+
+def linear_of(part: nn.Module, name: str) -> Linear:
+    """A projection of the model called `name`; its weight as a view, [in, out]."""
+    if type(part) is Conv1D:
+        return Linear(part.weight.detach(), part.bias.detach())
+    if type(part) is nn.Linear:
+        return Linear(part.weight.detach().T, bias_of(part))
+    raise _strange(part, "Linear", name)
+
+
+def bias_of(part: nn.Module) -> Float[Tensor, " outputs"] | None:
+    """The bias of a module that may have one."""
+    bias = getattr(part, "bias", None)
+    return None if bias is None else bias.detach()
+
+
+def layer_norm_of(part: nn.Module, name: str) -> Norm:
+    """A layer norm."""
+    if type(part) is not nn.LayerNorm:
+        raise _strange(part, "LayerNorm", name)
+    return Norm(part.weight.detach(), bias_of(part), part.eps)
+
+
+def rms_norm_of(part: Any, name: str) -> Norm:
+    """An RMS norm as Transformers has it, whose weight is the factor itself."""
+    if not type(part).__name__.endswith("RMSNorm"):
+        raise _strange(part, "RMSNorm", name)
+    return Norm(part.weight.detach(), None, part.variance_epsilon, "rms")
+
+
+def rotary_of(part: Any, d_head: int, name: str) -> Rotary:
+    """Rotary positions, with the module's own frequencies.
+
+    Raises CheckpointError for scaling that depends on the prompt's length (dynamic, longrope)
+    or is not known here, and for a rotation of a part of each head.
+    """
+    kind, settings = part.rope_type, part.config.rope_parameters
+    if kind not in ROTARY_KINDS:
+        raise CheckpointError(
+            f"'{name}' scales its rotary positions by '{kind}', which cannot be computed here. The "
+            f"kinds of scaling that can are: {', '.join(ROTARY_KINDS)}."
+        )
+    if unknown := sorted(set(settings) - ROTARY_SETTINGS):
+        raise CheckpointError(
+            f"'{name}' has the setting '{unknown[0]}' of rotary positions, which is not understood here."
+        )
+    frequencies = part.inv_freq.detach().double().tolist()
+    if 2 * len(frequencies) != d_head or settings.get("partial_rotary_factor", 1) != 1:
+        raise CheckpointError(
+            f"'{name}' rotates a part of the {d_head} numbers of each head (partial_rotary_factor); "
+            "only whole heads can be rotated here."
+        )
+    return Rotary(tuple(frequencies), float(part.attention_scaling))
+
+
+def activation_of(kind: str, name: str) -> str:
+    """The name of a nonlinearity that has no weights of its own."""
+    if kind in ACT2FN and not list(ACT2FN[kind].parameters()):
+        return kind
+    raise CheckpointError(f"'{name}' has the nonlinearity '{kind}', which cannot be computed here.")
+
+
+def window_of(size: int | None, name: str) -> int | None:
+    """A sliding window, in positions; None for the whole prompt."""
+    if size is not None and size < 1:
+        raise CheckpointError(
+            f"'{name}' has a sliding window of {size} positions: it must be 1 or more."
+        )
+    return size
+
+
+def _strange(part: nn.Module, expected: str, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"'{name}' has a {type(part).__name__} where its architecture has a {expected}. Adapters and "
+        "quantised layers cannot be read: merge or convert them to plain weights first."
+    )
