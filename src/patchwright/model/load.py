@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +79,7 @@ class Model:
     source: Source = "wrapped"
     stored_dtype: str | None = None
 
-    @property
+    @cached_property
     def n_tokens(self) -> int:
         """How many token ids stand for something.
 
@@ -86,7 +87,9 @@ class Model:
         beyond the rows cannot be computed.
         """
         whole = getattr(self.tokenizer, "whole", None)
-        return self.spec.n_vocab if whole is None else min(self.spec.n_vocab, len(whole))
+        if whole is None:
+            return self.spec.n_vocab
+        return min(self.spec.n_vocab, 1 + max(whole.get_vocab().values(), default=-1))
 
     @property
     def spec(self) -> ModelSpec:
