@@ -122,7 +122,7 @@ def at_site(model: PreTrainedModel, site: str, layer: int, change: Change) -> Ge
 
 def _hook(model: PreTrainedModel, site: str, layer: int, change: Change) -> Any:
     parts, d_head = parts_of(model), d_head_of(model)
-    block = model.get_submodule(parts.layers)[layer]
+    block = model.get_submodule(f"{parts.layers}.{layer}")
 
     def before(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         change(arguments[0][0])
@@ -168,7 +168,7 @@ _PATTERN_CHANGES: list[tuple[nn.Module, Change]] = []
 
 @contextmanager
 def _at_pattern(model: PreTrainedModel, layer: int, change: Change) -> Generator[None]:
-    block = model.get_submodule(parts_of(model).layers)[layer]
+    block = model.get_submodule(f"{parts_of(model).layers}.{layer}")
     _PATTERN_CHANGES.append((block.get_submodule(parts_of(model).attn), change))
     try:
         yield
@@ -257,7 +257,8 @@ def embedding_of(model: PreTrainedModel, tokens: list[int]) -> Tensor:
 
 def written_by_head(model: PreTrainedModel, z: Tensor, layer: int, head: int) -> Tensor:
     """What a head's `z`, [..., head, d_head], becomes in the stream; without the bias."""
-    o = model.get_submodule(parts_of(model).layers)[layer].get_submodule(parts_of(model).o)
+    parts = parts_of(model)
+    o = model.get_submodule(f"{parts.layers}.{layer}.{parts.o}")
     alone = torch.zeros_like(z)
     alone[..., head, :] = z[..., head, :]
     with torch.no_grad():

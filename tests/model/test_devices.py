@@ -111,6 +111,7 @@ def apart(model: pw.Model) -> Iterator[pw.Model]:
         yield replace(model, network=placed(model.network, elsewhere))
 
 
+@pytest.mark.every_family
 @pytest.mark.parametrize("name", _METHODS)
 def test_a_method_never_mixes_devices_and_gives_the_same_numbers(
     name: str, model: pw.Model, apart: pw.Model

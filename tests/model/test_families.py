@@ -11,8 +11,10 @@ from transformers import PreTrainedModel
 import hooks
 import patchwright as pw
 from checkpoints import save_tiny
+from command import patchwright
 from families import FAMILIES, ROPE
 from patchwright.errors import CheckpointError, PromptError, UnknownPlaceError
+from patchwright.experiment.size import cell_count
 from patchwright.methods.metrics import logits
 from patchwright.model import ops
 from patchwright.model.edits import Edit
@@ -20,6 +22,7 @@ from patchwright.model.forward import forward
 from patchwright.model.parts import rotary_of
 from patchwright.model.rows import CORE, Row, patched
 from patchwright.model.weights import Norm, named_tensors
+from patchwright.places import HEAD_SITES, Site, pers_of
 from tiny import N_HEADS, N_LAYERS, VOCAB, pair_of
 
 TOKENS = [49, 3, 8, 8, 21, 5, 30]
@@ -98,6 +101,29 @@ def test_keys_and_values_have_as_many_rows_as_there_are_heads_of_them(
         pw.patch(model, pair, site, heads=[0, 2], bos=False)
     with pytest.raises(UnknownPlaceError, match="key/value heads 0-1"):
         pw.path_patch(model, pair, [f"L1H2.{site}"], bos=False)
+
+
+@pytest.mark.parametrize("site", sorted(HEAD_SITES))
+def test_cells_are_counted_as_the_sweep_has_them(llama: PreTrainedModel, site: Site) -> None:
+    model, pair = pw.wrap_model(llama, name="small"), pair_of(TOKENS, [*TOKENS[:-1], 31])
+    for per in pers_of(site):
+        asked = pw.Patch(model="small", pairs=pair, site=site, per=per, bos=False)
+        assert cell_count(asked, len(TOKENS), model) == pw.run(asked, model).patched.size
+
+
+def test_the_places_of_a_model_are_those_that_it_has(tmp_path: Path) -> None:
+    listed = patchwright("places", "--model", str(save_tiny(tmp_path, family="llama")))
+    for site, heads in {"q": "L0-2H0-3.q", "k": "L0-2H0-1.k", "v": "L0-2H0-1.v"}.items():
+        assert heads in listed.stdout, site
+
+
+def test_half_precision_gives_about_the_same(llama: PreTrainedModel) -> None:
+    pair = pair_of(TOKENS, [*TOKENS[:-3], 22, 5, 30])
+    exact = pw.patch(pw.wrap_model(llama), pair, bos=False).patched
+    half = pw.wrap_model(FAMILIES["llama"](seed=3, dtype=torch.bfloat16))
+    found = pw.patch(half, pair, bos=False).patched
+    assert float(abs(found - exact).max()) < 0.5
+    assert float(abs(found - exact).max()) > 0
 
 
 def test_what_is_copied_between_positions_is_turned_for_its_new_place(

@@ -52,7 +52,7 @@ class Experiment(BaseModel):
         JSON: a field that a later version adds leaves the hashes of before as they are.
         """
         asked = self.model_dump(mode="json", exclude_defaults=True, exclude=self.hints)
-        return hash_of({"method": self.model_dump(include={"method"})["method"], **asked})
+        return hash_of({"method": type(self).model_fields["method"].default, **asked})
 
     @property
     def hints(self) -> set[str]:
@@ -62,7 +62,7 @@ class Experiment(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _in_todays_spelling(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
+        if not isinstance(given, Mapping) or "method" not in cls.model_fields:
             return given
         return upgrade_experiment(given, cls.model_fields["method"].default)
 

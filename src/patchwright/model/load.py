@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +63,7 @@ class Model:
     source: Source = "wrapped"
     stored_dtype: str | None = None
 
-    @property
+    @cached_property
     def n_tokens(self) -> int:
         """How many token ids stand for something.
 
@@ -71,7 +71,9 @@ class Model:
         beyond the rows cannot be computed.
         """
         whole = getattr(self.tokenizer, "whole", None)
-        return self.spec.n_vocab if whole is None else min(self.spec.n_vocab, len(whole))
+        if whole is None:
+            return self.spec.n_vocab
+        return min(self.spec.n_vocab, 1 + max(whole.get_vocab().values(), default=-1))
 
     def __repr__(self) -> str:
         """One line: which model it is, its sizes, its precision and where it is."""
