@@ -203,11 +203,11 @@ def test_tracing_circuits_sets_and_statistics_take_them_too(demo: pw.Model, kind
         demo, of(PAIR.clean), of("France"), of(" Paris"), of(" Rome"), of(2), of(["Italy"])
     )
     assert len(swaps) == 2
-    result = pw.patch(demo, [PAIR] * 3, "z")
+    template = task("indirect-object").template
+    result = pw.patch(demo, pw.from_template(template, 3, demo.tokenizer, 1), "z")
     found = statistics(result, level=of(0.9), resamples=of(200), seed=of(1))
     assert found.on(result).to_json()
     assert len(found.strongest(of(3))) == len(result.top(of(3))) == 3
-    template = task("indirect-object").template
     pairs = pw.from_template(template, 2, demo.tokenizer, 3)
     assert pw.from_template(template, of(2), demo.tokenizer, of(3)) == pairs
 

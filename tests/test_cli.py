@@ -223,7 +223,7 @@ def test_explain_lets_a_language_model_put_it_into_words_that_name_their_facts(
         refused = patchwright("explain", *IOI, "--written", environment=environment)
     assert shown.returncode == done.returncode == refused.returncode == 0, shown.stderr
     assert "The runs are 22.18 logits apart. [3]" in shown.stdout
-    assert "1 sentences were struck out" in shown.stdout
+    assert "1 sentences were struck out" in " ".join(shown.stdout.split())
     assert "73 %" not in shown.stdout
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     kept = {"text": said[0]["text"], "facts": said[0]["facts"]}

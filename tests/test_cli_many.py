@@ -134,7 +134,7 @@ def test_a_failure_is_told_with_its_line_and_listed(command: Command, tmp_path: 
     assert "1 done, 0 there before, 1 failed" in done.out
     listed = json.loads(command("runs", "list", "--failures", "--json", "-").out)["failures"]
     assert [json.loads(one["experiment"])["layers"] for one in listed] == [[77]]
-    assert "layers 0-5" in command("runs", "list", "--failures").out
+    assert "Layer 77" in command("runs", "list", "--failures").out
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(

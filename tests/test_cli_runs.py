@@ -92,7 +92,10 @@ def test_an_experiment_is_written_down_and_not_done(
     assert (bad.status, bad.out) == (2, "")
 
 
-def test_runs_are_listed_shown_noted_deleted_and_restored(command: Command) -> None:
+def test_runs_are_listed_shown_noted_deleted_and_restored(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert command("runs", "list").out.startswith("Nothing of the kind in ")
     shown = command("patch", *IOI, "--site", "z")
     command("lens", *IOI)

@@ -237,7 +237,7 @@ def test_one_too_many_is_turned_away_and_nothing_else(desk: Desk, work: list[Wor
         desk.ask(str(i), work[i])
         assert work[i].began.wait(SECONDS)
     waiting = [desk.ask(f"w{i}", work[2]) for i in range(jobs.MOST_WAITING)]
-    with pytest.raises(BusyError, match=f"{jobs.MOST_WAITING} experiments wait already"):
+    with pytest.raises(BusyError, match=f"{jobs.MOST_WAITING} experiments are already waiting"):
         desk.ask("one more", work[3])
     assert desk.ask("w3", work[3]) is waiting[3], "to join is no burden"
     for job in waiting[:-1]:

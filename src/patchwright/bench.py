@@ -37,7 +37,7 @@ def time_sweeps(model: Model, n_tokens: int, repeat: int) -> Iterator[Timing]:
             f"{n_tokens} tokens: the model takes at most {model.spec.n_context}. Choose fewer."
         )
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randperm(model.spec.n_vocab, generator=generator)[: 2 * n_tokens + 2].tolist()
+    ids = torch.randperm(model.n_tokens, generator=generator)[: 2 * n_tokens + 2].tolist()
     clean, corrupt = ids[:n_tokens], ids[n_tokens:-2]
     pair = Pair(clean=clean, corrupt=corrupt, answer=ids[-2], wrong=ids[-1])
 

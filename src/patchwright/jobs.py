@@ -159,7 +159,7 @@ class Desk:
             waiting = self._count_waiting()
             if waiting >= self._waiting:
                 raise BusyError(
-                    f"{waiting} experiments wait already, which is all that may: try again in a "
+                    f"{waiting} experiments are already waiting, which is the limit: try again in a "
                     "minute."
                 )
             self._jobs.pop(key, None)

@@ -71,7 +71,7 @@ def test_a_crowd_that_wants_figures_is_served_in_turn_or_turned_away(
                 refused = answers.get(timeout=SECONDS)
                 assert refused.status_code == 429
                 assert refused.headers["retry-after"] == "10"
-                assert "4 figures wait already" in refused.json()["error"]["message"]
+                assert "4 figures are already waiting" in refused.json()["error"]["message"]
             # One is drawn and four wait; all else is answered meanwhile, the result's numbers too.
             for path in (*PATHS, result):
                 assert client.get(path).status_code == 200
@@ -94,7 +94,7 @@ def test_a_crowd_that_wants_sentences_explained_is_turned_away_too(demo: pw.Mode
         for _ in range(CROWD - 8 - 4):
             refused = answers.get(timeout=SECONDS)
             assert refused.status_code == 429
-            assert "4 sentences wait already" in refused.json()["error"]["message"]
+            assert "4 sentences are already waiting" in refused.json()["error"]["message"]
         for path in PATHS:
             assert client.get(path).status_code == 200
         free.set()

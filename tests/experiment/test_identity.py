@@ -1,5 +1,6 @@
 """What names an experiment: its method and what differs from the defaults, in any spelling."""
 
+import json
 from typing import Any
 
 import pytest
@@ -68,6 +69,8 @@ def test_a_default_that_is_written_out_names_the_same_experiment(method: str) ->
     whole = short.model_dump(mode="json")
     assert set(whole) > set(least(method)) | {"metric", "bos"}
     assert experiment_of(whole).hash == short.hash
+    assert experiment_of(json.dumps(whole)).hash == short.hash
+    assert type(short).of(json.loads(json.dumps(whole))).hash == short.hash
 
 
 CHANGES: dict[str, Any] = {

@@ -44,7 +44,7 @@ def test_places_together_are_a_line(model: pw.Model) -> None:
 
 
 def test_pairs_that_stand_out_are_numbered_as_in_warnings_and_tables(model: pw.Model) -> None:
-    result = pw.patch(model, [PAIR, PAIR], "z")
+    result = pw.patch(model, [PAIR, pair_of([5, 2, 3], [5, 4, 3])], "z")
     odd = OddPair(1, "gap", 9.0, "Its gap is large.")
     text = printed(replace(statistics(result), odd_pairs=[odd]).on(result))
     assert "Pair 2 stands out: Its gap is large." in text

@@ -151,6 +151,10 @@ RULES: dict[str, tuple[Callable[[], Insights], Callable[[], Insights]]] = {
     "half_precision": (lambda: warned("half_precision"), stream),
     "estimate": (lambda: warned("estimate"), stream),
     "stopped": (lambda: warned("stopped"), stream),
+    "duplicate_pairs": (lambda: warned("duplicate_pairs"), stream),
+    "nothing_moved": (lambda: warned("nothing_moved"), stream),
+    "still": (lambda: stream([0, 0], site="mlp_out"), lambda: stream([0.04], site="mlp_out")),
+    "heads_still": (lambda: heads([[0.0, 0.0]]), lambda: heads([[0.04, 0.0]])),
 }
 
 

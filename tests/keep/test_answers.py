@@ -51,6 +51,7 @@ def test_a_store_that_fails_costs_no_result(model: pw.Model, tmp_path: Path, the
         with sqlite3.connect(folder / "runs.sqlite3") as connection:
             connection.execute("PRAGMA user_version = 99")
         connection.close()
+        (folder / "runs.sqlite3").chmod(0o600)
     store = Store(folder)
     result, stored = answer(ASKED, model, store)
     assert not stored

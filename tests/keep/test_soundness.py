@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import patchwright as pw
+from families import variant
 from patchwright.app import opening
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.experiment import experiment_of
@@ -28,6 +29,11 @@ from patchwright.keep.store import Store
 from tiny import pair_of, random_gpt2
 
 MODEL = pw.wrap_model(random_gpt2(), None, name="tiny")
+SHARED = replace(
+    pw.wrap_model(variant("llama as it is"), None, name="tiny"), stored_dtype="bfloat16"
+)
+"""A model with fewer key/value heads, computed in another precision than its checkpoint's."""
+
 PAIR = pair_of([1, 2, 3], [1, 4, 3])
 
 
@@ -40,6 +46,8 @@ def every_kind() -> Iterator[pw.Result]:
     yield pw.patch(MODEL, PAIR, "embed", metric="kl")
     yield pw.patch(MODEL, PAIR, "mlp_act", "neuron", layers=[1], progress=lambda _: False)
     yield pw.patch_together(MODEL, two, ["L0H1.z"])
+    yield pw.patch(SHARED, PAIR, "v")
+    yield pw.patch(SHARED, PAIR, "z")
     yield pw.ablate(MODEL, PAIR, "z", "head_position")
     yield pw.ablate_together(MODEL, PAIR, ["L0H1.z"])
     yield pw.attribute(MODEL, PAIR, "z", exact=True)
@@ -196,4 +204,13 @@ def test_a_run_whose_effects_are_not_its_patched_runs_is_refused(tmp_path: Path)
 def test_a_run_without_arrays_is_refused(tmp_path: Path) -> None:
     edited = record_of(replace(record.result_in(KINDS[0]), arrays={}), KINDS[0].created)
     with pytest.raises(ArchiveError, match="it has other arrays than its method"):
+        brought_in(edited, tmp_path)
+
+
+def test_a_run_of_key_value_heads_that_its_model_does_not_have_is_refused(tmp_path: Path) -> None:
+    values = pw.patch(SHARED, PAIR, "v")
+    assert values.model["kv_heads"] < values.model["heads"]
+    moved = {name: one.assign_coords(head=one["head"] + 1) for name, one in values.arrays.items()}
+    edited = record_of(replace(values, arrays=moved), KINDS[0].created)
+    with pytest.raises(ArchiveError, match="it has heads that its model or prompts do not have"):
         brought_in(edited, tmp_path)

@@ -287,6 +287,11 @@ def test_the_same_weights_computed_with_otherwise_are_another_model(
     assert one.fingerprint != other.fingerprint
 
 
+def test_the_same_weights_divided_into_other_heads_are_another_model() -> None:
+    one, other = (pw.wrap_model(FAMILIES["gpt2"](n_head=heads)) for heads in (2, 4))
+    assert one.fingerprint != other.fingerprint
+
+
 def test_a_padded_row_is_no_answer_and_a_token_beyond_the_rows_is_refused(tmp_path: Path) -> None:
     whole = pw.load_model("demo").spec.n_vocab
     padded = pw.load_model(

@@ -80,7 +80,7 @@ class Office:
         """Raise where an experiment that came now could not be taken on and kept."""
         self._store.check()
         if self.desk.full():
-            raise RefusedError(503, "busy", "As many jobs wait as may.", {"Retry-After": "10"})
+            raise RefusedError(503, "busy", "The queue is full.", {"Retry-After": "10"})
 
     def model_called(self, name: str | None, revision: str | None = None) -> Model:
         """The served model of that name, or the first. Raises ExperimentError."""
@@ -158,7 +158,7 @@ class Office:
         with self._lock:
             if self._streams >= self.limits.streams:
                 raise BusyError(
-                    f"{self._streams} streams of events are open, which is all that may: ask for "
+                    f"{self._streams} streams of events are open, which is the limit: ask for "
                     f"/v1/jobs/{name} from time to time instead, or follow it in 10 seconds."
                 )
             self._streams += 1

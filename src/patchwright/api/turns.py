@@ -26,7 +26,7 @@ class Turns:
         # Counted here: the limiter counts those who wait only a turn of the event loop later.
         if self._here >= self._most:
             raise BusyError(
-                f"{self._waiting} {self._what} wait already, which is all that may: ask again in 10 "
+                f"{self._waiting} {self._what} are already waiting, which is the limit: ask again in 10 "
                 "seconds."
             )
         self._here += 1

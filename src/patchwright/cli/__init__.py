@@ -26,7 +26,7 @@ from patchwright.errors import PatchwrightError
 from patchwright.streams import mute, prepare_streams
 
 app = typer.Typer(
-    help="Which part of a language model caused its answer? Activation patching on GPT-2.",
+    help="Which part of a language model caused its answer? Activation patching: which part of a language model caused its answer?",
     epilog="Ctrl-C keeps what is finished, with a warning; a second one ends at once. Exit status: "
     "0 done, 2 wrong input, 130 stopped by Ctrl-C, 1 anything else.",
     no_args_is_help=True,

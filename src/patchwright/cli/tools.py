@@ -89,7 +89,9 @@ def models() -> None:
         sizes = (str(one.layers), str(one.heads), str(one.d_model), one.parameters, download)
         rows.add_row(one.name, *sizes, one.note)
     console().print(rows)
-    console().print("Any other GPT2LMHeadModel works too: a hub name, or a local folder.")
+    console().print(
+        "Any other model of the GPT-2, Llama, Mistral or Qwen2 families works too: a hub name, or a local folder."
+    )
 
 
 def examples() -> None:

@@ -107,7 +107,7 @@ class Limits:
         if isinstance(experiment, Trace):
             prompt = tokenize_prompt(
                 experiment.prompt, experiment.answer, experiment.wrong, model.tokenizer,
-                n_vocab=model.spec.n_vocab, n_context=model.spec.n_context, bos=experiment.bos,
+                n_vocab=model.n_tokens, n_context=model.spec.n_context, bos=experiment.bos,
             )  # fmt: skip
             return [self._bounded(prompt)]
         assert isinstance(experiment, OnPairs), "an experiment has pairs, or is a trace"

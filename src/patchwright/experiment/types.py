@@ -33,7 +33,7 @@ class Experiment(BaseModel):
     """What every experiment says: on which model, measured how.
 
     `numbers` is the version of the method's numbers: it is raised when a correction changes
-    what the same experiment gives, so that results of before no longer answer it.
+    what the same experiment gives, so that earlier results no longer answer it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +49,7 @@ class Experiment(BaseModel):
         """SHA-256 over what the experiment asks for, in hexadecimal.
 
         That is its method and the fields that differ from their defaults, as canonical
-        JSON: a field that a later version adds leaves the hashes of before as they are.
+        JSON: a field that a later version adds leaves earlier hashes unchanged.
         """
         asked = self.model_dump(mode="json", exclude_defaults=True, exclude=self.hints)
         return hash_of({"method": type(self).model_fields["method"].default, **asked})

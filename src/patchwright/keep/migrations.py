@@ -67,7 +67,7 @@ JOBS = (
 )
 
 IDENTITY = (
-    # Of the method's numbers; runs of before are of their first version.
+    # Of the method's numbers; earlier runs are of version 1.
     "ALTER TABLE runs ADD COLUMN numbers INTEGER NOT NULL DEFAULT 1",
     # computed (here), imported (from an archive), or trusted (an imported one that answers).
     "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT 'computed'",

@@ -26,6 +26,7 @@ from patchwright.experiment.types import (
 )
 from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Baseline, Result, effect_of
+from patchwright.places import KV_SITES
 from patchwright.prompts.pair import Pair
 
 Dims = tuple[str, ...]
@@ -123,6 +124,8 @@ class _Model(_Part):
     device: str
     device_map: dict[str, str] = {}
     fingerprint: str
+    kv_heads: int | None = Field(default=None, ge=1)
+    stored_dtype: str | None = None
 
 
 class _Document(_Part):
@@ -289,7 +292,7 @@ def _labels(
     sizes = {
         "pair": len(lengths),
         "layer": result.model["layers"],
-        "head": result.model["heads"],
+        "head": _head_count(experiment, result),
         "position": longest if both else max(one[base] for one in lengths),
         **dict.fromkeys(("query", "key"), longest),
     }
@@ -302,6 +305,13 @@ def _labels(
         dim: allowed.__contains__ for dim, allowed in (within | texts).items()
     }
     return {**dict.fromkeys(TEXTS, _is_text), **named}
+
+
+def _head_count(experiment: AnyExperiment, result: Result) -> int:
+    """Heads that the experiment's site counts: of keys and values there may be fewer."""
+    heads: int = result.model["heads"]
+    shared = getattr(experiment, "site", None) in KV_SITES
+    return result.model.get("kv_heads", heads) if shared else heads
 
 
 def _check_labels(dim: str, labels: xr.DataArray, known: Mapping[str, Any]) -> None:

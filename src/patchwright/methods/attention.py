@@ -76,10 +76,11 @@ class Twice:
 
     def prompts(self, spec: ModelSpec) -> Iterator[tuple[int, ...]]:
         """The prompts. Raises PromptError where they do not fit the model or the pool."""
-        if outside := [token for token in self.pool if not 0 <= token < spec.n_vocab]:
+        n_tokens = self.n_tokens or spec.n_vocab
+        if outside := [token for token in self.pool if not 0 <= token < n_tokens]:
             raise PromptError(
                 f"The words have the token id {outside[0]}; the model's vocabulary is "
-                f"0-{spec.n_vocab - 1}."
+                f"0-{n_tokens - 1}."
             )
         room = (spec.n_context - len(self.first)) // 2
         most = min(room, len(self.pool)) if self.pool else room
@@ -94,7 +95,7 @@ class Twice:
             if self.pool:
                 tokens = draw.choice(self.pool, self.length, False).tolist()
             else:
-                tokens = draw.integers(self.n_tokens or spec.n_vocab, size=self.length).tolist()
+                tokens = draw.integers(n_tokens, size=self.length).tolist()
             yield (*self.first, *tokens, *tokens)
 
 

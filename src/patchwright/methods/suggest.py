@@ -83,13 +83,14 @@ def after_swaps(
     answer: int,
     wrong: int | None = None,
     budget: int = BUDGET,
+    n_tokens: int | None = None,
 ) -> list[tuple[float, int]]:
     """What each of the `swapped` prompts, as long as `clean`, does to the answer.
 
     For each the logit difference of `answer` and the wrong answer, in logits: below 0 the
     answer has flipped. The wrong answer is `wrong`, or without it the token that the
-    prompt makes likeliest beside the answer; it comes second. All prompts start from the
-    clean run and share batches. Raises MemoryBudgetError as `batches.cut`.
+    prompt makes likeliest beside the answer, of the first `n_tokens` where rows of padding
+    follow them; it comes second. All prompts start from the clean run and share batches. Raises MemoryBudgetError as `batches.cut`.
     """
     read = len(clean) - 1
     base = forward(network, [Row(tuple(clean), read)], CORE)[0]
@@ -102,6 +103,7 @@ def after_swaps(
             values = logits(network, run.final[0])
             others = values.clone()
             others[answer] = -torch.inf
+            others[len(others) if n_tokens is None else n_tokens :] = -torch.inf
             rival = int(others.argmax()) if wrong is None else wrong
             found.append((float(values[answer] - values[rival]), rival))
     return found

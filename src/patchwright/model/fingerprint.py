@@ -15,7 +15,7 @@ from patchwright.files import write_atomic
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Layer, Network, Norm, named_tensors
 
-REMEMBERED = 2
+REMEMBERED = 3
 """Version of what a fingerprint covers: those of another are computed again."""
 
 
@@ -45,7 +45,7 @@ def _arithmetic(layer: Layer) -> dict[str, object]:
     """What a layer computes, as far as it differs from GPT-2's and no tensor says it."""
     norms = {name: norm for name, norm in vars(layer).items() if isinstance(norm, Norm)}
     usual: dict[str, object] = {
-        "attn_scale": layer.d_head**-0.5, "activation": "gelu_new", "rotary": None, "window": None,
+        "d_head": 64, "attn_scale": layer.d_head**-0.5, "activation": "gelu_new", "rotary": None, "window": None,
     }  # fmt: skip
     own = {name: getattr(layer, name) for name in usual}
     usual |= dict.fromkeys(norms, ("layer", 1e-5))

@@ -106,10 +106,13 @@ def _check_reachable(name: str) -> None:
     The hub's client would try for half a minute.
     """
     if is_offline_mode():
+        why = (
+            "and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so it is not downloaded. Unset it "
+            "to download the model, or give `--model demo` or a local folder."
+        )
         raise HubError(
-            f"'{name}' is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE or "
-            "TRANSFORMERS_OFFLINE is set, so it is not downloaded. Unset it to download the model, "
-            "or give `--model demo` or a local folder."
+            f"'{name}' is not whole in {constants.HF_HUB_CACHE}, {why}",
+            f"'{name}' is not on this server, {why}",
         )
     hub = urlsplit(constants.ENDPOINT)
     if getproxies() or hub.hostname is None:

@@ -5,7 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeGuard, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
 from patchwright.errors import AnswerError, InputError, PromptError, quoted
 from patchwright.notices import Notice
@@ -48,8 +55,15 @@ def _listed(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
-Prompt = Annotated[str | Sequence[int], BeforeValidator(_prompt_of)]
-Answers = Annotated[str | int | Sequence[str] | Sequence[int], BeforeValidator(_answers_of)]
+def _frozen(value: str | Sequence[object]) -> str | tuple[object, ...]:
+    """Of JSON and of Python the same kind of value, which an experiment's hash compares."""
+    return value if isinstance(value, str) else tuple(value)
+
+
+Prompt = Annotated[str | Sequence[int], BeforeValidator(_prompt_of), AfterValidator(_frozen)]
+Answers = Annotated[
+    str | int | Sequence[str] | Sequence[int], BeforeValidator(_answers_of), AfterValidator(_frozen)
+]
 
 
 class Pair(BaseModel):
