@@ -53,7 +53,7 @@ def template(
     ] = [],  # noqa: B006 - Typer copies it
     swap: Annotated[
         list[str],
-        typer.Option(help="What stands at a slot in the corrupted prompt: S={A}. Repeatable."),
+        typer.Option(help="What goes into a slot in the corrupted prompt: S={A}. Repeatable."),
     ] = [],  # noqa: B006
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006

@@ -40,7 +40,7 @@ def strongest(sweep: Reading) -> Iterator[Sentence]:
 
 
 def still(sweep: Reading) -> Sentence:
-    """That no patch of the sweep moved anything, in the place of a ranking."""
+    """That no patch of the sweep moved anything, instead of a ranking."""
     say, unit = Numbers(), UNITS[sweep.metric]
     text = (
         f"{_copying(sweep)}, nothing moves: {sweep.metric} changes by no more than "

@@ -101,7 +101,8 @@ class Store:
     """Runs in `folder`; without one, the user's own (`home`).
 
     `busy` is how many seconds to wait for another process that writes. `notices` collects
-    what the user should be told though the work goes on. All methods raise StoreError, with the way out, where the file cannot be read or written.
+    what the user should be told though the work goes on. All methods raise StoreError, with
+    the way out, where the file cannot be read or written.
     """
 
     def __init__(self, folder: str | Path | None = None, busy: float = BUSY) -> None:

@@ -182,7 +182,7 @@ def statistics(
     """What the result's main array says over pairs: see `Statistics`.
 
     Resampled by `seed`, the same for every cell. Raises InputError for a result of
-    one pair, be it several times, or over no pairs, and for a choice that is out of range.
+    one pair (perhaps repeated) or over no pairs, and for a choice that is out of range.
     """
     level, resamples, seed = float(level), index(resamples), index(seed)
     _check(level, resamples, seed, ratio)

@@ -66,7 +66,7 @@ def _own() -> None:
         "slashes: with `NOUN=key/keys` the slot `{NOUN.1}` is the plural.",
     )  # fmt: skip
     with right:
-        _field("template_swap", "What stands at a slot there: `S={A}`.")
+        _field("template_swap", "What goes into a slot there: `S={A}`.")
         _field("template_answer", "By its slot, with the leading space.")
         _field("template_wrong", "By its slot, with the leading space.")
     columns = st.columns(2)

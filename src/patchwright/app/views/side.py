@@ -70,8 +70,8 @@ def _folders() -> str:
 def model_if_here(name: str) -> Model | None:
     """The model, if its files are here; else None, and the offer to fetch them.
 
-    Raises InputError for what visitors may not load. Who sits at the machine itself may open
-    what folder they like; a server that others reach gives them its own ones alone.
+    Raises InputError for what visitors may not load. Anyone at the machine itself may open any
+    folder; others may open only those below the server's `--folder`s.
     """
     name = confined(name, ANYWHERE if options().alone else options().folders)
     on_hub = name != "demo" and not name.startswith("/")
