@@ -425,6 +425,8 @@ INTERRUPTED_WRITING = """
 import os, signal, sys
 from patchwright import files
 
+# What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 step, moment = sys.argv.pop(1), sys.argv.pop(1)
 original = getattr(os, step)
 

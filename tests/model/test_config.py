@@ -329,7 +329,7 @@ def test_an_architecture_of_another_model_type_is_refused(folder: Path) -> None:
         pw.load_model(str(folder))
 
 
-@pytest.mark.parametrize("named", [["GPT2ForSequenceClassification"], ["LlamaModel"], "GPT2Model"])
+@pytest.mark.parametrize("named", [["GPT2ForSequenceClassification"], ["GPTJModel"], "GPT2Model"])
 def test_another_class_of_the_family_is_refused(folder: Path, named: object) -> None:
     change(folder, architectures=named)
     with pytest.raises(UnknownFamilyError, match="The architectures that can be read are"):
