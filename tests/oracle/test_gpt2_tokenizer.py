@@ -34,7 +34,7 @@ FILES = {
 """GPT-2's files by their names in a model folder: the package's name, and the SHA-256."""
 
 GPT2 = [one for one in examples() if {"gpt2", "gpt2-xl"} & set(one.models)]
-OF_RANDOM_WEIGHTS = {"answer_not_top", "small_gap", "flat_gap"}
+OF_RANDOM_WEIGHTS = {"answer_not_top", "small_gap", "flat_gap", "nothing_moved"}
 AT_LEAST = {"landmark": 100}
 """Pairs of a built-in template, where it has not two hundred."""
 
