@@ -38,6 +38,14 @@ def test_warnings_are_printed(model: pw.Model) -> None:
     assert all(f"Warning ({notice['code']})" in text for notice in result.warnings)
 
 
+def test_what_baselines_are_means_of_is_said(model: pw.Model) -> None:
+    traced = printed(pw.trace(model, [1, 2, 3], [1], [7], samples=2))
+    assert "means of 2 noise samples" in traced
+    assert "means of 2 pairs" not in traced
+    several = printed(pw.patch(model, [PAIR, pair_of([5, 2, 3, 4], [5, 4, 3, 4])]))
+    assert several.count("means of 2 pairs") == 2
+
+
 def test_places_together_are_a_line(model: pw.Model) -> None:
     text = printed(pw.patch_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"]))
     assert "L1H2.z, L0.mlp_out@3 together" in text or "L1H2.z, L0.mlp_out@-1 together" in text

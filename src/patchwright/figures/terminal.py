@@ -107,23 +107,24 @@ class _Baselines:
         for name, baseline in self._runs():
             rank = "-" if baseline.rank is None else f"{baseline.rank:.4g}"
             cells = (f"{baseline.metric:.4g}", percent(baseline.probability, 1), rank)
-            rows.add_row(name, *cells, *([_tops(baseline)] if beside else []))
+            rows.add_row(name, *cells, *([self._tops(baseline)] if beside else []))
         yield rows
         if not beside:
             below = table("run", _TOPS, whole=("run",))
             for name, baseline in self._runs():
-                below.add_row(name, _tops(baseline))
+                below.add_row(name, self._tops(baseline))
             yield below
 
     def _runs(self) -> Iterable[tuple[str, Baseline]]:
         return (("clean", self.result.clean), ("corrupted", self.result.corrupt))
 
-
-def _tops(baseline: Baseline) -> Line:
-    pairs = [
-        f"{visible(one['token'])} {percent(one['probability'], 1)}" for one in baseline.top[:4]
-    ]
-    return Line("  ".join(pairs) if pairs else f"means of {len(baseline.pairs)} pairs")
+    def _tops(self, baseline: Baseline) -> Line:
+        tokens = [
+            f"{visible(one['token'])} {percent(one['probability'], 1)}" for one in baseline.top[:4]
+        ]
+        # Tracing's corrupted run is the mean over its noise samples.
+        averaged = "noise samples" if self.result.method == "trace" else "pairs"
+        return Line("  ".join(tokens) or f"means of {len(baseline.pairs)} {averaged}")
 
 
 _LABELS = ("place", "role", "run", "prompt", "component", "token", "top")
