@@ -195,9 +195,7 @@ def test_the_fingerprint_changes_with_any_weight_and_with_the_tokenizer(folder: 
     assert len(marks) == 3
 
 
-def test_a_remembered_fingerprint_is_the_computed_one(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_remembered_is_the_computed_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from patchwright.model import load
 
     first = pw.load_model(str(folder)).fingerprint

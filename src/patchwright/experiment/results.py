@@ -253,6 +253,8 @@ def _provenance(model: Model) -> dict[str, Any]:
             if model.stored_dtype in (None, model.dtype)
             else {"stored_dtype": model.stored_dtype}
         ),
+        **({} if model.quantization is None else {"quantization": model.quantization}),
+        **({} if model.file is None else {"file": model.file}),
         "device": str(model.device),
         **({"device_map": model.device_map} if len(set(model.device_map.values())) > 1 else {}),
         "fingerprint": model.fingerprint,
@@ -271,15 +273,20 @@ def _numbered(found: Sequence[list[Notice]]) -> list[Notice]:
 
 
 def _precision(model: Model) -> list[Notice]:
-    if model.dtype not in ("bfloat16", "float16"):
-        return []
-    return [
-        Notice(
-            code="half_precision",
-            message=f"The model runs in {model.dtype}, whose rounding is about a thousandth of each "
-            "value: small effects may be noise. Repeat in float32 what matters.",
+    found: list[Notice] = []
+    if model.quantization is not None:
+        message = (
+            f"The weights of {model.name} are quantised ({model.quantization}): it is another model "
+            "than the one published in full precision, and may answer otherwise."
         )
-    ]
+        found.append(Notice(code="quantized", message=message))
+    if model.dtype in ("bfloat16", "float16"):
+        message = (
+            f"The model runs in {model.dtype}, whose rounding is about a thousandth of each "
+            "value: small effects may be noise. Repeat in float32 what matters."
+        )
+        found.append(Notice(code="half_precision", message=message))
+    return found
 
 
 def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:

@@ -126,6 +126,8 @@ class _Model(_Part):
     fingerprint: str
     kv_heads: int | None = Field(default=None, ge=1)
     stored_dtype: str | None = None
+    quantization: str | None = None
+    file: str | None = None
 
 
 class _Document(_Part):

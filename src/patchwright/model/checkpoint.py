@@ -7,13 +7,14 @@ whatever code its maker put in.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from patchwright.errors import CheckpointError, foreign, quoted
 from patchwright.model.config import ModelConfig, describes_no_model, read_config, read_json
@@ -39,9 +40,27 @@ class Checkpoint:
     """
 
     folder: Path
+    name: str
     config: ModelConfig
     weights: list[Path]
     names: dict[str, str]
+
+    quantization: None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        texts = (sorted(self.folder.glob(pattern)) for pattern in ("*.json", "*.txt"))
+        return [*self.weights, *chain(*texts)]
+
+    @property
+    def stored_dtype(self) -> str:
+        """The precisions that the files have their tensors in, such as 'bfloat16'."""
+        found: set[str] = set()
+        for path in self.weights:
+            with safe_open(path, framework="pt") as file:
+                found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+        return " and ".join(name for stored, name in _PRECISIONS.items() if stored in found)
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights by the model's names, mapped from their files."""
@@ -51,6 +70,23 @@ class Checkpoint:
                 stored = [key for key in file.keys() if key in self.names]  # noqa: SIM118
                 found |= {self.names[key]: file.get_tensor(key) for key in stored}
         return found
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The folder's tokenizer. Raises CheckpointError."""
+        if not any((self.folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
+            raise CheckpointError(
+                f"'{self.name}' has no tokenizer: put tokenizer.json (or vocab.json and merges.txt) "
+                "beside its weights, for instance with `tokenizer.save_pretrained(folder)`."
+            )
+        with foreign(
+            lambda why: CheckpointError(f"The tokenizer of '{self.name}' cannot be read: {why}.")
+        ):
+            return AutoTokenizer.from_pretrained(
+                self.folder,
+                config=self.config.settings,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
 
 
 def check_checkpoint(
@@ -68,11 +104,11 @@ def check_checkpoint(
     config = read_config(folder / "config.json", name)
     files = weight_files(folder, name)
     found = _shapes(files, name)
-    module = _empty(config, name)
+    module = empty(config, name)
     names = _names(found, module, name)
-    _check_shapes({names[key]: shape for key, shape in found.items() if key in names}, module, name)
+    check_shapes({names[key]: shape for key, shape in found.items() if key in names}, module, name)
     _check_memory(module, precision, name, devices)
-    return Checkpoint(folder, config, files, names)
+    return Checkpoint(folder, name, config, files, names)
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -117,7 +153,7 @@ def check_memory(
 
     It asks for the config alone, so that it can be asked before weights come.
     """
-    _check_memory(_empty(config, name), precision, name, devices)
+    _check_memory(empty(config, name), precision, name, devices)
 
 
 def _check_memory(
@@ -132,26 +168,17 @@ def _check_memory(
         check_room(needed, [CPU], name)
 
 
-def _empty(config: ModelConfig, name: str) -> PreTrainedModel:
+def empty(config: ModelConfig, name: str) -> PreTrainedModel:
     """The model without memory for its weights. Raises CheckpointError."""
     model_class: Any = config.model_class
     try:
         with torch.device("meta"):
             return model_class(config.settings)
     except Exception as error:
-        raise describes_no_model(name, error) from error
+        raise describes_no_model(name, error, config.written_in) from error
 
 
 _PRECISIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-
-
-def stored_dtype(files: Iterable[Path]) -> str:
-    """The precisions that checked weight files have their tensors in, such as 'bfloat16'."""
-    found: set[str] = set()
-    for path in files:
-        with safe_open(path, framework="pt") as file:
-            found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-    return " and ".join(name for stored, name in _PRECISIONS.items() if stored in found)
 
 
 def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
@@ -192,8 +219,8 @@ def _own_parts(key: str) -> list[str]:
     return [part for part in key.split(".") if part not in _WRAPPERS]
 
 
-def _check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: str) -> None:
-    """Raise CheckpointError where tensors are missing, unknown or of another shape."""
+def check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: str) -> None:
+    """`found` has the tensors' shapes by the model's names. Raise CheckpointError where tensors are missing, unknown or of another shape."""
     expected = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
     missing = sorted(set(expected) - set(found) - set(module.all_tied_weights_keys))
     unknown = sorted(set(found) - set(expected))
@@ -206,11 +233,11 @@ def _check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: st
     for problem, keys in (("lacks", missing), ("has the unknown", unknown)):
         if keys:
             raise CheckpointError(
-                f"'{name}': its weights do not fit its config.json: it {problem} tensor {quoted(keys[0])}"
+                f"'{name}': its weights do not fit its config: it {problem} tensor {quoted(keys[0])}"
                 f"{f' and {len(keys) - 1} more' if keys[1:] else ''}. Fetch or save it again."
             )
     if wrong:
         raise CheckpointError(
-            f"'{name}': its weights do not fit its config.json: {wrong[0]} is {found[wrong[0]]} and "
+            f"'{name}': its weights do not fit its config: {wrong[0]} is {found[wrong[0]]} and "
             f"should be {expected[wrong[0]]}. Fetch or save it again."
         )

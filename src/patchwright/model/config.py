@@ -7,7 +7,7 @@ would make it another network than its fields describe is refused.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ MOST = {
 """Sizes that could be a model's, many times those of the largest there is, by the names that
 Transformers has for all families; `n_inner` is GPT-2's own."""
 
+CONFIG = "config.json"
+
 _MOST_COUNTED, _MOST_ELSE = 10_000, 10**8
 """Bounds for the other whole numbers: those that count parts (`num_…`), and the rest."""
 
@@ -50,10 +52,11 @@ _ORDINARY: dict[str, tuple[tuple[object, ...], str]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a config.json describes: the class that it is built as, and that class's settings."""
+    """What a config.json, or a GGUF file's metadata, describes: a class and its settings."""
 
     architecture: str
     settings: PreTrainedConfig
+    written_in: str = CONFIG
 
     @property
     def model_class(self) -> type[PreTrainedModel]:
@@ -71,23 +74,27 @@ def read_config(path: Path, name: str) -> ModelConfig:
         raise CheckpointError(
             f"'{name}' has no config.json: give a folder that `model.save_pretrained` wrote."
         )
-    document = read_json(path, name)
-    architecture = _architecture(document, name)
+    return config_of(read_json(path, name), name)
+
+
+def config_of(document: Mapping[str, Any], name: str, written_in: str = CONFIG) -> ModelConfig:
+    """What `document` describes, by the keys of a config.json. Raises what `read_config` does."""
+    architecture = _architecture(document, name, written_in)
     config_class = _known()[architecture].config_class
     try:
         settings = config_class(
-            **_settings(document, config_class, name), attn_implementation="eager"
+            **_settings(document, config_class, name, written_in), attn_implementation="eager"
         )
     except CheckpointError:
         raise
     except Exception as error:
-        raise describes_no_model(name, error) from error
-    return ModelConfig(architecture, settings)
+        raise describes_no_model(name, error, written_in) from error
+    return ModelConfig(architecture, settings, written_in)
 
 
-def describes_no_model(name: str, error: Exception) -> CheckpointError:
-    """The refusal of a config.json that Transformers cannot build."""
-    return CheckpointError(f"'{name}': its config.json describes no model ({reason(error)}).")
+def describes_no_model(name: str, error: Exception, written_in: str) -> CheckpointError:
+    """The refusal of a config that Transformers cannot build."""
+    return CheckpointError(f"'{name}': its {written_in} describes no model ({reason(error)}).")
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def _known() -> dict[str, Any]:
     return {one: getattr(transformers, one) for one in FAMILIES if hasattr(transformers, one)}
 
 
-def _architecture(document: dict[str, Any], name: str) -> str:
+def _architecture(document: Mapping[str, Any], name: str, written_in: str) -> str:
     """The architecture to read a model as.
 
     A config that names none, or names the family's body without its unembedding
@@ -125,36 +132,36 @@ def _architecture(document: dict[str, Any], name: str) -> str:
         if (model_type == family) if named is None else (named in names):
             if model_type not in (None, family):
                 raise CheckpointError(
-                    f"'{name}': its config.json names the architecture {named} and the model_type "
+                    f"'{name}': its {written_in} names the architecture {named} and the model_type "
                     f"{quoted(str(model_type))}; that of {named} is '{family}'. Correct one of them."
                 )
             return architecture
     if named is None and model_type is None:
         raise CheckpointError(
-            f"'{name}': its config.json does not say what it describes: add its class, such as "
+            f"'{name}': its {written_in} does not say what it describes: add its class, such as "
             f'"architectures": ["{next(iter(FAMILIES))}"].'
         )
     raise unknown_family(name, printable(str(named or model_type)[:100]))
 
 
 def _settings(
-    document: dict[str, Any], config_class: type[PreTrainedConfig], name: str
+    document: Mapping[str, Any], config_class: type[PreTrainedConfig], name: str, written_in: str
 ) -> dict[str, Any]:
     """The fields of `config_class` that the file gives, by their own names."""
     for field, (ordinary, instead) in _ORDINARY.items():
         if document.get(field) not in ordinary:
             raise CheckpointError(
-                f"'{name}': the {field} in its config.json is {quoted(str(document[field]))}; {instead}."
+                f"'{name}': the {field} in its {written_in} is {quoted(str(document[field]))}; {instead}."
             )
     found: dict[str, Any] = {}
     for key, field in _spellings(config_class):
         if key not in document:
             continue
         value = document[key]
-        _check_number(key, field, value, config_class, name)
+        _check_number(key, field, value, config_class, name, written_in)
         if field in found and found[field] != value:
             raise CheckpointError(
-                f"'{name}': its config.json gives {field} twice, as {quoted(str(found[field]))} and "
+                f"'{name}': its {written_in} gives {field} twice, as {quoted(str(found[field]))} and "
                 f"as {quoted(str(value))} ({key}). Remove the wrong one."
             )
         found[field] = value
@@ -173,7 +180,12 @@ def _spellings(config_class: type[PreTrainedConfig]) -> Iterator[tuple[str, str]
 
 
 def _check_number(
-    key: str, field: str, value: object, config_class: type[PreTrainedConfig], name: str
+    key: str,
+    field: str,
+    value: object,
+    config_class: type[PreTrainedConfig],
+    name: str,
+    written_in: str,
 ) -> None:
     """Refuse numbers that no model has, before anything of that size is made."""
     sizes = {config_class.attribute_map.get(size, size): most for size, most in MOST.items()}
@@ -187,5 +199,5 @@ def _check_number(
         bounds = f"a number up to {most:,}"
     if not allowed:
         raise CheckpointError(
-            f"'{name}': the {key} in its config.json is {quoted(str(value))}; it must be {bounds}."
+            f"'{name}': the {key} in its {written_in} is {quoted(str(value))}; it must be {bounds}."
         )

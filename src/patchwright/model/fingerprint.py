@@ -53,15 +53,22 @@ def _arithmetic(layer: Layer) -> dict[str, object]:
     return {name: value for name, value in own.items() if value != usual[name]}
 
 
-def remembered_fingerprint(files: Sequence[Path], dtype: str, compute: Callable[[], str]) -> str:
+def digest_of(path: Path) -> str:
+    """`sha256:` and the digest of a file."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def remembered(files: Sequence[Path], what: str, compute: Callable[[], str]) -> str:
     """`compute()`, or what it gave before for the same files, unchanged since.
 
-    Files are the same if path, size and time of change are. The memory is a file
-    in the user's cache folder; if it cannot be read or written nothing is lost.
+    `what` tells apart what is computed of the same files: the weights' precision, say. Files are
+    the same if path, size and time of change are. The memory is a file in the user's cache
+    folder; if it cannot be read or written nothing is lost.
     """
     there = [(str(path.resolve()), path.stat()) for path in files]
     key = json.dumps(
-        [REMEMBERED, dtype, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)]
+        [REMEMBERED, what, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)]
     )
     memory = _memory()
     known = _recall(memory)

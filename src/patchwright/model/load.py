@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from patchwright.errors import CheckpointError, ExperimentError, InputError, foreign, reason
 from patchwright.model.agreement import UNPROVEN, agrees_with_cpu
-from patchwright.model.checkpoint import Checkpoint, check_checkpoint, stored_dtype
+from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.devices import (
     CPU,
     DeviceMap,
@@ -26,7 +26,8 @@ from patchwright.model.devices import (
     spread,
 )
 from patchwright.model.families import network_of
-from patchwright.model.fingerprint import fingerprint, remembered_fingerprint
+from patchwright.model.fingerprint import digest_of, fingerprint, remembered
+from patchwright.model.gguf import ENDING, GgufCheckpoint, check_gguf, is_gguf
 from patchwright.model.hub import OnBytes, fetch, is_hub_name
 from patchwright.model.spec import ModelSpec
 from patchwright.model.tokenizer import TextTokenizer
@@ -52,7 +53,8 @@ class Model:
 
     `name` is what the user asked for; `fingerprint` a SHA-256 over weights and
     tokenizer; `source` where they came from; `stored_dtype` the precision that the
-    checkpoint has its weights in. Without a tokenizer prompts are given as token ids.
+    checkpoint has its weights in. Of a GGUF file `quantization` says how its weights are quantised,
+    and `file` is its own SHA-256. Without a tokenizer prompts are given as token ids.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Model:
     fingerprint: str
     source: Source = "wrapped"
     stored_dtype: str | None = None
+    quantization: str | None = None
+    file: str | None = None
 
     @cached_property
     def n_tokens(self) -> int:
@@ -114,13 +118,13 @@ def load_model(
     progress: OnBytes | None = None,
     device_map: DeviceMap | None = None,
 ) -> Model:
-    """Load `demo`, a hub name such as `gpt2`, or a local folder.
+    """Load `demo`, a hub name such as `gpt2`, a local folder, or a GGUF file.
 
     `device_map` spreads the layers of a model over several devices: `balanced`, a
     list of devices, or layers and their device (`model.devices`); activations then
     move from device to device. `progress` is called with the bytes done and those of the whole while a model
     is downloaded, and stops the download by returning False. Raises CheckpointError
-    for a folder or repository without a usable model, HubError where the hub cannot
+    for a folder, file or repository without a usable model, HubError where the hub cannot
     be reached or the download was stopped, InputError for an unknown device or
     dtype and for a device that computes something else than the CPU (`model.agreement`; what
     was left to `auto` or `balanced` goes to the CPU then), MemoryBudgetError for a model that
@@ -133,9 +137,10 @@ def load_model(
         devices = [device_named(device, precision)]
     else:
         devices = devices_of(device_map, precision)
-    folder = _folder(name) or fetch(name, revision, progress, precision, devices)
-    checkpoint = check_checkpoint(folder, name, precision, devices)
-    tokenizer = TextTokenizer(_tokenizer(checkpoint, name))
+    place = _place(name) or fetch(name, revision, progress, precision, devices)
+    check = check_checkpoint if place.is_dir() else check_gguf
+    checkpoint = check(place, name, precision, devices)
+    tokenizer = TextTokenizer(checkpoint.tokenizer())
     if device_map is None:
         stored = network_of(_module(checkpoint, precision), name)
         network = placed(stored, devices * stored.spec.n_layers)
@@ -148,10 +153,19 @@ def load_model(
             raise _untrusted(name, devices, "choose the device cpu")
         log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
         network = placed(stored, [CPU] * stored.spec.n_layers, precision)
-    files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
-    mark = remembered_fingerprint(files, dtype, lambda: fingerprint(network, tokenizer.whole))
-    precision_stored = stored_dtype(checkpoint.weights)
-    return Model(name, revision, network, tokenizer, mark, _source(name), precision_stored)
+    files = checkpoint.files
+    mark = remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole))
+    return Model(
+        name,
+        revision,
+        network,
+        tokenizer,
+        mark,
+        _source(name),
+        checkpoint.stored_dtype,
+        checkpoint.quantization,
+        None if place.is_dir() else remembered(files, "file", lambda: digest_of(place)),
+    )
 
 
 def wrap_model(
@@ -183,10 +197,12 @@ def _untrusted(name: str, devices: Sequence[torch.device], instead: str) -> Inpu
     )
 
 
-def _folder(name: str) -> Path | None:
-    """The folder that holds the named model; None where the name is the hub's."""
+def _place(name: str) -> Path | None:
+    """The folder or GGUF file that holds the named model; None where the name is the hub's."""
     if not name.strip():
-        raise InputError("No model was named: give demo, a hub name such as gpt2, or a folder.")
+        raise InputError(
+            "No model was named: give demo, a hub name such as gpt2, a folder, or a .gguf file."
+        )
     if name == "demo":
         return DEMO
     path = _path(name)
@@ -195,12 +211,29 @@ def _folder(name: str) -> Path | None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name[:60]!r} cannot be a folder ({reason(error)}).") from error
     if is_folder:
+        return _gguf_in(path, name) or path
+    if is_file and (is_gguf(path) or path.suffix == ENDING):
         return path
     if is_file:
-        raise CheckpointError(f"'{name}' is a file: name the folder that it lies in.")
+        raise CheckpointError(
+            f"'{name}' is a file, and not a GGUF file: name the folder that it lies in."
+        )
     if _looks_local(name):
-        raise CheckpointError(f"'{name}': there is no such folder. Check the path.")
+        raise CheckpointError(f"'{name}': there is no such folder or file. Check the path.")
     return None
+
+
+def _gguf_in(folder: Path, name: str) -> Path | None:
+    """The GGUF file of a folder that holds no other weights, and one of these."""
+    found = sorted(folder.glob(f"*{ENDING}"))
+    if not found or any(folder.glob("*.safetensors")):
+        return None
+    if len(found) > 1:
+        raise CheckpointError(
+            f"'{name}' holds {len(found)} GGUF files: name one of them, such as "
+            f"'{Path(name, found[0].name)}'."
+        )
+    return found[0]
 
 
 def confined(name: str, allowed: Sequence[Path]) -> str:
@@ -236,18 +269,25 @@ def _path(name: str) -> Path:
 
 
 def _looks_local(name: str) -> bool:
-    """Whether a name that is no folder was meant as one."""
-    return Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    """Whether a name that is no folder or file was meant as one."""
+    return (
+        Path(name).is_absolute()
+        or name.startswith((".", "~"))
+        or name.endswith(ENDING)
+        or name.count("/") > 1
+    )
 
 
 def _source(name: str) -> Source:
-    """Where `_folder` found the named model."""
+    """Where `_place` found the named model."""
     if name == "demo":
         return "demo"
-    return "hub" if _folder(name) is None else "folder"
+    return "hub" if _place(name) is None else "folder"
 
 
-def _module(checkpoint: Checkpoint, precision: torch.dtype | None = None) -> PreTrainedModel:
+def _module(
+    checkpoint: Checkpoint | GgufCheckpoint, precision: torch.dtype | None = None
+) -> PreTrainedModel:
     """The Hugging Face model, of the checked config and weights alone: no other file is read.
 
     Without a `precision` in that of the files, or the narrowest that holds all of theirs.
@@ -255,10 +295,11 @@ def _module(checkpoint: Checkpoint, precision: torch.dtype | None = None) -> Pre
     model_class: Any = checkpoint.config.model_class
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
-    where = checkpoint.folder
     try:
         with foreign(
-            lambda why: CheckpointError(f"'{where}' holds no model that can be loaded: {why}.")
+            lambda why: CheckpointError(
+                f"'{checkpoint.name}' holds no model that can be loaded: {why}."
+            )
         ):
             tensors = checkpoint.tensors()
             stored = reduce(torch.promote_types, {tensor.dtype for tensor in tensors.values()})
@@ -272,22 +313,6 @@ def _module(checkpoint: Checkpoint, precision: torch.dtype | None = None) -> Pre
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-def _tokenizer(checkpoint: Checkpoint, name: str) -> PreTrainedTokenizerBase:
-    folder = checkpoint.folder
-    if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
-        raise CheckpointError(
-            f"'{name}' has no tokenizer: put tokenizer.json (or vocab.json and merges.txt) beside "
-            "its weights, for instance with `tokenizer.save_pretrained(folder)`."
-        )
-    with foreign(lambda why: CheckpointError(f"The tokenizer of '{name}' cannot be read: {why}.")):
-        return AutoTokenizer.from_pretrained(
-            folder,
-            config=checkpoint.config.settings,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
 
 
 def _dtype(name: str) -> torch.dtype:

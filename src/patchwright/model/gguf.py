@@ -1,0 +1,460 @@
+"""GGUF files: one file with config, tokenizer and weights, most of them quantised.
+
+The header is read here, within the file's own bounds; the values are unpacked by the `gguf`
+package, and their names and layouts, and the tokenizer, are Transformers' reading of them.
+Read is what Transformers drops, or takes otherwise, only where it is refused: what a key of
+the file says and the network would not do.
+"""
+
+import mmap
+import struct
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
+from gguf.quants import quant_shape_to_byte_shape
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.integrations.gguf.gguf_tokenizer_mapping import (
+    convert_gguf_tokenizer,
+    get_gguf_tokenizer,
+)
+from transformers.modeling_gguf_pytorch_utils import (
+    TENSOR_PROCESSORS,
+    TensorProcessor,
+    get_gguf_hf_weights_map,
+)
+
+from patchwright.errors import CheckpointError, UnknownFamilyError, foreign, quoted
+from patchwright.model.checkpoint import check_memory, check_shapes, empty
+from patchwright.model.config import ModelConfig, config_of
+from patchwright.model.devices import CPU
+
+ENDING = ".gguf"
+
+_ARCHITECTURES = {
+    "gpt2": "GPT2LMHeadModel",
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+}
+"""The class of Transformers by `general.architecture`. Mistral's models call themselves llama."""
+
+_FIELDS = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "rope.freq_base": "rope_theta",
+    "vocab_size": "vocab_size",
+}
+"""A config's fields by what GGUF calls them behind the architecture's name."""
+
+_NEEDED = (
+    *("block_count", "context_length", "embedding_length", "feed_forward_length"),
+    "attention.head_count",
+)
+
+_ORDINARY: dict[str, object] = {
+    "attention.causal": True,
+    "attention.sliding_window": 0,
+    "expert_count": 0,
+    "expert_used_count": 0,
+    "rope.scaling.type": "none",
+}
+"""Keys that would make another network, with the value that makes none of it."""
+
+_WIDTHS = ("attention.key_length", "attention.value_length", "rope.dimension_count")
+"""Keys that must all have a head's width."""
+
+_BASE = 10_000.0
+"""The base of rotary angles where a file has none (llama.cpp)."""
+
+_MOST_AXES = 4
+
+_FLOATS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+_VALUES = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
+_STRING, _ARRAY = 8, 9
+"""How metadata say what a value is: numbers by `struct`'s letters, strings, arrays."""
+
+
+class Stored(NamedTuple):
+    """A tensor as the file holds it: `shape` in PyTorch's order, bytes from `start` on."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: GGMLQuantizationType
+    start: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size in the file."""
+        return prod(quant_shape_to_byte_shape(self.shape, self.kind))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before its weights. Of an array only the length is kept."""
+
+    metadata: Mapping[str, Any]
+    tensors: tuple[Stored, ...]
+
+
+@dataclass(frozen=True)
+class GgufCheckpoint:
+    """A GGUF file that has passed the checks; `names` is what the model calls its tensors."""
+
+    path: Path
+    name: str
+    config: ModelConfig
+    header: Header
+    names: Mapping[str, str]
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        return [self.path]
+
+    @property
+    def stored_dtype(self) -> str | None:
+        """The precisions of its weights; None where any of them are quantised."""
+        kinds = {one.kind.name for one in self.header.tensors}
+        known = [name for kind, name in _FLOATS.items() if kind in kinds]
+        return " and ".join(known) if len(known) == len(kinds) else None
+
+    @property
+    def quantization(self) -> str | None:
+        """The kinds of its quantised weights, most weights first, as 'Q4_1 and Q8_0'."""
+        counted: Counter[str] = Counter()
+        for one in self.header.tensors:
+            if one.kind.name not in _FLOATS:
+                counted[one.kind.name] += prod(one.shape)
+        return " and ".join(kind for kind, _ in counted.most_common()) or None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights by the model's names, in float32. Raises CheckpointError."""
+        with foreign(_damaged(self.name)):
+            found = _unpacked(self.path, self.header, self.config, self.names)
+        check_shapes(
+            {key: list(one.shape) for key, one in found.items()}, self._module(), self.name
+        )
+        return found
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that the metadata describe. Raises CheckpointError."""
+        metadata = self.header.metadata
+        _check_tokenizer(metadata, self.name)
+        with foreign(
+            lambda why: CheckpointError(f"The tokenizer of '{self.name}' cannot be read: {why}.")
+        ):
+            architecture, described, special = get_gguf_tokenizer(str(self.path))
+            backend, _ = convert_gguf_tokenizer(architecture, described)
+            _as_trained(backend, metadata.get("tokenizer.ggml.pre"))
+            tokens = {key: special.get(f"{key}_token") for key in ("bos", "eos", "unk", "pad")}
+            return PreTrainedTokenizerFast(
+                tokenizer_object=backend, **{f"{key}_token": one for key, one in tokens.items()}
+            )
+
+    def _module(self) -> Any:
+        return empty(self.config, self.name)
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file begins as GGUF files do."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
+def check_gguf(
+    path: Path, name: str, precision: torch.dtype, devices: Sequence[torch.device] = (CPU,)
+) -> GgufCheckpoint:
+    """Check header, architecture, tensor names, the file's length and memory.
+
+    Raises CheckpointError, UnknownFamilyError or MemoryBudgetError as `check_checkpoint` does.
+    """
+    with foreign(_damaged(name)):
+        header = read_header(path)
+    config = config_of(_document(header, name), name, "metadata")
+    # The values are unpacked to float32, whatever precision comes after.
+    check_memory(config, max(precision, torch.float32, key=lambda one: one.itemsize), name, devices)
+    architecture = header.metadata["general.architecture"]
+    with foreign(_damaged(name)):
+        processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config={})
+        names = get_gguf_hf_weights_map(empty(config, name), processor)
+    own = {one.name for one in header.tensors}
+    if "rope_freqs.weight" in own:
+        raise CheckpointError(
+            f"'{name}' scales its rotary positions by a tensor of its own (rope_freqs.weight), as "
+            "Llama 3.1 and later do, which cannot be read from GGUF: load the checkpoint that it "
+            "was made from, as safetensors."
+        )
+    if unknown := sorted(own - set(names)):
+        raise CheckpointError(
+            f"'{name}': {quoted(unknown[0])} is no tensor of a {architecture} "
+            f"({len(unknown)} unknown in all). Convert the model again with a newer llama.cpp."
+        )
+    return GgufCheckpoint(path, name, config, header, names)
+
+
+def read_header(path: Path) -> Header:
+    """The header of a GGUF file. Raises ValueError or struct.error for one that is not sound."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        cursor = _Cursor(data)
+        magic, version = cursor.bytes(4), cursor.number("I")
+        if magic != b"GGUF" or version not in (2, 3):
+            raise ValueError(f"it begins with {magic!r} and version {version}, not GGUF 2 or 3")
+        n_tensors, n_keys = cursor.number("Q"), cursor.number("Q")
+        metadata: dict[str, Any] = {}
+        for _ in range(n_keys):
+            key = cursor.text()
+            if key in metadata:
+                raise ValueError(f"it has {quoted(key)} twice")
+            metadata[key] = cursor.value(cursor.number("I"))
+        found = [_stored(cursor) for _ in range(n_tensors)]
+        alignment = metadata.get("general.alignment", 32)
+        if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
+            raise ValueError(f"its alignment is {quoted(str(alignment))}, not a power of two")
+        start = -(-cursor.at // alignment) * alignment
+        tensors = tuple(one._replace(start=start + one.start) for one in found)
+        if len({one.name for one in tensors}) < len(tensors):
+            raise ValueError("it has a tensor twice")
+        end = max((one.start + one.n_bytes for one in tensors), default=start)
+        if end > len(data):
+            raise ValueError(f"it has {len(data):,} of {end:,} bytes")
+        return Header(metadata, tensors)
+
+
+class _Cursor:
+    """Reads one value after another; beyond the end it raises."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data, self.at = data, 0
+
+    def number(self, letter: str) -> Any:
+        (value,) = struct.unpack_from(f"<{letter}", self.data, self.at)
+        self.at += struct.calcsize(f"<{letter}")
+        return value
+
+    def bytes(self, length: int) -> bytes:
+        self.skip(length)
+        return self.data[self.at - length : self.at]
+
+    def skip(self, length: int) -> None:
+        if length > len(self.data) - self.at:
+            raise ValueError("it ends within its header")
+        self.at += length
+
+    def text(self) -> str:
+        return self.bytes(self.number("Q")).decode("utf-8")
+
+    def value(self, kind: int) -> Any:
+        """A value; of an array its length."""
+        if kind == _STRING:
+            return self.text()
+        if kind != _ARRAY:
+            return self.number(_letter(kind))
+        kind, length = self.number("I"), self.number("Q")
+        if kind == _STRING:
+            for _ in range(length):
+                self.skip(self.number("Q"))
+        else:
+            self.skip(length * struct.calcsize(f"<{_letter(kind)}"))
+        return _Length(length)
+
+
+class _Length(NamedTuple):
+    """That a value is an array, and how long."""
+
+    items: int
+
+
+def _letter(kind: int) -> str:
+    if kind not in _VALUES:
+        raise ValueError(f"it has a value of the unknown kind {kind}")
+    return _VALUES[kind]
+
+
+def _stored(cursor: _Cursor) -> Stored:
+    name = cursor.text()
+    n_axes = cursor.number("I")
+    if not 1 <= n_axes <= _MOST_AXES:
+        raise ValueError(f"its tensor {quoted(name)} has {n_axes} axes")
+    shape = tuple(cursor.number("Q") for _ in range(n_axes))[::-1]
+    kind, start = GGMLQuantizationType(cursor.number("I")), cursor.number("Q")
+    if kind not in GGML_QUANT_SIZES or 0 in shape:
+        raise ValueError(f"its tensor {quoted(name)} is {list(shape)} of {kind.name}")
+    return Stored(name, shape, kind, start)
+
+
+def _document(header: Header, name: str) -> dict[str, Any]:
+    """The metadata by the names of a config.json. Raises CheckpointError, UnknownFamilyError."""
+    metadata = header.metadata
+    architecture = metadata.get("general.architecture")
+    if architecture not in _ARCHITECTURES:
+        raise UnknownFamilyError(
+            f"'{name}' is a GGUF file of the architecture {quoted(str(architecture))}. Those that "
+            f"can be read are: {', '.join(_ARCHITECTURES)}."
+        )
+    if metadata.get("general.type", "model") != "model" or metadata.get("split.count", 1) > 1:
+        raise CheckpointError(
+            f"'{name}' is no whole model: give a single file that holds all of it (the parts of a "
+            "split one are joined by `llama-gguf-split --merge`)."
+        )
+    prefix = f"{architecture}."
+    own = {
+        key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)
+    }
+    epsilon = (
+        "attention.layer_norm_epsilon"
+        if architecture == "gpt2"
+        else "attention.layer_norm_rms_epsilon"
+    )
+    if missing := [key for key in (*_NEEDED, epsilon) if key not in own]:
+        raise CheckpointError(f"'{name}': its metadata lack {prefix}{missing[0]}. Fetch it again.")
+    _check_ordinary(own, prefix, name)
+    names = {one.name for one in header.tensors}
+    tokens = metadata.get("tokenizer.ggml.tokens", _Length(0))
+    found = {field: own[key] for key, field in _FIELDS.items() if key in own}
+    found |= {
+        "architectures": [_ARCHITECTURES[architecture]],
+        "vocab_size": own.get("vocab_size", getattr(tokens, "items", None)),
+        "tie_word_embeddings": "output.weight" not in names,
+    }
+    if architecture == "gpt2":
+        return found | {"n_inner": found.pop("intermediate_size")}
+    found |= {
+        "attention_bias": "blk.0.attn_q.bias" in names,
+        "mlp_bias": "blk.0.ffn_up.bias" in names,
+    }
+    if architecture == "qwen2":
+        found |= {"use_sliding_window": False}
+    return {"num_key_value_heads": found["num_attention_heads"], "rope_theta": _BASE, **found}
+
+
+def _check_ordinary(own: Mapping[str, Any], prefix: str, name: str) -> None:
+    """Refuse what a key says and the network would not do."""
+    for key, value in own.items():
+        if key in _FIELDS or key in _WIDTHS:
+            continue
+        if key not in _ORDINARY or value != _ORDINARY[key]:
+            raise CheckpointError(
+                f"'{name}': its metadata say {quoted(prefix + key)} is {quoted(str(value))}, which "
+                "cannot be computed from GGUF: load the checkpoint that it was made from, as "
+                "safetensors."
+            )
+    widths = {key: own[key] for key in _WIDTHS if key in own}
+    heads, whole = own["attention.head_count"], own["embedding_length"]
+    usual = whole // heads if type(heads) is int and type(whole) is int and heads else None
+    expected = widths.get("attention.key_length", usual)
+    for key, width in widths.items():
+        if width != expected:
+            raise CheckpointError(
+                f"'{name}': its metadata say {quoted(prefix + key)} is {quoted(str(width))} where a "
+                f"head has {expected} values: only heads of one width, rotated whole, can be read."
+            )
+
+
+def _unpacked(
+    path: Path, header: Header, config: ModelConfig, names: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """The weights as Transformers names them and lays them out."""
+    settings = config.settings
+    heads = {
+        "num_attention_heads": settings.num_attention_heads,
+        "num_key_value_heads": getattr(settings, "num_key_value_heads", None),
+    }
+    architecture = header.metadata["general.architecture"]
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=heads)
+    data = np.memmap(path, np.uint8, "r")
+    found: dict[str, Tensor] = {}
+    for one in header.tensors:
+        raw = data[one.start : one.start + one.n_bytes]
+        values = dequantize(raw.reshape(quant_shape_to_byte_shape(one.shape, one.kind)), one.kind)
+        laid_out: Any = processor.process(
+            weights=values,
+            name=one.name,
+            tensor_key_mapping=names,
+            parsed_parameters={"tensors": found},
+        )
+        if laid_out.name is not None:
+            whole = np.require(laid_out.weights, np.float32, ["C", "W"])
+            found[names[laid_out.name]] = torch.from_numpy(whole)
+    return found
+
+
+def _check_tokenizer(metadata: Mapping[str, Any], name: str) -> None:
+    """Refuse a tokenizer that would be read as another one."""
+    model, split = (metadata.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
+    if model == "gpt2":
+        plain = metadata["general.architecture"] == "gpt2" and split in (None, "default")
+        known = plain or split in _AS_TRAINED
+    else:
+        known = model == "llama" and metadata.get("tokenizer.ggml.add_space_prefix", True)
+    if not known:
+        raise CheckpointError(
+            f"'{name}': its tokenizer ({quoted(str(model))}, which splits text as "
+            f"{quoted(str(split))}) cannot be read from GGUF: load the checkpoint that it was made "
+            "from, as safetensors."
+        )
+
+
+def _digits_apart(backend: Tokenizer) -> None:
+    """Each digit is a piece by itself, the rest is split as GPT-2 does."""
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+
+
+def _whole_words(backend: Tokenizer) -> None:
+    """What is in the vocabulary whole is one token, whatever the merges say."""
+    backend.model.ignore_merges = True
+
+
+def _composed(backend: Tokenizer) -> None:
+    backend.normalizer = normalizers.NFC()
+
+
+def _unchanged(_: Tokenizer) -> None:
+    pass
+
+
+_AS_TRAINED: Mapping[object, Callable[[Tokenizer], None]] = {
+    "gpt-2": _unchanged,
+    "smollm": _digits_apart,
+    "llama-bpe": _whole_words,
+    "llama3": _whole_words,
+    "llama-v3": _whole_words,
+    "tekken": _whole_words,
+    "qwen2": _composed,
+}
+"""What a byte-level tokenizer does beside what Transformers reads of it, by `tokenizer.ggml.pre`.
+
+From llama.cpp (`llama-vocab.cpp`) and the models' own tokenizer.json."""
+
+
+def _as_trained(backend: Tokenizer, split: object) -> None:
+    _AS_TRAINED.get(split, _unchanged)(backend)
+
+
+def _damaged(name: str) -> Callable[[str], CheckpointError]:
+    return lambda why: CheckpointError(
+        f"'{name}' is cut short or damaged, or no GGUF file ({why}). Fetch it again."
+    )
