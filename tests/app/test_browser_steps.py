@@ -124,11 +124,11 @@ def test_any_folder_can_be_typed_where_the_page_is_for_this_machine_alone(
     page: Page, folder: Path
 ) -> None:
     choose(page, "Model", "other…")
-    field(page, "Hub name or folder").fill("no-such/model")
-    field(page, "Hub name or folder").press("Enter")
+    field(page, "Hub name, folder or .gguf file").fill("no-such/model")
+    field(page, "Hub name, folder or .gguf file").press("Enter")
     page.get_by_role("button", name="Download").wait_for()
-    field(page, "Hub name or folder").fill(str(folder))
-    field(page, "Hub name or folder").press("Enter")
+    field(page, "Hub name, folder or .gguf file").fill(str(folder))
+    field(page, "Hub name, folder or .gguf file").press("Enter")
     expect(page.get_by_text("3 layers ×")).to_be_visible(timeout=SECONDS)
     choose(page, "Model", "demo")
     expect(page.get_by_text("6 layers × 6 heads")).to_be_visible(timeout=SECONDS)

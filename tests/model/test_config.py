@@ -52,7 +52,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]],
 
 
 def settings(document: dict[str, Any], config_class: Any) -> dict[str, Any]:
-    return config_module._settings(document, config_class, "tiny")  # pyright: ignore
+    return config_module._settings(document, config_class, "tiny", "config.json")  # pyright: ignore
 
 
 def spellings(config_class: Any) -> dict[str, str]:

@@ -259,7 +259,7 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="demo, a hub name or a local folder that requests may name; may be repeated.",
+            help="demo, a hub name, a local folder or a .gguf file that requests may name; may be repeated.",
             show_default="demo",
         ),
     ] = None,

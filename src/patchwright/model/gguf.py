@@ -2,8 +2,8 @@
 
 The header is read here, within the file's own bounds; the values are unpacked by the `gguf`
 package, and their names and layouts, and the tokenizer, are Transformers' reading of them.
-Read is what Transformers drops, or takes otherwise, only where it is refused: what a key of
-the file says and the network would not do.
+The config is read here, since Transformers drops what it does not know: a key that says what the
+network would not do is refused by name.
 """
 
 import mmap
@@ -281,6 +281,9 @@ class _Length(NamedTuple):
     """That a value is an array, and how long."""
 
     items: int
+
+    def __str__(self) -> str:
+        return f"a list of {self.items}"
 
 
 def _letter(kind: int) -> str:

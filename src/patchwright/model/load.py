@@ -1,4 +1,4 @@
-"""Models by hub name, by local folder, or as the bundled demo model."""
+"""Models by hub name, as a local folder or GGUF file, or the bundled demo model."""
 
 import logging
 import os

@@ -16,7 +16,7 @@ from patchwright.model.known import KNOWN
 from patchwright.model.load import Model, confined
 from patchwright.prompts.examples import example, examples
 
-NAME = "Hub name or folder"
+NAME = "Hub name, folder or .gguf file"
 ANYWHERE = (Path("/"),)
 
 
@@ -61,7 +61,7 @@ def _name() -> str:
 def _folders() -> str:
     """Which folders may be typed, and where none may, how to open some."""
     if options().alone:
-        return "the path of a folder"
+        return "the path of a folder or a .gguf file"
     if options().folders:
         return "the path of a folder below one that the page was started with (`--folder`)"
     return "start the page with `--folder DIR` to open models in a folder of its machine"
