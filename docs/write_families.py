@@ -60,6 +60,19 @@ What they mean where a block is not GPT-2's:
 
 A configuration that says what cannot be computed (scaling by `dynamic` or `longrope`, a rotation of a part of each head, layers of
 a type that is not known) is refused by name. [How to add a family](extend/family.md)
+
+## GGUF files
+
+A `.gguf` file of llama.cpp holds config, weights and tokenizer in one, and is named as a folder is: `pw.load_model("model.gguf")`, `--model
+model.gguf`, on the page under "other…"; also a folder with one such file. Read are its architectures `gpt2`, `llama` (which
+Mistral's files call themselves too) and `qwen2`. The weights are unpacked to float32 and are, bit for bit, those that Transformers' own
+reader gives (tests hold it to that for seven kinds of storage). A quantised model is another model than the one it was made
+from: every result says how its weights are quantised, and has the SHA-256 of the file.
+
+What Transformers' reader drops without a word is either done here or refused by name: the number of positions and the MLP's width of a GPT-2,
+how a tokenizer takes digits (`smollm`), composed characters (`qwen2`) and whole words (`llama-bpe`) are read; every kind of rotary scaling
+(`rope.scaling`, `rope_freqs.weight`), experts, windows, and ways of splitting text that are not known are refused. A sliding window that the
+converter left out cannot be seen: Mistral 7B v0.1 has one of 4,096 tokens.
 """
 
 METHODS: dict[str, Callable[[pw.Model], object]] = {
@@ -72,7 +85,7 @@ METHODS: dict[str, Callable[[pw.Model], object]] = {
     "path patch": lambda model: pw.path_patch(model, PAIR, ["L2H0.k"], norms="freeze", bos=False),
     "edge attribution": lambda model: pw.edge_attribution(model, PAIR, bos=False),
     "circuits": lambda model: pw.evaluate_circuit(
-        model, PAIR, circuit_of(model), sizes=[5], randoms=1, bos=False
+        model, PAIR, circuit_of(model), sizes=[5], n_random=1, bos=False
     ),
     "trace": lambda model: pw.trace(model, CLEAN, [2, 3], 7, samples=2, bos=False),
     "difference": lambda model: pw.difference(model, PAIR, bos=False),
