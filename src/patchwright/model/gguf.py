@@ -17,11 +17,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
+from gguf import (
+    GGML_QUANT_SIZES,
+    MODEL_ARCH_NAMES,
+    GGMLQuantizationType,
+    dequantize,
+    get_tensor_name_map,
+)
 from gguf.quants import quant_shape_to_byte_shape
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.integrations.gguf.gguf_tokenizer_mapping import (
     convert_gguf_tokenizer,
     get_gguf_tokenizer,
@@ -29,7 +35,6 @@ from transformers.integrations.gguf.gguf_tokenizer_mapping import (
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
     TensorProcessor,
-    get_gguf_hf_weights_map,
 )
 
 from patchwright.errors import CheckpointError, UnknownFamilyError, foreign, quoted
@@ -193,9 +198,7 @@ def check_gguf(
     # The values are unpacked to float32, whatever precision comes after.
     check_memory(config, max(precision, torch.float32, key=lambda one: one.itemsize), name, devices)
     architecture = header.metadata["general.architecture"]
-    with foreign(_damaged(name)):
-        processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config={})
-        names = get_gguf_hf_weights_map(empty(config, name), processor)
+    names = _names_of(empty(config, name), architecture)
     own = {one.name for one in header.tensors}
     if "rope_freqs.weight" in own:
         raise CheckpointError(
@@ -370,6 +373,14 @@ def _check_ordinary(own: Mapping[str, Any], prefix: str, name: str) -> None:
                 f"'{name}': its metadata say {quoted(prefix + key)} is {quoted(str(width))} where a "
                 f"head has {expected} values: only heads of one width, rotated whole, can be read."
             )
+
+
+def _names_of(module: PreTrainedModel, architecture: str) -> dict[str, str]:
+    """What the model calls each tensor, by the file's name of it."""
+    kind = next(one for one, name in MODEL_ARCH_NAMES.items() if name == architecture)
+    known = get_tensor_name_map(kind, module.config.num_hidden_layers)
+    parts = ((key, *key.rsplit(".", 1)) for key in module.state_dict())
+    return {f"{known.get_name(stem)}.{ending}": key for key, stem, ending in parts}
 
 
 def _unpacked(
