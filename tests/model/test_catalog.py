@@ -20,6 +20,8 @@ from huggingface_hub import constants
 import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
+from gguf_files import save_gguf
+from gguf_files import tiny as tiny_module
 from hub_server import HubServer
 from index_server import CONTENT, IndexServer, make_wheel, put_in_catalog
 from patchwright.errors import CheckpointError, HubError, InputError
@@ -461,6 +463,18 @@ def test_the_list_is_readable_at_any_width_and_says_what_is_here(
 def test_a_model_that_is_not_here_names_the_command_that_fetches_it(home: Path) -> None:
     with pytest.raises(HubError, match="`patchwright models get smollm2`"):
         pw.load_model("smollm2")
+
+
+def test_a_model_of_the_catalogue_is_loaded_from_its_file_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_gguf(tmp_path / "tiny.gguf", tiny_module("llama"), "llama")
+    file = make_wheel(tmp_path, path.read_bytes())
+    put_in_catalog(monkeypatch, file)
+    catalog.add("smollm2", path)
+    model, same = pw.load_model("smollm2"), pw.load_model(str(path))
+    assert (model.name, model.source, model.file) == ("smollm2", "catalog", f"sha256:{file.sha256}")
+    assert (same.source, same.fingerprint) == ("folder", model.fingerprint)
 
 
 def test_a_name_of_the_catalogue_is_no_folder_of_a_visitor(

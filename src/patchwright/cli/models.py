@@ -38,8 +38,8 @@ def list_(context: typer.Context) -> None:
         if one.name not in here:
             _describe(one)
     console().print(
-        "\nAny other model of the GPT-2, Llama, Mistral or Qwen2 families works too: a hub name, or "
-        "a local folder.",
+        "\nAny other model of the GPT-2, Llama, Mistral or Qwen2 families works too: a hub name, "
+        "a local folder, or a .gguf file.",
         markup=False,
     )
 

@@ -30,7 +30,10 @@ NO_METRIC = "probability"
 """For commands that measure none: the metric that any answer fits."""
 
 ModelName = Annotated[
-    str, typer.Option("--model", help="demo, smollm2, a hub name such as gpt2, a local folder, or a .gguf file.")
+    str,
+    typer.Option(
+        "--model", help="demo, smollm2, a hub name such as gpt2, a local folder, or a .gguf file."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 DeviceMap = Annotated[
