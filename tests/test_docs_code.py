@@ -100,7 +100,7 @@ def parse(line: str) -> None:
         assert (ROOT / arguments[0]).is_file(), line
     elif program == "patchwright":
         command = get_command(app)
-        while hasattr(command, "commands"):
+        while arguments and hasattr(command, "commands"):
             command = vars(command)["commands"][arguments.pop(0)]
         if "--help" not in arguments:
             command.make_context("patchwright", arguments)

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever finds half of one."""
+"""Where a person's data is, and writing files so that nobody ever finds half of one."""
 
 import os
 import tempfile
@@ -7,10 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import platformdirs
+
 from patchwright.errors import OutputError
 
 MOST_NAME = 255
 """Bytes of a file's name, on nearly every file system."""
+
+
+def home() -> Path:
+    """The folder of the user's runs and models: $PATCHWRIGHT_HOME, else where the system keeps data."""
+    named = os.environ.get("PATCHWRIGHT_HOME")
+    return Path(named).expanduser() if named else platformdirs.user_data_path("patchwright", False)
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""A model on its way from the hub. The hub is a small server of the tests; nothing sleeps."""
+"""A model on its way to this machine. The hub is a small server of the tests; nothing sleeps."""
 
 import threading
 from collections.abc import Generator
@@ -12,7 +12,9 @@ from hub_server import HubServer
 from patchwright.app import downloads
 from patchwright.app.downloads import Download
 from patchwright.errors import HubError, PatchwrightError
-from patchwright.model.hub import OnBytes, cached, fetch
+from patchwright.model.catalog import get
+from patchwright.model.hub import cached
+from patchwright.model.package_index import OnBytes
 from patience import SECONDS
 
 NAME = "owner/tiny"
@@ -45,9 +47,9 @@ class Followed:
                     assert self.go_on.wait(SECONDS)
                 return goes_on
 
-            return fetch(name, progress=note)
+            return get(name, note)
 
-        monkeypatch.setattr(downloads, "fetch", followed)
+        monkeypatch.setattr(downloads, "get", followed)
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_what_should_not_happen_is_one_sentence_too(
     def fails(name: str, progress: OnBytes) -> Path:
         raise OSError("a secret path")
 
-    monkeypatch.setattr(downloads, "fetch", fails)
+    monkeypatch.setattr(downloads, "get", fails)
     download = Download(NAME)
     download.start()
     wait_for_the_end(download)

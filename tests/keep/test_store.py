@@ -23,8 +23,9 @@ from hypothesis.extra import numpy as hnp
 import patchwright as pw
 from made import baseline, made, numbered
 from patchwright.errors import InputError, StoreError, UnknownRunError
+from patchwright.files import home
 from patchwright.keep.record import record_of, result_in
-from patchwright.keep.store import FILE, Store, home
+from patchwright.keep.store import FILE, Store
 from patchwright.methods.result import Result
 from tiny import pair_of
 

@@ -1,10 +1,10 @@
-"""A model's files on their way from the hub: how far, and how to stop. No Streamlit here."""
+"""A model's files on their way to this machine: how far, and how to stop. No Streamlit here."""
 
 import logging
 import threading
 
 from patchwright.errors import PatchwrightError
-from patchwright.model.hub import fetch
+from patchwright.model.catalog import get
 
 
 class Download:
@@ -29,7 +29,7 @@ class Download:
         return self._stop.is_set()
 
     def start(self) -> None:
-        """Begin, or begin again; what came whole before is kept."""
+        """Begin, or begin again; what came whole from the hub before is kept."""
         with self._lock:
             if self.running:
                 return
@@ -45,7 +45,7 @@ class Download:
 
     def _fetch(self) -> None:
         try:
-            fetch(self._name, progress=self._note)
+            get(self._name, self._note)
         except PatchwrightError as error:
             self.error = error
         except BaseException:  # as in `jobs`

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from patchwright.model.known import KNOWN
+from patchwright.model.catalog import CATALOG
 from patchwright.places import check_site, pers_of
 from patchwright.prompts.align import differing
 from patchwright.prompts.examples import Example, example, examples
 
 FIRST_EXAMPLE = "ioi"
 OTHER = "other…"
-MODELS = tuple(one.name for one in KNOWN)
+MODELS = tuple(one.name for one in CATALOG)
 
 SEPARATOR = "|"
 """Between several answers in one text field."""

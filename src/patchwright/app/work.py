@@ -29,9 +29,10 @@ from patchwright.experiment import (
     so_far,
 )
 from patchwright.experiment.size import cell_count
+from patchwright.files import home
 from patchwright.jobs import Desk, Job
 from patchwright.keep.answers import answer
-from patchwright.keep.store import Store, home
+from patchwright.keep.store import Store
 from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
 from patchwright.methods.statistics import statistics
@@ -140,7 +141,7 @@ def model_called(name: str) -> Model:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def download_of(name: str) -> Download:
-    """The download of a hub model, the same for everybody."""
+    """The download of a model, the same for everybody."""
     return Download(name)
 
 

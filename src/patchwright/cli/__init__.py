@@ -8,10 +8,11 @@ options   what commands share: options, loading, outputs, progress
 answered  a method's command answered from the run store, or written down for `run`
 methods   one command a method
 explain   several sweeps put into sentences
+models    models offered by name: listed, fetched, removed
 runs      the run store: what is in it, comparing, archives
 many      `run`: many experiments, which goes on where it was ended
 build     pairs from templates and sentences, as a file
-tools     everything else: places, tokens, models, examples, verify, bench, app
+tools     everything else: places, tokens, examples, verify, bench, app
 """
 
 import os
@@ -20,7 +21,7 @@ from typing import Never
 
 import typer
 
-from patchwright.cli import build, explain, many, methods, runs, tools
+from patchwright.cli import build, explain, many, methods, models, runs, tools
 from patchwright.cli.options import STOPPED, tell
 from patchwright.errors import PatchwrightError
 from patchwright.streams import mute, prepare_streams
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 for command in (*methods.COMMANDS, *explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
     app.command(command.__name__.removesuffix("_"))(command)
+app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 app.add_typer(build.app, name="build")
 

