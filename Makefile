@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8501
+MODEL ?= smollm2
 AXE := 4.14.1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -13,8 +14,8 @@ SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-app: .venv/installed ## open the page (PORT=8501)
-	$(BIN)/patchwright app --port $(PORT)
+app: .venv/installed ## open the page (PORT=8501; MODEL=demo fetches no model)
+	$(BIN)/patchwright app --port $(PORT) --model $(MODEL)
 
 test: .venv/tested .axe/installed ## run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -25,6 +25,11 @@ def opened(page: str, parameters: dict[str, str]) -> dict[Any, Any]:
     return controls
 
 
+def on_demo(page: str) -> dict[str, str]:
+    """What every address says; a lesson brings its own model."""
+    return {} if page == "learn" else {"model": "demo"}
+
+
 def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
     """What an address is to bring to another browser."""
     pair = () if page in address.PAIRLESS else state.PAIR_FIELDS
@@ -94,14 +99,14 @@ def test_going_back_to_an_address_shows_it_whatever_was_there_meanwhile(
 ) -> None:
     written = address.written(page, data.draw(controls_of(page)))
     meanwhile = data.draw(controls_of(page))
-    state.take(meanwhile, address.usual(page) | address.read(page, written))
+    state.take(meanwhile, address.usual(page, "demo") | address.read(page, written))
     assert address.written(page, meanwhile) == written
     assert shared(page, meanwhile) == shared(page, opened(page, written))
 
 
 @pytest.mark.parametrize("page", address.PAGES)
-def test_the_first_example_has_an_empty_address_on_every_page(page: str) -> None:
-    assert address.written(page, fresh()) == {}
+def test_the_first_example_is_in_the_address_as_its_model_alone(page: str) -> None:
+    assert address.written(page, fresh()) == on_demo(page)
     assert opened(page, {}) == fresh()
 
 
@@ -110,6 +115,7 @@ def test_an_example_is_written_as_its_name_alone(example: Any) -> None:
     controls = fresh()
     state.take_example(controls, example.id)
     expected = {} if example.id == state.FIRST_EXAMPLE else {"example": example.id}
+    expected["model"] = "demo"
     assert address.written("patch", controls) == expected
 
 
@@ -135,7 +141,7 @@ def test_a_slip_in_the_set_is_not_shared_and_does_not_spoil_the_address() -> Non
     controls = fresh()
     controls["places"] = ["L0.resid_pre@3", "nonsense~", " L1H2.z "]
     written = address.written("patch", controls)
-    assert written == {"places": "L0.resid_pre@3~L1H2.z"}
+    assert written == {"model": "demo", "places": "L0.resid_pre@3~L1H2.z"}
     assert opened("patch", written)["places"] == ["L0.resid_pre@3", "L1H2.z"]
 
 

@@ -159,7 +159,8 @@ LookUp = Callable[[str], AnyExperiment]
 def written(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows, by its fields."""
     found, usual = ({}, dict(FIELDS)) if page in PAIRLESS else _of_pair(state)
-    if page != "learn" and state["model"] != FIELDS["model"]:
+    if page != "learn":
+        # Always: what a page opens on without one is another model on another machine.
         found = {"model": _model(state), **found}
     for name in PAGES[page]:
         text = _text(name, state[name])
@@ -276,9 +277,9 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
     return found
 
 
-def usual(page: str) -> dict[str, Any]:
-    """The controls of a page that stand for an address without parameters."""
-    found: dict[str, Any] = {} if page == "learn" else {"model": FIELDS["model"]}
+def usual(page: str, model: str) -> dict[str, Any]:
+    """The controls of a page that stand for an address without parameters, on this model."""
+    found: dict[str, Any] = {} if page == "learn" else {"model": model}
     names = PAGES[page]
     if page not in PAIRLESS:
         found |= fields_of(example(FIRST_EXAMPLE))

@@ -2,8 +2,11 @@
 
 import logging
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 from patchwright.errors import PatchwrightError
+from patchwright.files import home
 from patchwright.model.catalog import get
 
 
@@ -17,11 +20,22 @@ class Download:
         self._lock = threading.Lock()
         self.bytes = (0, 0)
         self.error: PatchwrightError | None = None
+        self._only_once = False
+
+    @property
+    def _failed_before(self) -> Path:
+        """The mark that `start_once` leaves where it failed, or was stopped."""
+        return home() / "models" / f".{self._name.replace('/', '--')}-not-fetched"
 
     @property
     def running(self) -> bool:
         """Whether files are being fetched."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the files were fetched, all of them."""
+        return self._thread is not None and not self.running and self.error is None
 
     @property
     def stopping(self) -> bool:
@@ -39,6 +53,18 @@ class Download:
             self._thread.daemon = True
             self._thread.start()
 
+    def start_once(self) -> str:
+        """Begin, unless that has failed on this machine before; a sentence about it."""
+        by_hand = f"`patchwright models get {self._name}` fetches it, or the page's sidebar"
+        if self._failed_before.exists():
+            return f"'{self._name}' could not be fetched before, and is not tried again: {by_hand}."
+        self._only_once = True
+        self.start()
+        return (
+            f"'{self._name}' is fetched in the background, and the page offers it when it is here "
+            "(`--model demo` leaves it out)."
+        )
+
     def stop(self) -> None:
         """Ask for the end."""
         self._stop.set()
@@ -46,14 +72,25 @@ class Download:
     def _fetch(self) -> None:
         try:
             get(self._name, self._note)
+            self._failed_before.unlink(missing_ok=True)
         except PatchwrightError as error:
-            self.error = error
+            self._failed(error)
         except BaseException:  # as in `jobs`
             logging.getLogger(__name__).exception("A download failed")
-            self.error = PatchwrightError(
-                f"The download of '{self._name}' failed in a way that should not happen: try "
-                "again. The server's log has the details."
+            self._failed(
+                PatchwrightError(
+                    f"The download of '{self._name}' failed in a way that should not happen: try "
+                    "again. The server's log has the details."
+                )
             )
+
+    def _failed(self, error: PatchwrightError) -> None:
+        self.error = error
+        if self._only_once:
+            print(error, flush=True)
+            with suppress(OSError):
+                self._failed_before.parent.mkdir(parents=True, exist_ok=True)
+                self._failed_before.touch()
 
     def _note(self, done: int, total: int) -> bool:
         self.bytes = (done, total)

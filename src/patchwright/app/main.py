@@ -81,7 +81,10 @@ returned = getattr(get_script_run_ctx(), "is_history_navigation", False)
 if new or returned:
     try:
         found = address.read(name, st.query_params, work.look_up())
-        state.take(st.session_state, found if new else address.usual(name) | found)
+        # An address that says anything has always meant the demo model where it names none.
+        model = state.FIELDS["model"] if found else work.first_model()
+        before = {"model": model} if new else address.usual(name, model)
+        state.take(st.session_state, before | found)
     except PatchwrightError as error:
         instead = "the list of lessons" if name == "learn" else "the first example"
         instead = f"Shown instead is {instead}." if new else "What you see has not changed."

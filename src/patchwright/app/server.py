@@ -92,6 +92,8 @@ def _of_environment(**settings: object) -> dict[str, object]:
 
 @contextlib.asynccontextmanager
 async def _life(_: st.App) -> AsyncGenerator[dict[str, Any] | None]:
+    if said := work.fetch_first():
+        print(said, flush=True)
     yield None
     await run_sync(work.desk.clear)
 

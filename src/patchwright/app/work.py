@@ -36,6 +36,8 @@ from patchwright.keep.store import Store
 from patchwright.methods.batches import OnProgress
 from patchwright.methods.result import Result
 from patchwright.methods.statistics import statistics
+from patchwright.model.catalog import local
+from patchwright.model.load import Model, load_model
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
 
@@ -49,6 +51,9 @@ MOST_NOTICES = 16
 
 PATIENCE = 0.7
 """Seconds that the page waits for a sweep before it shows how far it is."""
+
+REAL = "smollm2"
+"""The model that the page opens on where it is here and nothing else is asked for."""
 
 LESSONS_FOR = 10.0
 """Seconds after which lessons are read anew: a teacher who mends one sees it."""
@@ -70,12 +75,14 @@ class Options:
     keeps: bool
     own: bool
     alone: bool = False
+    model: str | None = None
 
 
 @st.cache_resource
 def options() -> Options:
     """The options behind `--` on Streamlit's command line; `patchwright app` gives them."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--model")
     parser.add_argument("--sweeps", type=int, default=2)
     parser.add_argument("--folder", action="append", type=Path, default=[])
     parser.add_argument("--lessons", action="append", type=Path, default=[])
@@ -84,7 +91,9 @@ def options() -> Options:
     parser.add_argument("--alone", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
     folders, lessons = tuple(given.folder), tuple(given.lessons)
-    return Options(given.sweeps, folders, lessons, not given.no_store, given.own, given.alone)
+    return Options(
+        *(given.sweeps, folders, lessons, not given.no_store, given.own, given.alone, given.model)
+    )
 
 
 @st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)
@@ -137,6 +146,20 @@ def turns() -> threading.Semaphore:
 def model_called(name: str) -> Model:
     """The named model; loaded once for everybody."""
     return load_model(name)
+
+
+def first_model() -> str:
+    """The model that the page opens on: the one it was started with, as soon as it is here."""
+    wanted = options().model or REAL
+    return wanted if local(wanted) is not None else "demo"
+
+
+def fetch_first() -> str | None:
+    """Fetch what the page is to open on, once; a sentence about it, or None where it is here."""
+    wanted = options().model
+    if wanted is None or local(wanted) is not None:
+        return None
+    return download_of(wanted).start_once()
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

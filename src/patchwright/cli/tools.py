@@ -193,6 +193,14 @@ def bench(
 
 
 def app_(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that the page opens on; if it is not here it is fetched once, while the "
+            "page shows the demo model.",
+            show_default="smollm2 where it is here, else demo",
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8501,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     name: Annotated[
@@ -233,6 +241,7 @@ def app_(
     from patchwright.app.server import serve as serve_page
 
     options = ["--sweeps", str(sweeps)]
+    options += [] if model is None else ["--model", model]
     options += ["--no-store"] if no_store else []
     options += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
     options += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]

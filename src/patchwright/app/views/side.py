@@ -25,6 +25,7 @@ def shown(with_examples: bool = True) -> Model | None:
         titled()
         name = _name()
         about = st.container()
+        _first_model(name)
         if with_examples:
             _examples(name)
     if not name:
@@ -97,6 +98,26 @@ def _offer(name: str) -> None:
         st.rerun()
 
 
+def _first_model(now: str) -> None:
+    """Of the model that the page is to open on: how far its download is, or that it is here."""
+    wanted = options().model
+    if wanted is None or wanted == now:
+        return
+    download = download_of(wanted)
+    if download.running:
+        _under_way(wanted)
+    elif download.error is not None:
+        st.caption(complaint(download.error))
+    elif download.fetched:
+        st.button(
+            f"Open {plain(wanted)}: it is here now", type="primary", on_click=_open, args=(wanted,)
+        )
+
+
+def _open(name: str) -> None:
+    state.take(st.session_state, {"model": name})
+
+
 @st.fragment(run_every=0.5)
 def _under_way(name: str) -> None:
     download: Download = download_of(name)
@@ -105,19 +126,22 @@ def _under_way(name: str) -> None:
     done, total = download.bytes
     text = f"Downloading {plain(name)}: {done >> 20:,} of {total >> 20:,} MiB"
     st.progress(min(1.0, done / total) if total else 0.0, text)
-    st.button("Stop", on_click=download.stop, disabled=download.stopping)
+    st.button(
+        "Stop", on_click=download.stop, disabled=download.stopping, key=f"stop download {name}"
+    )
 
 
 def _about(place: DeltaGenerator, model: Model) -> None:
     spec = model.spec
     shared = "" if spec.n_kv_heads == spec.n_heads else f" ({spec.n_kv_heads} key/value heads)"
     sizes = f"{spec.n_layers} layers × {spec.n_heads} heads{shared}, width {spec.d_model}"
-    stored = (
-        "" if model.stored_dtype in (None, model.dtype) else f", stored as {model.stored_dtype}"
-    )
+    kept = model.quantization or model.stored_dtype
+    stored = "" if kept in (None, model.dtype) else f", stored as {kept}"
     place.caption(f"{sizes}; {model.dtype} on {model.device}{stored}")
     if model.name == "demo":
         place.caption("A teaching model of the GPT-2 architecture, not GPT-2: it knows few words.")
+    if model.quantization is not None:
+        place.caption("Its weights are quantised: another model than the one published whole.")
 
 
 def _examples(model: str) -> None:

