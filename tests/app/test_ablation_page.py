@@ -129,7 +129,9 @@ def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
     page = opened(**asked)
     assert errors(page) == []
     assert "With `L2.mlp_out@4` set to its mean over 1 reference prompt, over all" in said(page)
-    assert {name: str(value) for name, value in page.query_params.items()} == asked
+    assert {name: str(value) for name, value in page.query_params.items()} == {
+        "model": "demo"
+    } | asked
 
 
 @on_the_page

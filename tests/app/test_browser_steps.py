@@ -91,7 +91,7 @@ def test_back_leaves_the_page_where_no_step_was_done(page: Page, address: str) -
     rest(page)
     expect(page).to_have_url(re.compile("example=capital$"), timeout=SECONDS)
     page.go_back()
-    expect(page).to_have_url(f"{address}/", timeout=SECONDS)
+    expect(page).to_have_url(f"{address}/?model=demo", timeout=SECONDS)
 
 
 def test_what_was_typed_just_before_a_click_on_another_page_is_kept(page: Page) -> None:

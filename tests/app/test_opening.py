@@ -103,7 +103,7 @@ def test_what_no_page_can_say_is_no_pages(unlike: AnyExperiment) -> None:
 def test_an_example_keeps_its_name_in_the_address_which_is_shorter() -> None:
     controls = fresh()
     experiment = asked.experiment_of(controls, "demo")
-    assert address.shortest("patch", controls, experiment) == {}
+    assert address.shortest("patch", controls, experiment) == {"model": "demo"}
 
 
 def lookup(text: str) -> AnyExperiment:

@@ -151,7 +151,8 @@ def test_an_example_can_be_taken_and_is_in_the_address() -> None:
     assert errors(page) == []
     assert page.text_area(key="clean").value == chosen.pair.clean
     assert page.selectbox(key="metric").value == chosen.metric
-    assert address(page) == ({} if chosen.id == "ioi" else {"example": chosen.id})
+    named = {} if chosen.id == "ioi" else {"example": chosen.id}
+    assert address(page) == {"model": "demo", **named}
     page.text_area(key="clean").set_value(f"{chosen.pair.clean} the").run()
     assert examples_of(page).value is None, "these are the visitor's own prompts now"
 
@@ -283,7 +284,7 @@ def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.
     single = [float(pw.patch_together(demo, pair, [one]).effect) for one in places]
     assert metrics(page)["Effect together"] == percent(float(joint.effect), 1)
     assert metrics(page)["Sum of the single effects"] == percent(sum(single), 1)
-    assert address(page) == {"places": "~".join(places)}
+    assert address(page) == {"model": "demo", "places": "~".join(places)}
     page.session_state["places"] = []
     page.run()
     assert "Effect together" not in metrics(page)
@@ -373,7 +374,7 @@ def test_a_malformed_address_is_a_sentence_and_the_first_example(
     assert "first example" in complaint
     assert "[a](b)" not in complaint
     assert examples_of(page).value == "ioi"
-    assert address(page) == {}
+    assert address(page) == {"model": "demo"}
     page.run()
     assert "first example" not in "".join(one.value for one in page.warning), "said once"
 

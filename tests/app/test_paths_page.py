@@ -105,7 +105,9 @@ def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
         page
     )
     assert "MLPs on the way are frozen, norms frozen" in said(page)
-    assert {name: str(value) for name, value in page.query_params.items()} == asked
+    assert {name: str(value) for name, value in page.query_params.items()} == {
+        "model": "demo"
+    } | asked
 
 
 @on_the_page

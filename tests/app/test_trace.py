@@ -96,7 +96,8 @@ def test_the_address_reproduces_what_was_chosen_and_seen() -> None:
     assert errors(page) == []
     assert shown(page) == "L3.attn_out@5"
     assert {name: str(value) for name, value in page.query_params.items()} == {
-        "example": "eiffel-tower"
+        "model": "demo",
+        "example": "eiffel-tower",
     } | asked
 
 
