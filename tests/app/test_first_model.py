@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from gguf_files import save_gguf, tiny
 from streamlit.testing.v1 import AppTest
 from test_page import MAIN, address, button, unescaped
 
+from gguf_files import save_gguf, tiny
 from index_server import IndexServer, make_wheel, put_in_catalog
 from patchwright.app import work
 from patchwright.app.downloads import Download
@@ -71,6 +71,7 @@ def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
     assert page.session_state["model"] == NAME
     assert not any(one.label.startswith("Open") for one in page.button)
     assert any("stored as Q8" in one.value for one in page.caption)
+    assert not any("quantised" in one.value for one in page.warning)
 
 
 def test_the_page_opens_on_the_model_from_the_second_start_on(index: IndexServer) -> None:

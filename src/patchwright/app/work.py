@@ -38,7 +38,6 @@ from patchwright.methods.result import Result
 from patchwright.methods.statistics import statistics
 from patchwright.model.catalog import local
 from patchwright.model.load import Model, load_model
-from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
 
 _log = logging.getLogger(__name__)

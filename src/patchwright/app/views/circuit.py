@@ -6,7 +6,7 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import fields, pair, side, taken
+from patchwright.app.views import fields, kinds, pair, side, taken
 from patchwright.app.views.waiting import finished
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Circuit, EdgeAttribution, Patch
@@ -77,8 +77,8 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
         "heads, the MLPs and the logits above them. Each has a score: about how much "
         f"{plain(swept.metric)} changes when that edge alone carries the corrupted run."
     )
-    for notice in scored.warnings:
-        st.warning(plain(notice["message"]))
+    for message in kinds.warned(scored):
+        st.warning(plain(message))
     return scored
 
 

@@ -117,8 +117,13 @@ def baselines(result: Result) -> None:
         )  # fmt: skip
     with st.expander("The ten likeliest next tokens of both runs", expanded=False):
         st.altair_chart(top_chart({"clean": result.clean, "corrupted": result.corrupt}))
-    for notice in result.warnings:
-        st.warning(plain(notice["message"]))
+    for message in warned(result):
+        st.warning(plain(message))
+
+
+def warned(result: Result) -> list[str]:
+    """What a result warns of, but for what the sidebar says of its model."""
+    return [one["message"] for one in result.warnings if one["code"] != "quantized"]
 
 
 def _prediction(run: Baseline) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from patchwright.app.text import plain, token
-from patchwright.app.views import taken
+from patchwright.app.views import kinds, taken
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.figures.grid import Grid, grid_of, on_one_scale
 from patchwright.figures.interactive import samples_chart
@@ -104,6 +104,8 @@ def warnings_of(results: dict[TraceSite, Result]) -> list[str]:
     found: dict[str, None] = {}
     for site, result in results.items():
         for notice in result.warnings:
+            if notice["message"] not in kinds.warned(result):
+                continue
             stopped = notice["code"] == "stopped"
             found[f"{SITE_NAMES[site]}: {notice['message']}" if stopped else notice["message"]] = (
                 None
