@@ -56,6 +56,26 @@ def test_a_wrong_figure_fails_and_the_others_do_not(demo: pw.Model) -> None:
     assert failed == [place]
 
 
+def test_figures_without_bos_are_recomputed_without(demo: pw.Model, tmp_path: Path) -> None:
+    document = json.loads((DEMO / "demo-figures.json").read_text(encoding="utf-8"))
+    document |= {"bos": False, "effects": {"L3H1.z": 1.0}}
+    (tmp_path / "figures.json").write_text(json.dumps(document), encoding="utf-8")
+    figures = read_figures(tmp_path / "figures.json")
+    with_bos, without = (
+        pw.patch(demo, figures.pairs, site="z", bos=bos).clean.pairs[0].logit_diff
+        for bos in (True, False)
+    )
+    found = next(check.found for check in verify_figures(demo, figures))
+    assert found == without != with_bos
+
+
+def test_the_figures_of_smollm2_are_those_of_the_design() -> None:
+    figures = figures_of("smollm2")
+    assert (figures.bos, figures.tolerance) == (False, 2e-3)
+    assert figures.clean == (6.1196,)
+    assert round(figures.effects["L23H3.z"], 2) == 0.58
+
+
 def test_the_figures_of_gpt2_are_those_of_the_reference() -> None:
     figures = figures_of("gpt2")
     assert figures.tolerance == 2e-3
@@ -72,7 +92,7 @@ def test_the_figures_of_gpt2_are_those_of_the_reference() -> None:
 
 
 def test_a_model_without_figures_is_refused() -> None:
-    with pytest.raises(InputError, match="demo or gpt2"):
+    with pytest.raises(InputError, match="verify demo, smollm2, gpt2"):
         figures_of("distilgpt2")
 
 

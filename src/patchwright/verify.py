@@ -13,13 +13,16 @@ from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
 from patchwright.prompts.pair import Pair
 
-VERIFIABLE = ("demo", "gpt2")
+VERIFIABLE = ("demo", "smollm2", "gpt2")
 """Models whose figures come with the package."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of one model with their source: clean logit differences of pairs, mean effects."""
+    """Figures of one model with their source: clean logit differences of pairs, mean effects.
+
+    `bos` says whether the prompts begin with the beginning-of-text token.
+    """
 
     model: str
     source: str
@@ -27,6 +30,7 @@ class Figures:
     pairs: tuple[Pair, ...]
     clean: tuple[float, ...]
     effects: dict[str, float]
+    bos: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def figures_of(model: str) -> Figures:
     """The figures that come with the package. Raises InputError for a model without."""
     if model not in VERIFIABLE:
         raise InputError(
-            f"There are no published figures for '{model}': verify {' or '.join(VERIFIABLE)}, or "
+            f"There are no published figures for '{model}': verify {', '.join(VERIFIABLE)}, or "
             "give a file with --figures."
         )
     folder = files("patchwright") / ("demo" if model == "demo" else "published")
@@ -64,7 +68,7 @@ def verify_figures(model: Model, figures: Figures) -> list[Check]:
     for text in figures.effects:
         sweep = _sweep_of(parse_place(text))
         if sweep not in sweeps:
-            sweeps[sweep] = patch(model, figures.pairs, *sweep)
+            sweeps[sweep] = patch(model, figures.pairs, *sweep, bos=figures.bos)
     first = next(iter(sweeps.values()))
     cleans = enumerate(first.clean.pairs, 1)
     found = {f"clean pair {i}": one.logit_diff or 0.0 for i, one in cleans}
@@ -99,4 +103,5 @@ def _figures(document: dict[str, Any]) -> Figures:
         pairs=tuple(Pair(**pair) for pair in document["pairs"]),
         clean=tuple(document["clean"]),
         effects=dict(document["effects"]),
+        bos=bool(document.get("bos", True)),
     )

@@ -149,7 +149,7 @@ def _few(answers: Sequence[str | int]) -> str:
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="demo or gpt2.")] = "demo",
+    model: Annotated[str, typer.Argument(help="demo, smollm2 or gpt2.")] = "demo",
     device: Device = "auto",
     figures: Annotated[
         str, typer.Option(help="A file of figures instead of those that come with the package.")
