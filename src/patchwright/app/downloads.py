@@ -89,7 +89,8 @@ class Download:
         if self._only_once:
             print(error, flush=True)
             with suppress(OSError):
-                self._failed_before.parent.mkdir(parents=True, exist_ok=True)
+                home().mkdir(mode=0o700, parents=True, exist_ok=True)  # as the run store makes it
+                self._failed_before.parent.mkdir(exist_ok=True)
                 self._failed_before.touch()
 
     def _note(self, done: int, total: int) -> bool:
