@@ -150,7 +150,10 @@ def mlp_act(x: Float[Tensor, "*rows d_model"], layer: Layer) -> Float[Tensor, "*
     """The MLP's neurons, as they enter its last projection, from its normed input `x`."""
     if layer.mlp_gate is None:
         return _activation(linear(x, layer.mlp_in), layer.activation)
-    return _activation(linear(x, layer.mlp_gate), layer.activation) * linear(x, layer.mlp_in)
+    gate, act = linear(x, layer.mlp_gate), linear(x, layer.mlp_in)
+    gate = _activation(gate, layer.activation)
+    # In place, for the reason that `_activation` has.
+    return act * gate if act.requires_grad else act.mul_(gate)
 
 
 def _activation(x: Tensor, name: str) -> Tensor:
