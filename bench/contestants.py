@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, Protocol
 
-from cases import CASES, SEED, By, Case, Sizes, Spot
+from cases import CASES, SEED, By, Case, Shape, Spot
 from work import matmul_peak
 
 WARM_UP_SPOTS = 4
@@ -47,19 +48,18 @@ class Patchwright:
     library = "patchwright"
     samples = False
 
-    def __init__(self, model: Any, sizes: Sizes) -> None:
+    def __init__(self, model: Any, _shape: Shape) -> None:
         self._pw: Any = import_module("patchwright")
         self._model: Any = self._pw.wrap_model(model, None)
-        self._sizes = sizes
 
     def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        clean, corrupt, answer, wrong = case.prompts(self._sizes)
+        clean, corrupt, answer, wrong = case.prompts()
         pair = self._pw.Pair(clean=clean, corrupt=corrupt, answer=answer, wrong=wrong)
         per = "head_position" if case.by == "position_head" else case.by
         result = self._pw.patch(self._model, pair, site=case.site, per=per, bos=False)
         axes = [axis for axis in ("layer", "position", "head") if axis in result.patched.dims]
         numbers = result.patched.transpose(*axes).values.ravel().tolist()
-        found = dict(zip(case.spots(self._sizes), numbers, strict=True))
+        found = dict(zip(case.spots(), numbers, strict=True))
         return [found[spot] for spot in spots]
 
 
@@ -69,13 +69,13 @@ class Hooks:
     library = "transformers"
     samples = True
 
-    def __init__(self, model: Any, sizes: Sizes) -> None:
+    def __init__(self, model: Any, shape: Shape) -> None:
         self._torch: Any = import_module("torch")
         self._model = model
-        self._sizes = sizes
+        self._shape = shape
 
     def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        prompts = case.prompts(self._sizes)
+        prompts = case.prompts()
         clean, corrupt = (self._torch.tensor([ids]) for ids in prompts[:2])
         difference = _logit_difference(prompts.answer, prompts.wrong)
         cache: list[Any] = []
@@ -86,7 +86,7 @@ class Hooks:
         self._model(corrupt)
         patched: list[float] = []
         for spot in spots:
-            copy = _copy(cache[spot.layer], _index(spot, self._sizes))
+            copy = _copy(cache[spot.layer], _index(spot, self._shape))
             handle = self._at(case)[spot.layer].register_forward_pre_hook(copy)
             patched.append(difference(self._model(corrupt).logits))
             handle.remove()
@@ -94,8 +94,22 @@ class Hooks:
 
     def _at(self, case: Case) -> list[Any]:
         """For each layer, the module whose input is the site."""
-        blocks = self._model.transformer.h
-        return [block if case.site == "resid_pre" else block.attn.c_proj for block in blocks]
+        layers = range(self._shape.n_layers)
+        return [module_before(self._model, self._shape, case, layer) for layer in layers]
+
+
+_MODULES = {
+    "gpt2": ("transformer.h", "attn.c_proj"),
+    "llama": ("model.layers", "self_attn.o_proj"),
+}
+"""Of each family the list of its layers, and in a layer the module that heads' outputs enter."""
+
+
+def module_before(model: Any, shape: Shape, case: Case, layer: int) -> Any:
+    """The module whose input is the case's site; of the Hugging Face model, or of what wraps it."""
+    layers, heads = _MODULES[shape.family]
+    block = attrgetter(layers)(model)[layer]
+    return block if case.site == "resid_pre" else attrgetter(heads)(block)
 
 
 def _keep(cache: list[Any]) -> Callable[[Any, tuple[Any, ...]], None]:
@@ -109,12 +123,12 @@ def _copy(source: Any, index: tuple[Any, ...]) -> Callable[[Any, tuple[Any, ...]
     return copy
 
 
-def _index(spot: Spot, sizes: Sizes) -> tuple[Any, ...]:
+def _index(spot: Spot, shape: Shape) -> tuple[Any, ...]:
     """Where a spot lies in a module's input, [batch, position, features]."""
     position = slice(None) if spot.position is None else spot.position
     if spot.head is None:
         return (slice(None), position)
-    return (slice(None), position, slice(spot.head * sizes.d_head, (spot.head + 1) * sizes.d_head))
+    return (slice(None), position, slice(spot.head * shape.d_head, (spot.head + 1) * shape.d_head))
 
 
 def _logit_difference(answer: int, wrong: int) -> Callable[[Any], Any]:
@@ -140,17 +154,16 @@ class TransformerLens:
     library = "transformer-lens"
     samples = True
 
-    def __init__(self, model: Any, sizes: Sizes) -> None:
+    def __init__(self, model: Any, _shape: Shape) -> None:
         sources: Any = import_module("transformer_lens.model_bridge.sources")
         self._patching: Any = import_module("transformer_lens.patching")
         self._torch: Any = import_module("torch")
         self._pandas: Any = import_module("pandas")
         name = type(model).__name__
         self._model = sources.build_bridge_from_module(model, name, hf_config=model.config).eval()
-        self._sizes = sizes
 
     def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        prompts = case.prompts(self._sizes)
+        prompts = case.prompts()
         clean, corrupt = (self._torch.tensor([ids]) for ids in prompts[:2])
         _, cache = self._model.run_with_cache(clean)
         self._model(corrupt)
@@ -165,7 +178,7 @@ class TransformerLens:
 
     def _some(self, case: Case, spots: Sequence[Spot]) -> dict[str, Any]:
         """The arguments that restrict a sweep to `spots`; none for all of them."""
-        if list(spots) == case.spots(self._sizes):
+        if list(spots) == case.spots():
             return {}
         rows = [[index for index in spot if index is not None] for spot in spots]
         table = self._pandas.DataFrame(rows, columns=_LENS_AXES[case.by], dtype=int)
@@ -178,16 +191,16 @@ class NNsight:
     library = "nnsight"
     samples = True
 
-    def __init__(self, model: Any, sizes: Sizes) -> None:
+    def __init__(self, model: Any, shape: Shape) -> None:
         nnsight: Any = import_module("nnsight")
         self._save: Any = nnsight.save
         self._torch: Any = import_module("torch")
-        tokenizer = _numbers_tokenizer(sizes.n_vocab)
+        tokenizer = _numbers_tokenizer(shape.n_vocab)
         self._model = nnsight.TransformersModel(model, tokenizer=tokenizer, task="text-generation")
-        self._sizes = sizes
+        self._shape = shape
 
     def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        prompts = case.prompts(self._sizes)
+        prompts = case.prompts()
         clean, corrupt = (self._torch.tensor([ids]) for ids in prompts[:2])
         cache = self._clean(case, clean)
         with self._model.trace(corrupt):
@@ -200,27 +213,24 @@ class NNsight:
     def _clean(self, case: Case, tokens: Any) -> list[Any]:
         with self._model.trace(tokens):
             cache: list[Any] = self._save([])
-            for layer in range(self._sizes.n_layers):
-                cache.append(self._at(case, layer).input)
+            for layer in range(self._shape.n_layers):
+                cache.append(module_before(self._model, self._shape, case, layer).input)
         return cache
 
     def _batch(
         self, case: Case, tokens: Any, cache: list[Any], spots: Sequence[Spot]
     ) -> list[float]:
-        _, _, answer, wrong = case.prompts(self._sizes)
+        _, _, answer, wrong = case.prompts()
         difference = _logit_difference(answer, wrong)
         with self._model.trace() as tracer:
             values: list[float] = self._save([])
             for spot in spots:
                 with tracer.invoke(tokens):
-                    index = _index(spot, self._sizes)
-                    self._at(case, spot.layer).input[index] = cache[spot.layer][index]
+                    index = _index(spot, self._shape)
+                    module = module_before(self._model, self._shape, case, spot.layer)
+                    module.input[index] = cache[spot.layer][index]
                     values.append(difference(self._model.output.logits))
         return values
-
-    def _at(self, case: Case, layer: int) -> Any:
-        block = self._model.transformer.h[layer]
-        return block if case.site == "resid_pre" else block.attn.c_proj
 
 
 def _numbers_tokenizer(n_vocab: int) -> Any:
@@ -234,7 +244,7 @@ def _numbers_tokenizer(n_vocab: int) -> Any:
     )
 
 
-CONTESTANTS: dict[str, Callable[[Any, Sizes], Contestant]] = {
+CONTESTANTS: dict[str, Callable[[Any, Shape], Contestant]] = {
     "patchwright": Patchwright,
     "hooks": Hooks,
     "transformer_lens": TransformerLens,
@@ -242,28 +252,42 @@ CONTESTANTS: dict[str, Callable[[Any, Sizes], Contestant]] = {
 }
 
 
-def random_model(sizes: Sizes) -> Any:
-    """A GPT2LMHeadModel with random weights, the same at every call."""
+def random_model(shape: Shape) -> Any:
+    """The Hugging Face model of the shape, with random weights, the same at every call."""
     torch: Any = import_module("torch")
     transformers: Any = import_module("transformers")
     torch.manual_seed(SEED)
-    config = transformers.GPT2Config(
-        n_layer=sizes.n_layers,
-        n_head=sizes.n_heads,
-        n_embd=sizes.d_model,
-        n_inner=sizes.d_mlp,
-        vocab_size=sizes.n_vocab,
+    if shape.family == "llama":
+        # What no size says is SmolLM2's: a tied unembedding, the base of the rotary angles.
+        llama = transformers.LlamaConfig(
+            num_hidden_layers=shape.n_layers,
+            num_attention_heads=shape.n_heads,
+            num_key_value_heads=shape.n_kv_heads,
+            hidden_size=shape.d_model,
+            intermediate_size=shape.d_mlp,
+            vocab_size=shape.n_vocab,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-5,
+            rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
+        )
+        return transformers.LlamaForCausalLM(llama).eval()
+    gpt2 = transformers.GPT2Config(
+        n_layer=shape.n_layers,
+        n_head=shape.n_heads,
+        n_embd=shape.d_model,
+        n_inner=shape.d_mlp,
+        vocab_size=shape.n_vocab,
     )
-    return transformers.GPT2LMHeadModel(config).eval()
+    return transformers.GPT2LMHeadModel(gpt2).eval()
 
 
-def measure(contestant: Contestant, case: Case, sizes: Sizes, repeats: int, sample: int) -> Any:
+def measure(contestant: Contestant, case: Case, repeats: int, sample: int) -> Any:
     """Median seconds of a whole sweep, and the values of the places that were run.
 
     A contestant that is given only `sample` places is scaled up to all of them,
     its base runs counted once.
     """
-    every = case.spots(sizes)
+    every = case.spots()
     spots = every
     if contestant.samples and 0 < sample < len(every):
         spots = sorted(random.Random(SEED).sample(every, sample), key=every.index)
@@ -289,11 +313,11 @@ def _timed(contestant: Contestant, case: Case, spots: Sequence[Spot]) -> tuple[f
     return perf_counter() - started, values
 
 
-def products_share(contestant: Contestant, case: Case, sizes: Sizes) -> float:
+def products_share(contestant: Contestant, case: Case) -> float:
     """The share of a sweep's operator time that is spent in matrix products."""
     profiler: Any = import_module("torch.profiler")
     with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as seen:
-        contestant.values(case, case.spots(sizes))
+        contestant.values(case, case.spots())
     times = {event.key: float(event.self_cpu_time_total) for event in seen.key_averages()}
     return sum(times.get(name, 0.0) for name in PRODUCTS) / sum(times.values())
 
@@ -304,22 +328,22 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def run(name: str, case: Case, sizes: Sizes, repeats: int, sample: int) -> dict[str, Any]:
+def run(name: str, case: Case, repeats: int, sample: int) -> dict[str, Any]:
     """What one contestant does in one case: a report that JSON can hold."""
     torch: Any = import_module("torch")
-    model = random_model(sizes)
+    model = random_model(case.shape)
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     try:
-        contestant = CONTESTANTS[name](model, sizes)
+        contestant = CONTESTANTS[name](model, case.shape)
     except ModuleNotFoundError as error:
         return {"absent": str(error)}
     del model
     at_start = peak_memory()
     with torch.no_grad():
-        found = measure(contestant, case, sizes, repeats, sample)
+        found = measure(contestant, case, repeats, sample)
         memory = {"weights": weights, "at_start": at_start, "peak": peak_memory()}
         if not contestant.samples:
-            found["products_share"] = products_share(contestant, case, sizes)
+            found["products_share"] = products_share(contestant, case)
     libraries = {lib: version(lib) for lib in ("torch", "transformers", contestant.library)}
     return {**found, "memory": memory, "libraries": libraries}
 
@@ -330,7 +354,7 @@ def main() -> None:
     parser.add_argument("name", choices=[*CONTESTANTS, "peak"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--case", choices=CASES, default="resid_pre")
-    parser.add_argument("--layers", type=int, default=Sizes.n_layers)
+    parser.add_argument("--layers", type=int)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -340,8 +364,8 @@ def main() -> None:
     if options.name == "peak":
         report = {"flops": matmul_peak()}
     else:
-        case, sizes = CASES[options.case], Sizes(n_layers=options.layers)
-        report = run(options.name, case, sizes, options.repeats, options.sample)
+        case = CASES[options.case].with_layers(options.layers)
+        report = run(options.name, case, options.repeats, options.sample)
     options.out.write_text(json.dumps(report))
 
 

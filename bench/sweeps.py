@@ -4,7 +4,7 @@
     python bench/sweeps.py --cases resid_pre --contestants patchwright,hooks --repeats 1
 
 Every contestant runs each case in a process of its own, on the same random
-weights of GPT-2 small's size; base runs are timed, loading and a warm-up are
+weights of the case's shape; base runs are timed, loading and a warm-up are
 not. The numbers of all contestants are compared with one another. README.md
 beside this file says what the columns mean.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cases import CASES, N_TOKENS, Case, Sizes
+from cases import CASES, SHAPES, Case, Shape
 from sections import put_section
 from work import needed_flops
 
@@ -49,28 +49,25 @@ class Options:
     cases: tuple[Case, ...]
     contestants: tuple[str, ...]
     pythons: Mapping[str, str]
-    layers: int
+    layers: int | None
     repeats: int
     sample: int
     threads: int
     json: Path | None
     markdown: Path | None
 
-    @property
-    def sizes(self) -> Sizes:
-        return Sizes(n_layers=self.layers)
-
 
 def main() -> int:
     """Run, print the tables, and fail where contestants failed or disagree."""
     options = parse()
     document = measure(options)
-    text = tables(document, options)
-    print(text)
+    texts = {shape.section: tables(document, shape, options) for shape in _shapes(options)}
+    print("\n\n".join(f"## {section}\n\n{text}" for section, text in texts.items()))
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.markdown:
-        put_section(options.markdown, "Exact sweeps", text)
+        for section, text in texts.items():
+            put_section(options.markdown, section, text)
     return int(bool(complaints(document)))
 
 
@@ -95,13 +92,13 @@ def parse() -> Options:
         default=SAMPLE,
         help=f"places that the others run of a larger sweep, scaled up ({SAMPLE}; 0: all)",
     )
-    add("--layers", type=int, default=Sizes.n_layers, help="fewer for a quick try (12)")
+    add("--layers", type=int, help="fewer for a quick try (the shape's own)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="for PyTorch (all cores)")
     add("--json", type=Path, help="write everything measured here")
     add("--markdown", type=Path, help="put the tables into this file")
     given = parser.parse_args()
     return Options(
-        cases=tuple(CASES[name] for name in given.cases),
+        cases=tuple(CASES[name].with_layers(given.layers) for name in given.cases),
         contestants=given.contestants,
         pythons=dict(given.python),
         layers=given.layers,
@@ -140,13 +137,18 @@ def measure(options: Options) -> Report:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(options.threads),
-        "sizes": vars(options.sizes),
-        "tokens": N_TOKENS,
+        "shapes": [vars(shape) for shape in _shapes(options)],
         "repeats": options.repeats,
         "peak_flops": max(peak["flops"] for peak in peaks),
         "peaks": [peak["flops"] for peak in peaks],
         "cases": cases,
     }
+
+
+def _shapes(options: Options) -> list[Shape]:
+    """The shapes of the cases that were asked for, with as many layers as they have there."""
+    found = {case.shape.name: case.shape for case in options.cases}
+    return [found[shape.name] for shape in SHAPES if shape.name in found]
 
 
 def _case(options: Options, case: Case) -> Report:
@@ -156,8 +158,9 @@ def _case(options: Options, case: Case) -> Report:
         reports[name] = _child(options, name, "--case", case.name)
     return {
         "title": case.title,
-        "places": len(case.spots(options.sizes)),
-        "flops": needed_flops(case, options.sizes),
+        "shape": case.shape.name,
+        "places": len(case.spots()),
+        "flops": needed_flops(case),
         "largest_disagreement": _disagreement(reports),
         "contestants": reports,
     }
@@ -172,7 +175,7 @@ def _child(options: Options, name: str, *more: str) -> Report:
             str(Path(__file__).with_name("contestants.py")),
             name,
             str(out),
-            f"--layers={options.layers}",
+            *([] if options.layers is None else [f"--layers={options.layers}"]),
             f"--repeats={options.repeats}",
             f"--sample={options.sample}",
             f"--threads={options.threads}",
@@ -229,14 +232,16 @@ def _processor() -> str | None:
     return next(names, None)
 
 
-def tables(document: Report, options: Options) -> str:
-    """The report in Markdown."""
+def tables(document: Report, shape: Shape, options: Options) -> str:
+    """The report of one shape's cases in Markdown."""
+    cases = {name: case for name, case in document["cases"].items() if case["shape"] == shape.name}
+    document = {**document, "cases": cases}
     lines = [
         *_speed_table(document, options.contestants),
         "",
         *_memory_table(document, options.contestants),
         "",
-        *_notes(document, options),
+        *_notes(document, shape, options),
         *(f"**{complaint}**" for complaint in complaints(document)),
     ]
     return "\n".join(lines)
@@ -301,7 +306,7 @@ def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
     return [head, "|" + " --- |" * len(rows[0]), *body]
 
 
-def _notes(document: Report, options: Options) -> Iterator[str]:
+def _notes(document: Report, shape: Shape, options: Options) -> Iterator[str]:
     reports = [
         (name, report)
         for case in document["cases"].values()
@@ -310,8 +315,8 @@ def _notes(document: Report, options: Options) -> Iterator[str]:
     yield f"- {document['machine']}; {document['date'][:10]}"
     yield f"- {_libraries(reports)}"
     yield (
-        f"- random weights of GPT-2 small's size ({options.layers} layers, {_weights(reports)} "
-        f"MiB of float32), {N_TOKENS} tokens; median of {options.repeats}, base runs included"
+        f"- random weights of {shape.name}'s size ({_size(shape)}, {_weights(reports)} MiB of "
+        f"float32), {shape.n_tokens} tokens; median of {options.repeats}, base runs included"
     )
     yield (
         "- GFLOP/s: Patchwright's, counting only the matrix products that the sweep cannot do "
@@ -327,6 +332,12 @@ def _notes(document: Report, options: Options) -> Iterator[str]:
     absent = {(name, report["absent"]) for name, report in reports if "absent" in report}
     for name, reason in sorted(absent):
         yield f"- {TITLES[name]} is absent: {reason}"
+
+
+def _size(shape: Shape) -> str:
+    shared = f"{shape.n_heads} heads over {shape.n_kv_heads} of keys and values, "
+    shared = "" if shape.n_heads == shape.n_kv_heads else shared
+    return f"{shape.n_layers} layers, {shared}width {shape.d_model}"
 
 
 def _libraries(reports: Sequence[tuple[str, Report]]) -> str:

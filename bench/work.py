@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from time import perf_counter
 
-from cases import N_TOKENS, Case, Sizes, Spot
+from cases import Case, Shape, Spot
 
 PEAK_SHAPES = ((1440, 768, 3072), (1440, 3072, 768), (2048, 768, 3072), (4096, 768, 3072))
 """(rows, inner, columns) of the products that are tried for the peak: those of an MLP."""
@@ -15,7 +15,7 @@ READ_COLUMNS = 2
 """Columns of the unembedding that a logit difference reads."""
 
 
-def needed_flops(case: Case, sizes: Sizes) -> int:
+def needed_flops(case: Case) -> int:
     """Floating-point operations in the matrix products that a sweep cannot do without.
 
     A multiply and an add are two. Counted for an engine that starts at the patch:
@@ -33,59 +33,66 @@ def needed_flops(case: Case, sizes: Sizes) -> int:
     left out, and a head's output projection counts the head's share only. The
     engine therefore does a little more than this.
     """
-    last = N_TOKENS - 1
-    cost = _from_layer(sizes, 0, range(N_TOKENS)) + _from_layer(sizes, 0, _changed(case))
-    for spot in case.spots(sizes):
+    shape = case.shape
+    last = shape.n_tokens - 1
+    cost = _from_layer(shape, 0, range(shape.n_tokens)) + _from_layer(shape, 0, _changed(case))
+    for spot in case.spots():
         if case.site == "resid_pre":
-            positions = [p for p in _chosen(spot) if _differs(case, spot.layer, p)]
-            cost += _from_layer(sizes, spot.layer, positions)
+            positions = [p for p in _chosen(spot, shape) if _differs(case, spot.layer, p)]
+            cost += _from_layer(shape, spot.layer, positions)
         else:
             # Above the last layer's attention only the position read matters.
-            rows = [last] if spot.layer == sizes.n_layers - 1 else _changed(case)
-            positions = [p for p in _chosen(spot) if p in rows]
-            cost += _from_head(sizes, spot.layer, positions)
+            rows = [last] if spot.layer == shape.n_layers - 1 else _changed(case)
+            positions = [p for p in _chosen(spot, shape) if p in rows]
+            cost += _from_head(shape, spot.layer, positions)
     return cost
 
 
-def _chosen(spot: Spot) -> Sequence[int]:
-    return range(N_TOKENS) if spot.position is None else [spot.position]
+def _chosen(spot: Spot, shape: Shape) -> Sequence[int]:
+    return range(shape.n_tokens) if spot.position is None else [spot.position]
 
 
 def _changed(case: Case) -> Sequence[int]:
     """Positions whose activations differ above the first attention."""
-    return range(min(case.differing), N_TOKENS)
+    return range(min(case.changed), case.shape.n_tokens)
 
 
 def _differs(case: Case, layer: int, position: int) -> bool:
-    return position in (case.differing if layer == 0 else _changed(case))
+    return position in (case.changed if layer == 0 else _changed(case))
 
 
-def _from_layer(sizes: Sizes, layer: int, changed: Sequence[int]) -> int:
+def _from_layer(shape: Shape, layer: int, changed: Sequence[int]) -> int:
     """FLOPs from a layer's input to the read-out, where that input changed at `changed`."""
     if not changed:
         return 0
-    if layer == sizes.n_layers:
-        return 2 * sizes.d_model * READ_COLUMNS
-    only_read = layer == sizes.n_layers - 1
-    rows = range(N_TOKENS - 1, N_TOKENS) if only_read else range(min(changed), N_TOKENS)
+    if layer == shape.n_layers:
+        return 2 * shape.d_model * READ_COLUMNS
+    only_read = layer == shape.n_layers - 1
+    rows = (
+        range(shape.n_tokens - 1, shape.n_tokens)
+        if only_read
+        else range(min(changed), shape.n_tokens)
+    )
     queries = sum(position in rows for position in changed)
-    project = 2 * sizes.d_model**2
-    attend = sum(4 * sizes.d_model * (row + 1) for row in rows)
-    onwards = len(rows) * (project + _mlp(sizes))
-    here = project * (2 * len(changed) + queries) + attend + onwards
-    return here + _from_layer(sizes, layer + 1, rows)
+    project = 2 * shape.d_model**2
+    keys_and_values = 2 * project * shape.n_kv_heads // shape.n_heads
+    attend = sum(4 * shape.d_model * (row + 1) for row in rows)
+    onwards = len(rows) * (project + _mlp(shape))
+    here = keys_and_values * len(changed) + project * queries + attend + onwards
+    return here + _from_layer(shape, layer + 1, rows)
 
 
-def _from_head(sizes: Sizes, layer: int, changed: Sequence[int]) -> int:
+def _from_head(shape: Shape, layer: int, changed: Sequence[int]) -> int:
     """FLOPs from one head's output to the read-out, where that output changed at `changed`."""
-    output = 2 * sizes.d_head * sizes.d_model
-    here = len(changed) * (output + _mlp(sizes))
-    return here + _from_layer(sizes, layer + 1, changed)
+    output = 2 * shape.d_head * shape.d_model
+    here = len(changed) * (output + _mlp(shape))
+    return here + _from_layer(shape, layer + 1, changed)
 
 
-def _mlp(sizes: Sizes) -> int:
-    """FLOPs of one position's MLP."""
-    return 4 * sizes.d_model * sizes.d_mlp
+def _mlp(shape: Shape) -> int:
+    """FLOPs of one position's MLP; Llama's has a gate, a third matrix."""
+    matrices = 3 if shape.family == "llama" else 2
+    return 2 * matrices * shape.d_model * shape.d_mlp
 
 
 def matmul_peak() -> float:

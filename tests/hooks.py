@@ -198,7 +198,7 @@ def _exact(model: PreTrainedModel) -> Generator[None]:
     with ExitStack() as stack:
         if model.dtype == torch.float64:
             for module in model.modules():
-                if hook := _exactly(type(module).__name__):
+                if hook := _exactly(module):
                     # First of all hooks, so that others see the exact numbers.
                     handle = module.register_forward_hook(hook, prepend=True, with_kwargs=True)
                     stack.callback(handle.remove)
@@ -210,15 +210,15 @@ def _exact(model: PreTrainedModel) -> Generator[None]:
             home.eager_attention_forward = plain
 
 
-def _exactly(kind: str) -> Callable[..., Any] | None:
-    """What replaces the output of a class that rounds."""
-    if kind.endswith("RMSNorm"):
-        return _rms_normed
-    return _angles if kind.endswith("RotaryEmbedding") else None
+def _exactly(module: nn.Module) -> Callable[..., Any] | None:
+    """What replaces the output of a module that rounds."""
+    if _is_norm(module) and not isinstance(module, nn.LayerNorm):
+        return _exactly_normed
+    return _angles if type(module).__name__.endswith("RotaryEmbedding") else None
 
 
-def _rms_normed(norm: Any, arguments: Any, _keywords: Any, _output: Tensor) -> Tensor:
-    return norm.weight * (arguments[0] / _rms(arguments[0], norm))
+def _exactly_normed(norm: Any, arguments: Any, _keywords: Any, _output: Tensor) -> Tensor:
+    return _normed_whole(norm, arguments[0], norm_scale(norm, arguments[0]))
 
 
 def _angles(rotary: Any, arguments: Any, keywords: Any, _output: Any) -> tuple[Tensor, Tensor]:
@@ -229,21 +229,29 @@ def _angles(rotary: Any, arguments: Any, keywords: Any, _output: Any) -> tuple[T
     return both.cos() * rotary.attention_scaling, both.sin() * rotary.attention_scaling
 
 
-def _rms(x: Tensor, norm: Any) -> Tensor:
-    return (x.square().mean(-1, keepdim=True) + norm.variance_epsilon).sqrt()
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.LayerNorm) or type(module).__name__.endswith("RMSNorm")
+
+
+def _centred(norm: nn.Module, x: Tensor) -> Tensor:
+    """What a layer norm scales; an RMS norm takes no mean off."""
+    return x - x.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else x
 
 
 def norm_scale(norm: Any, x: Tensor) -> Tensor:
     """What a norm divides `x` by."""
-    if isinstance(norm, nn.LayerNorm):
-        return (x.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
-    return _rms(x, norm)
+    eps = norm.eps if isinstance(norm, nn.LayerNorm) else norm.variance_epsilon
+    return (_centred(norm, x).square().mean(-1, keepdim=True) + eps).sqrt()
 
 
 def normed(norm: Any, x: Tensor, scale: Tensor) -> Tensor:
     """What a norm makes of `x` where it divides by `scale`; without its bias, linear in `x`."""
-    centred = x - x.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else x
-    return (centred / scale * norm.weight).detach()
+    return (_centred(norm, x) / scale * norm.weight).detach()
+
+
+def _normed_whole(norm: Any, x: Tensor, scale: Tensor) -> Tensor:
+    own = normed(norm, x, scale)
+    return own + norm.bias if isinstance(norm, nn.LayerNorm) else own
 
 
 def final_norm(model: PreTrainedModel) -> nn.Module:
@@ -268,19 +276,14 @@ def written_by_head(model: PreTrainedModel, z: Tensor, layer: int, head: int) ->
 @contextmanager
 def norms_held(model: PreTrainedModel, tokens: list[int]) -> Generator[None]:
     """Inside the block every norm divides by what it does in the run of `tokens`."""
-    norms = [
-        one
-        for one in model.modules()
-        if isinstance(one, nn.LayerNorm) or type(one).__name__.endswith("RMSNorm")
-    ]
+    norms = [one for one in model.modules() if _is_norm(one)]
     scales: dict[nn.Module, Tensor] = {}
 
     def look(norm: nn.Module, arguments: tuple[Tensor, ...], _output: Tensor) -> None:
         scales[norm] = norm_scale(norm, arguments[0])
 
-    def hold(norm: Any, arguments: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        held = normed(norm, arguments[0], scales[norm])
-        return held + norm.bias if isinstance(norm, nn.LayerNorm) else held
+    def hold(norm: nn.Module, arguments: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+        return _normed_whole(norm, arguments[0], scales[norm])
 
     with ExitStack() as stack:
         for norm in norms:

@@ -266,6 +266,16 @@ def test_a_place_can_be_picked_by_numbers() -> None:
     assert headings(page) == ["#### `L0H2.z@3`"]
 
 
+def test_a_list_of_heads_has_as_many_as_the_site(grouped: str) -> None:
+    page = opened(model=grouped)
+    heads = {"z": 4, "q": 4, "pattern": 4, "k": 2, "v": 2, "resid_pre": 0}
+    for site, count in heads.items():
+        page.selectbox(key="pick_site").set_value(site).run()
+        assert page.selectbox(key="pick_head").options == ["all", *map(str, range(count))], site
+    page.text_input(key="typed").set_value("L1H2.k").run()
+    assert "key/value heads 0-1 in each layer" in errors(page)[0]
+
+
 def metrics(page: AppTest) -> dict[str, str]:
     return {one.label: one.value for one in page.metric}
 

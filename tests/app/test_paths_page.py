@@ -86,6 +86,14 @@ def test_a_receiver_is_added_by_its_numbers_and_senders_above_it_have_no_path() 
 
 
 @on_the_page
+def test_a_list_of_receiving_heads_has_as_many_as_the_site(grouped: str) -> None:
+    page = opened(model=grouped)
+    for site, count in {"q": 4, "k": 2, "v": 2}.items():
+        page.selectbox(key="receiver_site").set_value(site).run()
+        assert page.selectbox(key="receiver_head").options == ["all", *map(str, range(count))], site
+
+
+@on_the_page
 @pytest.mark.parametrize("sender", SENDERS)
 def test_every_sender_can_be_followed_its_ways(sender: str) -> None:
     page = opened()

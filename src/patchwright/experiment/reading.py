@@ -83,7 +83,7 @@ def run_head_scores(experiment: HeadScores, work: Work, tokens: list[TokenPair])
     pool = prompt_ids(experiment.words, tokenizer, bos=False) if experiment.words else ()
     start = tokenizer.start if tokenizer is not None and experiment.bos else ()
     asked = experiment.length, experiment.repeats, experiment.seed
-    twice = Twice(*asked, tuple(dict.fromkeys(pool)), start, work.model.n_tokens)
+    twice = Twice(*asked, tuple(dict.fromkeys(pool)), start)
     return measured(
         experiment,
         work,

@@ -84,7 +84,7 @@ def swap(
             "with words=[…] (--word)."
         )
     after = after_swaps(
-        model.network, clean, [tokens[one] for one in fitting], right, other, budget, model.n_tokens
+        model.network, clean, [tokens[one] for one in fitting], right, other, budget
     )
     role = Role(name=SWAPPED, start=found[0], stop=found[1])
     swaps: list[Swap] = []

@@ -64,7 +64,7 @@ class Twice:
     """Prompts that say `length` random tokens twice, after `first`; `repeats` of them.
 
     The tokens of one are all different where they are drawn from a `pool`; an empty
-    pool stands for the whole vocabulary, its first `n_tokens` where that is given.
+    pool stands for the whole vocabulary.
     """
 
     length: int
@@ -72,15 +72,13 @@ class Twice:
     seed: int
     pool: tuple[int, ...] = ()
     first: tuple[int, ...] = ()
-    n_tokens: int | None = None
 
     def prompts(self, spec: ModelSpec) -> Iterator[tuple[int, ...]]:
         """The prompts. Raises PromptError where they do not fit the model or the pool."""
-        n_tokens = self.n_tokens or spec.n_vocab
-        if outside := [token for token in self.pool if not 0 <= token < n_tokens]:
+        if outside := [token for token in self.pool if not 0 <= token < spec.n_tokens]:
             raise PromptError(
                 f"The words have the token id {outside[0]}; the model's vocabulary is "
-                f"0-{n_tokens - 1}."
+                f"0-{spec.n_tokens - 1}."
             )
         room = (spec.n_context - len(self.first)) // 2
         most = min(room, len(self.pool)) if self.pool else room
@@ -95,7 +93,7 @@ class Twice:
             if self.pool:
                 tokens = draw.choice(self.pool, self.length, False).tolist()
             else:
-                tokens = draw.integers(n_tokens, size=self.length).tolist()
+                tokens = draw.integers(spec.n_tokens, size=self.length).tolist()
             yield (*self.first, *tokens, *tokens)
 
 

@@ -2,10 +2,10 @@
 
 A metric takes the answers and the wrong answers together. Over several answers
 `logit` is the mean; `probability` is the sum, the chance that any of them comes
-next, and `logprob` its logarithm; `rank` is that of the best placed. A `_diff`
-is the same over the answers minus over the wrong answers. An answer of several
-tokens has a joint probability, read behind the prompt followed by its own first
-tokens (teacher forcing).
+next, and `logprob` its logarithm; `rank` is that of the best placed among the
+tokens that there are, rows of padding left out. A `_diff` is the same over the
+answers minus over the wrong answers. An answer of several tokens has a joint
+probability, read behind the prompt followed by its own first tokens (teacher forcing).
 """
 
 import math
@@ -176,7 +176,7 @@ def _one_product(batch: Sequence[tuple[Reader, Sequence[Tensor]]]) -> Iterator["
         yield from (reader.of(some) for reader, some in batch)
         return
     flat = [final.flatten(0, 1) for _, some in batch for final in some]
-    values = _widened(logits(batch[0][0].network, torch.cat(flat)))
+    values = ops.widened(logits(batch[0][0].network, torch.cat(flat)))
     parts = iter(values.split([len(one) for one in flat]))
     for reader, some in batch:
         own = [part.unflatten(0, final.shape[:2]) for final, part in zip(some, parts, strict=False)]
@@ -224,13 +224,13 @@ class Reading:
 
     def top(self, row: int, count: int) -> list[tuple[int, float]]:
         """The `count` most probable next tokens of a row, with their probabilities."""
-        probabilities = self._logits[0][row, 0].softmax(dim=-1)
+        probabilities = self._of_tokens(self._logits[0][row, 0].softmax(dim=-1))
         best = probabilities.topk(min(count, probabilities.shape[-1]))
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
     def best(self) -> tuple[list[int], NDArray[np.float64]]:
         """The most probable next token of each row, and its probability."""
-        best = self._logits[0][:, 0].softmax(dim=-1).max(dim=-1)
+        best = self._of_tokens(self._logits[0][:, 0].softmax(dim=-1)).max(dim=-1)
         return best.indices.tolist(), best.values.double().cpu().numpy()
 
     @property
@@ -241,12 +241,16 @@ class Reading:
     def __len__(self) -> int:
         return len(self._finals[0])
 
+    def _of_tokens(self, values: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows token"]:
+        """Without the rows of padding, which come last: nothing lists or counts them."""
+        return values[..., : self._network.spec.n_tokens]
+
     @cached_property
     def _logits(self) -> list[Float[Tensor, "row _position vocab"]]:
         if self._known is not None:
             return list(self._known)
         finals = zip(self._finals, self._held, strict=True)
-        return [_widened(logits(self._network, final, like=held)) for final, held in finals]
+        return [ops.widened(logits(self._network, final, like=held)) for final, held in finals]
 
     @cached_property
     def _logprobs(self) -> list[Float[Tensor, "row _position vocab"]]:
@@ -257,17 +261,17 @@ class Reading:
         wrongs = [wrong[0] for wrong in self._pair.wrongs] if metric == "logit_diff" else []
         final, held = self._finals[0][:, 0], self._held[0]
         like = None if held is None else held[:, 0]
-        values = _widened(logits(self._network, final, [*answers, *wrongs], like))
+        values = ops.widened(logits(self._network, final, [*answers, *wrongs], like))
         value = values[:, : len(answers)].mean(dim=1)
         return value - values[:, len(answers) :].mean(dim=1) if wrongs else value
 
     def _kl(self) -> Float[Tensor, " row"]:
         """KL(clean || row): what is lost by taking the row's distribution for the clean one."""
-        clean = _widened(logits(self._network, self._clean_final)).log_softmax(dim=-1)
+        clean = ops.widened(logits(self._network, self._clean_final)).log_softmax(dim=-1)
         return (clean.exp() * (clean - self._logprobs[0][:, 0])).sum(dim=-1)
 
     def _rank(self) -> Float[Tensor, " row"]:
-        values = self._logits[0][:, 0]
+        values = self._of_tokens(self._logits[0][:, 0])
         best = values[:, [answer[0] for answer in self._pair.answers]].amax(dim=1, keepdim=True)
         return (values > best).sum(dim=1).to(values.dtype) + 1
 
@@ -291,8 +295,3 @@ def check_finite(values: Tensor) -> None:
             "The model gave logits that are not finite numbers. Its weights are damaged or "
             "overflow in this precision: load it in float32, or another copy of it."
         )
-
-
-def _widened(values: Tensor) -> Tensor:
-    """Half precision is read out in float32; float32 and float64 stay."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

@@ -19,7 +19,8 @@ LOOKED_AT = 50
 def likeliest(network: Network, tokens: Sequence[int], count: int = 10) -> list[int]:
     """The most probable next tokens after `tokens`, best first."""
     run = forward(network, [Row(tuple(tokens), len(tokens) - 1)])[0]
-    return torch.topk(logits(network, run.final[0]), count).indices.tolist()
+    of_tokens = logits(network, run.final[0])[: network.spec.n_tokens]
+    return torch.topk(of_tokens, count).indices.tolist()
 
 
 def suggested_answers(
@@ -71,7 +72,7 @@ def same_length(
     inside = (before[-1:].isalnum() and word[:1].isalnum()) or after[:1].isalnum()
     if inside or not alike(word, word):
         return []
-    expected = likeliest(network, clean[:last], min(LOOKED_AT, network.spec.n_vocab))
+    expected = likeliest(network, clean[:last], min(LOOKED_AT, network.spec.n_tokens))
     fitting = [one for one in expected if one != clean[last] and alike(texts(one), word)]
     return [(*clean[:last], token, *clean[last + 1 :]) for token in fitting[:count]]
 
@@ -83,14 +84,12 @@ def after_swaps(
     answer: int,
     wrong: int | None = None,
     budget: int = BUDGET,
-    n_tokens: int | None = None,
 ) -> list[tuple[float, int]]:
     """What each of the `swapped` prompts, as long as `clean`, does to the answer.
 
     For each the logit difference of `answer` and the wrong answer, in logits: below 0 the
     answer has flipped. The wrong answer is `wrong`, or without it the token that the
-    prompt makes likeliest beside the answer, of the first `n_tokens` where rows of padding
-    follow them; it comes second. All prompts start from the clean run and share batches. Raises MemoryBudgetError as `batches.cut`.
+    prompt makes likeliest beside the answer; it comes second. All prompts start from the clean run and share batches. Raises MemoryBudgetError as `batches.cut`.
     """
     read = len(clean) - 1
     base = forward(network, [Row(tuple(clean), read)], CORE)[0]
@@ -101,9 +100,8 @@ def after_swaps(
     ):
         for run in forward(network, batch):
             values = logits(network, run.final[0])
-            others = values.clone()
+            others = values[: network.spec.n_tokens].clone()
             others[answer] = -torch.inf
-            others[len(others) if n_tokens is None else n_tokens :] = -torch.inf
             rival = int(others.argmax()) if wrong is None else wrong
             found.append((float(values[answer] - values[rival]), rival))
     return found

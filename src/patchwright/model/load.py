@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,18 +74,6 @@ class Model:
     quantization: str | None = None
     file: str | None = None
 
-    @cached_property
-    def n_tokens(self) -> int:
-        """How many token ids stand for something.
-
-        Rows of the embedding beyond the tokenizer's vocabulary are padding, and a token
-        beyond the rows cannot be computed.
-        """
-        whole = getattr(self.tokenizer, "whole", None)
-        if whole is None:
-            return self.spec.n_vocab
-        return min(self.spec.n_vocab, 1 + max(whole.get_vocab().values(), default=-1))
-
     def __repr__(self) -> str:
         """One line: which model it is, its sizes, its precision and where it is."""
         places = ", ".join(dict.fromkeys(self.device_map.values()))
@@ -95,6 +83,11 @@ class Model:
     def spec(self) -> ModelSpec:
         """Sizes and variants."""
         return self.network.spec
+
+    @property
+    def n_tokens(self) -> int:
+        """How many token ids stand for something."""
+        return self.spec.n_tokens
 
     @property
     def device(self) -> torch.device:
@@ -160,6 +153,7 @@ def load_model(
             raise _untrusted(name, devices, "choose the device cpu")
         log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
         network = placed(stored, [CPU] * stored.spec.n_layers, precision)
+    network = padded(network, tokenizer)
     files = checkpoint.files
     mark = remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole))
     return Model(
@@ -193,7 +187,17 @@ def wrap_model(
         where = [layer.device for layer in network.layers]
         raise _untrusted(network.spec.name, where, "move it to the CPU first (`.to('cpu')`)")
     wrapped = None if tokenizer is None else TextTokenizer(tokenizer)
+    network = padded(network, wrapped)
     return Model(network.spec.name, None, network, wrapped, fingerprint(network, tokenizer))
+
+
+def padded(network: Network, tokenizer: TextTokenizer | None) -> Network:
+    """The same, with the rows of its embedding that the tokenizer has no token for as padding."""
+    if tokenizer is None:
+        return network
+    n_vocab = network.spec.n_vocab
+    n_padding = max(0, n_vocab - 1 - max(tokenizer.whole.get_vocab().values(), default=-1))
+    return replace(network, spec=replace(network.spec, n_padding=n_padding))
 
 
 def _untrusted(name: str, devices: Sequence[torch.device], instead: str) -> InputError:

@@ -12,6 +12,8 @@ from transformers.activations import ACT2FN
 
 from patchwright.model.weights import Layer, Linear, Norm, Rotary
 
+HALF = (torch.float16, torch.bfloat16)
+
 Rotation = Float[Tensor, "2 position half"]
 """Cosines and sines of the angles by which heads are turned, for consecutive positions."""
 
@@ -41,7 +43,7 @@ def norm(
     """
     if like is not None:
         centred = x - x.mean(dim=-1, keepdim=True) if by.kind == "layer" else x
-        normed = centred / norm_scale(like, by) * by.weight
+        normed = (centred / norm_scale(like, by) * by.weight).to(x.dtype)
         return normed if by.bias is None else normed + by.bias
     if by.kind == "rms":
         return functional.rms_norm(x, by.weight.shape, by.weight, by.eps)
@@ -49,7 +51,8 @@ def norm(
 
 
 def norm_scale(x: Float[Tensor, "*rows d_model"], by: Norm) -> Float[Tensor, "*rows 1"]:
-    """What the norm divides `x` by."""
+    """What the norm divides `x` by, at least in float32."""
+    x = widened(x)
     if by.kind == "rms":
         return (x.square().mean(dim=-1, keepdim=True) + by.eps).sqrt()
     return (x.var(dim=-1, unbiased=False, keepdim=True) + by.eps).sqrt()
@@ -74,6 +77,11 @@ def rotate(
     cos, sin = by.unsqueeze(-2)  # each [position, 1, half]
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def widened(values: Tensor) -> Tensor:
+    """Half precision as float32, where a sum or a square may overflow; float32 and float64 stay."""
+    return values.float() if values.dtype in HALF else values
 
 
 def visible_keys(
@@ -106,9 +114,10 @@ def attention_pattern(
 ) -> Float[Tensor, "*row query head key"]:
     """Softmax of the scaled query-key products over the keys that are `visible`."""
     q, k = q.transpose(-3, -2), k.transpose(-3, -2)  # [*row, head, position, d_head]
-    scores = _by_group(q, k.shape[-3]) @ k.transpose(-2, -1)
+    # Scaled before the product, which could overflow in half precision.
+    scores = _by_group(q * scale, k.shape[-3]) @ k.transpose(-2, -1)
     scores = _by_query_head(scores, q.shape[-3])  # [*row, head, query, key]
-    return scores.mul_(scale).masked_fill_(~visible, -torch.inf).softmax(dim=-1).transpose(-3, -2)
+    return scores.masked_fill_(~visible, -torch.inf).softmax(dim=-1).transpose(-3, -2)
 
 
 def attention_output(
@@ -141,7 +150,10 @@ def mlp_act(x: Float[Tensor, "*rows d_model"], layer: Layer) -> Float[Tensor, "*
     """The MLP's neurons, as they enter its last projection, from its normed input `x`."""
     if layer.mlp_gate is None:
         return _activation(linear(x, layer.mlp_in), layer.activation)
-    return _activation(linear(x, layer.mlp_gate), layer.activation) * linear(x, layer.mlp_in)
+    gate, act = linear(x, layer.mlp_gate), linear(x, layer.mlp_in)
+    gate = _activation(gate, layer.activation)
+    # In place, for the reason that `_activation` has.
+    return act * gate if act.requires_grad else act.mul_(gate)
 
 
 def _activation(x: Tensor, name: str) -> Tensor:

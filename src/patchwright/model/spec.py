@@ -7,7 +7,11 @@ from patchwright.places import HEAD_SITES, Site, n_heads_of
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's name and sizes; what a layer computes stands with its weights."""
+    """A model's name and sizes; what a layer computes stands with its weights.
+
+    `n_vocab` counts the rows of the embedding and the logits; the last `n_padding` of them
+    stand for no token.
+    """
 
     name: str
     family: str
@@ -19,6 +23,15 @@ class ModelSpec:
     d_mlp: int
     n_vocab: int
     n_context: int
+    n_padding: int = 0
+
+    @property
+    def n_tokens(self) -> int:
+        """How many token ids stand for something: prompts, answers and lists have no others.
+
+        The rows of padding keep their share of every probability.
+        """
+        return self.n_vocab - self.n_padding
 
     @property
     def sizes(self) -> str:
