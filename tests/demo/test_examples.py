@@ -1,5 +1,6 @@
 """The example library: what it says of the demo model is true of its numbers."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import patchwright as pw
-from patchwright.prompts.examples import Example, example, examples
+from patchwright.prompts.examples import Example, example, examples, usual_bos
 
 LEAST_GAP = {"logit_diff": 5.0, "logprob_diff": 5.0, "prob_diff": 0.3}
 DEMO = [one for one in examples() if "demo" in one.models]
@@ -131,8 +132,14 @@ def test_both_models_have_an_example_of_every_task() -> None:
 
 def test_what_to_look_for_is_said_of_every_model_and_what_was_seen_of_those_it_suits() -> None:
     for one in examples():
-        assert "demo" not in one.look_for, one.id
+        assert not re.search("demo|GPT|SmolLM", one.look_for), one.id
         assert set(one.seen) <= set(one.models), one.id
+
+
+def test_only_models_whose_token_says_nothing_of_plain_text_begin_without_it() -> None:
+    assert usual_bos("demo")
+    assert usual_bos("gpt2")
+    assert not usual_bos("smollm2")
 
 
 def test_ids_are_unique_and_every_pair_differs() -> None:
