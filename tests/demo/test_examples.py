@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 import patchwright as pw
+from patchwright.prompts.align import differing
 from patchwright.prompts.examples import Example, example, examples, usual_bos
+from patchwright.prompts.tokens import encode_prompt
 
 LEAST_GAP = {"logit_diff": 5.0, "logprob_diff": 5.0, "prob_diff": 0.3}
 DEMO = [one for one in examples() if "demo" in one.models]
@@ -140,6 +142,17 @@ def test_only_models_whose_token_says_nothing_of_plain_text_begin_without_it() -
     assert usual_bos("demo")
     assert usual_bos("gpt2")
     assert not usual_bos("smollm2")
+
+
+def test_no_prompts_differ_at_their_end_so_that_each_has_a_subject_to_trace(
+    demo: pw.Model,
+) -> None:
+    for one in examples():
+        clean, corrupt = (
+            encode_prompt(str(text), demo.tokenizer, True)
+            for text in (one.pair.clean, one.pair.corrupt)
+        )
+        assert differing(clean, corrupt).stop < len(clean), one.id
 
 
 def test_ids_are_unique_and_every_pair_differs() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import patchwright as pw
 from patchwright.prompts.examples import example, examples, usual_bos
+from patchwright.prompts.tokens import starts_chat_turn
 
 pytestmark = pytest.mark.oracle
 
@@ -259,6 +260,11 @@ def test_a_sentence_names_the_figures_and_no_others(name: str) -> None:
     assert layers <= bounds | {layer_and_head(head)[0] for head in figures.heads}
     assert bounds - {0, LAST_LAYER} <= layers
     assert all(one.amount in sentence for one in figures.carries if one.amount != "all")
+
+
+def test_its_first_token_starts_a_turn_of_a_chat(smollm2: pw.Model) -> None:
+    assert smollm2.tokenizer is not None
+    assert starts_chat_turn(smollm2.tokenizer)
 
 
 def test_the_beginning_of_text_token_takes_from_the_head_that_reads_out_capitals(

@@ -207,7 +207,7 @@ def trace(
 
 
 def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
-    """Where an example's two prompts differ. Raises InputError where that is no subject."""
+    """Where an example's two prompts differ: what they are about."""
     from patchwright.prompts.align import differing
     from patchwright.prompts.examples import example
     from patchwright.prompts.tokens import encode_prompt
@@ -216,12 +216,7 @@ def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
     clean, corrupt = (
         encode_prompt(str(text), model.tokenizer, bos) for text in (pair.clean, pair.corrupt)
     )
-    span = differing(clean, corrupt)
-    if span.stop == len(clean):
-        raise InputError(
-            f"The prompts of '{name}' differ at their end, which is no subject: name one by --subject."
-        )
-    return list(span)
+    return list(differing(clean, corrupt))
 
 
 def ablate(
