@@ -196,7 +196,7 @@ def seen(smollm2: pw.Model) -> Callable[[str], Seen]:
     def of(name: str) -> Seen:
         one = example(name)
         begun = usual_bos("smollm2")
-        positions = {carries.position for carries in FIGURES[name].carries} | {-1}
+        positions = sorted({carries.position for carries in FIGURES[name].carries} | {-1})
         stream = pw.patch(
             smollm2, one.pair, "resid_pre", metric=one.metric, bos=begun, positions=positions
         )

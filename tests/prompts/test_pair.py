@@ -108,8 +108,8 @@ def test_questionable_prompts_and_answers_are_pointed_out(demo: pw.Model) -> Non
 def test_digits_that_complete_a_number_or_a_sum_need_no_space(
     demo: pw.Model, end: str, pointed_out: int
 ) -> None:
-    prompts = {"clean": f"Tom: {end}", "corrupt": f"Kate: {end}"}
-    found = codes(tokens_of(demo, **prompts, answer="5", wrong="8"))
+    clean, corrupt = f"Tom: {end}", f"Kate: {end}"
+    found = codes(tokens_of(demo, clean=clean, corrupt=corrupt, answer="5", wrong="8"))
     assert found.count("no_leading_space") == pointed_out
 
 
