@@ -29,8 +29,9 @@ check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, forma
 	$(SITE)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-oracle: .venv/oracled ## compare with TransformerLens, meet GPT-2's own vocabulary; installs both
-	PATCHWRIGHT_REQUIRE_ORACLE=1 $(BIN)/python -m pytest -n auto tests/oracle
+# A file's tests go to one process, so that a model is loaded and swept once.
+oracle: .venv/oracled ## compare with TransformerLens, meet GPT-2's vocabulary and SmolLM2; fetches all three
+	PATCHWRIGHT_REQUIRE_ORACLE=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/oracle
 
 format: .venv/checked ## mend what the linter and the formatter can
 	$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ import patchwright as pw
 from chat_server import ChatServer
 from checkpoints import save_tiny
 from command import IOI, patchwright, process
+from patchwright.cli.options import begun
 from patchwright.insights.written import KEY, MODEL, URL
 from patchwright.lessons import built_in
 from patience import SECONDS
@@ -76,6 +77,8 @@ def test_places_together_and_an_examples_own_metric() -> None:
             "Trace: restoring resid_post, window 1, noise 3 σ on '·Eiffel·Tower', 10 samples",
         ),
         (["trace", *EIFFEL[:2], "--subject-positions", "1-2", *EIFFEL[4:]], "·Eiffel"),
+        (["trace", "--example", "capital", "--samples", "2"], "on '·France', 2 samples"),
+        (["trace", "--example", "capital", "--subject", "capital", "--samples", "2"], "'·capital'"),
         (["ablate", "--example", "ioi", "--how", "mean", "--prompt", IOI[3]], "Ablation (mean)"),
         (
             ["ablate", "--example", "ioi", "--place", "L3H1.z", "--place", "L0.mlp_out@-1"],
@@ -173,6 +176,7 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
         (["trace", *EIFFEL, "--window", "9"], "Choose 1-6"),
         (["trace", *EIFFEL, "--subject", "Rome"], "is not in the prompt"),
         (["trace", *EIFFEL[2:]], "prompt is empty"),
+        (["trace", *EIFFEL, "--example", "capital"], "not both"),
         (["ablate", *IOI, "--how", "mean"], "needs reference prompts"),
         (["ablate", *IOI, "--place", "L9.z"], "layers 0-5"),
         (["ablate", *IOI, "--place", "L0.z", "--how", "burn"], "how"),
@@ -498,3 +502,20 @@ def test_lessons_are_listed_and_checked(tmp_path: Path) -> None:
     assert faulty.returncode == 2
     assert "nouns, line 1: 'minutes'" in faulty.stderr
     assert "cannot be read" in patchwright("lessons", "none.yaml", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [([], True), (["--bos"], True), (["--no-bos"], False)]
+)
+def test_the_first_token_is_there_unless_it_is_asked_to_be_left_out(
+    asked: list[str], expected: bool
+) -> None:
+    done = patchwright("patch", "--example", "capital", *asked, "--experiment", "-")
+    assert json.loads(done.stdout)["bos"] is expected
+
+
+def test_an_example_leaves_the_first_token_out_where_it_starts_a_chat_turn() -> None:
+    assert not begun(None, "capital", "smollm2")
+    assert begun(True, "capital", "smollm2")
+    assert begun(None, "capital", "gpt2")
+    assert begun(None, "", "smollm2"), "prompts of one's own: as everywhere"

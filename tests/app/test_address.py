@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 from patchwright.app import address, state
 from patchwright.errors import InputError
 from patchwright.places import Place, parse_place
-from patchwright.prompts.examples import examples
+from patchwright.prompts.examples import example, examples
 
 PLACES = ("L0.resid_pre@3", "L1H2.z@-1", "L9H6.z", "embed@0", "L3.mlp_act[217]@2", "L0.pattern")
 
 
-def fresh() -> dict[Any, Any]:
-    page: dict[Any, Any] = {}
-    state.prepare(page)
-    return page
+def fresh(page: str = "patch") -> dict[Any, Any]:
+    controls: dict[Any, Any] = {}
+    state.prepare(controls, page)
+    return controls
 
 
 def opened(page: str, parameters: dict[str, str]) -> dict[Any, Any]:
     """What a new visitor's controls hold after opening an address."""
-    controls = fresh()
+    controls = fresh(page)
     state.take(controls, address.read(page, parameters))
     return controls
 
@@ -33,7 +33,7 @@ def on_demo(page: str) -> dict[str, str]:
 def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
     """What an address is to bring to another browser."""
     pair = () if page in address.PAIRLESS else state.PAIR_FIELDS
-    names = (*pair, *address.PAGES[page])
+    names = (*pair, *address.PAGES[page], *(() if page in address.PROMPTLESS else ("bos",)))
     asked = controls["model"]
     model = controls["model_name"] if asked == state.OTHER else asked
     its_own = {} if page == "learn" else {"model": model}
@@ -43,7 +43,7 @@ def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
 @st.composite
 def controls_of(draw: st.DrawFn, page: str) -> dict[Any, Any]:
     """Controls as a visitor may leave them on a page: an example or prompts of their own."""
-    controls = fresh()
+    controls = fresh(page)
     if draw(st.booleans()):
         state.take_example(controls, draw(st.sampled_from([one.id for one in examples()])))
     else:
@@ -53,6 +53,7 @@ def controls_of(draw: st.DrawFn, page: str) -> dict[Any, Any]:
     controls["model_name"] = draw(st.sampled_from(["", "owner/model", "./folder", "gpt2"]))
     for name in address.PAGES[page]:
         controls[name] = draw(value_of(name))
+    controls["bos"] = draw(st.booleans())
     return controls
 
 
@@ -106,17 +107,35 @@ def test_going_back_to_an_address_shows_it_whatever_was_there_meanwhile(
 
 @pytest.mark.parametrize("page", address.PAGES)
 def test_the_first_example_is_in_the_address_as_its_model_alone(page: str) -> None:
-    assert address.written(page, fresh()) == on_demo(page)
-    assert opened(page, {}) == fresh()
+    assert address.written(page, fresh(page)) == on_demo(page)
+    assert opened(page, {}) == fresh(page)
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda one: one.id)
-def test_an_example_is_written_as_its_name_alone(example: Any) -> None:
+@pytest.mark.parametrize("one", examples(), ids=lambda one: one.id)
+def test_an_example_is_written_as_its_name_alone(one: Any) -> None:
     controls = fresh()
-    state.take_example(controls, example.id)
-    expected = {} if example.id == state.FIRST_EXAMPLE else {"example": example.id}
-    expected["model"] = "demo"
+    state.take_example(controls, one.id)
+    named = {} if one.id == state.FIRST_EXAMPLE else {"example": one.id}
+    expected = {"model": "demo", **named}
     assert address.written("patch", controls) == expected
+
+
+@pytest.mark.parametrize(("model", "usual"), [("gpt2", True), ("smollm2", False)])
+def test_the_first_token_is_in_the_address_where_it_is_not_as_usual_on_the_model(
+    model: str, usual: bool
+) -> None:
+    controls = opened("patch", {"model": model, "example": "capital"})
+    assert controls["bos"] is usual
+    assert "bos" not in address.written("patch", controls)
+    controls["bos"] = not usual
+    written = address.written("patch", controls)
+    assert written["bos"] == str(int(not usual))
+    assert opened("patch", written)["bos"] is not usual
+
+
+def test_causal_tracing_opens_on_a_fact() -> None:
+    assert example(state.first_example("trace")).task == "capital"
+    assert state.example_shown(fresh("trace")) == state.first_example("trace")
 
 
 def test_an_emptied_field_stays_empty_and_is_not_filled_from_the_first_example() -> None:

@@ -85,12 +85,20 @@ def test_the_order_of_cells_does_not_hide_a_run_from_its_page() -> None:
     assert found[0] == "patch"
 
 
+@pytest.mark.parametrize("page", EXPERIMENTS)
+def test_a_run_without_the_first_token_is_restored_without_it(page: str) -> None:
+    without = EXPERIMENTS[page].model_copy(update={"bos": False})
+    found = opening.page_of(without)
+    assert found is not None
+    assert found[0] == page
+    assert found[1]["bos"] is False
+
+
 @pytest.mark.parametrize(
     "unlike",
     [
         Patch.of({"model": "m", "pairs": pair_of([1, 2], [1, 3]), "site": "z", "per": "head"}),
         Patch.of({**ON, "site": "z", "per": "head", "layers": [0, 1]}),
-        Patch.of({**ON, "site": "z", "per": "head", "bos": False}),
         Ablate.of({"model": "demo", "pairs": [PAIR], "site": "z", "per": "head"}),
     ],
 )

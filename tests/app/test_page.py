@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
@@ -15,6 +16,7 @@ from patchwright.app.views import built
 from patchwright.errors import AnswerError
 from patchwright.methods.metrics import METRICS
 from patchwright.places import SITES, check_site, pers_of
+from patchwright.prompts import tokens
 from patchwright.prompts.examples import examples
 from patchwright.spelling import percent
 from patience import SECONDS
@@ -401,3 +403,30 @@ def test_every_metric_of_a_flat_gap_shows_the_page_without_effects() -> None:
     page.selectbox(key="metric").set_value("probability").run()
     page.text_input(key="answer").set_value("!").run()
     assert errors(page) == []
+
+
+def first_token(page: AppTest) -> Any:
+    return next(one for one in page.checkbox if one.label.startswith("Begin with"))
+
+
+def test_the_first_token_is_named_and_can_be_left_out() -> None:
+    page = opened()
+    box = first_token(page)
+    assert "endoftext" in unescaped(box.label)
+    assert box.value
+    assert "bos" not in address(page)
+    without = settled(box.uncheck().run())
+    assert address(without)["bos"] == "0"
+    chips = next(one.proto.body for one in without.get("html") if "pw-chip" in one.proto.body)
+    assert "endoftext" not in chips
+    assert "Clean, 14 tokens" in chips
+    assert not first_token(opened(bos="0")).value
+
+
+def test_of_a_first_token_that_starts_a_chat_turn_the_page_says_so_where_it_is_switched_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens, "CHAT_TURN", "<|endoftext|>")
+    for bos, times in (("1", 1), ("0", 0)):
+        said = [one.value for one in opened(bos=bos).caption]
+        assert sum("starts a turn of a chat" in one for one in said) == times

@@ -82,6 +82,45 @@ def test_an_example_in_the_controls_is_the_examples_pair(
     assert asked.experiment_of(page, "demo").metric == example.metric
 
 
+def test_an_example_that_nobody_touched_gives_way_to_the_first_of_the_next_page(
+    page: dict[Any, Any],
+) -> None:
+    state.prepare(page, "trace")
+    assert state.example_shown(page) == state.first_example("trace") != state.FIRST_EXAMPLE
+    page["subject"] = [4]  # as the page of causal tracing does by itself
+    state.prepare(page, "lens")
+    assert state.example_shown(page) == state.FIRST_EXAMPLE
+
+
+@pytest.mark.parametrize(
+    "touched", [{"metric": "kl"}, {"chosen": "L0.resid_pre@3"}, {"bos": False}]
+)
+def test_an_example_that_somebody_works_on_stays_when_the_page_is_turned(
+    page: dict[Any, Any], touched: dict[str, Any]
+) -> None:
+    page |= touched
+    state.prepare(page, "trace")
+    assert state.example_shown(page) == state.FIRST_EXAMPLE
+
+
+def test_an_example_that_somebody_chose_stays_when_the_page_is_turned(
+    page: dict[Any, Any],
+) -> None:
+    state.take_example(page, state.FIRST_EXAMPLE)
+    state.prepare(page, "trace")
+    assert state.example_shown(page) == state.FIRST_EXAMPLE
+
+
+def test_another_model_begins_the_prompts_in_its_usual_way(page: dict[Any, Any]) -> None:
+    state.take(page, {"model": "smollm2", "clean": "mine"})
+    assert not page["bos"]
+    assert not asked.experiment_of(page, "smollm2").bos
+    state.take(page, {"model": "demo"})
+    assert page["bos"]
+    state.take(page, {"model": "smollm2", "bos": True})
+    assert page["bos"]
+
+
 def test_swapping_twice_changes_nothing(page: dict[Any, Any]) -> None:
     before = dict(page)
     state.swap(page)

@@ -1,5 +1,6 @@
 """The example library: what it says of the demo model is true of its numbers."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 import patchwright as pw
-from patchwright.prompts.examples import Example, example, examples
+from patchwright.prompts.align import differing
+from patchwright.prompts.examples import Example, example, examples, usual_bos
+from patchwright.prompts.tokens import encode_prompt
 
 LEAST_GAP = {"logit_diff": 5.0, "logprob_diff": 5.0, "prob_diff": 0.3}
 DEMO = [one for one in examples() if "demo" in one.models]
@@ -131,8 +134,25 @@ def test_both_models_have_an_example_of_every_task() -> None:
 
 def test_what_to_look_for_is_said_of_every_model_and_what_was_seen_of_those_it_suits() -> None:
     for one in examples():
-        assert "demo" not in one.look_for, one.id
+        assert not re.search("demo|GPT|SmolLM", one.look_for), one.id
         assert set(one.seen) <= set(one.models), one.id
+
+
+def test_only_models_whose_token_says_nothing_of_plain_text_begin_without_it() -> None:
+    assert usual_bos("demo")
+    assert usual_bos("gpt2")
+    assert not usual_bos("smollm2")
+
+
+def test_no_prompts_differ_at_their_end_so_that_each_has_a_subject_to_trace(
+    demo: pw.Model,
+) -> None:
+    for one in examples():
+        clean, corrupt = (
+            encode_prompt(str(text), demo.tokenizer, True)
+            for text in (one.pair.clean, one.pair.corrupt)
+        )
+        assert differing(clean, corrupt).stop < len(clean), one.id
 
 
 def test_ids_are_unique_and_every_pair_differs() -> None:

@@ -104,6 +104,15 @@ def test_questionable_prompts_and_answers_are_pointed_out(demo: pw.Model) -> Non
     ]
 
 
+@pytest.mark.parametrize(("end", "pointed_out"), [("17", 0), ("2+3=", 0), ("year", 2)])
+def test_digits_that_complete_a_number_or_a_sum_need_no_space(
+    demo: pw.Model, end: str, pointed_out: int
+) -> None:
+    clean, corrupt = f"Tom: {end}", f"Kate: {end}"
+    found = codes(tokens_of(demo, clean=clean, corrupt=corrupt, answer="5", wrong="8"))
+    assert found.count("no_leading_space") == pointed_out
+
+
 def test_an_answer_of_several_tokens_asks_what_follows_its_first_ones(demo: pw.Model) -> None:
     pair = tokens_of(demo, answer=[" Reykjavik"], wrong=[" Mary"])
     assert not pair.single_tokens

@@ -105,7 +105,10 @@ class ExamplePair(BaseModel):
 
 
 class ExampleView(BaseModel):
-    """A pair to start from, what to look for in it, and by model what its sweeps show."""
+    """A pair to start from, what to look for in it, and by model what its sweeps show.
+
+    `bos` is, by model, the experiment's `bos` with which that was seen.
+    """
 
     id: str
     title: str
@@ -113,6 +116,7 @@ class ExampleView(BaseModel):
     look_for: str
     seen: dict[str, str]
     models: list[str]
+    bos: dict[str, bool]
     metric: str
     pair: ExamplePair
 

@@ -28,7 +28,7 @@ from patchwright.methods.batches import Progress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
-from patchwright.prompts.examples import examples
+from patchwright.prompts.examples import examples, usual_bos
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import encode_prompt, special_notices, token_texts
 
@@ -308,12 +308,13 @@ def tokens(
 
 @router.get("/v1/examples", summary="Pairs to start from", tags=["about"])
 def example_library() -> says.Examples:
-    """Each `pair` fits into an experiment's `pairs`."""
+    """Each `pair` fits into an experiment's `pairs`, and `bos` of the model into its `bos`."""
     return says.Examples(
         examples=[
             says.ExampleView(
                 id=one.id, title=one.title, task=one.task, look_for=one.look_for,
                 seen=one.seen, models=list(one.models), metric=one.metric, pair=_shown(one.pair),
+                bos={name: usual_bos(name) for name in one.models},
             )
             for one in examples()
         ]

@@ -16,15 +16,15 @@ from patchwright.app.state import (
     EDGE_ESTIMATES,
     EDGE_ORDERS,
     FIELDS,
-    FIRST_EXAMPLE,
     MOST_EDGES,
-    OTHER,
     OVERS,
     PAIR_FIELDS,
     SOURCES,
     State,
     example_shown,
     fields_of,
+    first_example,
+    model_of,
 )
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError, UnknownRunError
@@ -37,7 +37,7 @@ from patchwright.methods.metrics import METRICS
 from patchwright.methods.paths import SENDERS, OnTheWay
 from patchwright.methods.tracing import Sever
 from patchwright.places import SITES, parse_place
-from patchwright.prompts.examples import example
+from patchwright.prompts.examples import example, usual_bos
 from patchwright.prompts.tasks import tasks
 
 MOST_CHARACTERS = 6000
@@ -120,7 +120,10 @@ PAGES: dict[str, tuple[str, ...]] = {
 }
 """The controls of each page, besides the model and the pair."""
 
-PAIRLESS = ("many", "runs", "learn")
+PROMPTLESS = ("runs", "learn")
+"""Pages that run no prompts of their own."""
+
+PAIRLESS = ("many", *PROMPTLESS)
 """Pages that do not show the pair of the others; Learn has its lesson's model too."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -131,6 +134,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "metric": METRICS,
     "trace_metric": METRICS,
     "align": ("exact", "edges"),
+    "bos": ("0", "1"),
     "measure": ARRAYS,
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),
@@ -158,10 +162,12 @@ LookUp = Callable[[str], AnyExperiment]
 
 def written(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows, by its fields."""
-    found, usual = ({}, dict(FIELDS)) if page in PAIRLESS else _of_pair(state)
+    found, usual = ({}, dict(FIELDS)) if page in PAIRLESS else _of_pair(page, state)
+    if page not in PROMPTLESS and state["bos"] != usual_bos(model_of(state)):
+        found["bos"] = _text("bos", state["bos"])
     if page != "learn":
         # Always: what a page opens on without one is another model on another machine.
-        found = {"model": _model(state), **found}
+        found = {"model": model_of(state), **found}
     for name in PAGES[page]:
         text = _text(name, state[name])
         if text != _text(name, usual[name]):
@@ -169,7 +175,7 @@ def written(page: str, state: State) -> dict[str, str]:
     return found
 
 
-def _of_pair(state: State) -> tuple[dict[str, str], dict[str, Any]]:
+def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
     """What says which pair it is, and what the controls then usually are."""
     shown = example_shown(state)
     if shown is None:
@@ -177,7 +183,7 @@ def _of_pair(state: State) -> tuple[dict[str, str], dict[str, Any]]:
         given = {name: state[name] for name in PAIR_FIELDS if state[name] != FIELDS[name]}
         return {"clean": state["clean"], **given}, dict(FIELDS)
     usual = FIELDS | fields_of(example(shown))
-    return ({} if shown == FIRST_EXAMPLE else {"example": shown}), usual
+    return ({} if shown == first_example(page) else {"example": shown}), usual
 
 
 def shortest(page: str, state: State, run: AnyExperiment | None) -> dict[str, str]:
@@ -189,10 +195,12 @@ def shortest(page: str, state: State, run: AnyExperiment | None) -> dict[str, st
     shown = None if run is None else opening.page_of(run)
     if run is None or shown is None or shown[0] != page:
         return long
-    brought = {**FIELDS, **fields_of(example(FIRST_EXAMPLE)), **shown[1]}
+    brought = {**FIELDS, **fields_of(example(first_example(page))), **shown[1]}
     short = {"run": run.hash[: opening.DIGITS]}
-    if (model := _model(state)) != brought["model"]:
+    if (model := model_of(state)) != brought["model"]:
         short["model"] = model
+    if state["bos"] != brought["bos"]:
+        short["bos"] = _text("bos", state["bos"])
     from_run = state["set_source"] in ("file", "run")
     pair = () if page in PAIRLESS else PAIR_FIELDS
     for name in (*pair, *PAGES[page]):
@@ -201,10 +209,6 @@ def shortest(page: str, state: State, run: AnyExperiment | None) -> dict[str, st
             short[name] = text
     needed = page == "many" and from_run
     return short if needed or _length(short) < _length(long) else long
-
-
-def _model(state: State) -> str:
-    return state["model_name"] if state["model"] == OTHER else state["model"]
 
 
 def fits(parameters: Mapping[str, str]) -> bool:
@@ -266,7 +270,7 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
     for name, text in parameters.items():
         if name in ("example", "embed", "run"):
             continue
-        if name not in ("model", *PAIR_FIELDS, *PAGES[page]):
+        if name not in ("model", "bos", *PAIR_FIELDS, *PAGES[page]):
             raise InputError(f"The address has '{name[:40]}', which means nothing on this page.")
         found[name] = _value(name, text)
     if found.get("set_source") in ("file", "run") and "set_pairs" not in found:
@@ -282,8 +286,9 @@ def usual(page: str, model: str) -> dict[str, Any]:
     found: dict[str, Any] = {} if page == "learn" else {"model": model}
     names = PAGES[page]
     if page not in PAIRLESS:
-        found |= fields_of(example(FIRST_EXAMPLE))
+        found |= fields_of(example(first_example(page)))
         names = tuple(name for name in names if name not in found)
+        found["opened_on"] = first_example(page)
     # What was chosen for the subject belongs to the prompt that was there.
     found |= {"subject_tokens": None, "subject_cleared": False}
     return found | {name: FIELDS[name] for name in names}
@@ -293,6 +298,8 @@ def _text(name: str, value: Any) -> str:
     """A control's value; of the set only what names a place: a slip is not worth sharing."""
     if name in ("places", "receivers"):
         return LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
+    if isinstance(value, bool):
+        return str(int(value))
     if isinstance(value, list):
         return LISTS.join(str(one) for one in value)
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
@@ -312,6 +319,8 @@ def _value(name: str, text: str) -> Any:
             f"The address has {name} '{text[:40]}': it may be {', '.join(CHOICES[name])}."
         )
     usual = FIELDS[name]
+    if isinstance(usual, bool):
+        return text == "1"
     try:
         if name == "subject":
             return [_whole(part) for part in text.split(LISTS)] if text else []

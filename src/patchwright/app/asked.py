@@ -66,6 +66,7 @@ def experiment_of(state: State, model: str) -> Patch:
         site=site,
         per=per,
         layers=layers,
+        bos=state["bos"],
     )
 
 
@@ -83,6 +84,7 @@ def together_of(swept: Patch, places: list[str]) -> PatchTogether:
         pairs=swept.pairs,
         direction=swept.direction,
         metric=swept.metric,
+        bos=swept.bos,
         places=tuple(places),
     )
 
@@ -94,6 +96,7 @@ def lens_of(swept: Patch, places: list[str]) -> LogitLens:
         pairs=swept.pairs,
         direction=swept.direction,
         metric=swept.metric,
+        bos=swept.bos,
         places=tuple(places),
     )
 
@@ -101,7 +104,12 @@ def lens_of(swept: Patch, places: list[str]) -> LogitLens:
 def attention_of(swept: Patch, layer: int, head: int) -> Attention:
     """The pattern of one head in both runs."""
     return Attention(
-        model=swept.model, pairs=swept.pairs, metric=swept.metric, layer=layer, head=head
+        model=swept.model,
+        pairs=swept.pairs,
+        metric=swept.metric,
+        bos=swept.bos,
+        layer=layer,
+        head=head,
     )
 
 
@@ -115,6 +123,7 @@ def scores_of(swept: Patch, different: int) -> HeadScores:
         model=swept.model,
         pairs=swept.pairs,
         metric=swept.metric,
+        bos=swept.bos,
         words=pair.clean,
         length=min(10, different),
     )
@@ -127,6 +136,7 @@ def difference_of(swept: Patch, site: str) -> Difference:
         model=swept.model,
         pairs=swept.pairs,
         metric=swept.metric,
+        bos=swept.bos,
         site=checked,
         per="neuron" if checked == "mlp_act" else pers_of(checked)[0],
     )
@@ -134,7 +144,7 @@ def difference_of(swept: Patch, site: str) -> Difference:
 
 def attribution_of(swept: Patch, part: str) -> LogitAttribution:
     """What the parts of the model add to the answer directly."""
-    document = {"part": part, "model": swept.model, "metric": swept.metric}
+    document = {"part": part, "model": swept.model, "metric": swept.metric, "bos": swept.bos}
     return LogitAttribution.of({**document, "pairs": swept.pairs})
 
 
@@ -144,6 +154,7 @@ def edges_of(state: State, swept: Patch) -> EdgeAttribution:
         model=swept.model,
         pairs=swept.pairs,
         metric=swept.metric,
+        bos=swept.bos,
         steps=EDGE_ESTIMATES[state["edge_estimate"]],
         exact=CHECKED_EDGES,
     )
@@ -156,6 +167,7 @@ def evaluation_of(swept: Patch, circuit: Circuit, chosen: int) -> EvaluateCircui
         model=swept.model,
         pairs=swept.pairs,
         metric=swept.metric,
+        bos=swept.bos,
         edges=circuit.edges[: sizes[-1]],
         sizes=sizes,
     )
@@ -176,6 +188,7 @@ def trace_of(state: State, model: str, site: str) -> Trace:
         {
             "model": model,
             "metric": metric,
+            "bos": state["bos"],
             "prompt": state["clean"],
             "subject": tuple(sorted(state["subject"])),
             "answer": answers_of(state["answer"]),
@@ -204,6 +217,7 @@ def set_experiment_of(state: State, model: str, pairs: tuple[Pair, ...]) -> Patc
         per=per,
         layers=(int(state["neuron_layer"]),) if per == "neuron" else None,
         roles=roles or None,
+        bos=state["bos"],
     )
 
 
@@ -244,6 +258,7 @@ def _ablating(state: State, swept: Patch) -> dict[str, Any]:
         "model": swept.model,
         "pairs": swept.pairs,
         "metric": check_metric(state["metric"]),
+        "bos": swept.bos,
         "how": state["how"],
         "prompts": references_of(state),
         "by_position": state["how"] != "mean" or state["over"] == "position",
@@ -260,6 +275,7 @@ def path_patch_of(state: State, swept: Patch) -> PathPatch:
             "model": swept.model,
             "pairs": swept.pairs,
             "metric": check_metric(state["metric"]),
+            "bos": swept.bos,
             "direction": check_direction(state["direction"]),
             "site": site,
             "per": per,

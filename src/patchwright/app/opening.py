@@ -144,13 +144,14 @@ def _asked(page: str, controls: Controls, experiment: AnyExperiment) -> AnyExper
 
 
 def _common(experiment: OnPairs) -> Controls | None:
-    """The controls of model, pair and metric; None of a list of pairs."""
+    """The controls of model, pair, metric and first token; None of a list of pairs."""
     if not isinstance(experiment.pairs, Pair):
         return None
     pair = experiment.pairs
     return {
         "model": experiment.model,
         "metric": experiment.metric,
+        "bos": experiment.bos,
         "clean": pair.clean,
         "corrupt": pair.corrupt,
         "answer": state.SEPARATOR.join(map(str, pair.answers)),
@@ -176,6 +177,7 @@ def _of_set(one: Any) -> Controls | None:
     return {
         "model": one.model,
         "metric": one.metric,
+        "bos": one.bos,
         "direction": one.direction,
         "set_source": "run",
         "set_site": one.site,
@@ -196,6 +198,7 @@ def _of_trace(one: Any) -> Controls | None:
     return {
         "model": one.model,
         "trace_metric": one.metric,
+        "bos": one.bos,
         "clean": one.prompt,
         "subject": list(one.subject),
         "answer": state.SEPARATOR.join(map(str, _listed(one.answer))),

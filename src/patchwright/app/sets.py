@@ -73,7 +73,7 @@ def built(state: State, model: Model) -> Built:
 def wanted(state: State) -> tuple[Any, ...]:
     """What a set depends on, to know when it is another."""
     fields = FIELDS[state["set_source"]]
-    return (state["set_source"], *(state.get(name) for name in fields))
+    return (state["set_source"], state["bos"], *(state.get(name) for name in fields))
 
 
 def fitting(found: Built, experiment: Patch, model: Model) -> Built:
@@ -169,9 +169,11 @@ def _from_swap(state: State, model: Model) -> Built:
     answers = answers_of(state["swap_answer"])
     if len(answers) != 1:
         raise InputError("Give one answer, with its leading space, such as ' Mary'.")
-    LIMITS.check_length(len(encode_prompt(state["swap_prompt"], model.tokenizer, True)))
+    LIMITS.check_length(len(encode_prompt(state["swap_prompt"], model.tokenizer, state["bos"])))
     count = min(int(state["set_count"]), MOST_SWAPS)
-    found = swap(model, state["swap_prompt"], state["swap_word"], answers[0], count=count)
+    found = swap(
+        model, state["swap_prompt"], state["swap_word"], answers[0], count=count, bos=state["bos"]
+    )
     return Built(_items([one.pair for one in found], "swap"))
 
 

@@ -6,9 +6,12 @@ from typing import Any
 from patchwright.model.catalog import CATALOG
 from patchwright.places import check_site, pers_of
 from patchwright.prompts.align import differing
-from patchwright.prompts.examples import Example, example, examples
+from patchwright.prompts.examples import Example, example, examples, usual_bos
 
 FIRST_EXAMPLE = "ioi"
+_FIRST_OF = {"trace": "capital"}
+"""Causal tracing asks where a fact is looked up, so its page opens on one."""
+
 OTHER = "other…"
 MODELS = tuple(one.name for one in CATALOG)
 
@@ -23,6 +26,7 @@ FIELDS: dict[str, Any] = {
     "answer": "",
     "wrong": "",
     "align": "exact",
+    "bos": True,
     "site": "resid_pre",
     "per": "position",
     "neuron_layer": 0,
@@ -123,23 +127,46 @@ MOST_EDGES = 4096
 """Edges that a circuit may have on the page."""
 
 
+def first_example(page: str) -> str:
+    """The example that a page opens on."""
+    return _FIRST_OF.get(page, FIRST_EXAMPLE)
+
+
+def model_of(state: State) -> str:
+    """The name of the model that is asked for."""
+    return state["model_name"] if state["model"] == OTHER else state["model"]
+
+
 def prepare(state: State, page: str = "patch") -> bool:
-    """Fill in what is not there yet: the first example, so that no page is empty.
+    """Fill in what is not there yet: the page's first example, so that no page is empty.
+
+    An example that another page opened on, and that nobody touched, gives way to this page's.
 
     Streamlit forgets controls that are not shown: they are set anew when the page is
     turned, else from what `keep` has kept. Controls on the screen are left alone: to set
     them would undo what is typed meanwhile. Returns whether the visitor is new.
     """
     new = "page" not in state
-    if new:
-        take_example(state, FIRST_EXAMPLE)
     turned, kept = state.get("page") != page, state.get("kept", {})
     for name, value in FIELDS.items():
         if turned or name not in state:
             usual = list(value) if isinstance(value, list) else value
             state[name] = state.get(name, kept.get(name, usual))
+    if new or (turned and _untouched(state)):
+        take_example(state, first_example(page))
+        state["opened_on"] = first_example(page)
     state["page"] = page
     return new
+
+
+def _untouched(state: State) -> bool:
+    """Whether the controls still are as the page opened on its first example."""
+    name = state.get("opened_on")
+    if name is None:
+        return False
+    # The page of causal tracing chooses the subject by itself.
+    usual = {**fields_of(example(name)), "bos": usual_bos(model_of(state))}
+    return all(state[field] == usual[field] for field in usual if field != "subject")
 
 
 def keep(state: State) -> None:
@@ -150,15 +177,24 @@ def keep(state: State) -> None:
 
 def take_example(state: State, name: str) -> None:
     """Put an example's prompts, answers and metric into the controls."""
-    chosen = example(name)
-    state.update(fields_of(chosen))
+    state.update(fields_of(example(name)), opened_on=None)
+    take_usual_bos(state)
+
+
+def take_usual_bos(state: State) -> None:
+    """After another model or example was chosen: begin the prompts as is usual on the model."""
+    state["bos"] = usual_bos(model_of(state))
 
 
 def take(state: State, fields: Mapping[str, Any]) -> None:
     """Set controls, such as those that an address holds."""
+    if "clean" in fields:
+        state["opened_on"] = None
     state.update(fields)
     if fields.get("model", "demo") not in MODELS:
         state["model"], state["model_name"] = OTHER, fields["model"]
+    if "model" in fields and "bos" not in fields:
+        take_usual_bos(state)
 
 
 def fields_of(chosen: Example) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from patchwright.cli.answered import answered
 from patchwright.cli.options import (
     Align,
     Answer,
+    Bos,
     Clean,
     Corrupt,
     Device,
@@ -20,7 +21,6 @@ from patchwright.cli.options import (
     Json,
     Metric,
     ModelName,
-    NoBos,
     PairsFile,
     Revision,
     Wrong,
@@ -47,7 +47,7 @@ def explain(
     align: Align = "exact",
     direction: Direction = "denoise",
     metric: Metric = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -74,10 +74,10 @@ def explain(
     where = _endpoint() if in_words else None
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, not no_bos),
+        *(example, align, pairs, metric, bos),
         (model, device, dtype, revision, device_map),
     )
-    asked = chosen.model, chosen.pair, direction, chosen.metric, not no_bos
+    asked = chosen.model, chosen.pair, direction, chosen.metric, chosen.bos
     with progress_bar() as progress:
         stream, said = explained(*asked, progress)
     words = None if where is None else _in_words(where, stream, said)

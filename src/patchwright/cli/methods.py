@@ -1,6 +1,6 @@
 """One command a method."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,7 @@ from patchwright.cli.options import (
     NO_METRIC,
     Align,
     Answer,
+    Bos,
     Clean,
     Corrupt,
     Csv,
@@ -24,7 +25,6 @@ from patchwright.cli.options import (
     Layers,
     Metric,
     ModelName,
-    NoBos,
     PairsFile,
     Per,
     Plot,
@@ -33,14 +33,19 @@ from patchwright.cli.options import (
     Roles,
     Seed,
     Wrong,
+    begun,
     check_outputs,
     choose,
+    chosen_pair,
     hand_out,
     load,
     numbers,
     progress_bar,
 )
 from patchwright.errors import InputError
+
+if TYPE_CHECKING:
+    from patchwright.model.load import Model
 
 
 def patch(
@@ -62,7 +67,7 @@ def patch(
     positions: Positions = "",
     roles: Roles = "",
     heads: Heads = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -91,14 +96,14 @@ def patch(
     check_outputs(json, csv, plot, interval_plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, not no_bos),
+        *(example, align, pairs, metric, bos),
         (model, device, dtype, revision, device_map),
     )
     if place and roles:
         raise InputError("--place names its own positions: leave out --roles.")
     if place:
         result = experiment.patch_together(
-            chosen.model, chosen.pair, place, direction, chosen.metric, bos=not no_bos
+            chosen.model, chosen.pair, place, direction, chosen.metric, bos=chosen.bos
         )
     else:
         with progress_bar() as progress:
@@ -109,7 +114,7 @@ def patch(
                 per or None,
                 direction,
                 chosen.metric,
-                bos=not no_bos,
+                bos=chosen.bos,
                 layers=numbers(layers, "--layers"),
                 positions=numbers(positions, "--positions"),
                 heads=numbers(heads, "--heads"),
@@ -123,6 +128,13 @@ def patch(
 
 def trace(
     prompt: Annotated[str, typer.Option(help="The prompt that is answered rightly.")] = "",
+    example: Annotated[
+        str,
+        typer.Option(
+            help="Take the clean prompt and its answers from this example; the subject is where "
+            "its prompts differ."
+        ),
+    ] = "",
     subject: Annotated[str, typer.Option(help="The words of the prompt that get noise.")] = "",
     subject_positions: Annotated[
         str, typer.Option(help="Or their positions, such as 2-4.", show_default=False)
@@ -143,7 +155,7 @@ def trace(
     ] = "",
     seed: Seed = 0,
     metric: Annotated[str, typer.Option(help="As for patch.")] = "probability",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -155,18 +167,29 @@ def trace(
 ) -> None:
     """Causal tracing: noise on a subject, then clean places restored."""
     from patchwright import experiment
+    from patchwright.methods.metrics import NEEDS_WRONG
 
     check_outputs(json, csv, plot)
     if not noise:
         raise InputError("--noise 0 changes nothing: give a multiple such as 3.")
-    if bool(subject) == bool(subject_positions):
-        raise InputError("Name the subject: either --subject or --subject-positions.")
+    if subject and subject_positions:
+        raise InputError("Name the subject by either --subject or --subject-positions, not both.")
+    if not (example or subject or subject_positions):
+        raise InputError("Name the subject: --subject, --subject-positions or --example.")
+    if example:
+        pair, _ = chosen_pair(prompt, "", answer, wrong, "exact", example)
+        prompt, answer = str(pair.clean), [str(one) for one in pair.answers]
+        wrong = [str(one) for one in pair.wrongs] if metric in NEEDS_WRONG else []
     loaded = load(model, device, dtype, revision, device_map)
+    first = begun(bos, example, model)
+    positions = numbers(subject_positions, "--subject-positions") or []
+    if example and not subject and not positions:
+        positions = _subject_of(example, loaded, first)
     with progress_bar() as progress:
         result = experiment.trace(
             loaded,
             prompt,
-            subject or numbers(subject_positions, "--subject-positions") or [],
+            subject or positions,
             answer,
             wrong,
             noise,
@@ -177,10 +200,23 @@ def trace(
             seed,
             sever or None,
             occurrence,
-            not no_bos,
+            first,
             progress,
         )
     hand_out(result, json, csv, plot)
+
+
+def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
+    """Where an example's two prompts differ: what they are about."""
+    from patchwright.prompts.align import differing
+    from patchwright.prompts.examples import example
+    from patchwright.prompts.tokens import encode_prompt
+
+    pair = example(name).pair
+    clean, corrupt = (
+        encode_prompt(str(text), model.tokenizer, bos) for text in (pair.clean, pair.corrupt)
+    )
+    return list(differing(clean, corrupt))
 
 
 def ablate(
@@ -208,7 +244,7 @@ def ablate(
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -226,10 +262,10 @@ def ablate(
     check_outputs(json, csv, plot, interval_plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, not no_bos),
+        *(example, align, pairs, metric, bos),
         (model, device, dtype, revision, device_map),
     )
-    by = (how, prompt, not over_positions, seed, chosen.metric, not no_bos)
+    by = (how, prompt, not over_positions, seed, chosen.metric, chosen.bos)
     if place:
         result = experiment.ablate_together(chosen.model, chosen.pair, place, *by)
     else:
@@ -254,7 +290,7 @@ def diff(
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What is compared; see `places`.")] = "resid_post",
     per: Per = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -270,10 +306,10 @@ def diff(
     check_outputs(json, csv, plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, NO_METRIC, not no_bos),
+        *(example, align, pairs, NO_METRIC, bos),
         (model, device, dtype, revision, device_map),
     )
-    result = experiment.difference(chosen.model, chosen.pair, site, per or None, not no_bos)
+    result = experiment.difference(chosen.model, chosen.pair, site, per or None, chosen.bos)
     hand_out(result, json, csv, plot)
 
 
@@ -297,7 +333,7 @@ def attention(
         ),
     ] = "",
     seed: Seed = 0,
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -315,18 +351,18 @@ def attention(
     place = parse_place(f"{head}.pattern") if head else None
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, NO_METRIC, not no_bos),
+        *(example, align, pairs, NO_METRIC, bos),
         (model, device, dtype, revision, device_map),
     )
     if place is None:
         result = experiment.head_scores(
-            chosen.model, chosen.pair, length, seed=seed, bos=not no_bos, words=words
+            chosen.model, chosen.pair, length, seed=seed, bos=chosen.bos, words=words
         )
     elif place.layer is None or place.head is None:
         raise InputError(f"--head '{head}': name one head, such as L3H1.")
     else:
         result = experiment.attention(
-            chosen.model, chosen.pair, place.layer, place.head, not no_bos
+            chosen.model, chosen.pair, place.layer, place.head, chosen.bos
         )
     hand_out(result, json, csv, plot)
 
@@ -349,7 +385,7 @@ def lens(
             help="Attribute the logit difference to each layer, head, position or neuron instead."
         ),
     ] = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -370,13 +406,13 @@ def lens(
         raise InputError("--direct reads the unpatched runs: leave out --place and --graph.")
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, NO_METRIC, not no_bos),
+        *(example, align, pairs, NO_METRIC, bos),
         (model, device, dtype, revision, device_map),
     )
     if direct:
-        result = experiment.logit_attribution(chosen.model, chosen.pair, direct, not no_bos)
+        result = experiment.logit_attribution(chosen.model, chosen.pair, direct, chosen.bos)
     else:
-        result = experiment.logit_lens(chosen.model, chosen.pair, place, direction, not no_bos)
+        result = experiment.logit_lens(chosen.model, chosen.pair, place, direction, chosen.bos)
     hand_out(result, json, csv, plot, graph)
 
 
@@ -400,7 +436,7 @@ def attribute(
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -423,7 +459,7 @@ def attribute(
         raise InputError("--scatter draws estimates against exact values: add --exact.")
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, not no_bos),
+        *(example, align, pairs, metric, bos),
         (model, device, dtype, revision, device_map),
     )
     with progress_bar() as progress:
@@ -436,7 +472,7 @@ def attribute(
             method,
             steps,
             chosen.metric,
-            not no_bos,
+            chosen.bos,
             numbers(layers, "--layers"),
             numbers(positions, "--positions"),
             numbers(heads, "--heads"),
@@ -469,7 +505,7 @@ def paths(
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -487,7 +523,7 @@ def paths(
     check_outputs(json, csv, plot, interval_plot)
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, "exact", pairs, metric, not no_bos),
+        *(example, "exact", pairs, metric, bos),
         (model, device, dtype, revision, device_map),
         edges=False,
     )
@@ -502,7 +538,7 @@ def paths(
             mlps,
             norms,
             chosen.metric,
-            not no_bos,
+            chosen.bos,
             numbers(layers, "--layers"),
             numbers(positions, "--positions"),
             numbers(heads, "--heads"),
@@ -539,7 +575,7 @@ def circuit(
     ] = "",
     save: Annotated[str, typer.Option(help="Write the circuit to this JSON file.")] = "",
     metric: Metric = "",
-    no_bos: NoBos = False,
+    bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",
@@ -561,7 +597,7 @@ def circuit(
     chosen_sizes = numbers(sizes, "--sizes")
     given = choose(
         (clean, corrupt, answer, wrong),
-        *(example, "exact", pairs, metric, not no_bos),
+        *(example, "exact", pairs, metric, bos),
         (model, device, dtype, revision, device_map),
         edges=False,
     )
@@ -570,12 +606,12 @@ def circuit(
             chosen = experiment.load_circuit(circuit)
         else:
             scored = experiment.edge_attribution(
-                given.model, given.pair, steps or None, given.metric, not no_bos, progress=progress
+                given.model, given.pair, steps or None, given.metric, given.bos, progress=progress
             )
             chosen = experiment.Circuit.choose(scored, given.model, top, threshold, connected)
         result = experiment.evaluate_circuit(
             *(given.model, given.pair, chosen, chosen_sizes, outside, n_random, seed, given.metric),
-            not no_bos,
+            given.bos,
             progress,
         )
     if save:

@@ -50,6 +50,14 @@ Revision = Annotated[
 NoBos = Annotated[
     bool, typer.Option("--no-bos", help="Do not put the beginning-of-text token first.")
 ]
+Bos = Annotated[
+    bool | None,
+    typer.Option(
+        "--bos/--no-bos",
+        help="Put the beginning-of-text token first, or do not.",
+        show_default="bos, or as the example has it on this model",
+    ),
+]
 Clean = Annotated[str, typer.Option(help="The prompt that is answered rightly.")]
 Corrupt = Annotated[str, typer.Option(help="The prompt that differs in what matters.")]
 Answer = Annotated[
@@ -155,6 +163,7 @@ class Chosen:
     pair: "Pair | list[Pair]"
     metric: str
     model: "Model"
+    bos: bool
 
 
 def choose(
@@ -163,11 +172,11 @@ def choose(
     align: str,
     pairs: str,
     metric: str,
-    bos: bool,
+    bos: bool | None,
     loading: tuple[str, str, str, str | None, str],
     edges: bool = True,
 ) -> Chosen:
-    """The pair or pairs, the metric and the model that the options name.
+    """The pair or pairs, the metric, the model and the first token that the options name.
 
     `prompts` are clean, corrupted, answers and wrong answers; `loading` what `load`
     takes; `edges` says whether the command can match prompts of unequal length at their edges.
@@ -176,13 +185,22 @@ def choose(
     """
     if not pairs:
         pair, usual = chosen_pair(*prompts, align, example)
-        return Chosen(pair, metric or usual, load(*loading))
+        return Chosen(pair, metric or usual, load(*loading), begun(bos, example, loading[0]))
     if example or any(prompts):
         raise InputError("Give either --pairs or one pair of prompts (or --example), not both.")
     items = read_pairs(pairs, align)
     model = load(*loading)
-    measured = metric or "logit_diff"
-    return Chosen(fitting_pairs(items, model, measured, bos, edges), measured, model)
+    measured, bos = metric or "logit_diff", begun(bos)
+    return Chosen(fitting_pairs(items, model, measured, bos, edges), measured, model, bos)
+
+
+def begun(bos: bool | None, example: str = "", model: str = "") -> bool:
+    """Whether the beginning-of-text token comes first: as asked, else as the example has it."""
+    from patchwright.prompts.examples import usual_bos
+
+    if bos is None:
+        return usual_bos(model) if example else True
+    return bos
 
 
 def read_pairs(path: str, align: str = "exact") -> "list[Item]":

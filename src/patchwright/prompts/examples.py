@@ -8,12 +8,19 @@ from importlib.resources import files
 from patchwright.errors import InputError
 from patchwright.prompts.pair import Pair
 
+WITHOUT_BOS = ("smollm2",)
+"""Models whose examples leave out the beginning-of-text token.
+
+SmolLM2's is `<|im_start|>`, which starts a turn of a chat and says nothing of plain text.
+"""
+
 
 @dataclass(frozen=True)
 class Example:
     """A pair with what to look for, the models that it suits, and the metric that fits it.
 
-    `seen` says by model what its sweeps show; `look_for` holds on every model.
+    `seen` says by model what its sweeps show; `look_for` holds on every model. Whether the
+    prompts begin with the beginning-of-text token is the model's: `usual_bos` says so.
     """
 
     id: str
@@ -39,6 +46,11 @@ def examples() -> tuple[Example, ...]:
         )
         for entry in json.loads(text)
     )
+
+
+def usual_bos(model: str) -> bool:
+    """Whether the examples begin with the beginning-of-text token on this model."""
+    return model not in WITHOUT_BOS
 
 
 def example(name: str) -> Example:

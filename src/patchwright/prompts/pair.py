@@ -313,8 +313,8 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
         )
         for item in (*pair.answers, *pair.wrongs)
         if isinstance(item, str)
-        # A number may be completed, as in "from 1732 to 17".
-        and (item[:1].isalpha() or (item[:1].isdigit() and not end.isdigit()))
+        # A number may be completed, as in "from 1732 to 17", or be the result of a sum: "2+3=".
+        and (item[:1].isalpha() or (item[:1].isdigit() and not (end.isdigit() or end == "=")))
         and not end.isspace()
         and encode_inside(" " + item, tokenizer) != encode_inside(item, tokenizer)
     ]

@@ -107,6 +107,15 @@ def typed_text(ids: Sequence[int], tokenizer: Tokenizer) -> str | None:
     return next((one for one in texts if encode(one, tokenizer) == tuple(ids)), None)
 
 
+CHAT_TURN = "<|im_start|>"
+"""How the ChatML format starts a turn; some models have it as their beginning-of-text token."""
+
+
+def starts_chat_turn(tokenizer: Tokenizer) -> bool:
+    """Whether the beginning-of-text token is the start of a turn in a chat."""
+    return token_texts(tokenizer.start, tokenizer) == (CHAT_TURN,)
+
+
 def answer_text(token: int, tokenizer: Tokenizer | None) -> str:
     """A token as an answer is typed, with its space. Raises AnswerError where that is impossible."""
     (text,) = token_texts([token], tokenizer)

@@ -8,7 +8,7 @@ import streamlit as st
 from patchwright.app import asked, sets
 from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import built, fields, kinds, side, taken, waiting
+from patchwright.app.views import built, fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS
@@ -69,6 +69,7 @@ def _choices(model: Model) -> None:
         help=kinds.DIRECTION_HELP,
     )  # fmt: skip
     fields.choice(columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
+    pair.beginning(model)
 
 
 def _set(model: Model) -> tuple[Built, Patch]:

@@ -15,11 +15,12 @@ from patchwright.experiment import Patch, tokens_of
 from patchwright.methods.suggest import same_length, suggested_answers
 from patchwright.model.load import Model
 from patchwright.prompts.align import common_start
-from patchwright.prompts.examples import example
+from patchwright.prompts.examples import example, examples
 from patchwright.prompts.tokens import (
     answer_text,
     encode_inside,
     encode_prompt,
+    starts_chat_turn,
     token_texts,
     typed_text,
 )
@@ -60,13 +61,16 @@ def _edges() -> None:
 
 
 def _suits(model: Model) -> None:
-    """Say of an example for GPT-2 why it looks odd in the demo model."""
+    """Say of an example for other models why it may look odd in this one."""
     name = state.example_shown(st.session_state)
-    if model.name == "demo" and name is not None and "demo" not in example(name).models:
-        st.info(
-            "This example is for GPT-2: choose gpt2 in the sidebar. The demo model knows few words "
-            "and splits the others into pieces."
-        )
+    tried = {suited for one in examples() for suited in one.models}
+    if name is None or model.name not in tried or model.name in (suited := example(name).models):
+        return
+    few = " The demo model knows few words and splits the others into pieces."
+    st.info(
+        f"This example is for {' or '.join(suited)}: choose {'it' if len(suited) == 1 else 'one of them'} in the sidebar."
+        + (few if model.name == "demo" else "")
+    )
 
 
 def checked(model: Model) -> Patch:
@@ -83,10 +87,31 @@ def _prompts(model: Model) -> None:
         fields.text_area(columns[key], name, key)
     fields.check(NAMES)
     texts = [
-        token_texts(encode_prompt(st.session_state[key], model.tokenizer, True), model.tokenizer)
+        token_texts(
+            encode_prompt(st.session_state[key], model.tokenizer, st.session_state["bos"]),
+            model.tokenizer,
+        )
         for key in NAMES
     ]
     st.html(chips_html(*texts))
+    beginning(model)
+
+
+def beginning(model: Model) -> None:
+    """Whether the prompts begin with the model's beginning-of-text token, where it has one."""
+    if model.tokenizer is None or not model.tokenizer.start:
+        return
+    shown = " ".join(map(token, token_texts(model.tokenizer.start, model.tokenizer)))
+    st.checkbox(
+        f"Begin with {shown}", key="bos", **fields.KEPT,
+        help="The model's beginning-of-text token, put before every prompt. It is one more token, "
+        "which the model reads and attends to.",
+    )  # fmt: skip
+    if st.session_state["bos"] and starts_chat_turn(model.tokenizer):
+        st.caption(
+            f"In this model {shown} starts a turn of a chat: plain text behind it is text that the "
+            "model saw seldom in its training, so its answers may be worse with it."
+        )
 
 
 def answers(model: Model, keys: tuple[str, ...]) -> None:
@@ -138,7 +163,10 @@ def _token_check(text: str, model: Model) -> str:
 
 
 def _ids(model: Model) -> list[tuple[int, ...]]:
-    return [encode_prompt(st.session_state[key], model.tokenizer, True) for key in NAMES]
+    return [
+        encode_prompt(st.session_state[key], model.tokenizer, st.session_state["bos"])
+        for key in NAMES
+    ]
 
 
 def _take_answers(model: Model) -> None:
@@ -175,13 +203,14 @@ def _replacements(model: Model) -> None:
         f"position {start}. Reword one so that both have the same number of tokens, or choose below."
     )
     assert model.tokenizer is not None, "text was encoded, so there is a tokenizer"
-    n = len(model.tokenizer.start)
+    begun = model.tokenizer.start if st.session_state["bos"] else ()
+    n = len(begun)
     offered = [
         typed_text(tokens[n:], model.tokenizer)
         for tokens in same_length(
             model.network, clean, corrupt, lambda one: token_texts([one], model.tokenizer)[0]
         )
-        if tokens[:n] == model.tokenizer.start
+        if tokens[:n] == begun
     ]
     same = list(dict.fromkeys(text for text in offered if text is not None))
     if same:

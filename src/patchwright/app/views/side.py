@@ -1,6 +1,7 @@
 """The sidebar: which model, which example."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -13,7 +14,7 @@ from patchwright.app.work import download_of, model_called, options
 from patchwright.errors import PatchwrightError
 from patchwright.model.catalog import entry_of, local
 from patchwright.model.load import Model, confined
-from patchwright.prompts.examples import example, examples
+from patchwright.prompts.examples import Example, example, examples
 
 NAME = "Hub name, folder or .gguf file"
 ANYWHERE = (Path("/"),)
@@ -51,10 +52,11 @@ def titled() -> None:
 def _name() -> str:
     """The name of the model that is asked for."""
     here = st.container()
-    chosen = fields.choice(here, "Model", [*state.MODELS, state.OTHER], "model")
+    again: dict[str, Any] = {"on_change": state.take_usual_bos, "args": (st.session_state,)}
+    chosen = fields.choice(here, "Model", [*state.MODELS, state.OTHER], "model", **again)
     if chosen != state.OTHER:
         return chosen
-    fields.text_input(here, NAME, "model_name")
+    fields.text_input(here, NAME, "model_name", **again)
     return str(st.session_state["model_name"]).strip()
 
 
@@ -149,7 +151,7 @@ def _examples(model: str) -> None:
     ordered = sorted(examples(), key=lambda one: model not in one.models)
     now = state.example_shown(st.session_state)
     # Streamlit knows an option by its label: it may not depend on the model.
-    titles = {one.id: one.title + ("" if "demo" in one.models else " (GPT-2)") for one in ordered}
+    titles = {one.id: _title(one) for one in ordered}
     # A field of its own for each example: what the browser says of an earlier one is no choice,
     # and may come late, with a prompt that was just typed.
     key = f"example-{now}"
@@ -164,6 +166,11 @@ def _examples(model: str) -> None:
         st.caption(f"What to look for: {plain(shown.look_for)}")
         if model in shown.seen:
             st.caption(f"In the model {plain(model)}: {plain(shown.seen[model])}")
+
+
+def _title(one: Example) -> str:
+    """An example's title, with the models that it suits where the demo model is none of them."""
+    return one.title if "demo" in one.models else f"{one.title} ({', '.join(one.models)})"
 
 
 def _take_example(key: str) -> None:

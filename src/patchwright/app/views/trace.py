@@ -52,11 +52,12 @@ def _prompt(model: Model) -> tuple[str, ...]:
     """The prompt's field; its tokens' texts."""
     fields.text_area(st.container(), "Prompt", "clean")
     fields.check({"clean": "Prompt"})
+    pair.beginning(model)
     return _texts("clean", model)
 
 
 def _texts(key: str, model: Model) -> tuple[str, ...]:
-    ids = encode_prompt(st.session_state[key], model.tokenizer, True)
+    ids = encode_prompt(st.session_state[key], model.tokenizer, st.session_state["bos"])
     return token_texts(ids, model.tokenizer)
 
 
@@ -82,7 +83,7 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
 def _first(model: Model) -> int:
     """The first position that the subject may have: behind the beginning-of-text token."""
     start = () if model.tokenizer is None else model.tokenizer.start
-    ids = encode_prompt(st.session_state["clean"], model.tokenizer, True)
+    ids = encode_prompt(st.session_state["clean"], model.tokenizer, st.session_state["bos"])
     return len(start) if ids[: len(start)] == start else 0
 
 
@@ -106,7 +107,7 @@ def _answers(model: Model) -> None:
 
 def _take_answer(model: Model) -> None:
     try:
-        ids = encode_prompt(st.session_state["clean"], model.tokenizer, True)
+        ids = encode_prompt(st.session_state["clean"], model.tokenizer, st.session_state["bos"])
         likely = likeliest(model.network, ids, 2)
         found = [answer_text(one, model.tokenizer) for one in likely]
     except AnswerError as error:
