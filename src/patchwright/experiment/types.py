@@ -173,6 +173,9 @@ class Attribute(Sweep):
 class PathPatch(Sweep):
     """Path patching from every place of one kind to `receivers` (`methods.paths`)."""
 
+    # 2: a frozen norm's scale is computed in float32.
+    numbers: ClassVar[int] = 2
+
     method: Literal["path_patch"] = "path_patch"
     direction: Direction = "denoise"
     receivers: tuple[str, ...]
