@@ -15,7 +15,7 @@ from checkpoints import save_tiny
 from command import IOI, patchwright, process
 from patchwright.cli.options import begun
 from patchwright.insights.written import KEY, MODEL, URL
-from patchwright.lessons import built_in
+from patchwright.lessons import READINGS, built_in
 from patience import SECONDS
 
 LONG = "the " * 80
@@ -487,12 +487,14 @@ def test_importing_loads_neither_torch_nor_streamlit(code: str) -> None:
 def test_lessons_are_listed_and_checked(tmp_path: Path) -> None:
     listed = patchwright("lessons")
     assert listed.returncode == 0
-    assert all(lesson.name in listed.stdout for lesson in built_in())
+    for model in READINGS:
+        for lesson in built_in(model):
+            assert re.search(rf"^{lesson.name} +{model} +{lesson.minutes} ", listed.stdout, re.M)
     documented = Path("docs/lessons.md").read_text(encoding="utf-8")
     (lesson,) = re.findall(r"```yaml\n(.*?)```", documented, re.DOTALL)
     (tmp_path / "nouns.yaml").write_text(lesson, encoding="utf-8")
     done = patchwright("lessons", "nouns.yaml", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "nouns: 2 steps, all of it holds.\n")
+    assert (done.returncode, done.stdout) == (0, "nouns on demo: 2 steps, all of it holds.\n")
     (tmp_path / "nouns.yaml").write_text(lesson.replace("> 0.99", "> 3"), encoding="utf-8")
     wrong = patchwright("lessons", "nouns.yaml", cwd=tmp_path)
     assert wrong.returncode == 1
@@ -519,3 +521,14 @@ def test_an_example_leaves_the_first_token_out_where_it_starts_a_chat_turn() -> 
     assert begun(True, "capital", "smollm2")
     assert begun(None, "capital", "gpt2")
     assert begun(None, "", "smollm2"), "prompts of one's own: as everywhere"
+
+
+def test_a_lesson_of_the_package_is_checked_by_name_on_the_models_that_are_here(
+    tmp_path: Path,
+) -> None:
+    done = patchwright("lessons", "1-prediction", environment={"PATCHWRIGHT_HOME": str(tmp_path)})
+    assert done.returncode == 0
+    missing, checked = done.stdout.splitlines()
+    assert missing.startswith("1-prediction on smollm2: not checked, ")
+    assert "`patchwright models get smollm2`" in missing
+    assert checked == "1-prediction on demo: 3 steps, all of it holds."

@@ -9,14 +9,14 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 import patchwright as pw
-from patchwright.app import address, asked, state, work
-from patchwright.app.lessons import Try, asks_later, offered, on_runs_alone, score
+from patchwright.app import address, asked, lessons, state, work
+from patchwright.app.lessons import Try, asks_later, key_of, offered, on_runs_alone, score
 from patchwright.app.opening import nearest
 from patchwright.app.text import BREAK, paragraphs
-from patchwright.app.views import learn
+from patchwright.app.views import learn, side
 from patchwright.errors import InputError
 from patchwright.experiment import AnyExperiment, Attribute, Patch, Trace
-from patchwright.lessons import Lesson, built_in, experiment_of, mark
+from patchwright.lessons import READINGS, Lesson, built_in, experiment_of, mark
 from patchwright.lessons.facts import filled
 from patience import SECONDS
 
@@ -153,7 +153,7 @@ def test_every_step_of_every_lesson_is_shown_before_and_after(lesson: Lesson) ->
             continue
         job = shown.session_state["lesson-job"]
         answer = mark(step, job.result, "").answers[0]
-        given = {lesson.name: {number: Try(answer=answer, mark=mark(step, job.result, answer))}}
+        given = {key_of(lesson): {number: Try(answer=answer, mark=mark(step, job.result, answer))}}
         shown = page(lesson=lesson.name, step=number + 1, tries=given)
         assert [one.value for one in shown.success] == ["Right."]
         reveal = " ".join(filled(step.reveal or "", job.result).split("\n\n")[0].split())
@@ -175,7 +175,7 @@ def test_what_is_not_there_is_said_above_the_list(asked: dict[str, object], said
     assert FIRST.about in words(shown)
 
 
-@pytest.mark.parametrize("bad", [{"step": "x"}, {"step": "0"}, {"steps": "1"}])
+@pytest.mark.parametrize("bad", [{"step": "x"}, {"step": "0"}, {"steps": "1"}, {"reading": "gpt2"}])
 def test_an_address_that_is_wrong_is_said(bad: dict[str, str]) -> None:
     with pytest.raises(InputError, match="The address has"):
         address.read("learn", bad | {"lesson": FIRST.name})
@@ -186,6 +186,9 @@ def test_the_address_of_a_lesson_is_its_name_and_step_whatever_the_pair_is() -> 
     written = address.written("learn", controls)
     assert written == {"lesson": FIRST.name, "step": "2"}
     assert address.read("learn", written) == {"lesson": FIRST.name, "step": 2}
+    written = address.written("learn", controls | {"reading": "smollm2", "model": "gpt2"})
+    assert written == {"lesson": FIRST.name, "reading": "smollm2", "step": "2"}
+    assert address.read("learn", written)["reading"] == "smollm2"
 
 
 def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> None:
@@ -195,12 +198,94 @@ def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> N
     shown = page(lesson="mine", step=1)
     assert "One.\n\n<img src=x> :smile: $a$" in words(shown)
     assert "Your prediction: **none yet**" in words(shown)
-    picked = {"pick-mine-0": "L0.resid_pre@2"}
+    picked = {"pick-demo/mine-0": "L0.resid_pre@2"}
     shown = page(lesson="mine", step=1, picks=picked)
     assert "Your prediction: **layer 0, position 2 (·key)**" in words(shown)
     shown = click(shown, "Check answer")
     assert [one.value for one in shown.success] == ["Right."]
     assert "100 % it is." in words(shown)
+
+
+@pytest.fixture
+def smollm2_here(monkeypatch: pytest.MonkeyPatch, demo: pw.Model) -> None:
+    """SmolLM2 on this machine, for all that the page knows; what it loads is the demo model."""
+    monkeypatch.setattr(lessons, "local", lambda name: MAIN)
+    monkeypatch.setattr(side, "model_if_here", lambda name: demo)
+
+
+@pytest.fixture
+def smollm2_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has the demo model alone."""
+    for module in (lessons, side):
+        monkeypatch.setattr(module, "local", lambda name: MAIN if name == "demo" else None)
+
+
+SECOND = built_in("smollm2")[0]
+
+
+def question_of(lesson: Lesson) -> str:
+    """What its first step asks."""
+    return str(lesson.steps[0].question)
+
+
+@pytest.mark.usefixtures("smollm2_missing")
+def test_where_the_model_is_not_here_the_page_says_how_to_get_it_and_offers_no_choice() -> None:
+    for shown in (page(), page(lesson=FIRST.name)):
+        assert not shown.selectbox
+        assert "a second reading on smollm2 (SmolLM2-135M, a real model)" in words(shown)
+        assert "`patchwright models get smollm2`" in words(shown)
+
+
+@pytest.mark.usefixtures("smollm2_missing")
+def test_an_address_of_a_second_reading_opens_it_where_its_model_is_not_here() -> None:
+    shown = page(lesson=FIRST.name, reading="smollm2", step=2)
+    assert (shown.session_state["reading"], shown.session_state["step"]) == ("smollm2", 2)
+    assert "The model smollm2 is not on this machine yet." in words(shown)
+    assert not shown.radio
+    shown = settled(shown.selectbox[0].set_value("demo").run())
+    assert not shown.selectbox
+    assert question_of(FIRST) in words(shown)
+
+
+@pytest.mark.usefixtures("smollm2_here")
+def test_the_list_offers_the_lessons_on_each_model() -> None:
+    shown = page()
+    (choice,) = shown.selectbox
+    assert choice.options == [*READINGS.values()]
+    assert "models get" not in words(shown)
+    assert FIRST.about in words(shown)
+    shown = settled(choice.set_value("smollm2").run())
+    for lesson in built_in("smollm2"):
+        assert lesson.about in words(shown)
+    assert FIRST.about not in words(shown)
+    shown = settled(shown.button(key=f"open-{FIRST.name}").click().run())
+    assert question_of(SECOND) in words(shown)
+
+
+@pytest.mark.usefixtures("smollm2_here")
+def test_step_and_answers_are_kept_for_each_reading() -> None:
+    shown = page(lesson=FIRST.name)
+    shown.radio[0].set_value(1).run()
+    shown = click(click(shown, "Check answer"), "Next")
+    shown = settled(shown.selectbox[0].set_value("smollm2").run())
+    assert shown.session_state["step"] == 1
+    assert question_of(SECOND) in words(shown)
+    assert not shown.success, "the answer was given in the other reading"
+    shown = click(click(shown, "Give me a hint"), "Skip")
+    shown = settled(shown.selectbox[0].set_value("demo").run())
+    assert shown.session_state["step"] == 2
+    shown = click(shown, "Back")
+    assert [one.value for one in shown.success] == ["Right."], "and without a hint"
+    shown = settled(shown.selectbox[0].set_value("smollm2").run())
+    assert shown.session_state["step"] == 2
+
+
+@pytest.mark.usefixtures("smollm2_here")
+def test_a_lesson_without_a_second_reading_is_read_as_it_is(folder: Path) -> None:
+    shown = page(reading="smollm2", lesson="mine", step=1)
+    assert not shown.selectbox
+    assert "second reading" not in words(shown)
+    assert "Your prediction: **none yet**" in words(shown)
 
 
 def test_faulty_lessons_and_taken_names_are_listed_with_what_is_wrong(folder: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import patchwright as pw
 from patchwright.experiment import AnyExperiment
 from patchwright.lessons import (
+    READINGS,
     Lesson,
     built_in,
     check,
@@ -20,6 +21,8 @@ from patchwright.lessons import (
     find_lessons,
     mark,
     read_lesson,
+    reading,
+    readings_of,
 )
 from patchwright.lessons.facts import filled, holds, quantity
 from patchwright.lessons.marking import right_answers
@@ -65,10 +68,54 @@ def test_there_are_lessons_on_everything_that_they_should_teach() -> None:
         assert any(step.cell for step in lesson.steps) or any(step.choices for step in lesson.steps)
 
 
+ALL = [one for model in READINGS for one in built_in(model)]
+FURTHER = [one for one in ALL if one.model != "demo"]
+
+
 def test_no_lesson_writes_down_a_result_instead_of_naming_it() -> None:
-    for lesson in built_in():
+    for lesson in ALL:
         for step in lesson.steps:
             assert set(re.findall(r"[\d.]+ %", step.reveal or "")) <= {"100 %"}, lesson.name
+
+
+def test_every_folder_of_lessons_is_that_of_a_model_to_read_on() -> None:
+    folder = Path(reading.__file__).parent / "built_in"
+    models = [one.name for one in sorted(folder.iterdir()) if one.is_dir()]
+    assert [*READINGS] == ["demo", *models]
+    for model in READINGS:
+        assert {one.model for one in built_in(model)} == {model}
+
+
+@pytest.mark.parametrize("lesson", FURTHER, ids=lambda lesson: f"{lesson.name} {lesson.model}")
+def test_a_further_reading_asks_the_same_questions_and_maybe_more(lesson: Lesson) -> None:
+    first = next(one for one in built_in() if one.name == lesson.name)
+    assert lesson.title == first.title
+    assert len(lesson.steps) >= len(first.steps)
+    for number, step in enumerate(first.steps):
+        if step.question is not None:
+            assert lesson.steps[number].question is not None
+            assert kind_of(lesson, number) == kind_of(first, number)
+
+
+def kind_of(lesson: Lesson, number: int) -> tuple[object, ...]:
+    """The method, the site and the like that the question of a step is about."""
+    document = experiment_of(lesson, number).model_dump()
+    return tuple(document.get(name) for name in ("method", "site", "per", "direction", "metric"))
+
+
+@pytest.mark.parametrize("lesson", FURTHER, ids=lambda lesson: f"{lesson.name} {lesson.model}")
+def test_a_further_reading_puts_no_mark_of_a_chat_before_its_prompts(lesson: Lesson) -> None:
+    for number in range(len(lesson.steps)):
+        assert experiment_of(lesson, number).model_dump()["bos"] is False
+
+
+def test_a_lesson_has_all_its_readings_and_one_of_ones_own_only_itself() -> None:
+    lesson = built_in()[3]
+    assert list(readings_of(lesson)) == ["demo", "smollm2"]
+    assert readings_of(lesson)["demo"] == lesson
+    assert readings_of(lesson) == readings_of(readings_of(lesson)["smollm2"])
+    own = read_lesson(SMALL, lesson.name)
+    assert readings_of(own) == {"demo": own}
 
 
 def test_a_lesson_that_the_model_no_longer_bears_out_is_found(demo: pw.Model) -> None:

@@ -29,6 +29,7 @@ from patchwright.app.state import (
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError, UnknownRunError
 from patchwright.experiment import AnyExperiment
+from patchwright.lessons import READINGS
 from patchwright.methods.ablation import How
 from patchwright.methods.difference import ARRAYS
 from patchwright.methods.direct import Part
@@ -93,7 +94,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "path",
     ),
     "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
-    "learn": ("lesson", "step"),
+    "learn": ("lesson", "reading", "step"),
     "many": (
         "set_source",
         "task",
@@ -135,6 +136,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "trace_metric": METRICS,
     "align": ("exact", "edges"),
     "bos": ("0", "1"),
+    "reading": tuple(READINGS),
     "measure": ARRAYS,
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),

@@ -1,15 +1,24 @@
 """The lessons that this server offers, and how far one reader is in them; no widgets here."""
 
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from patchwright.errors import PatchwrightError
-from patchwright.lessons import Lesson, Mark, Step, built_in, experiment_of, find_lessons
+from patchwright.lessons import (
+    Lesson,
+    Mark,
+    Step,
+    built_in,
+    experiment_of,
+    find_lessons,
+    readings_of,
+)
 from patchwright.lessons.facts import slots
 from patchwright.lessons.marking import Answer
 from patchwright.methods.result import Result
+from patchwright.model.catalog import local
 
 ON_CELLS = ("strongest", "largest", "smallest", "details")
 """Words of quantities, besides the arrays' names, that are about more than the two runs."""
@@ -22,6 +31,10 @@ class Offered:
     lessons: dict[str, Lesson]
     faults: tuple[str, ...]
 
+    def on(self, model: str) -> dict[str, Lesson]:
+        """The same, each in its reading on `model` where it has one."""
+        return {name: readings_of(one).get(model, one) for name, one in self.lessons.items()}
+
 
 @dataclass(frozen=True)
 class Try:
@@ -33,7 +46,7 @@ class Try:
 
 
 Tries = MutableMapping[int, Try]
-"""A reader's tries at a lesson, by the number of the step, from 0."""
+"""A reader's tries at one reading of a lesson, by the number of the step, from 0."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,16 @@ class Score:
     def done(self) -> bool:
         """Whether no question is left."""
         return self.answered == self.asked
+
+
+def key_of(lesson: Lesson) -> str:
+    """Names a reading of a lesson among all of them."""
+    return f"{lesson.model}/{lesson.name}"
+
+
+def readable(models: Iterable[str]) -> list[str]:
+    """Those of the models that are on this machine."""
+    return [model for model in models if local(model) is not None]
 
 
 def offered(folders: Sequence[Path]) -> Offered:

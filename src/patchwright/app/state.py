@@ -65,6 +65,7 @@ FIELDS: dict[str, Any] = {
     "edge_order": "connected",
     "edge_share": 80,
     "lesson": "",
+    "reading": "demo",
     "step": 1,
     "set_source": "template",
     "task": "indirect-object",

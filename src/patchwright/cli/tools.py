@@ -12,6 +12,7 @@ from patchwright.errors import PatchwrightError
 
 if TYPE_CHECKING:
     from patchwright.lessons import Lesson
+    from patchwright.model.load import Model
 
 
 def places(
@@ -106,38 +107,65 @@ def examples() -> None:
 def lessons(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Lessons of your own, as .yaml files, to check."),
+        typer.Argument(
+            help="Lessons of your own, as .yaml files, or names of the package's, to check."
+        ),
     ] = None,
     device: Device = "auto",
 ) -> None:
     """List the lessons, or check some: each runs, and each text and question holds.
 
+    A lesson of the package is checked in its readings on all models that are on this machine.
     Exit status 1 where something in them is not what the model does.
     """
     from patchwright.figures.tables import Line, table
-    from patchwright.lessons import built_in
-    from patchwright.lessons.reading import read_lesson_file
+    from patchwright.lessons import built_in, readings_of
 
     if not files:
-        rows = table("name", "minutes", "title", "what it is about", whole=("name",))
-        for one in built_in():
-            rows.add_row(one.name, str(one.minutes), Line(one.title), Line(one.about))
+        names = ("name", "model", "minutes", "title", "what it is about")
+        rows = table(*names, whole=("name", "model"))
+        for one in (one for lesson in built_in() for one in readings_of(lesson).values()):
+            rows.add_row(one.name, one.model, str(one.minutes), Line(one.title), Line(one.about))
         console().print(rows)
         return
-    wanted = [read_lesson_file(path) for path in files]
-    faults = [fault for lesson in wanted for fault in _checked(lesson, device)]
+    wanted = [one for file in files for one in _wanted(file)]
+    models = {name: load(name, device, "float32", None) for name in {one.model for one in wanted}}
+    faults = [fault for lesson in wanted for fault in _checked(lesson, models[lesson.model])]
     if faults:
         raise typer.Exit(1)
 
 
-def _checked(lesson: "Lesson", device: str) -> list[str]:
+def _wanted(file: Path) -> list["Lesson"]:
+    """The lesson in a file, or one of the package in its readings on the models that are here."""
+    from patchwright.lessons import built_in, readings_of
+    from patchwright.lessons.reading import read_lesson_file
+    from patchwright.model.catalog import local
+
+    ours = [
+        one
+        for lesson in built_in()
+        if lesson.name == str(file)
+        for one in readings_of(lesson).values()
+    ]
+    here = [one for one in ours if local(one.model) is not None]
+    for one in ours:
+        if one not in here:
+            say(
+                f"{one.name} on {one.model}: not checked, as the model is not on this machine; "
+                f"`patchwright models get {one.model}` brings it."
+            )
+    return here if ours else [read_lesson_file(file)]
+
+
+def _checked(lesson: "Lesson", model: "Model") -> list[str]:
     """What is wrong with a lesson, as it has been told on standard output too."""
     from patchwright.experiment import run
     from patchwright.lessons import check
 
-    model = load(lesson.model, device, "float32", None)
     faults = check(lesson, lambda experiment: run(experiment, model))
-    for line in faults or [f"{lesson.name}: {len(lesson.steps)} steps, all of it holds."]:
+    for line in faults or [
+        f"{lesson.name} on {lesson.model}: {len(lesson.steps)} steps, all of it holds."
+    ]:
         say(line)
     return faults
 

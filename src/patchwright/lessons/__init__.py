@@ -3,7 +3,8 @@
 reading   a lesson file -> Lesson, every error with its line
 facts     what a lesson may say of a Result: quantities, conditions, texts with numbers in them
 marking   whether an answer is right; whether a lesson still says what the model does
-built_in  the lessons that come with the package, one file each
+built_in  the lessons that come with the package, one file each; further readings of them, on other
+          models, in a folder named after the model
 
 A lesson holds no numbers of its own: its texts name quantities, which are put in when the
 experiment has run, and whether an answer is right is a condition on the result. `check`
@@ -11,9 +12,19 @@ finds what no longer holds. The format is in `docs/lessons.md`.
 """
 
 from patchwright.lessons.marking import Mark, check, experiment_of, mark
-from patchwright.lessons.reading import Choice, Lesson, Step, built_in, find_lessons, read_lesson
+from patchwright.lessons.reading import (
+    READINGS,
+    Choice,
+    Lesson,
+    Step,
+    built_in,
+    find_lessons,
+    read_lesson,
+    readings_of,
+)
 
 __all__ = [
+    "READINGS",
     "Choice",
     "Lesson",
     "Mark",
@@ -24,4 +35,5 @@ __all__ = [
     "find_lessons",
     "mark",
     "read_lesson",
+    "readings_of",
 ]

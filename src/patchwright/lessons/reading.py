@@ -18,6 +18,13 @@ MOST_FAULTS = 20
 
 LINE = "line "
 
+READINGS = {
+    "demo": "demo (the teaching model)",
+    "smollm2": "smollm2 (SmolLM2-135M, a real model)",
+}
+"""The models that the lessons of the package can be read on, with what to call them; the first
+has every lesson. Lessons on another model are in the folder of its name, in files of the same name."""
+
 
 class LessonError(InputError):
     """A lesson file that cannot be used; one line a fault."""
@@ -82,14 +89,23 @@ class Lesson(_Frozen):
 
 
 @cache
-def built_in() -> tuple[Lesson, ...]:
-    """The lessons that come with the package, in the order in which to take them."""
+def built_in(model: str = "demo") -> tuple[Lesson, ...]:
+    """The lessons of the package on one of `READINGS`, in the order in which to take them."""
     folder = files("patchwright.lessons").joinpath("built_in")
+    if model != "demo":
+        folder = folder.joinpath(model)
     found = sorted((one for one in folder.iterdir() if one.name.endswith(".yaml")), key=str)
     return tuple(
         read_lesson(one.read_text(encoding="utf-8"), one.name.removesuffix(".yaml"))
         for one in found
     )
+
+
+def readings_of(lesson: Lesson) -> dict[str, Lesson]:
+    """All readings of a lesson, by model; of a lesson that does not come with the package itself."""
+    ours = [one for model in READINGS for one in built_in(model)]
+    same = [one for one in ours if one.name == lesson.name] if lesson in ours else [lesson]
+    return {one.model: one for one in same}
 
 
 def find_lessons(folder: str | Path) -> list[Lesson | LessonError]:

@@ -1,15 +1,26 @@
 """Learn: lessons in which the reader predicts before anything is revealed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
-from patchwright.app.lessons import Offered, Score, Tries, Try, asks_later, on_runs_alone, score
+from patchwright.app.lessons import (
+    Offered,
+    Score,
+    Tries,
+    Try,
+    asks_later,
+    key_of,
+    on_runs_alone,
+    readable,
+    score,
+)
 from patchwright.app.text import complaint, paragraphs, plain, token
-from patchwright.app.views import revealed, side, waiting
+from patchwright.app.views import fields, revealed, side, waiting
 from patchwright.app.work import lessons
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.lessons import Lesson, Step, experiment_of, mark
+from patchwright.lessons import READINGS, Lesson, Step, experiment_of, mark, readings_of
 from patchwright.lessons.facts import filled
 from patchwright.lessons.marking import Answer
 from patchwright.methods.result import Result
@@ -22,7 +33,7 @@ def show() -> None:
         side.titled()
         st.caption("A lesson asks before it shows: predict, check, and read on.")
     there, now = lessons(), st.session_state
-    lesson = there.lessons.get(now["lesson"])
+    lesson = there.on(now["reading"]).get(now["lesson"])
     if now["lesson"] and lesson is None:
         st.warning(f"There is no lesson '{plain(now['lesson'][:60])}' here. These are there:")
     elif lesson is not None and not 1 <= now["step"] <= len(lesson.steps) + 1:
@@ -45,11 +56,12 @@ def _list(there: Offered) -> None:
         "Lessons on what goes on inside a language model. Each asks you to predict what an experiment "
         "will show, runs it, and marks your answer. Take them in this order."
     )
-    for number, (name, lesson) in enumerate(there.lessons.items(), 1):
+    _readings(list(READINGS))
+    for number, (name, lesson) in enumerate(there.on(st.session_state["reading"]).items(), 1):
         with st.container(border=True):
             text, button = st.columns([5, 1], vertical_alignment="center")
             text.markdown(f"**{number}\\. {plain(lesson.title)}**  \n{plain(lesson.about)}")
-            found = score(lesson, tries_of(name))
+            found = score(lesson, tries_of(lesson))
             text.caption(f"About {lesson.minutes} minutes. {how_far(found)}")
             button.button(
                 "Open" if not found.answered or found.done else "Go on", key=f"open-{name}",
@@ -60,6 +72,33 @@ def _list(there: Offered) -> None:
         st.warning("Some lessons of this server cannot be used:")
         for fault in there.faults:
             st.markdown("\n".join(f"- {plain(line)}" for line in fault.splitlines()))
+
+
+def _readings(models: Sequence[str]) -> None:
+    """On which model to read, of those that are here; of the others, how to get them."""
+    if len(models) < 2:
+        return
+    here, chosen = readable(models), st.session_state["reading"]
+    if missing := [model for model in models if model not in here]:
+        st.caption(
+            f"There is a second reading on {READINGS[missing[0]]}. That model is not on this machine "
+            f"yet: `patchwright models get {missing[0]}` brings it."
+        )
+    # The way back, where an address has led to a model that is not here.
+    options = [model for model in models if model in (*here, chosen)]
+    if len(options) > 1:
+        fields.choice(
+            st.columns(2)[0], "Read it on", options, "reading", READINGS, on_change=_turn,
+            help="The same question, asked of another model. Step and answers are kept for each.",
+        )  # fmt: skip
+
+
+def _turn() -> None:
+    """Another reading of the lesson was chosen: go where this reader was in it."""
+    now = st.session_state
+    lesson = lessons().on(now["reading"]).get(now["lesson"])
+    if lesson is not None:
+        now["step"] = now.get("left_at", {}).get(key_of(lesson), 1)
 
 
 def how_far(found: Score) -> str:
@@ -76,14 +115,14 @@ def _hinted(found: Score) -> str:
     return f", {found.with_hints} of them with hints" if found.with_hints else ""
 
 
-def tries_of(name: str) -> Tries:
-    """This reader's tries at a lesson, which live as long as the tab is open."""
-    return st.session_state.setdefault("tries", {}).setdefault(name, {})
+def tries_of(lesson: Lesson) -> Tries:
+    """This reader's tries at a reading of a lesson, which live as long as the tab is open."""
+    return st.session_state.setdefault("tries", {}).setdefault(key_of(lesson), {})
 
 
 def first_left(lesson: Lesson) -> int:
     """The step, from 0, at which to go on: the first that asks something still, else the first."""
-    tries = tries_of(lesson.name)
+    tries = tries_of(lesson)
     left = [
         i
         for i, step in enumerate(lesson.steps)
@@ -102,6 +141,8 @@ def _lesson(lesson: Lesson, number: int) -> None:
         "All lessons", icon=":material/arrow_back:", type="tertiary", on_click=_go, args=("", 0)
     )
     st.header(plain(lesson.title), anchor=False)
+    st.session_state.setdefault("left_at", {})[key_of(lesson)] = number + 1
+    _readings(list(readings_of(lesson)))
     if number == len(lesson.steps):
         _summary(lesson)
         return
@@ -132,7 +173,7 @@ def _step(lesson: Lesson, number: int) -> None:
         return
     revealed.prompts(result)
     st.markdown(f"**{paragraphs(filled(step.question, result))}**")
-    tried = tries_of(lesson.name).get(number, Try())
+    tried = tries_of(lesson).get(number, Try())
     if tried.mark is None:
         _asked(lesson, number, result, tried)
         return
@@ -140,7 +181,7 @@ def _step(lesson: Lesson, number: int) -> None:
     st.markdown(paragraphs(filled(step.reveal or "", result)))
     if on_runs_alone(step, result):
         revealed.runs(result)
-    elif asks_later(lesson, number, tries_of(lesson.name)):
+    elif asks_later(lesson, number, tries_of(lesson)):
         revealed.part(result, tried)
     else:
         revealed.whole(result, tried if step.cell is not None else None)
@@ -149,7 +190,7 @@ def _step(lesson: Lesson, number: int) -> None:
 
 def _asked(lesson: Lesson, number: int, result: Result, tried: Try) -> None:
     """What the reader predicts with, the button that checks it, and hints."""
-    step, key = lesson.steps[number], f"pick-{lesson.name}-{number}"
+    step, key = lesson.steps[number], f"pick-{key_of(lesson)}-{number}"
     if step.cell is None:
         picked = st.radio(
             "Your prediction", range(len(step.choices)), index=None, key=key,
@@ -166,7 +207,7 @@ def _asked(lesson: Lesson, number: int, result: Result, tried: Try) -> None:
         if left > 0:
             st.button(
                 "Give me a hint" if not tried.hints else "One more hint",
-                on_click=_hint, args=(lesson.name, number), help=f"{left} left.",
+                on_click=_hint, args=(lesson, number), help=f"{left} left.",
             )  # fmt: skip
     for i, hint in enumerate(step.hints[: tried.hints], 1):
         st.info(f"Hint {i}: {paragraphs(filled(hint, result))}")
@@ -197,7 +238,7 @@ def place_in_words(name: str, result: Result) -> str:
 
 
 def _check(lesson: Lesson, number: int, result: Result, picked: Answer) -> None:
-    tries = tries_of(lesson.name)
+    tries = tries_of(lesson)
     tried = tries.get(number, Try())
     try:
         tries[number] = replace(
@@ -207,8 +248,8 @@ def _check(lesson: Lesson, number: int, result: Result, picked: Answer) -> None:
         st.session_state["complaint"] = complaint(error)
 
 
-def _hint(name: str, number: int) -> None:
-    tries = tries_of(name)
+def _hint(lesson: Lesson, number: int) -> None:
+    tries = tries_of(lesson)
     tried = tries.get(number, Try())
     tries[number] = replace(tried, hints=tried.hints + 1)
 
@@ -243,7 +284,7 @@ def _ways(lesson: Lesson, number: int) -> None:
     """Back, and on: without an answer as well, which is then missing in the score."""
     last = number == len(lesson.steps) - 1
     asks = lesson.steps[number].question is not None
-    open_ = asks and tries_of(lesson.name).get(number, Try()).mark is None
+    open_ = asks and tries_of(lesson).get(number, Try()).mark is None
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         st.button("Back", on_click=_go, args=(lesson.name, number - 1), disabled=number == 0)
         st.button(
@@ -255,7 +296,7 @@ def _ways(lesson: Lesson, number: int) -> None:
 
 def _summary(lesson: Lesson) -> None:
     """What came of the lesson, question by question."""
-    tries = tries_of(lesson.name)
+    tries = tries_of(lesson)
     found = score(lesson, tries)
     st.subheader("How it went", anchor=False)
     columns = st.columns(3)
@@ -277,9 +318,7 @@ def _summary(lesson: Lesson) -> None:
     with st.container(horizontal=True):
         if following:
             st.button("Next lesson", type="primary", on_click=_go, args=(following[0], 0))
-        st.button(
-            "Take it again", on_click=_again, args=(lesson.name,), help="Forgets your answers."
-        )
+        st.button("Take it again", on_click=_again, args=(lesson,), help="Forgets your answers.")
 
 
 def outcome(tried: Try) -> str:
@@ -300,9 +339,9 @@ def _verdict(found: Score) -> str:
     return "A prediction that failed is worth a second look: open its experiment and change it."
 
 
-def _again(name: str) -> None:
-    tries_of(name).clear()
+def _again(lesson: Lesson) -> None:
+    tries_of(lesson).clear()
     picks = st.session_state.get("picks", {})
-    for key in [key for key in picks if key.startswith(f"pick-{name}-")]:
+    for key in [key for key in picks if key.startswith(f"pick-{key_of(lesson)}-")]:
         del picks[key]
-    _go(name, 0)
+    _go(lesson.name, 0)
