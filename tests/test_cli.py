@@ -197,6 +197,8 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
         (["lens", *IOI, "--direct", "token"], "layer, head, position, neuron"),
         (["lens", *IOI, "--direct", "head", "--graph", "g.png"], "leave out"),
         (["lens", *IOI, "--graph", "g.gif"], ".png, .svg or .pdf"),
+        (["app", "--model", "/no/folder"], "is no name that the page can open on"),
+        (["app", "--model", ""], "is no name that the page can open on"),
     ],
 )
 def test_each_method_refuses_what_it_cannot_do(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli.options import Device, ModelName, NoBos, Revision, console, load, say
-from patchwright.errors import PatchwrightError
+from patchwright.errors import InputError, PatchwrightError, quoted
 
 if TYPE_CHECKING:
     from patchwright.lessons import Lesson
@@ -267,7 +267,13 @@ def app_(
 ) -> None:
     """Open the page in a browser."""
     from patchwright.app.server import serve as serve_page
+    from patchwright.model.hub import is_hub_name
 
+    if model is not None and not is_hub_name(model):
+        raise InputError(
+            f"{quoted(model)} is no name that the page can open on: give demo, smollm2, or a hub name "
+            "such as gpt2. A folder or a file is typed in the page's sidebar."
+        )
     options = ["--sweeps", str(sweeps)]
     options += [] if model is None else ["--model", model]
     options += ["--no-store"] if no_store else []
