@@ -3,6 +3,7 @@
 import pytest
 
 import patchwright as pw
+from patchwright.app.opening import nearest
 from patchwright.experiment import AnyExperiment
 from patchwright.lessons import Lesson, built_in, check, experiment_of
 
@@ -52,3 +53,18 @@ def test_the_heads_of_lesson_4_write_as_their_effects_say(smollm2: pw.Model) -> 
         clean, corrupt = (float(written[run, layer, head]) * way for run in (0, 1))
         assert clean > 0.5
         assert corrupt < -0.5
+
+
+@pytest.mark.parametrize("lesson", built_in("smollm2"), ids=lambda lesson: lesson.name)
+def test_every_experiment_opens_on_a_page_with_its_model_and_without_a_first_token(
+    lesson: Lesson, smollm2: pw.Model
+) -> None:
+    for number in range(len(lesson.steps)):
+        experiment = experiment_of(lesson, number)
+        quick = {"samples": 1} if isinstance(experiment, pw.Trace) else {}
+        quick |= {"exact": False} if isinstance(experiment, pw.Attribute) else {}
+        experiment = experiment.model_copy(update=quick)
+        found = nearest(experiment, pw.run(experiment, smollm2))
+        assert found is not None
+        page, controls = found
+        assert (controls["model"], controls["bos"]) == ("smollm2", False), page
