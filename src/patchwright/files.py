@@ -21,6 +21,11 @@ def home() -> Path:
     return Path(named).expanduser() if named else platformdirs.user_data_path("patchwright", False)
 
 
+def make_home() -> None:
+    """Make that folder, its owner's alone, if it is not there yet. Raises OSError."""
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Write `content` (text as UTF-8) to `path`, whole or not at all.
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture(autouse=True)
 def _started(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """As `patchwright app --model smollm2` starts it."""
-    given = replace(work.options(), model=NAME)
+    given = replace(work.options(), model=NAME, own=True, alone=True)
     monkeypatch.setattr(work, "options", lambda: given)
     monkeypatch.setattr("patchwright.app.views.side.options", lambda: given)
     st.cache_resource.clear()
@@ -103,17 +103,53 @@ def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
     assert page.session_state["model"] == "demo"
     assert any("could not be fetched" in unescaped(one.value) for one in page.caption)
     assert not page.error
+    assert not any(one.label == "Stop" for one in page.button)
     again = Download(NAME)
-    assert "not tried again" in again.start_once()
+    assert "not fetched again by itself" in again.start_once()
     assert not again.running
     monkeypatch.setenv("PIP_INDEX_URL", index.url)
     again.start()
     _wait(again)
     assert again.fetched
+
+
+def test_what_was_got_by_hand_and_removed_is_not_fetched_again_by_itself(
+    index: IndexServer,
+) -> None:
+    catalog.give_up(NAME)
+    catalog.get(NAME)
+    assert not catalog.given_up(NAME)
     catalog.remove(NAME)
-    last = Download(NAME)
-    assert "in the background" in last.start_once()
-    _wait(last)
+    assert "not fetched again by itself" in (work.fetch_first() or "")
+    assert not work.download_of(NAME).running
+
+
+def test_visitors_do_not_stop_what_the_page_fetches_by_itself(
+    index: IndexServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = replace(work.options(), own=False, alone=False)
+    monkeypatch.setattr(work, "options", lambda: given)
+    monkeypatch.setattr("patchwright.app.views.side.options", lambda: given)
+    index.holds = True
+    work.fetch_first()
+    assert index.half_sent.wait(SECONDS)
+    for page in (opened(), opened(model=NAME)):
+        assert not any(one.label == "Stop" for one in page.button)
+    index.go_on.set()
+    _wait(work.download_of(NAME))
+
+
+def test_a_data_folder_that_cannot_be_read_is_no_reason_not_to_start(
+    index: IndexServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    monkeypatch.setattr(Path, "exists", refused)
+    assert work.first_model() == "demo"
+    assert not catalog.given_up(NAME)
+    catalog.give_up(NAME)
 
 
 def _wait(download: Download) -> None:

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 import patchwright as pw
-from patchwright.app import address, asked, lessons, state, work
+from patchwright.app import address, asked, state, work
 from patchwright.app.lessons import Try, asks_later, key_of, offered, on_runs_alone, score
 from patchwright.app.opening import nearest
 from patchwright.app.text import BREAK, paragraphs
@@ -209,15 +209,13 @@ def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> N
 @pytest.fixture
 def smollm2_here(monkeypatch: pytest.MonkeyPatch, demo: pw.Model) -> None:
     """SmolLM2 on this machine, for all that the page knows; what it loads is the demo model."""
-    monkeypatch.setattr(lessons, "local", lambda name: MAIN)
     monkeypatch.setattr(side, "model_if_here", lambda name: demo)
 
 
 @pytest.fixture
 def smollm2_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has the demo model alone."""
-    for module in (lessons, side):
-        monkeypatch.setattr(module, "local", lambda name: MAIN if name == "demo" else None)
+    monkeypatch.setattr(side, "local", lambda name: MAIN if name == "demo" else None)
 
 
 SECOND = built_in("smollm2")[0]
@@ -229,11 +227,11 @@ def question_of(lesson: Lesson) -> str:
 
 
 @pytest.mark.usefixtures("smollm2_missing")
-def test_where_the_model_is_not_here_the_page_says_how_to_get_it_and_offers_no_choice() -> None:
-    for shown in (page(), page(lesson=FIRST.name)):
-        assert not shown.selectbox
-        assert "a second reading on smollm2 (SmolLM2-135M, a real model)" in words(shown)
-        assert "`patchwright models get smollm2`" in words(shown)
+def test_where_the_model_is_not_here_choosing_it_offers_to_fetch_it() -> None:
+    shown = page(lesson=FIRST.name)
+    shown = settled(shown.selectbox[0].set_value("smollm2").run())
+    assert "The model smollm2 is not on this machine yet." in words(shown)
+    assert any(one.label.startswith("Download smollm2") for one in shown.button)
 
 
 @pytest.mark.usefixtures("smollm2_missing")
@@ -243,7 +241,6 @@ def test_an_address_of_a_second_reading_opens_it_where_its_model_is_not_here() -
     assert "The model smollm2 is not on this machine yet." in words(shown)
     assert not shown.radio
     shown = settled(shown.selectbox[0].set_value("demo").run())
-    assert not shown.selectbox
     assert question_of(FIRST) in words(shown)
 
 

@@ -412,7 +412,7 @@ def first_token(page: AppTest) -> Any:
 def test_the_first_token_is_named_and_can_be_left_out() -> None:
     page = opened()
     box = first_token(page)
-    assert "endoftext" in unescaped(box.label)
+    assert "endoftext" in unescaped(box.help)
     assert box.value
     assert "bos" not in address(page)
     without = settled(box.uncheck().run())

@@ -221,3 +221,42 @@ def test_the_sentence_carries_its_numbers(model: Model) -> None:
     assert f"{one.corrupt.metric:.2f} to {one.altered.metric:.2f}" in text
     assert "the clean run's `L1H2.z`" in text
     assert "corrupted run's" in sentence("L1H2.z", patch_together(model, PAIR, ["L1H2.z"], "noise"))
+
+
+def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out() -> None:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    page |= {
+        "chosen": "L3.resid_pre@10",
+        "ablated": "L1H2.z",
+        "trace_chosen": "a slip",
+        "places": ["L0.mlp_out@0", "L2H1.z@-1", "L2H1.z@4"],
+    }
+    page["bos"] = False
+    state.move_places(page)
+    assert (page["chosen"], page["ablated"], page["trace_chosen"]) == (
+        "L3.resid_pre@9",
+        "L1H2.z",
+        "a slip",
+    )
+    assert page["places"] == ["L2H1.z@-1", "L2H1.z@3"]
+    page["bos"] = True
+    state.move_places(page)
+    assert page["chosen"] == "L3.resid_pre@10"
+
+
+def test_another_model_moves_places_only_where_its_prompts_begin_otherwise() -> None:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    page["chosen"] = "L3.resid_pre@10"
+    for model, chosen in (("gpt2", 10), ("smollm2", 9), ("smollm2", 9), ("demo", 10)):
+        page["model"] = model
+        state.take_usual_bos(page)
+        assert page["chosen"] == f"L3.resid_pre@{chosen}"
+
+
+def test_an_address_names_places_as_it_means_them() -> None:
+    page: dict[Any, Any] = {}
+    state.prepare(page)
+    state.take(page, {"model": "smollm2", "chosen": "L3.resid_pre@9"})
+    assert (page["bos"], page["chosen"]) == (False, "L3.resid_pre@9")

@@ -186,6 +186,17 @@ def test_text_is_split_as_the_tokenizer_was_trained(
     assert [tokens[i] for i in ids] == expected
 
 
+def test_a_tokenizer_of_a_family_without_a_beginning_of_text_token_puts_none(
+    tmp_path: Path,
+) -> None:
+    tokenizer = demo_tokenizer() | {"pre": "qwen2"}
+    module = tiny("qwen2", use_sliding_window=False)
+    path = save_gguf(tmp_path / "tiny.gguf", module, "qwen2", tokenizer=tokenizer)
+    found = pw.load_model(str(path)).tokenizer
+    assert found is not None
+    assert (found.bos_token_id, found.start) == (None, ())
+
+
 def sentencepiece() -> dict[str, Any]:
     words = ["▁", "a", "b", "c", "▁a", "ab", "▁ab", "bc", "▁▁"]
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *words]
@@ -226,15 +237,19 @@ def test_a_sentencepiece_tokenizer_is_transformers_own(tmp_path: Path, text: str
         ({"llama__attention__value_length": 4}, "a head has 8 values"),
         ({"llama__block_count": None}, "lack llama.block_count"),
         ({"llama__attention__layer_norm_rms_epsilon": None}, "lack llama.attention.layer_norm"),
-        ({"llama__block_count": 2}, "is no tensor of a llama"),
+        ({"llama__block_count": 2}, "a tensor that the architecture llama does not have"),
         ({"llama__block_count": 4}, "lacks tensor"),
         ({"llama__block_count": 2**32 - 1}, "it must be from 1 to 1,000"),
         ({"llama__embedding_length": 2**32 - 1}, "it must be from 1 to"),
         ({"llama__attention__head_count": [4, 4, 4]}, "is 'a list of 3'; it must be"),
         ({"llama__attention__head_count": 0}, "is '0'; it must be"),
         ({"llama__feed_forward_length": 128}, "should be [128, 32]"),
-        ({"split__count": 3}, "is no whole model"),
-        ({"general__type": "adapter"}, "is no whole model"),
+        ({"split__count": 3}, "is a part of a model"),
+        ({"split__count": "3"}, "is a part of a model"),
+        ({"split__count": [3]}, "is a part of a model"),
+        ({"llama__rope__freq_base": [1.0]}, "describes no model"),
+        ({"llama__context_length": "many"}, "it must be from 1 to"),
+        ({"general__type": "adapter"}, "is a part of a model"),
         ({"general__alignment": 3}, "alignment"),
     ],
 )

@@ -2,12 +2,9 @@
 
 import logging
 import threading
-from contextlib import suppress
-from pathlib import Path
 
 from patchwright.errors import PatchwrightError
-from patchwright.files import home
-from patchwright.model.catalog import get
+from patchwright.model import catalog
 
 
 class Download:
@@ -20,12 +17,8 @@ class Download:
         self._lock = threading.Lock()
         self.bytes = (0, 0)
         self.error: PatchwrightError | None = None
-        self._only_once = False
-
-    @property
-    def _failed_before(self) -> Path:
-        """The mark that `start_once` leaves where it failed, or was stopped."""
-        return home() / "models" / f".{self._name.replace('/', '--')}-not-fetched"
+        self.unasked = False
+        """Whether nobody asked for it: it was begun with the page."""
 
     @property
     def running(self) -> bool:
@@ -42,27 +35,28 @@ class Download:
         """Whether somebody has asked for the end."""
         return self._stop.is_set()
 
-    def start(self) -> None:
+    def start(self, unasked: bool = False) -> None:
         """Begin, or begin again; what came whole from the hub before is kept."""
         with self._lock:
             if self.running:
                 return
             self._stop.clear()
-            self.error, self.bytes = None, (0, 0)
+            self.error, self.bytes, self.unasked = None, (0, 0), unasked
             self._thread = threading.Thread(target=self._fetch, name=f"download {self._name}")
             self._thread.daemon = True
             self._thread.start()
 
     def start_once(self) -> str:
-        """Begin, unless that has failed on this machine before; a sentence about it."""
-        by_hand = f"`patchwright models get {self._name}` fetches it, or the page's sidebar"
-        if self._failed_before.exists():
-            return f"'{self._name}' could not be fetched before, and is not tried again: {by_hand}."
-        self._only_once = True
-        self.start()
+        """Begin, unless that was given up on this machine before; a sentence about it."""
+        if catalog.given_up(self._name):
+            return (
+                f"'{self._name}' is not here and not fetched again by itself, since it was removed, or "
+                f"could not be fetched before: `patchwright models get {self._name}` does, or the page."
+            )
+        self.start(unasked=True)
         return (
             f"'{self._name}' is fetched in the background, and the page offers it when it is here "
-            "(`--model demo` leaves it out)."
+            "(`make app MODEL=demo`, or `--model demo`, leaves it out)."
         )
 
     def stop(self) -> None:
@@ -71,8 +65,7 @@ class Download:
 
     def _fetch(self) -> None:
         try:
-            get(self._name, self._note)
-            self._failed_before.unlink(missing_ok=True)
+            catalog.get(self._name, self._note)
         except PatchwrightError as error:
             self._failed(error)
         except BaseException:  # as in `jobs`
@@ -86,12 +79,9 @@ class Download:
 
     def _failed(self, error: PatchwrightError) -> None:
         self.error = error
-        if self._only_once:
+        if self.unasked:
             print(error, flush=True)
-            with suppress(OSError):
-                home().mkdir(mode=0o700, parents=True, exist_ok=True)  # as the run store makes it
-                self._failed_before.parent.mkdir(exist_ok=True)
-                self._failed_before.touch()
+            catalog.give_up(self._name)
 
     def _note(self, done: int, total: int) -> bool:
         self.bytes = (done, total)

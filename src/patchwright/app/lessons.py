@@ -1,7 +1,7 @@
 """The lessons that this server offers, and how far one reader is in them; no widgets here."""
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from patchwright.lessons import (
 from patchwright.lessons.facts import slots
 from patchwright.lessons.marking import Answer
 from patchwright.methods.result import Result
-from patchwright.model.catalog import local
 
 ON_CELLS = ("strongest", "largest", "smallest", "details")
 """Words of quantities, besides the arrays' names, that are about more than the two runs."""
@@ -67,11 +66,6 @@ class Score:
 def key_of(lesson: Lesson) -> str:
     """Names a reading of a lesson among all of them."""
     return f"{lesson.model}/{lesson.name}"
-
-
-def readable(models: Iterable[str]) -> list[str]:
-    """Those of the models that are on this machine."""
-    return [model for model in models if local(model) is not None]
 
 
 def offered(folders: Sequence[Path]) -> Offered:

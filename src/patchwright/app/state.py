@@ -1,10 +1,12 @@
 """What the page remembers; no widgets here, and what is asked for is in `asked`."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
-from patchwright.places import check_site, pers_of
+from patchwright.places import check_site, parse_place, pers_of
 from patchwright.prompts.align import differing
 from patchwright.prompts.examples import Example, example, examples, usual_bos
 
@@ -135,7 +137,7 @@ def first_example(page: str) -> str:
 
 def model_of(state: State) -> str:
     """The name of the model that is asked for."""
-    return state["model_name"] if state["model"] == OTHER else state["model"]
+    return state["model_name"].strip() if state["model"] == OTHER else state["model"]
 
 
 def prepare(state: State, page: str = "patch") -> bool:
@@ -184,7 +186,31 @@ def take_example(state: State, name: str) -> None:
 
 def take_usual_bos(state: State) -> None:
     """After another model or example was chosen: begin the prompts as is usual on the model."""
-    state["bos"] = usual_bos(model_of(state))
+    usual = usual_bos(model_of(state))
+    if state["bos"] != usual:
+        state["bos"] = usual
+        move_places(state)
+
+
+def move_places(state: State) -> None:
+    """After the prompts' first token was put there or left out: places keep their own tokens."""
+    by = 1 if state["bos"] else -1
+    for name in ("chosen", "trace_chosen", "ablated", "path", "set_chosen"):
+        state[name] = _moved(state[name], by)
+    for name in ("places", "receivers"):
+        state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
+
+
+def _moved(text: str, by: int) -> str:
+    """A place `by` positions further on; nothing of one that was at the token that is gone."""
+    try:
+        place = parse_place(text)
+    except UnknownPlaceError:
+        return text
+    if place.position is None or place.position < 0:
+        return text
+    position = place.position + by
+    return str(replace(place, position=position)) if position >= 0 else ""
 
 
 def take(state: State, fields: Mapping[str, Any]) -> None:
@@ -195,7 +221,7 @@ def take(state: State, fields: Mapping[str, Any]) -> None:
     if fields.get("model", "demo") not in MODELS:
         state["model"], state["model_name"] = OTHER, fields["model"]
     if "model" in fields and "bos" not in fields:
-        take_usual_bos(state)
+        state["bos"] = usual_bos(model_of(state))
 
 
 def fields_of(chosen: Example) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from patchwright.model.catalog import CatalogModel
 
 app = typer.Typer(
-    help="The models that can be asked for by name. Alone it lists them: which are here, which can "
+    help="The models that can be asked for by name. Without a command it lists them: which are here, which can "
     "be had, their sizes and licences.",
     rich_markup_mode=None,
 )

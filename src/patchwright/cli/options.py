@@ -55,7 +55,7 @@ Bos = Annotated[
     typer.Option(
         "--bos/--no-bos",
         help="Put the beginning-of-text token first, or do not.",
-        show_default="bos, or as the example has it on this model",
+        show_default="--bos; with --example, what is usual for the model",
     ),
 ]
 Clean = Annotated[str, typer.Option(help="The prompt that is answered rightly.")]

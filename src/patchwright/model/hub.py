@@ -231,9 +231,9 @@ def _unreachable(name: str, error: Exception) -> HubError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return HubError(
         f"'{name}' is not in {constants.HF_HUB_CACHE}, and the model hub could not be reached "
-        f"({reason[:160]}). `--model demo`, a .gguf file and a local folder need no network: put "
-        f"config.json, {WEIGHTS} and tokenizer.json (or vocab.json and merges.txt) into a folder and "
-        "name it. "
-        "Files that came whole are kept: try again for the rest.",
+        f"({reason[:160]}). `--model demo` and a .gguf file need no network, `patchwright models get "
+        f"smollm2` no hub. A local folder needs none either: put config.json, {WEIGHTS} and "
+        "tokenizer.json (or vocab.json and merges.txt) into one and name it. Files that came whole "
+        "are kept: try again for the rest.",
         f"'{name}' is not on this server, which cannot reach the model hub: choose another model.",
     )

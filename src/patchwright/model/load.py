@@ -120,6 +120,8 @@ def load_model(
 ) -> Model:
     """Load `demo`, `smollm2`, a hub name such as `gpt2`, a local folder, or a GGUF file.
 
+    What is on the hub is fetched if it is not here; `smollm2` is not: `patchwright models get` fetches it.
+
     `device_map` spreads the layers of a model over several devices: `balanced`, a
     list of devices, or layers and their device (`model.devices`); activations then
     move from device to device. `progress` is called with the bytes done and those of the whole while a model
@@ -274,7 +276,7 @@ def confined(name: str, allowed: Sequence[Path]) -> str:
     folders = " or ".join(f"'{folder}'" for folder in allowed)
     instead = "demo or a hub name such as gpt2. The server was started without folders to load from"
     if allowed:
-        instead = f"demo, a hub name such as gpt2, or a folder in {folders}"
+        instead = f"demo, a hub name such as gpt2, or a folder or a .gguf file in {folders}"
     raise InputError(f"{name[:200]!r} may not be loaded here: give {instead}.")
 
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from patchwright.errors import InputError
 from patchwright.prompts.pair import Pair
 
-WITHOUT_BOS = ("smollm2",)
+WITHOUT_BOS = ("smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct")
 """Models whose examples leave out the beginning-of-text token.
 
 SmolLM2's is `<|im_start|>`, which starts a turn of a chat and says nothing of plain text.

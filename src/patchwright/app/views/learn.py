@@ -13,7 +13,6 @@ from patchwright.app.lessons import (
     asks_later,
     key_of,
     on_runs_alone,
-    readable,
     score,
 )
 from patchwright.app.text import complaint, paragraphs, plain, token
@@ -75,20 +74,10 @@ def _list(there: Offered) -> None:
 
 
 def _readings(models: Sequence[str]) -> None:
-    """On which model to read, of those that are here; of the others, how to get them."""
-    if len(models) < 2:
-        return
-    here, chosen = readable(models), st.session_state["reading"]
-    if missing := [model for model in models if model not in here]:
-        st.caption(
-            f"There is a second reading on {READINGS[missing[0]]}. That model is not on this machine "
-            f"yet: `patchwright models get {missing[0]}` brings it."
-        )
-    # The way back, where an address has led to a model that is not here.
-    options = [model for model in models if model in (*here, chosen)]
-    if len(options) > 1:
+    """On which model to read; one that is not here is offered for download where it is asked."""
+    if len(models) > 1:
         fields.choice(
-            st.columns(2)[0], "Read it on", options, "reading", READINGS, on_change=_turn,
+            st.columns(2)[0], "Read it on", models, "reading", READINGS, on_change=_turn,
             help="The same question, asked of another model. Step and answers are kept for each.",
         )  # fmt: skip
 
@@ -159,6 +148,8 @@ def _step(lesson: Lesson, number: int) -> None:
     model = side.model_if_here(lesson.model)
     if model is None:
         return
+    if model.quantization is not None:
+        st.caption(side.QUANTISED)
     experiment = experiment_of(lesson, number)
     result = waiting.finished(experiment, model, "lesson-job", "cells")
     if result is None or waiting.stopped(result):

@@ -103,9 +103,10 @@ def beginning(model: Model) -> None:
         return
     shown = " ".join(map(token, token_texts(model.tokenizer.start, model.tokenizer)))
     st.checkbox(
-        f"Begin with {shown}", key="bos", **fields.KEPT,
-        help="The model's beginning-of-text token, put before every prompt. It is one more token, "
-        "which the model reads and attends to.",
+        "Begin with the beginning-of-text token", key="bos", **fields.KEPT,
+        on_change=state.move_places, args=(st.session_state,),
+        help=f"In this model it is {shown}. Put before every prompt it is one more token, which the "
+        "model reads and attends to.",
     )  # fmt: skip
     if st.session_state["bos"] and starts_chat_turn(model.tokenizer):
         st.caption(

@@ -18,6 +18,9 @@ from patchwright.prompts.examples import Example, example, examples
 
 NAME = "Hub name, folder or .gguf file"
 ANYWHERE = (Path("/"),)
+QUANTISED = (
+    "Its weights are quantised, so it is not the same model as the one published in full precision."
+)
 
 
 def shown(with_examples: bool = True) -> Model | None:
@@ -54,10 +57,9 @@ def _name() -> str:
     here = st.container()
     again: dict[str, Any] = {"on_change": state.take_usual_bos, "args": (st.session_state,)}
     chosen = fields.choice(here, "Model", [*state.MODELS, state.OTHER], "model", **again)
-    if chosen != state.OTHER:
-        return chosen
-    fields.text_input(here, NAME, "model_name", **again)
-    return str(st.session_state["model_name"]).strip()
+    if chosen == state.OTHER:
+        fields.text_input(here, NAME, "model_name", **again)
+    return state.model_of(st.session_state)
 
 
 def _folders() -> str:
@@ -65,7 +67,7 @@ def _folders() -> str:
     if options().alone:
         return "the path of a folder or a .gguf file"
     if options().folders:
-        return "the path of a folder below one that the page was started with (`--folder`)"
+        return "the path of a folder or a .gguf file below one that the page was started with (`--folder`)"
     return "start the page with `--folder DIR` to open models in a folder of its machine"
 
 
@@ -117,7 +119,8 @@ def _first_model(now: str) -> None:
 
 
 def _open(name: str) -> None:
-    state.take(st.session_state, {"model": name})
+    st.session_state["model"] = name
+    state.take_usual_bos(st.session_state)
 
 
 @st.fragment(run_every=0.5)
@@ -128,9 +131,10 @@ def _under_way(name: str) -> None:
     done, total = download.bytes
     text = f"Downloading {plain(name)}: {done >> 20:,} of {total >> 20:,} MiB"
     st.progress(min(1.0, done / total) if total else 0.0, text)
-    st.button(
-        "Stop", on_click=download.stop, disabled=download.stopping, key=f"stop download {name}"
-    )
+    if options().own or not download.unasked:
+        st.button(
+            "Stop", on_click=download.stop, disabled=download.stopping, key=f"stop download {name}"
+        )
 
 
 def _about(place: DeltaGenerator, model: Model) -> None:
@@ -143,7 +147,7 @@ def _about(place: DeltaGenerator, model: Model) -> None:
     if model.name == "demo":
         place.caption("A teaching model of the GPT-2 architecture, not GPT-2: it knows few words.")
     if model.quantization is not None:
-        place.caption("Its weights are quantised: another model than the one published whole.")
+        place.caption(QUANTISED)
 
 
 def _examples(model: str) -> None:
