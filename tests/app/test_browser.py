@@ -311,8 +311,11 @@ def test_a_prompt_full_of_markup_is_text_and_runs_nothing(visit: Visit) -> None:
     chips = page.locator(".pw-chip")
     assert "<" in "".join(chips.all_inner_texts())
     assert page.title() == "Patchwright"
-    for forbidden in ("img[src=x]", "main script", "main em", "main .katex", "main i"):
+    for forbidden in ("img[src=x]", "main em", "main .katex", "main i"):
         assert page.locator(forbidden).count() == 0, forbidden
+    # The page's own script alone puts the model into the address.
+    scripts = page.locator("main script").all_inner_texts()
+    assert all("history.replaceState" in one for one in scripts)
 
 
 MARKS = "a -> b -- c :smile: :material/home: www.example.org http://example.org x@example.org"

@@ -79,7 +79,7 @@ def test_an_example_for_gpt2_is_said_to_be_one() -> None:
     shown = page()
     assert not shown.info
     next(one for one in shown.selectbox if one.label == "Example").set_value("gpt2-repeat").run()
-    assert "for GPT-2" in shown.info[0].value
+    assert "This example is for gpt2" in shown.info[0].value
 
 
 def test_of_a_chosen_place_that_is_not_there_the_strongest_is_shown() -> None:

@@ -210,7 +210,8 @@ def shortest(page: str, state: State, run: AnyExperiment | None) -> dict[str, st
         if text != _text(name, brought[name]) and not (name == "set_source" and from_run):
             short[name] = text
     needed = page == "many" and from_run
-    return short if needed or _length(short) < _length(long) else long
+    # What is named on every page is not what makes one of them long.
+    return short if needed or _length(short) < _length(long) - _length({"model": model}) else long
 
 
 def fits(parameters: Mapping[str, str]) -> bool:

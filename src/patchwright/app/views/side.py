@@ -162,7 +162,7 @@ def _examples(model: str) -> None:
     st.selectbox(
         "Example", list(titles), None if now is None else list(titles).index(now), key=key,
         placeholder="Your own prompts", format_func=titles.__getitem__,
-        on_change=_take_example, args=(key,),
+        on_change=_take_example, args=(key, now),
     )  # fmt: skip
     if now is not None:
         shown = example(now)
@@ -177,6 +177,8 @@ def _title(one: Example) -> str:
     return one.title if "demo" in one.models else f"{one.title} ({', '.join(one.models)})"
 
 
-def _take_example(key: str) -> None:
-    if st.session_state[key] in {one.id for one in examples()}:
-        state.take_example(st.session_state, st.session_state[key])
+def _take_example(key: str, shown: str | None) -> None:
+    """Take what was chosen; that the field still has what it showed is no choice."""
+    chosen = st.session_state[key]
+    if chosen != shown and chosen in {one.id for one in examples()}:
+        state.take_example(st.session_state, chosen)
