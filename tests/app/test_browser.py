@@ -181,7 +181,9 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
 
 
 def test_two_places_are_patched_together_as_the_library_does(page: Page, demo: pw.Model) -> None:
+    idle = page.locator(".stApp[data-test-script-state=notRunning]")
     for keys in (["ArrowRight", "ArrowUp"], ["ArrowRight"]):
+        idle.wait_for()  # a map that is drawn again under the fingers loses what is pressed
         page.locator("canvas").first.focus()
         before = place_shown(page)
         for key in (*keys, "Enter"):
