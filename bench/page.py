@@ -3,8 +3,8 @@
     python bench/page.py --json bench/page.json --markdown docs/benchmarks.md
     python bench/page.py --models demo --repeats 1 --starts 1
 
-On the demo model, and on random weights of GPT-2 small's size with the demo
-model's tokenizer: from the start of the server to a finished heat map, from an
+On the demo model, on random weights of GPT-2 small's size with the demo model's
+tokenizer, and on smollm2 (`patchwright models get smollm2` fetches it): from the start of the server to a finished heat map, from an
 edit of one token to the new heat map, from a click on a cell to what is said of
 the place. Everything is timed from outside, at what is painted, and given also
 as a multiple of one forward pass of the Hugging Face model in the same run.
@@ -35,13 +35,19 @@ import torch
 import transformers
 from playwright.sync_api import Browser, Page, sync_playwright
 from sections import put_section
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from patchwright.model.catalog import get
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 NAMES = ("Susan", "Alice", "David", "Amy", "Eva", "Peter", "Linda", "Dan", "Anna", "Tom", "James")
 """Each edit puts the next one in the place of the second John; the first edit is not timed."""
 
-TITLES = {"demo": "demo model", "small": "GPT-2 small's size, random weights"}
+TITLES = {
+    "demo": "demo model",
+    "smollm2": "smollm2",
+    "small": "GPT-2 small's size, random weights",
+}
 ACTS = {
     "start": "server start to the first heat map",
     "edit": "edit of one token to the new heat map",
@@ -128,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", default=",".join(TITLES), help="demo, small, or both")
+    parser.add_argument("--models", default=",".join(TITLES), help="of demo, smollm2 and small")
     parser.add_argument("--repeats", type=int, default=7, help="edits, and clicks (7; at most 10)")
     parser.add_argument("--starts", type=int, default=3, help="of the server (3)")
     parser.add_argument("--json", type=Path)
@@ -163,7 +169,9 @@ def chromium() -> str:
 
 
 def made(name: str, folder: Path) -> Path:
-    """The folder of the named model; that of random weights is written here."""
+    """The folder or the file of the named model; that of random weights is written here."""
+    if name == "smollm2":
+        return get(name)
     with as_file(files("patchwright") / "demo") as demo:
         if name == "demo":
             return demo
@@ -179,7 +187,7 @@ def made(name: str, folder: Path) -> Path:
 def measured(name: str, folder: Path, browser: Browser, repeats: int, starts: int) -> list[Row]:
     """All acts on one model."""
     times: dict[str, list[float]] = {act: [] for act in ACTS}
-    address = urlencode({} if name == "demo" else {"model": str(folder)})
+    address = urlencode({"model": str(folder) if name == "small" else name})
     for number in range(starts):
         print(f"{TITLES[name]}: start {number + 1} of {starts}", file=sys.stderr, flush=True)
         began = perf_counter()
@@ -200,7 +208,7 @@ def served(folder: Path) -> Generator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-P", "-m", "patchwright.cli", "app", "--headless"]
-    command += ["--port", str(port), "--folder", str(folder)]
+    command += ["--port", str(port), "--folder", str(folder if folder.is_dir() else folder.parent)]
     server = subprocess.Popen(
         command,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
@@ -289,8 +297,11 @@ def rest(page: Page) -> None:
 
 def forward(folder: Path) -> float:
     """Median seconds of one pass of the Hugging Face model over the prompt's tokens."""
-    model = GPT2LMHeadModel.from_pretrained(folder).eval()
-    tokens = AutoTokenizer.from_pretrained(folder)(f"<|endoftext|>{CLEAN}", return_tensors="pt")
+    where, file, start = folder, {}, "<|endoftext|>"
+    if not folder.is_dir():
+        where, file, start = folder.parent, {"gguf_file": folder.name}, ""
+    model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **file).eval()
+    tokens = AutoTokenizer.from_pretrained(where, **file)(f"{start}{CLEAN}", return_tensors="pt")
     times: list[float] = []
     with torch.inference_mode():
         for _ in range(25):
@@ -317,10 +328,10 @@ def table(rows: Sequence[Row], repeats: int, starts: int, browser: str) -> str:
         f"- In Chromium {browser}, from the key or the click to what is painted: the new cells, "
         "the place's heading and sentence. At rest: the charts, the sentences and whatever "
         "else hangs on them are there too.",
-        "- The prompts have 15 tokens and differ in one; the heat map is the page's first, the "
+        "- The prompts have 15 tokens, on smollm2 14, and differ in one; the heat map is the page's first, the "
         "residual stream at every layer and position. No edit or click repeats an earlier one.",
         f"- Median of {repeats} edits and clicks, and of {starts} starts.",
-        "- One forward pass of 15 tokens by the Hugging Face model, in the same run: "
+        "- One forward pass of the prompt by the Hugging Face model, in the same run: "
         + "; ".join(f"{name} {pace}" for name, pace in paces.items())
         + ".",
         f"- {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, torch "
