@@ -492,7 +492,7 @@ def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, h
 
 def test_all_lessons_are_played_from_first_to_last(visit: Visit, demo: pw.Model) -> None:
     page = visit("learn", settled=False)
-    page.get_by_role("button", name="Open", exact=True).first.click()
+    page.get_by_test_id("stButton").get_by_role("button", name="Open").first.click()
     for index, lesson in enumerate(built_in()):
         for number in range(len(lesson.steps)):
             first = index == 0 and number == 0

@@ -126,7 +126,7 @@ def test_any_folder_can_be_typed_where_the_page_is_for_this_machine_alone(
     choose(page, "Model", "other…")
     field(page, "Hub name, folder or .gguf file").fill("no-such/model")
     field(page, "Hub name, folder or .gguf file").press("Enter")
-    page.get_by_role("button", name="Download").wait_for()
+    page.get_by_role("button", name="Download no-such/model").wait_for()
     field(page, "Hub name, folder or .gguf file").fill(str(folder))
     field(page, "Hub name, folder or .gguf file").press("Enter")
     expect(page.get_by_text("3 layers ×")).to_be_visible(timeout=SECONDS)

