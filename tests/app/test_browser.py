@@ -180,19 +180,19 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
     assert other.url.split("?")[1] == first.url.split("?")[1]
 
 
-def test_two_places_are_patched_together_as_the_library_does(page: Page, demo: pw.Model) -> None:
-    idle = page.locator(".stApp[data-test-script-state=notRunning]")
-    for keys in (["ArrowRight", "ArrowUp"], ["ArrowRight"]):
-        idle.wait_for()  # a map that is drawn again under the fingers loses what is pressed
-        page.locator("canvas").first.focus()
-        before = place_shown(page)
-        for key in (*keys, "Enter"):
-            page.keyboard.press(key)
-        expect(page.locator("h4 code").first).not_to_have_text(before)
-        place = place_shown(page)
-        page.get_by_role("button", name="Add to set").click()
-        in_address(page, place.replace("@", "%40"))
+def test_two_places_are_patched_together_as_the_library_does(visit: Visit, demo: pw.Model) -> None:
+    page = visit()
+    page.locator("canvas").first.focus()
+    before = place_shown(page)
+    for key in ("ArrowRight", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("h4 code").first).not_to_have_text(before)
+    place = place_shown(page)
+    page.get_by_role("button", name="Add to set").click()
+    in_address(page, place.replace("@", "%40"))
     places = ["L1.resid_pre@1", "L1.resid_pre@2"]
+    assert place == places[0]
+    page = visit("?" + urlencode({"model": "demo", "places": "~".join(places)}))
     joint = pw.patch_together(demo, example("ioi").pair, places)
     together = page.get_by_test_id("stMetric").filter(has_text="Effect together")
     expect(together).to_contain_text(percent(float(joint.effect), 1))
