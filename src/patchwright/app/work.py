@@ -77,7 +77,7 @@ class Options:
     model: str | None = None
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def options() -> Options:
     """The options behind `--` on Streamlit's command line; `patchwright app` gives them."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
