@@ -203,24 +203,29 @@ def measured(name: str, folder: Path, browser: Browser, repeats: int, starts: in
 
 @contextmanager
 def served(folder: Path) -> Generator[str]:
-    """A server of its own that listens; its address."""
+    """A server that listens, with a run store of its own: an earlier one would answer; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-P", "-m", "patchwright.cli", "app", "--headless"]
     command += ["--port", str(port), "--folder", str(folder if folder.is_dir() else folder.parent)]
-    server = subprocess.Popen(
-        command,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(f"http://127.0.0.1:{port}", server)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+    with TemporaryDirectory() as home:
+        if folder.is_file():
+            kept = Path(home, "models", "smollm2")
+            kept.mkdir(parents=True)
+            (kept / folder.name).symlink_to(folder)
+        server = subprocess.Popen(
+            command,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "PATCHWRIGHT_HOME": home},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
