@@ -13,7 +13,7 @@ import patchwright as pw
 from chat_server import ChatServer
 from checkpoints import save_tiny
 from command import IOI, patchwright, process
-from patchwright.cli.options import begun
+from patchwright.cli.options import bos_or_usual
 from patchwright.insights.written import KEY, MODEL, URL
 from patchwright.lessons import READINGS, built_in
 from patience import SECONDS
@@ -519,10 +519,10 @@ def test_the_first_token_is_there_unless_it_is_asked_to_be_left_out(
 
 
 def test_an_example_leaves_the_first_token_out_where_it_starts_a_chat_turn() -> None:
-    assert not begun(None, "capital", "smollm2")
-    assert begun(True, "capital", "smollm2")
-    assert begun(None, "capital", "gpt2")
-    assert begun(None, "", "smollm2"), "prompts of one's own: as everywhere"
+    assert not bos_or_usual(None, "capital", "smollm2")
+    assert bos_or_usual(True, "capital", "smollm2")
+    assert bos_or_usual(None, "capital", "gpt2")
+    assert bos_or_usual(None, "", "smollm2"), "prompts of one's own: as everywhere"
 
 
 def test_a_lesson_of_the_package_is_checked_by_name_on_the_models_that_are_here(

@@ -227,3 +227,9 @@ def test_a_model_knows_where_it_came_from(folder: Path, gpt2: GPT2LMHeadModel) -
     assert pw.load_model("demo").source == "demo"
     assert pw.load_model(str(folder)).source == "folder"
     assert pw.wrap_model(gpt2).source == "wrapped"
+
+
+@pytest.mark.parametrize("name", ["demo", "folder"])
+def test_a_revision_of_what_is_not_on_the_hub_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(InputError, match="has no revision 'main': leave it out"):
+        pw.load_model("demo" if name == "demo" else str(folder), revision="main")

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 import patchwright as pw
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.model.tokenizer import TextTokenizer
+from patchwright.prompts import tokens
 from patchwright.prompts.pair import prompt_ids, tokenize
 from patchwright.prompts.tokens import (
     answer_text,
@@ -93,6 +94,16 @@ def test_it_is_said_where_no_start_was_put_or_an_end_taken_off() -> None:
     assert (
         "puts '</s>' behind" in special_notices(model_of("end put").tokenizer, True)[0]["message"]
     )
+
+
+def test_it_is_said_where_the_first_token_starts_a_turn_of_a_chat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens, "CHAT_TURN", START)
+    assert codes("bytes", True) == ["chat_turn"]
+    assert codes("bytes", False) == []
+    ids = special_notices(model_of("bytes").tokenizer, True, typed=False)
+    assert ids == [], "to ids nothing is added"
 
 
 def test_without_a_start_token_of_its_own_a_tokenizer_keeps_the_one_it_puts() -> None:

@@ -86,6 +86,8 @@ if new or returned:
         before = {"model": model} if new else address.usual(name, model)
         state.take(st.session_state, before | found)
     except PatchwrightError as error:
+        if new:
+            state.take(st.session_state, {"model": work.first_model()})
         instead = "the list of lessons" if name == "learn" else "the first example"
         instead = f"Shown instead is {instead}." if new else "What you see has not changed."
         st.session_state["complaint"] = f"{complaint(error)} {instead}"

@@ -33,7 +33,7 @@ from patchwright.cli.options import (
     Roles,
     Seed,
     Wrong,
-    begun,
+    bos_or_usual,
     check_outputs,
     choose,
     chosen_pair,
@@ -181,10 +181,10 @@ def trace(
         prompt, answer = str(pair.clean), [str(one) for one in pair.answers]
         wrong = [str(one) for one in pair.wrongs] if metric in NEEDS_WRONG else []
     loaded = load(model, device, dtype, revision, device_map)
-    first = begun(bos, example, model)
+    bos = bos_or_usual(bos, example, model)
     positions = numbers(subject_positions, "--subject-positions") or []
     if example and not subject and not positions:
-        positions = _subject_of(example, loaded, first)
+        positions = _subject_of(example, loaded, bos)
     with progress_bar() as progress:
         result = experiment.trace(
             loaded,
@@ -200,7 +200,7 @@ def trace(
             seed,
             sever or None,
             occurrence,
-            first,
+            bos,
             progress,
         )
     hand_out(result, json, csv, plot)

@@ -185,16 +185,16 @@ def choose(
     """
     if not pairs:
         pair, usual = chosen_pair(*prompts, align, example)
-        return Chosen(pair, metric or usual, load(*loading), begun(bos, example, loading[0]))
+        return Chosen(pair, metric or usual, load(*loading), bos_or_usual(bos, example, loading[0]))
     if example or any(prompts):
         raise InputError("Give either --pairs or one pair of prompts (or --example), not both.")
     items = read_pairs(pairs, align)
     model = load(*loading)
-    measured, bos = metric or "logit_diff", begun(bos)
+    measured, bos = metric or "logit_diff", bos_or_usual(bos)
     return Chosen(fitting_pairs(items, model, measured, bos, edges), measured, model, bos)
 
 
-def begun(bos: bool | None, example: str = "", model: str = "") -> bool:
+def bos_or_usual(bos: bool | None, example: str = "", model: str = "") -> bool:
     """Whether the beginning-of-text token comes first: as asked, else as the example has it."""
     from patchwright.prompts.examples import usual_bos
 

@@ -276,8 +276,8 @@ def _precision(model: Model) -> list[Notice]:
     found: list[Notice] = []
     if model.quantization is not None:
         message = (
-            f"The weights of {model.name} are quantised ({model.quantization}): it is another model "
-            "than the one published in full precision, and may answer otherwise."
+            f"The weights of {model.name} are quantised ({model.quantization}), so it is not the same "
+            "model as the one published in full precision, and may answer otherwise."
         )
         found.append(Notice(code="quantized", message=message))
     if model.dtype in ("bfloat16", "float16"):

@@ -18,6 +18,7 @@ from patchwright.errors import (
     HubError,
     InputError,
     foreign,
+    quoted,
     reason,
 )
 from patchwright.model.agreement import UNPROVEN, agrees_with_cpu
@@ -128,7 +129,7 @@ def load_model(
     is downloaded, and stops the download by returning False. Raises CheckpointError
     for a folder, file or repository without a usable model, HubError where the hub cannot
     be reached or the download was stopped, InputError for an unknown device or
-    dtype and for a device that computes something else than the CPU (`model.agreement`; what
+    dtype, for a revision of what is not on the hub, and for a device that computes something else than the CPU (`model.agreement`; what
     was left to `auto` or `balanced` goes to the CPU then), MemoryBudgetError for a model that
     does not fit. Computed is in `dtype`, whatever precision the checkpoint has its weights in.
     """
@@ -139,7 +140,12 @@ def load_model(
         devices = [device_named(device, precision)]
     else:
         devices = devices_of(device_map, precision)
-    place = _place(name) or fetch(name, revision, progress, precision, devices)
+    here = _place(name)
+    if here is not None and revision is not None:
+        raise InputError(
+            f"'{name}' is not on the model hub, so it has no revision {quoted(revision)}: leave it out."
+        )
+    place = here or fetch(name, revision, progress, precision, devices)
     check = check_checkpoint if place.is_dir() else check_gguf
     checkpoint = check(place, name, precision, devices)
     tokenizer = TextTokenizer(checkpoint.tokenizer())

@@ -128,7 +128,7 @@ def answer_text(token: int, tokenizer: Tokenizer | None) -> str:
 
 
 def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) -> list[Notice]:
-    """What became of the tokens that a tokenizer adds by itself, or does not have.
+    """What is to be known of the tokens that a tokenizer puts around a text, or does not have.
 
     `typed` says whether any prompt is text: to ids a tokenizer adds nothing.
     """
@@ -141,6 +141,15 @@ def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) 
                 code="no_bos",
                 message="The model's tokenizer has no beginning-of-text token, so none stands "
                 "before the prompts.",
+            )
+        )
+    if bos and typed and starts_chat_turn(tokenizer):
+        found.append(
+            Notice(
+                code="chat_turn",
+                message=f"The prompts begin with {CHAT_TURN}, this model's beginning-of-text token, "
+                "which starts a turn of a chat. It saw plain text behind it seldom, so its answers may "
+                "be worse than without: `bos=False`, or `--no-bos`, leaves the token out.",
             )
         )
     if tokenizer.end and typed:

@@ -122,8 +122,9 @@ def baselines(result: Result) -> None:
 
 
 def warned(result: Result) -> list[str]:
-    """What a result warns of, but for what the sidebar says of its model."""
-    return [one["message"] for one in result.warnings if one["code"] != "quantized"]
+    """What a result warns of, but for what is said where its model and first token are chosen."""
+    said = ("quantized", "chat_turn")
+    return [one["message"] for one in result.warnings if one["code"] not in said]
 
 
 def _prediction(run: Baseline) -> str:
