@@ -105,7 +105,7 @@ def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
     assert not page.error
     assert not any(one.label == "Stop" for one in page.button)
     again = Download(NAME)
-    assert "not fetched again by itself" in again.start_once()
+    assert "not fetched unasked" in again.start_once()
     assert not again.running
     monkeypatch.setenv("PIP_INDEX_URL", index.url)
     again.start()
@@ -120,7 +120,7 @@ def test_what_was_got_by_hand_and_removed_is_not_fetched_again_by_itself(
     catalog.get(NAME)
     assert not catalog.given_up(NAME)
     catalog.remove(NAME)
-    assert "not fetched again by itself" in (work.fetch_first() or "")
+    assert "not fetched unasked" in (work.fetch_first() or "")
     assert not work.download_of(NAME).running
 
 

@@ -50,8 +50,8 @@ class Download:
         """Begin, unless that was given up on this machine before; a sentence about it."""
         if catalog.given_up(self._name):
             return (
-                f"'{self._name}' is not here and not fetched again by itself, since it was removed, or "
-                f"could not be fetched before: `patchwright models get {self._name}` does, or the page."
+                f"'{self._name}' was removed from this machine, or could not be fetched before, so it is "
+                f"not fetched unasked: `patchwright models get {self._name}` fetches it, or the page."
             )
         self.start(unasked=True)
         return (
