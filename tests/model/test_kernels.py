@@ -4,7 +4,6 @@ import gc
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -164,13 +163,13 @@ def test_a_sweep_one_row_at_a_time_is_the_sweep_of_all_rows_bit_for_bit(
 ) -> None:
     monkeypatch.setenv(VARIABLE, "onednn")
     model = model_of_variant(name, torch.float32)
-    pairs = [
+    pairs = (
         pw.Pair(clean=[3, 8, 21, 5, 30, 12], corrupt=[3, 9, 22, 5, 30, 12], answer=7, wrong=11),
         pw.Pair(clean=[4, 8, 22, 6, 31, 12], corrupt=[1, 9, 22, 6, 30, 13], answer=7, wrong=11),
-    ]
+    )
     layers = None if site == "embed" else (1, 2)
 
-    def swept(some: Sequence[pw.Pair]) -> Any:
+    def swept(some: tuple[pw.Pair, ...]) -> Any:
         per = pers_of(site)[0] if site != "mlp_act" else "layer"
         asked = Patch(
             model="tiny", pairs=some, site=site, per=per, metric="kl", bos=False, layers=layers
@@ -178,7 +177,7 @@ def test_a_sweep_one_row_at_a_time_is_the_sweep_of_all_rows_bit_for_bit(
         return run(asked, model).patched.values
 
     together = swept(pairs)
-    assert np.array_equal(together, np.concatenate([swept([pair]) for pair in pairs]))
+    assert np.array_equal(together, np.concatenate([swept((pair,)) for pair in pairs]))
     monkeypatch.setattr(batches, "BATCH_TOKENS", 1)
     assert np.array_equal(together, swept(pairs))
 
@@ -234,7 +233,8 @@ def test_a_precision_that_another_library_lowers_is_seen_at_the_next_product(
     lowered: str, operator: list[Any]
 ) -> None:
     by = Linear(drawn(6, 4), None)
-    matmul: Any = torch.backends.mkldnn.matmul
+    backend: Any = torch.backends.mkldnn
+    matmul = backend.matmul
     before = matmul.fp32_precision
     try:
         matmul.fp32_precision = lowered
