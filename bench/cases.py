@@ -189,9 +189,8 @@ SIZES = named(
 
 
 def doubled(shape: Shape) -> Mapping[str, Case]:
-    """The sweep over a shape, and over it with one of its sizes doubled."""
+    """The sweep over a shape with one of its sizes doubled."""
     return named(
-        resid_pre("as it is", shape),
         resid_pre("layers", replace(shape, n_layers=2 * shape.n_layers)),
         resid_pre("positions", replace(shape, n_tokens=2 * shape.n_tokens)),
         resid_pre(

@@ -138,9 +138,15 @@ class Processes:
             yield Path(folder)
 
     def contestant(
-        self, name: str, case: Case, folder: Path, pairs: int = 1, repeats: int | None = None
+        self,
+        name: str,
+        case: Case,
+        folder: Path,
+        pairs: int = 1,
+        repeats: int | None = None,
+        sample: int | None = None,
     ) -> Report:
-        """The report of one contestant in one case."""
+        """The report of one contestant in one case; what is None is the command line's."""
         if name == FORMER and isinstance(self._former, str):
             return {"absent": self._former}
         print(f"{case.title}, {case.shape.name}: {TITLES[name]} ...", file=sys.stderr, flush=True)
@@ -151,7 +157,7 @@ class Processes:
                 f"--folder={folder}",
                 f"--pairs={pairs}",
                 f"--repeats={self.options.repeats if repeats is None else repeats}",
-                f"--sample={self.options.sample}",
+                f"--sample={self.options.sample if sample is None else sample}",
             )
         except FailedError as error:
             return {"failed": str(error)}

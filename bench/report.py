@@ -1,14 +1,12 @@
-"""All of docs/benchmarks.md in one run: sweeps, many pairs, larger models, the page.
+"""All that is compared, in one run: sweeps, many pairs, larger models.
 
     python bench/report.py --markdown docs/benchmarks.md
-    python bench/report.py --without-page --layers 1 --repeats 1 --sample 4 --pairs 20 --sampled-pairs 2
+    python bench/report.py --layers 1 --repeats 1 --sample 4 --pairs 20 --sampled-pairs 2
 
 The exit status is 1 where a contestant failed or two of them disagree.
 """
 
-import subprocess
 import sys
-from pathlib import Path
 
 import many_pairs
 import sizes
@@ -20,16 +18,16 @@ PARTS = (sweeps, many_pairs, sizes)
 
 
 def main() -> int:
-    """Each part after the other; what is measured is written as soon as it is."""
+    """Each part after the other."""
     options = parse(__doc__)
-    failed = 0
     with processes(options) as run:
-        documents = [part.measure(run) for part in PARTS]
-    failed = [
-        finish(options, document, part.sections(document, options), complaints(document["cases"]))
-        for part, document in zip(PARTS, documents, strict=True)
-    ]
-    return int(any(failed))
+        documents = {part: part.measure(run) for part in PARTS}
+    sections: dict[str, str] = {}
+    found: list[str] = []
+    for part, document in documents.items():
+        sections |= part.sections(document, options)
+        found += complaints(document["cases"])
+    return finish(options, list(documents.values()), sections, found)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ from sections import finish
 from sweeps import described, rate, size
 
 TITLE = "Larger models"
+GROWN = "small"
+"""The size of which one after the other is doubled."""
 
 
 def main() -> int:
@@ -42,11 +44,10 @@ def main() -> int:
 
 def measure(run: Processes) -> Report:
     """The sweeps over all sizes, then over a shape and what it is doubled to."""
-    layers = run.options.layers
-    base = GPT2_SMALL if layers is None else SIZES["small"].with_layers(layers).shape
-    cases = {name: _one(run, case.with_layers(layers)) for name, case in SIZES.items()}
-    growth = {name: _one(run, case) for name, case in doubled(base).items()}
-    return {"cases": cases | growth, "growth": list(growth), "peaks": run.peaks}
+    cases = {name: case.with_layers(run.options.layers) for name, case in SIZES.items()}
+    growth = doubled(cases[GROWN].shape)
+    found = {name: _one(run, case) for name, case in [*cases.items(), *growth.items()]}
+    return {"cases": found, "growth": [GROWN, *growth], "peaks": run.peaks}
 
 
 def _one(run: Processes, case: Case) -> Report:
@@ -58,7 +59,7 @@ def _one(run: Processes, case: Case) -> Report:
 def sections(document: Report, options: Options) -> dict[str, str]:
     """The section in Markdown, by its heading."""
     growth = {name: document["cases"][name] for name in document["growth"]}
-    sizes = {name: case for name, case in document["cases"].items() if name not in growth}
+    sizes = {name: document["cases"][name] for name in SIZES}
     lines = [
         *_size_table(sizes, document["peaks"]),
         "",
@@ -81,7 +82,7 @@ def _size_table(
             [
                 f"{shape.name}: {size(shape)}",
                 f"{case['places']:,}",
-                f"{case['flops'] / 1e12:.2f}",
+                f"{case['flops'] / 1e12:.3g}",
                 f"{report['seconds']:.2f}" if "seconds" in report else "failed",
                 *rate(case["flops"], report, peaks),
                 mebibytes(case["weights"]),
@@ -133,7 +134,7 @@ def _notes(document: Report, options: Options) -> Iterator[str]:
         "- peak memory: of the process from its start to the end of the sweep, loading included; a "
         "file of weights that is mapped counts while it is read"
     )
-    yield "- longer, more arithmetic: both against the shape as it is"
+    yield "- longer, more arithmetic: both against the shape of which nothing is doubled"
 
 
 if __name__ == "__main__":
