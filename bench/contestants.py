@@ -79,7 +79,9 @@ class Patchwright:
             layers=layers,
             progress=self._look,
         )
-        axes = [axis for axis in ("pair", "layer", "position", "head") if axis in result.patched.dims]
+        axes = [
+            axis for axis in ("pair", "layer", "position", "head") if axis in result.patched.dims
+        ]
         numbers = result.patched.transpose(*axes).values.reshape(len(pairs), -1).tolist()
         every = [spot for spot in case.spots() if spot.layer in layers]
         found = [dict(zip(every, own, strict=True)) for own in numbers]
@@ -329,10 +331,10 @@ def random_model(shape: Shape) -> Any:
     return transformers.GPT2LMHeadModel(gpt2).eval()
 
 
-def save(shape: Shape, folder: Path) -> None:
-    """Put the random model of the shape into a folder, for all contestants to load."""
-    random_model(shape).save_pretrained(folder, max_shard_size=SHARD)
-    _numbers_tokenizer(shape.n_vocab).save_pretrained(folder)
+def save(model: Any, folder: Path) -> None:
+    """Put a model into a folder, for all contestants to load."""
+    model.save_pretrained(folder, max_shard_size=SHARD)
+    _numbers_tokenizer(model.config.vocab_size).save_pretrained(folder)
 
 
 def hugging_face_model(folder: Path) -> Any:
@@ -443,7 +445,7 @@ def main() -> None:
     if options.name == "peaks":
         report = peaks()
     elif options.name == "save":
-        save(options.case.shape, options.folder)
+        save(random_model(options.case.shape), options.folder)
     else:
         counts = options.repeats, options.sample, options.pairs
         report = run(options.name, options.case, options.folder, *counts)

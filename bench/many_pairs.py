@@ -19,6 +19,7 @@ from processes import (
     Report,
     complaints,
     disagreement,
+    finish,
     libraries,
     machine,
     mebibytes,
@@ -27,7 +28,6 @@ from processes import (
     table,
     weight_bytes,
 )
-from sections import finish
 from sweeps import absences, size
 
 TITLE = "Many pairs"
@@ -121,7 +121,7 @@ def _notes(case: Report, options: Options) -> Iterator[str]:
         f"{MANY_PAIRS.shape.name}'s size ({case['size']}, {mebibytes(case['weights'])} MiB of float32)"
     )
     yield (
-        "- Patchwright takes all pairs in one call. The hook loop and TransformerLens run their "
+        "- Patchwright takes its pairs in one call, also the former one. The hook loop and TransformerLens run their "
         "pairs as one batch, a place at a time; nnsight a pair at a time, 45 places as one batch."
     )
     disagreement = case["largest_disagreement"]

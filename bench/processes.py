@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cases import CASES, Case, Shape
+from sections import put_section
 from work import MKL, ONEDNN
 
 OURS, FORMER = "patchwright", "former"
@@ -91,8 +92,9 @@ def parse(description: str | None) -> Options:
     add("--threads", type=int, default=os.cpu_count() or 1, help="for PyTorch (all cores)")
     add("--json", type=Path, help="write everything measured here")
     add("--markdown", type=Path, help="put the tables into this file")
-    given = vars(parser.parse_args())
-    return Options(**given | {"pythons": dict(given.pop("python"))})
+    given: dict[str, Any] = vars(parser.parse_args())
+    pythons: list[tuple[str, str]] = given.pop("python")
+    return Options(**given, pythons=dict(pythons))
 
 
 def _some_of(names: Mapping[str, object]) -> Any:
@@ -130,7 +132,7 @@ class Processes:
         self.peaks.append(self._run("peaks"))
 
     @contextmanager
-    def saved(self, shape: Shape) -> Iterator[Path]:
+    def saved(self, shape: Shape) -> Generator[Path]:
         """A folder with the random model of the shape, as all contestants load it."""
         with TemporaryDirectory() as folder:
             print(f"saving random weights of {shape.name}'s size ...", file=sys.stderr, flush=True)
@@ -188,9 +190,9 @@ class FailedError(Exception):
 
 
 @contextmanager
-def processes(options: Options) -> Iterator[Processes]:
+def processes(options: Options) -> Generator[Processes]:
     """With the former engine beside, and the machine's peaks measured before and after."""
-    with _former_source() as former:
+    with former_source() as former:
         found = Processes(options, former)
         found.measure_peaks()
         yield found
@@ -198,7 +200,7 @@ def processes(options: Options) -> Iterator[Processes]:
 
 
 @contextmanager
-def _former_source() -> Iterator[Path | str]:
+def former_source() -> Generator[Path | str]:
     """The source of the former engine in a worktree of its own, or why there is none."""
     git = ["git", "-C", str(Path(__file__).parent), "worktree"]
     with TemporaryDirectory() as folder:
@@ -214,7 +216,7 @@ def _former_source() -> Iterator[Path | str]:
             yield "git is not here"
             return
         if added.returncode:
-            yield f"commit {FORMER_COMMIT} cannot be checked out: {added.stderr.strip()}"
+            yield f"commit {FORMER_COMMIT}: {added.stderr.strip().splitlines()[-1]}"
             return
         try:
             yield tree / "src"
@@ -224,6 +226,19 @@ def _former_source() -> Iterator[Path | str]:
 
 def _any_case(shape: Shape) -> Case:
     return Case("save", "", shape, "resid_pre", "position")
+
+
+def finish(
+    options: Options, document: Any, texts: Mapping[str, str], complaints: Sequence[str]
+) -> int:
+    """Print the sections and write what was asked for; the exit status, 1 where there are complaints."""
+    print("\n\n".join(f"## {title}\n\n{text}" for title, text in texts.items()))
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    if options.markdown:
+        for title, text in texts.items():
+            put_section(options.markdown, title, text)
+    return int(bool(complaints))
 
 
 def shapes_of(cases: Sequence[Case]) -> list[Shape]:

@@ -11,8 +11,7 @@ import sys
 import many_pairs
 import sizes
 import sweeps
-from processes import complaints, parse, processes
-from sections import finish
+from processes import complaints, finish, parse, processes
 
 PARTS = (sweeps, many_pairs, sizes)
 

@@ -1,30 +1,7 @@
 """One file of measurements that several scripts write, each its own section."""
 
-import json
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-
-class Outputs(Protocol):
-    """Where measurements go: files, or None."""
-
-    json: Path | None
-    markdown: Path | None
-
-
-def finish(
-    outputs: Outputs, document: Any, sections: Mapping[str, str], complaints: Sequence[str]
-) -> int:
-    """Print the sections and write what was asked for; the exit status, 1 where there are complaints."""
-    print("\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()))
-    if outputs.json:
-        outputs.json.write_text(json.dumps(document, indent=1) + "\n")
-    if outputs.markdown:
-        for title, text in sections.items():
-            put_section(outputs.markdown, title, text)
-    return int(bool(complaints))
 
 
 def put_section(path: Path, title: str, text: str) -> None:

@@ -17,6 +17,7 @@ from processes import (
     Processes,
     Report,
     complaints,
+    finish,
     libraries,
     machine,
     mebibytes,
@@ -26,7 +27,6 @@ from processes import (
     table,
     weight_bytes,
 )
-from sections import finish
 from sweeps import described, rate, size
 
 TITLE = "Larger models"
@@ -71,9 +71,7 @@ def sections(document: Report, options: Options) -> dict[str, str]:
     return {TITLE: "\n".join(lines)}
 
 
-def _size_table(
-    cases: Mapping[str, Report], peaks: Sequence[Mapping[str, float]]
-) -> list[str]:
+def _size_table(cases: Mapping[str, Report], peaks: Sequence[Mapping[str, float]]) -> list[str]:
     head = ["size", "places", "TFLOP", "seconds", "GFLOP/s", "of the peak"]
     rows = [[*head, "weights, MiB", "peak memory, MiB"]]
     for case in cases.values():

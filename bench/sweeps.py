@@ -23,6 +23,7 @@ from processes import (
     Report,
     complaints,
     disagreement,
+    finish,
     libraries,
     machine,
     mebibytes,
@@ -34,7 +35,6 @@ from processes import (
     table,
     weight_bytes,
 )
-from sections import finish
 from work import needed_flops
 
 

@@ -126,9 +126,7 @@ def _onednn(shape: tuple[int, int, int]) -> float:
     left, right = torch.randn(rows, inner), torch.randn(columns, inner)
     operators: Any = torch.ops.mkldnn
     right = operators._reorder_linear_weight(right, None)
-    return _fastest(
-        shape, lambda: operators._linear_pointwise(left, right, None, "none", [], "")
-    )
+    return _fastest(shape, lambda: operators._linear_pointwise(left, right, None, "none", [], ""))
 
 
 def _fastest(shape: tuple[int, int, int], multiply: Callable[[], Any]) -> float:
