@@ -35,7 +35,7 @@ TITLES = {
 PRODUCTS = {MKL: "`torch.mm`", ONEDNN: "oneDNN with reordered weights"}
 """What a reader knows the operators by whose peaks are measured."""
 
-SAMPLE, PAIRS, SAMPLED_PAIRS = 60, 1000, 16
+SAMPLE, PAIRS, SAMPLED_PAIRS = 60, 1000, 8
 TOLERANCE = 1e-4
 """Logits by which two contestants may differ; more is a bug in one of them."""
 

@@ -198,8 +198,8 @@ def test_growth_is_told_beside_what_the_arithmetic_predicts(bench: dict[str, Any
         | {"weights": 2**20}
         for case in [*cases.SIZES.values(), *grown.values()]
     }
-    document["cases"]["width"]["contestants"] = {"patchwright": {"seconds": 12.0}}
+    document["cases"]["layers"]["contestants"] = {"patchwright": {"seconds": 12.0}}
     document["cases"]["xl"]["contestants"] = {"patchwright": {"failed": "no room"}}
     (text,) = bench["sizes"].sections(document, options(bench)).values()
-    assert "width 1536, 15 positions) | 12.00 | 4.00 × | 3.97 × |" in text
+    assert "24 layers, width 768, 15 positions) | 12.00 | 4.00 × | 4.07 × |" in text
     assert "xl: Patchwright failed: no room" in text
