@@ -19,6 +19,7 @@ from patchwright.methods.metrics import (
     read_each,
 )
 from patchwright.methods.result import Baseline
+from patchwright.model.base_runs import base_runs
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
@@ -72,7 +73,8 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
     """Both runs of each pair, keeping the sites in `keep` (with `rows.CORE`).
 
     The corrupted run starts from the clean one's where their tokens part, so that
-    what comes before is the same bit for bit.
+    what comes before is the same bit for bit. Those of a single pair are made once for
+    all that is asked about it (`base_runs`); many pairs share their products instead.
     Raises NonFiniteError where the model itself is broken.
     """
     keep = frozenset(keep)
@@ -83,7 +85,7 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
             clean = Row(pair.clean + more, len(pair.clean) - 1)
             base = clean if one_length or "pattern" not in keep else None
             rows += [clean, Row(pair.corrupt + more, len(pair.corrupt) - 1, base)]
-    ran = forward(network, rows, keep)
+    ran = base_runs(network, rows, keep) if len(pairs) == 1 else forward(network, rows, keep)
     check_runs(ran)
     both = iter(zip(ran[::2], ran[1::2], strict=True))
     return [_pair_runs(network, pair, [next(both) for _ in pair.continuations]) for pair in pairs]

@@ -39,6 +39,7 @@ from patchwright.model.fingerprint import digest_of, fingerprint, remembered
 from patchwright.model.gguf import ENDING, GgufCheckpoint, check_gguf, is_gguf
 from patchwright.model.hub import fetch, is_hub_name
 from patchwright.model.package_index import OnBytes
+from patchwright.model.run_memory import RunMemory
 from patchwright.model.spec import ModelSpec
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Network
@@ -161,7 +162,7 @@ def load_model(
             raise _untrusted(name, devices, "choose the device cpu")
         log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
         network = placed(stored, [CPU] * stored.spec.n_layers, precision)
-    network = padded(network, tokenizer)
+    network = replace(padded(network, tokenizer), memory=RunMemory())
     files = checkpoint.files
     mark = remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole))
     return Model(
