@@ -59,7 +59,7 @@ def answers(experiments: Iterable[AnyExperiment], model: Model) -> list[str]:
 def test_all_methods_in_all_orders_give_the_same_bits(demo: Model, pair: str) -> None:
     experiments = asked(pair)
     expected = answers(experiments, remembering(demo, None))
-    assert sum(not one.startswith('{') for one in expected) < len(experiments) / 2
+    assert sum(not one.startswith("{") for one in expected) < len(experiments) / 2
     memory = RunMemory()
     model = remembering(demo, memory)
     assert answers(experiments, model) == expected
@@ -92,4 +92,7 @@ def test_numbers_of_a_wrapped_model_follow_its_weights() -> None:
         module.transformer.h[0].mlp.c_proj.weight.mul_(2)
     after = pw.patch(model, pair, site="resid_pre")
     assert after.clean.metric != before.clean.metric
-    assert (after.patched.values == pw.patch(pw.wrap_model(module), pair, site="resid_pre").patched.values).all()
+    assert (
+        after.patched.values
+        == pw.patch(pw.wrap_model(module), pair, site="resid_pre").patched.values
+    ).all()

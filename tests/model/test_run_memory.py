@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 import patchwright as pw
-from patchwright.model.base_runs import base_runs
+from patchwright.model.base_runs import AT_LEAST, USUAL, base_runs, kept_bytes
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row, Run
 from patchwright.model.run_memory import RunMemory, bytes_of
@@ -27,6 +27,11 @@ def rows_of(*tokens: int) -> list[Row]:
     """A prompt, and one that starts from it."""
     clean = Row((1, 2, *tokens), 1 + len(tokens))
     return [clean, Row((1, 3, *tokens), 1 + len(tokens), clean)]
+
+
+def memory_of(network: Network) -> RunMemory:
+    assert network.memory is not None
+    return network.memory
 
 
 @pytest.fixture
@@ -49,7 +54,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[frozenset[Site]]:
 
 def same(some: Sequence[Run], others: Sequence[Run]) -> None:
     for one, other in zip(some, others, strict=True):
-        assert (one.tokens, one.read, one.kept.keys()) == (other.tokens, other.read, other.kept.keys())
+        assert (one.tokens, one.read, one.kept.keys()) == (
+            other.tokens,
+            other.read,
+            other.kept.keys(),
+        )
         assert torch.equal(one.final, other.final)
         parts = [(one.keys, other.keys), *((one.kept[site], other.kept[site]) for site in one.kept)]
         for mine, theirs in parts:
@@ -60,8 +69,27 @@ def same(some: Sequence[Run], others: Sequence[Run]) -> None:
 def test_runs_are_made_once_and_again_for_a_site_they_lack(
     network: Network, made: list[frozenset[Site]]
 ) -> None:
-    for sites in ((), ("z",), (), ("attn_out",), ("z", "attn_out")):
+    asked: list[tuple[Site, ...]] = [
+        (),
+        ("z", "pattern"),
+        ("mlp_act",),
+        ("mlp_act", "attn_out"),
+        (),
+    ]
+    for sites in asked:
         found = base_runs(network, rows_of(4, 5), of(*sites))
+        same(found, forward(network, rows_of(4, 5), of(*sites)))
+    assert made == [USUAL, USUAL | {"mlp_act"}]
+
+
+def test_where_runs_are_large_only_what_was_asked_for_is_kept(
+    network: Network, made: list[frozenset[Site]]
+) -> None:
+    usual = sum(kept_bytes(network, len(row.tokens), USUAL) for row in rows_of(4, 5))
+    bounded = replace(network, memory=RunMemory(AT_LEAST * usual - 1))
+    asked: list[tuple[Site, ...]] = [(), ("z",), (), ("attn_out",), ("z", "attn_out")]
+    for sites in asked:
+        found = base_runs(bounded, rows_of(4, 5), of(*sites))
         same(found, forward(network, rows_of(4, 5), of(*sites)))
     assert made == [of(), of("z"), of("z", "attn_out")]
 
@@ -69,7 +97,8 @@ def test_runs_are_made_once_and_again_for_a_site_they_lack(
 def test_what_is_asked_for_alone_is_what_comes(network: Network) -> None:
     base_runs(network, rows_of(4), of("z", "embed"))
     for run in base_runs(network, rows_of(4), frozenset({"embed"})):
-        assert set(run.kept) == {"embed"} and not run.keys
+        assert set(run.kept) == {"embed"}
+        assert not run.keys
 
 
 def test_other_prompts_and_the_same_in_other_company_are_other_runs(
@@ -83,9 +112,7 @@ def test_other_prompts_and_the_same_in_other_company_are_other_runs(
     assert len(made) == 5
 
 
-def test_other_weights_get_their_own_runs(
-    network: Network, made: list[frozenset[Site]]
-) -> None:
+def test_other_weights_get_their_own_runs(network: Network, made: list[frozenset[Site]]) -> None:
     other = each_tensor(network, lambda tensor: tensor * 1.5)
     assert other.memory is network.memory
     for _ in range(2):
@@ -145,17 +172,18 @@ def test_threads_may_ask_at_once(network: Network) -> None:
         one.start()
     for one in threads:
         one.join()
-    memory = bounded.memory
-    assert memory is not None and not wrong
+    memory = memory_of(bounded)
+    assert not wrong
     assert (len(memory), memory.n_bytes) == (2, 2 * size)
 
 
 def test_a_copy_and_another_process_begin_empty(network: Network) -> None:
     base_runs(network, rows_of(4), of())
-    assert network.memory is not None and len(network.memory) == 1
-    for other in (pickle.loads(pickle.dumps(network.memory)), copy.deepcopy(network).memory):
+    memory = memory_of(network)
+    assert len(memory) == 1
+    for other in (pickle.loads(pickle.dumps(memory)), memory_of(copy.deepcopy(network))):
         assert (len(other), other.n_bytes) == (0, 0)
-        assert other.most_bytes == network.memory.most_bytes
+        assert other.most_bytes == memory.most_bytes
 
 
 def test_a_model_that_was_wrapped_keeps_nothing_and_one_that_was_loaded_does(

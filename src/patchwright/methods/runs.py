@@ -19,7 +19,7 @@ from patchwright.methods.metrics import (
     read_each,
 )
 from patchwright.methods.result import Baseline
-from patchwright.model.base_runs import base_runs
+from patchwright.model.base_runs import base_runs, kept_bytes
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
@@ -112,15 +112,12 @@ def run_in_groups(
     network: Network, pairs: Sequence[TokenPair], keep: frozenset[Site], budget: int
 ) -> Iterator[list[PairRuns]]:
     """`run_pairs` for as many pairs at a time as keep within `budget` bytes."""
-    spec = network.spec
     group: list[TokenPair] = []
     size = 0
     for pair in pairs:
         length = max(len(pair.clean), len(pair.corrupt))
         longest = max(len(more) for more in pair.continuations) + length
-        width = sum(spec.width_of(site, longest) for site in keep)
-        runs = 2 * len(pair.continuations)
-        cost = runs * longest * spec.n_layers * width * network.embed.element_size()
+        cost = 2 * len(pair.continuations) * kept_bytes(network, longest, keep)
         if group and size + cost > budget:
             yield run_pairs(network, group, keep)
             group, size = [], 0

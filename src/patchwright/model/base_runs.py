@@ -6,7 +6,13 @@ from dataclasses import replace
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
-from patchwright.places import Site
+from patchwright.places import SITES, Site
+
+USUAL = frozenset(SITES) - {"mlp_act"}
+"""Sites that are kept unasked where they are small: the next question is likely about one of them."""
+
+AT_LEAST = 4
+"""They are small where the runs of so many pairs of this length fit into a memory with them."""
 
 
 def base_runs(network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> list[Run]:
@@ -21,9 +27,26 @@ def base_runs(network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> l
     prompts = tuple((row.tokens, row.read, _place_of(row.base, rows)) for row in rows)
     runs, sites = memory.find(weights, prompts)
     if not runs or not keep <= sites:
-        runs = forward(network, rows, keep | sites)
-        memory.keep(weights, prompts, runs, keep | sites)
+        sites |= keep | _usual(network, rows, memory.most_bytes)
+        runs = forward(network, rows, sites)
+        memory.keep(weights, prompts, runs, sites)
     return [_only(run, keep) for run in runs]
+
+
+def _usual(network: Network, rows: Sequence[Row], most_bytes: int) -> frozenset[Site]:
+    """What these runs keep unasked."""
+    size = sum(kept_bytes(network, len(row.tokens), USUAL) for row in rows)
+    if AT_LEAST * size > most_bytes:
+        return frozenset()
+    one_length = all(row.base is None or len(row.base.tokens) == len(row.tokens) for row in rows)
+    # A pattern starts from none of another length.
+    return USUAL if one_length else USUAL - {"pattern"}
+
+
+def kept_bytes(network: Network, n_positions: int, keep: frozenset[Site]) -> int:
+    """What a run of `n_positions` that keeps the sites in `keep` takes, about."""
+    width = sum(network.spec.width_of(site, n_positions) for site in keep)
+    return n_positions * network.spec.n_layers * width * network.embed.element_size()
 
 
 def _place_of(base: Run | Row | None, rows: Sequence[Row]) -> int | None:

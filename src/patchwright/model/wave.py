@@ -308,16 +308,20 @@ class Wave:
             self._store_keys(group, layer, weights, k)
             visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
             how = (visible, weights.attn_scale)
+            group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
             if self.touches(layer, "pattern"):
-                group.live = {"x": group.live["x"], "v": v}
-                group.live["pattern"] = ops.attention_pattern(q, k, *how)
-            else:
-                group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
+                group.live |= {"v": v, "pattern": ops.attention_pattern(q, k, *how)}
         if self.touches(layer, "pattern"):
             self.visit(layer, "pattern", "pattern")
             for group in self.groups:
-                z = ops.attention_output(group.live.pop("pattern"), group.live.pop("v"))
-                group.live["z"] = z
+                self._reattend(layer, group)
+
+    def _reattend(self, layer: int, group: Group) -> None:
+        """z of the rows whose pattern is edited, by their pattern."""
+        pattern, v = group.live.pop("pattern"), group.live.pop("v")
+        edited = self._edits.get((layer, "pattern"), {})
+        if rows := [i for i, row in enumerate(group.rows) if row in edited]:
+            group.live["z"][rows] = ops.attention_output(pattern[rows], v[rows])
 
     def _rotated(self, x: Tensor, weights: Layer, first: int) -> Tensor:
         """Queries or keys with their positions turned in; the first is at position `first`."""
