@@ -31,8 +31,8 @@ from patchwright.experiment.types import (
 from patchwright.methods.ablation import Ablation, substitute
 from patchwright.methods.attribution import Estimating, attribute, compared
 from patchwright.methods.metrics import check_answers
-from patchwright.methods.paths import Paths, path_patch, receivers_of
-from patchwright.methods.runs import averaged, baselines, stacked
+from patchwright.methods.paths import ON_PATHS, Paths, path_patch, receivers_of
+from patchwright.methods.runs import averaged, baselines, read_both, run_in_groups, stacked
 from patchwright.methods.sweep import (
     Cells,
     Promising,
@@ -44,6 +44,7 @@ from patchwright.methods.sweep import (
 )
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.load import Model
+from patchwright.model.rows import CORE
 from patchwright.notices import Notice
 from patchwright.places import Place, Site, parse_place
 from patchwright.prompts.pair import Pair, TokenPair, prompt_ids, tokenize_prompt
@@ -212,9 +213,27 @@ def run_path_patch(experiment: PathPatch, work: Work, tokens: list[TokenPair]) -
         work.progress,
         work.budget,
     )
-    found = _swept(experiment, work, swept, coords)
-    found.details.update({"mlps": experiment.mlps, "norms": experiment.norms})
+    return _swept(experiment, work, swept, coords)
+
+
+def run_unpatched(
+    experiment: Patch | Ablate | PathPatch, work: Work, tokens: list[TokenPair]
+) -> Found:
+    """The runs that a sweep starts from, read as the sweep reads them, and no cell."""
+    keep = CORE | frozenset[Site]({experiment.site})
+    if isinstance(experiment, PathPatch):
+        keep |= ON_PATHS
+    groups = run_in_groups(work.model.network, tokens, keep, work.budget)
+    read = (read_both(group, experiment.metric) for group in groups)
+    found = found_in(experiment, work, [one.forgotten() for some in read for one in some], {})
+    found.details.update(_details(experiment))
     return found
+
+
+def _details(experiment: Patch | Ablate | PathPatch | Attribute) -> dict[str, Any]:
+    if not isinstance(experiment, PathPatch):
+        return {}
+    return {"mlps": experiment.mlps, "norms": experiment.norms}
 
 
 def _swept(
@@ -227,7 +246,9 @@ def _swept(
     arrays = {"patched": patched}
     if isinstance(experiment, Patch) and experiment.order == "attribution":
         arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))
-    return found_in(experiment, work, swept.runs, arrays, done=swept.done)
+    found = found_in(experiment, work, swept.runs, arrays, done=swept.done)
+    found.details.update(_details(experiment))
+    return found
 
 
 def run_together(

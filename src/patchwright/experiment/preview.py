@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from patchwright.experiment.patching import role_coords
 from patchwright.experiment.results import stopped_sweep
-from patchwright.experiment.run import run
+from patchwright.experiment.run import run, unpatched
 from patchwright.experiment.types import Ablate, Patch, PathPatch, Trace
 from patchwright.methods.batches import Progress
 from patchwright.methods.metrics import MIN_GAP, UNITS
@@ -21,21 +21,16 @@ CellByCell = Patch | Ablate | PathPatch | Trace
 
 
 def baselines_of(experiment: CellByCell, model: Model) -> Result:
-    """The sweep's Result without any cell: both unpatched runs, tokens and warnings."""
-    # The same site, so that the same activations are kept and the numbers are those of the sweep
-    # to the last bit; stopped before its first cell.
-    asked = experiment
+    """The sweep's Result without any cell: both unpatched runs, tokens and warnings.
+
+    The runs are those that the sweep of a single pair then starts from. Those of a trace are
+    noisy: it begins, and is stopped before its first cell.
+    """
     if not isinstance(experiment, Trace):
-        layers = None if experiment.site == "embed" else (0,)
-        smallest = {"per": "layer", "layers": layers, "positions": None, "heads": None}
-        whole = {"order": "layers", "most": None, "roles": None}
-        update = smallest | (whole if isinstance(experiment, Patch) else {})
-        asked = experiment.model_copy(update=update)
-    found = run(asked, model, lambda _: False)
+        return unpatched(experiment, model)
+    found = run(experiment, model, lambda _: False)
     warnings = [notice for notice in found.warnings if notice["code"] != "stopped"]
-    return replace(
-        found, experiment=experiment.model_dump(mode="json"), arrays={}, warnings=warnings
-    )
+    return replace(found, arrays={}, warnings=warnings)
 
 
 def so_far(

@@ -10,6 +10,7 @@ from patchwright.experiment.patching import (
     run_sweep,
     run_together,
     run_trace,
+    run_unpatched,
 )
 from patchwright.experiment.reading import (
     run_attention,
@@ -66,12 +67,24 @@ def run(
     if isinstance(experiment, Trace):
         found, many = run_trace(experiment, work), False
     else:
+        found = on_pairs(experiment, work, _all_tokens(experiment, model))
         many = not isinstance(experiment.pairs, Pair)
-        if not experiment.pair_list:
-            raise ExperimentError("The list of pairs is empty: give at least one pair.")
-        tokens = [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
-        found = on_pairs(experiment, work, tokens)
     return as_result(experiment, work, found, many, perf_counter() - started)
+
+
+def unpatched(experiment: Patch | Ablate | PathPatch, model: Model) -> Result:
+    """What `run` gives, without any cell: both unpatched runs of each pair. Raises what `run` does."""
+    started = perf_counter()
+    work = Work(model, None, BUDGET)
+    found = run_unpatched(experiment, work, _all_tokens(experiment, model))
+    many = not isinstance(experiment.pairs, Pair)
+    return as_result(experiment, work, found, many, perf_counter() - started)
+
+
+def _all_tokens(experiment: OnPairs, model: Model) -> list[TokenPair]:
+    if not experiment.pair_list:
+        raise ExperimentError("The list of pairs is empty: give at least one pair.")
+    return [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
 
 
 def tokens_of(
