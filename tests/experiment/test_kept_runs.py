@@ -14,6 +14,7 @@ from patchwright.experiment import AnyExperiment, run
 from patchwright.model.load import Model
 from patchwright.model.run_memory import RunMemory
 from patchwright.places import SITES
+from tiny import pair_of, random_gpt2
 
 PAIRS = {
     "one length": pw.Pair(clean=CLEAN, corrupt=CORRUPT, answer=" Mary", wrong=" John"),
@@ -36,7 +37,7 @@ def asked(pair: str) -> list[AnyExperiment]:
     metric: dict[str, Any] = {"metric": "logprob_diff"} if pair.startswith("answers") else {}
     found = list(every_experiment(PAIRS[pair], **metric).values())
     sweeps = [
-        pw.Patch(model="demo", pairs=PAIRS[pair], site=site, layers=None if site == "embed" else [1],
+        pw.Patch(model="demo", pairs=PAIRS[pair], site=site, layers=None if site == "embed" else (1,),
                  direction=direction, **metric)
         for site in SITES
         for direction in ("denoise", "noise")
@@ -83,16 +84,11 @@ def test_many_pairs_leave_nothing_behind(demo: Model) -> None:
 
 
 def test_numbers_of_a_wrapped_model_follow_its_weights() -> None:
-    from tiny import pair_of, random_gpt2
-
     module, pair = random_gpt2(), pair_of([1, 2, 3], [1, 4, 3])
     model = pw.wrap_model(module)
     before = pw.patch(model, pair, site="resid_pre")
     with torch.no_grad():
-        module.transformer.h[0].mlp.c_proj.weight.mul_(2)
+        module.transformer.wte.weight.mul_(2)
     after = pw.patch(model, pair, site="resid_pre")
     assert after.clean.metric != before.clean.metric
-    assert (
-        after.patched.values
-        == pw.patch(pw.wrap_model(module), pair, site="resid_pre").patched.values
-    ).all()
+    assert after.patched.equals(pw.patch(pw.wrap_model(module), pair, site="resid_pre").patched)
