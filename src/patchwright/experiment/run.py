@@ -67,7 +67,7 @@ def run(
     if isinstance(experiment, Trace):
         found, many = run_trace(experiment, work), False
     else:
-        found = on_pairs(experiment, work, _all_tokens(experiment, model))
+        found = on_pairs(experiment, work, all_tokens(experiment, model))
         many = not isinstance(experiment.pairs, Pair)
     return as_result(experiment, work, found, many, perf_counter() - started)
 
@@ -76,12 +76,13 @@ def unpatched(experiment: Patch | Ablate | PathPatch, model: Model) -> Result:
     """What `run` gives, without any cell: both unpatched runs of each pair. Raises what `run` does."""
     started = perf_counter()
     work = Work(model, None, BUDGET)
-    found = run_unpatched(experiment, work, _all_tokens(experiment, model))
+    found = run_unpatched(experiment, work, all_tokens(experiment, model))
     many = not isinstance(experiment.pairs, Pair)
     return as_result(experiment, work, found, many, perf_counter() - started)
 
 
-def _all_tokens(experiment: OnPairs, model: Model) -> list[TokenPair]:
+def all_tokens(experiment: OnPairs, model: Model) -> list[TokenPair]:
+    """Every pair of an experiment in the model's tokens, as `tokens_of` gives them."""
     if not experiment.pair_list:
         raise ExperimentError("The list of pairs is empty: give at least one pair.")
     return [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
