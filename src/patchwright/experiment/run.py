@@ -55,15 +55,22 @@ def run(
     model: Model,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
+    top: int = 0,
 ) -> Result:
     """Do what the experiment says, on a loaded model.
 
     `progress` is called between batches and stops the work by returning False;
-    `budget` bounds the bytes that altered runs take. Raises InputError where the
+    `budget` bounds the bytes that altered runs take. With `top` the result of a sweep (`Patch`,
+    `Ablate`) also has so many likeliest next tokens of each cell, in the arrays `top`,
+    `top_id` and `top_probability`; all other numbers stay the same. Raises InputError where the
     prompts, answers or places do not fit the model.
     """
     started = perf_counter()
-    work = Work(model, progress, budget)
+    if top and not isinstance(experiment, Patch | Ablate):
+        raise ExperimentError(
+            f"top={top}: only sweeps that patch or ablate list each cell's tokens."
+        )
+    work = Work(model, progress, budget, top)
     if isinstance(experiment, Trace):
         found, many = run_trace(experiment, work), False
     else:
