@@ -1,6 +1,8 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -221,6 +223,19 @@ def test_the_sentence_carries_its_numbers(model: Model) -> None:
     assert f"{one.corrupt.metric:.2f} to {one.altered.metric:.2f}" in text
     assert "the clean run's `L1H2.z`" in text
     assert "corrupted run's" in sentence("L1H2.z", patch_together(model, PAIR, ["L1H2.z"], "noise"))
+
+
+def test_the_sentence_has_the_numbers_of_the_cell_where_it_is_computed(model: Model) -> None:
+    one, swept = patch_together(model, PAIR, ["L1H2.z"]), patch(model, PAIR, "z")
+    other = replace(swept, arrays={name: array + 1000 for name, array in swept.arrays.items()})
+    assert sentence("L1H2.z", one, swept) == sentence("L1H2.z", one)
+    cell = float(other.patched.sel(layer=1, head=2))
+    assert f" to {cell:.2f}" in sentence("L1H2.z", one, other)
+    # Another map's place has no cell here, and an estimate is none that was computed.
+    assert sentence("L1H2.z", one, patch(model, PAIR, "resid_pre")) == sentence("L1H2.z", one)
+    guessed = xr.ones_like(other.patched)
+    other.arrays["estimated"] = guessed
+    assert sentence("L1H2.z", one, other) == sentence("L1H2.z", one)
 
 
 def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out() -> None:

@@ -103,10 +103,28 @@ def test_a_run_answers_its_own_experiment_on_its_own_model_alone(model: pw.Model
     assert found is not None
     assert_same(result, found)
     assert store.known(model.fingerprint, "cpu") == {asked.hash}
-    assert store.find(asked, "sha256:other") is None
-    assert store.find(asked, model.fingerprint, "cuda:0") is None
+    assert store.entry_of(found).id == store.entry_of(result).id == record_of(result, "now").id
     other = asked.model_copy(update={"direction": "noise"})
-    assert store.find(other, model.fingerprint) is None
+    for one, fingerprint, device in (
+        (asked, "sha256:other", "cpu"),
+        (asked, model.fingerprint, "cuda:0"),
+        (other, model.fingerprint, None),
+    ):
+        assert store.find(one, fingerprint, device) is None
+        assert not store.has(one, fingerprint, device)
+
+
+def test_whether_a_run_is_kept_is_asked_without_decoding_it(
+    model: pw.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, result = Store(), pw.patch(model, pair_of([1, 2, 3], [1, 4, 3]))
+    asked = pw.Patch.of(result.experiment)
+    assert not store.has(asked, model.fingerprint, "cpu")
+    run = store.save(result)
+    monkeypatch.setattr("patchwright.keep.store.result_in", lambda _: pytest.fail("decoded"))
+    assert store.has(asked, model.fingerprint, "cpu")
+    store.delete([run])
+    assert not store.has(asked, model.fingerprint, "cpu")
 
 
 def test_a_run_of_other_numbers_is_listed_but_answers_nothing(

@@ -6,6 +6,7 @@ from transformers import GPT2LMHeadModel
 import patchwright as pw
 from hooks import Change, activation, changed_logits
 from patchwright.errors import AnswerError
+from patchwright.experiment import accumulated_of
 from tiny import N_LAYERS, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
@@ -76,6 +77,23 @@ def test_unequal_prompts_are_read_at_their_own_last_positions(model: pw.Model) -
     assert result.arrays["probability"].sel(run="corrupt", position=3).isnull().all()
     last = result.arrays["accumulated"].sel(layer=N_LAYERS - 1, run="corrupt")
     assert float(last) == pytest.approx(result.corrupt.logit_diff, abs=1e-9)
+
+
+@pytest.mark.parametrize("places", [(), ("L1.mlp_out@2", "L0H1.z")])
+def test_what_is_reached_after_each_layer_is_had_alone(
+    model: pw.Model, places: tuple[str, ...]
+) -> None:
+    pair = pair_of([1, 2, 6, 3], [1, 4, 3], align="edges")
+    found = accumulated_of(pw.LogitLens(model="tiny", pairs=pair, places=places), model)
+    whole = pw.logit_lens(model, pair, places)
+    assert found is not None
+    assert found.identical(whole.arrays["accumulated"])
+    ends = {"clean": len(whole.tokens["clean"]) - 1, "corrupt": len(whole.tokens["corrupt"]) - 1}
+    for run in whole.arrays["accumulated"].run.values:
+        column = whole.arrays["logit_diff"].sel(run=run, position=ends.get(run, ends["corrupt"]))
+        np.testing.assert_allclose(found.sel(run=run), column, rtol=0, atol=1e-12)
+    alone = pair_of(CLEAN, CORRUPT, wrong=[])
+    assert accumulated_of(pw.LogitLens(model="tiny", pairs=alone, metric="logit"), model) is None
 
 
 def test_numbers_and_words_survive_json(

@@ -97,7 +97,7 @@ class Office:
         """Whether the run store answers the experiment."""
         model = self.model_called(experiment.model, experiment.revision)
         try:
-            return self._store.find(experiment, model.fingerprint, str(model.device)) is not None
+            return self._store.has(experiment, model.fingerprint, str(model.device))
         except StoreError as error:
             _log.warning("%s", error)
             return False

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Literal
 
 import streamlit as st
+import xarray as xr
 
 from patchwright.app.access import Access, Seen
 from patchwright.app.downloads import Download
@@ -21,8 +22,10 @@ from patchwright.errors import STORE_TROUBLE
 from patchwright.experiment import (
     AnyExperiment,
     CellByCell,
+    LogitLens,
     Patch,
     Trace,
+    accumulated_of,
     baselines_of,
     experiment_of,
     run,
@@ -186,6 +189,21 @@ def result_of(experiment: AnyExperiment, model: Model, keep: bool = False) -> Re
             else:
                 slot["result"] = run(experiment, model)
     return slot["result"]
+
+
+def layers_of(experiment: LogitLens, model: Model) -> xr.DataArray | None:
+    """What the runs of a lens have reached after each layer, remembered; None as `accumulated_of`."""
+    slot = _layers(_key(experiment, model))
+    if not slot:
+        LIMITS.check(experiment, model)
+        with turns():
+            slot.append(accumulated_of(experiment, model))
+    return slot[0]
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _layers(key: str) -> list[xr.DataArray | None]:
+    return []
 
 
 def statistics_of(result: Result) -> Result:

@@ -41,7 +41,7 @@ from patchwright.experiment.calls import (
 )
 from patchwright.experiment.circuit import Circuit, load_circuit
 from patchwright.experiment.many import Batch, Outcome, plan, run_batch
-from patchwright.experiment.preview import CellByCell, baselines_of, so_far
+from patchwright.experiment.preview import CellByCell, accumulated_of, baselines_of, so_far
 from patchwright.experiment.run import run, tokens_of
 from patchwright.experiment.swap import Swap, swap
 from patchwright.experiment.types import (
@@ -88,6 +88,7 @@ __all__ = [
     "Trace",
     "ablate",
     "ablate_together",
+    "accumulated_of",
     "attention",
     "attribute",
     "baselines_of",

@@ -46,8 +46,8 @@ from patchwright.validation import plain
 
 Answer = str | int | Sequence[str] | Sequence[int]
 
-Doing = Callable[[AnyExperiment, Model, OnProgress | None, int], Result]
-"""What does an experiment, as `run` does: with a model, a progress and a budget."""
+Doing = Callable[..., Result]
+"""What does an experiment, as `run` does: with a model, a progress, a budget, and `top` if asked for."""
 
 _doing: ContextVar[Doing] = ContextVar("_doing", default=run)
 
@@ -70,8 +70,9 @@ def _do(
     model: Model,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
+    **hints: int,
 ) -> Result:
-    return _doing.get()(experiment, model, progress, budget)
+    return _doing.get()(experiment, model, progress, budget, **hints)
 
 
 def patch(
@@ -90,6 +91,7 @@ def patch(
     order: str = "layers",
     most: int | None = None,
     roles: Sequence[str] | None = None,
+    top: int = 0,
 ) -> Result:
     """Patch every place of one kind, one at a time.
 
@@ -100,7 +102,9 @@ def patch(
     pair only the first `most` are computed; `arrays["estimated"]` is 1 where a cell
     kept its estimate. With `roles`, such as `["subject", "last"]`, each pair is patched
     where its own `Pair.roles` stand, `last` being the last token: pairs of different
-    lengths are compared, and the dim `role` is in the place of `position`.
+    lengths are compared, and the dim `role` is in the place of `position`. With `top=3`
+    the arrays `top` (texts), `top_id` and `top_probability` have the three likeliest next
+    tokens after each patch, by `choice` from 1; no other number changes.
     Source: Vig et al. 2020; Zhang & Nanda 2023.
     """
     checked = check_site(site)
@@ -118,7 +122,7 @@ def patch(
             "roles": roles,
         }
     )
-    return _do(experiment, model, progress, budget)
+    return _do(experiment, model, progress, budget, **({"top": top} if top else {}))
 
 
 def patch_together(

@@ -30,9 +30,11 @@ from patchwright.experiment.types import (
 )
 from patchwright.methods.ablation import Ablation, substitute
 from patchwright.methods.attribution import Estimating, attribute, compared
+from patchwright.methods.likeliest import Likeliest
 from patchwright.methods.metrics import check_answers
-from patchwright.methods.paths import Paths, path_patch, receivers_of
-from patchwright.methods.runs import averaged, baselines, stacked
+from patchwright.methods.paths import ON_PATHS, Paths, path_patch, receivers_of
+from patchwright.methods.result import CHOICE
+from patchwright.methods.runs import averaged, baselines, read_both, run_in_groups, stacked
 from patchwright.methods.sweep import (
     Cells,
     Promising,
@@ -44,6 +46,7 @@ from patchwright.methods.sweep import (
 )
 from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.load import Model
+from patchwright.model.rows import CORE
 from patchwright.notices import Notice
 from patchwright.places import Place, Site, parse_place
 from patchwright.prompts.pair import Pair, TokenPair, prompt_ids, tokenize_prompt
@@ -76,11 +79,14 @@ def run_sweep(experiment: Patch | Ablate, work: Work, tokens: list[TokenPair]) -
         promising = Promising(estimate.values, experiment.most)
     elif experiment.most is not None:
         raise ExperimentError("'most' needs an order to choose by: add order='attribution'.")
-    swept = sweep(network, tokens, cells, *how, work.progress, budget, source, promising)
+    hints = source, promising, work.top
+    swept = sweep(network, tokens, cells, *how, work.progress, budget, *hints)
     if missing is not None:
         for pair, role in zip(*np.nonzero(missing), strict=True):
             swept.values[pair, ..., role] = np.nan
             swept.estimated[pair, ..., role] = False
+        if swept.top is not None:
+            swept.top.forget(np.isnan(swept.values))
     return _swept(experiment, work, swept, coords)
 
 
@@ -212,9 +218,27 @@ def run_path_patch(experiment: PathPatch, work: Work, tokens: list[TokenPair]) -
         work.progress,
         work.budget,
     )
-    found = _swept(experiment, work, swept, coords)
-    found.details.update({"mlps": experiment.mlps, "norms": experiment.norms})
+    return _swept(experiment, work, swept, coords)
+
+
+def run_unpatched(
+    experiment: Patch | Ablate | PathPatch, work: Work, tokens: list[TokenPair]
+) -> Found:
+    """The runs that a sweep starts from, read as the sweep reads them, and no cell."""
+    keep = CORE | frozenset[Site]({experiment.site})
+    if isinstance(experiment, PathPatch):
+        keep |= ON_PATHS
+    groups = run_in_groups(work.model.network, tokens, keep, work.budget)
+    read = (read_both(group, experiment.metric) for group in groups)
+    found = found_in(experiment, work, [one.forgotten() for some in read for one in some], {})
+    found.details.update(_details(experiment))
     return found
+
+
+def _details(experiment: Patch | Ablate | PathPatch | Attribute) -> dict[str, Any]:
+    if not isinstance(experiment, PathPatch):
+        return {}
+    return {"mlps": experiment.mlps, "norms": experiment.norms}
 
 
 def _swept(
@@ -227,7 +251,22 @@ def _swept(
     arrays = {"patched": patched}
     if isinstance(experiment, Patch) and experiment.order == "attribution":
         arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))
-    return found_in(experiment, work, swept.runs, arrays, done=swept.done)
+    if swept.top is not None:
+        arrays |= _likeliest(swept.top, patched, work)
+    found = found_in(experiment, work, swept.runs, arrays, done=swept.done)
+    found.details.update(_details(experiment))
+    return found
+
+
+def _likeliest(top: Likeliest, patched: xr.DataArray, work: Work) -> dict[str, xr.DataArray]:
+    """The arrays `top`, texts, `top_id` and `top_probability`: as `patched`, and by choice from 1."""
+    texts = {token: work.text(token) for token in np.unique(top.tokens).tolist() if token >= 0}
+    named = np.array([texts.get(token, "") for token in top.tokens.ravel().tolist()], dtype=np.str_)
+    ids = np.where(top.tokens < 0, np.nan, top.tokens)
+    coords = {**patched.coords, CHOICE: range(1, ids.shape[-1] + 1)}
+    values = {"top": named.reshape(ids.shape), "top_id": ids, "top_probability": top.probabilities}
+    dims = [*patched.dims, CHOICE]
+    return {name: xr.DataArray(one, dims=dims, coords=coords) for name, one in values.items()}
 
 
 def run_together(

@@ -7,12 +7,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from patchwright.experiment.patching import role_coords
-from patchwright.experiment.results import stopped_sweep
-from patchwright.experiment.run import run
-from patchwright.experiment.types import Ablate, Patch, PathPatch, Trace
-from patchwright.methods.batches import Progress
+from patchwright.experiment.reading import LENS, lens_runs
+from patchwright.experiment.results import Work, stopped_sweep
+from patchwright.experiment.run import all_tokens, run, unpatched
+from patchwright.experiment.types import Ablate, LogitLens, Patch, PathPatch, Trace
+from patchwright.methods.batches import BUDGET, Progress
+from patchwright.methods.lens import accumulated
 from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Result, effect_of
+from patchwright.methods.runs import run_in_groups
 from patchwright.methods.sweep import choose_cells
 from patchwright.model.load import Model
 
@@ -21,21 +24,28 @@ CellByCell = Patch | Ablate | PathPatch | Trace
 
 
 def baselines_of(experiment: CellByCell, model: Model) -> Result:
-    """The sweep's Result without any cell: both unpatched runs, tokens and warnings."""
-    # The same site, so that the same activations are kept and the numbers are those of the sweep
-    # to the last bit; stopped before its first cell.
-    asked = experiment
+    """The sweep's Result without any cell: both unpatched runs, tokens and warnings.
+
+    The runs are those that the sweep of a single pair then starts from. Those of a trace are
+    noisy: it begins, and is stopped before its first cell.
+    """
     if not isinstance(experiment, Trace):
-        layers = None if experiment.site == "embed" else (0,)
-        smallest = {"per": "layer", "layers": layers, "positions": None, "heads": None}
-        whole = {"order": "layers", "most": None, "roles": None}
-        update = smallest | (whole if isinstance(experiment, Patch) else {})
-        asked = experiment.model_copy(update=update)
-    found = run(asked, model, lambda _: False)
+        return unpatched(experiment, model)
+    found = run(experiment, model, lambda _: False)
     warnings = [notice for notice in found.warnings if notice["code"] != "stopped"]
-    return replace(
-        found, experiment=experiment.model_dump(mode="json"), arrays={}, warnings=warnings
-    )
+    return replace(found, arrays={}, warnings=warnings)
+
+
+def accumulated_of(experiment: LogitLens, model: Model) -> xr.DataArray | None:
+    """The array `accumulated` of the lens of one pair alone, without its costly columns.
+
+    None where it has none, for want of a wrong answer. Raises what the lens does.
+    """
+    work = Work(model, None, BUDGET)
+    tokens = all_tokens(experiment, model)
+    named = lens_runs(experiment, work, tokens)
+    ((runs,),) = run_in_groups(model.network, tokens, LENS, work.budget)
+    return accumulated(runs.reader, named(runs)) if runs.pair.wrongs else None
 
 
 def so_far(

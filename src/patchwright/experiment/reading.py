@@ -93,28 +93,41 @@ def run_head_scores(experiment: HeadScores, work: Work, tokens: list[TokenPair])
     )
 
 
+LENS: frozenset[Site] = CORE | frozenset[Site]({"resid_post"})
+"""What a lens reads, and what its patched run starts from."""
+
+
 def run_logit_lens(experiment: LogitLens, work: Work, tokens: list[TokenPair]) -> Found:
     """The answer as read off every layer of both runs, and of a patched one."""
+    named = lens_runs(experiment, work, tokens)
+
+    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+        lens = logit_lens(runs.reader, named(runs), work.text)
+        if "logit_diff" in lens:
+            lens["accumulated"] = accumulated(runs.reader, named(runs))
+        return lens
+
+    return measured(experiment, work, tokens, LENS, measure)
+
+
+def lens_runs(
+    experiment: LogitLens, work: Work, tokens: list[TokenPair]
+) -> Callable[[PairRuns], dict[str, Run]]:
+    """What a lens reads of each pair: both runs, and the patched one where there are places."""
     for pair in tokens:
         check_answers("rank", pair)
     check_one_length((max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_BY_ONE)
-    keep = frozenset[Site]({"resid_post"})
-    places, network = places_of(experiment.places), work.model.network
     patched: dict[int, Run] = {}
-    if places:
-        ran = together(network, tokens, places, experiment.direction, work.budget, keep)
+    if places := places_of(experiment.places):
+        how = experiment.direction, work.budget, LENS - CORE
+        ran = together(work.model.network, tokens, places, *how)
         patched = {id(one.pair): runs[0] for one, runs in ran}
 
-    def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
-        named = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
-        if places:
-            named["patched"] = patched[id(runs.pair)]
-        lens = logit_lens(runs.reader, named, work.text)
-        if "logit_diff" in lens:
-            lens["accumulated"] = accumulated(lens, named)
-        return lens
+    def named(runs: PairRuns) -> dict[str, Run]:
+        both = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
+        return both | ({"patched": patched[id(runs.pair)]} if patched else {})
 
-    return measured(experiment, work, tokens, keep, measure)
+    return named
 
 
 def run_logit_attribution(

@@ -39,11 +39,12 @@ from patchwright.prompts.tokens import special_notices, token_texts
 
 @dataclass(frozen=True)
 class Work:
-    """A model, and how the work on it is bounded and watched."""
+    """A model, and how the work on it is bounded and watched; `top` tokens are read of each cell."""
 
     model: Model
     progress: OnProgress | None
     budget: int
+    top: int = 0
 
     def text(self, token: int) -> str:
         """A token id as text."""

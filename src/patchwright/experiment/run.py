@@ -10,6 +10,7 @@ from patchwright.experiment.patching import (
     run_sweep,
     run_together,
     run_trace,
+    run_unpatched,
 )
 from patchwright.experiment.reading import (
     run_attention,
@@ -54,24 +55,44 @@ def run(
     model: Model,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
+    top: int = 0,
 ) -> Result:
     """Do what the experiment says, on a loaded model.
 
     `progress` is called between batches and stops the work by returning False;
-    `budget` bounds the bytes that altered runs take. Raises InputError where the
+    `budget` bounds the bytes that altered runs take. With `top` the result of a sweep (`Patch`,
+    `Ablate`) also has so many likeliest next tokens of each cell, in the arrays `top`,
+    `top_id` and `top_probability`; all other numbers stay the same. Raises InputError where the
     prompts, answers or places do not fit the model.
     """
     started = perf_counter()
-    work = Work(model, progress, budget)
+    if top and not isinstance(experiment, Patch | Ablate):
+        raise ExperimentError(
+            f"top={top}: only sweeps that patch or ablate list each cell's tokens."
+        )
+    work = Work(model, progress, budget, top)
     if isinstance(experiment, Trace):
         found, many = run_trace(experiment, work), False
     else:
+        found = on_pairs(experiment, work, all_tokens(experiment, model))
         many = not isinstance(experiment.pairs, Pair)
-        if not experiment.pair_list:
-            raise ExperimentError("The list of pairs is empty: give at least one pair.")
-        tokens = [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
-        found = on_pairs(experiment, work, tokens)
     return as_result(experiment, work, found, many, perf_counter() - started)
+
+
+def unpatched(experiment: Patch | Ablate | PathPatch, model: Model) -> Result:
+    """What `run` gives, without any cell: both unpatched runs of each pair. Raises what `run` does."""
+    started = perf_counter()
+    work = Work(model, None, BUDGET)
+    found = run_unpatched(experiment, work, all_tokens(experiment, model))
+    many = not isinstance(experiment.pairs, Pair)
+    return as_result(experiment, work, found, many, perf_counter() - started)
+
+
+def all_tokens(experiment: OnPairs, model: Model) -> list[TokenPair]:
+    """Every pair of an experiment in the model's tokens, as `tokens_of` gives them."""
+    if not experiment.pair_list:
+        raise ExperimentError("The list of pairs is empty: give at least one pair.")
+    return [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
 
 
 def tokens_of(

@@ -137,6 +137,15 @@ def run_id(experiment_hash: str, fingerprint: str, device: str, numbers: int) ->
     return hash_of([experiment_hash, fingerprint, device, numbers])[:16]
 
 
+def id_of(result: "Result") -> str:
+    """The id that the run of a result has, or would have."""
+    from patchwright.experiment.types import experiment_of
+
+    model = result.model
+    of_model = model.get("fingerprint", ""), device_kind(model.get("device", ""))
+    return run_id(experiment_of(result.experiment).hash, *of_model, result.numbers)
+
+
 def device_kind(device: str) -> str:
     """'cuda' of 'cuda:1'."""
     return device.split(":")[0]

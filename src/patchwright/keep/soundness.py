@@ -25,7 +25,7 @@ from patchwright.experiment.types import (
     experiment_of,
 )
 from patchwright.methods.metrics import MIN_GAP, UNITS
-from patchwright.methods.result import Baseline, Result, effect_of
+from patchwright.methods.result import CHOICE, Baseline, Result, effect_of
 from patchwright.places import KV_SITES
 from patchwright.prompts.pair import Pair
 
@@ -73,6 +73,9 @@ FIXED: dict[str, tuple[Arrays, Arrays]] = {
     ),
 }
 """Arrays and their dims without `pair`, by method: those that a result has, and those that it may."""
+
+TOP = ("top", "top_id", "top_probability")
+"""Arrays of each cell's likeliest tokens, which a sweep may have."""
 
 DETAILS: dict[str, set[str]] = {
     "trace": {"sigma", "subject", "subject_tokens"},
@@ -241,7 +244,9 @@ def _expected(experiment: AnyExperiment) -> tuple[Arrays, Arrays]:
         roles = getattr(experiment, "roles", None)
         cell = tuple("role" if roles and d == "position" else d for d in DIMS[experiment.per])
         more = {"patch": ("estimated",), "attribute": ("exact",)}.get(experiment.method, ())
-        return {"patched": cell, "effect": cell}, dict.fromkeys(more, cell)
+        listed = TOP if experiment.method in ("patch", "ablate") else ()
+        may = dict.fromkeys(more, cell) | dict.fromkeys(listed, (*cell, CHOICE))
+        return {"patched": cell, "effect": cell}, may
     return FIXED[experiment.method]
 
 

@@ -21,7 +21,7 @@ from patchwright.errors import InputError, StoreError, UnknownRunError, quoted
 from patchwright.files import atomic, home
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.migrations import STEPS, migrate
-from patchwright.keep.record import Origin, Record, device_kind, record_of, result_in
+from patchwright.keep.record import Origin, Record, device_kind, id_of, record_of, result_in
 
 if TYPE_CHECKING:
     from patchwright.experiment.types import Experiment
@@ -130,6 +130,20 @@ class Store:
         kind of device: others may give other last digits. Imported runs answer only where
         they are trusted.
         """
+        found = self._found(experiment, fingerprint, device)
+        try:
+            return None if found is None else result_in(found)
+        except StoreError as error:
+            self.notices.append(str(error))
+            return None
+
+    def has(self, experiment: "Experiment", fingerprint: str, device: str | None = None) -> bool:
+        """Whether there is what `find` would read, undamaged: nothing is decoded."""
+        return self._found(experiment, fingerprint, device) is not None
+
+    def _found(
+        self, experiment: "Experiment", fingerprint: str, device: str | None
+    ) -> Record | None:
         kind = None if device is None else device_kind(device)
         asked = (experiment.hash, fingerprint, kind, kind)
         sql = (
@@ -137,10 +151,8 @@ class Store:
             f"(? IS NULL OR device = ?) AND {ANSWERS} ORDER BY created DESC LIMIT 1"
         )
         row = self._read(lambda connection: connection.execute(sql, asked).fetchone(), None)
-        if row is None:
-            return None
         try:
-            return result_in(_checked(row))
+            return None if row is None else _checked(row)
         except StoreError as error:
             self.notices.append(str(error))
             return None
@@ -198,7 +210,7 @@ class Store:
 
     def entry_of(self, result: "Result") -> Entry:
         """The entry of a result that is kept here. Raises UnknownRunError."""
-        return self.entry(record_of(result, "").id)
+        return self.entry(id_of(result))
 
     def entries(
         self,

@@ -19,7 +19,7 @@ from torch import Tensor
 from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.methods.runs import PairRuns
 from patchwright.methods.sweep import Source
-from patchwright.model.forward import forward
+from patchwright.model.base_runs import base_runs
 from patchwright.model.rows import CORE, Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import Site
@@ -52,7 +52,7 @@ def substitute(network: Network, ablation: Ablation, sites: Sequence[Site]) -> S
     """
     ablation.check()
     rows = [Row(prompt, len(prompt) - 1) for prompt in ablation.prompts]
-    references = forward(network, rows, CORE | frozenset[Site](sites))
+    references = base_runs(network, rows, CORE | frozenset[Site](sites))
     draw = np.random.default_rng(ablation.seed)
 
     def replaced(runs: PairRuns) -> PairRuns:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from patchwright.errors import MemoryBudgetError
 from patchwright.methods.metrics import Metric, Reader, read_each
@@ -123,9 +124,22 @@ def read_rows(
     hold_norms: bool = False,
 ) -> list[float]:
     """The metric of altered runs: for each, its pair's reader and one row a continuation."""
+    return read_finals(readers, finals_of(network, rows, hold_norms), metric)
+
+
+def finals_of(
+    network: Network, rows: Sequence[Sequence[Row]], hold_norms: bool = False
+) -> list[list[Tensor]]:
+    """Where altered runs end: for each, the final residual stream of every continuation."""
     flat = [row for some in rows for row in some]
     finished = iter(forward(network, flat, hold_norms=hold_norms))
-    finals = [[next(finished).final for _ in some] for some in rows]
+    return [[next(finished).final for _ in some] for some in rows]
+
+
+def read_finals(
+    readers: Sequence[Reader], finals: Sequence[Sequence[Tensor]], metric: Metric
+) -> list[float]:
+    """The metric of runs that end so: for each, its pair's reader."""
     by_reader: dict[int, list[int]] = {}
     for i, one in enumerate(readers):
         by_reader.setdefault(id(one), []).append(i)

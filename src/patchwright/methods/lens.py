@@ -59,7 +59,11 @@ def _padded(layers: Sequence[NDArray[np.float64]], n: int) -> NDArray[np.float64
     return values
 
 
-def accumulated(lens: dict[str, xr.DataArray], runs: dict[str, Run]) -> xr.DataArray:
-    """The logit difference at each run's last position after each layer: (run, layer)."""
-    ends = xr.DataArray([run.read for run in runs.values()], dims=["run"])
-    return lens["logit_diff"].isel(position=ends).drop_vars("position").rename("accumulated")
+def accumulated(reader: Reader, runs: dict[str, Run]) -> xr.DataArray:
+    """The logit difference at each run's last position after each layer: (run, layer), logits."""
+    values = [
+        [float(reader.read("logit_diff", [layer[run.read][None, None]])) for layer in layers]
+        for run, layers in ((run, run.kept["resid_post"]) for run in runs.values())
+    ]
+    coords = {"run": list(runs), "layer": range(len(values[0]))}
+    return xr.DataArray(values, dims=list(coords), coords=coords, name="accumulated")

@@ -37,6 +37,8 @@ LOGITS = "logits"
 
 SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
 RECEIVERS: tuple[Site, ...] = ("q", "k", "v", "mlp_out")
+ON_PATHS = CORE | frozenset[Site]({"z", "mlp_out", *RECEIVERS})
+"""What runs must keep besides the senders' site: what is held on the way, and what receives."""
 
 OnTheWay = Literal["recompute", "freeze"]
 """What MLPs or norms between sender and receivers do."""
@@ -109,7 +111,7 @@ def path_patch(
     values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
     report = Report(progress, values)
     ran: list[PairRuns] = []
-    keep = CORE | frozenset[Site]({cells.site, "z", "mlp_out", *RECEIVERS})
+    keep = ON_PATHS | frozenset[Site]({cells.site})
     for group in run_in_groups(network, pairs, keep, budget):
         for runs in read_both(group, metric):
             mine = values[len(ran)]

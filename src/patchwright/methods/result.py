@@ -33,6 +33,9 @@ MAIN = (
 )
 """Names of main arrays; a result has one of them, the first that is there."""
 
+CHOICE = "choice"
+"""The axis of each cell's likeliest tokens, from 1; the arrays that have it belong to no mean."""
+
 Tokens = Sequence[str] | Sequence[Sequence[str]]
 """Token texts of a prompt; of several pairs, one list for each."""
 
@@ -192,7 +195,11 @@ class Result:
         Exact values that stand beside estimates are empty where a pair has none: both
         are then means over the same pairs.
         """
-        numbers = {name: one for name, one in self.arrays.items() if one.dtype.kind == "f"}
+        numbers = {
+            name: one
+            for name, one in self.arrays.items()
+            if one.dtype.kind == "f" and CHOICE not in one.dims
+        }
         means = {name: one.mean("pair", skipna=name != "exact") for name, one in numbers.items()}
         if "effect" in means:
             means["effect"] = self.mean_effect

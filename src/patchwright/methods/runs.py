@@ -19,6 +19,7 @@ from patchwright.methods.metrics import (
     read_each,
 )
 from patchwright.methods.result import Baseline
+from patchwright.model.base_runs import base_runs, kept_bytes
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
@@ -72,7 +73,8 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
     """Both runs of each pair, keeping the sites in `keep` (with `rows.CORE`).
 
     The corrupted run starts from the clean one's where their tokens part, so that
-    what comes before is the same bit for bit.
+    what comes before is the same bit for bit. Those of a single pair are made once for
+    all that is asked about it (`base_runs`); many pairs share their products instead.
     Raises NonFiniteError where the model itself is broken.
     """
     keep = frozenset(keep)
@@ -83,7 +85,7 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
             clean = Row(pair.clean + more, len(pair.clean) - 1)
             base = clean if one_length or "pattern" not in keep else None
             rows += [clean, Row(pair.corrupt + more, len(pair.corrupt) - 1, base)]
-    ran = forward(network, rows, keep)
+    ran = base_runs(network, rows, keep) if len(pairs) == 1 else forward(network, rows, keep)
     check_runs(ran)
     both = iter(zip(ran[::2], ran[1::2], strict=True))
     return [_pair_runs(network, pair, [next(both) for _ in pair.continuations]) for pair in pairs]
@@ -110,15 +112,12 @@ def run_in_groups(
     network: Network, pairs: Sequence[TokenPair], keep: frozenset[Site], budget: int
 ) -> Iterator[list[PairRuns]]:
     """`run_pairs` for as many pairs at a time as keep within `budget` bytes."""
-    spec = network.spec
     group: list[TokenPair] = []
     size = 0
     for pair in pairs:
         length = max(len(pair.clean), len(pair.corrupt))
         longest = max(len(more) for more in pair.continuations) + length
-        width = sum(spec.width_of(site, longest) for site in keep)
-        runs = 2 * len(pair.continuations)
-        cost = runs * longest * spec.n_layers * width * network.embed.element_size()
+        cost = 2 * len(pair.continuations) * kept_bytes(network, longest, keep)
         if group and size + cost > budget:
             yield run_pairs(network, group, keep)
             group, size = [], 0

@@ -50,7 +50,7 @@ def nothing_moved(result: Result) -> bool:
     False of a result without places, and of a stopped one: what moves may be among the rest.
     """
     stopped = any(notice["code"] == "stopped" for notice in result.warnings)
-    if stopped or result.main not in ("effect", "edges"):
+    if stopped or not result.arrays or result.main not in ("effect", "edges"):
         return False
     distance = abs(moved(result) if result.main == "effect" else result.array("edges"))
     places = set(distance.dims) - {"pair"}

@@ -25,7 +25,16 @@ from patchwright.errors import (
     UnequalLengthsError,
     UnknownPlaceError,
 )
-from patchwright.methods.batches import BUDGET, OnProgress, Report, cut, read_rows, row_bytes
+from patchwright.methods.batches import (
+    BUDGET,
+    OnProgress,
+    Report,
+    cut,
+    finals_of,
+    read_finals,
+    row_bytes,
+)
+from patchwright.methods.likeliest import Likeliest
 from patchwright.methods.metrics import Metric
 from patchwright.methods.runs import PairRuns, read_both, run_in_groups, spans_of
 from patchwright.model.edits import Edit
@@ -56,13 +65,14 @@ class Swept:
     stopped before the cell's turn and there is no estimate. `done` counts the cells
     that have their answer, unmatched ones among them. `runs` come without their
     kept activations. `estimated` marks the cells that hold an estimate, as `values`
-    has them.
+    has them. `top`, where it was asked for, has the likeliest tokens of the computed cells.
     """
 
     values: NDArray[np.float64]
     done: int
     runs: list[PairRuns]
     estimated: NDArray[np.bool_]
+    top: Likeliest | None = None
 
 
 @dataclass(frozen=True)
@@ -186,19 +196,22 @@ def sweep(
     budget: int = BUDGET,
     source: Source | None = None,
     promising: Promising | None = None,
+    top: int = 0,
 ) -> Swept:
     """Patch each cell, one at a time, until `progress` returns False.
 
     Pairs of different lengths have no position axis in common: then `cells` have none,
     or are one for each pair, with as many `positions`, in an order that is compared.
     `source` puts other activations in the place of those that are copied from;
-    `promising` has an order for the cells.
+    `promising` has an order for the cells; `top` is how many of each cell's likeliest tokens
+    to read as well.
     Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
     """
     n_positions = len(patched_tokens(pairs[0], direction))
     every = one_each(cells, pairs)
     values = np.full((len(pairs), *every[0].shape(n_positions)), np.nan)
     estimated = np.zeros(values.shape, dtype=np.bool_)
+    tops = Likeliest.empty(values.shape, top, network.spec.n_tokens) if top else None
     ran: list[PairRuns] = []
     report = Report(progress, values, estimate=None if promising is None else promising.values)
     keep = CORE | frozenset[Site]({every[0].site})
@@ -215,9 +228,12 @@ def sweep(
         _sweep_group(
             *(network, copied, own, direction, metric, mine, report, budget, first),
             estimated[here],
+            tops and tops.of_pairs(here),
         )
         ran.extend(one.forgotten() for one in group)
-    return Swept(values, report.done, ran, estimated)
+    if tops is not None:
+        tops.forget(np.isnan(values) | estimated)
+    return Swept(values, report.done, ran, estimated, tops)
 
 
 def _sweep_group(
@@ -231,8 +247,12 @@ def _sweep_group(
     budget: int,
     promising: Promising | None,
     estimated: NDArray[np.bool_],
+    tops: Likeliest | None,
 ) -> None:
     """Compute the cells of some pairs in place; `values` holds their baselines."""
+    if tops is not None:
+        for i, one in enumerate(runs):
+            tops.read(network, [one.base(direction)[0].final], i)
     flat = values.reshape(len(runs), -1)
     site = cells[0].site
     copies = [Copies(one, site, direction, network.spec.n_layers) for one in runs]
@@ -249,7 +269,11 @@ def _sweep_group(
         if report.stopped:
             break
         rows = [copies[job.pair].rows(job.layer, job.index, job.spans) for job in batch]
-        found = read_rows(network, [runs[job.pair].reader for job in batch], rows, metric)
+        finals = finals_of(network, rows)
+        found = read_finals([runs[job.pair].reader for job in batch], finals, metric)
+        if tops is not None:
+            at = [job.pair for job in batch], [job.cell for job in batch]
+            tops.read(network, [some[0] for some in finals], *at)
         for job, value in zip(batch, found, strict=True):
             flat[job.pair, job.cell] = value
             waiting.popleft()

@@ -26,6 +26,7 @@ from patchwright.methods.batches import (
 )
 from patchwright.methods.metrics import Metric, Reader
 from patchwright.methods.runs import check_runs, spans_of, stacked
+from patchwright.model.base_runs import base_runs
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row, Run, patched
@@ -153,7 +154,7 @@ class Start:
         keep = CORE | frozenset[Site]({tracing.site, "embed"})
         keep |= frozenset[Site]({tracing.sever} if tracing.sever else ())
         rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
-        clean = tuple(forward(network, rows, keep))
+        clean = tuple(base_runs(network, rows, keep))
         check_runs(clean)
         sigma = float(clean[0].kept["embed"][0][list(tracing.subject)].double().std())
         return cls(network, tracing, clean, sigma, Reader(network, prompt, clean[0].final[0]), keep)

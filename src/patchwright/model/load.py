@@ -40,6 +40,7 @@ from patchwright.model.gguf import ENDING, GgufCheckpoint, check_gguf, is_gguf
 from patchwright.model.hub import fetch, is_hub_name
 from patchwright.model.kernels import may_copy
 from patchwright.model.package_index import OnBytes
+from patchwright.model.run_memory import RunMemory
 from patchwright.model.spec import ModelSpec
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Network
@@ -162,7 +163,7 @@ def load_model(
             raise _untrusted(name, devices, "choose the device cpu")
         log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
         network = placed(stored, [CPU] * stored.spec.n_layers, precision)
-    network = padded(network, tokenizer)
+    network = replace(padded(network, tokenizer), memory=RunMemory())
     may_copy(network)
     files = checkpoint.files
     mark = remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole))

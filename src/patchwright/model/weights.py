@@ -6,7 +6,7 @@ has the readers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from patchwright.model.run_memory import RunMemory
 from patchwright.model.spec import ModelSpec
 
 
@@ -98,7 +99,8 @@ class Network:
 
     `embed_position` is None where positions are rotary. `unembed` is [vocab, d_model], as
     the checkpoint stores it. Layers may lie on several devices, each whole on one, and so
-    may the embeddings and the end.
+    may the embeddings and the end. `memory` keeps runs of prompts, where the weights are
+    nobody else's to change.
     """
 
     spec: ModelSpec
@@ -108,6 +110,7 @@ class Network:
     norm_final: Norm
     unembed: Float[Tensor, "vocab d_model"]
     unembed_bias: Float[Tensor, " vocab"] | None = None
+    memory: RunMemory | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         """One line: its sizes, without the weights."""

@@ -144,6 +144,13 @@ def selected(chosen: str, grid: Grid, result: Result) -> str:
     return chosen if any(chosen in row for row in grid.places) else strongest
 
 
+def is_exact(result: Result, chosen: str) -> bool:
+    """Whether a sweep has the cell, computed and not estimated."""
+    table = result.table()
+    row = table[table["place"] == chosen]
+    return not row.empty and ("estimated" not in row or not row["estimated"].iloc[0])
+
+
 def at_place(result: Result, chosen: str) -> tuple[float, float]:
     """The metric and the effect of a cell; NaN where it was not computed, or there is no scale."""
     table = result.table()

@@ -7,9 +7,9 @@ import streamlit as st
 
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
-from patchwright.app.views import fields
+from patchwright.app.views import fields, kinds
 from patchwright.app.widgets.heat_map import panels
-from patchwright.app.work import result_of
+from patchwright.app.work import layers_of, result_of
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
@@ -77,7 +77,7 @@ def panel(place: str, experiment: Patch, result: Result, model: Model) -> None:
         disabled=place in st.session_state["places"],
         help="Collect places here, and see below what they do when patched together.",
     )  # fmt: skip
-    st.markdown(sentence(place, one))
+    st.markdown(sentence(place, one, result))
     runs = {"clean": one.clean, "corrupted": one.corrupt, "patched": one.altered}
     st.altair_chart(top_chart(runs))
     if one.altered.wrong_logit is not None:
@@ -90,13 +90,15 @@ def panel(place: str, experiment: Patch, result: Result, model: Model) -> None:
             st.caption("A logit difference rises as well where only the wrong answer was damaged.")
 
 
-def sentence(place: str, one: Result) -> str:
-    """What patching a place did, with its numbers, as Markdown."""
+def sentence(place: str, one: Result, swept: Result | None = None) -> str:
+    """What patching a place did, with its numbers, as Markdown: those of its cell where it is `swept`."""
     assert one.altered is not None, "places patched together are one altered run"
     done = one.experiment
     direction = "clean" if done["direction"] == "denoise" else "corrupted"
-    moved = f"{one.base.metric:.2f} to {one.altered.metric:.2f}"
-    effect = float(shares(one))
+    after, effect = one.altered.metric, float(shares(one))
+    if swept is not None and kinds.is_exact(swept, place):
+        after, effect = kinds.at_place(swept, place)
+    moved = f"{one.base.metric:.2f} to {after:.2f}"
     share = "" if math.isnan(effect) else f", {percent(effect)} of the gap"
     first = token(one.altered.top[0]["token"])
     return (
@@ -170,14 +172,14 @@ def by_layer(place: str, experiment: Patch, model: Model) -> None:
     st.subheader("The answer, layer by layer", anchor=False)
     places: list[str] = st.session_state["places"] or [place]
     try:
-        found = result_of(asked.lens_of(experiment, places), model)
+        found = layers_of(asked.lens_of(experiment, places), model)
     except PatchwrightError as error:
         st.caption(complaint(error))
         return
-    if "accumulated" not in found.arrays:
+    if found is None:
         st.caption("Name a wrong answer to see the logit difference grow.")
         return
-    st.altair_chart(accumulated_chart(found.array("accumulated")))
+    st.altair_chart(accumulated_chart(found))
     what = "the set" if st.session_state["places"] else place
     st.caption(
         f"The logit difference at the last position as the final norm and the unembedding would read "

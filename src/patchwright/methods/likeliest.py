@@ -1,0 +1,74 @@
+"""The likeliest next tokens of many altered runs, read beside the metric of a sweep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchwright.errors import ExperimentError
+from patchwright.methods.metrics import VOCAB_TILE, logits
+from patchwright.model import ops
+from patchwright.model.weights import Network
+
+NONE = -1
+"""The token of a cell that was not computed."""
+
+
+@dataclass(frozen=True)
+class Likeliest:
+    """The most probable next tokens of cells, best first: [*cells, choice].
+
+    `tokens` are ids, `NONE` where a cell has no value of its own; `probabilities` are NaN there.
+    """
+
+    tokens: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, cells: tuple[int, ...], count: int, n_tokens: int) -> "Likeliest":
+        """Of no cell yet. Raises ExperimentError where a model has not as many tokens."""
+        if not 0 < count <= n_tokens:
+            raise ExperimentError(f"top={count}: the model has 1 to {n_tokens} tokens to list.")
+        shape = (*cells, count)
+        return cls(np.full(shape, NONE), np.full(shape, np.nan))
+
+    def of_pairs(self, some: slice) -> "Likeliest":
+        """Those of some pairs, as a view: [pair, cell, choice]."""
+        shape = (-1, int(np.prod(self.tokens.shape[1:-1])), self.tokens.shape[-1])
+        tokens, probabilities = self.tokens[some], self.probabilities[some]
+        return Likeliest(tokens.reshape(shape), probabilities.reshape(shape))
+
+    def read(
+        self,
+        network: Network,
+        finals: Sequence[Float[Tensor, "_position d_model"]],
+        pairs: int | Sequence[int],
+        cells: slice | Sequence[int] = slice(None),
+    ) -> None:
+        """Write down, at these cells, what runs that end in `finals` predict."""
+        rows = torch.stack([final[0] for final in finals])
+        at = pairs, cells
+        self.tokens[at], self.probabilities[at] = likeliest(network, rows, self.tokens.shape[-1])
+
+    def forget(self, cells: NDArray[np.bool_]) -> None:
+        """Let `cells`, [pair, ...], have none."""
+        self.tokens[cells] = NONE
+        self.probabilities[cells] = np.nan
+
+
+def likeliest(
+    network: Network, finals: Float[Tensor, "row d_model"], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The `count` most probable next tokens of each row, and their probabilities: [row, choice]."""
+    tokens: list[Tensor] = []
+    shares: list[Tensor] = []
+    for some in finals.split(max(1, VOCAB_TILE // network.spec.n_vocab)):
+        values = ops.widened(logits(network, some))
+        best = values[:, : network.spec.n_tokens].topk(count, dim=-1)
+        tokens.append(best.indices)
+        shares.append((best.values - values.logsumexp(dim=-1, keepdim=True)).exp())
+    return torch.cat(tokens).cpu().numpy(), torch.cat(shares).double().cpu().numpy()

@@ -1,0 +1,61 @@
+"""Unpatched runs, made once for all that is asked about the same prompts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from patchwright.model.forward import forward
+from patchwright.model.rows import Row, Run
+from patchwright.model.weights import Network
+from patchwright.places import SITES, Site
+
+USUAL = frozenset(SITES) - {"mlp_act"}
+"""Sites that are kept unasked where they are small: the next question is likely about one of them."""
+
+AT_LEAST = 4
+"""They are small where the runs of so many pairs of this length fit into a memory with them."""
+
+
+def base_runs(network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> list[Run]:
+    """`forward` of rows without edits, from the network's memory where it has one.
+
+    Rows are found again only in the same company: in some kernels the bits of a product
+    depend on how many rows share it. The runs are to be read, never written to.
+    """
+    memory, weights = network.memory, network.layers
+    if memory is None:
+        return forward(network, rows, keep)
+    prompts = tuple((row.tokens, row.read, _place_of(row.base, rows)) for row in rows)
+    runs, sites = memory.find(weights, prompts)
+    if not runs or not keep <= sites:
+        sites |= keep | _usual(network, rows, memory.most_bytes)
+        runs = forward(network, rows, sites)
+        memory.keep(weights, prompts, runs, sites)
+    return [_only(run, keep) for run in runs]
+
+
+def _usual(network: Network, rows: Sequence[Row], most_bytes: int) -> frozenset[Site]:
+    """What these runs keep unasked."""
+    size = sum(kept_bytes(network, len(row.tokens), USUAL) for row in rows)
+    if AT_LEAST * size > most_bytes:
+        return frozenset()
+    one_length = all(row.base is None or len(row.base.tokens) == len(row.tokens) for row in rows)
+    # A pattern starts from none of another length.
+    return USUAL if one_length else USUAL - {"pattern"}
+
+
+def kept_bytes(network: Network, n_positions: int, keep: frozenset[Site]) -> int:
+    """What a run of `n_positions` that keeps the sites in `keep` takes, about."""
+    width = sum(network.spec.width_of(site, n_positions) for site in keep)
+    return n_positions * network.spec.n_layers * width * network.embed.element_size()
+
+
+def _place_of(base: Run | Row | None, rows: Sequence[Row]) -> int | None:
+    """Which of `rows` a row starts from."""
+    assert not isinstance(base, Run), "a base run starts from no finished run"
+    return next((i for i, row in enumerate(rows) if row is base), None)
+
+
+def _only(run: Run, keep: frozenset[Site]) -> Run:
+    """The run as if it had kept no other sites."""
+    kept = {site: run.kept[site] for site in keep}
+    return replace(run, kept=kept, keys=run.keys if "k" in keep else [])
