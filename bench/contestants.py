@@ -11,6 +11,7 @@ import random
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -61,6 +62,10 @@ class Patchwright:
     def __init__(self, folder: Path, _shape: Shape) -> None:
         self._pw: Any = import_module("patchwright")
         self._model: Any = self._pw.load_model(str(folder))
+        if getattr(self._model.network, "memory", None) is not None:
+            # Every sweep makes its base runs, as those of the others do.
+            network = replace(self._model.network, memory=None)
+            self._model = replace(self._model, network=network)
         self.resident: list[tuple[float, int]] = []
         """Resident bytes of this process, by the share of the last sweep that was done."""
 
