@@ -46,8 +46,8 @@ figures: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and
 	$(BIN)/python docs/draw_figures.py
 	$(BIN)/python docs/draw_pages.py
 
-bench: .venv/benched ## time sweeps against hooks, TransformerLens and nnsight; methods; the page
-	$(BIN)/python bench/sweeps.py --json bench/sweeps.json --markdown docs/benchmarks.md
+bench: .venv/benched ## time sweeps against hooks, TransformerLens, nnsight; methods; the page (BENCH: options)
+	$(BIN)/python bench/report.py $(BENCH) --json bench/report.json --markdown docs/benchmarks.md
 	$(BIN)/python bench/methods.py --markdown docs/benchmarks-methods.md
 	$(BIN)/python bench/page.py --json bench/page.json --markdown docs/benchmarks.md
 

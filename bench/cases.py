@@ -1,12 +1,14 @@
-"""What is measured: sweeps over random models of the sizes of GPT-2 small and SmolLM2.
+"""What is measured: sweeps over random models of the sizes of GPT-2 and SmolLM2.
 
 Only the standard library is imported, so that every contestant's interpreter,
 and the one that only compares, can read this file.
 """
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 SEED = 20240217
 
@@ -15,13 +17,9 @@ By = Literal["position", "head", "position_head"]
 
 @dataclass(frozen=True)
 class Shape:
-    """Of which architecture and how large a random model is, and how long its prompts are.
-
-    `section` is the heading of its tables in a file of measurements.
-    """
+    """Of which architecture and how large a random model is, and how long its prompts are."""
 
     name: str
-    section: str
     family: Literal["gpt2", "llama"]
     n_layers: int
     n_heads: int
@@ -36,15 +34,26 @@ class Shape:
         return self.d_model // self.n_heads
 
 
-GPT2_SMALL = Shape(
-    "GPT-2 small", "Exact sweeps", "gpt2", n_layers=12, n_heads=12, n_kv_heads=12,
-    d_model=768, d_mlp=3072, n_vocab=50257, n_tokens=15,
-)  # fmt: skip
+def _gpt2(name: str, n_layers: int, n_heads: int, d_model: int) -> Shape:
+    return Shape(
+        name, "gpt2", n_layers, n_heads, n_heads, d_model, 4 * d_model, n_vocab=50257, n_tokens=15
+    )
+
+
+GPT2_SMALL = _gpt2("GPT-2 small", 12, 12, 768)
+GPT2_MEDIUM = _gpt2("GPT-2 medium", 24, 16, 1024)
+GPT2_LARGE = _gpt2("GPT-2 large", 36, 20, 1280)
+GPT2_XL = _gpt2("GPT-2 XL", 48, 25, 1600)
 SMOLLM2 = Shape(
-    "SmolLM2-135M", "Exact sweeps of SmolLM2's size", "llama", n_layers=30, n_heads=9, n_kv_heads=3,
+    "SmolLM2-135M", "llama", n_layers=30, n_heads=9, n_kv_heads=3,
     d_model=576, d_mlp=1536, n_vocab=49152, n_tokens=14,
 )  # fmt: skip
-SHAPES = (GPT2_SMALL, SMOLLM2)
+
+SECTIONS = {
+    "Exact sweeps": GPT2_SMALL.name,
+    "Exact sweeps of SmolLM2's size": SMOLLM2.name,
+}
+"""The headings of the shapes' sweeps in the file of measurements."""
 
 
 class Spot(NamedTuple):
@@ -89,13 +98,28 @@ class Case:
         """The positions whose tokens differ."""
         return tuple(range(self.shape.n_tokens)) if self.differing is None else self.differing
 
-    def prompts(self) -> Prompts:
-        """The same ones for every contestant."""
+    def pairs(self, count: int) -> list[Prompts]:
+        """The same ones for every contestant; of more pairs the first are the same."""
         draw, n = Random(SEED), self.shape.n_tokens
-        ids = draw.sample(range(self.shape.n_vocab), 2 * n + 2)
-        clean, others = ids[:n], ids[n : 2 * n]
-        corrupt = [others[i] if i in self.changed else clean[i] for i in range(n)]
-        return Prompts(clean, corrupt, answer=ids[-2], wrong=ids[-1])
+        found: list[Prompts] = []
+        for _ in range(count):
+            ids = draw.sample(range(self.shape.n_vocab), 2 * n + 2)
+            clean, others = ids[:n], ids[n : 2 * n]
+            corrupt = [others[i] if i in self.changed else clean[i] for i in range(n)]
+            found.append(Prompts(clean, corrupt, answer=ids[-2], wrong=ids[-1]))
+        return found
+
+    def to_json(self) -> str:
+        """For another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Case":
+        """What `to_json` wrote."""
+        fields: dict[str, Any] = json.loads(text)
+        shape, differing = fields.pop("shape"), fields.pop("differing")
+        changed = None if differing is None else tuple(differing)
+        return cls(**fields, shape=Shape(**shape), differing=changed)
 
     def spots(self) -> list[Spot]:
         """Every place, the last-named axis running fastest."""
@@ -109,30 +133,74 @@ class Case:
         ]
 
 
+def named(*cases: Case) -> Mapping[str, Case]:
+    """The cases by their names."""
+    return {case.name: case for case in cases}
+
+
+def resid_pre(name: str, shape: Shape) -> Case:
+    """All layers and positions, every position differing."""
+    return Case(name, _RESID_PRE, shape, "resid_pre", "position")
+
+
 _RESID_PRE = "`resid_pre`, every position differs"
 _Z_HEAD = "`z` per head, every position differs"
 
-CASES = {
-    case.name: case
-    for case in (
-        Case("resid_pre", _RESID_PRE, GPT2_SMALL, "resid_pre", "position"),
-        Case(
-            "resid_pre_one",
-            "`resid_pre`, one token differs, at position 10 of 15",
-            GPT2_SMALL,
-            "resid_pre",
-            "position",
-            (10,),
+CASES = named(
+    resid_pre("resid_pre", GPT2_SMALL),
+    Case(
+        "resid_pre_one",
+        "`resid_pre`, one token differs, at position 10 of 15",
+        GPT2_SMALL,
+        "resid_pre",
+        "position",
+        (10,),
+    ),
+    Case("z_head", _Z_HEAD, GPT2_SMALL, "z", "head"),
+    Case(
+        "z_head_position",
+        "`z` per head and position, every position differs",
+        GPT2_SMALL,
+        "z",
+        "position_head",
+    ),
+    resid_pre("smollm2_resid_pre", SMOLLM2),
+    Case("smollm2_z_head", _Z_HEAD, SMOLLM2, "z", "head"),
+)
+"""One pair, by all contestants."""
+
+MANY_PAIRS = Case(
+    "many_pairs",
+    "`z` per head, one token differs, at position 10 of 15",
+    GPT2_SMALL,
+    "z",
+    "head",
+    (10,),
+)
+
+SIZES = named(
+    resid_pre("small", GPT2_SMALL),
+    resid_pre("smollm2", SMOLLM2),
+    resid_pre("medium", GPT2_MEDIUM),
+    resid_pre("large", GPT2_LARGE),
+    resid_pre("xl", GPT2_XL),
+)
+"""The same sweep over ever larger models."""
+
+
+def doubled(shape: Shape) -> Mapping[str, Case]:
+    """The sweep over a shape with one of its sizes doubled."""
+    return named(
+        resid_pre("layers", replace(shape, n_layers=2 * shape.n_layers)),
+        resid_pre("positions", replace(shape, n_tokens=2 * shape.n_tokens)),
+        resid_pre(
+            "width",
+            replace(
+                shape,
+                n_heads=2 * shape.n_heads,
+                n_kv_heads=2 * shape.n_kv_heads,
+                d_model=2 * shape.d_model,
+                d_mlp=2 * shape.d_mlp,
+            ),
         ),
-        Case("z_head", _Z_HEAD, GPT2_SMALL, "z", "head"),
-        Case(
-            "z_head_position",
-            "`z` per head and position, every position differs",
-            GPT2_SMALL,
-            "z",
-            "position_head",
-        ),
-        Case("smollm2_resid_pre", _RESID_PRE, SMOLLM2, "resid_pre", "position"),
-        Case("smollm2_z_head", _Z_HEAD, SMOLLM2, "z", "head"),
     )
-}

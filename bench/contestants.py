@@ -1,7 +1,7 @@
-"""The contestants, each in a process of its own: `sweeps.py` starts this file.
+"""The contestants, each in a process of its own: `processes.py` starts this file.
 
-Every contestant gets the same model and prompts, makes the base runs itself and
-returns the logit difference after each patch, clean into corrupted.
+Every contestant loads the same saved model, gets the same prompts, makes the base runs
+itself and returns the logit difference after each patch, clean into corrupted.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import random
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from operator import attrgetter
@@ -19,12 +20,15 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Protocol
 
-from cases import CASES, SEED, By, Case, Shape, Spot
-from work import matmul_peak
+from cases import SEED, By, Case, Prompts, Shape, Spot
+from work import ONEDNN, peaks
 
 WARM_UP_SPOTS = 4
-PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm")
+PRODUCTS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", ONEDNN)
 """Operators that are matrix products, as PyTorch's profiler calls them."""
+
+SHARD = "1GB"
+"""The largest file that weights are saved in: saving copies one at a time."""
 
 INVOKES = 45
 """Places that nnsight runs in one trace, batched: more of them made it no faster."""
@@ -37,30 +41,65 @@ class Contestant(Protocol):
     samples: bool
     """Whether it can do some places of a sweep without doing all."""
 
-    def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        """Both base runs, then the logit difference after patching each spot."""
+    def values(
+        self, case: Case, spots: Sequence[Spot], pairs: Sequence[Prompts]
+    ) -> list[list[float]]:
+        """Of each pair both base runs, then the logit difference after patching each spot."""
         ...
 
 
+class AbsentError(Exception):
+    """Why a contestant cannot take part."""
+
+
 class Patchwright:
-    """This project's engine: all places at once."""
+    """This project's engine: all places of the spots' layers at once."""
 
     library = "patchwright"
     samples = False
 
-    def __init__(self, model: Any, _shape: Shape) -> None:
+    def __init__(self, folder: Path, _shape: Shape) -> None:
         self._pw: Any = import_module("patchwright")
-        self._model: Any = self._pw.wrap_model(model, None)
+        self._model: Any = self._pw.load_model(str(folder))
+        self.resident: list[tuple[float, int]] = []
+        """Resident bytes of this process, by the share of the last sweep that was done."""
 
-    def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        clean, corrupt, answer, wrong = case.prompts()
-        pair = self._pw.Pair(clean=clean, corrupt=corrupt, answer=answer, wrong=wrong)
+    def values(
+        self, case: Case, spots: Sequence[Spot], pairs: Sequence[Prompts]
+    ) -> list[list[float]]:
+        layers = sorted({spot.layer for spot in spots})
         per = "head_position" if case.by == "position_head" else case.by
-        result = self._pw.patch(self._model, pair, site=case.site, per=per, bos=False)
-        axes = [axis for axis in ("layer", "position", "head") if axis in result.patched.dims]
-        numbers = result.patched.transpose(*axes).values.ravel().tolist()
-        found = dict(zip(case.spots(), numbers, strict=True))
-        return [found[spot] for spot in spots]
+        self.resident = []
+        result = self._pw.patch(
+            self._model,
+            [self._pw.Pair(**pair._asdict()) for pair in pairs],
+            site=case.site,
+            per=per,
+            bos=False,
+            layers=layers,
+            progress=self._look,
+        )
+        axes = [
+            axis for axis in ("pair", "layer", "position", "head") if axis in result.patched.dims
+        ]
+        numbers = result.patched.transpose(*axes).values.reshape(len(pairs), -1).tolist()
+        every = [spot for spot in case.spots() if spot.layer in layers]
+        found = [dict(zip(every, own, strict=True)) for own in numbers]
+        return [[own[spot] for spot in spots] for own in found]
+
+    def _look(self, progress: Any) -> None:
+        self.resident.append((progress.done / progress.total, resident_memory()))
+
+
+class Former(Patchwright):
+    """An earlier commit of it, which the process finds first."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        errors: Any = import_module("patchwright.errors")
+        try:
+            super().__init__(folder, shape)
+        except errors.PatchwrightError as error:
+            raise AbsentError(str(error).replace(str(folder), shape.name)) from error
 
 
 class Hooks:
@@ -69,28 +108,28 @@ class Hooks:
     library = "transformers"
     samples = True
 
-    def __init__(self, model: Any, shape: Shape) -> None:
+    def __init__(self, folder: Path, shape: Shape) -> None:
         self._torch: Any = import_module("torch")
-        self._model = model
+        self._model = hugging_face_model(folder)
         self._shape = shape
 
-    def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        prompts = case.prompts()
-        clean, corrupt = (self._torch.tensor([ids]) for ids in prompts[:2])
-        difference = _logit_difference(prompts.answer, prompts.wrong)
+    def values(
+        self, case: Case, spots: Sequence[Spot], pairs: Sequence[Prompts]
+    ) -> list[list[float]]:
+        clean, corrupt = _tokens(pairs)
         cache: list[Any] = []
         handles = [module.register_forward_pre_hook(_keep(cache)) for module in self._at(case)]
         self._model(clean)
         for handle in handles:
             handle.remove()
         self._model(corrupt)
-        patched: list[float] = []
+        patched: list[list[float]] = []
         for spot in spots:
             copy = _copy(cache[spot.layer], _index(spot, self._shape))
             handle = self._at(case)[spot.layer].register_forward_pre_hook(copy)
-            patched.append(difference(self._model(corrupt).logits))
+            patched.append(_logit_differences(self._model(corrupt).logits, pairs).tolist())
             handle.remove()
-        return patched
+        return [[own[i] for own in patched] for i in range(len(pairs))]
 
     def _at(self, case: Case) -> list[Any]:
         """For each layer, the module whose input is the site."""
@@ -131,9 +170,16 @@ def _index(spot: Spot, shape: Shape) -> tuple[Any, ...]:
     return (slice(None), position, slice(spot.head * shape.d_head, (spot.head + 1) * shape.d_head))
 
 
-def _logit_difference(answer: int, wrong: int) -> Callable[[Any], Any]:
-    """At the last position of the first row of logits, [batch, position, vocab]."""
-    return lambda logits: (logits[0, -1, answer] - logits[0, -1, wrong]).item()
+def _tokens(pairs: Sequence[Prompts]) -> tuple[Any, Any]:
+    """The clean and the corrupted prompts, each [pair, position]."""
+    torch: Any = import_module("torch")
+    return torch.tensor([one.clean for one in pairs]), torch.tensor([one.corrupt for one in pairs])
+
+
+def _logit_differences(logits: Any, pairs: Sequence[Prompts]) -> Any:
+    """[pair], at the last position of logits [pair, position, vocab]."""
+    every, last = range(len(pairs)), logits[:, -1]
+    return last[every, [one.answer for one in pairs]] - last[every, [one.wrong for one in pairs]]
 
 
 _LENS_SWEEPS: dict[By, str] = {
@@ -154,27 +200,25 @@ class TransformerLens:
     library = "transformer-lens"
     samples = True
 
-    def __init__(self, model: Any, _shape: Shape) -> None:
+    def __init__(self, folder: Path, _shape: Shape) -> None:
         sources: Any = import_module("transformer_lens.model_bridge.sources")
         self._patching: Any = import_module("transformer_lens.patching")
-        self._torch: Any = import_module("torch")
         self._pandas: Any = import_module("pandas")
+        model = hugging_face_model(folder)
         name = type(model).__name__
         self._model = sources.build_bridge_from_module(model, name, hf_config=model.config).eval()
 
-    def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        prompts = case.prompts()
-        clean, corrupt = (self._torch.tensor([ids]) for ids in prompts[:2])
+    def values(
+        self, case: Case, spots: Sequence[Spot], pairs: Sequence[Prompts]
+    ) -> list[list[float]]:
+        clean, corrupt = _tokens(pairs)
         _, cache = self._model.run_with_cache(clean)
         self._model(corrupt)
-        answer, wrong = prompts.answer, prompts.wrong
-
-        def difference(logits: Any) -> Any:
-            return logits[0, -1, answer] - logits[0, -1, wrong]
-
         sweep = getattr(self._patching, _LENS_SWEEPS[case.by])
         which = self._some(case, spots)
-        return sweep(self._model, corrupt, cache, difference, **which).ravel().tolist()
+        metric = partial(_logit_differences, pairs=pairs)
+        found = sweep(self._model, corrupt, cache, metric, reduce="none", **which)
+        return found.values.reshape(-1, len(pairs)).T.tolist()
 
     def _some(self, case: Case, spots: Sequence[Spot]) -> dict[str, Any]:
         """The arguments that restrict a sweep to `spots`; none for all of them."""
@@ -191,24 +235,31 @@ class NNsight:
     library = "nnsight"
     samples = True
 
-    def __init__(self, model: Any, shape: Shape) -> None:
+    def __init__(self, folder: Path, shape: Shape) -> None:
         nnsight: Any = import_module("nnsight")
+        transformers: Any = import_module("transformers")
         self._save: Any = nnsight.save
-        self._torch: Any = import_module("torch")
-        tokenizer = _numbers_tokenizer(shape.n_vocab)
-        self._model = nnsight.TransformersModel(model, tokenizer=tokenizer, task="text-generation")
+        self._model = nnsight.TransformersModel(
+            hugging_face_model(folder),
+            tokenizer=transformers.AutoTokenizer.from_pretrained(folder),
+            task="text-generation",
+        )
         self._shape = shape
 
-    def values(self, case: Case, spots: Sequence[Spot]) -> list[float]:
-        prompts = case.prompts()
-        clean, corrupt = (self._torch.tensor([ids]) for ids in prompts[:2])
+    def values(
+        self, case: Case, spots: Sequence[Spot], pairs: Sequence[Prompts]
+    ) -> list[list[float]]:
+        return [self._values(case, spots, pair) for pair in pairs]
+
+    def _values(self, case: Case, spots: Sequence[Spot], pair: Prompts) -> list[float]:
+        clean, corrupt = _tokens([pair])
         cache = self._clean(case, clean)
         with self._model.trace(corrupt):
             pass
-        patched: list[float] = []
-        for start in range(0, len(spots), INVOKES):
-            patched.extend(self._batch(case, corrupt, cache, spots[start : start + INVOKES]))
-        return patched
+        batches = (spots[start : start + INVOKES] for start in range(0, len(spots), INVOKES))
+        return [
+            value for batch in batches for value in self._batch(case, corrupt, cache, batch, pair)
+        ]
 
     def _clean(self, case: Case, tokens: Any) -> list[Any]:
         with self._model.trace(tokens):
@@ -218,10 +269,8 @@ class NNsight:
         return cache
 
     def _batch(
-        self, case: Case, tokens: Any, cache: list[Any], spots: Sequence[Spot]
+        self, case: Case, tokens: Any, cache: list[Any], spots: Sequence[Spot], pair: Prompts
     ) -> list[float]:
-        _, _, answer, wrong = case.prompts()
-        difference = _logit_difference(answer, wrong)
         with self._model.trace() as tracer:
             values: list[float] = self._save([])
             for spot in spots:
@@ -229,12 +278,12 @@ class NNsight:
                     index = _index(spot, self._shape)
                     module = module_before(self._model, self._shape, case, spot.layer)
                     module.input[index] = cache[spot.layer][index]
-                    values.append(difference(self._model.output.logits))
+                    values.append(_logit_differences(self._model.output.logits, [pair]).item())
         return values
 
 
 def _numbers_tokenizer(n_vocab: int) -> Any:
-    """A tokenizer whose words are numbers: nnsight wants one, though ids are given."""
+    """A tokenizer whose words are numbers: a model is not loaded without, though ids are given."""
     tokenizers: Any = import_module("tokenizers")
     transformers: Any = import_module("transformers")
     words = {str(i): i for i in range(n_vocab)}
@@ -244,8 +293,9 @@ def _numbers_tokenizer(n_vocab: int) -> Any:
     )
 
 
-CONTESTANTS: dict[str, Callable[[Any, Shape], Contestant]] = {
+CONTESTANTS: dict[str, Callable[[Path, Shape], Contestant]] = {
     "patchwright": Patchwright,
+    "former": Former,
     "hooks": Hooks,
     "transformer_lens": TransformerLens,
     "nnsight": NNsight,
@@ -281,8 +331,23 @@ def random_model(shape: Shape) -> Any:
     return transformers.GPT2LMHeadModel(gpt2).eval()
 
 
-def measure(contestant: Contestant, case: Case, repeats: int, sample: int) -> Any:
-    """Median seconds of a whole sweep, and the values of the places that were run.
+def save(model: Any, folder: Path) -> None:
+    """Put a model into a folder, for all contestants to load."""
+    model.save_pretrained(folder, max_shard_size=SHARD)
+    _numbers_tokenizer(model.config.vocab_size).save_pretrained(folder)
+
+
+def hugging_face_model(folder: Path) -> Any:
+    """The model in the folder, as Transformers loads it."""
+    torch: Any = import_module("torch")
+    transformers: Any = import_module("transformers")
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def measure(
+    contestant: Contestant, case: Case, repeats: int, sample: int, pairs: Sequence[Prompts]
+) -> Any:
+    """Median seconds of a whole sweep of all pairs, and the values of the places that were run.
 
     A contestant that is given only `sample` places is scaled up to all of them,
     its base runs counted once.
@@ -291,35 +356,41 @@ def measure(contestant: Contestant, case: Case, repeats: int, sample: int) -> An
     spots = every
     if contestant.samples and 0 < sample < len(every):
         spots = sorted(random.Random(SEED).sample(every, sample), key=every.index)
-    contestant.values(case, spots[:WARM_UP_SPOTS])
-    timed = [_timed(contestant, case, spots) for _ in range(repeats)]
+    contestant.values(case, spots[:WARM_UP_SPOTS], pairs[:1])
+    timed = [_timed(contestant, case, spots, pairs) for _ in range(repeats)]
     runs = [seconds for seconds, _ in timed]
     if spots is not every:
-        base = median(_timed(contestant, case, [])[0] for _ in range(repeats))
+        base = median(_timed(contestant, case, [], pairs)[0] for _ in range(repeats))
         runs = [base + (seconds - base) * len(every) / len(spots) for seconds in runs]
+    indices = [every.index(spot) for spot in spots]
     return {
         "seconds": median(runs),
         "runs": runs,
         "measured": len(spots),
+        "pairs": len(pairs),
         "values": {
-            every.index(spot): value for spot, value in zip(spots, timed[0][1], strict=True)
+            f"{pair}:{index}": value
+            for pair, values in enumerate(timed[0][1])
+            for index, value in zip(indices, values, strict=True)
         },
     }
 
 
-def _timed(contestant: Contestant, case: Case, spots: Sequence[Spot]) -> tuple[float, list[float]]:
+def _timed(
+    contestant: Contestant, case: Case, spots: Sequence[Spot], pairs: Sequence[Prompts]
+) -> tuple[float, list[list[float]]]:
     started = perf_counter()
-    values = contestant.values(case, spots)
+    values = contestant.values(case, spots, pairs)
     return perf_counter() - started, values
 
 
-def products_share(contestant: Contestant, case: Case) -> float:
-    """The share of a sweep's operator time that is spent in matrix products."""
+def products(contestant: Contestant, case: Case) -> dict[str, float]:
+    """Shares of a sweep's operator time that matrix products take, by operator."""
     profiler: Any = import_module("torch.profiler")
     with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as seen:
-        contestant.values(case, case.spots())
+        contestant.values(case, case.spots(), case.pairs(1))
     times = {event.key: float(event.self_cpu_time_total) for event in seen.key_averages()}
-    return sum(times.get(name, 0.0) for name in PRODUCTS) / sum(times.values())
+    return {name: times[name] / sum(times.values()) for name in PRODUCTS if name in times}
 
 
 def peak_memory() -> int:
@@ -328,44 +399,56 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def run(name: str, case: Case, repeats: int, sample: int) -> dict[str, Any]:
+def resident_memory() -> int:
+    """How large this process is now, in bytes, where the system tells it; else its largest."""
+    now = Path("/proc/self/statm")
+    if not now.exists():
+        return peak_memory()
+    return int(now.read_text().split()[1]) * resource.getpagesize()
+
+
+def run(
+    name: str, case: Case, folder: Path, repeats: int, sample: int, n_pairs: int
+) -> dict[str, Any]:
     """What one contestant does in one case: a report that JSON can hold."""
     torch: Any = import_module("torch")
-    model = random_model(case.shape)
-    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     try:
-        contestant = CONTESTANTS[name](model, case.shape)
-    except ModuleNotFoundError as error:
+        contestant = CONTESTANTS[name](folder, case.shape)
+    except (ModuleNotFoundError, AbsentError) as error:
         return {"absent": str(error)}
-    del model
     at_start = peak_memory()
     with torch.no_grad():
-        found = measure(contestant, case, repeats, sample)
-        memory = {"weights": weights, "at_start": at_start, "peak": peak_memory()}
-        if not contestant.samples:
-            found["products_share"] = products_share(contestant, case)
+        found = measure(contestant, case, repeats, sample, case.pairs(n_pairs))
+        memory = {"at_start": at_start, "peak": peak_memory()}
+        if isinstance(contestant, Patchwright):
+            found["resident"] = contestant.resident
+            found["products"] = products(contestant, case)
     libraries = {lib: version(lib) for lib in ("torch", "transformers", contestant.library)}
     return {**found, "memory": memory, "libraries": libraries}
 
 
 def main() -> None:
-    """Run one contestant in one case (or measure the peak) and write its report."""
+    """Save a model, run one contestant in one case, or measure the peaks; and write a report."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("name", choices=[*CONTESTANTS, "peak"])
+    parser.add_argument("name", choices=[*CONTESTANTS, "peaks", "save"])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--case", choices=CASES, default="resid_pre")
-    parser.add_argument("--layers", type=int)
+    parser.add_argument("--case", type=Case.from_json, help="as JSON")
+    parser.add_argument("--folder", type=Path, help="of the model")
+    parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     torch: Any = import_module("torch")
     torch.set_num_threads(options.threads)
-    if options.name == "peak":
-        report = {"flops": matmul_peak()}
+    report: dict[str, Any] = {}
+    if options.name == "peaks":
+        report = peaks()
+    elif options.name == "save":
+        save(random_model(options.case.shape), options.folder)
     else:
-        case = CASES[options.case].with_layers(options.layers)
-        report = run(options.name, case, options.repeats, options.sample)
+        counts = options.repeats, options.sample, options.pairs
+        report = run(options.name, options.case, options.folder, *counts)
     options.out.write_text(json.dumps(report))
 
 

@@ -1,7 +1,8 @@
 """How much arithmetic a sweep needs, and how fast this machine can do it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import Any
 
 from cases import Case, Shape, Spot
 
@@ -10,6 +11,9 @@ PEAK_SHAPES = ((1440, 768, 3072), (1440, 3072, 768), (2048, 768, 3072), (4096, 7
 
 PEAK_TRIES = 40
 """Products of each shape; the fastest counts."""
+
+MKL, ONEDNN = "aten::mm", "mkldnn::_linear_pointwise"
+"""Two operators that multiply float32 matrices, as PyTorch's profiler calls them."""
 
 READ_COLUMNS = 2
 """Columns of the unembedding that a logit difference reads."""
@@ -95,17 +99,42 @@ def _mlp(shape: Shape) -> int:
     return 2 * matrices * shape.d_model * shape.d_mlp
 
 
-def matmul_peak() -> float:
-    """The fastest float32 matrix product of `PEAK_SHAPES`, all cores, in FLOP/s."""
+def peaks() -> dict[str, float]:
+    """The fastest float32 product of `PEAK_SHAPES`, all cores, in FLOP/s, by each operator there is."""
     import torch
 
+    operators = {MKL: _mkl, ONEDNN: _onednn}
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        del operators[ONEDNN]
+    with torch.no_grad():
+        return {name: max(map(rate, PEAK_SHAPES)) for name, rate in operators.items()}
+
+
+def _mkl(shape: tuple[int, int, int]) -> float:
+    import torch
+
+    rows, inner, columns = shape
+    left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+    out = torch.empty(rows, columns)
+    return _fastest(shape, lambda: torch.mm(left, right, out=out))
+
+
+def _onednn(shape: tuple[int, int, int]) -> float:
+    import torch
+
+    rows, inner, columns = shape
+    left, right = torch.randn(rows, inner), torch.randn(columns, inner)
+    operators: Any = torch.ops.mkldnn
+    right = operators._reorder_linear_weight(right, None)
+    return _fastest(shape, lambda: operators._linear_pointwise(left, right, None, "none", [], ""))
+
+
+def _fastest(shape: tuple[int, int, int], multiply: Callable[[], Any]) -> float:
+    """FLOP/s of the fastest of `PEAK_TRIES` products."""
+    rows, inner, columns = shape
     best = 0.0
-    for rows, inner, columns in PEAK_SHAPES:
-        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
-        out = torch.empty(rows, columns)
-        for _ in range(PEAK_TRIES):
-            started = perf_counter()
-            torch.mm(left, right, out=out)
-            seconds = perf_counter() - started
-            best = max(best, 2 * rows * inner * columns / seconds)
+    for _ in range(PEAK_TRIES):
+        started = perf_counter()
+        multiply()
+        best = max(best, 2 * rows * inner * columns / (perf_counter() - started))
     return best

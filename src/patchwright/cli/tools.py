@@ -209,9 +209,12 @@ def bench(
 ) -> None:
     """Time sweeps against one full run for each place."""
     from patchwright.bench import time_sweeps
+    from patchwright.model.kernels import uses
 
     loaded = load(model, device, "float32", None)
+    products = uses(loaded.network.embed)
     say(f"{loaded.name} on {loaded.device}, {tokens} tokens, median of {repeat}")
+    say(f"Matrix products: {products}.")
     say(f"{'sweep':<26}{'places':>7}{'seconds':>10}{'full runs':>11}{'ratio':>8}")
     for row in time_sweeps(loaded, tokens, repeat):
         ratio = row.full_runs / row.seconds

@@ -28,6 +28,7 @@ from patchwright.methods.metrics import MIN_GAP, UNITS, readings
 from patchwright.methods.result import SCHEMA, Baseline, Result, effect_of, result_of
 from patchwright.methods.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
 from patchwright.methods.scale import nothing_to_rank
+from patchwright.model.kernels import uses
 from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
@@ -257,6 +258,7 @@ def _provenance(model: Model) -> dict[str, Any]:
         **({} if model.quantization is None else {"quantization": model.quantization}),
         **({} if model.file is None else {"file": model.file}),
         "device": str(model.device),
+        "products": uses(model.network.embed),
         **({"device_map": model.device_map} if len(set(model.device_map.values())) > 1 else {}),
         "fingerprint": model.fingerprint,
     }

@@ -125,6 +125,7 @@ class _Model(_Part):
     d_model: int = Field(ge=1)
     dtype: str
     device: str
+    products: Literal["onednn", "addmm"] | None = None
     device_map: dict[str, str] = {}
     fingerprint: str
     kv_heads: int | None = Field(default=None, ge=1)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from patchwright.errors import AnswerError, ExperimentError, NonFiniteError
 from patchwright.model import ops
-from patchwright.model.weights import Network
+from patchwright.model.weights import Linear, Network
 from patchwright.prompts.pair import TokenPair
 
 Metric = Literal[
@@ -105,10 +105,9 @@ def logits(
     like = None if like is None else like.to(device)
     normed = ops.norm(final.to(device), network.norm_final, like)
     chosen = slice(None) if tokens is None else list(tokens)
-    columns = network.unembed[chosen]
-    values = normed.to(columns.device) @ columns.T
-    if network.unembed_bias is not None:
-        values = values + network.unembed_bias[chosen]
+    bias = None if network.unembed_bias is None else network.unembed_bias[chosen]
+    columns = Linear(network.unembed[chosen].T, bias)
+    values = ops.linear(normed.to(columns.weight.device), columns)
     check_finite(values)
     return values
 

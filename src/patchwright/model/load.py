@@ -38,6 +38,7 @@ from patchwright.model.families import network_of
 from patchwright.model.fingerprint import digest_of, fingerprint, remembered
 from patchwright.model.gguf import ENDING, GgufCheckpoint, check_gguf, is_gguf
 from patchwright.model.hub import fetch, is_hub_name
+from patchwright.model.kernels import may_copy
 from patchwright.model.package_index import OnBytes
 from patchwright.model.run_memory import RunMemory
 from patchwright.model.spec import ModelSpec
@@ -163,6 +164,7 @@ def load_model(
         log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
         network = placed(stored, [CPU] * stored.spec.n_layers, precision)
     network = replace(padded(network, tokenizer), memory=RunMemory())
+    may_copy(network)
     files = checkpoint.files
     mark = remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole))
     return Model(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
+from patchwright.model import kernels
 from patchwright.model.weights import Layer, Linear, Norm, Rotary
 
 HALF = (torch.float16, torch.bfloat16)
@@ -18,18 +19,27 @@ Rotation = Float[Tensor, "2 position half"]
 """Cosines and sines of the angles by which heads are turned, for consecutive positions."""
 
 
-def linear(x: Float[Tensor, "*rows inputs"], by: Linear) -> Float[Tensor, "*rows outputs"]:
-    """`x` times the weight, plus the bias where there is one."""
+def linear(
+    x: Float[Tensor, "*rows inputs"], by: Linear, activation: str | None = None
+) -> Float[Tensor, "*rows outputs"]:
+    """`x` times the weight, plus the bias where there is one; then the nonlinearity, if named."""
     flat = x.reshape(-1, x.shape[-1])
-    flat = flat @ by.weight if by.bias is None else torch.addmm(by.bias, flat, by.weight)
-    return flat.view(*x.shape[:-1], flat.shape[-1])
+    out = kernels.product(flat, by, activation)
+    if out is None:
+        out = flat @ by.weight if by.bias is None else torch.addmm(by.bias, flat, by.weight)
+        out = out if activation is None else _activated(out, activation)
+    return out.view(*x.shape[:-1], out.shape[-1])
 
 
-def by_head(
-    x: Float[Tensor, "*rows d_model"], by: Linear, d_head: int
-) -> Float[Tensor, "*rows head d_head"]:
-    """Queries, keys or values: `linear`, cut into heads."""
-    return linear(x, by).unflatten(-1, (-1, d_head))
+def queries_keys_values(
+    x: Float[Tensor, "*rows d_model"], layer: Layer
+) -> list[Float[Tensor, "*rows _head d_head"]]:
+    """Queries, keys and values by head, from the normed input `x`."""
+    parts = [linear(x, by) for by in layer.qkv]
+    if len(parts) == 1:
+        widths = [by.weight.shape[1] for by in (layer.q, layer.k, layer.v)]
+        parts = parts[0].split(widths, dim=-1)
+    return [part.unflatten(-1, (-1, layer.d_head)) for part in parts]
 
 
 def norm(
@@ -149,14 +159,13 @@ def attention(
 def mlp_act(x: Float[Tensor, "*rows d_model"], layer: Layer) -> Float[Tensor, "*rows d_mlp"]:
     """The MLP's neurons, as they enter its last projection, from its normed input `x`."""
     if layer.mlp_gate is None:
-        return _activation(linear(x, layer.mlp_in), layer.activation)
-    gate, act = linear(x, layer.mlp_gate), linear(x, layer.mlp_in)
-    gate = _activation(gate, layer.activation)
-    # In place, for the reason that `_activation` has.
+        return linear(x, layer.mlp_in, layer.activation)
+    gate, act = linear(x, layer.mlp_gate, layer.activation), linear(x, layer.mlp_in)
+    # In place, for the reason that `_activated` has.
     return act * gate if act.requires_grad else act.mul_(gate)
 
 
-def _activation(x: Tensor, name: str) -> Tensor:
+def _activated(x: Tensor, name: str) -> Tensor:
     """The nonlinearity that a Hugging Face config calls `name`; `x` may be overwritten."""
     if name == "silu":
         return functional.silu(x, inplace=not x.requires_grad)

@@ -41,9 +41,9 @@ def plain_forward(
         x = tap("resid_pre", x.to(layer.device))
 
         normed = ops.norm(x, layer.norm_attn)
-        q = tap("q", ops.by_head(normed, layer.q, layer.d_head))  # [position, head, d_head]
-        k = tap("k", ops.by_head(normed, layer.k, layer.d_head))  # [position, kv_head, d_head]
-        v = tap("v", ops.by_head(normed, layer.v, layer.d_head))
+        q, k, v = ops.queries_keys_values(normed, layer)
+        q = tap("q", q)  # [position, head, d_head]
+        k, v = tap("k", k), tap("v", v)  # [position, kv_head, d_head]
         rotation = ops.rotation(layer.rotary, n, x)
         q, k = ops.rotate(q, rotation), ops.rotate(k, rotation)
         visible = ops.visible_keys(n, layer.device, layer.window)  # [query, key]

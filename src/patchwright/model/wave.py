@@ -111,7 +111,7 @@ class Group:
     def narrow(self) -> None:
         """Drop what nobody reads from the residual stream; keys and values stay."""
         cut = min(max(self.read - self.start, 0), self.stop - self.start)
-        for name in ("x", "normed"):
+        for name in ("x", "q"):
             self.live[name] = self.live[name][:, cut:]
         self.start += cut
 
@@ -241,16 +241,11 @@ class Wave:
         for group in self.groups:
             group.keys_from = group.start
         normed = self.norm(self._pack("x"), layer, "resid_pre", weights.norm_attn)
-        self._unpack("k", ops.by_head(normed, weights.k, weights.d_head))
-        self._unpack("v", ops.by_head(normed, weights.v, weights.d_head))
-        if self._reads_only(layer):
-            self._unpack("normed", normed)
-            for group in self.groups:
-                group.narrow()
-            normed = self._pack("normed")
-        self._unpack("q", ops.by_head(normed, weights.q, weights.d_head))
+        for name, part in zip("qkv", ops.queries_keys_values(normed, weights), strict=True):
+            self._unpack(name, part)
         for group in self.groups:
-            group.live.pop("normed", None)
+            if self._reads_only(layer):
+                group.narrow()
             group.widen(layer)
 
     def norm(
@@ -300,7 +295,10 @@ class Wave:
         self.groups = [_united(groups) for groups in alike.values()]
 
     def attend(self, layer: int, weights: Layer) -> None:
-        """q, k, v -> z of each group; by way of the pattern where that is edited or kept."""
+        """q, k, v -> z of each group; where a row's pattern is edited, z of that.
+
+        All others take the same way, whatever is kept or edited beside them.
+        """
         for group in self.groups:
             q = self._rotated(group.live["q"], weights, group.start)
             k = group.whole(self._rotated(group.live["k"], weights, group.keys_from), "keys", layer)
@@ -310,7 +308,8 @@ class Wave:
             how = (visible, weights.attn_scale)
             group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
             if self.touches(layer, "pattern"):
-                group.live |= {"v": v, "pattern": ops.attention_pattern(q, k, *how)}
+                pattern = ops.attention_pattern(_twice(q), _twice(k), *how)[: len(q)]
+                group.live |= {"v": v, "pattern": pattern}
         if self.touches(layer, "pattern"):
             self.visit(layer, "pattern", "pattern")
             for group in self.groups:
@@ -321,7 +320,8 @@ class Wave:
         pattern, v = group.live.pop("pattern"), group.live.pop("v")
         edited = self._edits.get((layer, "pattern"), {})
         if rows := [i for i, row in enumerate(group.rows) if row in edited]:
-            group.live["z"][rows] = ops.attention_output(pattern[rows], v[rows])
+            z = ops.attention_output(_twice(pattern[rows]), _twice(v[rows]))
+            group.live["z"][rows] = z[: len(rows)]
 
     def _rotated(self, x: Tensor, weights: Layer, first: int) -> Tensor:
         """Queries or keys with their positions turned in; the first is at position `first`."""
@@ -425,6 +425,11 @@ def _united(groups: list[Group]) -> Group:
     for group in others:
         first.add(group.rows, group.bases)
     return first
+
+
+def _twice(x: Float[Tensor, " row *features"]) -> Float[Tensor, " _row *features"]:
+    """A single row as two: alone it would take another kernel, with other bits."""
+    return x.repeat(2, *[1] * (x.ndim - 1)) if len(x) == 1 else x
 
 
 def _laid_over(final: Tensor | None, x: Tensor, at: int) -> Tensor:

@@ -5,8 +5,9 @@ module's own parameters, so that results are those of the published model. `fami
 has the readers.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import torch
@@ -80,6 +81,17 @@ class Layer:
         """Where the layer's weights are, and so what it computes."""
         return self.q.weight.device
 
+    @cached_property
+    def qkv(self) -> tuple[Linear, ...]:
+        """q, k and v as the one matrix that they are slices of, as GPT-2's are; else each."""
+        parts = self.q, self.k, self.v
+        weight = _uncut([part.weight for part in parts])
+        biases = [part.bias for part in parts if part.bias is not None]
+        bias = _uncut(biases) if len(biases) == len(parts) else None
+        if weight is None or (biases and bias is None):
+            return parts
+        return (Linear(weight, bias),)
+
 
 @dataclass(frozen=True)
 class Network:
@@ -103,6 +115,24 @@ class Network:
     def __repr__(self) -> str:
         """One line: its sizes, without the weights."""
         return f"Network({self.spec.name!r}: {self.spec.sizes})"
+
+
+def _uncut(slices: Sequence[Tensor]) -> Tensor | None:
+    """What was cut into `slices` along its last axis, as a view; None where nothing was.
+
+    Only in main memory: not every device lets one ask.
+    """
+    if any(one.device.type != "cpu" for one in slices):
+        return None
+    first, at = slices[0], slices[0].storage_offset()
+    width = sum(one.shape[-1] for one in slices)
+    strides = (width, 1)[-first.ndim :]
+    for one in slices:
+        shared = one.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        if not shared or one.stride() != strides or one.storage_offset() != at:
+            return None
+        at += one.shape[-1]
+    return first.as_strided((*first.shape[:-1], width), strides)
 
 
 Part = TypeVar("Part")
