@@ -124,6 +124,15 @@ def test_other_weights_get_their_own_runs(network: Network, made: list[frozenset
     assert len(made) == 2
 
 
+def test_another_kernel_makes_its_own_runs(
+    network: Network, made: list[frozenset[Site]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kernel in ("addmm", "onednn", "addmm"):
+        monkeypatch.setattr("patchwright.model.base_runs.uses", lambda _, own=kernel: own)
+        base_runs(network, rows_of(4), of())
+    assert len(made) == 2
+
+
 def test_the_least_recently_used_is_forgotten_first(
     network: Network, made: list[frozenset[Site]]
 ) -> None:

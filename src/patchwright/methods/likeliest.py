@@ -67,8 +67,8 @@ def likeliest(
     tokens: list[Tensor] = []
     shares: list[Tensor] = []
     for some in finals.split(max(1, VOCAB_TILE // network.spec.n_vocab)):
-        values = ops.widened(logits(network, some))
-        best = values[:, : network.spec.n_tokens].topk(count, dim=-1)
+        probabilities = ops.widened(logits(network, some)).softmax(dim=-1)
+        best = probabilities[:, : network.spec.n_tokens].topk(count, dim=-1)
         tokens.append(best.indices)
-        shares.append((best.values - values.logsumexp(dim=-1, keepdim=True)).exp())
+        shares.append(best.values)
     return torch.cat(tokens).cpu().numpy(), torch.cat(shares).double().cpu().numpy()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from patchwright.model.forward import forward
+from patchwright.model.kernels import uses
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import SITES, Site
@@ -18,13 +19,14 @@ AT_LEAST = 4
 def base_runs(network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> list[Run]:
     """`forward` of rows without edits, from the network's memory where it has one.
 
-    Rows are found again only in the same company: in some kernels the bits of a product
-    depend on how many rows share it. The runs are to be read, never written to.
+    Rows are found again only in the same company and by the same kernel: with some, the bits of
+    a product depend on how many rows share it. The runs are to be read, never written to.
     """
     memory, weights = network.memory, network.layers
     if memory is None:
         return forward(network, rows, keep)
     prompts = tuple((row.tokens, row.read, _place_of(row.base, rows)) for row in rows)
+    prompts = ((uses(weights[0].q.weight),), *prompts)
     runs, sites = memory.find(weights, prompts)
     if not runs or not keep <= sites:
         sites |= keep | _usual(network, rows, memory.most_bytes)

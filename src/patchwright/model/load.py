@@ -188,7 +188,8 @@ def wrap_model(
     """A model that is already in memory; its tensors are shared, not copied.
 
     Its layers may lie on several devices. The fingerprint is of the weights as they
-    are now: wrap again after changing them. Raises UnknownFamilyError for an
+    are now: wrap again after changing them. No run is kept for a later question, as those of
+    `load_model` are. Raises UnknownFamilyError for an
     architecture that cannot be read, InputError where a layer lies on two devices or on
     one that computes something else than the CPU.
     """

@@ -20,7 +20,7 @@ MOST_BYTES = 256 * 2**20
 """What a model's kept runs take together, at most."""
 
 Prompts = tuple[tuple[object, ...], ...]
-"""The rows that were run, as `base_runs` tells them apart."""
+"""The rows that were run, and by what, as `base_runs` tells them apart."""
 
 
 @dataclass(frozen=True)
