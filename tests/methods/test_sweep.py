@@ -1,6 +1,8 @@
 """Sweeps against one hooked run of the whole model a cell, and what must always hold."""
 
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -24,8 +26,14 @@ from patchwright.errors import (
     UnequalLengthsError,
     UnknownPlaceError,
 )
+from patchwright.experiment import tokens_of
+from patchwright.methods import runs
 from patchwright.methods.metrics import METRICS, Metric
-from patchwright.places import HEAD_SITES, SITES, Site, pers_of
+from patchwright.methods.runs import PairRuns
+from patchwright.methods.sweep import choose_cells, sweep, together
+from patchwright.model.weights import Network
+from patchwright.places import HEAD_SITES, SITES, Place, Site, pers_of
+from patchwright.prompts.pair import TokenPair
 from tiny import N_HEADS, N_LAYERS, VOCAB, WIDTH, Splitting, pair_of, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [49, 3, 8, 21, 5, 30], [49, 3, 9, 22, 5, 30]
@@ -443,3 +451,33 @@ def test_pairs_of_unequal_and_mixed_lengths_equal_each_alone(model: pw.Model, si
         for values, pair in zip(swept.patched.values, order, strict=True):
             alone = pw.patch(model, pair, site, per=swept.experiment["per"], bos=False)
             np.testing.assert_allclose(values, alone.patched.values, rtol=0, atol=1e-10)
+
+
+def test_of_many_pairs_only_one_group_of_base_runs_is_in_memory_at_a_time() -> None:
+    module = random_gpt2(dtype=torch.float32)
+    model = pw.wrap_model(module, name="tiny")
+    pairs = [pair_of([i, 3, 8, 21, 5, 30], [i, 3, 9, 22, 5, 30]) for i in range(12)]
+    tokens = [tokens_of(one, pw.Patch(model="tiny", pairs=one), model) for one in pairs]
+    alive: list[weakref.ref[Tensor]] = []
+    most = 0
+
+    def look(network: Network, some: Sequence[TokenPair], keep: Iterable[Site]) -> list[PairRuns]:
+        nonlocal most
+        gc.collect()
+        most = max(most, sum(one() is not None for one in alive))
+        ran = real(network, some, keep)
+        alive.extend(weakref.ref(one.clean[0].kept["resid_pre"][0]) for one in ran)
+        return ran
+
+    real = runs.run_pairs
+    cells = choose_cells(model.spec, 6, "z")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "run_pairs", look)
+        swept = sweep(model.network, tokens, cells, "denoise", "logit_diff", budget=60_000)
+        places = [Place("z", 1, head=2)]
+        together(model.network, tokens, places, "denoise", budget=60_000)
+    assert len(alive) == 2 * len(pairs)
+    assert most == 0
+    for one in swept.runs:
+        final = one.reader.clean_final
+        assert final.untyped_storage().nbytes() == final.nbytes

@@ -15,7 +15,7 @@ from patchwright.methods.batches import BUDGET, Progress
 from patchwright.methods.lens import accumulated
 from patchwright.methods.metrics import MIN_GAP, UNITS
 from patchwright.methods.result import Result, effect_of
-from patchwright.methods.runs import run_in_groups
+from patchwright.methods.runs import run_pairs
 from patchwright.methods.sweep import choose_cells
 from patchwright.model.load import Model
 
@@ -44,7 +44,7 @@ def accumulated_of(experiment: LogitLens, model: Model) -> xr.DataArray | None:
     work = Work(model, None, BUDGET)
     tokens = all_tokens(experiment, model)
     named = lens_runs(experiment, work, tokens)
-    ((runs,),) = run_in_groups(model.network, tokens, LENS, work.budget)
+    (runs,) = run_pairs(model.network, tokens, LENS)
     return accumulated(runs.reader, named(runs)) if runs.pair.wrongs else None
 
 

@@ -61,7 +61,8 @@ class PairRuns:
         clean, corrupt = (
             tuple(run.forgotten() for run in runs) for runs in (self.clean, self.corrupt)
         )
-        return replace(self, clean=clean, corrupt=corrupt)
+        reader = replace(self.reader, clean_final=clean[0].final[0])
+        return replace(self, reader=reader, clean=clean, corrupt=corrupt)
 
     def matched(self, direction: Direction) -> list[tuple[int, int]]:
         """Matched positions: (in the patched run, in the source)."""
@@ -111,7 +112,19 @@ def spans_of(positions: Iterable[int]) -> list[tuple[int, int]]:
 def run_in_groups(
     network: Network, pairs: Sequence[TokenPair], keep: frozenset[Site], budget: int
 ) -> Iterator[list[PairRuns]]:
-    """`run_pairs` for as many pairs at a time as keep within `budget` bytes."""
+    """`run_pairs` for as many pairs at a time as keep within `budget` bytes.
+
+    A list that was handed out is emptied before the next pairs run.
+    """
+    for group in _groups(network, pairs, keep, budget):
+        ran = run_pairs(network, group, keep)
+        yield ran
+        ran.clear()
+
+
+def _groups(
+    network: Network, pairs: Sequence[TokenPair], keep: frozenset[Site], budget: int
+) -> Iterator[list[TokenPair]]:
     group: list[TokenPair] = []
     size = 0
     for pair in pairs:
@@ -119,11 +132,11 @@ def run_in_groups(
         longest = max(len(more) for more in pair.continuations) + length
         cost = 2 * len(pair.continuations) * kept_bytes(network, longest, keep)
         if group and size + cost > budget:
-            yield run_pairs(network, group, keep)
+            yield group
             group, size = [], 0
         group.append(pair)
         size += cost
-    yield run_pairs(network, group, keep)
+    yield group
 
 
 def _pair_runs(network: Network, pair: TokenPair, runs: list[tuple[Run, Run]]) -> PairRuns:

@@ -215,8 +215,8 @@ def sweep(
     ran: list[PairRuns] = []
     report = Report(progress, values, estimate=None if promising is None else promising.values)
     keep = CORE | frozenset[Site]({every[0].site})
-    for read in run_in_groups(network, pairs, keep, budget):
-        group = read_both(read, metric)
+
+    def swept(group: Sequence[PairRuns]) -> list[PairRuns]:
         here = slice(len(ran), len(ran) + len(group))
         mine, own = values[here], every[here]
         copied = group if source is None else [source(one) for one in group]
@@ -230,7 +230,10 @@ def sweep(
             estimated[here],
             tops and tops.of_pairs(here),
         )
-        ran.extend(one.forgotten() for one in group)
+        return [one.forgotten() for one in group]
+
+    for group in run_in_groups(network, pairs, keep, budget):
+        ran += swept(read_both(group, metric))
     if tops is not None:
         tops.forget(np.isnan(values) | estimated)
     return Swept(values, report.done, ran, estimated, tops)
@@ -333,12 +336,16 @@ def together(
     """
     ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
     based = CORE | keep | frozenset[Site](place.site for place in places)
-    for group in run_in_groups(network, pairs, based, budget):
+
+    def patched_of(group: Sequence[PairRuns]) -> Iterator[tuple[PairRuns, tuple[Run, ...]]]:
         copied = group if source is None else [source(one) for one in group]
         rows = [_rows_together(one, places, direction, network.spec) for one in copied]
         finished = iter(forward(network, [row for some in rows for row in some], keep))
         for one, some in zip(group, rows, strict=True):
-            ran.append((one.forgotten(), tuple(next(finished) for _ in some)))
+            yield one.forgotten(), tuple(next(finished) for _ in some)
+
+    for group in run_in_groups(network, pairs, based, budget):
+        ran += patched_of(group)
     return ran
 
 
