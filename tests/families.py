@@ -12,6 +12,8 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from tiny import CONTEXT, N_HEADS, N_LAYERS, VOCAB, WIDTH, filled_at_random, random_gpt2
@@ -51,6 +53,7 @@ FAMILIES: dict[str, Maker] = {
         *(Qwen2ForCausalLM, Qwen2Config), use_sliding_window=True, sliding_window=4,
         max_window_layers=1,
     ),
+    "qwen3": _decoder(Qwen3ForCausalLM, Qwen3Config, head_dim=6),
 }  # fmt: skip
 """By `spec.family`."""
 
@@ -80,6 +83,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "Llama 3's scaling": ("llama", {"rope_parameters": {**ROPE, **WITHIN, **LLAMA3}}),
     "yarn": ("qwen2", {"rope_parameters": {**ROPE, **WITHIN, **YARN}}),
     "no window": ("mistral", {"sliding_window": None}),
+    "a window of four": (
+        "qwen3",
+        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
+    ),
+    "biases of attention": ("qwen3", {"attention_bias": True}),
     "a window of one": ("mistral", {"sliding_window": 1}),
     "the default's windows": ("qwen2", {"use_sliding_window": False}),
 }

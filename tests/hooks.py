@@ -68,6 +68,7 @@ PARTS = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
 }
 """By the `model_type` of the config."""
 

@@ -34,6 +34,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{family: (family, {}) for family in ARCHITECTURES},
     "mistral without a window": ("mistral", {"sliding_window": None}),
     "qwen2 without a window": ("qwen2", {"use_sliding_window": False}),
+    "qwen3 with biases": ("qwen3", {"attention_bias": True, "head_dim": 16}),
     "tied": ("llama", {"tie_word_embeddings": True}),
     "untied": ("gpt2", {"tie_word_embeddings": False}),
     "one key/value head": ("llama", {"num_key_value_heads": 1}),
@@ -73,7 +74,7 @@ def test_a_file_gives_the_logits_of_the_model_that_was_written(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3"])
 def test_weights_are_those_of_transformers_own_reader(
     tmp_path: Path, family: str, kind: str
 ) -> None:
@@ -81,6 +82,8 @@ def test_weights_are_those_of_transformers_own_reader(
         # All that Transformers reads of a GPT-2's sizes.
         "gpt2": {"n_positions": 1024, "n_inner": 4 * 32},
         "qwen2": {"use_sliding_window": False},
+        # It reads no width of heads and takes that of the published models.
+        "qwen3": {"head_dim": 128},
     }
     module = tiny(family, **changes.get(family, {}))
     path = save_gguf(tmp_path / "tiny.gguf", module, family, kind)

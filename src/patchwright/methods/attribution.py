@@ -178,10 +178,10 @@ def _softmax_again(
     visible = ops.visible_keys(length, weights.device, weights.window)
     scale = weights.attn_scale
     rotation = ops.rotation(weights.rotary, length, run.kept["q"][layer])
-    q, k, new = (
-        ops.rotate(one, rotation)
-        for one in (run.kept["q"][layer], run.kept["k"][layer], copies.aligned(continuation, layer))
-    )
+    own = weights.q_norm if cells.site == "q" else weights.k_norm
+    q = ops.compared(run.kept["q"][layer], weights.q_norm, rotation)
+    k = ops.compared(run.kept["k"][layer], weights.k_norm, rotation)
+    new = ops.compared(copies.aligned(continuation, layer), own, rotation)
     old = run.kept["pattern"][layer]
     chosen = range(n) if cells.positions is None else cells.positions
     if cells.site == "q" or not cells.by_position:

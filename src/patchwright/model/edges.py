@@ -153,7 +153,8 @@ def _heads(
         )
     )
     rotation = ops.rotation(layer.rotary, len(q), q)
-    q, k = ops.rotate(q, rotation), ops.rotate(k, rotation)
+    q = ops.compared(q, layer.q_norm, rotation)
+    k = ops.compared(k, layer.k_norm, rotation)
     visible = ops.visible_keys(len(q), q.device, layer.window)
     pattern = ops.attention_pattern(q, k, visible, layer.attn_scale)  # [query, head, key]
     z = ops.attention_output(pattern, v)

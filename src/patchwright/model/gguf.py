@@ -48,6 +48,7 @@ _ARCHITECTURES = {
     "gpt2": "GPT2LMHeadModel",
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
 }
 """The class of Transformers by `general.architecture`. Mistral's models call themselves llama."""
 
@@ -333,7 +334,9 @@ def _document(header: Header, name: str) -> dict[str, Any]:
         if architecture == "gpt2"
         else "attention.layer_norm_rms_epsilon"
     )
-    if missing := [key for key in (*_NEEDED, epsilon) if key not in own]:
+    # Its class would take heads of another width than llama.cpp does.
+    width = ("attention.key_length",) if architecture == "qwen3" else ()
+    if missing := [key for key in (*_NEEDED, epsilon, *width) if key not in own]:
         raise CheckpointError(f"'{name}': its metadata lack {prefix}{missing[0]}. Fetch it again.")
     _check_ordinary(own, prefix, name)
     names = {one.name for one in header.tensors}
@@ -350,7 +353,7 @@ def _document(header: Header, name: str) -> dict[str, Any]:
         "attention_bias": "blk.0.attn_q.bias" in names,
         "mlp_bias": "blk.0.ffn_up.bias" in names,
     }
-    if architecture == "qwen2":
+    if architecture in ("qwen2", "qwen3"):
         found |= {"use_sliding_window": False}
     return {"num_key_value_heads": found["num_attention_heads"], "rope_theta": _BASE, **found}
 

@@ -43,10 +43,10 @@ def queries_keys_values(
 
 
 def norm(
-    x: Float[Tensor, "*rows d_model"],
+    x: Float[Tensor, "*rows width"],
     by: Norm,
-    like: Float[Tensor, "*others d_model"] | None = None,
-) -> Float[Tensor, "*rows d_model"]:
+    like: Float[Tensor, "*others width"] | None = None,
+) -> Float[Tensor, "*rows width"]:
     """Layer norm (Ba et al. 2016) or RMS norm (Zhang & Sennrich 2019).
 
     With `like` by its scale: linear in `x`, but for the bias.
@@ -60,7 +60,7 @@ def norm(
     return functional.layer_norm(x, by.weight.shape, by.weight, by.bias, by.eps)
 
 
-def norm_scale(x: Float[Tensor, "*rows d_model"], by: Norm) -> Float[Tensor, "*rows 1"]:
+def norm_scale(x: Float[Tensor, "*rows width"], by: Norm) -> Float[Tensor, "*rows 1"]:
     """What the norm divides `x` by, at least in float32."""
     x = widened(x)
     if by.kind == "rms":
@@ -87,6 +87,16 @@ def rotate(
     cos, sin = by.unsqueeze(-2)  # each [position, 1, half]
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def compared(
+    x: Float[Tensor, "*row position head d_head"],
+    by: Norm | None,
+    turned: Rotation | None,
+    like: Float[Tensor, "*row position head d_head"] | None = None,
+) -> Float[Tensor, "*row position head d_head"]:
+    """Queries or keys as attention compares them: normed where the layer does that, then rotated."""
+    return rotate(x if by is None else norm(x, by, like), turned)
 
 
 def widened(values: Tensor) -> Tensor:

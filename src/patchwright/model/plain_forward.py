@@ -45,7 +45,8 @@ def plain_forward(
         q = tap("q", q)  # [position, head, d_head]
         k, v = tap("k", k), tap("v", v)  # [position, kv_head, d_head]
         rotation = ops.rotation(layer.rotary, n, x)
-        q, k = ops.rotate(q, rotation), ops.rotate(k, rotation)
+        q = ops.compared(q, layer.q_norm, rotation)
+        k = ops.compared(k, layer.k_norm, rotation)
         visible = ops.visible_keys(n, layer.device, layer.window)  # [query, key]
         pattern = ops.attention_pattern(q, k, visible, layer.attn_scale)  # [query, head, key]
         z = tap("z", ops.attention_output(tap("pattern", pattern), v))  # [position, head, d_head]

@@ -300,8 +300,8 @@ class Wave:
         All others take the same way, whatever is kept or edited beside them.
         """
         for group in self.groups:
-            q = self._rotated(group.live["q"], weights, group.start)
-            k = group.whole(self._rotated(group.live["k"], weights, group.keys_from), "keys", layer)
+            q = self._compared(group, "q", layer, weights)
+            k = group.whole(self._compared(group, "k", layer, weights), "keys", layer)
             v = group.whole(group.live["v"], "v", layer)
             self._store_keys(group, layer, weights, k)
             visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
@@ -323,17 +323,30 @@ class Wave:
             z = ops.attention_output(_twice(pattern[rows]), _twice(v[rows]))
             group.live["z"][rows] = z[: len(rows)]
 
-    def _rotated(self, x: Tensor, weights: Layer, first: int) -> Tensor:
-        """Queries or keys with their positions turned in; the first is at position `first`."""
+    def _compared(
+        self, group: Group, site: Literal["q", "k"], layer: int, weights: Layer
+    ) -> Float[Tensor, "row position head d_head"]:
+        """A group's queries or keys as attention compares them."""
+        x, first = group.live[site], group.start if site == "q" else group.keys_from
+        norm = weights.q_norm if site == "q" else weights.k_norm
+        held = self.hold_norms and norm is not None
+        like = group.based(site, layer, first, first + x.shape[1]) if held else None
+        turned = self._rotation(weights, x)
+        turned = None if turned is None else turned[:, first : first + x.shape[1]]
+        return ops.compared(x, norm, turned, like)
+
+    def _rotation(self, weights: Layer, x: Tensor) -> ops.Rotation | None:
+        """What a layer's queries and keys are turned by, at all positions."""
         by = self._rotations.get(weights.rotary)
         if by is None and weights.rotary is not None:
             by = ops.rotation(weights.rotary, self._longest, x)
             self._rotations[weights.rotary] = by
-        return ops.rotate(x, None if by is None else by[:, first : first + x.shape[1]])
+        return by
 
     def _store_keys(self, group: Group, layer: int, weights: Layer, keys: Tensor) -> None:
         for row, own in zip(group.rows, keys if "k" in self.keep else (), strict=False):
-            self._keys[row][layer] = self._kept[row]["k"][layer] if weights.rotary is None else own
+            as_projected = weights.rotary is None and weights.k_norm is None
+            self._keys[row][layer] = self._kept[row]["k"][layer] if as_projected else own
 
     def _seen_within(self, window: int | None) -> Bool[Tensor, "query key"]:
         if window not in self._visible:

@@ -28,10 +28,10 @@ class Linear:
 
 @dataclass(frozen=True)
 class Norm:
-    """Normalisation over d_model: layer norm, or RMS norm, which takes no mean off."""
+    """Normalisation over the last axis: layer norm, or RMS norm, which takes no mean off."""
 
-    weight: Float[Tensor, " d_model"]
-    bias: Float[Tensor, " d_model"] | None
+    weight: Float[Tensor, " width"]
+    bias: Float[Tensor, " width"] | None
     eps: float
     kind: Literal["layer", "rms"] = "layer"
 
@@ -57,8 +57,8 @@ class Layer:
     that the checkpoint's config gives the nonlinearity.
 
     Optional parts: with `mlp_gate` the neurons are the activation of the gate times what
-    `mlp_in` gives; `rotary` turns queries and keys; with a `window` a query sees only as
-    many positions, its own among them.
+    `mlp_in` gives; `rotary` turns queries and keys, after `q_norm` and `k_norm` have normed
+    each head; with a `window` a query sees only as many positions, its own among them.
     """
 
     norm_attn: Norm
@@ -75,6 +75,8 @@ class Layer:
     mlp_gate: Linear | None = None
     rotary: Rotary | None = None
     window: int | None = None
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
 
     @property
     def device(self) -> torch.device:

@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from patchwright.errors import CheckpointError
 from patchwright.model.parts import (
     activation_of,
     bias_of,
@@ -17,6 +18,9 @@ from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Layer, Network, Rotary
 
 ARCHITECTURE = "LlamaForCausalLM"
+
+_NORMS = ("q_norm", "k_norm")
+"""What some modules norm each head of the queries and keys by."""
 
 
 def read(module: PreTrainedModel, name: str) -> Network:
@@ -55,6 +59,20 @@ def read_decoder(module: Any, name: str, family: str, windows: Sequence[int | No
     )
 
 
+def windows_by_type(config: Any, name: str) -> list[int | None]:
+    """Each layer's sliding window, where the config names its layers' types.
+
+    Raises CheckpointError for a type that is not known here.
+    """
+    windows = {"full_attention": None, "sliding_attention": config.sliding_window}
+    if unknown := set(config.layer_types) - set(windows):
+        raise CheckpointError(
+            f"'{name}' has layers of the type '{min(unknown)}', which cannot be computed here. The "
+            f"types that can are: {', '.join(windows)}."
+        )
+    return [windows[one] for one in config.layer_types]
+
+
 def _layer(block: Any, activation: str, rotary: Rotary, window: int | None, name: str) -> Layer:
     attn, mlp = block.self_attn, block.mlp
     return Layer(
@@ -72,4 +90,5 @@ def _layer(block: Any, activation: str, rotary: Rotary, window: int | None, name
         mlp_gate=linear_of(mlp.gate_proj, name),
         rotary=rotary,
         window=window_of(window, name),
+        **{norm: rms_norm_of(getattr(attn, norm), name) for norm in _NORMS if hasattr(attn, norm)},
     )
