@@ -49,6 +49,7 @@ What they mean where a block is not GPT-2's:
 - **Key/value heads.** `k` and `v` are counted as the model has them: with 9 query heads and 3 key/value heads, `L2H1.k` are the
   keys that query heads 3, 4 and 5 read. In [circuits](methods/circuits.md) each query head has its own copy of its group's keys and
   values, so that edges into `L2H4.k` and `L2H5.k` are two.
+- **Norms of queries and keys** (Qwen3). `q` and `k` are as projected, before they are normed; with frozen norms these are frozen too.
 - **Rotary positions.** `q` and `k` are copied as projected, before they are turned; what is copied between positions is turned for
   its new place.
 - **RMS norms** take no mean off: where a norm's scale is frozen (direct attribution, path patching with frozen norms), it is the
@@ -65,7 +66,7 @@ a type that is not known) is refused by name. [How to add a family](extend/famil
 
 A `.gguf` file of llama.cpp holds config, weights and tokenizer in one, and is named as a folder is: `pw.load_model("model.gguf")`, `--model
 model.gguf`, on the page under "other…"; also a folder with one such file. Read are its architectures `gpt2`, `llama` (which
-Mistral's files call themselves too) and `qwen2`. The weights are unpacked to float32 and are, bit for bit, those that Transformers' own
+Mistral's files call themselves too), `qwen2` and `qwen3`. The weights are unpacked to float32 and are, bit for bit, those that Transformers' own
 reader gives (tests hold it to that for seven kinds of storage). A quantised model is another model than the one it was made
 from: every result says how its weights are quantised, and has the SHA-256 of the file.
 
@@ -127,6 +128,7 @@ def settings_of(module: Any) -> str:
     layers = pw.wrap_model(module).network.layers
     one = layers[0]
     said = ["RMS norms" if one.norm_attn.kind == "rms" else "layer norms"]
+    said += [] if one.q_norm is None else ["norms of queries and keys"]
     said.append("rotary positions" if one.rotary else "learned positions")
     if one.k.weight.shape != one.q.weight.shape:
         said.append("grouped queries")

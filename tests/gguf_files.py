@@ -18,7 +18,13 @@ from transformers import PreTrainedModel
 from families import FAMILIES
 from patchwright.model.load import DEMO
 
-ARCHITECTURES = {"gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+ARCHITECTURES = {
+    "gpt2": "gpt2",
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+}
 """`general.architecture` by the family's name."""
 
 Tokenizer = dict[str, Any]

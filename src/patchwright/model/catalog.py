@@ -74,6 +74,7 @@ CATALOG = (
     _M("TinyLlama/TinyLlama-1.1B-Chat-v1.0", 22, 32, 2048, "1.1 B", 2200, "Apache-2.0"),
     _M("Qwen/Qwen2.5-0.5B", 24, 14, 896, "494 M", 988, "Apache-2.0"),
     _M("Qwen/Qwen2.5-1.5B", 28, 12, 1536, "1.5 B", 3087, "Apache-2.0"),
+    _M("Qwen/Qwen3-0.6B", 28, 16, 1024, "596 M", 1503, "Apache-2.0"),
 )  # fmt: skip
 """Sizes from Radford et al. 2019 and the checkpoints' own configurations and files."""
 
