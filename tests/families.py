@@ -5,10 +5,14 @@ from typing import Any
 
 import torch
 from transformers import (
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -22,27 +26,34 @@ Maker = Callable[..., PreTrainedModel]
 """A random model of the family: (seed, dtype, **changes of its config)."""
 
 
+def _of(model_class: Any, config_class: Any, **settings: Any) -> Maker:
+    def make(seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any) -> PreTrainedModel:
+        return filled_at_random(model_class(config_class(**settings | changes)), seed, dtype)
+
+    return make
+
+
+COMMON: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "vocab_size": VOCAB,
+    "max_position_embeddings": CONTEXT,
+    "bos_token_id": VOCAB - 1,
+    "eos_token_id": VOCAB - 1,
+    "pad_token_id": None,
+    "attn_implementation": "eager",
+}
+
+
 def _decoder(model_class: Any, config_class: Any, **own: Any) -> Maker:
     settings: dict[str, Any] = {
         "num_hidden_layers": N_LAYERS,
         "num_attention_heads": N_HEADS,
         "num_key_value_heads": 2,
-        "hidden_size": WIDTH,
         "intermediate_size": 20,
-        "vocab_size": VOCAB,
-        "max_position_embeddings": CONTEXT,
-        "bos_token_id": VOCAB - 1,
-        "eos_token_id": VOCAB - 1,
-        "pad_token_id": None,
-        "attn_implementation": "eager",
         "rope_parameters": {"rope_type": "default", "rope_theta": 100.0},
         **own,
     }
-
-    def make(seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any) -> PreTrainedModel:
-        return filled_at_random(model_class(config_class(**settings | changes)), seed, dtype)
-
-    return make
+    return _of(model_class, config_class, **COMMON | settings)
 
 
 FAMILIES: dict[str, Maker] = {
@@ -54,6 +65,14 @@ FAMILIES: dict[str, Maker] = {
         max_window_layers=1,
     ),
     "qwen3": _decoder(Qwen3ForCausalLM, Qwen3Config, head_dim=6),
+    "gpt_neo": _of(
+        *(GPTNeoForCausalLM, GPTNeoConfig), **COMMON, num_layers=N_LAYERS, num_heads=N_HEADS,
+        attention_types=[[["global"], 1], [["local", "global"], 1]], window_size=4,
+    ),
+    "opt": _of(
+        *(OPTForCausalLM, OPTConfig), **COMMON, num_hidden_layers=N_LAYERS,
+        num_attention_heads=N_HEADS, ffn_dim=20,
+    ),
 }  # fmt: skip
 """By `spec.family`."""
 
@@ -88,6 +107,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
     ),
     "biases of attention": ("qwen3", {"attention_bias": True}),
+    "narrow MLP of its own": ("gpt_neo", {"intermediate_size": 20}),
+    "without biases": ("opt", {"enable_bias": False}),
+    "gelu in place of ReLU": ("opt", {"activation_function": "gelu"}),
     "a window of one": ("mistral", {"sliding_window": 1}),
     "the default's windows": ("qwen2", {"use_sliding_window": False}),
 }

@@ -69,6 +69,28 @@ PARTS = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
+    "gpt_neo": Parts(
+        layers="transformer.h",
+        embed="transformer.wte",
+        attn="attn.attention",
+        o="attn.attention.out_proj",
+        norm_mlp="ln_2",
+        norm_final="transformer.ln_f",
+        mlp="mlp",
+        down="mlp.c_proj",
+        qkv=("attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"),
+    ),
+    "opt": Parts(
+        layers="model.decoder.layers",
+        embed="model.decoder.embed_tokens",
+        attn="self_attn",
+        o="self_attn.out_proj",
+        norm_mlp="final_layer_norm",
+        norm_final="model.decoder.final_layer_norm",
+        mlp="fc2",
+        down="fc2",
+        qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    ),
 }
 """By the `model_type` of the config."""
 
@@ -125,14 +147,18 @@ def _hook(model: PreTrainedModel, site: str, layer: int, change: Change) -> Any:
     parts, d_head = parts_of(model), d_head_of(model)
     block = model.get_submodule(f"{parts.layers}.{layer}")
 
+    def only(live: Tensor) -> Tensor:
+        """The one prompt of the batch; some modules are given its tokens without it."""
+        return live if live.ndim == 2 else live[0]
+
     def before(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        change(arguments[0][0])
+        change(only(arguments[0]))
 
     def before_by_head(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         change(arguments[0][0].unflatten(-1, (-1, d_head)))
 
     def after(_module: nn.Module, _arguments: Any, output: Any) -> None:
-        change((output[0] if isinstance(output, tuple) else output)[0])
+        change(only(output[0] if isinstance(output, tuple) else output))
 
     def after_by_head(_module: nn.Module, _arguments: Any, output: Tensor) -> None:
         change(output[0].unflatten(-1, (-1, d_head)))
@@ -184,18 +210,37 @@ def _attention(
     group = query.shape[1] // key.shape[1]
     key, value = (one.repeat_interleave(group, dim=1) for one in (key, value))
     scores = query @ key.transpose(2, 3) * options["scaling"]
-    weights = (scores if mask is None else scores + mask).softmax(dim=-1)
+    weights = _weights(module, scores if mask is None else scores + mask)
+    return (weights @ value).transpose(1, 2), weights
+
+
+def _attention_of_gpt_neo(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any = None
+) -> tuple[Tensor, Tensor]:
+    """The same of a class that has its own, with a mask of its own, and scales nothing."""
+    scores = query @ key.transpose(2, 3)
+    seen = module.bias[:, :, : scores.shape[2], : scores.shape[3]]
+    scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
+    weights = _weights(module, scores if mask is None else scores + mask)
+    return weights @ value, weights
+
+
+def _weights(module: Any, scores: Tensor) -> Tensor:
+    weights = scores.softmax(dim=-1)
     for changed, change in _PATTERN_CHANGES:
         if changed is module:
             change(weights[0].transpose(0, 1))
-    return (weights @ value).transpose(1, 2), weights
+    return weights
 
 
 @contextmanager
 def _exact(model: PreTrainedModel) -> Generator[None]:
     """In a float64 model norms, softmax and rotary angles are float64 too inside the block."""
     home: Any = sys.modules[type(model).__module__]
-    plain = home.eager_attention_forward
+    name, exact = "eager_attention_forward", _attention
+    if model.config.model_type == "gpt_neo":
+        home, name, exact = home.GPTNeoSelfAttention, "_attn", _attention_of_gpt_neo
+    plain = getattr(home, name)
     with ExitStack() as stack:
         if model.dtype == torch.float64:
             for module in model.modules():
@@ -204,11 +249,11 @@ def _exact(model: PreTrainedModel) -> Generator[None]:
                     handle = module.register_forward_hook(hook, prepend=True, with_kwargs=True)
                     stack.callback(handle.remove)
         if model.dtype == torch.float64 or _PATTERN_CHANGES:
-            home.eager_attention_forward = _attention
+            setattr(home, name, exact)
         try:
             yield
         finally:
-            home.eager_attention_forward = plain
+            setattr(home, name, plain)
 
 
 def _exactly(module: nn.Module) -> Callable[..., Any] | None:

@@ -1,0 +1,80 @@
+"""OPT (Zhang et al. 2022): GPT-2's block with ReLU, and positions counted from the third row."""
+
+from typing import Any
+
+from transformers import OPTConfig, OPTForCausalLM, PreTrainedModel
+
+from patchwright.errors import CheckpointError
+from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of
+from patchwright.model.spec import ModelSpec
+from patchwright.model.weights import Layer, Network
+
+ARCHITECTURE = "OPTForCausalLM"
+
+
+def read(module: PreTrainedModel, name: str) -> Network:
+    """An OPT as a network.
+
+    Raises CheckpointError for one that norms after attention and MLP, as the one of 350 M does,
+    embeds in another width, or lacks norms or their weights.
+    """
+    assert isinstance(module, OPTForCausalLM)
+    config, body = module.config, module.model.decoder
+    _check(config, name)
+    assert body.final_layer_norm is not None
+    return Network(
+        spec=_spec(config, name),
+        embed=body.embed_tokens.weight.detach(),
+        embed_position=body.embed_positions.weight.detach()[body.embed_positions.offset :],
+        layers=tuple(_layer(config, block, name) for block in body.layers),
+        norm_final=layer_norm_of(body.final_layer_norm, name),
+        unembed=module.lm_head.weight.detach(),
+        unembed_bias=bias_of(module.lm_head),
+    )
+
+
+def _check(config: OPTConfig, name: str) -> None:
+    ordinary = {
+        "do_layer_norm_before": True,
+        "layer_norm_elementwise_affine": True,
+        "_remove_final_layer_norm": False,
+        "word_embed_proj_dim": config.hidden_size,
+    }
+    for setting, value in ordinary.items():
+        found = getattr(config, setting)
+        if found != value:
+            raise CheckpointError(
+                f"'{name}' has {setting}={found}; only {setting}={value} can be computed here."
+            )
+
+
+def _spec(config: OPTConfig, name: str) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        family="opt",
+        n_layers=config.num_hidden_layers,
+        n_heads=config.num_attention_heads,
+        n_kv_heads=config.num_attention_heads,
+        d_model=config.hidden_size,
+        d_head=config.hidden_size // config.num_attention_heads,
+        d_mlp=config.ffn_dim,
+        n_vocab=config.vocab_size,
+        n_context=config.max_position_embeddings,
+    )
+
+
+def _layer(config: OPTConfig, block: Any, name: str) -> Layer:
+    attn = block.self_attn
+    return Layer(
+        norm_attn=layer_norm_of(block.self_attn_layer_norm, name),
+        q=linear_of(attn.q_proj, name),
+        k=linear_of(attn.k_proj, name),
+        v=linear_of(attn.v_proj, name),
+        o=linear_of(attn.out_proj, name),
+        norm_mlp=layer_norm_of(block.final_layer_norm, name),
+        mlp_in=linear_of(block.fc1, name),
+        mlp_out=linear_of(block.fc2, name),
+        d_head=attn.head_dim,
+        attn_scale=attn.scaling,
+        activation=activation_of(config.activation_function, name),
+    )
