@@ -13,6 +13,8 @@ from transformers import (
     MistralForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -65,6 +67,7 @@ FAMILIES: dict[str, Maker] = {
         max_window_layers=1,
     ),
     "qwen3": _decoder(Qwen3ForCausalLM, Qwen3Config, head_dim=6),
+    "phi3": _decoder(Phi3ForCausalLM, Phi3Config),
     "gpt_neo": _of(
         *(GPTNeoForCausalLM, GPTNeoConfig), **COMMON, num_layers=N_LAYERS, num_heads=N_HEADS,
         attention_types=[[["global"], 1], [["local", "global"], 1]], window_size=4,
@@ -107,6 +110,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
     ),
     "biases of attention": ("qwen3", {"attention_bias": True}),
+    "a window of three": ("phi3", {"sliding_window": 3}),
+    "parts of heads rotated": (
+        "phi3",
+        {
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 100.0,
+                "partial_rotary_factor": 0.5,
+            }
+        },
+    ),
     "narrow MLP of its own": ("gpt_neo", {"intermediate_size": 20}),
     "without biases": ("opt", {"enable_bias": False}),
     "gelu in place of ReLU": ("opt", {"activation_function": "gelu"}),

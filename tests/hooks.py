@@ -11,7 +11,7 @@ in float64, so that what is left between engine and oracle is rounding to 1e-15.
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -69,6 +69,7 @@ PARTS = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
+    "phi3": replace(_LLAMA, qkv=None, joint="self_attn.qkv_proj"),
     "gpt_neo": Parts(
         layers="transformer.h",
         embed="transformer.wte",
@@ -164,7 +165,10 @@ def _hook(model: PreTrainedModel, site: str, layer: int, change: Change) -> Any:
         change(output[0].unflatten(-1, (-1, d_head)))
 
     def after_joint(_module: nn.Module, _arguments: Any, output: Tensor) -> None:
-        part = output[0].chunk(3, dim=-1)[QKV.index(site)]
+        n_heads = model.config.num_attention_heads
+        n_kv_heads = getattr(model.config, "num_key_value_heads", n_heads)
+        widths = [count * d_head for count in (n_heads, n_kv_heads, n_kv_heads)]
+        part = output[0].split(widths, dim=-1)[QKV.index(site)]
         change(part.unflatten(-1, (-1, d_head)))
 
     if site in QKV and parts.qkv is None:

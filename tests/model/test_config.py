@@ -197,9 +197,31 @@ def test_what_would_make_another_network_is_refused(
     assert read(PLAIN | {field: None}) == read(PLAIN)
 
 
+@pytest.mark.parametrize(
+    "types",
+    [
+        "global",
+        7,
+        [],
+        [["global", 3]],
+        [[["global"], 10**9]],
+        [[["global"] * 100, 11]],
+        [[["global"], -3], [["local"], 6]],
+        [[["global"], 3, 4]],
+        [[["global"], "3"]],
+    ],
+)
+def test_lists_of_layers_that_no_model_has_are_refused_before_they_are_built(
+    read: Callable[[dict[str, Any]], ModelConfig], types: Any
+) -> None:
+    document = {"architectures": ["GPTNeoForCausalLM"], "num_layers": 3, "attention_types": types}
+    with pytest.raises(CheckpointError, match=r"the attention_types in its config\.json are"):
+        read(document)
+
+
 HARMLESS = {
     "_heterogeneity_spec", "quantization_config", "is_causal",  # other values are refused
-    "output_cross_attentions", "gradient_checkpointing",  # what a call gives back, and training
+    "output_cross_attentions", "gradient_checkpointing", "initializer_range",  # for calls, training
     "text_config", "decoder", "generator", "kv_sharing_modes",  # looked for in nested configs, and
     "sliding_window", "attention_chunk_size", "layer_types",  # to choose a cache, for generation
     "vision_aspect_ratio", "vision_feature_layer", "vision_feature_select_strategy",
@@ -212,10 +234,17 @@ def test_no_setting_that_changes_a_familys_numbers_is_dropped(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model_class = getattr(transformers, architecture)
-    small = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "vocab_size": 40}
+    small: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "num_attention_heads": 4,
+        "vocab_size": 40,
+    }
     tokens = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
     if "num_key_value_heads" in spellings(model_class.config_class):
         small["num_key_value_heads"] = 2
+    if "attention_types" in spellings(model_class.config_class):
+        small["attention_types"] = [[["global", "local"], 1]]
     config = model_class.config_class(**small, **tokens)
     assert not config.sub_configs, "the settings of a config within a config are not checked"
     asked: set[str] = set()

@@ -321,3 +321,47 @@ def test_a_half_precision_checkpoint_is_computed_in_float32_and_the_result_says_
     assert (usual.model["dtype"], usual.model["stored_dtype"]) == ("float32", "bfloat16")
     assert asked.model["dtype"] == "bfloat16"
     assert "stored_dtype" not in asked.model
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "words"),
+    [
+        ("opt", {"do_layer_norm_before": False}, "has do_layer_norm_before=False"),
+        ("opt", {"word_embed_proj_dim": 8}, "has word_embed_proj_dim=8; only word_embed_proj_dim=16"),
+        ("opt", {"layer_norm_elementwise_affine": False}, "has layer_norm_elementwise_affine=False"),
+        ("opt", {"_remove_final_layer_norm": True}, "has _remove_final_layer_norm=True"),
+        ("gpt_neo", {"window_size": 0}, "sliding window of 0 positions"),
+        (
+            "phi3",
+            {
+                "rope_parameters": {
+                    "rope_type": "longrope",
+                    "rope_theta": 100.0,
+                    "short_factor": [1.0, 1.0],
+                    "long_factor": [2.0, 2.0],
+                }
+            },
+            "scales its rotary positions by 'longrope'",
+        ),
+    ],
+)
+def test_what_a_family_can_say_and_the_engine_cannot_do_is_refused_by_name(
+    family: str, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(CheckpointError, match=words):
+        pw.wrap_model(FAMILIES[family](**changes), name="other")
+
+
+def test_a_llama_that_says_that_it_rotates_parts_of_heads_is_refused() -> None:
+    parts = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}
+    with pytest.raises(CheckpointError, match="only whole heads are rotated"):
+        pw.wrap_model(FAMILIES["llama"](rope_parameters=parts), name="other")
+
+
+def test_positions_of_opt_are_counted_from_the_third_row() -> None:
+    module = FAMILIES["opt"]()
+    own = module.get_submodule("model.decoder.embed_positions").get_parameter("weight")
+    network = pw.wrap_model(module).network
+    assert network.embed_position is not None
+    assert torch.equal(network.embed_position, own[2:])
+    assert len(network.embed_position) == network.spec.n_context

@@ -165,7 +165,28 @@ def _settings(
                 f"as {quoted(str(value))} ({key}). Remove the wrong one."
             )
         found[field] = value
+    _check_repeated(found.get("attention_types"), name, written_in)
     return found
+
+
+def _check_repeated(types: object, name: str, written_in: str) -> None:
+    """Refuse lists of GPT-Neo's layers, [[types, how often], …], that no model is as long as."""
+    count = 0
+    for item in types if isinstance(types, list) else []:
+        match item:
+            case [list() as some, int() as times] if times > 0:
+                count += len(some) * times
+            case _:
+                count = -1
+                break
+    if types is not None and not (
+        isinstance(types, list) and 0 < count <= MOST["num_hidden_layers"]
+    ):
+        raise CheckpointError(
+            f"'{name}': the attention_types in its {written_in} are {quoted(str(types))}; they must be "
+            f"lists of a layer's types and how often they follow one another, for 1 to "
+            f"{MOST['num_hidden_layers']:,} layers."
+        )
 
 
 def _spellings(config_class: type[PreTrainedConfig]) -> Iterator[tuple[str, str]]:

@@ -85,8 +85,9 @@ def rotate(
     if by is None:
         return x
     cos, sin = by.unsqueeze(-2)  # each [position, 1, half]
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    half = by.shape[-1]
+    first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)
 
 
 def compared(

@@ -4,6 +4,7 @@ Each takes exactly the modules that it knows: a part of another class (an adapte
 projection, a quantised one) computes something else than its `weight` says, and is refused.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -34,6 +35,15 @@ def linear_of(part: nn.Module, name: str) -> Linear:
     raise _strange(part, "Linear", name)
 
 
+def cut(joint: Linear, widths: Sequence[int]) -> list[Linear]:
+    """The projections that lie side by side in one, each as a view; `widths` are their outputs."""
+    weights = joint.weight.split(list(widths), dim=1)
+    if joint.bias is None:
+        return [Linear(weight, None) for weight in weights]
+    both = zip(weights, joint.bias.split(list(widths)), strict=True)
+    return [Linear(weight, bias) for weight, bias in both]
+
+
 def bias_of(part: nn.Module) -> Float[Tensor, " outputs"] | None:
     """The bias of a module that may have one."""
     bias = getattr(part, "bias", None)
@@ -54,11 +64,12 @@ def rms_norm_of(part: Any, name: str) -> Norm:
     return Norm(part.weight.detach(), None, part.variance_epsilon, "rms")
 
 
-def rotary_of(part: Any, d_head: int, name: str) -> Rotary:
+def rotary_of(part: Any, d_head: int, name: str, partial: bool = False) -> Rotary:
     """Rotary positions, with the module's own frequencies.
 
-    Raises CheckpointError for scaling that depends on the prompt's length (dynamic, longrope)
-    or is not known here, and for a rotation of a part of each head.
+    `partial` says that the architecture can turn the first numbers of each head alone. Raises
+    CheckpointError for scaling that depends on the prompt's length (dynamic, longrope) or is not
+    known here, and otherwise for a rotation of a part of each head.
     """
     kind, settings = part.rope_type, part.config.rope_parameters
     if kind not in ROTARY_KINDS:
@@ -71,10 +82,11 @@ def rotary_of(part: Any, d_head: int, name: str) -> Rotary:
             f"'{name}' has the setting '{unknown[0]}' of rotary positions, which is not understood here."
         )
     frequencies = part.inv_freq.detach().double().tolist()
-    if 2 * len(frequencies) != d_head or settings.get("partial_rotary_factor", 1) != 1:
+    whole = 2 * len(frequencies) == d_head and settings.get("partial_rotary_factor", 1) == 1
+    if not whole and not partial:
         raise CheckpointError(
             f"'{name}' rotates a part of the {d_head} numbers of each head (partial_rotary_factor); "
-            "only whole heads can be rotated here."
+            "in its architecture only whole heads are rotated."
         )
     return Rotary(tuple(frequencies), float(part.attention_scaling))
 

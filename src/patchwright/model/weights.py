@@ -40,8 +40,9 @@ class Norm:
 class Rotary:
     """Rotary positions (Su et al. 2021): queries and keys are turned by where they stand.
 
-    At position p the numbers i and i + d_head / 2 of a head turn together by the angle
-    p * `frequencies`[i] (radians), and both are multiplied by `factor`.
+    Of n `frequencies`, the numbers i and i + n of a head turn together by the angle
+    p * `frequencies`[i] (radians) at position p, and both are multiplied by `factor`; where a
+    head has more than 2 n numbers, the others stay as they are.
     """
 
     frequencies: tuple[float, ...]

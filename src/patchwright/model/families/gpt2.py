@@ -5,9 +5,9 @@ from typing import Any
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of
+from patchwright.model.parts import activation_of, bias_of, cut, layer_norm_of, linear_of
 from patchwright.model.spec import ModelSpec
-from patchwright.model.weights import Layer, Linear, Network
+from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "GPT2LMHeadModel"
 
@@ -45,7 +45,7 @@ def _spec(config: GPT2Config, name: str) -> ModelSpec:
 
 
 def _layer(config: GPT2Config, index: int, block: Any, name: str) -> Layer:
-    query, key, value = _thirds(linear_of(block.attn.c_attn, name))
+    query, key, value = cut(linear_of(block.attn.c_attn, name), [config.n_embd] * 3)
     d_head = config.n_embd // config.n_head
     scale = d_head**-0.5 if config.scale_attn_weights else 1.0
     return Layer(
@@ -61,10 +61,3 @@ def _layer(config: GPT2Config, index: int, block: Any, name: str) -> Layer:
         attn_scale=scale / (index + 1) if config.scale_attn_by_inverse_layer_idx else scale,
         activation=activation_of(config.activation_function, name),
     )
-
-
-def _thirds(joint: Linear) -> list[Linear]:
-    """GPT-2 keeps the query, key and value projections side by side."""
-    assert joint.bias is not None, "GPT-2's projections have biases"
-    both = zip(joint.weight.chunk(3, dim=1), joint.bias.chunk(3), strict=True)
-    return [Linear(weight, bias) for weight, bias in both]

@@ -21,7 +21,7 @@ def read(module: PreTrainedModel, name: str) -> Network:
     assert isinstance(module, GPTNeoForCausalLM)
     config, body = module.config, module.transformer
     return Network(
-        spec=_spec(config, body.h[0].mlp.c_fc.weight.shape[0], name),
+        spec=_spec(config, name),
         embed=body.wte.weight.detach(),
         embed_position=body.wpe.weight.detach(),
         layers=tuple(_layer(config, block, name) for block in body.h),
@@ -31,7 +31,7 @@ def read(module: PreTrainedModel, name: str) -> Network:
     )
 
 
-def _spec(config: GPTNeoConfig, d_mlp: int, name: str) -> ModelSpec:
+def _spec(config: GPTNeoConfig, name: str) -> ModelSpec:
     return ModelSpec(
         name=name,
         family="gpt_neo",
@@ -40,7 +40,7 @@ def _spec(config: GPTNeoConfig, d_mlp: int, name: str) -> ModelSpec:
         n_kv_heads=config.num_heads,
         d_model=config.hidden_size,
         d_head=config.hidden_size // config.num_heads,
-        d_mlp=d_mlp,
+        d_mlp=config.intermediate_size or 4 * config.hidden_size,
         n_vocab=config.vocab_size,
         n_context=config.max_position_embeddings,
     )

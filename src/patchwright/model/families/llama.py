@@ -1,7 +1,7 @@
 """Llama (Touvron et al. 2023) and all checkpoints of its class: SmolLM2, TinyLlama, Llama 3."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel
 
@@ -15,12 +15,9 @@ from patchwright.model.parts import (
     window_of,
 )
 from patchwright.model.spec import ModelSpec
-from patchwright.model.weights import Layer, Network, Rotary
+from patchwright.model.weights import Layer, Linear, Network, Norm, Rotary
 
 ARCHITECTURE = "LlamaForCausalLM"
-
-_NORMS = ("q_norm", "k_norm")
-"""What some modules norm each head of the queries and keys by."""
 
 
 def read(module: PreTrainedModel, name: str) -> Network:
@@ -28,11 +25,38 @@ def read(module: PreTrainedModel, name: str) -> Network:
     return read_decoder(module, name, "llama", [None] * module.config.num_hidden_layers)
 
 
-def read_decoder(module: Any, name: str, family: str, windows: Sequence[int | None]) -> Network:
-    """A module that is built as Llama's; `windows` has each layer's sliding window."""
+class Projections(NamedTuple):
+    """Those into a block's heads and neurons."""
+
+    q: Linear
+    k: Linear
+    v: Linear
+    mlp_in: Linear
+    mlp_gate: Linear
+
+
+def projections_apart(block: Any, name: str) -> Projections:
+    """Each a module of its own."""
+    attn, mlp = block.self_attn, block.mlp
+    parts = attn.q_proj, attn.k_proj, attn.v_proj, mlp.up_proj, mlp.gate_proj
+    return Projections(*(linear_of(part, name) for part in parts))
+
+
+def read_decoder(
+    module: Any,
+    name: str,
+    family: str,
+    windows: Sequence[int | None],
+    projections: Callable[[Any, str], Projections] = projections_apart,
+    partial: bool = False,
+) -> Network:
+    """A module that is built as Llama's; `windows` has each layer's sliding window.
+
+    `projections` finds them in a block; `partial` is as for `rotary_of`.
+    """
     config, body = module.config, module.model
     d_head = body.layers[0].self_attn.head_dim
-    rotary = rotary_of(body.rotary_emb, d_head, name)
+    rotary = rotary_of(body.rotary_emb, d_head, name, partial)
     spec = ModelSpec(
         name=name,
         family=family,
@@ -50,7 +74,7 @@ def read_decoder(module: Any, name: str, family: str, windows: Sequence[int | No
         embed=body.embed_tokens.weight.detach(),
         embed_position=None,
         layers=tuple(
-            _layer(block, config.hidden_act, rotary, window, name)
+            _layer(block, projections(block, name), config.hidden_act, rotary, window, name)
             for block, window in zip(body.layers, windows, strict=True)
         ),
         norm_final=rms_norm_of(body.norm, name),
@@ -73,22 +97,30 @@ def windows_by_type(config: Any, name: str) -> list[int | None]:
     return [windows[one] for one in config.layer_types]
 
 
-def _layer(block: Any, activation: str, rotary: Rotary, window: int | None, name: str) -> Layer:
+def _layer(
+    block: Any,
+    projections: Projections,
+    activation: str,
+    rotary: Rotary,
+    window: int | None,
+    name: str,
+) -> Layer:
     attn, mlp = block.self_attn, block.mlp
     return Layer(
         norm_attn=rms_norm_of(block.input_layernorm, name),
-        q=linear_of(attn.q_proj, name),
-        k=linear_of(attn.k_proj, name),
-        v=linear_of(attn.v_proj, name),
         o=linear_of(attn.o_proj, name),
         norm_mlp=rms_norm_of(block.post_attention_layernorm, name),
-        mlp_in=linear_of(mlp.up_proj, name),
         mlp_out=linear_of(mlp.down_proj, name),
         d_head=attn.head_dim,
         attn_scale=attn.scaling,
         activation=activation_of(activation, name),
-        mlp_gate=linear_of(mlp.gate_proj, name),
         rotary=rotary,
         window=window_of(window, name),
-        **{norm: rms_norm_of(getattr(attn, norm), name) for norm in _NORMS if hasattr(attn, norm)},
+        q_norm=_norm_if_there(attn, "q_norm", name),
+        k_norm=_norm_if_there(attn, "k_norm", name),
+        **projections._asdict(),
     )
+
+
+def _norm_if_there(attn: Any, norm: str, name: str) -> Norm | None:
+    return rms_norm_of(getattr(attn, norm), name) if hasattr(attn, norm) else None
