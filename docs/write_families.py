@@ -50,6 +50,7 @@ What they mean where a block is not GPT-2's:
   keys that query heads 3, 4 and 5 read. In [circuits](methods/circuits.md) each query head has its own copy of its group's keys and
   values, so that edges into `L2H4.k` and `L2H5.k` are two.
 - **Norms of queries and keys** (Qwen3). `q` and `k` are as projected, before they are normed; with frozen norms these are frozen too.
+- **Parts of heads rotated** (Phi-4): the numbers that are not turned are compared as they are.
 - **Rotary positions.** `q` and `k` are copied as projected, before they are turned; what is copied between positions is turned for
   its new place.
 - **RMS norms** take no mean off: where a norm's scale is frozen (direct attribution, path patching with frozen norms), it is the
@@ -59,8 +60,8 @@ What they mean where a block is not GPT-2's:
 - **Without biases and embedded positions** their components are missing from direct attribution; the others still add up to
   the logit difference.
 
-A configuration that says what cannot be computed (scaling by `dynamic` or `longrope`, a rotation of a part of each head, layers of
-a type that is not known) is refused by name. [How to add a family](extend/family.md)
+A configuration that says what cannot be computed (scaling by `dynamic` or `longrope`, norms after attention as in the OPT of 350 M, layers
+of a type that is not known) is refused by name. [How to add a family](extend/family.md)
 
 ## GGUF files
 

@@ -79,6 +79,13 @@ FAMILIES: dict[str, Maker] = {
 }  # fmt: skip
 """By `spec.family`."""
 
+BLOCKS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+"""Families whose blocks have parts that others' have not: every method is held to hooks on each.
+
+The others have no other part. They are held to hooks at every site of every layer, and by a
+sweep of each site.
+"""
+
 ROPE = {"rope_theta": 100.0, "factor": 4.0}
 WITHIN = {"original_max_position_embeddings": 8}
 YARN = {"rope_type": "yarn", "factor": CONTEXT / 8}

@@ -12,7 +12,7 @@ import torch
 import patchwright as pw
 from checkpoints import save_tiny
 from every_method import every_experiment
-from families import FAMILIES
+from families import BLOCKS, FAMILIES
 from patchwright.errors import NonFiniteError
 from patchwright.experiment.run import run
 from tiny import pair_of
@@ -39,7 +39,7 @@ def loaded(folder: Path, family: str, dtype: str) -> pw.Model:
 
 
 @pytest.mark.parametrize("method", every_experiment())
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BLOCKS)
 def test_every_method_is_near_float32_and_says_the_precision(
     family: str, method: str, folder: Path
 ) -> None:

@@ -16,6 +16,7 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 import slow
+from families import BLOCKS, FAMILIES
 from hooks import changed_logits, logits
 from patchwright.axes import DIRECTIONS, Direction, Per
 from patchwright.errors import (
@@ -62,6 +63,20 @@ def test_every_sweep_equals_the_hook_loop(
     for metric in metrics:
         found = swept(model, site, per, direction, metric)
         np.testing.assert_allclose(found.patched.values, expected[metric], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(BLOCKS)))
+def test_a_sweep_of_each_site_equals_the_hook_loop_in_families_of_known_parts(
+    family: str, site: Site
+) -> None:
+    module, per = FAMILIES[family](seed=0), pers_of(site)[0]
+    layers = [1] if per == "neuron" else None
+    asked = (CLEAN, CORRUPT, site, per, "denoise", ("logit_diff",), ANSWERS, WRONGS, layers)
+    expected = slow.sweeps(module, *asked)["logit_diff"]
+    model = pw.wrap_model(module, name="tiny")
+    found = swept(model, site, per, "denoise", "logit_diff")
+    np.testing.assert_allclose(found.patched.values, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.every_family

@@ -327,8 +327,16 @@ def test_a_half_precision_checkpoint_is_computed_in_float32_and_the_result_says_
     ("family", "changes", "words"),
     [
         ("opt", {"do_layer_norm_before": False}, "has do_layer_norm_before=False"),
-        ("opt", {"word_embed_proj_dim": 8}, "has word_embed_proj_dim=8; only word_embed_proj_dim=16"),
-        ("opt", {"layer_norm_elementwise_affine": False}, "has layer_norm_elementwise_affine=False"),
+        (
+            "opt",
+            {"word_embed_proj_dim": 8},
+            "has word_embed_proj_dim=8; only word_embed_proj_dim=16",
+        ),
+        (
+            "opt",
+            {"layer_norm_elementwise_affine": False},
+            "has layer_norm_elementwise_affine=False",
+        ),
         ("opt", {"_remove_final_layer_norm": True}, "has _remove_final_layer_norm=True"),
         ("gpt_neo", {"window_size": 0}, "sliding window of 0 positions"),
         (

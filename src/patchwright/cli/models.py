@@ -38,7 +38,7 @@ def list_(context: typer.Context) -> None:
         if one.name not in here:
             _describe(one)
     console().print(
-        "\nAny other model of the GPT-2, Llama, Mistral, Qwen2 or Qwen3 families works too: a hub name, "
+        "\nAny other model of the GPT-2, Llama, Mistral, Qwen2, Qwen3, Phi-3, GPT-Neo or OPT families works too: a hub name, "
         "a local folder, or a .gguf file.",
         markup=False,
     )

@@ -66,6 +66,7 @@ CATALOG = (
     _M("gpt2-medium", 24, 16, 1024, "355 M", 1520, "MIT"),
     _M("gpt2-large", 36, 20, 1280, "774 M", 3250, "MIT"),
     _M("gpt2-xl", 48, 25, 1600, "1.6 B", 6430, "MIT", "the model of Meng et al. 2022"),
+    _M("EleutherAI/gpt-neo-125m", 12, 12, 768, "125 M", 526, "MIT"),
     _M("HuggingFaceTB/SmolLM2-135M", 30, 9, 576, "135 M", 269, "Apache-2.0"),
     _M("HuggingFaceTB/SmolLM2-135M-Instruct", 30, 9, 576, "135 M", 269, "Apache-2.0",
        "smollm2 as it was published"),
