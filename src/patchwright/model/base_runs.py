@@ -15,6 +15,9 @@ USUAL = frozenset(SITES) - {"mlp_act"}
 AT_LEAST = 4
 """They are small where the runs of so many pairs of this length fit into a memory with them."""
 
+MEASURED = ("cpu", "cuda")
+"""Devices that tell what a tensor holds on to: on others the memory of runs could not be bounded."""
+
 
 def base_runs(network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> list[Run]:
     """`forward` of rows without edits, from the network's memory where it has one.
@@ -23,7 +26,7 @@ def base_runs(network: Network, rows: Sequence[Row], keep: frozenset[Site]) -> l
     a product depend on how many rows share it. The runs are to be read, never written to.
     """
     memory, weights = network.memory, network.layers
-    if memory is None:
+    if memory is None or any(layer.device.type not in MEASURED for layer in weights):
         return forward(network, rows, keep)
     prompts = tuple((row.tokens, row.read, _place_of(row.base, rows)) for row in rows)
     prompts = ((uses(weights[0].q.weight),), *prompts)
