@@ -79,7 +79,7 @@ FAMILIES: dict[str, Maker] = {
 }  # fmt: skip
 """By `spec.family`."""
 
-BLOCKS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+BLOCKS = ("gpt2", "llama", "qwen2", "qwen3")
 """Families whose blocks have parts that others' have not: every method is held to hooks on each.
 
 The others have no other part. They are held to hooks at every site of every layer, and by a
