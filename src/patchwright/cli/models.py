@@ -38,8 +38,8 @@ def list_(context: typer.Context) -> None:
         if one.name not in here:
             _describe(one)
     console().print(
-        "\nAny other model of the GPT-2, Llama, Mistral, Qwen2, Qwen3, Phi-3, GPT-Neo or OPT families works too: a hub name, "
-        "a local folder, or a .gguf file.",
+        "\nAny other model of the GPT-2, Llama, Mistral, Qwen2, Qwen3, Phi-3, GPT-Neo or OPT families "
+        "works too: a hub name or a local folder. GGUF files: GPT-2, Llama, Mistral, Qwen2 and Qwen3.",
         markup=False,
     )
 

@@ -3,7 +3,7 @@
 On processors with AVX-512 the operator is up to twice as fast as PyTorch's default. The
 choice follows from what is there and never from a timing, so that all processes on a machine
 give the same bits. The operator's rows do not depend on how many share a product, nor on the
-number of threads; it has no gradient, and says so to nobody.
+number of threads. It has no gradient, and fails without a word where one is wanted.
 """
 
 import os
@@ -38,7 +38,7 @@ MAX_ERROR = 2e-6
 """What the operator may be wrong by, as a share of the largest value."""
 
 COPIES_SHARE = 4
-"""Reordered copies take less than one part in so many of the memory that is free without them."""
+"""All reordered copies together take less than a quarter of the memory that is free without them."""
 
 _operators: Any = torch.ops.mkldnn
 _copies: Any = WeakTensorKeyDictionary()

@@ -26,7 +26,7 @@ def read(module: PreTrainedModel, name: str) -> Network:
 
 
 class Projections(NamedTuple):
-    """Those into a block's heads and neurons."""
+    """The projections into a block's heads and neurons, by the names that `Layer` has for them."""
 
     q: Linear
     k: Linear
@@ -36,7 +36,7 @@ class Projections(NamedTuple):
 
 
 def projections_apart(block: Any, name: str) -> Projections:
-    """Each a module of its own."""
+    """Those of Llama's block, each a module of its own. Raises CheckpointError for other modules."""
     attn, mlp = block.self_attn, block.mlp
     parts = attn.q_proj, attn.k_proj, attn.v_proj, mlp.up_proj, mlp.gate_proj
     return Projections(*(linear_of(part, name) for part in parts))
@@ -52,7 +52,8 @@ def read_decoder(
 ) -> Network:
     """A module that is built as Llama's; `windows` has each layer's sliding window.
 
-    `projections` finds them in a block; `partial` is as for `rotary_of`.
+    `projections` takes a block, and what the model is called, to its projections; `partial` is as
+    for `rotary_of`. Raises CheckpointError for what cannot be computed.
     """
     config, body = module.config, module.model
     d_head = body.layers[0].self_attn.head_dim
