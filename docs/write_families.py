@@ -21,7 +21,6 @@ from families import VARIANTS, variant
 from patchwright.methods.metrics import logits
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row
-from patchwright.places import SITES
 
 PAGE = ROOT / "docs" / "families.md"
 CLEAN, CORRUPT = [49, 3, 8, 8, 21, 5, 30], [49, 3, 9, 8, 22, 5, 30]
@@ -49,8 +48,20 @@ What they mean where a block is not GPT-2's:
 - **Key/value heads.** `k` and `v` are counted as the model has them: with 9 query heads and 3 key/value heads, `L2H1.k` are the
   keys that query heads 3, 4 and 5 read. In [circuits](methods/circuits.md) each query head has its own copy of its group's keys and
   values, so that edges into `L2H4.k` and `L2H5.k` are two.
-- **Norms of queries and keys** (Qwen3). `q` and `k` are as projected, before they are normed; with frozen norms these are frozen too.
-- **Parts of heads rotated** (Phi-4): the numbers that are not turned are compared as they are.
+- **Norms of queries and keys** (Qwen3, Gemma 3). `q` and `k` are as projected, before they are normed; with frozen norms these are frozen too.
+- **Norms over all heads together** (OLMo 2, OLMoE). A change of one head's `q` or `k` moves those of the other heads of its layer, a
+  little. It is computed exactly; results say so (`joint_norm`), and edges into single heads (circuits) are refused.
+- **Parallel blocks** (GPT-NeoX and Pythia, GPT-J, Phi-1 and Phi-2). Attention and MLP read the same stream, so that nothing lies between
+  them: there is no `resid_mid`, and no path from a head to the MLP of its own layer.
+- **Norms behind attention and MLP** (Gemma, OLMo 2). `attn_out` and `mlp_out` are what is added to the stream, after these norms. A head's or a
+  neuron's share of it holds the norm's scale; with frozen norms these are frozen too.
+- **Soft caps** (Gemma 2). Scores are capped wherever they are computed, and so are logits, in the lens too. Direct contributions add up to the
+  difference of the logits before the cap, which is monotone.
+- **Scaled embeddings** (Gemma). `embed` is what enters the stream, after the scale.
+- **Experts** (Mixtral, OLMoE, Qwen3-MoE). Which neurons there are changes from token to token: there is no `mlp_act`, and no direct
+  attribution by neuron. `mlp_out` is the sum of the experts that the router has chosen. Where two experts' scores are equal to the last
+  digits, rounding may exchange them, in any program; a result at such a place is not to be had.
+- **Parts of heads rotated** (Phi-4, Pythia): the numbers that are not turned are compared as they are.
 - **Rotary positions.** `q` and `k` are copied as projected, before they are turned; what is copied between positions is turned for
   its new place.
 - **RMS norms** take no mean off: where a norm's scale is frozen (direct attribution, path patching with frozen norms), it is the
@@ -80,7 +91,7 @@ converter left out cannot be seen: Mistral 7B v0.1 has one of 4,096 tokens.
 METHODS: dict[str, Callable[[pw.Model], object]] = {
     "patch": lambda model: pw.patch(model, PAIR, "k", bos=False),
     "patch together": lambda model: pw.patch_together(
-        model, PAIR, ["L1H0.v", "L2.mlp_act"], bos=False
+        model, PAIR, ["L1H0.v", "L2.mlp_out"], bos=False
     ),
     "ablate": lambda model: pw.ablate(model, PAIR, "v", bos=False),
     "attribute": lambda model: pw.attribute(model, PAIR, "k", method="qk_fix", bos=False),
@@ -94,7 +105,10 @@ METHODS: dict[str, Callable[[pw.Model], object]] = {
     "attention": lambda model: pw.attention(model, PAIR, 1, 2, bos=False),
     "head scores": lambda model: pw.head_scores(model, PAIR, length=4, repeats=1, bos=False),
     "logit lens": lambda model: pw.logit_lens(model, PAIR, bos=False),
-    "direct attribution": lambda model: pw.logit_attribution(model, PAIR, "neuron", bos=False),
+    "direct attribution": lambda model: pw.logit_attribution(model, PAIR, "position", bos=False),
+    "direct attribution by neuron": lambda model: pw.logit_attribution(
+        model, PAIR, "neuron", bos=False
+    ),
 }
 
 
@@ -126,20 +140,34 @@ def row(name: str) -> str:
 
 def settings_of(module: Any) -> str:
     """What the family's model in the table has, in a few words."""
-    layers = pw.wrap_model(module).network.layers
-    one = layers[0]
-    said = ["RMS norms" if one.norm_attn.kind == "rms" else "layer norms"]
-    said += [] if one.q_norm is None else ["norms of queries and keys"]
-    said.append("rotary positions" if one.rotary else "learned positions")
-    if one.k.weight.shape != one.q.weight.shape:
-        said.append("grouped queries")
-    if one.mlp_gate is not None:
-        said.append("gated MLPs")
-    said.append("biases" if one.q.bias is not None else "no biases")
-    if any(layer.window for layer in layers):
-        windows = {layer.window for layer in layers}
-        said.append("a sliding window" + (" in some layers" if None in windows else ""))
-    return ", ".join(said)
+    network = pw.wrap_model(module).network
+    layers, one = network.layers, network.layers[0]
+    rotaries, windows = {layer.rotary for layer in layers}, {layer.window for layer in layers}
+    facts = {
+        "RMS norms": network.norm_final.kind == "rms",
+        "layer norms": network.norm_final.kind == "layer",
+        "norms behind attention and MLP": one.norm_attn_out is not None,
+        "none before them": one.norm_attn is None,
+        "norms of queries and keys": one.q_norm is not None and not one.norms_jointly,
+        "norms of queries and keys over all heads together": one.norms_jointly,
+        "attention and MLP side by side": network.spec.parallel,
+        "learned positions": one.rotary is None,
+        "rotary positions": rotaries == {one.rotary} and one.rotary is not None,
+        "two kinds of rotary positions": len(rotaries) == 2,
+        "parts of heads rotated": one.rotary and 2 * len(one.rotary.frequencies) < one.d_head,
+        "neighbours rotated together": one.rotary and one.rotary.interleaved,
+        "grouped queries": network.spec.n_kv_heads < network.spec.n_heads,
+        "scores and logits capped": one.attn_cap and network.logit_cap,
+        "embeddings scaled": network.embed_scale != 1,
+        "experts": one.experts is not None,
+        "gated MLPs": any(layer.mlp_gate for layer in layers),
+        "biases": one.q.bias is not None,
+        "no biases": one.q.bias is None,
+        "a bias of the unembedding": network.unembed_bias is not None,
+        "a sliding window": windows != {None} and None not in windows,
+        "a sliding window in some layers": windows != {None} and None in windows,
+    }
+    return ", ".join(said for said, holds in facts.items() if holds)
 
 
 def applies(do: Callable[[pw.Model], object], model: pw.Model) -> bool:
@@ -153,9 +181,10 @@ def applies(do: Callable[[pw.Model], object], model: pw.Model) -> bool:
 
 def largest_difference(module: Any, model: pw.Model) -> float:
     """Over all sites of all layers and the logits, from hooks in float64."""
-    run = forward(model.network, [Row(tuple(CLEAN), 0)], SITES)[0]
+    sites = model.spec.sites
+    run = forward(model.network, [Row(tuple(CLEAN), 0)], sites)[0]
     found = [(logits(model.network, run.final) - hooks.logits(module, CLEAN)).abs().max()]
-    for site in SITES:
+    for site in sites:
         for layer in range(1 if site == "embed" else model.spec.n_layers):
             expected = hooks.activation(module, CLEAN, site, layer)
             found.append((run.kept[site][layer] - expected).abs().max())

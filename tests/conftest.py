@@ -20,7 +20,7 @@ from hypothesis import Phase, settings
 from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
-from families import BLOCKS, FAMILIES
+from families import BLOCKS, FAMILIES, MISSING
 from tiny import random_gpt2
 
 if TYPE_CHECKING:
@@ -45,11 +45,23 @@ INSTALL_AXE = "no axe-core here: `make .axe/installed` installs it with npm"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip browser tests without a browser, unless it is required."""
+    """Skip browser tests without a browser, unless it is required.
+
+    And drop what would ask a family for a site that it does not have: `test_families` sees that it
+    is refused.
+    """
+    items[:] = [item for item in items if _has_site(item)]
     required = os.environ.get("PATCHWRIGHT_REQUIRE_BROWSER") == "1"
     for item in items:
         if item.get_closest_marker("browser") and CHROMIUM is None and not required:
             item.add_marker(pytest.mark.skip(reason=INSTALL_CHROMIUM))
+
+
+def _has_site(item: pytest.Item) -> bool:
+    """Whether the family that a test runs on, if it is of any, has the site that it is about."""
+    given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    family = given.get("module", given.get("family"))
+    return given.get("site") not in MISSING.get(str(family), frozenset())
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +101,9 @@ def gpt2() -> GPT2LMHeadModel:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests marked `every_family` run on a model of each family that has parts of its own."""
-    if metafunc.definition.get_closest_marker("every_family"):
-        metafunc.parametrize("module", BLOCKS, indirect=True, scope="session")
+    if marker := metafunc.definition.get_closest_marker("every_family"):
+        families = [one for one in BLOCKS if one not in marker.kwargs.get("without", ())]
+        metafunc.parametrize("module", families, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -5,23 +5,42 @@ from typing import Any
 
 import torch
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPTJConfig,
+    GPTJForCausalLM,
     GPTNeoConfig,
     GPTNeoForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    OlmoeConfig,
+    OlmoeForCausalLM,
     OPTConfig,
     OPTForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
+from patchwright.places import Site
 from tiny import CONTEXT, N_HEADS, N_LAYERS, VOCAB, WIDTH, filled_at_random, random_gpt2
 
 Maker = Callable[..., PreTrainedModel]
@@ -58,6 +77,22 @@ def _decoder(model_class: Any, config_class: Any, **own: Any) -> Maker:
     return _of(model_class, config_class, **COMMON | settings)
 
 
+PARTLY = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}
+"""Half of each head's numbers rotated."""
+
+BY_TYPE = {
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+    "full_attention": {"rope_type": "linear", "rope_theta": 100.0, "factor": 4.0},
+}
+GEMMA: dict[str, Any] = {
+    "head_dim": 6,
+    "sliding_window": 4,
+    "query_pre_attn_scalar": 9,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "tie_word_embeddings": True,
+}
+EXPERTS: dict[str, Any] = {"num_experts_per_tok": 2, "experts_implementation": "eager"}
+
 FAMILIES: dict[str, Maker] = {
     "gpt2": random_gpt2,
     "llama": _decoder(LlamaForCausalLM, LlamaConfig),
@@ -76,15 +111,41 @@ FAMILIES: dict[str, Maker] = {
         *(OPTForCausalLM, OPTConfig), **COMMON, num_hidden_layers=N_LAYERS,
         num_attention_heads=N_HEADS, ffn_dim=20,
     ),
+    "gpt_neox": _decoder(
+        *(GPTNeoXForCausalLM, GPTNeoXConfig), num_key_value_heads=None, rope_parameters=PARTLY,
+    ),
+    "gemma2": _decoder(
+        *(Gemma2ForCausalLM, Gemma2Config), **GEMMA, attn_logit_softcapping=1.5,
+        final_logit_softcapping=2.0,
+    ),
+    "gemma3_text": _decoder(Gemma3ForCausalLM, Gemma3TextConfig, **GEMMA | {"rope_parameters": BY_TYPE}),
+    "phi": _decoder(PhiForCausalLM, PhiConfig, rope_parameters=PARTLY),
+    "gptj": _of(
+        *(GPTJForCausalLM, GPTJConfig), **COMMON, num_hidden_layers=N_LAYERS,
+        num_attention_heads=N_HEADS, rotary_dim=2,
+    ),
+    "olmo2": _decoder(Olmo2ForCausalLM, Olmo2Config),
+    "olmoe": _decoder(OlmoeForCausalLM, OlmoeConfig, **EXPERTS, num_experts=4),
+    "qwen3_moe": _decoder(
+        *(Qwen3MoeForCausalLM, Qwen3MoeConfig), **EXPERTS, num_experts=4, head_dim=6,
+        moe_intermediate_size=12, mlp_only_layers=[1], norm_topk_prob=True,
+    ),
+    "mixtral": _decoder(MixtralForCausalLM, MixtralConfig, **EXPERTS, num_local_experts=3),
 }  # fmt: skip
 """By `spec.family`."""
 
-BLOCKS = ("gpt2", "llama", "qwen2", "qwen3")
+BLOCKS = ("gpt2", "qwen2", "gemma3_text", "gpt_neox", "mixtral")
 """Families whose blocks have parts that others' have not: every method is held to hooks on each.
 
 The others have no other part. They are held to hooks at every site of every layer, and by a
 sweep of each site.
 """
+
+MISSING: dict[str, frozenset[Site]] = {
+    **dict.fromkeys(("gpt_neox", "phi", "gptj"), frozenset[Site]({"resid_mid"})),
+    **dict.fromkeys(("mixtral", "olmoe", "qwen3_moe"), frozenset[Site]({"mlp_act"})),
+}
+"""Sites that a family does not have."""
 
 ROPE = {"rope_theta": 100.0, "factor": 4.0}
 WITHIN = {"original_max_position_embeddings": 8}
@@ -131,6 +192,22 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "narrow MLP of its own": ("gpt_neo", {"intermediate_size": 20}),
     "without biases": ("opt", {"enable_bias": False}),
     "gelu in place of ReLU": ("opt", {"activation_function": "gelu"}),
+    "one after the other": ("gpt_neox", {"use_parallel_residual": False}),
+    "fused without biases": ("gpt_neox", {"attention_bias": False}),
+    "whole heads": ("gpt_neox", {"rope_parameters": PARTLY | {"partial_rotary_factor": 1.0}}),
+    "norms of queries and keys": ("phi", {"qk_layernorm": True}),
+    "grouped queries": ("phi", {"num_key_value_heads": 2}),
+    "narrow MLP of a GPT-J": ("gptj", {"n_inner": 20}),
+    "heads rotated whole": ("gptj", {"rotary_dim": 4}),
+    "without caps": (
+        "gemma2",
+        {"attn_logit_softcapping": None, "final_logit_softcapping": None},
+    ),
+    "a cap of logits": ("gemma3_text", {"final_logit_softcapping": 2.0}),
+    "weights that do not sum to one": ("qwen3_moe", {"norm_topk_prob": False}),
+    "weights that sum to one": ("olmoe", {"norm_topk_prob": True}),
+    "one expert a token": ("mixtral", {"num_experts_per_tok": 1}),
+    "a window of three, experts": ("mixtral", {"sliding_window": 3}),
     "a window of one": ("mistral", {"sliding_window": 1}),
     "the default's windows": ("qwen2", {"use_sliding_window": False}),
 }

@@ -39,6 +39,11 @@ class Parts:
     qkv: tuple[str, str, str] | None
     """The projections of queries, keys and values; None where one module has all three."""
     joint: str = ""
+    in_turn: bool = False
+    """Whether `joint` has each head's query, key and value behind one another."""
+    norm_attn_out: str = ""
+    norm_mlp_out: str = ""
+    """Norms of what attention and MLP add to the stream."""
 
 
 _LLAMA = Parts(
@@ -52,6 +57,11 @@ _LLAMA = Parts(
     down="mlp.down_proj",
     qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
 )
+_NORMS_BEHIND = {
+    "norm_attn_out": "post_attention_layernorm",
+    "norm_mlp_out": "post_feedforward_layernorm",
+}
+_GEMMA = replace(_LLAMA, norm_mlp="pre_feedforward_layernorm", **_NORMS_BEHIND)
 PARTS = {
     "gpt2": Parts(
         layers="transformer.h",
@@ -92,6 +102,44 @@ PARTS = {
         down="fc2",
         qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     ),
+    "gpt_neox": Parts(
+        layers="gpt_neox.layers",
+        embed="gpt_neox.embed_in",
+        attn="attention",
+        o="attention.dense",
+        norm_mlp="post_attention_layernorm",
+        norm_final="gpt_neox.final_layer_norm",
+        mlp="mlp",
+        down="mlp.dense_4h_to_h",
+        qkv=None,
+        joint="attention.query_key_value",
+        in_turn=True,
+    ),
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "phi": replace(
+        _LLAMA,
+        o="self_attn.dense",
+        norm_mlp="input_layernorm",
+        norm_final="model.final_layernorm",
+        down="mlp.fc2",
+    ),
+    "gptj": Parts(
+        layers="transformer.h",
+        embed="transformer.wte",
+        attn="attn",
+        o="attn.out_proj",
+        norm_mlp="ln_1",
+        norm_final="transformer.ln_f",
+        mlp="mlp",
+        down="mlp.fc_out",
+        qkv=("attn.q_proj", "attn.k_proj", "attn.v_proj"),
+    ),
+    # Its MLP reads the stream itself.
+    "olmo2": replace(_LLAMA, norm_mlp="mlp", **_NORMS_BEHIND),
+    "olmoe": _LLAMA,
+    "qwen3_moe": _LLAMA,
+    "mixtral": _LLAMA,
 }
 """By the `model_type` of the config."""
 
@@ -165,6 +213,9 @@ def _hook(model: PreTrainedModel, site: str, layer: int, change: Change) -> Any:
         change(output[0].unflatten(-1, (-1, d_head)))
 
     def after_joint(_module: nn.Module, _arguments: Any, output: Tensor) -> None:
+        if parts.in_turn:
+            change(output[0].unflatten(-1, (-1, 3, d_head))[..., QKV.index(site), :])
+            return
         n_heads = model.config.num_attention_heads
         n_kv_heads = getattr(model.config, "num_key_value_heads", n_heads)
         widths = [count * d_head for count in (n_heads, n_kv_heads, n_kv_heads)]
@@ -189,7 +240,11 @@ def _hook(model: PreTrainedModel, site: str, layer: int, change: Change) -> Any:
     if site in ahead:
         path, hook = ahead[site]
         return block.get_submodule(path).register_forward_pre_hook(hook)
-    behind = {"attn_out": parts.attn, "mlp_out": parts.mlp, "resid_post": ""}
+    behind = {
+        "attn_out": parts.norm_attn_out or parts.attn,
+        "mlp_out": parts.norm_mlp_out or parts.mlp,
+        "resid_post": "",
+    }
     return block.get_submodule(behind[site]).register_forward_hook(after)
 
 
@@ -214,6 +269,8 @@ def _attention(
     group = query.shape[1] // key.shape[1]
     key, value = (one.repeat_interleave(group, dim=1) for one in (key, value))
     scores = query @ key.transpose(2, 3) * options["scaling"]
+    if cap := options.get("softcap"):
+        scores = (scores / cap).tanh() * cap
     weights = _weights(module, scores if mask is None else scores + mask)
     return (weights @ value).transpose(1, 2), weights
 
@@ -264,7 +321,30 @@ def _exactly(module: nn.Module) -> Callable[..., Any] | None:
     """What replaces the output of a module that rounds."""
     if _is_norm(module) and not isinstance(module, nn.LayerNorm):
         return _exactly_normed
+    if type(module).__name__ == "GPTJRotaryEmbedding":
+        return _angles_of_gptj
+    if type(module).__name__.endswith("TopKRouter"):
+        return _routed
     return _angles if type(module).__name__.endswith("RotaryEmbedding") else None
+
+
+def _routed(router: Any, arguments: Any, _keywords: Any, _output: Any) -> tuple[Tensor, ...]:
+    """Scores of the experts, weights of those chosen, and which these are."""
+    scores = arguments[0].flatten(0, -2) @ router.weight.T
+    weights, chosen = scores.softmax(dim=-1).topk(router.top_k, dim=-1)
+    if getattr(router, "norm_topk_prob", True):
+        weights = weights / weights.sum(dim=-1, keepdim=True)
+    return scores, weights, chosen
+
+
+def _angles_of_gptj(
+    rotary: Any, arguments: Any, keywords: Any, _output: Any
+) -> tuple[Tensor, Tensor]:
+    """Sines and cosines; the frequencies are the powers of 10,000 in float32 that its table has."""
+    steps = torch.arange(0, rotary.pos_embd_dim, 2) / rotary.pos_embd_dim
+    positions = (*arguments, *keywords.values())[1]
+    turns = positions[..., None].double() * (1 / 10_000**steps).double()
+    return turns.sin(), turns.cos()
 
 
 def _exactly_normed(norm: Any, arguments: Any, _keywords: Any, _output: Tensor) -> Tensor:
@@ -273,10 +353,12 @@ def _exactly_normed(norm: Any, arguments: Any, _keywords: Any, _output: Tensor) 
 
 def _angles(rotary: Any, arguments: Any, keywords: Any, _output: Any) -> tuple[Tensor, Tensor]:
     """Cosines and sines; the frequencies are the model's own, in the precision it has them in."""
-    positions = (*arguments, *keywords.values())[1]
-    turns = positions[..., None].double() * rotary.inv_freq.double()
+    _, positions, *kind = (*arguments, *keywords.values())
+    own = f"{kind[0]}_" if kind else ""
+    turns = positions[..., None].double() * getattr(rotary, f"{own}inv_freq").double()
     both = torch.cat([turns, turns], dim=-1)
-    return both.cos() * rotary.attention_scaling, both.sin() * rotary.attention_scaling
+    scaling = getattr(rotary, f"{own}attention_scaling")
+    return both.cos() * scaling, both.sin() * scaling
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -290,13 +372,14 @@ def _centred(norm: nn.Module, x: Tensor) -> Tensor:
 
 def norm_scale(norm: Any, x: Tensor) -> Tensor:
     """What a norm divides `x` by."""
-    eps = norm.eps if isinstance(norm, nn.LayerNorm) else norm.variance_epsilon
+    eps = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
     return (_centred(norm, x).square().mean(-1, keepdim=True) + eps).sqrt()
 
 
 def normed(norm: Any, x: Tensor, scale: Tensor) -> Tensor:
     """What a norm makes of `x` where it divides by `scale`; without its bias, linear in `x`."""
-    return (_centred(norm, x) / scale * norm.weight).detach()
+    gain = 1 + norm.weight if type(norm).__name__.startswith("Gemma") else norm.weight
+    return (_centred(norm, x) / scale * gain).detach()
 
 
 def _normed_whole(norm: Any, x: Tensor, scale: Tensor) -> Tensor:
@@ -310,17 +393,36 @@ def final_norm(model: PreTrainedModel) -> nn.Module:
 
 def embedding_of(model: PreTrainedModel, tokens: list[int]) -> Tensor:
     """[token, d_model]"""
-    return model.get_submodule(parts_of(model).embed).get_parameter("weight").detach()[tokens]
+    with torch.no_grad():
+        return model.get_submodule(parts_of(model).embed)(torch.tensor(tokens))
 
 
 def written_by_head(model: PreTrainedModel, z: Tensor, layer: int, head: int) -> Tensor:
-    """What a head's `z`, [..., head, d_head], becomes in the stream; without the bias."""
+    """What a head's `z`, [..., head, d_head], becomes in the stream; without the bias.
+
+    A norm behind attention divides by what it does for all heads.
+    """
     parts = parts_of(model)
     o = model.get_submodule(f"{parts.layers}.{layer}.{parts.o}")
     alone = torch.zeros_like(z)
     alone[..., head, :] = z[..., head, :]
     with torch.no_grad():
-        return o(alone.flatten(-2)) - o(torch.zeros_like(alone.flatten(-2)))
+        written = o(alone.flatten(-2)) - o(torch.zeros_like(alone.flatten(-2)))
+    if not parts.norm_attn_out:
+        return written
+    norm = model.get_submodule(f"{parts.layers}.{layer}.{parts.norm_attn_out}")
+    return normed(norm, written, scale_behind_attention(model, z, layer))
+
+
+def scale_behind_attention(model: PreTrainedModel, z: Tensor, layer: int) -> Tensor:
+    """What a norm behind attention divides by where `z` goes in; 1 without one."""
+    parts = parts_of(model)
+    if not parts.norm_attn_out:
+        return torch.ones(1)
+    block = model.get_submodule(f"{parts.layers}.{layer}")
+    with torch.no_grad():
+        whole = block.get_submodule(parts.o)(z.flatten(-2))
+    return norm_scale(block.get_submodule(parts.norm_attn_out), whole).detach()
 
 
 @contextmanager

@@ -48,6 +48,12 @@ SITE_MEANINGS: dict[Site, str] = {
     "resid_post": "residual stream leaving a layer",
 }
 
+_WITHOUT: dict[Site, str] = {
+    "resid_mid": ", whose attention and MLP read the same stream",
+    "mlp_act": ", whose experts change from token to token",
+}
+"""Why a model may be without a site."""
+
 
 class Sizes(Protocol):
     """What a place is checked against; `model.spec.ModelSpec` has it."""
@@ -75,6 +81,11 @@ class Sizes(Protocol):
     @property
     def d_mlp(self) -> int:
         """Neurons in each layer."""
+        ...
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites that the model has."""
         ...
 
 
@@ -160,7 +171,12 @@ def pers_of(site: Site) -> tuple[Per, ...]:
 
 
 def check_layer(layer: int | None, site: Site, sizes: Sizes) -> None:
-    """Raise UnknownPlaceError where `site` has no such layer in the model."""
+    """Raise UnknownPlaceError where the model has no such site, or `site` no such layer."""
+    if site not in sizes.sites:
+        raise UnknownPlaceError(
+            f"The site '{site}' ({SITE_MEANINGS[site]}) is not in {sizes.name}{_WITHOUT[site]}. Its "
+            f"sites are: {', '.join(sizes.sites)}."
+        )
     if (layer is None) != (site == "embed"):
         needs = "has no layer" if site == "embed" else "needs a layer, as in L0." + site
         raise UnknownPlaceError(f"The site '{site}' {needs}.")

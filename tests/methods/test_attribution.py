@@ -148,7 +148,8 @@ def test_on_a_linear_model_the_estimate_is_exact(site: str, method: str) -> None
     assert result.details["recall"] == 1
 
 
-@pytest.mark.every_family
+# A router chooses, which has no slope: what changes on the way with its choice is not in the mean.
+@pytest.mark.every_family(without=("mixtral",))
 def test_integrated_gradients_of_all_embeddings_are_complete(model: pw.Model) -> None:
     result = pw.attribute(model, PAIR, "embed", "layer", method="integrated", steps=400, bos=False)
     assert result.patched.values[0] == pytest.approx(result.clean.metric, abs=1e-4)

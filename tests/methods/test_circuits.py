@@ -122,7 +122,8 @@ def test_with_nothing_kept_the_answer_is_the_corrupted_runs(
     assert found.outside == pytest.approx(result.corrupt.metric, abs=1e-9)
 
 
-@pytest.mark.every_family
+# A patched z moves the scale of a norm behind attention, which an edge holds.
+@pytest.mark.every_family(without=("gemma3_text",))
 @given(cut=st.integers(0, 500))
 def test_corrupting_every_edge_of_a_head_is_patching_its_z(model: pw.Model, cut: int) -> None:
     pair = tokens(model, CLEAN, CORRUPT)

@@ -19,7 +19,7 @@ def logit_difference(module: PreTrainedModel, prompt: list[int]) -> float:
     return (last[[7, 13]].mean() - last[11]).item()
 
 
-@pytest.mark.every_family
+@pytest.mark.every_family(without=("mixtral",))
 @pytest.mark.parametrize("part", PARTS)
 def test_components_sum_to_the_logit_difference(
     module: PreTrainedModel, model: pw.Model, part: str
@@ -30,7 +30,7 @@ def test_components_sum_to_the_logit_difference(
         assert total == pytest.approx(logit_difference(module, prompt), abs=1e-9)
 
 
-@pytest.mark.every_family
+@pytest.mark.every_family(without=("mixtral",))
 def test_heads_neurons_and_positions_sum_to_their_layer(model: pw.Model) -> None:
     components = pw.logit_attribution(model, PAIR, "layer", bos=False).arrays["components"]
     for part, out in (("head", "attn_out"), ("position", "attn_out"), ("neuron", "mlp_out")):

@@ -12,7 +12,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import patchwright as pw
-from hooks import Change, activation, changed_logits, final_norm, logits, norm_scale, norms_held
+from hooks import (
+    Change,
+    activation,
+    changed_logits,
+    final_norm,
+    logits,
+    norm_scale,
+    norms_held,
+    scale_behind_attention,
+)
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.figures.grid import title_of
 from patchwright.places import Place, Site, parse_place
@@ -196,8 +205,16 @@ def test_with_mlps_and_norms_frozen_a_direct_path_is_a_difference_of_direct_attr
     }
     scales = {run: norm_scale(final_norm(module), final) for run, final in finals.items()}
     direct = pw.logit_attribution(model, pair, "head", bos=False).arrays["contribution"]
-    ratio = float(scales[source] / scales[base])
-    expected = direct.sel(run=source) * ratio - direct.sel(run=base)
+    # And so of the norms behind attention, by layer.
+    behind = {
+        run: [
+            float(scale_behind_attention(module, activation(module, prompt, "z", layer)[-1], layer))
+            for layer in range(N_LAYERS)
+        ]
+        for run, prompt in zip(("clean", "corrupt"), prompts, strict=True)
+    }
+    ratio = float(scales[source] / scales[base]) * np.array(behind[source]) / behind[base]
+    expected = direct.sel(run=source) * ratio[:, None] - direct.sel(run=base)
     moved = path.patched - path.base.metric
     np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-9)
 

@@ -173,7 +173,7 @@ def test_half_precision_is_made_on_the_way_to_the_device() -> None:
     mapped = pw.load_model("demo", dtype="bfloat16", device_map=["cpu", "cpu"])
     assert mapped.dtype == "bfloat16"
     assert mapped.fingerprint == half.fingerprint
-    assert torch.equal(mapped.network.layers[5].mlp_in.weight, half.network.layers[5].mlp_in.weight)
+    assert torch.equal(mapped.network.layers[5].o.weight, half.network.layers[5].o.weight)
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,24 @@ def test_the_same_weights_computed_with_otherwise_are_another_model(
     assert one.fingerprint != other.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("gpt_neox", {"use_parallel_residual": False}),
+        ("gemma2", {"attn_logit_softcapping": 3.0}),
+        ("gemma2", {"final_logit_softcapping": None}),
+        ("gemma2", {"query_pre_attn_scalar": 4}),
+        ("mixtral", {"num_experts_per_tok": 1}),
+        ("olmoe", {"norm_topk_prob": True}),
+    ],
+)
+def test_settings_that_no_tensor_shows_are_in_the_fingerprint(
+    family: str, changes: dict[str, Any]
+) -> None:
+    one, other = (pw.wrap_model(FAMILIES[family](**some)) for some in ({}, changes))
+    assert one.fingerprint != other.fingerprint
+
+
 def test_the_same_weights_divided_into_other_heads_are_another_model() -> None:
     one, other = (pw.wrap_model(FAMILIES["gpt2"](n_head=heads)) for heads in (2, 4))
     assert one.fingerprint != other.fingerprint
@@ -339,6 +357,12 @@ def test_a_half_precision_checkpoint_is_computed_in_float32_and_the_result_says_
         ),
         ("opt", {"_remove_final_layer_norm": True}, "has _remove_final_layer_norm=True"),
         ("gpt_neo", {"window_size": 0}, "sliding window of 0 positions"),
+        ("olmoe", {"clip_qkv": 3.0}, "has clip_qkv=3.0"),
+        ("gptj", {"rotary_dim": 0}, "has rotary_dim=0"),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention=True"),
+        ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention=True"),
+        ("gemma3_text", {"attn_logit_softcapping": 50.0}, "has attn_logit_softcapping=50.0"),
+        ("mixtral", {"sliding_window": 0}, "sliding window of 0 positions"),
         (
             "phi3",
             {

@@ -29,8 +29,8 @@ def base_run(model: pw.Model, tokens: list[int], keep: frozenset[Site]) -> Run:
 def test_every_site_of_a_full_run_equals_the_hugging_face_model(name: str) -> None:
     module = variant(name)
     model = pw.wrap_model(module)
-    run = base_run(model, CLEAN, frozenset(SITES))
-    for site in SITES:
+    run = base_run(model, CLEAN, CORE | frozenset(model.spec.sites))
+    for site in model.spec.sites:
         for layer in range(1 if site == "embed" else N_LAYERS):
             expected = hooks.activation(module, CLEAN, site, layer)
             torch.testing.assert_close(run.kept[site][layer], expected, rtol=0, atol=1e-12)
@@ -64,11 +64,12 @@ def test_a_window_moves_the_numbers_of_prompts_that_are_longer(name: str) -> Non
 @pytest.mark.parametrize("part", range(len(CLEAN)))
 def test_a_run_over_anothers_prefix_equals_a_run_from_nothing(model: pw.Model, part: int) -> None:
     other = [*CLEAN[:part], *((token + 1) % VOCAB for token in CLEAN[part:])]
-    base = base_run(model, CLEAN, frozenset(SITES))
+    sites = CORE | frozenset(model.spec.sites)
+    base = base_run(model, CLEAN, sites)
     row = Row(tuple(other), len(other) - 1, base)
-    over, alone = forward(model.network, [row], SITES)[0], base_run(model, other, frozenset(SITES))
+    over, alone = forward(model.network, [row], sites)[0], base_run(model, other, sites)
     torch.testing.assert_close(over.final, alone.final, rtol=0, atol=1e-12)
-    for site in SITES:
+    for site in sites:
         for mine, theirs in zip(over.kept[site], alone.kept[site], strict=True):
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
             assert torch.equal(mine[:part], base.kept[site][0][:part]) or site != "embed"
@@ -78,7 +79,7 @@ def test_a_run_over_anothers_prefix_equals_a_run_from_nothing(model: pw.Model, p
 def edits(
     draw: st.DrawFn, spec: ModelSpec, length: int
 ) -> tuple[Site, int, int, int, int | None, bool, int]:
-    site = draw(st.sampled_from(SITES))
+    site = draw(st.sampled_from(spec.sites))
     layer = 0 if site == "embed" else draw(st.integers(0, N_LAYERS - 1))
     start = draw(st.integers(0, length - 1))
     stop = draw(st.integers(start + 1, length))
@@ -114,7 +115,7 @@ def test_any_edits_in_one_batch_equal_hooks_one_row_at_a_time(
 ) -> None:
     tokens = prompts[0]
     read = data.draw(st.integers(0, len(tokens) - 1))
-    keep = frozenset(SITES)
+    keep = CORE | frozenset(model.spec.sites)
     base = forward(model.network, [Row(tuple(tokens), read)], keep)[0]
     drawn = data.draw(
         st.lists(st.lists(edits(model.spec, len(tokens)), max_size=3), min_size=1, max_size=6)
@@ -136,7 +137,7 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
     prompts: tuple[list[int], list[int]],
 ) -> None:
     """Rows that differ in the same stretch form one group, whatever they lie over."""
-    whole = frozenset(SITES)
+    whole = CORE | frozenset(model.spec.sites)
     tokens = [*prompts, prompts[0][: len(prompts[0]) // 2 + 1]]
     bases = [
         forward(model.network, [Row(tuple(one), data.draw(st.integers(0, len(one) - 1)))], whole)[0]
@@ -199,12 +200,13 @@ def test_rows_over_bases_under_way_equal_runs_from_nothing(
 def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
     module: PreTrainedModel, model: pw.Model
 ) -> None:
-    base = base_run(model, CLEAN, frozenset(SITES))
+    sites = CORE | frozenset(model.spec.sites)
+    base = base_run(model, CLEAN, sites)
     edit = Edit("z", 1, 3, base.kept["z"][1][3:5, 2] * 2, index=2)
-    run = forward(model.network, [patched(base, edit)], SITES)[0]
+    run = forward(model.network, [patched(base, edit)], sites)[0]
     site, layer, change = as_change(edit)
     with hooks.at_site(module, site, layer, change):
-        for kept in SITES:
+        for kept in model.spec.sites:
             for at in range(1 if kept == "embed" else N_LAYERS):
                 if (kept, at) == (site, layer):
                     continue
@@ -230,7 +232,7 @@ def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) ->
 @pytest.mark.every_family
 @pytest.mark.parametrize("site", SITES)
 def test_writing_a_runs_own_activations_changes_nothing(model: pw.Model, site: Site) -> None:
-    base = base_run(model, CLEAN, frozenset(SITES))
+    base = base_run(model, CLEAN, CORE | frozenset(model.spec.sites))
     for layer in range(1 if site == "embed" else N_LAYERS):
         run = forward(model.network, [patched(base, Edit(site, layer, 0, base.kept[site][layer]))])
         torch.testing.assert_close(run[0].final, base.final, rtol=0, atol=1e-12)

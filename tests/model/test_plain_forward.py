@@ -4,8 +4,8 @@ import torch
 import hooks
 import patchwright as pw
 from families import VARIANTS, variant
+from patchwright.model import ops
 from patchwright.model.plain_forward import plain_forward
-from patchwright.places import SITES
 
 TOKENS = [3, 8, 21, 5, 8, 30]
 
@@ -14,8 +14,9 @@ TOKENS = [3, 8, 21, 5, 8, 30]
 def test_the_plain_pass_has_the_hugging_face_models_activations(name: str) -> None:
     module = variant(name)
     network = pw.wrap_model(module).network
-    _, taps = plain_forward(network, network.embed[TOKENS], frozenset(SITES))
-    for site in SITES:
+    embedding = ops.embedding(network, torch.tensor(TOKENS))
+    _, taps = plain_forward(network, embedding, frozenset(network.spec.sites))
+    for site in network.spec.sites:
         for layer, found in enumerate(taps[site]):
             expected = hooks.activation(module, TOKENS, site, layer)
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

@@ -22,12 +22,12 @@ def places(
 ) -> None:
     """List the places of a model and how they are written."""
     from patchwright.figures.tables import table
-    from patchwright.places import HEAD_SITES, SITE_MEANINGS, SITES, n_heads_of, pers_of
+    from patchwright.places import HEAD_SITES, SITE_MEANINGS, n_heads_of, pers_of
 
     spec = load(model, device, "float32", revision).spec
     layers = f"L0-{spec.n_layers - 1}"
     rows = table("site", "places", "example", "per", "what it is", whole=("site",))
-    for site in SITES:
+    for site in spec.sites:
         heads = f"H0-{n_heads_of(site, spec) - 1}" if site in HEAD_SITES else ""
         where = "" if site == "embed" else f"{layers}{heads}."
         neurons = f"[0-{spec.d_mlp - 1}]" if site == "mlp_act" else ""

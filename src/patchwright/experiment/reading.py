@@ -31,7 +31,7 @@ from patchwright.methods.sweep import (
     together,
 )
 from patchwright.model.rows import CORE, Run
-from patchwright.places import Site
+from patchwright.places import Site, check_layer
 from patchwright.prompts.pair import TokenPair, prompt_ids
 
 Measure = Callable[[PairRuns], dict[str, xr.DataArray]]
@@ -59,6 +59,7 @@ def measured(
 def run_difference(experiment: Difference, work: Work, tokens: list[TokenPair]) -> Found:
     """Norms and cosines of the differences of one site."""
     site, per = experiment.site, experiment.per
+    check_layer(None if site == "embed" else 0, site, work.model.spec)
     if per in ("position", "head_position"):
         check_one_length((len(pair.clean) for pair in tokens), without_positions(site))
     return measured(experiment, work, tokens, [site], lambda runs: difference(runs, site, per))
@@ -137,6 +138,8 @@ def run_logit_attribution(
     for pair in tokens:
         check_answers("logit_diff" if pair.wrongs else "logit", pair)
     part = experiment.part
+    if part == "neuron":
+        check_layer(0, "mlp_act", work.model.spec)
     if part == "position":
         check_one_length((len(pair.clean) for pair in tokens), "choose part='head' (--direct head)")
     keep: set[Site] = {"embed", "attn_out", "mlp_out", *KEEP[part]}

@@ -25,6 +25,7 @@ from patchwright.experiment.types import (
 from patchwright.methods.batches import OnProgress
 from patchwright.methods.duplicates import duplicate_pairs
 from patchwright.methods.metrics import MIN_GAP, UNITS, readings
+from patchwright.methods.paths import LOGITS
 from patchwright.methods.result import SCHEMA, Baseline, Result, effect_of, result_of
 from patchwright.methods.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
 from patchwright.methods.scale import nothing_to_rank
@@ -32,7 +33,7 @@ from patchwright.model.kernels import uses
 from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
-from patchwright.places import Site, pers_of
+from patchwright.places import Site, parse_place, pers_of
 from patchwright.prompts.pair import TokenPair
 from patchwright.prompts.tokens import special_notices, token_texts
 
@@ -175,6 +176,7 @@ def as_result(
             *_numbered(warnings),
             *special_notices(work.model.tokenizer, experiment.bos, _typed(experiment)),
             *_precision(work.model),
+            *_joint_norms(experiment, work.model),
             *found.notices,
             *unfinished,
         ],
@@ -248,6 +250,7 @@ def _provenance(model: Model) -> dict[str, Any]:
         "layers": spec.n_layers,
         "heads": spec.n_heads,
         **({} if spec.n_kv_heads == spec.n_heads else {"kv_heads": spec.n_kv_heads}),
+        **({"parallel": True} if spec.parallel else {}),
         "d_model": spec.d_model,
         "dtype": model.dtype,
         **(
@@ -290,6 +293,24 @@ def _precision(model: Model) -> list[Notice]:
         )
         found.append(Notice(code="half_precision", message=message))
     return found
+
+
+def _joint_norms(experiment: AnyExperiment, model: Model) -> list[Notice]:
+    """That a change of one head's queries or keys is not of that head alone."""
+    if not any(layer.norms_jointly for layer in model.network.layers):
+        return []
+    asked: dict[str, Any] = experiment.model_dump()
+    named = [*asked.get("places", ()), *asked.get("receivers", ())]
+    places = [parse_place(one) for one in named if one != LOGITS]
+    one_head = any(place.site in ("q", "k") and place.head is not None for place in places)
+    by_head = asked.get("site") in ("q", "k") and "head" in asked.get("per", "")
+    if not (one_head or by_head):
+        return []
+    message = (
+        f"{model.name} norms the queries of all heads of a layer together, and the keys: what is "
+        "done to one head's changes those of the others a little."
+    )
+    return [Notice(code="joint_norm", message=message)]
 
 
 def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:

@@ -245,8 +245,12 @@ def _on_a_path(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bo
     done = result.experiment
     receivers = tuple(parse_place(one) for one in done["receivers"] if one != LOGITS)
     paths, site = Paths(receivers, done["mlps"], done["norms"]), check_site(done["site"])
+    parallel = bool(result.model.get("parallel"))
     return np.array(
-        [[paths.reachable(site, parse_place(one).layer or 0) for one in row] for row in places]
+        [
+            [paths.reachable(site, parse_place(one).layer or 0, parallel) for one in row]
+            for row in places
+        ]
     )
 
 

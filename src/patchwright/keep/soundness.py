@@ -122,6 +122,7 @@ class _Model(_Part):
     family: str
     layers: int = Field(ge=1)
     heads: int = Field(ge=1)
+    parallel: bool = False
     d_model: int = Field(ge=1)
     dtype: str
     device: str

@@ -174,9 +174,10 @@ def _softmax_again(
 ) -> Tensor:
     """What new queries or keys do to the pattern, exactly, times the pattern's gradient."""
     run, weights = copies.base[continuation], network.layers[layer]
+    if weights.norms_jointly:
+        return _joint_softmax_again(network, copies, continuation, layer, cells, slope, n)
     length = len(run.tokens)
     visible = ops.visible_keys(length, weights.device, weights.window)
-    scale = weights.attn_scale
     rotation = ops.rotation(weights.rotary, length, run.kept["q"][layer])
     own = weights.q_norm if cells.site == "q" else weights.k_norm
     q = ops.compared(run.kept["q"][layer], weights.q_norm, rotation)
@@ -190,7 +191,7 @@ def _softmax_again(
         taken = (q if cells.site == "q" else k).clone()
         taken[list(chosen)] = new[list(chosen)]
         parts = (taken, k) if cells.site == "q" else (q, taken)
-        again = ops.attention_pattern(*parts, visible, scale)
+        again = ops.attention_pattern(*parts, visible, weights)
         by_head = ((again - old) * slope).sum(dim=2)  # [query, head]
         by_head = _of_own_heads(by_head, new.shape[1])
         if cells.by_position:
@@ -200,9 +201,43 @@ def _softmax_again(
     for position in chosen:
         taken = k.clone()
         taken[position] = new[position]
-        again = ops.attention_pattern(q, taken, visible, scale)
+        again = ops.attention_pattern(q, taken, visible, weights)
         rows.append(((again - old) * slope).sum(dim=(0, 2)))
     return _heads(_of_own_heads(torch.stack(rows), k.shape[1]), cells)
+
+
+def _joint_softmax_again(
+    network: Network,
+    copies: Copies,
+    continuation: int,
+    layer: int,
+    cells: Cells,
+    slope: Tensor,
+    n: int,
+) -> Tensor:
+    """The same where a head's queries or keys move those of all heads: cell by cell."""
+    run, weights = copies.base[continuation], network.layers[layer]
+    length = len(run.tokens)
+    visible = ops.visible_keys(length, weights.device, weights.window)
+    rotation = ops.rotation(weights.rotary, length, run.kept["q"][layer])
+    own, new = run.kept[cells.site][layer], copies.aligned(continuation, layer)
+
+    def moved(positions: list[int], heads: slice | int) -> Tensor:
+        taken = own.clone()
+        taken[positions, heads] = new[positions, heads]
+        both = {site: run.kept[site][layer] for site in ("q", "k")} | {cells.site: taken}
+        q = ops.compared(both["q"], weights.q_norm, rotation)
+        k = ops.compared(both["k"], weights.k_norm, rotation)
+        again = ops.attention_pattern(q, k, visible, weights)
+        return ((again - run.kept["pattern"][layer]) * slope).sum()
+
+    chosen = list(range(n) if cells.positions is None else cells.positions)
+    stretches = [[position] for position in chosen] if cells.by_position else [chosen]
+    heads = [slice(None) if index is None else index for index in cells.indices]
+    rows = [torch.stack([moved(positions, head) for head in heads]) for positions in stretches]
+    by_place = torch.stack(rows)  # [position or one, head or one]
+    dims = {"position": by_place[:, 0], "layer": by_place[0, 0], "head_position": by_place.T}
+    return dims.get(cells.per, by_place[0])
 
 
 def _of_own_heads(by_head: Tensor, n_heads: int) -> Tensor:

@@ -59,6 +59,7 @@ def edge_scores(
         raise ExperimentError("The metric 'rank' has no gradient: choose another.")
     if steps is not None and steps < 1:
         raise ExperimentError(f"{steps} steps: take at least 1.")
+    _check_graph(network)
     for pair in pairs:
         _check(pair)
     scores = np.where(Graph(network.spec).exists().numpy(), 0.0, np.nan)
@@ -98,6 +99,14 @@ def _scores_of(
 
 def _read(reader: Reader, metric: Metric, passed: Passed) -> Tensor:
     return reader.read(metric, [passed.final[-1:][None]])[0]
+
+
+def _check_graph(network: Network) -> None:
+    if any(layer.norms_jointly for layer in network.layers):
+        raise ExperimentError(
+            f"{network.spec.name} norms the queries and keys of all heads together, so that no edge goes "
+            "into one head alone: follow paths to a layer's heads (path_patch), or patch z."
+        )
 
 
 def _check(pair: TokenPair) -> None:
@@ -175,6 +184,7 @@ def measure(
     ExperimentError for an edge that the model does not have, and for a mean over
     prompts of unequal length.
     """
+    _check_graph(network)
     graph = Graph(network.spec)
     for pair in pairs:
         _check(pair)

@@ -3,7 +3,8 @@
 The final residual stream is a sum of what the parts wrote into it. With the final
 norm's scale frozen at the run's own value, reading the answer's direction off it is
 linear, so that the parts' shares add up to the logit difference (Elhage et al. 2021;
-Wang et al. 2022). What a part causes by way of later layers is not in it.
+Wang et al. 2022). What a part causes by way of later layers is not in it. A norm behind
+attention or MLP is frozen in the same way; logits are read before they are capped.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from patchwright.model import ops
 from patchwright.model.rows import Run
-from patchwright.model.weights import Linear, Network
+from patchwright.model.weights import Linear, Network, Norm
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
 
@@ -26,7 +27,7 @@ Part = Literal["layer", "head", "position", "neuron"]
 KEEP: dict[Part, tuple[Site, ...]] = {
     "layer": (),
     "head": ("z",),
-    "position": ("pattern", "v"),
+    "position": ("pattern", "v", "z"),
     "neuron": ("mlp_act",),
 }
 """What runs keep besides the core, `attn_out` and `mlp_out`."""
@@ -34,25 +35,29 @@ KEEP: dict[Part, tuple[Site, ...]] = {
 
 @dataclass(frozen=True)
 class _Direction:
-    """The linear map from what is written at the last position to the logit difference.
-
-    `biases` are what does not depend on what is written, by the name of its component.
-    """
+    """The linear map from what is written at the last position to the logit difference."""
 
     weight: Float[Tensor, " d_model"]
-    biases: dict[str, float]
 
     def at(self, device: torch.device) -> "_Direction":
         """The same on a layer's device."""
         return replace(self, weight=self.weight.to(device))
 
+    def ahead_of(self, norm: Norm | None, x: Float[Tensor, " d_model"]) -> "_Direction":
+        """The map from what a norm reads, which divides by what it does for `x`."""
+        if norm is None:
+            return self
+        weight = norm.gain.double() * self.weight / ops.norm_scale(x.double(), norm)
+        # A layer norm takes the mean off what it reads; off the weights comes to the same.
+        return _Direction(weight - weight.mean() if norm.kind == "layer" else weight)
+
     def of(self, written: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place"]:
         """Logits that `written` adds."""
         return written.double() @ self.weight
 
-    def of_bias(self, by: Linear) -> Float[Tensor, ""]:
-        """Logits that a projection's own bias adds."""
-        return self.weight.new_zeros(()) if by.bias is None else self.of(by.bias)
+    def of_bias(self, by: Linear | Norm | None) -> Float[Tensor, ""]:
+        """Logits that the bias of a projection or a norm adds."""
+        return self.weight.new_zeros(()) if by is None or by.bias is None else self.of(by.bias)
 
 
 def logit_attribution(
@@ -69,8 +74,8 @@ def logit_attribution(
     """
     found: dict[str, list[xr.DataArray]] = {}
     for run in runs.values():
-        direction = _direction(network, pair, run)
-        arrays = {"components": _components(network, run, direction)}
+        direction, biases = _direction(network, pair, run)
+        arrays = {"components": _components(network, run, direction, biases)}
         if part != "layer":
             arrays |= _divided(network, run, direction, part)
         for name, array in arrays.items():
@@ -79,8 +84,11 @@ def logit_attribution(
     return {name: xr.concat(some, labels).rename(name) for name, some in found.items()}
 
 
-def _direction(network: Network, pair: TokenPair, run: Run) -> _Direction:
-    """The answer's direction seen through the final norm, its scale frozen."""
+def _direction(network: Network, pair: TokenPair, run: Run) -> tuple[_Direction, dict[str, float]]:
+    """The answer's direction seen through the final norm, its scale frozen.
+
+    And what does not depend on what is written, by the name of its component.
+    """
     answers, wrongs = ([one[0] for one in some] for some in (pair.answers, pair.wrongs))
     unembed = network.unembed.double()
 
@@ -88,20 +96,17 @@ def _direction(network: Network, pair: TokenPair, run: Run) -> _Direction:
         mean = rows[answers].mean(dim=0)
         return mean - rows[wrongs].mean(dim=0) if wrongs else mean
 
-    target, norm, biases = difference(unembed), network.norm_final, dict[str, float]()
-    final, gain = (one.to(target.device).double() for one in (run.final[0], norm.weight))
-    weight = gain * target / ops.norm_scale(final, norm)
-    if norm.kind == "layer":
-        # The norm takes the mean off what it reads; off the weights comes to the same.
-        weight = weight - weight.mean()
+    target, norm, biases = _Direction(difference(unembed)), network.norm_final, dict[str, float]()
     if norm.bias is not None:
-        biases["norm_bias"] = float(norm.bias.to(target.device).double() @ target)
+        biases["norm_bias"] = float(target.of_bias(norm))
     if network.unembed_bias is not None:
         biases["unembed_bias"] = float(difference(network.unembed_bias.double()))
-    return _Direction(weight, biases)
+    return target.ahead_of(norm, run.final[0].to(target.weight.device)), biases
 
 
-def _components(network: Network, run: Run, direction: _Direction) -> xr.DataArray:
+def _components(
+    network: Network, run: Run, direction: _Direction, biases: dict[str, float]
+) -> xr.DataArray:
     last = run.read
     names, written = ["embed"], [run.kept["embed"][0][last]]
     if network.embed_position is not None:
@@ -111,8 +116,8 @@ def _components(network: Network, run: Run, direction: _Direction) -> xr.DataArr
         names += [f"L{layer}.attn_out", f"L{layer}.mlp_out"]
         written += [run.kept["attn_out"][layer][last], run.kept["mlp_out"][layer][last]]
     together = torch.stack([one.to(direction.weight.device) for one in written])
-    values = [*direction.of(together).tolist(), *direction.biases.values()]
-    names += direction.biases
+    values = [*direction.of(together).tolist(), *biases.values()]
+    names += biases
     return xr.DataArray(values, dims=["component"], coords={"component": names})
 
 
@@ -127,14 +132,17 @@ def _divided(
     for i, layer in enumerate(network.layers):
         direction = direction.at(layer.device)
         if part == "neuron":
-            into = layer.mlp_out.weight.double() @ direction.weight
-            values.append(run.kept["mlp_act"][i][last].double() * into)
-            biases.append(direction.of_bias(layer.mlp_out))
+            act = run.kept["mlp_act"][i][last]
+            into, bias = _ahead(direction, layer.mlp_out, layer.norm_mlp_out, act)
+            values.append(act.double() * into)
+            biases.append(bias)
             continue
-        into = (layer.o.weight.double() @ direction.weight).view(spec.n_heads, spec.d_head)
-        biases.append(direction.of_bias(layer.o))
+        z = run.kept["z"][i][last]
+        into, bias = _ahead(direction, layer.o, layer.norm_attn_out, z.flatten())
+        into = into.view(spec.n_heads, spec.d_head)
+        biases.append(bias)
         if part == "head":
-            values.append((run.kept["z"][i][last].double() * into).sum(dim=-1))
+            values.append((z.double() * into).sum(dim=-1))
         else:
             pattern = run.kept["pattern"][i][last].double()
             v = run.kept["v"][i].double().repeat_interleave(spec.n_heads // spec.n_kv_heads, dim=1)
@@ -148,3 +156,12 @@ def _divided(
         "contribution": xr.DataArray(stacked, dims=axes, coords=coords),
         "bias": xr.DataArray(bias, dims=["layer"], coords={"layer": range(spec.n_layers)}),
     }
+
+
+def _ahead(
+    direction: _Direction, by: Linear | None, norm: Norm | None, x: Float[Tensor, " width"]
+) -> tuple[Float[Tensor, " width"], Float[Tensor, ""]]:
+    """The direction as a projection reads `x`, a norm behind it frozen; and the biases' logits."""
+    assert by is not None, "experts have no neurons of their own"
+    inner = direction.ahead_of(norm, ops.linear(x[None], by)[0])
+    return by.weight.double() @ inner.weight, inner.of_bias(by) + direction.of_bias(norm)

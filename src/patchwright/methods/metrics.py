@@ -109,7 +109,7 @@ def logits(
     columns = Linear(network.unembed[chosen].T, bias)
     values = ops.linear(normed.to(columns.weight.device), columns)
     check_finite(values)
-    return values
+    return ops.capped(values, network.logit_cap)
 
 
 @dataclass(frozen=True)

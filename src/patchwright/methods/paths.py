@@ -57,9 +57,10 @@ class Paths:
         """The highest layer with a receiver; None for the logits."""
         return max((place.layer or 0 for place in self.receivers), default=None)
 
-    def reachable(self, site: Site, layer: int) -> bool:
-        """Whether a sender of `layer` lies below any receiver."""
-        return any(_below(site, layer, place) for place in self.receivers) or not self.receivers
+    def reachable(self, site: Site, layer: int, parallel: bool) -> bool:
+        """Whether a sender of `layer` lies below any receiver; blocks may be `parallel`."""
+        below = any(_below(site, layer, place, parallel) for place in self.receivers)
+        return below or not self.receivers
 
 
 def receivers_of(written: Sequence[str], spec: ModelSpec, n_positions: int) -> tuple[Place, ...]:
@@ -102,7 +103,7 @@ def path_patch(
     """
     if cells.site not in SENDERS:
         raise ExperimentError(f"'{cells.site}' cannot send: choose {', '.join(SENDERS)}.")
-    if not any(paths.reachable(cells.site, layer) for layer in cells.layers):
+    if not any(paths.reachable(cells.site, layer, network.spec.parallel) for layer in cells.layers):
         raise UnknownPlaceError(
             f"Every sender lies above its receivers: name layers below {paths.top}, or higher "
             "receivers."
@@ -112,6 +113,8 @@ def path_patch(
     report = Report(progress, values)
     ran: list[PairRuns] = []
     keep = ON_PATHS | frozenset[Site]({cells.site})
+    if paths.norms == "freeze" and any(layer.norm_mlp_out for layer in network.layers):
+        keep |= frozenset[Site]({"mlp_act"})  # What the norm behind an MLP had its scale from.
     for group in run_in_groups(network, pairs, keep, budget):
         for runs in read_both(group, metric):
             mine = values[len(ran)]
@@ -137,7 +140,11 @@ def _of_pair(
         raise UnequalLengthsError("Paths are followed between prompts of equal length only.")
     copies = Copies(runs, cells.site, direction, network.spec.n_layers, everywhere=True)
     flat = values.reshape(-1)
-    jobs = [job for job in jobs_of(0, copies, cells) if paths.reachable(cells.site, job.layer)]
+    jobs = [
+        job
+        for job in jobs_of(0, copies, cells)
+        if paths.reachable(cells.site, job.layer, network.spec.parallel)
+    ]
     for job in jobs:
         flat[job.cell] = np.nan
     report.advance(flat.size - len(jobs))
@@ -214,11 +221,11 @@ def _taken(sent: Run, paths: Paths) -> list[Edit]:
     return edits
 
 
-def _below(site: Site, layer: int, receiver: Place) -> bool:
+def _below(site: Site, layer: int, receiver: Place, parallel: bool) -> bool:
     """Whether what a sender writes reaches a receiver's input."""
     if site == "embed":
         return True
     above = receiver.layer or 0
-    if receiver.site == "mlp_out" and site in ("z", "attn_out"):
+    if receiver.site == "mlp_out" and site in ("z", "attn_out") and not parallel:
         return layer <= above
     return layer < above

@@ -135,6 +135,7 @@ def choose_cells(
     Raises ExperimentError for a `per` that the site does not have,
     UnknownPlaceError for a layer, position or head that does not exist.
     """
+    check_layer(None if site == "embed" else 0, site, spec)
     per = per or pers_of(site)[0]
     if per not in pers_of(site):
         raise ExperimentError(

@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.core_model_loading import revert_weight_conversion
 
 from patchwright.errors import CheckpointError, foreign, quoted
 from patchwright.model.config import ModelConfig, describes_no_model, read_config, read_json
@@ -25,8 +26,11 @@ INDEX = "model.safetensors.index.json"
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model.pt")
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors", re.ASCII)
-_BUFFERS = (".attn.bias", ".attn.masked_bias")
-"""Causal masks that old GPT-2 checkpoints carry along; the architecture has its own."""
+_BUFFERS = (
+    *(".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"),
+    ".rotary_emb.inv_freq",
+)
+"""Causal masks and frequencies that old checkpoints carry along; the architecture has its own."""
 
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """What PyTorch puts into the names of a model that was trained in parallel, or compiled."""
@@ -36,7 +40,8 @@ _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 class Checkpoint:
     """A folder that has passed the checks.
 
-    `names` says for each tensor in the `weights` files that is read what the model calls it.
+    `names` says for each tensor in the `weights` files that is read what Transformers calls it
+    where it saves such a model.
     """
 
     folder: Path
@@ -63,7 +68,7 @@ class Checkpoint:
         return " and ".join(name for stored, name in PRECISIONS.items() if stored in found)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights by the model's names, mapped from their files."""
+        """The weights by the names that Transformers saves them under, mapped from their files."""
         found: dict[str, Tensor] = {}
         for path in self.weights:
             with safe_open(path, framework="pt") as file:
@@ -197,12 +202,12 @@ def _damaged(path: Path, name: str) -> Callable[[str], CheckpointError]:
 
 
 def _names(stored: Iterable[str], module: PreTrainedModel, name: str) -> dict[str, str]:
-    """What the model calls each tensor that is read. Raises CheckpointError for two of one name."""
+    """What Transformers calls each tensor that is read. Raises CheckpointError for two of one name."""
     own = {key: ".".join(_own_parts(key)) for key in stored if not key.endswith(_BUFFERS)}
     prefix = f"{module.base_model_prefix}."
     if not any(one.startswith(prefix) for one in own.values()):
         # The body's own names: the first GPT-2 checkpoints have them, and a body saved alone.
-        expected = module.state_dict()
+        expected = {**module.state_dict(), **_as_saved(module, module.state_dict())}
         own = {key: one if one in expected else prefix + one for key, one in own.items()}
     seen: dict[str, str] = {}
     for key, one in own.items():
@@ -219,10 +224,22 @@ def _own_parts(key: str) -> list[str]:
     return [part for part in key.split(".") if part not in _WRAPPERS]
 
 
+def _as_saved(module: PreTrainedModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a model as its class saves them, which may be under other names, or divided."""
+    return revert_weight_conversion(module, tensors)
+
+
 def check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: str) -> None:
-    """`found` has the tensors' shapes by the model's names. Raise CheckpointError where tensors are missing, unknown or of another shape."""
-    expected = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
-    missing = sorted(set(expected) - set(found) - set(module.all_tied_weights_keys))
+    """Raise CheckpointError where tensors are missing, unknown or of another shape.
+
+    `found` has the tensors' shapes by the model's names, or by those that its class saves.
+    """
+    tied, own = module.all_tied_weights_keys, module.state_dict()
+    needed = {key: tensor for key, tensor in own.items() if key not in tied}
+    if not set(found) <= set(own):
+        own, needed = _as_saved(module, own), _as_saved(module, needed)
+    expected = {key: list(tensor.shape) for key, tensor in own.items()}
+    missing = sorted(set(needed) - set(found))
     unknown = sorted(set(found) - set(expected))
     wrong = [key for key, shape in found.items() if key in expected and expected[key] != shape]
     if missing and not any(key.startswith(f"{module.base_model_prefix}.") for key in missing):

@@ -197,7 +197,11 @@ def _spellings(config_class: type[PreTrainedConfig]) -> Iterator[tuple[str, str]
     if "rope_parameters" in own:
         own.extend(_ROTARY)
     yield from ((field, field) for field in own)
-    yield from ((key, field) for key, field in config_class.attribute_map.items() if field in own)
+    for key, field in config_class.attribute_map.items():
+        if field in own:
+            yield key, field
+        elif key in own:
+            yield field, key  # A class may save a field that it declares under another name.
 
 
 def _check_number(

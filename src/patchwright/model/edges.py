@@ -9,7 +9,7 @@ what head 4 reads for the keys of its group.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -56,7 +56,7 @@ class Graph:
             below = 1 + layer * per_layer
             rows[at : at + 3 * self.spec.n_heads, :below] = True
             at += 3 * self.spec.n_heads
-            rows[at, : below + self.spec.n_heads] = True
+            rows[at, : below + (0 if self.spec.parallel else self.spec.n_heads)] = True
             at += 1
         rows[at] = True
         return rows
@@ -90,10 +90,10 @@ class Passed:
 
 def embedded(network: Network, tokens: Sequence[int]) -> Float[Tensor, "position d_model"]:
     """What the embedding writes for a prompt."""
-    ids = torch.tensor(tokens, device=network.embed.device)
+    found = ops.embedding(network, torch.tensor(tokens, device=network.embed.device))
     if network.embed_position is None:
-        return network.embed[ids]
-    return network.embed[ids] + network.embed_position[: len(tokens)]
+        return found
+    return found + network.embed_position[: len(tokens)]
 
 
 def pass_through(
@@ -105,7 +105,7 @@ def pass_through(
     """Run the graph; an edge carries this run's activation to the share `kept`, else `other`'s."""
     spec = network.spec
     written, read = [embedding], list[Tensor]()
-    bias = torch.zeros_like(embedding[0])
+    bias = torch.zeros_like(embedding)
 
     def inputs(count: int) -> Tensor:
         stack = torch.stack(written)
@@ -133,19 +133,25 @@ def pass_through(
         if layer.device != at:
             at = layer.device
             carry(at)
-        written.extend(_heads(layer, inputs(3 * spec.n_heads)))
-        if layer.o.bias is not None:
-            bias = bias + layer.o.bias
-        act = ops.mlp_act(ops.norm(inputs(1)[0], layer.norm_mlp), layer)
-        written.append(ops.linear(act, layer.mlp_out))
+        taken = inputs(3 * spec.n_heads)
+        beside = inputs(1)[0] if spec.parallel else None
+        heads, unheaded = _heads(layer, taken)
+        written.extend(heads)
+        bias = bias + unheaded
+        normed = ops.norm(inputs(1)[0] if beside is None else beside, layer.norm_mlp)
+        written.append(ops.mlp(normed, layer))
     final = inputs(1)[0]
     return Passed(torch.stack(written), read, final)
 
 
 def _heads(
     layer: Layer, taken: Float[Tensor, "input position d_model"]
-) -> Float[Tensor, "head position d_model"]:
-    """What each head writes; `taken` are the inputs to the heads' queries, keys and values."""
+) -> tuple[Float[Tensor, "head position d_model"], Float[Tensor, "*position d_model"]]:
+    """What each head writes, and what attention writes besides.
+
+    `taken` are the inputs to the heads' queries, keys and values. A norm behind attention has
+    the scale that it has for all heads together.
+    """
     q, k, v = (
         _by_head(inputs, by, layer.d_head)  # each [position, head, d_head]
         for inputs, by in zip(
@@ -156,19 +162,26 @@ def _heads(
     q = ops.compared(q, layer.q_norm, rotation)
     k = ops.compared(k, layer.k_norm, rotation)
     visible = ops.visible_keys(len(q), q.device, layer.window)
-    pattern = ops.attention_pattern(q, k, visible, layer.attn_scale)  # [query, head, key]
+    pattern = ops.attention_pattern(q, k, visible, layer)  # [query, head, key]
     z = ops.attention_output(pattern, v)
     into = layer.o.weight.unflatten(0, (-1, layer.d_head))
-    return torch.einsum("phe,hed->hpd", z, into)
+    heads = torch.einsum("phe,hed->hpd", z, into)
+    bias = heads.new_zeros(heads.shape[-1]) if layer.o.bias is None else layer.o.bias
+    by = layer.norm_attn_out
+    if by is None:
+        return heads, bias
+    whole = heads.sum(dim=0) + bias
+    shares = ops.norm(
+        torch.cat([heads, bias.expand(1, *whole.shape)]), replace(by, bias=None), whole
+    )
+    return shares[:-1], shares[-1] if by.bias is None else shares[-1] + by.bias
 
 
 def _by_head(
     inputs: Float[Tensor, "head position d_model"], by: Linear, d_head: int
 ) -> Float[Tensor, "position head d_head"]:
     """`ops.by_head` where each query head has an input of its own, to keys and values too."""
-    weight = by.weight.unflatten(1, (-1, d_head))
+    weight, bias = by.by_head(d_head)
     group = len(inputs) // weight.shape[1]
     moved = torch.einsum("hpd,dhe->phe", inputs, weight.repeat_interleave(group, dim=1))
-    if by.bias is None:
-        return moved
-    return moved + by.bias.unflatten(0, (-1, d_head)).repeat_interleave(group, dim=0)
+    return moved if bias is None else moved + bias.repeat_interleave(group, dim=0)

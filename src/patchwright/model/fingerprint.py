@@ -34,6 +34,8 @@ def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> 
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         raw = tensor.detach().cpu().contiguous().view(torch.uint8)
         digest.update(raw.numpy().data)
+    if own := _of_network(network):
+        digest.update(f"{own}\n".encode())
     for i, layer in enumerate(network.layers):
         if own := _arithmetic(layer):
             digest.update(f"{i} {own}\n".encode())
@@ -41,16 +43,34 @@ def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> 
     return f"sha256:{digest.hexdigest()}"
 
 
+def _of_network(network: Network) -> dict[str, object]:
+    """What a network computes around its layers, as far as it differs from GPT-2's."""
+    own: dict[str, object] = {
+        "parallel": network.spec.parallel,
+        "embed_scale": network.embed_scale,
+        "logit_cap": network.logit_cap,
+        "norm_final": network.norm_final.around_one,
+    }
+    usual = {"parallel": False, "embed_scale": 1.0, "logit_cap": None, "norm_final": False}
+    return {name: value for name, value in own.items() if value != usual[name]}
+
+
 def _arithmetic(layer: Layer) -> dict[str, object]:
     """What a layer computes, as far as it differs from GPT-2's and no tensor says it."""
     norms = {name: norm for name, norm in vars(layer).items() if isinstance(norm, Norm)}
     usual: dict[str, object] = {
         "d_head": 64, "attn_scale": layer.d_head**-0.5, "activation": "gelu_new", "rotary": None, "window": None,
+        "attn_cap": None,
     }  # fmt: skip
     own = {name: getattr(layer, name) for name in usual}
     usual |= dict.fromkeys(norms, ("layer", 1e-5))
     own |= {name: (norm.kind, norm.eps) for name, norm in norms.items()}
-    return {name: value for name, value in own.items() if value != usual[name]}
+    own |= {f"{name}_around": True for name, norm in norms.items() if norm.around_one}
+    if layer.rotary is not None and layer.rotary.interleaved:
+        own["interleaved"] = True
+    if layer.experts is not None:
+        own |= {"chosen": layer.experts.n_chosen, "normalised": layer.experts.normalised}
+    return {name: value for name, value in own.items() if value != usual.get(name)}
 
 
 def digest_of(path: Path) -> str:

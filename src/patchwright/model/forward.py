@@ -34,16 +34,36 @@ def forward(
     wave.embed()
     for layer, weights in enumerate(network.layers):
         wave.carry(weights.device)
-        _attention(wave, layer, weights)
-        _mlp(wave, layer, weights)
+        wave.enter(layer, "resid_pre")
+        wave.visit(layer, "resid_pre", "x")
+        wave.project(layer, weights)
+        if network.spec.parallel:
+            _mlp(wave, layer, weights, "resid_pre")
+            _middle(wave, layer)
+            _attention(wave, layer, weights, "resid_mid")
+        else:
+            _attention(wave, layer, weights, "resid_pre")
+            _middle(wave, layer)
+            _mlp(wave, layer, weights, "resid_mid")
+        wave.enter(layer, "resid_post")
+        wave.visit(layer, "resid_post", "x")
     return wave.finished()
 
 
-def _attention(wave: Wave, layer: int, weights: Layer) -> None:
-    """From resid_pre to resid_mid."""
-    wave.enter(layer, "resid_pre")
-    wave.visit(layer, "resid_pre", "x")
-    wave.project(layer, weights)
+def _middle(wave: Wave, layer: int) -> None:
+    """Between the two halves of a layer."""
+    wave.enter(layer, "resid_mid")
+    wave.visit(layer, "resid_mid", "x")
+
+
+def _attention(wave: Wave, layer: int, weights: Layer, stream: Site) -> None:
+    """From q, k and v to the stream, which is at the site `stream`, plus what attention adds."""
+
+    def output(z: Tensor) -> Tensor:
+        held = wave.hold_norms and weights.norm_attn_out is not None
+        return ops.attn_out(z, weights, wave.held(layer, "z") if held else None)
+
+    wave.widen(layer, stream)
     wave.enter(layer, "kv")
     wave.enter(layer, "q")
     for site in ("q", "k", "v"):
@@ -52,24 +72,28 @@ def _attention(wave: Wave, layer: int, weights: Layer) -> None:
     wave.attend(layer, weights)
     wave.enter(layer, "z")
     wave.visit(layer, "z", "z")
-    wave.transform("z", "attn_out", lambda z: ops.linear(z.flatten(1), weights.o), consume=True)
+    wave.transform("z", "attn_out", output, consume=True)
     wave.enter(layer, "attn_out")
     wave.visit(layer, "attn_out", "attn_out")
     wave.add("attn_out")
-    wave.enter(layer, "resid_mid")
-    wave.visit(layer, "resid_mid", "x")
 
 
-def _mlp(wave: Wave, layer: int, weights: Layer) -> None:
-    """From resid_mid to resid_post."""
+def _mlp(wave: Wave, layer: int, weights: Layer, stream: Site) -> None:
+    """From the stream, which is at the site `stream`, to it plus what the MLP adds."""
+
+    def normed(x: Tensor) -> Tensor:
+        return wave.norm(x, layer, stream, weights.norm_mlp)
 
     def hidden(x: Tensor) -> Tensor:
-        return ops.mlp_act(wave.norm(x, layer, "resid_mid", weights.norm_mlp), weights)
+        return ops.mlp_act(normed(x), weights)
 
     def output(act: Tensor) -> Tensor:
-        return ops.linear(act, weights.mlp_out)
+        held = wave.hold_norms and weights.norm_mlp_out is not None
+        return ops.mlp_out(act, weights, wave.held(layer, "mlp_act") if held else None)
 
-    if wave.touches(layer, "mlp_act"):
+    if weights.experts is not None:
+        wave.transform("x", "mlp_out", lambda x: ops.mlp(normed(x), weights))
+    elif wave.touches(layer, "mlp_act"):
         wave.transform("x", "mlp_act", hidden)
         wave.enter(layer, "mlp_act")
         wave.visit(layer, "mlp_act", "mlp_act")
@@ -79,5 +103,3 @@ def _mlp(wave: Wave, layer: int, weights: Layer) -> None:
     wave.enter(layer, "mlp_out")
     wave.visit(layer, "mlp_out", "mlp_out")
     wave.add("mlp_out")
-    wave.enter(layer, "resid_post")
-    wave.visit(layer, "resid_post", "x")

@@ -4,19 +4,39 @@ Pure functions on packed or batched activations. The plain pass (`plain_forward`
 batched one (`wave`, `forward`), the graph (`edges`) and the methods all compute with them.
 """
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 from transformers.activations import ACT2FN
 
 from patchwright.model import kernels
-from patchwright.model.weights import Layer, Linear, Norm, Rotary
+from patchwright.model.weights import Experts, Layer, Linear, Network, Norm, Rotary
 
 HALF = (torch.float16, torch.bfloat16)
 
-Rotation = Float[Tensor, "2 position half"]
-"""Cosines and sines of the angles by which heads are turned, for consecutive positions."""
+
+class Rotation(NamedTuple):
+    """The angles by which heads are turned at consecutive positions."""
+
+    cos: Float[Tensor, "position frequency"]
+    sin: Float[Tensor, "position frequency"]
+    interleaved: bool
+
+    def within(self, first: int, last: int) -> "Rotation":
+        """Those of the positions from `first` to `last`."""
+        return Rotation(self.cos[first:last], self.sin[first:last], self.interleaved)
+
+
+def embedding(network: Network, ids: Int[Tensor, " *tokens"]) -> Float[Tensor, "*tokens d_model"]:
+    """What tokens put into the residual stream, before positions are added."""
+    found = network.embed[ids]
+    if network.embed_scale == 1:
+        return found
+    # A factor in the embedding's own precision, as the Hugging Face modules have it.
+    return found * torch.tensor(network.embed_scale, dtype=found.dtype, device=found.device)
 
 
 def linear(
@@ -36,6 +56,8 @@ def queries_keys_values(
 ) -> list[Float[Tensor, "*rows _head d_head"]]:
     """Queries, keys and values by head, from the normed input `x`."""
     parts = [linear(x, by) for by in layer.qkv]
+    if len(parts) == 1 and layer.q.weight.ndim == 3:
+        return list(parts[0].unflatten(-1, (-1, 3, layer.d_head)).unbind(-2))
     if len(parts) == 1:
         widths = [by.weight.shape[1] for by in (layer.q, layer.k, layer.v)]
         parts = parts[0].split(widths, dim=-1)
@@ -44,19 +66,22 @@ def queries_keys_values(
 
 def norm(
     x: Float[Tensor, "*rows width"],
-    by: Norm,
+    by: Norm | None,
     like: Float[Tensor, "*others width"] | None = None,
 ) -> Float[Tensor, "*rows width"]:
-    """Layer norm (Ba et al. 2016) or RMS norm (Zhang & Sennrich 2019).
+    """Layer norm (Ba et al. 2016) or RMS norm (Zhang & Sennrich 2019); without `by` as it is.
 
     With `like` by its scale: linear in `x`, but for the bias.
     """
+    if by is None:
+        return x
     if like is not None:
         centred = x - x.mean(dim=-1, keepdim=True) if by.kind == "layer" else x
-        normed = (centred / norm_scale(like, by) * by.weight).to(x.dtype)
+        normed = (centred / norm_scale(like, by) * by.gain).to(x.dtype)
         return normed if by.bias is None else normed + by.bias
     if by.kind == "rms":
-        return functional.rms_norm(x, by.weight.shape, by.weight, by.eps)
+        gain = by.gain
+        return functional.rms_norm(x.to(gain.dtype), gain.shape, gain, by.eps).to(x.dtype)
     return functional.layer_norm(x, by.weight.shape, by.weight, by.bias, by.eps)
 
 
@@ -75,7 +100,8 @@ def rotation(rotary: Rotary | None, n_positions: int, like: Tensor) -> Rotation 
     # In float64 on the CPU, which every machine has: far positions make large angles.
     frequencies = torch.tensor(rotary.frequencies, dtype=torch.float64)
     angles = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequencies
-    return (torch.stack([angles.cos(), angles.sin()]) * rotary.factor).to(like)
+    cos, sin = (torch.stack([angles.cos(), angles.sin()]) * rotary.factor).to(like)
+    return Rotation(cos, sin, rotary.interleaved)
 
 
 def rotate(
@@ -84,10 +110,14 @@ def rotate(
     """Queries or keys, turned by their positions (Su et al. 2021); without `by` as they are."""
     if by is None:
         return x
-    cos, sin = by.unsqueeze(-2)  # each [position, 1, half]
-    half = by.shape[-1]
-    first, second, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)
+    cos, sin = by.cos.unsqueeze(-2), by.sin.unsqueeze(-2)  # each [position, 1, frequency]
+    half = cos.shape[-1]
+    turned, rest = x[..., : 2 * half], x[..., 2 * half :]
+    parts = (half, 2) if by.interleaved else (2, half)
+    first, second = turned.unflatten(-1, parts).unbind(-1 if by.interleaved else -2)
+    pairs = first * cos - second * sin, second * cos + first * sin
+    whole = torch.stack(pairs, dim=-1 if by.interleaved else -2).flatten(-2)
+    return torch.cat([whole, rest], dim=-1)
 
 
 def compared(
@@ -97,7 +127,15 @@ def compared(
     like: Float[Tensor, "*row position head d_head"] | None = None,
 ) -> Float[Tensor, "*row position head d_head"]:
     """Queries or keys as attention compares them: normed where the layer does that, then rotated."""
-    return rotate(x if by is None else norm(x, by, like), turned)
+    if by is None or len(by.weight) == x.shape[-1]:
+        return rotate(norm(x, by, like), turned)
+    joint = norm(x.flatten(-2), by, None if like is None else like.flatten(-2))
+    return rotate(joint.view(x.shape), turned)
+
+
+def capped(values: Tensor, cap: float | None) -> Tensor:
+    """Values bent to within ± `cap` by tanh; without one as they are."""
+    return values if cap is None else (values / cap).tanh() * cap
 
 
 def widened(values: Tensor) -> Tensor:
@@ -131,12 +169,13 @@ def attention_pattern(
     q: Float[Tensor, "*row query head d_head"],
     k: Float[Tensor, "*row key kv_head d_head"],
     visible: Bool[Tensor, "query key"],
-    scale: float,
+    layer: Layer,
 ) -> Float[Tensor, "*row query head key"]:
     """Softmax of the scaled query-key products over the keys that are `visible`."""
     q, k = q.transpose(-3, -2), k.transpose(-3, -2)  # [*row, head, position, d_head]
     # Scaled before the product, which could overflow in half precision.
-    scores = _by_group(q * scale, k.shape[-3]) @ k.transpose(-2, -1)
+    scores = _by_group(q * layer.attn_scale, k.shape[-3]) @ k.transpose(-2, -1)
+    scores = capped(scores, layer.attn_cap)
     scores = _by_query_head(scores, q.shape[-3])  # [*row, head, query, key]
     return scores.masked_fill_(~visible, -torch.inf).softmax(dim=-1).transpose(-3, -2)
 
@@ -155,20 +194,78 @@ def attention(
     k: Float[Tensor, "row key kv_head d_head"],
     v: Float[Tensor, "row key kv_head d_head"],
     visible: Bool[Tensor, "query key"],
-    scale: float,
+    layer: Layer,
 ) -> Float[Tensor, "row query head d_head"]:
-    """`attention_output` of `attention_pattern` in one fused kernel, which keeps no pattern."""
+    """`attention_output` of `attention_pattern`, where it can in one kernel, which keeps no pattern."""
+    if layer.attn_cap is not None:
+        pattern = attention_pattern(twice(q), twice(k), visible, layer)
+        return attention_output(pattern, twice(v))[: len(q)]
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
     n_heads, n_kv_heads = q.shape[1], k.shape[1]
     visible = visible.repeat(n_heads // n_kv_heads, 1)
     z = functional.scaled_dot_product_attention(
-        _by_group(q, n_kv_heads), k, v, attn_mask=visible, scale=scale
+        _by_group(q, n_kv_heads), k, v, attn_mask=visible, scale=layer.attn_scale
     )
     return _by_query_head(z, n_heads).transpose(1, 2)
 
 
+def twice(x: Float[Tensor, " row *features"]) -> Float[Tensor, " _row *features"]:
+    """A single row as two: alone it would take another kernel, with other bits."""
+    return x.repeat(2, *[1] * (x.ndim - 1)) if len(x) == 1 else x
+
+
+def attn_out(
+    z: Float[Tensor, "*rows head d_head"],
+    layer: Layer,
+    like: Float[Tensor, "*rows head d_head"] | None = None,
+) -> Float[Tensor, "*rows d_model"]:
+    """What attention adds to the stream; a norm behind it takes the scale that it has for `like`."""
+    held = None if like is None else linear(like.flatten(-2), layer.o)
+    return norm(linear(z.flatten(-2), layer.o), layer.norm_attn_out, held)
+
+
+def mlp(x: Float[Tensor, "token d_model"], layer: Layer) -> Float[Tensor, "token d_model"]:
+    """What the MLP adds to the stream, from its normed input `x`."""
+    if layer.experts is None:
+        return mlp_out(mlp_act(x, layer), layer)
+    return norm(routed(x, layer.experts, layer.activation), layer.norm_mlp_out)
+
+
+def mlp_out(
+    act: Float[Tensor, "*rows d_mlp"],
+    layer: Layer,
+    like: Float[Tensor, "*rows d_mlp"] | None = None,
+) -> Float[Tensor, "*rows d_model"]:
+    """What neurons add to the stream; a norm behind them takes the scale that it has for `like`."""
+    assert layer.mlp_out is not None, "experts have no neurons of their own"
+    held = None if like is None else linear(like, layer.mlp_out)
+    return norm(linear(act, layer.mlp_out), layer.norm_mlp_out, held)
+
+
+def routed(
+    x: Float[Tensor, "token d_model"], experts: Experts, activation: str
+) -> Float[Tensor, "token d_model"]:
+    """The sum of what the chosen experts make of each token, each times its weight.
+
+    Two experts with the same score may be exchanged by rounding, where only one is chosen.
+    """
+    shares = widened(linear(x, Linear(experts.router.T, None))).softmax(dim=-1)
+    weights, chosen = shares.topk(experts.n_chosen, dim=-1)  # each [token, choice]
+    if experts.normalised:
+        weights = weights / weights.sum(dim=-1, keepdim=True)
+    out = torch.zeros_like(x)
+    for expert in chosen.unique().tolist():
+        tokens, choices = torch.where(chosen == expert)
+        both = linear(x[tokens], Linear(experts.gate_up[expert].T, None))
+        gate, act = both.chunk(2, dim=-1)
+        made = linear(_activated(gate, activation) * act, Linear(experts.down[expert].T, None))
+        out = out.index_add(0, tokens, (made * weights[tokens, choices, None]).to(x.dtype))
+    return out
+
+
 def mlp_act(x: Float[Tensor, "*rows d_model"], layer: Layer) -> Float[Tensor, "*rows d_mlp"]:
     """The MLP's neurons, as they enter its last projection, from its normed input `x`."""
+    assert layer.mlp_in is not None, "experts have no neurons of their own"
     if layer.mlp_gate is None:
         return linear(x, layer.mlp_in, layer.activation)
     gate, act = linear(x, layer.mlp_gate, layer.activation), linear(x, layer.mlp_in)

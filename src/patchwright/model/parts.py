@@ -13,7 +13,8 @@ from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
 from patchwright.errors import CheckpointError
-from patchwright.model.weights import Linear, Norm, Rotary
+from patchwright.model.spec import ModelSpec
+from patchwright.model.weights import Layer, Linear, Norm, Rotary
 
 ROTARY_KINDS = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose frequencies do not depend on the prompt's length."""
@@ -24,6 +25,29 @@ ROTARY_SETTINGS = {
     *("mscale", "mscale_all_dim", "truncate", "partial_rotary_factor"),
 }
 """What a config may say of these; Transformers makes the frequencies and the factor of it."""
+
+
+def spec_of(
+    config: Any, name: str, layers: Sequence[Layer], d_mlp: int | None = None, **own: Any
+) -> ModelSpec:
+    """The sizes of a model of these layers, by the names that Transformers has for all families.
+
+    `d_mlp` where the config has it under a name of its own; `own` are further fields.
+    """
+    d_head = layers[0].d_head
+    return ModelSpec(
+        name=name,
+        family=config.model_type,
+        n_layers=len(layers),
+        n_heads=layers[0].o.weight.shape[0] // d_head,
+        n_kv_heads=layers[0].k.by_head(d_head)[0].shape[1],
+        d_model=config.hidden_size,
+        d_head=d_head,
+        d_mlp=config.intermediate_size if d_mlp is None else d_mlp,
+        n_vocab=config.vocab_size,
+        n_context=config.max_position_embeddings,
+        **own,
+    )
 
 
 def linear_of(part: nn.Module, name: str) -> Linear:
@@ -58,20 +82,27 @@ def layer_norm_of(part: nn.Module, name: str) -> Norm:
 
 
 def rms_norm_of(part: Any, name: str) -> Norm:
-    """An RMS norm as Transformers has it, whose weight is the factor itself."""
-    if not type(part).__name__.endswith("RMSNorm"):
+    """An RMS norm as Transformers has it: of its classes Gemma's weights lie around zero."""
+    kind = type(part).__name__
+    if not kind.endswith("RMSNorm"):
         raise _strange(part, "RMSNorm", name)
+    if kind.startswith("Gemma"):
+        return Norm(part.weight.detach(), None, part.eps, "rms", around_one=True)
     return Norm(part.weight.detach(), None, part.variance_epsilon, "rms")
 
 
-def rotary_of(part: Any, d_head: int, name: str, partial: bool = False) -> Rotary:
-    """Rotary positions, with the module's own frequencies.
+def rotary_of(
+    part: Any, d_head: int, name: str, partial: bool = False, layer_type: str | None = None
+) -> Rotary:
+    """Rotary positions, with the module's own frequencies; of a type of layers, where it has several.
 
     `partial` says that the architecture can turn the first numbers of each head alone. Raises
     CheckpointError for scaling that depends on the prompt's length (dynamic, longrope) or is not
     known here, and otherwise for a rotation of a part of each head.
     """
-    kind, settings = part.rope_type, part.config.rope_parameters
+    kind, settings, own = part.rope_type, part.config.rope_parameters, ""
+    if layer_type is not None:
+        kind, settings, own = kind[layer_type], settings[layer_type], f"{layer_type}_"
     if kind not in ROTARY_KINDS:
         raise CheckpointError(
             f"'{name}' scales its rotary positions by '{kind}', which cannot be computed here. The "
@@ -81,14 +112,14 @@ def rotary_of(part: Any, d_head: int, name: str, partial: bool = False) -> Rotar
         raise CheckpointError(
             f"'{name}' has the setting '{unknown[0]}' of rotary positions, which is not understood here."
         )
-    frequencies = part.inv_freq.detach().double().tolist()
+    frequencies = getattr(part, f"{own}inv_freq").detach().double().tolist()
     whole = 2 * len(frequencies) == d_head and settings.get("partial_rotary_factor", 1) == 1
     if not whole and not partial:
         raise CheckpointError(
             f"'{name}' rotates a part of the {d_head} numbers of each head (partial_rotary_factor); "
             "in its architecture only whole heads are rotated."
         )
-    return Rotary(tuple(frequencies), float(part.attention_scaling))
+    return Rotary(tuple(frequencies), float(getattr(part, f"{own}attention_scaling")))
 
 
 def activation_of(kind: str, name: str) -> str:

@@ -44,17 +44,22 @@ def plain_forward(
         q, k, v = ops.queries_keys_values(normed, layer)
         q = tap("q", q)  # [position, head, d_head]
         k, v = tap("k", k), tap("v", v)  # [position, kv_head, d_head]
+        pre = x
         rotation = ops.rotation(layer.rotary, n, x)
         q = ops.compared(q, layer.q_norm, rotation)
         k = ops.compared(k, layer.k_norm, rotation)
         visible = ops.visible_keys(n, layer.device, layer.window)  # [query, key]
-        pattern = ops.attention_pattern(q, k, visible, layer.attn_scale)  # [query, head, key]
+        pattern = ops.attention_pattern(q, k, visible, layer)  # [query, head, key]
         z = tap("z", ops.attention_output(tap("pattern", pattern), v))  # [position, head, d_head]
-        x = x + tap("attn_out", ops.linear(z.flatten(1), layer.o))  # [position, d_model]
-        x = tap("resid_mid", x)
+        x = x + tap("attn_out", ops.attn_out(z, layer))  # [position, d_model]
+        x = x if network.spec.parallel else tap("resid_mid", x)
 
-        act = ops.mlp_act(ops.norm(x, layer.norm_mlp), layer)  # [position, d_mlp]
-        x = x + tap("mlp_out", ops.linear(tap("mlp_act", act), layer.mlp_out))
+        normed = ops.norm(pre if network.spec.parallel else x, layer.norm_mlp)
+        if layer.experts is None:
+            act = tap("mlp_act", ops.mlp_act(normed, layer))  # [position, d_mlp]
+            x = x + tap("mlp_out", ops.mlp_out(act, layer))
+        else:
+            x = x + tap("mlp_out", ops.mlp(normed, layer))
         x = tap("resid_post", x)
     return x, taps
 

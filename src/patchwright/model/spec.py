@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from patchwright.places import HEAD_SITES, Site, n_heads_of
+from patchwright.places import HEAD_SITES, SITES, Site, n_heads_of
 
 
 @dataclass(frozen=True)
@@ -10,7 +10,8 @@ class ModelSpec:
     """A model's name and sizes; what a layer computes stands with its weights.
 
     `n_vocab` counts the rows of the embedding and the logits; the last `n_padding` of them
-    stand for no token.
+    stand for no token. In a `parallel` block the MLP reads what attention reads; in a `routed`
+    model each token has experts of its own, with `d_mlp` neurons each.
     """
 
     name: str
@@ -24,6 +25,14 @@ class ModelSpec:
     n_vocab: int
     n_context: int
     n_padding: int = 0
+    parallel: bool = False
+    routed: bool = False
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites that the model has, in the order in which a run passes them."""
+        missing = {"resid_mid": self.parallel, "mlp_act": self.routed}
+        return tuple(site for site in SITES if not missing.get(site, False))
 
     @property
     def n_tokens(self) -> int:

@@ -33,25 +33,39 @@ Stage = Literal[
     "resid_post",
 ]
 
-_HEADS: dict[str, Site] = {"x": "resid_pre", "q": "q", "k": "k", "v": "v"}
-_STAGES: dict[Stage, tuple[tuple[Site, ...], dict[str, Site]]] = {
-    "embed": (("embed",), {}),
-    "resid_pre": (("resid_pre",), {"x": "resid_pre"}),
-    "kv": (("k", "v"), _HEADS),
-    "q": (("q", "pattern"), _HEADS),
-    "z": (("z",), {"x": "resid_pre", "z": "z"}),
-    "attn_out": (("attn_out",), {"x": "resid_pre", "attn_out": "attn_out"}),
-    "resid_mid": (("resid_mid",), {"x": "resid_mid"}),
-    "mlp_act": (("mlp_act",), {"x": "resid_mid", "mlp_act": "mlp_act"}),
-    "mlp_out": (("mlp_out",), {"x": "resid_mid", "mlp_out": "mlp_out"}),
-    "resid_post": (("resid_post",), {"x": "resid_post"}),
-}
-"""The order of a layer. Of each stage: the sites whose first edit lets a row enter there, and
-what the row then takes from its base run (live tensor -> site)."""
+_HEADS: dict[str, Site] = {"q": "q", "k": "k", "v": "v"}
+_Stages = dict[Stage, tuple[tuple[Site, ...], dict[str, Site]]]
 
-_ENTRY: dict[Site, tuple[int, Stage]] = {
-    site: (i, stage) for i, (stage, (sites, _)) in enumerate(_STAGES.items()) for site in sites
-}
+
+def _stages(parallel: bool) -> _Stages:
+    """The order of a layer. Of each stage: the sites whose first edit lets a row enter there, and
+    what the row then takes from its base run (live tensor -> site).
+
+    In a parallel block the MLP comes before the heads' output, which nothing else in the layer
+    reads, so that a row that enters there computes no MLP; `resid_mid` is then what the base run
+    has between the two.
+    """
+    pre: dict[str, Site] = {"x": "resid_pre"}
+    mid: dict[str, Site] = {"x": "resid_mid"}
+    before_mlp: dict[str, Site] = {**pre, **_HEADS} if parallel else mid
+    before_heads = mid if parallel else pre
+    heads: _Stages = {
+        "kv": (("k", "v"), {**before_heads, **_HEADS}),
+        "q": (("q", "pattern"), {**before_heads, **_HEADS}),
+        "z": (("z",), {**before_heads, "z": "z"}),
+        "attn_out": (("attn_out",), {**before_heads, "attn_out": "attn_out"}),
+    }
+    mlp: _Stages = {
+        "mlp_act": (("mlp_act",), {**before_mlp, "mlp_act": "mlp_act"}),
+        "mlp_out": (("mlp_out",), {**before_mlp, "mlp_out": "mlp_out"}),
+    }
+    middle: _Stages = {"resid_mid": (("resid_mid",), mid)}
+    return {
+        "embed": (("embed",), {}),
+        "resid_pre": (("resid_pre",), pre),
+        **(mlp | heads if parallel else heads | middle | mlp),
+        "resid_post": (("resid_post",), {"x": "resid_post"}),
+    }
 
 
 @dataclass
@@ -115,13 +129,17 @@ class Group:
             self.live[name] = self.live[name][:, cut:]
         self.start += cut
 
-    def widen(self, layer: int) -> None:
-        """Let the rows reach the end of the prompt: attention carries changes right."""
-        if not self.is_based or self.stop == self.length:
+    def widen(self, layer: int, stream: Site) -> None:
+        """Let the rows reach the end of the prompt: attention carries changes right.
+
+        `stream` is the site that the residual stream is at. Rows without keys of their own stay.
+        """
+        if not self.is_based or self.stop == self.length or self.keys_from == self.length:
             return
         # A narrowed group may hold nothing of its own and begin at what is read.
         tail_from = max(self.stop, self.read) if self.start == self.stop else self.stop
-        for name, site in _HEADS.items():
+        tails: dict[str, Site] = {"x": stream, **_HEADS}
+        for name, site in tails.items():
             first = self.stop if name in ("k", "v") else tail_from
             tail = self.based(site, layer, first, self.length)
             self.live[name] = torch.cat([self.live[name], tail], dim=1)
@@ -142,13 +160,14 @@ class Wave:
         self.keep = keep
         self.groups: list[Group] = []
         self.device = network.embed.device
+        self._stages = _stages(network.spec.parallel)
         self._longest = max((len(row.tokens) for row in rows), default=0)
         self._visible: dict[int | None, Tensor] = {}
-        self._rotations: dict[Rotary | None, Tensor | None] = {}
+        self._rotations: dict[Rotary | None, ops.Rotation | None] = {}
         self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
         self._waiting: dict[tuple[int, Stage], list[int]] = {}
         for index, row in enumerate(rows):
-            self._waiting.setdefault(_entry(row), []).append(index)
+            self._waiting.setdefault(_entry(row, self._stages), []).append(index)
             for edit in row.edits:
                 at = self._edits.setdefault((edit.layer, edit.site), {})
                 at.setdefault(index, []).append(edit)
@@ -185,7 +204,7 @@ class Wave:
     def _embedded(self, group: Group) -> dict[str, Tensor]:
         ids = [self.rows[row].tokens[group.start : group.stop] for row in group.rows]
         indices = torch.tensor(ids, device=self.network.embed.device)
-        return {"embed": self.network.embed[indices]}
+        return {"embed": ops.embedding(self.network, indices)}
 
     def carry(self, device: torch.device) -> None:
         """Move what is under way to the next layer's device; base runs have theirs there."""
@@ -201,7 +220,7 @@ class Wave:
         """Let the rows in whose first edit is here, with the base run's activations."""
 
         def from_base(group: Group) -> dict[str, Tensor]:
-            return _from_base(group, layer, stage)
+            return _from_base(group, layer, self._stages[stage][1])
 
         self._join(layer, stage, from_base)
 
@@ -223,8 +242,10 @@ class Wave:
         row = self.rows[index]
         start, stop = row.extent
         length = len(row.tokens)
-        keys_from = length if stage == "q" else start
-        if stage == "kv":
+        own_keys = any(edit.layer == layer and edit.site in ("k", "v") for edit in row.edits)
+        before_keys = stage in ("embed", "resid_pre")
+        keys_from = start if own_keys or before_keys else length
+        if own_keys and not before_keys:
             stop = length
         elif stage not in ("embed", "resid_pre") and self._reads_only(layer):
             start = max(start, row.read)
@@ -235,7 +256,7 @@ class Wave:
         return layer == self.network.spec.n_layers - 1 and not self.keep
 
     def project(self, layer: int, weights: Layer) -> None:
-        """x -> q, k, v by head, over all positions that attention can change."""
+        """x -> q, k, v by head, where rows have tokens of their own."""
         if not self.groups:
             return
         for group in self.groups:
@@ -246,16 +267,20 @@ class Wave:
         for group in self.groups:
             if self._reads_only(layer):
                 group.narrow()
-            group.widen(layer)
+
+    def widen(self, layer: int, stream: Site) -> None:
+        """Let rows reach all positions that attention can change."""
+        for group in self.groups:
+            group.widen(layer, stream)
 
     def norm(
-        self, x: Float[Tensor, "token d_model"], layer: int, site: Site, by: Norm
+        self, x: Float[Tensor, "token d_model"], layer: int, site: Site, by: Norm | None
     ) -> Float[Tensor, "token d_model"]:
         """Layer normalisation of all rows' `site`; held ones by the scale of their base runs."""
-        like = self._based(layer, site) if self.hold_norms else None
+        like = self.held(layer, site) if self.hold_norms and by is not None else None
         return ops.norm(x, by, like)
 
-    def _based(self, layer: int, site: Site) -> Float[Tensor, "token d_model"]:
+    def held(self, layer: int, site: Site) -> Float[Tensor, " token *features"]:
         """What the base runs have where the groups' rows are, packed as the rows are."""
         assert all(group.is_based for group in self.groups), (
             "only a row over a base run holds norms"
@@ -305,10 +330,10 @@ class Wave:
             v = group.whole(group.live["v"], "v", layer)
             self._store_keys(group, layer, weights, k)
             visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
-            how = (visible, weights.attn_scale)
+            how = (visible, weights)
             group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
             if self.touches(layer, "pattern"):
-                pattern = ops.attention_pattern(_twice(q), _twice(k), *how)[: len(q)]
+                pattern = ops.attention_pattern(ops.twice(q), ops.twice(k), *how)[: len(q)]
                 group.live |= {"v": v, "pattern": pattern}
         if self.touches(layer, "pattern"):
             self.visit(layer, "pattern", "pattern")
@@ -320,7 +345,7 @@ class Wave:
         pattern, v = group.live.pop("pattern"), group.live.pop("v")
         edited = self._edits.get((layer, "pattern"), {})
         if rows := [i for i, row in enumerate(group.rows) if row in edited]:
-            z = ops.attention_output(_twice(pattern[rows]), _twice(v[rows]))
+            z = ops.attention_output(ops.twice(pattern[rows]), ops.twice(v[rows]))
             group.live["z"][rows] = z[: len(rows)]
 
     def _compared(
@@ -332,7 +357,7 @@ class Wave:
         held = self.hold_norms and norm is not None
         like = group.based(site, layer, first, first + x.shape[1]) if held else None
         turned = self._rotation(weights, x)
-        turned = None if turned is None else turned[:, first : first + x.shape[1]]
+        turned = None if turned is None else turned.within(first, first + x.shape[1])
         return ops.compared(x, norm, turned, like)
 
     def _rotation(self, weights: Layer, x: Tensor) -> ops.Rotation | None:
@@ -395,13 +420,16 @@ class Wave:
         ]
 
 
-def _entry(row: Row) -> tuple[int, Stage]:
+def _entry(row: Row, stages: _Stages) -> tuple[int, Stage]:
     """Layer and stage at which a row leaves its base run; (-1, ...) for never."""
-    entries = [(edit.layer, *_ENTRY[edit.site]) for edit in row.edits]
+    touched = {(edit.layer, edit.site) for edit in row.edits}
     if row.first_own_token < len(row.tokens) or row.base is None:
-        entries.append((0, *_ENTRY["embed"]))
-    layer, _, stage = min(entries, default=(-1, 0, "embed"))
-    return layer, stage
+        touched.add((0, "embed"))
+    for layer in sorted({layer for layer, _ in touched}):
+        for stage, (sites, _) in stages.items():
+            if any((layer, site) in touched for site in sites):
+                return layer, stage
+    return -1, "embed"
 
 
 def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[Site, list[Tensor]]:
@@ -418,10 +446,10 @@ def _inherited_keys(base: Run | None, keep: frozenset[Site], n_layers: int) -> l
     return [torch.empty(0)] * n_layers if base is None else list(base.keys)
 
 
-def _from_base(group: Group, layer: int, stage: Stage) -> dict[str, Tensor]:
+def _from_base(group: Group, layer: int, sites: dict[str, Site]) -> dict[str, Tensor]:
     assert group.is_based, "only rows over base runs enter above the embedding"
     live: dict[str, Tensor] = {}
-    for name, site in _STAGES[stage][1].items():
+    for name, site in sites.items():
         first, last = group.start, group.stop
         if name in ("k", "v"):
             first, last = group.keys_from, group.length
@@ -438,11 +466,6 @@ def _united(groups: list[Group]) -> Group:
     for group in others:
         first.add(group.rows, group.bases)
     return first
-
-
-def _twice(x: Float[Tensor, " row *features"]) -> Float[Tensor, " _row *features"]:
-    """A single row as two: alone it would take another kernel, with other bits."""
-    return x.repeat(2, *[1] * (x.ndim - 1)) if len(x) == 1 else x
 
 
 def _laid_over(final: Tensor | None, x: Tensor, at: int) -> Tensor:

@@ -20,33 +20,74 @@ from patchwright.model.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Linear:
-    """`x @ weight + bias`; weight is [in, out]."""
+    """`x @ weight + bias`; weight is [in, out].
 
-    weight: Float[Tensor, "inputs outputs"]
-    bias: Float[Tensor, " outputs"] | None
+    Of queries, keys or values it may be [in, head, d_head], and the bias [head, d_head], where no
+    view of the checkpoint's tensor has the heads side by side.
+    """
+
+    weight: Float[Tensor, " inputs *outputs"]
+    bias: Float[Tensor, " *outputs"] | None
+
+    def by_head(
+        self, d_head: int
+    ) -> tuple[Float[Tensor, "inputs head d_head"], Float[Tensor, "head d_head"] | None]:
+        """Weight and bias, the outputs by head."""
+        if self.weight.ndim == 3:
+            return self.weight, self.bias
+        bias = None if self.bias is None else self.bias.unflatten(0, (-1, d_head))
+        return self.weight.unflatten(1, (-1, d_head)), bias
 
 
 @dataclass(frozen=True)
 class Norm:
-    """Normalisation over the last axis: layer norm, or RMS norm, which takes no mean off."""
+    """Normalisation over the last axis: layer norm, or RMS norm, which takes no mean off.
+
+    With `around_one` the factor on what is normed is 1 + `weight`, else `weight` itself.
+    """
 
     weight: Float[Tensor, " width"]
     bias: Float[Tensor, " width"] | None
     eps: float
     kind: Literal["layer", "rms"] = "layer"
+    around_one: bool = False
+
+    @property
+    def gain(self) -> Float[Tensor, " width"]:
+        """The factor on what is normed, at least in float32 where it is not `weight` itself."""
+        if not self.around_one:
+            return self.weight
+        return 1 + (self.weight if self.weight.dtype == torch.float64 else self.weight.float())
 
 
 @dataclass(frozen=True)
 class Rotary:
     """Rotary positions (Su et al. 2021): queries and keys are turned by where they stand.
 
-    Of n `frequencies`, the numbers i and i + n of a head turn together by the angle
-    p * `frequencies`[i] (radians) at position p, and both are multiplied by `factor`; where a
-    head has more than 2 n numbers, the others stay as they are.
+    Of n `frequencies`, the numbers i and i + n of a head (2 i and 2 i + 1 where they are
+    `interleaved`) turn together by the angle p * `frequencies`[i] (radians) at position p, and
+    both are multiplied by `factor`; where a head has more than 2 n numbers, the others stay as
+    they are.
     """
 
     frequencies: tuple[float, ...]
     factor: float = 1.0
+    interleaved: bool = field(default=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Gated MLPs of which a router picks `n_chosen` for each token (Shazeer et al. 2017).
+
+    `router` scores the experts; the softmax of the scores weighs those chosen, with `normalised`
+    so that their weights sum to 1. `gate_up` has each expert's gate and input side by side.
+    """
+
+    router: Float[Tensor, "expert d_model"]
+    gate_up: Float[Tensor, "expert gate_and_input d_model"]
+    down: Float[Tensor, "expert d_model d_mlp"]
+    n_chosen: int
+    normalised: bool
 
 
 @dataclass(frozen=True)
@@ -58,18 +99,21 @@ class Layer:
     that the checkpoint's config gives the nonlinearity.
 
     Optional parts: with `mlp_gate` the neurons are the activation of the gate times what
-    `mlp_in` gives; `rotary` turns queries and keys, after `q_norm` and `k_norm` have normed
-    each head; with a `window` a query sees only as many positions, its own among them.
+    `mlp_in` gives; `experts` stand in place of all three projections of the MLP; `rotary` turns
+    queries and keys, after `q_norm` and `k_norm` have normed each head, or all heads together
+    where they are as wide; scores are bent to within ± `attn_cap`; with a `window` a query sees
+    only as many positions, its own among them. `norm_attn_out` and `norm_mlp_out` norm what
+    attention and MLP add to the stream.
     """
 
-    norm_attn: Norm
+    norm_attn: Norm | None
     q: Linear
     k: Linear
     v: Linear
     o: Linear
-    norm_mlp: Norm
-    mlp_in: Linear
-    mlp_out: Linear
+    norm_mlp: Norm | None
+    mlp_in: Linear | None
+    mlp_out: Linear | None
     d_head: int
     attn_scale: float
     activation: str
@@ -78,21 +122,34 @@ class Layer:
     window: int | None = None
     q_norm: Norm | None = None
     k_norm: Norm | None = None
+    attn_cap: float | None = None
+    norm_attn_out: Norm | None = None
+    norm_mlp_out: Norm | None = None
+    experts: Experts | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the layer's weights are, and so what it computes."""
         return self.q.weight.device
 
+    @property
+    def norms_jointly(self) -> bool:
+        """Whether queries and keys are normed over all heads together: each head's moves the others'."""
+        return self.q_norm is not None and len(self.q_norm.weight) > self.d_head
+
     @cached_property
     def qkv(self) -> tuple[Linear, ...]:
-        """q, k and v as the one matrix that they are slices of, as GPT-2's are; else each."""
+        """q, k and v as the one matrix that they are slices of, as GPT-2's are; else each.
+
+        Slices by head, as GPT-NeoX's, take turns in it: each head's query, key and value.
+        """
         parts = self.q, self.k, self.v
-        weight = _uncut([part.weight for part in parts])
+        uncut = _uncut if self.q.weight.ndim == 2 else _uncut_by_head
+        weight = uncut([part.weight for part in parts])
         biases = [part.bias for part in parts if part.bias is not None]
-        bias = _uncut(biases) if len(biases) == len(parts) else None
+        bias = uncut(biases) if len(biases) == len(parts) else None
         if weight is None or (biases and bias is None):
-            return parts
+            return tuple(_side_by_side(part) for part in parts)
         return (Linear(weight, bias),)
 
 
@@ -100,8 +157,9 @@ class Layer:
 class Network:
     """Sizes and weights: all that a forward pass needs.
 
-    `embed_position` is None where positions are rotary. `unembed` is [vocab, d_model], as
-    the checkpoint stores it. Layers may lie on several devices, each whole on one, and so
+    `embed_position` is None where positions are rotary. `embed_scale` is the factor on what the
+    embedding gives. `unembed` is [vocab, d_model], as the checkpoint stores it; logits are bent
+    to within ± `logit_cap`. Layers may lie on several devices, each whole on one, and so
     may the embeddings and the end. `memory` keeps runs of prompts, where the weights are
     nobody else's to change.
     """
@@ -113,6 +171,8 @@ class Network:
     norm_final: Norm
     unembed: Float[Tensor, "vocab d_model"]
     unembed_bias: Float[Tensor, " vocab"] | None = None
+    embed_scale: float = 1.0
+    logit_cap: float | None = None
     memory: RunMemory | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -136,6 +196,29 @@ def _uncut(slices: Sequence[Tensor]) -> Tensor | None:
             return None
         at += one.shape[-1]
     return first.as_strided((*first.shape[:-1], width), strides)
+
+
+def _uncut_by_head(slices: Sequence[Tensor]) -> Tensor | None:
+    """The same of slices [..., head, d_head] that take turns along the cut axis."""
+    first = slices[0]
+    n_heads, width = first.shape[-2:]
+    step, count = first.stride(-1), len(slices)
+    if any(one.device.type != "cpu" for one in slices) or first.stride(-2) != count * width * step:
+        return None
+    for i, one in enumerate(slices):
+        shared = one.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        at = first.storage_offset() + i * width * step
+        if not shared or one.stride() != first.stride() or one.storage_offset() != at:
+            return None
+    shape = *first.shape[:-2], n_heads * count * width
+    return first.as_strided(shape, (*first.stride()[:-2], step))
+
+
+def _side_by_side(part: Linear) -> Linear:
+    """A projection whose outputs are not by head."""
+    if part.weight.ndim == 2:
+        return part
+    return Linear(part.weight.flatten(1), None if part.bias is None else part.bias.flatten())
 
 
 Part = TypeVar("Part")

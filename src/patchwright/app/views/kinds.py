@@ -74,6 +74,7 @@ def site_and_per(
 
     With another kind the place under `chosen_key` is forgotten: it was one of another map.
     """
+    sites = [site for site in sites if site in model.spec.sites]
     meanings = "\n".join(f"- `{site}`: {SITE_MEANINGS[site]}" for site in sites)
     fields.choice(
         columns[0], label, sites, site_key, SITE_NAMES,

@@ -158,7 +158,7 @@ def without_path(result: Result, model: Model) -> set[str]:
         place
         for row in grid_of(result).places
         for place in row
-        if not paths.reachable(site, parse_place(place).layer or 0)
+        if not paths.reachable(site, parse_place(place).layer or 0, model.spec.parallel)
     }
 
 

@@ -17,7 +17,7 @@ from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.result import Result
 from patchwright.methods.scale import shares
 from patchwright.model.load import Model
-from patchwright.places import HEAD_SITES, SITES, Place, check_site, n_heads_of, parse_place
+from patchwright.places import HEAD_SITES, Place, check_site, n_heads_of, parse_place
 from patchwright.spelling import percent
 
 
@@ -31,7 +31,7 @@ def picker(result: Result, model: Model) -> None:
         if said := st.session_state.get("typed_complaint"):
             st.error(said)
         site = check_site(
-            fields.choice(st.container(), "Site", SITES, "pick_site", usual="resid_pre")
+            fields.choice(st.container(), "Site", model.spec.sites, "pick_site", usual="resid_pre")
         )
         columns = st.columns(3)
         layer = fields.choice(columns[0], "Layer", range(model.spec.n_layers), "pick_layer")

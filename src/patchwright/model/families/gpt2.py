@@ -5,8 +5,7 @@ from typing import Any
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, bias_of, cut, layer_norm_of, linear_of
-from patchwright.model.spec import ModelSpec
+from patchwright.model.parts import activation_of, bias_of, cut, layer_norm_of, linear_of, spec_of
 from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "GPT2LMHeadModel"
@@ -18,29 +17,15 @@ def read(module: PreTrainedModel, name: str) -> Network:
     config, body = module.config, module.transformer
     if config.add_cross_attention:
         raise CheckpointError(f"'{name}' has cross-attention; only decoder-only GPT-2 can be read.")
+    layers = tuple(_layer(config, i, block, name) for i, block in enumerate(body.h))
     return Network(
-        spec=_spec(config, name),
+        spec=spec_of(config, name, layers, d_mlp=config.n_inner or 4 * config.n_embd),
         embed=body.wte.weight.detach(),
         embed_position=body.wpe.weight.detach(),
-        layers=tuple(_layer(config, i, block, name) for i, block in enumerate(body.h)),
+        layers=layers,
         norm_final=layer_norm_of(body.ln_f, name),
         unembed=module.lm_head.weight.detach(),
         unembed_bias=bias_of(module.lm_head),
-    )
-
-
-def _spec(config: GPT2Config, name: str) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        family="gpt2",
-        n_layers=config.n_layer,
-        n_heads=config.n_head,
-        n_kv_heads=config.n_head,
-        d_model=config.n_embd,
-        d_head=config.n_embd // config.n_head,
-        d_mlp=4 * config.n_embd if config.n_inner is None else config.n_inner,
-        n_vocab=config.vocab_size,
-        n_context=config.n_positions,
     )
 
 

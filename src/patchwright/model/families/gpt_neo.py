@@ -9,8 +9,14 @@ from typing import Any
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of, window_of
-from patchwright.model.spec import ModelSpec
+from patchwright.model.parts import (
+    activation_of,
+    bias_of,
+    layer_norm_of,
+    linear_of,
+    spec_of,
+    window_of,
+)
 from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "GPTNeoForCausalLM"
@@ -20,29 +26,17 @@ def read(module: PreTrainedModel, name: str) -> Network:
     """A GPT-Neo as a network. Raises CheckpointError for what cannot be computed."""
     assert isinstance(module, GPTNeoForCausalLM)
     config, body = module.config, module.transformer
+    layers = tuple(_layer(config, block, name) for block in body.h)
     return Network(
-        spec=_spec(config, name),
+        spec=spec_of(
+            config, name, layers, d_mlp=config.intermediate_size or 4 * config.hidden_size
+        ),
         embed=body.wte.weight.detach(),
         embed_position=body.wpe.weight.detach(),
-        layers=tuple(_layer(config, block, name) for block in body.h),
+        layers=layers,
         norm_final=layer_norm_of(body.ln_f, name),
         unembed=module.lm_head.weight.detach(),
         unembed_bias=bias_of(module.lm_head),
-    )
-
-
-def _spec(config: GPTNeoConfig, name: str) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        family="gpt_neo",
-        n_layers=config.num_layers,
-        n_heads=config.num_heads,
-        n_kv_heads=config.num_heads,
-        d_model=config.hidden_size,
-        d_head=config.hidden_size // config.num_heads,
-        d_mlp=config.intermediate_size or 4 * config.hidden_size,
-        n_vocab=config.vocab_size,
-        n_context=config.max_position_embeddings,
     )
 
 

@@ -1,7 +1,11 @@
-"""Llama (Touvron et al. 2023) and all checkpoints of its class: SmolLM2, TinyLlama, Llama 3."""
+"""Llama (Touvron et al. 2023) and all checkpoints of its class: SmolLM2, TinyLlama, Llama 3.
+
+And what other families build of the same parts: `read_decoder` where a whole block is Llama's,
+`heads_of`, `gated_mlp` and `around_layers` where only these are.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -12,72 +16,88 @@ from patchwright.model.parts import (
     linear_of,
     rms_norm_of,
     rotary_of,
+    spec_of,
     window_of,
 )
-from patchwright.model.spec import ModelSpec
-from patchwright.model.weights import Layer, Linear, Network, Norm, Rotary
+from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "LlamaForCausalLM"
+
+Described = dict[str, Any]
+"""Some fields of a `Layer`, or of a `Network`, by their names."""
 
 
 def read(module: PreTrainedModel, name: str) -> Network:
     """A Llama as a network. Raises CheckpointError for what cannot be computed."""
-    return read_decoder(module, name, "llama", [None] * module.config.num_hidden_layers)
+    return read_decoder(module, name, [None] * module.config.num_hidden_layers)
 
 
-class Projections(NamedTuple):
-    """The projections into a block's heads and neurons, by the names that `Layer` has for them."""
+def heads_of(attn: Any, name: str) -> Described:
+    """Llama's heads, each projection a module of its own, with norms where the module has them.
 
-    q: Linear
-    k: Linear
-    v: Linear
-    mlp_in: Linear
-    mlp_gate: Linear
+    Raises CheckpointError for other modules.
+    """
+    norms = [one for one in ("q_norm", "k_norm") if hasattr(attn, one)]
+    return {
+        "q": linear_of(attn.q_proj, name),
+        "k": linear_of(attn.k_proj, name),
+        "v": linear_of(attn.v_proj, name),
+        "o": linear_of(attn.o_proj, name),
+        "d_head": attn.head_dim,
+        "attn_scale": attn.scaling,
+        **{one: rms_norm_of(getattr(attn, one), name) for one in norms},
+    }
 
 
-def projections_apart(block: Any, name: str) -> Projections:
-    """Those of Llama's block, each a module of its own. Raises CheckpointError for other modules."""
-    attn, mlp = block.self_attn, block.mlp
-    parts = attn.q_proj, attn.k_proj, attn.v_proj, mlp.up_proj, mlp.gate_proj
-    return Projections(*(linear_of(part, name) for part in parts))
+def gated_mlp(mlp: Any, name: str) -> Described:
+    """Llama's MLP. Raises CheckpointError for other modules."""
+    return {
+        "mlp_in": linear_of(mlp.up_proj, name),
+        "mlp_gate": linear_of(mlp.gate_proj, name),
+        "mlp_out": linear_of(mlp.down_proj, name),
+    }
 
 
 def read_decoder(
     module: Any,
     name: str,
-    family: str,
     windows: Sequence[int | None],
-    projections: Callable[[Any, str], Projections] = projections_apart,
+    heads: Callable[[Any, str], Described] = heads_of,
+    mlp: Callable[[Any, str], Described] = gated_mlp,
     partial: bool = False,
+    **sizes: Any,
 ) -> Network:
-    """A module that is built as Llama's; `windows` has each layer's sliding window.
+    """A module whose blocks are built as Llama's; `windows` has each layer's sliding window.
 
-    `projections` takes a block, and what the model is called, to its projections; `partial` is as
-    for `rotary_of`. Raises CheckpointError for what cannot be computed.
+    `heads` and `mlp` take those modules of a block, and what the model is called, to fields of a
+    `Layer`; `partial` is as for `rotary_of`, `sizes` as for `spec_of`. Raises CheckpointError for
+    what cannot be computed.
     """
     config, body = module.config, module.model
-    d_head = body.layers[0].self_attn.head_dim
-    rotary = rotary_of(body.rotary_emb, d_head, name, partial)
-    spec = ModelSpec(
-        name=name,
-        family=family,
-        n_layers=config.num_hidden_layers,
-        n_heads=config.num_attention_heads,
-        n_kv_heads=config.num_key_value_heads,
-        d_model=config.hidden_size,
-        d_head=d_head,
-        d_mlp=config.intermediate_size,
-        n_vocab=config.vocab_size,
-        n_context=config.max_position_embeddings,
+    rotary = rotary_of(body.rotary_emb, body.layers[0].self_attn.head_dim, name, partial)
+    layers = tuple(
+        Layer(
+            norm_attn=rms_norm_of(block.input_layernorm, name),
+            norm_mlp=rms_norm_of(block.post_attention_layernorm, name),
+            activation=activation_of(config.hidden_act, name),
+            rotary=rotary,
+            window=window_of(window, name),
+            **heads(block.self_attn, name),
+            **mlp(block.mlp, name),
+        )
+        for block, window in zip(body.layers, windows, strict=True)
     )
+    return around_layers(module, name, layers, **sizes)
+
+
+def around_layers(module: Any, name: str, layers: tuple[Layer, ...], **sizes: Any) -> Network:
+    """The network of these layers, its embedding and its end where Llama's class has them."""
+    body = module.model
     return Network(
-        spec=spec,
+        spec=spec_of(module.config, name, layers, **sizes),
         embed=body.embed_tokens.weight.detach(),
         embed_position=None,
-        layers=tuple(
-            _layer(block, projections(block, name), config.hidden_act, rotary, window, name)
-            for block, window in zip(body.layers, windows, strict=True)
-        ),
+        layers=layers,
         norm_final=rms_norm_of(body.norm, name),
         unembed=module.lm_head.weight.detach(),
         unembed_bias=bias_of(module.lm_head),
@@ -96,32 +116,3 @@ def windows_by_type(config: Any, name: str) -> list[int | None]:
             f"types that can are: {', '.join(windows)}."
         )
     return [windows[one] for one in config.layer_types]
-
-
-def _layer(
-    block: Any,
-    projections: Projections,
-    activation: str,
-    rotary: Rotary,
-    window: int | None,
-    name: str,
-) -> Layer:
-    attn, mlp = block.self_attn, block.mlp
-    return Layer(
-        norm_attn=rms_norm_of(block.input_layernorm, name),
-        o=linear_of(attn.o_proj, name),
-        norm_mlp=rms_norm_of(block.post_attention_layernorm, name),
-        mlp_out=linear_of(mlp.down_proj, name),
-        d_head=attn.head_dim,
-        attn_scale=attn.scaling,
-        activation=activation_of(activation, name),
-        rotary=rotary,
-        window=window_of(window, name),
-        q_norm=_norm_if_there(attn, "q_norm", name),
-        k_norm=_norm_if_there(attn, "k_norm", name),
-        **projections._asdict(),
-    )
-
-
-def _norm_if_there(attn: Any, norm: str, name: str) -> Norm | None:
-    return rms_norm_of(getattr(attn, norm), name) if hasattr(attn, norm) else None

@@ -5,8 +5,7 @@ from typing import Any
 from transformers import OPTConfig, OPTForCausalLM, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of
-from patchwright.model.spec import ModelSpec
+from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of, spec_of
 from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "OPTForCausalLM"
@@ -22,11 +21,12 @@ def read(module: PreTrainedModel, name: str) -> Network:
     config, body = module.config, module.model.decoder
     _check(config, name)
     assert body.final_layer_norm is not None
+    layers = tuple(_layer(config, block, name) for block in body.layers)
     return Network(
-        spec=_spec(config, name),
+        spec=spec_of(config, name, layers, d_mlp=config.ffn_dim),
         embed=body.embed_tokens.weight.detach(),
         embed_position=body.embed_positions.weight.detach()[body.embed_positions.offset :],
-        layers=tuple(_layer(config, block, name) for block in body.layers),
+        layers=layers,
         norm_final=layer_norm_of(body.final_layer_norm, name),
         unembed=module.lm_head.weight.detach(),
         unembed_bias=bias_of(module.lm_head),
@@ -46,21 +46,6 @@ def _check(config: OPTConfig, name: str) -> None:
             raise CheckpointError(
                 f"'{name}' has {setting}={found}; only {setting}={value} can be computed here."
             )
-
-
-def _spec(config: OPTConfig, name: str) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        family="opt",
-        n_layers=config.num_hidden_layers,
-        n_heads=config.num_attention_heads,
-        n_kv_heads=config.num_attention_heads,
-        d_model=config.hidden_size,
-        d_head=config.hidden_size // config.num_attention_heads,
-        d_mlp=config.ffn_dim,
-        n_vocab=config.vocab_size,
-        n_context=config.max_position_embeddings,
-    )
 
 
 def _layer(config: OPTConfig, block: Any, name: str) -> Layer:

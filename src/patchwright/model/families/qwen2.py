@@ -13,4 +13,4 @@ ARCHITECTURE = "Qwen2ForCausalLM"
 
 def read(module: PreTrainedModel, name: str) -> Network:
     """A Qwen2 as a network. Raises CheckpointError for what cannot be computed."""
-    return read_decoder(module, name, "qwen2", windows_by_type(module.config, name))
+    return read_decoder(module, name, windows_by_type(module.config, name))

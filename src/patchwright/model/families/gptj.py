@@ -1,0 +1,59 @@
+"""GPT-J (Wang & Komatsuzaki 2021): attention and MLP read the same normed stream.
+
+Neighbouring numbers of a part of each head are rotated; the unembedding has a bias.
+"""
+
+from typing import Any
+
+import torch
+
+from patchwright.errors import CheckpointError
+from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of, spec_of
+from patchwright.model.weights import Layer, Network, Rotary
+
+ARCHITECTURE = "GPTJForCausalLM"
+
+BASE = 10_000
+"""Of the rotary frequencies, which the class does not take from its config."""
+
+
+def read(module: Any, name: str) -> Network:
+    """A GPT-J as a network. Raises CheckpointError for one without a width of its rotation."""
+    config, body = module.config, module.transformer
+    if not config.rotary_dim:
+        raise CheckpointError(
+            f"'{name}' has rotary_dim={config.rotary_dim}: it must say how many numbers of each head are "
+            "rotated."
+        )
+    layers = tuple(_layer(config, block, name) for block in body.h)
+    return Network(
+        spec=spec_of(
+            config, name, layers, d_mlp=config.n_inner or 4 * config.n_embd, parallel=True
+        ),
+        embed=body.wte.weight.detach(),
+        embed_position=None,
+        layers=layers,
+        norm_final=layer_norm_of(body.ln_f, name),
+        unembed=module.lm_head.weight.detach(),
+        unembed_bias=bias_of(module.lm_head),
+    )
+
+
+def _layer(config: Any, block: Any, name: str) -> Layer:
+    attn, norm = block.attn, layer_norm_of(block.ln_1, name)
+    steps = torch.arange(0, config.rotary_dim, 2, dtype=torch.int64) / config.rotary_dim
+    frequencies = (1 / BASE**steps).double().tolist()
+    return Layer(
+        norm_attn=norm,
+        q=linear_of(attn.q_proj, name),
+        k=linear_of(attn.k_proj, name),
+        v=linear_of(attn.v_proj, name),
+        o=linear_of(attn.out_proj, name),
+        norm_mlp=norm,
+        mlp_in=linear_of(block.mlp.fc_in, name),
+        mlp_out=linear_of(block.mlp.fc_out, name),
+        d_head=attn.head_dim,
+        attn_scale=attn.scaling,
+        activation=activation_of(config.activation_function, name),
+        rotary=Rotary(tuple(frequencies), interleaved=True),
+    )
