@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from patchwright.places import Place, parse_place
     from patchwright.prompts.builders import agreement
     from patchwright.prompts.datasets import Item, RowError, read_items, write_items
+    from patchwright.prompts.messages import Message
     from patchwright.prompts.pair import Pair
     from patchwright.prompts.roles import Role
     from patchwright.prompts.templates import Template, from_template
@@ -78,6 +79,7 @@ __all__ = [
     "Item",
     "LogitAttribution",
     "LogitLens",
+    "Message",
     "Model",
     "Pair",
     "Patch",
@@ -170,6 +172,7 @@ _HOME = {
     "places": ["Place", "parse_place"],
     "prompts.builders": ["agreement"],
     "prompts.datasets": ["Item", "RowError", "read_items", "write_items"],
+    "prompts.messages": ["Message"],
     "prompts.pair": ["Pair"],
     "prompts.roles": ["Role"],
     "prompts.templates": ["Template", "from_template"],

@@ -359,6 +359,8 @@ def test_a_half_precision_checkpoint_is_computed_in_float32_and_the_result_says_
         ("gpt_neo", {"window_size": 0}, "sliding window of 0 positions"),
         ("olmoe", {"clip_qkv": 3.0}, "has clip_qkv=3.0"),
         ("gptj", {"rotary_dim": 0}, "has rotary_dim=0"),
+        ("gptj", {"rotary_dim": 3}, "has rotary_dim=3"),
+        ("gptj", {"rotary_dim": 6}, "has rotary_dim=6: .* a head has 4"),
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention=True"),
         ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention=True"),
         ("gemma3_text", {"attn_logit_softcapping": 50.0}, "has attn_logit_softcapping=50.0"),

@@ -299,3 +299,25 @@ def test_the_keys_are_and_the_key_is(smollm2: pw.Model) -> None:
     )  # fmt: skip
     result = pw.patch(smollm2, pair, layers=[0], positions=[-1], bos=False)
     assert result.clean.metric == pytest.approx(3.410, abs=CLOSE)
+
+
+def test_a_chat_has_its_own_templates_tokens(smollm2: pw.Model) -> None:
+    said = "What is the capital of {}? Answer in one word."
+    clean, corrupt = (
+        [{"role": "user", "content": said.format(one)}] for one in ("France", "Italy")
+    )
+    pair = pw.Pair(clean=clean, corrupt=corrupt, answer="Paris", wrong="Rome")
+    result = pw.patch(smollm2, pair)
+    assert smollm2.tokenizer is not None
+    whole = smollm2.tokenizer.whole
+    theirs = whole.apply_chat_template(clean, add_generation_prompt=True, tokenize=False)
+    assert "".join(map(str, result.tokens["clean"])) == theirs
+    assert result.tokens["clean"][0] == "<|im_start|>"
+    codes = [one["code"] for one in result.warnings]
+    assert "template_system" in codes
+    assert not {"bos_added", "chat_turn", "no_leading_space", "flat_gap", "small_gap"} & set(codes)
+    assert result.clean.metric > 0 > result.corrupt.metric
+    # The country's token carries the answer in the lower layers, the turn's last one in the upper.
+    country = list(result.tokens["clean"]).index(" France")
+    assert result.effect.sel(layer=5, position=country) > 0.8
+    assert result.effect.isel(layer=-1, position=-1) > 0.8

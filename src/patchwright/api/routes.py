@@ -29,8 +29,9 @@ from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.examples import examples, usual_bos
-from patchwright.prompts.pair import Pair
-from patchwright.prompts.tokens import encode_prompt, special_notices, token_texts
+from patchwright.prompts.messages import user_says
+from patchwright.prompts.pair import Pair, prompt_ids, prompt_notices
+from patchwright.prompts.tokens import token_texts
 
 PULSE = 0.1
 """Seconds between two looks at a job whose events somebody reads."""
@@ -288,10 +289,15 @@ def tokens(
     office: At,
     model: Annotated[str | None, Query(description="The first, if left out.")] = None,
     bos: Annotated[bool, Query(description="Put the beginning-of-text token first.")] = True,
+    chat: Annotated[bool, Query(description="The prompt is what a user says in a chat.")] = False,
+    system: Annotated[
+        str, Query(description="A system message before it; means chat.", max_length=10_000)
+    ] = "",
 ) -> says.Tokens:
     """How a model splits a prompt: positions of experiments count these tokens."""
     chosen = office.model_called(model)
-    ids = encode_prompt(text, chosen.tokenizer, bos)
+    prompt = user_says(text, system) if chat or system else text
+    ids = prompt_ids(prompt, chosen.tokenizer, bos)
     if len(ids) > office.limits.tokens:
         raise PromptError(
             f"The prompt has {len(ids)} tokens, and this server takes at most "
@@ -302,7 +308,7 @@ def tokens(
         says.Token(position=at, id=one, text=shown)
         for at, (one, shown) in enumerate(zip(ids, texts, strict=True))
     ]
-    warnings = [one["message"] for one in special_notices(chosen.tokenizer, bos)]
+    warnings = [one["message"] for one in prompt_notices([prompt], chosen.tokenizer, bos)]
     return says.Tokens(model=chosen.name, tokens=listed, warnings=warnings)
 
 

@@ -136,6 +136,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "trace_metric": METRICS,
     "align": ("exact", "edges"),
     "bos": ("0", "1"),
+    "chat": ("0", "1"),
     "reading": tuple(READINGS),
     "measure": ARRAYS,
     "lens_measure": LENS_METRICS,
@@ -182,7 +183,9 @@ def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
     shown = example_shown(state)
     if shown is None:
         # Written also when it is empty: a pair without any field is the first example's.
-        given = {name: state[name] for name in PAIR_FIELDS if state[name] != FIELDS[name]}
+        given = {
+            name: _text(name, state[name]) for name in PAIR_FIELDS if state[name] != FIELDS[name]
+        }
         return {"clean": state["clean"], **given}, dict(FIELDS)
     usual = FIELDS | fields_of(example(shown))
     return ({} if shown == first_example(page) else {"example": shown}), usual

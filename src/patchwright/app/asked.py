@@ -23,6 +23,7 @@ from patchwright.experiment import (
 from patchwright.methods.metrics import NEEDS_WRONG, check_metric
 from patchwright.methods.paths import LOGITS
 from patchwright.places import Place, check_site, parse_place, pers_of
+from patchwright.prompts.messages import Messages, is_chat, spoken, user_says
 from patchwright.prompts.pair import Pair
 
 CHECKED_EDGES = 10
@@ -42,11 +43,16 @@ def answers_of(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(SEPARATOR) if part)
 
 
+def prompt_of(state: State, text: str) -> str | Messages:
+    """What was typed as the prompt that it is: a text, or what a user says in a chat."""
+    return user_says(text, state["system"]) if state["chat"] and text else text
+
+
 def pair_of(state: State) -> Pair:
     """The pair that the controls describe."""
     return Pair(
-        clean=state["clean"],
-        corrupt=state["corrupt"],
+        clean=prompt_of(state, state["clean"]),
+        corrupt=prompt_of(state, state["corrupt"]),
         answer=answers_of(state["answer"]),
         wrong=answers_of(state["wrong"]),
         align="edges" if state["align"] == "edges" else "exact",
@@ -124,7 +130,7 @@ def scores_of(swept: Patch, different: int) -> HeadScores:
         pairs=swept.pairs,
         metric=swept.metric,
         bos=swept.bos,
-        words=pair.clean,
+        words=spoken(pair.clean) if is_chat(pair.clean) else str(pair.clean),
         length=min(10, different),
     )
 
@@ -189,7 +195,7 @@ def trace_of(state: State, model: str, site: str) -> Trace:
             "model": model,
             "metric": metric,
             "bos": state["bos"],
-            "prompt": state["clean"],
+            "prompt": prompt_of(state, state["clean"]),
             "subject": tuple(sorted(state["subject"])),
             "answer": answers_of(state["answer"]),
             "wrong": answers_of(state["wrong"]) if metric in NEEDS_WRONG else (),
@@ -221,16 +227,17 @@ def set_experiment_of(state: State, model: str, pairs: tuple[Pair, ...]) -> Patc
     )
 
 
-def references_of(state: State) -> tuple[str, ...]:
+def references_of(state: State) -> tuple[str | Messages, ...]:
     """The prompts that a mean or a draw takes activations from: those typed, a line each.
 
     Where none are typed, the pair's own: both for a mean, for a draw the corrupted one,
     since to draw the clean one would change nothing.
     """
-    typed = tuple(line for line in state["references"].splitlines() if line.strip())
-    if state["how"] == "zero" or typed:
-        return () if state["how"] == "zero" else typed
-    return (state["corrupt"],) if state["how"] == "resample" else (state["clean"], state["corrupt"])
+    if state["how"] == "zero":
+        return ()
+    typed = [line for line in state["references"].splitlines() if line.strip()]
+    own = [state["corrupt"]] if state["how"] == "resample" else [state["clean"], state["corrupt"]]
+    return tuple(prompt_of(state, text) for text in typed or own)
 
 
 def ablate_of(state: State, swept: Patch) -> Ablate:

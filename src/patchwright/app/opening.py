@@ -5,7 +5,7 @@ where the page would make the same experiment of them. A lesson is content with 
 that comes nearest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from patchwright.app import asked, state
@@ -30,7 +30,8 @@ from patchwright.experiment import (
 from patchwright.experiment.types import OnPairs
 from patchwright.methods.paths import LOGITS
 from patchwright.methods.result import Result
-from patchwright.prompts.pair import Pair
+from patchwright.prompts.messages import is_chat, user_says
+from patchwright.prompts.pair import Pair, Prompt
 
 DIGITS = 12
 """Of an experiment's hash, in an address."""
@@ -61,7 +62,7 @@ CLEARED: Controls = {
 def page_of(experiment: AnyExperiment) -> tuple[str, Controls] | None:
     """The page that shows this experiment, and its controls; None where none does."""
     for page, kind in HOLDS.items():
-        if not isinstance(experiment, kind) or _has_ids(experiment):
+        if not isinstance(experiment, kind) or _untypable(experiment):
             continue
         controls = _CONTROLS[page](experiment)
         if controls is not None and holds(page, controls, experiment):
@@ -73,14 +74,16 @@ def nearest(experiment: AnyExperiment, result: Result) -> tuple[str, Controls] |
     """The page that comes nearest to an experiment, and its controls.
 
     Of several pairs it shows the first; an estimate opens the sweep that it estimates. None
-    where prompts or answers are token ids, which no text field holds.
+    where prompts or answers are what no text field holds, such as token ids.
     """
-    if _has_ids(experiment):
+    if _untypable(experiment):
         return None
     if isinstance(experiment, Trace):
         found = tuple(result.details["subject"])
         return "trace", _of_trace(experiment.model_copy(update={"subject": found})) or {}
     one = experiment.model_copy(update={"pairs": experiment.pair_list[0]})
+    if _untypable(one):
+        return None
     for kinds, page, controls_of in _NEAREST:
         if isinstance(one, kinds):
             return page, controls_of(one) or {}
@@ -104,18 +107,43 @@ def _plain(experiment: AnyExperiment) -> AnyExperiment:
     return experiment
 
 
-def _has_ids(experiment: AnyExperiment) -> bool:
-    """Whether prompts or answers are token ids, which no text field holds."""
+def _untypable(experiment: AnyExperiment) -> bool:
+    """Whether prompts or answers are what no text field holds: token ids, longer chats.
+
+    In a set, which comes from a file and not from fields, any chat will do.
+    """
     if isinstance(experiment, Trace):
-        texts: tuple[Any, ...] = (experiment.prompt, *_listed(experiment.answer))
-        texts += _listed(experiment.wrong)
-    else:
-        texts = tuple(
-            text
-            for pair in experiment.pair_list
-            for text in (pair.clean, pair.corrupt, *pair.answers, *pair.wrongs)
-        )
-    return not all(isinstance(text, str) for text in texts)
+        answers = (*_listed(experiment.answer), *_listed(experiment.wrong))
+        return not _texts(answers) or _typed(experiment.prompt) is None
+    if isinstance(experiment.pairs, Pair):
+        pair = experiment.pairs
+        return not _texts((*pair.answers, *pair.wrongs)) or _typed(pair.clean, pair.corrupt) is None
+    return not all(
+        _texts((*one.answers, *one.wrongs))
+        and all(isinstance(prompt, str) or is_chat(prompt) for prompt in (one.clean, one.corrupt))
+        for one in experiment.pair_list
+    )
+
+
+def _texts(some: Sequence[object]) -> bool:
+    return all(isinstance(one, str) for one in some)
+
+
+def _typed(*prompts: Prompt) -> Controls | None:
+    """The controls of prompts that are typed alike: `chat`, `system`, and the `texts`.
+
+    A chat is what the user says first, behind the same system message in all of them.
+    """
+    if _texts(prompts):
+        return {"chat": False, "system": "", "texts": list(prompts)}
+    chats = [one for one in prompts if is_chat(one)]
+    if len(chats) < len(prompts):
+        return None
+    system = chats[0][0].content if chats[0][0].role == "system" else ""
+    texts = [one[-1].content for one in chats]
+    if any(user_says(text, system) != chat for text, chat in zip(texts, chats, strict=True)):
+        return None
+    return {"chat": True, "system": system, "texts": texts}
 
 
 def _listed(answers: Any) -> tuple[Any, ...]:
@@ -148,12 +176,17 @@ def _common(experiment: OnPairs) -> Controls | None:
     if not isinstance(experiment.pairs, Pair):
         return None
     pair = experiment.pairs
+    typed = _typed(pair.clean, pair.corrupt)
+    if typed is None:
+        return None
+    clean, corrupt = typed.pop("texts")
     return {
         "model": experiment.model,
         "metric": experiment.metric,
         "bos": experiment.bos,
-        "clean": pair.clean,
-        "corrupt": pair.corrupt,
+        **typed,
+        "clean": clean,
+        "corrupt": corrupt,
         "answer": state.SEPARATOR.join(map(str, pair.answers)),
         "wrong": state.SEPARATOR.join(map(str, pair.wrongs)),
         "align": pair.align,
@@ -193,13 +226,16 @@ def _of_difference(one: Any) -> Controls | None:
 
 
 def _of_trace(one: Any) -> Controls | None:
-    if isinstance(one.subject, str):
+    typed = _typed(one.prompt)
+    if isinstance(one.subject, str) or typed is None:
         return None
+    (clean,) = typed.pop("texts")
     return {
         "model": one.model,
         "trace_metric": one.metric,
         "bos": one.bos,
-        "clean": one.prompt,
+        **typed,
+        "clean": clean,
         "subject": list(one.subject),
         "answer": state.SEPARATOR.join(map(str, _listed(one.answer))),
         "wrong": state.SEPARATOR.join(map(str, _listed(one.wrong))),
@@ -212,7 +248,7 @@ def _of_trace(one: Any) -> Controls | None:
 
 def _of_ablation(one: Any) -> Controls | None:
     common = _common(one)
-    if common is None or not all(isinstance(text, str) for text in one.prompts):
+    if common is None or (one.prompts and _typed(*one.prompts) is None):
         return None
     swept = {"ablated_site": one.site, "ablated_per": one.per}
     return common | swept | _ablating(one) | _layer(one)
@@ -221,7 +257,7 @@ def _of_ablation(one: Any) -> Controls | None:
 def _ablating(one: Any) -> Controls:
     return {
         "how": one.how,
-        "references": "\n".join(str(prompt) for prompt in one.prompts),
+        "references": "\n".join((_typed(*one.prompts) or {"texts": []})["texts"]),
         "over": "position" if one.by_position else "all",
         "draw_seed": one.seed,
     }

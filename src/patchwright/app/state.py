@@ -28,6 +28,8 @@ FIELDS: dict[str, Any] = {
     "answer": "",
     "wrong": "",
     "align": "exact",
+    "chat": False,
+    "system": "",
     "bos": True,
     "site": "resid_pre",
     "per": "position",
@@ -201,6 +203,12 @@ def move_places(state: State) -> None:
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
 
 
+def forget_places(state: State) -> None:
+    """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
+    state.update(dict.fromkeys(("chosen", "trace_chosen", "ablated", "path"), ""))
+    state.update(places=[], receivers=[], subject=[], subject_cleared=False)
+
+
 def _moved(text: str, by: int) -> str:
     """A place `by` positions further on; nothing of one that was at the token that is gone."""
     try:
@@ -234,6 +242,8 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "answer": SEPARATOR.join(str(answer) for answer in pair.answers),
         "wrong": SEPARATOR.join(str(wrong) for wrong in pair.wrongs),
         "align": pair.align,
+        "chat": False,
+        "system": "",
         "subject": [],
         "trace_chosen": "",
         "chosen": "",
@@ -244,7 +254,7 @@ def fields_of(chosen: Example) -> dict[str, Any]:
     }
 
 
-PAIR_FIELDS = ("clean", "corrupt", "answer", "wrong", "align")
+PAIR_FIELDS = ("clean", "corrupt", "answer", "wrong", "align", "chat", "system")
 
 
 def example_shown(state: State) -> str | None:

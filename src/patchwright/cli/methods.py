@@ -10,6 +10,7 @@ from patchwright.cli.options import (
     Align,
     Answer,
     Bos,
+    Chat,
     Clean,
     Corrupt,
     Csv,
@@ -32,6 +33,7 @@ from patchwright.cli.options import (
     Revision,
     Roles,
     Seed,
+    System,
     Wrong,
     bos_or_usual,
     check_outputs,
@@ -41,6 +43,7 @@ from patchwright.cli.options import (
     load,
     numbers,
     progress_bar,
+    said_by_user,
 )
 from patchwright.errors import InputError
 
@@ -67,6 +70,8 @@ def patch(
     positions: Positions = "",
     roles: Roles = "",
     heads: Heads = "",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -98,6 +103,7 @@ def patch(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, metric, bos),
         (model, device, dtype, revision, device_map),
+        chat=(chat, system),
     )
     if place and roles:
         raise InputError("--place names its own positions: leave out --roles.")
@@ -155,6 +161,8 @@ def trace(
     ] = "",
     seed: Seed = 0,
     metric: Annotated[str, typer.Option(help="As for patch.")] = "probability",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -176,6 +184,10 @@ def trace(
         raise InputError("Name the subject by either --subject or --subject-positions, not both.")
     if not (example or subject or subject_positions):
         raise InputError("Name the subject: --subject, --subject-positions or --example.")
+    if example and (chat or system):
+        raise InputError(
+            "--chat and --system go with a --prompt that is typed, not with --example."
+        )
     if example:
         pair, _ = chosen_pair(prompt, "", answer, wrong, "exact", example)
         prompt, answer = str(pair.clean), [str(one) for one in pair.answers]
@@ -188,7 +200,7 @@ def trace(
     with progress_bar() as progress:
         result = experiment.trace(
             loaded,
-            prompt,
+            said_by_user(prompt, chat, system),
             subject or positions,
             answer,
             wrong,
@@ -244,6 +256,8 @@ def ablate(
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -264,8 +278,10 @@ def ablate(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, metric, bos),
         (model, device, dtype, revision, device_map),
+        chat=(chat, system),
     )
-    by = (how, prompt, not over_positions, seed, chosen.metric, chosen.bos)
+    references = [said_by_user(one, chat, system) for one in prompt]
+    by = (how, references, not over_positions, seed, chosen.metric, chosen.bos)
     if place:
         result = experiment.ablate_together(chosen.model, chosen.pair, place, *by)
     else:
@@ -290,6 +306,8 @@ def diff(
     align: Align = "exact",
     site: Annotated[str, typer.Option(help="What is compared; see `places`.")] = "resid_post",
     per: Per = "",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -308,6 +326,7 @@ def diff(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, NO_METRIC, bos),
         (model, device, dtype, revision, device_map),
+        chat=(chat, system),
     )
     result = experiment.difference(chosen.model, chosen.pair, site, per or None, chosen.bos)
     hand_out(result, json, csv, plot)
@@ -333,6 +352,8 @@ def attention(
         ),
     ] = "",
     seed: Seed = 0,
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -353,6 +374,7 @@ def attention(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, NO_METRIC, bos),
         (model, device, dtype, revision, device_map),
+        chat=(chat, system),
     )
     if place is None:
         result = experiment.head_scores(
@@ -385,6 +407,8 @@ def lens(
             help="Attribute the logit difference to each layer, head, position or neuron instead."
         ),
     ] = "",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -408,6 +432,7 @@ def lens(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, NO_METRIC, bos),
         (model, device, dtype, revision, device_map),
+        chat=(chat, system),
     )
     if direct:
         result = experiment.logit_attribution(chosen.model, chosen.pair, direct, chosen.bos)
@@ -436,6 +461,8 @@ def attribute(
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -461,6 +488,7 @@ def attribute(
         (clean, corrupt, answer, wrong),
         *(example, align, pairs, metric, bos),
         (model, device, dtype, revision, device_map),
+        chat=(chat, system),
     )
     with progress_bar() as progress:
         result = experiment.attribute(
@@ -505,6 +533,8 @@ def paths(
     layers: Layers = "",
     positions: Positions = "",
     heads: Heads = "",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -526,6 +556,7 @@ def paths(
         *(example, "exact", pairs, metric, bos),
         (model, device, dtype, revision, device_map),
         edges=False,
+        chat=(chat, system),
     )
     with progress_bar() as progress:
         result = experiment.path_patch(
@@ -575,6 +606,8 @@ def circuit(
     ] = "",
     save: Annotated[str, typer.Option(help="Write the circuit to this JSON file.")] = "",
     metric: Metric = "",
+    chat: Chat = False,
+    system: System = "",
     bos: Bos = None,
     model: ModelName = "demo",
     device: Device = "auto",
@@ -600,6 +633,7 @@ def circuit(
         *(example, "exact", pairs, metric, bos),
         (model, device, dtype, revision, device_map),
         edges=False,
+        chat=(chat, system),
     )
     with progress_bar() as progress:
         if circuit:

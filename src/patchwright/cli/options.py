@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from patchwright.methods.result import Result
     from patchwright.model.load import Model
     from patchwright.prompts.datasets import Item
-    from patchwright.prompts.pair import Pair
+    from patchwright.prompts.pair import Pair, Prompt
 
 MOST_NUMBER = 10**6
 """In a list such as 0-3,7: more than any model has of anything."""
@@ -64,6 +64,16 @@ Answer = Annotated[
     list[str], typer.Option(help="Right next token, with its space: ' Mary'. Repeatable.")
 ]
 Wrong = Annotated[list[str], typer.Option(help="Competing next token. Repeatable.")]
+Chat = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="Prompts are what a user says in a chat: the model's chat template goes around them.",
+    ),
+]
+System = Annotated[
+    str, typer.Option(help="With this system message before what the user says; means --chat.")
+]
 Align = Annotated[str, typer.Option(help="exact, or edges for prompts of unequal token counts.")]
 ExampleName = Annotated[
     str, typer.Option("--example", help="Take prompts and answers from this example.")
@@ -175,16 +185,25 @@ def choose(
     bos: bool | None,
     loading: tuple[str, str, str, str | None, str],
     edges: bool = True,
+    chat: tuple[bool, str] = (False, ""),
 ) -> Chosen:
     """The pair or pairs, the metric, the model and the first token that the options name.
 
     `prompts` are clean, corrupted, answers and wrong answers; `loading` what `load`
-    takes; `edges` says whether the command can match prompts of unequal length at their edges.
+    takes; `edges` says whether the command can match prompts of unequal length at their edges;
+    `chat` are the options --chat and --system.
     Rows of a set that cannot be used, also by the model, are told on standard
     error, and the others go on; raises InputError where none is left.
     """
+    if any(chat) and (pairs or example):
+        raise InputError(
+            "--chat and --system go with prompts that are typed; in a file of pairs a prompt may be "
+            "messages itself."
+        )
     if not pairs:
-        pair, usual = chosen_pair(*prompts, align, example)
+        clean, corrupt, answer, wrong = prompts
+        both = said_by_user(clean, *chat), said_by_user(corrupt, *chat)
+        pair, usual = chosen_pair(*both, answer, wrong, align, example)
         return Chosen(pair, metric or usual, load(*loading), bos_or_usual(bos, example, loading[0]))
     if example or any(prompts):
         raise InputError("Give either --pairs or one pair of prompts (or --example), not both.")
@@ -255,9 +274,16 @@ def fitting_pairs(
     return [item.pair for item in good]
 
 
+def said_by_user(text: str, chat: bool, system: str) -> "Prompt":
+    """A prompt that was typed: with --chat or --system the messages of a chat."""
+    from patchwright.prompts.messages import user_says
+
+    return user_says(text, system) if text and (chat or system) else text
+
+
 def chosen_pair(
-    clean: str,
-    corrupt: str,
+    clean: "Prompt",
+    corrupt: "Prompt",
     answer: Sequence[str],
     wrong: Sequence[str],
     align: str,

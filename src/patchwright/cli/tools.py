@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import Device, ModelName, NoBos, Revision, console, load, say
+from patchwright.cli.options import (
+    Chat,
+    Device,
+    ModelName,
+    NoBos,
+    Revision,
+    System,
+    console,
+    load,
+    said_by_user,
+    say,
+)
 from patchwright.errors import InputError, PatchwrightError, quoted
 
 if TYPE_CHECKING:
@@ -41,6 +52,8 @@ def places(
 def tokens(
     text: Annotated[str, typer.Argument(help="A prompt.")],
     other: Annotated[str, typer.Argument(help="A second prompt, to compare.")] = "",
+    chat: Chat = False,
+    system: System = "",
     no_bos: NoBos = False,
     model: ModelName = "demo",
     revision: Revision = None,
@@ -49,17 +62,12 @@ def tokens(
     from itertools import zip_longest
 
     from patchwright.figures.tables import Line, table
-    from patchwright.prompts.tokens import (
-        encode_prompt,
-        special_notices,
-        token_texts,
-        visible,
-    )
+    from patchwright.prompts.pair import prompt_ids, prompt_notices
+    from patchwright.prompts.tokens import token_texts, visible
 
     tokenizer = load(model, "cpu", "float32", revision).tokenizer
-    ids = [
-        encode_prompt(each, tokenizer, not no_bos) for each in (text, other) if each or each is text
-    ]
+    prompts = [said_by_user(each, chat, system) for each in (text, other) if each or each is text]
+    ids = [prompt_ids(each, tokenizer, not no_bos) for each in prompts]
     runs = ("id", "clean", "id", "corrupted", "") if other else ("id", "token")
     rows = table("position", *runs, right=("id",))
     for position, row in enumerate(zip_longest(*ids)):
@@ -75,7 +83,7 @@ def tokens(
         differs = ["<- differs"] if other and row[0] != row[1] else []
         rows.add_row(str(position), *(Line(cell) for cell in [*cells, *differs]))
     console().print(rows)
-    for notice in special_notices(tokenizer, not no_bos):
+    for notice in prompt_notices(prompts, tokenizer, not no_bos):
         console().print(Line(notice["message"]))
 
 

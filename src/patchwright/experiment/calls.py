@@ -40,7 +40,7 @@ from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place
 from patchwright.prompts.align import EDGES, NO_EDGES
-from patchwright.prompts.pair import Pair
+from patchwright.prompts.pair import Pair, Prompt
 from patchwright.prompts.tokens import encode_inside
 from patchwright.validation import plain
 
@@ -155,7 +155,7 @@ def ablate(
     site: str = "z",
     per: str | None = None,
     how: str = "zero",
-    prompts: Sequence[str | Sequence[int]] = (),
+    prompts: Sequence[Prompt] = (),
     by_position: bool = True,
     seed: int = 0,
     metric: str = "logit_diff",
@@ -195,7 +195,7 @@ def ablate_together(
     pair: Pair | Sequence[Pair],
     places: Sequence[str | Place],
     how: str = "zero",
-    prompts: Sequence[str | Sequence[int]] = (),
+    prompts: Sequence[Prompt] = (),
     by_position: bool = True,
     seed: int = 0,
     metric: str = "logit_diff",
@@ -388,7 +388,7 @@ def evaluate_circuit(
 
 def trace(
     model: Model,
-    prompt: str | Sequence[int],
+    prompt: Prompt,
     subject: str | Sequence[int],
     answer: Answer,
     wrong: Answer = (),

@@ -34,8 +34,8 @@ from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
 from patchwright.places import Site, parse_place, pers_of
-from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.tokens import special_notices, token_texts
+from patchwright.prompts.pair import Prompt, TokenPair, prompt_notices
+from patchwright.prompts.tokens import token_texts
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def as_result(
         arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
         warnings=[
             *_numbered(warnings),
-            *special_notices(work.model.tokenizer, experiment.bos, _typed(experiment)),
+            *prompt_notices(_prompts(experiment), work.model.tokenizer, experiment.bos),
             *_precision(work.model),
             *_joint_norms(experiment, work.model),
             *found.notices,
@@ -223,12 +223,11 @@ def read_result(document: dict[str, Any]) -> Result:
     return replace(result, experiment=experiment.model_dump(mode="json"))
 
 
-def _typed(experiment: AnyExperiment) -> bool:
-    """Whether any of its prompts is text, not token ids."""
+def _prompts(experiment: AnyExperiment) -> list[Prompt]:
     if isinstance(experiment, Trace):
-        return isinstance(experiment.prompt, str)
-    prompts = [one for pair in experiment.pair_list for one in (pair.clean, pair.corrupt)]
-    return any(isinstance(one, str) for one in (*prompts, *getattr(experiment, "prompts", ())))
+        return [experiment.prompt]
+    both = [one for pair in experiment.pair_list for one in (pair.clean, pair.corrupt)]
+    return [*both, *getattr(experiment, "prompts", ())]
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:

@@ -62,6 +62,7 @@ def swap(
     Raises PromptError where the word or a replacement is missing, AnswerError for answers
     that are not one token.
     """
+    _check_text(prompt)
     tokenizer = model.tokenizer
     sizes = {"n_vocab": model.n_tokens, "n_context": model.spec.n_context}
     asked = tokenize_prompt(prompt, answer, wrong, tokenizer, **sizes, bos=bos)
@@ -95,6 +96,14 @@ def swap(
             pair = Pair(clean=prompt, corrupt=texts[one], answer=answer, wrong=text, roles=(role,))
             swaps.append(Swap(one, pair, difference))
     return sorted(swaps, key=lambda one: one.difference)[:count]
+
+
+def _check_text(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise PromptError(
+            "Words are swapped in plain text, and the prompt is a list: give its text, and put what "
+            "comes out into messages."
+        )
 
 
 def _place(prompt: str, word: str, occurrence: int) -> Span:

@@ -16,7 +16,7 @@ from patchwright.methods.metrics import Metric
 from patchwright.methods.paths import OnTheWay
 from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.places import Site, pers_of
-from patchwright.prompts.pair import Answers, Pair, Prompt
+from patchwright.prompts.pair import Answers, Pair, Prompt, Text
 from patchwright.upgrade import upgrade_experiment
 from patchwright.validation import Whole, complaint
 
@@ -257,7 +257,7 @@ class HeadScores(OnPairs):
     repeats: int = 4
     length: int = 20
     seed: Natural = 0
-    words: Prompt = ""
+    words: Text = ""
 
 
 class LogitLens(OnPairs):

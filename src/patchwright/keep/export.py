@@ -24,6 +24,7 @@ from patchwright.experiment.run import AnyExperiment
 from patchwright.experiment.types import OnPairs, Sweep
 from patchwright.methods.result import Result
 from patchwright.places import pers_of
+from patchwright.prompts.messages import Message
 from patchwright.prompts.pair import Pair
 
 WIDTH = 96
@@ -401,6 +402,9 @@ def _value(value: Any, alone: bool = False) -> str:
         if alone and len(value) == 1:
             return _value(value[0])
         return _folded([_value(item) for item in value])
+    if isinstance(value, Message):
+        fields = [f"{_literal(name)}: {_literal(text)}" for name, text in value]
+        return f"{{{', '.join(fields)}}}"
     return _literal(value)
 
 

@@ -231,5 +231,9 @@ def _prompts(experiment: dict[str, Any]) -> list[Any]:
 
 
 def _text(prompt: Any) -> str:
-    text = prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
+    parts = [prompt] if isinstance(prompt, str) else prompt
+    text = " ".join(
+        f"{one.get('role')}: {one.get('content')}" if isinstance(one, dict) else str(one)
+        for one in parts
+    )
     return text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text to SQLite

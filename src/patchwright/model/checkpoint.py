@@ -55,7 +55,7 @@ class Checkpoint:
     @property
     def files(self) -> list[Path]:
         """All that is read."""
-        texts = (sorted(self.folder.glob(pattern)) for pattern in ("*.json", "*.txt"))
+        texts = (sorted(self.folder.glob(pattern)) for pattern in ("*.json", "*.txt", "*.jinja"))
         return [*self.weights, *chain(*texts)]
 
     @property

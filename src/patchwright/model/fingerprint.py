@@ -15,7 +15,7 @@ from patchwright.files import write_atomic
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Layer, Network, Norm, named_tensors
 
-REMEMBERED = 3
+REMEMBERED = 4
 """Version of what a fingerprint covers: those of another are computed again."""
 
 
@@ -132,12 +132,13 @@ def _tokenizer_text(tokenizer: PreTrainedTokenizerBase | None) -> str:
 
 
 def _added(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What surrounds a text, where that is not as in GPT-2.
+    """What surrounds a text, where that is not as in GPT-2, and how a chat is written.
 
     There the beginning-of-text token is the end token too, nothing is put behind a text, and
-    no space before it.
+    no space before it, and there is no chat template.
     """
     text = TextTokenizer(tokenizer)
     end_token = getattr(tokenizer, "eos_token_id", None)
     usual = text.start == (end_token,) and not text.end and not text.puts_space
-    return {} if usual else {"start": text.start, "end": text.end, "space": text.puts_space}
+    found = {} if usual else {"start": text.start, "end": text.end, "space": text.puts_space}
+    return found | ({"chat": tokenizer.chat_template} if text.has_template else {})

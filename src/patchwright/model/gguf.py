@@ -170,7 +170,9 @@ class GgufCheckpoint:
             if metadata.get("tokenizer.ggml.pre") in _WITHOUT_BOS:
                 tokens["bos"] = None
             return PreTrainedTokenizerFast(
-                tokenizer_object=backend, **{f"{key}_token": one for key, one in tokens.items()}
+                tokenizer_object=backend,
+                chat_template=metadata.get("tokenizer.chat_template"),
+                **{f"{key}_token": one for key, one in tokens.items()},
             )
 
     def _module(self) -> Any:

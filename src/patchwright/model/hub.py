@@ -45,10 +45,11 @@ FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "chat_template.jinja",
     "vocab.json",
     "merges.txt",
 ]
-"""All that is fetched: nothing that runs code, no other framework's weights."""
+"""All that is fetched: no code but a chat template, which runs in a sandbox; no other framework's weights."""
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 

@@ -1,6 +1,6 @@
 """A Hugging Face tokenizer, reduced to what prompts need, whatever it adds by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from patchwright.errors import PromptError, foreign, quoted
+from patchwright.model.chat_template import render
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,49 @@ class TextTokenizer:
                     clean_up_tokenization_spaces=False,
                 )
             )
+
+    @property
+    def has_template(self) -> bool:
+        """Whether it says how the messages of a chat are written."""
+        return bool(getattr(self.whole, "chat_template", None))
+
+    @property
+    def special_tokens(self) -> Mapping[int, str]:
+        """Tokens that no text is made of, such as those that end a text or a turn, with their names."""
+        return self._special
+
+    @cached_property
+    def _special(self) -> Mapping[int, str]:
+        added = self.whole.added_tokens_decoder
+        return {token: one.content for token, one in added.items() if one.special} | dict(
+            zip(self.whole.all_special_ids, self.whole.all_special_tokens, strict=True)
+        )
+
+    @property
+    def template_tokens(self) -> Mapping[int, str]:
+        """Added tokens that its chat template names; some checkpoints do not mark them as special."""
+        return self._named
+
+    @cached_property
+    def _named(self) -> Mapping[int, str]:
+        template = str(self.whole.chat_template)
+        return {
+            token: one.content
+            for token, one in self.whole.added_tokens_decoder.items()
+            if not one.content.isspace() and one.content in template
+        }
+
+    def render(self, messages: Sequence[Mapping[str, str]], date: Mapping[str, str]) -> str:
+        """What its chat template writes for messages. Raises PromptError where the template fails."""
+        with foreign(_refused):
+            return render(self.whole, messages, date)
+
+
+def _refused(why: str) -> PromptError:
+    return PromptError(
+        f"The model's chat template does not take these messages ({why}): write others, or give the "
+        "prompt as text."
+    )
 
 
 def _fails_on(text: str) -> Callable[[str], PromptError]:

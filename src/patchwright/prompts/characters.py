@@ -3,11 +3,14 @@
 import unicodedata
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import cast
 
 import regex
 
 from patchwright.errors import PromptError, quoted
 from patchwright.prompts.align import common_start
+from patchwright.prompts.chat import located
+from patchwright.prompts.messages import Messages, is_chat, spoken
 from patchwright.prompts.tokens import Span, Tokenizer, encoding, token_texts
 
 # Where words begin and end, in any script (Unicode Standard Annex 29, default rules); the
@@ -18,26 +21,29 @@ _CHARACTER = regex.compile(r"\X")
 
 
 def text_of(
-    prompt: str | Sequence[int], tokens: Sequence[int], tokenizer: Tokenizer | None
+    prompt: object, tokens: Sequence[int], tokenizer: Tokenizer | None
 ) -> tuple[str, tuple[Span, ...]]:
     """A prompt's text, and which of its characters each of its `tokens` stands for.
 
     What stands before the prompt itself, as the beginning-of-text token, stands for none.
     Together the spans hold every character; those of tokens that share one overlap. The
-    text of a prompt of ids is that of its tokens without special ones. Raises PromptError
-    where the tokenizer cannot say.
+    text of a prompt of ids is that of its tokens without special ones; that of messages what
+    was said (`prompts.messages.spoken`), of which the template's own tokens stand for none.
+    Raises PromptError where the tokenizer or its template cannot say.
     """
     if tokenizer is None:
         raise PromptError(
             "This model has no tokenizer, so its tokens have no text: name positions."
         )
+    if is_chat(prompt):
+        return spoken(prompt), _spoken_spans(prompt, tokens, tokenizer)
     if isinstance(prompt, str):
         ids, spans = encoding(prompt, tokenizer)
         text = prompt
         if spans is not None:
             spans = _whole(prompt, spans, token_texts(ids, tokenizer))
     else:
-        ids, text, spans = tuple(prompt), "", None
+        ids, text, spans = tuple(cast("Sequence[int]", prompt)), "", None
     if spans is None:
         text, spans = _read(ids, tokenizer)
     if isinstance(prompt, str) and text != prompt:
@@ -46,6 +52,21 @@ def text_of(
             "word can be found in them: name positions, or give token ids."
         )
     return text, (*[(0, 0)] * (len(tokens) - len(ids)), *spans)
+
+
+def _spoken_spans(
+    messages: Messages, tokens: Sequence[int], tokenizer: Tokenizer
+) -> tuple[Span, ...]:
+    """Which characters of what was said each token stands for."""
+    found = located(messages, tokenizer)
+    ids, spans = encoding("" if found is None else found.text, tokenizer)
+    if found is None or spans is None:
+        raise PromptError(
+            "It cannot be told which tokens stand for what the messages say, because the model's chat "
+            "template changes it or its tokenizer does not say: name positions, or give token ids."
+        )
+    said = [found.said(one) for one in _whole(found.text, spans, token_texts(ids, tokenizer))]
+    return (*[(0, 0)] * (len(tokens) - len(ids)), *said[-len(tokens) :])
 
 
 def tokens_of_span(spans: Sequence[Span], wanted: Span) -> tuple[int, ...]:

@@ -2,10 +2,11 @@
 
 JSONL has one object a line, with the fields of a `Pair` and `tags`:
 `{"clean": "…", "corrupt": "…", "answer": " Mary", "wrong": [" John"], "tags": ["names"],
-"roles": [{"name": "subject", "start": 4, "stop": 8}]}`. CSV has a header with the
+"roles": [{"name": "subject", "start": 4, "stop": 8}]}`; a prompt may be the messages of a chat,
+`[{"role": "user", "content": "…"}]`. CSV has a header with the
 columns `clean,corrupt,answer` and, if wanted, `wrong,tags,align`, in large or small letters,
 between commas, semicolons or tabs; several answers or tags in a cell are separated by `|`,
-and spaces count. An answer that holds a `|`, token ids and roles need JSONL. Files are
+and spaces count. An answer that holds a `|`, token ids, messages and roles need JSONL. Files are
 UTF-8, UTF-16 or UTF-32. Empty lines are skipped, and so are empty cells at a row's end.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO, Literal, TextIO, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchwright.errors import InputError, quoted, reason
+from patchwright.prompts.messages import is_chat
 from patchwright.prompts.pair import Pair
 
 Kind = Literal["jsonl", "csv"]
@@ -131,7 +133,7 @@ def write_items(items: Iterable[Item]) -> Iterator[str]:
     """Each item as a line of JSONL, which `read_items` reads as the same pair and tags."""
     for item in items:
         pair = item.pair
-        row: dict[str, Any] = {"clean": pair.clean, "corrupt": pair.corrupt}
+        row: dict[str, Any] = {"clean": _plain(pair.clean), "corrupt": _plain(pair.corrupt)}
         row |= {"answer": _alone(pair.answers), "wrong": _alone(pair.wrongs)}
         if pair.align != "exact":
             row["align"] = pair.align
@@ -148,6 +150,10 @@ def kind_of(name: str) -> Kind:
         if name.lower().endswith(f".{kind}"):
             return kind
     raise InputError(f"'{name}': a set of pairs is a file that ends in .jsonl or .csv.")
+
+
+def _plain(prompt: object) -> object:
+    return [one.model_dump() for one in prompt] if is_chat(prompt) else prompt
 
 
 def _alone(answers: tuple[Any, ...]) -> Any:

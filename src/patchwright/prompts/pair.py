@@ -1,6 +1,6 @@
 """A clean/corrupt pair, its answers, and what is checked before anything runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeGuard, cast
@@ -17,11 +17,21 @@ from pydantic import (
 from patchwright.errors import AnswerError, InputError, PromptError, quoted
 from patchwright.notices import Notice
 from patchwright.prompts.align import EDGES, Align, Matching, matching, unequal_lengths
+from patchwright.prompts.chat import chat_ids, chat_notices
+from patchwright.prompts.messages import (
+    Message,
+    continued,
+    is_chat,
+    looks_like_chat,
+    messages_of,
+    spoken,
+)
 from patchwright.prompts.roles import Role, check_roles
 from patchwright.prompts.tokens import (
     Tokenizer,
     encode_inside,
     encode_prompt,
+    special_notices,
     started,
     token_texts,
     visible,
@@ -29,7 +39,7 @@ from patchwright.prompts.tokens import (
 from patchwright.validation import complaint, plain, whole
 
 
-def _prompt_of(value: object) -> object:
+def _text_of(value: object) -> object:
     """A text, or token ids as whole numbers. Raises ValueError for anything else."""
     value = plain(value)
     if isinstance(value, str):
@@ -38,6 +48,13 @@ def _prompt_of(value: object) -> object:
         if _listed(value):
             return tuple(whole(one) for one in value)
     raise ValueError("give a text, or the token ids of one prompt as whole numbers")
+
+
+def _prompt_of(value: object) -> object:
+    """A text, token ids, or the messages of a chat. Raises ValueError for anything else."""
+    if _listed(value) and looks_like_chat(value):
+        return messages_of(value)
+    return _text_of(value)
 
 
 def _answers_of(value: object) -> object:
@@ -60,7 +77,19 @@ def _frozen(value: str | Sequence[object]) -> str | tuple[object, ...]:
     return value if isinstance(value, str) else tuple(value)
 
 
-Prompt = Annotated[str | Sequence[int], BeforeValidator(_prompt_of), AfterValidator(_frozen)]
+Text = Annotated[str | Sequence[int], BeforeValidator(_text_of), AfterValidator(_frozen)]
+"""A text or token ids."""
+
+if TYPE_CHECKING:  # What may be given; the field itself has `Message`s.
+    Prompt = str | Sequence[int] | Sequence[Message] | Sequence[Mapping[str, str]]
+else:
+    Prompt = Annotated[
+        str | Sequence[int] | Sequence[Message],
+        BeforeValidator(_prompt_of),
+        AfterValidator(_frozen),
+    ]
+"""A text, token ids, or the messages of a chat."""
+
 Answers = Annotated[
     str | int | Sequence[str] | Sequence[int], BeforeValidator(_answers_of), AfterValidator(_frozen)
 ]
@@ -69,7 +98,9 @@ Answers = Annotated[
 class Pair(BaseModel):
     """Two prompts and the tokens that tell their answers apart.
 
-    `clean` and `corrupt` are texts or lists of token ids; `answer` and `wrong` a
+    `clean` and `corrupt` are texts, lists of token ids, or the messages of a chat, as in
+    `[{"role": "user", "content": "…"}]`, which the tokenizer's chat template writes
+    (`prompts.chat`); `answer` and `wrong` a
     text or a list of texts or, where the prompts are token ids, an id or a list of ids.
     Arrays of NumPy and PyTorch are lists. `wrong` may be left out
     for the metrics that do not need it. `align` says how positions are matched
@@ -97,8 +128,8 @@ class Pair(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_roles(self.roles, len(self.clean))
-        texts = any(isinstance(prompt, str) for prompt in (self.clean, self.corrupt))
+        check_roles(self.roles, len(spoken(self.clean) if is_chat(self.clean) else self.clean))
+        texts = any(isinstance(one, str) or is_chat(one) for one in (self.clean, self.corrupt))
         for name, answers in (("answer", self.answers), ("wrong", self.wrongs)):
             if texts and any(isinstance(one, int) for one in answers):
                 raise AnswerError(
@@ -210,7 +241,7 @@ def tokenize(
 
 
 def tokenize_prompt(
-    prompt: str | Sequence[int],
+    prompt: Prompt,
     answer: object,
     wrong: object,
     tokenizer: Tokenizer | None,
@@ -231,13 +262,27 @@ def tokenize_prompt(
     return TokenPair(ids, ids, texts, texts, answers, wrongs, matching(ids, ids, "exact"), notices)
 
 
-def prompt_ids(
-    prompt: str | Sequence[int], tokenizer: Tokenizer | None, bos: bool
-) -> tuple[int, ...]:
-    """A prompt's token ids, with the beginning-of-text token first where `bos`."""
+def prompt_ids(prompt: Prompt, tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
+    """A prompt's token ids, with the beginning-of-text token first where `bos`.
+
+    Before the messages of a chat it is there whatever `bos` says.
+    """
     if isinstance(prompt, str):
         return encode_prompt(prompt, tokenizer, bos)
-    return started(tuple(prompt), tokenizer, bos) if prompt else ()
+    if is_chat(prompt):
+        return chat_ids(prompt, tokenizer)
+    ids = cast("Sequence[int]", prompt)
+    return started(tuple(ids), tokenizer, bos) if ids else ()
+
+
+def prompt_notices(
+    prompts: Sequence[Prompt], tokenizer: Tokenizer | None, bos: bool
+) -> list[Notice]:
+    """What is to be known of tokens of `prompts` that nobody typed, each thing once."""
+    chats = [one for one in prompts if is_chat(one)]
+    typed = any(isinstance(one, str) for one in prompts)
+    others = len(chats) < len(prompts)
+    return [*special_notices(tokenizer, bos and others, typed), *chat_notices(chats, tokenizer)]
 
 
 def _both_answers(
@@ -262,7 +307,7 @@ def _check_length(what: str, length: int, n_context: int) -> None:
 
 
 def _prompt(
-    name: str, prompt: str | Sequence[int], tokenizer: Tokenizer | None, n_vocab: int, bos: bool
+    name: str, prompt: Prompt, tokenizer: Tokenizer | None, n_vocab: int, bos: bool
 ) -> tuple[int, ...]:
     ids = prompt_ids(prompt, tokenizer, bos)
     if not ids:
@@ -298,12 +343,14 @@ def _spaces_at_end(pair: Pair) -> list[Notice]:
             "start of the next word, so the model now expects an unusual token: remove it.",
         )
         for name, prompt in (("clean", pair.clean), ("corrupted", pair.corrupt))
-        if isinstance(prompt, str) and prompt[-1:].isspace()
+        if (continued(prompt) or "")[-1:].isspace()
     ]
 
 
 def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
-    end = pair.clean[-1:] if isinstance(pair.clean, str) else ""
+    if is_chat(pair.clean) and continued(pair.clean) is None:
+        return []  # An answer that begins a turn follows no word.
+    end = (continued(pair.clean) or "")[-1:]
     return [
         Notice(
             code="no_leading_space",

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from patchwright.errors import PromptError
 from patchwright.prompts.characters import text_of, tokens_of_span
+from patchwright.prompts.messages import is_chat, prompt_text
 from patchwright.prompts.tokens import Tokenizer, visible
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Role(BaseModel):
     """A name for the characters `start` to `stop` of a clean prompt.
 
     Of a prompt of token ids they are positions, counted without a beginning-of-text
-    token that is put before it. A role stands at one token: the last that it touches.
+    token that is put before it; of messages characters of their contents, which a line end
+    parts (`prompts.messages.spoken`). A role stands at one token: the last that it touches.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,16 +72,16 @@ def role_position(
     if role is None:
         known = ", ".join([*(visible(one.name) for one in pair.roles), LAST])
         raise PromptError(
-            f"The pair '{visible(str(pair.clean))}' has no role '{visible(name)}': its roles are "
+            f"The pair '{visible(prompt_text(pair.clean))}' has no role '{visible(name)}': its roles are "
             f"{known}. Name one of these, or give every pair the role."
         )
-    if not isinstance(pair.clean, str):
+    if not isinstance(pair.clean, str) and not is_chat(pair.clean):
         return role.stop - 1 + len(tokens) - len(pair.clean)
     _, spans = text_of(pair.clean, tokens, tokenizer)
     touched = tokens_of_span(spans, (role.start, role.stop))
     if not touched:
         raise PromptError(
             f"The model's tokenizer leaves out what the role '{visible(role.name)}' names in "
-            f"'{visible(pair.clean)}', so no token stands for it: name other characters."
+            f"'{visible(prompt_text(pair.clean))}', so no token stands for it: name other characters."
         )
     return touched[-1]

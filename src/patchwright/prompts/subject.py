@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from patchwright.errors import PromptError
 from patchwright.notices import Notice
 from patchwright.prompts.characters import find_text, text_of, tokens_of_span
+from patchwright.prompts.pair import Prompt
 from patchwright.prompts.tokens import Span, Tokenizer, visible
 
 
@@ -18,7 +19,7 @@ class Subject:
 
 
 def find_subject(
-    prompt: str | Sequence[int],
+    prompt: Prompt,
     tokens: Sequence[int],
     tokenizer: Tokenizer | None,
     subject: str | Sequence[int],
@@ -27,7 +28,7 @@ def find_subject(
     """The tokens of `prompt`, which is `tokens`, that hold characters of `subject`.
 
     `subject` is a text, of which the `occurrence`-th counts (from 1; only whole words,
-    where there are any), or positions (negative ones from the end). A beginning-of-text
+    where there are any; of messages in what they say), or positions (negative ones from the end). A beginning-of-text
     token that was put before the prompt has none of its characters. Raises PromptError
     where the prompt has no such text or position.
     """

@@ -1,6 +1,6 @@
 """Text -> token ids with the characters that they stand for, and token ids -> text that can be shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from patchwright.errors import AnswerError, PromptError, quoted
@@ -37,6 +37,25 @@ class Tokenizer(Protocol):
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
         """The text of `token_ids`."""
+        ...
+
+    @property
+    def has_template(self) -> bool:
+        """Whether it has a chat template."""
+        ...
+
+    @property
+    def special_tokens(self) -> Mapping[int, str]:
+        """Tokens that are marked as special, with their names."""
+        ...
+
+    @property
+    def template_tokens(self) -> Mapping[int, str]:
+        """Added tokens that the chat template names."""
+        ...
+
+    def render(self, messages: Sequence[Mapping[str, str]], date: Mapping[str, str]) -> str:
+        """What the chat template writes; `date` says what each code of `strftime` gives."""
         ...
 
 

@@ -10,6 +10,7 @@ from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields
 from patchwright.errors import PatchwrightError
 from patchwright.prompts.datasets import sentences, write_items
+from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.tasks import tasks
 
 SOURCE_NAMES = {
@@ -175,8 +176,8 @@ def table_of(found: Built) -> pd.DataFrame:
         {
             "pair": numbers,
             **({} if lines == numbers or None in lines else {"line": lines}),
-            "clean": [str(pair.clean) for pair in found.pairs],
-            "corrupted": [str(pair.corrupt) for pair in found.pairs],
+            "clean": [prompt_text(pair.clean) for pair in found.pairs],
+            "corrupted": [prompt_text(pair.corrupt) for pair in found.pairs],
             "answer": [state.SEPARATOR.join(map(str, pair.answers)) for pair in found.pairs],
             "wrong": [state.SEPARATOR.join(map(str, pair.wrongs)) for pair in found.pairs],
             "tokens": list(found.lengths),

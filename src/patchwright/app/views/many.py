@@ -23,6 +23,7 @@ from patchwright.methods.scale import has_scale
 from patchwright.methods.statistics import RATE, Statistics, statistics_on
 from patchwright.model.load import Model
 from patchwright.places import SITES
+from patchwright.prompts.messages import prompt_text
 from patchwright.spelling import percent
 
 OVER_PAIRS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
@@ -193,7 +194,7 @@ def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
     values = [
         cast("float", table[name].get(i, math.nan)) for i in range(1, len(result.clean.pairs) + 1)
     ]
-    prompts = [str(pair.clean) for pair in found.pairs]
+    prompts = [prompt_text(pair.clean) for pair in found.pairs]
     odd = [one.pair for one in over.odd_pairs]
     interval = Interval(*(float(row[one]) for one in ("mean_effect", "low", "high")))
     st.altair_chart(strip_chart(values, prompts, odd, interval, name))
@@ -236,7 +237,7 @@ def _odd(found: Built, over: Statistics) -> None:
     for one in over.odd_pairs[:MOST_ODD]:
         pair = found.pairs[one.pair]
         st.markdown(f"**Pair {one.pair + 1}**: {plain(one.why)}")
-        st.caption(f"{typed(str(pair.clean))}  \n{typed(str(pair.corrupt))}")
+        st.caption(f"{typed(prompt_text(pair.clean))}  \n{typed(prompt_text(pair.corrupt))}")
     if (more := len(over.odd_pairs) - MOST_ODD) > 0:
         st.caption(f"And {more} more: the JSON below has them all.")
 

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import asked, state
-from patchwright.app.text import complaint, token, typed
+from patchwright.app.text import complaint, plain, token, typed
 from patchwright.app.views import fields
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import in_best_order
@@ -16,10 +16,10 @@ from patchwright.methods.suggest import same_length, suggested_answers
 from patchwright.model.load import Model
 from patchwright.prompts.align import common_start
 from patchwright.prompts.examples import example, examples
+from patchwright.prompts.pair import prompt_ids, prompt_notices
 from patchwright.prompts.tokens import (
     answer_text,
     encode_inside,
-    encode_prompt,
     starts_chat_turn,
     token_texts,
     typed_text,
@@ -86,19 +86,47 @@ def _prompts(model: Model) -> None:
     for key, name in NAMES.items():
         fields.text_area(columns[key], name, key)
     fields.check(NAMES)
-    texts = [
-        token_texts(
-            encode_prompt(st.session_state[key], model.tokenizer, st.session_state["bos"]),
-            model.tokenizer,
-        )
-        for key in NAMES
-    ]
-    st.html(chips_html(*texts))
+    chat(model)
+    st.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
     beginning(model)
 
 
+def chat(model: Model) -> None:
+    """Whether what is typed is said in a chat, where the model has a template for one."""
+    now = st.session_state
+    if not now["chat"] and (model.tokenizer is None or not model.tokenizer.has_template):
+        return
+    left, right = st.columns([1, 3], vertical_alignment="center")
+    left.toggle(
+        "Chat", key="chat", **fields.KEPT, on_change=state.forget_places, args=(now,),
+        help="What is typed is what a user says to the model: its chat template goes around it, and "
+        "the answer begins the model's turn, often without a space.",
+    )  # fmt: skip
+    if now["chat"]:
+        fields.text_input(
+            right, "System message", "system", placeholder="none of your own",
+            help="What the model is told before the user speaks. Where it is left empty, some "
+            "templates put in one of their own, which then is among the tokens.",
+        )  # fmt: skip
+        fields.check({"system": "System message"})
+
+
+def ids_of(key: str, model: Model) -> tuple[int, ...]:
+    """The tokens of what was typed into a field."""
+    prompt = asked.prompt_of(st.session_state, st.session_state[key])
+    return prompt_ids(prompt, model.tokenizer, st.session_state["bos"])
+
+
 def beginning(model: Model) -> None:
-    """Whether the prompts begin with the model's beginning-of-text token, where it has one."""
+    """Whether the prompts begin with the model's beginning-of-text token, where it has one.
+
+    Of a chat the template has decided that, and what else it put in is said.
+    """
+    if st.session_state["chat"]:
+        prompt = asked.prompt_of(st.session_state, st.session_state["clean"])
+        for notice in prompt_notices([prompt], model.tokenizer, st.session_state["bos"]):
+            st.caption(plain(notice["message"]))
+        return
     if model.tokenizer is None or not model.tokenizer.start:
         return
     shown = " ".join(map(token, token_texts(model.tokenizer.start, model.tokenizer)))
@@ -164,10 +192,7 @@ def _token_check(text: str, model: Model) -> str:
 
 
 def _ids(model: Model) -> list[tuple[int, ...]]:
-    return [
-        encode_prompt(st.session_state[key], model.tokenizer, st.session_state["bos"])
-        for key in NAMES
-    ]
+    return [ids_of(key, model) for key in NAMES]
 
 
 def _take_answers(model: Model) -> None:
@@ -206,12 +231,16 @@ def _replacements(model: Model) -> None:
     assert model.tokenizer is not None, "text was encoded, so there is a tokenizer"
     begun = model.tokenizer.start if st.session_state["bos"] else ()
     n = len(begun)
-    offered = [
-        typed_text(tokens[n:], model.tokenizer)
-        for tokens in same_length(
+    # What fits into a chat's message is not looked for: its tokens are not all there are.
+    proposed = (
+        []
+        if st.session_state["chat"]
+        else same_length(
             model.network, clean, corrupt, lambda one: token_texts([one], model.tokenizer)[0]
         )
-        if tokens[:n] == begun
+    )
+    offered = [
+        typed_text(tokens[n:], model.tokenizer) for tokens in proposed if tokens[:n] == begun
     ]
     same = list(dict.fromkeys(text for text in offered if text is not None))
     if same:

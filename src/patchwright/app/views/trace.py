@@ -16,7 +16,7 @@ from patchwright.methods.result import Result
 from patchwright.methods.suggest import likeliest
 from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.model.load import Model
-from patchwright.prompts.tokens import answer_text, encode_prompt, token_texts
+from patchwright.prompts.tokens import answer_text, token_texts
 
 SITES: tuple[TraceSite, ...] = get_args(TraceSite)
 SLOTS = [f"trace-{site}" for site in SITES]
@@ -52,13 +52,13 @@ def _prompt(model: Model) -> tuple[str, ...]:
     """The prompt's field; its tokens' texts."""
     fields.text_area(st.container(), "Prompt", "clean")
     fields.check({"clean": "Prompt"})
+    pair.chat(model)
     pair.beginning(model)
     return _texts("clean", model)
 
 
 def _texts(key: str, model: Model) -> tuple[str, ...]:
-    ids = encode_prompt(st.session_state[key], model.tokenizer, st.session_state["bos"])
-    return token_texts(ids, model.tokenizer)
+    return token_texts(pair.ids_of(key, model), model.tokenizer)
 
 
 def _subject(texts: tuple[str, ...], model: Model) -> None:
@@ -83,7 +83,7 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
 def _first(model: Model) -> int:
     """The first position that the subject may have: behind the beginning-of-text token."""
     start = () if model.tokenizer is None else model.tokenizer.start
-    ids = encode_prompt(st.session_state["clean"], model.tokenizer, st.session_state["bos"])
+    ids = pair.ids_of("clean", model)
     return len(start) if ids[: len(start)] == start else 0
 
 
@@ -107,8 +107,7 @@ def _answers(model: Model) -> None:
 
 def _take_answer(model: Model) -> None:
     try:
-        ids = encode_prompt(st.session_state["clean"], model.tokenizer, st.session_state["bos"])
-        likely = likeliest(model.network, ids, 2)
+        likely = likeliest(model.network, pair.ids_of("clean", model), 2)
         found = [answer_text(one, model.tokenizer) for one in likely]
     except AnswerError as error:
         st.session_state["complaint"] = complaint(error)

@@ -10,6 +10,7 @@ from patchwright.errors import ExplainError
 from patchwright.experiment import Patch
 from patchwright.insights import Sentence
 from patchwright.insights.written import Endpoint, Written, endpoint, written
+from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair
 
 
@@ -57,7 +58,7 @@ def _ask(facts: Sequence[Sentence], prompts: dict[str, str], where: Endpoint) ->
 def _prompts(experiment: Patch) -> dict[str, str]:
     assert isinstance(experiment.pairs, Pair), "the page has one pair"
     pair = experiment.pairs
-    return {"clean": str(pair.clean), "corrupted": str(pair.corrupt)}
+    return {"clean": prompt_text(pair.clean), "corrupted": prompt_text(pair.corrupt)}
 
 
 def _shown(said: Written) -> None:

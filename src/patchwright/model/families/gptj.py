@@ -18,12 +18,13 @@ BASE = 10_000
 
 
 def read(module: Any, name: str) -> Network:
-    """A GPT-J as a network. Raises CheckpointError for one without a width of its rotation."""
+    """A GPT-J as a network. Raises CheckpointError for a rotation that no head has."""
     config, body = module.config, module.transformer
-    if not config.rotary_dim:
+    rotary_dim, d_head = config.rotary_dim, config.n_embd // config.n_head
+    if not rotary_dim or rotary_dim % 2 or rotary_dim > d_head:
         raise CheckpointError(
-            f"'{name}' has rotary_dim={config.rotary_dim}: it must say how many numbers of each head are "
-            "rotated."
+            f"'{name}' has rotary_dim={rotary_dim}: so many numbers of each head are rotated, in pairs, and "
+            f"a head has {d_head}."
         )
     layers = tuple(_layer(config, block, name) for block in body.h)
     return Network(
