@@ -111,8 +111,9 @@ FAMILIES: dict[str, Maker] = {
         *(OPTForCausalLM, OPTConfig), **COMMON, num_hidden_layers=N_LAYERS,
         num_attention_heads=N_HEADS, ffn_dim=20,
     ),
-    "gpt_neox": _decoder(
-        *(GPTNeoXForCausalLM, GPTNeoXConfig), num_key_value_heads=None, rope_parameters=PARTLY,
+    "gpt_neox": _of(
+        *(GPTNeoXForCausalLM, GPTNeoXConfig), **COMMON, num_hidden_layers=N_LAYERS,
+        num_attention_heads=N_HEADS, intermediate_size=20, rope_parameters=PARTLY,
     ),
     "gemma2": _decoder(
         *(Gemma2ForCausalLM, Gemma2Config), **GEMMA, attn_logit_softcapping=1.5,

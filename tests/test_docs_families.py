@@ -7,6 +7,14 @@ from patchwright.model.families import FAMILIES as READERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "families.md"
 
+NOT_ALL = {
+    "olmo2": "edge attribution, circuits",
+    "olmoe": "edge attribution, circuits, direct attribution by neuron",
+    "qwen3_moe": "direct attribution by neuron",
+    "mixtral": "direct attribution by neuron",
+}
+"""Methods that a family's block has no place for."""
+
 
 def rows() -> list[list[str]]:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
@@ -25,7 +33,7 @@ def test_every_variant_has_a_row_and_every_reader_a_family() -> None:
 
 
 def test_no_difference_is_larger_than_what_is_promised() -> None:
-    for *_, float64, float32, methods in rows():
+    for family, *_, float64, float32, methods in rows():
         assert float(float64) <= 1e-9
         assert float(float32) <= 1e-4
-        assert methods == "all"
+        assert methods == f"all but {NOT_ALL[family]}" if family in NOT_ALL else "all"

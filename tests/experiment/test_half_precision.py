@@ -52,6 +52,11 @@ def test_every_method_is_near_float32_and_says_the_precision(
         allowed = ROUNDINGS * torch.finfo(getattr(torch, dtype)).eps
         for name in {name for name in whole.arrays if name != "top"}.difference(SHARES):
             one, other = half.arrays[name].values, whole.arrays[name].values
+            if name == "exact":
+                # Of the strongest edges, and of two that are as strong rounding chooses.
+                both = np.isfinite(one) & np.isfinite(other)
+                assert both.any()
+                one, other = one[both], other[both]
             largest = max(1.0, float(np.nanmax(np.abs(other))))
             np.testing.assert_allclose(one, other, rtol=0, atol=allowed * largest, err_msg=name)
 

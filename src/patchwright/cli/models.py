@@ -26,30 +26,37 @@ def list_(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from patchwright.model.catalog import CATALOG, local
+    from patchwright.model.memory import available_memory
 
+    free = available_memory()
     here = {one.name for one in CATALOG if local(one.name)}
     say("On this machine:")
     for one in CATALOG:
         if one.name in here:
-            _describe(one)
+            _describe(one, free)
     say("")
     say("To be had with `patchwright models get NAME`:")
     for one in CATALOG:
         if one.name not in here:
-            _describe(one)
+            _describe(one, free)
     console().print(
-        "\nAny other model of the GPT-2, Llama, Mistral, Qwen2, Qwen3, Phi-3, GPT-Neo or OPT families "
-        "works too: a hub name or a local folder. GGUF files: GPT-2, Llama, Mistral, Qwen2 and Qwen3.",
+        "\nAny other model of these families works too, and of Mistral, Mixtral, Qwen3-MoE, OPT and GPT-J: "
+        "a hub name or a local folder. GGUF files: GPT-2, Llama, Mistral, Qwen2 and Qwen3.",
         markup=False,
     )
 
 
-def _describe(one: "CatalogModel") -> None:
+def _describe(one: "CatalogModel", free: int | None) -> None:
+    """Print a model's sizes; `free` are the bytes of memory that there are for it."""
     sizes = (
         f"{one.parameters} parameters, {one.layers} layers, {one.heads} heads, width {one.d_model}"
     )
     download = f"{one.download:,} MB to download; " if one.download else ""
     note = f"; {one.note}" if one.note else ""
+    if free is not None and one.needs > free:
+        note += (
+            f"; its {one.needs / 1e9:.0f} GB in float32 do not fit into this machine's free memory"
+        )
     say(one.name)
     about = fill(
         f"{sizes}; {download}{one.licence}{note}", console().width - 4, break_on_hyphens=False

@@ -55,7 +55,14 @@ class CatalogModel:
     note: str = ""
     file: WheelFile | None = None
 
+    @property
+    def needs(self) -> int:
+        """Bytes of memory that its weights take in float32."""
+        number, unit = self.parameters.split()
+        return int(4 * float(number) * {"M": 1e6, "B": 1e9}[unit])
 
+
+_GATED = "asks on the hub for consent to its licence first"
 _M = CatalogModel
 CATALOG = (
     _M("demo", 6, 6, 192, "3 M", 0, "Apache-2.0", "in the package; a teaching model, not GPT-2"),
@@ -67,6 +74,10 @@ CATALOG = (
     _M("gpt2-large", 36, 20, 1280, "774 M", 3250, "MIT"),
     _M("gpt2-xl", 48, 25, 1600, "1.6 B", 6430, "MIT", "the model of Meng et al. 2022"),
     _M("EleutherAI/gpt-neo-125m", 12, 12, 768, "125 M", 526, "MIT"),
+    _M("EleutherAI/pythia-70m", 6, 8, 512, "70 M", 166, "Apache-2.0", "GPT-NeoX's block"),
+    _M("EleutherAI/pythia-160m", 12, 12, 768, "162 M", 375, "Apache-2.0"),
+    _M("EleutherAI/pythia-410m", 24, 16, 1024, "405 M", 911, "Apache-2.0"),
+    _M("EleutherAI/pythia-1.4b", 24, 16, 2048, "1.4 B", 2930, "Apache-2.0"),
     _M("HuggingFaceTB/SmolLM2-135M", 30, 9, 576, "135 M", 269, "Apache-2.0"),
     _M("HuggingFaceTB/SmolLM2-135M-Instruct", 30, 9, 576, "135 M", 269, "Apache-2.0",
        "smollm2 as it was published"),
@@ -76,6 +87,15 @@ CATALOG = (
     _M("Qwen/Qwen2.5-0.5B", 24, 14, 896, "494 M", 988, "Apache-2.0"),
     _M("Qwen/Qwen2.5-1.5B", 28, 12, 1536, "1.5 B", 3087, "Apache-2.0"),
     _M("Qwen/Qwen3-0.6B", 28, 16, 1024, "596 M", 1503, "Apache-2.0"),
+    _M("google/gemma-3-270m", 18, 4, 640, "268 M", 536, "Gemma", _GATED),
+    _M("google/gemma-3-1b-pt", 26, 4, 1152, "1.0 B", 2000, "Gemma", _GATED),
+    _M("google/gemma-2-2b", 26, 8, 2304, "2.6 B", 10_460, "Gemma", _GATED),
+    _M("microsoft/phi-1_5", 24, 32, 2048, "1.4 B", 2840, "MIT"),
+    _M("microsoft/phi-2", 32, 32, 2560, "2.8 B", 5560, "MIT"),
+    _M("microsoft/Phi-3-mini-4k-instruct", 32, 32, 3072, "3.8 B", 7640, "MIT"),
+    _M("allenai/OLMo-2-0425-1B", 16, 16, 2048, "1.5 B", 5940, "Apache-2.0"),
+    _M("allenai/OLMoE-1B-7B-0924", 16, 16, 2048, "6.9 B", 13_840, "Apache-2.0",
+       "64 experts in each layer, 8 for each token"),
 )  # fmt: skip
 """Sizes from Radford et al. 2019 and the checkpoints' own configurations and files."""
 

@@ -7,7 +7,6 @@ as small as their free memory allows; or layers and their device, as in
 final norm with the last, the unembedding too unless it is the embedding itself.
 """
 
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from patchwright.errors import InputError, MemoryBudgetError
+from patchwright.model.memory import available_memory
 from patchwright.model.weights import Network, each_tensor, named_tensors
 
 DeviceMap = str | Sequence[str] | Mapping[str, str] | Mapping[int, str]
@@ -178,17 +178,6 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return available_memory()
-
-
-def available_memory() -> int | None:
-    """Bytes of main memory that can still be used; None where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            sizes = dict(line.split(":") for line in lines)
-        return int(sizes["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pages = os.sysconf_names.get("SC_PHYS_PAGES") if hasattr(os, "sysconf_names") else None
-        return None if pages is None else os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _sizes(network: Network, width: int) -> list[int]:

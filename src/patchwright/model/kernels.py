@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from patchwright.errors import InputError
-from patchwright.model.devices import available_memory
+from patchwright.model.memory import available_memory
 from patchwright.model.weights import Linear, Network, named_tensors
 
 Kernel = Literal["onednn", "addmm"]
