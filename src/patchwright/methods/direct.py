@@ -47,13 +47,14 @@ class _Direction:
         """The map from what a norm reads, which divides by what it does for `x`."""
         if norm is None:
             return self
-        weight = norm.gain.double() * self.weight / ops.norm_scale(x.double(), norm)
+        gain, x = (one.to(self.weight.device).double() for one in (norm.gain, x))
+        weight = gain * self.weight / ops.norm_scale(x, norm)
         # A layer norm takes the mean off what it reads; off the weights comes to the same.
         return _Direction(weight - weight.mean() if norm.kind == "layer" else weight)
 
     def of(self, written: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place"]:
         """Logits that `written` adds."""
-        return written.double() @ self.weight
+        return written.to(self.weight.device).double() @ self.weight
 
     def of_bias(self, by: Linear | Norm | None) -> Float[Tensor, ""]:
         """Logits that the bias of a projection or a norm adds."""
@@ -101,7 +102,7 @@ def _direction(network: Network, pair: TokenPair, run: Run) -> tuple[_Direction,
         biases["norm_bias"] = float(target.of_bias(norm))
     if network.unembed_bias is not None:
         biases["unembed_bias"] = float(difference(network.unembed_bias.double()))
-    return target.ahead_of(norm, run.final[0].to(target.weight.device)), biases
+    return target.ahead_of(norm, run.final[0]), biases
 
 
 def _components(
