@@ -75,16 +75,20 @@ def test_an_uploaded_set_is_swept_clicked_and_shared(
     expect(other.locator("h4 code").first).to_have_text(chosen, timeout=SECONDS)
 
 
-def test_runs_are_compared_deleted_and_brought_back(browser: Browser, address: str) -> None:
+def test_runs_are_compared_deleted_and_brought_back(
+    browser: Browser, address: str, folder: Path
+) -> None:
+    late, early = Store(folder).entries("z layer", 2)
     tab = opened(browser, f"{address}/runs?search=z+layer")
-    for i in range(2):
-        tab.get_by_test_id("stCheckbox").locator("label").nth(i).click()
+    # By their keys: rows are seen in any order, as Streamlit loads boxes when it meets them.
+    for i, entry in enumerate((late, early)):
+        tab.locator(f".st-key-tick-{entry.id} label").click()
         expect(tab.get_by_text(f"{i + 1} run{'s' * i} chosen")).to_be_visible(timeout=SECONDS)
     expect(tab.get_by_text("second − first")).to_be_visible(timeout=SECONDS)
     tab.get_by_role("button", name="Delete").click()
     expect(tab.get_by_text("No run has all these words")).to_be_visible(timeout=SECONDS)
     tab.get_by_role("button", name="Undo").click()
     expect(tab.get_by_test_id("stCheckbox")).to_have_count(2, timeout=SECONDS)
-    tab.get_by_test_id("stMain").get_by_role("button", name="Open", exact=True).first.click()
+    tab.locator(f".st-key-open-{late.id}").get_by_role("button").click()
     expect(tab.get_by_role("heading", name="Patch", exact=True)).to_be_visible(timeout=SECONDS)
     expect(tab.get_by_text(re.compile(r"Noise:\W? ?patching z"))).to_be_visible(timeout=SECONDS)
