@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from jaxtyping import install_import_hook
+from signatures import check_signatures
 
-install_import_hook(["patchwright.model", "patchwright.methods"], "beartype.beartype")
+check_signatures("patchwright.model", "patchwright.methods")
 
 import pytest
 import torch
