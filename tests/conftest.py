@@ -1,5 +1,6 @@
 """Models for the tests, and what is skipped where its tools are missing."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Generator
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from jaxtyping import install_import_hook
+from signatures import check_signatures
 
-install_import_hook(["patchwright.model", "patchwright.methods"], "beartype.beartype")
+check_signatures("patchwright.model", "patchwright.methods")
 
 import pytest
 import torch
@@ -124,6 +125,9 @@ def demo() -> pw.Model:
     return pw.load_model("demo")
 
 
+_HOMES = itertools.count()
+
+
 @pytest.fixture(autouse=True)
 def _quiet_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep remembered fingerprints out of the user's cache."""
@@ -134,7 +138,8 @@ def _quiet_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run store of the test's own, for its processes too; never the user's."""
-    folder = tmp_path_factory.mktemp("home") / "patchwright"
+    # The store makes its folder when it keeps something: most tests need none.
+    folder = tmp_path_factory.getbasetemp() / f"home-{next(_HOMES)}"
     monkeypatch.setenv("PATCHWRIGHT_HOME", str(folder))
     return folder
 

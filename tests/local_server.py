@@ -37,7 +37,8 @@ class LocalServer:
         return self._server.accepted
 
     def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, daemon=True).start()
+        # It looks so often whether it is to end: half a second otherwise, in each of many tests.
+        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(

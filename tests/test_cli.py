@@ -1,8 +1,10 @@
 """The command line: exit status, streams, files, and what wrong input gets."""
 
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from command import IOI, patchwright, process
 from patchwright.cli.options import bos_or_usual
 from patchwright.insights.written import KEY, MODEL, URL
 from patchwright.lessons import READINGS, built_in
+from patchwright.methods import batches
 from patience import SECONDS
 
 LONG = "the " * 80
@@ -376,10 +379,25 @@ LONG_COMMANDS = [
 ]
 
 
+@pytest.fixture
+def at_the_third_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C hits this process as a method reports for the third time."""
+    advance, calls = batches.Report.advance, itertools.count(1)
+
+    def interrupted(report: batches.Report, cells: int) -> None:
+        if next(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        advance(report, cells)
+
+    monkeypatch.setattr(batches, "BATCH_TOKENS", 60)
+    monkeypatch.setattr(batches.Report, "advance", interrupted)
+
+
+@pytest.mark.usefixtures("at_the_third_report")
 @pytest.mark.parametrize("command", LONG_COMMANDS, ids=lambda command: command[0])
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, command: list[str]) -> None:
     outputs = ("--json", "out.json", "--csv", "out.csv", "--plot", "out.png")
-    done = interrupted("3", *command, *outputs, cwd=tmp_path)
+    done = patchwright(*command, *outputs, cwd=tmp_path)
     assert done.returncode == 130, done.stderr
     assert "Stopping after this batch" in done.stderr
     assert "Warning (stopped)" in done.stderr

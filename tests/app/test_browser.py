@@ -4,10 +4,7 @@ import ast
 import io
 import json
 import re
-from collections.abc import Callable, Generator
-from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
@@ -16,11 +13,21 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
 
 import patchwright as pw
-from checkpoints import save_tiny
-from page_server import page_served
+from browser_pages import (
+    SECONDS,
+    Visitors,
+    click_cell,
+    field,
+    heat_map,
+    keyed,
+    place,
+    press_on_map,
+    rest,
+    type_into,
+)
 from patchwright.figures.grid import Grid, grid_of
 from patchwright.lessons import Lesson, built_in, experiment_of, mark
 from patchwright.prompts.examples import example, examples
@@ -30,168 +37,76 @@ pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 CLEAN = "When Alice and David went to the garden, David gave a book to"
 CORRUPT = "When Alice and David went to the garden, Alice gave a book to"
-SECONDS = 60_000
+DIFFERS = "·David10"
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model whose sweeps take long enough to be stopped."""
-    folder = tmp_path_factory.mktemp("models") / "large"
-    return save_tiny(folder, n_layer=6, n_head=8, n_embd=512)
-
-
-@pytest.fixture(scope="module")
-def address(large: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    # A home of its own before any test's is there: the user's store is not to be touched.
-    options = ("--folder", str(large.parent), "--sweeps", "2")
-    with page_served(tmp_path_factory.mktemp("home"), *options) as url:
-        yield url
-
-
-Visit = Callable[..., Page]
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Generator[Visit]:
-    """Opens an address as a new visitor; what the browser complains of fails the test."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
-
-    def open_page(
-        path: str = "", settled: bool = True, scheme: Literal["light", "dark"] = "light"
-    ) -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 1600}, color_scheme=scheme)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.set_default_timeout(SECONDS)
-        tab.goto(f"{address}/{path}")
-        if settled:
-            tab.get_by_text("Take it away").first.wait_for()
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-@pytest.fixture
-def page(visit: Visit) -> Page:
-    return visit()
-
-
-def type_into(page: Page, label: str, text: str) -> None:
-    idle = page.locator(".stApp[data-test-script-state=notRunning]")
-    box = page.get_by_label(label, exact=True)
-    # A field that is drawn anew while somebody types loses what was typed; a person types again.
-    idle.wait_for()
-    box.fill(text)
-    box.press("Control+Enter")
-    idle.wait_for()
-    if box.input_value() != text:
-        box.fill(text)
-        box.press("Control+Enter")
-
-
-def click_cell(page: Page, right: float, up: float) -> None:
-    """Click at a share of the heat map's width and height."""
-    box = page.locator("canvas").first.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + right * box["width"], box["y"] + (1 - up) * box["height"])
-
-
-def place_shown(page: Page) -> str:
-    return page.locator("h4 code").first.inner_text()
-
-
-def test_a_person_types_prompts_clicks_a_cell_and_reads_about_the_place(page: Page) -> None:
+def type_pair(page: Page) -> None:
+    """Type a pair of one's own, and wait until it is swept."""
     type_into(page, "Clean prompt", CLEAN)
     type_into(page, "Corrupted prompt", CORRUPT)
     type_into(page, "Answer", " Alice")
     type_into(page, "Wrong answer", " David")
-    expect(page.get_by_text("·Alice").first).to_be_visible(timeout=SECONDS)
-    expect(page.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
-    expect(page.get_by_text("Wrong answer: ·David (1 token)")).to_be_visible(timeout=SECONDS)
-    first = place_shown(page)
-    # A map that is drawn anew under the pointer loses the click; a person clicks again.
-    for _ in range(20):
-        click_cell(page, right=0.55, up=0.75)
-        page.wait_for_timeout(3000)
-        if place_shown(page) != first:
-            break
-    place = place_shown(page)
-    assert place != first
-    assert place.startswith("L")
-    assert ".resid_pre@" in place
-    expect(page.get_by_text(f"With the clean run's {place} copied in")).to_be_visible()
+    expect(page.locator(".pw-chip.differs").first).to_have_text(DIFFERS)
+
+
+def test_a_person_types_prompts_clicks_a_cell_and_reads_about_the_place(page: Page) -> None:
+    type_pair(page)
+    expect(page.get_by_text("Wrong answer: ·David (1 token)")).to_be_visible()
+    first = place(page).inner_text()
+    click_cell(page, right=0.55, up=0.75)
+    expect(place(page)).not_to_have_text(first)
+    chosen = place(page).inner_text()
+    assert re.fullmatch(r"L\d+\.resid_pre@\d+", chosen)
+    expect(page.get_by_text(f"With the clean run's {chosen} copied in")).to_be_visible()
 
 
 def test_the_heat_map_can_be_used_with_the_keyboard(page: Page) -> None:
-    canvas = page.locator("canvas").first
-    canvas.focus()
-    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Enter"):
-        page.keyboard.press(key)
-    expect(page.locator("h4 code").first).to_have_text("L1.resid_pre@2", timeout=SECONDS)
-    assert "Heat map" in str(canvas.get_attribute("aria-label"))
+    press_on_map(page, "ArrowRight", "ArrowRight", "ArrowUp")
+    expect(place(page)).to_have_text("L1.resid_pre@2")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    page.wait_for_timeout(1000)
+    rest(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    canvas = page.locator("canvas").first.bounding_box()
+    canvas = heat_map(page).bounding_box()
     assert canvas is not None
     assert canvas["x"] + canvas["width"] <= width
 
 
-def selected(page: Page, place: str) -> None:
-    expect(page.locator("h4 code").first).to_have_text(place, timeout=SECONDS)
-
-
 def in_address(page: Page, text: str) -> None:
-    expect(page).to_have_url(re.compile(re.escape(text)), timeout=SECONDS)
+    expect(page).to_have_url(re.compile(re.escape(text)))
 
 
-def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: Visit) -> None:
+def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: Visitors) -> None:
     first = visit("?site=z&per=head&direction=noise")
-    type_into(first, "Clean prompt", CLEAN)
-    type_into(first, "Corrupted prompt", CORRUPT)
-    type_into(first, "Answer", " Alice")
-    type_into(first, "Wrong answer", " David")
-    expect(first.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
-    first.get_by_text("Take it away").first.wait_for()
-    first.locator("canvas").first.focus()
-    for key in ("ArrowRight", "ArrowUp", "Enter"):
-        first.keyboard.press(key)
-    selected(first, "L1H1.z")
+    type_pair(first)
+    press_on_map(first, "ArrowRight", "ArrowUp")
+    expect(place(first)).to_have_text("L1H1.z")
     in_address(first, "chosen=L1H1.z")
     for name, text in {"Clean prompt": CLEAN, "Wrong answer": " David"}.items():
-        expect(first.get_by_label(name, exact=True)).to_have_value(text)
+        expect(field(first, name)).to_have_value(text)
     in_address(first, "run=")
     other = visit(first.url.split("/")[-1])
-    selected(other, "L1H1.z")
-    expect(other.get_by_label("Clean prompt", exact=True)).to_have_value(CLEAN)
-    expect(other.get_by_label("Wrong answer", exact=True)).to_have_value(" David")
+    expect(place(other)).to_have_text("L1H1.z")
+    expect(field(other, "Clean prompt")).to_have_value(CLEAN)
+    expect(field(other, "Wrong answer")).to_have_value(" David")
     for name in ("stMetricValue", "stHeading"):
         texts = first.get_by_test_id(name).all_inner_texts()
         expect(other.get_by_test_id(name)).to_have_text(texts)
     assert other.url.split("?")[1] == first.url.split("?")[1]
 
 
-def test_two_places_are_patched_together_as_the_library_does(visit: Visit, demo: pw.Model) -> None:
+def test_two_places_are_patched_together_as_the_library_does(
+    visit: Visitors, demo: pw.Model
+) -> None:
     page = visit()
-    page.locator("canvas").first.focus()
-    before = place_shown(page)
-    for key in ("ArrowRight", "ArrowUp", "Enter"):
-        page.keyboard.press(key)
-    expect(page.locator("h4 code").first).not_to_have_text(before)
-    place = place_shown(page)
-    page.get_by_role("button", name="Add to set").click()
-    in_address(page, place.replace("@", "%40"))
     places = ["L1.resid_pre@1", "L1.resid_pre@2"]
-    assert place == places[0]
+    press_on_map(page, "ArrowRight", "ArrowUp")
+    expect(place(page)).to_have_text(places[0])
+    page.get_by_role("button", name="Add to set").click()
+    in_address(page, f"places={places[0]}".replace("@", "%40"))
     page = visit("?" + urlencode({"model": "demo", "places": "~".join(places)}))
     joint = pw.patch_together(demo, example("ioi").pair, places)
     together = page.get_by_test_id("stMetric").filter(has_text="Effect together")
@@ -226,7 +141,7 @@ def test_every_file_that_is_taken_away_opens_and_has_the_librarys_numbers(
     assert any("patch" in cell.source for cell in notebook.cells)
 
 
-def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visit, large: Path) -> None:
+def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visitors, large: Path) -> None:
     page = visit(long_sweep(large, "Anna"), settled=False)
     page.get_by_text(re.compile(r"\d[\d,]* of [\d,]+ cells")).wait_for()
     page.get_by_role("button", name="Stop").click()
@@ -241,7 +156,7 @@ def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visit, large: Pat
 
 
 def test_eight_visitors_at_the_same_instant_get_the_numbers_of_the_library(
-    visit: Visit, demo: pw.Model, address: str
+    visit: Visitors, demo: pw.Model, address: str
 ) -> None:
     suited = [one for one in examples() if "demo" in one.models][:8]
     visit()  # The server has loaded everything: what follows is about visitors, not its start.
@@ -278,37 +193,36 @@ def long_sweep(large: Path, other: str) -> str:
 CELLS = re.compile(r"\d[\d,]* of [\d,]+ cells")
 
 
-def test_a_closed_tab_makes_room_for_others(visit: Visit, large: Path) -> None:
+def test_a_closed_tab_makes_room_for_others(visit: Visitors, large: Path) -> None:
     first, second = (visit(long_sweep(large, name), settled=False) for name in ("Alice", "Tom"))
     for tab in (first, second):
         tab.get_by_text(CELLS).wait_for()
     waiting = visit(long_sweep(large, "Eva"), settled=False)
     waiting.get_by_text(re.compile("Waiting")).wait_for()
-    first.context.close()
+    first.close()
     waiting.get_by_text(CELLS).wait_for()
     assert second.get_by_text(CELLS).is_visible(), "the other one had not simply finished"
 
 
-def test_who_stops_a_sweep_does_not_stop_it_for_others(visit: Visit, large: Path) -> None:
+def test_who_stops_a_sweep_does_not_stop_it_for_others(visit: Visitors, large: Path) -> None:
     first, second = (visit(long_sweep(large, "Susan"), settled=False) for _ in range(2))
     for tab in (first, second):
         tab.get_by_text(CELLS).wait_for()
     first.get_by_role("button", name="Stop").click()
     first.get_by_text(re.compile("The sweep was stopped")).wait_for()
     before = second.get_by_text(CELLS).inner_text()
-    expect(second.get_by_text(before)).not_to_be_visible(timeout=SECONDS)
+    expect(second.get_by_text(before)).not_to_be_visible()
     expect(second.get_by_text(re.compile("The sweep was stopped"))).not_to_be_visible()
     first.get_by_role("button", name="Compute the rest").wait_for()
     second.get_by_role("button", name="Stop").click()
     second.get_by_text(re.compile("The sweep was stopped")).wait_for()
 
 
-def test_a_prompt_full_of_markup_is_text_and_runs_nothing(visit: Visit) -> None:
+def test_a_prompt_full_of_markup_is_text_and_runs_nothing(visit: Visitors) -> None:
     ran = "document.title='ran'"
     hostile = f'<img src=x onerror="{ran}"><script>{ran}</script> :red[x] $y$ *a*'
     asked = {"clean": f"{hostile} red", "corrupt": f"{hostile} blue and", "answer": " *b*<i>"}
-    page = visit("?" + urlencode(asked), settled=False)
-    page.locator(".pw-chip").first.wait_for()
+    page = visit("?" + urlencode(asked))
     page.get_by_test_id("stAlert").first.wait_for()
     chips = page.locator(".pw-chip")
     assert "<" in "".join(chips.all_inner_texts())
@@ -323,7 +237,7 @@ def test_a_prompt_full_of_markup_is_text_and_runs_nothing(visit: Visit) -> None:
 MARKS = "a -> b -- c :smile: :material/home: www.example.org http://example.org x@example.org"
 
 
-def test_what_markdown_would_make_of_plain_text_stays_text(visit: Visit) -> None:
+def test_what_markdown_would_make_of_plain_text_stays_text(visit: Visitors) -> None:
     page = visit("?" + urlencode({"example": MARKS[:40]}))
     shown = page.get_by_test_id("stAlert").first
     assert MARKS[:40] in shown.inner_text()
@@ -355,61 +269,55 @@ def tab_to(page: Page, name: str) -> None:
 
 def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page) -> None:
     keys = page.keyboard
-    page.get_by_label("Clean prompt", exact=True).wait_for()
-    for field, text in {"Clean prompt": CLEAN, "Corrupted prompt": CORRUPT}.items():
-        tab_to(page, field)
+    for label, text in {"Clean prompt": CLEAN, "Corrupted prompt": CORRUPT}.items():
+        tab_to(page, label)
         keys.press("Control+a")
         keys.type(text)
-    for field, text in {"Answer": " Alice", "Wrong answer": " David"}.items():
-        tab_to(page, field)
+    for label, text in {"Answer": " Alice", "Wrong answer": " David"}.items():
+        tab_to(page, label)
         keys.press("Control+a")
         keys.type(text)
     keys.press("Enter")
-    expect(page.get_by_label("Wrong answer", exact=True)).to_have_value(" David")
-    expect(page.locator(".pw-chip.differs").first).to_have_text("·David10", timeout=SECONDS)
-    page.get_by_text("Take it away").first.wait_for()
+    expect(field(page, "Wrong answer")).to_have_value(" David")
+    expect(page.locator(".pw-chip.differs").first).to_have_text(DIFFERS)
+    rest(page)
     tab_to(page, "Site")
     keys.type("mlp_out")
     keys.press("Enter")
-    expect(page.get_by_text("patching mlp_out")).to_be_visible(timeout=SECONDS)
-    page.get_by_text("Take it away").first.wait_for()
+    expect(page.get_by_text("patching mlp_out")).to_be_visible()
+    rest(page)
     tab_to(page, "CANVAS")
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "Enter"):
         keys.press(key)
-    selected(page, "L2.mlp_out@3")
+    expect(place(page)).to_have_text("L2.mlp_out@3")
     in_address(page, "chosen=L2.mlp_out%403")
     tab_to(page, "Add to set")
     keys.press("Enter")
     in_address(page, "places=L2.mlp_out%403")
 
 
-PAGES = (
-    *("patch", "activations", "trace", "lens", "ablation", "paths", "circuit"),
-    *("many", "runs", "learn"),
-)
-LESSON = "learn?lesson=3-patch-one-place"
+PAGES = {
+    **{name: name.capitalize() for name in ("patch", "activations", "trace", "lens", "ablation")},
+    **{name: name.capitalize() for name in ("paths", "circuit", "runs", "learn")},
+    "many": "Many prompts",
+}
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_opens_at_its_address_and_has_no_barrier(
-    visit: Visit, axe: str, name: str
+    visit: Visitors, axe: str, name: str
 ) -> None:
-    page = visit("" if name == "patch" else name, settled=name == "patch")
-    page.get_by_test_id("stSidebarNav").wait_for()
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(1500)
-    assert page.get_by_test_id("stException").count() == 0
+    page = visit(name)
+    expect(page.get_by_role("heading", name=PAGES[name], exact=True)).to_be_visible()
+    expect(page.get_by_text("Page not found")).to_have_count(0)
+    expect(page.get_by_test_id("stSidebarNav")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
     assert barriers(page, axe) == []
 
 
-@pytest.mark.parametrize("path", ["", LESSON, "learn"])
-def test_the_dark_theme_has_no_barrier_either(visit: Visit, axe: str, path: str) -> None:
-    page = visit(path, settled=not path, scheme="dark")
-    page.get_by_test_id("stSidebarNav").wait_for()
-    if path == LESSON:
-        page.get_by_role("button", name="Check answer").wait_for()
-    page.wait_for_timeout(1500)
-    assert barriers(page, axe) == []
+@pytest.mark.parametrize("path", ["", "learn?lesson=3-patch-one-place", "learn"])
+def test_the_dark_theme_has_no_barrier_either(visit: Visitors, axe: str, path: str) -> None:
+    assert barriers(visit(path, scheme="dark"), axe) == []
 
 
 def barriers(page: Page, axe: str) -> list[str]:
@@ -429,21 +337,21 @@ def test_the_package_serves_the_script_of_the_heat_map() -> None:
     assert "innerHTML" not in script.read_text(encoding="utf-8")
 
 
-def test_the_subject_of_a_trace_is_chosen_by_its_chips(page: Page, address: str) -> None:
-    page.goto(f"{address}/trace?example=eiffel-tower")
-    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel ·Tower")).to_be_visible(timeout=SECONDS)
+def test_the_subject_of_a_trace_is_chosen_by_its_chips(visit: Visitors) -> None:
+    page = visit("trace?example=eiffel-tower")
+    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel ·Tower")).to_be_visible()
     page.get_by_role("button", name="·Tower 3").click()
-    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel, where")).to_be_visible(timeout=SECONDS)
-    expect(page).to_have_url(re.compile("subject=2$"), timeout=SECONDS)
+    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel, where")).to_be_visible()
+    expect(page).to_have_url(re.compile("subject=2$"))
 
 
-def test_the_page_circuit_says_what_its_edges_keep(page: Page, address: str) -> None:
-    page.goto(f"{address}/circuit?edges=8")
+def test_the_page_circuit_says_what_its_edges_keep(visit: Visitors) -> None:
+    page = visit("circuit?edges=8")
     kept = page.get_by_text("8 of 2,188 edges keep")
-    expect(kept).to_be_visible(timeout=SECONDS)
+    expect(kept).to_be_visible()
     page.get_by_role("button", name="Prune to").click()
-    expect(kept).not_to_be_visible(timeout=SECONDS)
-    expect(page.get_by_text("of 2,188 edges keep")).to_be_visible(timeout=SECONDS)
+    expect(kept).not_to_be_visible()
+    expect(page.get_by_text("of 2,188 edges keep")).to_be_visible()
 
 
 def pick(page: Page, answer: int | str, grid: Grid | None) -> None:
@@ -453,27 +361,16 @@ def pick(page: Page, answer: int | str, grid: Grid | None) -> None:
         radio.nth(int(answer)).click()
         return
     row = next(i for i, places in enumerate(grid.places) if answer in places)
-    page.locator("canvas").first.focus()
-    for key in ["ArrowUp"] * row + ["ArrowRight"] * grid.places[row].index(str(answer)) + ["Enter"]:
-        page.keyboard.press(key)
-
-
-def click_until(button: Locator, sign: Locator) -> None:
-    """Click until `sign` is there: a button drawn anew under the pointer loses a click."""
-    for _ in range(20):
-        with suppress(TimeoutError):
-            button.click(timeout=3000)
-        with suppress(TimeoutError):
-            sign.wait_for(timeout=3000)
-            return
-    raise AssertionError(f"{button} was clicked and {sign} did not come")
+    column = grid.places[row].index(str(answer))
+    press_on_map(page, *["ArrowUp"] * row, *["ArrowRight"] * column)
 
 
 def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, hint: bool) -> None:
     """Answer one step of a lesson, and go on."""
     step, steps = lesson.steps[number], len(lesson.steps)
-    where = page.get_by_text(f"Step {number + 1} of {steps}", exact=True)
-    expect(where).to_be_visible(timeout=SECONDS)
+    # Lessons have as many steps as others: the title says which one this is.
+    expect(page.get_by_role("heading", name=lesson.title)).to_be_visible()
+    expect(page.get_by_text(f"Step {number + 1} of {steps}", exact=True)).to_be_visible()
     if step.question is not None:
         result = pw.run(experiment_of(lesson, number), demo)
         answers = mark(step, result, "").answers
@@ -490,41 +387,40 @@ def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, h
     page.get_by_role("button", name="Finish" if number == steps - 1 else "Next").click()
 
 
-def test_all_lessons_are_played_from_first_to_last(visit: Visit, demo: pw.Model) -> None:
+def test_all_lessons_are_played_from_first_to_last(visit: Visitors, demo: pw.Model) -> None:
     page = visit("learn", settled=False)
-    page.get_by_test_id("stButton").get_by_role("button", name="Open").first.click()
+    keyed(page, f"open-{built_in()[0].name}").get_by_role("button").click()
     for index, lesson in enumerate(built_in()):
         for number in range(len(lesson.steps)):
             first = index == 0 and number == 0
             play(page, lesson, number, demo, right=(index, number) != (0, 1), hint=first)
         questions = sum(step.question is not None for step in lesson.steps)
         alone = page.get_by_test_id("stMetric").filter(has_text="Right without hints")
-        expected = f"{questions - 2 if index == 0 else questions} of {questions}"
-        expect(alone).to_contain_text(expected, timeout=SECONDS)
-        following = page.get_by_role("button", name="Next lesson")
+        expect(alone).to_contain_text(
+            f"{questions - 2 if index == 0 else questions} of {questions}"
+        )
         if index < len(built_in()) - 1:
-            click_until(following, page.get_by_text("Step 1 of"))
+            page.get_by_role("button", name="Next lesson").click()
     expect(page.get_by_role("button", name="Take it again")).to_be_visible()
     expect(page.get_by_role("button", name="Next lesson")).to_have_count(0)
     page.get_by_role("button", name="All lessons").click()
-    expect(page.get_by_text("✓ Done")).to_have_count(len(built_in()), timeout=SECONDS)
+    expect(page.get_by_text("✓ Done")).to_have_count(len(built_in()))
 
 
-def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visit) -> None:
+def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visitors) -> None:
     page = visit("learn?lesson=6-agreement&step=2", settled=False)
-    expect(page.get_by_text("Step 2 of 3")).to_be_visible(timeout=SECONDS)
+    expect(page.get_by_text("Step 2 of 3")).to_be_visible()
     pick(page, 1, None)
     page.get_by_role("button", name="Check answer").click()
     page.get_by_role("button", name="Open this experiment").click()
-    page.get_by_text("Take it away").first.wait_for()
     expect(page.get_by_label("Corrupted prompt")).to_have_value("The keys to the cabinets")
     page.get_by_role("link", name="Learn").click()
-    expect(page.get_by_text("Step 2 of 3")).to_be_visible(timeout=SECONDS)
+    expect(page.get_by_text("Step 2 of 3")).to_be_visible()
 
 
 def painted(page: Page) -> int:
     """How many colours the first heat map has."""
-    return page.locator("canvas").first.evaluate(
+    return heat_map(page).evaluate(
         """(canvas) => {
           const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
           const seen = new Set();
@@ -545,20 +441,15 @@ def painted(page: Page) -> int:
     ],
 )
 def test_the_map_is_painted_and_a_click_says_what_the_place_does(
-    visit: Visit, asked: str, says: str
+    visit: Visitors, asked: str, says: str
 ) -> None:
     page = visit(asked)
     assert painted(page) > 20
-    first = place_shown(page)
-    # A map that is drawn anew under the pointer loses the click; a person clicks again.
-    for _ in range(20):
-        click_cell(page, right=0.4, up=0.62)
-        page.wait_for_timeout(1500)
-        if place_shown(page) != first:
-            break
-    place = place_shown(page)
-    assert place != first
+    first = place(page).inner_text()
+    click_cell(page, right=0.4, up=0.62)
+    expect(place(page)).not_to_have_text(first)
+    rest(page)
     found = re.search(says, " ".join(page.get_by_test_id("stMarkdown").all_inner_texts()))
     assert found
-    assert found[1] == place
-    in_address(page, place)
+    assert found[1] == place(page).inner_text()
+    in_address(page, found[1])

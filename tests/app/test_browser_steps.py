@@ -1,66 +1,24 @@
 """Steps on the page in a real browser: back and forth, what was just typed, other models' names."""
 
 import re
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Page, expect
 
+from browser_pages import PRESS, choose, field, rest
 from checkpoints import save_tiny
-from page_server import page_served
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 CLEAN = "When Alice and David went to the garden, David gave a book to"
 FIRST = "When Mary and John went to the store, John gave a drink to"
-SECONDS = 90_000
-
-PRESS = 60
-"""Milliseconds for which a person holds a button of the mouse."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random model outside every folder that the page was opened to."""
-    return save_tiny(tmp_path_factory.mktemp("models") / "small")
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with page_served(tmp_path_factory.mktemp("home")) as url:
-        yield url
-
-
-@pytest.fixture
-def context(browser: Browser) -> Generator[BrowserContext]:
-    one = browser.new_context(viewport={"width": 1280, "height": 1600})
-    one.set_default_timeout(SECONDS)
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, address: str) -> Page:
-    tab = context.new_page()
-    tab.goto(address)
-    rest(tab)
-    return tab
-
-
-def rest(page: Page) -> None:
-    """Wait until the page shows a finished experiment, and draws no more."""
-    page.get_by_text("Take it away").first.wait_for()
-    page.locator(".stApp[data-test-script-state=notRunning]").wait_for()
-
-
-def field(page: Page, label: str) -> Locator:
-    return page.get_by_label(label, exact=True)
-
-
-def choose(page: Page, label: str, option: str) -> None:
-    page.get_by_role("combobox", name=label).first.click()
-    page.get_by_role("option", name=option).click()
+    return save_tiny(tmp_path_factory.mktemp("outside") / "small")
 
 
 def shows(page: Page, title: str) -> None:
@@ -89,20 +47,20 @@ def test_back_undoes_one_step_at_a_time_over_pages_and_forth_does_it_again(page:
 def test_back_leaves_the_page_where_no_step_was_done(page: Page, address: str) -> None:
     page.goto(f"{address}/lens?example=capital&metric=logit_diff")
     rest(page)
-    expect(page).to_have_url(re.compile("example=capital$"), timeout=SECONDS)
+    expect(page).to_have_url(re.compile("example=capital$"))
     page.go_back()
-    expect(page).to_have_url(f"{address}/?model=demo", timeout=SECONDS)
+    expect(page).to_have_url(f"{address}/?model=demo")
 
 
 def test_what_was_typed_just_before_a_click_on_another_page_is_kept(page: Page) -> None:
     field(page, "Clean prompt").fill(CLEAN)
     page.get_by_role("link", name="Lens").click(delay=PRESS)
     page.get_by_role("heading", name="Lens").wait_for()
-    expect(field(page, "Clean prompt")).to_have_value(CLEAN, timeout=SECONDS)
+    expect(field(page, "Clean prompt")).to_have_value(CLEAN)
     rest(page)
     page.get_by_role("link", name="Patch").click(delay=PRESS)
     page.get_by_role("heading", name="Patch", exact=True).wait_for()
-    expect(field(page, "Clean prompt")).to_have_value(CLEAN, timeout=SECONDS)
+    expect(field(page, "Clean prompt")).to_have_value(CLEAN)
 
 
 def test_two_thousand_pasted_words_stay_and_a_sentence_says_how_many_are_too_many(
@@ -112,7 +70,7 @@ def test_two_thousand_pasted_words_stay_and_a_sentence_says_how_many_are_too_man
     field(page, "Clean prompt").fill(pasted)
     field(page, "Clean prompt").press("Control+Enter")
     said = page.get_by_text("The field Clean prompt has 9,999 characters")
-    expect(said).to_be_visible(timeout=SECONDS)
+    expect(said).to_be_visible()
     expect(field(page, "Clean prompt")).to_have_value(pasted)
     field(page, "Clean prompt").fill(FIRST)
     field(page, "Clean prompt").press("Control+Enter")
@@ -129,22 +87,9 @@ def test_any_folder_can_be_typed_where_the_page_is_for_this_machine_alone(
     page.get_by_role("button", name="Download no-such/model").wait_for()
     field(page, "Hub name, folder or .gguf file").fill(str(folder))
     field(page, "Hub name, folder or .gguf file").press("Enter")
-    expect(page.get_by_text("3 layers ×")).to_be_visible(timeout=SECONDS)
+    expect(page.get_by_text("3 layers ×")).to_be_visible()
     choose(page, "Model", "demo")
-    expect(page.get_by_text("6 layers × 6 heads")).to_be_visible(timeout=SECONDS)
+    expect(page.get_by_text("6 layers × 6 heads")).to_be_visible()
     rest(page)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     expect(page.get_by_test_id("stSidebar").get_by_text("Who gets the drink?")).to_be_visible()
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["patch", "activations", "trace", "lens", "ablation", "paths", "circuit", "many", "runs", "learn"],
-)  # fmt: skip
-def test_every_page_has_a_plain_address(context: BrowserContext, address: str, path: str) -> None:
-    tab = context.new_page()
-    tab.goto(f"{address}/{path}")
-    name = {"many": "Many prompts"}.get(path, path.capitalize())
-    tab.get_by_role("heading", name=name, exact=True).wait_for()
-    tab.locator(".stApp[data-test-script-state=notRunning]").wait_for()
-    expect(tab.get_by_text("Page not found")).to_have_count(0)

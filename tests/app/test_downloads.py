@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
@@ -124,7 +125,12 @@ def test_starting_what_runs_starts_nothing(hub: HubServer, followed: Followed) -
     assert download.error is None
 
 
-def test_a_hub_that_is_down_is_a_sentence_and_the_next_try_works(hub: HubServer) -> None:
+def test_a_hub_that_is_down_is_a_sentence_and_the_next_try_works(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The hub's client tries again five times, and would wait 23 seconds in all.
+    at_once = SimpleNamespace(sleep=lambda _: None)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", at_once)
     hub.broken = True
     download = Download(NAME)
     download.start()

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Generator
 from contextlib import nullcontext
 from pathlib import Path
 from subprocess import Popen
@@ -111,12 +110,6 @@ def test_settings_of_streamlit_come_from_its_variables_too(
         assert status(url, "GET", "/_stcore/health", {}) == 404
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with page_served(tmp_path_factory.mktemp("home")) as url:
-        yield url
-
-
 REQUESTS = {
     "page": ("GET", "/", {}),
     "script": ("GET", "/static/index.html", {}),
@@ -127,24 +120,24 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("request_of", list(REQUESTS))
-def test_under_a_foreign_name_nothing_is_answered(url: str, request_of: str) -> None:
+def test_under_a_foreign_name_nothing_is_answered(address: str, request_of: str) -> None:
     method, path, headers = REQUESTS[request_of]
-    port = url.rpartition(":")[2]
+    port = address.rpartition(":")[2]
     refused = 403 if request_of == "socket" else 421
     for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}"):
-        assert status(url, method, path, headers | {"Host": host}) == refused
+        assert status(address, method, path, headers | {"Host": host}) == refused
     for own in (f"localhost:{port}", f"LocalHost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
-        found = status(url, method, path, headers | {"Host": own})
+        found = status(address, method, path, headers | {"Host": own})
         assert found == 101 if request_of == "socket" else found != 421
 
 
 @pytest.mark.parametrize("request_of", list(REQUESTS))
-def test_a_page_of_another_site_or_port_is_answered_nothing(url: str, request_of: str) -> None:
+def test_a_page_of_another_site_or_port_is_answered_nothing(address: str, request_of: str) -> None:
     method, path, headers = REQUESTS[request_of]
     refused = 403 if request_of == "socket" else 421
     for origin in (EVIL, "http://localhost:1", "null"):
-        assert status(url, method, path, headers | {"Origin": origin}) == refused
-    assert status(url, method, path, headers | {"Origin": url}) not in (refused, 421)
+        assert status(address, method, path, headers | {"Origin": origin}) == refused
+    assert status(address, method, path, headers | {"Origin": address}) not in (refused, 421)
 
 
 def test_a_name_that_it_was_given_is_answered_and_makes_nobody_the_owner(tmp_path: Path) -> None:

@@ -408,12 +408,9 @@ def test_a_file_where_the_folder_should_be_is_a_sentence(tmp_path: Path) -> None
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
-def test_another_processs_long_write_is_waited_for_and_then_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    store = Store()
+def test_another_processs_long_write_is_waited_for_and_then_named() -> None:
+    store = Store(busy=0.05)
     store.save(kept(1))
-    monkeypatch.setattr("patchwright.keep.store.BUSY", 0.05)
     with closing(sqlite3.connect(store.path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         assert len(store.entries()) == 1  # reading waits for nobody

@@ -1,0 +1,133 @@
+"""The page in a real browser, as a person meets it: open, wait until it is at rest, find, click."""
+
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+SECONDS = 90_000
+"""After so many milliseconds a wait has failed."""
+
+PRESS = 60
+"""Milliseconds for which a person holds a button of the mouse."""
+
+AT_REST = """() => {
+  const app = document.querySelector(".stApp");
+  const working = app?.dataset.testScriptState !== "notRunning"
+    || document.querySelector("[data-testid=stMain] [data-testid=stHeading]") === null
+    || document.querySelector("[data-testid=stSpinner], [data-testid=stSkeleton]") !== null
+    || [...document.querySelectorAll("button")].some((one) => one.innerText === "Stop");
+  window.since = working ? null : (window.since ?? performance.now());
+  return !working && performance.now() - window.since > 300;
+}"""
+"""Something is drawn, nothing runs, nothing is being fetched, and that for a moment."""
+
+expect.set_options(timeout=SECONDS)
+
+
+def rest(page: Page) -> Page:
+    """Wait until the page shows what was asked for, and draws no more."""
+    page.evaluate("window.since = null")
+    page.wait_for_function(AT_REST, timeout=SECONDS)
+    return page
+
+
+class Visitors:
+    """Opens paths of an address, each as a new visitor, in one browser.
+
+    Tabs of one context are different visitors to the page, and load its scripts but once.
+    """
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self._browser = browser
+        self._address = address
+        self._contexts: dict[str, BrowserContext] = {}
+        self._complaints: list[str] = []
+
+    def __call__(
+        self, path: str = "", settled: bool = True, scheme: Literal["light", "dark"] = "light"
+    ) -> Page:
+        """A tab at `path`, at rest unless it is wanted as it comes."""
+        tab = self._context(scheme).new_page()
+        tab.on("pageerror", lambda error: self._complaints.append(str(error)))
+        tab.goto(f"{self._address}/{path}")
+        return rest(tab) if settled else tab
+
+    def _context(self, scheme: Literal["light", "dark"]) -> BrowserContext:
+        if scheme not in self._contexts:
+            one = self._browser.new_context(
+                viewport={"width": 1280, "height": 1600}, color_scheme=scheme
+            )
+            one.set_default_timeout(SECONDS)
+            self._contexts[scheme] = one
+        return self._contexts[scheme]
+
+    def leave(self) -> None:
+        """Close all tabs; what one of them has complained of is an error."""
+        for context in self._contexts.values():
+            for tab in context.pages:
+                tab.close()
+        complaints, self._complaints = self._complaints, []
+        assert complaints == []
+
+
+def keyed(page: Page, key: str) -> Locator:
+    """The element of a widget's own key.
+
+    Of several alike the one that is seen first may be any: Streamlit loads each kind of element
+    when it meets the first, and until then each one waits by itself.
+    """
+    return page.locator(f".st-key-{key}")
+
+
+def field(page: Page, label: str) -> Locator:
+    """The field of this label."""
+    return page.get_by_label(label, exact=True)
+
+
+def type_into(page: Page, label: str, text: str) -> None:
+    """Type into a field, and wait until the page has answered."""
+    field(page, label).fill(text)
+    field(page, label).press("Control+Enter")
+    rest(page)
+    expect(field(page, label)).to_have_value(text)
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose an option of a select box."""
+    page.get_by_role("combobox", name=label).first.click()
+    page.get_by_role("option", name=option).click()
+
+
+def heat_map(page: Page) -> Locator:
+    """The first heat map; charts have canvases too."""
+    return page.locator("canvas[aria-label^='Heat map']").first
+
+
+def click_cell(page: Page, right: float, up: float) -> None:
+    """Click at a share of the heat map's width and height, once it stands still."""
+    box = heat_map(page).bounding_box()
+    assert box is not None
+    heat_map(page).click(position={"x": right * box["width"], "y": (1 - up) * box["height"]})
+
+
+def press_on_map(page: Page, *keys: str) -> None:
+    """Press keys on the heat map, the last of them Enter."""
+    heat_map(page).focus()
+    for key in (*keys, "Enter"):
+        page.keyboard.press(key)
+
+
+def place(page: Page) -> Locator:
+    """Where the page names the place that it looks at closely."""
+    return page.locator("h4 code").first
+
+
+def what_is_seen(browser: Browser, folder: Path) -> str:
+    """The text of every open tab; a picture of each goes into `folder`."""
+    said: list[str] = []
+    for number, tab in enumerate(tab for one in browser.contexts for tab in one.pages):
+        picture = folder / f"tab-{number}.png"
+        tab.screenshot(path=picture, timeout=SECONDS)
+        said.append(f"{tab.url} ({picture})\n{tab.inner_text('body')}")
+    return "\n\n".join(said)
