@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help app test types check oracle format docs figures bench demo-model clean
+.PHONY: help app test check oracle format docs figures bench demo-model clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,17 +20,14 @@ app: .venv/installed ## open the page (PORT=8501; MODEL=demo fetches no model)
 test: .venv/tested .axe/installed ## run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-types: .venv/checked .venv/tested ## check all types
-	$(BIN)/basedpyright
-
-# Types take a minute of one processor: tests go on meanwhile.
-check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, format, floors, help, site, types, tests
+check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, format, types, floors, help, site, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_cli.py --check
 	$(SITE)
-	@$(MAKE) --no-print-directory --jobs=2 types test
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # A file's tests go to one process, so that a model is loaded and swept once.
 oracle: .venv/oracled ## compare with TransformerLens, meet GPT-2's vocabulary and SmolLM2; fetches all three
