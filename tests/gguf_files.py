@@ -24,6 +24,9 @@ ARCHITECTURES = {
     "mistral": "llama",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "gemma2": "gemma2",
+    "gemma3_text": "gemma3",
+    "phi3": "phi3",
 }
 """`general.architecture` by the family's name."""
 
@@ -56,7 +59,14 @@ def tiny(family: str, dtype: torch.dtype = torch.float32, **changes: Any) -> Pre
         if family == "gpt2"
         else {"max_position_embeddings": 64, "intermediate_size": 64}
     )
-    return FAMILIES[family](seed=1, dtype=dtype, **sizes | own | changes)
+    module = FAMILIES[family](seed=1, dtype=dtype, **sizes | own | changes)
+    if family.startswith("gemma"):
+        # Files have 1 more than these weights, in float32.
+        with torch.no_grad():
+            for name, one in module.named_parameters():
+                if name.endswith("norm.weight"):
+                    one.copy_((one.float() + 1) - 1)
+    return module
 
 
 def save_gguf(
@@ -105,6 +115,8 @@ def _metadata(module: PreTrainedModel, architecture: str) -> dict[str, Any]:
         own["attention.layer_norm_epsilon"] = config.layer_norm_epsilon
     else:
         width = module.model.layers[0].self_attn.head_dim
+        rotary = config.rope_parameters
+        rotary = rotary.get("full_attention", rotary)
         own |= {
             "feed_forward_length": config.intermediate_size,
             "attention.head_count_kv": config.num_key_value_heads,
@@ -112,8 +124,15 @@ def _metadata(module: PreTrainedModel, architecture: str) -> dict[str, Any]:
             "attention.key_length": width,
             "attention.value_length": width,
             "rope.dimension_count": width,
-            "rope.freq_base": config.rope_parameters["rope_theta"],
+            "rope.freq_base": rotary["rope_theta"],
         }
+        if architecture in ("gemma2", "gemma3", "phi3"):
+            own["attention.sliding_window"] = config.sliding_window or 0
+        if architecture == "phi3":
+            own["rope.scaling.original_context_length"] = config.max_position_embeddings
+        if architecture == "gemma2":
+            own["attn_logit_softcapping"] = config.attn_logit_softcapping
+            own["final_logit_softcapping"] = config.final_logit_softcapping
     return {f"{architecture}.{key}": value for key, value in own.items()}
 
 
@@ -132,6 +151,8 @@ def _tensors(module: PreTrainedModel, architecture: str) -> dict[str, np.ndarray
         if architecture == "llama" and stem.endswith(("q_proj", "k_proj")):
             heads = "num_attention_heads" if "q_proj" in stem else "num_key_value_heads"
             values = _interleaved(values, getattr(config, heads))
+        if architecture.startswith("gemma") and stem.endswith("norm"):
+            values = values + 1
         found[f"{named.get_name(stem)}.{ending}"] = np.ascontiguousarray(values)
     return found
 

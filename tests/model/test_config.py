@@ -1,6 +1,8 @@
 """What a config.json says is read under all its spellings, bounded, and nothing else of it counts."""
 
+import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -262,6 +264,39 @@ def test_no_setting_that_changes_a_familys_numbers_is_dropped(
     monkeypatch.setattr(PreTrainedConfig, "__getattribute__", recorded)
     model_class(config)(torch.tensor([[1, 2, 3]]))
     assert asked <= HARMLESS | set(spellings(model_class.config_class))
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_no_older_spelling_that_a_class_reads_is_dropped(architecture: str) -> None:
+    """Such as Pythia's rotary_pct, and Gemma 3's rope_local_base_freq."""
+    config_class = getattr(transformers, architecture).config_class
+    source = Path(inspect.getfile(config_class)).read_text(encoding="utf-8")
+    read = set(re.findall(r'kwargs\.(?:pop|get|setdefault)\(\s*"(\w+)"', source))
+    assert read <= set(spellings(config_class))
+
+
+def test_a_pythia_as_it_is_published_rotates_what_its_config_says(
+    read: Callable[[dict[str, Any]], ModelConfig],
+) -> None:
+    document = {"architectures": ["GPTNeoXForCausalLM"], "rotary_pct": 0.5, "rotary_emb_base": 50}
+    rotary = read(document).settings.rope_parameters
+    assert (rotary["partial_rotary_factor"], rotary["rope_theta"]) == (0.5, 50)
+
+
+def test_a_gemma_3_as_it_is_published_has_two_bases_and_a_pattern_of_layers(
+    read: Callable[[dict[str, Any]], ModelConfig],
+) -> None:
+    document = {
+        "architectures": ["Gemma3ForCausalLM"],
+        "num_hidden_layers": 4,
+        "rope_theta": 500.0,
+        "rope_local_base_freq": 50.0,
+        "sliding_window_pattern": 2,
+    }
+    settings = read(document).settings
+    assert settings.rope_parameters["full_attention"]["rope_theta"] == 500
+    assert settings.rope_parameters["sliding_attention"]["rope_theta"] == 50
+    assert settings.layer_types == ["sliding_attention", "full_attention"] * 2
 
 
 @pytest.fixture

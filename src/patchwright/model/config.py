@@ -36,10 +36,13 @@ CONFIG = "config.json"
 _MOST_COUNTED, _MOST_ELSE = 10_000, 10**8
 """Bounds for the other whole numbers: those that count parts (`num_…`), and the rest."""
 
-_ROTARY = ("rope_scaling", "rope_theta", "partial_rotary_factor")
+_ROTARY = (
+    *("rope_scaling", "rope_theta", "partial_rotary_factor"),
+    *("rotary_emb_base", "rotary_pct", "rope_local_base_freq"),
+)
 """Older spellings of what `rope_parameters` holds; Transformers reads them where a class has it."""
 
-_READ_UNDECLARED = ("head_dim", "tokenizer_class")
+_READ_UNDECLARED = ("head_dim", "tokenizer_class", "sliding_window_pattern")
 """Fields that Transformers looks up in a config whether or not its class declares them."""
 
 _ORDINARY: dict[str, tuple[tuple[object, ...], str]] = {

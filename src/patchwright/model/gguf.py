@@ -49,6 +49,9 @@ _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3": "Gemma3ForCausalLM",
+    "phi3": "Phi3ForCausalLM",
 }
 """The class of Transformers by `general.architecture`. Mistral's models call themselves llama."""
 
@@ -67,6 +70,18 @@ _FIELDS = {
 }
 """A config's fields by what GGUF calls them behind the architecture's name."""
 
+_WINDOW = {"attention.sliding_window": "sliding_window"}
+_GEMMA = {
+    **_WINDOW,
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
+}
+_OWN_FIELDS = {"gemma2": _GEMMA, "gemma3": _GEMMA, "phi3": _WINDOW}
+"""Further fields of some architectures' configs."""
+
+_WIDE_QUERIES = 46
+"""Layers of the one Gemma 2 whose queries are scaled by the model's width, not a head's (llama.cpp)."""
+
 _NEEDED = (
     *("block_count", "context_length", "embedding_length", "feed_forward_length"),
     "attention.head_count",
@@ -80,6 +95,9 @@ _ORDINARY: dict[str, object] = {
     "rope.scaling.type": "none",
 }
 """Keys that would make another network, with the value that makes none of it."""
+
+_HARMLESS = ("rope.scaling.original_context_length",)
+"""Keys that change nothing without others, which are refused: that of Phi-3 without its factors."""
 
 _WIDTHS = ("attention.key_length", "attention.value_length", "rope.dimension_count")
 """Keys that must all have a head's width."""
@@ -337,13 +355,16 @@ def _document(header: Header, name: str) -> dict[str, Any]:
         else "attention.layer_norm_rms_epsilon"
     )
     # Its class would take heads of another width than llama.cpp does.
-    width = ("attention.key_length",) if architecture == "qwen3" else ()
-    if missing := [key for key in (*_NEEDED, epsilon, *width) if key not in own]:
+    is_gemma = architecture in ("gemma2", "gemma3")
+    width = ("attention.key_length",) if is_gemma or architecture == "qwen3" else ()
+    window = ("attention.sliding_window",) if architecture in _OWN_FIELDS else ()
+    if missing := [key for key in (*_NEEDED, epsilon, *width, *window) if key not in own]:
         raise CheckpointError(f"'{name}': its metadata lack {prefix}{missing[0]}. Fetch it again.")
-    _check_ordinary(own, prefix, name)
+    fields = _FIELDS | _OWN_FIELDS.get(architecture, {})
+    _check_ordinary(own, fields, prefix, name)
     names = {one.name for one in header.tensors}
     tokens = metadata.get("tokenizer.ggml.tokens", _Length(0))
-    found = {field: own[key] for key, field in _FIELDS.items() if key in own}
+    found = {field: own[key] for key, field in fields.items() if key in own}
     found |= {
         "architectures": [_ARCHITECTURES[architecture]],
         "vocab_size": own.get("vocab_size", getattr(tokens, "items", None)),
@@ -357,13 +378,22 @@ def _document(header: Header, name: str) -> dict[str, Any]:
     }
     if architecture in ("qwen2", "qwen3"):
         found |= {"use_sliding_window": False}
+    if architecture == "phi3":
+        # Files say 0 for none. The class's padding token is not in every vocabulary.
+        found |= {"sliding_window": found["sliding_window"] or None, "pad_token_id": None}
+    if is_gemma:
+        wide = architecture == "gemma2" and found["num_hidden_layers"] == _WIDE_QUERIES
+        per_head = found["hidden_size"] // found["num_attention_heads"]
+        found |= {"query_pre_attn_scalar": per_head if wide else found["head_dim"]}
     return {"num_key_value_heads": found["num_attention_heads"], "rope_theta": _BASE, **found}
 
 
-def _check_ordinary(own: Mapping[str, Any], prefix: str, name: str) -> None:
+def _check_ordinary(
+    own: Mapping[str, Any], fields: Mapping[str, str], prefix: str, name: str
+) -> None:
     """Refuse what a key says and the network would not do."""
     for key, value in own.items():
-        if key in _FIELDS or key in _WIDTHS:
+        if key in fields or key in (*_WIDTHS, *_HARMLESS):
             continue
         if key not in _ORDINARY or value != _ORDINARY[key]:
             raise CheckpointError(
@@ -426,7 +456,10 @@ def _check_tokenizer(metadata: Mapping[str, Any], name: str) -> None:
         plain = metadata["general.architecture"] == "gpt2" and split in (None, "default")
         known = plain or split in _AS_TRAINED
     else:
-        known = model == "llama" and metadata.get("tokenizer.ggml.add_space_prefix", True)
+        # Gemma's puts no space before a text, and its reader none either.
+        puts_space = metadata.get("tokenizer.ggml.add_space_prefix", True)
+        is_gemma = metadata["general.architecture"] in ("gemma2", "gemma3")
+        known = model == "llama" and bool(puts_space) is not is_gemma
     if not known:
         raise CheckpointError(
             f"'{name}': its tokenizer ({quoted(str(model))}, which splits text as "
