@@ -170,6 +170,7 @@ def test_eight_visitors_at_the_same_instant_get_the_numbers_of_the_library(
         assert tab.evaluate("Date.now()") < start, "everybody is ready before the start"
     for tab, one in zip(tabs, suited, strict=True):
         tab.get_by_text("Take it away").wait_for(timeout=3 * SECONDS)
+        rest(tab)
         swept = pw.patch(demo, one.pair, metric=one.metric)
         values = np.array(json.loads(taken(tab, "JSON"))["patched"], dtype=float)
         np.testing.assert_array_equal(values, swept.patched.values)

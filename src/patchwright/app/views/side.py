@@ -56,7 +56,9 @@ def _name() -> str:
     """The name of the model that is asked for."""
     here = st.container()
     again: dict[str, Any] = {"on_change": state.take_usual_bos, "args": (st.session_state,)}
-    chosen = fields.choice(here, "Model", [*state.MODELS, state.OTHER], "model", **again)
+    # Where it is seen without scrolling: behind the models that need no hub.
+    names = [*state.MODELS[:2], state.OTHER, *state.MODELS[2:]]
+    chosen = fields.choice(here, "Model", names, "model", **again)
     if chosen == state.OTHER:
         fields.text_input(here, NAME, "model_name", **again)
     return state.model_of(st.session_state)
