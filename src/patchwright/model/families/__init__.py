@@ -43,5 +43,6 @@ def unknown_family(name: str, architecture: str) -> UnknownFamilyError:
     """The refusal of `architecture`, with what can be read instead."""
     known = ", ".join(FAMILIES)
     return UnknownFamilyError(
-        f"'{name}' is a {architecture}. The architectures that can be read are: {known}."
+        f"'{name}' is a {architecture}. The architectures that can be read are: {known}. Choose a model "
+        "of one of them, or add a reader for yours (docs/extend/family.md)."
     )
