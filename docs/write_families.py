@@ -80,7 +80,7 @@ of a type that is not known) is refused by name. [How to add a family](extend/fa
 
 A `.gguf` file of llama.cpp holds config, weights and tokenizer in one, and is named as a folder is: `pw.load_model("model.gguf")`, `--model
 model.gguf`, on the page under "other…"; also a folder with one such file. Read are its architectures `gpt2`, `llama` (which
-Mistral's files call themselves too), `qwen2`, `qwen3`, `phi3`, `gemma2` and `gemma3`. The weights are unpacked to float32 and are, bit for bit, those that Transformers' own
+Mistral's files call themselves too), `qwen2`, `qwen3`, `qwen3moe`, `phi3`, `gemma2` and `gemma3`. The weights are unpacked to float32 and are, bit for bit, those that Transformers' own
 reader gives (tests hold it to that for seven kinds of storage). A quantised model is another model than the one it was made
 from: every result says how its weights are quantised, and has the SHA-256 of the file.
 

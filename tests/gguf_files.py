@@ -27,6 +27,7 @@ ARCHITECTURES = {
     "gemma2": "gemma2",
     "gemma3_text": "gemma3",
     "phi3": "phi3",
+    "qwen3_moe": "qwen3moe",
 }
 """`general.architecture` by the family's name."""
 
@@ -76,9 +77,10 @@ def save_gguf(
     kind: str = "F32",
     tokenizer: Tokenizer | None = None,
     tensors: dict[str, np.ndarray[Any, Any]] | None = None,
+    without: str = "",
     **keys: Any,
 ) -> Path:
-    """Write `module`, its matrices as `kind`, with more `tensors`, and with `keys` changed.
+    """Write `module`, its matrices as `kind`, with more `tensors`, `without` one, and with `keys` changed.
 
     A key is written with __ for each dot; None leaves it out.
     """
@@ -89,6 +91,8 @@ def save_gguf(
     for key, value in (demo_tokenizer() if tokenizer is None else tokenizer).items():
         _add(writer, f"tokenizer.ggml.{key}", value)
     for name, values in (_tensors(module, architecture) | (tensors or {})).items():
+        if name == without:
+            continue
         stored = GGMLQuantizationType[kind if values.ndim > 1 else "F32"]
         writer.add_tensor(name, quantize(values, stored), raw_dtype=stored)
     writer.write_header_to_file()
@@ -128,6 +132,10 @@ def _metadata(module: PreTrainedModel, architecture: str) -> dict[str, Any]:
         }
         if architecture in ("gemma2", "gemma3", "phi3"):
             own["attention.sliding_window"] = config.sliding_window or 0
+        if architecture == "qwen3moe":
+            own["expert_count"] = config.num_experts
+            own["expert_used_count"] = config.num_experts_per_tok
+            own["expert_feed_forward_length"] = config.moe_intermediate_size
         if architecture == "phi3":
             own["rope.scaling.original_context_length"] = config.max_position_embeddings
         if architecture == "gemma2":
@@ -146,6 +154,12 @@ def _tensors(module: PreTrainedModel, architecture: str) -> dict[str, np.ndarray
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue
         values = tensor.float().numpy()
+        if stem.endswith("mlp.experts"):
+            layer = stem.split(".")[-3]
+            kinds = ("gate", "up") if ending == "gate_up_proj" else ("down",)
+            for what, part in zip(kinds, np.split(values, len(kinds), axis=1), strict=True):
+                found[f"blk.{layer}.ffn_{what}_exps.weight"] = np.ascontiguousarray(part)
+            continue
         if architecture == "gpt2" and values.ndim == 2 and ".h." in key:
             values = values.T
         if architecture == "llama" and stem.endswith(("q_proj", "k_proj")):

@@ -44,6 +44,7 @@ OWN: dict[str, dict[str, Any]] = {
         },
     },
     "phi3": {"sliding_window": 3},
+    "qwen3_moe": {"mlp_only_layers": [], "moe_intermediate_size": 32, "head_dim": 8},
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{family: (family, OWN.get(family, {})) for family in ARCHITECTURES},
@@ -93,7 +94,7 @@ def test_a_file_gives_the_logits_of_the_model_that_was_written(tmp_path: Path, n
     ("family", "kind"),
     [
         *((family, kind) for family in ("gpt2", "llama", "qwen2", "qwen3") for kind in KINDS),
-        *((family, "Q8_0") for family in ("gemma2", "gemma3_text")),
+        *((family, "Q8_0") for family in ("gemma2", "gemma3_text", "qwen3_moe")),
     ],
 )
 def test_weights_are_those_of_transformers_own_reader(
@@ -106,6 +107,8 @@ def test_weights_are_those_of_transformers_own_reader(
         # It reads no width of heads and takes that of the published models.
         "qwen3": {"head_dim": 128},
         **OWN,
+        # Nor the width of experts.
+        "qwen3_moe": OWN["qwen3_moe"] | {"moe_intermediate_size": 768},
     }
     module = tiny(family, **changes.get(family, {}))
     path = save_gguf(tmp_path / "tiny.gguf", module, family, kind)
@@ -289,6 +292,12 @@ def test_scaling_that_only_a_tensor_says_is_refused(tmp_path: Path) -> None:
     extra = {"rope_freqs.weight": np.ones(4, np.float32)}
     path = save_gguf(tmp_path / "tiny.gguf", tiny("llama"), "llama", tensors=extra)
     refused(path, "rope_freqs.weight")
+
+
+def test_a_half_of_the_experts_that_is_missing_is_not_read_as_zeros(tmp_path: Path) -> None:
+    module, lost = tiny("qwen3_moe", **OWN["qwen3_moe"]), "blk.1.ffn_up_exps.weight"
+    path = save_gguf(tmp_path / "tiny.gguf", module, "qwen3_moe", without=lost)
+    refused(path, f"lacks the tensor {lost}. Fetch it again.")
 
 
 def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:

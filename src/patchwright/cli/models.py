@@ -41,7 +41,7 @@ def list_(context: typer.Context) -> None:
             _describe(one, free)
     console().print(
         "\nAny other model of these families works too, and of Mistral, Mixtral, Qwen3-MoE, OPT and GPT-J: "
-        "a hub name or a local folder. GGUF files: GPT-2, Llama, Mistral, Qwen2, Qwen3, Phi-3, Gemma 2 and 3.",
+        "a hub name or a local folder. GGUF files: GPT-2, Llama, Mistral, Qwen2, Qwen3, Qwen3-MoE, Phi-3, Gemma 2 and 3.",
         markup=False,
     )
 

@@ -159,6 +159,11 @@ def _laid_out(moved: Tensor, cells: Cells) -> Tensor:
     by_place = by_place[positions]
     if not cells.by_position:
         by_place = by_place.sum(dim=0, keepdim=True)
+    return _along_axes(by_place, cells)
+
+
+def _along_axes(by_place: Tensor, cells: Cells) -> Tensor:
+    """[position or one, index or one] -> the axes of the sweep, less its layer."""
     dims = {"position": by_place[:, 0], "layer": by_place[0, 0], "head_position": by_place.T}
     return dims.get(cells.per, by_place[0])
 
@@ -235,9 +240,7 @@ def _joint_softmax_again(
     stretches = [[position] for position in chosen] if cells.by_position else [chosen]
     heads = [slice(None) if index is None else index for index in cells.indices]
     rows = [torch.stack([moved(positions, head) for head in heads]) for positions in stretches]
-    by_place = torch.stack(rows)  # [position or one, head or one]
-    dims = {"position": by_place[:, 0], "layer": by_place[0, 0], "head_position": by_place.T}
-    return dims.get(cells.per, by_place[0])
+    return _along_axes(torch.stack(rows), cells)
 
 
 def _of_own_heads(by_head: Tensor, n_heads: int) -> Tensor:
@@ -248,10 +251,8 @@ def _of_own_heads(by_head: Tensor, n_heads: int) -> Tensor:
 def _heads(by_place: Tensor, cells: Cells) -> Tensor:
     """[position or one, head] -> the axes of the sweep, less its layer."""
     if cells.indices == (None,):
-        summed = by_place.sum(dim=1)
-        return summed if cells.by_position else summed[0]
-    heads = by_place[:, [index or 0 for index in cells.indices]]
-    return heads.T if cells.by_position else heads[0]
+        return _along_axes(by_place.sum(dim=1, keepdim=True), cells)
+    return _along_axes(by_place[:, [index or 0 for index in cells.indices]], cells)
 
 
 MOST = 10

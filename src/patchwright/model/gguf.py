@@ -52,6 +52,7 @@ _ARCHITECTURES = {
     "gemma2": "Gemma2ForCausalLM",
     "gemma3": "Gemma3ForCausalLM",
     "phi3": "Phi3ForCausalLM",
+    "qwen3moe": "Qwen3MoeForCausalLM",
 }
 """The class of Transformers by `general.architecture`. Mistral's models call themselves llama."""
 
@@ -76,8 +77,19 @@ _GEMMA = {
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
 }
-_OWN_FIELDS = {"gemma2": _GEMMA, "gemma3": _GEMMA, "phi3": _WINDOW}
+_EXPERTS = {
+    "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+}
+_OWN_FIELDS = {"gemma2": _GEMMA, "gemma3": _GEMMA, "phi3": _WINDOW, "qwen3moe": _EXPERTS}
 """Further fields of some architectures' configs."""
+
+_OF_EXPERTS = {
+    "gate_up_proj": ("ffn_gate_exps", "ffn_up_exps"),
+    "down_proj": ("ffn_down_exps",),
+}
+"""A file's tensors by what a layer's experts call theirs."""
 
 _WIDE_QUERIES = 46
 """Layers of the one Gemma 2 whose queries are scaled by the model's width, not a head's (llama.cpp)."""
@@ -232,6 +244,9 @@ def check_gguf(
             f"'{name}': it has {quoted(unknown[0])}, a tensor that the architecture {architecture} does "
             f"not have ({len(unknown)} unknown in all). Convert the model again with a newer llama.cpp."
         )
+    # Of one tensor in two parts the half that is missing would be zeros.
+    if missing := sorted(one for one in set(names) - own if "_exps." in one):
+        raise CheckpointError(f"'{name}' lacks the tensor {missing[0]}. Fetch it again.")
     return GgufCheckpoint(path, name, config, header, names)
 
 
@@ -356,9 +371,11 @@ def _document(header: Header, name: str) -> dict[str, Any]:
     )
     # Its class would take heads of another width than llama.cpp does.
     is_gemma = architecture in ("gemma2", "gemma3")
-    width = ("attention.key_length",) if is_gemma or architecture == "qwen3" else ()
-    window = ("attention.sliding_window",) if architecture in _OWN_FIELDS else ()
-    if missing := [key for key in (*_NEEDED, epsilon, *width, *window) if key not in own]:
+    wide = is_gemma or architecture in ("qwen3", "qwen3moe")
+    width = ("attention.key_length",) if wide else ()
+    window = ("attention.sliding_window",) if is_gemma or architecture == "phi3" else ()
+    experts = tuple(_EXPERTS) if architecture == "qwen3moe" else ()
+    if missing := [key for key in (*_NEEDED, epsilon, *width, *window, *experts) if key not in own]:
         raise CheckpointError(f"'{name}': its metadata lack {prefix}{missing[0]}. Fetch it again.")
     fields = _FIELDS | _OWN_FIELDS.get(architecture, {})
     _check_ordinary(own, fields, prefix, name)
@@ -376,15 +393,17 @@ def _document(header: Header, name: str) -> dict[str, Any]:
         "attention_bias": "blk.0.attn_q.bias" in names,
         "mlp_bias": "blk.0.ffn_up.bias" in names,
     }
-    if architecture in ("qwen2", "qwen3"):
+    if architecture in ("qwen2", "qwen3", "qwen3moe"):
         found |= {"use_sliding_window": False}
+    if architecture == "qwen3moe":
+        found |= {"norm_topk_prob": True}  # As llama.cpp computes it, whatever a file says.
     if architecture == "phi3":
         # Files say 0 for none. The class's padding token is not in every vocabulary.
         found |= {"sliding_window": found["sliding_window"] or None, "pad_token_id": None}
     if is_gemma:
-        wide = architecture == "gemma2" and found["num_hidden_layers"] == _WIDE_QUERIES
+        by_width = architecture == "gemma2" and found["num_hidden_layers"] == _WIDE_QUERIES
         per_head = found["hidden_size"] // found["num_attention_heads"]
-        found |= {"query_pre_attn_scalar": per_head if wide else found["head_dim"]}
+        found |= {"query_pre_attn_scalar": per_head if by_width else found["head_dim"]}
     return {"num_key_value_heads": found["num_attention_heads"], "rope_theta": _BASE, **found}
 
 
@@ -417,8 +436,15 @@ def _names_of(module: PreTrainedModel, architecture: str) -> dict[str, str]:
     """What the model calls each tensor, by the file's name of it."""
     kind = next(one for one, name in MODEL_ARCH_NAMES.items() if name == architecture)
     known = get_tensor_name_map(kind, module.config.num_hidden_layers)
-    parts = ((key, *key.rsplit(".", 1)) for key in module.state_dict())
-    return {f"{known.get_name(stem)}.{ending}": key for key, stem, ending in parts}
+    names: dict[str, str] = {}
+    for key in module.state_dict():
+        stem, ending = key.rsplit(".", 1)
+        if ending in _OF_EXPERTS:
+            layer = stem.split(".")[-3]
+            names |= {f"blk.{layer}.{one}.weight": key for one in _OF_EXPERTS[ending]}
+        else:
+            names[f"{known.get_name(stem)}.{ending}"] = key
+    return names
 
 
 def _unpacked(
@@ -432,6 +458,8 @@ def _unpacked(
     }
     architecture = header.metadata["general.architecture"]
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=heads)
+    # Of experts the processor asks for names without their ending.
+    stems = {key.removesuffix(".weight"): one for key, one in names.items()}
     data = np.memmap(path, np.uint8, "r")
     found: dict[str, Tensor] = {}
     for one in header.tensors:
@@ -440,7 +468,7 @@ def _unpacked(
         laid_out: Any = processor.process(
             weights=values,
             name=one.name,
-            tensor_key_mapping=names,
+            tensor_key_mapping={**names, **stems},
             parsed_parameters={"tensors": found},
         )
         if laid_out.name is not None:

@@ -83,12 +83,20 @@ def layer_norm_of(part: nn.Module, name: str) -> Norm:
 
 def rms_norm_of(part: Any, name: str) -> Norm:
     """An RMS norm as Transformers has it: of its classes Gemma's weights lie around zero."""
-    kind = type(part).__name__
-    if not kind.endswith("RMSNorm"):
-        raise _strange(part, "RMSNorm", name)
-    if kind.startswith("Gemma"):
+    known(part, "RMSNorm", name)
+    if type(part).__name__.startswith("Gemma"):
         return Norm(part.weight.detach(), None, part.eps, "rms", around_one=True)
     return Norm(part.weight.detach(), None, part.variance_epsilon, "rms")
+
+
+def known(part: Any, kind: str, name: str) -> Any:
+    """A part whose class every family has under a name of its own, which ends with `kind`.
+
+    Raises CheckpointError for one of another class.
+    """
+    if not type(part).__name__.endswith(kind):
+        raise _strange(part, kind, name)
+    return part
 
 
 def rotary_of(

@@ -123,8 +123,8 @@ def baselines(result: Result) -> None:
 
 
 def warned(result: Result) -> list[str]:
-    """What a result warns of, but for what is said where its model and first token are chosen."""
-    said = ("quantized", "chat_turn")
+    """What a result warns of, but for what is said where its model and its prompts are chosen."""
+    said = ("quantized", "chat_turn", "template_system", "template_date", "bos_added")
     return [one["message"] for one in result.warnings if one["code"] not in said]
 
 

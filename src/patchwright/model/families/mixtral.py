@@ -3,6 +3,7 @@
 from typing import Any
 
 from patchwright.model.families.llama import Described, read_decoder
+from patchwright.model.parts import known
 from patchwright.model.weights import Experts, Network
 
 ARCHITECTURE = "MixtralForCausalLM"
@@ -15,8 +16,8 @@ def read(module: Any, name: str) -> Network:
 
 
 def experts_of(mlp: Any, name: str) -> Described:
-    """A router and its experts, as fields of a `Layer`."""
-    router, experts = mlp.gate, mlp.experts
+    """A router and its experts, as fields of a `Layer`. Raises CheckpointError for other modules."""
+    router, experts = known(mlp.gate, "TopKRouter", name), known(mlp.experts, "Experts", name)
     return {
         "mlp_in": None,
         "mlp_out": None,
