@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Several small processes share few cores; the numbers do not depend on it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -51,6 +51,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("browser") and CHROMIUM is None and not required:
             item.add_marker(pytest.mark.skip(reason=INSTALL_CHROMIUM))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a failed browser test, report what was to be seen."""
+    report = yield
+    used: dict[str, Any] = getattr(item, "funcargs", {})
+    if call.when == "call" and report.failed and "browser" in used:
+        from browser_pages import what_is_seen
+
+        folder: Path = used["home"].with_name(f"{used['home'].name}-seen")
+        folder.mkdir()
+        report.sections.append(("what the browser shows", what_is_seen(used["browser"], folder)))
+    return report
 
 
 @pytest.fixture(scope="session")
