@@ -94,8 +94,10 @@ def type_into(page: Page, label: str, text: str) -> None:
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    """Choose an option of a select box."""
-    page.get_by_role("combobox", name=label).first.click()
+    """Choose an option of a select box; typed first, since of a long list only a part is drawn."""
+    box = page.get_by_role("combobox", name=label).first
+    box.click()
+    box.fill(option)
     page.get_by_role("option", name=option).click()
 
 
