@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect
 
 SECONDS = 90_000
 """After so many milliseconds a wait has failed."""
@@ -127,9 +127,13 @@ def place(page: Page) -> Locator:
 
 def what_is_seen(browser: Browser, folder: Path) -> str:
     """The text of every open tab; a picture of each goes into `folder`."""
-    said: list[str] = []
-    for number, tab in enumerate(tab for one in browser.contexts for tab in one.pages):
-        picture = folder / f"tab-{number}.png"
-        tab.screenshot(path=picture, timeout=SECONDS)
-        said.append(f"{tab.url} ({picture})\n{tab.inner_text('body')}")
-    return "\n\n".join(said)
+    tabs = [tab for context in browser.contexts for tab in context.pages]
+    return "\n\n".join(_seen(tab, folder / f"tab-{i}.png") for i, tab in enumerate(tabs))
+
+
+def _seen(tab: Page, picture: Path) -> str:
+    try:
+        tab.screenshot(path=picture)
+        return f"{tab.url} ({picture})\n{tab.inner_text('body')}"
+    except Error as error:  # a tab that has crashed shows nothing
+        return f"{tab.url}: {error}"

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Several small processes share few cores; the numbers do not depend on it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -63,6 +63,22 @@ def _has_site(item: pytest.Item) -> bool:
     given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
     family = given.get("module", given.get("family"))
     return given.get("site") not in MISSING.get(str(family), frozenset())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a failed browser test, report what was to be seen."""
+    report = yield
+    used: dict[str, Any] = getattr(item, "funcargs", {})
+    if call.when == "call" and report.failed and "browser" in used:
+        from browser_pages import what_is_seen
+
+        folder: Path = used["home"].with_name(f"{used['home'].name}-seen")
+        folder.mkdir()
+        report.sections.append(("what the browser shows", what_is_seen(used["browser"], folder)))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
+from app_pages import one_view, settled
 from chats import PLAIN, assistant, system, user
 from checkpoints import save_tiny
 from command import patchwright
 from patchwright.app import address, opening, state, work
 from patchwright.experiment import experiment_of
-from patience import SECONDS
 from served import asked, client_of
-from settled import settled
 
 CLEAN, CORRUPT = "Mary gave John a drink", "Mary gave Tom a drink"
 CHAT: dict[str, Any] = {
@@ -138,41 +137,6 @@ def page_of(model: pw.Model, monkeypatch: pytest.MonkeyPatch) -> Generator[None]
     work.model_called.clear()
 
 
-def _patch() -> None:
-    import streamlit as st
-
-    from patchwright.app import address, state
-    from patchwright.app.views import patch
-
-    first = "clean" not in st.session_state
-    state.prepare(st.session_state)
-    if first:
-        state.take(st.session_state, address.read("patch", st.query_params))
-    patch.show()
-    st.query_params.from_dict(address.written("patch", st.session_state))
-
-
-def _trace() -> None:
-    import streamlit as st
-
-    from patchwright.app import address, state
-    from patchwright.app.views import trace
-
-    first = "clean" not in st.session_state
-    state.prepare(st.session_state)
-    if first:
-        state.take(st.session_state, address.read("trace", st.query_params))
-    trace.show()
-    st.query_params.from_dict(address.written("trace", st.session_state))
-
-
-def opened(view: Any, **parameters: str) -> AppTest:
-    page = AppTest.from_function(view, default_timeout=SECONDS)
-    for name, value in parameters.items():
-        page.query_params[name] = value
-    return settled(page.run())
-
-
 FIELDS = {"clean": CLEAN, "corrupt": CORRUPT, "answer": " Mary", "wrong": " John"}
 
 
@@ -183,7 +147,7 @@ def chips(page: AppTest) -> str:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("page_of")
 def test_a_switch_makes_what_is_typed_a_users_message() -> None:
-    page = opened(_patch, **FIELDS)
+    page = one_view("patch", **FIELDS)
     assert not page.exception
     before = chips(page)
     settled(page.toggle(key="chat").set_value(True).run())
@@ -192,7 +156,8 @@ def test_a_switch_makes_what_is_typed_a_users_message() -> None:
     assert not page.error
     assert dict(page.query_params) | {"chat": "1", "system": "Be kind."} == page.query_params
     assert any("The chat template writes no" in one.value for one in page.caption)
-    again = opened(_patch, **dict(page.query_params))
+    assert not any("The chat template" in one.value for one in page.warning), "it is said once"
+    again = one_view("patch", **dict(page.query_params))
     assert chips(again) == chips(page)
     assert chips(page).count("pw-chip") > before.count("pw-chip")
     settled(page.toggle(key="chat").set_value(False).run())
@@ -203,7 +168,7 @@ def test_a_switch_makes_what_is_typed_a_users_message() -> None:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("page_of")
 def test_trace_asks_for_the_subject_in_the_chat() -> None:
-    page = opened(_trace, **FIELDS, chat="1", samples="2")
+    page = one_view("trace", **FIELDS, chat="1", samples="2")
     assert not page.exception
     assert not page.error
     (subject,) = page.session_state["subject"]
@@ -212,7 +177,7 @@ def test_trace_asks_for_the_subject_in_the_chat() -> None:
 
 
 def test_without_a_template_the_page_says_so_and_lets_the_chat_go() -> None:
-    page = opened(_patch, **FIELDS, chat="1", model="demo")
+    page = one_view("patch", **FIELDS, chat="1", model="demo")
     assert not page.exception
     assert any("has no chat template" in one.value for one in page.error)
     settled(page.toggle(key="chat").set_value(False).run())

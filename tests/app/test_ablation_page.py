@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
+from app_pages import errors, one_view, settled, words
 from patchwright.app import asked, state
-from patchwright.app.text import BREAK
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
 from patchwright.figures.grid import grid_of
@@ -18,43 +17,11 @@ from patchwright.model.load import Model
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts.examples import example
 from patchwright.spelling import percent
-from patience import SECONDS
-from settled import settled
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
 OTHER = "When Alice and David went to the garden, David gave a book to"
-
-
-def _page() -> None:
-    import streamlit as st
-
-    from patchwright.app import address, state
-    from patchwright.app.views import ablation
-
-    first_time = "clean" not in st.session_state
-    state.prepare(st.session_state)
-    if first_time:
-        state.take(st.session_state, address.read("ablation", st.query_params))
-    ablation.show()
-    st.query_params.from_dict(address.written("ablation", st.session_state))
-
-
-def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=SECONDS)
-    for name, value in parameters.items():
-        page.query_params[name] = value
-    return settled(page.run())
-
-
-def errors(page: AppTest) -> list[str]:
-    return [one.value.replace(BREAK, "").replace("\\", "") for one in page.error]
-
-
-def said(page: AppTest) -> str:
-    texts = [*page.markdown, *page.caption]
-    return " ".join(one.value for one in texts).replace(BREAK, "").replace("\\", "")
 
 
 def fresh(**fields: Any) -> dict[Any, Any]:
@@ -67,47 +34,47 @@ def fresh(**fields: Any) -> dict[Any, Any]:
 def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
     demo: pw.Model,
 ) -> None:
-    page = opened()
+    page = one_view("ablation")
     assert errors(page) == []
     result = pw.ablate(demo, example("ioi").pair)
     top = result.top(1).iloc[0]
-    assert f"With `{top['place']}` set to zero" in said(page)
-    assert f"{top['patched']:.3g}: **{percent(top['effect'])}** of the gap" in said(page)
-    assert SELF_REPAIR in said(page)
+    assert f"With `{top['place']}` set to zero" in words(page)
+    assert f"{top['patched']:.3g}: **{percent(top['effect'])}** of the gap" in words(page)
+    assert SELF_REPAIR in words(page)
     assert [one.label for one in page.metric][-1] == "Gap"
 
 
 @on_the_page
 @pytest.mark.parametrize("how", view.HOW_NAMES)
 def test_every_way_to_ablate_has_a_page_and_says_where_its_activations_come_from(how: str) -> None:
-    page = opened(how=how)
+    page = one_view("ablation", how=how)
     assert errors(page) == []
     expected = {
         "zero": "set to zero",
         "mean": "set to its mean over 2 reference prompts, at each position",
         "resample": "taken from “When Mary and John went to the store, Mary gave a drink to”",
     }
-    assert expected[how] in said(page).replace("·", " ")
+    assert expected[how] in words(page).replace("·", " ")
     asked = any(one.key == "references" for one in page.text_area)
     assert asked == (how != "zero")
-    assert ("No reference prompts are typed" in said(page)) == (how != "zero")
+    assert ("No reference prompts are typed" in words(page)) == (how != "zero")
 
 
 @on_the_page
 def test_reference_prompts_are_one_a_line_and_change_the_numbers(demo: pw.Model) -> None:
-    page = opened(how="mean", ablated="L0H0.z")
+    page = one_view("ablation", how="mean", ablated="L0H0.z")
     page.text_area(key="references").set_value(f"{OTHER}\n\n{OTHER}\n").run()
     assert errors(page) == []
     result = pw.ablate(demo, example("ioi").pair, how="mean", prompts=[OTHER, OTHER])
-    assert f"to {float(result.patched.sel(layer=0, head=0)):.3g}" in said(page)
-    assert "mean over 2 reference prompts" in said(page)
+    assert f"to {float(result.patched.sel(layer=0, head=0)):.3g}" in words(page)
+    assert "mean over 2 reference prompts" in words(page)
     assert str(page.query_params["references"]) == f"{OTHER}\n\n{OTHER}\n"
 
 
 @on_the_page
 @pytest.mark.parametrize("site", SITES)
 def test_every_site_can_be_ablated_its_ways(site: str) -> None:
-    page = opened()
+    page = one_view("ablation")
     page.selectbox(key="ablated_site").set_value(site).run()
     for per in pers_of(check_site(site)):
         settled(page.selectbox(key="ablated_per").set_value(per).run())
@@ -116,7 +83,7 @@ def test_every_site_can_be_ablated_its_ways(site: str) -> None:
 
 @on_the_page
 def test_every_metric_can_be_measured() -> None:
-    page = opened()
+    page = one_view("ablation")
     for metric in METRICS:
         settled(page.selectbox(key="metric").set_value(metric).run())
         assert errors(page) == [], metric
@@ -126,9 +93,9 @@ def test_every_metric_can_be_measured() -> None:
 def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
     asked = {"ablated_site": "mlp_out", "ablated_per": "position", "how": "mean", "over": "all"}
     asked |= {"references": OTHER, "ablated": "L2.mlp_out@4", "metric": "logit"}
-    page = opened(**asked)
+    page = one_view("ablation", **asked)
     assert errors(page) == []
-    assert "With `L2.mlp_out@4` set to its mean over 1 reference prompt, over all" in said(page)
+    assert "With `L2.mlp_out@4` set to its mean over 1 reference prompt, over all" in words(page)
     assert {name: str(value) for name, value in page.query_params.items()} == {
         "model": "demo"
     } | asked
@@ -148,7 +115,7 @@ def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
 def test_what_cannot_be_ablated_is_one_sentence(parameters: dict[str, str], says: str) -> None:
     pair = example("ioi").pair
     own = {"clean": pair.clean, "corrupt": pair.corrupt, "answer": " Mary", "wrong": " John"}
-    page = opened(**{name: str(text) for name, text in (own | parameters).items()})
+    page = one_view("ablation", **{name: str(text) for name, text in (own | parameters).items()})
     assert len(errors(page)) == 1
     assert says in errors(page)[0]
 

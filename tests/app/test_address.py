@@ -221,7 +221,8 @@ def test_whatever_an_address_holds_it_is_read_or_refused(
     for name, value in found.items():
         assert type(value) is type(state.FIELDS[name]), name
         if name in address.CHOICES:
-            assert (str(int(value)) if isinstance(value, bool) else value) in address.CHOICES[name]
+            written = str(int(value)) if isinstance(value, bool) else value
+            assert written in address.CHOICES[name]
     places = [*found.get("places", []), *found.get("receivers", [])]
     places += filter(None, [found.get(name) for name in address.PLACES])
     assert all(isinstance(parse_place(place), Place) for place in places)

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
+from app_pages import settled, words
 from patchwright.app import address, asked, state
 from patchwright.app.views.circuit import areas, checked_rows, strongest_of
 from patchwright.errors import InputError
@@ -19,7 +20,6 @@ from patchwright.figures.interactive import (
     graph_rows,
 )
 from patience import SECONDS
-from settled import settled
 from tiny import pair_of
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -43,17 +43,13 @@ def opened(**given: object) -> AppTest:
     return settled(page.run())
 
 
-def said(page: AppTest) -> str:
-    return "\n".join(one.value for one in page.markdown).replace("\\", "")
-
-
 def test_the_first_paint_goes_through_all_five_steps() -> None:
     page = opened()
     assert not page.error
     titles = [one.value for one in page.subheader]
     assert [title[:2] for title in titles[:5]] == ["1.", "2.", "3.", "4.", "5."]
     assert titles[5] == "Take it away"
-    text = said(page)
+    text = words(page, "markdown")
     assert "**2,188 edges**" in text
     assert "30 of 2,188 edges keep" in text
     assert "random circuits of that size keep" in text
@@ -67,7 +63,7 @@ def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
     assert wanted < 64
     settled(prune.click().run())
     assert page.number_input(key="edges").value == wanted
-    assert f"{wanted} of 2,188 edges keep" in said(page)
+    assert f"{wanted} of 2,188 edges keep" in words(page, "markdown")
     assert page.button(key="prune").disabled
 
 
@@ -92,7 +88,7 @@ def test_what_has_no_circuit_is_refused_in_one_sentence(
 def test_a_size_beyond_the_models_edges_becomes_all_of_them() -> None:
     page = opened(edges=4096, edge_order="strongest", edge_estimate="gradient")
     assert page.number_input(key="edges").value == 2188
-    assert "2,188 of 2,188 edges keep 100 % of the gap" in said(page)
+    assert "2,188 of 2,188 edges keep 100 % of the gap" in words(page, "markdown")
     assert any("100 strongest of its 2,188" in one.value for one in page.caption)
 
 

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
-from test_page import MAIN, address, button, unescaped
 
+from app_pages import button, parameters_of, settled, unescaped, whole_page
 from gguf_files import save_gguf, tiny
 from index_server import IndexServer, make_wheel, put_in_catalog
 from patchwright.app import work
 from patchwright.app.downloads import Download
 from patchwright.model import catalog
 from patience import SECONDS
-from settled import settled
 
 NAME = "smollm2"
 
@@ -46,22 +44,15 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[IndexSer
         yield server
 
 
-def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
-    for name, value in parameters.items():
-        page.query_params[name] = value
-    return settled(page.run())
-
-
 def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
     index: IndexServer,
 ) -> None:
     index.holds = True
     assert "in the background" in (work.fetch_first() or "")
     assert index.half_sent.wait(SECONDS)
-    page = opened()
+    page = whole_page()
     assert page.session_state["model"] == "demo"
-    assert address(page)["model"] == "demo"
+    assert parameters_of(page)["model"] == "demo"
     assert button(page, "Stop")
     index.go_on.set()
     _wait(work.download_of(NAME))
@@ -77,9 +68,9 @@ def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
 def test_the_page_opens_on_the_model_from_the_second_start_on(index: IndexServer) -> None:
     catalog.get(NAME)
     assert work.fetch_first() is None
-    page = opened()
+    page = whole_page()
     assert page.session_state["model"] == NAME
-    assert address(page)["model"] == NAME
+    assert parameters_of(page)["model"] == NAME
 
 
 @pytest.mark.parametrize("parameters", [{"model": "demo"}, {"site": "z", "per": "head"}])
@@ -87,7 +78,7 @@ def test_an_address_means_the_same_with_the_model_here(
     index: IndexServer, parameters: dict[str, str]
 ) -> None:
     catalog.get(NAME)
-    assert opened(**parameters).session_state["model"] == "demo"
+    assert whole_page(**parameters).session_state["model"] == "demo"
 
 
 def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
@@ -99,7 +90,7 @@ def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
     said = capfd.readouterr().out
     assert said.count("\n") == 1
     assert f"'{NAME}' could not be fetched" in said
-    page = opened()
+    page = whole_page()
     assert page.session_state["model"] == "demo"
     assert any("could not be fetched" in unescaped(one.value) for one in page.caption)
     assert not page.error
@@ -133,7 +124,7 @@ def test_visitors_do_not_stop_what_the_page_fetches_by_itself(
     index.holds = True
     work.fetch_first()
     assert index.half_sent.wait(SECONDS)
-    for page in (opened(), opened(model=NAME)):
+    for page in (whole_page(), whole_page(model=NAME)):
         assert not any(one.label == "Stop" for one in page.button)
     index.go_on.set()
     _wait(work.download_of(NAME))

@@ -1,18 +1,17 @@
 """The page Learn without a browser: nothing is shown before the reader has predicted."""
 
-import re
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Button
 
 import patchwright as pw
+from app_pages import MAIN, button, settled, words
 from patchwright.app import address, asked, state, work
 from patchwright.app.lessons import Try, asks_later, key_of, offered, on_runs_alone, score
 from patchwright.app.opening import nearest
-from patchwright.app.text import BREAK, paragraphs
+from patchwright.app.text import paragraphs
 from patchwright.app.views import learn, side
 from patchwright.errors import InputError
 from patchwright.experiment import AnyExperiment, Attribute, Patch, Trace
@@ -20,7 +19,6 @@ from patchwright.lessons import READINGS, Lesson, built_in, experiment_of, mark
 from patchwright.lessons.facts import filled
 from patience import SECONDS
 
-MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 FIRST = built_in()[0]
 PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
 OWN = f"""\
@@ -67,30 +65,8 @@ def page(**state: object) -> AppTest:
     return settled(shown.run())
 
 
-def settled(shown: AppTest) -> AppTest:
-    for _ in range(60):
-        assert not shown.exception
-        job = shown.session_state.get("lesson-job", None)
-        if job is None or (job.over and not any(one.label == "Stop" for one in shown.button)):
-            return shown
-        job.wait(SECONDS)
-        shown.run()
-    raise AssertionError("the lesson's experiment is never done")
-
-
 def click(shown: AppTest, label: str) -> AppTest:
     return settled(button(shown, label).click().run())
-
-
-def button(shown: AppTest, label: str) -> Button:
-    return next(one for one in shown.button if one.label == label)
-
-
-def words(shown: AppTest) -> str:
-    """All text on the page, as it reads."""
-    kinds = (shown.markdown, shown.caption, shown.success, shown.error, shown.warning, shown.info)
-    text = "\n".join(one.value for kind in kinds for one in kind)
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
 
 
 def test_the_list_has_every_lesson_and_opens_one() -> None:

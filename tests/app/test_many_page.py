@@ -1,15 +1,14 @@
 """The page Many prompts: sets, bounds, what is said of a cell; without a browser."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
+from app_pages import parameters_of, settled, words
 from patchwright.app import asked, sets, state
-from patchwright.app.text import BREAK
 from patchwright.app.views.built import table_of
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
@@ -22,11 +21,9 @@ from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
 from patience import SECONDS
-from settled import settled
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
-MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 ROWS = [
     {"clean": "The keys are", "corrupt": "The key are", "answer": " red", "wrong": " blue"},
     {
@@ -58,31 +55,21 @@ def opened(**parameters: str) -> AppTest:
     return settled(page.run())
 
 
-def texts(page: AppTest, kind: str) -> str:
-    said = " ".join(one.value for one in getattr(page, kind))
-    return said.replace(BREAK, "").replace("\\", "")
-
-
-def fields(page: AppTest) -> dict[str, str]:
-    values = page.query_params.items()
-    return {name: one if isinstance(one, str) else str(one[0]) for name, one in values}
-
-
 @on_the_page
 def test_the_page_says_of_its_strongest_head_what_the_library_says(demo: pw.Model) -> None:
     page = opened()
-    assert texts(page, "error") == ""
+    assert words(page, "error") == ""
     pairs = from_template(task("indirect-object").template, 4, demo.tokenizer, 0)
     found = statistics(pw.patch(demo, pairs, site="z", per="head"))
     top = found.strongest(1).iloc[0]
-    said = texts(page, "markdown")
+    said = words(page, "markdown")
     assert f"#### `{top['place']}`" in said
     assert f"Mean effect **{top['mean_effect']:+.3f}**" in said
     assert f"interval {top['low']:+.3f} to {top['high']:+.3f}" in said
     assert f"{top['same_sign']} of 4 pairs have its sign" in said
     differing = int(found.differs().sum())
     assert f"Over 4 pairs, {differing} of 36 heads differ from zero" in said
-    assert fields(page) == {"model": "demo", "set_count": "4"}
+    assert parameters_of(page) == {"model": "demo", "set_count": "4"}
 
 
 @on_the_page
@@ -92,7 +79,7 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
     opened(set_seed="5")
     work.desk.clear()
     again = opened(set_seed="5")
-    assert "From the run store" in texts(again, "caption")
+    assert "From the run store" in words(again, "caption")
 
 
 @on_the_page
@@ -110,7 +97,7 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
 )
 def test_a_set_that_cannot_be_used_is_one_sentence(parameters: dict[str, str], says: str) -> None:
     page = opened(**parameters)
-    assert says in texts(page, "error")
+    assert says in words(page, "error")
 
 
 @on_the_page
@@ -119,9 +106,9 @@ def test_a_set_that_cannot_be_used_is_one_sentence(parameters: dict[str, str], s
 )
 def test_every_way_to_build_a_set_gives_a_map_and_an_address(source: dict[str, str]) -> None:
     page = opened(**source)
-    assert texts(page, "error") == ""
-    assert "mean of" in texts(page, "markdown")
-    assert fields(page)["set_source"] == source["set_source"]
+    assert words(page, "error") == ""
+    assert "mean of" in words(page, "markdown")
+    assert parameters_of(page)["set_source"] == source["set_source"]
 
 
 @on_the_page
@@ -139,19 +126,19 @@ def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
     page.session_state["set_file"] = sets.read_file("a.jsonl", "\n".join(lines).encode())
     page.run()
     settled(page.selectbox(key="set_source").set_value("file").run())
-    assert texts(page, "error") == ""
-    warned = texts(page, "warning")
+    assert words(page, "error") == ""
+    warned = words(page, "warning")
     assert "2 rows cannot be used; the others go on" in warned
     assert "Line 2: This is not JSON" in warned
     assert "Line 3: The clean prompt has" in warned
-    assert "mean of 3 pairs" in texts(page, "markdown")
-    address = fields(page)
+    assert "mean of 3 pairs" in words(page, "markdown")
+    address = parameters_of(page)
     assert list(address) == ["run"]
     other = AppTest.from_function(_page, default_timeout=SECONDS)
     other.query_params["run"] = address["run"]
     settled(other.run())
-    assert "mean of 3 pairs" in texts(other, "markdown")
-    assert fields(other) == address
+    assert "mean of 3 pairs" in words(other, "markdown")
+    assert parameters_of(other) == address
 
 
 @on_the_page
@@ -160,9 +147,9 @@ def test_pairs_of_different_lengths_are_compared_by_roles(demo: pw.Model) -> Non
         set_source="sentences", set_site="resid_pre", set_per="position",
         sentences="The dog near the cars is happy\nThe dog is happy",
     )  # fmt: skip
-    assert texts(page, "error") == ""
+    assert words(page, "error") == ""
     assert page.multiselect(key="set_roles").value == ["subject", "last"]
-    assert "so they are compared by roles" in texts(page, "caption")
+    assert "so they are compared by roles" in words(page, "caption")
 
 
 def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:

@@ -1,17 +1,16 @@
 """The page without a browser: what it says to questionable input, and that nothing breaks."""
 
-import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Button, Selectbox
+from streamlit.testing.v1.element_tree import Selectbox
 
 import patchwright as pw
-from patchwright.app import sets, state
-from patchwright.app.text import BREAK
+from app_pages import button, errors, one_view, parameters_of, settled, unescaped, whole_page
+from checkpoints import save_tiny
+from patchwright.app import sets, state, work
 from patchwright.app.views import built
 from patchwright.errors import AnswerError
 from patchwright.methods.metrics import METRICS
@@ -19,53 +18,11 @@ from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts import tokens
 from patchwright.prompts.examples import examples
 from patchwright.spelling import percent
-from patience import SECONDS
-
-MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 HOSTILE = "<img src=x onerror=alert(1)> *a* _b_ [c](d) # :red[x] $x$ `e` \u202eabc \x1b[0m"
-
-
-def opened(**parameters: str) -> AppTest:
-    """The page Patch as a new visitor sees it once the sweep is done."""
-    tested = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
-    for name, value in parameters.items():
-        tested.query_params[name] = value
-    return settled(tested.run())
-
-
-def settled(page: AppTest) -> AppTest:
-    """Run again until the sweep is done; in a browser the page does so by itself."""
-    for _ in range(100):  # works that follow one another, not time
-        assert not page.exception
-        job = page.session_state.get("job", None)
-        if job is None or (job.over and not any(one.label == "Stop" for one in page.button)):
-            return page
-        job.wait(SECONDS)
-        page.run()
-    raise AssertionError("the sweep is never done")
-
-
-def errors(page: AppTest) -> list[str]:
-    """The messages on the page, as they read."""
-    return [unescaped(error.value) for error in settled(page).error]
-
-
-def unescaped(text: str) -> str:
-    """As it reads: without the escapes and joiners of `plain`."""
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
-
-
-def address(page: AppTest) -> dict[str, str]:
-    """The query parameters: those that the page has put in place of the ones it was opened with."""
-    for one in page.get("html"):
-        if found := re.search(r"URLSearchParams\('(.*?)'\)", one.proto.body):
-            return dict(parse_qsl(found[1], keep_blank_values=True))
-    values = page.query_params.items()
-    return {name: one if isinstance(one, str) else str(one[0]) for name, one in values}
 
 
 def headings(page: AppTest) -> list[str]:
@@ -76,12 +33,8 @@ def examples_of(page: AppTest) -> Selectbox[str]:
     return next(one for one in page.selectbox if one.label == "Example")
 
 
-def button(page: AppTest, label: str) -> Button:
-    return next(one for one in page.button if one.label == label)
-
-
 def test_the_first_paint_is_a_finished_experiment() -> None:
-    page = opened()
+    page = whole_page()
     assert errors(page) == []
     labels = [metric.label for metric in page.metric]
     assert labels == ["Clean run: logit_diff", "Corrupted run: logit_diff", "Gap"]
@@ -90,7 +43,7 @@ def test_the_first_paint_is_a_finished_experiment() -> None:
 
 @pytest.mark.parametrize("key", ["clean", "corrupt", "answer", "wrong"])
 def test_a_text_that_is_too_long_stays_and_its_length_is_said(key: str) -> None:
-    page = opened()
+    page = whole_page()
     pasted = "word " * 2000
     kind = page.text_area if key in ("clean", "corrupt") else page.text_input
     kind(key=key).set_value(pasted).run()
@@ -106,15 +59,15 @@ def test_every_field_of_a_set_is_bounded() -> None:
 
 
 def test_another_site_forgets_the_place_of_the_map_before() -> None:
-    page = opened(chosen="L2.resid_pre@3")
+    page = whole_page(chosen="L2.resid_pre@3")
     assert headings(page)[0] == "#### `L2.resid_pre@3`"
     page.selectbox(key="site").set_value("z").run()
     assert headings(settled(page))[0].endswith(".z`")
-    assert "chosen" not in address(page)
+    assert "chosen" not in parameters_of(page)
 
 
 def test_what_options_are_called_does_not_depend_on_the_model() -> None:
-    page = opened()
+    page = whole_page()
     before = {one.label: one.options for one in page.selectbox}
     page.selectbox(key="model").set_value("other…").run()
     page.text_input(key="model_name").set_value("owner/model").run()
@@ -126,7 +79,7 @@ def test_what_options_are_called_does_not_depend_on_the_model() -> None:
 
 @pytest.mark.parametrize("site", SITES)
 def test_every_site_and_kind_of_place_can_be_chosen(site: str) -> None:
-    page = opened()
+    page = whole_page()
     page.selectbox(key="site").set_value(site).run()
     assert page.selectbox(key="per").value == pers_of(check_site(site))[0]
     for per in pers_of(check_site(site)):
@@ -135,7 +88,7 @@ def test_every_site_and_kind_of_place_can_be_chosen(site: str) -> None:
 
 
 def test_every_metric_and_both_directions_can_be_chosen() -> None:
-    page = opened()
+    page = whole_page()
     page.selectbox(key="direction").set_value("noise").run()
     assert errors(page) == []
     for metric in METRICS:
@@ -144,7 +97,7 @@ def test_every_metric_and_both_directions_can_be_chosen() -> None:
 
 
 def test_an_example_can_be_taken_and_is_in_the_address() -> None:
-    page = opened()
+    page = whole_page()
     box = examples_of(page)
     assert box.value == "ioi"
     assert len(box.options) == len(examples())
@@ -154,7 +107,7 @@ def test_an_example_can_be_taken_and_is_in_the_address() -> None:
     assert page.text_area(key="clean").value == chosen.pair.clean
     assert page.selectbox(key="metric").value == chosen.metric
     named = {} if chosen.id == "ioi" else {"example": chosen.id}
-    assert address(page) == {"model": "demo", **named}
+    assert parameters_of(page) == {"model": "demo", **named}
     page.text_area(key="clean").set_value(f"{chosen.pair.clean} the").run()
     assert examples_of(page).value is None, "these are the visitor's own prompts now"
 
@@ -173,7 +126,7 @@ def test_an_example_can_be_taken_and_is_in_the_address() -> None:
     ],
 )
 def test_wrong_input_is_one_sentence_in_place(key: str, text: str, says: str) -> None:
-    page = opened()
+    page = whole_page()
     area = page.text_area if key in ("clean", "corrupt") else page.text_input
     area(key=key).set_value(text).run()
     found = errors(page)
@@ -182,7 +135,7 @@ def test_wrong_input_is_one_sentence_in_place(key: str, text: str, says: str) ->
 
 
 def test_unequal_prompts_get_replacements_and_one_click_repairs_them() -> None:
-    page = opened()
+    page = whole_page()
     page.text_area(key="corrupt").set_value(
         "When Mary and John went to the big store, Mary gave a drink to"
     ).run()
@@ -194,7 +147,7 @@ def test_unequal_prompts_get_replacements_and_one_click_repairs_them() -> None:
 
 
 def test_the_edges_can_be_matched_instead() -> None:
-    page = opened()
+    page = whole_page()
     page.text_area(key="corrupt").set_value(
         "When Mary and John went to the big store, Mary gave a drink to"
     ).run()
@@ -203,7 +156,7 @@ def test_the_edges_can_be_matched_instead() -> None:
 
 
 def test_answers_can_be_taken_from_the_runs() -> None:
-    page = opened()
+    page = whole_page()
     page.text_input(key="answer").set_value(" red").run()
     button(page, "From the runs").click().run()
     assert page.text_input(key="answer").value == " Mary"
@@ -216,7 +169,7 @@ def test_a_complaint_about_answers_does_not_speak_of_addresses(
     def refuses(*_: object) -> None:
         raise AnswerError("Both runs put the *same* token first.")
 
-    page = opened()
+    page = whole_page()
     monkeypatch.setattr("patchwright.app.views.pair.suggested_answers", refuses)
     button(page, "From the runs").click().run()
     assert next(unescaped(one.value) for one in page.warning) == (
@@ -225,7 +178,7 @@ def test_a_complaint_about_answers_does_not_speak_of_addresses(
 
 
 def test_swapping_exchanges_prompts_and_answers() -> None:
-    page = opened()
+    page = whole_page()
     before = page.text_area(key="clean").value, page.text_input(key="wrong").value
     button(page, "Swap").click().run()
     assert errors(page) == []
@@ -233,13 +186,13 @@ def test_swapping_exchanges_prompts_and_answers() -> None:
 
 
 def test_a_place_that_is_typed_is_looked_at_and_a_wrong_one_is_a_sentence() -> None:
-    page = opened()
+    page = whole_page()
     page.text_input(key="typed").set_value("L1H2.z@-1").run()
     assert errors(page) == []
     last = len(page.session_state["clean"].split()) + 1
     assert headings(page)[0].startswith("#### `L1H2.z@")
-    assert address(page)["chosen"].startswith("L1H2.z@")
-    assert int(address(page)["chosen"].split("@")[1]) >= last - 1
+    assert parameters_of(page)["chosen"].startswith("L1H2.z@")
+    assert int(parameters_of(page)["chosen"].split("@")[1]) >= last - 1
     shown = headings(page)
     for text, says in {
         "L9": "'L9' is not a place",
@@ -259,7 +212,7 @@ def test_a_place_that_is_typed_is_looked_at_and_a_wrong_one_is_a_sentence() -> N
 
 
 def test_a_place_can_be_picked_by_numbers() -> None:
-    page = opened()
+    page = whole_page()
     page.selectbox(key="pick_site").set_value("z").run()
     page.selectbox(key="pick_head").set_value(2).run()
     page.selectbox(key="pick_position").set_value(3).run()
@@ -269,7 +222,7 @@ def test_a_place_can_be_picked_by_numbers() -> None:
 
 
 def test_a_list_of_heads_has_as_many_as_the_site(grouped: str) -> None:
-    page = opened(model=grouped)
+    page = whole_page(model=grouped)
     heads = {"z": 4, "q": 4, "pattern": 4, "k": 2, "v": 2, "resid_pre": 0}
     for site, count in heads.items():
         page.selectbox(key="pick_site").set_value(site).run()
@@ -278,12 +231,34 @@ def test_a_list_of_heads_has_as_many_as_the_site(grouped: str) -> None:
     assert "key/value heads 0-1 in each layer" in errors(page)[0]
 
 
+@pytest.mark.parametrize(("family", "missing"), [("gpt_neox", "resid_mid"), ("mixtral", "mlp_act")])
+def test_a_site_that_the_model_does_not_have_is_not_offered(
+    family: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_tiny(tmp_path / family, family=family)
+    monkeypatch.setattr("sys.argv", ["main.py", "--folder", str(tmp_path)])
+    work.options.clear()
+    keys = {
+        "patch": ("site", "pick_site"),
+        "ablation": ("ablated_site",),
+        "activations": ("seen_site",),
+    }
+    for view, boxes in keys.items():
+        # An address of another model may ask for it.
+        page = one_view(view, model=str(folder), **dict.fromkeys(boxes[:1], missing))
+        assert errors(page) == []
+        for key in boxes:
+            assert len(page.selectbox(key=key).options) == len(SITES) - 1, (view, key)
+            assert page.selectbox(key=key).value != missing
+    work.options.clear()
+
+
 def metrics(page: AppTest) -> dict[str, str]:
     return {one.label: one.value for one in page.metric}
 
 
 def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.Model) -> None:
-    page = opened()
+    page = whole_page()
     button(page, "Add to set").click().run()
     assert len(page.multiselect(key="places").value) == 1
     assert button(page, "Add to set").disabled
@@ -296,7 +271,7 @@ def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.
     single = [float(pw.patch_together(demo, pair, [one]).effect) for one in places]
     assert metrics(page)["Effect together"] == percent(float(joint.effect), 1)
     assert metrics(page)["Sum of the single effects"] == percent(sum(single), 1)
-    assert address(page) == {"model": "demo", "places": "~".join(places)}
+    assert parameters_of(page) == {"model": "demo", "places": "~".join(places)}
     page.session_state["places"] = []
     page.run()
     assert "Effect together" not in metrics(page)
@@ -304,7 +279,7 @@ def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.
 
 @pytest.mark.parametrize("typed", ["nonsense", "L77.z", HOSTILE])
 def test_a_set_with_a_slip_is_one_sentence_and_the_page_goes_on(typed: str) -> None:
-    page = opened()
+    page = whole_page()
     page.session_state["places"] = ["L0.resid_pre@3", typed]
     page.run()
     assert len(errors(page)) == 1
@@ -316,7 +291,7 @@ def test_a_set_with_a_slip_is_one_sentence_and_the_page_goes_on(typed: str) -> N
 
 
 def test_what_the_user_typed_is_never_markup() -> None:
-    page = opened()
+    page = whole_page()
     page.text_area(key="clean").set_value("<b>*a* :red[x] $x$ \u202e red").run()
     page.text_area(key="corrupt").set_value("<b>*a* :red[x] $x$ \u202e blue").run()
     assert errors(page) == []
@@ -341,7 +316,7 @@ def test_what_the_user_typed_is_never_markup() -> None:
     ],
 )
 def test_a_folder_that_was_not_opened_is_refused_in_a_sentence(name: str, says: str) -> None:
-    page = opened()
+    page = whole_page()
     page.selectbox(key="model").set_value("other…").run()
     assert any("Type a hub name" in one.value for one in page.info)
     page.text_input(key="model_name").set_value(name).run()
@@ -351,19 +326,19 @@ def test_a_folder_that_was_not_opened_is_refused_in_a_sentence(name: str, says: 
 
 
 def test_an_address_shows_its_experiment_and_the_place_that_was_selected() -> None:
-    first = opened()
+    first = whole_page()
     first.selectbox(key="site").set_value("z").run()
     first.selectbox(key="direction").set_value("noise").run()
     first.text_input(key="typed").set_value("L1H2.z").run()
     first.text_input(key="wrong").set_value(" the").run()
     assert errors(first) == []
-    parameters = address(first)
-    again = opened(**parameters)
+    parameters = parameters_of(first)
+    again = whole_page(**parameters)
     assert errors(again) == []
     assert headings(again) == headings(first) == ["#### `L1H2.z`"]
     assert metrics(again) == metrics(first)
     assert again.text_input(key="wrong").value == " the"
-    assert address(again) == parameters
+    assert parameters_of(again) == parameters
 
 
 @pytest.mark.parametrize(
@@ -379,27 +354,27 @@ def test_an_address_shows_its_experiment_and_the_place_that_was_selected() -> No
 def test_a_malformed_address_is_a_sentence_and_the_first_example(
     parameters: dict[str, str], says: str
 ) -> None:
-    page = opened(**parameters)
+    page = whole_page(**parameters)
     assert errors(page) == []
     complaint = page.warning[0].value
     assert says in unescaped(complaint)
     assert "first example" in complaint
     assert "[a](b)" not in complaint
     assert examples_of(page).value == "ioi"
-    assert address(page) == {"model": "demo"}
+    assert parameters_of(page) == {"model": "demo"}
     page.run()
     assert "first example" not in "".join(one.value for one in page.warning), "said once"
 
 
 def test_numbers_of_an_address_that_do_not_fit_the_model_break_nothing() -> None:
-    page = opened(site="mlp_act", per="neuron", neuron_layer="999999", chosen="L77.mlp_act[3]")
+    page = whole_page(site="mlp_act", per="neuron", neuron_layer="999999", chosen="L77.mlp_act[3]")
     assert page.number_input(key="neuron_layer").value == 5
     assert errors(page) == []
     assert any("Layer 77" in unescaped(one.value) for one in page.warning)
 
 
 def test_every_metric_of_a_flat_gap_shows_the_page_without_effects() -> None:
-    page = opened()
+    page = whole_page()
     page.selectbox(key="metric").set_value("probability").run()
     page.text_input(key="answer").set_value("!").run()
     assert errors(page) == []
@@ -410,17 +385,17 @@ def first_token(page: AppTest) -> Any:
 
 
 def test_the_first_token_is_named_and_can_be_left_out() -> None:
-    page = opened()
+    page = whole_page()
     box = first_token(page)
     assert "endoftext" in unescaped(box.help)
     assert box.value
-    assert "bos" not in address(page)
+    assert "bos" not in parameters_of(page)
     without = settled(box.uncheck().run())
-    assert address(without)["bos"] == "0"
+    assert parameters_of(without)["bos"] == "0"
     chips = next(one.proto.body for one in without.get("html") if "pw-chip" in one.proto.body)
     assert "endoftext" not in chips
     assert "Clean, 14 tokens" in chips
-    assert not first_token(opened(bos="0")).value
+    assert not first_token(whole_page(bos="0")).value
 
 
 def test_of_a_first_token_that_starts_a_chat_turn_the_page_says_so_where_it_is_switched_on(
@@ -428,5 +403,5 @@ def test_of_a_first_token_that_starts_a_chat_turn_the_page_says_so_where_it_is_s
 ) -> None:
     monkeypatch.setattr(tokens, "CHAT_TURN", "<|endoftext|>")
     for bos, times in (("1", 1), ("0", 0)):
-        said = [one.value for one in opened(bos=bos).caption]
+        said = [one.value for one in whole_page(bos=bos).caption]
         assert sum("starts a turn of a chat" in one for one in said) == times

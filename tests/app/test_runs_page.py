@@ -9,19 +9,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
+from app_pages import MAIN, words, work_under_way
 from patchwright.app import work
 from patchwright.app.access import Access
-from patchwright.app.text import BREAK
 from patchwright.app.views import runs
 from patchwright.errors import ArchiveError
 from patchwright.keep.store import Store
 from patchwright.prompts.examples import example
 from patience import SECONDS
-from settled import work_under_way
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
-MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 
 
 def _page() -> None:
@@ -72,11 +70,6 @@ def tick(page: AppTest, *ids: str) -> AppTest:
     return page
 
 
-def texts(page: AppTest, *kinds: str) -> str:
-    said = " ".join(one.value for kind in kinds for one in getattr(page, kind))
-    return said.replace(BREAK, "").replace("\\", "")
-
-
 def listed(page: AppTest) -> list[str]:
     return [str(one.key).removeprefix("tick-") for one in page.checkbox]
 
@@ -91,7 +84,7 @@ def test_runs_are_found_by_their_words_the_newest_first(kept: tuple[Store, list[
     assert set(listed(page)) == {ids[0], ids[1]}  # "denoise" has the word too
     page.text_input(key="search").set_value("nothing of the kind").run()
     assert listed(page) == []
-    assert "No run has all these words" in texts(page, "info")
+    assert "No run has all these words" in words(page, "info")
 
 
 @on_the_page
@@ -99,13 +92,13 @@ def test_runs_are_found_by_their_words_the_newest_first(kept: tuple[Store, list[
 def test_one_run_is_shown_and_two_are_compared(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
     page = tick(opened(), ids[0])
-    assert "Denoise: patching z" in texts(page, "markdown")
+    assert "Denoise: patching z" in words(page, "markdown")
     tick(page, ids[1])
-    assert "2 runs chosen" in texts(page, "markdown")
-    assert "second − first" in texts(page, "caption")
+    assert "2 runs chosen" in words(page, "markdown")
+    assert "second − first" in words(page, "caption")
     page.checkbox(key=f"tick-{ids[0]}").uncheck()
     tick(page, ids[2])
-    assert "they have no difference" in texts(page, "warning")
+    assert "they have no difference" in words(page, "warning")
 
 
 @on_the_page
@@ -115,7 +108,7 @@ def test_a_note_is_kept_and_found(kept: tuple[Store, list[str]]) -> None:
     page = tick(opened(), ids[2])
     page.text_input(key=f"note-{ids[2]}").set_value("figure <2> *of*").run()
     assert store.entry(ids[2]).note == "figure <2> *of*"
-    assert "note: figure <2> *of*" in texts(page, "caption")
+    assert "note: figure <2> *of*" in words(page, "caption")
     page.text_input(key="search").set_value("FIGURE").run()
     assert listed(page) == [ids[2]]
 
@@ -127,10 +120,10 @@ def test_a_deletion_can_be_undone(kept: tuple[Store, list[str]]) -> None:
     page = tick(opened(), ids[0], ids[2])
     page.button(key="delete-runs").click().run()
     assert listed(page) == [ids[1]]
-    assert "2 runs deleted" in texts(page, "info")
+    assert "2 runs deleted" in words(page, "info")
     page.button(key="undo-delete").click().run()
     assert set(listed(page)) == set(ids)
-    assert "deleted" not in texts(page, "info")
+    assert "deleted" not in words(page, "info")
 
 
 @on_the_page
@@ -147,7 +140,7 @@ def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
     page.run()
     assert listed(page) == [ids[1]]
     tick(page, ids[1])
-    assert "1 run chosen" in texts(page, "markdown")
+    assert "1 run chosen" in words(page, "markdown")
     assert not [one for one in page.button if one.key in ("delete-runs", "undo-delete")]
     assert [one.key for one in page.text_input] == ["search"]
     assert len(page.expander) == 0
@@ -165,8 +158,8 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
     strange = store.save(pw.patch(model, pair_of([1, 2, 3], [1, 4, 3]), site="z", per="head"))
     page = opened()
     page.button(key=f"open-{strange}").click().run()
-    assert "No page's controls can say this run" in texts(page, "warning")
-    assert "Denoise: patching z" in texts(page, "markdown")
+    assert "No page's controls can say this run" in words(page, "warning")
+    assert "Denoise: patching z" in words(page, "markdown")
     page.button(key=f"open-{ids[1]}").click().run()
     assert page.session_state["go_to"] == "patch"
     asked = {name: page.session_state[name] for name in ("site", "per", "direction", "clean")}
@@ -177,7 +170,7 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
 @on_the_page
 def test_without_a_store_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), False, True))
-    assert "started without a run store" in texts(opened(), "info")
+    assert "started without a run store" in words(opened(), "info")
 
 
 @on_the_page
@@ -193,16 +186,16 @@ def test_a_store_that_cannot_be_opened_costs_no_result(
     said: list[str] = []
     page.run()
     while under_way := work_under_way(page):
-        said.append(texts(page, "warning"))
+        said.append(words(page, "warning"))
         assert all(job.wait(SECONDS) for job in under_way)
         page.run()
     assert not page.exception
-    assert "Noise: patching resid_pre" in texts(page, "markdown")
+    assert "Noise: patching resid_pre" in words(page, "markdown")
     for _ in range(3):
-        said.append(texts(page, "warning"))
+        said.append(words(page, "warning"))
         page.run()
     assert sum("The run store of this server has trouble" in one for one in said) == 1
-    assert "has trouble" not in texts(page, "warning")
+    assert "has trouble" not in words(page, "warning")
 
 
 def test_an_archive_goes_out_and_comes_back(kept: tuple[Store, list[str]], tmp_path: Path) -> None:

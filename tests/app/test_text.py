@@ -16,6 +16,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from app_pages import unescaped
 from patchwright.app.text import BREAK, paragraphs, plain, token
 from patchwright.errors import printable
 from patchwright.prompts.tokens import visible
@@ -51,10 +52,6 @@ PIECES = st.sampled_from(
     ]
 )
 TEXTS = st.lists(PIECES, min_size=1, max_size=14).map("".join) | st.sampled_from(HOSTILE)
-
-
-def unescaped(text: str) -> str:
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
 
 
 @given(text=st.text(max_size=40) | TEXTS)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from app_pages import errors, one_view, settled, unopened_view
 from patchwright.app import address, state, work
 from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
@@ -26,7 +27,6 @@ from patchwright.methods.tracing import TraceSite
 from patchwright.model.load import Model
 from patchwright.spelling import percent
 from patience import SECONDS
-from settled import settled
 
 TEXTS = ("<bos>", "The", " Eiffel", " Tower", " is", " in")
 PROMPT = [1, 2, 3, 4, 5]
@@ -35,34 +35,14 @@ OTHER = ("<bos>", "The", " Blue", " Mosque", " is", " in")
 on_the_page = pytest.mark.filterwarnings("default")
 
 
-def _page() -> None:
-    import streamlit as st
-
-    from patchwright.app import address, state
-    from patchwright.app.views import trace
-
-    first_time = "clean" not in st.session_state
-    state.prepare(st.session_state)
-    if first_time:
-        state.take(st.session_state, address.read("trace", st.query_params))
-    trace.show()
-    st.query_params.from_dict(address.written("trace", st.session_state))
-
-
 def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=SECONDS)
-    for name, value in ({"example": "eiffel-tower"} | parameters).items():
-        page.query_params[name] = value
-    return settled(page.run())
+    """The page on the Eiffel Tower, unless it is asked for another prompt."""
+    return one_view("trace", **({"example": "eiffel-tower"} | parameters))
 
 
 def shown(page: AppTest) -> str:
     """The place that is looked at."""
     return next(one.value for one in page.markdown if one.value.startswith("#### ")).strip("# `")
-
-
-def errors(page: AppTest) -> list[str]:
-    return [error.value for error in page.error]
 
 
 @on_the_page
@@ -340,13 +320,11 @@ def test_what_cannot_be_traced_is_said_also_while_the_work_is_under_way(
 
     monkeypatch.setattr(work, "answer", waiting)
     monkeypatch.setattr(work, "PATIENCE", 0.0)
-    page = AppTest.from_function(_page, default_timeout=SECONDS)
-    for name, value in ({"example": "eiffel-tower", "samples": "1"} | parameters).items():
-        page.query_params[name] = value
-    page.run()
+    asked = {"example": "eiffel-tower", "samples": "1"} | parameters
+    page = unopened_view("trace", **asked).run()
     try:
         assert not page.exception
-        assert len(errors(page)) == 1
+        assert len(page.error) == 1
     finally:
         go_on.set()
     settled(page)

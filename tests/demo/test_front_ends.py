@@ -1,22 +1,18 @@
 """Every built-in example through every front end: the same numbers, and nothing refused."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
+from app_pages import whole_page
 from command import patchwright
 from patchwright.prompts.examples import Example, examples
-from patience import SECONDS
 from served import client_of
-from settled import settled
 
-MAIN = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "main.py"
 DEMO = [one for one in examples() if "demo" in one.models]
 
 each_example = pytest.mark.parametrize("one", DEMO, ids=lambda one: one.id)
@@ -55,8 +51,6 @@ def test_an_example_over_http_without_what_may_be_left_out(demo: pw.Model, one: 
 @each_example
 @pytest.mark.filterwarnings("default")
 def test_an_example_on_the_page(one: Example) -> None:
-    page = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
-    page.query_params["example"] = one.id
-    page = settled(page.run())
+    page = whole_page(example=one.id)
     assert [error.value for error in page.error] == []
     assert any("patching" in part.value for part in page.markdown)

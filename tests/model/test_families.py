@@ -250,6 +250,13 @@ def with_layer_norm(module: Any) -> None:
     module.model.norm = nn.LayerNorm(16).double()
 
 
+def with_experts_of_another_class(module: Any) -> None:
+    class Adapted(nn.Module):
+        gate_up_proj = down_proj = torch.zeros(1)
+
+    module.model.layers[1].mlp.experts = Adapted()
+
+
 def with_another_layer(module: Any) -> None:
     module.config.layer_types = ["full_attention", "chunked_attention", "full_attention"]
 
@@ -258,6 +265,11 @@ def with_another_layer(module: Any) -> None:
     ("family", "change", "says"),
     [
         ("llama", with_adapter, "has a Adapted where its architecture has a Linear"),
+        (
+            "mixtral",
+            with_experts_of_another_class,
+            "has a Adapted where its architecture has a Exp",
+        ),
         ("mistral", with_layer_norm, "has a LayerNorm where its architecture has a RMSNorm"),
         ("qwen2", with_another_layer, "layers of the type 'chunked_attention'"),
         ("mistral", with_another_layer, "layers of several types"),

@@ -1,0 +1,105 @@
+"""The page without a browser, in Streamlit's own testing of apps: open, wait, read."""
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
+
+import patchwright
+from patchwright.app.text import BREAK
+from patchwright.jobs import Job
+from patience import SECONDS
+
+MAIN = Path(patchwright.__file__).parent / "app" / "main.py"
+KINDS = ("markdown", "caption", "success", "error", "warning", "info")
+"""Elements that are text."""
+
+
+def whole_page(**parameters: str) -> AppTest:
+    """The page as a new visitor sees it at an address, its work done."""
+    page = AppTest.from_file(str(MAIN), default_timeout=SECONDS)
+    return settled(_at(page, parameters).run())
+
+
+def one_view(name: str, **parameters: str) -> AppTest:
+    """One view, without the page around it, at an address of its own; its work done."""
+    return settled(unopened_view(name, **parameters).run())
+
+
+def unopened_view(name: str, **parameters: str) -> AppTest:
+    """The same before it has run for the first time."""
+    page = AppTest.from_function(_view, default_timeout=SECONDS, args=(name,))
+    return _at(page, parameters)
+
+
+def _at(page: AppTest, parameters: dict[str, str]) -> AppTest:
+    for name, value in parameters.items():
+        page.query_params[name] = value
+    return page
+
+
+def _view(name: str) -> None:
+    from importlib import import_module
+
+    import streamlit as st
+
+    from patchwright.app import address, state
+
+    first_time = "clean" not in st.session_state
+    state.prepare(st.session_state)
+    if first_time:
+        state.take(st.session_state, address.read(name, st.query_params))
+    import_module(f"patchwright.app.views.{name}").show()
+    st.query_params.from_dict(address.written(name, st.session_state))
+
+
+def work_under_way(page: AppTest) -> list[Job]:
+    """The work for which the page shows Stop: over by now, or not yet."""
+    if not any(str(one.key).startswith("stop-") for one in page.button):
+        return []
+    slots = sorted(page.session_state["slots"])
+    return [job for slot in slots if (job := page.session_state.get(slot, None)) is not None]
+
+
+def settled(page: AppTest) -> AppTest:
+    """The page when no work is under way any more; in a browser it looks again by itself."""
+    for _ in range(100):  # works that follow one another, not time
+        assert not page.exception
+        jobs = work_under_way(page)
+        if not jobs:
+            return page
+        assert all(job.wait(SECONDS) for job in jobs), "the work does not end"
+        page.run()
+    raise AssertionError("one work follows another without end")
+
+
+def unescaped(text: str) -> str:
+    """As it reads: without the escapes and joiners of `plain`."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
+
+
+def words(page: AppTest, *kinds: str) -> str:
+    """The text of elements of these kinds, or of all, as it reads."""
+    found = (one.value for kind in kinds or KINDS for one in getattr(page, kind))
+    return unescaped("\n".join(found))
+
+
+def errors(page: AppTest) -> list[str]:
+    """The messages of errors on the page, its work done, as they read."""
+    return [unescaped(one.value) for one in settled(page).error]
+
+
+def button(page: AppTest, label: str) -> Button:
+    """The button that is called so."""
+    return next(one for one in page.button if one.label == label)
+
+
+def parameters_of(page: AppTest) -> dict[str, str]:
+    """The parameters of the page's address: those that it has put in place of the first ones."""
+    for one in page.get("html"):
+        if found := re.search(r"URLSearchParams\('(.*?)'\)", one.proto.body):
+            return dict(parse_qsl(found[1], keep_blank_values=True))
+    values = page.query_params.items()
+    return {name: one if isinstance(one, str) else str(one[0]) for name, one in values}
