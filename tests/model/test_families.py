@@ -250,6 +250,20 @@ def with_layer_norm(module: Any) -> None:
     module.model.norm = nn.LayerNorm(16).double()
 
 
+def with_adapted_unembedding(module: Any) -> None:
+    class Adapted(nn.Linear):
+        pass
+
+    module.lm_head = Adapted(16, 50, bias=False).double()
+
+
+def with_adapted_embedding(module: Any) -> None:
+    class Embedding(nn.Embedding):
+        """Called as adapters of embeddings are."""
+
+    module.transformer.wte = Embedding(50, 16).double()
+
+
 def with_experts_of_another_class(module: Any) -> None:
     class Adapted(nn.Module):
         gate_up_proj = down_proj = torch.zeros(1)
@@ -264,6 +278,8 @@ def with_another_layer(module: Any) -> None:
 @pytest.mark.parametrize(
     ("family", "change", "says"),
     [
+        ("qwen3", with_adapted_unembedding, "has a Adapted where its architecture has a Linear"),
+        ("gpt2", with_adapted_embedding, "has a Embedding of test_families where its"),
         ("llama", with_adapter, "has a Adapted where its architecture has a Linear"),
         (
             "mixtral",

@@ -93,7 +93,7 @@ def test_another_architecture_is_refused_before_its_weights_come(
     refused = places(tmp_path / "home", hub.url)
     assert refused.returncode == 2
     assert "is a BloomForCausalLM" in refused.stderr
-    assert "GPT2LMHeadModel" in refused.stderr
+    assert "can be read are: Gemma2, Gemma3, GPT2" in refused.stderr
     assert "model.safetensors" not in {name for name, _ in hub.asked}
 
 

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from patchwright.errors import CheckpointError
 from patchwright.model.spec import ModelSpec
-from patchwright.model.weights import Layer, Linear, Norm, Rotary
+from patchwright.model.weights import Layer, Linear, Network, Norm, Rotary
 
 ROTARY_KINDS = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose frequencies do not depend on the prompt's length."""
@@ -47,6 +47,35 @@ def spec_of(
         n_vocab=config.vocab_size,
         n_context=config.max_position_embeddings,
         **own,
+    )
+
+
+def network_around(
+    module: Any,
+    spec: ModelSpec,
+    layers: tuple[Layer, ...],
+    embed: nn.Module,
+    norm_final: Norm,
+    embed_position: Float[Tensor, "context d_model"] | None = None,
+    logit_cap: float | None = None,
+) -> Network:
+    """The network of these layers, its unembedding where Transformers has it in all classes.
+
+    Raises CheckpointError for an embedding or an unembedding of another class.
+    """
+    if type(embed) is not nn.Embedding and not type(embed).__name__.endswith("ScaledWordEmbedding"):
+        raise _strange(embed, "Embedding", spec.name)
+    unembed = linear_of(module.lm_head, spec.name)
+    return Network(
+        spec=spec,
+        embed=embed.get_parameter("weight").detach(),
+        embed_position=embed_position,
+        layers=layers,
+        norm_final=norm_final,
+        unembed=unembed.weight.T,
+        unembed_bias=unembed.bias,
+        embed_scale=float(getattr(embed, "embed_scale", 1.0)),
+        logit_cap=logit_cap,
     )
 
 
@@ -147,7 +176,9 @@ def window_of(size: int | None, name: str) -> int | None:
 
 
 def _strange(part: nn.Module, expected: str, name: str) -> CheckpointError:
+    kind = type(part).__name__
+    kind = f"{kind} of {type(part).__module__}" if kind == expected else kind
     return CheckpointError(
-        f"'{name}' has a {type(part).__name__} where its architecture has a {expected}. Adapters and "
+        f"'{name}' has a {kind} where its architecture has a {expected}. Adapters and "
         "quantised layers cannot be read: merge or convert them to plain weights first."
     )

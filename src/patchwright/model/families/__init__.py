@@ -5,6 +5,7 @@ A family's file has `ARCHITECTURE`, the name of the Hugging Face class as a conf
 What a config says and the engine cannot do is refused there by name.
 """
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
@@ -41,7 +42,7 @@ def network_of(module: PreTrainedModel, name: str) -> Network:
 
 def unknown_family(name: str, architecture: str) -> UnknownFamilyError:
     """The refusal of `architecture`, with what can be read instead."""
-    known = ", ".join(FAMILIES)
+    known = ", ".join(re.sub("(ForCausalLM|LMHeadModel)$", "", one) for one in FAMILIES)
     return UnknownFamilyError(
         f"'{name}' is a {architecture}. The architectures that can be read are: {known}. Choose a model "
         "of one of them, or add a reader for yours (docs/extend/family.md)."

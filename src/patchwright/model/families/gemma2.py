@@ -5,7 +5,6 @@ every other layer attends within a sliding window.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from patchwright.errors import CheckpointError
@@ -54,6 +53,4 @@ def read_gemma(
             module.model.layers, windows_by_type(config, name), rotaries, strict=True
         )
     )
-    scale = float(module.model.embed_tokens.embed_scale)
-    around = around_layers(module, name, layers)
-    return replace(around, embed_scale=scale, logit_cap=config.final_logit_softcapping)
+    return around_layers(module, name, layers, config.final_logit_softcapping)

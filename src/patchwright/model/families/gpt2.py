@@ -5,7 +5,14 @@ from typing import Any
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, bias_of, cut, layer_norm_of, linear_of, spec_of
+from patchwright.model.parts import (
+    activation_of,
+    cut,
+    layer_norm_of,
+    linear_of,
+    network_around,
+    spec_of,
+)
 from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "GPT2LMHeadModel"
@@ -18,14 +25,10 @@ def read(module: PreTrainedModel, name: str) -> Network:
     if config.add_cross_attention:
         raise CheckpointError(f"'{name}' has cross-attention; only decoder-only GPT-2 can be read.")
     layers = tuple(_layer(config, i, block, name) for i, block in enumerate(body.h))
-    return Network(
-        spec=spec_of(config, name, layers, d_mlp=config.n_inner or 4 * config.n_embd),
-        embed=body.wte.weight.detach(),
-        embed_position=body.wpe.weight.detach(),
-        layers=layers,
-        norm_final=layer_norm_of(body.ln_f, name),
-        unembed=module.lm_head.weight.detach(),
-        unembed_bias=bias_of(module.lm_head),
+    spec = spec_of(config, name, layers, d_mlp=config.n_inner or 4 * config.n_embd)
+    norm_final = layer_norm_of(body.ln_f, name)
+    return network_around(
+        module, spec, layers, body.wte, norm_final, embed_position=body.wpe.weight.detach()
     )
 
 

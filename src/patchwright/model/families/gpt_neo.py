@@ -11,9 +11,9 @@ from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedModel
 from patchwright.errors import CheckpointError
 from patchwright.model.parts import (
     activation_of,
-    bias_of,
     layer_norm_of,
     linear_of,
+    network_around,
     spec_of,
     window_of,
 )
@@ -27,16 +27,10 @@ def read(module: PreTrainedModel, name: str) -> Network:
     assert isinstance(module, GPTNeoForCausalLM)
     config, body = module.config, module.transformer
     layers = tuple(_layer(config, block, name) for block in body.h)
-    return Network(
-        spec=spec_of(
-            config, name, layers, d_mlp=config.intermediate_size or 4 * config.hidden_size
-        ),
-        embed=body.wte.weight.detach(),
-        embed_position=body.wpe.weight.detach(),
-        layers=layers,
-        norm_final=layer_norm_of(body.ln_f, name),
-        unembed=module.lm_head.weight.detach(),
-        unembed_bias=bias_of(module.lm_head),
+    spec = spec_of(config, name, layers, d_mlp=config.intermediate_size or 4 * config.hidden_size)
+    norm_final = layer_norm_of(body.ln_f, name)
+    return network_around(
+        module, spec, layers, body.wte, norm_final, embed_position=body.wpe.weight.detach()
     )
 
 

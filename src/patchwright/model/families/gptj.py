@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of, spec_of
+from patchwright.model.parts import activation_of, layer_norm_of, linear_of, network_around, spec_of
 from patchwright.model.weights import Layer, Network, Rotary
 
 ARCHITECTURE = "GPTJForCausalLM"
@@ -27,17 +27,9 @@ def read(module: Any, name: str) -> Network:
             f"a head has {d_head}."
         )
     layers = tuple(_layer(config, block, name) for block in body.h)
-    return Network(
-        spec=spec_of(
-            config, name, layers, d_mlp=config.n_inner or 4 * config.n_embd, parallel=True
-        ),
-        embed=body.wte.weight.detach(),
-        embed_position=None,
-        layers=layers,
-        norm_final=layer_norm_of(body.ln_f, name),
-        unembed=module.lm_head.weight.detach(),
-        unembed_bias=bias_of(module.lm_head),
-    )
+    spec = spec_of(config, name, layers, d_mlp=config.n_inner or 4 * config.n_embd, parallel=True)
+    norm_final = layer_norm_of(body.ln_f, name)
+    return network_around(module, spec, layers, body.wte, norm_final)
 
 
 def _layer(config: Any, block: Any, name: str) -> Layer:

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from patchwright.errors import CheckpointError
 from patchwright.model.parts import (
     activation_of,
-    bias_of,
     linear_of,
+    network_around,
     rms_norm_of,
     rotary_of,
     spec_of,
@@ -90,18 +90,17 @@ def read_decoder(
     return around_layers(module, name, layers, **sizes)
 
 
-def around_layers(module: Any, name: str, layers: tuple[Layer, ...], **sizes: Any) -> Network:
+def around_layers(
+    module: Any,
+    name: str,
+    layers: tuple[Layer, ...],
+    logit_cap: float | None = None,
+    **sizes: Any,
+) -> Network:
     """The network of these layers, its embedding and its end where Llama's class has them."""
     body = module.model
-    return Network(
-        spec=spec_of(module.config, name, layers, **sizes),
-        embed=body.embed_tokens.weight.detach(),
-        embed_position=None,
-        layers=layers,
-        norm_final=rms_norm_of(body.norm, name),
-        unembed=module.lm_head.weight.detach(),
-        unembed_bias=bias_of(module.lm_head),
-    )
+    spec, norm_final = spec_of(module.config, name, layers, **sizes), rms_norm_of(body.norm, name)
+    return network_around(module, spec, layers, body.embed_tokens, norm_final, logit_cap=logit_cap)
 
 
 def windows_by_type(config: Any, name: str) -> list[int | None]:

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import OPTConfig, OPTForCausalLM, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, bias_of, layer_norm_of, linear_of, spec_of
+from patchwright.model.parts import activation_of, layer_norm_of, linear_of, network_around, spec_of
 from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "OPTForCausalLM"
@@ -22,14 +22,15 @@ def read(module: PreTrainedModel, name: str) -> Network:
     _check(config, name)
     assert body.final_layer_norm is not None
     layers = tuple(_layer(config, block, name) for block in body.layers)
-    return Network(
-        spec=spec_of(config, name, layers, d_mlp=config.ffn_dim),
-        embed=body.embed_tokens.weight.detach(),
+    spec = spec_of(config, name, layers, d_mlp=config.ffn_dim)
+    norm_final = layer_norm_of(body.final_layer_norm, name)
+    return network_around(
+        module,
+        spec,
+        layers,
+        body.embed_tokens,
+        norm_final,
         embed_position=body.embed_positions.weight.detach()[body.embed_positions.offset :],
-        layers=layers,
-        norm_final=layer_norm_of(body.final_layer_norm, name),
-        unembed=module.lm_head.weight.detach(),
-        unembed_bias=bias_of(module.lm_head),
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from patchwright.model.parts import (
     activation_of,
-    bias_of,
     layer_norm_of,
     linear_of,
+    network_around,
     rotary_of,
     spec_of,
 )
@@ -25,15 +25,9 @@ def read(module: Any, name: str) -> Network:
     d_head = body.layers[0].self_attn.head_dim
     rotary = rotary_of(body.rotary_emb, d_head, name, partial=True)
     layers = tuple(_layer(config, block, rotary, name) for block in body.layers)
-    return Network(
-        spec=spec_of(config, name, layers, parallel=True),
-        embed=body.embed_tokens.weight.detach(),
-        embed_position=None,
-        layers=layers,
-        norm_final=layer_norm_of(body.final_layernorm, name),
-        unembed=module.lm_head.weight.detach(),
-        unembed_bias=bias_of(module.lm_head),
-    )
+    spec = spec_of(config, name, layers, parallel=True)
+    norm_final = layer_norm_of(body.final_layernorm, name)
+    return network_around(module, spec, layers, body.embed_tokens, norm_final)
 
 
 def _layer(config: Any, block: Any, rotary: Rotary, name: str) -> Layer:
