@@ -85,6 +85,15 @@ def field(page: Page, label: str) -> Locator:
     return page.get_by_label(label, exact=True)
 
 
+def press(page: Page, name: str, exact: bool = False) -> None:
+    """Click a button once the page is at rest.
+
+    A button is there before all that is drawn beside it, which then moves it: pressed in one
+    place and let go in another, it is not clicked. No person is so quick; a test is.
+    """
+    rest(page).get_by_role("button", name=name, exact=exact).click()
+
+
 def type_into(page: Page, label: str, text: str) -> None:
     """Type into a field, and wait until the page has answered."""
     field(page, label).fill(text)

@@ -24,6 +24,7 @@ from browser_pages import (
     heat_map,
     keyed,
     place,
+    press,
     press_on_map,
     rest,
     type_into,
@@ -105,7 +106,7 @@ def test_two_places_are_patched_together_as_the_library_does(
     places = ["L1.resid_pre@1", "L1.resid_pre@2"]
     press_on_map(page, "ArrowRight", "ArrowUp")
     expect(place(page)).to_have_text(places[0])
-    page.get_by_role("button", name="Add to set").click()
+    press(page, "Add to set")
     in_address(page, f"places={places[0]}".replace("@", "%40"))
     page = visit("?" + urlencode({"model": "demo", "places": "~".join(places)}))
     joint = pw.patch_together(demo, example("ioi").pair, places)
@@ -118,7 +119,7 @@ def test_two_places_are_patched_together_as_the_library_does(
 
 def taken(page: Page, name: str) -> bytes:
     with page.expect_download() as waiting:
-        page.get_by_role("button", name=name, exact=True).click()
+        press(page, name, exact=True)
     return waiting.value.path().read_bytes()
 
 
@@ -341,7 +342,7 @@ def test_the_package_serves_the_script_of_the_heat_map() -> None:
 def test_the_subject_of_a_trace_is_chosen_by_its_chips(visit: Visitors) -> None:
     page = visit("trace?example=eiffel-tower")
     expect(page.get_by_text("Noise: 3 × σ on ·Eiffel ·Tower")).to_be_visible()
-    page.get_by_role("button", name="·Tower 3").click()
+    press(page, "·Tower 3")
     expect(page.get_by_text("Noise: 3 × σ on ·Eiffel, where")).to_be_visible()
     expect(page).to_have_url(re.compile("subject=2$"))
 
@@ -350,7 +351,7 @@ def test_the_page_circuit_says_what_its_edges_keep(visit: Visitors) -> None:
     page = visit("circuit?edges=8")
     kept = page.get_by_text("8 of 2,188 edges keep")
     expect(kept).to_be_visible()
-    page.get_by_role("button", name="Prune to").click()
+    press(page, "Prune to")
     expect(kept).not_to_be_visible()
     expect(page.get_by_text("of 2,188 edges keep")).to_be_visible()
 
@@ -377,19 +378,19 @@ def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, h
         answers = mark(step, result, "").answers
         page.get_by_role("button", name="Check answer").wait_for()
         if hint:
-            page.get_by_role("button", name="Give me a hint").click()
+            press(page, "Give me a hint")
             page.get_by_text("Hint 1:").wait_for()
         answer = answers[0] if right else next(i for i in range(9) if i not in answers)
         pick(page, answer, None if step.cell is None else grid_of(result))
         expect(page.get_by_role("button", name="Check answer")).to_be_enabled()
-        page.get_by_role("button", name="Check answer").click()
+        press(page, "Check answer")
         page.get_by_text("Right" if right else "Not so", exact=False).first.wait_for()
         page.get_by_role("button", name="Open this experiment").wait_for()
-    page.get_by_role("button", name="Finish" if number == steps - 1 else "Next").click()
+    press(page, "Finish" if number == steps - 1 else "Next")
 
 
 def test_all_lessons_are_played_from_first_to_last(visit: Visitors, demo: pw.Model) -> None:
-    page = visit("learn", settled=False)
+    page = visit("learn")
     keyed(page, f"open-{built_in()[0].name}").get_by_role("button").click()
     for index, lesson in enumerate(built_in()):
         for number in range(len(lesson.steps)):
@@ -401,19 +402,19 @@ def test_all_lessons_are_played_from_first_to_last(visit: Visitors, demo: pw.Mod
             f"{questions - 2 if index == 0 else questions} of {questions}"
         )
         if index < len(built_in()) - 1:
-            page.get_by_role("button", name="Next lesson").click()
+            press(page, "Next lesson")
     expect(page.get_by_role("button", name="Take it again")).to_be_visible()
     expect(page.get_by_role("button", name="Next lesson")).to_have_count(0)
-    page.get_by_role("button", name="All lessons").click()
+    press(page, "All lessons")
     expect(page.get_by_text("✓ Done")).to_have_count(len(built_in()))
 
 
 def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visitors) -> None:
-    page = visit("learn?lesson=6-agreement&step=2", settled=False)
+    page = visit("learn?lesson=6-agreement&step=2")
     expect(page.get_by_text("Step 2 of 3")).to_be_visible()
     pick(page, 1, None)
-    page.get_by_role("button", name="Check answer").click()
-    page.get_by_role("button", name="Open this experiment").click()
+    press(page, "Check answer")
+    press(page, "Open this experiment")
     expect(page.get_by_label("Corrupted prompt")).to_have_value("The keys to the cabinets")
     page.get_by_role("link", name="Learn").click()
     expect(page.get_by_text("Step 2 of 3")).to_be_visible()

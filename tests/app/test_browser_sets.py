@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 import patchwright as pw
-from browser_pages import Visitors, choose, heat_map, keyed, place, rest
+from browser_pages import Visitors, choose, heat_map, keyed, place, press, rest
 from patchwright.keep.store import Store
 from patchwright.prompts.datasets import Item, write_items
 from patchwright.prompts.examples import example
@@ -57,10 +57,10 @@ def test_runs_are_compared_deleted_and_brought_back(
         keyed(tab, f"tick-{entry.id}").locator("label").click()
         expect(tab.get_by_text(f"{i + 1} run{'s' * i} chosen")).to_be_visible()
     expect(tab.get_by_text("second − first")).to_be_visible()
-    tab.get_by_role("button", name="Delete").click()
+    press(tab, "Delete")
     expect(tab.get_by_text("No run has all these words")).to_be_visible()
-    tab.get_by_role("button", name="Undo").click()
+    press(tab, "Undo")
     expect(tab.get_by_test_id("stCheckbox")).to_have_count(2)
-    keyed(tab, f"open-{late.id}").get_by_role("button").click()
+    keyed(rest(tab), f"open-{late.id}").get_by_role("button").click()
     expect(tab.get_by_role("heading", name="Patch", exact=True)).to_be_visible()
     expect(tab.get_by_text(re.compile(r"Noise:\W? ?patching z"))).to_be_visible()
