@@ -13,7 +13,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from signatures import check_signatures
 
-check_signatures("patchwright.model", "patchwright.methods")
+check_signatures("patchwright.model", "patchwright.algorithms")
 
 import pytest
 import torch

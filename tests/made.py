@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 
 import patchwright as pw
+from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.result import Baseline, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import ExperimentError
 from patchwright.experiment import experiment_of
 from patchwright.experiment.types import numbers_of
-from patchwright.methods.metrics import MIN_GAP, UNITS
-from patchwright.methods.result import Baseline, effect_of
 from patchwright.notices import Notice
 
 CLEAN = ("<|endoftext|>", " Mary", " John", " to")

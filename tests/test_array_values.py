@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchwright as pw
+from patchwright.algorithms.statistics import statistics
 from patchwright.errors import AnswerError, ExperimentError, InputError, PromptError
-from patchwright.methods.statistics import statistics
 from patchwright.prompts.datasets import write_items
 from patchwright.prompts.tasks import task
 

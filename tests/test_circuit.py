@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import patchwright as pw
+from patchwright.algorithms.circuits import area
 from patchwright.errors import ExperimentError, InputError
-from patchwright.methods.circuits import area
 from tiny import pair_of, random_gpt2
 
 PAIR = pair_of([3, 8, 21, 5], [3, 9, 22, 5])

@@ -15,10 +15,10 @@ import patchwright as pw
 from chat_server import ChatServer
 from checkpoints import save_tiny
 from command import IOI, patchwright, process
+from patchwright.algorithms import batches
 from patchwright.cli.options import bos_or_usual
 from patchwright.insights.written import KEY, MODEL, URL
 from patchwright.lessons import READINGS, built_in
-from patchwright.methods import batches
 from patience import SECONDS
 
 LONG = "the " * 80
@@ -336,7 +336,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 INTERRUPTED = """
 import os, signal, sys
-from patchwright.methods import batches
+from patchwright.algorithms import batches
 
 batches.BATCH_TOKENS = 60
 at = [int(call) for call in sys.argv.pop(1).split(",")]

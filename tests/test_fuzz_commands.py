@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
+from patchwright.algorithms.metrics import METRICS
 from patchwright.axes import DIRECTIONS, PERS
 from patchwright.cli import app, explain, methods
 from patchwright.experiment import experiment_of
 from patchwright.lessons import built_in
-from patchwright.methods.metrics import METRICS
 from patchwright.model.hub import is_hub_name
 from patchwright.places import SITES
 from patchwright.prompts.examples import examples

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from patchwright import jobs
+from patchwright.algorithms.batches import OnProgress, Progress
+from patchwright.algorithms.result import Result
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.experiment import Patch, patch, run
 from patchwright.jobs import BusyError, Desk, Job
-from patchwright.methods.batches import OnProgress, Progress
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patience import SECONDS
 from tiny import pair_of

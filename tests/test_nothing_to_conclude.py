@@ -13,6 +13,9 @@ import patchwright as pw
 from command import patchwright
 from every_method import CLEAN, PAIR, every_experiment
 from made import baseline, made
+from patchwright.algorithms.metrics import MIN_GAP, SMALL_GAP, UNITS
+from patchwright.algorithms.scale import has_scale, nothing_moved, shares
+from patchwright.algorithms.statistics import statistics
 from patchwright.app.views import ablation, kinds, many, paths, place, traced
 from patchwright.app.views.revealed import beside
 from patchwright.errors import InputError
@@ -25,9 +28,6 @@ from patchwright.insights import heads_to_look_at, insights
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.insights.explained import explained
 from patchwright.lessons.facts import FactError, filled, holds, quantity
-from patchwright.methods.metrics import MIN_GAP, SMALL_GAP, UNITS
-from patchwright.methods.scale import has_scale, nothing_moved, shares
-from patchwright.methods.statistics import statistics
 
 SMALL = pw.Pair(clean=CLEAN, corrupt=CLEAN.replace("store", "house"), answer=" Mary", wrong=" John")
 """The place makes no difference to the answer: the gap is 0.02 logits."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 import patchwright
-from patchwright.methods.result import effect_of
+from patchwright.algorithms.result import effect_of
 from patchwright.model.edits import Edit
 from patchwright.model.ops import attention_output
 

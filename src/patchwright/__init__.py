@@ -10,6 +10,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from patchwright.algorithms.batches import Progress
+    from patchwright.algorithms.result import Result
+    from patchwright.algorithms.statistics import Statistics, statistics
     from patchwright.errors import PatchwrightError
     from patchwright.experiment import (
         Ablate,
@@ -51,9 +54,6 @@ if TYPE_CHECKING:
     from patchwright.experiment.results import load_result
     from patchwright.keep.many import Tally, run_many
     from patchwright.keep.store import Store
-    from patchwright.methods.batches import Progress
-    from patchwright.methods.result import Result
-    from patchwright.methods.statistics import Statistics, statistics
     from patchwright.model.load import Model, load_model, wrap_model
     from patchwright.places import Place, parse_place
     from patchwright.prompts.builders import agreement
@@ -165,9 +165,9 @@ _HOME = {
     "experiment.results": ["load_result"],
     "keep.many": ["Tally", "run_many"],
     "keep.store": ["Store"],
-    "methods.result": ["Result"],
-    "methods.batches": ["Progress"],
-    "methods.statistics": ["Statistics", "statistics"],
+    "algorithms.result": ["Result"],
+    "algorithms.batches": ["Progress"],
+    "algorithms.statistics": ["Statistics", "statistics"],
     "model.load": ["Model", "load_model", "wrap_model"],
     "places": ["Place", "parse_place"],
     "prompts.builders": ["agreement"],

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import monotonic
 
+from patchwright.algorithms.batches import OnProgress, Progress
+from patchwright.algorithms.result import Result
 from patchwright.errors import PatchwrightError
-from patchwright.methods.batches import OnProgress, Progress
-from patchwright.methods.result import Result
 
 Compute = Callable[[OnProgress], Result]
 

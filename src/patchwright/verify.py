@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from patchwright.algorithms.result import Result
 from patchwright.errors import InputError, reason
 from patchwright.experiment import patch
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
 from patchwright.prompts.pair import Pair

@@ -7,12 +7,12 @@ import pytest
 
 import patchwright as pw
 from app_pages import errors, one_view, settled, words
+from patchwright.algorithms.metrics import METRICS
 from patchwright.app import asked, state
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
 from patchwright.figures.grid import grid_of
 from patchwright.insights.cautions import SELF_REPAIR
-from patchwright.methods.metrics import METRICS
 from patchwright.model.load import Model
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts.examples import example

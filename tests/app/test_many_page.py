@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from app_pages import parameters_of, settled, words
+from patchwright.algorithms.statistics import statistics
 from patchwright.app import asked, sets, state
 from patchwright.app.views.built import table_of
 from patchwright.app.views.many import cell_sentence
@@ -16,7 +17,6 @@ from patchwright.errors import InputError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of
 from patchwright.figures.strip import Interval, strip_chart, strip_rows
-from patchwright.methods.statistics import statistics
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template

@@ -7,12 +7,12 @@ import pytest
 
 import patchwright as pw
 from app_pages import errors, one_view, settled, words
+from patchwright.algorithms.paths import SENDERS
 from patchwright.app import state
 from patchwright.app.views import kinds
 from patchwright.app.views import paths as view
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.figures.grid import grid_of
-from patchwright.methods.paths import SENDERS
 from patchwright.model.load import Model
 from patchwright.places import pers_of
 from patchwright.prompts.examples import example

@@ -3,8 +3,8 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from patchwright.algorithms.difference import ARRAYS
 from patchwright.app.views import activations, lens
-from patchwright.methods.difference import ARRAYS
 from patchwright.places import SITES
 from patience import SECONDS
 

@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from app_pages import errors, one_view, settled, unopened_view
+from patchwright.algorithms.batches import OnProgress, Progress
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.tracing import TraceSite
 from patchwright.app import address, state, work
 from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
@@ -20,10 +24,6 @@ from patchwright.experiment import trace
 from patchwright.figures.grid import grid_of
 from patchwright.jobs import Job
 from patchwright.keep.answers import answer
-from patchwright.methods.batches import OnProgress, Progress
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.result import Result
-from patchwright.methods.tracing import TraceSite
 from patchwright.model.load import Model
 from patchwright.spelling import percent
 from patience import SECONDS

@@ -10,14 +10,14 @@ from streamlit.runtime.caching import clear_session_resource_cache
 from streamlit.testing.v1 import AppTest
 
 import patchwright
+from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.result import Result
 from patchwright.app import work
 from patchwright.app.text import complaint
 from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment import AnyExperiment, Patch, run
 from patchwright.jobs import Job
 from patchwright.keep import answers
-from patchwright.methods.batches import OnProgress
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import parse_place
 from patience import SECONDS

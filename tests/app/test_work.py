@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from patchwright.algorithms.metrics import METRICS
 from patchwright.app import work
 from patchwright.experiment import Patch, tokens_of
-from patchwright.methods.metrics import METRICS
 from patchwright.model.load import Model
 from patchwright.places import Site
 from patchwright.prompts.pair import Pair, TokenPair

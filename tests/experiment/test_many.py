@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patchwright as pw
+from patchwright.algorithms.batches import Progress
+from patchwright.algorithms.metrics import METRICS, Metric
 from patchwright.errors import ExperimentError, PatchwrightError
 from patchwright.experiment import AnyExperiment
 from patchwright.experiment.many import Batch, Outcome, plan, run_batch
-from patchwright.methods.batches import Progress
-from patchwright.methods.metrics import METRICS, Metric
 from patchwright.prompts.align import Align
 from tiny import VOCAB, pair_of, random_gpt2
 

@@ -11,13 +11,13 @@ import patchwright as pw
 from checkpoints import TOKENIZER, save_tiny
 from command import patchwright
 from every_method import CLEAN, CORRUPT, ON_PAIRS, PAIR, TRACE, every_experiment
+from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.suggest import likeliest, suggested_answers
 from patchwright.errors import NonFiniteError
 from patchwright.experiment.many import plan, run_batch
 from patchwright.experiment.preview import CellByCell, baselines_of
 from patchwright.experiment.run import run
 from patchwright.insights.explained import explained
-from patchwright.methods.metrics import logits
-from patchwright.methods.suggest import likeliest, suggested_answers
 from patchwright.model import ops
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row
@@ -140,7 +140,7 @@ def test_a_difference_of_finite_logits_that_is_infinite_is_the_same_error() -> N
 
 
 def test_a_gradient_that_is_no_number_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from patchwright.methods import attribution, circuits
+    from patchwright.algorithms import attribution, circuits
 
     model, pair = pw.wrap_model(random_gpt2(seed=0)), pair_of([1, 2, 3], [1, 2, 4])
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 import patchwright as pw
 from families import FAMILIES
 from hooks import logits
-from patchwright.methods.suggest import likeliest, suggested_answers
+from patchwright.algorithms.suggest import likeliest, suggested_answers
 from patchwright.prompts.tokens import token_texts
 from tiny import pair_of
 

@@ -8,6 +8,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchwright.algorithms.batches import BUDGET, Progress
+from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.result import Result
 from patchwright.axes import DIMS, DIRECTIONS, Direction, Per
 from patchwright.experiment import (
     Ablate,
@@ -19,9 +22,6 @@ from patchwright.experiment import (
     run,
     so_far,
 )
-from patchwright.methods.batches import BUDGET, Progress
-from patchwright.methods.metrics import Metric
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITES, Site, pers_of
 from tiny import pair_of, token_pairs

@@ -17,11 +17,11 @@ from matplotlib.text import Text
 import patchwright as pw
 from command import patchwright
 from made import made
+from patchwright.algorithms.result import Result
 from patchwright.figures import fonts, printed
 from patchwright.figures.fonts import MissingCharactersWarning, fit_texts
 from patchwright.figures.printed import image
 from patchwright.keep.store import Store
-from patchwright.methods.result import Result
 from patchwright.prompts.tokens import visible
 from tiny import pair_of
 

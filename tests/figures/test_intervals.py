@@ -11,12 +11,12 @@ from rich.console import Console
 
 import patchwright as pw
 from made import baseline, made
+from patchwright.algorithms.statistics import statistics, statistics_on
 from patchwright.cli.options import hand_out
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of, grids_of
 from patchwright.figures.printed import draw, draw_intervals, save_intervals
 from patchwright.figures.terminal import shown
-from patchwright.methods.statistics import statistics, statistics_on
 
 N = 12
 

@@ -4,8 +4,8 @@ from io import StringIO
 from rich.console import Console
 
 import patchwright as pw
+from patchwright.algorithms.statistics import OddPair, statistics
 from patchwright.figures.terminal import shown
-from patchwright.methods.statistics import OddPair, statistics
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])

@@ -5,8 +5,8 @@ import xarray as xr
 
 import patchwright as pw
 from made import baseline
+from patchwright.algorithms.result import Tokens
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
-from patchwright.methods.result import Tokens
 from patchwright.notices import Notice
 
 NAN = float("nan")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from made import attends, baseline, made
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.result import Baseline
 from patchwright.axes import DIMS, DIRECTIONS
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.result import Baseline
 from patchwright.notices import Notice
 from patchwright.places import SITES, parse_place, pers_of
 from patchwright.prompts.examples import examples

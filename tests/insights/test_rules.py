@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from made import CLEAN, CORRUPT, attends, baseline, made
+from patchwright.algorithms.statistics import statistics
 from patchwright.errors import ExperimentError, UnknownPlaceError
 from patchwright.insights import Insights, heads_to_look_at, insights
-from patchwright.methods.statistics import statistics
 from patchwright.notices import Notice
 
 NAN = float("nan")

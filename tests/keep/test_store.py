@@ -22,11 +22,11 @@ from hypothesis.extra import numpy as hnp
 
 import patchwright as pw
 from made import baseline, made, numbered
+from patchwright.algorithms.result import Result
 from patchwright.errors import InputError, StoreError, UnknownRunError
 from patchwright.files import home
 from patchwright.keep.record import record_of, result_in
 from patchwright.keep.store import FILE, Store
-from patchwright.methods.result import Result
 from tiny import pair_of
 
 ANY_ARRAY = hnp.arrays(
@@ -146,7 +146,7 @@ def test_a_run_of_another_release_answers_as_long_as_its_methods_numbers_stay(
     model: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store()
-    monkeypatch.setattr("patchwright.methods.result.version", lambda _: "0.0.1")
+    monkeypatch.setattr("patchwright.algorithms.result.version", lambda _: "0.0.1")
     result = pw.patch(model, pair_of([1, 2], [3, 2]))
     store.save(result)
     monkeypatch.undo()

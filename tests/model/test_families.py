@@ -13,9 +13,9 @@ import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
 from families import FAMILIES, ROPE
+from patchwright.algorithms.metrics import logits
 from patchwright.errors import CheckpointError, PromptError, UnknownPlaceError
 from patchwright.experiment.size import cell_count
-from patchwright.methods.metrics import logits
 from patchwright.model import ops
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward

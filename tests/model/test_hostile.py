@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 import patchwright as pw
 from checkpoints import save_tiny
+from patchwright.algorithms.result import Result
 from patchwright.errors import CheckpointError, InputError, MemoryBudgetError
 from patchwright.figures.terminal import shown
-from patchwright.methods.result import Result
 from patchwright.model.hub import is_hub_name
 from patchwright.prompts.tokens import token_texts, visible
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 import patchwright as pw
 from families import VARIANTS, variant
+from patchwright.algorithms import batches
 from patchwright.errors import InputError
 from patchwright.experiment import run
 from patchwright.experiment.types import Patch
-from patchwright.methods import batches
 from patchwright.model import kernels, ops
 from patchwright.model.families import network_of
 from patchwright.model.kernels import FUSED, MAX_ERROR, VARIABLE, may_copy, product, uses

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.result import Result
 from patchwright.api.documents import JobView, Said
 from patchwright.api.limits import Limits
 from patchwright.api.refusals import RefusedError, code_of
@@ -18,8 +20,6 @@ from patchwright.experiment import AnyExperiment
 from patchwright.jobs import BusyError, Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.served import JobRecord, ServedStore, now
-from patchwright.methods.batches import OnProgress
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 
 KEPT = 256

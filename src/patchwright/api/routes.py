@@ -14,6 +14,8 @@ from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from numpy.typing import NDArray
 
+from patchwright.algorithms.batches import Progress
+from patchwright.algorithms.result import Result
 from patchwright.api import documents as says
 from patchwright.api.description import BODY
 from patchwright.api.office import Office, address_of
@@ -24,8 +26,6 @@ from patchwright.figures.printed import image
 from patchwright.insights import Insights
 from patchwright.insights.explained import explained
 from patchwright.keep.export import csv_text
-from patchwright.methods.batches import Progress
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.examples import examples, usual_bos

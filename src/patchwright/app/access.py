@@ -4,11 +4,11 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from patchwright.algorithms.result import Result
 from patchwright.app.opening import DIGITS
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment import AnyExperiment, experiment_of
 from patchwright.keep.store import Entry, Store
-from patchwright.methods.result import Result
 
 Seen = tuple[str, str]
 """The hash of an experiment, and the fingerprint of the model that it was done on."""

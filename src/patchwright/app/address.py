@@ -10,6 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from patchwright.algorithms.ablation import How
+from patchwright.algorithms.difference import ARRAYS
+from patchwright.algorithms.direct import Part
+from patchwright.algorithms.lens import LENS_METRICS
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.paths import SENDERS, OnTheWay
+from patchwright.algorithms.tracing import Sever
 from patchwright.app import opening
 from patchwright.app.state import (
     BOUNDS,
@@ -30,13 +37,6 @@ from patchwright.axes import DIRECTIONS, PERS
 from patchwright.errors import InputError, PatchwrightError, UnknownRunError
 from patchwright.experiment import AnyExperiment
 from patchwright.lessons import READINGS
-from patchwright.methods.ablation import How
-from patchwright.methods.difference import ARRAYS
-from patchwright.methods.direct import Part
-from patchwright.methods.lens import LENS_METRICS
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.paths import SENDERS, OnTheWay
-from patchwright.methods.tracing import Sever
 from patchwright.places import SITES, parse_place
 from patchwright.prompts.examples import example, usual_bos
 from patchwright.prompts.tasks import tasks

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from patchwright.algorithms.metrics import NEEDS_WRONG, check_metric
+from patchwright.algorithms.paths import LOGITS
 from patchwright.app.state import EDGE_ESTIMATES, SEPARATOR, State
 from patchwright.experiment import (
     Ablate,
@@ -20,8 +22,6 @@ from patchwright.experiment import (
     Trace,
     check_direction,
 )
-from patchwright.methods.metrics import NEEDS_WRONG, check_metric
-from patchwright.methods.paths import LOGITS
 from patchwright.places import Place, check_site, parse_place, pers_of
 from patchwright.prompts.messages import Messages, is_chat, spoken, user_says
 from patchwright.prompts.pair import Pair

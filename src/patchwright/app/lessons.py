@@ -5,6 +5,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchwright.algorithms.result import Result
 from patchwright.errors import PatchwrightError
 from patchwright.lessons import (
     Lesson,
@@ -17,7 +18,6 @@ from patchwright.lessons import (
 )
 from patchwright.lessons.facts import slots
 from patchwright.lessons.marking import Answer
-from patchwright.methods.result import Result
 
 ON_CELLS = ("strongest", "largest", "smallest", "details")
 """Words of quantities, besides the arrays' names, that are about more than the two runs."""

@@ -8,6 +8,8 @@ that comes nearest.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from patchwright.algorithms.paths import LOGITS
+from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import (
@@ -28,8 +30,6 @@ from patchwright.experiment import (
     Trace,
 )
 from patchwright.experiment.types import OnPairs
-from patchwright.methods.paths import LOGITS
-from patchwright.methods.result import Result
 from patchwright.prompts.messages import is_chat, user_says
 from patchwright.prompts.pair import Pair, Prompt
 

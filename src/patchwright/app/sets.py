@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
+from patchwright.algorithms.duplicates import grouped
 from patchwright.app.asked import answers_of
 from patchwright.app.limits import LIMITS
 from patchwright.app.state import MOST_PAIRS, State
 from patchwright.errors import InputError
 from patchwright.experiment import Patch, swap, tokens_of
-from patchwright.methods.duplicates import grouped
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.datasets import (

@@ -14,6 +14,9 @@ from typing import Literal
 import streamlit as st
 import xarray as xr
 
+from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.statistics import statistics
 from patchwright.app.access import Access, Seen
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
@@ -36,9 +39,6 @@ from patchwright.files import home
 from patchwright.jobs import Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.store import Store
-from patchwright.methods.batches import OnProgress
-from patchwright.methods.result import Result
-from patchwright.methods.statistics import statistics
 from patchwright.model.catalog import local
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair

@@ -10,9 +10,9 @@ import typer
 from patchwright.cli.options import ExperimentFile, NoStore, tell, write
 
 if TYPE_CHECKING:
+    from patchwright.algorithms.result import Result
     from patchwright.experiment import AnyExperiment
     from patchwright.keep.store import Store
-    from patchwright.methods.result import Result
 
 Command = Callable[..., None]
 

@@ -32,9 +32,9 @@ from patchwright.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from patchwright.algorithms.result import Result, Tokens
     from patchwright.insights import Insights
     from patchwright.insights.written import Endpoint, Written
-    from patchwright.methods.result import Result, Tokens
 
 
 def explain(

@@ -175,7 +175,7 @@ def trace(
 ) -> None:
     """Causal tracing: noise on a subject, then clean places restored."""
     from patchwright import experiment
-    from patchwright.methods.metrics import NEEDS_WRONG
+    from patchwright.algorithms.metrics import NEEDS_WRONG
 
     check_outputs(json, csv, plot)
     if not noise:

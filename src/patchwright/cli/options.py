@@ -14,8 +14,8 @@ import typer
 from patchwright.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from patchwright.methods.batches import Progress
-    from patchwright.methods.result import Result
+    from patchwright.algorithms.batches import Progress
+    from patchwright.algorithms.result import Result
     from patchwright.model.load import Model
     from patchwright.prompts.datasets import Item
     from patchwright.prompts.pair import Pair, Prompt
@@ -361,7 +361,7 @@ def hand_out(
 
     table = None
     if intervals or interval_plot:
-        from patchwright.methods.statistics import statistics
+        from patchwright.algorithms.statistics import statistics
 
         found = statistics(result)
         result, table = found.on(result), found.to_frame()

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
+from patchwright.algorithms.batches import BUDGET, OnProgress
+from patchwright.algorithms.metrics import Metric, check_metric
+from patchwright.algorithms.result import Result
 from patchwright.axes import DIRECTIONS, PERS, Direction, Per
 from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
 from patchwright.experiment.circuit import Circuit
@@ -34,9 +37,6 @@ from patchwright.experiment.types import (
     PathPatch,
     Trace,
 )
-from patchwright.methods.batches import BUDGET, OnProgress
-from patchwright.methods.metrics import Metric, check_metric
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, parse_place
 from patchwright.prompts.align import EDGES, NO_EDGES
@@ -170,7 +170,7 @@ def ablate(
 
     `how`: `zero`; `mean` over `prompts`, at each position or (`by_position=False`)
     over all of theirs; `resample`, from one of `prompts` drawn by `seed`. `effect`
-    is the share of the gap to the corrupted run that is lost. See `methods.ablation`.
+    is the share of the gap to the corrupted run that is lost. See `algorithms.ablation`.
     """
     checked = check_site(site)
     experiment = Ablate.of(
@@ -295,7 +295,7 @@ def path_patch(
     on the way are held; MLPs are recomputed or (`mlps="freeze"`) held; norms are
     recomputed or (`norms="freeze"`) keep the scale of the run that is patched. A
     sender above every receiver has no path: its cell is the baseline. See
-    `methods.paths`. Source: Wang et al. 2022.
+    `algorithms.paths`. Source: Wang et al. 2022.
     """
     checked = check_site(site)
     experiment = PathPatch.of(
@@ -331,7 +331,7 @@ def edge_attribution(
     strongest edges the array `exact` has what the score estimates, NaN elsewhere.
     `progress` counts passes, `steps` (or one) a pair, then edges measured exactly;
     stopped, the pair under way is finished and the mean is over those that are done.
-    See `methods.circuits`; `Circuit.choose` makes a circuit of it. Raises
+    See `algorithms.circuits`; `Circuit.choose` makes a circuit of it. Raises
     ExperimentError where `exact` is below 0.
     """
     experiment = EdgeAttribution.of(
@@ -492,7 +492,7 @@ def head_scores(
     Arrays (prompt, layer, head): on the clean and the corrupted prompt, and on
     `repeats` prompts of `length` random tokens said twice, drawn from the tokens of
     `words` (without repetition) or from the whole vocabulary. A small model may
-    repeat only words that it has seen. See `methods.attention`.
+    repeat only words that it has seen. See `algorithms.attention`.
     """
     experiment = HeadScores.of(
         _asked(model, pair, None, bos)
@@ -517,7 +517,7 @@ def logit_lens(
 
     Arrays (run, layer, position): `logit_diff`, `probability`, `rank`, `top` (text)
     and `top_probability`; `accumulated` (run, layer) is the logit difference at the
-    last position. With `places` the third run has those patched. See `methods.lens`.
+    last position. With `places` the third run has those patched. See `algorithms.lens`.
     """
     experiment = LogitLens.of(
         _asked(model, pair, None, bos)
@@ -536,7 +536,7 @@ def logit_attribution(
 
     `part`: `layer`, `head`, `position` (heads by source position) or `neuron`. The
     array `components` (run, component) sums to the logit difference; `contribution`
-    divides it further. See `methods.direct`.
+    divides it further. See `algorithms.direct`.
     """
     parts = ("layer", "head", "position", "neuron")
     experiment = LogitAttribution.of(

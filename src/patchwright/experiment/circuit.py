@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from patchwright.algorithms.circuits import greedy, strongest
+from patchwright.algorithms.result import Result
 from patchwright.errors import ExperimentError, InputError, OutputError
 from patchwright.files import write_atomic
-from patchwright.methods.circuits import greedy, strongest
-from patchwright.methods.result import Result
 from patchwright.model.edges import Graph
 from patchwright.model.load import Model
 

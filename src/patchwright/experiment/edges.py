@@ -4,21 +4,21 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.errors import ExperimentError
-from patchwright.experiment.reading import measured
-from patchwright.experiment.results import Found, Work
-from patchwright.experiment.types import (
-    EdgeAttribution,
-    EvaluateCircuit,
-)
-from patchwright.methods.batches import check_memory
-from patchwright.methods.circuits import (
+from patchwright.algorithms.batches import check_memory
+from patchwright.algorithms.circuits import (
     Edge,
     area,
     edge_scores,
     measure,
     random_circuits,
     strongest,
+)
+from patchwright.errors import ExperimentError
+from patchwright.experiment.reading import measured
+from patchwright.experiment.results import Found, Work
+from patchwright.experiment.types import (
+    EdgeAttribution,
+    EvaluateCircuit,
 )
 from patchwright.model.edges import Graph
 from patchwright.notices import Notice

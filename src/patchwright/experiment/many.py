@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+from patchwright.algorithms.batches import BUDGET, OnProgress, Progress
+from patchwright.algorithms.result import Result
 from patchwright.errors import ExperimentError, PatchwrightError
 from patchwright.experiment.results import Work, as_result
 from patchwright.experiment.run import on_pairs, run, tokens_of
@@ -20,8 +22,6 @@ from patchwright.experiment.types import (
     OnPairs,
     Trace,
 )
-from patchwright.methods.batches import BUDGET, OnProgress, Progress
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.prompts.pair import Pair, TokenPair
 

@@ -8,6 +8,23 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from patchwright.algorithms.ablation import Ablation, substitute
+from patchwright.algorithms.attribution import Estimating, attribute, compared
+from patchwright.algorithms.likeliest import Likeliest
+from patchwright.algorithms.metrics import check_answers
+from patchwright.algorithms.paths import ON_PATHS, Paths, path_patch, receivers_of
+from patchwright.algorithms.result import CHOICE
+from patchwright.algorithms.runs import averaged, baselines, read_both, run_in_groups, stacked
+from patchwright.algorithms.sweep import (
+    Cells,
+    Promising,
+    Swept,
+    choose_cells,
+    patched_tokens,
+    sweep,
+    together,
+)
+from patchwright.algorithms.tracing import Tracing, trace
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.results import (
@@ -28,23 +45,6 @@ from patchwright.experiment.types import (
     PathPatch,
     Trace,
 )
-from patchwright.methods.ablation import Ablation, substitute
-from patchwright.methods.attribution import Estimating, attribute, compared
-from patchwright.methods.likeliest import Likeliest
-from patchwright.methods.metrics import check_answers
-from patchwright.methods.paths import ON_PATHS, Paths, path_patch, receivers_of
-from patchwright.methods.result import CHOICE
-from patchwright.methods.runs import averaged, baselines, read_both, run_in_groups, stacked
-from patchwright.methods.sweep import (
-    Cells,
-    Promising,
-    Swept,
-    choose_cells,
-    patched_tokens,
-    sweep,
-    together,
-)
-from patchwright.methods.tracing import Tracing, trace
 from patchwright.model.load import Model
 from patchwright.model.rows import CORE
 from patchwright.notices import Notice

@@ -6,17 +6,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from patchwright.algorithms.batches import BUDGET, Progress
+from patchwright.algorithms.lens import accumulated
+from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.result import Result, effect_of
+from patchwright.algorithms.runs import run_pairs
+from patchwright.algorithms.sweep import choose_cells
 from patchwright.experiment.patching import role_coords
 from patchwright.experiment.reading import LENS, lens_runs
 from patchwright.experiment.results import Work, stopped_sweep
 from patchwright.experiment.run import all_tokens, run, unpatched
 from patchwright.experiment.types import Ablate, LogitLens, Patch, PathPatch, Trace
-from patchwright.methods.batches import BUDGET, Progress
-from patchwright.methods.lens import accumulated
-from patchwright.methods.metrics import MIN_GAP, UNITS
-from patchwright.methods.result import Result, effect_of
-from patchwright.methods.runs import run_pairs
-from patchwright.methods.sweep import choose_cells
 from patchwright.model.load import Model
 
 CellByCell = Patch | Ablate | PathPatch | Trace

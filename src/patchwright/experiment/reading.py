@@ -4,6 +4,15 @@ from collections.abc import Callable, Iterable
 
 import xarray as xr
 
+from patchwright.algorithms.attention import PATTERN, Twice, head_scores, patterns
+from patchwright.algorithms.difference import difference
+from patchwright.algorithms.direct import KEEP, logit_attribution
+from patchwright.algorithms.lens import accumulated, logit_lens
+from patchwright.algorithms.metrics import check_answers
+from patchwright.algorithms.runs import PairRuns, run_in_groups
+from patchwright.algorithms.sweep import (
+    together,
+)
 from patchwright.experiment.patching import places_of
 from patchwright.experiment.results import (
     ONE_BY_ONE,
@@ -20,15 +29,6 @@ from patchwright.experiment.types import (
     LogitAttribution,
     LogitLens,
     OnPairs,
-)
-from patchwright.methods.attention import PATTERN, Twice, head_scores, patterns
-from patchwright.methods.difference import difference
-from patchwright.methods.direct import KEEP, logit_attribution
-from patchwright.methods.lens import accumulated, logit_lens
-from patchwright.methods.metrics import check_answers
-from patchwright.methods.runs import PairRuns, run_in_groups
-from patchwright.methods.sweep import (
-    together,
 )
 from patchwright.model.rows import CORE, Run
 from patchwright.places import Site, check_layer

@@ -9,6 +9,13 @@ from typing import Any
 
 import xarray as xr
 
+from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.duplicates import duplicate_pairs
+from patchwright.algorithms.metrics import MIN_GAP, UNITS, readings
+from patchwright.algorithms.paths import LOGITS
+from patchwright.algorithms.result import SCHEMA, Baseline, Result, effect_of, result_of
+from patchwright.algorithms.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
+from patchwright.algorithms.scale import nothing_to_rank
 from patchwright.errors import OutputError, UnequalLengthsError, reason
 from patchwright.experiment.types import (
     Ablate,
@@ -22,13 +29,6 @@ from patchwright.experiment.types import (
     Trace,
     experiment_of,
 )
-from patchwright.methods.batches import OnProgress
-from patchwright.methods.duplicates import duplicate_pairs
-from patchwright.methods.metrics import MIN_GAP, UNITS, readings
-from patchwright.methods.paths import LOGITS
-from patchwright.methods.result import SCHEMA, Baseline, Result, effect_of, result_of
-from patchwright.methods.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
-from patchwright.methods.scale import nothing_to_rank
 from patchwright.model.kernels import uses
 from patchwright.model.load import Model
 from patchwright.model.rows import Run

@@ -2,6 +2,9 @@
 
 from time import perf_counter
 
+from patchwright.algorithms.batches import BUDGET, OnProgress
+from patchwright.algorithms.metrics import check_answers
+from patchwright.algorithms.result import Result
 from patchwright.errors import ExperimentError
 from patchwright.experiment.edges import run_edge_attribution, run_evaluate_circuit
 from patchwright.experiment.patching import (
@@ -41,9 +44,6 @@ from patchwright.experiment.types import (
     Sweep,
     Trace,
 )
-from patchwright.methods.batches import BUDGET, OnProgress
-from patchwright.methods.metrics import check_answers
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import parse_place
 from patchwright.prompts.align import EDGES, NO_EDGES

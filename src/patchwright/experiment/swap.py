@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from patchwright.algorithms.batches import BUDGET
+from patchwright.algorithms.suggest import after_swaps, alike, likeliest
 from patchwright.errors import AnswerError, PromptError
-from patchwright.methods.batches import BUDGET
-from patchwright.methods.suggest import after_swaps, alike, likeliest
 from patchwright.model.load import Model
 from patchwright.prompts.characters import find_text
 from patchwright.prompts.pair import Pair, tokenize_prompt

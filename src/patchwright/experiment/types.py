@@ -5,16 +5,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from patchwright.algorithms.ablation import How
+from patchwright.algorithms.attribution import How as Estimate
+from patchwright.algorithms.circuits import Outside
+from patchwright.algorithms.direct import Part
+from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.paths import OnTheWay
+from patchwright.algorithms.tracing import Sever, TraceSite
 from patchwright.axes import Direction, Per
 from patchwright.canonical import hash_of
 from patchwright.errors import ExperimentError, quoted
-from patchwright.methods.ablation import How
-from patchwright.methods.attribution import How as Estimate
-from patchwright.methods.circuits import Outside
-from patchwright.methods.direct import Part
-from patchwright.methods.metrics import Metric
-from patchwright.methods.paths import OnTheWay
-from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.places import Site, pers_of
 from patchwright.prompts.pair import Answers, Pair, Prompt, Text
 from patchwright.upgrade import upgrade_experiment
@@ -97,7 +97,7 @@ class Sweep(OnPairs):
 
 
 class Patch(Sweep):
-    """Activation patching of every place of one kind (`methods.sweep`).
+    """Activation patching of every place of one kind (`algorithms.sweep`).
 
     With `roles` each pair is patched at the places of its own prompt that they name
     (`prompts.roles`), so that pairs of different lengths can be compared.
@@ -127,7 +127,7 @@ class Patch(Sweep):
 
 
 class PatchTogether(OnPairs):
-    """Several places patched in one run (`methods.sweep`)."""
+    """Several places patched in one run (`algorithms.sweep`)."""
 
     method: Literal["patch_together"] = "patch_together"
     direction: Direction = "denoise"
@@ -135,7 +135,7 @@ class PatchTogether(OnPairs):
 
 
 class Ablating(OnPairs):
-    """What is written into the clean run so that a place says nothing (`methods.ablation`).
+    """What is written into the clean run so that a place says nothing (`algorithms.ablation`).
 
     `prompts` are those that `mean` averages over and `resample` draws from.
     """
@@ -161,7 +161,7 @@ class AblateTogether(Ablating):
 
 
 class Attribute(Sweep):
-    """An estimate of every patch of one kind (`methods.attribution`); with `exact`, beside it."""
+    """An estimate of every patch of one kind (`algorithms.attribution`); with `exact`, beside it."""
 
     method: Literal["attribute"] = "attribute"
     direction: Direction = "denoise"
@@ -171,7 +171,7 @@ class Attribute(Sweep):
 
 
 class PathPatch(Sweep):
-    """Path patching from every place of one kind to `receivers` (`methods.paths`)."""
+    """Path patching from every place of one kind to `receivers` (`algorithms.paths`)."""
 
     # 2: a frozen norm's scale is computed in float32.
     numbers: ClassVar[int] = 2
@@ -184,7 +184,7 @@ class PathPatch(Sweep):
 
 
 class EdgeAttribution(OnPairs):
-    """Every edge's score (`methods.circuits`); with `steps` by integrated gradients.
+    """Every edge's score (`algorithms.circuits`); with `steps` by integrated gradients.
 
     The `exact` strongest edges are corrupted in earnest too, each alone.
     """
@@ -195,7 +195,7 @@ class EdgeAttribution(OnPairs):
 
 
 class EvaluateCircuit(OnPairs):
-    """What the first `sizes` of `edges` keep of the behaviour (`methods.circuits`).
+    """What the first `sizes` of `edges` keep of the behaviour (`algorithms.circuits`).
 
     Beside each circuit its complement, and `n_random` circuits of the same size.
     """
@@ -211,7 +211,7 @@ class EvaluateCircuit(OnPairs):
 
 
 class Trace(Experiment):
-    """Causal tracing of one prompt (`methods.tracing`); `subject` is a text or its positions."""
+    """Causal tracing of one prompt (`algorithms.tracing`); `subject` is a text or its positions."""
 
     # 2: the subject is found by its characters.
     numbers: ClassVar[int] = 2
@@ -232,7 +232,7 @@ class Trace(Experiment):
 
 
 class Difference(OnPairs):
-    """Clean against corrupted activations of one site (`methods.difference`)."""
+    """Clean against corrupted activations of one site (`algorithms.difference`)."""
 
     method: Literal["difference"] = "difference"
     site: Site = "resid_post"
@@ -240,7 +240,7 @@ class Difference(OnPairs):
 
 
 class Attention(OnPairs):
-    """The pattern of one head in both runs (`methods.attention`)."""
+    """The pattern of one head in both runs (`algorithms.attention`)."""
 
     method: Literal["attention"] = "attention"
     layer: int
@@ -248,7 +248,7 @@ class Attention(OnPairs):
 
 
 class HeadScores(OnPairs):
-    """What every head attends to, in numbers (`methods.attention`).
+    """What every head attends to, in numbers (`algorithms.attention`).
 
     Random prompts are drawn from the tokens of `words`, or from all there are.
     """
@@ -261,7 +261,7 @@ class HeadScores(OnPairs):
 
 
 class LogitLens(OnPairs):
-    """The model's answer as read off every layer (`methods.lens`); of a patched run too."""
+    """The model's answer as read off every layer (`algorithms.lens`); of a patched run too."""
 
     method: Literal["logit_lens"] = "logit_lens"
     places: tuple[str, ...] = ()
@@ -269,7 +269,7 @@ class LogitLens(OnPairs):
 
 
 class LogitAttribution(OnPairs):
-    """What each part adds to the logit difference directly (`methods.direct`)."""
+    """What each part adds to the logit difference directly (`algorithms.direct`)."""
 
     method: Literal["logit_attribution"] = "logit_attribution"
     part: Part = "head"

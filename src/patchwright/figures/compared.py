@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from patchwright.algorithms.result import Result
 from patchwright.errors import InputError
 from patchwright.figures.grid import Grid, grids_of, on_one_scale, title_of
-from patchwright.methods.result import Result
 from patchwright.spelling import run_name
 
 

@@ -6,8 +6,8 @@ import altair as alt
 import pandas as pd
 import xarray as xr
 
+from patchwright.algorithms.result import Baseline, Result
 from patchwright.figures.graph import LOWERS, Edge, layout, target_of
-from patchwright.methods.result import Baseline, Result
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent, run_name
 

@@ -16,6 +16,9 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch
 from numpy.typing import NDArray
 
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import has_scale, nothing_moved
+from patchwright.algorithms.statistics import NUMBERS, RATE, Statistics, statistics_on
 from patchwright.errors import InputError
 from patchwright.figures.compared import compared
 from patchwright.figures.fonts import (
@@ -29,9 +32,6 @@ from patchwright.figures.formats import check_format
 from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
 from patchwright.figures.grid import TOGETHER, Grid, grids_of, short, title_of
 from patchwright.files import write_atomic
-from patchwright.methods.result import Result
-from patchwright.methods.scale import has_scale, nothing_moved
-from patchwright.methods.statistics import NUMBERS, RATE, Statistics, statistics_on
 from patchwright.spelling import percent, run_name
 
 DIVERGING = LinearSegmentedColormap.from_list("effects", ["#2166ac", "#f7f7f7", "#b2182b"], 1023)

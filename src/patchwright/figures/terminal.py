@@ -8,12 +8,12 @@ import pandas as pd
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 
+from patchwright.algorithms.result import Baseline, Result
+from patchwright.algorithms.scale import SHARED, has_scale, nothing_moved, shares
+from patchwright.algorithms.statistics import NUMBERS, RATE, Statistics, statistics_on
 from patchwright.figures.grid import TOGETHER, Grid, grids_of, title_of
 from patchwright.figures.tables import Line, table
 from patchwright.figures.terminal_map import TerminalMap
-from patchwright.methods.result import Baseline, Result
-from patchwright.methods.scale import SHARED, has_scale, nothing_moved, shares
-from patchwright.methods.statistics import NUMBERS, RATE, Statistics, statistics_on
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent, run_name
 

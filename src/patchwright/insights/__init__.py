@@ -13,12 +13,12 @@ go to the place that comes first. `docs/methods/insights.md` lists every rule.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from patchwright.algorithms.result import Result
 from patchwright.errors import ExperimentError
 from patchwright.insights.cautions import cautions
 from patchwright.insights.reading import Reading
 from patchwright.insights.sentences import Sentence
 from patchwright.insights.steps import Sources, steps
-from patchwright.methods.result import Result
 from patchwright.places import parse_place
 
 __all__ = ["Insights", "Sentence", "heads_to_look_at", "insights"]

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.result import Result
 from patchwright.axes import Direction
 from patchwright.insights.reading import NOTABLE, VERB, Cell, Reading
 from patchwright.insights.sentences import Numbers, Sentence, listed
-from patchwright.methods.metrics import MIN_GAP, UNITS
-from patchwright.methods.result import Result
 from patchwright.places import SITE_MEANINGS, Place, parse_place
 
 MOST_NAMED = 4

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from patchwright.algorithms.metrics import Metric
 from patchwright.axes import Direction
 from patchwright.insights.reading import Reading
 from patchwright.insights.sentences import Numbers, Sentence, listed
 from patchwright.insights.steps import Sources
-from patchwright.methods.metrics import Metric
 
 ABOVE = 1.1
 BELOW = -0.25

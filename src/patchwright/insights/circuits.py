@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import has_scale
 from patchwright.insights.sentences import Numbers, Sentence
-from patchwright.methods.result import Result
-from patchwright.methods.scale import has_scale
 
 
 def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from patchwright.algorithms.result import Result
 from patchwright.experiment import attention, patch
 from patchwright.insights import Insights, heads_to_look_at, insights
-from patchwright.methods.result import Result
 from patchwright.places import parse_place
 from patchwright.prompts.pair import Pair
 
 if TYPE_CHECKING:
-    from patchwright.methods.batches import OnProgress
+    from patchwright.algorithms.batches import OnProgress
     from patchwright.model.load import Model
 
 

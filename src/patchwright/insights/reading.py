@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from patchwright.algorithms.duplicates import groups_of
+from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.result import Baseline, Result, place_of
+from patchwright.algorithms.scale import has_scale, nothing_moved, shares
 from patchwright.axes import Direction
 from patchwright.insights.sentences import Numbers
-from patchwright.methods.duplicates import groups_of
-from patchwright.methods.metrics import Metric
-from patchwright.methods.result import Baseline, Result, place_of
-from patchwright.methods.scale import has_scale, nothing_moved, shares
 from patchwright.places import Place, Site
 from patchwright.prompts.tokens import visible
 

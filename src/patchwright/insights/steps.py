@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from patchwright.algorithms.metrics import UNITS, Metric
+from patchwright.algorithms.result import Baseline, Result
+from patchwright.algorithms.statistics import RATE, statistics_on
 from patchwright.axes import Direction
 from patchwright.insights.carriers import attention, still, strongest
 from patchwright.insights.reading import Reading, quoted
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.travel import Travel, travel
-from patchwright.methods.metrics import UNITS, Metric
-from patchwright.methods.result import Baseline, Result
-from patchwright.methods.statistics import RATE, statistics_on
 
 HALF = 0.5
 

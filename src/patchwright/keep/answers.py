@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from patchwright.algorithms.batches import BUDGET, OnProgress
+from patchwright.algorithms.result import Result
 from patchwright.errors import StoreError
 from patchwright.experiment import run
 from patchwright.keep.store import Store
-from patchwright.methods.batches import BUDGET, OnProgress
-from patchwright.methods.result import Result
 
 if TYPE_CHECKING:
     from patchwright.experiment import AnyExperiment

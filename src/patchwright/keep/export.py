@@ -18,11 +18,11 @@ from typing import Any
 from pandas import DataFrame
 
 from patchwright import experiment as calls
+from patchwright.algorithms.result import Result
 from patchwright.errors import InputError
 from patchwright.experiment import Difference, EvaluateCircuit, Trace
 from patchwright.experiment.run import AnyExperiment
 from patchwright.experiment.types import OnPairs, Sweep
-from patchwright.methods.result import Result
 from patchwright.places import pers_of
 from patchwright.prompts.messages import Message
 from patchwright.prompts.pair import Pair

@@ -11,8 +11,8 @@ from patchwright.keep.store import Store
 from patchwright.model.load import load_model
 
 if TYPE_CHECKING:
+    from patchwright.algorithms.result import Result
     from patchwright.experiment import AnyExperiment
-    from patchwright.methods.result import Result
     from patchwright.model.load import Model
 
 Runner = Callable[[Sequence[Batch], "Model"], Iterable[Outcome]]

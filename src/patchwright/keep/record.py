@@ -23,7 +23,7 @@ from patchwright.notices import Notice
 from patchwright.upgrade import upgrade_result
 
 if TYPE_CHECKING:
-    from patchwright.methods.result import Result
+    from patchwright.algorithms.result import Result
 
 MOST_BYTES = 2**30
 """Unpacked arrays of one run, at most: what is larger was not written by Patchwright."""

@@ -12,6 +12,8 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.result import CHOICE, Baseline, Result, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import reason
 from patchwright.experiment.types import (
@@ -24,8 +26,6 @@ from patchwright.experiment.types import (
     Trace,
     experiment_of,
 )
-from patchwright.methods.metrics import MIN_GAP, UNITS
-from patchwright.methods.result import CHOICE, Baseline, Result, effect_of
 from patchwright.places import KV_SITES
 from patchwright.prompts.pair import Pair
 

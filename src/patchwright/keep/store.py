@@ -24,8 +24,8 @@ from patchwright.keep.migrations import STEPS, migrate
 from patchwright.keep.record import Origin, Record, device_kind, id_of, record_of, result_in
 
 if TYPE_CHECKING:
+    from patchwright.algorithms.result import Result
     from patchwright.experiment.types import Experiment
-    from patchwright.methods.result import Result
 
 FILE = "runs.sqlite3"
 BUSY = 30.0

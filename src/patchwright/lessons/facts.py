@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import xarray as xr
 
+from patchwright.algorithms.result import Baseline, Result
+from patchwright.algorithms.scale import SHARED, has_scale
 from patchwright.errors import InputError
-from patchwright.methods.result import Baseline, Result
-from patchwright.methods.scale import SHARED, has_scale
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
+from patchwright.algorithms.result import Result
 from patchwright.errors import InputError
 from patchwright.experiment import AnyExperiment
 from patchwright.lessons.facts import filled, holds
 from patchwright.lessons.reading import Lesson, Step
-from patchwright.methods.result import Result
 
 Answer = int | str
 """The number of a choice (from 0), or the place of a cell."""

@@ -5,6 +5,9 @@ from typing import get_args
 
 import streamlit as st
 
+from patchwright.algorithms.ablation import How
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token, typed
 from patchwright.app.views import fields, kinds, pair, side, taken, waiting
@@ -15,9 +18,6 @@ from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.interactive import top_chart
 from patchwright.insights.cautions import SELF_REPAIR
-from patchwright.methods.ablation import How
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.spelling import percent

@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from patchwright.algorithms.difference import ARRAYS
+from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
 from patchwright.app.views import fields, pair, place, side, taken
@@ -10,8 +12,6 @@ from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
-from patchwright.methods.difference import ARRAYS
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITE_MEANINGS, parse_place, pers_of
 from patchwright.prompts.tokens import encode

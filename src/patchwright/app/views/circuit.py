@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import has_scale
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, side, taken
@@ -12,9 +15,6 @@ from patchwright.errors import PatchwrightError
 from patchwright.experiment import Circuit, EdgeAttribution, Patch
 from patchwright.figures.interactive import checked_chart, circuit_curve, circuit_graph
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.result import Result
-from patchwright.methods.scale import has_scale
 from patchwright.model.load import Model
 from patchwright.spelling import percent
 

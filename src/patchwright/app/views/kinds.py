@@ -7,13 +7,13 @@ from typing import cast
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from patchwright.algorithms.result import Baseline, Result
+from patchwright.algorithms.scale import has_scale
 from patchwright.app.text import plain, token
 from patchwright.app.views import fields
 from patchwright.axes import Per
 from patchwright.figures.grid import Grid
 from patchwright.figures.interactive import top_chart
-from patchwright.methods.result import Baseline, Result
-from patchwright.methods.scale import has_scale
 from patchwright.model.load import Model
 from patchwright.places import SITE_MEANINGS, Site, check_site, parse_place, pers_of
 

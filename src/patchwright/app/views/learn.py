@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from patchwright.algorithms.result import Result
 from patchwright.app.lessons import (
     Offered,
     Score,
@@ -22,7 +23,6 @@ from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import READINGS, Lesson, Step, experiment_of, mark, readings_of
 from patchwright.lessons.facts import filled
 from patchwright.lessons.marking import Answer
-from patchwright.methods.result import Result
 from patchwright.places import parse_place
 
 

@@ -5,6 +5,8 @@ from typing import get_args
 import pandas as pd
 import streamlit as st
 
+from patchwright.algorithms.direct import Part
+from patchwright.algorithms.result import Result
 from patchwright.app import asked
 from patchwright.app.text import complaint
 from patchwright.app.views import fields, pair, side, taken
@@ -14,8 +16,6 @@ from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.figures.interactive import accumulated_chart, components_chart
-from patchwright.methods.direct import Part
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.prompts.tokens import visible
 

@@ -5,6 +5,10 @@ from typing import Any, cast
 
 import streamlit as st
 
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import has_scale
+from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
 from patchwright.app import asked, sets
 from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain, typed
@@ -17,10 +21,6 @@ from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.strip import Interval, strip_chart
 from patchwright.insights import insights
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.result import Result
-from patchwright.methods.scale import has_scale
-from patchwright.methods.statistics import RATE, Statistics, statistics_on
 from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.prompts.messages import prompt_text

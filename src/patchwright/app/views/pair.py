@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from patchwright.algorithms.suggest import same_length, suggested_answers
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token, typed
 from patchwright.app.views import fields
@@ -12,7 +13,6 @@ from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment import Patch, tokens_of
-from patchwright.methods.suggest import same_length, suggested_answers
 from patchwright.model.load import Model
 from patchwright.prompts.align import common_start
 from patchwright.prompts.examples import example, examples

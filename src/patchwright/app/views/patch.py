@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.result import Result
 from patchwright.app import state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, place, said, side, taken, waiting
@@ -11,8 +13,6 @@ from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import SITES, parse_place
 

@@ -5,6 +5,10 @@ from typing import get_args
 
 import streamlit as st
 
+from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.paths import LOGITS, SENDERS, OnTheWay, Paths, receivers_of
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import shares
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, side, taken, waiting
@@ -14,10 +18,6 @@ from patchwright.axes import DIRECTIONS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch, PathPatch, tokens_of
 from patchwright.figures.grid import Grid, grid_of, title_of
-from patchwright.methods.metrics import METRICS
-from patchwright.methods.paths import LOGITS, SENDERS, OnTheWay, Paths, receivers_of
-from patchwright.methods.result import Result
-from patchwright.methods.scale import shares
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, n_heads_of, parse_place
 from patchwright.spelling import percent

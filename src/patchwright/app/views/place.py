@@ -5,6 +5,8 @@ import math
 import pandas as pd
 import streamlit as st
 
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import shares
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token
 from patchwright.app.views import fields, kinds
@@ -14,8 +16,6 @@ from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.figures.interactive import accumulated_chart, top_chart
-from patchwright.methods.result import Result
-from patchwright.methods.scale import shares
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, Place, check_site, n_heads_of, parse_place
 from patchwright.spelling import percent

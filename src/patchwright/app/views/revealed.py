@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
+from patchwright.algorithms.result import Result, Tokens
+from patchwright.algorithms.scale import has_scale
 from patchwright.app import opening, state
 from patchwright.app.lessons import Try
 from patchwright.app.text import plain
@@ -15,8 +17,6 @@ from patchwright.experiment import AnyExperiment
 from patchwright.figures.grid import TOGETHER, Grid, grid_of, grids_of, on_one_scale, title_of
 from patchwright.figures.interactive import top_chart
 from patchwright.lessons import Step
-from patchwright.methods.result import Result, Tokens
-from patchwright.methods.scale import has_scale
 
 PAGE_NAMES = {
     "patch": "Patch",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from patchwright.algorithms.result import Result
 from patchwright.app import opening, state
 from patchwright.app.access import Access
 from patchwright.app.text import complaint, plain, typed
@@ -17,7 +18,6 @@ from patchwright.figures.compared import compared
 from patchwright.figures.grid import grids_of, title_of
 from patchwright.keep.archive import unpacked_size
 from patchwright.keep.store import Entry
-from patchwright.methods.result import Result
 
 SHOWN = 20
 """Runs in the list at first, and as many more each time."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import worded
@@ -11,7 +12,6 @@ from patchwright.app.work import guessed_seconds, result_of
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import Patch
 from patchwright.insights import Sentence, heads_to_look_at, insights
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.places import parse_place
 

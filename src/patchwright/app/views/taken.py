@@ -5,12 +5,12 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from patchwright.algorithms.result import Result
 from patchwright.app import address
 from patchwright.app.work import origin
 from patchwright.experiment import experiment_of
 from patchwright.figures.printed import image
 from patchwright.keep.export import csv_text, notebook_text, script_text
-from patchwright.methods.result import Result
 
 
 def away(result: Result, linked: Result | None = None, sharable: bool = True) -> None:

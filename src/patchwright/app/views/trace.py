@@ -4,6 +4,10 @@ from typing import get_args
 
 import streamlit as st
 
+from patchwright.algorithms.metrics import METRICS, NEEDS_WRONG
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.suggest import likeliest
+from patchwright.algorithms.tracing import Sever, TraceSite
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, token
 from patchwright.app.views import fields, pair, side, traced, waiting
@@ -11,10 +15,6 @@ from patchwright.app.work import jobs_of, result_so_far
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.experiment import Trace
 from patchwright.jobs import Job
-from patchwright.methods.metrics import METRICS, NEEDS_WRONG
-from patchwright.methods.result import Result
-from patchwright.methods.suggest import likeliest
-from patchwright.methods.tracing import Sever, TraceSite
 from patchwright.model.load import Model
 from patchwright.prompts.tokens import answer_text, token_texts
 

@@ -6,13 +6,13 @@ from typing import TypeGuard
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
 from patchwright.app.text import complaint
 from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import AnyExperiment, CellByCell, Trace
 from patchwright.jobs import Job
-from patchwright.methods.result import Result
 from patchwright.model.load import Model
 from patchwright.prompts.pair import Pair
 

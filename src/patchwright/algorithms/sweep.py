@@ -19,13 +19,7 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.axes import DIMS, Direction, Per
-from patchwright.errors import (
-    ExperimentError,
-    UnequalLengthsError,
-    UnknownPlaceError,
-)
-from patchwright.methods.batches import (
+from patchwright.algorithms.batches import (
     BUDGET,
     OnProgress,
     Report,
@@ -34,9 +28,15 @@ from patchwright.methods.batches import (
     read_finals,
     row_bytes,
 )
-from patchwright.methods.likeliest import Likeliest
-from patchwright.methods.metrics import Metric
-from patchwright.methods.runs import PairRuns, read_both, run_in_groups, spans_of
+from patchwright.algorithms.likeliest import Likeliest
+from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups, spans_of
+from patchwright.axes import DIMS, Direction, Per
+from patchwright.errors import (
+    ExperimentError,
+    UnequalLengthsError,
+    UnknownPlaceError,
+)
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row, Run, patched

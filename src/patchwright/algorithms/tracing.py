@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchwright.errors import ExperimentError
-from patchwright.methods.batches import (
+from patchwright.algorithms.batches import (
     OnProgress,
     Report,
     check_memory,
@@ -24,8 +23,9 @@ from patchwright.methods.batches import (
     read_rows,
     row_bytes,
 )
-from patchwright.methods.metrics import Metric, Reader
-from patchwright.methods.runs import check_runs, spans_of, stacked
+from patchwright.algorithms.metrics import Metric, Reader
+from patchwright.algorithms.runs import check_runs, spans_of, stacked
+from patchwright.errors import ExperimentError
 from patchwright.model.base_runs import base_runs
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward

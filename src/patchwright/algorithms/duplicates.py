@@ -5,7 +5,7 @@ Such pairs say nothing new: whatever asks how sure a result is counts them as on
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from patchwright.methods.result import Result
+from patchwright.algorithms.result import Result
 from patchwright.notices import Notice
 
 MOST_NAMED = 5

@@ -14,9 +14,9 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 from hooks import Change, activation, changed_logits, embedding_of, logits
+from patchwright.algorithms.batches import BUDGET
+from patchwright.algorithms.tracing import Start, Tracing, trace
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
-from patchwright.methods.batches import BUDGET
-from patchwright.methods.tracing import Start, Tracing, trace
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.rows import patched

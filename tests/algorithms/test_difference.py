@@ -5,8 +5,8 @@ from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from hooks import activation
+from patchwright.algorithms.difference import ARRAYS
 from patchwright.errors import ExperimentError, UnequalLengthsError
-from patchwright.methods.difference import ARRAYS
 from patchwright.places import HEAD_SITES, SITES, Site, pers_of
 from tiny import N_LAYERS, pair_of
 

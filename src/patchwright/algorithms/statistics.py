@@ -6,7 +6,7 @@ whether a place moves anything is tested by flipping pairs' signs; and because a
 asks of many places at once, p-values are corrected for the false discovery rate
 (Benjamini & Hochberg 1995). The effect over pairs is the ratio of means, which a pair
 with a small gap cannot dominate (Miller et al. 2024). The same pair twice is drawn once:
-what is resampled and flipped are groups of duplicates (`methods.duplicates`), as in a
+what is resampled and flipped are groups of duplicates (`algorithms.duplicates`), as in a
 cluster bootstrap (Davison & Hinkley 1997, section 3.8), while means stay over all pairs.
 """
 
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import false_discovery_control, median_abs_deviation
 
+from patchwright.algorithms.duplicates import groups_of
+from patchwright.algorithms.metrics import MIN_GAP, UNITS, Metric
+from patchwright.algorithms.result import Baseline, Result, place_of
 from patchwright.errors import InputError
-from patchwright.methods.duplicates import groups_of
-from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
-from patchwright.methods.result import Baseline, Result, place_of
 
 Ratio = Literal["of_means", "mean_of"]
 """The effect over pairs: ratio of means, or mean of the pairs' own ratios."""

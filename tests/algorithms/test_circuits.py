@@ -9,10 +9,8 @@ from transformers import PreTrainedModel
 
 import hooks
 import patchwright as pw
-from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
-from patchwright.experiment import tokens_of
-from patchwright.methods.batches import BUDGET, Progress
-from patchwright.methods.circuits import (
+from patchwright.algorithms.batches import BUDGET, Progress
+from patchwright.algorithms.circuits import (
     area,
     edge_scores,
     greedy,
@@ -20,7 +18,9 @@ from patchwright.methods.circuits import (
     random_circuits,
     strongest,
 )
-from patchwright.methods.metrics import Metric, Reader
+from patchwright.algorithms.metrics import Metric, Reader
+from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
+from patchwright.experiment import tokens_of
 from patchwright.model.edges import LOGITS, Graph, embedded, node_of, pass_through
 from patchwright.prompts.pair import TokenPair
 from tiny import N_HEADS, N_LAYERS, pair_of

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from patchwright.methods.batches import BUDGET, cut, row_bytes
-from patchwright.methods.metrics import logits
-from patchwright.methods.runs import TokenText
+from patchwright.algorithms.batches import BUDGET, cut, row_bytes
+from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.runs import TokenText
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row
 from patchwright.model.weights import Network

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchwright.algorithms.metrics import VOCAB_TILE, logits
 from patchwright.errors import ExperimentError
-from patchwright.methods.metrics import VOCAB_TILE, logits
 from patchwright.model import ops
 from patchwright.model.weights import Network
 

@@ -18,12 +18,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from patchwright.algorithms.batches import OnProgress, Report, cut, read_rows, row_bytes
+from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups
+from patchwright.algorithms.sweep import Cells, Copies, Job, Swept, jobs_of, unpatched
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
-from patchwright.methods.batches import OnProgress, Report, cut, read_rows, row_bytes
-from patchwright.methods.metrics import Metric
-from patchwright.methods.runs import PairRuns, read_both, run_in_groups
-from patchwright.methods.sweep import Cells, Copies, Job, Swept, jobs_of, unpatched
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row, Run, patched

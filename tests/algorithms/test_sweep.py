@@ -18,6 +18,10 @@ import patchwright as pw
 import slow
 from families import BLOCKS, FAMILIES
 from hooks import changed_logits, logits
+from patchwright.algorithms import runs
+from patchwright.algorithms.metrics import METRICS, Metric
+from patchwright.algorithms.runs import PairRuns
+from patchwright.algorithms.sweep import choose_cells, sweep, together
 from patchwright.axes import DIRECTIONS, Direction, Per
 from patchwright.errors import (
     AnswerError,
@@ -28,10 +32,6 @@ from patchwright.errors import (
     UnknownPlaceError,
 )
 from patchwright.experiment import tokens_of
-from patchwright.methods import runs
-from patchwright.methods.metrics import METRICS, Metric
-from patchwright.methods.runs import PairRuns
-from patchwright.methods.sweep import choose_cells, sweep, together
 from patchwright.model.weights import Network
 from patchwright.places import HEAD_SITES, SITES, Place, Site, pers_of
 from patchwright.prompts.pair import TokenPair

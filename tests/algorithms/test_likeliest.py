@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import patchwright as pw
+from patchwright.algorithms import likeliest
+from patchwright.algorithms.result import place_of
 from patchwright.errors import ExperimentError
 from patchwright.experiment import run
 from patchwright.keep.store import Store
-from patchwright.methods import likeliest
-from patchwright.methods.result import place_of
 from tiny import VOCAB, pair_of
 
 PAIR = pair_of([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])

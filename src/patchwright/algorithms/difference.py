@@ -8,9 +8,9 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from patchwright.algorithms.runs import PairRuns
 from patchwright.axes import DIMS, Per
 from patchwright.errors import ExperimentError, UnequalLengthsError
-from patchwright.methods.runs import PairRuns
 from patchwright.places import Site, pers_of
 
 ARRAYS = ("relative", "norm", "clean_norm", "cosine")

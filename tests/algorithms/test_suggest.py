@@ -4,7 +4,7 @@ from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from hooks import logits
-from patchwright.methods.suggest import after_swaps, likeliest, same_length, suggested_answers
+from patchwright.algorithms.suggest import after_swaps, likeliest, same_length, suggested_answers
 
 CLEAN, CORRUPT = [1, 2, 3, 4], [1, 9, 8, 3, 4]
 

@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchwright.algorithms.metrics import Metric, check_finite
+from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups
+from patchwright.algorithms.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
-from patchwright.methods.metrics import Metric, check_finite
-from patchwright.methods.runs import PairRuns, read_both, run_in_groups
-from patchwright.methods.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.model import ops
 from patchwright.model.plain_forward import Taps, gradients
 from patchwright.model.rows import CORE

@@ -18,9 +18,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchwright.algorithms.batches import BUDGET, OnProgress, Report
+from patchwright.algorithms.metrics import MIN_GAP, UNITS, Metric, Reader, check_finite
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
-from patchwright.methods.batches import BUDGET, OnProgress, Report
-from patchwright.methods.metrics import MIN_GAP, UNITS, Metric, Reader, check_finite
 from patchwright.model.edges import LOGITS, Graph, Passed, embedded, node_of, pass_through
 from patchwright.model.weights import Network
 from patchwright.prompts.pair import TokenPair

@@ -6,8 +6,7 @@ from statistics import fmean
 
 import torch
 
-from patchwright.axes import Direction
-from patchwright.methods.metrics import (
+from patchwright.algorithms.metrics import (
     MIN_GAP,
     SMALL_GAP,
     UNITS,
@@ -18,7 +17,8 @@ from patchwright.methods.metrics import (
     check_finite,
     read_each,
 )
-from patchwright.methods.result import Baseline
+from patchwright.algorithms.result import Baseline
+from patchwright.axes import Direction
 from patchwright.model.base_runs import base_runs, kept_bytes
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row, Run

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchwright as pw
+from patchwright.algorithms.metrics import MIN_GAP, SMALL_GAP, UNITS, check_metric
 from patchwright.errors import AnswerError, ExperimentError
-from patchwright.methods.metrics import MIN_GAP, SMALL_GAP, UNITS, check_metric
 from tiny import VOCAB, pair_of
 
 CLEAN, CORRUPT = [1, 2, 3, 4], [1, 5, 3, 4]
@@ -15,7 +15,7 @@ token = st.integers(0, VOCAB - 1)
 
 
 def final_logits(model: pw.Model, prompt: list[int]) -> torch.Tensor:
-    from patchwright.methods.metrics import logits
+    from patchwright.algorithms.metrics import logits
     from patchwright.model.forward import forward
     from patchwright.model.rows import Row
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchwright.algorithms.runs import PairRuns
+from patchwright.algorithms.sweep import Source
 from patchwright.errors import ExperimentError, UnequalLengthsError
-from patchwright.methods.runs import PairRuns
-from patchwright.methods.sweep import Source
 from patchwright.model.base_runs import base_runs
 from patchwright.model.rows import CORE, Row, Run
 from patchwright.model.weights import Network

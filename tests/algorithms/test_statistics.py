@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 import patchwright as pw
 from made import baseline, made
+from patchwright.algorithms.statistics import Statistics, statistics
 from patchwright.errors import InputError
-from patchwright.methods.statistics import Statistics, statistics
 
 Values = NDArray[np.float64]
 
@@ -315,7 +315,7 @@ def test_one_pair_is_too_few_and_no_pairs_are_no_sample() -> None:
 def test_many_cells_are_the_same_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     result = result_of(*drawn(20, cells=4))
     whole = statistics(result, resamples=200)
-    monkeypatch.setattr("patchwright.methods.statistics.TILE", 250)
+    monkeypatch.setattr("patchwright.algorithms.statistics.TILE", 250)
     cut = statistics(result, resamples=200)
     for name in ("low", "high", "p_value"):
         np.testing.assert_allclose(getattr(cut, name), getattr(whole, name), rtol=1e-9)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from every_method import CLEAN, CORRUPT, PAIR, every_experiment
+from patchwright.algorithms.duplicates import MOST_NAMED, duplicate_pairs, groups_of
 from patchwright.experiment.run import run
-from patchwright.methods.duplicates import MOST_NAMED, duplicate_pairs, groups_of
 from tiny import pair_of, random_gpt2
 
 TINY = pw.wrap_model(random_gpt2(seed=0, n_layer=1), name="tiny")

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.methods.metrics import Metric, Reader
-from patchwright.methods.runs import TokenText
+from patchwright.algorithms.metrics import Metric, Reader
+from patchwright.algorithms.runs import TokenText
 from patchwright.model.rows import Run
 
 LENS_METRICS: tuple[Metric, ...] = ("logit_diff", "probability", "rank")

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from patchwright.algorithms.metrics import MIN_GAP, UNITS, Metric
 from patchwright.axes import Direction
 from patchwright.errors import InputError
 from patchwright.files import write_atomic
-from patchwright.methods.metrics import MIN_GAP, UNITS, Metric
 from patchwright.notices import Notice
 from patchwright.places import Place, check_site
 from patchwright.upgrade import upgrade_result
