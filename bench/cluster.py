@@ -21,10 +21,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwright as pw
 from patchwright import cluster
-from patchwright.experiment import AnyExperiment, Patch
+from patchwright.experiment.base import Experiment
 from patchwright.experiment.many import Batch, Outcome
 from patchwright.keep.many import Tally, run_many
 from patchwright.keep.store import Store
+from patchwright.methods.patch import Patch
 
 
 @dataclass
@@ -46,10 +47,10 @@ def model_of(layers: int, width: int) -> pw.Model:
     return pw.wrap_model(GPT2LMHeadModel(config).eval(), name="random")
 
 
-def experiments_of(pairs: int, tokens: int) -> list[AnyExperiment]:
+def experiments_of(pairs: int, tokens: int) -> list[Experiment]:
     """Sweeps of resid_pre over pairs whose last third differs."""
     draw = np.random.default_rng(0)
-    found: list[AnyExperiment] = []
+    found: list[Experiment] = []
     for _ in range(pairs):
         clean, corrupt = draw.integers(50000, size=(2, tokens))
         corrupt[: 2 * tokens // 3] = clean[: 2 * tokens // 3]
@@ -83,7 +84,7 @@ class _Nothing(cluster.Worker):
         return [Outcome(index, None, "nothing") for index in batch.indices]
 
 
-def overhead(ray: Any, model: pw.Model, experiments: list[AnyExperiment], times: int) -> float:
+def overhead(ray: Any, model: pw.Model, experiments: list[Experiment], times: int) -> float:
     """Seconds of a task: a batch sent and its outcomes brought back, nothing computed."""
     from patchwright.model.parcel import packed
 

@@ -31,7 +31,8 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwright as pw
-from patchwright.experiment import AnyExperiment, plan, run_batch
+from patchwright.experiment.base import Experiment
+from patchwright.experiment.many import plan, run_batch
 
 N_TOKENS, SUBJECT, SAMPLES, SEED = 20, (2, 3, 4), 10, 0
 N_PAIRS, STEPS, SIZE = 100, 2, 1000
@@ -204,7 +205,7 @@ def alike_pairs(count: int, length: int) -> list[pw.Pair]:
 
 
 def batched(
-    what: str, model: pw.Model, asked: Sequence[AnyExperiment], repeats: int
+    what: str, model: pw.Model, asked: Sequence[Experiment], repeats: int
 ) -> dict[str, Any]:
     """Pairs per second of the experiments one at a time, and in batches of all."""
 

@@ -1,9 +1,10 @@
 """One experiment of every method, on words that the demo model's tokenizer has."""
 
-from typing import Any, get_args
+from typing import Any
 
 import patchwright as pw
-from patchwright.experiment import AnyExperiment
+from patchwright.experiment.base import Experiment
+from patchwright.methods import METHODS
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 CORRUPT = "When Mary and John went to the store, Mary gave a drink to"
@@ -49,10 +50,10 @@ TRACE = ["trace", "--subject", "John", "--samples", "2"]
 
 def every_experiment(
     pairs: pw.Pair | tuple[pw.Pair, ...] = PAIR, model: str = "demo", **changes: Any
-) -> dict[str, AnyExperiment]:
+) -> dict[str, Experiment]:
     """One experiment a method, all on the same pairs; the trace is on the first clean prompt."""
     first = pairs if isinstance(pairs, pw.Pair) else pairs[0]
-    kinds = {kind.model_fields["method"].default: kind for kind in get_args(AnyExperiment)}
+    kinds = METHODS
     shared: dict[str, Any] = {"model": model} | changes
     found = {name: kinds[name](pairs=pairs, **OWN[name], **shared) for name in kinds.keys() & OWN}
     asked: dict[str, Any] = {"prompt": first.clean, "subject": (1, 2), "samples": 2}

@@ -12,8 +12,7 @@ from patchwright.algorithms.metrics import MIN_GAP, UNITS
 from patchwright.algorithms.result import Baseline, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import ExperimentError
-from patchwright.experiment import experiment_of
-from patchwright.experiment.types import numbers_of
+from patchwright.methods import METHODS
 from patchwright.notices import Notice
 
 CLEAN = ("<|endoftext|>", " Mary", " John", " to")
@@ -71,7 +70,7 @@ def made(
     if estimated is not None:
         arrays["estimated"] = patched.copy(data=np.broadcast_to(estimated, values.shape) * 1.0)
     with suppress(ExperimentError):  # some tests need no whole experiment
-        given = experiment_of(given).model_dump(mode="json")
+        given = METHODS.parse(given).model_dump(mode="json")
     arrays = {name: array.rename(name) for name, array in arrays.items()}
     model = {"name": "m", "revision": None, "source": "m", "family": "gpt2"}
     model |= {"layers": 12, "heads": 12, "d_model": 8, "dtype": "float32", "device": "cpu"}
@@ -79,7 +78,7 @@ def made(
     named: dict[str, Any] = {"clean": tokens[0], "corrupt": tokens[1]}
     return pw.Result(
         method, given, model, named, clean, corrupt, arrays, list(warnings), seconds=1.0,
-        numbers=numbers_of(method) or 1,
+        numbers=METHODS.numbers_of(method) or 1,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from chats import PLAIN, assistant, system, user
 from checkpoints import save_tiny
 from command import patchwright
 from patchwright.app import address, opening, state, work
-from patchwright.experiment import experiment_of
+from patchwright.methods import METHODS
 from served import asked, client_of
 
 CLEAN, CORRUPT = "Mary gave John a drink", "Mary gave Tom a drink"
@@ -107,7 +107,7 @@ def test_over_http_messages_are_taken_and_shown(model: pw.Model) -> None:
         experiment = asked(model=model.name, pairs=CHAT, site="resid_pre", layers=[0])
         said = client.post("/v1/experiments", json=experiment)
         assert said.status_code in (200, 202), said.text
-        assert said.json()["hash"] == experiment_of(experiment).hash
+        assert said.json()["hash"] == METHODS.parse(experiment).hash
         job = client.get(f"/v1/jobs/{said.json().get('id')}/events")
         assert "event: done" in job.text
         result = client.get(f"/v1/results/{said.json()['hash']}").json()

@@ -11,10 +11,10 @@ import pytest
 
 import patchwright as pw
 from command import IOI, Command, command_in, patchwright
-from patchwright.experiment import experiment_of
 from patchwright.keep import many
 from patchwright.keep.many import Tally
 from patchwright.keep.store import Store
+from patchwright.methods import METHODS
 
 BAD = [
     ("{", "Invalid JSON"),
@@ -76,10 +76,10 @@ def test_every_method_can_be_written_down_and_read_again(command: Command) -> No
             "logit_lens": "lens",
         }.get(method, method)
         (line,) = command(name, *arguments, "--experiment", "-").out.splitlines()
-        again = experiment_of(line)
+        again = METHODS.parse(line)
         assert again.model_dump_json() == line
         assert again.hash == type(again).of(json.loads(line)).hash
-        assert again.method.startswith(method)
+        assert again.name().startswith(method)
 
 
 def test_bad_lines_are_told_by_number_before_the_good_ones_are_done(

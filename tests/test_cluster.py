@@ -22,9 +22,11 @@ from patchwright.cluster import (
     run_on_ray,
 )
 from patchwright.errors import ClusterError, InputError
-from patchwright.experiment import AnyExperiment, Patch, run
+from patchwright.experiment.base import Experiment
 from patchwright.experiment.many import Batch, Outcome, run_batch
+from patchwright.experiment.run import run
 from patchwright.keep.store import Store
+from patchwright.methods.patch import Patch
 from patchwright.model.devices import is_tied
 from patchwright.model.parcel import packed
 from patchwright.model.weights import named_tensors
@@ -36,7 +38,7 @@ INSTALL_RAY = "no Ray here: `pip install 'patchwright[cluster]'` brings it"
 PAIR = pair_of([1, 2, 3], [1, 4, 3])
 
 
-def _experiments(count: int) -> list[AnyExperiment]:
+def _experiments(count: int) -> list[Experiment]:
     """Patch experiments of different pairs, of 5 and of 6 tokens."""
     draw = np.random.default_rng(0)
     pairs = [draw.integers(VOCAB, size=(2, 5 + i % 2)).tolist() for i in range(count)]

@@ -20,11 +20,10 @@ from hypothesis import strategies as st
 import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
-from patchwright.algorithms.metrics import METRICS
-from patchwright.axes import DIRECTIONS, PERS
-from patchwright.cli import app, explain, methods
-from patchwright.experiment import experiment_of
+from patchwright.axes import DIRECTIONS, METRICS, PERS
+from patchwright.cli import app, methods
 from patchwright.lessons import built_in
+from patchwright.methods import METHODS
 from patchwright.model.hub import is_hub_name
 from patchwright.places import SITES
 from patchwright.prompts.examples import examples
@@ -208,11 +207,11 @@ def tries(quick: int) -> settings:
     )
 
 
-METHODS = [one.__name__ for one in (*methods.COMMANDS, *explain.COMMANDS)]
+COMMANDS = [*(one.name for one in methods.commands()), "explain"]
 
 
 @tries(60)
-@given(words=lines(METHODS))
+@given(words=lines(COMMANDS))
 def test_any_options_of_a_method_give_a_result_or_a_clear_error(words: list[str]) -> None:
     check(words, "not finite numbers")
 
@@ -275,7 +274,7 @@ def test_any_words_to_build_are_pairs_or_a_clear_error(words: list[str]) -> None
 
 
 LINES = [
-    experiment_of(json.dumps({"model": "demo", **step.experiment})).model_dump()
+    METHODS.parse(json.dumps({"model": "demo", **step.experiment})).model_dump()
     for lesson in built_in()
     for step in lesson.steps[:1]
     if step.experiment is not None

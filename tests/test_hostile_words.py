@@ -25,13 +25,12 @@ from patchwright.errors import (
     quoted,
     reason,
 )
-from patchwright.experiment import experiment_of
-from patchwright.experiment.results import load_result
 from patchwright.files import check_writable, write_atomic
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.record import Record, record_of
 from patchwright.keep.store import FILE, Store
 from patchwright.lessons.reading import LessonError, read_lesson
+from patchwright.methods import METHODS
 from patchwright.places import parse_place
 from patchwright.prompts.datasets import RowError, read_items
 
@@ -71,9 +70,9 @@ def test_a_message_repeats_little_of_what_was_given() -> None:
         parse_place(LONG.upper())
     asked = {"method": "attention", "model": "demo", "pairs": [], "layer": 0, "head": 0}
     with pytest.raises(InputError, match="no such field") as field:
-        experiment_of(json.dumps({**asked, LONG: 1}))
+        METHODS.parse(json.dumps({**asked, LONG: 1}))
     with pytest.raises(InputError, match="Input tag") as method:
-        experiment_of(json.dumps({"method": LONG}))
+        METHODS.parse(json.dumps({"method": LONG}))
     with pytest.raises(LessonError, match="line 1") as lesson:
         read_lesson(f"{LONG[:9000]}: 1", "long")
     for caught in (place, field, method, lesson):
@@ -114,14 +113,14 @@ def test_a_result_with_a_part_that_is_none_is_refused(
     path = tmp_path / "result.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(OutputError, match="is not a Patchwright result"):
-        load_result(path)
+        METHODS.load_result(path)
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"7", b'{"schema": 1}', b""])
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(OutputError) as caught:
-        load_result(tmp_path / "x.json")
+        METHODS.load_result(tmp_path / "x.json")
     assert said(caught.value).isprintable()
 
 

@@ -12,8 +12,9 @@ from patchwright import jobs
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.experiment import Patch, patch, run
+from patchwright.experiment.run import run
 from patchwright.jobs import BusyError, Desk, Job
+from patchwright.methods.patch import Patch, patch
 from patchwright.model.load import Model
 from patience import SECONDS
 from tiny import pair_of

@@ -19,7 +19,6 @@ from patchwright.algorithms.statistics import statistics
 from patchwright.app.views import ablation, kinds, many, paths, place, traced
 from patchwright.app.views.revealed import beside
 from patchwright.errors import InputError
-from patchwright.experiment.preview import baselines_of
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
 from patchwright.figures.printed import draw_curve, draw_intervals, draw_scatter, image
@@ -250,7 +249,7 @@ def test_a_stopped_sweep_says_nothing_of_what_is_not_computed(demo: pw.Model) ->
     assert "nothing_moved" not in [one["code"] for one in result.warnings]
     assert not any(one.code.endswith("still") for one in insights(result).steps)
     paths_up = pw.PathPatch(model="demo", pairs=PAIR, site="z", per="head", receivers=("L1H0.q",))
-    codes = [one["code"] for one in baselines_of(paths_up, demo).warnings]
+    codes = [one["code"] for one in paths_up.unpatched(demo).warnings]
     assert "nothing_moved" not in codes
 
 

@@ -16,13 +16,28 @@ vocab     entries of the vocabulary
 Arrays that leave the engine carry these names as xarray dimensions.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 Per = Literal["position", "head", "head_position", "layer", "neuron"]
 Direction = Literal["denoise", "noise"]
 
-PERS: tuple[Per, ...] = ("position", "head", "head_position", "layer", "neuron")
-DIRECTIONS: tuple[Direction, ...] = ("denoise", "noise")
+Metric = Literal[
+    "logit_diff",
+    "logit",
+    "probability",
+    "prob_diff",
+    "logprob",
+    "logprob_diff",
+    "kl",
+    "rank",
+]
+
+PERS: tuple[Per, ...] = get_args(Per)
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+BUDGET = 512 * 2**20
+"""Bytes that altered runs may take at one time, unless told otherwise."""
 
 DIMS: dict[Per, tuple[str, ...]] = {
     "position": ("layer", "position"),

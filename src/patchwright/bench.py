@@ -8,7 +8,7 @@ from time import perf_counter
 import torch
 
 from patchwright.errors import InputError
-from patchwright.experiment import patch
+from patchwright.methods.patch import patch
 from patchwright.model.forward import forward
 from patchwright.model.load import Model
 from patchwright.model.rows import Row

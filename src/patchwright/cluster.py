@@ -23,7 +23,7 @@ from patchwright.experiment.many import Batch, Outcome, run_batch
 from patchwright.keep.many import OnTally, Tally, run_many
 
 if TYPE_CHECKING:
-    from patchwright.experiment import AnyExperiment
+    from patchwright.experiment.base import Experiment
     from patchwright.keep.store import Store
     from patchwright.model.load import Model
     from patchwright.model.parcel import Parcel
@@ -33,7 +33,7 @@ ATTEMPTS = 3
 
 
 def run_on_ray(
-    experiments: "Sequence[AnyExperiment]",
+    experiments: "Sequence[Experiment]",
     model: "Model | None" = None,
     *,
     store: "Store",

@@ -46,7 +46,11 @@ def complaint(error: ValidationError, skipped: int = 0) -> tuple[str, str]:
     where = ".".join(step for step in steps if step not in _TYPES and "[" not in step)
     said = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, "))
     what = reason(said)
-    return where, f"{what}.{_given(first['input'])}"
+    given = _given(first["input"])
+    return (
+        where,
+        f"{what}.{'' if what.startswith(given.removesuffix(' was given.').strip()) else given}",
+    )
 
 
 _SENTENCES = {

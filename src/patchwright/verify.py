@@ -8,7 +8,7 @@ from typing import Any
 
 from patchwright.algorithms.result import Result
 from patchwright.errors import InputError, reason
-from patchwright.experiment import patch
+from patchwright.methods.patch import patch
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
 from patchwright.prompts.pair import Pair

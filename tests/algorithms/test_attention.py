@@ -6,7 +6,7 @@ import hooks
 import patchwright as pw
 from patchwright.algorithms.attention import Twice, attention
 from patchwright.errors import PromptError, UnknownPlaceError
-from patchwright.experiment import tokens_of
+from patchwright.experiment.run import tokens_of
 from patchwright.prompts.examples import examples
 from patchwright.prompts.pair import TokenPair
 from tiny import N_HEADS, N_LAYERS, pair_of

@@ -229,7 +229,7 @@ def test_a_stopped_sweep_leaves_estimates_where_nothing_was_computed(model: pw.M
     [
         ({"metric": "rank"}, "no gradient"),
         ({"method": "qk_fix"}, "sites q and k"),
-        ({"method": "guess"}, "gradient, qk_fix, integrated"),
+        ({"method": "guess"}, "'gradient', 'qk_fix' or 'integrated'"),
         ({"method": "integrated", "steps": 0}, "at least 1"),
     ],
 )

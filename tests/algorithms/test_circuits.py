@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 import hooks
 import patchwright as pw
-from patchwright.algorithms.batches import BUDGET, Progress
+from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.circuits import (
     area,
     edge_scores,
@@ -18,9 +18,10 @@ from patchwright.algorithms.circuits import (
     random_circuits,
     strongest,
 )
-from patchwright.algorithms.metrics import Metric, Reader
+from patchwright.algorithms.metrics import Reader
+from patchwright.axes import BUDGET, Metric
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
-from patchwright.experiment import tokens_of
+from patchwright.experiment.run import tokens_of
 from patchwright.model.edges import LOGITS, Graph, embedded, node_of, pass_through
 from patchwright.prompts.pair import TokenPair
 from tiny import N_HEADS, N_LAYERS, pair_of

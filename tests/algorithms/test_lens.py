@@ -6,7 +6,6 @@ from transformers import GPT2LMHeadModel
 import patchwright as pw
 from hooks import Change, activation, changed_logits
 from patchwright.errors import AnswerError
-from patchwright.experiment import accumulated_of
 from tiny import N_LAYERS, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
@@ -84,7 +83,7 @@ def test_what_is_reached_after_each_layer_is_had_alone(
     model: pw.Model, places: tuple[str, ...]
 ) -> None:
     pair = pair_of([1, 2, 6, 3], [1, 4, 3], align="edges")
-    found = accumulated_of(pw.LogitLens(model="tiny", pairs=pair, places=places), model)
+    found = pw.LogitLens(model="tiny", pairs=pair, places=places).accumulated(model)
     whole = pw.logit_lens(model, pair, places)
     assert found is not None
     assert found.identical(whole.arrays["accumulated"])
@@ -93,7 +92,7 @@ def test_what_is_reached_after_each_layer_is_had_alone(
         column = whole.arrays["logit_diff"].sel(run=run, position=ends.get(run, ends["corrupt"]))
         np.testing.assert_allclose(found.sel(run=run), column, rtol=0, atol=1e-12)
     alone = pair_of(CLEAN, CORRUPT, wrong=[])
-    assert accumulated_of(pw.LogitLens(model="tiny", pairs=alone, metric="logit"), model) is None
+    assert pw.LogitLens(model="tiny", pairs=alone, metric="logit").accumulated(model) is None
 
 
 def test_numbers_and_words_survive_json(

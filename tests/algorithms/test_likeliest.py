@@ -11,7 +11,7 @@ import patchwright as pw
 from patchwright.algorithms import likeliest
 from patchwright.algorithms.result import place_of
 from patchwright.errors import ExperimentError
-from patchwright.experiment import run
+from patchwright.experiment.run import run
 from patchwright.keep.store import Store
 from tiny import VOCAB, pair_of
 

@@ -263,8 +263,16 @@ def test_what_was_held_is_on_the_result_and_in_its_title(model: pw.Model) -> Non
         ({"receivers": ["L0H1.q"]}, UnknownPlaceError, "above its receivers"),
         ({"receivers": ["L1H1.q"], "layers": [1, 2]}, UnknownPlaceError, "above its receivers"),
         ({"site": "q"}, ExperimentError, "cannot send"),
-        ({"mlps": "burn"}, ExperimentError, "treatment of MLPs. Choose recompute, freeze"),
-        ({"norms": "burn"}, ExperimentError, "treatment of norms. Choose recompute, freeze"),
+        (
+            {"mlps": "burn"},
+            ExperimentError,
+            "field 'mlps': Input should be 'recompute' or 'freeze'",
+        ),
+        (
+            {"norms": "burn"},
+            ExperimentError,
+            "field 'norms': Input should be 'recompute' or 'freeze'",
+        ),
     ],
 )
 def test_paths_that_are_none_are_refused(

@@ -19,10 +19,9 @@ import slow
 from families import BLOCKS, FAMILIES
 from hooks import changed_logits, logits
 from patchwright.algorithms import runs
-from patchwright.algorithms.metrics import METRICS, Metric
 from patchwright.algorithms.runs import PairRuns
 from patchwright.algorithms.sweep import choose_cells, sweep, together
-from patchwright.axes import DIRECTIONS, Direction, Per
+from patchwright.axes import DIRECTIONS, METRICS, Direction, Metric, Per
 from patchwright.errors import (
     AnswerError,
     ExperimentError,
@@ -31,7 +30,7 @@ from patchwright.errors import (
     UnequalLengthsError,
     UnknownPlaceError,
 )
-from patchwright.experiment import tokens_of
+from patchwright.experiment.run import tokens_of
 from patchwright.model.weights import Network
 from patchwright.places import HEAD_SITES, SITES, Place, Site, pers_of
 from patchwright.prompts.pair import TokenPair

@@ -14,8 +14,8 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 from hooks import Change, activation, changed_logits, embedding_of, logits
-from patchwright.algorithms.batches import BUDGET
-from patchwright.algorithms.tracing import Start, Tracing, trace
+from patchwright.algorithms.tracing import Start, trace
+from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
@@ -238,11 +238,15 @@ def test_restoring_every_position_of_the_first_layers_input_gives_the_clean_run_
     tokens = tokenize_prompt(
         *(prompt, ANSWER, (), None), n_vocab=VOCAB, n_context=CONTEXT, bos=False
     )  # fmt: skip
-    how = Tracing("resid_post", tuple(sorted(subject)), noise, 2, 1, seed, None)
-    found = trace(model.network, tokens, how, "logit", None, BUDGET)
+    asked = pw.Trace(
+        model="tiny", prompt=prompt, subject=(0,), answer=ANSWER, metric="logit",
+        noise=noise, samples=2, seed=seed,
+    )  # fmt: skip
+    how = asked, tuple(sorted(subject))
+    found = trace(model.network, tokens, *how, None, BUDGET)
     clean = found.clean[0].kept["resid_pre"][0]
     draw = np.random.default_rng(seed)
-    with_noise = Start.of(model.network, tokens, how, BUDGET).noisy_runs(draw, 2)
+    with_noise = Start.of(model.network, tokens, *how, BUDGET).noisy_runs(draw, 2)
     rows = [patched(some[0], Edit("resid_pre", 0, 0, clean)) for some in with_noise]
     expected = activation(gpt2, prompt, "resid_post", N_LAYERS - 1)[-1]
     for noisy, restored in zip(with_noise, forward(model.network, rows), strict=True):
@@ -323,8 +327,8 @@ def test_the_subject_is_found_in_the_tokens(demo: pw.Model) -> None:
         ({"noise": -1.0}, ExperimentError, "0 or more"),
         ({"noise": float("nan")}, ExperimentError, "0 or more"),
         ({"samples": 0}, ExperimentError, "at least 1"),
-        ({"site": "z"}, ExperimentError, "resid_post, mlp_out, attn_out"),
-        ({"sever": "q"}, ExperimentError, "mlp, mlp_out, attn_out"),
+        ({"site": "z"}, ExperimentError, "'resid_post', 'mlp_out' or 'attn_out'"),
+        ({"sever": "q"}, ExperimentError, "'mlp_out' or 'attn_out'"),
         ({"site": "mlp_out", "sever": "mlp_out"}, ExperimentError, "at once"),
         ({"site": "mlp_out", "sever": "mlp"}, ExperimentError, "at once"),
         ({"prompt": ""}, PromptError, "empty"),

@@ -7,15 +7,15 @@ import pytest
 import patchwright as pw
 from patchwright.api.limits import Limits
 from patchwright.errors import InputError
-from patchwright.experiment import experiment_of
-from patchwright.experiment.types import AnyExperiment
+from patchwright.experiment.base import Experiment
+from patchwright.methods import METHODS
 from served import PAIR, asked
 
 
-def experiment(document: dict[str, Any]) -> AnyExperiment:
+def experiment(document: dict[str, Any]) -> Experiment:
     import json
 
-    return experiment_of(json.dumps(document))
+    return METHODS.parse(json.dumps(document))
 
 
 TRACE = {

@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import patchwright as pw
-from patchwright.experiment import Patch
 from patchwright.keep.served import ServedStore
 from patchwright.keep.store import Store
+from patchwright.methods.patch import Patch
 from served import PAIR, asked, client_of
 
 
@@ -261,7 +261,7 @@ def test_the_description_has_no_page_that_loads_scripts_and_knows_every_method(
     for page in ("/docs", "/redoc"):
         refusal(client.get(page), 404, "not_found")
     parts = client.get("/openapi.json").json()["components"]["schemas"]
-    tags = parts["AnyExperiment"]["discriminator"]["mapping"]
+    tags = parts["Experiment"]["discriminator"]["mapping"]
     assert {"patch", "trace", "ablate", "edge_attribution"} < set(tags)
     assert set(parts["Refusal"]["properties"]) == {"error"}
 

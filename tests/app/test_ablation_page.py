@@ -7,10 +7,10 @@ import pytest
 
 import patchwright as pw
 from app_pages import errors, one_view, settled, words
-from patchwright.algorithms.metrics import METRICS
 from patchwright.app import asked, state
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
+from patchwright.axes import METRICS
 from patchwright.figures.grid import grid_of
 from patchwright.insights.cautions import SELF_REPAIR
 from patchwright.model.load import Model

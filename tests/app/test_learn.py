@@ -14,9 +14,12 @@ from patchwright.app.opening import nearest
 from patchwright.app.text import paragraphs
 from patchwright.app.views import learn, side
 from patchwright.errors import InputError
-from patchwright.experiment import AnyExperiment, Attribute, Patch, Trace
+from patchwright.experiment.base import Experiment
 from patchwright.lessons import READINGS, Lesson, built_in, experiment_of, mark
 from patchwright.lessons.facts import filled
+from patchwright.methods.attribute import Attribute
+from patchwright.methods.patch import Patch
+from patchwright.methods.trace import Trace
 from patience import SECONDS
 
 FIRST = built_in()[0]
@@ -289,7 +292,7 @@ def test_the_same_name_in_two_folders_and_a_folder_that_is_gone_are_said(tmp_pat
     [
         ("minutes: 3", "minutes: 3\nmodel: /etc", "may not be loaded here"),
         ("effect > 0.9 and", "effect > 9 and", "no cell of this result is right"),
-        ("per: position", "per: pair", "the experiment's 'per'"),
+        ("per: position", "per: pair", "the experiment's field 'per'"),
         ("One.", "{nothing}", "'nothing' is not a quantity"),
         (" are", " Reykjavik", "several tokens"),
     ],
@@ -359,7 +362,7 @@ def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
             assert fields["seen_head"] == "L3H1.z"
 
 
-def _same_numbers(one: AnyExperiment, other: AnyExperiment, demo: pw.Model) -> None:
+def _same_numbers(one: Experiment, other: Experiment, demo: pw.Model) -> None:
     assert (pw.run(one, demo).effect == pw.run(other, demo).effect).all()
 
 

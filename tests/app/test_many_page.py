@@ -14,9 +14,9 @@ from patchwright.app.views.built import table_of
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import InputError
-from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of
 from patchwright.figures.strip import Interval, strip_chart, strip_rows
+from patchwright.methods.patch import Patch
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template

@@ -9,22 +9,17 @@ import pytest
 import patchwright as pw
 from patchwright.app import address, asked, opening, state
 from patchwright.errors import InputError, UnknownRunError
-from patchwright.experiment import (
-    Ablate,
-    AblateTogether,
-    AnyExperiment,
-    Attention,
-    Difference,
-    EdgeAttribution,
-    LogitAttribution,
-    LogitLens,
-    Patch,
-    PatchTogether,
-    PathPatch,
-    Trace,
-    experiment_of,
-)
+from patchwright.experiment.base import Experiment
 from patchwright.keep.store import Store
+from patchwright.methods import METHODS
+from patchwright.methods.ablate import Ablate, AblateTogether
+from patchwright.methods.attention import Attention
+from patchwright.methods.circuit import EdgeAttribution
+from patchwright.methods.diff import Difference
+from patchwright.methods.lens import LogitAttribution, LogitLens
+from patchwright.methods.patch import Patch, PatchTogether
+from patchwright.methods.paths import PathPatch
+from patchwright.methods.trace import Trace
 from tiny import pair_of
 
 PAIR = pw.Pair(
@@ -34,7 +29,7 @@ PAIR = pw.Pair(
     wrong=" Emma",
 )
 ON = {"model": "demo", "pairs": PAIR}
-EXPERIMENTS: dict[str, AnyExperiment] = {
+EXPERIMENTS: dict[str, Experiment] = {
     "patch": Patch.of({**ON, "site": "z", "per": "head", "metric": "prob_diff"}),
     "many": Patch.of({"model": "demo", "pairs": [PAIR, PAIR], "site": "z", "per": "head"}),
     "activations": Difference.of({**ON, "site": "mlp_out", "per": "position"}),
@@ -102,7 +97,7 @@ def test_a_run_without_the_first_token_is_restored_without_it(page: str) -> None
         Ablate.of({"model": "demo", "pairs": [PAIR], "site": "z", "per": "head"}),
     ],
 )
-def test_what_no_page_can_say_is_no_pages(unlike: AnyExperiment) -> None:
+def test_what_no_page_can_say_is_no_pages(unlike: Experiment) -> None:
     assert opening.page_of(unlike) is None
     with pytest.raises(InputError, match="open it on the page Runs"):
         address.read("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
@@ -114,7 +109,7 @@ def test_an_example_keeps_its_name_in_the_address_which_is_shorter() -> None:
     assert address.shortest("patch", controls, experiment) == {"model": "demo"}
 
 
-def lookup(text: str) -> AnyExperiment:
+def lookup(text: str) -> Experiment:
     raise UnknownRunError(text)
 
 
@@ -130,7 +125,7 @@ def lookup(text: str) -> AnyExperiment:
     ],
 )
 def test_a_run_that_cannot_be_shown_is_one_sentence(
-    run: str, look_up: Callable[[str], AnyExperiment] | None, says: str
+    run: str, look_up: Callable[[str], Experiment] | None, says: str
 ) -> None:
     with pytest.raises(InputError, match=says):
         address.read("patch", {"run": run}, look_up)
@@ -150,7 +145,7 @@ def test_the_store_finds_an_experiment_by_the_beginning_of_its_hash(
         for last in (4, 5)
     ]
     store.save_all(results)
-    stored_ones = [experiment_of(json.dumps(one.experiment)) for one in results]
+    stored_ones = [METHODS.parse(json.dumps(one.experiment)) for one in results]
     assert [store.experiment(one.hash[:12]) for one in stored_ones] == [
         one.experiment for one in results
     ]
@@ -166,7 +161,7 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
     store = Store()
     results = [pw.patch(model, pair_of([1, 2], [1, last]), site="z") for last in range(3, 20)]
     store.save_all(results)
-    first = [experiment_of(json.dumps(one.experiment)).hash[0] for one in results]
+    first = [METHODS.parse(json.dumps(one.experiment)).hash[0] for one in results]
     twice = next(one for one in first if first.count(one) > 1)
     with pytest.raises(UnknownRunError, match="several experiments"):
         store.experiment(twice)
@@ -187,7 +182,7 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
     ],
 )
 def test_what_no_page_says_exactly_has_one_that_comes_nearest(
-    experiment: AnyExperiment, page: str, brought: dict[str, Any], demo: pw.Model
+    experiment: Experiment, page: str, brought: dict[str, Any], demo: pw.Model
 ) -> None:
     found = opening.nearest(experiment, pw.run(experiment, demo))
     assert found is not None

@@ -10,9 +10,9 @@ from streamlit.testing.v1.element_tree import Selectbox
 import patchwright as pw
 from app_pages import button, errors, one_view, parameters_of, settled, unescaped, whole_page
 from checkpoints import save_tiny
-from patchwright.algorithms.metrics import METRICS
 from patchwright.app import sets, state, work
 from patchwright.app.views import built
+from patchwright.axes import METRICS
 from patchwright.errors import AnswerError
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts import tokens

@@ -11,8 +11,8 @@ from patchwright.app.views.place import sentence
 from patchwright.app.widgets.chips import chips_html, columns_of
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import UnknownPlaceError
-from patchwright.experiment import patch, patch_together
 from patchwright.figures.grid import grid_of
+from patchwright.methods.patch import patch, patch_together
 from patchwright.model.load import Model
 from patchwright.places import SITES, Site, pers_of
 from patchwright.prompts.examples import Example, examples

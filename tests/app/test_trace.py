@@ -11,19 +11,18 @@ from streamlit.testing.v1 import AppTest
 
 from app_pages import errors, one_view, settled, unopened_view
 from patchwright.algorithms.batches import OnProgress, Progress
-from patchwright.algorithms.metrics import METRICS
 from patchwright.algorithms.result import Result
-from patchwright.algorithms.tracing import TraceSite
 from patchwright.app import address, state, work
 from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
 from patchwright.app.views import traced as found
 from patchwright.app.views.waiting import how_far
+from patchwright.axes import METRICS
 from patchwright.errors import ExperimentError, InputError
-from patchwright.experiment import trace
 from patchwright.figures.grid import grid_of
 from patchwright.jobs import Job
 from patchwright.keep.answers import answer
+from patchwright.methods.trace import TraceSite, trace
 from patchwright.model.load import Model
 from patchwright.spelling import percent
 from patience import SECONDS

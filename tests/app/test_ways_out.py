@@ -15,9 +15,11 @@ from patchwright.algorithms.result import Result
 from patchwright.app import work
 from patchwright.app.text import complaint
 from patchwright.errors import PatchwrightError, UnknownPlaceError
-from patchwright.experiment import AnyExperiment, Patch, run
+from patchwright.experiment.base import Experiment
+from patchwright.experiment.run import run
 from patchwright.jobs import Job
 from patchwright.keep import answers
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import parse_place
 from patience import SECONDS
@@ -97,7 +99,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
 ) -> None:
     swept: list[str] = []
 
-    def counted(experiment: AnyExperiment, model: Model, *more: object) -> Result:
+    def counted(experiment: Experiment, model: Model, *more: object) -> Result:
         if isinstance(experiment, Patch):
             swept.append(f"{experiment.site} {experiment.per}")
         return run(experiment, model)
@@ -168,9 +170,7 @@ def test_after_only_the_edges_were_matched_there_is_a_way_back() -> None:
 def slow(begun: threading.Event, go: threading.Event) -> Any:
     """A computation that tells one step and then waits, until it is told to stop."""
 
-    def compute(
-        experiment: AnyExperiment, model: Model, progress: OnProgress, budget: int
-    ) -> Result:
+    def compute(experiment: Experiment, model: Model, progress: OnProgress, budget: int) -> Result:
         begun.set()
         found = run(experiment, model, lambda now: progress(now) is not False and go.wait(SECONDS))
         assert go.wait(SECONDS)

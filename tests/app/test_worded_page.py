@@ -32,8 +32,8 @@ def fresh() -> Generator[None]:
 def page() -> AppTest:
     def script() -> None:
         from patchwright.app.views import worded
-        from patchwright.experiment import Patch
         from patchwright.insights import Sentence
+        from patchwright.methods.patch import Patch
         from patchwright.prompts.examples import example
 
         facts = [Sentence("a", "The gap is 3.5.", None, ()), Sentence("b", "L0 is 1.", None, ())]

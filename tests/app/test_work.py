@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from patchwright.algorithms.metrics import METRICS
 from patchwright.app import work
-from patchwright.experiment import Patch, tokens_of
+from patchwright.axes import METRICS
+from patchwright.experiment.run import tokens_of
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import Site
 from patchwright.prompts.pair import Pair, TokenPair

@@ -15,18 +15,20 @@ from checkpoints import save_tiny
 from every_method import OWN, every_experiment
 from gguf_files import save_gguf, tiny
 from patchwright.errors import PromptError
-from patchwright.experiment import experiment_of, tokens_of
 from patchwright.experiment.limits import Limits
+from patchwright.experiment.run import tokens_of
 from patchwright.keep.export import script_text
 from patchwright.keep.record import record_of
 from patchwright.keep.store import Store
+from patchwright.methods import METHODS
 from patchwright.prompts.datasets import Item, read_items, write_items
 from patchwright.prompts.pair import prompt_ids
 
 NAME = "system of its own"
 PAIR = chat_pair(answer="The", wrong="When")
 MODEL = chat_model(NAME)
-METHODS = [*OWN, "trace"]
+EVERY = [*OWN, "trace"]
+ASKED = pw.Patch(model=NAME, pairs=PAIR)
 
 
 @cache
@@ -36,14 +38,14 @@ def found(method: str) -> pw.Result:
 
 def as_ids(pair: pw.Pair) -> pw.Pair:
     """The same tokens, as numbers."""
-    tokens = tokens_of(pair, every_experiment(PAIR, NAME)["patch"], MODEL)
+    tokens = tokens_of(pair, ASKED, MODEL)
     return pw.Pair(
         clean=tokens.clean, corrupt=tokens.corrupt,
         answer=[one[0] for one in tokens.answers], wrong=[one[0] for one in tokens.wrongs],
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY)
 def test_every_method_gives_what_the_same_tokens_give(method: str) -> None:
     ids = pw.run(every_experiment(as_ids(PAIR), NAME)[method], MODEL)
     result = found(method)
@@ -55,7 +57,7 @@ def test_every_method_gives_what_the_same_tokens_give(method: str) -> None:
     assert said == ["template_system", "bos_added"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY)
 def test_the_messages_are_on_the_result_wherever_it_goes(method: str, tmp_path: Path) -> None:
     result, kept = found(method), list(PAIR.model_dump()["clean"])
     result.to_json(tmp_path / "result.json")
@@ -69,9 +71,9 @@ def test_the_messages_are_on_the_result_wherever_it_goes(method: str, tmp_path: 
         asked = again.experiment
         assert (asked["prompt"] if method == "trace" else asked["pairs"]["clean"]) == kept
         assert asked == result.experiment
-    experiment = experiment_of(result.experiment)
+    experiment = METHODS.parse(result.experiment)
     assert experiment.hash == every_experiment(PAIR, NAME)[method].hash
-    assert experiment_of(json.dumps(result.experiment)) == experiment
+    assert METHODS.parse(json.dumps(result.experiment)) == experiment
     (entry,) = store.entries()
     assert "user: The capital of France is in the city of" in entry.about
     assert store.entries(search="capital of berlin") or method == "trace"
@@ -108,7 +110,7 @@ def test_pairs_of_different_lengths_are_compared_by_role() -> None:
     pairs = [one.model_copy(update={"roles": (role,), "answer": ("The",), "wrong": ("When",)})
              for one in (PAIR, longer)]  # fmt: skip
     for pair in pairs:
-        tokens = tokens_of(pair, every_experiment(PAIR, NAME)["patch"], MODEL)
+        tokens = tokens_of(pair, ASKED, MODEL)
         assert len(tokens.clean) == len(tokens.corrupt), "France and Berlin have as many tokens"
     result = pw.patch(MODEL, pairs, roles=["country", "last"])
     assert result.patched.dims == ("pair", "layer", "role")

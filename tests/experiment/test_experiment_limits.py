@@ -1,7 +1,7 @@
 """One policy of cost: every experiment states what it takes, and every front end bounds it."""
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -11,10 +11,13 @@ import patchwright as pw
 from patchwright.api.limits import Limits as ServerLimits
 from patchwright.app import limits as page
 from patchwright.errors import InputError
-from patchwright.experiment import AnyExperiment, Patch, Trace, run, tokens_of
-from patchwright.experiment.limits import COSTS, Limits, cost_of, longest
-from patchwright.experiment.size import cell_count
-from patchwright.experiment.types import OnPairs
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.limits import Limits
+from patchwright.experiment.run import run, tokens_of
+from patchwright.experiment.size import cell_count, longest
+from patchwright.methods import METHODS
+from patchwright.methods.patch import Patch
+from patchwright.methods.trace import Trace
 from patchwright.model.load import Model
 from patchwright.places import SITES, Site, pers_of
 from patchwright.prompts.examples import examples
@@ -35,22 +38,26 @@ def patch_of(site: Site = "resid_pre", per: Any = "position", **more: Any) -> Pa
     return Patch(site=site, per=per, **given)
 
 
-def test_every_experiment_states_its_cost() -> None:
-    assert set(COSTS) == set(get_args(AnyExperiment))
-
-
-def test_an_experiment_that_states_no_cost_is_refused(model: Model) -> None:
+def test_an_experiment_that_states_no_cost_cannot_be() -> None:
     class Unheard(OnPairs):
+        """One that has forgotten what it is to say."""
+
+        main: ClassVar[str] = "heard"
         method: str = "unheard"
 
-    asked = Unheard(model="tiny", pairs=PAIR)
-    for limits in ALL.values():
-        with pytest.raises(InputError, match="How much Unheard takes is not known"):
-            limits.check(asked, model)
+    with pytest.raises(TypeError, match=r"Unheard.*abstract methods.*compute.*cost.*title"):
+        Unheard.of({"model": "tiny", "pairs": PAIR})
+
+
+def test_a_method_without_a_main_array_cannot_be_declared() -> None:
+    with pytest.raises(TypeError, match="Mute needs a main array and a docstring"):
+
+        class Mute(OnPairs):  # pyright: ignore[reportUnusedClass]
+            method: str = "mute"
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("kind", list(get_args(AnyExperiment)), ids=lambda one: one.__name__)
+@pytest.mark.parametrize("kind", list(METHODS.values()), ids=lambda one: one.__name__)
 def test_no_list_of_an_experiment_is_without_a_bound(
     model: Model, kind: type[Any], name: str
 ) -> None:
@@ -125,7 +132,7 @@ def test_a_cell_counts_as_many_runs_as_its_answers_have_beginnings(
     asked = Patch(model="demo", pairs=pair, metric="logprob", per="position")
     tokens = tokens_of(pair, asked, demo)
     beginnings = {encode(one, demo.tokenizer)[:-1] for one in answers}
-    cells = cost_of(asked, [tokens], demo).cells
+    cells = asked.cost([tokens], demo).cells
     assert cells == cell_count(asked, longest(tokens), demo) * len(beginnings)
     with pytest.raises(InputError, match="cells"):
         Limits(cells=cells - 1).check(asked, demo)
@@ -138,9 +145,9 @@ def test_a_cell_counts_as_many_runs_as_its_answers_have_beginnings(
 def test_cells_are_counted_as_the_sweep_has_them(model: Model, site: Site, per: Any) -> None:
     asked = patch_of(site, per)
     tokens = [tokens_of(PAIR, asked, model)]
-    assert cost_of(asked, tokens, model).cells == run(asked, model).patched.size
+    assert asked.cost(tokens, model).cells == run(asked, model).patched.size
     both = patch_of(site, per, pairs=(PAIR, PAIR))
-    assert cost_of(both, tokens * 2, model).cells == run(both, model).patched.size
+    assert both.cost(tokens * 2, model).cells == run(both, model).patched.size
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -156,7 +163,7 @@ def test_noisy_runs_and_gradients_that_would_fill_the_memory_are_refused(
     demo: pw.Model, name: str
 ) -> None:
     trace = Trace(model="demo", prompt="The key to the cabinet", subject=(1,), answer=" is")
-    edges = pw.experiment.EdgeAttribution(
+    edges = pw.EdgeAttribution(
         model="demo",
         pairs=pw.Pair(clean="The key to", corrupt="The keys to", answer=" is", wrong=" are"),
     )

@@ -10,7 +10,8 @@ import torch
 
 import patchwright as pw
 from every_method import CLEAN, CORRUPT, every_experiment
-from patchwright.experiment import AnyExperiment, run
+from patchwright.experiment.base import Experiment
+from patchwright.experiment.run import run
 from patchwright.model.load import Model
 from patchwright.model.run_memory import RunMemory
 from patchwright.places import SITES
@@ -32,7 +33,7 @@ def remembering(model: Model, memory: RunMemory | None) -> Model:
     return replace(model, network=replace(model.network, memory=memory))
 
 
-def asked(pair: str) -> list[AnyExperiment]:
+def asked(pair: str) -> list[Experiment]:
     """Every method, and sweeps of every site, as far as the pair lets them."""
     metric: dict[str, Any] = {"metric": "logprob_diff"} if pair.startswith("answers") else {}
     found = list(every_experiment(PAIRS[pair], **metric).values())
@@ -45,7 +46,7 @@ def asked(pair: str) -> list[AnyExperiment]:
     return [*found, *sweeps]
 
 
-def answers(experiments: Iterable[AnyExperiment], model: Model) -> list[str]:
+def answers(experiments: Iterable[Experiment], model: Model) -> list[str]:
     """Each experiment's document, without how long it took; or why it was refused."""
     found: list[str] = []
     for one in experiments:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from patchwright.algorithms.batches import Progress
-from patchwright.algorithms.metrics import METRICS, Metric
+from patchwright.axes import METRICS, Metric
 from patchwright.errors import ExperimentError, PatchwrightError
-from patchwright.experiment import AnyExperiment
+from patchwright.experiment.base import Experiment
 from patchwright.experiment.many import Batch, Outcome, plan, run_batch
 from patchwright.prompts.align import Align
 from tiny import VOCAB, pair_of, random_gpt2
@@ -40,11 +40,11 @@ def pairs(draw: st.DrawFn) -> pw.Pair:
     return pw.Pair(clean=clean, corrupt=corrupt, answer=answer, wrong=wrong, align=align)
 
 
-def templates() -> list[AnyExperiment]:
+def templates() -> list[Experiment]:
     """One experiment of each kind that says something by itself, and some that cannot be run."""
     pair = pair_of([1, 2, 3], [1, 4, 3])
     sweep: dict[str, Any] = {"pairs": pair, **ALIKE}
-    found: list[AnyExperiment] = [
+    found: list[Experiment] = [
         pw.Patch(site="resid_pre", per="position", **sweep),
         pw.Patch(site="z", per="head", direction="noise", metric="probability", **sweep),
         pw.Patch(site="pattern", per="head", **sweep),
@@ -69,21 +69,21 @@ def templates() -> list[AnyExperiment]:
     return [*found, pw.Trace(**trace, **ALIKE)]
 
 
-def with_pair(experiment: AnyExperiment, pair: pw.Pair) -> AnyExperiment:
+def with_pair(experiment: Experiment, pair: pw.Pair) -> Experiment:
     if isinstance(experiment, pw.Trace):
         return experiment
     return experiment.model_copy(update={"pairs": pair})
 
 
 @st.composite
-def experiments(draw: st.DrawFn) -> list[AnyExperiment]:
+def experiments(draw: st.DrawFn) -> list[Experiment]:
     """A list in which many differ in their pair alone."""
     kinds = draw(st.lists(st.sampled_from(templates()), min_size=1, max_size=2))
     some = st.lists(st.tuples(st.sampled_from(kinds), pairs()), min_size=1, max_size=9)
     return [with_pair(kind, pair) for kind, pair in draw(some)]
 
 
-def one_by_one(asked: Sequence[AnyExperiment], model: pw.Model) -> list[Outcome]:
+def one_by_one(asked: Sequence[Experiment], model: pw.Model) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for index, experiment in enumerate(asked):
         try:
@@ -127,7 +127,7 @@ def assert_alike(ours: Outcome, theirs: Outcome, tolerance: float) -> None:
 @settings(max_examples=40)
 @given(experiments(), st.integers(1, 5))
 def test_batches_give_what_the_experiments_give_one_by_one(
-    asked: list[AnyExperiment], size: int
+    asked: list[Experiment], size: int
 ) -> None:
     found = [outcome for batch in plan(asked, size) for outcome in run_batch(batch, MODEL)]
     assert sorted(outcome.index for outcome in found) == list(range(len(asked)))
@@ -138,7 +138,7 @@ def test_batches_give_what_the_experiments_give_one_by_one(
 
 @given(experiments(), st.integers(1, 5))
 def test_a_plan_has_every_experiment_once_and_no_batch_is_too_large(
-    asked: list[AnyExperiment], size: int
+    asked: list[Experiment], size: int
 ) -> None:
     batches = plan(asked, size)
     assert sorted(i for batch in batches for i in batch.indices) == list(range(len(asked)))
@@ -237,7 +237,7 @@ def test_what_draws_or_averages_over_pairs_is_a_batch_of_one() -> None:
     pairs = [pair_of([1, 2, 3], [1, 4 + i, 3]) for i in range(2)]
     prompts = ((1, 2, 3), (4, 5, 6))
     sweep: dict[str, Any] = {"site": "z", "per": "head", **ALIKE}
-    alone: list[AnyExperiment] = []
+    alone: list[Experiment] = []
     for pair in pairs:
         alone += [
             pw.Ablate(pairs=pair, how="resample", prompts=prompts, **sweep),

@@ -14,8 +14,8 @@ from every_method import CLEAN, CORRUPT, ON_PAIRS, PAIR, TRACE, every_experiment
 from patchwright.algorithms.metrics import logits
 from patchwright.algorithms.suggest import likeliest, suggested_answers
 from patchwright.errors import NonFiniteError
+from patchwright.experiment.base import CellByCell
 from patchwright.experiment.many import plan, run_batch
-from patchwright.experiment.preview import CellByCell, baselines_of
 from patchwright.experiment.run import run
 from patchwright.insights.explained import explained
 from patchwright.model import ops
@@ -64,7 +64,7 @@ def test_no_preview_is_given(method: str, damaged: pw.Model) -> None:
     experiment = every_experiment(model=damaged.name)[method]
     if isinstance(experiment, CellByCell):
         with pytest.raises(NonFiniteError, match=SAID):
-            baselines_of(experiment, damaged)
+            experiment.unpatched(damaged)
 
 
 def test_nothing_is_suggested_or_explained(damaged: pw.Model) -> None:

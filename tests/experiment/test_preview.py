@@ -8,20 +8,16 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchwright.algorithms.batches import BUDGET, Progress
-from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.result import Result
-from patchwright.axes import DIMS, DIRECTIONS, Direction, Per
-from patchwright.experiment import (
-    Ablate,
-    CellByCell,
-    Patch,
-    PathPatch,
-    Trace,
-    baselines_of,
-    run,
-    so_far,
-)
+from patchwright.axes import BUDGET, DIMS, DIRECTIONS, Direction, Metric, Per
+from patchwright.experiment.base import CellByCell
+from patchwright.experiment.preview import so_far
+from patchwright.experiment.run import run
+from patchwright.methods.ablate import Ablate
+from patchwright.methods.patch import Patch
+from patchwright.methods.paths import PathPatch
+from patchwright.methods.trace import Trace
 from patchwright.model.load import Model
 from patchwright.places import SITES, Site, pers_of
 from tiny import pair_of, token_pairs
@@ -62,7 +58,7 @@ def test_with_all_cells_it_is_the_finished_result_exactly(
 ) -> None:
     experiment = experiment_of(site, per, direction)
     whole, seen = followed(experiment, model)
-    shown = so_far(experiment, model, baselines_of(experiment, model), seen[-1])
+    shown = so_far(experiment, model, experiment.unpatched(model), seen[-1])
     same(shown, whole, ("patched", "effect"))
     assert not shown.array("estimated").any()
     assert shown.experiment == whole.experiment
@@ -73,7 +69,7 @@ def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
     model: Model, site: Site, per: Per
 ) -> None:
     experiment = experiment_of(site, per, order="attribution")
-    unpatched = baselines_of(experiment, model)
+    unpatched = experiment.unpatched(model)
     # A budget of a few rows: many batches, so many snapshots.
     whole, seen = followed(experiment, model, budget=20_000)
     same(so_far(experiment, model, unpatched, seen[-1]), whole, ("patched", "effect", "estimated"))
@@ -91,7 +87,7 @@ def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
 def test_before_the_first_cell_everything_is_empty(model: Model, site: Site, per: Per) -> None:
     experiment = experiment_of(site, per)
     whole = run(experiment, model)
-    shown = so_far(experiment, model, baselines_of(experiment, model), None)
+    shown = so_far(experiment, model, experiment.unpatched(model), None)
     assert shown.patched.shape == whole.patched.shape
     assert shown.patched.isnull().all()
     assert shown.effect.isnull().all()
@@ -106,7 +102,7 @@ def test_the_baselines_are_those_of_the_sweep(
     model: Model, metric: Metric, direction: Direction
 ) -> None:
     experiment = experiment_of("z", "head", direction, metric=metric)
-    whole, found = run(experiment, model), baselines_of(experiment, model)
+    whole, found = run(experiment, model), experiment.unpatched(model)
     assert (found.clean, found.corrupt) == (whole.clean, whole.corrupt)
     # That nothing moves is known of the whole sweep alone.
     warnings = [one for one in whole.warnings if one["code"] != "nothing_moved"]
@@ -119,7 +115,7 @@ def test_restricted_sweeps_have_their_own_axes(model: Model) -> None:
     some: dict[str, Any] = {"layers": (0, 2), "positions": (1, 3), "heads": (3, 1)}
     experiment = experiment_of("z", "head_position", **some)
     whole, seen = followed(experiment, model)
-    same(so_far(experiment, model, baselines_of(experiment, model), seen[-1]), whole,
+    same(so_far(experiment, model, experiment.unpatched(model), seen[-1]), whole,
          ("patched", "effect"))  # fmt: skip
 
 
@@ -129,7 +125,7 @@ def test_whatever_the_prompts_all_cells_are_the_result(
 ) -> None:
     experiment = experiment_of(*kind, direction, pairs=pair_of(*pair))
     whole, seen = followed(experiment, model)
-    same(so_far(experiment, model, baselines_of(experiment, model), seen[-1]), whole,
+    same(so_far(experiment, model, experiment.unpatched(model), seen[-1]), whole,
          ("patched", "effect"))  # fmt: skip
 
 
@@ -141,7 +137,7 @@ def test_positions_without_a_counterpart_stay_empty_and_are_no_estimates(
     experiment = experiment_of("resid_pre", "position", direction, pairs=unequal)
     whole, seen = followed(experiment, model)
     last = seen[-1]
-    unpatched = baselines_of(experiment, model)
+    unpatched = experiment.unpatched(model)
     same(so_far(experiment, model, unpatched, last), whole, ("patched", "effect"))
     # Also where an estimate comes along that says nothing of them.
     now = Progress(last.done, last.total, last.patched, np.where(np.isnan(last.patched), np.nan, 1))
@@ -170,7 +166,7 @@ def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
 ) -> None:
     budget = 60_000
     whole, seen = followed(experiment, model, budget)
-    unpatched = baselines_of(experiment, model)
+    unpatched = experiment.unpatched(model)
     assert (unpatched.clean, unpatched.corrupt) == (whole.clean, whole.corrupt)
     last = so_far(experiment, model, unpatched, seen[-1])
     names = {"patched", "effect", "spread", "samples"} & set(whole.arrays)
@@ -190,7 +186,7 @@ def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
 @pytest.mark.parametrize("experiment", others(), ids=lambda one: one.method)
 def test_what_somebody_stopped_says_how_much_is_there(model: Model, experiment: CellByCell) -> None:
     _, seen = followed(experiment, model, 60_000)
-    unpatched = baselines_of(experiment, model)
+    unpatched = experiment.unpatched(model)
     part = so_far(experiment, model, unpatched, seen[1], stopped=True)
     said = [one["message"] for one in part.warnings if one["code"] == "stopped"]
     assert len(said) == 1

@@ -7,9 +7,9 @@ import pytest
 
 import patchwright as pw
 from patchwright.errors import ExperimentError
-from patchwright.experiment.types import AnyExperiment, Experiment
+from patchwright.experiment.base import Experiment
 
-SEEDED = [kind for kind in get_args(AnyExperiment) if "seed" in kind.model_fields]
+SEEDED = [kind for kind in get_args(Experiment) if "seed" in kind.model_fields]
 PAIR: dict[str, Any] = {"clean": "Mary met", "corrupt": "John met", "answer": " Mary"}
 REQUIRED: dict[str, Any] = {
     "model": "demo",
@@ -37,13 +37,13 @@ def test_a_seed_below_zero_is_refused_before_anything_runs(kind: type[Experiment
 
 
 def test_the_beginning_of_what_was_given_is_shown() -> None:
-    with pytest.raises(ExperimentError, match=r"'site': .* '<U\+001B>\[2J' was given\.") as one:
+    with pytest.raises(ExperimentError, match=r"'site': '<U\+001B>\[2J' is not a site") as one:
         pw.Patch.of(document(pw.Patch, site="\x1b[2J"))
     assert len(str(one.value)) < 400
-    with pytest.raises(ExperimentError, match=r"'site': .* 'x+…' was given\.") as one:
+    with pytest.raises(ExperimentError, match=r"'site': 'x+…' is not a site") as one:
         pw.Patch.of(document(pw.Patch, site="x" * 9999))
     assert len(str(one.value)) < 400
-    with pytest.raises(ExperimentError, match=r"'resid_post'\. '\['z'\]' was given\.$"):
+    with pytest.raises(ExperimentError, match=r"'site': '\['z'\]' is not a site.*resid_post\.$"):
         pw.Patch.of(document(pw.Patch, site=["z"]))
 
 

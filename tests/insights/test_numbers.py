@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from made import attends, baseline, made
-from patchwright.algorithms.metrics import METRICS
 from patchwright.algorithms.result import Baseline
-from patchwright.axes import DIMS, DIRECTIONS
+from patchwright.axes import DIMS, DIRECTIONS, METRICS
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
 from patchwright.notices import Notice
 from patchwright.places import SITES, parse_place, pers_of

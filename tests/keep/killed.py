@@ -20,8 +20,8 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from patchwright.experiment import experiment_of
 from patchwright.keep.store import Store
+from patchwright.methods import METHODS
 
 VALUES = xr.DataArray(
     np.linspace(0, 1, 120).reshape(6, 20),
@@ -90,7 +90,7 @@ def main() -> None:
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     draw, rest = random.Random(seed), json.load(sys.stdin)
     # Loads, before the forks and once for all, what the store needs to name an experiment.
-    experiment_of(rest["experiment"])
+    METHODS.parse(rest["experiment"])
     ids = [
         killed_once(
             Store(folder),

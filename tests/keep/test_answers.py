@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import patchwright as pw
-from patchwright.experiment import run
+from patchwright.experiment.run import run
 from patchwright.keep.answers import answer
 from patchwright.keep.store import Store
 from tiny import pair_of

@@ -24,6 +24,7 @@ from command import patchwright
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.keep.export import csv_text, frame_text, notebook_text, script_text
 from patchwright.keep.store import Store
+from patchwright.methods import METHODS
 from patience import SECONDS
 from tiny import pair_of
 
@@ -167,16 +168,7 @@ def test_the_script_of_every_method_gives_back_every_number(
 
 
 def test_every_method_is_among_those_results(originals: dict[str, pw.Result]) -> None:
-    from patchwright.experiment import types
-
-    methods = {
-        kind.model_fields["method"].default
-        for kind in vars(types).values()
-        if isinstance(kind, type)
-        and issubclass(kind, types.Experiment)
-        and "method" in kind.model_fields
-    }
-    assert {result.method for result in originals.values()} == methods
+    assert {result.method for result in originals.values()} == set(METHODS)
     assert set(NAMES) == set(originals)
 
 

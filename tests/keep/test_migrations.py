@@ -10,11 +10,11 @@ import pytest
 from made import made
 from patchwright.canonical import canonical_json, hash_of
 from patchwright.errors import StoreError
-from patchwright.experiment import Patch
 from patchwright.keep import migrations
 from patchwright.keep.record import Record, record_of
 from patchwright.keep.served import ServedStore
 from patchwright.keep.store import FILE, Store
+from patchwright.methods.patch import Patch
 from patchwright.notices import Notice
 
 LATEST = len(migrations.STEPS)

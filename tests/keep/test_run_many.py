@@ -8,8 +8,9 @@ import pytest
 
 import patchwright as pw
 from patchwright.errors import StoreError
-from patchwright.experiment import AnyExperiment, run
+from patchwright.experiment.base import Experiment
 from patchwright.experiment.many import Batch, Outcome, run_batch
+from patchwright.experiment.run import run
 from patchwright.keep import many
 from patchwright.keep.many import Tally, run_many
 from patchwright.keep.store import Store
@@ -44,7 +45,7 @@ def test_every_result_is_in_the_store_with_the_numbers_of_run(model: pw.Model) -
     store = Store()
     experiments = [asked(i) for i in range(5)]
     trace = pw.Trace(model="tiny", prompt=(1, 2, 3), subject=(1,), answer=(7,), samples=2)
-    every: list[AnyExperiment] = [*experiments, trace]
+    every: list[Experiment] = [*experiments, trace]
     tally = run_many(every, model, store=store)
     assert tally == Tally(total=6, done=6)
     for one in every:

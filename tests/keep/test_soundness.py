@@ -18,7 +18,6 @@ import patchwright as pw
 from families import variant
 from patchwright.app import opening
 from patchwright.errors import ArchiveError, PatchwrightError
-from patchwright.experiment import experiment_of
 from patchwright.figures.grid import grids_of, title_of
 from patchwright.figures.terminal import shown
 from patchwright.insights import insights
@@ -26,6 +25,7 @@ from patchwright.keep import record
 from patchwright.keep.archive import write_archive
 from patchwright.keep.record import Record, record_of
 from patchwright.keep.store import Store
+from patchwright.methods import METHODS
 from tiny import pair_of, random_gpt2
 
 MODEL = pw.wrap_model(random_gpt2(), None, name="tiny")
@@ -98,7 +98,7 @@ def use(result: pw.Result) -> None:
         lambda: grids_of(result),
         lambda: Console(file=StringIO(), width=100).print(shown(result)),
         lambda: insights(result),
-        lambda: opening.nearest(experiment_of(result.experiment), result),
+        lambda: opening.nearest(METHODS.parse(result.experiment), result),
     ]
     for doing in doings:
         try:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchwright as pw
-from patchwright.experiment import AnyExperiment
+from patchwright.experiment.base import Experiment
 from patchwright.lessons import (
     READINGS,
     Lesson,
@@ -122,7 +122,7 @@ def test_a_lesson_that_the_model_no_longer_bears_out_is_found(demo: pw.Model) ->
     text = SMALL.replace("gap > 1", "gap > 1000").replace("{clean.top}", "{clean.tip}")
     text = text.replace("effect > 0.9 and layer is 0", "effect > 2")
 
-    def run(experiment: AnyExperiment) -> pw.Result:
+    def run(experiment: Experiment) -> pw.Result:
         return pw.run(experiment, demo)
 
     faults = check(read_lesson(text, "small"), run)

@@ -18,7 +18,7 @@ import patchwright as pw
 from families import MISSING
 from patchwright.cli import options
 from patchwright.errors import InputError, MemoryBudgetError, UnknownPlaceError
-from patchwright.experiment import Circuit
+from patchwright.experiment.circuit import Circuit
 from patchwright.keep.export import script_text
 from patchwright.model import devices, wave
 from patchwright.model.devices import (

@@ -17,8 +17,8 @@ import patchwright as pw
 from families import VARIANTS, variant
 from patchwright.algorithms import batches
 from patchwright.errors import InputError
-from patchwright.experiment import run
-from patchwright.experiment.types import Patch
+from patchwright.experiment.run import run
+from patchwright.methods.patch import Patch
 from patchwright.model import kernels, ops
 from patchwright.model.families import network_of
 from patchwright.model.kernels import FUSED, MAX_ERROR, VARIABLE, may_copy, product, uses

@@ -4,7 +4,7 @@ import pytest
 
 import patchwright as pw
 from patchwright.app.opening import nearest
-from patchwright.experiment import AnyExperiment
+from patchwright.experiment.base import Experiment
 from patchwright.lessons import Lesson, built_in, check, experiment_of
 
 pytestmark = pytest.mark.oracle
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.oracle
 def test_every_lesson_says_what_smollm2_does(lesson: Lesson, smollm2: pw.Model) -> None:
     done: dict[str, pw.Result] = {}
 
-    def run(experiment: AnyExperiment) -> pw.Result:
+    def run(experiment: Experiment) -> pw.Result:
         if experiment.hash not in done:
             done[experiment.hash] = pw.run(experiment, smollm2)
         return done[experiment.hash]

@@ -9,8 +9,7 @@ where later layers repair it (McGrath et al. 2023).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,40 +19,47 @@ from patchwright.algorithms.runs import PairRuns
 from patchwright.algorithms.sweep import Source
 from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.model.base_runs import base_runs
+from patchwright.model.load import Model
 from patchwright.model.rows import CORE, Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import Site
-
-How = Literal["zero", "mean", "resample"]
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """What is written instead: see the module; `prompts` are token ids."""
-
-    how: How
-    prompts: tuple[tuple[int, ...], ...]
-    by_position: bool
-    seed: int
-
-    def check(self) -> None:
-        """Raise ExperimentError where reference prompts are missing."""
-        if self.how != "zero" and not self.prompts:
-            raise ExperimentError(
-                f"'{self.how}' needs reference prompts: name those that it takes activations from."
-            )
+from patchwright.prompts.pair import Prompt, prompt_ids
 
 
-def substitute(network: Network, ablation: Ablation, sites: Sequence[Site]) -> Source:
+def reference_tokens(prompts: Sequence[Prompt], model: Model, bos: bool) -> list[tuple[int, ...]]:
+    """Reference prompts in tokens. Raises ExperimentError for one that the model does not take."""
+    tokens = [prompt_ids(one, model.tokenizer, bos) for one in prompts]
+    longest = max(map(len, tokens), default=0)
+    if longest > model.spec.n_context:
+        raise ExperimentError(
+            f"A reference prompt has {longest} tokens, and {model.name} takes at most "
+            f"{model.spec.n_context}: shorten it."
+        )
+    return tokens
+
+
+def substitute(
+    network: Network,
+    prompts: Sequence[tuple[int, ...]],
+    sites: Sequence[Site],
+    how: str,
+    by_position: bool,
+    seed: int,
+) -> Source:
     """A pair's runs with the ablated activations of `sites` where the corrupted ones were.
 
-    `resample` takes all sites of a pair from one prompt. Raises UnequalLengthsError for reference prompts of another length than the
-    clean prompt where positions are kept apart.
+    `how` is zero, mean or resample, which takes all sites of a pair from one of `prompts`. Raises
+    ExperimentError where these are missing, UnequalLengthsError where they have another length
+    than the clean prompt and positions are kept apart.
     """
-    ablation.check()
-    rows = [Row(prompt, len(prompt) - 1) for prompt in ablation.prompts]
+    if how != "zero" and not prompts:
+        raise ExperimentError(
+            f"'{how}' needs reference prompts: name those that it takes activations from."
+        )
+    rows = [Row(prompt, len(prompt) - 1) for prompt in prompts]
     references = base_runs(network, rows, CORE | frozenset[Site](sites))
-    draw = np.random.default_rng(ablation.seed)
+    draw = np.random.default_rng(seed)
+    apart = by_position or how == "resample"
 
     def replaced(runs: PairRuns) -> PairRuns:
         clean = runs.pair.clean
@@ -63,45 +69,36 @@ def substitute(network: Network, ablation: Ablation, sites: Sequence[Site]) -> S
             corrupt_texts=runs.pair.clean_texts,
             matching=tuple((i, i) for i in range(len(clean))),
         )
-        chosen = _chosen(ablation, references, sites, len(clean), draw)
-        ablated = tuple(_written(run, sites, ablation, chosen) for run in runs.clean)
+        chosen: Sequence[Run] = []
+        if how != "zero":
+            _check_lengths(references, len(clean), sites, apart)
+            chosen = references
+        if how == "resample":
+            chosen = [references[int(draw.integers(len(references)))]]
+        ablated = tuple(_written(run, sites, chosen, apart) for run in runs.clean)
         return replace(runs, pair=same, corrupt=ablated, known=runs.known[:1] * 2)
 
     return replaced
 
 
-def _chosen(
-    ablation: Ablation,
-    references: Sequence[Run],
-    sites: Sequence[Site],
-    length: int,
-    draw: np.random.Generator,
-) -> list[Run]:
-    """The reference runs to take activations from, of a length that fits."""
-    if ablation.how == "zero":
-        return []
-    positions_matter = ablation.by_position or ablation.how == "resample" or "pattern" in sites
-    if positions_matter and any(len(run.tokens) != length for run in references):
-        lengths = ", ".join(str(len(run.tokens)) for run in references)
-        over = (
-            ""
-            if "pattern" in sites
-            else (", or choose how='mean', by_position=False (--how mean --over-positions)")
-        )
-        raise UnequalLengthsError(
-            f"The clean prompt has {length} tokens and the reference prompts {lengths}: give "
-            f"pairs and reference prompts of one length{over}."
-        )
-    if ablation.how == "resample":
-        return [references[int(draw.integers(len(references)))]]
-    return list(references)
+def _check_lengths(
+    references: Sequence[Run], length: int, sites: Sequence[Site], apart: bool
+) -> None:
+    if not (apart or "pattern" in sites) or all(len(run.tokens) == length for run in references):
+        return
+    lengths = ", ".join(str(len(run.tokens)) for run in references)
+    over = ", or choose how='mean', by_position=False (--how mean --over-positions)"
+    raise UnequalLengthsError(
+        f"The clean prompt has {length} tokens and the reference prompts {lengths}: give "
+        f"pairs and reference prompts of one length{'' if 'pattern' in sites else over}."
+    )
 
 
-def _written(run: Run, sites: Sequence[Site], ablation: Ablation, chosen: Sequence[Run]) -> Run:
+def _written(run: Run, sites: Sequence[Site], chosen: Sequence[Run], apart: bool) -> Run:
     """`run` with what is to be written at `sites` in place of what it kept there."""
     kept = {
         site: [
-            _values(own, [other.kept[site][layer] for other in chosen], ablation)
+            _values(own, [other.kept[site][layer] for other in chosen], apart)
             for layer, own in enumerate(run.kept[site])
         ]
         for site in sites
@@ -109,10 +106,10 @@ def _written(run: Run, sites: Sequence[Site], ablation: Ablation, chosen: Sequen
     return replace(run, kept=run.kept | kept)
 
 
-def _values(own: Tensor, others: Sequence[Tensor], ablation: Ablation) -> Tensor:
+def _values(own: Tensor, others: Sequence[Tensor], apart: bool) -> Tensor:
     if not others:
         return torch.zeros_like(own)
-    if ablation.how == "resample" or ablation.by_position:
+    if apart:
         mean = torch.stack(list(others)).mean(dim=0)
     else:
         mean = torch.cat(list(others)).mean(dim=0).expand(len(own), *others[0].shape[1:])

@@ -16,8 +16,9 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from patchwright.algorithms.batches import BUDGET, row_bytes
+from patchwright.algorithms.batches import row_bytes
 from patchwright.algorithms.runs import PairRuns, check_runs, run_pairs
+from patchwright.axes import BUDGET
 from patchwright.errors import PromptError
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row

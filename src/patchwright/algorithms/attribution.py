@@ -10,18 +10,16 @@ midpoints of equal steps, theirs at their ends). Verify the strongest exactly.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.metrics import Metric, check_finite
+from patchwright.algorithms.metrics import check_finite
 from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups
 from patchwright.algorithms.sweep import Cells, Copies, Swept, one_each, unpatched
-from patchwright.axes import Direction
+from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
 from patchwright.model.plain_forward import Taps, gradients
@@ -30,27 +28,6 @@ from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
 
-How = Literal["gradient", "qk_fix", "integrated"]
-
-
-@dataclass(frozen=True)
-class Estimating:
-    """How to estimate; `steps` counts the runs that `integrated` averages over."""
-
-    how: How
-    steps: int
-
-    def check(self, site: Site, metric: Metric) -> None:
-        """Raise ExperimentError for what has no gradient or no meaning."""
-        if metric == "rank":
-            raise ExperimentError("The metric 'rank' has no gradient: choose another.")
-        if self.steps < 1:
-            raise ExperimentError(f"{self.steps} steps: take at least 1.")
-        if self.how == "qk_fix" and site not in ("q", "k"):
-            raise ExperimentError(
-                f"qk_fix is for the sites q and k: estimate '{site}' by gradient."
-            )
-
 
 def attribute(
     network: Network,
@@ -58,26 +35,37 @@ def attribute(
     cells: Cells | Sequence[Cells],
     direction: Direction,
     metric: Metric,
-    estimating: Estimating,
+    how: str,
+    steps: int,
     budget: int,
 ) -> Swept:
-    """Estimate each cell of a sweep from one backward pass a pair (times `steps`).
+    """Estimate each cell of a sweep from one backward pass a pair.
 
-    `cells` are as for `sweep`.
+    `how` is gradient, qk_fix or integrated, which averages over `steps` runs; `cells` are as
+    for `sweep`. Raises ExperimentError for what has no gradient or no meaning.
     """
     every = one_each(cells, pairs)
     site = every[0].site
-    estimating.check(site, metric)
+    _check(how, steps, site, metric)
     keep = CORE | frozenset[Site]({site, "embed", "pattern"})
     values: list[NDArray[np.float64]] = []
     ran: list[PairRuns] = []
     for group in run_in_groups(network, pairs, keep, budget):
         for runs in read_both(group, metric):
             own = every[len(ran)]
-            values.append(_estimate(network, runs, own, direction, metric, estimating))
+            values.append(_estimate(network, runs, own, direction, metric, how, steps))
             ran.append(runs.forgotten())
     stacked = np.stack(values)
     return Swept(stacked, stacked.size, ran, np.isfinite(stacked))
+
+
+def _check(how: str, steps: int, site: Site, metric: Metric) -> None:
+    if metric == "rank":
+        raise ExperimentError("The metric 'rank' has no gradient: choose another.")
+    if steps < 1:
+        raise ExperimentError(f"{steps} steps: take at least 1.")
+    if how == "qk_fix" and site not in ("q", "k"):
+        raise ExperimentError(f"qk_fix is for the sites q and k: estimate '{site}' by gradient.")
 
 
 def _estimate(
@@ -86,15 +74,16 @@ def _estimate(
     cells: Cells,
     direction: Direction,
     metric: Metric,
-    estimating: Estimating,
+    how: str,
+    steps: int,
 ) -> NDArray[np.float64]:
     """One pair's cells, in the metric's unit."""
     copies = Copies(runs, cells.site, direction, network.spec.n_layers)
-    site: Site = "pattern" if estimating.how == "qk_fix" else cells.site
-    steps = estimating.steps if estimating.how == "integrated" else 1
+    site: Site = "pattern" if how == "qk_fix" else cells.site
+    steps = steps if how == "integrated" else 1
     total: list[Taps] = []
     for step in range(steps):
-        share = (step + 0.5) / steps if estimating.how == "integrated" else 0.0
+        share = (step + 0.5) / steps if how == "integrated" else 0.0
         found = _gradients_at(network, runs, direction, metric, site, share)
         if total:
             found = [_sum(one, other) for one, other in zip(total, found, strict=True)]
@@ -104,7 +93,7 @@ def _estimate(
     for i, taps in enumerate(total):
         for row, layer in enumerate(cells.layers):
             slope = taps[site][layer] / steps
-            if estimating.how == "qk_fix":
+            if how == "qk_fix":
                 change = _softmax_again(network, copies, i, layer, cells, slope, n)
             else:
                 base = copies.base[i].kept[cells.site][layer]

@@ -9,14 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.metrics import Metric, Reader, read_each
+from patchwright.algorithms.metrics import Reader, read_each
+from patchwright.axes import Metric
 from patchwright.errors import MemoryBudgetError
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row
 from patchwright.model.weights import Network
-
-BUDGET = 512 * 2**20
-"""Bytes that altered runs may take at one time, unless told otherwise."""
 
 BATCH_TOKENS = 2048
 """Tokens in one batch: enough to keep the matrix products at their peak, few

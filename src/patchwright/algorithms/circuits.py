@@ -10,7 +10,6 @@ every edge outside it carries the corrupted run's activation, or a mean.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +17,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.batches import BUDGET, OnProgress, Report
-from patchwright.algorithms.metrics import MIN_GAP, UNITS, Metric, Reader, check_finite
+from patchwright.algorithms.batches import OnProgress, Report
+from patchwright.algorithms.metrics import MIN_GAP, UNITS, Reader, check_finite
+from patchwright.axes import BUDGET, Metric
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
 from patchwright.model.edges import LOGITS, Graph, Passed, embedded, node_of, pass_through
 from patchwright.model.weights import Network
@@ -27,9 +27,6 @@ from patchwright.prompts.pair import TokenPair
 
 Edge = tuple[str, str]
 """(sender, receiver)."""
-
-Outside = Literal["corrupt", "mean"]
-"""What the edges outside a circuit carry."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ def measure(
     pairs: Sequence[TokenPair],
     circuits: Sequence[Iterable[Edge]],
     metric: Metric,
-    outside: Outside,
+    outside: str,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
 ) -> Measured:

@@ -8,7 +8,6 @@ attention or MLP is frozen in the same way; logits are read before they are capp
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import xarray as xr
@@ -21,10 +20,7 @@ from patchwright.model.weights import Linear, Network, Norm
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
 
-Part = Literal["layer", "head", "position", "neuron"]
-"""How finely: layers' attention and MLP, heads, heads by source position, neurons."""
-
-KEEP: dict[Part, tuple[Site, ...]] = {
+KEEP: dict[str, tuple[Site, ...]] = {
     "layer": (),
     "head": ("z",),
     "position": ("pattern", "v", "z"),
@@ -62,7 +58,7 @@ class _Direction:
 
 
 def logit_attribution(
-    network: Network, pair: TokenPair, runs: dict[str, Run], part: Part
+    network: Network, pair: TokenPair, runs: dict[str, Run], part: str
 ) -> dict[str, xr.DataArray]:
     """Contributions to the logit difference at each run's last position, in logits.
 
@@ -123,7 +119,7 @@ def _components(
 
 
 def _divided(
-    network: Network, run: Run, direction: _Direction, part: Part
+    network: Network, run: Run, direction: _Direction, part: str
 ) -> dict[str, xr.DataArray]:
     """`contribution` and `bias` of one run."""
     last, spec = run.read, network.spec

@@ -11,9 +11,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.algorithms.metrics import Metric, Reader
+from patchwright.algorithms.metrics import Reader
 from patchwright.algorithms.runs import TokenText
-from patchwright.model.rows import Run
+from patchwright.axes import Metric
+from patchwright.model.rows import CORE, Run
+from patchwright.places import Site
+
+LENS: frozenset[Site] = CORE | frozenset[Site]({"resid_post"})
+"""What a lens reads, and what its patched run starts from."""
 
 LENS_METRICS: tuple[Metric, ...] = ("logit_diff", "probability", "rank")
 """What is read off each layer, as far as the pair's answers allow it."""

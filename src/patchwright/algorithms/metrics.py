@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -20,22 +19,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchwright.axes import METRICS, Metric
 from patchwright.errors import AnswerError, ExperimentError, NonFiniteError
 from patchwright.model import ops
 from patchwright.model.weights import Linear, Network
 from patchwright.prompts.pair import TokenPair
-
-Metric = Literal[
-    "logit_diff",
-    "logit",
-    "probability",
-    "prob_diff",
-    "logprob",
-    "logprob_diff",
-    "kl",
-    "rank",
-]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 
 UNITS: dict[Metric, str] = {
     "logit_diff": "logits",

@@ -13,16 +13,14 @@ Source: Wang et al. 2022, appendix B, whose MLPs and norms are recomputed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchwright.algorithms.batches import OnProgress, Report, cut, read_rows, row_bytes
-from patchwright.algorithms.metrics import Metric
 from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups
 from patchwright.algorithms.sweep import Cells, Copies, Job, Swept, jobs_of, unpatched
-from patchwright.axes import Direction
+from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
@@ -32,16 +30,10 @@ from patchwright.model.weights import Network
 from patchwright.places import Place, Site, parse_place
 from patchwright.prompts.pair import TokenPair
 
-LOGITS = "logits"
-"""The receiver that stands for the model's output."""
-
 SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
 RECEIVERS: tuple[Site, ...] = ("q", "k", "v", "mlp_out")
 ON_PATHS = CORE | frozenset[Site]({"z", "mlp_out", *RECEIVERS})
 """What runs must keep besides the senders' site: what is held on the way, and what receives."""
-
-OnTheWay = Literal["recompute", "freeze"]
-"""What MLPs or norms between sender and receivers do."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +41,8 @@ class Paths:
     """From a sender to `receivers` (empty: the logits), by MLPs and norms as they say."""
 
     receivers: tuple[Place, ...]
-    mlps: OnTheWay
-    norms: OnTheWay
+    mlps: str
+    norms: str
 
     @property
     def top(self) -> int | None:
@@ -71,7 +63,7 @@ def receivers_of(written: Sequence[str], spec: ModelSpec, n_positions: int) -> t
     """
     if not written:
         raise ExperimentError("No receiver was named: name logits, or places such as L9H6.q.")
-    if LOGITS in written:
+    if "logits" in written:
         if len(written) > 1:
             raise ExperimentError(
                 "The logits are a receiver by themselves: name nothing beside them."

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from patchwright.algorithms.metrics import MIN_GAP, UNITS, Metric
-from patchwright.axes import Direction
+from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.axes import Direction, Metric
 from patchwright.errors import InputError
 from patchwright.files import write_atomic
 from patchwright.notices import Notice

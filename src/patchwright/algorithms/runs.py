@@ -11,14 +11,13 @@ from patchwright.algorithms.metrics import (
     SMALL_GAP,
     UNITS,
     Finals,
-    Metric,
     Reader,
     Reading,
     check_finite,
     read_each,
 )
 from patchwright.algorithms.result import Baseline
-from patchwright.axes import Direction
+from patchwright.axes import Direction, Metric
 from patchwright.model.base_runs import base_runs, kept_bytes
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row, Run

@@ -8,8 +8,9 @@ is ranked, drawn or said by them. What a patch moved in the metric's own unit st
 import numpy as np
 import xarray as xr
 
-from patchwright.algorithms.metrics import MIN_GAP, SMALL_GAP, UNITS, Metric
+from patchwright.algorithms.metrics import MIN_GAP, SMALL_GAP, UNITS
 from patchwright.algorithms.result import Result
+from patchwright.axes import Metric
 from patchwright.notices import Notice
 
 SHARED = ("effect", "faithfulness")

@@ -23,8 +23,9 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import false_discovery_control, median_abs_deviation
 
 from patchwright.algorithms.duplicates import groups_of
-from patchwright.algorithms.metrics import MIN_GAP, UNITS, Metric
+from patchwright.algorithms.metrics import MIN_GAP, UNITS
 from patchwright.algorithms.result import Baseline, Result, place_of
+from patchwright.axes import Metric
 from patchwright.errors import InputError
 
 Ratio = Literal["of_means", "mean_of"]

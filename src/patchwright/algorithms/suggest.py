@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from patchwright.algorithms.batches import BUDGET, cut, row_bytes
+from patchwright.algorithms.batches import cut, row_bytes
 from patchwright.algorithms.metrics import logits
 from patchwright.algorithms.runs import TokenText
+from patchwright.axes import BUDGET
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row
 from patchwright.model.weights import Network

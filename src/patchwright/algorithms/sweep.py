@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchwright.algorithms.batches import (
-    BUDGET,
     OnProgress,
     Report,
     cut,
@@ -29,9 +28,8 @@ from patchwright.algorithms.batches import (
     row_bytes,
 )
 from patchwright.algorithms.likeliest import Likeliest
-from patchwright.algorithms.metrics import Metric
 from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups, spans_of
-from patchwright.axes import DIMS, Direction, Per
+from patchwright.axes import BUDGET, DIMS, Direction, Metric, Per
 from patchwright.errors import (
     ExperimentError,
     UnequalLengthsError,

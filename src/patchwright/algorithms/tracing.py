@@ -9,7 +9,7 @@ and in all layers, as their section 2.3 does.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from patchwright.algorithms.batches import (
     read_rows,
     row_bytes,
 )
-from patchwright.algorithms.metrics import Metric, Reader
+from patchwright.algorithms.metrics import Reader
 from patchwright.algorithms.runs import check_runs, spans_of, stacked
 from patchwright.errors import ExperimentError
 from patchwright.model.base_runs import base_runs
@@ -34,8 +34,8 @@ from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
 
-TraceSite = Literal["resid_post", "mlp_out", "attn_out"]
-Sever = Literal["mlp_out", "attn_out"]
+if TYPE_CHECKING:
+    from patchwright.methods.trace import Trace
 
 BASELINE_BYTES = 8192
 """What a result holds of each noisy run, about: its numbers and its likeliest tokens."""
@@ -58,37 +58,26 @@ class Traced:
     done: int
 
 
-@dataclass(frozen=True)
-class Tracing:
-    """How to trace: see `experiment.types.Trace`."""
+def check(asked: "Trace", n_layers: int) -> None:
+    """Raise ExperimentError for a choice that cannot be traced."""
+    if not asked.noise >= 0:
+        raise ExperimentError(f"A noise of {asked.noise}: give a multiple of 0 or more.")
+    if asked.samples < 1:
+        raise ExperimentError(f"{asked.samples} samples: draw at least 1.")
+    if not 1 <= asked.window <= n_layers:
+        raise ExperimentError(
+            f"A window of {asked.window} layers: the model has {n_layers}. Choose 1-{n_layers}."
+        )
+    if asked.sever == asked.site:
+        raise ExperimentError(
+            f"'{asked.site}' cannot be restored and severed at once: sever the other one."
+        )
 
-    site: TraceSite
-    subject: tuple[int, ...]
-    noise: float
-    samples: int
-    window: int
-    seed: int
-    sever: Sever | None
 
-    def check(self, n_layers: int) -> None:
-        """Raise ExperimentError for a choice that cannot be traced."""
-        if not self.noise >= 0:
-            raise ExperimentError(f"A noise of {self.noise}: give a multiple of 0 or more.")
-        if self.samples < 1:
-            raise ExperimentError(f"{self.samples} samples: draw at least 1.")
-        if not 1 <= self.window <= n_layers:
-            raise ExperimentError(
-                f"A window of {self.window} layers: the model has {n_layers}. Choose 1-{n_layers}."
-            )
-        if self.sever == self.site:
-            raise ExperimentError(
-                f"'{self.site}' cannot be restored and severed at once: sever the other one."
-            )
-
-    def layers(self, layer: int, n_layers: int) -> range:
-        """The window around `layer`, centred as in the paper and cut at the ends."""
-        half = self.window // 2
-        return range(max(0, layer - half), min(n_layers, layer - half + self.window))
+def window_around(layer: int, window: int, n_layers: int) -> range:
+    """So many layers around `layer`, centred as in the paper and cut at the ends."""
+    half = window // 2
+    return range(max(0, layer - half), min(n_layers, layer - half + window))
 
 
 @dataclass(frozen=True)
@@ -101,29 +90,29 @@ class _Job:
 def trace(
     network: Network,
     prompt: TokenPair,
-    tracing: Tracing,
-    metric: Metric,
+    asked: "Trace",
+    subject: tuple[int, ...],
     progress: OnProgress | None,
     budget: int,
 ) -> Traced:
     """Restore the clean activation at each (layer, position), in each noisy run.
 
-    `prompt` is a pair of the same prompt twice. Raises ExperimentError for a
+    `prompt` is a pair of the same prompt twice, `subject` the positions that get noise. Raises ExperimentError for a
     choice that cannot be traced, MemoryBudgetError where a run does not fit. Noisy runs
     are made and kept as many at one time as fit into `budget` bytes.
     """
-    start = Start.of(network, prompt, tracing, budget)
-    samples, at_once = tracing.samples, max(1, budget // start.sample_bytes)
+    start = Start.of(network, prompt, asked, subject, budget)
+    samples, at_once = asked.samples, max(1, budget // start.sample_bytes)
     values = np.full((samples, network.spec.n_layers, len(prompt.clean)), np.nan)
     report = Report(progress, values)
-    draw = np.random.default_rng(tracing.seed)
+    draw = np.random.default_rng(asked.seed)
     ends: list[tuple[Run, ...]] = []
     for first in range(0, samples, at_once):
         some = range(first, min(first + at_once, samples))
         # Also of samples that are not traced any more the end is known: the baseline is of all.
         noisy = start.noisy_runs(draw, len(some))
         if not report.stopped:
-            start.restore(metric, some, noisy, values, report, budget)
+            start.restore(some, noisy, values, report, budget)
         ends += [tuple(run.forgotten() for run in runs) for runs in noisy]
     return Traced(values, start.sigma, start.reader, start.clean, ends, report.done)
 
@@ -136,28 +125,37 @@ class Start:
     """
 
     network: Network
-    tracing: Tracing
+    asked: "Trace"
+    subject: tuple[int, ...]
     clean: tuple[Run, ...]
     sigma: float
     reader: Reader
     keep: frozenset[Site]
 
     @classmethod
-    def of(cls, network: Network, prompt: TokenPair, tracing: Tracing, budget: int) -> "Start":
+    def of(
+        cls,
+        network: Network,
+        prompt: TokenPair,
+        asked: "Trace",
+        subject: tuple[int, ...],
+        budget: int,
+    ) -> "Start":
         """Run the clean prompt. Raises as `trace`."""
         n_layers, n = network.spec.n_layers, len(prompt.clean)
-        tracing.check(n_layers)
+        check(asked, n_layers)
         check_memory(
-            f"The values of {tracing.samples:,} samples take",
-            tracing.samples * (8 * n_layers * n + BASELINE_BYTES), budget, "draw fewer samples",
+            f"The values of {asked.samples:,} samples take",
+            asked.samples * (8 * n_layers * n + BASELINE_BYTES), budget, "draw fewer samples",
         )  # fmt: skip
-        keep = CORE | frozenset[Site]({tracing.site, "embed"})
-        keep |= frozenset[Site]({tracing.sever} if tracing.sever else ())
+        keep = CORE | frozenset[Site]({asked.site, "embed"})
+        keep |= frozenset[Site]({asked.sever} if asked.sever else ())
         rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
         clean = tuple(base_runs(network, rows, keep))
         check_runs(clean)
-        sigma = float(clean[0].kept["embed"][0][list(tracing.subject)].double().std())
-        return cls(network, tracing, clean, sigma, Reader(network, prompt, clean[0].final[0]), keep)
+        sigma = float(clean[0].kept["embed"][0][list(subject)].double().std())
+        reader = Reader(network, prompt, clean[0].final[0])
+        return cls(network, asked, subject, clean, sigma, reader, keep)
 
     @property
     def sample_bytes(self) -> int:
@@ -171,7 +169,7 @@ class Start:
 
         Raises ExperimentError where so much noise leaves no finite numbers.
         """
-        subject, multiple = self.tracing.subject, self.tracing.noise
+        subject, multiple = self.subject, self.asked.noise
         shape = (samples, len(subject), self.network.spec.d_model)
         drawn = draw.standard_normal(shape) * multiple * self.sigma
         noise = torch.from_numpy(drawn).to(self.network.embed)
@@ -187,7 +185,6 @@ class Start:
 
     def restore(
         self,
-        metric: Metric,
         samples: range,
         noisy: Sequence[tuple[Run, ...]],
         values: NDArray[np.float64],
@@ -196,7 +193,7 @@ class Start:
     ) -> None:
         """Fill in `values` [sample, layer, position] of `samples`, whose noisy runs these are."""
         _, n_layers, n = values.shape
-        before = min(self.tracing.subject)
+        before, metric = min(self.subject), self.asked.metric
         read = self.reader.read(metric, stacked(noisy)).double().cpu().numpy()
         values[samples, :, :before] = read[:, None, None]
         jobs = [
@@ -210,7 +207,7 @@ class Start:
             if report.stopped:
                 break
             rows = [
-                _restored(job, self.clean, noisy[job.sample - samples.start], self.tracing)
+                _restored(job, self.clean, noisy[job.sample - samples.start], self.asked)
                 for job in batch
             ]
             found = read_rows(self.network, [self.reader] * len(batch), rows, metric)
@@ -237,20 +234,20 @@ def _batches(
     return cut(jobs, cost, budget)
 
 
-def _restored(job: _Job, clean: Sequence[Run], noisy: Sequence[Run], tracing: Tracing) -> list[Row]:
+def _restored(job: _Job, clean: Sequence[Run], noisy: Sequence[Run], asked: "Trace") -> list[Row]:
     """The noisy runs of a sample with the clean activations of a window put back."""
-    n_layers, at = len(clean[0].kept[tracing.site]), job.position
+    n_layers, at = len(clean[0].kept[asked.site]), job.position
     here = slice(at, at + 1)
     rows: list[Row] = []
     for good, bad in zip(clean, noisy, strict=True):
         edits = [
-            Edit(tracing.site, layer, at, good.kept[tracing.site][layer][here])
-            for layer in tracing.layers(job.layer, n_layers)
+            Edit(asked.site, layer, at, good.kept[asked.site][layer][here])
+            for layer in window_around(job.layer, asked.window, n_layers)
         ]
-        if tracing.sever is not None:
-            frozen = bad.kept[tracing.sever]
+        if asked.sever is not None:
+            frozen = bad.kept[asked.sever]
             edits += [
-                Edit(tracing.sever, layer, at, frozen[layer][here]) for layer in range(n_layers)
+                Edit(asked.sever, layer, at, frozen[layer][here]) for layer in range(n_layers)
             ]
         rows.append(patched(bad, *edits))
     return rows

@@ -5,12 +5,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from patchwright.experiment.types import experiments_schema
+from patchwright.methods import METHODS
 
 WHERE = "#/components/schemas/{model}"
 BODY = {
     "required": True,
-    "content": {"application/json": {"schema": {"$ref": WHERE.format(model="AnyExperiment")}}},
+    "content": {"application/json": {"schema": {"$ref": WHERE.format(model="Experiment")}}},
 }
 """The request body of an experiment, which is read by `experiment_of` and not by FastAPI."""
 
@@ -42,10 +42,10 @@ def _described(app: FastAPI, with_token: bool) -> dict[str, Any]:
             if status >= "400":
                 # FastAPI says that they are of the kind of a success, such as an event stream.
                 answer["content"] = REFUSED
-    experiments = experiments_schema(WHERE)
+    experiments = METHODS.schema(WHERE)
     parts = document["components"]
     parts["schemas"] |= experiments.pop("$defs")
-    parts["schemas"]["AnyExperiment"] = experiments
+    parts["schemas"]["Experiment"] = experiments
     if with_token:
         parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]

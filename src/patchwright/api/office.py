@@ -16,7 +16,7 @@ from patchwright.api.limits import Limits
 from patchwright.api.refusals import RefusedError, code_of
 from patchwright.api.turns import Turns
 from patchwright.errors import ExperimentError, PatchwrightError, StoreError
-from patchwright.experiment import AnyExperiment
+from patchwright.experiment.base import Experiment
 from patchwright.jobs import BusyError, Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.served import JobRecord, ServedStore, now
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class Ticket:
     """What somebody asked for, and the job that does it."""
 
-    experiment: AnyExperiment
+    experiment: Experiment
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     created: str = field(default_factory=now)
     ended: str | None = None
@@ -93,7 +93,7 @@ class Office:
             )
         return found
 
-    def stored(self, experiment: AnyExperiment) -> bool:
+    def stored(self, experiment: Experiment) -> bool:
         """Whether the run store answers the experiment."""
         model = self.model_called(experiment.model, experiment.revision)
         try:
@@ -102,7 +102,7 @@ class Office:
             _log.warning("%s", error)
             return False
 
-    def ask(self, experiment: AnyExperiment) -> str:
+    def ask(self, experiment: Experiment) -> str:
         """The id of the job that does the experiment: one for all who ask meanwhile.
 
         Raises BusyError, and what `Limits.check` does.
@@ -124,7 +124,7 @@ class Office:
             fresh.told.set()
         return fresh.id
 
-    def do(self, experiment: AnyExperiment) -> Result:
+    def do(self, experiment: Experiment) -> Result:
         """The experiment's result, waited for. Raises what `ask` and its job raise."""
         found = self._find(experiment)
         if found is not None:
@@ -195,7 +195,7 @@ class Office:
             "/v1/experiments.",
         )  # fmt: skip
 
-    def _find(self, experiment: AnyExperiment) -> Result | None:
+    def _find(self, experiment: Experiment) -> Result | None:
         model = self.model_called(experiment.model, experiment.revision)
         try:
             return self._store.find(experiment, model.fingerprint, str(model.device))

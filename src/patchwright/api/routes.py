@@ -21,11 +21,11 @@ from patchwright.api.description import BODY
 from patchwright.api.office import Office, address_of
 from patchwright.api.refusals import RefusedError
 from patchwright.errors import PromptError
-from patchwright.experiment import done_by, experiment_of
 from patchwright.figures.printed import image
 from patchwright.insights import Insights
 from patchwright.insights.explained import explained
 from patchwright.keep.export import csv_text
+from patchwright.methods import METHODS
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.examples import examples, usual_bos
@@ -108,7 +108,7 @@ async def ask(request: Request, office: At) -> JSONResponse:
 
 
 def _asked(body: bytes, office: Office) -> JSONResponse:
-    experiment = experiment_of(body)
+    experiment = METHODS.parse(body)
     if not office.stored(experiment):
         job = office.view(office.ask(experiment))
         if job.state != "done":
@@ -355,9 +355,8 @@ async def agreement_shown(
 def _analysed(asked: says.AgreementAsked, office: Office) -> says.Agreement:
     model = office.model_called(asked.model)
     pair = agreement(asked.sentence, model.tokenizer, asked.align)
-    with done_by(lambda experiment, *_: office.do(experiment)):
-        stream, said = explained(model, pair)
-    hash_ = experiment_of(stream.experiment).hash
+    stream, said = explained(model, pair, do=office.do)
+    hash_ = METHODS.parse(stream.experiment).hash
     role = pair.roles[0]
     return says.Agreement(
         model=model.name, clean=str(pair.clean), corrupt=str(pair.corrupt),

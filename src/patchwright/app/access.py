@@ -7,8 +7,9 @@ from pathlib import Path
 from patchwright.algorithms.result import Result
 from patchwright.app.opening import DIGITS
 from patchwright.errors import InputError, UnknownRunError
-from patchwright.experiment import AnyExperiment, experiment_of
+from patchwright.experiment.base import Experiment
 from patchwright.keep.store import Entry, Store
+from patchwright.methods import METHODS
 
 Seen = tuple[str, str]
 """The hash of an experiment, and the fingerprint of the model that it was done on."""
@@ -38,14 +39,14 @@ class Access:
         """A run's result. Raises UnknownRunError for a run that this visitor may not see, too."""
         return self.store.get(self._seen(run).id)
 
-    def experiment(self, beginning: str) -> AnyExperiment:
+    def experiment(self, beginning: str) -> Experiment:
         """The experiment whose hash begins so, for whoever has its address.
 
         Raises UnknownRunError where there is none, and for less of a hash than an address has.
         """
         if len(beginning) < DIGITS:
             raise UnknownRunError(f"A run is named by at least {DIGITS} digits.")
-        return experiment_of(self.store.experiment(beginning))
+        return METHODS.parse(self.store.experiment(beginning))
 
     def export(self, path: Path, runs: Sequence[str]) -> None:
         """Write an archive of runs, without notes unless it is the owner's."""

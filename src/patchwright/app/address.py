@@ -10,13 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from patchwright.algorithms.ablation import How
 from patchwright.algorithms.difference import ARRAYS
-from patchwright.algorithms.direct import Part
 from patchwright.algorithms.lens import LENS_METRICS
-from patchwright.algorithms.metrics import METRICS
-from patchwright.algorithms.paths import SENDERS, OnTheWay
-from patchwright.algorithms.tracing import Sever
+from patchwright.algorithms.paths import SENDERS
 from patchwright.app import opening
 from patchwright.app.state import (
     BOUNDS,
@@ -33,10 +29,14 @@ from patchwright.app.state import (
     first_example,
     model_of,
 )
-from patchwright.axes import DIRECTIONS, PERS
+from patchwright.axes import DIRECTIONS, METRICS, PERS
 from patchwright.errors import InputError, PatchwrightError, UnknownRunError
-from patchwright.experiment import AnyExperiment
+from patchwright.experiment.base import Experiment
 from patchwright.lessons import READINGS
+from patchwright.methods.ablate import How
+from patchwright.methods.lens import Part
+from patchwright.methods.paths import OnTheWay
+from patchwright.methods.trace import Severed
 from patchwright.places import SITES, parse_place
 from patchwright.prompts.examples import example, usual_bos
 from patchwright.prompts.tasks import tasks
@@ -141,7 +141,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "measure": ARRAYS,
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),
-    "sever": ("nothing", *get_args(Sever)),
+    "sever": ("nothing", *get_args(Severed)),
     "edge_estimate": tuple(EDGE_ESTIMATES),
     "edge_order": EDGE_ORDERS,
     "ablated_site": SITES,
@@ -159,7 +159,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-LookUp = Callable[[str], AnyExperiment]
+LookUp = Callable[[str], Experiment]
 """The stored experiment whose hash begins so. Raises PatchwrightError where there is none."""
 
 
@@ -191,7 +191,7 @@ def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
     return ({} if shown == first_example(page) else {"example": shown}), usual
 
 
-def shortest(page: str, state: State, run: AnyExperiment | None) -> dict[str, str]:
+def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
     """By its fields, or by the stored `run` that it shows and what that does not hold.
 
     A set from a file has no fields: without a run nobody else can see it.

@@ -3,25 +3,16 @@
 from typing import Any
 
 from patchwright.algorithms.metrics import NEEDS_WRONG, check_metric
-from patchwright.algorithms.paths import LOGITS
 from patchwright.app.state import EDGE_ESTIMATES, SEPARATOR, State
-from patchwright.experiment import (
-    Ablate,
-    AblateTogether,
-    Attention,
-    Circuit,
-    Difference,
-    EdgeAttribution,
-    EvaluateCircuit,
-    HeadScores,
-    LogitAttribution,
-    LogitLens,
-    Patch,
-    PatchTogether,
-    PathPatch,
-    Trace,
-    check_direction,
-)
+from patchwright.experiment.circuit import Circuit
+from patchwright.methods.ablate import Ablate, AblateTogether
+from patchwright.methods.attention import Attention, HeadScores
+from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit
+from patchwright.methods.diff import Difference
+from patchwright.methods.lens import LogitAttribution, LogitLens
+from patchwright.methods.patch import Patch, PatchTogether
+from patchwright.methods.paths import LOGITS, PathPatch
+from patchwright.methods.trace import Trace
 from patchwright.places import Place, check_site, parse_place, pers_of
 from patchwright.prompts.messages import Messages, is_chat, spoken, user_says
 from patchwright.prompts.pair import Pair
@@ -64,15 +55,17 @@ def experiment_of(state: State, model: str) -> Patch:
     site = check_site(state["site"])
     per = state["per"] if state["per"] in pers_of(site) else pers_of(site)[0]
     layers = (int(state["neuron_layer"]),) if per == "neuron" else None
-    return Patch(
-        model=model,
-        pairs=pair_of(state),
-        direction=check_direction(state["direction"]),
-        metric=check_metric(state["metric"]),
-        site=site,
-        per=per,
-        layers=layers,
-        bos=state["bos"],
+    return Patch.of(
+        {
+            "model": model,
+            "pairs": pair_of(state),
+            "direction": state["direction"],
+            "metric": check_metric(state["metric"]),
+            "site": site,
+            "per": per,
+            "layers": layers,
+            "bos": state["bos"],
+        }
     )
 
 
@@ -214,16 +207,18 @@ def set_experiment_of(state: State, model: str, pairs: tuple[Pair, ...]) -> Patc
     site = check_site(state["set_site"])
     per = state["set_per"] if state["set_per"] in pers_of(site) else pers_of(site)[0]
     roles = tuple(state["set_roles"]) if per in ("position", "head_position") else ()
-    return Patch(
-        model=model,
-        pairs=pairs,
-        direction=check_direction(state["direction"]),
-        metric=check_metric(state["metric"]),
-        site=site,
-        per=per,
-        layers=(int(state["neuron_layer"]),) if per == "neuron" else None,
-        roles=roles or None,
-        bos=state["bos"],
+    return Patch.of(
+        {
+            "model": model,
+            "pairs": pairs,
+            "direction": state["direction"],
+            "metric": check_metric(state["metric"]),
+            "site": site,
+            "per": per,
+            "layers": (int(state["neuron_layer"]),) if per == "neuron" else None,
+            "roles": roles or None,
+            "bos": state["bos"],
+        }
     )
 
 
@@ -283,7 +278,7 @@ def path_patch_of(state: State, swept: Patch) -> PathPatch:
             "pairs": swept.pairs,
             "metric": check_metric(state["metric"]),
             "bos": swept.bos,
-            "direction": check_direction(state["direction"]),
+            "direction": state["direction"],
             "site": site,
             "per": per,
             "receivers": tuple(state["receivers"]) or (LOGITS,),

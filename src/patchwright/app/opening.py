@@ -8,28 +8,19 @@ that comes nearest.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from patchwright.algorithms.paths import LOGITS
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import (
-    Ablate,
-    AblateTogether,
-    AnyExperiment,
-    Attention,
-    Attribute,
-    Difference,
-    EdgeAttribution,
-    EvaluateCircuit,
-    HeadScores,
-    LogitAttribution,
-    LogitLens,
-    Patch,
-    PatchTogether,
-    PathPatch,
-    Trace,
-)
-from patchwright.experiment.types import OnPairs
+from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.methods.ablate import Ablate, AblateTogether
+from patchwright.methods.attention import Attention, HeadScores
+from patchwright.methods.attribute import Attribute
+from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit
+from patchwright.methods.diff import Difference
+from patchwright.methods.lens import LogitAttribution, LogitLens
+from patchwright.methods.patch import Patch, PatchTogether
+from patchwright.methods.paths import LOGITS, PathPatch
+from patchwright.methods.trace import Trace
 from patchwright.prompts.messages import is_chat, user_says
 from patchwright.prompts.pair import Pair, Prompt
 
@@ -38,7 +29,7 @@ DIGITS = 12
 
 Controls = dict[str, Any]
 
-HOLDS: dict[str, type[AnyExperiment]] = {
+HOLDS: dict[str, type[Experiment]] = {
     "patch": Patch,
     "many": Patch,
     "activations": Difference,
@@ -59,7 +50,7 @@ CLEARED: Controls = {
 """What a visitor chose on the pages before another experiment comes to them."""
 
 
-def page_of(experiment: AnyExperiment) -> tuple[str, Controls] | None:
+def page_of(experiment: Experiment) -> tuple[str, Controls] | None:
     """The page that shows this experiment, and its controls; None where none does."""
     for page, kind in HOLDS.items():
         if not isinstance(experiment, kind) or _untypable(experiment):
@@ -70,7 +61,7 @@ def page_of(experiment: AnyExperiment) -> tuple[str, Controls] | None:
     return None
 
 
-def nearest(experiment: AnyExperiment, result: Result) -> tuple[str, Controls] | None:
+def nearest(experiment: Experiment, result: Result) -> tuple[str, Controls] | None:
     """The page that comes nearest to an experiment, and its controls.
 
     Of several pairs it shows the first; an estimate opens the sweep that it estimates. None
@@ -81,6 +72,7 @@ def nearest(experiment: AnyExperiment, result: Result) -> tuple[str, Controls] |
     if isinstance(experiment, Trace):
         found = tuple(result.details["subject"])
         return "trace", _of_trace(experiment.model_copy(update={"subject": found})) or {}
+    assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
     one = experiment.model_copy(update={"pairs": experiment.pair_list[0]})
     if _untypable(one):
         return None
@@ -90,7 +82,7 @@ def nearest(experiment: AnyExperiment, result: Result) -> tuple[str, Controls] |
     return None
 
 
-def holds(page: str, controls: Mapping[str, Any], experiment: AnyExperiment) -> bool:
+def holds(page: str, controls: Mapping[str, Any], experiment: Experiment) -> bool:
     """Whether the page makes this experiment of these controls."""
     full = {**state.FIELDS, **controls}
     try:
@@ -100,14 +92,14 @@ def holds(page: str, controls: Mapping[str, Any], experiment: AnyExperiment) -> 
     return again is not None and _plain(again) == _plain(experiment)
 
 
-def _plain(experiment: AnyExperiment) -> AnyExperiment:
+def _plain(experiment: Experiment) -> Experiment:
     """Without the order of its cells, which the page chooses for speed."""
     if isinstance(experiment, Patch) and experiment.most is None:
         return experiment.model_copy(update={"order": "layers"})
     return experiment
 
 
-def _untypable(experiment: AnyExperiment) -> bool:
+def _untypable(experiment: Experiment) -> bool:
     """Whether prompts or answers are what no text field holds: token ids, longer chats.
 
     In a set, which comes from a file and not from fields, any chat will do.
@@ -115,6 +107,7 @@ def _untypable(experiment: AnyExperiment) -> bool:
     if isinstance(experiment, Trace):
         answers = (*_listed(experiment.answer), *_listed(experiment.wrong))
         return not _texts(answers) or _typed(experiment.prompt) is None
+    assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
     if isinstance(experiment.pairs, Pair):
         pair = experiment.pairs
         return not _texts((*pair.answers, *pair.wrongs)) or _typed(pair.clean, pair.corrupt) is None
@@ -150,11 +143,12 @@ def _listed(answers: Any) -> tuple[Any, ...]:
     return tuple(answers)
 
 
-def _asked(page: str, controls: Controls, experiment: AnyExperiment) -> AnyExperiment | None:
+def _asked(page: str, controls: Controls, experiment: Experiment) -> Experiment | None:
     """What the page would ask for."""
     model = experiment.model
     if isinstance(experiment, Trace):
         return asked.trace_of(controls, model, experiment.site)
+    assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
     if page == "many":
         return asked.set_experiment_of(controls, model, experiment.pair_list)
     swept = asked.experiment_of(controls, model)

@@ -14,7 +14,9 @@ from patchwright.app.asked import answers_of
 from patchwright.app.limits import LIMITS
 from patchwright.app.state import MOST_PAIRS, State
 from patchwright.errors import InputError
-from patchwright.experiment import Patch, swap, tokens_of
+from patchwright.experiment.run import tokens_of
+from patchwright.experiment.swap import swap
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.datasets import (

@@ -22,23 +22,18 @@ from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
 from patchwright.app.limits import LIMITS
 from patchwright.errors import STORE_TROUBLE
-from patchwright.experiment import (
-    AnyExperiment,
-    CellByCell,
-    LogitLens,
-    Patch,
-    Trace,
-    accumulated_of,
-    baselines_of,
-    experiment_of,
-    run,
-    so_far,
-)
+from patchwright.experiment.base import CellByCell, Experiment
+from patchwright.experiment.preview import so_far
+from patchwright.experiment.run import run
 from patchwright.experiment.size import cell_count
 from patchwright.files import home
 from patchwright.jobs import Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.store import Store
+from patchwright.methods import METHODS
+from patchwright.methods.lens import LogitLens
+from patchwright.methods.patch import Patch
+from patchwright.methods.trace import Trace
 from patchwright.model.catalog import local
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
@@ -125,7 +120,7 @@ def _origins() -> dict[str, Origin]:
 
 def origin(result: Result) -> Origin | None:
     """Whether a result that the page shows is kept, and came from the store; None: it is not kept."""
-    asked = experiment_of(result.experiment).hash
+    asked = METHODS.parse(result.experiment).hash
     found = _origins().get(f"{asked} {result.model['fingerprint']}")
     if found is not None:
         seen().add((asked, result.model["fingerprint"]))
@@ -175,7 +170,7 @@ def _remembered(key: str) -> dict[str, Result]:
     return {}
 
 
-def result_of(experiment: AnyExperiment, model: Model, keep: bool = False) -> Result:
+def result_of(experiment: Experiment, model: Model, keep: bool = False) -> Result:
     """The result of an experiment that takes no longer than a few runs, remembered.
 
     What a page is about is to `keep` in the run store; what is looked at beside it is not.
@@ -192,12 +187,12 @@ def result_of(experiment: AnyExperiment, model: Model, keep: bool = False) -> Re
 
 
 def layers_of(experiment: LogitLens, model: Model) -> xr.DataArray | None:
-    """What the runs of a lens have reached after each layer, remembered; None as `accumulated_of`."""
+    """What the runs of a lens have reached after each layer, remembered; None as `LogitLens.accumulated`."""
     slot = _layers(_key(experiment, model))
     if not slot:
         LIMITS.check(experiment, model)
         with turns():
-            slot.append(accumulated_of(experiment, model))
+            slot.append(experiment.accumulated(model))
     return slot[0]
 
 
@@ -208,7 +203,7 @@ def _layers(key: str) -> list[xr.DataArray | None]:
 
 def statistics_of(result: Result) -> Result:
     """A result over pairs with its statistics, which are remembered."""
-    key = f"{experiment_of(result.experiment).hash} {result.model['fingerprint']}"
+    key = f"{METHODS.parse(result.experiment).hash} {result.model['fingerprint']}"
     cells = int(result.arrays[result.main].notnull().sum())
     slot = _remembered(f"statistics {key} {cells}")
     if "result" not in slot:
@@ -218,7 +213,7 @@ def statistics_of(result: Result) -> Result:
 
 
 def _answered(
-    experiment: AnyExperiment,
+    experiment: Experiment,
     model: Model,
     kept: Store | None,
     origins: dict[str, Origin],
@@ -244,7 +239,7 @@ def seen() -> set[Seen]:
     return st.session_state.setdefault("seen_runs", set())
 
 
-def look_up() -> Callable[[str], AnyExperiment] | None:
+def look_up() -> Callable[[str], Experiment] | None:
     """Finds a stored experiment by the beginning of its hash; None without a store."""
     found = access()
     return None if found is None else found.experiment
@@ -277,7 +272,7 @@ def unpatched(experiment: CellByCell, model: Model) -> Result:
     if "result" not in slot:
         LIMITS.check(experiment, model)
         with turns():
-            slot["result"] = baselines_of(asked, model)
+            slot["result"] = asked.unpatched(model)
     return slot["result"]
 
 
@@ -289,12 +284,12 @@ def _held() -> dict[str, Job]:
     return {}
 
 
-def job_of(experiment: AnyExperiment, model: Model, slot: str = "job") -> Job:
+def job_of(experiment: Experiment, model: Model, slot: str = "job") -> Job:
     """This visitor's long work of one kind; what they asked for before in `slot` is given up."""
     return jobs_of({slot: experiment}, model)[0]
 
 
-def jobs_of(experiments: Mapping[str, AnyExperiment], model: Model) -> list[Job]:
+def jobs_of(experiments: Mapping[str, Experiment], model: Model) -> list[Job]:
     """This visitor's long works of several kinds, by slot, asked for together."""
     jobs = [_asked(experiment, model, slot) for slot, experiment in experiments.items()]
     deadline = monotonic() + PATIENCE
@@ -303,7 +298,7 @@ def jobs_of(experiments: Mapping[str, AnyExperiment], model: Model) -> list[Job]
     return jobs
 
 
-def _asked(experiment: AnyExperiment, model: Model, slot: str) -> Job:
+def _asked(experiment: Experiment, model: Model, slot: str) -> Job:
     held: Job | None = st.session_state.get(slot)
     key = _key(experiment, model)
     if held is None or held.key != key:
@@ -372,5 +367,5 @@ def guessed_seconds(experiment: Patch, n_positions: int, model: Model) -> float:
     return cells * n_positions * share * 2 * weights / FLOPS
 
 
-def _key(experiment: AnyExperiment, model: Model) -> str:
+def _key(experiment: Experiment, model: Model) -> str:
     return f"{experiment.hash} {model.fingerprint}"

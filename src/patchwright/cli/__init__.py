@@ -5,8 +5,8 @@ status: 0 done, 2 wrong input, 130 stopped by Ctrl-C (what was finished by then 
 written, with the warning `stopped`), 1 anything else. Errors go to standard error.
 
 options   what commands share: options, loading, outputs, progress
-answered  a method's command answered from the run store, or written down for `run`
-methods   one command a method
+doing     how experiments are done: answered from the run store, or written down for `run`
+methods   one command for each file of methods
 explain   several sweeps put into sentences
 models    models offered by name: listed, fetched, removed
 runs      the run store: what is in it, comparing, archives
@@ -35,7 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (*methods.COMMANDS, *explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
+for one in methods.commands():
+    app.command(one.name)(one.callback())
+for command in (*explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
     app.command(command.__name__.removesuffix("_"))(command)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")

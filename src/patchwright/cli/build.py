@@ -138,10 +138,10 @@ def swap(
     out: Out = "-",
 ) -> None:
     """Replace a word of a prompt by those of as many tokens that flip the answer best."""
-    from patchwright import experiment
+    from patchwright.experiment.swap import swap as swapped
 
     loaded = options.load(model, device, dtype, revision)
-    found = experiment.swap(
+    found = swapped(
         *(loaded, prompt, word, answer, wrong or None, count, words, occurrence), bos=not no_bos
     )
     _write(out, [_item(one.pair, "swap") for one in found])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.cli.answered import answered
+from patchwright.cli.doing import Doing
 from patchwright.cli.options import (
     Align,
     Answer,
@@ -21,6 +21,7 @@ from patchwright.cli.options import (
     Json,
     Metric,
     ModelName,
+    NoStore,
     PairsFile,
     Revision,
     Wrong,
@@ -54,6 +55,7 @@ def explain(
     dtype: Dtype = "float32",
     revision: Revision = None,
     json: Json = "",
+    no_store: NoStore = False,
     in_words: Annotated[
         bool,
         typer.Option(
@@ -78,8 +80,9 @@ def explain(
         (model, device, dtype, revision, device_map),
     )
     asked = chosen.model, chosen.pair, direction, chosen.metric, chosen.bos
+    doing = Doing.of(no_store)
     with progress_bar() as progress:
-        stream, said = explained(*asked, progress)
+        stream, said = explained(*asked, doing.on(chosen.model, progress))
     words = None if where is None else _in_words(where, stream, said)
     if json:
         document = {"experiment": stream.experiment, "model": stream.model, **asdict(said)}
@@ -154,4 +157,4 @@ def _shown(said: "Insights") -> Any:
     return Group(*parts)
 
 
-COMMANDS = (answered(explain),)
+COMMANDS = (explain,)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.answered import said
+from patchwright.cli.doing import said
 from patchwright.cli.options import STOPPED, Device, Dtype, progress_bar, say, tell
 from patchwright.errors import InputError, PatchwrightError
 
 if TYPE_CHECKING:
-    from patchwright.experiment import AnyExperiment
+    from patchwright.experiment.base import Experiment
     from patchwright.keep.many import Tally
 
 MOST_REASONS = 20
@@ -98,7 +98,7 @@ def _summary(tally: "Tally", bad: int) -> str:
     return f"{tally.total} experiments: {', '.join(parts)}."
 
 
-def _read(file: str) -> "tuple[dict[int, AnyExperiment], int]":
+def _read(file: str) -> "tuple[dict[int, Experiment], int]":
     """The experiments by their lines; how many lines are none, each told on standard error.
 
     Raises InputError where the file cannot be read or no line is an experiment.
@@ -112,16 +112,16 @@ def _read(file: str) -> "tuple[dict[int, AnyExperiment], int]":
         raise InputError(f"'{file}' cannot be read: {error.strerror}. Check the path.") from error
 
 
-def _parsed(stream: Iterable[bytes], name: str) -> "tuple[dict[int, AnyExperiment], int]":
-    from patchwright.experiment import experiment_of
+def _parsed(stream: Iterable[bytes], name: str) -> "tuple[dict[int, Experiment], int]":
+    from patchwright.methods import METHODS
 
-    found: dict[int, AnyExperiment] = {}
+    found: dict[int, Experiment] = {}
     bad = 0
     for number, line in enumerate(stream, 1):
         text = line.removeprefix(b"\xef\xbb\xbf").strip()
         try:
             if text:
-                found[number] = experiment_of(text)
+                found[number] = METHODS.parse(text)
         except PatchwrightError as error:
             bad += 1
             tell(f"Line {number}: {error}")

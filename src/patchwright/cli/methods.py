@@ -1,40 +1,25 @@
-"""One command a method."""
+"""One command for each file of methods, built from what its experiments declare.
 
-from typing import TYPE_CHECKING, Annotated
+Options are the fields of the experiments, their help is the fields' own, and what a command
+says of itself is its file's first line. Only what a person would not want to write as the field
+has it is here: a head as L3H1, the subject of a trace, a circuit that is found and then measured.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from annotated_types import Ge
+from pydantic.fields import FieldInfo
 
-from patchwright.cli.answered import answered, written
+from patchwright import methods
+from patchwright.cli import options
+from patchwright.cli.doing import Doing
 from patchwright.cli.options import (
-    NO_METRIC,
-    Align,
-    Answer,
-    Bos,
-    Chat,
-    Clean,
-    Corrupt,
-    Csv,
-    Device,
-    DeviceMap,
-    Direction,
-    Dtype,
-    ExampleName,
-    Heads,
-    IntervalPlot,
-    Intervals,
-    Json,
-    Layers,
-    Metric,
-    ModelName,
-    PairsFile,
-    Per,
-    Plot,
-    Positions,
-    Revision,
-    Roles,
-    Seed,
-    System,
-    Wrong,
     bos_or_usual,
     check_outputs,
     choose,
@@ -46,176 +31,381 @@ from patchwright.cli.options import (
     said_by_user,
 )
 from patchwright.errors import InputError
+from patchwright.experiment.base import Experiment, OnPairs, Option, Sweep
 
 if TYPE_CHECKING:
     from patchwright.model.load import Model
 
+Values = dict[str, Any]
+"""What options were given, by their Python names."""
 
-def patch(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006 - Typer copies it
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    pairs: PairsFile = "",
-    align: Align = "exact",
-    site: Annotated[str, typer.Option(help="What is patched; see `places`.")] = "resid_pre",
-    per: Per = "",
-    place: Annotated[
-        list[str], typer.Option(help="Patch these places together instead of a sweep. Repeatable.")
-    ] = [],  # noqa: B006
-    direction: Direction = "denoise",
-    metric: Metric = "",
-    layers: Layers = "",
-    positions: Positions = "",
-    roles: Roles = "",
-    heads: Heads = "",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    intervals: Intervals = False,
-    interval_plot: IntervalPlot = "",
-    most: Annotated[
-        int,
-        typer.Option(
-            help="Compute only so many cells, those of most promise by a gradient estimate.",
-            min=0,
-            show_default="all",
-        ),
-    ] = 0,
-) -> None:
-    """Patch place by place and see how far the answer moves.
+Shape = Literal["flag", "whole", "number", "numbers", "texts", "prompts", "names", "text"]
+"""How a field is written on the command line."""
 
-    Without --json, --csv or --plot the result is shown in the terminal.
-    """
-    from patchwright import experiment
+_PYTHON: dict[Shape, Any] = {
+    "flag": bool,
+    "whole": int,
+    "number": float,
+    "texts": list[str],
+    "prompts": list[str],
+}
 
-    check_outputs(json, csv, plot, interval_plot)
-    chosen = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, bos),
-        (model, device, dtype, revision, device_map),
-        chat=(chat, system),
-    )
-    if place and roles:
-        raise InputError("--place names its own positions: leave out --roles.")
-    if place:
-        result = experiment.patch_together(
-            chosen.model, chosen.pair, place, direction, chosen.metric, bos=chosen.bos
+MOST_CHOICES = 5
+"""A longer list is not in the help: `places` has the sites, the documentation the metrics."""
+
+_BASE = frozenset({"method", "model", "revision", "metric", "bos", "pairs"})
+"""Fields that other options fill."""
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """A field of an experiment as an option."""
+
+    field: str
+    info: FieldInfo
+    retyped: Shape | None = None
+    chooses: bool = False
+
+    @property
+    def option(self) -> Option:
+        """What the declaration says about the spelling."""
+        return next((one for one in self.info.metadata if isinstance(one, Option)), Option())
+
+    @property
+    def name(self) -> str:
+        """The option's Python name."""
+        return (self.option.name or self.field).replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def shape(self) -> Shape:
+        """How the field is written."""
+        return self.retyped or _shape(self.info.annotation)
+
+    @property
+    def default(self) -> Any:
+        """The option's value where it is left out."""
+        usual = None if self.info.default_factory or self.chooses else self.info.default
+        if self.shape == "flag":
+            return False
+        if self.shape in ("texts", "prompts"):
+            return list(usual) if isinstance(usual, tuple) else []
+        if self.shape in ("whole", "number"):
+            return usual or 0
+        if self.choices and usual is None:
+            return None
+        return usual if isinstance(usual, str) else ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What may be chosen, where that is a short list."""
+        found = [one for one in _members(self.info.annotation) if get_origin(one) is Literal]
+        values = tuple(value for one in found for value in get_args(one))
+        if self.retyped or self.shape != "text" or len(values) > MOST_CHOICES:
+            return ()
+        return values
+
+    def parameter(self) -> inspect.Parameter:
+        """The option as Typer reads it."""
+        optional = self.info.default is None and self.shape == "whole"
+        least = next((0 for one in self.info.metadata if isinstance(one, Ge)), None)
+        declared = [self.flag, *([f"--{self.option.older}"] if self.option.older else [])]
+        shown: Any = self.option.usual or (not optional and self.default not in ("", [], None))
+        if self.info.default_factory or self.chooses:
+            shown = False
+        kind = typer.Option(
+            *declared,
+            help=self.info.description,
+            show_default=shown,
+            min=0 if optional else least if self.shape == "whole" else None,
         )
-    else:
-        with progress_bar() as progress:
-            result = experiment.patch(
-                chosen.model,
-                chosen.pair,
-                site,
-                per or None,
-                direction,
-                chosen.metric,
-                bos=chosen.bos,
-                layers=numbers(layers, "--layers"),
-                positions=numbers(positions, "--positions"),
-                heads=numbers(heads, "--heads"),
-                progress=progress,
-                order="attribution" if most else "layers",
-                most=most or None,
-                roles=[name.strip() for name in roles.split(",")] if roles else None,
-            )
-    hand_out(result, json, csv, plot, intervals=intervals, interval_plot=interval_plot)
+        python = Literal[self.choices] if self.choices else _PYTHON.get(self.shape, str)
+        python = python | None if self.default is None else python
+        return _parameter(self.name, Annotated[python, kind], self.default)
+
+    def value(self, given: Any, chat: tuple[bool, str]) -> Any:
+        """The field's value. Raises InputError for numbers that are none."""
+        if self.shape == "flag":
+            return given is not self.option.off
+        if self.shape == "numbers":
+            return numbers(given, self.flag)
+        if self.shape == "names":
+            return [name.strip() for name in given.split(",")]
+        if self.shape == "prompts":
+            return [said_by_user(one, *chat) for one in given]
+        return given
 
 
-def trace(
-    prompt: Annotated[str, typer.Option(help="The prompt that is answered rightly.")] = "",
-    example: Annotated[
-        str,
-        typer.Option(
-            help="Take the clean prompt and its answers from this example; the subject is where "
-            "its prompts differ."
-        ),
-    ] = "",
-    subject: Annotated[str, typer.Option(help="The words of the prompt that get noise.")] = "",
-    subject_positions: Annotated[
-        str, typer.Option(help="Or their positions, such as 2-4.", show_default=False)
-    ] = "",
-    occurrence: Annotated[int, typer.Option(help="Which one, if the words come often.")] = 1,
-    answer: Answer = [],  # noqa: B006 - Typer copies it
-    wrong: Wrong = [],  # noqa: B006
-    site: Annotated[
-        str, typer.Option(help="What is restored: resid_post, mlp_out or attn_out.")
-    ] = "resid_post",
-    noise: Annotated[
-        float, typer.Option(help="In standard deviations of the subject's embeddings.")
-    ] = 3.0,
-    samples: Annotated[int, typer.Option(help="Draws of the noise.")] = 10,
-    window: Annotated[int, typer.Option(help="Layers restored around each layer.")] = 1,
-    sever: Annotated[
-        str, typer.Option(help="Freeze mlp (mlp_out) or attn_out at the noisy run's values.")
-    ] = "",
-    seed: Seed = 0,
-    metric: Annotated[str, typer.Option(help="As for patch.")] = "probability",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-) -> None:
-    """Causal tracing: noise on a subject, then clean places restored."""
-    from patchwright import experiment
+def _shape(annotation: Any) -> Shape:
+    """How a field of this type is written."""
+    some = _members(annotation)
+    kinds = [one for one in some if one is not NoneType]
+    if len(kinds) == 1 and get_origin(kinds[0]) is tuple:
+        (item, *_) = get_args(kinds[0])
+        items = _members(item)
+        if items == [int]:
+            return "numbers"
+        if items != [str]:
+            return "prompts"
+        return "names" if NoneType in some else "texts"
+    plain: dict[Any, Shape] = {bool: "flag", int: "whole", float: "number"}
+    return plain.get(kinds[0], "text") if len(kinds) == 1 else "text"
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The types of a union, without what is annotated on them."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        return [one for part in get_args(annotation) for one in _members(part)]
+    return [annotation]
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+PAIR = {
+    "clean": (options.Clean, ""),
+    "corrupt": (options.Corrupt, ""),
+    "answer": (options.Answer, []),
+    "wrong": (options.Wrong, []),
+    "example": (options.ExampleName, ""),
+    "pairs": (options.PairsFile, ""),
+    "align": (options.Align, "exact"),
+}
+"""Options for prompts and answers; `align` where the methods can."""
+
+LOADING = {
+    "chat": (options.Chat, False),
+    "system": (options.System, ""),
+    "bos": (options.Bos, None),
+    "model": (options.ModelName, "demo"),
+    "device": (options.Device, "auto"),
+    "device_map": (options.DeviceMap, ""),
+    "dtype": (options.Dtype, "float32"),
+    "revision": (options.Revision, None),
+}
+
+OUTPUTS = {
+    "json": (options.Json, ""),
+    "csv": (options.Csv, ""),
+    "plot": (options.Plot, ""),
+}
+
+OVER_PAIRS = {
+    "intervals": (options.Intervals, False),
+    "interval_plot": (options.IntervalPlot, ""),
+}
+"""Of sweeps, which have statistics over pairs."""
+
+ANSWERED = {
+    "experiment": (options.ExperimentFile, ""),
+    "no_store": (options.NoStore, False),
+}
+
+Options = Mapping[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what experiments it may ask for, the first unless another is chosen.
+
+    `more` are its own options beside the fields'; `adjust` makes fields of values that no field
+    holds as they are; `body` is what it does where it is not one experiment on pairs.
+    """
+
+    name: str
+    summary: str
+    kinds: tuple[type[Experiment], ...]
+    more: Options = field(default_factory=dict[str, tuple[Any, Any]])
+    figure: str = ""
+    retyped: Mapping[str, Shape] = field(default_factory=dict[str, Shape])
+    adjust: Callable[[Values], Values] = dict
+    body: "Callable[[Command, Values], None] | None" = None
+
+    @property
+    def spelled(self) -> list[Spelled]:
+        """The fields of all kinds as options, each once."""
+        found: dict[str, Spelled] = {}
+        for kind in self.kinds:
+            for name, info in kind.model_fields.items():
+                one = Spelled(name, info, self.retyped.get(name), name == kind.chosen_by)
+                settled = get_origin(info.annotation) is Literal and info.default is not None
+                constant = settled and len(get_args(info.annotation)) == 1
+                if name not in _BASE and not one.option.hidden and not constant:
+                    found.setdefault(one.name, one)
+        return list(found.values())
+
+    @property
+    def measures(self) -> bool:
+        """Whether a metric can be chosen."""
+        return any(kind.measures for kind in self.kinds)
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """All options, as Typer reads them."""
+        on_pairs = issubclass(self.kinds[0], OnPairs)
+        pair = {
+            name: one
+            for name, one in PAIR.items()
+            if on_pairs and (name != "align" or all(kind.aligns for kind in self.kinds))
+        }
+        metric = {"metric": (options.Metric, "")} if self.measures and on_pairs else {}
+        before = [_parameter(name, *one) for name, one in pair.items()]
+        after: Options = {
+            **metric,
+            **self.more,
+            **LOADING,
+            **OUTPUTS,
+            **(OVER_PAIRS if issubclass(self.kinds[0], Sweep) else {}),
+            **ANSWERED,
+        }
+        own = [one.parameter() for one in self.spelled if one.name not in after]
+        return [*before, *own, *(_parameter(name, *one) for name, one in after.items())]
+
+    def callback(self) -> Callable[..., None]:
+        """The function that Typer calls."""
+
+        def run(**given: Any) -> None:
+            body = self.body or _on_pairs
+            body(self, given)
+
+        run.__doc__ = self.summary
+        parameters = self.parameters()
+        vars(run)["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    def kind(self, given: Values) -> type[Experiment]:
+        """Which experiment is asked for. Raises InputError for options that it does not have."""
+        names = {one.field: one for one in self.spelled}
+        usual, *others = self.kinds
+        chosen = next((one for one in others if self._has(given, names, one.chosen_by)), usual)
+        for one in self.spelled:
+            if one.field not in chosen.model_fields and given[one.name] != one.default:
+                by = names[chosen.chosen_by].flag if chosen.chosen_by else f"`{self.name}`"
+                raise InputError(f"{one.flag} has no meaning with {by}: leave it out.")
+        return chosen
+
+    @staticmethod
+    def _has(given: Values, names: Mapping[str, Spelled], chosen_by: str) -> bool:
+        one = names.get(chosen_by)
+        return one is not None and bool(given[one.name])
+
+    def fields(self, given: Values, kind: type[Experiment]) -> Values:
+        """The fields of `kind` that were given, as they are written in an experiment."""
+        chat = given["chat"], given["system"]
+        found = {
+            one.field: one.value(given[one.name], chat)
+            for one in self.spelled
+            if one.field in kind.model_fields and given[one.name] != one.default
+        }
+        return self.adjust(found)
+
+
+def _on_pairs(command: Command, given: Values) -> None:
+    """One experiment on the pair, or the pairs, that the options name."""
+    figure = given[command.figure] if command.figure else ""
+    interval_plot = given.get("interval_plot", "")
+    check_outputs(given["json"], given["csv"], given["plot"], figure, interval_plot)
+    kind = command.kind(given)
+    assert issubclass(kind, OnPairs), "other commands have a body of their own"
+    fields = command.fields(given, kind)
+    if command.figure:
+        _check_figure(command, given, kind, fields)
+    doing = Doing.of(given["no_store"], given["experiment"])
+    chosen = _chosen(command, given)
+    measured = {"metric": chosen.metric} if kind.measures else {}
+    asked = kind.on(chosen.model, chosen.pair, chosen.bos, **measured, **fields)
+    with progress_bar() as progress:
+        result = doing(asked, chosen.model, progress)
+    drawn = {command.figure: figure} if command.figure else {}
+    hand_out(
+        result,
+        given["json"],
+        given["csv"],
+        given["plot"],
+        **drawn,
+        intervals=given.get("intervals", False),
+        interval_plot=interval_plot,
+    )
+
+
+def _check_figure(command: Command, given: Values, kind: type[Experiment], fields: Values) -> None:
+    """Refuse a figure that the experiment's result does not have."""
+    if command.figure == "graph" and kind.chosen_by and given["graph"]:
+        raise InputError("--direct reads the unpatched runs: leave out --graph.")
+    if command.figure == "scatter" and given["scatter"] and not fields.get("exact"):
+        raise InputError("--scatter draws estimates against exact values: add --exact.")
+
+
+def _chosen(command: Command, given: Values) -> options.Chosen:
+    """Pairs, metric, model and first token, as the options have them."""
+    return choose(
+        (given["clean"], given["corrupt"], given["answer"], given["wrong"]),
+        given["example"],
+        given.get("align", "exact"),
+        given["pairs"],
+        given.get("metric", options.NO_METRIC),
+        given["bos"],
+        tuple(given[name] for name in ("model", "device", "dtype", "revision", "device_map")),
+        edges="align" in given,
+        chat=(given["chat"], given["system"]),
+    )
+
+
+def _trace(command: Command, given: Values) -> None:
+    """A trace has one prompt, whose subject may be an example's."""
     from patchwright.algorithms.metrics import NEEDS_WRONG
+    from patchwright.methods.trace import Trace
 
-    check_outputs(json, csv, plot)
-    if not noise:
+    check_outputs(given["json"], given["csv"], given["plot"])
+    example, positions = given["example"], given["subject_positions"]
+    chat = given["chat"], given["system"]
+    if not given["noise"]:
         raise InputError("--noise 0 changes nothing: give a multiple such as 3.")
-    if subject and subject_positions:
+    if given["subject"] and positions:
         raise InputError("Name the subject by either --subject or --subject-positions, not both.")
-    if not (example or subject or subject_positions):
+    if not (example or given["subject"] or positions):
         raise InputError("Name the subject: --subject, --subject-positions or --example.")
-    if example and (chat or system):
+    if example and any(chat):
         raise InputError(
             "--chat and --system go with a --prompt that is typed, not with --example."
         )
+    doing = Doing.of(given["no_store"], given["experiment"])
     if example:
-        pair, _ = chosen_pair(prompt, "", answer, wrong, "exact", example)
-        prompt, answer = str(pair.clean), [str(one) for one in pair.answers]
-        wrong = [str(one) for one in pair.wrongs] if metric in NEEDS_WRONG else []
-    loaded = load(model, device, dtype, revision, device_map)
-    bos = bos_or_usual(bos, example, model)
-    positions = numbers(subject_positions, "--subject-positions") or []
-    if example and not subject and not positions:
-        positions = _subject_of(example, loaded, bos)
-    with progress_bar() as progress:
-        result = experiment.trace(
-            loaded,
-            said_by_user(prompt, chat, system),
-            subject or positions,
-            answer,
-            wrong,
-            noise,
-            samples,
-            window,
-            site,
-            metric,
-            seed,
-            sever or None,
-            occurrence,
-            bos,
-            progress,
+        pair, _ = chosen_pair(
+            given["prompt"], "", given["answer"], given["wrong"], "exact", example
         )
-    hand_out(result, json, csv, plot)
+        wrong = [str(one) for one in pair.wrongs] if given["metric"] in NEEDS_WRONG else []
+        answers = {"answer": [str(one) for one in pair.answers], "wrong": wrong}
+        given = {**given, "prompt": str(pair.clean), **answers}
+    model = load(*(given[name] for name in ("model", "device", "dtype", "revision", "device_map")))
+    bos = bos_or_usual(given["bos"], example, given["model"])
+    subject: Any = given["subject"] or numbers(positions, "--subject-positions") or []
+    if example and not subject:
+        subject = _subject_of(example, model, bos)
+    fields = command.fields(given, Trace)
+    asked = Trace.for_model(
+        model,
+        **{
+            **fields,
+            "prompt": said_by_user(given["prompt"], *chat),
+            "subject": subject,
+            "answer": given["answer"],
+            "wrong": given["wrong"],
+            "metric": given["metric"],
+            "bos": bos,
+        },
+    )
+    with progress_bar() as progress:
+        result = doing(asked, model, progress)
+    hand_out(result, given["json"], given["csv"], given["plot"])
 
 
 def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
@@ -231,431 +421,134 @@ def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
     return list(differing(clean, corrupt))
 
 
-def ablate(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    align: Align = "exact",
-    pairs: PairsFile = "",
-    site: Annotated[str, typer.Option(help="What is ablated; see `places`.")] = "z",
-    per: Per = "",
-    place: Annotated[
-        list[str], typer.Option(help="Ablate these places together instead of a sweep. Repeatable.")
-    ] = [],  # noqa: B006
-    how: Annotated[str, typer.Option(help="zero, mean or resample.")] = "zero",
-    prompt: Annotated[
-        list[str], typer.Option(help="A prompt that mean and resample take from. Repeatable.")
-    ] = [],  # noqa: B006
-    over_positions: Annotated[
-        bool, typer.Option("--over-positions", help="One mean over all positions.")
-    ] = False,
-    seed: Seed = 0,
-    metric: Metric = "",
-    layers: Layers = "",
-    positions: Positions = "",
-    heads: Heads = "",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    intervals: Intervals = False,
-    interval_plot: IntervalPlot = "",
-) -> None:
-    """Take places out of the clean run and see what is lost."""
-    from patchwright import experiment
-
-    check_outputs(json, csv, plot, interval_plot)
-    chosen = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, bos),
-        (model, device, dtype, revision, device_map),
-        chat=(chat, system),
-    )
-    references = [said_by_user(one, chat, system) for one in prompt]
-    by = (how, references, not over_positions, seed, chosen.metric, chosen.bos)
-    if place:
-        result = experiment.ablate_together(chosen.model, chosen.pair, place, *by)
-    else:
-        with progress_bar() as progress:
-            result = experiment.ablate(
-                *(chosen.model, chosen.pair, site, per or None, *by),
-                numbers(layers, "--layers"),
-                numbers(positions, "--positions"),
-                numbers(heads, "--heads"),
-                progress,
-            )
-    hand_out(result, json, csv, plot, intervals=intervals, interval_plot=interval_plot)
-
-
-def diff(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    pairs: PairsFile = "",
-    align: Align = "exact",
-    site: Annotated[str, typer.Option(help="What is compared; see `places`.")] = "resid_post",
-    per: Per = "",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-) -> None:
-    """Compare clean and corrupted activations: norms and angles."""
-    from patchwright import experiment
-
-    check_outputs(json, csv, plot)
-    chosen = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, align, pairs, NO_METRIC, bos),
-        (model, device, dtype, revision, device_map),
-        chat=(chat, system),
-    )
-    result = experiment.difference(chosen.model, chosen.pair, site, per or None, chosen.bos)
-    hand_out(result, json, csv, plot)
-
-
-def attention(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    align: Align = "exact",
-    pairs: PairsFile = "",
-    head: Annotated[
-        str, typer.Option(help="One head, such as L3H1; without it, scores of all heads.")
-    ] = "",
-    length: Annotated[int, typer.Option(help="Random tokens, said twice, for scores.")] = 20,
-    words: Annotated[
-        str,
-        typer.Option(
-            help="Draw them from the tokens of this text, such as ' Mary John store'.",
-            show_default="all tokens",
-        ),
-    ] = "",
-    seed: Seed = 0,
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-) -> None:
-    """Show what a head attends to, or score all heads."""
-    from patchwright import experiment
-    from patchwright.places import parse_place
-
-    check_outputs(json, csv, plot)
-    place = parse_place(f"{head}.pattern") if head else None
-    chosen = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, align, pairs, NO_METRIC, bos),
-        (model, device, dtype, revision, device_map),
-        chat=(chat, system),
-    )
-    if place is None:
-        result = experiment.head_scores(
-            chosen.model, chosen.pair, length, seed=seed, bos=chosen.bos, words=words
-        )
-    elif place.layer is None or place.head is None:
-        raise InputError(f"--head '{head}': name one head, such as L3H1.")
-    else:
-        result = experiment.attention(
-            chosen.model, chosen.pair, place.layer, place.head, chosen.bos
-        )
-    hand_out(result, json, csv, plot)
-
-
-def lens(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    pairs: PairsFile = "",
-    align: Align = "exact",
-    place: Annotated[
-        list[str], typer.Option(help="Read a run with these places patched too. Repeatable.")
-    ] = [],  # noqa: B006
-    direction: Direction = "denoise",
-    direct: Annotated[
-        str,
-        typer.Option(
-            help="Attribute the logit difference to each layer, head, position or neuron instead."
-        ),
-    ] = "",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    graph: Annotated[
-        str, typer.Option(help="Draw the logit difference by layer to a .png, .svg or .pdf file.")
-    ] = "",
-) -> None:
-    """Read the answer off every layer, or attribute it to the parts."""
-    from patchwright import experiment
-
-    check_outputs(json, csv, plot, graph)
-    if direct and (place or graph):
-        raise InputError("--direct reads the unpatched runs: leave out --place and --graph.")
-    chosen = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, align, pairs, NO_METRIC, bos),
-        (model, device, dtype, revision, device_map),
-        chat=(chat, system),
-    )
-    if direct:
-        result = experiment.logit_attribution(chosen.model, chosen.pair, direct, chosen.bos)
-    else:
-        result = experiment.logit_lens(chosen.model, chosen.pair, place, direction, chosen.bos)
-    hand_out(result, json, csv, plot, graph)
-
-
-def attribute(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    pairs: PairsFile = "",
-    align: Align = "exact",
-    site: Annotated[str, typer.Option(help="What would be patched; see `places`.")] = "resid_pre",
-    per: Per = "",
-    direction: Direction = "denoise",
-    method: Annotated[str, typer.Option(help="gradient, qk_fix or integrated.")] = "gradient",
-    steps: Annotated[int, typer.Option(help="Runs that integrated averages over.")] = 10,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Do the exact sweep too, and compare.")
-    ] = False,
-    metric: Metric = "",
-    layers: Layers = "",
-    positions: Positions = "",
-    heads: Heads = "",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    intervals: Intervals = False,
-    interval_plot: IntervalPlot = "",
-    scatter: Annotated[
-        str, typer.Option(help="Draw estimate against exact to a file; needs --exact.")
-    ] = "",
-) -> None:
-    """Estimate every patch at once from gradients."""
-    from patchwright import experiment
-
-    check_outputs(json, csv, plot, interval_plot, scatter)
-    if scatter and not exact:
-        raise InputError("--scatter draws estimates against exact values: add --exact.")
-    chosen = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, bos),
-        (model, device, dtype, revision, device_map),
-        chat=(chat, system),
-    )
-    with progress_bar() as progress:
-        result = experiment.attribute(
-            chosen.model,
-            chosen.pair,
-            site,
-            per or None,
-            direction,
-            method,
-            steps,
-            chosen.metric,
-            chosen.bos,
-            numbers(layers, "--layers"),
-            numbers(positions, "--positions"),
-            numbers(heads, "--heads"),
-            exact,
-            progress,
-        )
-    hand_out(
-        result, json, csv, plot, scatter=scatter, intervals=intervals, interval_plot=interval_plot
-    )
-
-
-def paths(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    pairs: PairsFile = "",
-    receiver: Annotated[
-        list[str], typer.Option(help="logits, or a place such as L9H6.q. Repeatable.")
-    ] = ["logits"],  # noqa: B006
-    site: Annotated[str, typer.Option(help="What sends: z, attn_out, mlp_out or embed.")] = "z",
-    per: Per = "",
-    direction: Direction = "noise",
-    mlps: Annotated[str, typer.Option(help="MLPs on the way: recompute or freeze.")] = "recompute",
-    norms: Annotated[
-        str, typer.Option(help="Norms on the way: recompute, or freeze their scale.")
-    ] = "recompute",
-    metric: Metric = "",
-    layers: Layers = "",
-    positions: Positions = "",
-    heads: Heads = "",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    intervals: Intervals = False,
-    interval_plot: IntervalPlot = "",
-) -> None:
-    """Path patching: what a place does by way of its receivers."""
-    from patchwright import experiment
-
-    check_outputs(json, csv, plot, interval_plot)
-    chosen = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, "exact", pairs, metric, bos),
-        (model, device, dtype, revision, device_map),
-        edges=False,
-        chat=(chat, system),
-    )
-    with progress_bar() as progress:
-        result = experiment.path_patch(
-            chosen.model,
-            chosen.pair,
-            receiver,
-            site,
-            per or None,
-            direction,
-            mlps,
-            norms,
-            chosen.metric,
-            chosen.bos,
-            numbers(layers, "--layers"),
-            numbers(positions, "--positions"),
-            numbers(heads, "--heads"),
-            progress,
-        )
-    hand_out(result, json, csv, plot, intervals=intervals, interval_plot=interval_plot)
-
-
-def circuit(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
-    pairs: PairsFile = "",
-    steps: Annotated[
-        int, typer.Option(help="Integrate gradients over so many runs; 0: one gradient.", min=0)
-    ] = 0,
-    top: Annotated[int, typer.Option(help="Keep at most so many edges.", min=1)] = 200,
-    threshold: Annotated[float, typer.Option(help="Keep edges of at least this |score|.")] = 0.0,
-    connected: Annotated[
-        bool, typer.Option("--connected", help="Choose edges by a walk down from the logits.")
-    ] = False,
-    sizes: Annotated[
-        str, typer.Option(help="Numbers of edges, such as 10,50.", show_default="powers of 2")
-    ] = "",
-    outside: Annotated[str, typer.Option(help="Other edges carry: corrupt or mean.")] = "corrupt",
-    n_random: Annotated[
-        int, typer.Option("--n-random", "--randoms", help="Random circuits of each size.", min=0)
-    ] = 3,
-    seed: Seed = 0,
-    circuit: Annotated[
-        str, typer.Option(help="Evaluate the circuit in this file instead of finding one.")
-    ] = "",
-    save: Annotated[str, typer.Option(help="Write the circuit to this JSON file.")] = "",
-    metric: Metric = "",
-    chat: Chat = False,
-    system: System = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    graph: Annotated[str, typer.Option(help="Draw the edges to a .png, .svg or .pdf file.")] = "",
-) -> None:
-    """Find a circuit's edges and measure what they keep."""
-    from patchwright import experiment
+def _circuit(command: Command, given: Values) -> None:
+    """A circuit is found, or read from a file, and then measured."""
+    from patchwright.experiment.circuit import Circuit, load_circuit
     from patchwright.figures.printed import save_circuit
     from patchwright.files import check_writable
+    from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit, usual_sizes
 
-    check_outputs(json, csv, plot, graph)
-    if save:
-        check_writable(save)
-    chosen_sizes = numbers(sizes, "--sizes")
-    given = choose(
-        (clean, corrupt, answer, wrong),
-        *(example, "exact", pairs, metric, bos),
-        (model, device, dtype, revision, device_map),
-        edges=False,
-        chat=(chat, system),
-    )
+    check_outputs(given["json"], given["csv"], given["plot"], given["graph"])
+    if given["save"]:
+        check_writable(given["save"])
+    doing = Doing.of(given["no_store"], given["experiment"])
+    scoring = command.fields(given, EdgeAttribution)
+    measuring = command.fields(given, EvaluateCircuit)
+    chosen = _chosen(command, given)
+    on = chosen.model, chosen.pair, chosen.bos
     with progress_bar() as progress:
-        if circuit:
-            chosen = experiment.load_circuit(circuit)
+        if given["circuit"]:
+            circuit = load_circuit(given["circuit"])
         else:
-            scored = experiment.edge_attribution(
-                given.model, given.pair, steps or None, given.metric, given.bos, progress=progress
-            )
-            chosen = experiment.Circuit.choose(scored, given.model, top, threshold, connected)
-        result = experiment.evaluate_circuit(
-            *(given.model, given.pair, chosen, chosen_sizes, outside, n_random, seed, given.metric),
-            given.bos,
-            progress,
-        )
-    if save:
-        chosen.to_json(save)
-    if graph:
-        save_circuit(chosen.edges, chosen.scores, graph)
-    hand_out(result, json, csv, plot)
+            asked = EdgeAttribution.on(*on, metric=chosen.metric, **scoring)
+            scored = doing(asked, chosen.model, progress)
+            keep = given["top"], given["threshold"], given["connected"]
+            circuit = Circuit.choose(scored, chosen.model, *keep)
+        circuit.check(chosen.model)
+        fields = {"sizes": usual_sizes(len(circuit.edges)), **measuring}
+        asked = EvaluateCircuit.on(*on, metric=chosen.metric, edges=circuit.edges, **fields)
+        result = doing(asked, chosen.model, progress)
+    if given["save"]:
+        circuit.to_json(given["save"])
+    if given["graph"]:
+        save_circuit(circuit.edges, circuit.scores, given["graph"])
+    hand_out(result, given["json"], given["csv"], given["plot"])
 
 
-COMMANDS = tuple(
-    answered(written(command))
-    for command in (patch, trace, ablate, attribute, paths, circuit, diff, attention, lens)
-)
+def _by_promise(fields: Values) -> Values:
+    """Where only some cells are computed, an estimate says which."""
+    return {**fields, "order": "attribution"} if "most" in fields else fields
+
+
+def _one_head(fields: Values) -> Values:
+    """A head that is written as in L3H1."""
+    from patchwright.places import parse_place
+
+    if "head" not in fields:
+        return fields
+    place = parse_place(f"{fields['head']}.pattern")
+    if place.layer is None or place.head is None:
+        raise InputError(f"--head '{fields['head']}': name one head, such as L3H1.")
+    return {**fields, "layer": place.layer, "head": place.head}
+
+
+def _text(help: str) -> Any:
+    return Annotated[str, typer.Option(help=help)]
+
+
+SPECIAL: dict[str, dict[str, Any]] = {
+    "patch": {"adjust": _by_promise},
+    "attention": {"adjust": _one_head, "retyped": {"head": "text"}},
+    "lens": {
+        "figure": "graph",
+        "more": {
+            "graph": (_text("Draw the logit difference by layer to a .png, .svg or .pdf file."), "")
+        },
+    },
+    "attribute": {
+        "figure": "scatter",
+        "more": {"scatter": (_text("Draw estimate against exact to a file; needs --exact."), "")},
+    },
+    "trace": {
+        "body": _trace,
+        "retyped": {"sever": "text"},
+        "more": {
+            "answer": (options.Answer, []),
+            "wrong": (options.Wrong, []),
+            "metric": (_text("As for patch."), "probability"),
+            "example": (
+                _text(
+                    "Take the clean prompt and its answers from this example; the subject is where "
+                    "its prompts differ."
+                ),
+                "",
+            ),
+            "subject_positions": (
+                Annotated[
+                    str,
+                    typer.Option(help="Or their positions, such as 2-4.", show_default=False),
+                ],
+                "",
+            ),
+        },
+    },
+    "circuit": {
+        "body": _circuit,
+        "more": {
+            "top": (Annotated[int, typer.Option(help="Keep at most N edges.", min=1)], 200),
+            "threshold": (
+                Annotated[float, typer.Option(help="Keep edges of at least this |score|.")],
+                0.0,
+            ),
+            "connected": (
+                Annotated[
+                    bool,
+                    typer.Option(
+                        "--connected", help="Choose edges by a walk down from the logits."
+                    ),
+                ],
+                False,
+            ),
+            "circuit": (_text("Evaluate the circuit in this file instead of finding one."), ""),
+            "save": (_text("Write the circuit to this JSON file."), ""),
+            "graph": (_text("Draw the edges to a .png, .svg or .pdf file."), ""),
+        },
+    },
+}
+"""What a person writes otherwise than the fields have it, by command."""
+
+
+def command_of(name: str, summary: str, kinds: Sequence[type[Experiment]]) -> Command:
+    """The command of a file of methods."""
+    usual = sorted(kinds, key=lambda kind: bool(kind.chosen_by))
+    return Command(name, summary, tuple(usual), **SPECIAL.get(name, {}))
+
+
+def commands() -> list[Command]:
+    """The commands of all methods that come with Patchwright, `patch` first."""
+    found: list[Command] = []
+    for name in sorted(methods.FILES, key=lambda name: (name != "patch", name)):
+        module = import_module(f"patchwright.methods.{name}")
+        summary = (module.__doc__ or "").splitlines()[0]
+        found.append(command_of(name, summary, methods.kinds_in(module)))
+    return found

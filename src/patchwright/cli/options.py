@@ -253,7 +253,7 @@ def fitting_pairs(
 
     Raises InputError where none is left.
     """
-    from patchwright.experiment import check_pair
+    from patchwright.experiment.run import check_pair
     from patchwright.prompts.datasets import RowError, ranges, sentences
 
     good: list[Item] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.cli.answered import said, when
+from patchwright.cli.doing import said, when
 from patchwright.cli.options import (
     Csv,
     Json,

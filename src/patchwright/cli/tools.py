@@ -167,7 +167,7 @@ def _wanted(file: Path) -> list["Lesson"]:
 
 def _checked(lesson: "Lesson", model: "Model") -> list[str]:
     """What is wrong with a lesson, as it has been told on standard output too."""
-    from patchwright.experiment import run
+    from patchwright.experiment.run import run
     from patchwright.lessons import check
 
     faults = check(lesson, lambda experiment: run(experiment, model))

@@ -8,22 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from patchwright.algorithms.batches import BUDGET, OnProgress, Progress
+from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
+from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError, PatchwrightError
+from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.experiment.results import Work, as_result
-from patchwright.experiment.run import on_pairs, run, tokens_of
-from patchwright.experiment.types import (
-    Ablating,
-    AnyExperiment,
-    Attribute,
-    EdgeAttribution,
-    EvaluateCircuit,
-    OnPairs,
-    Trace,
-)
+from patchwright.experiment.run import run, tokens_of
 from patchwright.model.load import Model
-from patchwright.prompts.pair import Pair, TokenPair
+from patchwright.prompts.pair import TokenPair
 
 SIZE = 64
 """Experiments in one batch: enough to fill the matrix products, few enough to wait for."""
@@ -37,7 +30,7 @@ class Batch:
     """
 
     indices: tuple[int, ...]
-    experiments: tuple[AnyExperiment, ...]
+    experiments: tuple[Experiment, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class _One:
     """An experiment of a batch, and its pair in tokens."""
 
     index: int
-    experiment: AnyExperiment
+    experiment: Experiment
     tokens: TokenPair
 
     def kind(self) -> tuple[int, int, bool, bool]:
@@ -64,7 +57,7 @@ class _One:
         return (*sizes, bool(tokens.wrongs), tokens.single_tokens)
 
 
-def plan(experiments: Sequence[AnyExperiment], size: int = SIZE) -> list[Batch]:
+def plan(experiments: Sequence[Experiment], size: int = SIZE) -> list[Batch]:
     """Put experiments that differ in their single pair alone into batches of at most `size`.
 
     What shares nothing, such as a mean over a list of pairs, is a batch of one. The
@@ -109,18 +102,9 @@ def run_batch(
     yield from sorted(found, key=lambda outcome: outcome.index)
 
 
-def _shared(experiment: AnyExperiment) -> str | None:
+def _shared(experiment: Experiment) -> str | None:
     """All but the single pair, as JSON; None where the experiment shares its passes with none."""
-    if isinstance(experiment, Trace | EdgeAttribution | EvaluateCircuit):
-        return None
-    if not isinstance(experiment.pairs, Pair):
-        return None
-    # The draw goes on from pair to pair, and the agreement is measured over all of them.
-    if isinstance(experiment, Ablating) and experiment.how == "resample":
-        return None
-    if isinstance(experiment, Attribute) and experiment.exact:
-        return None
-    return experiment.model_dump_json(exclude={"pairs"})
+    return experiment.model_dump_json(exclude={"pairs"}) if experiment.batched else None
 
 
 class _Watch:
@@ -170,7 +154,7 @@ def _of_one_kind(some: Sequence[_One], work: Work, watch: _Watch) -> Iterator[Ou
     asked = some[0].experiment
     assert isinstance(asked, OnPairs), "others are alone in their batch"
     try:
-        found = on_pairs(asked, work, [one.tokens for one in some])
+        found = asked.compute(work, [one.tokens for one in some])
     except PatchwrightError as error:
         if len(some) == 1:
             yield Outcome(some[0].index, None, str(error))
@@ -184,5 +168,5 @@ def _of_one_kind(some: Sequence[_One], work: Work, watch: _Watch) -> Iterator[Ou
         return
     seconds = (perf_counter() - started) / len(some)
     for i, one in enumerate(some):
-        result = as_result(one.experiment, work, found.alone(i), False, seconds)
+        result = as_result(one.experiment, work, found.alone(i), seconds)
         yield Outcome(one.index, result, None)

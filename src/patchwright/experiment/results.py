@@ -1,10 +1,8 @@
 """What a method found -> a Result: baselines, effects, provenance, warnings."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -12,29 +10,17 @@ import xarray as xr
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.duplicates import duplicate_pairs
 from patchwright.algorithms.metrics import MIN_GAP, UNITS, readings
-from patchwright.algorithms.paths import LOGITS
-from patchwright.algorithms.result import SCHEMA, Baseline, Result, effect_of, result_of
+from patchwright.algorithms.result import Baseline, Result, effect_of
 from patchwright.algorithms.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
 from patchwright.algorithms.scale import nothing_to_rank
-from patchwright.errors import OutputError, UnequalLengthsError, reason
-from patchwright.experiment.types import (
-    Ablate,
-    AblateTogether,
-    AnyExperiment,
-    Attribute,
-    OnPairs,
-    Patch,
-    PatchTogether,
-    PathPatch,
-    Trace,
-    experiment_of,
-)
+from patchwright.errors import UnequalLengthsError
+from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.model.kernels import uses
 from patchwright.model.load import Model
 from patchwright.model.rows import Run
 from patchwright.notices import Notice
 from patchwright.places import Site, parse_place, pers_of
-from patchwright.prompts.pair import Prompt, TokenPair, prompt_notices
+from patchwright.prompts.pair import TokenPair, prompt_notices
 from patchwright.prompts.tokens import token_texts
 
 
@@ -129,30 +115,26 @@ def without_positions(site: Site) -> str:
     return "choose " + " or ".join(f"per='{per}' (--per {per})" for per in pers)
 
 
-def as_result(
-    experiment: AnyExperiment, work: Work, found: Found, many: bool, seconds: float
-) -> Result:
+def as_result(experiment: Experiment, work: Work, found: Found, seconds: float) -> Result:
     """The Result of an experiment, with effects and warnings."""
-    metric = experiment.metric
+    metric, many = experiment.metric, experiment.many
     labels = {"pair": range(len(found.tokens))}
     arrays = {
         name: array.assign_coords(labels if "pair" in array.dims else {}).rename(name)
         for name, array in found.arrays.items()
     }
     unfinished: list[Notice] = []
-    if "patched" in arrays and isinstance(
-        experiment,
-        Patch | PatchTogether | PathPatch | Ablate | AblateTogether | Attribute | Trace,
-    ):
+    direction = getattr(experiment, "direction", None)
+    if "patched" in arrays and direction is not None:
         patched = arrays["patched"]
         clean, corrupt = (
             xr.DataArray([one.metric for one in some], dims=["pair"])
             for some in (found.cleans, found.corrupts)
         )
         smallest = MIN_GAP[UNITS[metric]]
-        effect = effect_of(patched, clean, corrupt, experiment.direction, smallest)
+        effect = effect_of(patched, clean, corrupt, direction, smallest)
         arrays["effect"] = effect.transpose(*patched.dims)
-        unfinished = _estimates(experiment, arrays)
+        unfinished = _estimates(arrays)
         if found.done < patched.size:
             others = "estimates" if "estimated" in arrays else "empty"
             unfinished = [stopped_sweep(found.done, patched.size, others), *unfinished]
@@ -165,7 +147,7 @@ def as_result(
         "corrupt": [one.corrupt_texts for one in found.tokens],
     }
     result = Result(
-        method=experiment.method,
+        method=experiment.name(),
         experiment=experiment.model_dump(mode="json"),
         model=_provenance(work.model),
         tokens={name: some if many else some[0] for name, some in texts.items()},
@@ -174,7 +156,7 @@ def as_result(
         arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
         warnings=[
             *_numbered(warnings),
-            *prompt_notices(_prompts(experiment), work.model.tokenizer, experiment.bos),
+            *prompt_notices(experiment.prompts_read, work.model.tokenizer, experiment.bos),
             *_precision(work.model),
             *_joint_norms(experiment, work.model),
             *found.notices,
@@ -191,43 +173,6 @@ def as_result(
         whole = gap_notices(result.clean, result.corrupt, metric, runs)
     more = [*duplicate_pairs(result), *nothing_to_rank(result)]
     return replace(result, warnings=[*whole, *result.warnings, *more])
-
-
-def load_result(path: str | Path) -> Result:
-    """The result that `to_json` wrote. Raises OutputError where it is none."""
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise OutputError(f"'{path}' is not JSON: {reason(error)}.") from error
-    refusal = OutputError(
-        f"'{path}' is not a Patchwright result of schema {SCHEMA}: "
-        "give a file that `--json` or `Result.to_json` wrote."
-    )
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise refusal
-    try:
-        return read_result(document)
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise refusal from error
-
-
-def read_result(document: dict[str, Any]) -> Result:
-    """The result that a JSON document holds, its experiment with all of today's fields.
-
-    Raises ExperimentError where the experiment is none, and what `result_of` does.
-    """
-    result = result_of(document)
-    experiment = experiment_of({"method": result.method, **result.experiment})
-    return replace(result, experiment=experiment.model_dump(mode="json"))
-
-
-def _prompts(experiment: AnyExperiment) -> list[Prompt]:
-    if isinstance(experiment, Trace):
-        return [experiment.prompt]
-    both = [one for pair in experiment.pair_list for one in (pair.clean, pair.corrupt)]
-    return [*both, *getattr(experiment, "prompts", ())]
 
 
 def _alone(array: xr.DataArray) -> xr.DataArray:
@@ -294,13 +239,12 @@ def _precision(model: Model) -> list[Notice]:
     return found
 
 
-def _joint_norms(experiment: AnyExperiment, model: Model) -> list[Notice]:
+def _joint_norms(experiment: Experiment, model: Model) -> list[Notice]:
     """That a change of one head's queries or keys is not of that head alone."""
     if not any(layer.norms_jointly for layer in model.network.layers):
         return []
     asked: dict[str, Any] = experiment.model_dump()
-    named = [*asked.get("places", ()), *asked.get("receivers", ())]
-    places = [parse_place(one) for one in named if one != LOGITS]
+    places = [parse_place(one) for one in experiment.named_places]
     one_head = any(place.site in ("q", "k") and place.head is not None for place in places)
     by_head = asked.get("site") in ("q", "k") and "head" in asked.get("per", "")
     if not (one_head or by_head):
@@ -312,6 +256,11 @@ def _joint_norms(experiment: AnyExperiment, model: Model) -> list[Notice]:
     return [Notice(code="joint_norm", message=message)]
 
 
+def stopped(after: str) -> Notice:
+    """The warning that the work was stopped, and what is there of it."""
+    return Notice(code="stopped", message=f"Stopped after {after}")
+
+
 def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
     """The warning that only so many cells have been computed, and what the others are."""
     return Notice(
@@ -321,18 +270,17 @@ def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
     )
 
 
-def _estimates(experiment: AnyExperiment, arrays: dict[str, xr.DataArray]) -> list[Notice]:
-    if isinstance(experiment, Attribute):
-        what = "Every value is"
-    elif "estimated" in arrays and bool(arrays["estimated"].any()):
-        estimated = arrays["estimated"]
-        what = f"{int(estimated.sum())} of {estimated.size} values are"
-    else:
+def _estimates(arrays: dict[str, xr.DataArray]) -> list[Notice]:
+    estimated = arrays.get("estimated")
+    if estimated is None or not bool(estimated.any()):
         return []
-    return [
-        Notice(
-            code="estimate",
-            message=f"{what} a first-order estimate, which fails at saturated softmax and in early "
-            "MLPs: patch what matters exactly.",
-        )
-    ]
+    return [estimates(f"{int(estimated.sum())} of {estimated.size} values are")]
+
+
+def estimates(what: str) -> Notice:
+    """The warning that `what`, with its verb, is an estimate."""
+    return Notice(
+        code="estimate",
+        message=f"{what} a first-order estimate, which fails at saturated softmax and in early "
+        "MLPs: patch what matters exactly.",
+    )

@@ -2,56 +2,20 @@
 
 from time import perf_counter
 
-from patchwright.algorithms.batches import BUDGET, OnProgress
-from patchwright.algorithms.metrics import check_answers
+from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.metrics import check_answers, check_metric
 from patchwright.algorithms.result import Result
+from patchwright.axes import BUDGET, Metric
 from patchwright.errors import ExperimentError
-from patchwright.experiment.edges import run_edge_attribution, run_evaluate_circuit
-from patchwright.experiment.patching import (
-    run_attribute,
-    run_path_patch,
-    run_sweep,
-    run_together,
-    run_trace,
-    run_unpatched,
-)
-from patchwright.experiment.reading import (
-    run_attention,
-    run_difference,
-    run_head_scores,
-    run_logit_attribution,
-    run_logit_lens,
-)
-from patchwright.experiment.results import Found, Work, as_result
-from patchwright.experiment.types import (
-    Ablate,
-    AblateTogether,
-    Ablating,
-    AnyExperiment,
-    Attention,
-    Attribute,
-    Difference,
-    EdgeAttribution,
-    EvaluateCircuit,
-    Experiment,
-    HeadScores,
-    LogitAttribution,
-    LogitLens,
-    OnPairs,
-    Patch,
-    PatchTogether,
-    PathPatch,
-    Sweep,
-    Trace,
-)
+from patchwright.experiment.base import CellByCell, Experiment, OnPairs
+from patchwright.experiment.results import Work, as_result
 from patchwright.model.load import Model
-from patchwright.places import parse_place
 from patchwright.prompts.align import EDGES, NO_EDGES
 from patchwright.prompts.pair import Pair, TokenPair, tokenize
 
 
 def run(
-    experiment: AnyExperiment,
+    experiment: Experiment,
     model: Model,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
@@ -66,26 +30,13 @@ def run(
     prompts, answers or places do not fit the model.
     """
     started = perf_counter()
-    if top and not isinstance(experiment, Patch | Ablate):
+    if top and not (isinstance(experiment, CellByCell) and experiment.lists_tokens):
         raise ExperimentError(
             f"top={top}: only sweeps that patch or ablate list each cell's tokens."
         )
     work = Work(model, progress, budget, top)
-    if isinstance(experiment, Trace):
-        found, many = run_trace(experiment, work), False
-    else:
-        found = on_pairs(experiment, work, all_tokens(experiment, model))
-        many = not isinstance(experiment.pairs, Pair)
-    return as_result(experiment, work, found, many, perf_counter() - started)
-
-
-def unpatched(experiment: Patch | Ablate | PathPatch, model: Model) -> Result:
-    """What `run` gives, without any cell: both unpatched runs of each pair. Raises what `run` does."""
-    started = perf_counter()
-    work = Work(model, None, BUDGET)
-    found = run_unpatched(experiment, work, all_tokens(experiment, model))
-    many = not isinstance(experiment.pairs, Pair)
-    return as_result(experiment, work, found, many, perf_counter() - started)
+    found = experiment.compute(work, experiment.tokens(model))
+    return as_result(experiment, work, found, perf_counter() - started)
 
 
 def all_tokens(experiment: OnPairs, model: Model) -> list[TokenPair]:
@@ -95,62 +46,29 @@ def all_tokens(experiment: OnPairs, model: Model) -> list[TokenPair]:
     return [tokens_of(pair, experiment, model) for pair in experiment.pair_list]
 
 
-def tokens_of(
-    pair: Pair, experiment: Experiment, model: Model, instead: str | None = None
-) -> TokenPair:
-    """`pair` in the model's tokens, checked against model and metric.
+def tokens_of(pair: Pair, experiment: OnPairs, model: Model) -> TokenPair:
+    """`pair` in the model's tokens, checked against model and metric."""
+    return _tokens(pair, model, experiment.metric, experiment.bos, experiment.instead_of_rewording)
 
-    `instead` is as for `tokenize`; by default what the experiment's method allows.
+
+def check_pair(
+    pair: Pair, model: Model, metric: str = "logit_diff", bos: bool = True, edges: bool = True
+) -> None:
+    """Raise what running `pair` would: prompts or answers that do not fit model and metric.
+
+    `edges` says whether the method can match prompts of unequal length at their edges.
     """
+    _tokens(pair, model, check_metric(metric), bos, EDGES if edges else NO_EDGES)
+
+
+def _tokens(pair: Pair, model: Model, metric: Metric, bos: bool, instead: str) -> TokenPair:
     tokens = tokenize(
         pair,
         model.tokenizer,
         n_vocab=model.n_tokens,
         n_context=model.spec.n_context,
-        bos=experiment.bos,
-        instead=_instead_of_rewording(experiment) if instead is None else instead,
+        bos=bos,
+        instead=instead,
     )
-    check_answers(experiment.metric, tokens)
+    check_answers(metric, tokens)
     return tokens
-
-
-def _instead_of_rewording(experiment: Experiment) -> str:
-    """What can be done about prompts of unequal length that are to stay as they are."""
-    if isinstance(experiment, Ablating):
-        return EDGES  # What is written comes from no prompt of the pair.
-    if isinstance(experiment, Attention | PathPatch | EdgeAttribution | EvaluateCircuit):
-        return NO_EDGES
-    if isinstance(experiment, LogitAttribution) and experiment.part == "position":
-        return ", or choose part='head' and align='edges' (--direct head --align edges)"
-    if isinstance(experiment, Sweep | Difference) and experiment.site == "pattern":
-        return ", or choose site='z' and align='edges' (--site z --align edges)"
-    places = getattr(experiment, "places", ())
-    if any(parse_place(place).site == "pattern" for place in places):
-        return ", or name places of z and choose align='edges' (--align edges)"
-    return EDGES
-
-
-def on_pairs(experiment: OnPairs, work: Work, tokens: list[TokenPair]) -> Found:
-    """Do what the experiment says to `tokens`, whatever its own pairs are."""
-    if isinstance(experiment, Patch | Ablate):
-        return run_sweep(experiment, work, tokens)
-    if isinstance(experiment, Attribute):
-        return run_attribute(experiment, work, tokens)
-    if isinstance(experiment, PathPatch):
-        return run_path_patch(experiment, work, tokens)
-    if isinstance(experiment, PatchTogether | AblateTogether):
-        return run_together(experiment, work, tokens)
-    if isinstance(experiment, EdgeAttribution):
-        return run_edge_attribution(experiment, work, tokens)
-    if isinstance(experiment, EvaluateCircuit):
-        return run_evaluate_circuit(experiment, work, tokens)
-    if isinstance(experiment, Difference):
-        return run_difference(experiment, work, tokens)
-    if isinstance(experiment, Attention):
-        return run_attention(experiment, work, tokens)
-    if isinstance(experiment, HeadScores):
-        return run_head_scores(experiment, work, tokens)
-    if isinstance(experiment, LogitLens):
-        return run_logit_lens(experiment, work, tokens)
-    assert isinstance(experiment, LogitAttribution), f"no method for {type(experiment).__name__}"
-    return run_logit_attribution(experiment, work, tokens)

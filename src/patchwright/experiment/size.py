@@ -1,36 +1,47 @@
 """How large an experiment is, before it is done: cells and bytes, for those who bound them."""
 
-from patchwright.experiment.types import Difference, Sweep
+from patchwright.axes import Per
+from patchwright.experiment.base import Sweep
 from patchwright.model.load import Model
-from patchwright.places import n_heads_of
-
-KEPT_PER_TOKEN = 6
-"""Vectors of a noisy run that tracing keeps at each layer and token, about."""
+from patchwright.places import Site, n_heads_of
+from patchwright.prompts.pair import TokenPair
 
 GRAPH_COPIES = 8
 """Of every edge's reader's input, kept for the gradient: it, its norm's parts, its projections."""
 
 
-def cell_count(experiment: Sweep | Difference, n_positions: int, model: Model) -> int:
+def longest(pair: TokenPair) -> int:
+    """Tokens of the longer prompt and all but the last of its longest answer."""
+    behind = max(len(one) for one in pair.continuations)
+    return max(len(pair.clean), len(pair.corrupt)) + behind
+
+
+def runs_of(pair: TokenPair) -> int:
+    """Runs that a cell takes: one for each beginning of an answer of several tokens."""
+    return max(1, len(pair.continuations))
+
+
+def cell_count(experiment: Sweep, n_positions: int, model: Model) -> int:
     """Cells of a sweep of one pair over every layer that it names."""
+    layers = None if experiment.layers is None else len(experiment.layers)
+    return places_count(experiment.site, experiment.per, n_positions, model, layers)
+
+
+def places_count(
+    site: Site, per: Per, n_positions: int, model: Model, n_layers: int | None = None
+) -> int:
+    """Cells of one pair over so many layers, or over all."""
     spec = model.spec
-    named = experiment.layers if isinstance(experiment, Sweep) else None
-    layers = spec.n_layers if named is None else len(named)
-    heads = n_heads_of(experiment.site, spec)
+    heads = n_heads_of(site, spec)
     width = {
         "position": n_positions,
         "head": heads,
         "head_position": heads * n_positions,
         "layer": 1,
         "neuron": spec.d_mlp,
-    }[experiment.per]
-    return (1 if experiment.site == "embed" else layers) * width
-
-
-def trace_bytes(n_positions: int, samples: int, model: Model) -> int:
-    """Bytes that the noisy runs of causal tracing keep, about."""
-    spec = model.spec
-    return samples * n_positions * KEPT_PER_TOKEN * spec.n_layers * spec.d_model * 4
+    }[per]
+    layers = spec.n_layers if n_layers is None else n_layers
+    return (1 if site == "embed" else layers) * width
 
 
 def graph_bytes(n_positions: int, model: Model) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from patchwright.algorithms.batches import BUDGET
 from patchwright.algorithms.suggest import after_swaps, alike, likeliest
+from patchwright.axes import BUDGET
 from patchwright.errors import AnswerError, PromptError
 from patchwright.model.load import Model
 from patchwright.prompts.characters import find_text

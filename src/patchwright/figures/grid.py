@@ -13,10 +13,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.algorithms.paths import LOGITS, Paths
+from patchwright.algorithms.paths import Paths
 from patchwright.algorithms.result import Result, place_of
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import statistics_on
+from patchwright.methods.paths import LOGITS
 from patchwright.places import check_site, parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import run_name

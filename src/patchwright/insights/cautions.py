@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from patchwright.algorithms.metrics import Metric
-from patchwright.axes import Direction
+from patchwright.axes import Direction, Metric
 from patchwright.insights.reading import Reading
 from patchwright.insights.sentences import Numbers, Sentence, listed
 from patchwright.insights.steps import Sources

@@ -1,16 +1,18 @@
 """One pair explained: the sweeps that its sentences need, and the sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from patchwright.algorithms.result import Result
-from patchwright.experiment import attention, patch
+from patchwright.experiment.run import run
 from patchwright.insights import Insights, heads_to_look_at, insights
+from patchwright.methods.attention import Attention
+from patchwright.methods.patch import Patch
 from patchwright.places import parse_place
 from patchwright.prompts.pair import Pair
 
 if TYPE_CHECKING:
-    from patchwright.algorithms.batches import OnProgress
+    from patchwright.experiment.base import Experiment
     from patchwright.model.load import Model
 
 
@@ -20,22 +22,25 @@ def explained(
     direction: str = "denoise",
     metric: str = "logit_diff",
     bos: bool = True,
-    progress: "OnProgress | None" = None,
+    do: "Callable[[Experiment], Result] | None" = None,
 ) -> tuple[Result, Insights]:
     """The sweep of the residual stream, and what it and the heads show.
 
-    Raises what `patch` raises.
+    `do` gives an experiment's result, as from a store; without it they are run. Raises what
+    `run` raises.
     """
     asked: dict[str, Any] = {"direction": direction, "metric": metric, "bos": bos}
-    stream = patch(model, pair, "resid_pre", **asked, progress=progress)
-    heads = patch(model, pair, "z", **asked, progress=progress)
+    done = do or (lambda experiment: run(experiment, model))
+    stream = done(Patch.on(model, pair, site="resid_pre", **asked))
+    heads = done(Patch.on(model, pair, site="z", **asked))
     found = {name: parse_place(name) for name in heads_to_look_at(heads)}
     if not found:
         return stream, insights(stream, heads=heads)
     layers, numbers = zip(*((one.layer or 0, one.head or 0) for one in found.values()), strict=True)
     patterns = {
-        name: attention(model, pair, layer, head, bos)
+        name: done(Attention.on(model, pair, bos, layer=layer, head=head))
         for name, layer, head in zip(found, layers, numbers, strict=True)
     }
-    acting = patch(model, pair, "z", "head_position", layers=layers, heads=numbers, **asked)
+    chosen = {"per": "head_position", "layers": layers, "heads": numbers}
+    acting = done(Patch.on(model, pair, site="z", **chosen, **asked))
     return stream, insights(stream, heads=heads, patterns=patterns, acting=acting)

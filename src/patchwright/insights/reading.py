@@ -10,10 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from patchwright.algorithms.duplicates import groups_of
-from patchwright.algorithms.metrics import Metric
 from patchwright.algorithms.result import Baseline, Result, place_of
 from patchwright.algorithms.scale import has_scale, nothing_moved, shares
-from patchwright.axes import Direction
+from patchwright.axes import Direction, Metric
 from patchwright.insights.sentences import Numbers
 from patchwright.places import Place, Site
 from patchwright.prompts.tokens import visible

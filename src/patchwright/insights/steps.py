@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from patchwright.algorithms.metrics import UNITS, Metric
+from patchwright.algorithms.metrics import UNITS
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.statistics import RATE, statistics_on
-from patchwright.axes import Direction
+from patchwright.axes import Direction, Metric
 from patchwright.insights.carriers import attention, still, strongest
 from patchwright.insights.reading import Reading, quoted
 from patchwright.insights.sentences import Numbers, Sentence

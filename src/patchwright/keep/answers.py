@@ -2,19 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from patchwright.algorithms.batches import BUDGET, OnProgress
+from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
+from patchwright.axes import BUDGET
 from patchwright.errors import StoreError
-from patchwright.experiment import run
+from patchwright.experiment.run import run
 from patchwright.keep.store import Store
 
 if TYPE_CHECKING:
-    from patchwright.experiment import AnyExperiment
+    from patchwright.experiment.base import Experiment
     from patchwright.model.load import Model
 
 
 def answer(
-    experiment: "AnyExperiment",
+    experiment: "Experiment",
     model: "Model",
     store: Store | None,
     progress: OnProgress | None = None,

@@ -1,7 +1,7 @@
 """What tells an experiment from others of its method on the same prompts, in a few words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
@@ -31,10 +31,9 @@ def choices(asked: Mapping[str, Any]) -> str:
 
 def _fields(method: object) -> Mapping[str, FieldInfo]:
     """Those of a method's experiment; none of a method that this version does not know."""
-    from patchwright.experiment.types import AnyExperiment  # It loads PyTorch.
+    from patchwright.methods import METHODS
 
-    kinds = (one.model_fields for one in get_args(AnyExperiment))
-    return next((one for one in kinds if one["method"].default == method), {})
+    return METHODS[method].model_fields if isinstance(method, str) and method in METHODS else {}
 
 
 def _same(value: object, default: object) -> bool:

@@ -17,12 +17,13 @@ from typing import Any
 
 from pandas import DataFrame
 
-from patchwright import experiment as calls
+import patchwright
 from patchwright.algorithms.result import Result
-from patchwright.errors import InputError
-from patchwright.experiment import Difference, EvaluateCircuit, Trace
-from patchwright.experiment.run import AnyExperiment
-from patchwright.experiment.types import OnPairs, Sweep
+from patchwright.experiment.base import Experiment, OnPairs, Sweep
+from patchwright.experiment.registry import Methods
+from patchwright.methods import METHODS
+from patchwright.methods.circuit import EvaluateCircuit
+from patchwright.methods.diff import Difference
 from patchwright.places import pers_of
 from patchwright.prompts.messages import Message
 from patchwright.prompts.pair import Pair
@@ -32,82 +33,6 @@ WIDTH = 96
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a text begins with that a spreadsheet runs (OWASP, CSV injection)."""
 
-
-@dataclass(frozen=True)
-class _Method:
-    """A method's experiment, the call that builds it, and what it does, in a sentence."""
-
-    experiment: type[AnyExperiment]
-    call: Callable[..., Result]
-    does: str
-
-
-_METHODS = {
-    "patch": _Method(
-        calls.Patch, calls.patch,
-        "Activations of one run are copied into the other, one place at a time. The effect of a "
-        "place is the share of the gap between the two runs that its copy moves.",
-    ),
-    "patch_together": _Method(
-        calls.PatchTogether, calls.patch_together,
-        "Activations of one run are copied into the other at several places at once.",
-    ),
-    "ablate": _Method(
-        calls.Ablate, calls.ablate,
-        "In the clean run one place at a time is replaced by an activation that says nothing "
-        "about the prompt. The effect is the share of the gap to the corrupted run that is lost.",
-    ),
-    "ablate_together": _Method(
-        calls.AblateTogether, calls.ablate_together,
-        "In the clean run several places at once are replaced by activations that say nothing "
-        "about the prompt. The effect is the share of the gap to the corrupted run that is lost.",
-    ),
-    "attribute": _Method(
-        calls.Attribute, calls.attribute,
-        "Gradients estimate, to first order, what patching each place would do.",
-    ),
-    "path_patch": _Method(
-        calls.PathPatch, calls.path_patch,
-        "Each sender is patched along the paths to the receivers alone; the other heads are held.",
-    ),
-    "edge_attribution": _Method(
-        calls.EdgeAttribution, calls.edge_attribution,
-        "Every edge between two parts of the model gets a score: the metric's change, to first "
-        "order, when that edge alone is corrupted.",
-    ),
-    "evaluate_circuit": _Method(
-        calls.EvaluateCircuit, calls.evaluate_circuit,
-        "All edges outside a circuit are corrupted. Faithfulness is the share of the gap that "
-        "the circuit keeps.",
-    ),
-    "trace": _Method(
-        calls.Trace, calls.trace,
-        "Noise is added to the subject's embeddings, and clean activations are restored, one "
-        "place at a time.",
-    ),
-    "difference": _Method(
-        calls.Difference, calls.difference,
-        "The activations of the two runs are compared, place by place. Nothing is patched.",
-    ),
-    "attention": _Method(
-        calls.Attention, calls.attention,
-        "The attention pattern of one head in both runs.",
-    ),
-    "head_scores": _Method(
-        calls.HeadScores, calls.head_scores,
-        "Every head is scored by what it attends to: the previous token, an equal token, or the "
-        "token after an equal one.",
-    ),
-    "logit_lens": _Method(
-        calls.LogitLens, calls.logit_lens,
-        "The model's answer is read off every layer and position, as if the layers above did "
-        "nothing.",
-    ),
-    "logit_attribution": _Method(
-        calls.LogitAttribution, calls.logit_attribution,
-        "The answer's logits are divided among the parts of the model that wrote them.",
-    ),
-}  # fmt: skip
 
 _FIELDS = {("attribute", "method"): "how"}
 """Arguments of a call that its experiment keeps under another name."""
@@ -150,29 +75,30 @@ def _guarded(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
-def script_text(result: Result) -> str:
+def script_text(result: Result, methods: Methods = METHODS) -> str:
     """A Python script that runs the result's experiment again, with the same numbers.
 
     It writes `result.json` and `figure.png` to the working directory. Raises
-    InputError for a method without a call, ExperimentError for an experiment that
-    is not whole.
+    ExperimentError for a method that is not there, or an experiment that is not whole.
     """
+    done = methods.asked(result)
     head = f'"""{_about(result)}\n\nRun it with `python`, where `pip install patchwright` was done.\n"""'
     parts = [head, "import patchwright as pw"]
-    for step in [*_steps(result), _written("")]:
+    for step in [*_steps(result, done), _written("")]:
         parts.append(f"# {step.title}\n#\n{_comment(step.text)}\n{step.code}")
     return "\n\n".join(parts) + "\n"
 
 
-def notebook_text(result: Result) -> str:
+def notebook_text(result: Result, methods: Methods = METHODS) -> str:
     """A Jupyter notebook (nbformat 4.5) that does what `script_text`'s script does.
 
     The same result gives the same text. Raises as `script_text` does.
     """
+    done = methods.asked(result)
     shown = _written("\nImage(filename='figure.png')")
     steps = [
         _Step("Patchwright", _about(result), "from IPython.display import Image\n\nimport patchwright as pw"),
-        *_steps(result),
+        *_steps(result, done),
         shown,
     ]  # fmt: skip
     cells: list[dict[str, Any]] = []
@@ -193,27 +119,11 @@ def _cell(index: int, kind: str, source: str) -> dict[str, Any]:
 
 
 def _about(result: Result) -> str:
-    return (
-        f"Runs an experiment of Patchwright {version('patchwright')} again: "
-        f"{_method(result).call.__name__}."
-    )
+    return f"Runs an experiment of Patchwright {version('patchwright')} again: {result.method}."
 
 
-def _steps(result: Result) -> list[_Step]:
-    done = _experiment(result)
+def _steps(result: Result, done: Experiment) -> list[_Step]:
     return [_model_step(result), _check_step(result), *_what_steps(done), _run_step(result, done)]
-
-
-def _method(result: Result) -> _Method:
-    if result.method not in _METHODS:
-        raise InputError(
-            f"'{result.method}' is not a method that a script can run: {', '.join(_METHODS)}."
-        )
-    return _METHODS[result.method]
-
-
-def _experiment(result: Result) -> AnyExperiment:
-    return _method(result).experiment.of(dict(result.experiment))
 
 
 def _model_step(result: Result) -> _Step:
@@ -271,9 +181,9 @@ def _check_step(result: Result) -> _Step:
     )
 
 
-def _what_steps(done: AnyExperiment) -> list[_Step]:
+def _what_steps(done: Experiment) -> list[_Step]:
     """The prompts, and the circuit where there is one."""
-    if isinstance(done, Trace):
+    if not isinstance(done, OnPairs):
         return []
     if isinstance(done.pairs, Pair):
         code = f"pair = {_pair(done.pairs)}"
@@ -308,12 +218,11 @@ def _circuit_step(done: EvaluateCircuit) -> _Step:
     )
 
 
-def _run_step(result: Result, done: AnyExperiment) -> _Step:
-    method = _method(result)
-    notes = [method.does]
+def _run_step(result: Result, done: Experiment) -> _Step:
+    notes = [done.does()]
     if any(one["code"] == "stopped" for one in result.warnings):
         notes.append("The first run was stopped before its end; this one computes every cell.")
-    run = _run(result.method, done)
+    run = _run(done)
     before = f"clean {float(result.clean.metric)}, corrupted {float(result.corrupt.metric)}"
     code = dedent(
         f"""\
@@ -326,15 +235,15 @@ def _run_step(result: Result, done: AnyExperiment) -> _Step:
     return _Step("The experiment", " ".join(notes), f"{run}\n\n{code}")
 
 
-def _run(name: str, done: AnyExperiment) -> str:
+def _run(done: Experiment) -> str:
     """The call that gives the result; through the experiment itself where no call says as much."""
-    call = _METHODS[name].call
-    positional = ["model"] if isinstance(done, Trace) else ["model", _pairs(done)]
-    if not _sayable(name, done):
+    call: Callable[..., Result] | None = getattr(patchwright, done.name(), None)
+    if call is None or not _sayable(call, done):
         return _run_experiment(done)
+    positional = ["model", *([_pairs(done)] if isinstance(done, OnPairs) else [])]
     named: dict[str, str] = {}
     for argument in signature(call).parameters.values():
-        field = _FIELDS.get((name, argument.name), argument.name)
+        field = _FIELDS.get((done.name(), argument.name), argument.name)
         if argument.name == "circuit":
             named["circuit"] = "circuit"
         elif field in type(done).model_fields and field != "model":
@@ -344,16 +253,16 @@ def _run(name: str, done: AnyExperiment) -> str:
     return _call(f"result = pw.{call.__name__}", positional, named)
 
 
-def _sayable(name: str, done: AnyExperiment) -> bool:
+def _sayable(call: Callable[..., Result], done: Experiment) -> bool:
     """Whether the call has an argument for the metric, or would choose this one by itself."""
-    if isinstance(done, Trace) or "metric" in signature(_METHODS[name].call).parameters:
+    if not isinstance(done, OnPairs) or "metric" in signature(call).parameters:
         return True
     return done.metric == ("logit_diff" if all(one.wrongs for one in done.pair_list) else "logit")
 
 
-def _run_experiment(done: AnyExperiment) -> str:
+def _run_experiment(done: Experiment) -> str:
     values = {"model": "model.name", "revision": "model.revision"}
-    if not isinstance(done, Trace):
+    if isinstance(done, OnPairs):
         values["pairs"] = _pairs(done)
     for field, info in type(done).model_fields.items():
         value = getattr(done, field)
@@ -363,7 +272,7 @@ def _run_experiment(done: AnyExperiment) -> str:
     return f"{made}\nresult = pw.run(experiment, model)"
 
 
-def _usual(done: AnyExperiment, field: str, value: object, default: object) -> bool:
+def _usual(done: Experiment, field: str, value: object, default: object) -> bool:
     """Whether leaving the argument out gives the same."""
     if field == "per" and isinstance(done, Sweep | Difference):
         return value == pers_of(done.site)[0]

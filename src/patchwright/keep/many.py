@@ -12,7 +12,7 @@ from patchwright.model.load import load_model
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
-    from patchwright.experiment import AnyExperiment
+    from patchwright.experiment.base import Experiment
     from patchwright.model.load import Model
 
 Runner = Callable[[Sequence[Batch], "Model"], Iterable[Outcome]]
@@ -45,7 +45,7 @@ OnTally = Callable[[Tally], bool | None]
 
 
 def run_many(
-    experiments: "Sequence[AnyExperiment]",
+    experiments: "Sequence[Experiment]",
     model: "Model | None" = None,
     *,
     store: Store,
@@ -80,7 +80,7 @@ def run_many(
 
 
 def _by_model(
-    experiments: "Sequence[AnyExperiment]",
+    experiments: "Sequence[Experiment]",
 ) -> dict[tuple[str, str | None], list[int]]:
     """Places in the list, by the model they name; models in the order of their first."""
     found: dict[tuple[str, str | None], list[int]] = {}
@@ -93,7 +93,7 @@ class _Work:
     """The experiments, what became of them, and the outcomes that the store has not got yet."""
 
     def __init__(
-        self, experiments: "list[AnyExperiment]", store: Store, progress: OnTally | None
+        self, experiments: "list[Experiment]", store: Store, progress: OnTally | None
     ) -> None:
         self._experiments = experiments
         self._store = store

@@ -99,13 +99,13 @@ def _identify(connection: sqlite3.Connection) -> None:
 
 def _hashes(connection: sqlite3.Connection, table: str, experiment: str) -> dict[str, str]:
     """Hashes that change: the old ones, and the new."""
-    from patchwright.experiment.types import experiment_of
+    from patchwright.methods import METHODS
 
     found: dict[str, str] = {}
     sql = f"SELECT experiment_hash, {experiment} FROM {table} ORDER BY created"
     for old, document in connection.execute(sql):
         try:
-            found[old] = experiment_of(document).hash
+            found[old] = METHODS.parse(document).hash
         except ExperimentError:
             # No experiment of this Patchwright: it keeps its name, stays listed, answers nothing.
             continue

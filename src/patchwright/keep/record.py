@@ -78,9 +78,9 @@ class Record:
     @cached_property
     def experiment_hash(self) -> str:
         """As `Experiment.hash`. Raises ExperimentError where the document holds no experiment."""
-        from patchwright.experiment.types import experiment_of
+        from patchwright.methods import METHODS
 
-        return experiment_of(self.content["experiment"]).hash
+        return METHODS.parse(self.content["experiment"]).hash
 
     @property
     def numbers(self) -> int:
@@ -139,11 +139,11 @@ def run_id(experiment_hash: str, fingerprint: str, device: str, numbers: int) ->
 
 def id_of(result: "Result") -> str:
     """The id that the run of a result has, or would have."""
-    from patchwright.experiment.types import experiment_of
+    from patchwright.methods import METHODS
 
     model = result.model
     of_model = model.get("fingerprint", ""), device_kind(model.get("device", ""))
-    return run_id(experiment_of(result.experiment).hash, *of_model, result.numbers)
+    return run_id(METHODS.parse(result.experiment).hash, *of_model, result.numbers)
 
 
 def device_kind(device: str) -> str:
@@ -162,13 +162,13 @@ def record_of(result: "Result", created: str) -> Record:
 
 def result_in(record: Record) -> "Result":
     """The Result that `record_of` was given. Raises StoreError where it holds none."""
-    from patchwright.experiment.results import read_result
+    from patchwright.methods import METHODS
 
     try:
         described = record.content["arrays"]
         values = iter(_unpacked(record.arrays))
         arrays = {one["key"]: _array(one, values) for one in described}
-        result = read_result({**record.content, "arrays": {}})
+        result = METHODS.read_result({**record.content, "arrays": {}})
         warnings = [*result.warnings, *_origin_notices(record.origin)]
         return replace(result, arrays=arrays, warnings=warnings)
     except UNREADABLE as error:

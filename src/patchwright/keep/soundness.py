@@ -16,16 +16,11 @@ from patchwright.algorithms.metrics import MIN_GAP, UNITS
 from patchwright.algorithms.result import CHOICE, Baseline, Result, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import reason
-from patchwright.experiment.types import (
-    METHODS,
-    AnyExperiment,
-    Difference,
-    LogitAttribution,
-    OnPairs,
-    Sweep,
-    Trace,
-    experiment_of,
-)
+from patchwright.experiment.base import Experiment, OnPairs, Sweep
+from patchwright.methods import METHODS
+from patchwright.methods.diff import Difference
+from patchwright.methods.lens import LogitAttribution
+from patchwright.methods.trace import Trace
 from patchwright.places import KV_SITES
 from patchwright.prompts.pair import Pair
 
@@ -167,8 +162,8 @@ def check_sound(document: Mapping[str, Any], result: Result) -> None:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"its {where}: {reason(first['msg'])}") from error
-    experiment = experiment_of(document["experiment"])
-    _require(experiment.method == result.method, "its method is not its experiment's")
+    experiment = METHODS.parse(document["experiment"])
+    _require(experiment.name() == result.method, "its method is not its experiment's")
     _require(experiment.model == result.model["name"], "its model is not its experiment's")
     newest = METHODS[result.method].numbers
     _require(result.numbers <= newest, "its numbers are of a newer version of its method")
@@ -184,10 +179,10 @@ def _require(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _check_details(experiment: AnyExperiment, result: Result) -> None:
-    known = DETAILS.get(experiment.method, set())
+def _check_details(experiment: Experiment, result: Result) -> None:
+    known = DETAILS.get(experiment.name(), set())
     _require(set(result.details) <= known, "it has details that its method does not give")
-    if experiment.method == "trace":
+    if experiment.name() == "trace":
         subject: Any = result.details.get("subject")
         sigma, texts = (result.details.get(name) for name in ("sigma", "subject_tokens"))
         positions = range(len(result.tokens["clean"]))
@@ -202,7 +197,7 @@ def _check_details(experiment: AnyExperiment, result: Result) -> None:
         )
 
 
-def _check_tokens(experiment: AnyExperiment, result: Result, many: bool) -> list[tuple[int, int]]:
+def _check_tokens(experiment: Experiment, result: Result, many: bool) -> list[tuple[int, int]]:
     """Tokens of the clean and the corrupted prompt of each pair."""
     pairs = len(experiment.pair_list) if isinstance(experiment, OnPairs) else 1
     _require(set(result.tokens) == {"clean", "corrupt"}, "it has tokens of other runs")
@@ -217,7 +212,7 @@ def _check_tokens(experiment: AnyExperiment, result: Result, many: bool) -> list
     return list(zip(*lengths, strict=True))
 
 
-def _check_runs(experiment: AnyExperiment, result: Result, pairs: int) -> None:
+def _check_runs(experiment: Experiment, result: Result, pairs: int) -> None:
     # Tracing's corrupted run is the mean over noisy runs, which stand where pairs do.
     noisy = range(experiment.samples + 1) if isinstance(experiment, Trace) else [pairs]
     for run, counts in (
@@ -230,7 +225,7 @@ def _check_runs(experiment: AnyExperiment, result: Result, pairs: int) -> None:
             _require(all(not one.pairs for one in run.pairs), "a pair's run has pairs of its own")
 
 
-def _expected(experiment: AnyExperiment) -> tuple[Arrays, Arrays]:
+def _expected(experiment: Experiment) -> tuple[Arrays, Arrays]:
     """The arrays that the result must have and may have, with their dims without `pair`."""
     if isinstance(experiment, LogitAttribution):
         components: Arrays = {"components": ("run", "component")}
@@ -244,15 +239,15 @@ def _expected(experiment: AnyExperiment) -> tuple[Arrays, Arrays]:
     if isinstance(experiment, Sweep):
         roles = getattr(experiment, "roles", None)
         cell = tuple("role" if roles and d == "position" else d for d in DIMS[experiment.per])
-        more = {"patch": ("estimated",), "attribute": ("exact",)}.get(experiment.method, ())
-        listed = TOP if experiment.method in ("patch", "ablate") else ()
+        more = {"patch": ("estimated",), "attribute": ("exact",)}.get(experiment.name(), ())
+        listed = TOP if experiment.name() in ("patch", "ablate") else ()
         may = dict.fromkeys(more, cell) | dict.fromkeys(listed, (*cell, CHOICE))
         return {"patched": cell, "effect": cell}, may
-    return FIXED[experiment.method]
+    return FIXED[experiment.name()]
 
 
 def _check_arrays(
-    experiment: AnyExperiment, result: Result, lengths: Sequence[tuple[int, int]], many: bool
+    experiment: Experiment, result: Result, lengths: Sequence[tuple[int, int]], many: bool
 ) -> None:
     needed, allowed = _expected(experiment)
     there = set(result.arrays)
@@ -273,7 +268,7 @@ def _check_arrays(
         for dim in labelled:
             _check_labels(str(dim), array[dim], known)
     _require(_alike(result.arrays.values()), "its arrays have different labels")
-    averaged = experiment.method in ("edge_attribution", "evaluate_circuit")
+    averaged = experiment.name() in ("edge_attribution", "evaluate_circuit")
     of_pairs = "pair" in result.arrays[result.main].dims
     _require(of_pairs == (many and not averaged), "its pairs are not its experiment's")
     if "effect" in needed:
@@ -291,7 +286,7 @@ def _alike(arrays: Iterable[xr.DataArray]) -> bool:
 
 
 def _labels(
-    experiment: AnyExperiment, result: Result, lengths: Sequence[tuple[int, int]]
+    experiment: Experiment, result: Result, lengths: Sequence[tuple[int, int]]
 ) -> dict[str, Callable[[Any], bool]]:
     """Which labels each axis may have."""
     longest = max(max(one) for one in lengths)
@@ -316,7 +311,7 @@ def _labels(
     return {**dict.fromkeys(TEXTS, _is_text), **named}
 
 
-def _head_count(experiment: AnyExperiment, result: Result) -> int:
+def _head_count(experiment: Experiment, result: Result) -> int:
     """Heads that the experiment's site counts: of keys and values there may be fewer."""
     heads: int = result.model["heads"]
     shared = getattr(experiment, "site", None) in KV_SITES

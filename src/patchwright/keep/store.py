@@ -25,7 +25,7 @@ from patchwright.keep.record import Origin, Record, device_kind, id_of, record_o
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
-    from patchwright.experiment.types import Experiment
+    from patchwright.experiment.base import Experiment
 
 FILE = "runs.sqlite3"
 BUSY = 30.0
@@ -501,9 +501,9 @@ def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
 
 
 def _current_numbers(method: str) -> int:
-    from patchwright.experiment.types import numbers_of
+    from patchwright.methods import METHODS
 
-    return numbers_of(method)
+    return METHODS.numbers_of(method)
 
 
 def _put(connection: sqlite3.Connection, record: Record) -> bool:

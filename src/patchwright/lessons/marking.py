@@ -3,18 +3,15 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
-
 from patchwright.algorithms.result import Result
-from patchwright.errors import InputError
-from patchwright.experiment import AnyExperiment
+from patchwright.errors import ExperimentError, InputError
+from patchwright.experiment.base import Experiment
 from patchwright.lessons.facts import filled, holds
 from patchwright.lessons.reading import Lesson, Step
+from patchwright.methods import METHODS
 
 Answer = int | str
 """The number of a choice (from 0), or the place of a cell."""
-
-_EXPERIMENTS: TypeAdapter[AnyExperiment] = TypeAdapter(AnyExperiment)
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Mark:
     answers: tuple[Answer, ...]
 
 
-def experiment_of(lesson: Lesson, step: int) -> AnyExperiment:
+def experiment_of(lesson: Lesson, step: int) -> Experiment:
     """The experiment that is in force at a step: its own, or the last one before it.
 
     Raises InputError with the field that is wrong.
@@ -34,13 +31,9 @@ def experiment_of(lesson: Lesson, step: int) -> AnyExperiment:
         one.experiment for one in lesson.steps[step::-1] if one.experiment is not None
     )  # the first step has one
     try:
-        return _EXPERIMENTS.validate_python({**given, "model": lesson.model})
-    except ValidationError as error:
-        method = str(given.get("method", ""))
-        own = [one for one in error.errors() if method in _words(one["loc"][:1])]
-        first = (own or error.errors())[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        raise InputError(f"the experiment's '{where or 'method'}': {first['msg']}") from error
+        return METHODS.parse({**given, "model": lesson.model})
+    except ExperimentError as error:
+        raise InputError("the" + str(error).removeprefix("The")) from error
 
 
 def mark(step: Step, result: Result, answer: Answer) -> Mark:
@@ -59,7 +52,7 @@ def right_answers(step: Step, result: Result) -> tuple[Answer, ...]:
     return tuple(place for place in places if holds(step.cell, result, place))
 
 
-def check(lesson: Lesson, run: Callable[[AnyExperiment], Result]) -> list[str]:
+def check(lesson: Lesson, run: Callable[[Experiment], Result]) -> list[str]:
     """What is no longer true of a lesson, one sentence each; none where all holds."""
     found: list[str] = []
     for number, step in enumerate(lesson.steps):
@@ -104,11 +97,3 @@ def _raised(attempt: Callable[[], object]) -> list[str]:
     except InputError as error:
         return [str(error)]
     return []
-
-
-def _words(loc: tuple[int | str, ...]) -> set[str]:
-    """'EdgeAttribution' -> {'edge_attribution'}: which experiment an error is about."""
-    names = (str(part) for part in loc)
-    return {
-        "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") for name in names
-    }

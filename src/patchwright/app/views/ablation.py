@@ -5,19 +5,19 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.algorithms.ablation import How
-from patchwright.algorithms.metrics import METRICS
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token, typed
 from patchwright.app.views import fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import result_of
+from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.interactive import top_chart
 from patchwright.insights.cautions import SELF_REPAIR
+from patchwright.methods.ablate import How
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.spelling import percent

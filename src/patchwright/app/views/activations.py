@@ -10,8 +10,8 @@ from patchwright.app.views import fields, pair, place, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITE_MEANINGS, parse_place, pers_of
 from patchwright.prompts.tokens import encode

@@ -4,17 +4,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from patchwright.algorithms.metrics import METRICS
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, side, taken
 from patchwright.app.views.waiting import finished
+from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Circuit, EdgeAttribution, Patch
+from patchwright.experiment.circuit import Circuit
 from patchwright.figures.interactive import checked_chart, circuit_curve, circuit_graph
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
+from patchwright.methods.circuit import EdgeAttribution
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.spelling import percent
 

@@ -5,7 +5,6 @@ from typing import get_args
 import pandas as pd
 import streamlit as st
 
-from patchwright.algorithms.direct import Part
 from patchwright.algorithms.result import Result
 from patchwright.app import asked
 from patchwright.app.text import complaint
@@ -13,9 +12,10 @@ from patchwright.app.views import fields, pair, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.figures.interactive import accumulated_chart, components_chart
+from patchwright.methods.lens import Part
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.prompts.tokens import visible
 

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import streamlit as st
 
-from patchwright.algorithms.metrics import METRICS
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
@@ -15,12 +14,12 @@ from patchwright.app.text import complaint, plain, typed
 from patchwright.app.views import built, fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import statistics_of
-from patchwright.axes import DIRECTIONS
+from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.figures.strip import Interval, strip_chart
 from patchwright.insights import insights
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.prompts.messages import prompt_text

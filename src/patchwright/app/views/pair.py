@@ -12,7 +12,8 @@ from patchwright.app.views import fields
 from patchwright.app.widgets.chips import chips_html
 from patchwright.app.work import in_best_order
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
-from patchwright.experiment import Patch, tokens_of
+from patchwright.experiment.run import tokens_of
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.prompts.align import common_start
 from patchwright.prompts.examples import example, examples

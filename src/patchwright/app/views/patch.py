@@ -2,17 +2,16 @@
 
 import streamlit as st
 
-from patchwright.algorithms.metrics import METRICS
 from patchwright.algorithms.result import Result
 from patchwright.app import state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, place, said, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import unpatched
-from patchwright.axes import DIRECTIONS
+from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch
 from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITES, parse_place
 

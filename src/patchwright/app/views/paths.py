@@ -5,8 +5,7 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.algorithms.metrics import METRICS
-from patchwright.algorithms.paths import LOGITS, SENDERS, OnTheWay, Paths, receivers_of
+from patchwright.algorithms.paths import SENDERS, Paths, receivers_of
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import asked, state
@@ -14,10 +13,12 @@ from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import result_of
-from patchwright.axes import DIRECTIONS
+from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch, PathPatch, tokens_of
+from patchwright.experiment.run import tokens_of
 from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.methods.patch import Patch
+from patchwright.methods.paths import LOGITS, OnTheWay, PathPatch
 from patchwright.model.load import Model
 from patchwright.places import Place, check_site, n_heads_of, parse_place
 from patchwright.spelling import percent

@@ -13,9 +13,9 @@ from patchwright.app.views import fields, kinds
 from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import layers_of, result_of
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch
 from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.figures.interactive import accumulated_chart, top_chart
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, Place, check_site, n_heads_of, parse_place
 from patchwright.spelling import percent

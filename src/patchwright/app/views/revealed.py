@@ -13,7 +13,7 @@ from patchwright.app.lessons import Try
 from patchwright.app.text import plain
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
-from patchwright.experiment import AnyExperiment
+from patchwright.experiment.base import Experiment
 from patchwright.figures.grid import TOGETHER, Grid, grid_of, grids_of, on_one_scale, title_of
 from patchwright.figures.interactive import top_chart
 from patchwright.lessons import Step
@@ -133,7 +133,7 @@ def _legend(grid: Grid, outlined: bool) -> str:
     return what + frame
 
 
-def way_in(experiment: AnyExperiment, result: Result) -> None:
+def way_in(experiment: Experiment, result: Result) -> None:
     """Leads to the page where this experiment can be changed."""
     found = opening.nearest(experiment, result)
     if found is None:

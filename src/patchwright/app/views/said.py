@@ -10,8 +10,8 @@ from patchwright.app.text import complaint, plain
 from patchwright.app.views import worded
 from patchwright.app.work import guessed_seconds, result_of
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import Patch
 from patchwright.insights import Sentence, heads_to_look_at, insights
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import parse_place
 

@@ -8,9 +8,9 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import address
 from patchwright.app.work import origin
-from patchwright.experiment import experiment_of
 from patchwright.figures.printed import image
 from patchwright.keep.export import csv_text, notebook_text, script_text
+from patchwright.methods import METHODS
 
 
 def away(result: Result, linked: Result | None = None, sharable: bool = True) -> None:
@@ -51,7 +51,7 @@ def _link(result: Result, sharable: bool) -> None:
     """What the address holds, and the link that needs no run store; notes the run for the address."""
     came = origin(result)
     if came is not None:
-        st.session_state["run"] = experiment_of(result.experiment)
+        st.session_state["run"] = METHODS.parse(result.experiment)
     if came == "from the store":
         st.caption("From the run store: computed before, and not again.")
     if came is None and not sharable:

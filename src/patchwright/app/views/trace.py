@@ -4,17 +4,17 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.algorithms.metrics import METRICS, NEEDS_WRONG
+from patchwright.algorithms.metrics import NEEDS_WRONG
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
-from patchwright.algorithms.tracing import Sever, TraceSite
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, token
 from patchwright.app.views import fields, pair, side, traced, waiting
 from patchwright.app.work import jobs_of, result_so_far
+from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
-from patchwright.experiment import Trace
 from patchwright.jobs import Job
+from patchwright.methods.trace import Severed, Trace, TraceSite
 from patchwright.model.load import Model
 from patchwright.prompts.tokens import answer_text, token_texts
 
@@ -141,7 +141,7 @@ def _choices() -> None:
         first[2], "Seed", *_whole("seed"), "seed", help="The same seed draws the same noise."
     )
     fields.choice(
-        second[1], "Sever", ("nothing", *get_args(Sever)), "sever", SEVER_NAMES,
+        second[1], "Sever", ("nothing", *get_args(Severed)), "sever", SEVER_NAMES,
         help="What is held at its noisy values at the restored position, in every layer. If a place "
         "brings back less with the MLPs severed, its effect went by way of them.",
     )  # fmt: skip

@@ -10,12 +10,12 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.algorithms.tracing import TraceSite
 from patchwright.app.text import plain, token
 from patchwright.app.views import kinds, taken
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.figures.grid import Grid, grid_of, on_one_scale
 from patchwright.figures.interactive import samples_chart
+from patchwright.methods.trace import TraceSite
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent

@@ -11,10 +11,9 @@ from patchwright.app.limits import LIMITS
 from patchwright.app.text import complaint
 from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
 from patchwright.errors import PatchwrightError
-from patchwright.experiment import AnyExperiment, CellByCell, Trace
+from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.jobs import Job
 from patchwright.model.load import Model
-from patchwright.prompts.pair import Pair
 
 TOO_LONG = (
     f"An experiment may work for {LIMITS.seconds:g} seconds on this page: what was finished by then "
@@ -26,7 +25,7 @@ Draw = Callable[[Result], None]
 
 
 def finished(
-    experiment: AnyExperiment,
+    experiment: Experiment,
     model: Model,
     slot: str,
     what: str,
@@ -51,7 +50,7 @@ def finished(
     return result
 
 
-def result_of_job(job: Job, experiment: AnyExperiment, model: Model) -> Result | None:
+def result_of_job(job: Job, experiment: Experiment, model: Model) -> Result | None:
     """What work that is over found; where this visitor alone stopped it, as far as it was then.
 
     Raises what the work raised. None where its parts show nothing.
@@ -63,11 +62,9 @@ def result_of_job(job: Job, experiment: AnyExperiment, model: Model) -> Result |
     return job.result
 
 
-def _of_one(experiment: AnyExperiment) -> TypeGuard[CellByCell]:
+def _of_one(experiment: Experiment) -> TypeGuard[CellByCell]:
     """Whether the cells so far can be shown: those of one pair or prompt."""
-    if isinstance(experiment, Trace):
-        return True
-    return isinstance(experiment, CellByCell) and isinstance(experiment.pairs, Pair)
+    return isinstance(experiment, CellByCell) and not experiment.many
 
 
 def stopped(result: Result) -> bool:
@@ -82,7 +79,7 @@ def rest(slots: list[str]) -> None:
 
 @st.fragment(run_every=0.4)
 def _under_way(
-    experiment: AnyExperiment, model: Model, slot: str, what: str, draw: Draw | None
+    experiment: Experiment, model: Model, slot: str, what: str, draw: Draw | None
 ) -> None:
     job = job_of(experiment, model, slot)
     if job.over:

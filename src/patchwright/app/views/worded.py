@@ -7,9 +7,9 @@ import streamlit as st
 from patchwright.app.text import complaint, plain
 from patchwright.canonical import hash_of
 from patchwright.errors import ExplainError
-from patchwright.experiment import Patch
 from patchwright.insights import Sentence
 from patchwright.insights.written import Endpoint, Written, endpoint, written
+from patchwright.methods.patch import Patch
 from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair
 

@@ -1,0 +1,438 @@
+"""What an experiment is: frozen, JSON, with a hash. Each method declares its own (`methods/`).
+
+A declaration says everything that the program knows about a method. Command line, HTTP
+interface, page, exported script and documentation are derived from it, so that importing one
+loads no PyTorch, NumPy, xarray or pandas: `compute` imports its arithmetic when it is called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import getdoc
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from patchwright.axes import Direction, Metric, Per
+from patchwright.canonical import hash_of
+from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
+from patchwright.places import Place, Site, check_site, parse_place, pers_of
+from patchwright.prompts.align import EDGES
+from patchwright.prompts.pair import Pair, Prompt
+from patchwright.prompts.tokens import encode_inside
+from patchwright.upgrade import upgrade_experiment
+from patchwright.validation import Whole, complaint, plain
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from patchwright.algorithms.batches import Progress
+    from patchwright.algorithms.result import Result
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import TokenPair
+
+
+def _site(name: object) -> Site:
+    try:
+        return check_site(str(name))
+    except UnknownPlaceError as error:
+        raise ValueError(str(error)) from error
+
+
+def _places(given: object) -> list[str]:
+    if isinstance(given, str | Place) or not isinstance(given, Iterable):
+        raise ValueError(
+            f"{quoted(str(given))} is not a list of places: give one, such as ['L9H6.z@-1']."
+        )
+    return [str(one) for one in cast("Iterable[object]", given)]
+
+
+Natural = Annotated[int, Field(ge=0)]
+"""A number of something, or a seed, which NumPy's generators take from 0 on."""
+
+KnownSite = Annotated[Site, BeforeValidator(_site)]
+"""A site that there is; another is refused with the list of them."""
+
+PlaceNames = Annotated[tuple[str, ...], BeforeValidator(_places)]
+"""Places as they are written, such as `L9H6.z@-1`; given as text or as `Place`."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How the command line spells a field, where not by the field's own name.
+
+    `off` is a flag that turns the field off; `usual` says in the help what happens without the
+    option; a `hidden` field has none; `older` is a name that is still read. `most` is how long the field's list may be for a stranger.
+    """
+
+    name: str = ""
+    usual: str = ""
+    off: bool = False
+    hidden: bool = False
+    older: str = ""
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an experiment takes, over all its pairs.
+
+    `cells` are runs with something altered, or values of the result that take none;
+    `passes` other runs (gradients, circuits, reference prompts); `drawn` tokens of random
+    prompts; `memory` bytes beside the model and the runs of a batch.
+    """
+
+    cells: int = 0
+    passes: int = 0
+    drawn: int = 0
+    memory: int = 0
+
+
+class Experiment(BaseModel, ABC):
+    """What every experiment says: on which model, measured how.
+
+    A method is a class with a field `method`, its name, and:
+
+    - `main`, the array that its result is about, and that array's `unit` where that is not the
+      array's own name; `centred` where the scale of its figure is centred at 0;
+    - `compute`, `cost` and `title`, without which a class cannot be used;
+    - a docstring, whose first paragraph says what it does, to everybody.
+
+    `numbers` is the version of the method's numbers: it is raised when a correction changes
+    what the same experiment gives, so that earlier results no longer answer it. `FORMER` has
+    defaults that were others when the first experiments were stored, by field: hashes count from them.
+    `measures` says whether the metric is more than what baselines show. `aligns` says whether
+    prompts of unequal length can be matched at their edges.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    numbers: ClassVar[int] = 1
+    main: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    centred: ClassVar[bool] = False
+    measures: ClassVar[bool] = True
+    aligns: ClassVar[bool] = True
+    chosen_by: ClassVar[str] = ""
+    FORMER: ClassVar[Mapping[str, object]] = {}
+
+    model: str
+    revision: str | None = None
+    metric: Metric = Field(default="logit_diff", title="Metric", description="What is measured.")
+    bos: bool = True
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        if "method" in cls.model_fields and not (cls.main and cls.__doc__):
+            raise TypeError(f"{cls.__name__} needs a main array and a docstring.")
+
+    @abstractmethod
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """Do what the experiment says to `tokens`, whatever its own pairs are."""
+
+    @abstractmethod
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """What the experiment takes on these `tokens`, a pair each."""
+
+    @abstractmethod
+    def title(self, result: Result) -> str:
+        """What was done, in a line: for the head of a figure."""
+
+    @abstractmethod
+    def tokens(self, model: Model) -> list[TokenPair]:
+        """What is run, in the model's tokens, checked against model and metric."""
+
+    @property
+    def many(self) -> bool:
+        """Whether the result has a `pair` axis."""
+        return False
+
+    @property
+    def prompts_read(self) -> Sequence[Prompt]:
+        """All prompts that are run, those of pairs and others."""
+        return ()
+
+    @property
+    def references(self) -> Sequence[Prompt]:
+        """Prompts beside those of pairs, such as those that a mean is taken over."""
+        return ()
+
+    @property
+    def named_places(self) -> Sequence[str]:
+        """Places that are named one by one."""
+        return ()
+
+    @property
+    def batched(self) -> bool:
+        """Whether experiments that differ in their pair alone may share their passes."""
+        return False
+
+    @property
+    def hints(self) -> set[str]:
+        """Fields that say how to compute, and change no number of the whole result."""
+        return set()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over what the experiment asks for, in hexadecimal.
+
+        That is its method and the fields that differ from their defaults, as canonical
+        JSON: a field that a later version adds leaves earlier hashes unchanged.
+        """
+        asked = self.model_dump(mode="json", exclude_defaults=True, exclude=self.hints)
+        for name, value in self.model_dump(mode="json", include=set(self.FORMER)).items():
+            asked[name] = value
+            if value == self.FORMER[name]:
+                del asked[name]
+        return hash_of({"method": self.name(), **asked})
+
+    @classmethod
+    def name(cls) -> str:
+        """The method's name."""
+        return str(cls.model_fields["method"].default)
+
+    @classmethod
+    def does(cls) -> str:
+        """What the method does, in a sentence or two."""
+        return " ".join((getdoc(cls) or "").split("\n\n")[0].split())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_todays_spelling(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "method" not in cls.model_fields:
+            return given
+        return upgrade_experiment(cast("Mapping[str, Any]", given), cls.name())
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The experiment that `document` describes. Raises ExperimentError with the field."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise refusal(error) from error
+
+    @classmethod
+    def for_model(cls, model: Model, **fields: object) -> Self:
+        """The experiment on a loaded model; a field that is None is as usual. Raises as `of`."""
+        given = {name: plain(value) for name, value in fields.items() if value is not None}
+        return cls.of({"model": model.name, "revision": model.revision, **given})
+
+
+class OnPairs(Experiment):
+    """An experiment on one pair, or on a list; a list of one pair still gives a pair dim."""
+
+    pairs: Pair | tuple[Pair, ...]
+
+    @classmethod
+    def on(
+        cls, model: Model, pair: Pair | Sequence[Pair], bos: bool = True, **fields: object
+    ) -> Self:
+        """The experiment on a loaded model; a field that is None is as usual.
+
+        Of a method that measures nothing the metric is what baselines show. Raises
+        ExperimentError for fields that cannot be.
+        """
+        pairs = _pairs(pair)
+        if not cls.measures:
+            fields["metric"] = _usual_metric(model, pairs)
+        return cls.for_model(model, pairs=pairs, bos=bos, **fields)
+
+    @property
+    def pair_list(self) -> tuple[Pair, ...]:
+        """`pairs`, as a list always."""
+        return (self.pairs,) if isinstance(self.pairs, Pair) else self.pairs
+
+    @property
+    def many(self) -> bool:
+        """Whether the result has a `pair` axis."""
+        return not isinstance(self.pairs, Pair)
+
+    @property
+    def prompts_read(self) -> Sequence[Prompt]:
+        """All prompts that are run, those of pairs and others."""
+        both = [one for pair in self.pair_list for one in (pair.clean, pair.corrupt)]
+        return [*both, *self.references]
+
+    @property
+    def batched(self) -> bool:
+        """Whether experiments that differ in their pair alone may share their passes."""
+        return not self.many
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """What can be done about prompts of unequal length that are to stay as they are."""
+        if any(parse_place(place).site == "pattern" for place in self.named_places):
+            return ", or name places of z and choose align='edges' (--align edges)"
+        return EDGES
+
+    def tokens(self, model: Model) -> list[TokenPair]:
+        """Every pair in the model's tokens, checked against model and metric."""
+        from patchwright.experiment.run import all_tokens
+
+        return all_tokens(self, model)
+
+
+class CellByCell(Experiment):
+    """An experiment whose cells of one pair or prompt are finished one after another."""
+
+    direction: Direction
+
+    @abstractmethod
+    def unpatched(self, model: Model) -> Result:
+        """What `run` gives, without any cell: both unpatched runs. Raises what `run` does."""
+
+    @abstractmethod
+    def so_far(
+        self, unpatched: Result, model: Model, now: Progress | None
+    ) -> dict[str, xr.DataArray]:
+        """The arrays of a run that is under way: NaN where a cell has no value yet."""
+
+    def done_so_far(self, patched: xr.DataArray, now: Progress | None) -> int:
+        """How many cells have their answer."""
+        return 0 if now is None else now.done
+
+    @property
+    def lists_tokens(self) -> bool:
+        """Whether each cell's likeliest tokens can be read as well."""
+        return False
+
+
+def usual_per(given: dict[str, Any]) -> Per:
+    """What one cell of a sweep patches where `per` is left out: for heads a head, else a position."""
+    return pers_of(given["site"])[0]
+
+
+PER: Any = Field(
+    default_factory=usual_per,
+    title="Patch per",
+    description="What one patch covers; by default a position, of heads a head.",
+)
+"""The field `per`, which follows the site where it is left out."""
+
+
+class Sweep(OnPairs, CellByCell):
+    """An experiment over every place of one kind."""
+
+    site: KnownSite = Field(
+        default="resid_pre", title="Site", description="What is patched; see `places`."
+    )
+    per: Per = PER
+    layers: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
+        default=None, title="Layers", description="Layers, such as 0-5,7."
+    )
+    positions: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
+        default=None, title="Positions", description="Positions, such as 3,-1."
+    )
+    heads: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
+        default=None, title="Heads", description="Heads, such as 0-3."
+    )
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """What can be done about prompts of unequal length that are to stay as they are."""
+        if self.site == "pattern":
+            return ", or choose site='z' and align='edges' (--site z --align edges)"
+        return EDGES
+
+    @property
+    def keeps(self) -> frozenset[Site]:
+        """Sites that base runs keep besides those from which a run can go on."""
+        return frozenset({self.site})
+
+    @property
+    def roles_named(self) -> tuple[str, ...] | None:
+        """Roles in the place of positions, where the method has them."""
+        return None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Choices that the result's details repeat."""
+        return {}
+
+    def unpatched(self, model: Model) -> Result:
+        """Both unpatched runs of each pair, read as the sweep reads them."""
+        from patchwright.experiment.sweeping import unpatched
+
+        return unpatched(self, model)
+
+    def so_far(
+        self, unpatched: Result, model: Model, now: Progress | None
+    ) -> dict[str, xr.DataArray]:
+        """`patched` and `estimated`, as far as cells are known."""
+        from patchwright.experiment.sweeping import so_far
+
+        return so_far(self, unpatched, model, now)
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """One run a cell, and one a reference prompt."""
+        from patchwright.experiment.size import cell_count, longest, runs_of
+
+        roles = len(self.roles_named or ())
+        cells = sum(cell_count(self, roles or longest(one), model) * runs_of(one) for one in tokens)
+        return Cost(cells, passes=len(self.references))
+
+
+class Together(OnPairs):
+    """An experiment on several places in one run."""
+
+    chosen_by: ClassVar[str] = "places"
+
+    places: Annotated[PlaceNames, Option("place", most=64)] = Field(
+        title="Places",
+        description="Patch these places together instead of a sweep. Repeatable.",
+    )
+
+    @property
+    def named_places(self) -> Sequence[str]:
+        """Places that are named one by one."""
+        return self.places
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """One altered run a pair."""
+        from patchwright.experiment.size import runs_of
+
+        return Cost(sum(map(runs_of, tokens)), passes=len(self.references))
+
+
+def refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
+    """What pydantic says of a document, as the house says it."""
+    where, what = complaint(error, skipped)
+    field = f"The experiment's field {quoted(where)}" if where else "The experiment"
+    return ExperimentError(f"{field}: {what}")
+
+
+def _pairs(given: object) -> Pair | tuple[Pair, ...]:
+    """One pair, or several. Raises ExperimentError for anything else."""
+    if isinstance(given, Pair):
+        return given
+    some = tuple(cast("Iterable[object]", given)) if isinstance(given, Iterable) else (given,)
+    pairs = tuple(one for one in some if isinstance(one, Pair))
+    if len(pairs) < len(some):
+        other = next(one for one in some if not isinstance(one, Pair))
+        raise ExperimentError(
+            f"A pair is given as {type(other).__name__}: give one pw.Pair, or a list of them."
+        )
+    return pairs
+
+
+def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
+    """For methods that measure no metric: what baselines show."""
+    pairs = [pair] if isinstance(pair, Pair) else pair
+    every = [answer for one in pairs for answer in (*one.answers, *one.wrongs)]
+    tokens = [
+        1 if isinstance(one, int) else len(encode_inside(one, model.tokenizer)) for one in every
+    ]
+    compared = all(one.wrongs for one in pairs)
+    if max(tokens, default=1) > 1:
+        return "logprob_diff" if compared else "logprob"
+    return "logit_diff" if compared else "logit"

@@ -1,0 +1,195 @@
+"""Take places out of the clean run and see what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from patchwright.axes import BUDGET
+from patchwright.experiment.base import KnownSite, Natural, OnPairs, Option, Sweep, Together
+from patchwright.prompts.align import EDGES
+from patchwright.prompts.pair import Prompt
+
+if TYPE_CHECKING:
+    from patchwright.algorithms.batches import OnProgress
+    from patchwright.algorithms.result import Result
+    from patchwright.algorithms.sweep import Source
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.places import Place, Site
+    from patchwright.prompts.pair import Pair, TokenPair
+
+How = Literal["zero", "mean", "resample"]
+"""What a place's activation is replaced by; see `algorithms.ablation`."""
+
+
+class Ablating(OnPairs):
+    """What is written into the clean run so that a place says nothing.
+
+    `prompts` are those that `mean` averages over and `resample` draws from.
+    """
+
+    main: ClassVar[str] = "effect"
+    centred: ClassVar[bool] = True
+
+    how: How = Field(
+        default="zero",
+        title="Replace it by",
+        description="What is written in place of the activation.",
+    )
+    prompts: Annotated[tuple[Prompt, ...], Option("prompt", most=32)] = Field(
+        default=(),
+        title="Reference prompts",
+        description="A prompt that mean and resample take from. Repeatable.",
+    )
+    by_position: Annotated[bool, Option("over-positions", off=True)] = Field(
+        default=True, title="Mean at each position", description="One mean over all positions."
+    )
+    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+    direction: Literal["noise"] = "noise"
+
+    @property
+    def references(self) -> Sequence[Prompt]:
+        """The prompts that a mean is taken over, or a draw from."""
+        return self.prompts
+
+    @property
+    def batched(self) -> bool:
+        """Not where it draws: the draw goes on from pair to pair."""
+        return super().batched and self.how != "resample"
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """Unequal prompts may be ablated: what is written comes from no prompt of the pair."""
+        return EDGES
+
+    def source(self, work: Work, sites: Sequence[Site]) -> Source:
+        """What is written at `sites` of each pair's clean run."""
+        from patchwright.algorithms.ablation import reference_tokens, substitute
+
+        prompts = reference_tokens(self.prompts, work.model, self.bos)
+        how = self.how, self.by_position, self.seed
+        return substitute(work.model.network, prompts, sites, *how)
+
+
+class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOverride] - it is frozen
+    """In the clean run one place at a time is replaced by an activation that says nothing
+    about the prompt. The effect is the share of the gap to the corrupted run that is lost.
+
+    Ablation understates what a place does where later layers repair it (McGrath et al. 2023).
+    Source: Chan et al. 2022.
+    """
+
+    FORMER: ClassVar[Mapping[str, object]] = {"site": "resid_pre"}
+
+    method: Literal["ablate"] = "ablate"
+    site: KnownSite = Field(default="z", title="Site", description="What is ablated; see `places`.")
+
+    @property
+    def lists_tokens(self) -> bool:
+        """Whether each cell's likeliest tokens can be read as well."""
+        return True
+
+    def title(self, result: Result) -> str:
+        """What was ablated, and how."""
+        return f"Ablation ({self.how}) of {self.site}, {self.metric}"
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """`patched` of every cell."""
+        from patchwright.algorithms.sweep import sweep
+        from patchwright.experiment.sweeping import cells_of, found_of
+
+        cells, coords = cells_of(self, work.model, tokens)
+        swept = sweep(
+            work.model.network,
+            tokens,
+            cells,
+            self.direction,
+            self.metric,
+            work.progress,
+            work.budget,
+            self.source(work, [self.site]),
+            top=work.top,
+        )
+        return found_of(self, work, swept, coords)
+
+
+class AblateTogether(Ablating, Together):
+    """In the clean run several places at once are replaced by activations that say nothing
+    about the prompt. The effect is the share of the gap to the corrupted run that is lost.
+    """
+
+    method: Literal["ablate_together"] = "ablate_together"
+
+    def title(self, result: Result) -> str:
+        """Which places were ablated, and how."""
+        return f"{', '.join(self.places)} ablated ({self.how}) together"
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """`patched` of one run in which all places are ablated."""
+        from patchwright.experiment.jointly import patched_together
+        from patchwright.places import parse_place
+
+        source = self.source(work, [parse_place(place).site for place in self.places])
+        return patched_together(self, self.direction, work, tokens, source)
+
+
+def ablate(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    site: str = "z",
+    per: str | None = None,
+    how: str = "zero",
+    prompts: Sequence[Prompt] = (),
+    by_position: bool = True,
+    seed: int = 0,
+    metric: str = "logit_diff",
+    bos: bool = True,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Replace each place of one kind in the clean run by what says nothing.
+
+    `how`: `zero`; `mean` over `prompts`, at each position or (`by_position=False`)
+    over all of theirs; `resample`, from one of `prompts` drawn by `seed`. `effect`
+    is the share of the gap to the corrupted run that is lost. See `algorithms.ablation`.
+    """
+    from patchwright.experiment.run import run
+
+    asked = Ablate.on(
+        model, pair, bos, metric=metric, site=site, per=per, how=how, prompts=prompts,
+        by_position=by_position, seed=seed, layers=layers, positions=positions, heads=heads,
+    )  # fmt: skip
+    return run(asked, model, progress, budget)
+
+
+def ablate_together(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    places: Sequence[str | Place],
+    how: str = "zero",
+    prompts: Sequence[Prompt] = (),
+    by_position: bool = True,
+    seed: int = 0,
+    metric: str = "logit_diff",
+    bos: bool = True,
+    budget: int = BUDGET,
+) -> Result:
+    """Ablate several places in one run; the result's arrays have no dims but `pair`.
+
+    Places are written as in `L9H9.z@-1`, the rest is as for `ablate`; `resample`
+    takes all places of a pair from the same one of `prompts`. Raises
+    UnknownPlaceError for a place that the model or the prompt does not have.
+    """
+    from patchwright.experiment.run import run
+
+    asked = AblateTogether.on(
+        model, pair, bos, metric=metric, places=places, how=how, prompts=prompts,
+        by_position=by_position, seed=seed,
+    )  # fmt: skip
+    return run(asked, model, budget=budget)

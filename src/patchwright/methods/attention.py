@@ -1,0 +1,154 @@
+"""Show what a head attends to, or score all heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from patchwright.experiment.base import Cost, Natural, OnPairs, Option
+from patchwright.prompts.align import NO_EDGES
+from patchwright.prompts.pair import Prompt, Text
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from patchwright.algorithms.result import Result
+    from patchwright.algorithms.runs import PairRuns
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import Pair, TokenPair
+
+
+class HeadScores(OnPairs):
+    """Every head is scored by what it attends to: the previous token, an equal token, or the
+    token after an equal one.
+
+    Random prompts are drawn from the tokens of `words`, or from all there are.
+    """
+
+    main: ClassVar[str] = "induction"
+    unit: ClassVar[str] = "attention"
+    measures: ClassVar[bool] = False
+
+    method: Literal["head_scores"] = "head_scores"
+    repeats: int = Field(
+        default=4, title="Random prompts", description="Random prompts, for scores."
+    )
+    length: int = Field(
+        default=20, title="Length", description="Random tokens, said twice, for scores."
+    )
+    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+    words: Annotated[Text, Option(usual="all tokens")] = Field(
+        default="",
+        title="Words",
+        description="Draw them from the tokens of this text, such as ' Mary John store'.",
+    )
+
+    @property
+    def references(self) -> Sequence[Prompt]:
+        """The text whose tokens are drawn from."""
+        return [self.words] if self.words else []
+
+    @property
+    def prompts_read(self) -> Sequence[Prompt]:
+        """The prompts of pairs: the words are no prompt."""
+        return [one for pair in self.pair_list for one in (pair.clean, pair.corrupt)]
+
+    def title(self, result: Result) -> str:
+        """What random prompts are made of."""
+        return f"Head scores on repeated random {'words' if self.words else 'tokens'}"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """Tokens of random prompts."""
+        return Cost(drawn=self.repeats * 2 * self.length)
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """Every head's scores."""
+        from patchwright.algorithms.attention import PATTERN, Twice, head_scores
+        from patchwright.experiment.observing import measured
+        from patchwright.prompts.pair import prompt_ids
+
+        tokenizer, network = work.model.tokenizer, work.model.network
+        pool = prompt_ids(self.words, tokenizer, bos=False) if self.words else ()
+        start = tokenizer.start if tokenizer is not None and self.bos else ()
+        drawn = tuple(dict.fromkeys(pool))
+        twice = Twice(self.length, self.repeats, self.seed, drawn, start)
+        return measured(self, work, tokens, PATTERN, lambda runs: head_scores(network, runs, twice))
+
+
+class Attention(OnPairs):
+    """The attention pattern of one head in both runs."""
+
+    main: ClassVar[str] = "pattern"
+    unit: ClassVar[str] = "attention"
+    measures: ClassVar[bool] = False
+    chosen_by: ClassVar[str] = "head"
+
+    method: Literal["attention"] = "attention"
+    layer: Annotated[int, Option(hidden=True)] = Field(title="Layer", description="Its layer.")
+    head: int = Field(
+        title="Head", description="One head, such as L3H1; without it, scores of all heads."
+    )
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """Patterns of unequal prompts cannot be compared."""
+        return NO_EDGES
+
+    def title(self, result: Result) -> str:
+        """Whose attention it is."""
+        return f"What head {self.layer}.{self.head} attends to"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """A value for each query and key."""
+        from patchwright.experiment.size import longest
+
+        return Cost(sum(longest(one) ** 2 for one in tokens))
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """The `pattern` of one head in both runs, and their `difference`."""
+        from patchwright.algorithms.attention import PATTERN, patterns
+        from patchwright.experiment.observing import measured
+        from patchwright.experiment.results import ONE_BY_ONE, check_one_length
+
+        check_one_length((len(pair.clean) for pair in tokens), ONE_BY_ONE)
+
+        def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+            both = patterns(work.model.network, runs, self.layer, self.head)
+            change = both.sel(run="clean", drop=True) - both.sel(run="corrupt", drop=True)
+            return {"pattern": both, "difference": change}
+
+        return measured(self, work, tokens, PATTERN, measure)
+
+
+def attention(
+    model: Model, pair: Pair | Sequence[Pair], layer: int, head: int, bos: bool = True
+) -> Result:
+    """What one head attends to: `pattern` (run, query, key), and clean − corrupted `difference`."""
+    from patchwright.experiment.run import run
+
+    return run(Attention.on(model, pair, bos, layer=layer, head=head), model)
+
+
+def head_scores(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    length: int = 20,
+    repeats: int = 4,
+    seed: int = 0,
+    bos: bool = True,
+    words: str | Sequence[int] = "",
+) -> Result:
+    """Scores of every head as a previous-token, duplicate-token and induction head; entropy.
+
+    Arrays (prompt, layer, head): on the clean and the corrupted prompt, and on
+    `repeats` prompts of `length` random tokens said twice, drawn from the tokens of
+    `words` (without repetition) or from the whole vocabulary. A small model may
+    repeat only words that it has seen. See `algorithms.attention`.
+    """
+    from patchwright.experiment.run import run
+
+    asked = HeadScores.on(model, pair, bos, length=length, repeats=repeats, seed=seed, words=words)
+    return run(asked, model)

@@ -1,0 +1,141 @@
+"""Estimate every patch at once from gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from patchwright.axes import BUDGET, Direction
+from patchwright.experiment.base import Cost, KnownSite, Option, Sweep
+
+if TYPE_CHECKING:
+    from patchwright.algorithms.batches import OnProgress
+    from patchwright.algorithms.result import Result
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import Pair, TokenPair
+
+
+class Attribute(Sweep):
+    """Gradients estimate, to first order, what patching each place would do.
+
+    With `exact` the sweep itself is done too.
+    Source: Nanda 2023; Kramár et al. 2024 (AtP*).
+    """
+
+    main: ClassVar[str] = "effect"
+    centred: ClassVar[bool] = True
+
+    method: Literal["attribute"] = "attribute"
+    site: KnownSite = Field(
+        default="resid_pre", title="Site", description="What would be patched; see `places`."
+    )
+    direction: Direction = Field(
+        default="denoise",
+        title="Direction",
+        description="denoise copies clean activations into the corrupted run, noise the other way.",
+    )
+    how: Annotated[Literal["gradient", "qk_fix", "integrated"], Option("method")] = Field(
+        default="gradient",
+        title="Estimate",
+        description="How gradients are taken; qk_fix for q and k.",
+    )
+    steps: int = Field(default=10, title="Steps", description="Runs that integrated averages over.")
+    exact: bool = Field(
+        default=False, title="Exact too", description="Do the exact sweep too, and compare."
+    )
+
+    @property
+    def batched(self) -> bool:
+        """Not where it is compared: the agreement is measured over all pairs."""
+        return super().batched and not self.exact
+
+    def title(self, result: Result) -> str:
+        """What was estimated, and how."""
+        return f"Estimate ({self.how}) of patching {self.site}, {self.metric}"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """Cells, and gradients for each step."""
+        from patchwright.experiment.size import runs_of
+
+        cells = super().cost(tokens, model).cells
+        return Cost(cells, passes=self.steps * sum(map(runs_of, tokens)))
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """`patched` as estimated; with `exact` the sweep beside it, and how they agree."""
+        from patchwright.algorithms.attribution import attribute
+        from patchwright.experiment.results import estimates
+        from patchwright.experiment.sweeping import cells_of, found_of
+
+        cells, coords = cells_of(self, work.model, tokens)
+        how = self.direction, self.metric, self.how, self.steps, work.budget
+        estimate = attribute(work.model.network, tokens, cells, *how)
+        found = found_of(self, work, estimate, coords)
+        if self.exact:
+            self._compare(found, work, tokens, cells, estimate.values)
+        found.notices.append(estimates("Every value is"))
+        return found
+
+    def _compare(
+        self, found: Found, work: Work, tokens: list[TokenPair], cells: Any, estimate: Any
+    ) -> None:
+        """Add the exact sweep to what was found, and how well the estimate agrees."""
+        import numpy as np
+
+        from patchwright.algorithms.attribution import compared
+        from patchwright.algorithms.sweep import sweep
+        from patchwright.experiment.results import stopped_sweep
+
+        how = self.direction, self.metric, work.progress, work.budget
+        exact = sweep(work.model.network, tokens, cells, *how)
+        found.arrays["exact"] = found.arrays["patched"].copy(data=exact.values)
+        bases = found.corrupts if self.direction == "denoise" else found.cleans
+        base = np.array([one.metric for one in bases]).reshape(-1, *[1] * (exact.values.ndim - 1))
+        stopped = exact.done < exact.values.size
+        if stopped:
+            found.notices.append(stopped_sweep(exact.done, exact.values.size))
+        if not stopped or np.isfinite(exact.values).sum() > 1:
+            found.details.update(compared(estimate - base, exact.values - base))
+
+
+def attribute(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    site: str = "resid_pre",
+    per: str | None = None,
+    direction: str = "denoise",
+    method: str = "gradient",
+    steps: int = 10,
+    metric: str = "logit_diff",
+    bos: bool = True,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    exact: bool = False,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Estimate every patch of one kind from gradients: attribution patching.
+
+    `method`: `gradient`; `qk_fix` for q and k, their softmax recomputed;
+    `integrated`, the gradient's mean over `steps` runs between the two prompts.
+    With `exact` the sweep itself is done too: `arrays["exact"]` beside `patched`,
+    and `details` has their `correlation` and the `recall` of the strongest cells.
+    Source: Nanda 2023; Kramár et al. 2024 (AtP*).
+    """
+    from patchwright.experiment.run import run
+
+    asked = Attribute.on(
+        model, pair, bos, metric=metric, direction=direction, site=site, per=per, how=method,
+        steps=steps, layers=layers, positions=positions, heads=heads, exact=exact,
+    )  # fmt: skip
+    return run(asked, model, progress, budget)
+
+
+def compare_with_exact(
+    model: Model, pair: Pair | Sequence[Pair], site: str = "resid_pre", **choices: Any
+) -> Result:
+    """`attribute` with `exact=True`: the estimate, the exact sweep, and how they agree."""
+    return attribute(model, pair, site, **choices, exact=True)

@@ -1,0 +1,301 @@
+"""Find a circuit's edges and measure what they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from patchwright.axes import BUDGET
+from patchwright.errors import ExperimentError
+from patchwright.experiment.base import Cost, Natural, OnPairs, Option
+from patchwright.prompts.align import NO_EDGES
+
+if TYPE_CHECKING:
+    from patchwright.algorithms.batches import OnProgress
+    from patchwright.algorithms.result import Result
+    from patchwright.experiment.circuit import Circuit
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import Pair, TokenPair
+
+LIST_BYTES = 64
+"""An empty list, about; each edge in it is 8 more."""
+
+
+class OnEdges(OnPairs):
+    """An experiment on the edges between the parts of the model."""
+
+    aligns: ClassVar[bool] = False
+
+    @property
+    def batched(self) -> bool:
+        """Never: scores and curves are means over all pairs."""
+        return False
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """Prompts of unequal length have no edges in common."""
+        return NO_EDGES
+
+    def memory(self, tokens: Sequence[TokenPair], model: Model) -> int:
+        """Bytes that the gradients of all edges of the longest pair take, about."""
+        from patchwright.experiment.size import graph_bytes, longest
+
+        return graph_bytes(max(map(longest, tokens), default=0), model)
+
+
+class EdgeAttribution(OnEdges):
+    """Every edge between two parts of the model gets a score: the metric's change, to first
+    order, when that edge alone is corrupted.
+
+    With `steps` by integrated gradients. The `exact` strongest edges are corrupted themselves
+    too, each alone. Source: Syed et al. 2023; Hanna et al. 2024.
+    """
+
+    main: ClassVar[str] = "edges"
+    unit: ClassVar[str] = "change when the edge is corrupted"
+    centred: ClassVar[bool] = True
+
+    method: Literal["edge_attribution"] = "edge_attribution"
+    steps: int | None = Field(
+        default=None,
+        title="Steps",
+        description="Integrate gradients over so many runs; 0: one gradient.",
+    )
+    exact: Annotated[int, Option(hidden=True)] = Field(
+        default=0,
+        title="Exact edges",
+        description="How many of the strongest edges to measure exactly.",
+    )
+
+    def title(self, result: Result) -> str:
+        """What it is called."""
+        return "Edges by attribution"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """A pass for each step, and for each edge that is measured exactly."""
+        passes = len(tokens) * ((self.steps or 1) + self.exact)
+        return Cost(passes=passes, memory=self.memory(tokens, model))
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """The array `edges`, [receiver, sender]: each edge's score; `exact` of the strongest."""
+        import xarray as xr
+
+        from patchwright.algorithms.circuits import edge_scores
+        from patchwright.experiment.observing import measured
+        from patchwright.experiment.results import stopped
+        from patchwright.model.edges import Graph
+
+        if self.exact < 0:
+            raise ExperimentError(f"{self.exact} edges to measure exactly: give 0 or more.")
+        graph = Graph(work.model.spec)
+        how = self.metric, self.steps
+        scored = edge_scores(work.model.network, tokens, *how, work.progress)
+        coords = {"receiver": graph.receivers, "sender": graph.senders}
+        found = measured(self, work, tokens, (), lambda _: {})
+        found.arrays["edges"] = xr.DataArray(scored.values, dims=list(coords), coords=coords)
+        if scored.done < len(tokens):
+            found.notices.append(
+                stopped(f"{scored.done} of {len(tokens)} pairs: scores are means over those.")
+            )
+        elif self.exact:
+            self._measure_exactly(found, work)
+        return found
+
+    def _measure_exactly(self, found: Found, work: Work) -> None:
+        """Add the array `exact`: the metric's change when one edge alone is corrupted."""
+        import numpy as np
+        import xarray as xr
+
+        from patchwright.algorithms.circuits import measure, strongest
+        from patchwright.experiment.results import stopped
+        from patchwright.model.edges import Graph
+
+        graph, network = Graph(work.model.spec), work.model.network
+        edges = strongest(found.arrays["edges"].values, graph)[: self.exact]
+        every = set(graph.edges)
+        others = [every - {edge} for edge in edges]
+        how = self.metric, "corrupt", work.progress, work.budget
+        ran = measure(network, found.tokens, others, *how)
+        exact = xr.full_like(found.arrays["edges"], np.nan)
+        for (sender, receiver), value in zip(edges, ran.values, strict=True):
+            exact.loc[{"sender": sender, "receiver": receiver}] = value - ran.clean
+        found.arrays["exact"] = exact
+        if ran.done < len(edges):
+            found.notices.append(
+                stopped(f"{ran.done} of {len(edges)} edges: the others are not measured exactly.")
+            )
+
+
+class EvaluateCircuit(OnEdges):
+    """All edges outside a circuit are corrupted. Faithfulness is the share of the gap that
+    the circuit keeps.
+
+    Beside each circuit of the first `sizes` of `edges` its complement, and `n_random` circuits
+    of the same size.
+    """
+
+    # 2: with the gap that the shares are of.
+    numbers: ClassVar[int] = 2
+    main: ClassVar[str] = "faithfulness"
+    unit: ClassVar[str] = "share of the gap kept"
+
+    method: Literal["evaluate_circuit"] = "evaluate_circuit"
+    edges: Annotated[tuple[tuple[str, str], ...], Option(hidden=True, most=10_000)] = Field(
+        title="Edges", description="Sender and receiver of each edge, the first chosen first."
+    )
+    sizes: Annotated[tuple[int, ...], Option(usual="powers of 2")] = Field(
+        title="Sizes", description="Numbers of edges, such as 10,50."
+    )
+    outside: Literal["corrupt", "mean"] = Field(
+        default="corrupt",
+        title="Other edges carry",
+        description="What all other edges carry.",
+    )
+    n_random: Annotated[Natural, Option(older="randoms")] = Field(
+        default=3, title="Random circuits", description="Random circuits of each size."
+    )
+    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+
+    def title(self, result: Result) -> str:
+        """What it shows."""
+        return "What the circuit keeps, by its number of edges"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """Each circuit, its complement, and circuits drawn at random."""
+        passes = len(tokens) * len(self.sizes) * (2 + self.n_random)
+        return Cost(passes=passes, memory=self.memory(tokens, model))
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """Arrays over `size`: `faithfulness`, the `complement`, `random`; the gap and areas as details."""
+        import xarray as xr
+
+        from patchwright.algorithms.batches import check_memory
+        from patchwright.algorithms.circuits import measure
+        from patchwright.experiment.observing import measured
+        from patchwright.experiment.results import stopped
+
+        sizes = list(dict.fromkeys(self.sizes))
+        if not sizes or sizes != sorted(sizes) or not 0 <= sizes[0] <= sizes[-1] <= len(self.edges):
+            raise ExperimentError(
+                f"Sizes {sizes}: give rising numbers of edges from 0 to {len(self.edges)}."
+            )
+        listed = sum(LIST_BYTES + 8 * size for size in sizes) * self.n_random
+        check_memory("The random circuits take", listed, work.budget, "draw fewer")
+        circuits = self._circuits(sizes, work)
+        how = self.metric, self.outside, work.progress, work.budget
+        ran = measure(work.model.network, tokens, circuits, *how)
+        kept = ran.faithfulness.reshape(len(sizes), -1)
+        coords = {"size": sizes}
+        found = measured(self, work, tokens, (), lambda _: {})
+        found.arrays["faithfulness"] = xr.DataArray(kept[:, 0], dims=["size"], coords=coords)
+        found.arrays["complement"] = xr.DataArray(kept[:, 1], dims=["size"], coords=coords)
+        found.arrays["random"] = xr.DataArray(kept[:, 2:], dims=["size", "sample"], coords=coords)
+        found.details.update({"gap": ran.clean - ran.outside, **_areas(sizes, kept)})
+        if ran.done < len(circuits):
+            found.notices.append(
+                stopped(
+                    f"{ran.done} of {len(circuits)} circuits: the others are empty, and areas are "
+                    "over the sizes that are there."
+                )
+            )
+        return found
+
+    def _circuits(self, sizes: list[int], work: Work) -> list[list[tuple[str, str]]]:
+        """Of each size the first edges, all others, and some at random."""
+        from patchwright.algorithms.circuits import random_circuits
+        from patchwright.model.edges import Graph
+
+        graph = Graph(work.model.spec)
+        edges, every = list(self.edges), set(graph.edges)
+        circuits: list[list[tuple[str, str]]] = []
+        for size in sizes:
+            drawn = random_circuits(graph, min(size, len(every)), self.n_random, self.seed)
+            circuits += [edges[:size], sorted(every - set(edges[:size])), *drawn]
+        return circuits
+
+
+def _areas(sizes: list[int], kept: Any) -> dict[str, float]:
+    """Under the circuit's curve and the random ones', over the sizes that have their values."""
+    import numpy as np
+
+    from patchwright.algorithms.circuits import area
+
+    curves = {"area": kept[:, 0]}
+    if kept.shape[1] > 2:
+        curves["random_area"] = kept[:, 2:].mean(axis=1)
+    areas: dict[str, float] = {}
+    for name, values in curves.items():
+        known = np.isfinite(values)
+        if known.any():
+            areas[name] = area(np.array(sizes)[known].tolist(), values[known].tolist())
+    return areas
+
+
+def edge_attribution(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    steps: int | None = None,
+    metric: str = "logit_diff",
+    bos: bool = True,
+    exact: int = 0,
+    progress: OnProgress | None = None,
+) -> Result:
+    """Every edge's score: the metric's change, to first order, when it alone is corrupted.
+
+    The array `edges`, dims (receiver, sender), is the mean over pairs; with `steps`
+    gradients are integrated over that many runs between the prompts. Of the `exact`
+    strongest edges the array `exact` has what the score estimates, NaN elsewhere.
+    `progress` counts passes, `steps` (or one) a pair, then edges measured exactly;
+    stopped, the pair under way is finished and the mean is over those that are done.
+    See `algorithms.circuits`; `Circuit.choose` makes a circuit of it. Raises
+    ExperimentError where `exact` is below 0.
+    """
+    from patchwright.experiment.run import run
+
+    asked = EdgeAttribution.on(model, pair, bos, metric=metric, steps=steps, exact=exact)
+    return run(asked, model, progress)
+
+
+def evaluate_circuit(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    circuit: Circuit,
+    sizes: Sequence[int] | None = None,
+    outside: str = "corrupt",
+    n_random: int = 3,
+    seed: int = 0,
+    metric: str = "logit_diff",
+    bos: bool = True,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+    *,
+    randoms: int | None = None,
+) -> Result:
+    """How much of the behaviour a circuit keeps when all edges outside it are corrupted.
+
+    Arrays over `size`, the number of its first edges (by default powers of two and
+    all): `faithfulness`, the share of the gap that is kept; that of the `complement`;
+    and of `random` circuits (size, sample). `details` has the curve's `area`,
+    normalised over size, and the random ones'. `outside="mean"` takes the clean
+    prompts' mean activations instead of corrupted ones. `progress` counts circuits,
+    small sizes first; stopped, the others are NaN. `randoms` is the older name of
+    `n_random`. Raises ExperimentError for a circuit of another model.
+    """
+    from patchwright.experiment.run import run
+
+    circuit.check(model)
+    asked = EvaluateCircuit.on(
+        model, pair, bos, metric=metric, edges=circuit.edges,
+        sizes=usual_sizes(len(circuit.edges)) if sizes is None else sizes, outside=outside,
+        n_random=n_random if randoms is None else randoms, seed=seed,
+    )  # fmt: skip
+    return run(asked, model, progress, budget)
+
+
+def usual_sizes(n_edges: int) -> list[int]:
+    """Powers of two below the number of edges, and all of them."""
+    powers = [2**power for power in range(n_edges.bit_length())]
+    return [size for size in powers if size < n_edges] + [n_edges]

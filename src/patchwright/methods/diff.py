@@ -1,0 +1,80 @@
+"""Compare clean and corrupted activations: norms and angles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from patchwright.axes import Per
+from patchwright.experiment.base import PER, Cost, KnownSite, OnPairs
+from patchwright.prompts.align import EDGES
+
+if TYPE_CHECKING:
+    from patchwright.algorithms.result import Result
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import Pair, TokenPair
+
+
+class Difference(OnPairs):
+    """The activations of the two runs are compared, place by place. Nothing is patched."""
+
+    main: ClassVar[str] = "relative"
+    unit: ClassVar[str] = "|clean − corrupted| / |clean|"
+    measures: ClassVar[bool] = False
+
+    method: Literal["difference"] = "difference"
+    site: KnownSite = Field(
+        default="resid_post", title="Site", description="What is compared; see `places`."
+    )
+    per: Per = PER
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """What can be done about prompts of unequal length."""
+        if self.site == "pattern":
+            return ", or choose site='z' and align='edges' (--site z --align edges)"
+        return EDGES
+
+    def title(self, result: Result) -> str:
+        """What was compared."""
+        return f"Clean against corrupted: {self.site}"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """Values of the result, which take no run."""
+        from patchwright.experiment.size import longest, places_count
+
+        sizes = (places_count(self.site, self.per, longest(one), model) for one in tokens)
+        return Cost(sum(sizes))
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """Norms and cosines of the differences of one site."""
+        from patchwright.algorithms.difference import difference
+        from patchwright.experiment.observing import measured
+        from patchwright.experiment.results import check_one_length, without_positions
+        from patchwright.places import check_layer
+
+        site, per = self.site, self.per
+        check_layer(None if site == "embed" else 0, site, work.model.spec)
+        if per in ("position", "head_position"):
+            check_one_length((len(pair.clean) for pair in tokens), without_positions(site))
+        return measured(self, work, tokens, [site], lambda runs: difference(runs, site, per))
+
+
+def difference(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    site: str = "resid_post",
+    per: str | None = None,
+    bos: bool = True,
+) -> Result:
+    """How far clean and corrupted activations of a site are apart, place by place.
+
+    Arrays with the dims that `per` names: `norm` of the difference, the same
+    `relative` to `clean_norm`, and the `cosine`. Nothing is patched.
+    """
+    from patchwright.experiment.run import run
+
+    return run(Difference.on(model, pair, bos, site=site, per=per), model)

@@ -1,0 +1,214 @@
+"""Read the answer off every layer, or attribute it to the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from patchwright.axes import BUDGET, Direction
+from patchwright.experiment.base import Cost, OnPairs, Option, PlaceNames
+from patchwright.prompts.align import EDGES
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from patchwright.algorithms.result import Result
+    from patchwright.algorithms.runs import PairRuns
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.model.rows import Run
+    from patchwright.places import Place, Site
+    from patchwright.prompts.pair import Pair, TokenPair
+
+Part = Literal["layer", "head", "position", "neuron"]
+"""How finely: layers' attention and MLP, heads, heads by source position, neurons."""
+
+
+class LogitLens(OnPairs):
+    """The model's answer is read off every layer and position, as if the layers above did
+    nothing.
+
+    With `places` also that of a run in which they are patched. Source: nostalgebraist 2020.
+    """
+
+    main: ClassVar[str] = "probability"
+    unit: ClassVar[str] = "probability of the answer"
+    measures: ClassVar[bool] = False
+
+    method: Literal["logit_lens"] = "logit_lens"
+    places: Annotated[PlaceNames, Option("place", most=64)] = Field(
+        default=(),
+        title="Places",
+        description="Read a run with these places patched too. Repeatable.",
+    )
+    direction: Direction = Field(
+        default="denoise",
+        title="Direction",
+        description="denoise copies clean activations into the corrupted run, noise the other way.",
+    )
+
+    @property
+    def named_places(self) -> Sequence[str]:
+        """The places that are patched in the third run."""
+        return self.places
+
+    def title(self, result: Result) -> str:
+        """What it is called."""
+        return "Logit lens"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """Every layer and position is read by the whole unembedding."""
+        from patchwright.experiment.size import longest
+
+        return Cost(sum(model.spec.n_layers * longest(one) for one in tokens))
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """The answer as read off every layer of both runs, and of a patched one."""
+        from patchwright.algorithms.lens import LENS, accumulated, logit_lens
+        from patchwright.experiment.observing import measured
+
+        named = self._runs(work, tokens)
+
+        def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+            lens = logit_lens(runs.reader, named(runs), work.text)
+            if "logit_diff" in lens:
+                lens["accumulated"] = accumulated(runs.reader, named(runs))
+            return lens
+
+        return measured(self, work, tokens, LENS, measure)
+
+    def accumulated(self, model: Model) -> xr.DataArray | None:
+        """The array `accumulated` of the lens of one pair alone, without its costly columns.
+
+        None where it has none, for want of a wrong answer. Raises what the lens does.
+        """
+        from patchwright.algorithms.lens import LENS, accumulated
+        from patchwright.algorithms.runs import run_pairs
+        from patchwright.experiment.results import Work
+
+        tokens = self.tokens(model)
+        named = self._runs(Work(model, None, BUDGET), tokens)
+        (runs,) = run_pairs(model.network, tokens, LENS)
+        return accumulated(runs.reader, named(runs)) if runs.pair.wrongs else None
+
+    def _runs(self, work: Work, tokens: list[TokenPair]) -> Callable[[PairRuns], dict[str, Run]]:
+        """What is read of each pair: both runs, and the patched one where there are places."""
+        from patchwright.algorithms.lens import LENS
+        from patchwright.algorithms.metrics import check_answers
+        from patchwright.algorithms.sweep import together
+        from patchwright.experiment.results import ONE_BY_ONE, check_one_length
+        from patchwright.model.rows import CORE
+        from patchwright.places import parse_place
+
+        for pair in tokens:
+            check_answers("rank", pair)
+        check_one_length((max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_BY_ONE)
+        patched: dict[int, Run] = {}
+        if places := [parse_place(place) for place in self.places]:
+            how = self.direction, work.budget, LENS - CORE
+            ran = together(work.model.network, tokens, places, *how)
+            patched = {id(one.pair): runs[0] for one, runs in ran}
+
+        def named(runs: PairRuns) -> dict[str, Run]:
+            both = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
+            return both | ({"patched": patched[id(runs.pair)]} if patched else {})
+
+        return named
+
+
+class LogitAttribution(OnPairs):
+    """The answer's logits are divided among the parts of the model that wrote them.
+
+    Source: Elhage et al. 2021; Wang et al. 2022.
+    """
+
+    main: ClassVar[str] = "contribution"
+    unit: ClassVar[str] = "logits"
+    centred: ClassVar[bool] = True
+    measures: ClassVar[bool] = False
+    chosen_by: ClassVar[str] = "part"
+
+    method: Literal["logit_attribution"] = "logit_attribution"
+    part: Annotated[Part, Option("direct")] = Field(
+        default="head",
+        title="Parts",
+        description="Attribute the logit difference to each layer, head, position or neuron "
+        "instead.",
+    )
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """What can be done about prompts of unequal length."""
+        if self.part == "position":
+            return ", or choose part='head' and align='edges' (--direct head --align edges)"
+        return EDGES
+
+    def title(self, result: Result) -> str:
+        """What it is called."""
+        return "Direct logit attribution"
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """Values of the result, which take no run."""
+        from patchwright.experiment.size import longest
+
+        spec = model.spec
+        width = {"neuron": spec.d_mlp}.get(self.part, spec.n_heads)
+        sizes = (width * (longest(one) if self.part == "position" else 1) for one in tokens)
+        return Cost(spec.n_layers * sum(sizes))
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """What each part adds to the logit difference directly."""
+        from patchwright.algorithms.direct import KEEP, logit_attribution
+        from patchwright.algorithms.metrics import check_answers
+        from patchwright.experiment.observing import measured
+        from patchwright.experiment.results import check_one_length
+        from patchwright.places import check_layer
+
+        for pair in tokens:
+            check_answers("logit_diff" if pair.wrongs else "logit", pair)
+        if self.part == "neuron":
+            check_layer(0, "mlp_act", work.model.spec)
+        if self.part == "position":
+            lengths = (len(pair.clean) for pair in tokens)
+            check_one_length(lengths, "choose part='head' (--direct head)")
+        keep: set[Site] = {"embed", "attn_out", "mlp_out", *KEEP[self.part]}
+
+        def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
+            named = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
+            return logit_attribution(work.model.network, runs.pair, named, self.part)
+
+        return measured(self, work, tokens, keep, measure)
+
+
+def logit_lens(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    places: Sequence[str | Place] = (),
+    direction: str = "denoise",
+    bos: bool = True,
+) -> Result:
+    """The answer as read off every layer and position of both runs, and of a patched one.
+
+    Arrays (run, layer, position): `logit_diff`, `probability`, `rank`, `top` (text)
+    and `top_probability`; `accumulated` (run, layer) is the logit difference at the
+    last position. With `places` the third run has those patched. See `algorithms.lens`.
+    """
+    from patchwright.experiment.run import run
+
+    return run(LogitLens.on(model, pair, bos, places=places, direction=direction), model)
+
+
+def logit_attribution(
+    model: Model, pair: Pair | Sequence[Pair], part: str = "head", bos: bool = True
+) -> Result:
+    """What each part adds to the logit difference directly, in logits, in both runs.
+
+    `part`: `layer`, `head`, `position` (heads by source position) or `neuron`. The
+    array `components` (run, component) sums to the logit difference; `contribution`
+    divides it further. See `algorithms.direct`.
+    """
+    from patchwright.experiment.run import run
+
+    return run(LogitAttribution.on(model, pair, bos, part=part), model)

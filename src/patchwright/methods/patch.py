@@ -1,0 +1,220 @@
+"""Patch place by place and see how far the answer moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from patchwright.axes import BUDGET, Direction
+from patchwright.errors import ExperimentError
+from patchwright.experiment.base import Option, Sweep, Together
+
+if TYPE_CHECKING:
+    from patchwright.algorithms.batches import OnProgress
+    from patchwright.algorithms.result import Result
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.places import Place
+    from patchwright.prompts.pair import Pair, TokenPair
+
+
+class Patch(Sweep):
+    """Activations of one run are copied into the other, one place at a time. The effect of a
+    place is the share of the gap between the two runs that its copy moves.
+
+    With `roles` each pair is patched at the places of its own prompt that they name
+    (`prompts.roles`), so that pairs of different lengths can be compared. By `order`
+    attribution an estimate says which cells come first; the first `most` are computed, the
+    others keep their estimate.
+    Source: Vig et al. 2020; Zhang & Nanda 2023.
+    """
+
+    # 2: roles stand where their characters do.
+    numbers: ClassVar[int] = 2
+    main: ClassVar[str] = "effect"
+    centred: ClassVar[bool] = True
+
+    method: Literal["patch"] = "patch"
+    direction: Direction = Field(
+        default="denoise",
+        title="Direction",
+        description="denoise copies clean activations into the corrupted run, noise the other way.",
+    )
+    order: Annotated[Literal["layers", "attribution"], Option(hidden=True)] = Field(
+        default="layers",
+        title="Order",
+        description="Which cells come first: by layer, or those that an estimate ranks highest.",
+    )
+    most: Annotated[int | None, Option(usual="all")] = Field(
+        default=None,
+        title="Cells computed",
+        description="Compute only the N cells that a gradient estimate ranks highest.",
+    )
+    roles: Annotated[tuple[str, ...] | None, Option(usual="positions", most=64)] = Field(
+        default=None,
+        title="Roles",
+        description="Compare by role instead of position, such as subject,last.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _roles_are_positions(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("roles") and "per" not in given:
+            return {**given, "per": "position"}
+        return given
+
+    @property
+    def hints(self) -> set[str]:
+        """The order in which cells are computed, where all of them are."""
+        return {"order"} if self.most is None else set()
+
+    @property
+    def lists_tokens(self) -> bool:
+        """Whether each cell's likeliest tokens can be read as well."""
+        return True
+
+    @property
+    def roles_named(self) -> tuple[str, ...] | None:
+        """Roles in the place of positions."""
+        return self.roles
+
+    def title(self, result: Result) -> str:
+        """What was patched, and how."""
+        return f"{self.direction.capitalize()}: patching {self.site}, {self.metric}"
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """`patched` of every cell; by attribution also which are `estimated`."""
+        import numpy as np
+
+        from patchwright.algorithms.sweep import sweep
+        from patchwright.experiment.sweeping import at_roles, cells_of, found_of, role_coords
+
+        cells, coords = cells_of(self, work.model, tokens)
+        missing = None
+        if self.roles is not None:
+            asked = self.roles, self.direction
+            cells, missing = at_roles(cells, *asked, self.pair_list, tokens, work.model.tokenizer)
+            coords = role_coords(coords, self.roles)
+        swept = sweep(
+            work.model.network,
+            tokens,
+            cells,
+            self.direction,
+            self.metric,
+            work.progress,
+            work.budget,
+            promising=self._promising(work, tokens, cells),
+            top=work.top,
+        )
+        if missing is not None:
+            for pair, role in zip(*np.nonzero(missing), strict=True):
+                swept.values[pair, ..., role] = np.nan
+                swept.estimated[pair, ..., role] = False
+            if swept.top is not None:
+                swept.top.forget(np.isnan(swept.values))
+        return found_of(self, work, swept, coords, estimated=self.order == "attribution")
+
+    def _promising(self, work: Work, tokens: list[TokenPair], cells: Any) -> Any:
+        """The order of the cells by an estimate, where one is asked for."""
+        from patchwright.algorithms.attribution import attribute
+        from patchwright.algorithms.sweep import Promising
+
+        if self.order == "layers":
+            if self.most is not None:
+                raise ExperimentError(
+                    "'most' needs an order to choose by: add order='attribution'."
+                )
+            return None
+        if self.most is not None and self.most < 1:
+            raise ExperimentError(f"most={self.most}: compute at least 1 cell exactly.")
+        how = self.direction, self.metric, "gradient", 1, work.budget
+        return Promising(attribute(work.model.network, tokens, cells, *how).values, self.most)
+
+
+class PatchTogether(Together):
+    """Activations of one run are copied into the other at several places at once."""
+
+    main: ClassVar[str] = "effect"
+    centred: ClassVar[bool] = True
+
+    method: Literal["patch_together"] = "patch_together"
+    direction: Direction = Field(
+        default="denoise",
+        title="Direction",
+        description="denoise copies clean activations into the corrupted run, noise the other way.",
+    )
+
+    def title(self, result: Result) -> str:
+        """Which places were patched."""
+        return f"{', '.join(self.places)} together"
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """`patched` of one run in which all places are patched."""
+        from patchwright.experiment.jointly import patched_together
+
+        return patched_together(self, self.direction, work, tokens)
+
+
+def patch(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    site: str = "resid_pre",
+    per: str | None = None,
+    direction: str = "denoise",
+    metric: str = "logit_diff",
+    bos: bool = True,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+    order: str = "layers",
+    most: int | None = None,
+    roles: Sequence[str] | None = None,
+    top: int = 0,
+) -> Result:
+    """Patch every place of one kind, one at a time.
+
+    `site` is one of `places.SITES`; `per` says which places are patched at once
+    (default: by position, for heads by head); `positions` may count from the end.
+    The result's arrays have the dims that `per` names. With `order="attribution"`
+    the cells that a gradient estimate finds most promising come first, and of each
+    pair only the first `most` are computed; `arrays["estimated"]` is 1 where a cell
+    kept its estimate. With `roles`, such as `["subject", "last"]`, each pair is patched
+    where its own `Pair.roles` stand, `last` being the last token: pairs of different
+    lengths are compared, and the dim `role` is in the place of `position`. With `top=3`
+    the arrays `top` (texts), `top_id` and `top_probability` have the three likeliest next
+    tokens after each patch, by `choice` from 1; no other number changes.
+    `progress` is called between batches and stops the work by returning False; `budget`
+    bounds the bytes that altered runs take. Raises InputError, whose subclasses say what was wrong.
+    Source: Vig et al. 2020; Zhang & Nanda 2023.
+    """
+    from patchwright.experiment.run import run
+
+    asked = Patch.on(
+        model, pair, bos, metric=metric, direction=direction, site=site, per=per, layers=layers,
+        positions=positions, heads=heads, order=order, most=most, roles=roles,
+    )  # fmt: skip
+    return run(asked, model, progress, budget, top)
+
+
+def patch_together(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    places: Sequence[str | Place],
+    direction: str = "denoise",
+    metric: str = "logit_diff",
+    bos: bool = True,
+    budget: int = BUDGET,
+) -> Result:
+    """Patch several places in one run; the result's arrays have no dims but `pair`.
+
+    Places are written as in `L9H9.z@-1`. Raises UnknownPlaceError for one that
+    the model or the prompt does not have.
+    """
+    from patchwright.experiment.run import run
+
+    asked = PatchTogether.on(model, pair, bos, metric=metric, direction=direction, places=places)
+    return run(asked, model, budget=budget)

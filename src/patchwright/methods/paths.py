@@ -1,0 +1,152 @@
+"""Path patching: what a place does by way of its receivers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from patchwright.axes import BUDGET, Direction
+from patchwright.experiment.base import KnownSite, Option, PlaceNames, Sweep
+from patchwright.prompts.align import NO_EDGES
+
+if TYPE_CHECKING:
+    from patchwright.algorithms.batches import OnProgress
+    from patchwright.algorithms.result import Result
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.places import Site
+    from patchwright.prompts.pair import Pair, TokenPair
+
+LOGITS = "logits"
+"""The receiver that stands for the model's output."""
+
+OnTheWay = Literal["recompute", "freeze"]
+"""What MLPs or norms between sender and receivers do."""
+
+_DONE = {"recompute": "recomputed", "freeze": "frozen"}
+
+
+class PathPatch(Sweep):
+    """Each sender is patched along the paths to the receivers alone; the other heads are held.
+
+    A sender above every receiver has no path: its cell is the baseline.
+    Source: Wang et al. 2022.
+    """
+
+    # 2: a frozen norm's scale is computed in float32.
+    numbers: ClassVar[int] = 2
+    main: ClassVar[str] = "effect"
+    centred: ClassVar[bool] = True
+    aligns: ClassVar[bool] = False
+    FORMER: ClassVar[Mapping[str, object]] = {
+        "site": "resid_pre",
+        "direction": "denoise",
+        "receivers": None,
+    }
+
+    method: Literal["path_patch"] = "path_patch"
+    receivers: Annotated[PlaceNames, Option("receiver", most=64)] = Field(
+        default=(LOGITS,),
+        title="Receivers",
+        description="logits, or a place such as L9H6.q. Repeatable.",
+    )
+    site: KnownSite = Field(
+        default="z", title="Senders", description="What sends: z, attn_out, mlp_out or embed."
+    )
+    direction: Direction = Field(
+        default="noise",
+        title="Direction",
+        description="denoise copies clean activations into the corrupted run, noise the other way.",
+    )
+    mlps: OnTheWay = Field(
+        default="recompute",
+        title="MLPs on the way",
+        description="What MLPs on the way do.",
+    )
+    norms: OnTheWay = Field(
+        default="recompute",
+        title="Norms on the way",
+        description="What norms on the way do: freeze keeps their scale.",
+    )
+
+    @property
+    def named_places(self) -> Sequence[str]:
+        """The receivers that are places."""
+        return [one for one in self.receivers if one != LOGITS]
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """Prompts of unequal length have no paths."""
+        return NO_EDGES
+
+    @property
+    def keeps(self) -> frozenset[Site]:
+        """What sends, what is held on the way, and what receives."""
+        from patchwright.algorithms.paths import ON_PATHS
+
+        return ON_PATHS | super().keeps
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What MLPs and norms on the way did."""
+        return {"mlps": self.mlps, "norms": self.norms}
+
+    def title(self, result: Result) -> str:
+        """From where to where, and what was held."""
+        mlps, norms = _DONE[self.mlps], _DONE[self.norms]
+        held = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
+        return f"Paths from {self.site} to {', '.join(self.receivers)}, {self.direction}, {held}"
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """`patched` of every sender, by way of the receivers."""
+        from patchwright.algorithms.paths import Paths, path_patch, receivers_of
+        from patchwright.algorithms.sweep import patched_tokens
+        from patchwright.experiment.results import check_one_length
+        from patchwright.experiment.sweeping import cells_of, found_of
+
+        cells, coords = cells_of(self, work.model, tokens)
+        lengths = [len(patched_tokens(pair, self.direction)) for pair in tokens]
+        receivers = receivers_of(self.receivers, work.model.spec, lengths[0])
+        if any(place.position is not None for place in receivers):
+            check_one_length(lengths, "name receivers without positions")
+        paths = Paths(receivers, self.mlps, self.norms)
+        how = paths, self.direction, self.metric, work.progress, work.budget
+        return found_of(self, work, path_patch(work.model.network, tokens, cells, *how), coords)
+
+
+def path_patch(
+    model: Model,
+    pair: Pair | Sequence[Pair],
+    receivers: Sequence[str] = (LOGITS,),
+    site: str = "z",
+    per: str | None = None,
+    direction: str = "noise",
+    mlps: str = "recompute",
+    norms: str = "recompute",
+    metric: str = "logit_diff",
+    bos: bool = True,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Path patching: each sender's effect by way of the receivers alone.
+
+    Senders are the places of `site` (`z`, `attn_out`, `mlp_out`, `embed`), one at a
+    time; `receivers` are `logits`, or places such as `L9H6.q`, `L5.mlp_out`. Heads
+    on the way are held; MLPs are recomputed or (`mlps="freeze"`) held; norms are
+    recomputed or (`norms="freeze"`) keep the scale of the run that is patched. A
+    sender above every receiver has no path: its cell is the baseline. See
+    `algorithms.paths`. Source: Wang et al. 2022.
+    """
+    from patchwright.experiment.run import run
+
+    asked = PathPatch.on(
+        model, pair, bos, metric=metric, direction=direction, site=site, per=per,
+        receivers=receivers, mlps=mlps, norms=norms, layers=layers, positions=positions,
+        heads=heads,
+    )  # fmt: skip
+    return run(asked, model, progress, budget)

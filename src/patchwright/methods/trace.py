@@ -1,0 +1,260 @@
+"""Causal tracing: noise on a subject, then clean places restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from patchwright.axes import BUDGET, Metric
+from patchwright.experiment.base import CellByCell, Cost, Natural
+from patchwright.prompts.pair import Answers, Prompt
+from patchwright.validation import Whole
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from patchwright.algorithms.batches import OnProgress, Progress
+    from patchwright.algorithms.result import Baseline, Result
+    from patchwright.algorithms.tracing import Traced
+    from patchwright.experiment.results import Found, Work
+    from patchwright.model.load import Model
+    from patchwright.notices import Notice
+    from patchwright.prompts.pair import TokenPair
+
+Answer = str | int | Sequence[str] | Sequence[int]
+
+TraceSite = Literal["resid_post", "mlp_out", "attn_out"]
+
+Severed = Literal["mlp_out", "attn_out"]
+
+MOST_SUBJECT = 40
+"""Characters of a subject that a title names."""
+
+READ_AT_ONCE = 64
+"""Runs whose logits are there at one time when baselines are read."""
+
+KEPT_PER_TOKEN = 6
+"""Vectors of a noisy run that tracing keeps at each layer and token, about."""
+
+
+class Trace(CellByCell):
+    """Noise is added to the subject's embeddings, and clean activations are restored, one
+    place at a time.
+
+    `subject` is a text of the prompt, or positions. Source: Meng et al. 2022.
+    """
+
+    # 2: the subject is found by its characters.
+    numbers: ClassVar[int] = 2
+    main: ClassVar[str] = "effect"
+    centred: ClassVar[bool] = True
+
+    method: Literal["trace"] = "trace"
+    metric: Metric = Field(default="probability", title="Metric", description="As for patch.")
+    prompt: Prompt = Field(title="Prompt", description="The prompt that is answered rightly.")
+    subject: str | tuple[Whole, ...] = Field(
+        title="Subject", description="The words of the prompt that get noise."
+    )
+    occurrence: int = Field(
+        default=1, title="Occurrence", description="Which one, if the words come often."
+    )
+    answer: Answers = Field(title="Answer", description="Right next token.")
+    wrong: Answers = Field(default=(), title="Wrong answer", description="Competing next token.")
+    noise: float = Field(
+        default=3.0,
+        title="Noise",
+        description="In standard deviations of the subject's embeddings.",
+    )
+    samples: int = Field(default=10, title="Samples", description="Draws of the noise.")
+    window: int = Field(default=1, title="Window", description="Layers restored around each layer.")
+    site: TraceSite = Field(
+        default="resid_post",
+        title="Site",
+        description="What is restored.",
+    )
+    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+    sever: Annotated[
+        Severed | None, BeforeValidator(lambda given: "mlp_out" if given == "mlp" else given)
+    ] = Field(
+        default=None,
+        title="Sever",
+        description="Freeze mlp (mlp_out) or attn_out at the noisy run's values.",
+    )
+    direction: Literal["denoise"] = "denoise"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def prompts_read(self) -> Sequence[Prompt]:
+        """The one prompt."""
+        return [self.prompt]
+
+    def title(self, result: Result) -> str:
+        """What was restored under which noise."""
+        from patchwright.prompts.tokens import visible
+
+        texts = result.position_tokens or ()
+        shown = "".join(visible(texts[int(i)]) for i in result.details.get("subject", []))
+        shown = shown if len(shown) <= MOST_SUBJECT else f"{shown[:MOST_SUBJECT]}…"
+        subject = f" on '{shown}'" if shown else ""
+        severed = f", {self.sever} severed" if self.sever else ""
+        return (
+            f"Trace: restoring {self.site}{severed}, window {self.window}, noise {self.noise:g} "
+            f"σ{subject}, {self.samples} samples, {self.metric}"
+        )
+
+    def tokens(self, model: Model) -> list[TokenPair]:
+        """The prompt, as a pair of the same prompt twice."""
+        from patchwright.algorithms.metrics import check_answers
+        from patchwright.prompts.pair import tokenize_prompt
+
+        prompt = tokenize_prompt(
+            self.prompt,
+            self.answer,
+            self.wrong,
+            model.tokenizer,
+            n_vocab=model.n_tokens,
+            n_context=model.spec.n_context,
+            bos=self.bos,
+        )
+        check_answers(self.metric, prompt)
+        return [prompt]
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """A run a cell and sample; what the noisy runs keep."""
+        from patchwright.experiment.size import runs_of
+
+        (prompt,) = tokens
+        n, n_layers = len(prompt.clean), model.spec.n_layers
+        kept = self.samples * n * KEPT_PER_TOKEN * n_layers * model.spec.d_model * 4
+        return Cost(self.samples * n_layers * n * runs_of(prompt), memory=kept)
+
+    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+        """`patched`: the mean over samples; their `spread`; the `samples` themselves."""
+        import numpy as np
+
+        from patchwright.algorithms.runs import averaged
+        from patchwright.algorithms.tracing import trace
+        from patchwright.experiment.results import Found, stopped
+        from patchwright.prompts.subject import find_subject
+
+        model, (prompt,) = work.model, tokens
+        subject = find_subject(
+            self.prompt, prompt.clean, model.tokenizer, self.subject, self.occurrence
+        )
+        how = self, subject.positions, work.progress, work.budget
+        traced = trace(model.network, prompt, *how)
+        # Samples that came in turn may have been stopped between two turns: no place has them all.
+        over = np.arange(self.samples)
+        notices: list[Notice] = [*subject.notices]
+        whole = np.flatnonzero(np.isfinite(traced.values).all(axis=(1, 2)))
+        if bool(np.isnan(traced.values).any(axis=0).all()) and whole.size:
+            over = whole
+            notices.append(
+                stopped(f"{whole.size} of {self.samples} samples: means are over these.")
+            )
+        clean, *noisy = self._baselines(traced, over.tolist(), work)
+        details = {
+            "sigma": traced.sigma,
+            "subject": list(subject.positions),
+            "subject_tokens": [prompt.clean_texts[i] for i in subject.positions],
+        }
+        arrays = {
+            name: array.expand_dims("pair")
+            for name, array in _over_samples(traced.values, over).items()
+        }
+        done = int(arrays["patched"].notnull().sum())
+        return Found(
+            [prompt], [clean], [averaged(noisy)], arrays, done, details=details, notices=notices
+        )
+
+    def _baselines(self, traced: Traced, over: Sequence[int], work: Work) -> list[Baseline]:
+        """Of the clean run, then of the noisy one of each sample."""
+        from patchwright.algorithms.runs import baselines, stacked
+
+        asked = [traced.clean, *(traced.noisy[i] for i in over)]
+        parts = [asked[i : i + READ_AT_ONCE] for i in range(0, len(asked), READ_AT_ONCE)]
+        read = (traced.reader.of(stacked(part)) for part in parts)
+        return [one for some in read for one in baselines(some, self.metric, work.text)]
+
+    def unpatched(self, model: Model) -> Result:
+        """Clean and noisy runs: they are those of a trace that is stopped before its first cell."""
+        from dataclasses import replace
+
+        from patchwright.experiment.run import run
+
+        found = run(self, model, lambda _: False)
+        warnings = [notice for notice in found.warnings if notice["code"] != "stopped"]
+        return replace(found, arrays={}, warnings=warnings)
+
+    def so_far(
+        self, unpatched: Result, model: Model, now: Progress | None
+    ) -> dict[str, xr.DataArray]:
+        """Means and spreads over the samples of the places that all samples have."""
+        import numpy as np
+
+        n_samples, n_positions = len(unpatched.corrupt.pairs), len(unpatched.tokens["clean"])
+        shape = (n_samples, model.spec.n_layers, n_positions)
+        values = np.full(shape, np.nan) if now is None else now.patched.copy()
+        return _over_samples(values, np.arange(n_samples))
+
+    def done_so_far(self, patched: xr.DataArray, now: Progress | None) -> int:
+        """How many cells have all their samples."""
+        return int(patched.notnull().sum())
+
+
+def _over_samples(values: Any, over: Any) -> dict[str, xr.DataArray]:
+    """Mean and spread over some samples of values [sample, layer, position], and the samples."""
+    import xarray as xr
+
+    dims = ("sample", "layer", "position")
+    coords = {dim: range(size) for dim, size in zip(dims, values.shape, strict=True)}
+    samples = xr.DataArray(values, dims=list(dims), coords=coords, name="samples")
+    meant = samples.isel(sample=over)
+    ddof = 1 if len(over) > 1 else 0
+    return {
+        "patched": meant.mean("sample", skipna=False).rename("patched"),
+        "spread": meant.std("sample", ddof=ddof, skipna=False).rename("spread"),
+        "samples": samples,
+    }
+
+
+def trace(
+    model: Model,
+    prompt: Prompt,
+    subject: str | Sequence[int],
+    answer: Answer,
+    wrong: Answer = (),
+    noise: float = 3.0,
+    samples: int = 10,
+    window: int = 1,
+    site: str = "resid_post",
+    metric: str = "probability",
+    seed: int = 0,
+    sever: str | None = None,
+    occurrence: int = 1,
+    bos: bool = True,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> Result:
+    """Causal tracing: noise on the subject, clean activations restored at each place.
+
+    `subject` is a text of the prompt (its `occurrence`-th, from 1; only whole words where
+    there are any) or positions; `details["subject"]` has the positions of its tokens,
+    `details["subject_tokens"]` their texts.
+    `patched` is the mean over `samples` of the metric, dims (layer, position);
+    `arrays["spread"]` its standard deviation, `arrays["samples"]` each sample's;
+    `details["sigma"]` the standard deviation of the subject's embeddings, of which
+    the noise's is `noise` times. `corrupt` is the mean of the noisy runs. With
+    `window` > 1 that many layers around each are restored; `sever` freezes `mlp`
+    (it means `mlp_out`, as the experiment has it) or `attn_out` at the noisy run's
+    values. Source: Meng et al. 2022.
+    """
+    from patchwright.experiment.run import run
+
+    asked = Trace.for_model(
+        model, bos=bos, prompt=prompt, subject=subject, occurrence=occurrence, answer=answer,
+        wrong=wrong, noise=noise, samples=samples, window=window, site=site, metric=metric,
+        seed=seed, sever=sever,
+    )  # fmt: skip
+    return run(asked, model, progress, budget)
