@@ -55,7 +55,9 @@ def every_experiment(
     first = pairs if isinstance(pairs, pw.Pair) else pairs[0]
     kinds = METHODS
     shared: dict[str, Any] = {"model": model} | changes
-    found = {name: kinds[name](pairs=pairs, **OWN[name], **shared) for name in kinds.keys() & OWN}
+    found = {
+        name: kinds[name].of({"pairs": pairs, **OWN[name], **shared}) for name in kinds.keys() & OWN
+    }
     asked: dict[str, Any] = {"prompt": first.clean, "subject": (1, 2), "samples": 2}
     found["trace"] = pw.Trace(**asked, answer=first.answer, wrong=first.wrong, **shared)
     assert found.keys() == kinds.keys(), "a method has no experiment here"

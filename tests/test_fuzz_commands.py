@@ -21,7 +21,7 @@ import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
 from patchwright.axes import DIRECTIONS, METRICS, PERS
-from patchwright.cli import app, methods
+from patchwright.cli import app
 from patchwright.lessons import built_in
 from patchwright.methods import METHODS
 from patchwright.model.hub import is_hub_name
@@ -207,7 +207,7 @@ def tries(quick: int) -> settings:
     )
 
 
-COMMANDS = [*(one.name for one in methods.commands()), "explain"]
+COMMANDS = [*METHODS.commands, "explain"]
 
 
 @tries(60)

@@ -21,27 +21,37 @@ from typing import Never
 
 import typer
 
-from patchwright.cli import build, explain, many, methods, models, runs, tools
+from patchwright.cli import build, explain, many, models, runs, tools
+from patchwright.cli.methods import commands as method_commands
 from patchwright.cli.options import STOPPED, tell
 from patchwright.errors import PatchwrightError
+from patchwright.experiment.registry import Methods
+from patchwright.methods import METHODS
 from patchwright.streams import mute, prepare_streams
 
-app = typer.Typer(
-    help="Which part of a language model caused its answer? Activation patching: which part of a language model caused its answer?",
-    epilog="Ctrl-C keeps what is finished, with a warning; a second one ends at once. Exit status: "
-    "0 done, 2 wrong input, 130 stopped by Ctrl-C, 1 anything else.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for one in methods.commands():
-    app.command(one.name)(one.callback())
-for command in (*explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
-    app.command(command.__name__.removesuffix("_"))(command)
-app.add_typer(models.app, name="models")
-app.add_typer(runs.app, name="runs")
-app.add_typer(build.app, name="build")
+
+def make_app(every: Methods) -> typer.Typer:
+    """The command line with a command for each of these methods."""
+    made = typer.Typer(
+        help="Which part of a language model caused its answer? Activation patching from the command line.",
+        epilog="Ctrl-C keeps what is finished, with a warning; a second one ends at once. Exit status: "
+        "0 done, 2 wrong input, 130 stopped by Ctrl-C, 1 anything else.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for one in method_commands(every):
+        made.command(one.name)(one.callback())
+    for command in (*explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
+        made.command(command.__name__.removesuffix("_"))(command)
+    made.add_typer(models.app, name="models")
+    made.add_typer(runs.app, name="runs")
+    made.add_typer(build.app, name="build")
+    return made
+
+
+app = make_app(METHODS)
 
 
 def main() -> None:

@@ -1,14 +1,12 @@
-"""One command for each file of methods, built from what its experiments declare.
+"""One command a method, or for some that belong together, built from what they declare.
 
-Options are the fields of the experiments, their help is the fields' own, and what a command
-says of itself is its file's first line. Only what a person would not want to write as the field
+Options are the fields of the experiments, and their help is the fields' own. Only what a person would not want to write as the field
 has it is here: a head as L3H1, the subject of a trace, a circuit that is found and then measured.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -16,7 +14,6 @@ import typer
 from annotated_types import Ge
 from pydantic.fields import FieldInfo
 
-from patchwright import methods
 from patchwright.cli import options
 from patchwright.cli.doing import Doing
 from patchwright.cli.options import (
@@ -32,6 +29,7 @@ from patchwright.cli.options import (
 )
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment, OnPairs, Option, Sweep
+from patchwright.experiment.registry import Methods
 
 if TYPE_CHECKING:
     from patchwright.model.load import Model
@@ -123,7 +121,8 @@ class Spelled:
             show_default=shown,
             min=0 if optional else least if self.shape == "whole" else None,
         )
-        python = Literal[self.choices] if self.choices else _PYTHON.get(self.shape, str)
+        python: Any = _PYTHON.get(self.shape, str)
+        python = Literal[self.choices] if self.choices else python
         python = python | None if self.default is None else python
         return _parameter(self.name, Annotated[python, kind], self.default)
 
@@ -538,17 +537,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
 """What a person writes otherwise than the fields have it, by command."""
 
 
-def command_of(name: str, summary: str, kinds: Sequence[type[Experiment]]) -> Command:
-    """The command of a file of methods."""
-    usual = sorted(kinds, key=lambda kind: bool(kind.chosen_by))
-    return Command(name, summary, tuple(usual), **SPECIAL.get(name, {}))
-
-
-def commands() -> list[Command]:
-    """The commands of all methods that come with Patchwright, `patch` first."""
-    found: list[Command] = []
-    for name in sorted(methods.FILES, key=lambda name: (name != "patch", name)):
-        module = import_module(f"patchwright.methods.{name}")
-        summary = (module.__doc__ or "").splitlines()[0]
-        found.append(command_of(name, summary, methods.kinds_in(module)))
-    return found
+def commands(every: Methods) -> list[Command]:
+    """The commands of all methods."""
+    return [
+        Command(name, kinds[0].summary or kinds[0].does(), kinds, **SPECIAL.get(name, {}))
+        for name, kinds in every.commands.items()
+    ]

@@ -184,6 +184,25 @@ def _few(answers: Sequence[str | int]) -> str:
     return ", ".join(shown) if len(shown) < 4 else f"{shown[0]} … {shown[-1]}"
 
 
+def methods(
+    json: Annotated[bool, typer.Option("--json", help="As JSON, with every parameter.")] = False,
+) -> None:
+    """List the methods, or describe them with their parameters as JSON."""
+    import json as to_json
+
+    from patchwright.figures.tables import Line, table
+    from patchwright.methods import METHODS
+
+    described = METHODS.described()
+    if json:
+        say(to_json.dumps(described, ensure_ascii=False, indent=1))
+        return
+    rows = table("method", "command", "what it does", whole=("method", "command"))
+    for one in described:
+        rows.add_row(*(Line(str(one[name])) for name in ("name", "command", "does")))
+    console().print(rows)
+
+
 def verify(
     model: Annotated[str, typer.Argument(help="demo, smollm2 or gpt2.")] = "demo",
     device: Device = "auto",
@@ -329,4 +348,4 @@ def serve(
     answer_all(model or ["demo"], host, port, token_file, device, limits, sweeps)
 
 
-COMMANDS = (places, tokens, examples, lessons, verify, bench, app_, serve)
+COMMANDS = (methods, places, tokens, examples, lessons, verify, bench, app_, serve)

@@ -111,6 +111,9 @@ class Experiment(BaseModel, ABC):
     `numbers` is the version of the method's numbers: it is raised when a correction changes
     what the same experiment gives, so that earlier results no longer answer it. `FORMER` has
     defaults that were others when the first experiments were stored, by field: hashes count from them.
+    `command` is the command that asks for it, where that has another name, and `summary` what the
+    command says of itself; of several methods of one command the first is meant, unless the
+    option of the field `chosen_by` of another is given.
     `measures` says whether the metric is more than what baselines show. `aligns` says whether
     prompts of unequal length can be matched at their edges.
     """
@@ -123,6 +126,8 @@ class Experiment(BaseModel, ABC):
     centred: ClassVar[bool] = False
     measures: ClassVar[bool] = True
     aligns: ClassVar[bool] = True
+    command: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
     chosen_by: ClassVar[str] = ""
     FORMER: ClassVar[Mapping[str, object]] = {}
 
@@ -205,6 +210,11 @@ class Experiment(BaseModel, ABC):
     def does(cls) -> str:
         """What the method does, in a sentence or two."""
         return " ".join((getdoc(cls) or "").split("\n\n")[0].split())
+
+    @classmethod
+    def source(cls) -> str:
+        """The papers that the method is from; empty where there is none to name."""
+        return " ".join((getdoc(cls) or "").partition("Source: ")[2].split()).removesuffix(".")
 
     @model_validator(mode="before")
     @classmethod
@@ -358,6 +368,10 @@ class Sweep(OnPairs, CellByCell):
     def told(self) -> dict[str, Any]:
         """Choices that the result's details repeat."""
         return {}
+
+    def reaches(self, layer: int, parallel: bool) -> bool:
+        """Whether a patch in this layer can move anything at all; blocks may be `parallel`."""
+        return True
 
     def unpatched(self, model: Model) -> Result:
         """Both unpatched runs of each pair, read as the sweep reads them."""

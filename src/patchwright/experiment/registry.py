@@ -36,6 +36,31 @@ class Methods(Mapping[str, type[Experiment]]):
         """These methods and one more."""
         return Methods([*self._kinds.values(), kind])
 
+    @property
+    def commands(self) -> dict[str, tuple[type[Experiment], ...]]:
+        """The methods of each command, the one first that it asks for unless another is chosen."""
+        found: dict[str, list[type[Experiment]]] = {}
+        for kind in self._kinds.values():
+            found.setdefault(kind.command or kind.name(), []).append(kind)
+        return {
+            name: tuple(sorted(kinds, key=lambda kind: bool(kind.chosen_by)))
+            for name, kinds in found.items()
+        }
+
+    def described(self) -> list[dict[str, Any]]:
+        """Every method with its command, what it does, its source and its parameters."""
+        return [
+            {
+                "name": kind.name(),
+                "command": kind.command or kind.name(),
+                "does": kind.does(),
+                "source": kind.source(),
+                "numbers": kind.numbers,
+                "parameters": _parameters(kind),
+            }
+            for kind in self._kinds.values()
+        ]
+
     @cached_property
     def _any(self) -> TypeAdapter[Experiment]:
         every: Any = Annotated[
@@ -66,7 +91,7 @@ class Methods(Mapping[str, type[Experiment]]):
 
     def asked(self, result: "Result") -> Experiment:
         """The experiment that a result is of."""
-        return self.parse({"method": result.method, **result.experiment})
+        return self.parse({**result.experiment, "method": result.method})
 
     def read_result(self, document: dict[str, Any]) -> "Result":
         """The result that a JSON document holds, its experiment with all of today's fields.
@@ -98,3 +123,35 @@ class Methods(Mapping[str, type[Experiment]]):
             return self.read_result(document)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise refused from error
+
+
+def _parameters(kind: type[Experiment]) -> list[dict[str, Any]]:
+    """The fields of an experiment as its JSON Schema has them; one without a default is required."""
+    schema = kind.model_json_schema()
+    return [
+        {
+            "name": name,
+            "type": _type_of(schema, schema["properties"][name]),
+            "required": info.is_required(),
+            "default": schema["properties"][name].get("default"),
+            "help": info.description or "",
+        }
+        for name, info in kind.model_fields.items()
+        if name != "method"
+    ]
+
+
+def _type_of(schema: dict[str, Any], part: dict[str, Any]) -> str:
+    """A JSON type in words: what may be chosen, or of what it is a list."""
+    if "$ref" in part:
+        return str(part["$ref"]).rpartition("/")[2]
+    if "enum" in part:
+        return " | ".join(map(str, part["enum"]))
+    if "const" in part:
+        return str(part["const"])
+    if "anyOf" in part:
+        return " | ".join(dict.fromkeys(_type_of(schema, one) for one in part["anyOf"]))
+    if part.get("type") == "array":
+        item = part.get("items") or next(iter(part.get("prefixItems", [])), {})
+        return f"list of {_type_of(schema, item)}" if item else "list"
+    return str(part.get("type", "any"))

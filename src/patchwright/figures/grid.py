@@ -13,17 +13,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.algorithms.paths import Paths
 from patchwright.algorithms.result import Result, place_of
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import statistics_on
-from patchwright.methods.paths import LOGITS
-from patchwright.places import check_site, parse_place
+from patchwright.experiment.base import Experiment, Sweep, Together
+from patchwright.methods import METHODS
+from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import run_name
-
-MOST_SUBJECT = 40
-"""Characters of a trace's subject that its title names."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +55,6 @@ class Grid:
         return max(abs(self.low), abs(self.high), 0.01)
 
 
-UNITS = {
-    "contribution": "logits",
-    "components": "logits",
-    "relative": "|clean − corrupted| / |clean|",
-    "pattern": "attention",
-    "induction": "attention",
-    "probability": "probability of the answer",
-    "edges": "change when the edge is corrupted",
-    "faithfulness": "share of the gap kept",
-}
-"""What the numbers of main arrays are."""
-
-TOGETHER = ("patch_together", "ablate_together")
-"""Methods whose result is a single number a pair."""
-
-CENTRED = ("effect", "contribution", "components", "edges")
-
-
 def grid_of(result: Result) -> Grid:
     """The heat map of a sweep; over several pairs the ratio of means."""
     return grids_of(result)[0]
@@ -90,14 +69,14 @@ def grids_of(result: Result) -> list[Grid]:
     high = max(float(one.max(initial=0.0)) for one in known)
     if name in ("pattern", "induction", "probability"):
         low, high = 0.0, 1.0
-    unit = UNITS.get(name, name)
+    kind = METHODS[result.method]
+    unit, centred = kind.unit or name, kind.centred and name != "patched"
     if name == "patched":
         unit = result.experiment["metric"]
         low = min(float(one.min(initial=np.inf)) for one in known)
         high = max(float(one.max(initial=-np.inf)) for one in known)
     return [
-        _grid(averaged, title, array, name in CENTRED, unit, low, high)
-        for title, array in panels.items()
+        _grid(averaged, title, array, centred, unit, low, high) for title, array in panels.items()
     ]
 
 
@@ -127,47 +106,19 @@ def grid_of_array(
     return _grid(result, title, _two_axes(array), centred, unit, low, high)
 
 
-def _subject(result: Result) -> str:
-    """Which tokens the noise of a trace falls on; of many the first."""
-    texts = result.position_tokens or ()
-    shown = "".join(visible(texts[int(i)]) for i in result.details.get("subject", []))
-    shown = shown if len(shown) <= MOST_SUBJECT else f"{shown[:MOST_SUBJECT]}…"
-    return f" on '{shown}'" if shown else ""
-
-
 def title_of(result: Result) -> str:
     """What was done, in a line: for the head of a figure."""
-    done: dict[str, Any] = result.experiment
-    if result.method == "patch":
-        return f"{done['direction'].capitalize()}: patching {done['site']}, {done['metric']}"
-    if result.method in TOGETHER:
-        done_to = f" ablated ({done['how']})" if "how" in done else ""
-        return f"{', '.join(done['places'])}{done_to} together"
-    if result.method == "ablate":
-        return f"Ablation ({done['how']}) of {done['site']}, {done['metric']}"
-    if result.method == "attribute":
-        return f"Estimate ({done['how']}) of patching {done['site']}, {done['metric']}"
-    if result.method == "path_patch":
-        to = ", ".join(done["receivers"])
-        how = {"recompute": "recomputed", "freeze": "frozen"}
-        mlps, norms = how[done["mlps"]], how[done.get("norms", "recompute")]
-        held = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
-        return f"Paths from {done['site']} to {to}, {done['direction']}, {held}"
-    if result.method == "trace":
-        severed = f", {done['sever']} severed" if done["sever"] else ""
-        return (
-            f"Trace: restoring {done['site']}{severed}, window {done['window']}, noise "
-            f"{done['noise']:g} σ{_subject(result)}, {done['samples']} samples, {done['metric']}"
-        )
-    return {
-        "difference": f"Clean against corrupted: {done.get('site')}",
-        "attention": f"What head {done.get('layer')}.{done.get('head')} attends to",
-        "head_scores": f"Head scores on repeated random {'words' if done.get('words') else 'tokens'}",
-        "edge_attribution": "Edges by attribution",
-        "evaluate_circuit": "What the circuit keeps, by its number of edges",
-        "logit_lens": "Logit lens",
-        "logit_attribution": "Direct logit attribution",
-    }.get(result.method, result.method)
+    return _asked(result).title(result)
+
+
+def is_one_number(result: Result) -> bool:
+    """Whether the result is a single number a pair: places that were changed together."""
+    return issubclass(METHODS[result.method], Together)
+
+
+def _asked(result: Result) -> Experiment:
+    """The experiment of a result, which was checked when the result was read."""
+    return METHODS[result.method].model_construct(**result.experiment)
 
 
 def short(value: float) -> str:
@@ -224,8 +175,8 @@ def _grid(
         for row in range(array.shape[0])
     ]
     values = array.values.astype(np.float64)
-    if result.method == "path_patch":
-        values = np.where(_on_a_path(result, places), values, np.nan)
+    if site is not None and (reached := _within_reach(result, places)) is not None:
+        values = np.where(reached, values, np.nan)
     row_title, column_title = (_title(str(dim)) for dim in array.dims)
     estimated = None
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
@@ -241,18 +192,15 @@ def _grid(
     )  # fmt: skip
 
 
-def _on_a_path(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-    """Which senders lie below a receiver: of the others there is nothing to show, not a 0."""
-    done = result.experiment
-    receivers = tuple(parse_place(one) for one in done["receivers"] if one != LOGITS)
-    paths, site = Paths(receivers, done["mlps"], done["norms"]), check_site(done["site"])
+def _within_reach(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_] | None:
+    """Which patches can move anything: of the others there is nothing to show, not a 0."""
+    asked = _asked(result)
+    if not isinstance(asked, Sweep):
+        return None
+    layers = np.array([[parse_place(one).layer or 0 for one in row] for row in places])
     parallel = bool(result.model.get("parallel"))
-    return np.array(
-        [
-            [paths.reachable(site, parse_place(one).layer or 0, parallel) for one in row]
-            for row in places
-        ]
-    )
+    reached = [layer for layer in np.unique(layers).tolist() if asked.reaches(layer, parallel)]
+    return np.isin(layers, reached)
 
 
 def _unsure(result: Result, array: xr.DataArray) -> NDArray[np.bool_] | None:

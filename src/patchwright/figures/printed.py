@@ -30,7 +30,7 @@ from patchwright.figures.fonts import (
 )
 from patchwright.figures.formats import check_format
 from patchwright.figures.graph import LOWERS, RAISES, layout, target_of
-from patchwright.figures.grid import TOGETHER, Grid, grids_of, short, title_of
+from patchwright.figures.grid import Grid, grids_of, is_one_number, short, title_of
 from patchwright.files import write_atomic
 from patchwright.spelling import percent, run_name
 
@@ -60,8 +60,9 @@ def image(result: Result, suffix: str) -> bytes:
 
 
 def _drawn(result: Result) -> Figure:
-    kinds = dict.fromkeys(TOGETHER, draw_bars) | {"evaluate_circuit": draw_curve}
-    return kinds.get(result.method, draw)(result)
+    if is_one_number(result):
+        return draw_bars(result)
+    return (draw_curve if result.method == "evaluate_circuit" else draw)(result)
 
 
 def _save(figure: Figure, path: str | Path) -> None:

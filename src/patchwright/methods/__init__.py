@@ -1,8 +1,7 @@
 """The methods: one file each, which declares all that the program knows about it.
 
-A file's first line is what its command says of itself. A class in it that is an experiment is a
-method: to be in this folder is enough. A class with `chosen_by` shares the command of the one
-before it, and is meant where that field's option is given.
+A class in this folder that is an experiment is a method: to be here is enough. What a class says
+is described at `Experiment`, and docs/extend/method.md shows a new one.
 """
 
 from importlib import import_module
@@ -12,7 +11,9 @@ from types import ModuleType
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.registry import Methods
 
-FILES = tuple(one.name for one in iter_modules(__path__))
+FILES = sorted(
+    (one.name for one in iter_modules(__path__)), key=lambda name: (name != "patch", name)
+)
 
 
 def kinds_in(module: ModuleType) -> list[type[Experiment]]:

@@ -1,4 +1,4 @@
-"""Take places out of the clean run and see what is lost."""
+"""Ablation: a sweep over places, or several places together."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Ablating(OnPairs):
         """Unequal prompts may be ablated: what is written comes from no prompt of the pair."""
         return EDGES
 
-    def source(self, work: Work, sites: Sequence[Site]) -> Source:
+    def replacement(self, work: Work, sites: Sequence[Site]) -> Source:
         """What is written at `sites` of each pair's clean run."""
         from patchwright.algorithms.ablation import reference_tokens, substitute
 
@@ -83,6 +83,7 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
     """
 
     FORMER: ClassVar[Mapping[str, object]] = {"site": "resid_pre"}
+    summary: ClassVar[str] = "Take places out of the clean run and see what is lost."
 
     method: Literal["ablate"] = "ablate"
     site: KnownSite = Field(default="z", title="Site", description="What is ablated; see `places`.")
@@ -110,7 +111,7 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
             self.metric,
             work.progress,
             work.budget,
-            self.source(work, [self.site]),
+            self.replacement(work, [self.site]),
             top=work.top,
         )
         return found_of(self, work, swept, coords)
@@ -120,6 +121,8 @@ class AblateTogether(Ablating, Together):
     """In the clean run several places at once are replaced by activations that say nothing
     about the prompt. The effect is the share of the gap to the corrupted run that is lost.
     """
+
+    command: ClassVar[str] = "ablate"
 
     method: Literal["ablate_together"] = "ablate_together"
 
@@ -132,7 +135,7 @@ class AblateTogether(Ablating, Together):
         from patchwright.experiment.jointly import patched_together
         from patchwright.places import parse_place
 
-        source = self.source(work, [parse_place(place).site for place in self.places])
+        source = self.replacement(work, [parse_place(place).site for place in self.places])
         return patched_together(self, self.direction, work, tokens, source)
 
 

@@ -1,4 +1,4 @@
-"""Show what a head attends to, or score all heads."""
+"""Attention: scores of all heads, and the pattern of one."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class HeadScores(OnPairs):
     main: ClassVar[str] = "induction"
     unit: ClassVar[str] = "attention"
     measures: ClassVar[bool] = False
+    command: ClassVar[str] = "attention"
+    summary: ClassVar[str] = "Show what a head attends to, or score all heads."
 
     method: Literal["head_scores"] = "head_scores"
     repeats: int = Field(

@@ -1,4 +1,4 @@
-"""Estimate every patch at once from gradients."""
+"""Attribution patching."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Attribute(Sweep):
 
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    summary: ClassVar[str] = "Estimate every patch at once from gradients."
 
     method: Literal["attribute"] = "attribute"
     site: KnownSite = Field(

@@ -1,4 +1,4 @@
-"""Find a circuit's edges and measure what they keep."""
+"""Circuits: scores of all edges, and what some of them keep."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ class EdgeAttribution(OnEdges):
     main: ClassVar[str] = "edges"
     unit: ClassVar[str] = "change when the edge is corrupted"
     centred: ClassVar[bool] = True
+    command: ClassVar[str] = "circuit"
+    summary: ClassVar[str] = "Find a circuit's edges and measure what they keep."
 
     method: Literal["edge_attribution"] = "edge_attribution"
     steps: int | None = Field(
@@ -141,6 +143,7 @@ class EvaluateCircuit(OnEdges):
     numbers: ClassVar[int] = 2
     main: ClassVar[str] = "faithfulness"
     unit: ClassVar[str] = "share of the gap kept"
+    command: ClassVar[str] = "circuit"
 
     method: Literal["evaluate_circuit"] = "evaluate_circuit"
     edges: Annotated[tuple[tuple[str, str], ...], Option(hidden=True, most=10_000)] = Field(

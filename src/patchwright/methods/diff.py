@@ -1,4 +1,4 @@
-"""Compare clean and corrupted activations: norms and angles."""
+"""Clean against corrupted activations."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Difference(OnPairs):
     main: ClassVar[str] = "relative"
     unit: ClassVar[str] = "|clean − corrupted| / |clean|"
     measures: ClassVar[bool] = False
+    command: ClassVar[str] = "diff"
+    summary: ClassVar[str] = "Compare clean and corrupted activations: norms and angles."
 
     method: Literal["difference"] = "difference"
     site: KnownSite = Field(

@@ -1,4 +1,4 @@
-"""Read the answer off every layer, or attribute it to the parts."""
+"""The logit lens, and direct logit attribution."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class LogitLens(OnPairs):
     main: ClassVar[str] = "probability"
     unit: ClassVar[str] = "probability of the answer"
     measures: ClassVar[bool] = False
+    command: ClassVar[str] = "lens"
+    summary: ClassVar[str] = "Read the answer off every layer, or attribute it to the parts."
 
     method: Literal["logit_lens"] = "logit_lens"
     places: Annotated[PlaceNames, Option("place", most=64)] = Field(
@@ -129,6 +131,7 @@ class LogitAttribution(OnPairs):
     centred: ClassVar[bool] = True
     measures: ClassVar[bool] = False
     chosen_by: ClassVar[str] = "part"
+    command: ClassVar[str] = "lens"
 
     method: Literal["logit_attribution"] = "logit_attribution"
     part: Annotated[Part, Option("direct")] = Field(

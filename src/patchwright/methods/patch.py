@@ -1,4 +1,4 @@
-"""Patch place by place and see how far the answer moves."""
+"""Activation patching: a sweep over places, or several places together."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class Patch(Sweep):
     numbers: ClassVar[int] = 2
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    summary: ClassVar[str] = "Patch place by place and see how far the answer moves."
 
     method: Literal["patch"] = "patch"
     direction: Direction = Field(
@@ -138,6 +139,7 @@ class PatchTogether(Together):
 
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    command: ClassVar[str] = "patch"
 
     method: Literal["patch_together"] = "patch_together"
     direction: Direction = Field(

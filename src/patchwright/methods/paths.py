@@ -1,4 +1,4 @@
-"""Path patching: what a place does by way of its receivers."""
+"""Path patching."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ class PathPatch(Sweep):
         "direction": "denoise",
         "receivers": None,
     }
+    command: ClassVar[str] = "paths"
+    summary: ClassVar[str] = "Path patching: what a place does by way of its receivers."
 
     method: Literal["path_patch"] = "path_patch"
     receivers: Annotated[PlaceNames, Option("receiver", most=64)] = Field(
@@ -92,6 +94,14 @@ class PathPatch(Sweep):
     def told(self) -> dict[str, Any]:
         """What MLPs and norms on the way did."""
         return {"mlps": self.mlps, "norms": self.norms}
+
+    def reaches(self, layer: int, parallel: bool) -> bool:
+        """Whether a sender of this layer lies below any receiver."""
+        from patchwright.algorithms.paths import Paths
+        from patchwright.places import parse_place
+
+        receivers = tuple(parse_place(one) for one in self.named_places)
+        return Paths(receivers, self.mlps, self.norms).reachable(self.site, layer, parallel)
 
     def title(self, result: Result) -> str:
         """From where to where, and what was held."""

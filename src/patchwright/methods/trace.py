@@ -1,4 +1,4 @@
-"""Causal tracing: noise on a subject, then clean places restored."""
+"""Causal tracing."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class Trace(CellByCell):
     numbers: ClassVar[int] = 2
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    summary: ClassVar[str] = "Causal tracing: noise on a subject, then clean places restored."
 
     method: Literal["trace"] = "trace"
     metric: Metric = Field(default="probability", title="Metric", description="As for patch.")

@@ -5,7 +5,7 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.algorithms.paths import SENDERS, Paths, receivers_of
+from patchwright.algorithms.paths import SENDERS, receivers_of
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import asked, state
@@ -17,6 +17,7 @@ from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of
 from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
 from patchwright.methods.paths import LOGITS, OnTheWay, PathPatch
 from patchwright.model.load import Model
@@ -150,16 +151,13 @@ def _choose(chosen: str) -> None:
 
 def without_path(result: Result, model: Model) -> set[str]:
     """The senders from which nothing reaches a receiver."""
-    done = result.experiment
-    n_positions = len(result.position_tokens or ())
-    receivers = receivers_of(done["receivers"], model.spec, n_positions)
-    paths = Paths(receivers, done["mlps"], done["norms"])
-    site = check_site(done["site"])
+    asked, parallel = METHODS.asked(result), model.spec.parallel
+    assert isinstance(asked, PathPatch), "the page shows no other results"
     return {
         place
         for row in grid_of(result).places
         for place in row
-        if not paths.reachable(site, parse_place(place).layer or 0, model.spec.parallel)
+        if not asked.reaches(parse_place(place).layer or 0, parallel)
     }
 
 

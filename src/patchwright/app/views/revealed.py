@@ -14,7 +14,7 @@ from patchwright.app.text import plain
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.experiment.base import Experiment
-from patchwright.figures.grid import TOGETHER, Grid, grid_of, grids_of, on_one_scale, title_of
+from patchwright.figures.grid import Grid, grid_of, grids_of, is_one_number, on_one_scale, title_of
 from patchwright.figures.interactive import top_chart
 from patchwright.lessons import Step
 
@@ -88,7 +88,7 @@ def part(result: Result, tried: Try) -> None:
 
 def whole(result: Result, tried: Try | None = None) -> None:
     """All panels of the result's figure; the right cells outlined where a cell was asked for."""
-    if result.method in TOGETHER:
+    if is_one_number(result):
         runs(result)
         return
     grids = beside(result) if "exact" in result.arrays else grids_of(result)
