@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from patchwright import jobs
-from patchwright.errors import InputError, PatchwrightError
+from patchwright.errors import BusyError, InputError, PatchwrightError
 from patchwright.experiment import Patch, patch, run
-from patchwright.jobs import BusyError, Desk, Job
+from patchwright.jobs import Desk, Job
 from patchwright.methods.batches import OnProgress, Progress
 from patchwright.methods.result import Result
 from patchwright.model.load import Model

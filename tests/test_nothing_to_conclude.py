@@ -15,7 +15,7 @@ from every_method import CLEAN, PAIR, every_experiment
 from made import baseline, made
 from patchwright.app.views import ablation, kinds, many, paths, place, traced
 from patchwright.app.views.revealed import beside
-from patchwright.errors import InputError
+from patchwright.errors import FactError, InputError
 from patchwright.experiment.preview import baselines_of
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
@@ -24,7 +24,7 @@ from patchwright.figures.terminal import shown
 from patchwright.insights import heads_to_look_at, insights
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.insights.explained import explained
-from patchwright.lessons.facts import FactError, filled, holds, quantity
+from patchwright.lessons.facts import filled, holds, quantity
 from patchwright.methods.metrics import MIN_GAP, SMALL_GAP, UNITS
 from patchwright.methods.scale import has_scale, nothing_moved, shares
 from patchwright.methods.statistics import statistics

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import monotonic
 
-from patchwright.errors import PatchwrightError
+from patchwright.errors import BusyError, PatchwrightError
 from patchwright.methods.batches import OnProgress, Progress
 from patchwright.methods.result import Result
 
@@ -22,10 +22,6 @@ Compute = Callable[[OnProgress], Result]
 
 MOST_WAITING = 32
 """Jobs that may wait for their turn, unless told otherwise; one more is turned away."""
-
-
-class BusyError(PatchwrightError):
-    """Too many people wait already."""
 
 
 class Job:

@@ -8,7 +8,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from patchwright.api.limits import Limits
-from patchwright.api.refusals import RefusedError, refused
+from patchwright.api.refusals import refused
+from patchwright.errors import RefusedError
 from patchwright.web.hosts import Hosts, host_of
 
 OPEN = ("/healthz", "/readyz", "/openapi.json")

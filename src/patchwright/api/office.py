@@ -11,11 +11,17 @@ from functools import partial
 
 from patchwright.api.documents import JobView, Said
 from patchwright.api.limits import Limits
-from patchwright.api.refusals import RefusedError, code_of
+from patchwright.api.refusals import code_of
 from patchwright.api.turns import Turns
-from patchwright.errors import ExperimentError, PatchwrightError, StoreError
+from patchwright.errors import (
+    BusyError,
+    ExperimentError,
+    PatchwrightError,
+    RefusedError,
+    StoreError,
+)
 from patchwright.experiment import AnyExperiment
-from patchwright.jobs import BusyError, Desk, Job
+from patchwright.jobs import Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.served import JobRecord, ServedStore, now
 from patchwright.methods.batches import OnProgress

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from patchwright.api import documents as says
 from patchwright.api.description import BODY
 from patchwright.api.office import Office, address_of
-from patchwright.api.refusals import RefusedError
-from patchwright.errors import PromptError
+from patchwright.errors import PromptError, RefusedError
 from patchwright.experiment import done_by, experiment_of
 from patchwright.figures.printed import image
 from patchwright.insights import Insights

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from patchwright.errors import InputError
+from patchwright.errors import FactError
 from patchwright.methods.result import Baseline, Result
 from patchwright.methods.scale import SHARED, has_scale
 from patchwright.places import parse_place
@@ -41,10 +41,6 @@ _CELL = re.compile(r"([a-z_]+) ((?:L\d+)?[^ ]*[a-z_][^ ]*)")
 _INDEXED = re.compile(r"([a-z_]+)\[([^\]]*)\]")
 _CONDITION = re.compile(r"(.+?)\s*(<=|>=|<|>|\bis\b)\s*(.+)")
 _SLOT = re.compile(r"\{([^{}]*)\}")
-
-
-class FactError(InputError):
-    """A lesson asks a result for something that it does not have."""
 
 
 def quantity(name: str, result: Result) -> Quantity:
