@@ -82,9 +82,14 @@ def get(name: Name) -> None:
         return
     on_terminal = sys.stderr.isatty()
     bar = Progress(
-        name, BarColumn(), DownloadColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not on_terminal,
-    )  # fmt: skip
+        name,
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not on_terminal,
+    )
     if not on_terminal:
         entry = entry_of(name)
         tell(f"Fetching '{name}'{f' ({entry.download:,} MB)' if entry else ''}")

@@ -149,8 +149,10 @@ class Start:
         tracing.check(n_layers)
         check_memory(
             f"The values of {tracing.samples:,} samples take",
-            tracing.samples * (8 * n_layers * n + BASELINE_BYTES), budget, "draw fewer samples",
-        )  # fmt: skip
+            tracing.samples * (8 * n_layers * n + BASELINE_BYTES),
+            budget,
+            "draw fewer samples",
+        )
         keep = CORE | frozenset[Site]({tracing.site, "embed"})
         keep |= frozenset[Site]({tracing.sever} if tracing.sever else ())
         rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
