@@ -45,12 +45,13 @@ def _view(name: str) -> None:
 
     import streamlit as st
 
-    from patchwright.app import address, state
+    from patchwright.app import address, state, work
 
-    first_time = "clean" not in st.session_state
-    state.prepare(st.session_state)
-    if first_time:
-        state.take(st.session_state, address.read(name, st.query_params))
+    if state.prepare(st.session_state, name):
+        state.take(st.session_state, address.read(name, st.query_params, work.look_up()))
+    if said := st.session_state.pop("complaint", None):
+        st.warning(said)
+    st.session_state["run"] = None
     import_module(f"patchwright.app.views.{name}").show()
     st.query_params.from_dict(address.written(name, st.session_state))
 

@@ -18,6 +18,7 @@ from patchwright.errors import (
     MOST_REASON,
     ArchiveError,
     InputError,
+    LessonError,
     OutputError,
     PatchwrightError,
     UnknownPlaceError,
@@ -29,7 +30,7 @@ from patchwright.files import check_writable, write_atomic
 from patchwright.keep.archive import read_archive, write_archive
 from patchwright.keep.record import Record, record_of
 from patchwright.keep.store import FILE, Store
-from patchwright.lessons.reading import LessonError, read_lesson
+from patchwright.lessons.reading import read_lesson
 from patchwright.methods import METHODS
 from patchwright.places import parse_place
 from patchwright.prompts.datasets import RowError, read_items

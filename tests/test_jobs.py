@@ -11,9 +11,9 @@ import pytest
 from patchwright import jobs
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
-from patchwright.errors import InputError, PatchwrightError
+from patchwright.errors import BusyError, InputError, PatchwrightError
 from patchwright.experiment.run import run
-from patchwright.jobs import BusyError, Desk, Job
+from patchwright.jobs import Desk, Job
 from patchwright.methods.patch import Patch, patch
 from patchwright.model.load import Model
 from patience import SECONDS

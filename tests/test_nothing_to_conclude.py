@@ -18,7 +18,7 @@ from patchwright.algorithms.scale import has_scale, nothing_moved, shares
 from patchwright.algorithms.statistics import statistics
 from patchwright.app.views import ablation, kinds, many, paths, place, traced
 from patchwright.app.views.revealed import beside
-from patchwright.errors import InputError
+from patchwright.errors import FactError, InputError
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
 from patchwright.figures.printed import draw_curve, draw_intervals, draw_scatter, image
@@ -26,7 +26,7 @@ from patchwright.figures.terminal import shown
 from patchwright.insights import heads_to_look_at, insights
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.insights.explained import explained
-from patchwright.lessons.facts import FactError, filled, holds, quantity
+from patchwright.lessons.facts import filled, holds, quantity
 
 SMALL = pw.Pair(clean=CLEAN, corrupt=CLEAN.replace("store", "house"), answer=" Mary", wrong=" John")
 """The place makes no difference to the answer: the gap is 0.02 logits."""

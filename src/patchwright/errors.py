@@ -13,7 +13,11 @@ PatchwrightError                exit status 1 unless said otherwise
 │   ├── OutputError             a result that cannot be written or read where asked
 │   ├── ExplainError            no language model to explain with, as the environment is set
 │   ├── UnknownRunError         a run that the store does not have
-│   └── ArchiveError            a file that is no archive of runs, or not a sound one
+│   ├── ArchiveError            a file that is no archive of runs, or not a sound one
+│   ├── LessonError             a lesson file that cannot be used
+│   └── FactError               a lesson asks a result for something that it does not have
+├── RefusedError                a request over HTTP that is refused for what it is
+├── BusyError                   too many people wait already
 ├── StoreError                  the run store cannot be opened, read or written
 ├── ClusterError                Ray is missing, or its cluster is of no use
 ├── HubError                    the model hub could not be reached or refused
@@ -24,7 +28,7 @@ same on the page, on the command line and in Python. Who is served from another
 machine gets it without what is nobody's business there, such as paths (`public`).
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -124,6 +128,31 @@ class UnknownRunError(InputError):
 
 class ArchiveError(InputError):
     """A file that is not an archive of runs, or one whose contents do not fit together."""
+
+
+class LessonError(InputError):
+    """A lesson file that cannot be used; one line a fault."""
+
+
+class FactError(InputError):
+    """A lesson asks a result for something that it does not have."""
+
+
+class RefusedError(PatchwrightError):
+    """A request over HTTP that is refused for what it is, not for the experiment in it.
+
+    It is answered with `status`, `headers`, and `code` beside the message.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, dict(headers or {})
+
+
+class BusyError(PatchwrightError):
+    """Too many people wait already."""
 
 
 class StoreError(PatchwrightError):

@@ -16,16 +16,12 @@ from time import monotonic
 
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
-from patchwright.errors import PatchwrightError
+from patchwright.errors import BusyError, PatchwrightError
 
 Compute = Callable[[OnProgress], Result]
 
 MOST_WAITING = 32
 """Jobs that may wait for their turn, unless told otherwise; one more is turned away."""
-
-
-class BusyError(PatchwrightError):
-    """Too many people wait already."""
 
 
 class Job:

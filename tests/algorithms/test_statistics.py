@@ -73,6 +73,16 @@ def test_the_mean_of_ratios_has_the_interval_of_a_plain_mean() -> None:
     np.testing.assert_allclose(found.mean_effect.values, effects.mean(axis=0))
 
 
+@settings(max_examples=20)
+@given(st.integers(2, 9), st.integers(0, 10_000), st.floats(0.1, 100))
+def test_bounds_do_not_depend_on_the_unit(pairs: int, seed: int, unit: float) -> None:
+    """With few pairs many resamples equal the sample but for their rounding."""
+    effects, gaps = drawn(pairs, seed=seed)
+    one, other = (statistics(result_of(effects, some)) for some in (gaps, unit * gaps))
+    np.testing.assert_allclose(other.low, one.low, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(other.high, one.high, rtol=1e-9, atol=1e-12)
+
+
 @settings(max_examples=10)
 @given(st.integers(2, 9), st.integers(0, 10_000))
 def test_with_few_pairs_p_values_are_those_of_scipys_exact_test(pairs: int, seed: int) -> None:

@@ -17,7 +17,7 @@ import patchwright as pw
 from patchwright.api import routes
 from patchwright.api.limits import Limits
 from patchwright.api.turns import Turns
-from patchwright.jobs import BusyError
+from patchwright.errors import BusyError
 from served import asked, client_of, slowly
 
 CROWD = 60

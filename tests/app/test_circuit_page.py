@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import settled, words
+from app_pages import one_view, settled, words
 from patchwright.app import address, asked, state
 from patchwright.app.views.circuit import areas, checked_rows, strongest_of
 from patchwright.errors import InputError
@@ -19,32 +18,16 @@ from patchwright.figures.interactive import (
     curve_rows,
     graph_rows,
 )
-from patience import SECONDS
+from patchwright.prompts.examples import example
 from tiny import pair_of
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 PAIR = pair_of([3, 8, 21, 5], [3, 9, 22, 5])
-SCRIPT = """
-import streamlit as st
-from patchwright.app import asked, state
-from patchwright.app.views import circuit
-state.prepare(st.session_state)
-for name, value in st.session_state.get("given", {}).items():
-    st.session_state[name] = value
-st.session_state["given"] = {}
-circuit.show()
-"""
-
-
-def opened(**given: object) -> AppTest:
-    page = AppTest.from_string(SCRIPT, default_timeout=SECONDS)
-    page.session_state["given"] = given
-    return settled(page.run())
 
 
 def test_the_first_paint_goes_through_all_five_steps() -> None:
-    page = opened()
+    page = one_view("circuit")
     assert not page.error
     titles = [one.value for one in page.subheader]
     assert [title[:2] for title in titles[:5]] == ["1.", "2.", "3.", "4.", "5."]
@@ -57,7 +40,7 @@ def test_the_first_paint_goes_through_all_five_steps() -> None:
 
 
 def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
-    page = opened(edges=64, edge_share=50)
+    page = one_view("circuit", edges="64", edge_share="50")
     prune = page.button(key="prune")
     wanted = int(prune.label.split()[2])
     assert wanted < 64
@@ -77,16 +60,16 @@ def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
         ({"answer": ""}, "No answer was given"),
     ],
 )
-def test_what_has_no_circuit_is_refused_in_one_sentence(
-    given: dict[str, object], says: str
-) -> None:
-    page = opened(**given)
+def test_what_has_no_circuit_is_refused_in_one_sentence(given: dict[str, str], says: str) -> None:
+    fields = state.fields_of(example("ioi"))
+    pair = {name: str(fields[name]) for name in ("clean", "corrupt", "answer", "wrong")}
+    page = one_view("circuit", **(pair | given))
     assert len(page.error) == 1
     assert says in page.error[0].value
 
 
 def test_a_size_beyond_the_models_edges_becomes_all_of_them() -> None:
-    page = opened(edges=4096, edge_order="strongest", edge_estimate="gradient")
+    page = one_view("circuit", edges="4096", edge_order="strongest", edge_estimate="gradient")
     assert page.number_input(key="edges").value == 2188
     assert "2,188 of 2,188 edges keep 100 % of the gap" in words(page, "markdown")
     assert any("100 strongest of its 2,188" in one.value for one in page.caption)

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import MAIN, button, settled, words
+from app_pages import MAIN, button, settled, unopened_view, words
 from patchwright.app import address, asked, state, work
 from patchwright.app.lessons import Try, asks_later, key_of, offered, on_runs_alone, score
 from patchwright.app.opening import nearest
@@ -20,7 +20,6 @@ from patchwright.lessons.facts import filled
 from patchwright.methods.attribute import Attribute
 from patchwright.methods.patch import Patch
 from patchwright.methods.trace import Trace
-from patience import SECONDS
 
 FIRST = built_in()[0]
 PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
@@ -53,16 +52,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
 
 
 def page(**state: object) -> AppTest:
-    def script() -> None:
-        import streamlit as st
-
-        from patchwright.app import state
-        from patchwright.app.views import learn
-
-        state.prepare(st.session_state, "learn")
-        learn.show()
-
-    shown = AppTest.from_function(script, default_timeout=SECONDS)
+    """The page on controls that are set, and kept from before."""
+    shown = unopened_view("learn")
     for name, value in state.items():
         shown.session_state[name] = value
     return settled(shown.run())

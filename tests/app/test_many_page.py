@@ -1,15 +1,16 @@
 """The page Many prompts: sets, bounds, what is said of a cell; without a browser."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import parameters_of, settled, words
+from app_pages import one_view, parameters_of, settled, unopened_view, words
 from patchwright.algorithms.statistics import statistics
-from patchwright.app import asked, sets, state
+from patchwright.app import address, asked, sets, state
 from patchwright.app.views.built import table_of
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
@@ -20,7 +21,6 @@ from patchwright.methods.patch import Patch
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
-from patience import SECONDS
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -35,24 +35,15 @@ ROWS = [
 ]
 
 
-def _page() -> None:
-    import streamlit as st
-
-    from patchwright.app import address, state, work
-    from patchwright.app.views import many
-
-    if state.prepare(st.session_state, "many"):
-        state.take(st.session_state, address.read("many", st.query_params, work.look_up()))
-    st.session_state["run"] = None
-    many.show()
-    st.query_params.from_dict(address.shortest("many", st.session_state, st.session_state["run"]))
-
-
 def opened(**parameters: str) -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=SECONDS)
-    for name, value in {"set_count": "4", **parameters}.items():
-        page.query_params[name] = value
-    return settled(page.run())
+    """The page on a set of four pairs, unless it is asked for another."""
+    return one_view("many", **({"set_count": "4"} | parameters))
+
+
+def shortest_of(page: AppTest) -> dict[str, str]:
+    """The address under which the whole page shows it."""
+    controls: Any = page.session_state
+    return address.shortest("many", controls, controls["run"])
 
 
 @on_the_page
@@ -122,7 +113,7 @@ def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
     ]
     lines = [json.dumps(one) for one in rows]
     lines[1:1] = ["{", json.dumps(rows[0] | {"corrupt": "When Mary"})]
-    page = AppTest.from_function(_page, default_timeout=SECONDS)
+    page = unopened_view("many")
     page.session_state["set_file"] = sets.read_file("a.jsonl", "\n".join(lines).encode())
     page.run()
     settled(page.selectbox(key="set_source").set_value("file").run())
@@ -132,13 +123,11 @@ def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
     assert "Line 2: This is not JSON" in warned
     assert "Line 3: The clean prompt has" in warned
     assert "mean of 3 pairs" in words(page, "markdown")
-    address = parameters_of(page)
-    assert list(address) == ["run"]
-    other = AppTest.from_function(_page, default_timeout=SECONDS)
-    other.query_params["run"] = address["run"]
-    settled(other.run())
+    shared = shortest_of(page)
+    assert list(shared) == ["run"]
+    other = one_view("many", **shared)
     assert "mean of 3 pairs" in words(other, "markdown")
-    assert parameters_of(other) == address
+    assert shortest_of(other) == shared
 
 
 @on_the_page

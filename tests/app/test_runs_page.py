@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import MAIN, words, work_under_way
+from app_pages import MAIN, one_view, words, work_under_way
 from patchwright.app import work
 from patchwright.app.access import Access
 from patchwright.app.views import runs
@@ -20,19 +20,6 @@ from patience import SECONDS
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
-
-
-def _page() -> None:
-    import streamlit as st
-
-    from patchwright.app import state
-    from patchwright.app.views import runs
-
-    state.prepare(st.session_state, "runs")
-    for said in [st.session_state.pop("complaint", None)]:
-        if said:
-            st.warning(said)
-    runs.show()
 
 
 @pytest.fixture
@@ -50,12 +37,6 @@ def kept(demo: pw.Model, home: Path) -> tuple[Store, list[str]]:
         pw.patch(demo, example("capital").pair, site="resid_pre", per="layer"),
     ]
     return store, [store.save(one) for one in results]
-
-
-def opened() -> AppTest:
-    page = AppTest.from_function(_page, default_timeout=SECONDS).run()
-    assert not page.exception
-    return page
 
 
 def owned(store: Store) -> Access:
@@ -78,7 +59,7 @@ def listed(page: AppTest) -> list[str]:
 @pytest.mark.usefixtures("own")
 def test_runs_are_found_by_their_words_the_newest_first(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
-    page = opened()
+    page = one_view("runs")
     assert listed(page) == ids[::-1]
     page.text_input(key="search").set_value("noise z Mary").run()
     assert set(listed(page)) == {ids[0], ids[1]}  # "denoise" has the word too
@@ -91,7 +72,7 @@ def test_runs_are_found_by_their_words_the_newest_first(kept: tuple[Store, list[
 @pytest.mark.usefixtures("own")
 def test_one_run_is_shown_and_two_are_compared(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
-    page = tick(opened(), ids[0])
+    page = tick(one_view("runs"), ids[0])
     assert "Denoise: patching z" in words(page, "markdown")
     tick(page, ids[1])
     assert "2 runs chosen" in words(page, "markdown")
@@ -105,7 +86,7 @@ def test_one_run_is_shown_and_two_are_compared(kept: tuple[Store, list[str]]) ->
 @pytest.mark.usefixtures("own")
 def test_a_note_is_kept_and_found(kept: tuple[Store, list[str]]) -> None:
     store, ids = kept
-    page = tick(opened(), ids[2])
+    page = tick(one_view("runs"), ids[2])
     page.text_input(key=f"note-{ids[2]}").set_value("figure <2> *of*").run()
     assert store.entry(ids[2]).note == "figure <2> *of*"
     assert "note: figure <2> *of*" in words(page, "caption")
@@ -117,7 +98,7 @@ def test_a_note_is_kept_and_found(kept: tuple[Store, list[str]]) -> None:
 @pytest.mark.usefixtures("own")
 def test_a_deletion_can_be_undone(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
-    page = tick(opened(), ids[0], ids[2])
+    page = tick(one_view("runs"), ids[0], ids[2])
     page.button(key="delete-runs").click().run()
     assert listed(page) == [ids[1]]
     assert "2 runs deleted" in words(page, "info")
@@ -131,7 +112,7 @@ def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
     kept: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), True, False))
-    page = opened()
+    page = one_view("runs")
     assert listed(page) == []
     store, ids = kept
     store.note(ids[1], "the owner's secret note")
@@ -156,7 +137,7 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
 ) -> None:
     store, ids = kept
     strange = store.save(pw.patch(model, pair_of([1, 2, 3], [1, 4, 3]), site="z", per="head"))
-    page = opened()
+    page = one_view("runs")
     page.button(key=f"open-{strange}").click().run()
     assert "No page's controls can say this run" in words(page, "warning")
     assert "Denoise: patching z" in words(page, "markdown")
@@ -170,7 +151,7 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
 @on_the_page
 def test_without_a_store_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), False, True))
-    assert "started without a run store" in words(opened(), "info")
+    assert "started without a run store" in words(one_view("runs"), "info")
 
 
 @on_the_page

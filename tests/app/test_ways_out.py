@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from streamlit.runtime.caching import clear_session_resource_cache
-from streamlit.testing.v1 import AppTest
 
 import patchwright
+from app_pages import errors, one_view
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
 from patchwright.app import work
@@ -27,28 +27,8 @@ from patience import SECONDS
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def page() -> AppTest:
-    def script() -> None:
-        import streamlit as st
-
-        from patchwright.app import state
-        from patchwright.app.views import patch
-
-        state.prepare(st.session_state)
-        patch.show()
-
-    shown = AppTest.from_function(script, default_timeout=SECONDS).run()
-    assert errors(shown) == []
-    return shown
-
-
-def errors(shown: AppTest) -> list[str]:
-    assert not shown.exception
-    return [error.value for error in shown.error]
-
-
 def test_an_answer_of_several_tokens_can_be_measured_by_one_click() -> None:
-    shown = page()
+    shown = one_view("patch")
     shown.text_input(key="answer").set_value(" Reykjavik").run()
     assert "several tokens" in errors(shown)[0]
     next(one for one in shown.button if one.label == "Measure logprob_diff").click().run()
@@ -57,35 +37,35 @@ def test_an_answer_of_several_tokens_can_be_measured_by_one_click() -> None:
 
 
 def test_without_a_wrong_answer_a_metric_that_needs_none_is_offered() -> None:
-    shown = page()
+    shown = one_view("patch")
     shown.text_input(key="wrong").set_value("").run()
     offered = [one.label for one in shown.button if one.label.startswith("Measure")]
     assert offered == ["Measure logprob"]
 
 
 def test_the_metric_can_be_chosen_while_the_answers_do_not_fit_it() -> None:
-    shown = page()
+    shown = one_view("patch")
     shown.text_input(key="answer").set_value(" Reykjavik").run()
     shown.selectbox(key="metric").set_value("logprob_diff").run()
     assert errors(shown) == []
 
 
 def test_proposals_give_their_tokens_again() -> None:
-    shown = page()
+    shown = one_view("patch")
     shown.text_area(key="clean").set_value("Mary saw 🦄").run()
     assert "position" in errors(shown)[0]
     assert not any("[" in one.label for one in shown.button)
 
 
 def test_an_example_for_gpt2_is_said_to_be_one() -> None:
-    shown = page()
+    shown = one_view("patch")
     assert not shown.info
     next(one for one in shown.selectbox if one.label == "Example").set_value("gpt2-repeat").run()
     assert "This example is for gpt2" in shown.info[0].value
 
 
 def test_of_a_chosen_place_that_is_not_there_the_strongest_is_shown() -> None:
-    shown = page()
+    shown = one_view("patch")
     shown.session_state["chosen"] = "L99H3.z"
     shown.run()
     assert errors(shown) == []
@@ -104,7 +84,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
             swept.append(f"{experiment.site} {experiment.per}")
         return run(experiment, model)
 
-    shown = page()
+    shown = one_view("patch")
     shown.text_area(key="clean").set_value("When Tom and Eva met, Tom gave a book to")
     shown.text_area(key="corrupt").set_value("When Tom and Eva met, Eva gave a book to")
     shown.text_input(key="answer").set_value(" Eva" if site == "z" else " Tom")
@@ -155,7 +135,7 @@ def test_every_command_that_an_error_names_has_its_words_on_the_page() -> None:
 
 
 def test_after_only_the_edges_were_matched_there_is_a_way_back() -> None:
-    shown = page()
+    shown = one_view("patch")
     assert not [one for one in shown.button if one.label == "Match every position"]
     clean = str(shown.text_area(key="clean").value)
     shown.text_area(key="corrupt").set_value(clean.replace("John gave", "Mary then gave")).run()
@@ -181,7 +161,7 @@ def slow(begun: threading.Event, go: threading.Event) -> Any:
 
 def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go = threading.Event(), threading.Event()
-    shown = page()
+    shown = one_view("patch")
     monkeypatch.setattr(answers, "run", slow(begun, go))
     shown.text_area(key="clean").set_value("When Tom and Mary met, Tom gave a book to")
     shown.text_area(key="corrupt").set_value("When Tom and Mary met, Mary gave a book to")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchwright as pw
+from patchwright.errors import LessonError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import (
     READINGS,
@@ -26,7 +27,7 @@ from patchwright.lessons import (
 )
 from patchwright.lessons.facts import filled, holds, quantity
 from patchwright.lessons.marking import right_answers
-from patchwright.lessons.reading import MOST_BYTES, LessonError, read_lesson_file
+from patchwright.lessons.reading import MOST_BYTES, read_lesson_file
 
 PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
 SMALL = f"""\

@@ -318,9 +318,9 @@ def test_only_what_nobody_changes_is_copied_and_a_copy_goes_with_its_weight(
 
 
 @fast
-@pytest.mark.parametrize("free", [None, 0, 1000])
+@pytest.mark.parametrize("free", [0, 1000])
 def test_where_memory_is_short_nothing_is_copied_and_the_bits_are_the_same(
-    free: int | None, monkeypatch: pytest.MonkeyPatch
+    free: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = drawn(5, 30)
     plenty, short = (Linear(drawn(30, 40, seed=1), None) for _ in range(2))

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchwright.algorithms.batches import row_bytes
-from patchwright.algorithms.runs import PairRuns, check_runs, run_pairs
+from patchwright.algorithms.runs import PairRuns, check_runs
 from patchwright.axes import BUDGET
 from patchwright.errors import PromptError
 from patchwright.model.forward import forward
@@ -25,7 +25,6 @@ from patchwright.model.rows import CORE, Row
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import Place, Site
-from patchwright.prompts.pair import TokenPair
 
 SCORES = ("previous", "duplicate", "induction", "entropy")
 
@@ -33,17 +32,12 @@ PATTERN = CORE | frozenset[Site]({"pattern"})
 """What runs must keep for this module's functions."""
 
 
-def attention(network: Network, pair: TokenPair, layer: int, head: int) -> xr.DataArray:
+def patterns(network: Network, runs: PairRuns, layer: int, head: int) -> xr.DataArray:
     """The pattern of one head in both runs: dims (run, query, key), shares of attention.
 
     Raises UnknownPlaceError for a head that the model does not have, PromptError
     for prompts of unequal length, which share no axes.
     """
-    return patterns(network, run_pairs(network, [pair], PATTERN)[0], layer, head)
-
-
-def patterns(network: Network, runs: PairRuns, layer: int, head: int) -> xr.DataArray:
-    """`attention` of runs that have kept their patterns."""
     Place("pattern", layer, head).within(network.spec, len(runs.pair.clean))
     if len(runs.pair.clean) != len(runs.pair.corrupt):
         raise PromptError("Patterns of prompts of unequal length cannot be laid side by side.")

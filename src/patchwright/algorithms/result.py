@@ -28,8 +28,15 @@ PATCHES = ("patched", "effect")
 """Arrays of the methods that change a run; they share their axes."""
 
 MAIN = (
-    *("effect", "contribution", "components", "relative", "pattern", "induction", "probability"),
-    *("edges", "faithfulness"),
+    "effect",
+    "contribution",
+    "components",
+    "relative",
+    "pattern",
+    "induction",
+    "probability",
+    "edges",
+    "faithfulness",
 )
 """Names of main arrays; a result has one of them, the first that is there."""
 

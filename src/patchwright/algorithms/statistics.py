@@ -318,6 +318,12 @@ def _bca(above: Values, below: Values, resampled: Values, level: float) -> Value
     As `scipy.stats.bootstrap` has them, but for all cells at once; where every pair
     says the same, the bounds are that.
     """
+    # Why not SciPy's, called once for all cells (measured, one core, 2,000 resamples): it gathers
+    # every pair of every resample, where here a product with weights does. 1,000 pairs x 1,000
+    # cells take 2.1 s there and 0.2 s here; 50 pairs x 36,864 cells 7 s and 1.2 GB, 0.9 s and 73 MB.
+    # Of 15 pairs on the bounds agree to 1e-14. Of 5, SciPy's differ by up to a fifth of the interval:
+    # rounding decides which resamples lie below a sample that they equal, so that another unit (all
+    # values times 3) moves them. Cells in which all pairs agree have no bounds there.
     n, resamples = len(above), len(resampled)
     value = above.mean(axis=0) / below.mean()
     ordered = np.sort(resampled.T, axis=1)
@@ -346,6 +352,8 @@ def _sign_flips(values: Values, resamples: int, seed: int) -> Values:
     counted among them. Cells of a small share get as many as the correction over the
     cells needs. Without an effect a pair's value is as likely to have the other sign.
     """
+    # Why not `scipy.stats.permutation_test` (measured as for `_bca`): with the 40,000 flips that
+    # 1,000 cells need it takes 3.8 s and 640 MB for 50 pairs, where this takes 0.2 s and 73 MB.
     n, cells = values.shape
     if 2 ** min(n, 64) <= FLIPS:
         # The other half are these with every sign turned: the same distances.

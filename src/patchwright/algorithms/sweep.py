@@ -225,7 +225,15 @@ def sweep(
         if promising is not None:
             first = Promising(promising.values[here], promising.most)
         _sweep_group(
-            *(network, copied, own, direction, metric, mine, report, budget, first),
+            network,
+            copied,
+            own,
+            direction,
+            metric,
+            mine,
+            report,
+            budget,
+            first,
             estimated[here],
             tops and tops.of_pairs(here),
         )

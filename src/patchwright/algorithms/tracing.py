@@ -146,8 +146,10 @@ class Start:
         check(asked, n_layers)
         check_memory(
             f"The values of {asked.samples:,} samples take",
-            asked.samples * (8 * n_layers * n + BASELINE_BYTES), budget, "draw fewer samples",
-        )  # fmt: skip
+            asked.samples * (8 * n_layers * n + BASELINE_BYTES),
+            budget,
+            "draw fewer samples",
+        )
         keep = CORE | frozenset[Site]({asked.site, "embed"})
         keep |= frozenset[Site]({asked.sever} if asked.sever else ())
         rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]

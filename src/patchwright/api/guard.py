@@ -8,7 +8,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from patchwright.api.limits import Limits
-from patchwright.api.refusals import RefusedError, refused
+from patchwright.api.refusals import refused
+from patchwright.errors import RefusedError
 from patchwright.web.hosts import Hosts, host_of
 
 OPEN = ("/healthz", "/readyz", "/openapi.json")
@@ -44,20 +45,22 @@ class Guard:
         if self._token is None:
             if not self._hosts.answer_to(host_of(scope)):
                 raise RefusedError(
-                    421, "host",
+                    421,
+                    "host",
                     "A server without a token answers to localhost and its own address only: start "
                     "it with a token (PATCHWRIGHT_TOKEN) to serve it under another name.",
-                )  # fmt: skip
+                )
             return
         kind, _, given = headers.get("authorization", "").partition(" ")
         # Headers are Latin-1; compare_digest takes as long for a near miss as for any other.
         same = secrets.compare_digest(given.strip().encode("latin-1"), self._token)
         if kind.lower() != "bearer" or not same:
             raise RefusedError(
-                401, "unauthorized",
+                401,
+                "unauthorized",
                 "The token is missing or wrong: send it as `Authorization: Bearer TOKEN`.",
                 {"WWW-Authenticate": "Bearer"},
-            )  # fmt: skip
+            )
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, counted as it arrives. Raises RefusedError."""
@@ -70,9 +73,10 @@ class Guard:
                 body = await self._read(receive)
         except TimeoutError as error:
             raise RefusedError(
-                408, "too_slow",
+                408,
+                "too_slow",
                 f"The body did not arrive within {self._limits.arrival:g} seconds: send it again.",
-            ) from error  # fmt: skip
+            ) from error
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
             raise RefusedError(
@@ -95,10 +99,11 @@ class Guard:
 
     def _too_large(self) -> RefusedError:
         return RefusedError(
-            413, "too_large",
+            413,
+            "too_large",
             f"The body is larger than {self._limits.body:,} bytes, the most that this server takes: "
             "ask for less at one time.",
-        )  # fmt: skip
+        )
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

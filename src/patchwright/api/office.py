@@ -13,11 +13,17 @@ from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
 from patchwright.api.documents import JobView, Said
 from patchwright.api.limits import Limits
-from patchwright.api.refusals import RefusedError, code_of
+from patchwright.api.refusals import code_of
 from patchwright.api.turns import Turns
-from patchwright.errors import ExperimentError, PatchwrightError, StoreError
+from patchwright.errors import (
+    BusyError,
+    ExperimentError,
+    PatchwrightError,
+    RefusedError,
+    StoreError,
+)
 from patchwright.experiment.base import Experiment
-from patchwright.jobs import BusyError, Desk, Job
+from patchwright.jobs import Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.served import JobRecord, ServedStore, now
 from patchwright.model.load import Model
@@ -190,10 +196,11 @@ class Office:
             if job.result is not None and ticket.experiment.hash == experiment_hash:
                 return job.result
         raise RefusedError(
-            404, "unknown_result",
+            404,
+            "unknown_result",
             f"There is no result of '{experiment_hash[:80]}' here: ask for its experiment at "
             "/v1/experiments.",
-        )  # fmt: skip
+        )
 
     def _find(self, experiment: Experiment) -> Result | None:
         model = self.model_called(experiment.model, experiment.revision)
@@ -241,16 +248,21 @@ class Office:
         error = job.error if over else None
         hash_ = ticket.experiment.hash
         return JobView(
-            id=ticket.id, state=state, hash=hash_, model=ticket.experiment.model,
-            created=ticket.created, ended=ticket.ended if over else None,
+            id=ticket.id,
+            state=state,
+            hash=hash_,
+            model=ticket.experiment.model,
+            created=ticket.created,
+            ended=ticket.ended if over else None,
             ahead=self.desk.ahead_of(job) if state == "waiting" else 0,
-            done=0 if now_ is None else now_.done, total=None if now_ is None else now_.total,
+            done=0 if now_ is None else now_.done,
+            total=None if now_ is None else now_.total,
             seconds_left=None if over else job.seconds_left,
             result=address_of(hash_) if over and job.result is not None else None,
             events=f"/v1/jobs/{ticket.id}/events",
             message=_why(job) if state == "stopped" else None if error is None else error.public,
             error=None if error is None else Said(code=code_of(error), message=error.public),
-        )  # fmt: skip
+        )
 
     def _remembered(self, record: JobRecord) -> JobView:
         """A job of which only the store knows."""
@@ -258,11 +270,21 @@ class Office:
         there = state in ("done", "stopped") and self._run_of(record.experiment_hash) is not None
         failed = Said(code="failed", message=record.message) if state == "failed" else None
         return JobView(
-            id=record.id, state=state, hash=record.experiment_hash, model=record.model,
-            created=record.created, ended=record.ended, ahead=0, done=0, total=None,
-            seconds_left=None, result=address_of(record.experiment_hash) if there else None,
-            events=f"/v1/jobs/{record.id}/events", message=record.message or None, error=failed,
-        )  # fmt: skip
+            id=record.id,
+            state=state,
+            hash=record.experiment_hash,
+            model=record.model,
+            created=record.created,
+            ended=record.ended,
+            ahead=0,
+            done=0,
+            total=None,
+            seconds_left=None,
+            result=address_of(record.experiment_hash) if there else None,
+            events=f"/v1/jobs/{record.id}/events",
+            message=record.message or None,
+            error=failed,
+        )
 
     def _run_of(self, experiment_hash: str) -> str | None:
         marks = {one.fingerprint for one in self.models.values()}

@@ -9,8 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from patchwright.errors import InputError, PatchwrightError, StoreError, UnknownRunError
-from patchwright.jobs import BusyError
+from patchwright.errors import (
+    BusyError,
+    InputError,
+    PatchwrightError,
+    RefusedError,
+    StoreError,
+    UnknownRunError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -26,16 +32,6 @@ SENTENCES = {
     404: "There is nothing at this address: /openapi.json lists those that there are.",
     405: "This address does not take this method: /openapi.json says which it takes.",
 }
-
-
-class RefusedError(PatchwrightError):
-    """A request that is refused for what it is, not for the experiment in it."""
-
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, dict(headers or {})
 
 
 def code_of(error: PatchwrightError) -> str:

@@ -19,8 +19,7 @@ from patchwright.algorithms.result import Result
 from patchwright.api import documents as says
 from patchwright.api.description import BODY
 from patchwright.api.office import Office, address_of
-from patchwright.api.refusals import RefusedError
-from patchwright.errors import PromptError
+from patchwright.errors import PromptError, RefusedError
 from patchwright.figures.printed import image
 from patchwright.insights import Insights
 from patchwright.insights.explained import explained
@@ -212,9 +211,10 @@ def wanted(
             if kind.strip().lower() in (name, f"{family}/*", "*/*"):
                 return found
     raise RefusedError(
-        406, "not_acceptable",
+        406,
+        "not_acceptable",
         f"A result is {', '.join(KINDS)}: accept one of them, or add ?format=json, csv, png or svg.",
-    )  # fmt: skip
+    )
 
 
 def _quality(parameters: str) -> float:
@@ -276,11 +276,21 @@ def models(office: At) -> says.Models:
 def _served(model: Model) -> says.ServedModel:
     spec = model.spec
     return says.ServedModel(
-        name=model.name, revision=model.revision, source=model.source, family=spec.family,
-        layers=spec.n_layers, heads=spec.n_heads, kv_heads=spec.n_kv_heads, d_model=spec.d_model, d_mlp=spec.d_mlp,
-        context=spec.n_context, vocabulary=model.n_tokens, dtype=model.dtype,
-        device=str(model.device), fingerprint=model.fingerprint,
-    )  # fmt: skip
+        name=model.name,
+        revision=model.revision,
+        source=model.source,
+        family=spec.family,
+        layers=spec.n_layers,
+        heads=spec.n_heads,
+        kv_heads=spec.n_kv_heads,
+        d_model=spec.d_model,
+        d_mlp=spec.d_mlp,
+        context=spec.n_context,
+        vocabulary=model.n_tokens,
+        dtype=model.dtype,
+        device=str(model.device),
+        fingerprint=model.fingerprint,
+    )
 
 
 @router.get("/v1/tokens", summary="A prompt in tokens", tags=["about"])
@@ -318,21 +328,30 @@ def example_library() -> says.Examples:
     return says.Examples(
         examples=[
             says.ExampleView(
-                id=one.id, title=one.title, task=one.task, look_for=one.look_for,
-                seen=one.seen, models=list(one.models), metric=one.metric, pair=_shown(one.pair),
+                id=one.id,
+                title=one.title,
+                task=one.task,
+                look_for=one.look_for,
+                seen=one.seen,
+                models=list(one.models),
+                metric=one.metric,
+                pair=_shown(one.pair),
                 bos={name: usual_bos(name) for name in one.models},
             )
             for one in examples()
         ]
-    )  # fmt: skip
+    )
 
 
 def _shown(pair: Pair) -> says.ExamplePair:
     answers, wrongs = ([str(one) for one in some] for some in (pair.answers, pair.wrongs))
     return says.ExamplePair(
-        clean=str(pair.clean), corrupt=str(pair.corrupt), answer=answers, wrong=wrongs,
+        clean=str(pair.clean),
+        corrupt=str(pair.corrupt),
+        answer=answers,
+        wrong=wrongs,
         align=pair.align,
-    )  # fmt: skip
+    )
 
 
 @router.post(
@@ -359,11 +378,16 @@ def _analysed(asked: says.AgreementAsked, office: Office) -> says.Agreement:
     hash_ = METHODS.parse(stream.experiment).hash
     role = pair.roles[0]
     return says.Agreement(
-        model=model.name, clean=str(pair.clean), corrupt=str(pair.corrupt),
-        answer=str(pair.answers[0]), wrong=str(pair.wrongs[0]),
-        subject=str(pair.clean)[role.start : role.stop], **_sentences(said),
-        hash=hash_, result=address_of(hash_),
-    )  # fmt: skip
+        model=model.name,
+        clean=str(pair.clean),
+        corrupt=str(pair.corrupt),
+        answer=str(pair.answers[0]),
+        wrong=str(pair.wrongs[0]),
+        subject=str(pair.clean)[role.start : role.stop],
+        **_sentences(said),
+        hash=hash_,
+        result=address_of(hash_),
+    )
 
 
 def _sentences(said: Insights) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from patchwright.jobs import BusyError
+from patchwright.errors import BusyError
 
 _Found = TypeVar("_Found")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
-from patchwright.places import check_site, parse_place, pers_of
+from patchwright.places import parse_place
 from patchwright.prompts.align import differing
 from patchwright.prompts.examples import Example, example, examples, usual_bos
 
@@ -270,11 +270,6 @@ def swap(state: State) -> None:
     """Make the clean prompt the corrupted one, and the answers with them."""
     state["clean"], state["corrupt"] = state["corrupt"], state["clean"]
     state["answer"], state["wrong"] = state["wrong"], state["answer"]
-
-
-def take_usual_per(state: State) -> None:
-    """After another site was chosen: sweep it the way it is usually swept."""
-    state["per"] = pers_of(check_site(state["site"]))[0]
 
 
 def choose_place(state: State, place: str) -> None:

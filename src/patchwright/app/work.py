@@ -87,9 +87,14 @@ def options() -> Options:
     parser.add_argument("--own", action="store_true")
     parser.add_argument("--alone", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
-    folders, lessons = tuple(given.folder), tuple(given.lessons)
     return Options(
-        *(given.sweeps, folders, lessons, not given.no_store, given.own, given.alone, given.model)
+        at_once=given.sweeps,
+        folders=tuple(given.folder),
+        lessons=tuple(given.lessons),
+        keeps=not given.no_store,
+        own=given.own,
+        alone=given.alone,
+        model=given.model,
     )
 
 

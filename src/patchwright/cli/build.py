@@ -142,7 +142,7 @@ def swap(
 
     loaded = options.load(model, device, dtype, revision)
     found = swapped(
-        *(loaded, prompt, word, answer, wrong or None, count, words, occurrence), bos=not no_bos
+        loaded, prompt, word, answer, wrong or None, count, words, occurrence, bos=not no_bos
     )
     _write(out, [_item(one.pair, "swap") for one in found])
 

@@ -46,14 +46,14 @@ def list_(context: typer.Context) -> None:
     )
 
 
-def _describe(one: "CatalogModel", free: int | None) -> None:
+def _describe(one: "CatalogModel", free: int) -> None:
     """Print a model's sizes; `free` are the bytes of memory that there are for it."""
     sizes = (
         f"{one.parameters} parameters, {one.layers} layers, {one.heads} heads, width {one.d_model}"
     )
     download = f"{one.download:,} MB to download; " if one.download else ""
     note = f"; {one.note}" if one.note else ""
-    if free is not None and one.needs > free:
+    if one.needs > free:
         note += (
             f"; its {one.needs / 1e9:.0f} GB in float32 do not fit into this machine's free memory"
         )
@@ -82,9 +82,14 @@ def get(name: Name) -> None:
         return
     on_terminal = sys.stderr.isatty()
     bar = Progress(
-        name, BarColumn(), DownloadColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not on_terminal,
-    )  # fmt: skip
+        name,
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not on_terminal,
+    )
     if not on_terminal:
         entry = entry_of(name)
         tell(f"Fetching '{name}'{f' ({entry.download:,} MB)' if entry else ''}")

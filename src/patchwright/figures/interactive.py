@@ -233,10 +233,14 @@ def circuit_graph(
         "up:Q",
         scale=alt.Scale(domain=[-0.5, top + 0.5], nice=False),
         axis=alt.Axis(
-            values=list(range(top + 1)), labelExpr=f"[{labels}][datum.value]", title=None,
-            grid=False, ticks=False, domain=False,
+            values=list(range(top + 1)),
+            labelExpr=f"[{labels}][datum.value]",
+            title=None,
+            grid=False,
+            ticks=False,
+            domain=False,
         ),
-    )  # fmt: skip
+    )
     across = alt.X("across:Q", scale=alt.Scale(domain=[-0.03, 1.12], nice=False), axis=None)
     signs = list(_SIGNS)
     drawn = (
@@ -248,19 +252,23 @@ def circuit_graph(
             detail="edge:N",
             order="step:O",
             strokeWidth=alt.StrokeWidth(
-                "size:Q", scale=alt.Scale(domain=[0, float(lines["size"].max())], range=[1, 5]),
+                "size:Q",
+                scale=alt.Scale(domain=[0, float(lines["size"].max())], range=[1, 5]),
                 legend=None,
             ),
             strokeDash=alt.StrokeDash(
                 "sign:N", scale=alt.Scale(domain=signs, range=[[1, 0], [5, 3]]), legend=None
             ),
             color=alt.Color(
-                "sign:N", scale=alt.Scale(domain=signs, range=list(_SIGNS.values())),
-                legend=alt.Legend(orient="top", title=None, columns=1, labelLimit=0, symbolType="stroke"),
+                "sign:N",
+                scale=alt.Scale(domain=signs, range=list(_SIGNS.values())),
+                legend=alt.Legend(
+                    orient="top", title=None, columns=1, labelLimit=0, symbolType="stroke"
+                ),
             ),
             tooltip=["edge", alt.Tooltip("score:Q", format="+.3f")],
         )
-    )  # fmt: skip
+    )
     base = alt.Chart(nodes).encode(x=across, y=height, tooltip=["node", "edges in", "edges out"])
     spots = base.mark_point(
         shape="circle", size=560, filled=True, fill="#f7f7f7", stroke="#777777", opacity=1

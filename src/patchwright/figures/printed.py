@@ -129,9 +129,14 @@ def _draw_panel(axes: Axes, grid: Grid) -> AxesImage:
     colors = DIVERGING if grid.centred else SEQUENTIAL
     axes.set_facecolor("#d9d9d9")
     image = axes.imshow(
-        np.ma.masked_invalid(grid.values), cmap=colors, vmin=low, vmax=high,
-        origin="lower", aspect="auto", interpolation="nearest",
-    )  # fmt: skip
+        np.ma.masked_invalid(grid.values),
+        cmap=colors,
+        vmin=low,
+        vmax=high,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+    )
     _label_axes(axes, grid)
     axes.set_title(run_name(grid.title), fontsize=9)
     if n_columns <= MOST_NUMBERS and n_rows <= 2 * MOST_NUMBERS:
@@ -146,9 +151,14 @@ def _mark(axes: Axes, grid: Grid, cells: NDArray[np.bool_]) -> None:
     for row, column in np.argwhere(cells & np.isfinite(grid.values)).tolist():
         color = "white" if _is_dark(color_of(float(grid.values[row, column]), grid)) else "black"
         axes.plot(
-            column + 0.38, row + 0.34, marker="o", markersize=2.6, fillstyle="none", color=color,
+            column + 0.38,
+            row + 0.34,
+            marker="o",
+            markersize=2.6,
+            fillstyle="none",
+            color=color,
             markeredgewidth=0.6,
-        )  # fmt: skip
+        )
 
 
 def save_intervals(result: Result, path: str | Path) -> None:
@@ -314,17 +324,27 @@ def draw_circuit(edges: Sequence[tuple[str, str]], scores: Sequence[float]) -> F
         color = LOWERS if score < 0 else RAISES
         axes.add_patch(
             FancyArrowPatch(
-                (x, y), (to_x, to_y), arrowstyle="-", connectionstyle="arc3,rad=0.12",
-                color=color, linewidth=0.4 + 4 * abs(score) / strongest, alpha=0.6,
+                (x, y),
+                (to_x, to_y),
+                arrowstyle="-",
+                connectionstyle="arc3,rad=0.12",
+                color=color,
+                linewidth=0.4 + 4 * abs(score) / strongest,
+                alpha=0.6,
             )
-        )  # fmt: skip
+        )
     axes.set_xlim(-0.1, 1.1)
     axes.set_ylim(-0.5, len(rows) - 0.5)
     for name, (x, y) in at.items():
         axes.text(
-            x, y, name, ha="center", va="center", fontsize=8,
+            x,
+            y,
+            name,
+            ha="center",
+            va="center",
+            fontsize=8,
             bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "#777777"},
-        )  # fmt: skip
+        )
     axes.set_axis_off()
     axes.set_title(
         f"{len(edges)} edges; blue: corrupting it lowers the metric", loc="left", fontsize=10

@@ -35,13 +35,14 @@ def strip_chart(
             x=alt.X("rank:Q", title="pairs, sorted", axis=alt.Axis(format="d", tickMinStep=1)),
             y=alt.Y(f"{unit}:Q", title=unit, scale=alt.Scale(zero=False)),
             shape=alt.Shape(
-                "kind:N", scale=alt.Scale(domain=kinds, range=["circle", "square"]),
+                "kind:N",
+                scale=alt.Scale(domain=kinds, range=["circle", "square"]),
                 legend=alt.Legend(orient="top", title=None),
             ),
             color=alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[_PAIR, _ODD])),
             tooltip=["number", "pair", alt.Tooltip(f"{unit}:Q", format=".4g")],
         )
-    )  # fmt: skip
+    )
     band = pd.DataFrame([{"low": over.low, "high": over.high, "mean": over.mean}]).dropna()
     line = alt.Chart(band).mark_rule(color=_MEAN, strokeDash=[5, 3], strokeWidth=2)
     between = alt.Chart(band).mark_rect(color=_MEAN, opacity=0.22)

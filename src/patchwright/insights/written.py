@@ -214,9 +214,12 @@ async def _completed(where: Endpoint, message: str, patience: float) -> tuple[st
         follow_redirects=False, trust_env=not is_loopback(urlsplit(where.url).hostname or "")
     )
     client = openai.AsyncOpenAI(
-        base_url=where.url, api_key=where.key or "none", timeout=patience, max_retries=0,
+        base_url=where.url,
+        api_key=where.key or "none",
+        timeout=patience,
+        max_retries=0,
         http_client=http,
-    )  # fmt: skip
+    )
     body = b""
     async with (
         client,

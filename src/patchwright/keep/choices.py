@@ -10,10 +10,9 @@ from patchwright.errors import quoted
 MOST_NAMED = 6
 """Places, receivers or prompts that are named one by one; of more their number."""
 
-_SAID_ELSEWHERE = {
-    *("method", "model", "revision", "pairs", "prompt", "answer", "wrong"),
-    *("site", "per", "direction", "metric"),
-}
+_SAID_ELSEWHERE = set(
+    "method model revision pairs prompt answer wrong site per direction metric".split()
+)
 
 
 def choices(asked: Mapping[str, Any]) -> str:

@@ -524,11 +524,25 @@ def _put(connection: sqlite3.Connection, record: Record) -> bool:
             record = replace(record, origin=origin)
     content = record.content
     values: tuple[Any, ...] = (
-        record.id, record.experiment_hash, record.fingerprint, record.device, record.version,
-        content["method"], content["model"].get("name", ""), record.about, record.search,
-        content["seconds"], record.whole, record.created, record.document, record.arrays,
-        record.digest, record.note, record.numbers, record.origin,
-    )  # fmt: skip
+        record.id,
+        record.experiment_hash,
+        record.fingerprint,
+        record.device,
+        record.version,
+        content["method"],
+        content["model"].get("name", ""),
+        record.about,
+        record.search,
+        content["seconds"],
+        record.whole,
+        record.created,
+        record.document,
+        record.arrays,
+        record.digest,
+        record.note,
+        record.numbers,
+        record.origin,
+    )
     # What somebody noted beside a run stays with it when it is computed again.
     changed = [name for name in _COLUMNS.split(", ") if name not in ("id", "note")]
     renewed = ", ".join(f"{name} = excluded.{name}" for name in changed)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import SHARED, has_scale
-from patchwright.errors import InputError
+from patchwright.errors import FactError
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
@@ -41,10 +41,6 @@ _CELL = re.compile(r"([a-z_]+) ((?:L\d+)?[^ ]*[a-z_][^ ]*)")
 _INDEXED = re.compile(r"([a-z_]+)\[([^\]]*)\]")
 _CONDITION = re.compile(r"(.+?)\s*(<=|>=|<|>|\bis\b)\s*(.+)")
 _SLOT = re.compile(r"\{([^{}]*)\}")
-
-
-class FactError(InputError):
-    """A lesson asks a result for something that it does not have."""
 
 
 def quantity(name: str, result: Result) -> Quantity:

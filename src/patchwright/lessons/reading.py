@@ -9,7 +9,7 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from patchwright.errors import InputError, quoted, reason
+from patchwright.errors import LessonError, quoted, reason
 
 MOST_BYTES = 100_000
 MOST_DEPTH = 20
@@ -24,10 +24,6 @@ READINGS = {
 }
 """The models that the lessons of the package can be read on, with what to call them; the first
 has every lesson. Lessons on another model are in the folder of its name, in files of the same name."""
-
-
-class LessonError(InputError):
-    """A lesson file that cannot be used; one line a fault."""
 
 
 class _Frozen(BaseModel):

@@ -63,11 +63,13 @@ class CatalogModel:
 
 
 _GATED = "asks on the hub for consent to its licence first"
+_IN_4_BITS = "SmolLM2-135M-Instruct in 4 bits, from the package index"
+_PUBLISHED = "smollm2 as it was published"
+_EXPERTS = "64 experts in each layer, 8 for each token"
 _M = CatalogModel
 CATALOG = (
     _M("demo", 6, 6, 192, "3 M", 0, "Apache-2.0", "in the package; a teaching model, not GPT-2"),
-    _M("smollm2", 30, 9, 576, "135 M", 93, "Apache-2.0",
-       "SmolLM2-135M-Instruct in 4 bits, from the package index", SMOLLM2),
+    _M("smollm2", 30, 9, 576, "135 M", 93, "Apache-2.0", _IN_4_BITS, SMOLLM2),
     _M("distilgpt2", 6, 12, 768, "82 M", 353, "Apache-2.0", "a smaller copy distilled from gpt2"),
     _M("gpt2", 12, 12, 768, "124 M", 548, "MIT", "GPT-2 small: the most studied"),
     _M("gpt2-medium", 24, 16, 1024, "355 M", 1520, "MIT"),
@@ -79,8 +81,7 @@ CATALOG = (
     _M("EleutherAI/pythia-410m", 24, 16, 1024, "405 M", 911, "Apache-2.0"),
     _M("EleutherAI/pythia-1.4b", 24, 16, 2048, "1.4 B", 2930, "Apache-2.0"),
     _M("HuggingFaceTB/SmolLM2-135M", 30, 9, 576, "135 M", 269, "Apache-2.0"),
-    _M("HuggingFaceTB/SmolLM2-135M-Instruct", 30, 9, 576, "135 M", 269, "Apache-2.0",
-       "smollm2 as it was published"),
+    _M("HuggingFaceTB/SmolLM2-135M-Instruct", 30, 9, 576, "135 M", 269, "Apache-2.0", _PUBLISHED),
     _M("HuggingFaceTB/SmolLM2-360M", 32, 15, 960, "362 M", 724, "Apache-2.0"),
     _M("HuggingFaceTB/SmolLM2-1.7B", 24, 32, 2048, "1.7 B", 3423, "Apache-2.0"),
     _M("TinyLlama/TinyLlama-1.1B-Chat-v1.0", 22, 32, 2048, "1.1 B", 2200, "Apache-2.0"),
@@ -94,9 +95,8 @@ CATALOG = (
     _M("microsoft/phi-2", 32, 32, 2560, "2.8 B", 5560, "MIT"),
     _M("microsoft/Phi-3-mini-4k-instruct", 32, 32, 3072, "3.8 B", 7640, "MIT"),
     _M("allenai/OLMo-2-0425-1B", 16, 16, 2048, "1.5 B", 5940, "Apache-2.0"),
-    _M("allenai/OLMoE-1B-7B-0924", 16, 16, 2048, "6.9 B", 13_840, "Apache-2.0",
-       "64 experts in each layer, 8 for each token"),
-)  # fmt: skip
+    _M("allenai/OLMoE-1B-7B-0924", 16, 16, 2048, "6.9 B", 13_840, "Apache-2.0", _EXPERTS),
+)
 """Sizes from Radford et al. 2019 and the checkpoints' own configurations and files."""
 
 LEFT_OVER = 3600

@@ -27,7 +27,10 @@ INDEX = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model.pt")
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors", re.ASCII)
 _BUFFERS = (
-    *(".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"),
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
     ".rotary_emb.inv_freq",
 )
 """Causal masks and frequencies that old checkpoints carry along; the architecture has its own."""

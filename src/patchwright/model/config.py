@@ -37,8 +37,12 @@ _MOST_COUNTED, _MOST_ELSE = 10_000, 10**8
 """Bounds for the other whole numbers: those that count parts (`num_…`), and the rest."""
 
 _ROTARY = (
-    *("rope_scaling", "rope_theta", "partial_rotary_factor"),
-    *("rotary_emb_base", "rotary_pct", "rope_local_base_freq"),
+    "rope_scaling",
+    "rope_theta",
+    "partial_rotary_factor",
+    "rotary_emb_base",
+    "rotary_pct",
+    "rope_local_base_freq",
 )
 """Older spellings of what `rope_parameters` holds; Transformers reads them where a class has it."""
 

@@ -153,12 +153,11 @@ def check_placement(network: Network, name: str) -> None:
 def check_room(needed: int, devices: Sequence[torch.device], name: str) -> None:
     """Raise MemoryBudgetError where `needed` bytes of weights do not fit on the devices together."""
     there = [free_memory(device) for device in devices]
-    known = [free for free in there if free is not None]
-    if len(known) < len(there) or needed <= sum(known):
+    if needed <= sum(there):
         return
-    free = f"{sum(known) / 2**30:.1f} GiB are free"
+    free = f"{sum(there) / 2**30:.1f} GiB are free"
     if len(devices) > 1:
-        free = _each_free(devices, known)
+        free = _each_free(devices, there)
     elif devices[0] != CPU:
         free = f"{free} on {devices[0]}"
     raise MemoryBudgetError(
@@ -173,8 +172,8 @@ def _each_free(devices: Sequence[torch.device], free: Sequence[int]) -> str:
     return f"{', '.join(each)} are free"
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be used on a device; None where the system does not say."""
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be used on a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return available_memory()
@@ -216,7 +215,7 @@ def _shared(
         return found
     check_room(sum(sizes), list(dict.fromkeys(devices)), name)
     largest = max(sizes) / 2**30
-    free = _each_free(devices, [free_memory(device) or 0 for device in devices])
+    free = _each_free(devices, [free_memory(device) for device in devices])
     raise MemoryBudgetError(
         f"'{name}' does not fit layer by layer: {sum(sizes) / 2**30:.1f} GiB of weights, up to "
         f"{largest:.1f} GiB a layer (the first has the embedding), and {free}. Free some memory, "
@@ -227,7 +226,7 @@ def _shared(
 def _levelled(devices: Sequence[torch.device], sizes: Sequence[int]) -> list[torch.device] | None:
     """Consecutive layers on each device, the largest share as small as can be; None: no room."""
     whole = sum(sizes)
-    free = [whole if (one := free_memory(at)) is None else one for at in devices]
+    free = [free_memory(at) for at in devices]
 
     def pack(level: int) -> list[torch.device] | None:
         return _packed(devices, sizes, [min(level, one) for one in free])
@@ -238,9 +237,7 @@ def _levelled(devices: Sequence[torch.device], sizes: Sequence[int]) -> list[tor
 
 def _filled(devices: Sequence[torch.device], sizes: Sequence[int]) -> list[torch.device] | None:
     """Consecutive layers, each device filled before the next one gets any; None: no room."""
-    whole = sum(sizes)
-    free = [whole if (one := free_memory(at)) is None else one for at in devices]
-    return _packed(devices, sizes, free)
+    return _packed(devices, sizes, [free_memory(at) for at in devices])
 
 
 def _packed(

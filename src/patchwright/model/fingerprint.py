@@ -59,9 +59,13 @@ def _arithmetic(layer: Layer) -> dict[str, object]:
     """What a layer computes, as far as it differs from GPT-2's and no tensor says it."""
     norms = {name: norm for name, norm in vars(layer).items() if isinstance(norm, Norm)}
     usual: dict[str, object] = {
-        "d_head": 64, "attn_scale": layer.d_head**-0.5, "activation": "gelu_new", "rotary": None, "window": None,
+        "d_head": 64,
+        "attn_scale": layer.d_head**-0.5,
+        "activation": "gelu_new",
+        "rotary": None,
+        "window": None,
         "attn_cap": None,
-    }  # fmt: skip
+    }
     own = {name: getattr(layer, name) for name in usual}
     usual |= dict.fromkeys(norms, ("layer", 1e-5))
     own |= {name: (norm.kind, norm.eps) for name, norm in norms.items()}

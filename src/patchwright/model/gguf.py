@@ -95,7 +95,10 @@ _WIDE_QUERIES = 46
 """Layers of the one Gemma 2 whose queries are scaled by the model's width, not a head's (llama.cpp)."""
 
 _NEEDED = (
-    *("block_count", "context_length", "embedding_length", "feed_forward_length"),
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
     "attention.head_count",
 )
 

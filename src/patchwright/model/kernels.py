@@ -158,7 +158,7 @@ def _copied(weight: Float[Tensor, "inputs outputs"]) -> Tensor | None:
         return _copies.get(weight)  # Another thread was first.
     taken = sum(_size(one) for one, copy in _copies.items() if copy is not None)
     free = available_memory()
-    if free is None or (taken + _size(weight)) * COPIES_SHARE > free + taken:
+    if (taken + _size(weight)) * COPIES_SHARE > free + taken:
         del _copies[weight]
         return None
     _copies[weight] = _operators._reorder_linear_weight(weight.T.contiguous())

