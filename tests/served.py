@@ -13,7 +13,9 @@ from patchwright.api import office as offices
 from patchwright.api.app import make_app
 from patchwright.api.limits import Limits
 from patchwright.api.office import Office
+from patchwright.experiment.registry import Methods
 from patchwright.keep.served import ServedStore
+from patchwright.methods import METHODS
 from patchwright.web.hosts import Hosts
 from patience import SECONDS
 
@@ -38,9 +40,10 @@ def client_of(
     store: ServedStore | None = None,
     at_once: int = 1,
     headers: dict[str, str] | None = None,
+    methods: Methods = METHODS,
 ) -> Generator[TestClient]:
     """A client of a server of these models, which runs meanwhile."""
-    office = Office(models, store or ServedStore(), limits, at_once)
+    office = Office(models, store or ServedStore(), limits, at_once, methods)
     app = make_app(office, token, Hosts("127.0.0.1"))
     with TestClient(
         app, "http://localhost", raise_server_exceptions=False, headers=headers

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from operator import index
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from patchwright.files import write_atomic
 from patchwright.notices import Notice
 from patchwright.places import Place, check_site
 from patchwright.upgrade import upgrade_result
+
+if TYPE_CHECKING:
+    from patchwright.experiment.base import Experiment
 
 SCHEMA = 1
 """Number of the JSON layout that `to_json` writes."""
@@ -78,7 +81,8 @@ class Result:
     that were not computed, or have no counterpart in the other prompt, are NaN.
     `altered` is what the model predicts in the patched run, where there is only one.
     `details` holds what else the method chose or measured, such as a noise's size.
-    `numbers` is the version of the method's numbers (`Experiment.numbers`).
+    `numbers` is the version of the method's numbers (`Experiment.numbers`); `asked` is the
+    experiment itself, where the result comes from one and not from a file.
     """
 
     method: str
@@ -93,6 +97,7 @@ class Result:
     altered: Baseline | None = None
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     numbers: int = 1
+    asked: "Experiment | None" = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """One line: the method, the model, and what its main array is over."""
@@ -142,7 +147,8 @@ class Result:
     @property
     def main(self) -> str:
         """The array that the result is about: what figures show and `top` ranks by."""
-        return next(name for name in MAIN if name in self.arrays)
+        stated = "" if self.asked is None else self.asked.main
+        return next(name for name in (stated, *MAIN) if name in self.arrays)
 
     def table(self) -> pd.DataFrame:
         """One row a computed cell: place, the dims, token (of one pair), the arrays' values.

@@ -56,5 +56,5 @@ def make_app(office: Office, token: str | None, hosts: Hosts) -> FastAPI:
     app.include_router(router)
     app.add_middleware(Guard, token=token, limits=office.limits, hosts=hosts)
     refusals.install(app)
-    describe(app, token is not None)
+    describe(app, office.methods, token is not None)
     return app

@@ -5,30 +5,30 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from patchwright.methods import METHODS
+from patchwright.experiment.registry import Methods
 
 WHERE = "#/components/schemas/{model}"
 BODY = {
     "required": True,
     "content": {"application/json": {"schema": {"$ref": WHERE.format(model="Experiment")}}},
 }
-"""The request body of an experiment, which is read by `experiment_of` and not by FastAPI."""
+"""The request body of an experiment, which the methods read and not FastAPI."""
 
 REFUSED = {"application/json": {"schema": {"$ref": WHERE.format(model="Refusal")}}}
 
 
-def describe(app: FastAPI, with_token: bool) -> None:
+def describe(app: FastAPI, methods: Methods, with_token: bool) -> None:
     """Have the app's description include experiments, and the token where one is needed."""
 
     def whole() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _described(app, with_token)
+            app.openapi_schema = _described(app, methods, with_token)
         return app.openapi_schema
 
     app.openapi = whole  # ty: ignore
 
 
-def _described(app: FastAPI, with_token: bool) -> dict[str, Any]:
+def _described(app: FastAPI, methods: Methods, with_token: bool) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -42,7 +42,7 @@ def _described(app: FastAPI, with_token: bool) -> dict[str, Any]:
             if status >= "400":
                 # FastAPI says that they are of the kind of a success, such as an event stream.
                 answer["content"] = REFUSED
-    experiments = METHODS.schema(WHERE)
+    experiments = methods.schema(WHERE)
     parts = document["components"]
     parts["schemas"] |= experiments.pop("$defs")
     parts["schemas"]["Experiment"] = experiments

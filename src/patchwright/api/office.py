@@ -23,9 +23,11 @@ from patchwright.errors import (
     StoreError,
 )
 from patchwright.experiment.base import Experiment
+from patchwright.experiment.registry import Methods
 from patchwright.jobs import Desk, Job
 from patchwright.keep.answers import answer
 from patchwright.keep.served import JobRecord, ServedStore, now
+from patchwright.methods import METHODS
 from patchwright.model.load import Model
 
 KEPT = 256
@@ -51,8 +53,14 @@ class Office:
     """Answers experiments on `models` from `store`, or has them done."""
 
     def __init__(
-        self, models: Sequence[Model], store: ServedStore, limits: Limits, at_once: int
+        self,
+        models: Sequence[Model],
+        store: ServedStore,
+        limits: Limits,
+        at_once: int,
+        methods: Methods = METHODS,
     ) -> None:
+        self.methods = methods
         self.models = {one.name: one for one in models}
         self.limits = limits
         self.desk = Desk(at_once, KEPT, limits.queue, limits.seconds)

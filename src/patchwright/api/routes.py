@@ -24,7 +24,6 @@ from patchwright.figures.printed import image
 from patchwright.insights import Insights
 from patchwright.insights.explained import explained
 from patchwright.keep.export import csv_text
-from patchwright.methods import METHODS
 from patchwright.model.load import Model
 from patchwright.prompts.builders import agreement
 from patchwright.prompts.examples import examples, usual_bos
@@ -107,7 +106,7 @@ async def ask(request: Request, office: At) -> JSONResponse:
 
 
 def _asked(body: bytes, office: Office) -> JSONResponse:
-    experiment = METHODS.parse(body)
+    experiment = office.methods.parse(body)
     if not office.stored(experiment):
         job = office.view(office.ask(experiment))
         if job.state != "done":
@@ -375,7 +374,7 @@ def _analysed(asked: says.AgreementAsked, office: Office) -> says.Agreement:
     model = office.model_called(asked.model)
     pair = agreement(asked.sentence, model.tokenizer, asked.align)
     stream, said = explained(model, pair, do=office.do)
-    hash_ = METHODS.parse(stream.experiment).hash
+    hash_ = office.methods.parse(stream.experiment).hash
     role = pair.roles[0]
     return says.Agreement(
         model=model.name,

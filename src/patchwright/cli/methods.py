@@ -107,6 +107,12 @@ class Spelled:
             return ()
         return values
 
+    @property
+    def help(self) -> str:
+        """What the field is, and whether the option may be given several times."""
+        said = self.info.description or ""
+        return f"{said} Repeatable." if self.shape in ("texts", "prompts") else said
+
     def parameter(self) -> inspect.Parameter:
         """The option as Typer reads it."""
         optional = self.info.default is None and self.shape == "whole"
@@ -117,7 +123,7 @@ class Spelled:
             shown = False
         kind = typer.Option(
             *declared,
-            help=self.info.description,
+            help=self.help,
             show_default=shown,
             min=0 if optional else least if self.shape == "whole" else None,
         )

@@ -403,7 +403,7 @@ class Together(OnPairs):
 
     places: Annotated[PlaceNames, Option("place", most=64)] = Field(
         title="Places",
-        description="Patch these places together instead of a sweep. Repeatable.",
+        description="Patch these places together instead of a sweep.",
     )
 
     @property

@@ -166,6 +166,7 @@ def as_result(experiment: Experiment, work: Work, found: Found, seconds: float) 
         altered=_one_or_average(found.altered, many) if found.altered else None,
         details=found.details,
         numbers=experiment.numbers,
+        asked=experiment,
     )
     whole: list[Notice] = []
     if len(found.tokens) > 1:

@@ -69,7 +69,7 @@ def grids_of(result: Result) -> list[Grid]:
     high = max(float(one.max(initial=0.0)) for one in known)
     if name in ("pattern", "induction", "probability"):
         low, high = 0.0, 1.0
-    kind = METHODS[result.method]
+    kind = type(_asked(result))
     unit, centred = kind.unit or name, kind.centred and name != "patched"
     if name == "patched":
         unit = result.experiment["metric"]
@@ -113,12 +113,12 @@ def title_of(result: Result) -> str:
 
 def is_one_number(result: Result) -> bool:
     """Whether the result is a single number a pair: places that were changed together."""
-    return issubclass(METHODS[result.method], Together)
+    return isinstance(_asked(result), Together)
 
 
 def _asked(result: Result) -> Experiment:
     """The experiment of a result, which was checked when the result was read."""
-    return METHODS[result.method].model_construct(**result.experiment)
+    return result.asked or METHODS[result.method].model_construct(**result.experiment)
 
 
 def short(value: float) -> str:

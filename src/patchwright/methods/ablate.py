@@ -42,7 +42,7 @@ class Ablating(OnPairs):
     prompts: Annotated[tuple[Prompt, ...], Option("prompt", most=32)] = Field(
         default=(),
         title="Reference prompts",
-        description="A prompt that mean and resample take from. Repeatable.",
+        description="A prompt that mean and resample take from.",
     )
     by_position: Annotated[bool, Option("over-positions", off=True)] = Field(
         default=True, title="Mean at each position", description="One mean over all positions."

@@ -43,7 +43,7 @@ class LogitLens(OnPairs):
     places: Annotated[PlaceNames, Option("place", most=64)] = Field(
         default=(),
         title="Places",
-        description="Read a run with these places patched too. Repeatable.",
+        description="Read a run with these places patched too.",
     )
     direction: Direction = Field(
         default="denoise",

@@ -52,7 +52,7 @@ class PathPatch(Sweep):
     receivers: Annotated[PlaceNames, Option("receiver", most=64)] = Field(
         default=(LOGITS,),
         title="Receivers",
-        description="logits, or a place such as L9H6.q. Repeatable.",
+        description="logits, or a place such as L9H6.q.",
     )
     site: KnownSite = Field(
         default="z", title="Senders", description="What sends: z, attn_out, mlp_out or embed."

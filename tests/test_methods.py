@@ -1,0 +1,139 @@
+"""One declaration a method: what command line, HTTP, page, scripts and documentation make of it."""
+
+import json
+import re
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from typer.main import get_command
+
+import patchwright as pw
+from command import patchwright
+from docs_programs import program
+from every_method import PAIR, every_experiment
+from patchwright.app.opening import HOLDS
+from patchwright.axes import METRICS
+from patchwright.cli import app
+from patchwright.errors import InputError
+from patchwright.experiment.limits import Limits
+from patchwright.methods import METHODS
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+WITHOUT_A_PAGE = {
+    "patch_together": "the set of places on the page Patch",
+    "ablate_together": "the place chosen on the page Ablation",
+    "attribute": "the order of cells of a sweep",
+    "attention": "the head chosen on the pages Patch and Activations",
+    "head_scores": "a table on the page Activations",
+    "logit_attribution": "a panel of the page Lens",
+    "evaluate_circuit": "the curve on the page Circuit",
+}
+"""Methods that no page is about, and where their results are seen."""
+
+
+@pytest.fixture(scope="module")
+def results(demo: pw.Model) -> dict[str, pw.Result]:
+    return {name: pw.run(one, demo) for name, one in every_experiment(PAIR).items()}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_a_command_that_has_its_parameters(name: str) -> None:
+    kind = METHODS[name]
+    command = get_command(app).commands[kind.command or name]  # pyright: ignore[reportAttributeAccessIssue]
+    assert command.help == (kind.summary or METHODS.commands[command.name][0].summary)
+    shown = {option for one in command.params for option in one.opts}
+    for field, info in kind.model_fields.items():
+        if field in ("method", "pairs") or len(get_args(info.annotation)) == 1:
+            continue
+        stated = [one for one in info.metadata if hasattr(one, "hidden")]
+        if (stated and stated[0].hidden) or (field == "metric" and not kind.measures):
+            continue
+        spelled = (stated[0].name if stated else "") or field
+        assert f"--{spelled.replace('_', '-')}" in shown, field
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_a_bound_for_strangers(demo: pw.Model, name: str) -> None:
+    nothing = Limits(cells=0, passes=0, drawn=0, memory=0)
+    with pytest.raises(InputError, match=r"takes at most 0|gives at most 0"):
+        nothing.check(every_experiment(PAIR)[name], demo)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_what_it_did_and_has_the_array_that_it_is_about(
+    results: dict[str, pw.Result], name: str
+) -> None:
+    result, kind = results[name], METHODS[name]
+    assert result.main == kind.main
+    title = METHODS.asked(result).title(result)
+    assert title
+    assert "{" not in title
+    assert kind.does().endswith(".")
+    assert "\n" not in kind.does()
+    # A result from a file is the same to all that show it.
+    again = METHODS.read_result(json.loads(result.to_json()))
+    assert (again.main, METHODS.asked(again).title(again)) == (result.main, title)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_on_a_page_or_it_is_said_where(name: str) -> None:
+    assert (METHODS[name] in HOLDS.values()) != (name in WITHOUT_A_PAGE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_documented(name: str) -> None:
+    command = METHODS[name].command or name
+    pages = [page.read_text("utf-8") for page in (DOCS / "methods").glob("*.md")]
+    assert any(re.search(rf"^patchwright {command} ", page, re.MULTILINE) for page in pages)
+    assert f"::: patchwright.{name}\n" in (DOCS / "api" / "methods.md").read_text("utf-8")
+    kind = METHODS[name].__name__
+    assert f"::: patchwright.{kind}\n" in (DOCS / "api" / "experiments.md").read_text("utf-8")
+
+
+def test_the_page_of_parameters_is_that_of_the_methods() -> None:
+    shown = (DOCS / "methods" / "parameters.md").read_text("utf-8")
+    assert shown == program("write_methods").page_of(METHODS)
+
+
+OTHERWISE = {"attribute": {"method": "how"}, "evaluate_circuit": {"circuit": "edges"}}
+"""Arguments of a call that the experiment has under another name."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_call_of_a_method_has_the_defaults_of_its_experiment(name: str) -> None:
+    kind, call = METHODS[name], signature(getattr(pw, name))
+    assert call.parameters.keys() >= {"model"}
+    for argument in call.parameters.values():
+        field = OTHERWISE.get(name, {}).get(argument.name, argument.name)
+        info = kind.model_fields.get(field)
+        if info is None or argument.name == "model" or argument.default is None:
+            continue
+        if argument.default is Parameter.empty:
+            assert info.is_required(), argument.name
+        else:
+            assert info.default == argument.default, argument.name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_json_document_needs_no_more_than_the_call(name: str) -> None:
+    needed = {key for key, info in METHODS[name].model_fields.items() if info.is_required()}
+    least: dict[str, Any] = {"sizes", "edges"} if name == "evaluate_circuit" else set()
+    call = signature(getattr(pw, name)).parameters.values()
+    asked = {one.name for one in call if one.default is Parameter.empty} - {"circuit", "pair"}
+    assert needed == asked | least | ({"pairs"} if name != "trace" else set())
+
+
+def test_methods_are_listed_with_their_parameters() -> None:
+    shown = patchwright("methods").stdout
+    assert all(re.search(rf"^{name} ", shown, re.MULTILINE) for name in METHODS)
+    described = {one["name"]: one for one in json.loads(patchwright("methods", "--json").stdout)}
+    assert described.keys() == METHODS.keys()
+    norms = next(p for p in described["path_patch"]["parameters"] if p["name"] == "norms")
+    assert (norms["type"], norms["default"]) == ("recompute | freeze", "recompute")
+    metric = next(p for p in described["patch"]["parameters"] if p["name"] == "metric")
+    assert metric["type"] == " | ".join(METRICS)
+    subject = next(p for p in described["trace"]["parameters"] if p["name"] == "subject")
+    assert subject["required"]
