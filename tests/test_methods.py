@@ -4,7 +4,7 @@ import json
 import re
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from typer.main import get_command
@@ -120,7 +120,7 @@ def test_the_call_of_a_method_has_the_defaults_of_its_experiment(name: str) -> N
 @pytest.mark.parametrize("name", METHODS)
 def test_a_json_document_needs_no_more_than_the_call(name: str) -> None:
     needed = {key for key, info in METHODS[name].model_fields.items() if info.is_required()}
-    least: dict[str, Any] = {"sizes", "edges"} if name == "evaluate_circuit" else set()
+    least = {"sizes", "edges"} if name == "evaluate_circuit" else set[str]()
     call = signature(getattr(pw, name)).parameters.values()
     asked = {one.name for one in call if one.default is Parameter.empty} - {"circuit", "pair"}
     assert needed == asked | least | ({"pairs"} if name != "trace" else set())
