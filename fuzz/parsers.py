@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 import atheris
 
 with atheris.instrument_imports(include=["patchwright"], exclude=["patchwright.methods.sweep"]):
+    from patchwright.methods.result import load_result
+
     from patchwright.app import address
     from patchwright.experiment import experiment_of
     from patchwright.keep.archive import read_archive, write_archive
     from patchwright.keep.record import Record, record_of
     from patchwright.lessons.reading import read_lesson
-    from patchwright.methods.result import load_result
     from patchwright.places import parse_place
     from patchwright.prompts.datasets import Item, read_items, write_items
 

@@ -18,7 +18,8 @@ from patchwright.algorithms.circuits import (
     random_circuits,
     strongest,
 )
-from patchwright.algorithms.metrics import Metric, Reader
+from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.readout import Reader
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
 from patchwright.experiment import tokens_of
 from patchwright.model.edges import LOGITS, Graph, embedded, node_of, pass_through

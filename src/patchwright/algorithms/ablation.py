@@ -22,7 +22,7 @@ from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.model.base_runs import base_runs
 from patchwright.model.rows import CORE, Row, Run
 from patchwright.model.weights import Network
-from patchwright.places import Site
+from patchwright.places import KEYED_SITES, Site
 
 How = Literal["zero", "mean", "resample"]
 
@@ -80,12 +80,13 @@ def _chosen(
     """The reference runs to take activations from, of a length that fits."""
     if ablation.how == "zero":
         return []
-    positions_matter = ablation.by_position or ablation.how == "resample" or "pattern" in sites
+    keyed = not KEYED_SITES.isdisjoint(sites)
+    positions_matter = ablation.by_position or ablation.how == "resample" or keyed
     if positions_matter and any(len(run.tokens) != length for run in references):
         lengths = ", ".join(str(len(run.tokens)) for run in references)
         over = (
             ""
-            if "pattern" in sites
+            if keyed
             else (", or choose how='mean', by_position=False (--how mean --over-positions)")
         )
         raise UnequalLengthsError(

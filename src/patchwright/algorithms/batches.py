@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.metrics import Metric, Reader, read_each
+from patchwright.algorithms.metrics import Metric
+from patchwright.algorithms.readout import Reader, read_each
 from patchwright.errors import MemoryBudgetError
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row

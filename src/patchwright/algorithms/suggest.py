@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from patchwright.algorithms.batches import BUDGET, cut, row_bytes
-from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.readout import logits
 from patchwright.algorithms.runs import TokenText
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row

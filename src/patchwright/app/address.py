@@ -13,8 +13,7 @@ from typing import Any, get_args
 from patchwright.algorithms.ablation import How
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.direct import Part
-from patchwright.algorithms.lens import LENS_METRICS
-from patchwright.algorithms.metrics import METRICS
+from patchwright.algorithms.metrics import LENS_METRICS, METRICS
 from patchwright.algorithms.paths import SENDERS, OnTheWay
 from patchwright.algorithms.tracing import Sever
 from patchwright.app import opening

@@ -175,7 +175,7 @@ def trace(
 ) -> None:
     """Causal tracing: noise on a subject, then clean places restored."""
     from patchwright import experiment
-    from patchwright.algorithms.metrics import NEEDS_WRONG
+    from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 
     check_outputs(json, csv, plot)
     if not noise:
@@ -191,7 +191,8 @@ def trace(
     if example:
         pair, _ = chosen_pair(prompt, "", answer, wrong, "exact", example)
         prompt, answer = str(pair.clean), [str(one) for one in pair.answers]
-        wrong = [str(one) for one in pair.wrongs] if metric in NEEDS_WRONG else []
+        compared = METRIC_TABLE[check_metric(metric)].needs_wrong
+        wrong = [str(one) for one in pair.wrongs] if compared else []
     loaded = load(model, device, dtype, revision, device_map)
     bos = bos_or_usual(bos, example, model)
     positions = numbers(subject_positions, "--subject-positions") or []

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from patchwright.algorithms.batches import BUDGET, OnProgress
-from patchwright.algorithms.metrics import Metric, check_metric
+from patchwright.algorithms.metrics import Metric, check_metric, usual_metric
 from patchwright.algorithms.result import Result
 from patchwright.axes import DIRECTIONS, PERS, Direction, Per
 from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
@@ -625,9 +625,7 @@ def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
         1 if isinstance(one, int) else len(encode_inside(one, model.tokenizer)) for one in every
     ]
     compared = all(one.wrongs for one in pairs)
-    if max(tokens, default=1) > 1:
-        return "logprob_diff" if compared else "logprob"
-    return "logit_diff" if compared else "logit"
+    return usual_metric(one_token=max(tokens, default=1) <= 1, compared=compared)
 
 
 def _places(places: object) -> tuple[str, ...]:

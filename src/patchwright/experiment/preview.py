@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from patchwright.algorithms.batches import BUDGET, Progress
 from patchwright.algorithms.lens import accumulated
-from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result, effect_of
 from patchwright.algorithms.runs import run_pairs
 from patchwright.algorithms.sweep import choose_cells
@@ -67,7 +67,7 @@ def so_far(
         else _of_sweep(experiment, unpatched, model, now)
     )
     gap = unpatched.clean.metric, unpatched.corrupt.metric
-    smallest = MIN_GAP[UNITS[experiment.metric]]
+    smallest = METRIC_TABLE[experiment.metric].unit.min_gap
     patched = arrays["patched"]
     arrays["effect"] = effect_of(patched, *gap, experiment.direction, smallest)
     warnings = list(unpatched.warnings)

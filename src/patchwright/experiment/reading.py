@@ -8,7 +8,7 @@ from patchwright.algorithms.attention import PATTERN, Twice, head_scores, patter
 from patchwright.algorithms.difference import difference
 from patchwright.algorithms.direct import KEEP, logit_attribution
 from patchwright.algorithms.lens import accumulated, logit_lens
-from patchwright.algorithms.metrics import check_answers
+from patchwright.algorithms.metrics import check_answers, usual_metric
 from patchwright.algorithms.runs import PairRuns, run_in_groups
 from patchwright.algorithms.sweep import (
     together,
@@ -31,7 +31,7 @@ from patchwright.experiment.types import (
     OnPairs,
 )
 from patchwright.model.rows import CORE, Run
-from patchwright.places import Site, check_layer
+from patchwright.places import Site, check_layer, layer_named
 from patchwright.prompts.pair import TokenPair, prompt_ids
 
 Measure = Callable[[PairRuns], dict[str, xr.DataArray]]
@@ -59,7 +59,7 @@ def measured(
 def run_difference(experiment: Difference, work: Work, tokens: list[TokenPair]) -> Found:
     """Norms and cosines of the differences of one site."""
     site, per = experiment.site, experiment.per
-    check_layer(None if site == "embed" else 0, site, work.model.spec)
+    check_layer(layer_named(site, 0), site, work.model.spec)
     if per in ("position", "head_position"):
         check_one_length((len(pair.clean) for pair in tokens), without_positions(site))
     return measured(experiment, work, tokens, [site], lambda runs: difference(runs, site, per))
@@ -136,7 +136,7 @@ def run_logit_attribution(
 ) -> Found:
     """What each part adds to the logit difference directly."""
     for pair in tokens:
-        check_answers("logit_diff" if pair.wrongs else "logit", pair)
+        check_answers(usual_metric(one_token=True, compared=bool(pair.wrongs)), pair)
     part = experiment.part
     if part == "neuron":
         check_layer(0, "mlp_act", work.model.spec)

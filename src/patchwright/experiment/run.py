@@ -45,7 +45,7 @@ from patchwright.experiment.types import (
     Trace,
 )
 from patchwright.model.load import Model
-from patchwright.places import parse_place
+from patchwright.places import KEYED_SITES, parse_place
 from patchwright.prompts.align import EDGES, NO_EDGES
 from patchwright.prompts.pair import Pair, TokenPair, tokenize
 
@@ -122,10 +122,10 @@ def _instead_of_rewording(experiment: Experiment) -> str:
         return NO_EDGES
     if isinstance(experiment, LogitAttribution) and experiment.part == "position":
         return ", or choose part='head' and align='edges' (--direct head --align edges)"
-    if isinstance(experiment, Sweep | Difference) and experiment.site == "pattern":
+    if isinstance(experiment, Sweep | Difference) and experiment.site in KEYED_SITES:
         return ", or choose site='z' and align='edges' (--site z --align edges)"
     places = getattr(experiment, "places", ())
-    if any(parse_place(place).site == "pattern" for place in places):
+    if any(parse_place(place).site in KEYED_SITES for place in places):
         return ", or name places of z and choose align='edges' (--align edges)"
     return EDGES
 

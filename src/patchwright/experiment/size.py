@@ -2,7 +2,7 @@
 
 from patchwright.experiment.types import Difference, Sweep
 from patchwright.model.load import Model
-from patchwright.places import n_heads_of
+from patchwright.places import SITE_TABLE, n_heads_of
 
 KEPT_PER_TOKEN = 6
 """Vectors of a noisy run that tracing keeps at each layer and token, about."""
@@ -24,7 +24,7 @@ def cell_count(experiment: Sweep | Difference, n_positions: int, model: Model) -
         "layer": 1,
         "neuron": spec.d_mlp,
     }[experiment.per]
-    return (1 if experiment.site == "embed" else layers) * width
+    return (layers if SITE_TABLE[experiment.site].in_layers else 1) * width
 
 
 def trace_bytes(n_positions: int, samples: int, model: Model) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 from pandas import DataFrame
 
 from patchwright import experiment as calls
+from patchwright.algorithms.metrics import usual_metric
 from patchwright.algorithms.result import Result
 from patchwright.errors import InputError
 from patchwright.experiment import Difference, EvaluateCircuit, Trace
@@ -348,7 +349,8 @@ def _sayable(name: str, done: AnyExperiment) -> bool:
     """Whether the call has an argument for the metric, or would choose this one by itself."""
     if isinstance(done, Trace) or "metric" in signature(_METHODS[name].call).parameters:
         return True
-    return done.metric == ("logit_diff" if all(one.wrongs for one in done.pair_list) else "logit")
+    compared = all(one.wrongs for one in done.pair_list)
+    return done.metric == usual_metric(one_token=True, compared=compared)
 
 
 def _run_experiment(done: AnyExperiment) -> str:
