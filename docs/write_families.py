@@ -18,7 +18,7 @@ import torch
 import hooks
 import patchwright as pw
 from families import VARIANTS, variant
-from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.readout import logits
 from patchwright.model.forward import forward
 from patchwright.model.rows import Row
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 import patchwright as pw
-from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import ExperimentError
@@ -64,7 +64,7 @@ def made(
     ours, theirs = (_metrics(run) for run in (clean, corrupt))
     denoising = given["direction"] == "denoise"
     patched = theirs + shares * (ours - theirs) if denoising else ours - shares * (ours - theirs)
-    smallest = MIN_GAP[UNITS[given["metric"]]]
+    smallest = METRIC_TABLE[given["metric"]].unit.min_gap
     effect = effect_of(patched, ours, theirs, given["direction"], smallest)
     arrays = {"patched": patched.transpose(*dims), "effect": effect.transpose(*dims)}
     if estimated is not None:

@@ -13,11 +13,12 @@ import patchwright as pw
 from command import patchwright
 from every_method import CLEAN, PAIR, every_experiment
 from made import baseline, made
-from patchwright.algorithms.metrics import MIN_GAP, SMALL_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.scale import has_scale, nothing_moved, shares
 from patchwright.algorithms.statistics import statistics
 from patchwright.app.views import ablation, kinds, many, paths, place, traced
 from patchwright.app.views.revealed import beside
+from patchwright.axes import METRICS, Metric
 from patchwright.errors import FactError, InputError
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
@@ -266,13 +267,13 @@ def test_a_sweep_that_moves_something_does_not_say_so(demo: pw.Model) -> None:
         assert "nothing_moved" not in [notice["code"] for notice in found.warnings]
 
 
-@pytest.mark.parametrize("metric", list(UNITS))
-def test_the_scale_ends_where_the_warning_begins(metric: str) -> None:
-    unit = UNITS[metric]  # pyright: ignore[reportArgumentType] - a key of it
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_scale_ends_where_the_warning_begins(metric: Metric) -> None:
+    unit = METRIC_TABLE[metric].unit
     for gap, known in (
-        (SMALL_GAP[unit], True),
-        (0.99 * SMALL_GAP[unit], False),
-        (MIN_GAP[unit], False),
+        (unit.small_gap, True),
+        (0.99 * unit.small_gap, False),
+        (unit.min_gap, False),
     ):
         for sign in (1, -1):
             result = made(

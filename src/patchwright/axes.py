@@ -4,7 +4,8 @@ pair      one clean/corrupt pair of a list of pairs
 layer     transformer block, 0 is the lowest
 position  token position in the prompt, 0 is the first (usually beginning-of-text)
 query     position that attends; `key`: position attended to
-head      attention head within its layer
+head      attention head within its layer, one of its queries' heads
+kv_head   head of keys and values, of which there may be fewer: each serves a group of heads
 neuron    unit of an MLP's hidden layer
 row       one altered run among those that share a batch
 token     a (row, position) of the rows that are packed into one matrix

@@ -3,11 +3,13 @@
 A place is written `L9.resid_pre@14`, `L9H6.z`, `L9H6.z@14`, `L3.mlp_act[217]@2`,
 `embed@3`; `@-1` is the last position. What is left out means all of them: `L9.z`
 is every head of layer 9 at every position. Parsing and printing are inverse.
+
+What is known about each site stands once, in the Site table, `SITE_TABLE`.
 """
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 from patchwright.axes import Per
 from patchwright.errors import UnknownPlaceError, quoted
@@ -28,31 +30,140 @@ Site = Literal[
 ]
 """The kinds of place, in the order in which a run passes them."""
 
-SITES: tuple[Site, ...] = get_args(Site)
-HEAD_SITES: frozenset[Site] = frozenset({"q", "k", "v", "pattern", "z"})
-KV_SITES: frozenset[Site] = frozenset({"k", "v"})
+Half = Literal["attention", "mlp"]
+"""The two parts of a layer, each of which adds to the residual stream."""
+
+
+@dataclass(frozen=True)
+class SiteSpec:
+    """One site: what it is, how it is shaped, and where it stands in a layer.
+
+    To add one, add its name to `Site` and a row to the table, let `forward` and `plain_forward`
+    pass it, and say in `tests/hooks.py` where the Hugging Face model has it.
+    """
+
+    name: Site
+    label: str
+    """Short enough for a control of the page."""
+    meaning: str
+    shape: tuple[str, ...]
+    """The axes (`axes`) of what a run keeps of it in a layer; the first one is the position."""
+    half: Half | None = None
+    """The half of the layer that it is part of; without one it is the residual stream."""
+    in_layers: bool = True
+    """Whether every layer has it."""
+    absent_if: Literal["parallel", "routed"] | None = None
+    """The kind of block that does not have it (`model.spec.ModelSpec`)."""
+    begins_at: Site | None = None
+    """Where a run begins to compute whose first edit is here, if not here."""
+
+    @property
+    def entry(self) -> Site:
+        """Where a run begins to compute whose first edit is here."""
+        return self.begins_at or self.name
+
+    @property
+    def pers(self) -> tuple[Per, ...]:
+        """The kinds of sweep that it has; the first is its default."""
+        if self.name in HEAD_SITES:
+            return ("head", "head_position", "position", "layer")
+        if self.name in NEURON_SITES:
+            return ("position", "layer", "neuron")
+        return ("position", "layer")
+
+
+_STREAM = ("position", "d_model")
+_HEAD, _KV_HEAD = ("position", "head", "d_head"), ("position", "kv_head", "d_head")
+
+_ROWS = (
+    SiteSpec(
+        "embed",
+        "tokens",
+        "token embedding, before positions are added",
+        _STREAM,
+        in_layers=False,
+    ),
+    SiteSpec("resid_pre", "layer input", "residual stream entering a layer", _STREAM),
+    SiteSpec("q", "queries", "a head's queries, as projected", _HEAD, "attention"),
+    SiteSpec("k", "keys", "a head's keys, as projected", _KV_HEAD, "attention", begins_at="q"),
+    SiteSpec("v", "values", "a head's values", _KV_HEAD, "attention", begins_at="q"),
+    SiteSpec(
+        "pattern",
+        "attention",
+        "a head's attention weights after the softmax, by query position",
+        ("query", "head", "key"),
+        "attention",
+        begins_at="q",
+    ),
+    SiteSpec(
+        "z", "head output", "a head's output before the output projection", _HEAD, "attention"
+    ),
+    SiteSpec(
+        "attn_out", "attention", "what attention adds to the residual stream", _STREAM, "attention"
+    ),
+    SiteSpec(
+        "resid_mid",
+        "before MLP",
+        "residual stream between attention and MLP",
+        _STREAM,
+        absent_if="parallel",
+    ),
+    SiteSpec(
+        "mlp_act",
+        "neurons",
+        "an MLP's neurons, as they enter its last projection",
+        ("position", "neuron"),
+        "mlp",
+        absent_if="routed",
+    ),
+    SiteSpec("mlp_out", "MLP output", "what the MLP adds to the residual stream", _STREAM, "mlp"),
+    SiteSpec("resid_post", "output", "residual stream leaving a layer", _STREAM),
+)
+
+SITE_TABLE: dict[Site, SiteSpec] = {row.name: row for row in _ROWS}
+SITES: tuple[Site, ...] = tuple(SITE_TABLE)
+
+
+def _with_axis(*axes: str) -> frozenset[Site]:
+    return frozenset(row.name for row in _ROWS if set(axes) & set(row.shape))
+
+
+HEAD_SITES = _with_axis("head", "kv_head")
+KV_SITES = _with_axis("kv_head")
 """Sites that count key/value heads, of which there may be fewer: each serves a group of query heads."""
+NEURON_SITES = _with_axis("neuron")
+KEYED_SITES = _with_axis("key")
+"""Sites whose numbers are those of key positions: prompts of unequal length have different ones."""
 
-SITE_MEANINGS: dict[Site, str] = {
-    "embed": "token embedding, before positions are added",
-    "resid_pre": "residual stream entering a layer",
-    "q": "a head's queries, as projected",
-    "k": "a head's keys, as projected",
-    "v": "a head's values",
-    "pattern": "a head's attention weights after the softmax, by query position",
-    "z": "a head's output before the output projection",
-    "attn_out": "what attention adds to the residual stream",
-    "resid_mid": "residual stream between attention and MLP",
-    "mlp_act": "an MLP's neurons, as they enter its last projection",
-    "mlp_out": "what the MLP adds to the residual stream",
-    "resid_post": "residual stream leaving a layer",
-}
+BEFORE_HEADS: tuple[Site, ...] = SITES[: SITES.index("q")]
+"""Sites that queries, keys and values are computed from, in their own layer."""
 
-_WITHOUT: dict[Site, str] = {
-    "resid_mid": ", whose attention and MLP read the same stream",
-    "mlp_act": ", whose experts change from token to token",
+_WITHOUT = {
+    "parallel": ", whose attention and MLP read the same stream",
+    "routed": ", whose experts change from token to token",
 }
 """Why a model may be without a site."""
+
+
+def layer_order(parallel: bool) -> tuple[Site, ...]:
+    """The sites in the order in which the engine meets them.
+
+    In a parallel block the MLP comes first, so that a run that begins at the heads computes no
+    MLP; what is between the two halves is then no site, but the engine passes it.
+    """
+    if not parallel:
+        return SITES
+    attention: list[Site] = [row.name for row in _ROWS if row.half == "attention"]
+    mlp: list[Site] = [row.name for row in _ROWS if row.half == "mlp"]
+    first, last = SITES.index(attention[0]), SITES.index(mlp[-1])
+    between: list[Site] = [row.name for row in _ROWS[first:last] if row.half is None]
+    return (*SITES[:first], *mlp, *between, *attention, *SITES[last + 1 :])
+
+
+def reads_from(receiver: Site, sender: Site, parallel: bool) -> bool:
+    """Whether one site reads what another of its own layer adds to the residual stream."""
+    halves = SITE_TABLE[sender].half, SITE_TABLE[receiver].half
+    return halves == ("attention", "mlp") and not parallel
 
 
 class Sizes(Protocol):
@@ -163,22 +274,29 @@ def n_heads_of(site: Site, sizes: Sizes) -> int:
 
 def pers_of(site: Site) -> tuple[Per, ...]:
     """The kinds of sweep that `site` has; the first is its default."""
-    if site in HEAD_SITES:
-        return ("head", "head_position", "position", "layer")
-    if site == "mlp_act":
-        return ("position", "layer", "neuron")
-    return ("position", "layer")
+    return SITE_TABLE[site].pers
+
+
+def layers_of(site: Site, n_layers: int) -> range:
+    """The layers that `site` is kept at; the token embedding's counts as layer 0."""
+    return range(n_layers) if SITE_TABLE[site].in_layers else range(1)
+
+
+def layer_named(site: Site, layer: int) -> int | None:
+    """`layer` as a place of `site` names it: not at all where no layer has the site."""
+    return layer if SITE_TABLE[site].in_layers else None
 
 
 def check_layer(layer: int | None, site: Site, sizes: Sizes) -> None:
     """Raise UnknownPlaceError where the model has no such site, or `site` no such layer."""
+    row = SITE_TABLE[site]
     if site not in sizes.sites:
         raise UnknownPlaceError(
-            f"The site '{site}' ({SITE_MEANINGS[site]}) is not in {sizes.name}{_WITHOUT[site]}. Its "
-            f"sites are: {', '.join(sizes.sites)}."
+            f"The site '{site}' ({row.meaning}) is not in {sizes.name}"
+            f"{_WITHOUT.get(row.absent_if or '', '')}. Its sites are: {', '.join(sizes.sites)}."
         )
-    if (layer is None) != (site == "embed"):
-        needs = "has no layer" if site == "embed" else "needs a layer, as in L0." + site
+    if (layer is not None) != row.in_layers:
+        needs = "needs a layer, as in L0." + site if row.in_layers else "has no layer"
         raise UnknownPlaceError(f"The site '{site}' {needs}.")
     if layer is not None and not 0 <= layer < sizes.n_layers:
         raise UnknownPlaceError(
@@ -211,9 +329,11 @@ def _check_form(place: Place, text: str) -> None:
         raise UnknownPlaceError(
             f"'{text}': the site '{place.site}' has no heads. The sites with heads are {heads}."
         )
-    if place.neuron is not None and place.site != "mlp_act":
-        raise UnknownPlaceError(f"'{text}': only the site 'mlp_act' has neurons.")
-    if place.site == "embed" and place.layer is not None:
+    if place.neuron is not None and place.site not in NEURON_SITES:
+        neurons = " and ".join(f"'{site}'" for site in SITES if site in NEURON_SITES)
+        raise UnknownPlaceError(f"'{text}': only the site {neurons} has neurons.")
+    in_layers = SITE_TABLE[place.site].in_layers
+    if place.layer is not None and not in_layers:
         raise UnknownPlaceError(f"'{text}': the token embedding has no layer; write embed@3.")
-    if place.site != "embed" and place.layer is None:
+    if place.layer is None and in_layers:
         raise UnknownPlaceError(f"'{text}': name its layer, as in L0.{text}.")

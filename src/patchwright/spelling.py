@@ -1,5 +1,7 @@
 """One spelling, on the page, in the terminal, in figures and in files for people, of each thing."""
 
+from collections.abc import Iterable
+
 
 def run_name(run: object) -> str:
     """A run as people read it: `corrupt`, in Python and JSON, is 'corrupted'."""
@@ -9,3 +11,9 @@ def run_name(run: object) -> str:
 def percent(share: float, decimals: int = 0) -> str:
     """A share (1 is the whole) in per cent, as '98 %'; no minus sign before nothing."""
     return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"
+
+
+def either(names: Iterable[str]) -> str:
+    """The names of a choice, at least one: `a, b or c`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -18,7 +18,7 @@ from patchwright.algorithms.circuits import (
     random_circuits,
     strongest,
 )
-from patchwright.algorithms.metrics import Reader
+from patchwright.algorithms.readout import Reader
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
 from patchwright.experiment.run import tokens_of

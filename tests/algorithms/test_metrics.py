@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchwright as pw
-from patchwright.algorithms.metrics import MIN_GAP, SMALL_GAP, UNITS, check_metric
+from patchwright.algorithms.metrics import check_metric
+from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, ExperimentError
 from tiny import VOCAB, pair_of
 
@@ -15,7 +16,7 @@ token = st.integers(0, VOCAB - 1)
 
 
 def final_logits(model: pw.Model, prompt: list[int]) -> torch.Tensor:
-    from patchwright.algorithms.metrics import logits
+    from patchwright.algorithms.readout import logits
     from patchwright.model.forward import forward
     from patchwright.model.rows import Row
 
@@ -39,6 +40,7 @@ def test_baselines_are_the_formulas(model: pw.Model, chosen: list[int], cut: int
         "kl": 0.0,
         "rank": 1.0 + int((values > best).sum()),
     }
+    assert expected.keys() == set(METRICS)
     for metric, value in expected.items():
         result = pw.patch(model, pair, "mlp_out", "layer", metric=metric, layers=[0])
         assert result.clean.metric == pytest.approx(value, abs=1e-9), metric
@@ -52,13 +54,6 @@ def test_kl_is_that_of_the_clean_run_from_the_other_in_nats(model: pw.Model) -> 
     result = pw.patch(model, pair_of(CLEAN, CORRUPT), metric="kl", layers=[0])
     assert result.corrupt.metric == pytest.approx(expected, abs=1e-9)
     assert expected > 0
-
-
-def test_every_metric_has_a_unit_and_each_unit_its_smallest_gaps() -> None:
-    for metric, unit in UNITS.items():
-        assert check_metric(metric) == metric
-        assert 0 < MIN_GAP[unit] < SMALL_GAP[unit]
-    assert set(MIN_GAP) == set(SMALL_GAP) == set(UNITS.values())
 
 
 def test_an_unknown_metric_is_refused_with_those_there_are() -> None:

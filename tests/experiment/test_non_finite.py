@@ -11,7 +11,7 @@ import patchwright as pw
 from checkpoints import TOKENIZER, save_tiny
 from command import patchwright
 from every_method import CLEAN, CORRUPT, ON_PAIRS, PAIR, TRACE, every_experiment
-from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.readout import logits
 from patchwright.algorithms.suggest import likeliest, suggested_answers
 from patchwright.errors import NonFiniteError
 from patchwright.experiment.base import CellByCell

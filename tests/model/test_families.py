@@ -13,7 +13,7 @@ import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
 from families import FAMILIES, ROPE
-from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.readout import logits
 from patchwright.errors import CheckpointError, PromptError, UnknownPlaceError
 from patchwright.experiment.size import cell_count
 from patchwright.model import ops

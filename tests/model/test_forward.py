@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 import hooks
 import patchwright as pw
 from families import FAMILIES, VARIANTS, variant
-from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.readout import logits
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row, Run, patched

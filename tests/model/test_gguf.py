@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import patchwright as pw
 from gguf_files import ARCHITECTURES, demo_tokenizer, save_gguf, tiny
 from hooks import logits
-from patchwright.algorithms.metrics import logits as read
+from patchwright.algorithms.readout import logits as read
 from patchwright.errors import CheckpointError, PatchwrightError, UnknownFamilyError
 from patchwright.model.forward import forward
 from patchwright.model.gguf import check_gguf

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def engine_logits(model: pw.Model) -> torch.Tensor:
-    from patchwright.algorithms.metrics import logits as read
+    from patchwright.algorithms.readout import logits as read
 
     run = forward(model.network, [Row(tuple(PROMPT), 0)])[0]
     return read(model.network, run.final)

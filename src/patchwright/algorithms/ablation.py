@@ -22,7 +22,7 @@ from patchwright.model.base_runs import base_runs
 from patchwright.model.load import Model
 from patchwright.model.rows import CORE, Row, Run
 from patchwright.model.weights import Network
-from patchwright.places import Site
+from patchwright.places import KEYED_SITES, Site
 from patchwright.prompts.pair import Prompt, prompt_ids
 
 
@@ -84,13 +84,14 @@ def substitute(
 def _check_lengths(
     references: Sequence[Run], length: int, sites: Sequence[Site], apart: bool
 ) -> None:
-    if not (apart or "pattern" in sites) or all(len(run.tokens) == length for run in references):
+    keyed = not KEYED_SITES.isdisjoint(sites)
+    if not (apart or keyed) or all(len(run.tokens) == length for run in references):
         return
     lengths = ", ".join(str(len(run.tokens)) for run in references)
     over = ", or choose how='mean', by_position=False (--how mean --over-positions)"
     raise UnequalLengthsError(
         f"The clean prompt has {length} tokens and the reference prompts {lengths}: give "
-        f"pairs and reference prompts of one length{'' if 'pattern' in sites else over}."
+        f"pairs and reference prompts of one length{'' if keyed else over}."
     )
 
 

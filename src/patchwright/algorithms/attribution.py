@@ -16,14 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.metrics import check_finite
+from patchwright.algorithms.metrics import check_differentiable
+from patchwright.algorithms.readout import check_finite
 from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups
 from patchwright.algorithms.sweep import Cells, Copies, Swept, one_each, unpatched
 from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
 from patchwright.model.plain_forward import Taps, gradients
-from patchwright.model.rows import CORE
+from patchwright.model.rows import CORE, indexed
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
@@ -60,8 +61,7 @@ def attribute(
 
 
 def _check(how: str, steps: int, site: Site, metric: Metric) -> None:
-    if metric == "rank":
-        raise ExperimentError("The metric 'rank' has no gradient: choose another.")
+    check_differentiable(metric)
     if steps < 1:
         raise ExperimentError(f"{steps} steps: take at least 1.")
     if how == "qk_fix" and site not in ("q", "k"):
@@ -135,11 +135,7 @@ def _sum(one: Taps, other: Taps) -> Taps:
 
 def _laid_out(moved: Tensor, cells: Cells) -> Tensor:
     """Products [position, ...] summed over all but the axes of the sweep, less its layer."""
-    if moved.ndim == 2 and cells.site != "mlp_act":
-        moved = moved.unsqueeze(1)
-    if moved.ndim == 2:
-        moved = moved.unsqueeze(2)
-    by_place = moved.sum(dim=2)  # [position, index]
+    by_place = indexed(moved, cells.site).sum(dim=2)  # [position, index]
     if cells.indices == (None,):
         by_place = by_place.sum(dim=1, keepdim=True)
     else:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.metrics import Reader, read_each
+from patchwright.algorithms.readout import Reader, read_each
 from patchwright.axes import Metric
 from patchwright.errors import MemoryBudgetError
 from patchwright.model.forward import forward

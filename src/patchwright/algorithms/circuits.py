@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchwright.algorithms.batches import OnProgress, Report
-from patchwright.algorithms.metrics import MIN_GAP, UNITS, Reader, check_finite
+from patchwright.algorithms.metrics import METRIC_TABLE, check_differentiable
+from patchwright.algorithms.readout import Reader, check_finite
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
 from patchwright.model.edges import LOGITS, Graph, Passed, embedded, node_of, pass_through
@@ -50,10 +51,9 @@ def edge_scores(
     """Score every edge, [receiver, sender], until `progress`, called after each pass, says stop.
 
     With `steps` gradients are integrated, over as many passes a pair; a pair whose
-    first pass is done is finished. Raises ExperimentError for `rank`.
+    first pass is done is finished. Raises ExperimentError for a metric without a gradient.
     """
-    if metric == "rank":
-        raise ExperimentError("The metric 'rank' has no gradient: choose another.")
+    check_differentiable(metric)
     if steps is not None and steps < 1:
         raise ExperimentError(f"{steps} steps: take at least 1.")
     _check_graph(network)
@@ -199,7 +199,7 @@ def measure(
 
     clean, none = value(None), value([])
     gap = clean - none
-    flat = abs(gap) <= MIN_GAP[UNITS[metric]]
+    flat = abs(gap) <= METRIC_TABLE[metric].unit.min_gap
     values, kept = np.full((2, len(circuits)), np.nan)
     report = Report(progress, kept)
     for i, edges in enumerate(circuits):

@@ -5,13 +5,13 @@ A difference says that information is there, not that it is used.
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from torch import Tensor
 
 from patchwright.algorithms.runs import PairRuns
 from patchwright.axes import DIMS, Per
 from patchwright.errors import ExperimentError, UnequalLengthsError
-from patchwright.places import Site, pers_of
+from patchwright.model.rows import indexed
+from patchwright.places import KEYED_SITES, Site, pers_of
 
 ARRAYS = ("relative", "norm", "clean_norm", "cosine")
 """`norm` of clean − corrupted, the same `relative` to `clean_norm`, and the `cosine` of the two."""
@@ -28,7 +28,7 @@ def difference(runs: PairRuns, site: Site, per: Per) -> dict[str, xr.DataArray]:
         raise ExperimentError(
             f"The site '{site}' cannot be compared per {per}: choose {', '.join(pers_of(site))}."
         )
-    if site == "pattern" and len(runs.pair.clean) != len(runs.pair.corrupt):
+    if site in KEYED_SITES and len(runs.pair.clean) != len(runs.pair.corrupt):
         raise UnequalLengthsError(
             "Attention patterns of prompts of unequal length have different keys: compare z instead."
         )
@@ -50,7 +50,7 @@ def _layer(
     """One layer's arrays, without the layer axis."""
     into, out_of = (list(positions) for positions in zip(*runs.pair.matching, strict=True))
     # [position, index, feature]: heads are indices, neurons are, else there is one.
-    one, other = (_split(act, site)[at].double() for act, at in ((clean, into), (corrupt, out_of)))
+    one, other = (indexed(act, site)[at].double() for act, at in ((clean, into), (corrupt, out_of)))
     keep = {"position": (0,), "head": (1,), "head_position": (1, 0), "layer": (), "neuron": (1,)}
     rest = [axis for axis in range(3) if axis not in keep[per]]
 
@@ -69,9 +69,3 @@ def _layer(
         laid[..., into] = values.cpu().numpy()
         full[name] = laid
     return full
-
-
-def _split(activation: Tensor, site: Site) -> Float[Tensor, "position index feature"]:
-    if activation.ndim == 3:
-        return activation
-    return activation.unsqueeze(2 if site == "mlp_act" else 1)

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.algorithms.metrics import Reader
+from patchwright.algorithms.metrics import LENS_METRICS, fits
+from patchwright.algorithms.readout import Reader
 from patchwright.algorithms.runs import TokenText
 from patchwright.axes import Metric
 from patchwright.model.rows import CORE, Run
@@ -19,9 +20,6 @@ from patchwright.places import Site
 
 LENS: frozenset[Site] = CORE | frozenset[Site]({"resid_post"})
 """What a lens reads, and what its patched run starts from."""
-
-LENS_METRICS: tuple[Metric, ...] = ("logit_diff", "probability", "rank")
-"""What is read off each layer, as far as the pair's answers allow it."""
 
 
 def logit_lens(reader: Reader, runs: dict[str, Run], texts: TokenText) -> dict[str, xr.DataArray]:
@@ -33,9 +31,7 @@ def logit_lens(reader: Reader, runs: dict[str, Run], texts: TokenText) -> dict[s
     kept `resid_post`; positions are those of the longest run, others are NaN.
     """
     n = max(len(run.tokens) for run in runs.values())
-    metrics: list[Metric] = [
-        name for name in LENS_METRICS if name != "logit_diff" or reader.pair.wrongs
-    ]
+    metrics: list[Metric] = [name for name in LENS_METRICS if fits(name, reader.pair)]
     found: dict[Metric, list[NDArray[np.float64]]] = {name: [] for name in metrics}
     shares: list[NDArray[np.float64]] = []
     tops: list[list[list[str]]] = []

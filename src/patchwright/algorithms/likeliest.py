@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.metrics import VOCAB_TILE, logits
+from patchwright.algorithms.readout import VOCAB_TILE, logits
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
 from patchwright.model.weights import Network

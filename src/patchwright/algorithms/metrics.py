@@ -1,4 +1,4 @@
-"""What is read off a run: metrics of its next-token distribution.
+"""The Metric table: everything that is known about each metric, once.
 
 A metric takes the answers and the wrong answers together. Over several answers
 `logit` is the mean; `probability` is the sum, the chance that any of them comes
@@ -6,54 +6,180 @@ next, and `logprob` its logarithm; `rank` is that of the best placed among the
 tokens that there are, rows of padding left out. A `_diff` is the same over the
 answers minus over the wrong answers. An answer of several tokens has a joint
 probability, read behind the prompt followed by its own first tokens (teacher forcing).
+
+To add a metric, add its name to `axes.Metric` and a row to the table; what no other metric
+is made of gets a method of `readout.Reading`. Nothing here needs PyTorch, so that the
+command line can list the metrics without it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
-import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from patchwright.axes import METRICS, Metric
-from patchwright.errors import AnswerError, ExperimentError, NonFiniteError
-from patchwright.model import ops
-from patchwright.model.weights import Linear, Network
-from patchwright.prompts.pair import TokenPair
+from patchwright.errors import AnswerError, ExperimentError
+from patchwright.spelling import either
 
-UNITS: dict[Metric, str] = {
-    "logit_diff": "logits",
-    "logit": "logits",
-    "probability": "probability",
-    "prob_diff": "probability",
-    "logprob": "nats",
-    "logprob_diff": "nats",
-    "kl": "nats",
-    "rank": "rank",
-}
+if TYPE_CHECKING:
+    from torch import Tensor
 
-MIN_GAP: dict[str, float] = {"logits": 1e-3, "nats": 1e-3, "probability": 1e-5, "rank": 0.5}
-"""A smaller gap between the two runs leaves no scale to measure effects on."""
+    from patchwright.algorithms.readout import Reading
 
-SMALL_GAP: dict[str, float] = {"logits": 0.5, "nats": 0.1, "probability": 0.02, "rank": 1.5}
-"""A gap below this is pointed out: effects become large and unsteady."""
 
-NEEDS_WRONG: frozenset[Metric] = frozenset({"logit_diff", "prob_diff", "logprob_diff"})
-ONE_TOKEN: frozenset[Metric] = frozenset({"logit_diff", "logit", "rank"})
-"""Metrics that no answer of several tokens has."""
+@dataclass(frozen=True)
+class Unit:
+    """What a metric counts in, and which gaps between the two runs are too small in it.
 
-VOCAB_TILE = 1 << 24
-"""Logits that exist at one time while metrics over the whole vocabulary are read."""
+    A gap of at most `min_gap` leaves no scale to measure effects on. One below `small_gap` is
+    pointed out: effects become large and unsteady. A sentence puts `suffix` behind a number.
+    A unit `saturates` where numbers hardly move near their ends.
+    """
 
-Finals = Sequence[Float[Tensor, "row _position d_model"]]
-"""Final residual streams of some rows, one tensor for each continuation of the pair."""
+    name: str
+    min_gap: float
+    small_gap: float
+    suffix: str
+    saturates: bool = False
 
-Several = Sequence[Sequence[Tensor]]
-"""The `Finals` of several pairs, whose numbers of rows differ."""
+
+LOGITS = Unit("logits", min_gap=1e-3, small_gap=0.5, suffix=" logits")
+NATS = Unit("nats", min_gap=1e-3, small_gap=0.1, suffix=" nats")
+PROBABILITY = Unit("probability", min_gap=1e-5, small_gap=0.02, suffix="", saturates=True)
+RANK = Unit("rank", min_gap=0.5, small_gap=1.5, suffix=" ranks")
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """One metric."""
+
+    name: Metric
+    unit: Unit
+    phrase: str
+    """What a sentence calls it."""
+    read: Callable[["Reading"], "Tensor"]
+    """A number for each row, in its unit, of what a run says."""
+    needs_wrong: bool = False
+    """Whether it compares with a wrong answer."""
+    one_token: bool = False
+    """Whether an answer of several tokens does not have it."""
+    differentiable: bool = True
+    few_logits: bool = False
+    """Whether it reads the logits of the answers only, not those of the whole vocabulary."""
+    lower_is_better: bool = False
+    """Whether the run that answers right has the lower value."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the largest value that it can have."""
+    lens_label: str | None = None
+    """What its map is called on the page, if the logit lens reads it after every layer."""
+    caution: tuple[str, str] | None = None
+    """The code and the text of what to know before believing it."""
+
+
+_ROWS = (
+    MetricSpec(
+        "logit_diff",
+        LOGITS,
+        "the logit difference (the model's score, its logit, for the answer minus that for the "
+        "wrong answer)",
+        lambda rows: rows.logit_diff(),
+        needs_wrong=True,
+        one_token=True,
+        few_logits=True,
+        lens_label="logit difference of the answers",
+    ),
+    MetricSpec(
+        "logit",
+        LOGITS,
+        "the answer's logit (the model's score for it, before scores become probabilities)",
+        lambda rows: rows.logit(),
+        one_token=True,
+        few_logits=True,
+    ),
+    MetricSpec(
+        "probability",
+        PROBABILITY,
+        "the answer's probability, from none to one",
+        lambda rows: rows.logprob().exp(),
+        bounds=(0.0, 1.0),
+        lens_label="probability of the answer",
+    ),
+    MetricSpec(
+        "prob_diff",
+        PROBABILITY,
+        "the answer's probability minus the wrong answer's",
+        lambda rows: rows.logprob().exp() - rows.wrong_logprob().exp(),
+        needs_wrong=True,
+        bounds=(-1.0, 1.0),
+    ),
+    MetricSpec(
+        "logprob",
+        NATS,
+        "the natural logarithm of the answer's probability (its unit is the nat)",
+        lambda rows: rows.logprob(),
+        bounds=(-math.inf, 0.0),
+    ),
+    MetricSpec(
+        "logprob_diff",
+        NATS,
+        "the natural logarithm of the answer's probability minus that of the wrong answer's (its "
+        "unit is the nat)",
+        lambda rows: rows.logprob() - rows.wrong_logprob(),
+        needs_wrong=True,
+    ),
+    MetricSpec(
+        "kl",
+        NATS,
+        "the KL divergence (how far all next-token probabilities are from the clean run's; its "
+        "unit is the nat)",
+        lambda rows: rows.kl(),
+        lower_is_better=True,
+        bounds=(0.0, math.inf),
+        caution=(
+            "kl_has_no_answer",
+            "The KL divergence counts every change of the next-token probabilities, also those that "
+            "have nothing to do with the answer.",
+        ),
+    ),
+    MetricSpec(
+        "rank",
+        RANK,
+        "the answer's rank among all tokens, the likeliest being first",
+        lambda rows: rows.rank(),
+        one_token=True,
+        differentiable=False,
+        lower_is_better=True,
+        bounds=(1.0, math.inf),
+        lens_label="rank of the answer, 1 is the top",
+        caution=(
+            "rank_jumps",
+            "A rank only moves when the answer overtakes another token: large changes can leave it "
+            "as it is, and small ones can make it jump.",
+        ),
+    ),
+)
+
+METRIC_TABLE: dict[Metric, MetricSpec] = {row.name: row for row in _ROWS}
+
+LENS_METRICS: tuple[Metric, ...] = tuple(row.name for row in _ROWS if row.lens_label)
+"""What the logit lens reads after each layer, as far as the pair's answers allow it."""
+
+NO_GRADIENT: tuple[Metric, ...] = tuple(row.name for row in _ROWS if not row.differentiable)
+
+
+@runtime_checkable
+class Answered(Protocol):
+    """What a metric has to know of a pair's answers; `prompts.pair.TokenPair` has it."""
+
+    @property
+    def wrongs(self) -> tuple[tuple[int, ...], ...]:
+        """The wrong answers, in tokens."""
+        ...
+
+    @property
+    def single_tokens(self) -> bool:
+        """Whether every answer and wrong answer is one token."""
+        ...
 
 
 def check_metric(name: str) -> Metric:
@@ -64,221 +190,37 @@ def check_metric(name: str) -> Metric:
     raise ExperimentError(f"'{name}' is not a metric. The metrics are: {', '.join(METRICS)}.")
 
 
-def check_answers(metric: Metric, pair: TokenPair) -> None:
+def check_answers(metric: Metric, pair: Answered) -> None:
     """Raise AnswerError where the metric cannot be taken of these answers."""
-    if metric in NEEDS_WRONG and not pair.wrongs:
+    row = METRIC_TABLE[metric]
+    if row.needs_wrong and not pair.wrongs:
+        others = either(one.name for one in _ROWS if not one.needs_wrong)
         raise AnswerError(
             f"The metric '{metric}' compares with a wrong answer, and none was given: name one, "
-            "or choose logit, probability, logprob, kl or rank."
+            f"or choose {others}."
         )
-    if metric in ONE_TOKEN and not pair.single_tokens:
+    if row.one_token and not pair.single_tokens:
+        others = either(usual_metric(one_token=False, compared=some) for some in (False, True))
         raise AnswerError(
             f"An answer has several tokens, which the metric '{metric}' does not have: choose "
-            "logprob or logprob_diff, which sum over the tokens, or name one-token answers."
+            f"{others}, which sum over the tokens, or name one-token answers."
         )
 
 
-def logits(
-    network: Network,
-    final: Float[Tensor, "*rows d_model"],
-    tokens: Sequence[int] | None = None,
-    like: Float[Tensor, "*others d_model"] | None = None,
-) -> Float[Tensor, "*rows token"]:
-    """Logits of `tokens` (of the whole vocabulary without), from the final residual stream.
-
-    With `like` the final norm takes its scale. Raises NonFiniteError where one of them is no
-    finite number: everything that reads logits reads them here.
-    """
-    device = network.norm_final.weight.device
-    like = None if like is None else like.to(device)
-    normed = ops.norm(final.to(device), network.norm_final, like)
-    chosen = slice(None) if tokens is None else list(tokens)
-    bias = None if network.unembed_bias is None else network.unembed_bias[chosen]
-    columns = Linear(network.unembed[chosen].T, bias)
-    values = ops.linear(normed.to(columns.weight.device), columns)
-    check_finite(values)
-    return ops.capped(values, network.logit_cap)
+def fits(metric: Metric, pair: Answered) -> bool:
+    """Whether the metric can be taken of these answers."""
+    row = METRIC_TABLE[metric]
+    return not ((row.needs_wrong and not pair.wrongs) or (row.one_token and not pair.single_tokens))
 
 
-@dataclass(frozen=True)
-class Reader:
-    """Reads metrics of one pair off final residual streams.
-
-    `clean_final` is the clean run's, [d_model], at the last token of the prompt.
-    `held`, where it is given, are those whose scale the final norm takes, one row
-    for each continuation.
-    """
-
-    network: Network
-    pair: TokenPair
-    clean_final: Float[Tensor, " d_model"]
-    held: Finals | None = None
-
-    def read(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
-        """The metric of each row, in its own unit, at least in float32."""
-        return read_each(metric, [self], [finals])[0]
-
-    def of(self, finals: Finals) -> "Reading":
-        """Several metrics of the same rows."""
-        return Reading(self, finals)
+def check_differentiable(metric: Metric) -> None:
+    """Raise ExperimentError where the metric has no gradient."""
+    if metric in NO_GRADIENT:
+        raise ExperimentError(f"The metric '{metric}' has no gradient: choose another.")
 
 
-def read_each(metric: Metric, readers: Sequence[Reader], finals: Several) -> list[Tensor]:
-    """What each reader reads of its rows, as `Reader.read` does; logits in shared products."""
-    if metric in ("logit", "logit_diff"):
-        return [reader.of(some)(metric) for reader, some in zip(readers, finals, strict=True)]
-    tile = max(1, VOCAB_TILE // readers[0].network.spec.n_vocab) if readers else 1
-    tiles = [
-        (i, tuple(some))
-        for i, own in enumerate(finals)
-        for some in zip(*(final.split(tile) for final in own), strict=True)
-    ]
-    found: list[list[Tensor]] = [[] for _ in readers]
-    read = readings([readers[i] for i, _ in tiles], [some for _, some in tiles])
-    for (i, _), reading in zip(tiles, read, strict=True):
-        found[i].append(reading(metric))
-    return [torch.cat(some) for some in found]
-
-
-def readings(readers: Sequence[Reader], finals: Several) -> Iterator["Reading"]:
-    """What each reader makes of its rows; the logits of many come from one product.
-
-    The unembedding is the largest matrix there is: reading it once for each pair costs
-    more than a pair's own runs.
-    """
-    batch: list[tuple[Reader, Sequence[Tensor]]] = []
-    size = 0
-    for reader, some in zip(readers, finals, strict=True):
-        more = sum(final.shape[0] * final.shape[1] for final in some) * reader.network.spec.n_vocab
-        if batch and size + more > VOCAB_TILE:
-            yield from _one_product(batch)
-            batch, size = [], 0
-        batch.append((reader, some))
-        size += more
-    yield from _one_product(batch)
-
-
-def _one_product(batch: Sequence[tuple[Reader, Sequence[Tensor]]]) -> Iterator["Reading"]:
-    if len(batch) < 2 or any(reader.held is not None for reader, _ in batch):
-        yield from (reader.of(some) for reader, some in batch)
-        return
-    flat = [final.flatten(0, 1) for _, some in batch for final in some]
-    values = ops.widened(logits(batch[0][0].network, torch.cat(flat)))
-    parts = iter(values.split([len(one) for one in flat]))
-    for reader, some in batch:
-        own = [part.unflatten(0, final.shape[:2]) for final, part in zip(some, parts, strict=False)]
-        yield Reading(reader, some, own)
-
-
-class Reading:
-    """Metrics of some rows, whose logits over the vocabulary are computed at most once.
-
-    They may also be given, as one tensor for each of `finals`.
-    """
-
-    def __init__(
-        self, reader: Reader, finals: Finals, known: Sequence[Tensor] | None = None
-    ) -> None:
-        self._network, self._pair = reader.network, reader.pair
-        self._clean_final = reader.clean_final
-        self._finals = finals
-        self._known = known
-        self._held = [None] * len(finals) if reader.held is None else reader.held
-
-    def __call__(self, metric: Metric) -> Float[Tensor, " row"]:
-        """The metric of each row, in its own unit, at least in float32.
-
-        Raises NonFiniteError where it is no finite number, as a difference of huge logits is.
-        """
-        values = self._read(metric)
-        check_finite(values)
-        return values
-
-    def _read(self, metric: Metric) -> Float[Tensor, " row"]:
-        if metric in ("logit", "logit_diff"):
-            return self._logit(metric)
-        if metric == "rank":
-            return self._rank()
-        if metric == "kl":
-            return self._kl()
-        answer = self._joint(self._pair.answers)
-        if metric == "logprob":
-            return answer
-        if metric == "probability":
-            return answer.exp()
-        wrong = self._joint(self._pair.wrongs)
-        return answer - wrong if metric == "logprob_diff" else answer.exp() - wrong.exp()
-
-    def top(self, row: int, count: int) -> list[tuple[int, float]]:
-        """The `count` most probable next tokens of a row, with their probabilities."""
-        probabilities = self._of_tokens(self._logits[0][row, 0].softmax(dim=-1))
-        best = probabilities.topk(min(count, probabilities.shape[-1]))
-        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-
-    def best(self) -> tuple[list[int], NDArray[np.float64]]:
-        """The most probable next token of each row, and its probability."""
-        best = self._of_tokens(self._logits[0][:, 0].softmax(dim=-1)).max(dim=-1)
-        return best.indices.tolist(), best.values.double().cpu().numpy()
-
-    @property
-    def pair(self) -> TokenPair:
-        """The pair whose answers are read."""
-        return self._pair
-
-    def __len__(self) -> int:
-        return len(self._finals[0])
-
-    def _of_tokens(self, values: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows token"]:
-        """Without the rows of padding, which come last: nothing lists or counts them."""
-        return values[..., : self._network.spec.n_tokens]
-
-    @cached_property
-    def _logits(self) -> list[Float[Tensor, "row _position vocab"]]:
-        if self._known is not None:
-            return list(self._known)
-        finals = zip(self._finals, self._held, strict=True)
-        return [ops.widened(logits(self._network, final, like=held)) for final, held in finals]
-
-    @cached_property
-    def _logprobs(self) -> list[Float[Tensor, "row _position vocab"]]:
-        return [values.log_softmax(dim=-1) for values in self._logits]
-
-    def _logit(self, metric: Metric) -> Float[Tensor, " row"]:
-        answers = [answer[0] for answer in self._pair.answers]
-        wrongs = [wrong[0] for wrong in self._pair.wrongs] if metric == "logit_diff" else []
-        final, held = self._finals[0][:, 0], self._held[0]
-        like = None if held is None else held[:, 0]
-        values = ops.widened(logits(self._network, final, [*answers, *wrongs], like))
-        value = values[:, : len(answers)].mean(dim=1)
-        return value - values[:, len(answers) :].mean(dim=1) if wrongs else value
-
-    def _kl(self) -> Float[Tensor, " row"]:
-        """KL(clean || row): what is lost by taking the row's distribution for the clean one."""
-        clean = ops.widened(logits(self._network, self._clean_final)).log_softmax(dim=-1)
-        return (clean.exp() * (clean - self._logprobs[0][:, 0])).sum(dim=-1)
-
-    def _rank(self) -> Float[Tensor, " row"]:
-        values = self._of_tokens(self._logits[0][:, 0])
-        best = values[:, [answer[0] for answer in self._pair.answers]].amax(dim=1, keepdim=True)
-        return (values > best).sum(dim=1).to(values.dtype) + 1
-
-    def _joint(self, answers: Sequence[tuple[int, ...]]) -> Float[Tensor, " row"]:
-        """Log-probability that any of `answers` comes next, token by token."""
-        behind = self._pair.continuations
-        of_each = [
-            self._logprobs[behind.index(answer[:-1])][:, range(len(answer)), answer].sum(dim=1)
-            for answer in answers
-        ]
-        return torch.stack(of_each).logsumexp(dim=0)
-
-
-def check_finite(values: Tensor) -> None:
-    """Raise NonFiniteError where `values`, which the model gave, hold NaN or infinity."""
-    # The least and the largest tell as much as all of them, ten times as fast.
-    if values.numel() and not all(
-        map(math.isfinite, torch.stack(values.detach().aminmax()).tolist())
-    ):
-        raise NonFiniteError(
-            "The model gave logits that are not finite numbers. Its weights are damaged or "
-            "overflow in this precision: load it in float32, or another copy of it."
-        )
+def usual_metric(*, one_token: bool, compared: bool) -> Metric:
+    """What to measure answers of one token by, or of several; `compared` with a wrong answer."""
+    if one_token:
+        return "logit_diff" if compared else "logit"
+    return "logprob_diff" if compared else "logprob"

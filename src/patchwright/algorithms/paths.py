@@ -27,7 +27,7 @@ from patchwright.model.forward import forward
 from patchwright.model.rows import CORE, Row, Run, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
-from patchwright.places import Place, Site, parse_place
+from patchwright.places import SITE_TABLE, Place, Site, parse_place, reads_from
 from patchwright.prompts.pair import TokenPair
 
 SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
@@ -166,12 +166,12 @@ def _of_pair(
 def _sent(spec: ModelSpec, copies: Copies, cells: Cells, job: Job, paths: Paths) -> list[Row]:
     """The base runs with a sender's activation copied in and what lies above held in place."""
     at = job.spans[0][0]
-    above = 0 if cells.site == "embed" else job.layer + 1
+    above = job.layer + 1 if SITE_TABLE[cells.site].in_layers else 0
     held: list[tuple[Site, int]] = []
     for layer in range(above, spec.n_layers):
         held.append(("z", layer))
     if paths.mlps == "freeze":
-        first = above if cells.site in ("mlp_out", "embed") else job.layer
+        first = job.layer if SITE_TABLE[cells.site].half == "attention" else above
         for layer in range(first, spec.n_layers):
             if not _receives(paths, layer):
                 held.append(("mlp_out", layer))
@@ -215,9 +215,7 @@ def _taken(sent: Run, paths: Paths) -> list[Edit]:
 
 def _below(site: Site, layer: int, receiver: Place, parallel: bool) -> bool:
     """Whether what a sender writes reaches a receiver's input."""
-    if site == "embed":
+    if not SITE_TABLE[site].in_layers:
         return True
     above = receiver.layer or 0
-    if receiver.site == "mlp_out" and site in ("z", "attn_out") and not parallel:
-        return layer <= above
-    return layer < above
+    return layer < above or (layer == above and reads_from(receiver.site, site, parallel))

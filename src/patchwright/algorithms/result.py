@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.axes import Direction, Metric
 from patchwright.errors import InputError
 from patchwright.files import write_atomic
 from patchwright.notices import Notice
-from patchwright.places import Place, check_site
+from patchwright.places import SITE_TABLE, Place, check_site
 from patchwright.upgrade import upgrade_result
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ class Result:
         direction: Direction = self.experiment["direction"]
         metric: Metric = self.experiment["metric"]
         runs = self._mean_of(self.clean), self._mean_of(self.corrupt)
-        return effect_of(self.patched.mean("pair"), *runs, direction, MIN_GAP[UNITS[metric]])
+        smallest = METRIC_TABLE[metric].unit.min_gap
+        return effect_of(self.patched.mean("pair"), *runs, direction, smallest)
 
     def _mean_of(self, baseline: Baseline) -> xr.DataArray:
         """The metric of a run, for each cell the mean over the pairs that have the cell."""
@@ -345,9 +346,10 @@ def place_of(site: str, cell: Mapping[Any, Any]) -> str:
     """The place that a row of `Result.table` stands for, as text; a role as in `L9.resid_pre@last`."""
     names = ("layer", "head", "position", "neuron")
     named = {name: int(cell[name]) for name in names if name in cell}
-    if site == "embed":
+    checked = check_site(site)
+    if not SITE_TABLE[checked].in_layers:
         named.pop("layer", None)
-    place = str(Place(check_site(site), **named))
+    place = str(Place(checked, **named))
     return f"{place}@{cell['role']}" if "role" in cell else place
 
 

@@ -6,16 +6,8 @@ from statistics import fmean
 
 import torch
 
-from patchwright.algorithms.metrics import (
-    MIN_GAP,
-    SMALL_GAP,
-    UNITS,
-    Finals,
-    Reader,
-    Reading,
-    check_finite,
-    read_each,
-)
+from patchwright.algorithms.metrics import METRIC_TABLE, fits
+from patchwright.algorithms.readout import Finals, Reader, Reading, check_finite, read_each
 from patchwright.algorithms.result import Baseline
 from patchwright.axes import Direction, Metric
 from patchwright.model.base_runs import base_runs, kept_bytes
@@ -23,7 +15,7 @@ from patchwright.model.forward import forward
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
 from patchwright.notices import Notice
-from patchwright.places import Site
+from patchwright.places import KEYED_SITES, Site
 from patchwright.prompts.pair import TokenPair
 from patchwright.prompts.tokens import visible
 
@@ -83,7 +75,7 @@ def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]
         one_length = len(pair.corrupt) == len(pair.clean)
         for more in pair.continuations:
             clean = Row(pair.clean + more, len(pair.clean) - 1)
-            base = clean if one_length or "pattern" not in keep else None
+            base = clean if one_length or KEYED_SITES.isdisjoint(keep) else None
             rows += [clean, Row(pair.corrupt + more, len(pair.corrupt) - 1, base)]
     ran = base_runs(network, rows, keep) if len(pairs) == 1 else forward(network, rows, keep)
     check_runs(ran)
@@ -155,17 +147,16 @@ def baselines(
     read: Reading, metric: Metric, texts: TokenText, known: Sequence[float] = ()
 ) -> list[Baseline]:
     """What each of some runs of one pair predicts; `known` are metrics that have been read."""
-    single, compared = read.pair.single_tokens, bool(read.pair.wrongs)
-    none: list[float | None] = [None] * len(read)
-    answers: list[float | None] = read("logit").tolist() if single else none
-    differences: list[float | None] = read("logit_diff").tolist() if single and compared else none
-    ranks: list[float | None] = read("rank").tolist() if single else none
+
+    def of(other: Metric) -> list[float | None]:
+        return read(other).tolist() if fits(other, read.pair) else [None] * len(read)
+
     numbers = zip(
         [*known, *read(metric).tolist()[len(known) :]],
-        answers,
-        differences,
+        of("logit"),
+        of("logit_diff"),
         read("probability").tolist(),
-        ranks,
+        of("rank"),
         strict=True,
     )
     return [
@@ -228,8 +219,8 @@ def gap_notices(
     clean: Baseline, corrupt: Baseline, metric: Metric, runs: str = "The two runs"
 ) -> list[Notice]:
     """Whether the two `runs` are too close for effects, or for conclusions from effects."""
-    gap, unit = clean.metric - corrupt.metric, UNITS[metric]
-    if abs(gap) <= MIN_GAP[unit]:
+    gap, unit = clean.metric - corrupt.metric, METRIC_TABLE[metric].unit
+    if abs(gap) <= unit.min_gap:
         return [
             Notice(
                 code="flat_gap",
@@ -238,7 +229,7 @@ def gap_notices(
                 "prompts, answers or a metric on which the runs differ.",
             )
         ]
-    if abs(gap) < SMALL_GAP[unit]:
+    if abs(gap) < unit.small_gap:
         return [
             Notice(
                 code="small_gap",

@@ -8,7 +8,7 @@ is ranked, drawn or said by them. What a patch moved in the metric's own unit st
 import numpy as np
 import xarray as xr
 
-from patchwright.algorithms.metrics import MIN_GAP, SMALL_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.axes import Metric
 from patchwright.notices import Notice
@@ -20,12 +20,12 @@ SHARED = ("effect", "faithfulness")
 def has_scale(result: Result) -> bool:
     """Whether the two runs differ enough, over several pairs on average, to rank by effects.
 
-    As far apart as `SMALL_GAP`: below, the result warns that the gap is small or flat.
+    As far apart as the unit's `small_gap`: below, the result warns that the gap is small or flat.
     """
     metric: Metric = result.experiment["metric"]
     # Of a circuit whose outside is a mean, the corrupted end is not the corrupted run.
     gap = result.details.get("gap", result.clean.metric - result.corrupt.metric)
-    return abs(gap) >= SMALL_GAP[UNITS[metric]]
+    return abs(gap) >= METRIC_TABLE[metric].unit.small_gap
 
 
 def shares(result: Result) -> xr.DataArray:
@@ -46,7 +46,7 @@ def moved(result: Result) -> xr.DataArray:
 
 
 def nothing_moved(result: Result) -> bool:
-    """Whether none of the places that were computed moves the metric by more than `MIN_GAP`.
+    """Whether none of the places that were computed moves the metric by more than a flat gap.
 
     False of a result without places, and of a stopped one: what moves may be among the rest.
     """
@@ -59,7 +59,7 @@ def nothing_moved(result: Result) -> bool:
     return (
         bool(places)
         and bool(distance.notnull().any())
-        and float(distance.max()) <= MIN_GAP[UNITS[metric]]
+        and float(distance.max()) <= METRIC_TABLE[metric].unit.min_gap
     )
 
 
@@ -68,12 +68,13 @@ def nothing_to_rank(result: Result) -> list[Notice]:
     if not nothing_moved(result):
         return []
     metric: Metric = result.experiment["metric"]
+    unit = METRIC_TABLE[metric].unit
     what = "edge" if result.main == "edges" else "place"
     return [
         Notice(
             code="nothing_moved",
             message=f"No {what} that was computed moves {metric} by more than "
-            f"{MIN_GAP[UNITS[metric]]:g} ({UNITS[metric]}): there is nothing to rank. Choose other "
+            f"{unit.min_gap:g} ({unit.name}): there is nothing to rank. Choose other "
             "places, or prompts whose answers differ more.",
         )
     ]

@@ -23,7 +23,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import false_discovery_control, median_abs_deviation
 
 from patchwright.algorithms.duplicates import groups_of
-from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result, place_of
 from patchwright.axes import Metric
 from patchwright.errors import InputError
@@ -246,7 +246,7 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
         return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
     clean, corrupt = (_metrics(one) for one in (result.clean, result.corrupt))
     metric: Metric = result.experiment["metric"]
-    smallest = MIN_GAP[UNITS[metric]]
+    smallest = METRIC_TABLE[metric].unit.min_gap
     if ratio == "mean_of":
         return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
     patched = _flat(result.patched.transpose(*array.dims))
@@ -397,7 +397,7 @@ def _odd_gaps(result: Result, groups: NDArray[np.intp]) -> list[OddPair]:
             pair,
             "gap",
             score,
-            f"Its gap is {gaps[pair]:.3g} {UNITS[metric]} where the median of the pairs is "
+            f"Its gap is {gaps[pair]:.3g} {METRIC_TABLE[metric].unit.name} where the median of the pairs is "
             f"{middle:.3g} (robust z-score {score:.1f}).",
         )
         for pair, score, middle in _far(gaps, groups)

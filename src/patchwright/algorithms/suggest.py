@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from patchwright.algorithms.batches import cut, row_bytes
-from patchwright.algorithms.metrics import logits
+from patchwright.algorithms.readout import logits
 from patchwright.algorithms.runs import TokenText
 from patchwright.axes import BUDGET
 from patchwright.model.forward import forward

@@ -37,14 +37,19 @@ from patchwright.errors import (
 )
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row, Run, patched
+from patchwright.model.rows import CORE, Row, Run, indexed, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import (
+    BEFORE_HEADS,
+    KEYED_SITES,
+    KV_SITES,
     Place,
     Site,
     check_layer,
     check_position,
+    layer_named,
+    layers_of,
     n_heads_of,
     pers_of,
 )
@@ -133,7 +138,7 @@ def choose_cells(
     Raises ExperimentError for a `per` that the site does not have,
     UnknownPlaceError for a layer, position or head that does not exist.
     """
-    check_layer(None if site == "embed" else 0, site, spec)
+    check_layer(layer_named(site, 0), site, spec)
     per = per or pers_of(site)[0]
     if per not in pers_of(site):
         raise ExperimentError(
@@ -156,10 +161,10 @@ def choose_cells(
     for head in heads or ():
         Place(site, 0, head=head).within(spec, n_positions)
     for layer in layers or ():
-        check_layer(None if site == "embed" else layer, site, spec)
+        check_layer(layer_named(site, layer), site, spec)
     if positions is not None:
         positions = [check_position(position, n_positions) for position in positions]
-    every = range(1) if site == "embed" else range(spec.n_layers)
+    every = layers_of(site, spec.n_layers)
     return Cells(
         site,
         per,
@@ -397,7 +402,7 @@ class Copies:
         self._changed: dict[int, NDArray[np.bool_]] = {}
         unequal = len(runs.pair.clean) != len(runs.pair.corrupt)
         self._shifted = unequal
-        if unequal and site == "pattern":
+        if unequal and site in KEYED_SITES:
             raise UnequalLengthsError(
                 "Attention patterns cannot be copied between prompts of unequal length: their keys "
                 "are different positions. Reword one prompt, or patch z instead."
@@ -432,13 +437,10 @@ class Copies:
         """[position, index]: where the runs differ at all, and something read depends on it."""
         if layer not in self._changed:
             base, source = self.base[0].kept[self.site][layer], self.aligned(0, layer)
-            differs = (base != source).unsqueeze(1) if base.ndim == 2 else base != source
-            if self.site == "mlp_act":
-                differs = differs.transpose(1, 2)
-            changed = differs.any(dim=2).cpu().numpy()
+            changed = indexed(base != source, self.site).any(dim=2).cpu().numpy()
             # After the last layer's keys and values, only what is read goes on.
             last = layer == self._n_layers - 1 and not self._everywhere
-            if last and self.site not in ("embed", "resid_pre", "k", "v"):
+            if last and self.site not in BEFORE_HEADS and self.site not in KV_SITES:
                 changed[: self.base[0].read] = False
             self._changed[layer] = changed
         return self._changed[layer]

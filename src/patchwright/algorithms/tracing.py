@@ -23,7 +23,7 @@ from patchwright.algorithms.batches import (
     read_rows,
     row_bytes,
 )
-from patchwright.algorithms.metrics import Reader
+from patchwright.algorithms.readout import Reader
 from patchwright.algorithms.runs import check_runs, spans_of, stacked
 from patchwright.errors import ExperimentError
 from patchwright.model.base_runs import base_runs

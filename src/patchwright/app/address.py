@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from patchwright.algorithms.difference import ARRAYS
-from patchwright.algorithms.lens import LENS_METRICS
+from patchwright.algorithms.metrics import LENS_METRICS
 from patchwright.algorithms.paths import SENDERS
 from patchwright.app import opening
 from patchwright.app.state import (

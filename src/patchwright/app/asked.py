@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from patchwright.algorithms.metrics import NEEDS_WRONG, check_metric
+from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.app.state import EDGE_ESTIMATES, SEPARATOR, State
 from patchwright.experiment.circuit import Circuit
 from patchwright.methods.ablate import Ablate, AblateTogether
@@ -191,7 +191,7 @@ def trace_of(state: State, model: str, site: str) -> Trace:
             "prompt": prompt_of(state, state["clean"]),
             "subject": tuple(sorted(state["subject"])),
             "answer": answers_of(state["answer"]),
-            "wrong": answers_of(state["wrong"]) if metric in NEEDS_WRONG else (),
+            "wrong": answers_of(state["wrong"]) if METRIC_TABLE[metric].needs_wrong else (),
             "noise": float(state["noise"]),
             "samples": int(state["samples"]),
             "window": 1 if site == "resid_post" else int(state["window"]),

@@ -15,6 +15,7 @@ import streamlit as st
 import xarray as xr
 
 from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.metrics import NO_GRADIENT
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.statistics import statistics
 from patchwright.app.access import Access, Seen
@@ -357,7 +358,7 @@ def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
 
 def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:
     """A long sweep the most promising cells first, its estimate shown before them."""
-    no_estimate = experiment.metric == "rank" or len(tokens.corrupt) != len(tokens.clean)
+    no_estimate = experiment.metric in NO_GRADIENT or len(tokens.corrupt) != len(tokens.clean)
     if no_estimate or guessed_seconds(experiment, len(tokens.clean), model) < LONG:
         return experiment
     return experiment.model_copy(update={"order": "attribution"})

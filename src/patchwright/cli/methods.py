@@ -366,7 +366,7 @@ def _chosen(command: Command, given: Values) -> options.Chosen:
 
 def _trace(command: Command, given: Values) -> None:
     """A trace has one prompt, whose subject may be an example's."""
-    from patchwright.algorithms.metrics import NEEDS_WRONG
+    from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
     from patchwright.methods.trace import Trace
 
     check_outputs(given["json"], given["csv"], given["plot"])
@@ -387,7 +387,8 @@ def _trace(command: Command, given: Values) -> None:
         pair, _ = chosen_pair(
             given["prompt"], "", given["answer"], given["wrong"], "exact", example
         )
-        wrong = [str(one) for one in pair.wrongs] if given["metric"] in NEEDS_WRONG else []
+        compared = METRIC_TABLE[check_metric(given["metric"])].needs_wrong
+        wrong = [str(one) for one in pair.wrongs] if compared else []
         answers = {"answer": [str(one) for one in pair.answers], "wrong": wrong}
         given = {**given, "prompt": str(pair.clean), **answers}
     model = load(*(given[name] for name in ("model", "device", "dtype", "revision", "device_map")))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from patchwright.axes import METRICS
 from patchwright.errors import InputError, printable
+from patchwright.spelling import either
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import Progress
@@ -99,7 +101,7 @@ Direction = Annotated[str, typer.Option(help="denoise or noise.")]
 Metric = Annotated[
     str,
     typer.Option(
-        help="logit_diff, logit, probability, prob_diff, logprob, logprob_diff, kl or rank.",
+        help=f"{either(METRICS)}.",
         show_default="logit_diff, or the example's",
     ),
 ]

@@ -33,19 +33,19 @@ def places(
 ) -> None:
     """List the places of a model and how they are written."""
     from patchwright.figures.tables import table
-    from patchwright.places import HEAD_SITES, SITE_MEANINGS, n_heads_of, pers_of
+    from patchwright.places import HEAD_SITES, NEURON_SITES, SITE_TABLE, n_heads_of
 
     spec = load(model, device, "float32", revision).spec
     layers = f"L0-{spec.n_layers - 1}"
     rows = table("site", "places", "example", "per", "what it is", whole=("site",))
     for site in spec.sites:
+        row = SITE_TABLE[site]
         heads = f"H0-{n_heads_of(site, spec) - 1}" if site in HEAD_SITES else ""
-        where = "" if site == "embed" else f"{layers}{heads}."
-        neurons = f"[0-{spec.d_mlp - 1}]" if site == "mlp_act" else ""
-        inside = "" if site == "embed" else "L0H0." if site in HEAD_SITES else "L0."
+        where = f"{layers}{heads}." if row.in_layers else ""
+        neurons = f"[0-{spec.d_mlp - 1}]" if site in NEURON_SITES else ""
+        inside = ("L0H0." if heads else "L0.") if row.in_layers else ""
         example = f"{inside}{site}{'[5]' if neurons else ''}@-1"
-        kinds = " ".join(pers_of(site))
-        rows.add_row(site, f"{where}{site}{neurons}", example, kinds, SITE_MEANINGS[site])
+        rows.add_row(site, f"{where}{site}{neurons}", example, " ".join(row.pers), row.meaning)
     console().print(rows, markup=False)
 
 

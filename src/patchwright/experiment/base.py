@@ -22,10 +22,11 @@ from pydantic import (
     model_validator,
 )
 
+from patchwright.algorithms.metrics import usual_metric
 from patchwright.axes import Direction, Metric, Per
 from patchwright.canonical import hash_of
 from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
-from patchwright.places import Place, Site, check_site, parse_place, pers_of
+from patchwright.places import KEYED_SITES, Place, Site, check_site, parse_place, pers_of
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Pair, Prompt
 from patchwright.prompts.tokens import encode_inside
@@ -281,7 +282,7 @@ class OnPairs(Experiment):
     @property
     def instead_of_rewording(self) -> str:
         """What can be done about prompts of unequal length that are to stay as they are."""
-        if any(parse_place(place).site == "pattern" for place in self.named_places):
+        if any(parse_place(place).site in KEYED_SITES for place in self.named_places):
             return ", or name places of z and choose align='edges' (--align edges)"
         return EDGES
 
@@ -350,7 +351,7 @@ class Sweep(OnPairs, CellByCell):
     @property
     def instead_of_rewording(self) -> str:
         """What can be done about prompts of unequal length that are to stay as they are."""
-        if self.site == "pattern":
+        if self.site in KEYED_SITES:
             return ", or choose site='z' and align='edges' (--site z --align edges)"
         return EDGES
 
@@ -447,6 +448,4 @@ def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
         1 if isinstance(one, int) else len(encode_inside(one, model.tokenizer)) for one in every
     ]
     compared = all(one.wrongs for one in pairs)
-    if max(tokens, default=1) > 1:
-        return "logprob_diff" if compared else "logprob"
-    return "logit_diff" if compared else "logit"
+    return usual_metric(one_token=max(tokens, default=1) <= 1, compared=compared)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from patchwright.algorithms.batches import Progress
-from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result, effect_of
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.results import stopped_sweep
@@ -25,7 +25,7 @@ def so_far(
     """
     arrays = experiment.so_far(unpatched, model, now)
     gap = unpatched.clean.metric, unpatched.corrupt.metric
-    smallest = MIN_GAP[UNITS[experiment.metric]]
+    smallest = METRIC_TABLE[experiment.metric].unit.min_gap
     patched = arrays["patched"]
     arrays["effect"] = effect_of(patched, *gap, experiment.direction, smallest)
     warnings = list(unpatched.warnings)

@@ -9,7 +9,8 @@ import xarray as xr
 
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.duplicates import duplicate_pairs
-from patchwright.algorithms.metrics import MIN_GAP, UNITS, readings
+from patchwright.algorithms.metrics import METRIC_TABLE
+from patchwright.algorithms.readout import readings
 from patchwright.algorithms.result import Baseline, Result, effect_of
 from patchwright.algorithms.runs import PairRuns, averaged, baselines, gap_notices, notices, stacked
 from patchwright.algorithms.scale import nothing_to_rank
@@ -131,7 +132,7 @@ def as_result(experiment: Experiment, work: Work, found: Found, seconds: float) 
             xr.DataArray([one.metric for one in some], dims=["pair"])
             for some in (found.cleans, found.corrupts)
         )
-        smallest = MIN_GAP[UNITS[metric]]
+        smallest = METRIC_TABLE[metric].unit.min_gap
         effect = effect_of(patched, clean, corrupt, direction, smallest)
         arrays["effect"] = effect.transpose(*patched.dims)
         unfinished = _estimates(arrays)

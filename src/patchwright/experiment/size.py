@@ -3,7 +3,7 @@
 from patchwright.axes import Per
 from patchwright.experiment.base import Sweep
 from patchwright.model.load import Model
-from patchwright.places import Site, n_heads_of
+from patchwright.places import SITE_TABLE, Site, n_heads_of
 from patchwright.prompts.pair import TokenPair
 
 GRAPH_COPIES = 8
@@ -41,7 +41,7 @@ def places_count(
         "neuron": spec.d_mlp,
     }[per]
     layers = spec.n_layers if n_layers is None else n_layers
-    return (1 if site == "embed" else layers) * width
+    return (layers if SITE_TABLE[site].in_layers else 1) * width
 
 
 def graph_bytes(n_positions: int, model: Model) -> int:

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.axes import Direction
 from patchwright.insights.reading import NOTABLE, VERB, Cell, Reading
 from patchwright.insights.sentences import Numbers, Sentence, listed
-from patchwright.places import SITE_MEANINGS, Place, parse_place
+from patchwright.places import SITE_TABLE, Place, parse_place
 
 MOST_NAMED = 4
 """So many places are named in one sentence."""
@@ -41,10 +41,10 @@ def strongest(sweep: Reading) -> Iterator[Sentence]:
 
 def still(sweep: Reading) -> Sentence:
     """That no patch of the sweep moved anything, instead of a ranking."""
-    say, unit = Numbers(), UNITS[sweep.metric]
+    say, unit = Numbers(), METRIC_TABLE[sweep.metric].unit
     text = (
         f"{_copying(sweep)}, nothing moves: {sweep.metric} changes by no more than "
-        f"{say.amount(MIN_GAP[unit])} ({unit}) anywhere, so no place can be said to matter."
+        f"{say.amount(unit.min_gap)} ({unit.name}) anywhere, so no place can be said to matter."
     )
     return say.sentence(_code(sweep, "still"), text)
 
@@ -79,7 +79,7 @@ def _code(sweep: Reading, rule: str) -> str:
 
 
 def _copying(sweep: Reading) -> str:
-    meaning = SITE_MEANINGS[sweep.site]
+    meaning = SITE_TABLE[sweep.site].meaning
     return f"Copying {sweep.site} ({meaning}) {ONE_AT_A_TIME[sweep.per]}"
 
 

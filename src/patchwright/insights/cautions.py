@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from patchwright.axes import Direction, Metric
+from patchwright.algorithms.metrics import METRIC_TABLE
+from patchwright.axes import Direction
 from patchwright.insights.reading import Reading
 from patchwright.insights.sentences import Numbers, Sentence, listed
 from patchwright.insights.steps import Sources
@@ -20,9 +21,6 @@ FEW_PAIRS = 10
 OF_A_KIND = 3
 """Of more pairs than this with the same warning, only the first is quoted."""
 
-NEVER_AGAINST: frozenset[Metric] = frozenset({"kl", "rank"})
-"""Metrics that are lower in the clean run."""
-
 OTHER_DIRECTION: dict[Direction, str] = {
     "denoise": "Only denoising was done. It shows which places are sufficient, not which are "
     "necessary: repeat it with the direction noise.",
@@ -34,19 +32,6 @@ SELF_REPAIR = (
     "Later layers can make up for what a patch destroys (backup heads, self-repair), so a small "
     "effect does not mean that the place is not used."
 )
-
-OF_METRIC: dict[Metric, tuple[str, str]] = {
-    "kl": (
-        "kl_has_no_answer",
-        "The KL divergence counts every change of the next-token probabilities, also those that "
-        "have nothing to do with the answer.",
-    ),
-    "rank": (
-        "rank_jumps",
-        "A rank only moves when the answer overtakes another token: large changes can leave it as "
-        "it is, and small ones can make it jump.",
-    ),
-}
 
 
 def cautions(sources: Sources, steps: Sequence[Sentence]) -> Iterator[Sentence]:
@@ -97,7 +82,7 @@ def _warnings(sources: Sources) -> Iterator[Sentence]:
 
 def _against(main: Reading) -> Iterator[Sentence]:
     """The corrupted run does better than the clean one."""
-    if main.gap < 0 and main.metric not in NEVER_AGAINST:
+    if main.gap < 0 and not METRIC_TABLE[main.metric].lower_is_better:
         say, result = Numbers(), main.result
         text = (
             f"The corrupted run has the higher {main.metric} ({say.amount(result.corrupt.metric)} "
@@ -159,10 +144,10 @@ def _wrong_answer(main: Reading) -> Iterator[Sentence]:
 
 def _metric(main: Reading) -> Iterator[Sentence]:
     """What the metric cannot see."""
-    if main.metric in OF_METRIC:
-        code, text = OF_METRIC[main.metric]
-        yield Sentence(code, text, None, ())
-    if main.metric in ("probability", "prob_diff"):
+    metric = METRIC_TABLE[main.metric]
+    if metric.caution is not None:
+        yield Sentence(*metric.caution, None, ())
+    if metric.unit.saturates:
         say, result = Numbers(), main.result
         text = (
             f"A probability ({say.chance(result.clean.probability)} in the clean run, "

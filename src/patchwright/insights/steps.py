@@ -4,30 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from patchwright.algorithms.metrics import UNITS
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.statistics import RATE, statistics_on
-from patchwright.axes import Direction, Metric
+from patchwright.axes import Direction
 from patchwright.insights.carriers import attention, still, strongest
 from patchwright.insights.reading import Reading, quoted
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.travel import Travel, travel
 
 HALF = 0.5
-
-MEASURES: dict[Metric, str] = {
-    "logit_diff": "the logit difference (the model's score, its logit, for the answer minus that "
-    "for the wrong answer)",
-    "logit": "the answer's logit (the model's score for it, before scores become probabilities)",
-    "probability": "the answer's probability, from none to one",
-    "prob_diff": "the answer's probability minus the wrong answer's",
-    "logprob": "the natural logarithm of the answer's probability (its unit is the nat)",
-    "logprob_diff": "the natural logarithm of the answer's probability minus that of the wrong "
-    "answer's (its unit is the nat)",
-    "kl": "the KL divergence (how far all next-token probabilities are from the clean run's; its "
-    "unit is the nat)",
-    "rank": "the answer's rank among all tokens, the likeliest being first",
-}
 
 WAY: dict[Direction, str] = {
     "denoise": "Each patch copies one place of the clean run into the corrupted run. If much of "
@@ -156,17 +142,14 @@ def _mean_predictions(main: Reading) -> Sentence:
     return say.sentence("predicts_pairs", text + ".")
 
 
-_UNIT_WORDS = {"logits": " logits", "nats": " nats", "probability": "", "rank": " ranks"}
-
-
 def _gap(main: Reading, code: str) -> Sentence:
     say, result = Numbers(), main.result
-    unit = _UNIT_WORDS[UNITS[main.metric]]
+    metric = METRIC_TABLE[main.metric]
     mean = "" if len(main.baselines) == 1 else "the mean of "
     text = (
-        f"The measure is {mean}{MEASURES[main.metric]}: {say.amount(result.clean.metric)} in the clean "
+        f"The measure is {mean}{metric.phrase}: {say.amount(result.clean.metric)} in the clean "
         f"run, {say.amount(result.corrupt.metric)} in the corrupted run, {say.amount(abs(main.gap))}"
-        f"{unit} apart. "
+        f"{metric.unit.suffix} apart. "
     )
     if code == "flat":
         text += "That is too little to be a scale, so no place can be said to matter."

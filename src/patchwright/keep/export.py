@@ -18,6 +18,7 @@ from typing import Any
 from pandas import DataFrame
 
 import patchwright
+from patchwright.algorithms.metrics import usual_metric
 from patchwright.algorithms.result import Result
 from patchwright.experiment.base import Experiment, OnPairs, Sweep
 from patchwright.experiment.registry import Methods
@@ -257,7 +258,8 @@ def _sayable(call: Callable[..., Result], done: Experiment) -> bool:
     """Whether the call has an argument for the metric, or would choose this one by itself."""
     if not isinstance(done, OnPairs) or "metric" in signature(call).parameters:
         return True
-    return done.metric == ("logit_diff" if all(one.wrongs for one in done.pair_list) else "logit")
+    compared = all(one.wrongs for one in done.pair_list)
+    return done.metric == usual_metric(one_token=True, compared=compared)
 
 
 def _run_experiment(done: Experiment) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from patchwright.algorithms.metrics import MIN_GAP, UNITS
+from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE
 from patchwright.algorithms.result import CHOICE, Baseline, Result, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import reason
@@ -28,6 +28,14 @@ Dims = tuple[str, ...]
 Arrays = dict[str, Dims]
 
 LENS = ("run", "layer", "position")
+LENS_COMPARES = [name for name in LENS_METRICS if METRIC_TABLE[name].needs_wrong]
+LENS_ALWAYS = [
+    *(name for name in LENS_METRICS if name not in LENS_COMPARES),
+    "top_probability",
+    "top",
+]
+"""What a lens reads only where there is a wrong answer, and in any case."""
+
 INSIDE: dict[str, Dims] = {
     "head": ("layer", "head"),
     "position": ("layer", "head", "position"),
@@ -55,8 +63,8 @@ FIXED: dict[str, tuple[Arrays, Arrays]] = {
         {},
     ),
     "logit_lens": (
-        {**dict.fromkeys(("probability", "rank", "top_probability", "top"), LENS)},
-        {"logit_diff": LENS, "accumulated": ("run", "layer")},
+        dict.fromkeys(LENS_ALWAYS, LENS),
+        {**dict.fromkeys(LENS_COMPARES, LENS), "accumulated": ("run", "layer")},
     ),
     "edge_attribution": (
         {"edges": ("receiver", "sender")},
@@ -338,7 +346,7 @@ def _is_natural(label: Any) -> bool:
 def _check_effect(experiment: Any, result: Result, many: bool) -> None:
     """Effects are the share of the gap that `patched` says."""
     clean, corrupt = (_metrics(one, many) for one in (result.clean, result.corrupt))
-    smallest = MIN_GAP[UNITS[experiment.metric]]
+    smallest = METRIC_TABLE[experiment.metric].unit.min_gap
     again = effect_of(result.patched, clean, corrupt, experiment.direction, smallest)
     again = again.transpose(*result.effect.dims)
     same = np.allclose(result.effect, again, rtol=1e-9, atol=1e-12, equal_nan=True)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from patchwright.axes import Per
 from patchwright.experiment.base import PER, Cost, KnownSite, OnPairs
+from patchwright.places import KEYED_SITES
 from patchwright.prompts.align import EDGES
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Difference(OnPairs):
     @property
     def instead_of_rewording(self) -> str:
         """What can be done about prompts of unequal length."""
-        if self.site == "pattern":
+        if self.site in KEYED_SITES:
             return ", or choose site='z' and align='edges' (--site z --align edges)"
         return EDGES
 
@@ -56,10 +57,10 @@ class Difference(OnPairs):
         from patchwright.algorithms.difference import difference
         from patchwright.experiment.observing import measured
         from patchwright.experiment.results import check_one_length, without_positions
-        from patchwright.places import check_layer
+        from patchwright.places import check_layer, layer_named
 
         site, per = self.site, self.per
-        check_layer(None if site == "embed" else 0, site, work.model.spec)
+        check_layer(layer_named(site, 0), site, work.model.spec)
         if per in ("position", "head_position"):
             check_one_length((len(pair.clean) for pair in tokens), without_positions(site))
         return measured(self, work, tokens, [site], lambda runs: difference(runs, site, per))

@@ -164,13 +164,13 @@ class LogitAttribution(OnPairs):
     def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
         """What each part adds to the logit difference directly."""
         from patchwright.algorithms.direct import KEEP, logit_attribution
-        from patchwright.algorithms.metrics import check_answers
+        from patchwright.algorithms.metrics import check_answers, usual_metric
         from patchwright.experiment.observing import measured
         from patchwright.experiment.results import check_one_length
         from patchwright.places import check_layer
 
         for pair in tokens:
-            check_answers("logit_diff" if pair.wrongs else "logit", pair)
+            check_answers(usual_metric(one_token=True, compared=bool(pair.wrongs)), pair)
         if self.part == "neuron":
             check_layer(0, "mlp_act", work.model.spec)
         if self.part == "position":

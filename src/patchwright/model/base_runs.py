@@ -7,9 +7,9 @@ from patchwright.model.forward import forward
 from patchwright.model.kernels import uses
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Network
-from patchwright.places import SITES, Site
+from patchwright.places import KEYED_SITES, NEURON_SITES, SITES, Site
 
-USUAL = frozenset(SITES) - {"mlp_act"}
+USUAL = frozenset(SITES) - NEURON_SITES
 """Sites that are kept unasked where they are small: the next question is likely about one of them."""
 
 AT_LEAST = 4
@@ -45,7 +45,7 @@ def _usual(network: Network, rows: Sequence[Row], most_bytes: int) -> frozenset[
         return frozenset()
     one_length = all(row.base is None or len(row.base.tokens) == len(row.tokens) for row in rows)
     # A pattern starts from none of another length.
-    return USUAL if one_length else USUAL - {"pattern"}
+    return USUAL if one_length else USUAL - KEYED_SITES
 
 
 def kept_bytes(network: Network, n_positions: int, keep: frozenset[Site]) -> int:

@@ -64,7 +64,6 @@ def _attention(wave: Wave, layer: int, weights: Layer, stream: Site) -> None:
         return ops.attn_out(z, weights, wave.held(layer, "z") if held else None)
 
     wave.widen(layer, stream)
-    wave.enter(layer, "kv")
     wave.enter(layer, "q")
     for site in ("q", "k", "v"):
         wave.visit(layer, site, site)

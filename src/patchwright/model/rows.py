@@ -6,11 +6,11 @@ edits, or with other tokens from some position on.
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from patchwright.model.edits import Edit
-from patchwright.places import Site
+from patchwright.places import NEURON_SITES, Site
 
 CORE: frozenset[Site] = frozenset({"resid_pre", "resid_mid", "q", "k", "v"})
 """What a run must keep to be the base of edits; and besides it the edited sites."""
@@ -22,9 +22,7 @@ class Run:
 
     `read` is the first position whose output is read. `final` is the residual
     stream after the last layer from there on, [position, d_model]. `kept` holds
-    what was asked for, site -> one tensor a layer: [position, d_model];
-    [position, head, d_head] for q, k, v and z; [query, head, key] for the
-    pattern; [position, neuron] for mlp_act. Where k is kept, `keys` holds each layer's
+    what was asked for, site -> one tensor a layer, shaped as the Site table says. Where k is kept, `keys` holds each layer's
     keys as attention reads them, with their positions turned in: no site, but what
     rows over the run need.
     """
@@ -83,3 +81,15 @@ class Row:
 def patched(base: Run, *edits: Edit) -> Row:
     """The row that repeats `base` with `edits`."""
     return Row(base.tokens, base.read, base, edits)
+
+
+def indexed(
+    activation: Shaped[Tensor, " position *features"], site: Site
+) -> Shaped[Tensor, "position index feature"]:
+    """What a run has kept of a site, by what it has several of at a position: heads or neurons.
+
+    Of other sites there is one index.
+    """
+    if activation.ndim == 3:
+        return activation
+    return activation.unsqueeze(2 if site in NEURON_SITES else 1)

@@ -1,8 +1,9 @@
 """Sizes of a model, frozen."""
 
 from dataclasses import dataclass
+from math import prod
 
-from patchwright.places import HEAD_SITES, SITES, Site, n_heads_of
+from patchwright.places import SITE_TABLE, SITES, Site
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class ModelSpec:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """The sites that the model has, in the order in which a run passes them."""
-        missing = {"resid_mid": self.parallel, "mlp_act": self.routed}
-        return tuple(site for site in SITES if not missing.get(site, False))
+        """The sites that the model has, in the order of the table."""
+        absent = {"parallel": self.parallel, "routed": self.routed, None: False}
+        return tuple(site for site in SITES if not absent[SITE_TABLE[site].absent_if])
 
     @property
     def n_tokens(self) -> int:
@@ -49,8 +50,16 @@ class ModelSpec:
 
     def width_of(self, site: Site, n_positions: int) -> int:
         """How many numbers a site has at one position of a prompt of `n_positions`."""
-        if site == "pattern":
-            return self.n_heads * n_positions
-        if site in HEAD_SITES:
-            return n_heads_of(site, self) * self.d_head
-        return self.d_mlp if site == "mlp_act" else self.d_model
+        return prod(self.shape_of(site, n_positions)[1:])
+
+    def shape_of(self, site: Site, n_positions: int) -> tuple[int, ...]:
+        """What a run of `n_positions` keeps of a site in a layer, on the axes of the table."""
+        sizes = {
+            **dict.fromkeys(("position", "query", "key"), n_positions),
+            "head": self.n_heads,
+            "kv_head": self.n_kv_heads,
+            "d_head": self.d_head,
+            "d_model": self.d_model,
+            "neuron": self.d_mlp,
+        }
+        return tuple(sizes[axis] for axis in SITE_TABLE[site].shape)

@@ -18,54 +18,39 @@ from patchwright.model import ops
 from patchwright.model.edits import Edit
 from patchwright.model.rows import Row, Run
 from patchwright.model.weights import Layer, Network, Norm, Rotary
-from patchwright.places import Site
-
-Stage = Literal[
-    "embed",
-    "resid_pre",
-    "kv",
-    "q",
-    "z",
-    "attn_out",
-    "resid_mid",
-    "mlp_act",
-    "mlp_out",
-    "resid_post",
-]
+from patchwright.places import BEFORE_HEADS, KV_SITES, SITE_TABLE, Site, layer_order, layers_of
 
 _HEADS: dict[str, Site] = {"q": "q", "k": "k", "v": "v"}
-_Stages = dict[Stage, tuple[tuple[Site, ...], dict[str, Site]]]
+_Stages = dict[Site, tuple[tuple[Site, ...], dict[str, Site]]]
 
 
 def _stages(parallel: bool) -> _Stages:
-    """The order of a layer. Of each stage: the sites whose first edit lets a row enter there, and
-    what the row then takes from its base run (live tensor -> site).
+    """The order of a layer. Of each site at which rows enter: the sites whose first edit lets a row
+    enter there, and what the row then takes from its base run (live tensor -> site).
 
-    In a parallel block the MLP comes before the heads' output, which nothing else in the layer
-    reads, so that a row that enters there computes no MLP; `resid_mid` is then what the base run
-    has between the two.
+    Besides the site's own, these are the residual stream before it and the heads that attention
+    has still to read. In a parallel block that is so behind the MLP, and `resid_mid` is what the
+    base run has between the two.
     """
-    pre: dict[str, Site] = {"x": "resid_pre"}
-    mid: dict[str, Site] = {"x": "resid_mid"}
-    before_mlp: dict[str, Site] = {**pre, **_HEADS} if parallel else mid
-    before_heads = mid if parallel else pre
-    heads: _Stages = {
-        "kv": (("k", "v"), {**before_heads, **_HEADS}),
-        "q": (("q", "pattern"), {**before_heads, **_HEADS}),
-        "z": (("z",), {**before_heads, "z": "z"}),
-        "attn_out": (("attn_out",), {**before_heads, "attn_out": "attn_out"}),
-    }
-    mlp: _Stages = {
-        "mlp_act": (("mlp_act",), {**before_mlp, "mlp_act": "mlp_act"}),
-        "mlp_out": (("mlp_out",), {**before_mlp, "mlp_out": "mlp_out"}),
-    }
-    middle: _Stages = {"resid_mid": (("resid_mid",), mid)}
-    return {
-        "embed": (("embed",), {}),
-        "resid_pre": (("resid_pre",), pre),
-        **(mlp | heads if parallel else heads | middle | mlp),
-        "resid_post": (("resid_post",), {"x": "resid_post"}),
-    }
+    stages: _Stages = {}
+    stream: dict[str, Site] = {}
+    for site in layer_order(parallel):
+        entering: tuple[Site, ...] = tuple(
+            name for name, row in SITE_TABLE.items() if row.entry == site
+        )
+        half = SITE_TABLE[site].half
+        if half is None:
+            stream = {"x": site} if SITE_TABLE[site].in_layers else {}
+        heads = _HEADS if site == "q" or (parallel and half == "mlp") else {}
+        taken: dict[str, Site] = {**stream, **heads}
+        if half is not None and site not in heads:
+            taken[site] = site
+        if entering:
+            stages[site] = entering, taken
+    return stages
+
+
+_STAGES = {parallel: _stages(parallel) for parallel in (False, True)}
 
 
 @dataclass
@@ -160,12 +145,12 @@ class Wave:
         self.keep = keep
         self.groups: list[Group] = []
         self.device = network.embed.device
-        self._stages = _stages(network.spec.parallel)
+        self._stages = _STAGES[network.spec.parallel]
         self._longest = max((len(row.tokens) for row in rows), default=0)
         self._visible: dict[int | None, Tensor] = {}
         self._rotations: dict[Rotary | None, ops.Rotation | None] = {}
         self._edits: dict[tuple[int, Site], dict[int, list[Edit]]] = {}
-        self._waiting: dict[tuple[int, Stage], list[int]] = {}
+        self._waiting: dict[tuple[int, Site], list[int]] = {}
         for index, row in enumerate(rows):
             self._waiting.setdefault(_entry(row, self._stages), []).append(index)
             for edit in row.edits:
@@ -216,7 +201,7 @@ class Wave:
         for group in self.groups:
             group.live["x"] = group.live["x"].to(device)
 
-    def enter(self, layer: int, stage: Stage) -> None:
+    def enter(self, layer: int, stage: Site) -> None:
         """Let the rows in whose first edit is here, with the base run's activations."""
 
         def from_base(group: Group) -> dict[str, Tensor]:
@@ -224,7 +209,7 @@ class Wave:
 
         self._join(layer, stage, from_base)
 
-    def _join(self, layer: int, stage: Stage, live: Callable[[Group], dict[str, Tensor]]) -> None:
+    def _join(self, layer: int, stage: Site, live: Callable[[Group], dict[str, Tensor]]) -> None:
         entering: dict[tuple[int, ...], Group] = {}
         for index in self._waiting.pop((layer, stage), []):
             group, base = self._stretch(index, layer, stage), self._bases[index]
@@ -237,17 +222,17 @@ class Wave:
         # What a base under way keeps must be there before the rows over it ask for it.
         self.groups.sort(key=lambda group: group.is_based)
 
-    def _stretch(self, index: int, layer: int, stage: Stage) -> Group:
+    def _stretch(self, index: int, layer: int, stage: Site) -> Group:
         """An empty group over the positions that a row enters with."""
         row = self.rows[index]
         start, stop = row.extent
         length = len(row.tokens)
-        own_keys = any(edit.layer == layer and edit.site in ("k", "v") for edit in row.edits)
-        before_keys = stage in ("embed", "resid_pre")
+        own_keys = any(edit.layer == layer and edit.site in KV_SITES for edit in row.edits)
+        before_keys = stage in BEFORE_HEADS
         keys_from = start if own_keys or before_keys else length
         if own_keys and not before_keys:
             stop = length
-        elif stage not in ("embed", "resid_pre") and self._reads_only(layer):
+        elif not before_keys and self._reads_only(layer):
             start = max(start, row.read)
         return Group(self._bases[index] is not None, row.read, length, start, stop, keys_from)
 
@@ -296,7 +281,7 @@ class Wave:
         """Apply the edits of a site to the live tensor `name`, and keep it if asked."""
         edits = self._edits.get((layer, site), {})
         for group in self.groups:
-            first = group.keys_from if site in ("k", "v") else group.start
+            first = group.keys_from if site in KV_SITES else group.start
             for row, live in zip(group.rows, group.live[name] if edits else (), strict=False):
                 for edit in edits.get(row, ()):
                     edit.apply(live, first)
@@ -420,7 +405,7 @@ class Wave:
         ]
 
 
-def _entry(row: Row, stages: _Stages) -> tuple[int, Stage]:
+def _entry(row: Row, stages: _Stages) -> tuple[int, Site]:
     """Layer and stage at which a row leaves its base run; (-1, ...) for never."""
     touched = {(edit.layer, edit.site) for edit in row.edits}
     if row.first_own_token < len(row.tokens) or row.base is None:
@@ -435,7 +420,7 @@ def _entry(row: Row, stages: _Stages) -> tuple[int, Stage]:
 def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[Site, list[Tensor]]:
     """What a row keeps before it has run: its base run's activations."""
     if base is None:
-        return {site: [torch.empty(0)] * (1 if site == "embed" else n_layers) for site in keep}
+        return {site: [torch.empty(0) for _ in layers_of(site, n_layers)] for site in keep}
     return {site: list(base.kept[site]) for site in keep}
 
 

@@ -13,7 +13,7 @@ from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import SITE_MEANINGS, parse_place, pers_of
+from patchwright.places import SITE_TABLE, parse_place, pers_of
 from patchwright.prompts.tokens import encode
 
 MEASURES = {
@@ -50,7 +50,7 @@ def _differences(experiment: Patch, model: Model) -> Result:
     """The heat map of one site, and the places that differ most."""
     st.subheader("Where the runs differ", anchor=False)
     columns = st.columns(2)
-    names = {site: f"{site}: {SITE_MEANINGS[site]}" for site in model.spec.sites}
+    names = {site: f"{site}: {SITE_TABLE[site].meaning}" for site in model.spec.sites}
     site = fields.choice(columns[0], "Site", model.spec.sites, "seen_site", names)
     measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES)
     result = result_of(asked.difference_of(experiment, site), model, keep=True)

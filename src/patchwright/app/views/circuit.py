@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from patchwright.algorithms.metrics import NO_GRADIENT
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.app import asked, state
@@ -61,7 +62,7 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
     left, right = st.columns(2)
     fields.choice(
         left, "Metric", METRICS, "metric",
-        help="What the answer is measured by; rank has no gradient.",
+        help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
     )  # fmt: skip
     fields.choice(
         right, "Scores are", list(state.EDGE_ESTIMATES), "edge_estimate", _ESTIMATES,

@@ -15,23 +15,9 @@ from patchwright.axes import Per
 from patchwright.figures.grid import Grid
 from patchwright.figures.interactive import top_chart
 from patchwright.model.load import Model
-from patchwright.places import SITE_MEANINGS, Site, check_site, parse_place, pers_of
+from patchwright.places import SITE_TABLE, Site, check_site, parse_place, pers_of
 
-SITE_NAMES: dict[Site, str] = {
-    "embed": "embed: tokens",
-    "resid_pre": "resid_pre: layer input",
-    "q": "q: queries",
-    "k": "k: keys",
-    "v": "v: values",
-    "pattern": "pattern: attention",
-    "z": "z: head output",
-    "attn_out": "attn_out: attention",
-    "resid_mid": "resid_mid: before MLP",
-    "mlp_act": "mlp_act: neurons",
-    "mlp_out": "mlp_out: MLP output",
-    "resid_post": "resid_post: output",
-}
-"""Short enough for a quarter of the page; `SITE_MEANINGS` says more."""
+SITE_NAMES = {site: f"{site}: {row.label}" for site, row in SITE_TABLE.items()}
 
 PER_NAMES: dict[Per, str] = {
     "position": "a position",
@@ -75,7 +61,7 @@ def site_and_per(
     With another kind the place under `chosen_key` is forgotten: it was one of another map.
     """
     sites = [site for site in sites if site in model.spec.sites]
-    meanings = "\n".join(f"- `{site}`: {SITE_MEANINGS[site]}" for site in sites)
+    meanings = "\n".join(f"- `{site}`: {SITE_TABLE[site].meaning}" for site in sites)
     fields.choice(
         columns[0], label, sites, site_key, SITE_NAMES,
         on_change=_take_usual_per, args=(site_key, per_key, chosen_key), help=f"{help}\n\n{meanings}",

@@ -1,12 +1,14 @@
 """Lens: the answer as read off every layer, and what each part adds to it directly."""
 
+from math import isfinite
 from typing import get_args
 
 import pandas as pd
 import streamlit as st
 
+from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_metric
 from patchwright.algorithms.result import Result
-from patchwright.app import asked
+from patchwright.app import asked, state
 from patchwright.app.text import complaint
 from patchwright.app.views import fields, pair, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
@@ -20,10 +22,10 @@ from patchwright.model.load import Model
 from patchwright.prompts.tokens import visible
 
 MEASURES = {
-    "probability": "probability of the answer",
-    "logit_diff": "logit difference of the answers",
-    "rank": "rank of the answer, 1 is the top",
+    name: METRIC_TABLE[name].lens_label or name
+    for name in sorted(LENS_METRICS, key=lambda name: name != state.FIELDS["lens_measure"])
 }
+"""What a map may show; what is shown first comes first."""
 PARTS = {
     "head": "attention heads",
     "layer": "layers: attention and MLP",
@@ -62,12 +64,10 @@ def _lens(experiment: Patch, model: Model) -> Result:
     measure = fields.choice(st.container(), "Measure", there, "lens_measure", MEASURES)
     values = result.array(measure).values
     limit = float(pd.Series(values.ravel()).abs().max())
-    centred = measure == "logit_diff"
-    bounds = {"probability": (0.0, 1.0), "logit_diff": (-limit, limit), "rank": (1.0, limit)}
+    low, high = METRIC_TABLE[check_metric(measure)].bounds
+    centred, bounds = low < 0 < high, (max(low, -limit), high if isfinite(high) else limit)
     grids = [
-        grid_of_array(
-            result, measure, MEASURES[measure], run, {"run": run}, centred, bounds[measure]
-        )
+        grid_of_array(result, measure, MEASURES[measure], run, {"run": run}, centred, bounds)
         for run in RUNS
     ]
     for grid in grids:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from patchwright.algorithms.metrics import usual_metric
 from patchwright.algorithms.suggest import same_length, suggested_answers
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token, typed
@@ -208,7 +209,8 @@ def _take_answers(model: Model) -> None:
 
 def _other_metrics(model: Model) -> None:
     """Offer metrics that these answers have, where there is at least one answer."""
-    for metric in ("logprob_diff", "logprob"):
+    for compared in (True, False):
+        metric = usual_metric(one_token=False, compared=compared)
         fitting = asked.experiment_of({**st.session_state, "metric": metric}, model.name)
         try:
             tokens_of(asked.pair_of(st.session_state), fitting, model)

@@ -17,7 +17,7 @@ from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import HEAD_SITES, Place, check_site, n_heads_of, parse_place
+from patchwright.places import HEAD_SITES, Place, check_site, layer_named, n_heads_of, parse_place
 from patchwright.spelling import percent
 
 
@@ -41,7 +41,7 @@ def picker(result: Result, model: Model) -> None:
         position = fields.choice(columns[2], "Position", positions, "pick_position")
         picked = Place(
             site,
-            None if site == "embed" else layer,
+            layer_named(site, layer),
             None if head == "all" else int(head),
             None if position == "all" else int(position),
         )

@@ -4,7 +4,7 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.algorithms.metrics import NEEDS_WRONG
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
 from patchwright.app import asked, state
@@ -94,7 +94,7 @@ def _note_choice() -> None:
 
 def _answers(model: Model) -> None:
     """The answer, and the wrong one where the metric compares with it."""
-    needs_wrong = st.session_state["trace_metric"] in NEEDS_WRONG
+    needs_wrong = METRIC_TABLE[st.session_state["trace_metric"]].needs_wrong
     keys = ("answer", "wrong") if needs_wrong else ("answer",)
     columns = st.columns([3, 3, 2] if needs_wrong else [3, 2, 3], vertical_alignment="bottom")
     pair.answer_fields(keys, columns)
