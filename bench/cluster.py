@@ -22,10 +22,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import patchwright as pw
 from patchwright import cluster
 from patchwright.experiment.base import Experiment
-from patchwright.experiment.many import Batch, Outcome
-from patchwright.keep.many import Tally, run_many
-from patchwright.keep.store import Store
+from patchwright.experiment.batching import Batch, Outcome
 from patchwright.methods.patch import Patch
+from patchwright.storage.batch_runner import Tally, run_many
+from patchwright.storage.store import Store
 
 
 @dataclass
@@ -86,7 +86,7 @@ class _Nothing(cluster.Worker):
 
 def overhead(ray: Any, model: pw.Model, experiments: list[Experiment], times: int) -> float:
     """Seconds of a task: a batch sent and its outcomes brought back, nothing computed."""
-    from patchwright.model.parcel import packed
+    from patchwright.model.shared_weights import packed
 
     worker = ray.remote(num_cpus=1)(_Nothing).remote()
     ray.get(worker.open.remote(ray.put(packed(model)), "cpu"))

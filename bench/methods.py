@@ -32,7 +32,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwright as pw
 from patchwright.experiment.base import Experiment
-from patchwright.experiment.many import plan, run_batch
+from patchwright.experiment.batching import plan, run_batch
 
 N_TOKENS, SUBJECT, SAMPLES, SEED = 20, (2, 3, 4), 10, 0
 N_PAIRS, STEPS, SIZE = 100, 2, 1000

@@ -20,7 +20,7 @@ import patchwright as pw
 from families import VARIANTS, variant
 from patchwright.algorithms.readout import logits
 from patchwright.model.forward import forward
-from patchwright.model.rows import Row
+from patchwright.model.requests import Row
 
 PAGE = ROOT / "docs" / "families.md"
 CLEAN, CORRUPT = [49, 3, 8, 8, 21, 5, 30], [49, 3, 9, 8, 22, 5, 30]

@@ -17,15 +17,15 @@ with atheris.instrument_imports(include=["patchwright"], exclude=["patchwright.m
 
     from patchwright.app import address
     from patchwright.experiment import experiment_of
-    from patchwright.keep.archive import read_archive, write_archive
-    from patchwright.keep.record import Record, record_of
-    from patchwright.lessons.reading import read_lesson
+    from patchwright.lessons.schema import read_lesson
     from patchwright.places import parse_place
     from patchwright.prompts.datasets import Item, read_items, write_items
+    from patchwright.storage.archive import read_archive, write_archive
+    from patchwright.storage.serialization import Record, record_of
 
 from patchwright.errors import PatchwrightError
 from patchwright.experiment import run
-from patchwright.lessons.reading import built_in
+from patchwright.lessons.schema import built_in
 from patchwright.model.load import load_model
 from patchwright.prompts.examples import examples
 

@@ -13,7 +13,7 @@ from patchwright.algorithms.result import Baseline, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import ExperimentError
 from patchwright.methods import METHODS
-from patchwright.notices import Notice
+from patchwright.warnings import Notice
 
 CLEAN = ("<|endoftext|>", " Mary", " John", " to")
 CORRUPT = ("<|endoftext|>", " Mary", " Kate", " to")

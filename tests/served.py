@@ -9,13 +9,13 @@ from unittest import mock
 from fastapi.testclient import TestClient
 
 import patchwright as pw
-from patchwright.api import office as offices
-from patchwright.api.app import make_app
-from patchwright.api.limits import Limits
-from patchwright.api.office import Office
 from patchwright.experiment.registry import Methods
-from patchwright.keep.served import ServedStore
 from patchwright.methods import METHODS
+from patchwright.server import service as offices
+from patchwright.server.app import make_app
+from patchwright.server.limits import Limits
+from patchwright.server.service import ExperimentService
+from patchwright.storage.job_store import JobStore
 from patchwright.web.hosts import Hosts
 from patience import SECONDS
 
@@ -37,13 +37,13 @@ def client_of(
     *models: pw.Model,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     token: str | None = None,
-    store: ServedStore | None = None,
+    store: JobStore | None = None,
     at_once: int = 1,
     headers: dict[str, str] | None = None,
     methods: Methods = METHODS,
 ) -> Generator[TestClient]:
     """A client of a server of these models, which runs meanwhile."""
-    office = Office(models, store or ServedStore(), limits, at_once, methods)
+    office = ExperimentService(models, store or JobStore(), limits, at_once, methods)
     app = make_app(office, token, Hosts("127.0.0.1"))
     with TestClient(
         app, "http://localhost", raise_server_exceptions=False, headers=headers

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import patchwright as pw
 from patchwright.algorithms.statistics import statistics
 from patchwright.errors import AnswerError, ExperimentError, InputError, PromptError
+from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import write_items
-from patchwright.prompts.tasks import task
 
 PAIR = pw.Pair(
     clean="The capital of France is",

@@ -17,7 +17,7 @@ from checkpoints import save_tiny
 from command import IOI, patchwright, process
 from patchwright.algorithms import batches
 from patchwright.cli.options import bos_or_usual
-from patchwright.insights.written import KEY, MODEL, URL
+from patchwright.insights.llm import KEY, MODEL, URL
 from patchwright.lessons import READINGS, built_in
 from patience import SECONDS
 
@@ -340,7 +340,7 @@ from patchwright.algorithms import batches
 
 batches.BATCH_TOKENS = 60
 at = [int(call) for call in sys.argv.pop(1).split(",")]
-advance, calls = batches.Report.advance, 0
+advance, calls = batches.ProgressReporter.advance, 0
 
 def interrupted(self, cells):
     global calls
@@ -350,7 +350,7 @@ def interrupted(self, cells):
             os.kill(os.getpid(), signal.SIGINT)
     advance(self, cells)
 
-batches.Report.advance = interrupted
+batches.ProgressReporter.advance = interrupted
 from patchwright.cli import main
 main()
 """
@@ -382,15 +382,15 @@ LONG_COMMANDS = [
 @pytest.fixture
 def at_the_third_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C hits this process as a method reports for the third time."""
-    advance, calls = batches.Report.advance, itertools.count(1)
+    advance, calls = batches.ProgressReporter.advance, itertools.count(1)
 
-    def interrupted(report: batches.Report, cells: int) -> None:
+    def interrupted(report: batches.ProgressReporter, cells: int) -> None:
         if next(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
         advance(report, cells)
 
     monkeypatch.setattr(batches, "BATCH_TOKENS", 60)
-    monkeypatch.setattr(batches.Report, "advance", interrupted)
+    monkeypatch.setattr(batches.ProgressReporter, "advance", interrupted)
 
 
 @pytest.mark.usefixtures("at_the_third_report")

@@ -11,10 +11,10 @@ import pytest
 
 import patchwright as pw
 from command import IOI, Command, command_in, patchwright
-from patchwright.keep import many
-from patchwright.keep.many import Tally
-from patchwright.keep.store import Store
 from patchwright.methods import METHODS
+from patchwright.storage import batch_runner
+from patchwright.storage.batch_runner import Tally
+from patchwright.storage.store import Store
 
 BAD = [
     ("{", "Invalid JSON"),
@@ -89,13 +89,13 @@ def test_bad_lines_are_told_by_number_before_the_good_ones_are_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told: list[str] = []
-    whole = many.run_many
+    whole = batch_runner.run_many
 
     def watched(*given: object, **named: object) -> Tally:
         told.append(capsys.readouterr().err)
         return whole(*given, **named)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(many, "run_many", watched)
+    monkeypatch.setattr(batch_runner, "run_many", watched)
     lines = ["\ufeff" + heads(0)[0], "", *(line for line, _ in BAD), heads(1)[0] + "\r"]
     done = command("run", file_of(tmp_path, *lines), "--out", str(tmp_path / "runs"))
     assert done.status == 1
@@ -147,7 +147,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
         return kept(store, results)
 
     file = file_of(tmp_path, *heads(0, 1, 2))
-    monkeypatch.setattr("patchwright.keep.many.WAIT", -1.0)  # each outcome is kept at once
+    monkeypatch.setattr(
+        "patchwright.storage.batch_runner.WAIT", -1.0
+    )  # each outcome is kept at once
     calls = iter([kept, interrupted])
     monkeypatch.setattr(Store, "save_all", lambda *given: next(calls)(*given))
     done = command("run", file)
@@ -162,10 +164,10 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
 
 KILLED = """
 import os, signal, sys
-from patchwright.keep import many
-from patchwright.keep.store import Store
+from patchwright.storage import batch_runner
+from patchwright.storage.store import Store
 
-many.WAIT = -1.0  # each outcome is kept at once
+batch_runner.WAIT = -1.0  # each outcome is kept at once
 call, moment = int(sys.argv.pop(1)), sys.argv.pop(1)
 save_all, calls = Store.save_all, 0
 

@@ -23,14 +23,14 @@ from patchwright.cluster import (
 )
 from patchwright.errors import ClusterError, InputError
 from patchwright.experiment.base import Experiment
-from patchwright.experiment.many import Batch, Outcome, run_batch
+from patchwright.experiment.batching import Batch, Outcome, run_batch
 from patchwright.experiment.run import run
-from patchwright.keep.store import Store
 from patchwright.methods.patch import Patch
 from patchwright.model.devices import is_tied
-from patchwright.model.parcel import packed
+from patchwright.model.shared_weights import packed
 from patchwright.model.weights import named_tensors
 from patchwright.prompts.examples import example
+from patchwright.storage.store import Store
 from poison import poisoned
 from tiny import VOCAB, pair_of, random_gpt2
 

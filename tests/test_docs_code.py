@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from command import patchwright
 from patchwright.cli import app
-from patchwright.keep.store import Store
+from patchwright.storage.store import Store
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -9,9 +9,9 @@ import pytest
 
 import patchwright as pw
 from command import patchwright
-from patchwright.api.limits import Limits
 from patchwright.experiment.base import Option
 from patchwright.methods import METHODS
+from patchwright.server.limits import Limits
 from served import client_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "http.md").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ import pytest
 
 import patchwright as pw
 from command import Command, command_in
+from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, read_items
-from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
 
 PAGE = Path(__file__).parents[1] / "docs" / "many-prompts.md"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from patchwright.atomic_files import check_writable, write_atomic
 from patchwright.errors import OutputError
-from patchwright.files import check_writable, write_atomic
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

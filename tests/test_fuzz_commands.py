@@ -26,8 +26,8 @@ from patchwright.lessons import built_in
 from patchwright.methods import METHODS
 from patchwright.model.hub import is_hub_name
 from patchwright.places import SITES
+from patchwright.prompts.builtin_templates import tasks
 from patchwright.prompts.examples import examples
-from patchwright.prompts.tasks import tasks
 from patience import SECONDS
 
 TRIES = int(os.environ.get("PATCHWRIGHT_FUZZ", "0"))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from command import patchwright
 from made import made
 from patchwright.app.text import BREAK, plain, typed
+from patchwright.atomic_files import check_writable, write_atomic
 from patchwright.errors import (
     MOST_QUOTED,
     MOST_REASON,
@@ -26,14 +27,13 @@ from patchwright.errors import (
     quoted,
     reason,
 )
-from patchwright.files import check_writable, write_atomic
-from patchwright.keep.archive import read_archive, write_archive
-from patchwright.keep.record import Record, record_of
-from patchwright.keep.store import FILE, Store
-from patchwright.lessons.reading import read_lesson
+from patchwright.lessons.schema import read_lesson
 from patchwright.methods import METHODS
 from patchwright.places import parse_place
 from patchwright.prompts.datasets import RowError, read_items
+from patchwright.storage.archive import read_archive, write_archive
+from patchwright.storage.serialization import Record, record_of
+from patchwright.storage.store import FILE, Store
 
 HOSTILE = [
     "'; DROP TABLE runs; --",
@@ -150,7 +150,7 @@ def test_an_archives_note_that_is_no_text_is_refused(tmp_path: Path) -> None:
         for name, content in parts.items():
             archive.writestr(name, content)
     with pytest.raises(ArchiveError, match="a note that is no text"):
-        Store(tmp_path / "store").bring_in(path)
+        Store(tmp_path / "store").import_archive(path)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

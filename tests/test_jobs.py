@@ -11,9 +11,9 @@ import pytest
 from patchwright import jobs
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
-from patchwright.errors import BusyError, InputError, PatchwrightError
+from patchwright.errors import InputError, PatchwrightError, QueueFullError
 from patchwright.experiment.run import run
-from patchwright.jobs import Desk, Job
+from patchwright.jobs import Job, JobQueue
 from patchwright.methods.patch import Patch, patch
 from patchwright.model.load import Model
 from patience import SECONDS
@@ -63,8 +63,8 @@ def finished(model: Model) -> Result:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk(at_once=2)
+def desk() -> JobQueue:
+    return JobQueue(at_once=2)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def done(job: Job) -> int:
     return int(job.result.details["done"])
 
 
-def test_who_asks_for_the_same_gets_the_same_work(desk: Desk, work: list[Work]) -> None:
+def test_who_asks_for_the_same_gets_the_same_work(desk: JobQueue, work: list[Work]) -> None:
     first, second = desk.ask("a", work[0]), desk.ask("a", work[1])
     assert first is second
     work[0].finish()
@@ -90,7 +90,9 @@ def test_who_asks_for_the_same_gets_the_same_work(desk: Desk, work: list[Work]) 
     assert (work[0].runs, work[1].runs) == (1, 0)
 
 
-def test_at_most_so_many_run_and_the_others_keep_their_order(desk: Desk, work: list[Work]) -> None:
+def test_at_most_so_many_run_and_the_others_keep_their_order(
+    desk: JobQueue, work: list[Work]
+) -> None:
     asked = [desk.ask(str(i), one) for i, one in enumerate(work)]
     assert all(one.began.wait(SECONDS) for one in work[:2])
     assert [job.running for job in asked] == [True, True, False, False, False]
@@ -104,7 +106,7 @@ def test_at_most_so_many_run_and_the_others_keep_their_order(desk: Desk, work: l
     assert [done(job) for job in asked] == [CELLS] * 5
 
 
-def test_stopping_keeps_what_is_finished(desk: Desk, work: list[Work]) -> None:
+def test_stopping_keeps_what_is_finished(desk: JobQueue, work: list[Work]) -> None:
     job = desk.ask("a", work[0])
     work[0].step(3)
     assert not job.stopping
@@ -115,7 +117,7 @@ def test_stopping_keeps_what_is_finished(desk: Desk, work: list[Work]) -> None:
     assert job.error is None
 
 
-def test_who_comes_after_a_stop_gets_work_of_their_own(desk: Desk, work: list[Work]) -> None:
+def test_who_comes_after_a_stop_gets_work_of_their_own(desk: JobQueue, work: list[Work]) -> None:
     stopped = desk.ask("a", work[0])
     work[0].step()
     stopped.stop()
@@ -129,7 +131,9 @@ def test_who_comes_after_a_stop_gets_work_of_their_own(desk: Desk, work: list[Wo
     assert done(fresh) == CELLS
 
 
-def test_work_stops_when_the_last_one_leaves_and_not_before(desk: Desk, work: list[Work]) -> None:
+def test_work_stops_when_the_last_one_leaves_and_not_before(
+    desk: JobQueue, work: list[Work]
+) -> None:
     job = desk.ask("a", work[0])
     desk.ask("a", work[0])
     work[0].step()
@@ -143,7 +147,7 @@ def test_work_stops_when_the_last_one_leaves_and_not_before(desk: Desk, work: li
 
 
 def test_who_stops_leaves_the_work_to_the_others_and_keeps_what_was_finished(
-    desk: Desk, work: list[Work]
+    desk: JobQueue, work: list[Work]
 ) -> None:
     job = desk.ask("a", work[0])
     assert desk.ask("a", work[0]) is job
@@ -164,7 +168,7 @@ def test_who_stops_leaves_the_work_to_the_others_and_keeps_what_was_finished(
     assert mine.progress.done == 3, "what was kept does not move on"
 
 
-def test_stopping_what_is_over_changes_nothing(desk: Desk, work: list[Work]) -> None:
+def test_stopping_what_is_over_changes_nothing(desk: JobQueue, work: list[Work]) -> None:
     job = desk.ask("a", work[0])
     desk.ask("a", work[0])
     work[0].finish()
@@ -173,7 +177,7 @@ def test_stopping_what_is_over_changes_nothing(desk: Desk, work: list[Work]) -> 
     assert job.result is not None
 
 
-def test_who_is_gone_leaves_everything_they_asked_for(desk: Desk, work: list[Work]) -> None:
+def test_who_is_gone_leaves_everything_they_asked_for(desk: JobQueue, work: list[Work]) -> None:
     mine, ours = desk.ask("mine", work[0]), desk.ask("ours", work[1])
     desk.ask("ours", work[1])
     desk.leave_all([mine, ours])
@@ -181,7 +185,7 @@ def test_who_is_gone_leaves_everything_they_asked_for(desk: Desk, work: list[Wor
 
 
 def test_work_that_everybody_left_before_its_turn_is_never_begun(
-    desk: Desk, work: list[Work]
+    desk: JobQueue, work: list[Work]
 ) -> None:
     for i in range(2):
         desk.ask(str(i), work[i])
@@ -196,7 +200,7 @@ def test_work_that_everybody_left_before_its_turn_is_never_begun(
     assert work[2].runs == 0
 
 
-def test_leaving_what_is_finished_keeps_it_for_others(desk: Desk, work: list[Work]) -> None:
+def test_leaving_what_is_finished_keeps_it_for_others(desk: JobQueue, work: list[Work]) -> None:
     job = desk.ask("a", work[0])
     work[0].finish()
     assert done(job) == CELLS
@@ -214,7 +218,7 @@ def test_leaving_what_is_finished_keeps_it_for_others(desk: Desk, work: list[Wor
     ],
 )
 def test_what_goes_wrong_is_one_sentence_and_the_next_try_is_a_new_one(
-    desk: Desk, work: list[Work], raised: Exception, says: str, caplog: pytest.LogCaptureFixture
+    desk: JobQueue, work: list[Work], raised: Exception, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(_: OnProgress) -> Result:
         raise raised
@@ -233,12 +237,14 @@ def test_what_goes_wrong_is_one_sentence_and_the_next_try_is_a_new_one(
     assert done(again) == CELLS
 
 
-def test_one_too_many_is_turned_away_and_nothing_else(desk: Desk, work: list[Work]) -> None:
+def test_one_too_many_is_turned_away_and_nothing_else(desk: JobQueue, work: list[Work]) -> None:
     for i in range(2):
         desk.ask(str(i), work[i])
         assert work[i].began.wait(SECONDS)
     waiting = [desk.ask(f"w{i}", work[2]) for i in range(jobs.MOST_WAITING)]
-    with pytest.raises(BusyError, match=f"{jobs.MOST_WAITING} experiments are already waiting"):
+    with pytest.raises(
+        QueueFullError, match=f"{jobs.MOST_WAITING} experiments are already waiting"
+    ):
         desk.ask("one more", work[3])
     assert desk.ask("w3", work[3]) is waiting[3], "to join is no burden"
     for job in waiting[:-1]:
@@ -248,7 +254,7 @@ def test_one_too_many_is_turned_away_and_nothing_else(desk: Desk, work: list[Wor
 
 
 def test_old_results_are_forgotten_and_those_asked_for_again_kept(finished: Result) -> None:
-    desk = Desk(at_once=1, kept=3)
+    desk = JobQueue(at_once=1, kept=3)
     runs: list[str] = []
 
     def ask(key: str) -> Job:
@@ -267,7 +273,7 @@ def test_old_results_are_forgotten_and_those_asked_for_again_kept(finished: Resu
     assert runs[6:] == ["a"]
 
 
-def test_what_is_forgotten_is_computed_anew(desk: Desk, work: list[Work]) -> None:
+def test_what_is_forgotten_is_computed_anew(desk: JobQueue, work: list[Work]) -> None:
     job = desk.ask("a", work[0])
     work[0].finish()
     assert done(job) == CELLS
@@ -278,7 +284,7 @@ def test_what_is_forgotten_is_computed_anew(desk: Desk, work: list[Work]) -> Non
     assert desk.ask("a", work[2]) is fresh, "to forget twice does not forget another"
 
 
-def test_snapshots_stay_as_they_were(desk: Desk, work: list[Work]) -> None:
+def test_snapshots_stay_as_they_were(desk: JobQueue, work: list[Work]) -> None:
     job = desk.ask("a", work[0])
     work[0].step(2)
     early = job.progress
@@ -319,7 +325,7 @@ def test_the_time_left_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_sweep_behind_the_desk_gives_what_it_gives_in_front_of_it(
-    desk: Desk, model: Model
+    desk: JobQueue, model: Model
 ) -> None:
     experiment = Patch(model="tiny", pairs=pair_of([1, 2, 3], [1, 5, 3]), per="position")
     job = desk.ask("a", lambda progress: run(experiment, model, progress))
@@ -332,7 +338,7 @@ def test_a_sweep_behind_the_desk_gives_what_it_gives_in_front_of_it(
 
 
 def test_many_visitors_who_come_and_go_never_break_the_desk(finished: Result) -> None:
-    desk = Desk(at_once=3, kept=4)
+    desk = JobQueue(at_once=3, kept=4)
     running, most, wrong = [0], [0], list[str]()
     lock = threading.Lock()
 
@@ -357,7 +363,7 @@ def test_many_visitors_who_come_and_go_never_break_the_desk(finished: Result) ->
             key = str(choose.integers(8))
             try:
                 job = desk.ask(key, compute(key))
-            except BusyError:
+            except QueueFullError:
                 continue
             what = choose.integers(5)
             if what == 0:

@@ -22,12 +22,12 @@ from patchwright.axes import METRICS, Metric
 from patchwright.errors import FactError, InputError
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
-from patchwright.figures.printed import draw_curve, draw_intervals, draw_scatter, image
+from patchwright.figures.matplotlib_figures import draw_curve, draw_intervals, draw_scatter, image
 from patchwright.figures.terminal import shown
 from patchwright.insights import heads_to_look_at, insights
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
-from patchwright.insights.explained import explained
-from patchwright.lessons.facts import filled, holds, quantity
+from patchwright.insights.explain import explained
+from patchwright.lessons.expressions import filled, holds, quantity
 
 SMALL = pw.Pair(clean=CLEAN, corrupt=CLEAN.replace("store", "house"), answer=" Mary", wrong=" John")
 """The place makes no difference to the answer: the gap is 0.02 logits."""

@@ -10,11 +10,11 @@ import patchwright as pw
 from families import FAMILIES, MISSING
 from patchwright.errors import UnknownPlaceError
 from patchwright.model import ops
+from patchwright.model.batched_forward import BatchedForward
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.plain_forward import plain_forward
-from patchwright.model.rows import CORE, Row, Run, patched
-from patchwright.model.wave import Wave
+from patchwright.model.requests import BASE_SITES, Row, Run, patched
 from patchwright.places import (
     BEFORE_HEADS,
     HEAD_SITES,
@@ -45,7 +45,7 @@ def model_of(family: str) -> pw.Model:
 
 
 def base_of(model: pw.Model) -> Run:
-    keep = CORE | frozenset(model.spec.sites)
+    keep = BASE_SITES | frozenset(model.spec.sites)
     return forward(model.network, [Row(PROMPT, len(PROMPT) - 1)], keep)[0]
 
 
@@ -53,7 +53,9 @@ def edited(model: pw.Model, base: Run, site: Site) -> Run:
     """The run with other numbers at `site` of one layer and one position."""
     layer = LAYER if SITE_TABLE[site].in_layers else 0
     edit = Edit(site, layer, AT, base.kept[site][layer][AT : AT + 1] + 1.0)
-    return forward(model.network, [patched(base, edit)], CORE | frozenset(model.spec.sites))[0]
+    return forward(model.network, [patched(base, edit)], BASE_SITES | frozenset(model.spec.sites))[
+        0
+    ]
 
 
 def test_the_table_has_each_site_once_in_the_order_of_its_type() -> None:
@@ -101,14 +103,14 @@ def test_a_model_is_without_the_sites_whose_rows_say_so(family: str) -> None:
 def met(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Site]]:
     """The layers and sites that rows under way come by."""
     found: list[tuple[int, Site]] = []
-    visit = Wave.visit
+    visit = BatchedForward.visit
 
-    def recorded(wave: Wave, layer: int, site: Site, name: str) -> None:
+    def recorded(wave: BatchedForward, layer: int, site: Site, name: str) -> None:
         if wave.groups:
             found.append((layer, site))
         visit(wave, layer, site, name)
 
-    monkeypatch.setattr(Wave, "visit", recorded)
+    monkeypatch.setattr(BatchedForward, "visit", recorded)
     return found
 
 

@@ -14,20 +14,20 @@ from typer.testing import CliRunner
 import patchwright as pw
 from docs_programs import program
 from every_method import PAIR
-from patchwright.algorithms.runs import PairRuns
-from patchwright.api.limits import Limits as ServerLimits
+from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.cli import make_app
 from patchwright.errors import ExperimentError
+from patchwright.experiment.assembly import RawResult, RunContext
 from patchwright.experiment.base import Cost, OnPairs
 from patchwright.experiment.limits import Limits
-from patchwright.experiment.observing import measured
-from patchwright.experiment.results import Found, Work
+from patchwright.experiment.observation import measured
 from patchwright.experiment.run import run
-from patchwright.figures.printed import image
-from patchwright.keep.export import notebook_text, script_text
+from patchwright.figures.matplotlib_figures import image
 from patchwright.methods import METHODS
 from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair
+from patchwright.server.limits import Limits as ServerLimits
+from patchwright.storage.export import notebook_text, script_text
 from served import client_of
 
 
@@ -55,7 +55,7 @@ class Loudness(OnPairs):
         """A value a layer."""
         return Cost(cells=len(tokens) * model.spec.n_layers)
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """The array `loudness`, by layer."""
 
         def measure(runs: PairRuns) -> dict[str, xr.DataArray]:

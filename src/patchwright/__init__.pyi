@@ -13,9 +13,6 @@ from .experiment.circuit import load_circuit as load_circuit
 from .experiment.run import run as run
 from .experiment.swap import Swap as Swap
 from .experiment.swap import swap as swap
-from .keep.many import Tally as Tally
-from .keep.many import run_many as run_many
-from .keep.store import Store as Store
 from .methods import load_result as load_result
 from .methods.ablate import Ablate as Ablate
 from .methods.ablate import AblateTogether as AblateTogether
@@ -51,7 +48,7 @@ from .model.load import load_model as load_model
 from .model.load import wrap_model as wrap_model
 from .places import Place as Place
 from .places import parse_place as parse_place
-from .prompts.builders import agreement as agreement
+from .prompts.agreement import agreement as agreement
 from .prompts.datasets import Item as Item
 from .prompts.datasets import RowError as RowError
 from .prompts.datasets import read_items as read_items
@@ -61,3 +58,6 @@ from .prompts.pair import Pair as Pair
 from .prompts.roles import Role as Role
 from .prompts.templates import Template as Template
 from .prompts.templates import from_template as from_template
+from .storage.batch_runner import Tally as Tally
+from .storage.batch_runner import run_many as run_many
+from .storage.store import Store as Store

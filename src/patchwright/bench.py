@@ -11,7 +11,7 @@ from patchwright.errors import InputError
 from patchwright.methods.patch import patch
 from patchwright.model.forward import forward
 from patchwright.model.load import Model
-from patchwright.model.rows import Row
+from patchwright.model.requests import Row
 from patchwright.prompts.pair import Pair
 
 SWEEPS = (("resid_pre", "position"), ("z", "head"), ("z", "head_position"))

@@ -19,14 +19,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from patchwright.errors import ClusterError, InputError
-from patchwright.experiment.many import Batch, Outcome, run_batch
-from patchwright.keep.many import OnTally, Tally, run_many
+from patchwright.experiment.batching import Batch, Outcome, run_batch
+from patchwright.storage.batch_runner import OnTally, Tally, run_many
 
 if TYPE_CHECKING:
     from patchwright.experiment.base import Experiment
-    from patchwright.keep.store import Store
     from patchwright.model.load import Model
-    from patchwright.model.parcel import Parcel
+    from patchwright.model.shared_weights import Parcel
+    from patchwright.storage.store import Store
 
 ATTEMPTS = 3
 """Workers that may be lost over one batch before it counts as failed."""
@@ -142,7 +142,7 @@ class Worker:
 
 def _outcomes(ray: Any, crew: _Crew, batches: Sequence[Batch], model: "Model") -> Iterator[Outcome]:
     """The outcomes of all batches, as workers finish them; workers end with it."""
-    from patchwright.model.parcel import packed
+    from patchwright.model.shared_weights import packed
 
     pool = _Pool(ray, crew, ray.put(packed(model)), model.fingerprint)
     waiting, lost = deque(batches), Counter[int]()

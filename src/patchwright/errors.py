@@ -16,8 +16,8 @@ PatchwrightError                exit status 1 unless said otherwise
 │   ├── ArchiveError            a file that is no archive of runs, or not a sound one
 │   ├── LessonError             a lesson file that cannot be used
 │   └── FactError               a lesson asks a result for something that it does not have
-├── RefusedError                a request over HTTP that is refused for what it is
-├── BusyError                   too many people wait already
+├── ApiError                    a request over HTTP that is refused for what it is
+├── QueueFullError              too many people wait already
 ├── StoreError                  the run store cannot be opened, read or written
 ├── ClusterError                Ray is missing, or its cluster is of no use
 ├── HubError                    the model hub could not be reached or refused
@@ -138,7 +138,7 @@ class FactError(InputError):
     """A lesson asks a result for something that it does not have."""
 
 
-class RefusedError(PatchwrightError):
+class ApiError(PatchwrightError):
     """A request over HTTP that is refused for what it is, not for the experiment in it.
 
     It is answered with `status`, `headers`, and `code` beside the message.
@@ -151,7 +151,7 @@ class RefusedError(PatchwrightError):
         self.status, self.code, self.headers = status, code, dict(headers or {})
 
 
-class BusyError(PatchwrightError):
+class QueueFullError(PatchwrightError):
     """Too many people wait already."""
 
 

@@ -16,7 +16,7 @@ from time import monotonic
 
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
-from patchwright.errors import BusyError, PatchwrightError
+from patchwright.errors import PatchwrightError, QueueFullError
 
 Compute = Callable[[OnProgress], Result]
 
@@ -120,7 +120,7 @@ class Job:
         return not self.stopping
 
 
-class Desk:
+class JobQueue:
     """Hands out jobs: at most `at_once` run, the others wait in the order in which they came.
 
     Each may work for so many `seconds`, if a number is given.
@@ -154,7 +154,7 @@ class Desk:
                 return job
             waiting = self._count_waiting()
             if waiting >= self._waiting:
-                raise BusyError(
+                raise QueueFullError(
                     f"{waiting} experiments are already waiting, which is the limit: try again in a "
                     "minute."
                 )

@@ -4,8 +4,8 @@ from transformers import GPT2LMHeadModel
 
 import hooks
 import patchwright as pw
-from patchwright.algorithms.attention import PATTERN, Twice, patterns
-from patchwright.algorithms.runs import PairRuns, run_pairs
+from patchwright.algorithms.attention import PATTERN, RepeatedTokens, patterns
+from patchwright.algorithms.pair_runs import PairRuns, run_pairs
 from patchwright.errors import PromptError, UnknownPlaceError
 from patchwright.experiment.run import tokens_of
 from patchwright.prompts.examples import examples
@@ -84,20 +84,20 @@ def test_without_a_repeated_token_there_is_no_duplicate_score(model: pw.Model) -
 
 def test_words_are_drawn_each_once_and_said_twice(model: pw.Model) -> None:
     pool = (3, 9, 27, 31, 40)
-    for prompt in Twice(4, 6, 0, pool, (49,)).prompts(model.spec):
+    for prompt in RepeatedTokens(4, 6, 0, pool, (49,)).prompts(model.spec):
         once = prompt[1:5]
         assert prompt == (49, *once, *once)
         assert set(once) <= set(pool)
         assert len(set(once)) == 4
-    one, other = (list(Twice(4, 6, seed, pool).prompts(model.spec)) for seed in (0, 1))
-    assert one == list(Twice(4, 6, 0, pool).prompts(model.spec))
+    one, other = (list(RepeatedTokens(4, 6, seed, pool).prompts(model.spec)) for seed in (0, 1))
+    assert one == list(RepeatedTokens(4, 6, 0, pool).prompts(model.spec))
     assert one != other
 
 
 def test_scores_on_words_equal_their_definition(model: pw.Model, gpt2: GPT2LMHeadModel) -> None:
     words = [3, 9, 27, 9, 31]
     result = pw.head_scores(model, pair_of(CLEAN, CORRUPT), 4, 3, words=words, bos=False)
-    prompts = list(Twice(4, 3, 0, (3, 9, 27, 31)).prompts(model.spec))
+    prompts = list(RepeatedTokens(4, 3, 0, (3, 9, 27, 31)).prompts(model.spec))
     for layer in range(N_LAYERS):
         patterns = [hooks.activation(gpt2, [*one], "pattern", layer) for one in prompts]
         for head in range(N_HEADS):

@@ -18,11 +18,11 @@ from patchwright.algorithms.circuits import (
     random_circuits,
     strongest,
 )
-from patchwright.algorithms.readout import Reader
+from patchwright.algorithms.readout import MetricReader
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
 from patchwright.experiment.run import tokens_of
-from patchwright.model.edges import LOGITS, Graph, embedded, node_of, pass_through
+from patchwright.model.graph import LOGITS, Graph, embedded, node_of, pass_through
 from patchwright.prompts.pair import TokenPair
 from tiny import N_HEADS, N_LAYERS, pair_of
 
@@ -49,7 +49,7 @@ def value_at(model: pw.Model, pair: TokenPair, kept: torch.Tensor, metric: Metri
     network = model.network
     clean, corrupt = (embedded(network, one) for one in (pair.clean, pair.corrupt))
     other = pass_through(network, corrupt).written
-    reader = Reader(network, pair, pass_through(network, clean).final[-1])
+    reader = MetricReader(network, pair, pass_through(network, clean).final[-1])
     passed = pass_through(network, clean, kept, other)
     return reader.read(metric, [passed.final[-1:][None]])[0].item()
 

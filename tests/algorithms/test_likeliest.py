@@ -12,7 +12,7 @@ from patchwright.algorithms import likeliest
 from patchwright.algorithms.result import place_of
 from patchwright.errors import ExperimentError
 from patchwright.experiment.run import run
-from patchwright.keep.store import Store
+from patchwright.storage.store import Store
 from tiny import VOCAB, pair_of
 
 PAIR = pair_of([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])
@@ -128,7 +128,7 @@ def test_they_survive_json_and_the_store(model: pw.Model, tmp_path: Path) -> Non
             assert one.arrays[name].identical(result.arrays[name])
     store.export(tmp_path / "runs.archive")
     other = Store(tmp_path / "other")
-    assert other.bring_in(tmp_path / "runs.archive") == (1, 0)
+    assert other.import_archive(tmp_path / "runs.archive") == (1, 0)
 
 
 def test_what_cannot_be_listed_is_refused(model: pw.Model) -> None:

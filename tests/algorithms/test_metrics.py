@@ -18,7 +18,7 @@ token = st.integers(0, VOCAB - 1)
 def final_logits(model: pw.Model, prompt: list[int]) -> torch.Tensor:
     from patchwright.algorithms.readout import logits
     from patchwright.model.forward import forward
-    from patchwright.model.rows import Row
+    from patchwright.model.requests import Row
 
     return logits(model.network, forward(model.network, [Row(tuple(prompt), 3)])[0].final[0])
 

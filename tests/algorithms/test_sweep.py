@@ -18,8 +18,8 @@ import patchwright as pw
 import slow
 from families import BLOCKS, FAMILIES
 from hooks import changed_logits, logits
-from patchwright.algorithms import runs
-from patchwright.algorithms.runs import PairRuns
+from patchwright.algorithms import pair_runs
+from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.algorithms.sweep import choose_cells, sweep, together
 from patchwright.axes import DIRECTIONS, METRICS, Direction, Metric, Per
 from patchwright.errors import (
@@ -484,10 +484,10 @@ def test_of_many_pairs_only_one_group_of_base_runs_is_in_memory_at_a_time() -> N
         alive.extend(weakref.ref(one.clean[0].kept["resid_pre"][0]) for one in ran)
         return ran
 
-    real = runs.run_pairs
+    real = pair_runs.run_pairs
     cells = choose_cells(model.spec, 6, "z")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runs, "run_pairs", look)
+        patched.setattr(pair_runs, "run_pairs", look)
         swept = sweep(model.network, tokens, cells, "denoise", "logit_diff", budget=60_000)
         places = [Place("z", 1, head=2)]
         together(model.network, tokens, places, "denoise", budget=60_000)

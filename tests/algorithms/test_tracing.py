@@ -19,7 +19,7 @@ from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.rows import patched
+from patchwright.model.requests import patched
 from patchwright.prompts.pair import tokenize_prompt
 from tiny import CONTEXT, N_LAYERS, VOCAB, WIDTH
 

@@ -8,8 +8,8 @@ import patchwright as pw
 from patchwright.app.access import Access
 from patchwright.app.opening import DIGITS
 from patchwright.errors import InputError, UnknownRunError
-from patchwright.keep.store import Store
 from patchwright.prompts.examples import example
+from patchwright.storage.store import Store
 
 NOTE = "secret suspicion"
 
@@ -87,7 +87,7 @@ def test_an_archive_has_notes_for_the_owner_alone(
         path, other = tmp_path / "runs.zip", Store(tmp_path / f"of {access.own}")
         access.export(path, ids[:1])
         assert (b"secret" in path.read_bytes()) is access.own
-        other.bring_in(path)
+        other.import_archive(path)
         assert other.entry(ids[0]).note == note
 
 
@@ -112,7 +112,7 @@ def test_a_visitor_changes_nothing(kept: tuple[Store, list[str]], tmp_path: Path
         lambda: mine.note(ids[0], "mine"),
         lambda: mine.delete(ids),
         lambda: mine.restore(ids),
-        lambda: mine.bring_in(tmp_path / "runs.zip"),
+        lambda: mine.import_archive(tmp_path / "runs.zip"),
     ):
         with pytest.raises(InputError, match="Only the owner"):
             change()

@@ -9,11 +9,11 @@ from playwright.sync_api import expect
 
 import patchwright as pw
 from browser_pages import Visitors, choose, heat_map, keyed, place, press, rest
-from patchwright.keep.store import Store
+from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, write_items
 from patchwright.prompts.examples import example
-from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
+from patchwright.storage.store import Store
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 

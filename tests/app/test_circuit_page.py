@@ -10,14 +10,14 @@ from app_pages import one_view, settled, words
 from patchwright.app import address, asked, state
 from patchwright.app.views.circuit import areas, checked_rows, strongest_of
 from patchwright.errors import InputError
-from patchwright.figures.graph import layout
-from patchwright.figures.interactive import (
+from patchwright.figures.altair_charts import (
     checked_chart,
     circuit_curve,
     circuit_graph,
     curve_rows,
     graph_rows,
 )
+from patchwright.figures.circuit_layout import layout
 from patchwright.prompts.examples import example
 from tiny import pair_of
 

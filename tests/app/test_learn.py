@@ -16,7 +16,7 @@ from patchwright.app.views import learn, side
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import READINGS, Lesson, built_in, experiment_of, mark
-from patchwright.lessons.facts import filled
+from patchwright.lessons.expressions import filled
 from patchwright.methods.attribute import Attribute
 from patchwright.methods.patch import Patch
 from patchwright.methods.trace import Trace

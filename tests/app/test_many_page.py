@@ -16,10 +16,10 @@ from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of
-from patchwright.figures.strip import Interval, strip_chart, strip_rows
+from patchwright.figures.pair_strip import Interval, strip_chart, strip_rows
 from patchwright.methods.patch import Patch
+from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, RowError
-from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
 from tiny import pair_of
 

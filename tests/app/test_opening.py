@@ -10,7 +10,6 @@ import patchwright as pw
 from patchwright.app import address, asked, opening, state
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment.base import Experiment
-from patchwright.keep.store import Store
 from patchwright.methods import METHODS
 from patchwright.methods.ablate import Ablate, AblateTogether
 from patchwright.methods.attention import Attention
@@ -20,6 +19,7 @@ from patchwright.methods.lens import LogitAttribution, LogitLens
 from patchwright.methods.patch import Patch, PatchTogether
 from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
+from patchwright.storage.store import Store
 from tiny import pair_of
 
 PAIR = pw.Pair(

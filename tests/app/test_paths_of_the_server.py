@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 from patchwright.app import server, text, work
 from patchwright.app.lessons import offered
 from patchwright.errors import PatchwrightError
-from patchwright.keep.store import Store
 from patchwright.model.load import load_model
+from patchwright.storage.store import Store
 
 SECRET = "the-servers-secret-place"
 MAIN = Path(server.__file__).with_name("main.py")

@@ -14,8 +14,8 @@ from patchwright.app import work
 from patchwright.app.access import Access
 from patchwright.app.views import runs
 from patchwright.errors import ArchiveError
-from patchwright.keep.store import Store
 from patchwright.prompts.examples import example
+from patchwright.storage.store import Store
 from patience import SECONDS
 from tiny import pair_of
 

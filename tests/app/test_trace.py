@@ -21,10 +21,10 @@ from patchwright.axes import METRICS
 from patchwright.errors import ExperimentError, InputError
 from patchwright.figures.grid import grid_of
 from patchwright.jobs import Job
-from patchwright.keep.answers import answer
 from patchwright.methods.trace import TraceSite, trace
 from patchwright.model.load import Model
 from patchwright.spelling import percent
+from patchwright.storage.run_cached import answer
 from patience import SECONDS
 
 TEXTS = ("<bos>", "The", " Eiffel", " Tower", " is", " in")

@@ -18,10 +18,10 @@ from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.run import run
 from patchwright.jobs import Job
-from patchwright.keep import answers
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import parse_place
+from patchwright.storage import run_cached
 from patience import SECONDS
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -91,7 +91,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
     shown.text_input(key="wrong").set_value(" Tom" if site == "z" else " Eva")
     shown.selectbox(key="site").set_value(site)
     monkeypatch.setattr(work, "run", counted)
-    monkeypatch.setattr(answers, "run", counted)
+    monkeypatch.setattr(run_cached, "run", counted)
     shown.run()
     while any(one.label == "Stop" for one in shown.button):  # a browser looks again by itself
         shown.session_state["job"].wait(SECONDS)
@@ -162,7 +162,7 @@ def slow(begun: threading.Event, go: threading.Event) -> Any:
 def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go = threading.Event(), threading.Event()
     shown = one_view("patch")
-    monkeypatch.setattr(answers, "run", slow(begun, go))
+    monkeypatch.setattr(run_cached, "run", slow(begun, go))
     shown.text_area(key="clean").set_value("When Tom and Mary met, Tom gave a book to")
     shown.text_area(key="corrupt").set_value("When Tom and Mary met, Mary gave a book to")
     shown.run()

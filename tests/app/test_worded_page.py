@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from chat_server import ChatServer
 from patchwright.app.text import BREAK
 from patchwright.app.views import worded
-from patchwright.insights.written import KEY, MODEL, URL
+from patchwright.insights.llm import KEY, MODEL, URL
 from patchwright.prompts.examples import example
 from patience import SECONDS
 

@@ -12,11 +12,11 @@ from rich.console import Console
 
 import patchwright as pw
 from patchwright.errors import ExperimentError, PromptError, UnequalLengthsError
-from patchwright.experiment.preview import so_far
+from patchwright.experiment.partial_result import so_far
 from patchwright.figures.grid import grid_of
 from patchwright.figures.terminal import shown
 from patchwright.insights import insights
-from patchwright.keep.export import script_text
+from patchwright.storage.export import script_text
 from tiny import pair_of, token_pairs
 
 

@@ -17,12 +17,12 @@ from gguf_files import save_gguf, tiny
 from patchwright.errors import PromptError
 from patchwright.experiment.limits import Limits
 from patchwright.experiment.run import tokens_of
-from patchwright.keep.export import script_text
-from patchwright.keep.record import record_of
-from patchwright.keep.store import Store
 from patchwright.methods import METHODS
 from patchwright.prompts.datasets import Item, read_items, write_items
 from patchwright.prompts.pair import prompt_ids
+from patchwright.storage.export import script_text
+from patchwright.storage.serialization import record_of
+from patchwright.storage.store import Store
 
 NAME = "system of its own"
 PAIR = chat_pair(answer="The", wrong="When")
@@ -64,7 +64,7 @@ def test_the_messages_are_on_the_result_wherever_it_goes(method: str, tmp_path: 
     store, elsewhere = Store(tmp_path / "store"), Store(tmp_path / "elsewhere")
     run = store.save(result)
     store.export(tmp_path / "runs.zip")
-    assert elsewhere.bring_in(tmp_path / "runs.zip", trusted=True) == (1, 0)
+    assert elsewhere.import_archive(tmp_path / "runs.zip", trusted=True) == (1, 0)
     for again in (
         pw.load_result(tmp_path / "result.json"), store.get(run), elsewhere.get(run)
     ):  # fmt: skip

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchwright as pw
-from patchwright.api.limits import Limits as ServerLimits
 from patchwright.app import limits as page
 from patchwright.errors import InputError
 from patchwright.experiment.base import OnPairs
+from patchwright.experiment.cost import cell_count, longest
 from patchwright.experiment.limits import Limits
 from patchwright.experiment.run import run, tokens_of
-from patchwright.experiment.size import cell_count, longest
 from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
 from patchwright.methods.trace import Trace
@@ -22,6 +21,7 @@ from patchwright.model.load import Model
 from patchwright.places import SITES, Site, pers_of
 from patchwright.prompts.examples import examples
 from patchwright.prompts.tokens import encode
+from patchwright.server.limits import Limits as ServerLimits
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])

@@ -14,7 +14,7 @@ from patchwright.algorithms.batches import Progress
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import ExperimentError, PatchwrightError
 from patchwright.experiment.base import Experiment
-from patchwright.experiment.many import Batch, Outcome, plan, run_batch
+from patchwright.experiment.batching import Batch, Outcome, plan, run_batch
 from patchwright.prompts.align import Align
 from tiny import VOCAB, pair_of, random_gpt2
 

@@ -15,12 +15,12 @@ from patchwright.algorithms.readout import logits
 from patchwright.algorithms.suggest import likeliest, suggested_answers
 from patchwright.errors import NonFiniteError
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.many import plan, run_batch
+from patchwright.experiment.batching import plan, run_batch
 from patchwright.experiment.run import run
-from patchwright.insights.explained import explained
+from patchwright.insights.explain import explained
 from patchwright.model import ops
 from patchwright.model.forward import forward
-from patchwright.model.rows import Row
+from patchwright.model.requests import Row
 from served import client_of
 from tiny import pair_of, random_gpt2
 

@@ -12,7 +12,7 @@ from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.result import Result
 from patchwright.axes import BUDGET, DIMS, DIRECTIONS, Direction, Metric, Per
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.preview import so_far
+from patchwright.experiment.partial_result import so_far
 from patchwright.experiment.run import run
 from patchwright.methods.ablate import Ablate
 from patchwright.methods.patch import Patch

@@ -18,11 +18,11 @@ import patchwright as pw
 from command import patchwright
 from made import made
 from patchwright.algorithms.result import Result
-from patchwright.figures import fonts, printed
+from patchwright.figures import fonts, matplotlib_figures
 from patchwright.figures.fonts import MissingCharactersWarning, fit_texts
-from patchwright.figures.printed import image
-from patchwright.keep.store import Store
+from patchwright.figures.matplotlib_figures import image
 from patchwright.prompts.tokens import visible
+from patchwright.storage.store import Store
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -119,7 +119,7 @@ def test_an_installed_font_that_has_the_characters_is_taken(
     save_font(tmp_path / "other.ttf", "Other Sans", "東")
     result = renamed(pw.patch(model, PAIR), ["北京", "\U0001f9f5", "東 $"])
     with installed(*(tmp_path / f"{one}.ttf" for one in ("some", "more", "other"))):
-        figure = printed.draw(result)
+        figure = matplotlib_figures.draw(result)
         assert fit_texts(figure, replace=True) == ""
         families = {tuple(text.get_fontfamily()) for text in figure.findobj(Text)}
         assert {one[1:] for one in families} == {("More Sans", "Other Sans")}
@@ -133,7 +133,7 @@ def test_without_such_a_font_a_figure_has_numbers_and_an_svg_the_text(
     save_font(tmp_path / "some.ttf", "Some Sans", "北")
     result = renamed(pw.patch(model, PAIR), ["北", "\U0001f9f7", "\U0001f9f6", "a"])
     with installed(tmp_path / "some.ttf"):
-        figure = printed.draw(result)
+        figure = matplotlib_figures.draw(result)
         assert fit_texts(figure, replace=True) == "\U0001f9f6\U0001f9f7"
         assert {"北 0", "<U+1F9F7> 1", "<U+1F9F6> 2", "a 3"} <= texts_of(figure)
         with pytest.warns(MissingCharactersWarning, match="No font on this computer") as caught:

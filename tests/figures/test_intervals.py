@@ -15,7 +15,7 @@ from patchwright.algorithms.statistics import statistics, statistics_on
 from patchwright.cli.options import hand_out
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of, grids_of
-from patchwright.figures.printed import draw, draw_intervals, save_intervals
+from patchwright.figures.matplotlib_figures import draw, draw_intervals, save_intervals
 from patchwright.figures.terminal import shown
 
 N = 12

@@ -11,10 +11,16 @@ from rich.console import Console
 import patchwright as pw
 from patchwright.errors import InputError
 from patchwright.figures.grid import grids_of, title_of
-from patchwright.figures.printed import draw, draw_graph, draw_scatter, save_graph, save_scatter
+from patchwright.figures.matplotlib_figures import (
+    draw,
+    draw_graph,
+    draw_scatter,
+    save_graph,
+    save_scatter,
+)
 from patchwright.figures.terminal import shown
-from patchwright.keep.export import csv_text
 from patchwright.spelling import run_name
+from patchwright.storage.export import csv_text
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4, 2], [1, 5, 3, 4, 2])

@@ -13,9 +13,9 @@ from matplotlib.text import Text
 
 import patchwright as pw
 from patchwright.errors import OutputError
-from patchwright.figures import printed
+from patchwright.figures import matplotlib_figures
 from patchwright.figures.grid import grid_of
-from patchwright.figures.printed import color_of, draw, draw_bars, image, short
+from patchwright.figures.matplotlib_figures import color_of, draw, draw_bars, image, short
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -87,7 +87,7 @@ def test_a_long_title_stays_on_the_figure(model: pw.Model, receivers: list[str])
 def in_process(path: Path, seed: str) -> bytes:
     """The figures of a kept result, drawn by another process."""
     code = (
-        "import sys; from patchwright import load_result; from patchwright.figures.printed import image;"
+        "import sys; from patchwright import load_result; from patchwright.figures.matplotlib_figures import image;"
         f"result = load_result({str(path)!r});"
         "[sys.stdout.buffer.write(image(result, suffix)) for suffix in ('png', 'svg', 'pdf')]"
     )
@@ -109,7 +109,7 @@ def test_another_process_on_another_day_draws_the_same_bytes(
 
 def page_palette() -> dict[str, list[tuple[float, ...]]]:
     """The colours that the page's heat map names, by constant."""
-    source = Path(printed.__file__).parents[1] / "app" / "widgets" / "heat_map.js"
+    source = Path(matplotlib_figures.__file__).parents[1] / "app" / "widgets" / "heat_map.js"
     text = source.read_text(encoding="utf-8")
 
     def named(name: str) -> list[tuple[float, ...]]:

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import patchwright as pw
-from patchwright.figures.compared import compared
+from patchwright.figures.comparison import compared
 from patchwright.figures.grid import Grid
 from patchwright.figures.terminal import beside, shown
 from patchwright.figures.terminal_map import MOST_CELLS, TerminalMap

@@ -7,7 +7,7 @@ import patchwright as pw
 from made import baseline
 from patchwright.algorithms.result import Tokens
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
-from patchwright.notices import Notice
+from patchwright.warnings import Notice
 
 NAN = float("nan")
 

@@ -15,10 +15,10 @@ from made import attends, baseline, made
 from patchwright.algorithms.result import Baseline
 from patchwright.axes import DIMS, DIRECTIONS, METRICS
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
-from patchwright.notices import Notice
 from patchwright.places import SITES, parse_place, pers_of
 from patchwright.prompts.examples import examples
 from patchwright.prompts.tokens import visible
+from patchwright.warnings import Notice
 
 TOKENS = [" Mary", "'", "7 %", "", "\n", "<b>12</b>", "L0H0.z@1", "\x000\x00", "{0}", "nan"]
 PLACES = re.compile(

@@ -13,7 +13,7 @@ from made import CLEAN, CORRUPT, attends, baseline, made
 from patchwright.algorithms.statistics import statistics
 from patchwright.errors import ExperimentError, UnknownPlaceError
 from patchwright.insights import Insights, heads_to_look_at, insights
-from patchwright.notices import Notice
+from patchwright.warnings import Notice
 
 NAN = float("nan")
 STREAM: list[list[float]] = [[0, 0, 1, 0], [0, 0, 0.9, 0.2], [0, 0, 0.1, 0.8]]

@@ -18,8 +18,8 @@ from chat_server import ChatServer
 from made import made
 from patchwright.errors import ExplainError
 from patchwright.insights import Sentence, insights
+from patchwright.insights.llm import KEY, MODEL, URL, Endpoint, Written, endpoint, written
 from patchwright.insights.sentences import Numbers
-from patchwright.insights.written import KEY, MODEL, URL, Endpoint, Written, endpoint, written
 
 SECRET = "sk-0123456789abcdefgh"
 PROMPTS = {"clean": "a", "corrupt": "b"}
@@ -95,7 +95,7 @@ def test_a_sentence_that_its_facts_do_not_bear_is_struck_and_counted(
 def test_a_number_is_known_if_and_only_if_it_rounds_as_the_rules_round(
     value: float, other: float
 ) -> None:
-    from patchwright.insights.written import (
+    from patchwright.insights.llm import (
         _borne,  # pyright: ignore[reportPrivateUsage]
         _Said,  # pyright: ignore[reportPrivateUsage]
     )

@@ -22,12 +22,12 @@ from patchwright.lessons import (
     find_lessons,
     mark,
     read_lesson,
-    reading,
     readings_of,
+    schema,
 )
-from patchwright.lessons.facts import filled, holds, quantity
-from patchwright.lessons.marking import right_answers
-from patchwright.lessons.reading import MOST_BYTES, read_lesson_file
+from patchwright.lessons.expressions import filled, holds, quantity
+from patchwright.lessons.grading import right_answers
+from patchwright.lessons.schema import MOST_BYTES, read_lesson_file
 
 PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
 SMALL = f"""\
@@ -80,7 +80,7 @@ def test_no_lesson_writes_down_a_result_instead_of_naming_it() -> None:
 
 
 def test_every_folder_of_lessons_is_that_of_a_model_to_read_on() -> None:
-    folder = Path(reading.__file__).parent / "built_in"
+    folder = Path(schema.__file__).parent / "built_in"
     models = [one.name for one in sorted(folder.iterdir()) if one.is_dir()]
     assert [*READINGS] == ["demo", *models]
     for model in READINGS:

@@ -19,8 +19,7 @@ from families import MISSING
 from patchwright.cli import options
 from patchwright.errors import InputError, MemoryBudgetError, UnknownPlaceError
 from patchwright.experiment.circuit import Circuit
-from patchwright.keep.export import script_text
-from patchwright.model import devices, wave
+from patchwright.model import batched_forward, devices
 from patchwright.model.devices import (
     DeviceMap,
     check_placement,
@@ -29,9 +28,10 @@ from patchwright.model.devices import (
     placed,
     spread,
 )
-from patchwright.model.edges import Graph
+from patchwright.model.graph import Graph
 from patchwright.model.weights import each_tensor, named_tensors
 from patchwright.places import SITES, pers_of
+from patchwright.storage.export import script_text
 from pretend import TwoDevices, pretending
 from tiny import N_LAYERS, Splitting, pair_of, random_gpt2
 
@@ -142,7 +142,7 @@ def test_a_method_never_mixes_devices_and_gives_the_same_numbers(
 def test_without_the_move_between_layers_two_devices_meet(
     apart: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wave.Wave, "carry", lambda *_: None)
+    monkeypatch.setattr(batched_forward.BatchedForward, "carry", lambda *_: None)
     with pytest.raises(TwoDevices, match=r"lazy:0, lazy:1"):
         pw.patch(apart, PAIR)
 

@@ -15,12 +15,12 @@ from command import patchwright
 from families import FAMILIES, ROPE
 from patchwright.algorithms.readout import logits
 from patchwright.errors import CheckpointError, PromptError, UnknownPlaceError
-from patchwright.experiment.size import cell_count
+from patchwright.experiment.cost import cell_count
 from patchwright.model import ops
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.parts import rotary_of
-from patchwright.model.rows import CORE, Row, patched
+from patchwright.model.requests import BASE_SITES, Row, patched
 from patchwright.model.weights import Norm, named_tensors
 from patchwright.places import HEAD_SITES, Site, pers_of
 from tiny import N_HEADS, N_LAYERS, VOCAB, pair_of
@@ -149,7 +149,7 @@ def test_a_base_runs_keys_are_turned_once_for_all_rows_over_it(
     llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = pw.wrap_model(llama).network
-    base = forward(network, [Row(tuple(TOKENS), len(TOKENS) - 1)], CORE)[0]
+    base = forward(network, [Row(tuple(TOKENS), len(TOKENS) - 1)], BASE_SITES)[0]
     turned: list[int] = []
     really = ops.rotate
 
@@ -168,11 +168,11 @@ def test_a_base_runs_keys_are_turned_once_for_all_rows_over_it(
 
 def test_keys_are_kept_as_attention_reads_them(llama: PreTrainedModel, model: pw.Model) -> None:
     network = pw.wrap_model(llama).network
-    run = forward(network, [Row(tuple(TOKENS), 0)], CORE)[0]
+    run = forward(network, [Row(tuple(TOKENS), 0)], BASE_SITES)[0]
     for k, keys in zip(run.kept["k"], run.keys, strict=True):
         torch.testing.assert_close(keys.norm(dim=-1), k.norm(dim=-1))
         assert not torch.equal(keys[1:], k[1:])
-    unturned = forward(model.network, [Row(tuple(TOKENS), 0)], CORE)[0]
+    unturned = forward(model.network, [Row(tuple(TOKENS), 0)], BASE_SITES)[0]
     assert all(map(torch.equal, unturned.kept["k"], unturned.keys))
 
 

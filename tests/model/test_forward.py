@@ -13,7 +13,7 @@ from families import FAMILIES, VARIANTS, variant
 from patchwright.algorithms.readout import logits
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row, Run, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.places import HEAD_SITES, SITES, Site, n_heads_of
 from tiny import N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
@@ -29,7 +29,7 @@ def base_run(model: pw.Model, tokens: list[int], keep: frozenset[Site]) -> Run:
 def test_every_site_of_a_full_run_equals_the_hugging_face_model(name: str) -> None:
     module = variant(name)
     model = pw.wrap_model(module)
-    run = base_run(model, CLEAN, CORE | frozenset(model.spec.sites))
+    run = base_run(model, CLEAN, BASE_SITES | frozenset(model.spec.sites))
     for site in model.spec.sites:
         for layer in range(1 if site == "embed" else N_LAYERS):
             expected = hooks.activation(module, CLEAN, site, layer)
@@ -64,7 +64,7 @@ def test_a_window_moves_the_numbers_of_prompts_that_are_longer(name: str) -> Non
 @pytest.mark.parametrize("part", range(len(CLEAN)))
 def test_a_run_over_anothers_prefix_equals_a_run_from_nothing(model: pw.Model, part: int) -> None:
     other = [*CLEAN[:part], *((token + 1) % VOCAB for token in CLEAN[part:])]
-    sites = CORE | frozenset(model.spec.sites)
+    sites = BASE_SITES | frozenset(model.spec.sites)
     base = base_run(model, CLEAN, sites)
     row = Row(tuple(other), len(other) - 1, base)
     over, alone = forward(model.network, [row], sites)[0], base_run(model, other, sites)
@@ -115,7 +115,7 @@ def test_any_edits_in_one_batch_equal_hooks_one_row_at_a_time(
 ) -> None:
     tokens = prompts[0]
     read = data.draw(st.integers(0, len(tokens) - 1))
-    keep = CORE | frozenset(model.spec.sites)
+    keep = BASE_SITES | frozenset(model.spec.sites)
     base = forward(model.network, [Row(tuple(tokens), read)], keep)[0]
     drawn = data.draw(
         st.lists(st.lists(edits(model.spec, len(tokens)), max_size=3), min_size=1, max_size=6)
@@ -137,7 +137,7 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
     prompts: tuple[list[int], list[int]],
 ) -> None:
     """Rows that differ in the same stretch form one group, whatever they lie over."""
-    whole = CORE | frozenset(model.spec.sites)
+    whole = BASE_SITES | frozenset(model.spec.sites)
     tokens = [*prompts, prompts[0][: len(prompts[0]) // 2 + 1]]
     bases = [
         forward(model.network, [Row(tuple(one), data.draw(st.integers(0, len(one) - 1)))], whole)[0]
@@ -160,7 +160,7 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
         patched(bases[i], *(as_edit(bases[i].kept[one[0]][one[1]], one) for one in some))
         for i, some in drawn
     ]
-    keep = data.draw(st.sampled_from([frozenset[Site](), CORE, whole]))
+    keep = data.draw(st.sampled_from([frozenset[Site](), BASE_SITES, whole]))
     finished = forward(model.network, rows, keep)
     for row, (i, _), run in zip(rows, drawn, finished, strict=True):
         expected = hooks.changed_logits(module, tokens[i], [as_change(one) for one in row.edits])
@@ -188,10 +188,10 @@ def test_rows_over_bases_under_way_equal_runs_from_nothing(
         based = [row for row in rows if row.base is None and row.tokens != tuple(tokens)]
         base = data.draw(st.sampled_from([None, *based])) if based else None
         rows.append(Row(tuple(tokens), len(tokens) - 1, base))
-    for row, run in zip(rows, forward(model.network, rows, CORE), strict=True):
-        alone = base_run(model, list(row.tokens), CORE)
+    for row, run in zip(rows, forward(model.network, rows, BASE_SITES), strict=True):
+        alone = base_run(model, list(row.tokens), BASE_SITES)
         torch.testing.assert_close(run.final, alone.final, rtol=0, atol=1e-12)
-        for site in CORE:
+        for site in BASE_SITES:
             for mine, theirs in zip(run.kept[site], alone.kept[site], strict=True):
                 torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
@@ -200,7 +200,7 @@ def test_rows_over_bases_under_way_equal_runs_from_nothing(
 def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
     module: PreTrainedModel, model: pw.Model
 ) -> None:
-    sites = CORE | frozenset(model.spec.sites)
+    sites = BASE_SITES | frozenset(model.spec.sites)
     base = base_run(model, CLEAN, sites)
     edit = Edit("z", 1, 3, base.kept["z"][1][3:5, 2] * 2, index=2)
     run = forward(model.network, [patched(base, edit)], sites)[0]
@@ -216,7 +216,7 @@ def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
 
 @pytest.mark.every_family
 def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) -> None:
-    bases = [base_run(model, tokens, CORE) for tokens in (CLEAN, CORRUPT, CLEAN[:4])]
+    bases = [base_run(model, tokens, BASE_SITES) for tokens in (CLEAN, CORRUPT, CLEAN[:4])]
     rows = [
         patched(base, Edit("resid_pre", layer, position, torch.ones(1, WIDTH).double()))
         for layer in range(N_LAYERS)
@@ -232,7 +232,7 @@ def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) ->
 @pytest.mark.every_family
 @pytest.mark.parametrize("site", SITES)
 def test_writing_a_runs_own_activations_changes_nothing(model: pw.Model, site: Site) -> None:
-    base = base_run(model, CLEAN, CORE | frozenset(model.spec.sites))
+    base = base_run(model, CLEAN, BASE_SITES | frozenset(model.spec.sites))
     for layer in range(1 if site == "embed" else N_LAYERS):
         run = forward(model.network, [patched(base, Edit(site, layer, 0, base.kept[site][layer]))])
         torch.testing.assert_close(run[0].final, base.final, rtol=0, atol=1e-12)

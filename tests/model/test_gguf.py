@@ -20,7 +20,7 @@ from patchwright.errors import CheckpointError, PatchwrightError, UnknownFamilyE
 from patchwright.model.forward import forward
 from patchwright.model.gguf import check_gguf
 from patchwright.model.load import DEMO
-from patchwright.model.rows import Row
+from patchwright.model.requests import Row
 
 PROMPT = [3, 8, 21, 5]
 TEXTS = [

@@ -184,13 +184,13 @@ def test_a_sweep_one_row_at_a_time_is_the_sweep_of_all_rows_bit_for_bit(
 
 def test_what_is_kept_does_not_change_a_runs_bits() -> None:
     from patchwright.model.forward import forward
-    from patchwright.model.rows import CORE, Row
+    from patchwright.model.requests import BASE_SITES, Row
 
     model = model_of_variant("llama as it is", torch.float32)
     row = Row((3, 8, 21, 5, 30, 12), 5)
-    core, all_kept = (forward(model.network, [row], keep)[0] for keep in (CORE, SITES))
+    core, all_kept = (forward(model.network, [row], keep)[0] for keep in (BASE_SITES, SITES))
     assert torch.equal(core.final, all_kept.final)
-    for site in CORE:
+    for site in BASE_SITES:
         for one, other in zip(core.kept[site], all_kept.kept[site], strict=True):
             assert torch.equal(one, other), site
 

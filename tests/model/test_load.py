@@ -19,7 +19,7 @@ from patchwright.errors import (
 )
 from patchwright.model import devices
 from patchwright.model.forward import forward
-from patchwright.model.rows import Row
+from patchwright.model.requests import Row
 from tiny import random_gpt2
 
 PROMPT = [3, 8, 21, 5]

@@ -13,14 +13,14 @@ from transformers import PreTrainedModel
 import patchwright as pw
 from patchwright.model.base_runs import AT_LEAST, USUAL, base_runs, kept_bytes
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row, Run
+from patchwright.model.requests import BASE_SITES, Row, Run
 from patchwright.model.run_memory import RunMemory, bytes_of
 from patchwright.model.weights import Network, each_tensor
 from patchwright.places import Site
 
 
 def of(*sites: Site) -> frozenset[Site]:
-    return CORE | frozenset(sites)
+    return BASE_SITES | frozenset(sites)
 
 
 def rows_of(*tokens: int) -> list[Row]:

@@ -15,8 +15,8 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwright as pw
+from patchwright.prompts.builtin_templates import task, tasks
 from patchwright.prompts.examples import Example, examples
-from patchwright.prompts.tasks import task, tasks
 from patchwright.prompts.tokens import encode
 
 pytestmark = pytest.mark.oracle

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 import patchwright as pw
 from patchwright.errors import InputError, PromptError
 from patchwright.model.tokenizer import TextTokenizer
-from patchwright.prompts.tasks import task, tasks
+from patchwright.prompts.builtin_templates import task, tasks
 from patchwright.prompts.tokens import encode
 from vocabularies import sentence_piece
 

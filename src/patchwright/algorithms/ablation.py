@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchwright.algorithms.runs import PairRuns
+from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.algorithms.sweep import Source
 from patchwright.errors import ExperimentError, UnequalLengthsError
 from patchwright.model.base_runs import base_runs
 from patchwright.model.load import Model
-from patchwright.model.rows import CORE, Row, Run
+from patchwright.model.requests import BASE_SITES, Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import KEYED_SITES, Site
 from patchwright.prompts.pair import Prompt, prompt_ids
@@ -57,7 +57,7 @@ def substitute(
             f"'{how}' needs reference prompts: name those that it takes activations from."
         )
     rows = [Row(prompt, len(prompt) - 1) for prompt in prompts]
-    references = base_runs(network, rows, CORE | frozenset[Site](sites))
+    references = base_runs(network, rows, BASE_SITES | frozenset[Site](sites))
     draw = np.random.default_rng(seed)
     apart = by_position or how == "resample"
 

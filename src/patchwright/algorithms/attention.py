@@ -17,18 +17,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from patchwright.algorithms.batches import row_bytes
-from patchwright.algorithms.runs import PairRuns, check_runs
+from patchwright.algorithms.pair_runs import PairRuns, check_runs
 from patchwright.axes import BUDGET
 from patchwright.errors import PromptError
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row
+from patchwright.model.requests import BASE_SITES, Row
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import Place, Site
 
 SCORES = ("previous", "duplicate", "induction", "entropy")
 
-PATTERN = CORE | frozenset[Site]({"pattern"})
+PATTERN = BASE_SITES | frozenset[Site]({"pattern"})
 """What runs must keep for this module's functions."""
 
 
@@ -55,7 +55,7 @@ def patterns(network: Network, runs: PairRuns, layer: int, head: int) -> xr.Data
 
 
 @dataclass(frozen=True)
-class Twice:
+class RepeatedTokens:
     """Prompts that say `length` random tokens twice, after `first`; `repeats` of them.
 
     The tokens of one are all different where they are drawn from a `pool`; an empty
@@ -92,7 +92,7 @@ class Twice:
             yield (*self.first, *tokens, *tokens)
 
 
-def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.DataArray]:
+def head_scores(network: Network, runs: PairRuns, twice: RepeatedTokens) -> dict[str, xr.DataArray]:
     """Each score of `SCORES`, dims (prompt, layer, head), on three kinds of prompt.
 
     `clean` and `corrupt` are the pair's; `random` is the mean over prompts that say
@@ -117,7 +117,7 @@ def head_scores(network: Network, runs: PairRuns, twice: Twice) -> dict[str, xr.
     }
 
 
-def _mean_scores(network: Network, twice: Twice) -> Float[Tensor, "score layer head"]:
+def _mean_scores(network: Network, twice: RepeatedTokens) -> Float[Tensor, "score layer head"]:
     """The mean over the random prompts, of which some run at one time."""
     spec, prompts = network.spec, twice.prompts(network.spec)
     length = len(twice.first) + 2 * twice.length

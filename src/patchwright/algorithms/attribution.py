@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchwright.algorithms.metrics import check_differentiable
+from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
 from patchwright.algorithms.readout import check_finite
-from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups
-from patchwright.algorithms.sweep import Cells, Copies, Swept, one_each, unpatched
+from patchwright.algorithms.sweep import ActivationCopier, Cells, SweepValues, one_each, unpatched
 from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
 from patchwright.model.plain_forward import Taps, gradients
-from patchwright.model.rows import CORE, indexed
+from patchwright.model.requests import BASE_SITES, indexed
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
@@ -39,7 +39,7 @@ def attribute(
     how: str,
     steps: int,
     budget: int,
-) -> Swept:
+) -> SweepValues:
     """Estimate each cell of a sweep from one backward pass a pair.
 
     `how` is gradient, qk_fix or integrated, which averages over `steps` runs; `cells` are as
@@ -48,16 +48,16 @@ def attribute(
     every = one_each(cells, pairs)
     site = every[0].site
     _check(how, steps, site, metric)
-    keep = CORE | frozenset[Site]({site, "embed", "pattern"})
+    keep = BASE_SITES | frozenset[Site]({site, "embed", "pattern"})
     values: list[NDArray[np.float64]] = []
     ran: list[PairRuns] = []
     for group in run_in_groups(network, pairs, keep, budget):
         for runs in read_both(group, metric):
             own = every[len(ran)]
             values.append(_estimate(network, runs, own, direction, metric, how, steps))
-            ran.append(runs.forgotten())
+            ran.append(runs.without_activations())
     stacked = np.stack(values)
-    return Swept(stacked, stacked.size, ran, np.isfinite(stacked))
+    return SweepValues(stacked, stacked.size, ran, np.isfinite(stacked))
 
 
 def _check(how: str, steps: int, site: Site, metric: Metric) -> None:
@@ -78,7 +78,7 @@ def _estimate(
     steps: int,
 ) -> NDArray[np.float64]:
     """One pair's cells, in the metric's unit."""
-    copies = Copies(runs, cells.site, direction, network.spec.n_layers)
+    copies = ActivationCopier(runs, cells.site, direction, network.spec.n_layers)
     site: Site = "pattern" if how == "qk_fix" else cells.site
     steps = steps if how == "integrated" else 1
     total: list[Taps] = []
@@ -112,7 +112,7 @@ def _gradients_at(
     share: float,
 ) -> list[Taps]:
     """Gradients in the run that is patched, moved by `share` towards the other's embeddings."""
-    embeds = Copies(runs, "embed", direction, network.spec.n_layers)
+    embeds = ActivationCopier(runs, "embed", direction, network.spec.n_layers)
     starts: list[Tensor] = []
     for i, run in enumerate(embeds.base):
         own = run.kept["embed"][0]
@@ -155,7 +155,7 @@ def _along_axes(by_place: Tensor, cells: Cells) -> Tensor:
 
 def _softmax_again(
     network: Network,
-    copies: Copies,
+    copies: ActivationCopier,
     continuation: int,
     layer: int,
     cells: Cells,
@@ -198,7 +198,7 @@ def _softmax_again(
 
 def _joint_softmax_again(
     network: Network,
-    copies: Copies,
+    copies: ActivationCopier,
     continuation: int,
     layer: int,
     cells: Cells,

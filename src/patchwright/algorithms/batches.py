@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.readout import Reader, read_each
+from patchwright.algorithms.readout import MetricReader, read_each
 from patchwright.axes import Metric
 from patchwright.errors import MemoryBudgetError
 from patchwright.model.forward import forward
-from patchwright.model.rows import Row
+from patchwright.model.requests import Row
 from patchwright.model.weights import Network
 
 BATCH_TOKENS = 2048
@@ -43,7 +43,7 @@ OnProgress = Callable[[Progress], bool | None]
 Job = TypeVar("Job")
 
 
-class Report:
+class ProgressReporter:
     """Tells the caller how far the work is, and remembers whether to stop."""
 
     def __init__(
@@ -116,7 +116,7 @@ def row_bytes(network: Network, n_positions: int, n_own: int) -> int:
 
 def read_rows(
     network: Network,
-    readers: Sequence[Reader],
+    readers: Sequence[MetricReader],
     rows: Sequence[Sequence[Row]],
     metric: Metric,
     hold_norms: bool = False,
@@ -135,7 +135,7 @@ def finals_of(
 
 
 def read_finals(
-    readers: Sequence[Reader], finals: Sequence[Sequence[Tensor]], metric: Metric
+    readers: Sequence[MetricReader], finals: Sequence[Sequence[Tensor]], metric: Metric
 ) -> list[float]:
     """The metric of runs that end so: for each, its pair's reader."""
     by_reader: dict[int, list[int]] = {}

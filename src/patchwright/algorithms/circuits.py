@@ -17,12 +17,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.algorithms.batches import OnProgress, Report
+from patchwright.algorithms.batches import OnProgress, ProgressReporter
 from patchwright.algorithms.metrics import METRIC_TABLE, check_differentiable
-from patchwright.algorithms.readout import Reader, check_finite
+from patchwright.algorithms.readout import MetricReader, check_finite
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
-from patchwright.model.edges import LOGITS, Graph, Passed, embedded, node_of, pass_through
+from patchwright.model.graph import LOGITS, Graph, GraphRun, embedded, node_of, pass_through
 from patchwright.model.weights import Network
 from patchwright.prompts.pair import TokenPair
 
@@ -60,7 +60,7 @@ def edge_scores(
     for pair in pairs:
         _check(pair)
     scores = np.where(Graph(network.spec).exists().numpy(), 0.0, np.nan)
-    report = Report(progress, scores, total=len(pairs) * (steps or 1))
+    report = ProgressReporter(progress, scores, total=len(pairs) * (steps or 1))
     done = 0
     for pair in pairs:
         if report.stopped:
@@ -72,11 +72,11 @@ def edge_scores(
 
 
 def _scores_of(
-    network: Network, pair: TokenPair, metric: Metric, steps: int | None, report: Report
+    network: Network, pair: TokenPair, metric: Metric, steps: int | None, report: ProgressReporter
 ) -> Tensor:
     clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
     whole = pass_through(network, clean)
-    reader = Reader(network, pair, whole.final[-1])
+    reader = MetricReader(network, pair, whole.final[-1])
     change = (pass_through(network, corrupt).written - whole.written).flatten(1)
     count = steps or 1
     total = torch.zeros(1)
@@ -94,7 +94,7 @@ def _scores_of(
     return total.double().cpu() / count
 
 
-def _read(reader: Reader, metric: Metric, passed: Passed) -> Tensor:
+def _read(reader: MetricReader, metric: Metric, passed: GraphRun) -> Tensor:
     return reader.read(metric, [passed.final[-1:][None]])[0]
 
 
@@ -160,7 +160,7 @@ class Measured:
 class _Ready:
     """A pair whose circuits are about to run."""
 
-    reader: Reader
+    reader: MetricReader
     clean: Tensor
     corrupt: Tensor
 
@@ -201,7 +201,7 @@ def measure(
     gap = clean - none
     flat = abs(gap) <= METRIC_TABLE[metric].unit.min_gap
     values, kept = np.full((2, len(circuits)), np.nan)
-    report = Report(progress, kept)
+    report = ProgressReporter(progress, kept)
     for i, edges in enumerate(circuits):
         if report.stopped:
             break
@@ -213,7 +213,9 @@ def measure(
 
 def _ready(network: Network, pair: TokenPair) -> _Ready:
     clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
-    return _Ready(Reader(network, pair, pass_through(network, clean).final[-1]), clean, corrupt)
+    return _Ready(
+        MetricReader(network, pair, pass_through(network, clean).final[-1]), clean, corrupt
+    )
 
 
 class _Others:

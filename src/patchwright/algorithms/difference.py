@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
-from patchwright.algorithms.runs import PairRuns
+from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.axes import DIMS, Per
 from patchwright.errors import ExperimentError, UnequalLengthsError
-from patchwright.model.rows import indexed
+from patchwright.model.requests import indexed
 from patchwright.places import KEYED_SITES, Site, pers_of
 
 ARRAYS = ("relative", "norm", "clean_norm", "cosine")

@@ -6,7 +6,7 @@ Such pairs say nothing new: whatever asks how sure a result is counts them as on
 from collections.abc import Hashable, Iterable, Sequence
 
 from patchwright.algorithms.result import Result
-from patchwright.notices import Notice
+from patchwright.warnings import Notice
 
 MOST_NAMED = 5
 """Of groups of duplicates, and of pairs in one, so many are named in a warning."""

@@ -12,17 +12,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from patchwright.algorithms.metrics import LENS_METRICS, fits
-from patchwright.algorithms.readout import Reader
-from patchwright.algorithms.runs import TokenText
+from patchwright.algorithms.pair_runs import TokenText
+from patchwright.algorithms.readout import MetricReader
 from patchwright.axes import Metric
-from patchwright.model.rows import CORE, Run
+from patchwright.model.requests import BASE_SITES, Run
 from patchwright.places import Site
 
-LENS: frozenset[Site] = CORE | frozenset[Site]({"resid_post"})
+LENS: frozenset[Site] = BASE_SITES | frozenset[Site]({"resid_post"})
 """What a lens reads, and what its patched run starts from."""
 
 
-def logit_lens(reader: Reader, runs: dict[str, Run], texts: TokenText) -> dict[str, xr.DataArray]:
+def logit_lens(
+    reader: MetricReader, runs: dict[str, Run], texts: TokenText
+) -> dict[str, xr.DataArray]:
     """What each run says after each layer, dims (run, layer, position).
 
     Arrays: `logit_diff` (logits) where there is a wrong answer, `probability` and
@@ -60,7 +62,7 @@ def _padded(layers: Sequence[NDArray[np.float64]], n: int) -> NDArray[np.float64
     return values
 
 
-def accumulated(reader: Reader, runs: dict[str, Run]) -> xr.DataArray:
+def accumulated(reader: MetricReader, runs: dict[str, Run]) -> xr.DataArray:
     """The logit difference at each run's last position after each layer: (run, layer), logits."""
     values = [
         [float(reader.read("logit_diff", [layer[run.read][None, None]])) for layer in layers]

@@ -24,7 +24,7 @@ from patchwright.spelling import either
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from patchwright.algorithms.readout import Reading
+    from patchwright.algorithms.readout import Readout
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class MetricSpec:
     unit: Unit
     phrase: str
     """What a sentence calls it."""
-    read: Callable[["Reading"], "Tensor"]
+    read: Callable[["Readout"], "Tensor"]
     """A number for each row, in its unit, of what a run says."""
     needs_wrong: bool = False
     """Whether it compares with a wrong answer."""

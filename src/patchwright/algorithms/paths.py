@@ -17,14 +17,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from patchwright.algorithms.batches import OnProgress, Report, cut, read_rows, row_bytes
-from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups
-from patchwright.algorithms.sweep import Cells, Copies, Job, Swept, jobs_of, unpatched
+from patchwright.algorithms.batches import OnProgress, ProgressReporter, cut, read_rows, row_bytes
+from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
+from patchwright.algorithms.sweep import (
+    ActivationCopier,
+    Cells,
+    Job,
+    SweepValues,
+    jobs_of,
+    unpatched,
+)
 from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row, Run, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import SITE_TABLE, Place, Site, parse_place, reads_from
@@ -32,7 +39,7 @@ from patchwright.prompts.pair import TokenPair
 
 SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
 RECEIVERS: tuple[Site, ...] = ("q", "k", "v", "mlp_out")
-ON_PATHS = CORE | frozenset[Site]({"z", "mlp_out", *RECEIVERS})
+ON_PATHS = BASE_SITES | frozenset[Site]({"z", "mlp_out", *RECEIVERS})
 """What runs must keep besides the senders' site: what is held on the way, and what receives."""
 
 
@@ -87,7 +94,7 @@ def path_patch(
     metric: Metric,
     progress: OnProgress | None,
     budget: int,
-) -> Swept:
+) -> SweepValues:
     """Path patching from each cell of `cells` to the receivers.
 
     Senders that lie above every receiver have no path: their cells are the baseline.
@@ -102,7 +109,7 @@ def path_patch(
         )
     n_positions = len(pairs[0].corrupt if direction == "denoise" else pairs[0].clean)
     values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
-    report = Report(progress, values)
+    report = ProgressReporter(progress, values)
     ran: list[PairRuns] = []
     keep = ON_PATHS | frozenset[Site]({cells.site})
     if paths.norms == "freeze" and any(layer.norm_mlp_out for layer in network.layers):
@@ -112,8 +119,8 @@ def path_patch(
             mine = values[len(ran)]
             mine[:] = unpatched(runs, cells, direction)
             _of_pair(network, runs, cells, paths, direction, metric, mine, report, budget)
-            ran.append(runs.forgotten())
-    return Swept(values, report.done, ran, np.zeros(values.shape, dtype=np.bool_))
+            ran.append(runs.without_activations())
+    return SweepValues(values, report.done, ran, np.zeros(values.shape, dtype=np.bool_))
 
 
 def _of_pair(
@@ -124,13 +131,13 @@ def _of_pair(
     direction: Direction,
     metric: Metric,
     values: NDArray[np.float64],
-    report: Report,
+    report: ProgressReporter,
     budget: int,
 ) -> None:
     """Compute one pair's cells in place; `values` holds its baseline."""
     if len(runs.pair.clean) != len(runs.pair.corrupt):
         raise UnequalLengthsError("Paths are followed between prompts of equal length only.")
-    copies = Copies(runs, cells.site, direction, network.spec.n_layers, everywhere=True)
+    copies = ActivationCopier(runs, cells.site, direction, network.spec.n_layers, everywhere=True)
     flat = values.reshape(-1)
     jobs = [
         job
@@ -163,7 +170,9 @@ def _of_pair(
         report.advance(len(batch))
 
 
-def _sent(spec: ModelSpec, copies: Copies, cells: Cells, job: Job, paths: Paths) -> list[Row]:
+def _sent(
+    spec: ModelSpec, copies: ActivationCopier, cells: Cells, job: Job, paths: Paths
+) -> list[Row]:
     """The base runs with a sender's activation copied in and what lies above held in place."""
     at = job.spans[0][0]
     above = job.layer + 1 if SITE_TABLE[cells.site].in_layers else 0
@@ -191,7 +200,7 @@ def _receives(paths: Paths, layer: int) -> bool:
 
 
 def _received(
-    network: Network, copies: Copies, rows: Sequence[Sequence[Row]], paths: Paths
+    network: Network, copies: ActivationCopier, rows: Sequence[Sequence[Row]], paths: Paths
 ) -> list[list[Row]]:
     """The base runs with the receivers as the sender left them."""
     sites = frozenset[Site](place.site for place in paths.receivers)

@@ -54,7 +54,7 @@ def logits(
 
 
 @dataclass(frozen=True)
-class Reader:
+class MetricReader:
     """Reads metrics of one pair off final residual streams.
 
     `clean_final` is the clean run's, [d_model], at the last token of the prompt.
@@ -71,13 +71,13 @@ class Reader:
         """The metric of each row, in its own unit, at least in float32."""
         return read_each(metric, [self], [finals])[0]
 
-    def of(self, finals: Finals) -> "Reading":
+    def of(self, finals: Finals) -> "Readout":
         """Several metrics of the same rows."""
-        return Reading(self, finals)
+        return Readout(self, finals)
 
 
-def read_each(metric: Metric, readers: Sequence[Reader], finals: Several) -> list[Tensor]:
-    """What each reader reads of its rows, as `Reader.read` does; logits in shared products."""
+def read_each(metric: Metric, readers: Sequence[MetricReader], finals: Several) -> list[Tensor]:
+    """What each reader reads of its rows, as `MetricReader.read` does; logits in shared products."""
     if METRIC_TABLE[metric].few_logits:
         return [reader.of(some)(metric) for reader, some in zip(readers, finals, strict=True)]
     tile = max(1, VOCAB_TILE // readers[0].network.spec.n_vocab) if readers else 1
@@ -93,13 +93,13 @@ def read_each(metric: Metric, readers: Sequence[Reader], finals: Several) -> lis
     return [torch.cat(some) for some in found]
 
 
-def readings(readers: Sequence[Reader], finals: Several) -> Iterator["Reading"]:
+def readings(readers: Sequence[MetricReader], finals: Several) -> Iterator["Readout"]:
     """What each reader makes of its rows; the logits of many come from one product.
 
     The unembedding is the largest matrix there is: reading it once for each pair costs
     more than a pair's own runs.
     """
-    batch: list[tuple[Reader, Sequence[Tensor]]] = []
+    batch: list[tuple[MetricReader, Sequence[Tensor]]] = []
     size = 0
     for reader, some in zip(readers, finals, strict=True):
         more = sum(final.shape[0] * final.shape[1] for final in some) * reader.network.spec.n_vocab
@@ -111,7 +111,7 @@ def readings(readers: Sequence[Reader], finals: Several) -> Iterator["Reading"]:
     yield from _one_product(batch)
 
 
-def _one_product(batch: Sequence[tuple[Reader, Sequence[Tensor]]]) -> Iterator["Reading"]:
+def _one_product(batch: Sequence[tuple[MetricReader, Sequence[Tensor]]]) -> Iterator["Readout"]:
     if len(batch) < 2 or any(reader.held is not None for reader, _ in batch):
         yield from (reader.of(some) for reader, some in batch)
         return
@@ -120,17 +120,17 @@ def _one_product(batch: Sequence[tuple[Reader, Sequence[Tensor]]]) -> Iterator["
     parts = iter(values.split([len(one) for one in flat]))
     for reader, some in batch:
         own = [part.unflatten(0, final.shape[:2]) for final, part in zip(some, parts, strict=False)]
-        yield Reading(reader, some, own)
+        yield Readout(reader, some, own)
 
 
-class Reading:
+class Readout:
     """Metrics of some rows, whose logits over the vocabulary are computed at most once.
 
     They may also be given, as one tensor for each of `finals`.
     """
 
     def __init__(
-        self, reader: Reader, finals: Finals, known: Sequence[Tensor] | None = None
+        self, reader: MetricReader, finals: Finals, known: Sequence[Tensor] | None = None
     ) -> None:
         self._network, self._pair = reader.network, reader.pair
         self._clean_final = reader.clean_final

@@ -14,12 +14,12 @@ import pandas as pd
 import xarray as xr
 
 from patchwright.algorithms.metrics import METRIC_TABLE
+from patchwright.atomic_files import write_atomic
 from patchwright.axes import Direction, Metric
 from patchwright.errors import InputError
-from patchwright.files import write_atomic
-from patchwright.notices import Notice
 from patchwright.places import SITE_TABLE, Place, check_site
 from patchwright.upgrade import upgrade_result
+from patchwright.warnings import Notice
 
 if TYPE_CHECKING:
     from patchwright.experiment.base import Experiment
@@ -266,7 +266,7 @@ class Result:
         Raises OutputError for another suffix or a path that cannot be written.
         """
         # Drawing is a floor above; this one upward step keeps `result.plot` at hand.
-        from patchwright.figures.printed import save_heat_map
+        from patchwright.figures.matplotlib_figures import save_heat_map
 
         save_heat_map(self, path)
 

@@ -11,7 +11,7 @@ import xarray as xr
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.axes import Metric
-from patchwright.notices import Notice
+from patchwright.warnings import Notice
 
 SHARED = ("effect", "faithfulness")
 """Main arrays that are shares of a gap."""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 
 from patchwright.algorithms.batches import cut, row_bytes
+from patchwright.algorithms.pair_runs import TokenText
 from patchwright.algorithms.readout import logits
-from patchwright.algorithms.runs import TokenText
 from patchwright.axes import BUDGET
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row
+from patchwright.model.requests import BASE_SITES, Row
 from patchwright.model.weights import Network
 from patchwright.prompts.align import common_start
 
@@ -93,7 +93,7 @@ def after_swaps(
     prompt makes likeliest beside the answer; it comes second. All prompts start from the clean run and share batches. Raises MemoryBudgetError as `batches.cut`.
     """
     read = len(clean) - 1
-    base = forward(network, [Row(tuple(clean), read)], CORE)[0]
+    base = forward(network, [Row(tuple(clean), read)], BASE_SITES)[0]
     rows = [Row(tuple(tokens), read, base) for tokens in swapped]
     found: list[tuple[float, int]] = []
     for batch in cut(

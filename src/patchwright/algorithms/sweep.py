@@ -21,14 +21,14 @@ from torch import Tensor
 
 from patchwright.algorithms.batches import (
     OnProgress,
-    Report,
+    ProgressReporter,
     cut,
     finals_of,
     read_finals,
     row_bytes,
 )
 from patchwright.algorithms.likeliest import Likeliest
-from patchwright.algorithms.runs import PairRuns, read_both, run_in_groups, spans_of
+from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups, spans_of
 from patchwright.axes import BUDGET, DIMS, Direction, Metric, Per
 from patchwright.errors import (
     ExperimentError,
@@ -37,7 +37,7 @@ from patchwright.errors import (
 )
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row, Run, indexed, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, indexed, patched
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import (
@@ -60,7 +60,7 @@ Source = Callable[[PairRuns], PairRuns]
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepValues:
     """What a sweep leaves behind.
 
     `values` is the metric after each patch, [pair, *dims], in its unit: NaN where
@@ -79,7 +79,7 @@ class Swept:
 
 
 @dataclass(frozen=True)
-class Promising:
+class Priority:
     """Which cells to compute first: by an estimate of `values` [pair, *dims], furthest moved first.
 
     Only the first `most` of a pair are computed, where it is given; the others keep
@@ -199,9 +199,9 @@ def sweep(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     source: Source | None = None,
-    promising: Promising | None = None,
+    promising: Priority | None = None,
     top: int = 0,
-) -> Swept:
+) -> SweepValues:
     """Patch each cell, one at a time, until `progress` returns False.
 
     Pairs of different lengths have no position axis in common: then `cells` have none,
@@ -217,8 +217,10 @@ def sweep(
     estimated = np.zeros(values.shape, dtype=np.bool_)
     tops = Likeliest.empty(values.shape, top, network.spec.n_tokens) if top else None
     ran: list[PairRuns] = []
-    report = Report(progress, values, estimate=None if promising is None else promising.values)
-    keep = CORE | frozenset[Site]({every[0].site})
+    report = ProgressReporter(
+        progress, values, estimate=None if promising is None else promising.values
+    )
+    keep = BASE_SITES | frozenset[Site]({every[0].site})
 
     def swept(group: Sequence[PairRuns]) -> list[PairRuns]:
         here = slice(len(ran), len(ran) + len(group))
@@ -228,7 +230,7 @@ def sweep(
         mine[:] = [unpatched(one, places, direction) for one, places in both]
         first = None
         if promising is not None:
-            first = Promising(promising.values[here], promising.most)
+            first = Priority(promising.values[here], promising.most)
         _sweep_group(
             network,
             copied,
@@ -242,13 +244,13 @@ def sweep(
             estimated[here],
             tops and tops.of_pairs(here),
         )
-        return [one.forgotten() for one in group]
+        return [one.without_activations() for one in group]
 
     for group in run_in_groups(network, pairs, keep, budget):
         ran += swept(read_both(group, metric))
     if tops is not None:
         tops.forget(np.isnan(values) | estimated)
-    return Swept(values, report.done, ran, estimated, tops)
+    return SweepValues(values, report.done, ran, estimated, tops)
 
 
 def _sweep_group(
@@ -258,9 +260,9 @@ def _sweep_group(
     direction: Direction,
     metric: Metric,
     values: NDArray[np.float64],
-    report: Report,
+    report: ProgressReporter,
     budget: int,
-    promising: Promising | None,
+    promising: Priority | None,
     estimated: NDArray[np.bool_],
     tops: Likeliest | None,
 ) -> None:
@@ -270,7 +272,7 @@ def _sweep_group(
             tops.read(network, [one.base(direction)[0].final], i)
     flat = values.reshape(len(runs), -1)
     site = cells[0].site
-    copies = [Copies(one, site, direction, network.spec.n_layers) for one in runs]
+    copies = [ActivationCopier(one, site, direction, network.spec.n_layers) for one in runs]
     jobs = [job for i, one in enumerate(copies) for job in jobs_of(i, one, cells[i])]
     jobs = [job for job in jobs if np.isfinite(flat[job.pair, job.cell])]
     others: list[Job] = []
@@ -299,7 +301,7 @@ def _sweep_group(
 
 def _leave_estimates(
     jobs: Iterable[Job],
-    promising: Promising,
+    promising: Priority,
     values: NDArray[np.float64],
     estimated: NDArray[np.bool_],
 ) -> None:
@@ -312,7 +314,7 @@ def _leave_estimates(
 
 
 def _best_first(
-    jobs: Sequence[Job], promising: Promising, baselines: NDArray[np.float64]
+    jobs: Sequence[Job], promising: Priority, baselines: NDArray[np.float64]
 ) -> tuple[list[Job], list[Job]]:
     """The jobs to do, in their order, and those that are left out."""
     moved = np.abs(promising.values.reshape(baselines.shape) - baselines)
@@ -347,14 +349,14 @@ def together(
     do, and keeps the sites in `keep`. `source` is as for `sweep`.
     """
     ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
-    based = CORE | keep | frozenset[Site](place.site for place in places)
+    based = BASE_SITES | keep | frozenset[Site](place.site for place in places)
 
     def patched_of(group: Sequence[PairRuns]) -> Iterator[tuple[PairRuns, tuple[Run, ...]]]:
         copied = group if source is None else [source(one) for one in group]
         rows = [_rows_together(one, places, direction, network.spec) for one in copied]
         finished = iter(forward(network, [row for some in rows for row in some], keep))
         for one, some in zip(group, rows, strict=True):
-            yield one.forgotten(), tuple(next(finished) for _ in some)
+            yield one.without_activations(), tuple(next(finished) for _ in some)
 
     for group in run_in_groups(network, pairs, based, budget):
         ran += patched_of(group)
@@ -369,7 +371,7 @@ def _rows_together(
     n_positions = base[0].read + 1
     edits: list[list[Edit]] = [[] for _ in base]
     for place in (one.within(spec, n_positions) for one in places):
-        copies = Copies(runs, place.site, direction, spec.n_layers)
+        copies = ActivationCopier(runs, place.site, direction, spec.n_layers)
         index = place.neuron if place.head is None else place.head
         positions = range(n_positions) if place.position is None else [place.position]
         layer = place.layer or 0
@@ -379,7 +381,7 @@ def _rows_together(
     return [patched(run, *found) for run, found in zip(base, edits, strict=True)]
 
 
-class Copies:
+class ActivationCopier:
     """What copying a site's activations from one run of a pair into the other means.
 
     With `everywhere` also at places that nothing read depends on.
@@ -469,7 +471,7 @@ def unpatched(runs: PairRuns, cells: Cells, direction: Direction) -> NDArray[np.
     return values
 
 
-def jobs_of(pair: int, copies: Copies, cells: Cells) -> Iterator[Job]:
+def jobs_of(pair: int, copies: ActivationCopier, cells: Cells) -> Iterator[Job]:
     """The cells of one pair whose value is not the baseline's for certain."""
     n_positions = copies.base[0].read + 1
     chosen = range(n_positions) if cells.positions is None else cells.positions

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from patchwright.algorithms.batches import (
     OnProgress,
-    Report,
+    ProgressReporter,
     check_memory,
     cut,
     read_rows,
     row_bytes,
 )
-from patchwright.algorithms.readout import Reader
-from patchwright.algorithms.runs import check_runs, spans_of, stacked
+from patchwright.algorithms.pair_runs import check_runs, spans_of, stacked
+from patchwright.algorithms.readout import MetricReader
 from patchwright.errors import ExperimentError
 from patchwright.model.base_runs import base_runs
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.rows import CORE, Row, Run, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
@@ -52,7 +52,7 @@ class Traced:
 
     values: NDArray[np.float64]
     sigma: float
-    reader: Reader
+    reader: MetricReader
     clean: tuple[Run, ...]
     noisy: list[tuple[Run, ...]]
     done: int
@@ -104,7 +104,7 @@ def trace(
     start = Start.of(network, prompt, asked, subject, budget)
     samples, at_once = asked.samples, max(1, budget // start.sample_bytes)
     values = np.full((samples, network.spec.n_layers, len(prompt.clean)), np.nan)
-    report = Report(progress, values)
+    report = ProgressReporter(progress, values)
     draw = np.random.default_rng(asked.seed)
     ends: list[tuple[Run, ...]] = []
     for first in range(0, samples, at_once):
@@ -113,7 +113,7 @@ def trace(
         noisy = start.noisy_runs(draw, len(some))
         if not report.stopped:
             start.restore(some, noisy, values, report, budget)
-        ends += [tuple(run.forgotten() for run in runs) for runs in noisy]
+        ends += [tuple(run.without_activations() for run in runs) for runs in noisy]
     return Traced(values, start.sigma, start.reader, start.clean, ends, report.done)
 
 
@@ -129,7 +129,7 @@ class Start:
     subject: tuple[int, ...]
     clean: tuple[Run, ...]
     sigma: float
-    reader: Reader
+    reader: MetricReader
     keep: frozenset[Site]
 
     @classmethod
@@ -150,13 +150,13 @@ class Start:
             budget,
             "draw fewer samples",
         )
-        keep = CORE | frozenset[Site]({asked.site, "embed"})
+        keep = BASE_SITES | frozenset[Site]({asked.site, "embed"})
         keep |= frozenset[Site]({asked.sever} if asked.sever else ())
         rows = [Row(prompt.clean + more, n - 1) for more in prompt.continuations]
         clean = tuple(base_runs(network, rows, keep))
         check_runs(clean)
         sigma = float(clean[0].kept["embed"][0][list(subject)].double().std())
-        reader = Reader(network, prompt, clean[0].final[0])
+        reader = MetricReader(network, prompt, clean[0].final[0])
         return cls(network, asked, subject, clean, sigma, reader, keep)
 
     @property
@@ -190,7 +190,7 @@ class Start:
         samples: range,
         noisy: Sequence[tuple[Run, ...]],
         values: NDArray[np.float64],
-        report: Report,
+        report: ProgressReporter,
         budget: int,
     ) -> None:
         """Fill in `values` [sample, layer, position] of `samples`, whose noisy runs these are."""

@@ -8,8 +8,8 @@ from patchwright.algorithms.result import Result
 from patchwright.app.opening import DIGITS
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment.base import Experiment
-from patchwright.keep.store import Entry, Store
 from patchwright.methods import METHODS
+from patchwright.storage.store import Entry, Store
 
 Seen = tuple[str, str]
 """The hash of an experiment, and the fingerprint of the model that it was done on."""
@@ -64,9 +64,9 @@ class Access:
         """Bring deleted runs back."""
         self._owned().restore(runs)
 
-    def bring_in(self, path: Path) -> tuple[int, int]:
+    def import_archive(self, path: Path) -> tuple[int, int]:
         """Take an archive's runs in; how many are new, and how many were there."""
-        return self._owned().bring_in(path)
+        return self._owned().import_archive(path)
 
     def _owned(self) -> Store:
         if not self.own:

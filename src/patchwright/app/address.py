@@ -38,8 +38,8 @@ from patchwright.methods.lens import Part
 from patchwright.methods.paths import OnTheWay
 from patchwright.methods.trace import Severed
 from patchwright.places import SITES, parse_place
+from patchwright.prompts.builtin_templates import tasks
 from patchwright.prompts.examples import example, usual_bos
-from patchwright.prompts.tasks import tasks
 
 MOST_CHARACTERS = 6000
 """In a whole address; browsers and proxies cut longer ones."""

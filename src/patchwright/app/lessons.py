@@ -16,8 +16,8 @@ from patchwright.lessons import (
     find_lessons,
     readings_of,
 )
-from patchwright.lessons.facts import slots
-from patchwright.lessons.marking import Answer
+from patchwright.lessons.expressions import slots
+from patchwright.lessons.grading import Answer
 
 ON_CELLS = ("strongest", "largest", "smallest", "details")
 """Words of quantities, besides the arrays' names, that are about more than the two runs."""

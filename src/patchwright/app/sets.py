@@ -18,7 +18,8 @@ from patchwright.experiment.run import tokens_of
 from patchwright.experiment.swap import swap
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.prompts.builders import agreement
+from patchwright.prompts.agreement import agreement
+from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import (
     Item,
     RowError,
@@ -29,11 +30,10 @@ from patchwright.prompts.datasets import (
     text_of,
 )
 from patchwright.prompts.pair import Pair
+from patchwright.prompts.parse_template import typed_template
 from patchwright.prompts.roles import LAST
-from patchwright.prompts.tasks import task
 from patchwright.prompts.templates import from_template
 from patchwright.prompts.tokens import encode_prompt
-from patchwright.prompts.typed import typed_template
 
 MOST_SWAPS = 50
 MOST_ERRORS = 200

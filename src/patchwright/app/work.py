@@ -22,15 +22,13 @@ from patchwright.app.access import Access, Seen
 from patchwright.app.downloads import Download
 from patchwright.app.lessons import Offered, offered
 from patchwright.app.limits import LIMITS
+from patchwright.atomic_files import home
 from patchwright.errors import STORE_TROUBLE
 from patchwright.experiment.base import CellByCell, Experiment
-from patchwright.experiment.preview import so_far
+from patchwright.experiment.cost import cell_count
+from patchwright.experiment.partial_result import so_far
 from patchwright.experiment.run import run
-from patchwright.experiment.size import cell_count
-from patchwright.files import home
-from patchwright.jobs import Desk, Job
-from patchwright.keep.answers import answer
-from patchwright.keep.store import Store
+from patchwright.jobs import Job, JobQueue
 from patchwright.methods import METHODS
 from patchwright.methods.lens import LogitLens
 from patchwright.methods.patch import Patch
@@ -38,6 +36,8 @@ from patchwright.methods.trace import Trace
 from patchwright.model.catalog import local
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
+from patchwright.storage.run_cached import answer
+from patchwright.storage.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -133,10 +133,10 @@ def origin(result: Result) -> Origin | None:
     return found
 
 
-@st.cache_resource(on_release=Desk.close)
-def desk() -> Desk:
+@st.cache_resource(on_release=JobQueue.close)
+def desk() -> JobQueue:
     """Where everybody's sweeps are done; cleared, it ends them."""
-    return Desk(options().at_once, seconds=LIMITS.seconds)
+    return JobQueue(options().at_once, seconds=LIMITS.seconds)
 
 
 @st.cache_resource

@@ -10,7 +10,7 @@ methods   one command for each file of methods
 explain   several sweeps put into sentences
 models    models offered by name: listed, fetched, removed
 runs      the run store: what is in it, comparing, archives
-many      `run`: many experiments, which goes on where it was ended
+run       `run`: many experiments, which goes on where it was ended
 build     pairs from templates and sentences, as a file
 tools     everything else: places, tokens, examples, verify, bench, app
 """
@@ -21,7 +21,7 @@ from typing import Never
 
 import typer
 
-from patchwright.cli import build, explain, many, models, runs, tools
+from patchwright.cli import build, explain, models, run, runs, tools
 from patchwright.cli.methods import commands as method_commands
 from patchwright.cli.options import STOPPED, tell
 from patchwright.errors import PatchwrightError
@@ -43,7 +43,7 @@ def make_app(every: Methods) -> typer.Typer:
     )
     for one in method_commands(every):
         made.command(one.name)(one.callback())
-    for command in (*explain.COMMANDS, *many.COMMANDS, *tools.COMMANDS):
+    for command in (*explain.COMMANDS, *run.COMMANDS, *tools.COMMANDS):
         made.command(command.__name__.removesuffix("_"))(command)
     made.add_typer(models.app, name="models")
     made.add_typer(runs.app, name="runs")

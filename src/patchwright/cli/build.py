@@ -98,7 +98,7 @@ def agreement(
 
     Sentences that cannot be used are told on standard error, and the others go on.
     """
-    from patchwright.prompts.builders import agreement as build
+    from patchwright.prompts.agreement import agreement as build
 
     if align != "exact" and align != "edges":
         raise InputError(f"--align '{align}': choose exact or edges.")
@@ -167,7 +167,7 @@ def _write(out: str, items: "Iterable[Item]") -> None:
 
 def _list_tasks() -> None:
     from patchwright.figures.tables import Line, table
-    from patchwright.prompts.tasks import tasks
+    from patchwright.prompts.builtin_templates import tasks
 
     rows = table("name", "template", "what it asks", whole=("name",))
     for one in tasks():
@@ -179,9 +179,9 @@ def _template(
     name: str, slot: Sequence[str], swap: Sequence[str], answer: Sequence[str], wrong: Sequence[str]
 ) -> tuple[str, "Template"]:
     """The template that the options describe, and a tag for its pairs."""
-    from patchwright.prompts.tasks import task
+    from patchwright.prompts.builtin_templates import task
+    from patchwright.prompts.parse_template import typed_template
     from patchwright.prompts.templates import Template
-    from patchwright.prompts.typed import typed_template
 
     if "{" in name:
         if not answer:

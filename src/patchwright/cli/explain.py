@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.cli.doing import Doing
 from patchwright.cli.options import (
     Align,
     Answer,
@@ -31,11 +30,12 @@ from patchwright.cli.options import (
     progress_bar,
     write,
 )
+from patchwright.cli.runner import StoreRunner
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result, Tokens
     from patchwright.insights import Insights
-    from patchwright.insights.written import Endpoint, Written
+    from patchwright.insights.llm import Endpoint, Written
 
 
 def explain(
@@ -70,7 +70,7 @@ def explain(
     Patches the residual stream at every layer and position and every head, looks at
     the attention of the strongest heads, and puts the numbers into words by fixed rules.
     """
-    from patchwright.insights.explained import explained
+    from patchwright.insights.explain import explained
 
     check_outputs(json, "")
     where = _endpoint() if in_words else None
@@ -80,7 +80,7 @@ def explain(
         (model, device, dtype, revision, device_map),
     )
     asked = chosen.model, chosen.pair, direction, chosen.metric, chosen.bos
-    doing = Doing.of(no_store)
+    doing = StoreRunner.of(no_store)
     with progress_bar() as progress:
         stream, said = explained(*asked, doing.on(chosen.model, progress))
     words = None if where is None else _in_words(where, stream, said)
@@ -97,7 +97,7 @@ def explain(
 
 def _endpoint() -> "Endpoint":
     from patchwright.errors import ExplainError
-    from patchwright.insights.written import KEY, MODEL, URL, endpoint
+    from patchwright.insights.llm import KEY, MODEL, URL, endpoint
 
     found = endpoint()
     if found is None:
@@ -109,7 +109,7 @@ def _endpoint() -> "Endpoint":
 
 
 def _in_words(where: "Endpoint", stream: "Result", said: "Insights") -> "Written":
-    from patchwright.insights.written import written
+    from patchwright.insights.llm import written
 
     prompts = {name: _text(tokens) for name, tokens in stream.tokens.items()}
     return written([*said.steps, *said.cautions], prompts, where)

@@ -15,7 +15,6 @@ from annotated_types import Ge
 from pydantic.fields import FieldInfo
 
 from patchwright.cli import options
-from patchwright.cli.doing import Doing
 from patchwright.cli.options import (
     bos_or_usual,
     check_outputs,
@@ -27,6 +26,7 @@ from patchwright.cli.options import (
     progress_bar,
     said_by_user,
 )
+from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment, OnPairs, Option, Sweep
 from patchwright.experiment.registry import Methods
@@ -323,7 +323,7 @@ def _on_pairs(command: Command, given: Values) -> None:
     fields = command.fields(given, kind)
     if command.figure:
         _check_figure(command, given, kind, fields)
-    doing = Doing.of(given["no_store"], given["experiment"])
+    doing = StoreRunner.of(given["no_store"], given["experiment"])
     chosen = _chosen(command, given)
     measured = {"metric": chosen.metric} if kind.measures else {}
     asked = kind.on(chosen.model, chosen.pair, chosen.bos, **measured, **fields)
@@ -382,7 +382,7 @@ def _trace(command: Command, given: Values) -> None:
         raise InputError(
             "--chat and --system go with a --prompt that is typed, not with --example."
         )
-    doing = Doing.of(given["no_store"], given["experiment"])
+    doing = StoreRunner.of(given["no_store"], given["experiment"])
     if example:
         pair, _ = chosen_pair(
             given["prompt"], "", given["answer"], given["wrong"], "exact", example
@@ -429,15 +429,15 @@ def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
 
 def _circuit(command: Command, given: Values) -> None:
     """A circuit is found, or read from a file, and then measured."""
+    from patchwright.atomic_files import check_writable
     from patchwright.experiment.circuit import Circuit, load_circuit
-    from patchwright.figures.printed import save_circuit
-    from patchwright.files import check_writable
+    from patchwright.figures.matplotlib_figures import save_circuit
     from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit, usual_sizes
 
     check_outputs(given["json"], given["csv"], given["plot"], given["graph"])
     if given["save"]:
         check_writable(given["save"])
-    doing = Doing.of(given["no_store"], given["experiment"])
+    doing = StoreRunner.of(given["no_store"], given["experiment"])
     scoring = command.fields(given, EdgeAttribution)
     measuring = command.fields(given, EvaluateCircuit)
     chosen = _chosen(command, given)

@@ -333,8 +333,8 @@ def numbers(text: str, option: str) -> list[int] | None:
 
 def check_outputs(json: str, csv: str, *figures: str) -> None:
     """Refuse outputs that cannot be written before anything long is computed."""
+    from patchwright.atomic_files import check_writable
     from patchwright.figures.formats import check_format
-    from patchwright.files import check_writable
 
     if json == "-" and csv == "-":
         raise InputError("Only one of --json and --csv can go to standard output.")
@@ -359,7 +359,7 @@ def hand_out(
 
     Ends the command with `STOPPED` where the result is that of a stopped method.
     """
-    from patchwright.keep.export import csv_text, frame_text
+    from patchwright.storage.export import csv_text, frame_text
 
     table = None
     if intervals or interval_plot:
@@ -387,13 +387,13 @@ def _draw(result: "Result", plot: str, graph: str, scatter: str, intervals: str)
     """Draw the figures that were asked for."""
     if not (plot or graph or scatter or intervals):
         return
-    from patchwright.figures import printed
+    from patchwright.figures import matplotlib_figures
 
     kinds = (
-        printed.save_heat_map,
-        printed.save_graph,
-        printed.save_scatter,
-        printed.save_intervals,
+        matplotlib_figures.save_heat_map,
+        matplotlib_figures.save_graph,
+        matplotlib_figures.save_scatter,
+        matplotlib_figures.save_intervals,
     )
     for save, path in zip(kinds, (plot, graph, scatter, intervals), strict=True):
         if path:
@@ -423,7 +423,7 @@ def say(text: str) -> None:
 
 def write(path: str, text: str) -> None:
     """Write `text` to a file; - is standard output. Raises OutputError."""
-    from patchwright.files import write_atomic
+    from patchwright.atomic_files import write_atomic
 
     if path == "-":
         # A document is UTF-8 wherever it goes; the stream's own encoding is for what people read.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.cli.doing import said, when
 from patchwright.cli.options import (
     Csv,
     Json,
@@ -19,10 +18,11 @@ from patchwright.cli.options import (
     telling,
     write,
 )
+from patchwright.cli.runner import said, when
 from patchwright.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from patchwright.keep.store import Entry, Failure, Store
+    from patchwright.storage.store import Entry, Failure, Store
 
 app = typer.Typer(
     help="The run store: every result once computed. Runs are named by their id or its beginning.",
@@ -83,7 +83,7 @@ def show(run: Run, json: Json = "", csv: Csv = "", plot: Plot = "", store: Folde
 @app.command()
 def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Folder = "") -> None:
     """Show two runs side by side, with their difference (second minus first) on one scale."""
-    from patchwright.figures.compared import compared
+    from patchwright.figures.comparison import compared
     from patchwright.figures.terminal import beside
 
     check_outputs(json, "", plot)
@@ -105,7 +105,7 @@ def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Fo
         named = {"first": opened.entry(first).id, "second": opened.entry(second).id}
         write(json, _json({**named, "panels": parts}))
     if plot:
-        from patchwright.figures.printed import save_compared
+        from patchwright.figures.matplotlib_figures import save_compared
 
         with telling():
             save_compared(one, other, plot)
@@ -201,7 +201,7 @@ def import_(
     They are marked as imported, and answer no experiment unless they are trusted.
     """
     opened = _opened(store)
-    new, known = opened.bring_in(path, trust_imported)
+    new, known = opened.import_archive(path, trust_imported)
     said(opened)
     say(f"{new} runs taken in, {known} were here already.")
 
@@ -209,7 +209,7 @@ def import_(
 def _opened(folder: str) -> "Store":
     from pathlib import Path
 
-    from patchwright.keep.store import FILE, Store
+    from patchwright.storage.store import FILE, Store
 
     if folder and not (Path(folder) / FILE).exists():
         raise InputError(f"--store '{folder}': there is no run store ({FILE}) in this folder.")

@@ -146,7 +146,7 @@ def lessons(
 def _wanted(file: Path) -> list["Lesson"]:
     """The lesson in a file, or one of the package in its readings on the models that are here."""
     from patchwright.lessons import built_in, readings_of
-    from patchwright.lessons.reading import read_lesson_file
+    from patchwright.lessons.schema import read_lesson_file
     from patchwright.model.catalog import local
 
     ours = [
@@ -338,8 +338,8 @@ def serve(
     Without a token only this machine is answered.
     """
     try:
-        from patchwright.api.limits import Limits
-        from patchwright.api.server import serve as answer_all
+        from patchwright.server.limits import Limits
+        from patchwright.server.serving import serve as answer_all
     except ModuleNotFoundError as missing:
         raise PatchwrightError(
             f"`serve` needs {missing.name}: install it with `pip install 'patchwright[api]'`."

@@ -24,8 +24,8 @@ from pydantic import (
 
 from patchwright.algorithms.metrics import usual_metric
 from patchwright.axes import Direction, Metric, Per
-from patchwright.canonical import hash_of
 from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
+from patchwright.hashing import hash_of
 from patchwright.places import KEYED_SITES, Place, Site, check_site, parse_place, pers_of
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Pair, Prompt
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from patchwright.algorithms.batches import Progress
     from patchwright.algorithms.result import Result
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.prompts.pair import TokenPair
 
@@ -143,7 +143,7 @@ class Experiment(BaseModel, ABC):
             raise TypeError(f"{cls.__name__} needs a main array and a docstring.")
 
     @abstractmethod
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """Do what the experiment says to `tokens`, whatever its own pairs are."""
 
     @abstractmethod
@@ -376,7 +376,7 @@ class Sweep(OnPairs, CellByCell):
 
     def unpatched(self, model: Model) -> Result:
         """Both unpatched runs of each pair, read as the sweep reads them."""
-        from patchwright.experiment.sweeping import unpatched
+        from patchwright.experiment.sweeps import unpatched
 
         return unpatched(self, model)
 
@@ -384,13 +384,13 @@ class Sweep(OnPairs, CellByCell):
         self, unpatched: Result, model: Model, now: Progress | None
     ) -> dict[str, xr.DataArray]:
         """`patched` and `estimated`, as far as cells are known."""
-        from patchwright.experiment.sweeping import so_far
+        from patchwright.experiment.sweeps import so_far
 
         return so_far(self, unpatched, model, now)
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One run a cell, and one a reference prompt."""
-        from patchwright.experiment.size import cell_count, longest, runs_of
+        from patchwright.experiment.cost import cell_count, longest, runs_of
 
         roles = len(self.roles_named or ())
         cells = sum(cell_count(self, roles or longest(one), model) * runs_of(one) for one in tokens)
@@ -414,7 +414,7 @@ class Together(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One altered run a pair."""
-        from patchwright.experiment.size import runs_of
+        from patchwright.experiment.cost import runs_of
 
         return Cost(sum(map(runs_of, tokens)), passes=len(self.references))
 

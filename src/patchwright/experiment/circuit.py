@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchwright.algorithms.circuits import greedy, strongest
 from patchwright.algorithms.result import Result
+from patchwright.atomic_files import write_atomic
 from patchwright.errors import ExperimentError, InputError, OutputError
-from patchwright.files import write_atomic
-from patchwright.model.edges import Graph
+from patchwright.model.graph import Graph
 from patchwright.model.load import Model
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from patchwright.errors import ExperimentError, PromptError
 from patchwright.experiment.base import Experiment, OnPairs, Option
+from patchwright.experiment.cost import longest
 from patchwright.experiment.run import tokens_of
-from patchwright.experiment.size import longest
 from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair, prompt_ids
 

@@ -7,8 +7,8 @@ from patchwright.algorithms.metrics import check_answers, check_metric
 from patchwright.algorithms.result import Result
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import ExperimentError
+from patchwright.experiment.assembly import RunContext, as_result
 from patchwright.experiment.base import CellByCell, Experiment, OnPairs
-from patchwright.experiment.results import Work, as_result
 from patchwright.model.load import Model
 from patchwright.prompts.align import EDGES, NO_EDGES
 from patchwright.prompts.pair import Pair, TokenPair, tokenize
@@ -34,7 +34,7 @@ def run(
         raise ExperimentError(
             f"top={top}: only sweeps that patch or ablate list each cell's tokens."
         )
-    work = Work(model, progress, budget, top)
+    work = RunContext(model, progress, budget, top)
     found = experiment.compute(work, experiment.tokens(model))
     return as_result(experiment, work, found, perf_counter() - started)
 

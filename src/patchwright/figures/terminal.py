@@ -55,7 +55,7 @@ def shown(result: Result) -> RenderableType:
 
 
 def beside(one: Result, other: Result, grids: Sequence[Grid]) -> RenderableType:
-    """What two results are, and their panels as `figures.compared` gives them."""
+    """What two results are, and their panels as `figures.comparison` gives them."""
     parts: list[RenderableType] = []
     for name, result in (("First", one), ("Second", other)):
         parts += [Line(f"{name}: {title_of(result)}", style="bold"), _Baselines(result), Line()]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from patchwright.algorithms.result import Result
 from patchwright.errors import ExperimentError
 from patchwright.insights.cautions import cautions
-from patchwright.insights.reading import Reading
 from patchwright.insights.sentences import Sentence
 from patchwright.insights.steps import Sources, steps
+from patchwright.insights.sweep_view import SweepView
 from patchwright.places import parse_place
 
 __all__ = ["Insights", "Sentence", "heads_to_look_at", "insights"]
@@ -62,7 +62,7 @@ def insights(
     }
     for place, pattern in patterns.items():
         _check_pattern(place, pattern, main)
-    reading = Reading(main)
+    reading = SweepView(main)
     sources = Sources(reading, found["stream"], found["heads"], found["acting"], patterns)
     said = tuple(steps(sources))
     return Insights(said, tuple(cautions(sources, said)))
@@ -76,20 +76,20 @@ def heads_to_look_at(heads: Result) -> tuple[str, ...]:
     Raises ExperimentError for another kind of result.
     """
     _check_sweep("heads", heads, "z", "head", heads)
-    reading = Reading(heads)
+    reading = SweepView(heads)
     if not reading.one_length:
         return ()
     chosen = [*reading.carrying[:CARRYING], *reading.opposing[:OPPOSING]]
     return tuple(cell.place for cell in chosen)
 
 
-def _chosen(what: str, given: Result | None, site: str, per: str, main: Result) -> Reading | None:
+def _chosen(what: str, given: Result | None, site: str, per: str, main: Result) -> SweepView | None:
     """The reading of `given`, or of `main` where that is what is looked for."""
     if given is not None:
         _check_sweep(what, given, site, per, main)
-        return Reading(given)
+        return SweepView(given)
     asked = main.experiment
-    return Reading(main) if (asked["site"], asked["per"]) == (site, per) else None
+    return SweepView(main) if (asked["site"], asked["per"]) == (site, per) else None
 
 
 def _check_sweep(what: str, given: Result, site: str | None, per: str | None, main: Result) -> None:

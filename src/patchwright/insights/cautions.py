@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.axes import Direction
-from patchwright.insights.reading import Reading
 from patchwright.insights.sentences import Numbers, Sentence, listed
 from patchwright.insights.steps import Sources
+from patchwright.insights.sweep_view import SweepView
 
 ABOVE = 1.1
 BELOW = -0.25
@@ -80,7 +80,7 @@ def _warnings(sources: Sources) -> Iterator[Sentence]:
                 yield say.sentence(code, f"Warnings of this kind that are not shown: {more}.")
 
 
-def _against(main: Reading) -> Iterator[Sentence]:
+def _against(main: SweepView) -> Iterator[Sentence]:
     """The corrupted run does better than the clean one."""
     if main.gap < 0 and not METRIC_TABLE[main.metric].lower_is_better:
         say, result = Numbers(), main.result
@@ -91,7 +91,7 @@ def _against(main: Reading) -> Iterator[Sentence]:
         yield say.sentence("reversed", text)
 
 
-def _outside(sweeps: Sequence[Reading]) -> Iterator[Sentence]:
+def _outside(sweeps: Sequence[SweepView]) -> Iterator[Sentence]:
     """Effects that are no shares: the furthest above the whole gap, and below nothing."""
     cells = [cell for sweep in sweeps for cell in sweep.cells]
     high = max(cells, key=lambda cell: cell.effect, default=None)
@@ -112,7 +112,7 @@ def _outside(sweeps: Sequence[Reading]) -> Iterator[Sentence]:
         yield say.sentence("below_zero", text, low.place)
 
 
-def _added_up(heads: Reading | None) -> Iterator[Sentence]:
+def _added_up(heads: SweepView | None) -> Iterator[Sentence]:
     """Heads in a row each count the whole difference."""
     carrying = [] if heads is None else heads.carrying
     total = sum(cell.effect for cell in carrying)
@@ -126,7 +126,7 @@ def _added_up(heads: Reading | None) -> Iterator[Sentence]:
         yield say.sentence("sum_above_one", text)
 
 
-def _wrong_answer(main: Reading) -> Iterator[Sentence]:
+def _wrong_answer(main: SweepView) -> Iterator[Sentence]:
     """A logit difference can move because the wrong answer does."""
     clean, corrupt = main.result.clean, main.result.corrupt
     if main.metric != "logit_diff" or clean.wrong_logit is None or corrupt.wrong_logit is None:
@@ -142,7 +142,7 @@ def _wrong_answer(main: Reading) -> Iterator[Sentence]:
         yield say.sentence("wrong_answer", text)
 
 
-def _metric(main: Reading) -> Iterator[Sentence]:
+def _metric(main: SweepView) -> Iterator[Sentence]:
     """What the metric cannot see."""
     metric = METRIC_TABLE[main.metric]
     if metric.caution is not None:
@@ -158,7 +158,7 @@ def _metric(main: Reading) -> Iterator[Sentence]:
         yield say.sentence("probability_saturates", text)
 
 
-def _pairs(main: Reading) -> Iterator[Sentence]:
+def _pairs(main: SweepView) -> Iterator[Sentence]:
     """How much the number of pairs says; duplicates count as one."""
     n, different = len(main.baselines), main.different_pairs
     if different == 1:
@@ -184,7 +184,7 @@ def _pairs(main: Reading) -> Iterator[Sentence]:
         yield say.sentence("few_pairs", text)
 
 
-def _unequal(main: Reading) -> Iterator[Sentence]:
+def _unequal(main: SweepView) -> Iterator[Sentence]:
     if main.unequal is not None:
         say = Numbers()
         clean, corrupt = (say.count(n) for n in main.unequal)

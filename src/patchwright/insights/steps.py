@@ -8,10 +8,10 @@ from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.statistics import RATE, statistics_on
 from patchwright.axes import Direction
-from patchwright.insights.carriers import attention, still, strongest
-from patchwright.insights.reading import Reading, quoted
+from patchwright.insights.residual_path import Travel, travel
 from patchwright.insights.sentences import Numbers, Sentence
-from patchwright.insights.travel import Travel, travel
+from patchwright.insights.strongest import attention, still, strongest
+from patchwright.insights.sweep_view import SweepView, quoted
 
 HALF = 0.5
 
@@ -27,14 +27,14 @@ WAY: dict[Direction, str] = {
 class Sources:
     """What there is to tell of; any but the main sweep may be missing."""
 
-    main: Reading
-    stream: Reading | None
-    heads: Reading | None
-    acting: Reading | None
+    main: SweepView
+    stream: SweepView | None
+    heads: SweepView | None
+    acting: SweepView | None
     patterns: Mapping[str, Result]
 
     @property
-    def sweeps(self) -> list[Reading]:
+    def sweeps(self) -> list[SweepView]:
         """Each sweep once, the main one first."""
         others = [one for one in (self.stream, self.heads, self.acting) if one is not None]
         return [self.main, *(one for one in others if one.result is not self.main.result)]
@@ -65,7 +65,7 @@ def steps(sources: Sources) -> Iterator[Sentence]:
         yield from _conclusion(way, heads)
 
 
-def _discoveries(main: Reading) -> Iterator[Sentence]:
+def _discoveries(main: SweepView) -> Iterator[Sentence]:
     """How many places differ from zero over the pairs, where the result's statistics are known."""
     found = statistics_on(main.result)
     if found is None or found.array != "effect":
@@ -80,7 +80,7 @@ def _discoveries(main: Reading) -> Iterator[Sentence]:
     yield say.sentence("discoveries", text)
 
 
-def _predictions(main: Reading) -> Iterator[Sentence]:
+def _predictions(main: SweepView) -> Iterator[Sentence]:
     if len(main.baselines) > 1:
         yield _mean_predictions(main)
         return
@@ -124,7 +124,7 @@ def _shown(answer: str | int) -> str:
     return quoted(answer if isinstance(answer, str) else f"[{answer}]")
 
 
-def _mean_predictions(main: Reading) -> Sentence:
+def _mean_predictions(main: SweepView) -> Sentence:
     say, runs = Numbers(), main.baselines
     clean, corrupt = (
         say.chance(run.probability) for run in (main.result.clean, main.result.corrupt)
@@ -142,7 +142,7 @@ def _mean_predictions(main: Reading) -> Sentence:
     return say.sentence("predicts_pairs", text + ".")
 
 
-def _gap(main: Reading, code: str) -> Sentence:
+def _gap(main: SweepView, code: str) -> Sentence:
     say, result = Numbers(), main.result
     metric = METRIC_TABLE[main.metric]
     mean = "" if len(main.baselines) == 1 else "the mean of "
@@ -158,7 +158,7 @@ def _gap(main: Reading, code: str) -> Sentence:
     return say.sentence(code, text)
 
 
-def _conclusion(way: Travel, heads: Reading) -> Iterator[Sentence]:
+def _conclusion(way: Travel, heads: SweepView) -> Iterator[Sentence]:
     """One line, where the way of the difference is known from end to end and a head carries it."""
     if way.source is None or way.rises is None or way.falls is None or not heads.carrying:
         return

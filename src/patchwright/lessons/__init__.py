@@ -11,8 +11,8 @@ experiment has run, and whether an answer is right is a condition on the result.
 finds what no longer holds. The format is in `docs/lessons.md`.
 """
 
-from patchwright.lessons.marking import Mark, check, experiment_of, mark
-from patchwright.lessons.reading import (
+from patchwright.lessons.grading import Mark, check, experiment_of, mark
+from patchwright.lessons.schema import (
     READINGS,
     Choice,
     Lesson,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
     from patchwright.algorithms.result import Result
     from patchwright.algorithms.sweep import Source
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.places import Place, Site
     from patchwright.prompts.pair import Pair, TokenPair
@@ -65,7 +65,7 @@ class Ablating(OnPairs):
         """Unequal prompts may be ablated: what is written comes from no prompt of the pair."""
         return EDGES
 
-    def replacement(self, work: Work, sites: Sequence[Site]) -> Source:
+    def replacement(self, work: RunContext, sites: Sequence[Site]) -> Source:
         """What is written at `sites` of each pair's clean run."""
         from patchwright.algorithms.ablation import reference_tokens, substitute
 
@@ -97,10 +97,10 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
         """What was ablated, and how."""
         return f"Ablation ({self.how}) of {self.site}, {self.metric}"
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell."""
         from patchwright.algorithms.sweep import sweep
-        from patchwright.experiment.sweeping import cells_of, found_of
+        from patchwright.experiment.sweeps import cells_of, found_of
 
         cells, coords = cells_of(self, work.model, tokens)
         swept = sweep(
@@ -130,9 +130,9 @@ class AblateTogether(Ablating, Together):
         """Which places were ablated, and how."""
         return f"{', '.join(self.places)} ablated ({self.how}) together"
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are ablated."""
-        from patchwright.experiment.jointly import patched_together
+        from patchwright.experiment.joint_patch import patched_together
         from patchwright.places import parse_place
 
         source = self.replacement(work, [parse_place(place).site for place in self.places])

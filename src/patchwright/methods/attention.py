@@ -14,9 +14,9 @@ from patchwright.prompts.pair import Prompt, Text
 if TYPE_CHECKING:
     import xarray as xr
 
+    from patchwright.algorithms.pair_runs import PairRuns
     from patchwright.algorithms.result import Result
-    from patchwright.algorithms.runs import PairRuns
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, TokenPair
 
@@ -66,17 +66,17 @@ class HeadScores(OnPairs):
         """Tokens of random prompts."""
         return Cost(drawn=self.repeats * 2 * self.length)
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """Every head's scores."""
-        from patchwright.algorithms.attention import PATTERN, Twice, head_scores
-        from patchwright.experiment.observing import measured
+        from patchwright.algorithms.attention import PATTERN, RepeatedTokens, head_scores
+        from patchwright.experiment.observation import measured
         from patchwright.prompts.pair import prompt_ids
 
         tokenizer, network = work.model.tokenizer, work.model.network
         pool = prompt_ids(self.words, tokenizer, bos=False) if self.words else ()
         start = tokenizer.start if tokenizer is not None and self.bos else ()
         drawn = tuple(dict.fromkeys(pool))
-        twice = Twice(self.length, self.repeats, self.seed, drawn, start)
+        twice = RepeatedTokens(self.length, self.repeats, self.seed, drawn, start)
         return measured(self, work, tokens, PATTERN, lambda runs: head_scores(network, runs, twice))
 
 
@@ -105,15 +105,15 @@ class Attention(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A value for each query and key."""
-        from patchwright.experiment.size import longest
+        from patchwright.experiment.cost import longest
 
         return Cost(sum(longest(one) ** 2 for one in tokens))
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """The `pattern` of one head in both runs, and their `difference`."""
         from patchwright.algorithms.attention import PATTERN, patterns
-        from patchwright.experiment.observing import measured
-        from patchwright.experiment.results import ONE_BY_ONE, check_one_length
+        from patchwright.experiment.assembly import ONE_BY_ONE, check_one_length
+        from patchwright.experiment.observation import measured
 
         check_one_length((len(pair.clean) for pair in tokens), ONE_BY_ONE)
 

@@ -13,7 +13,7 @@ from patchwright.experiment.base import Cost, KnownSite, Option, Sweep
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
     from patchwright.algorithms.result import Result
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, TokenPair
 
@@ -59,16 +59,16 @@ class Attribute(Sweep):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Cells, and gradients for each step."""
-        from patchwright.experiment.size import runs_of
+        from patchwright.experiment.cost import runs_of
 
         cells = super().cost(tokens, model).cells
         return Cost(cells, passes=self.steps * sum(map(runs_of, tokens)))
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` as estimated; with `exact` the sweep beside it, and how they agree."""
         from patchwright.algorithms.attribution import attribute
-        from patchwright.experiment.results import estimates
-        from patchwright.experiment.sweeping import cells_of, found_of
+        from patchwright.experiment.assembly import estimates
+        from patchwright.experiment.sweeps import cells_of, found_of
 
         cells, coords = cells_of(self, work.model, tokens)
         how = self.direction, self.metric, self.how, self.steps, work.budget
@@ -80,14 +80,14 @@ class Attribute(Sweep):
         return found
 
     def _compare(
-        self, found: Found, work: Work, tokens: list[TokenPair], cells: Any, estimate: Any
+        self, found: RawResult, work: RunContext, tokens: list[TokenPair], cells: Any, estimate: Any
     ) -> None:
         """Add the exact sweep to what was found, and how well the estimate agrees."""
         import numpy as np
 
         from patchwright.algorithms.attribution import compared
         from patchwright.algorithms.sweep import sweep
-        from patchwright.experiment.results import stopped_sweep
+        from patchwright.experiment.assembly import stopped_sweep
 
         how = self.direction, self.metric, work.progress, work.budget
         exact = sweep(work.model.network, tokens, cells, *how)

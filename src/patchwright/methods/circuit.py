@@ -15,8 +15,8 @@ from patchwright.prompts.align import NO_EDGES
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
     from patchwright.algorithms.result import Result
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.experiment.circuit import Circuit
-    from patchwright.experiment.results import Found, Work
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, TokenPair
 
@@ -41,7 +41,7 @@ class OnEdges(OnPairs):
 
     def memory(self, tokens: Sequence[TokenPair], model: Model) -> int:
         """Bytes that the gradients of all edges of the longest pair take, about."""
-        from patchwright.experiment.size import graph_bytes, longest
+        from patchwright.experiment.cost import graph_bytes, longest
 
         return graph_bytes(max(map(longest, tokens), default=0), model)
 
@@ -81,14 +81,14 @@ class EdgeAttribution(OnEdges):
         passes = len(tokens) * ((self.steps or 1) + self.exact)
         return Cost(passes=passes, memory=self.memory(tokens, model))
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """The array `edges`, [receiver, sender]: each edge's score; `exact` of the strongest."""
         import xarray as xr
 
         from patchwright.algorithms.circuits import edge_scores
-        from patchwright.experiment.observing import measured
-        from patchwright.experiment.results import stopped
-        from patchwright.model.edges import Graph
+        from patchwright.experiment.assembly import stopped
+        from patchwright.experiment.observation import measured
+        from patchwright.model.graph import Graph
 
         if self.exact < 0:
             raise ExperimentError(f"{self.exact} edges to measure exactly: give 0 or more.")
@@ -106,14 +106,14 @@ class EdgeAttribution(OnEdges):
             self._measure_exactly(found, work)
         return found
 
-    def _measure_exactly(self, found: Found, work: Work) -> None:
+    def _measure_exactly(self, found: RawResult, work: RunContext) -> None:
         """Add the array `exact`: the metric's change when one edge alone is corrupted."""
         import numpy as np
         import xarray as xr
 
         from patchwright.algorithms.circuits import measure, strongest
-        from patchwright.experiment.results import stopped
-        from patchwright.model.edges import Graph
+        from patchwright.experiment.assembly import stopped
+        from patchwright.model.graph import Graph
 
         graph, network = Graph(work.model.spec), work.model.network
         edges = strongest(found.arrays["edges"].values, graph)[: self.exact]
@@ -171,14 +171,14 @@ class EvaluateCircuit(OnEdges):
         passes = len(tokens) * len(self.sizes) * (2 + self.n_random)
         return Cost(passes=passes, memory=self.memory(tokens, model))
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """Arrays over `size`: `faithfulness`, the `complement`, `random`; the gap and areas as details."""
         import xarray as xr
 
         from patchwright.algorithms.batches import check_memory
         from patchwright.algorithms.circuits import measure
-        from patchwright.experiment.observing import measured
-        from patchwright.experiment.results import stopped
+        from patchwright.experiment.assembly import stopped
+        from patchwright.experiment.observation import measured
 
         sizes = list(dict.fromkeys(self.sizes))
         if not sizes or sizes != sorted(sizes) or not 0 <= sizes[0] <= sizes[-1] <= len(self.edges):
@@ -206,10 +206,10 @@ class EvaluateCircuit(OnEdges):
             )
         return found
 
-    def _circuits(self, sizes: list[int], work: Work) -> list[list[tuple[str, str]]]:
+    def _circuits(self, sizes: list[int], work: RunContext) -> list[list[tuple[str, str]]]:
         """Of each size the first edges, all others, and some at random."""
         from patchwright.algorithms.circuits import random_circuits
-        from patchwright.model.edges import Graph
+        from patchwright.model.graph import Graph
 
         graph = Graph(work.model.spec)
         edges, every = list(self.edges), set(graph.edges)

@@ -14,7 +14,7 @@ from patchwright.prompts.align import EDGES
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, TokenPair
 
@@ -47,16 +47,16 @@ class Difference(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""
-        from patchwright.experiment.size import longest, places_count
+        from patchwright.experiment.cost import longest, places_count
 
         sizes = (places_count(self.site, self.per, longest(one), model) for one in tokens)
         return Cost(sum(sizes))
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """Norms and cosines of the differences of one site."""
         from patchwright.algorithms.difference import difference
-        from patchwright.experiment.observing import measured
-        from patchwright.experiment.results import check_one_length, without_positions
+        from patchwright.experiment.assembly import check_one_length, without_positions
+        from patchwright.experiment.observation import measured
         from patchwright.places import check_layer, layer_named
 
         site, per = self.site, self.per

@@ -14,11 +14,11 @@ from patchwright.prompts.align import EDGES
 if TYPE_CHECKING:
     import xarray as xr
 
+    from patchwright.algorithms.pair_runs import PairRuns
     from patchwright.algorithms.result import Result
-    from patchwright.algorithms.runs import PairRuns
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
-    from patchwright.model.rows import Run
+    from patchwright.model.requests import Run
     from patchwright.places import Place, Site
     from patchwright.prompts.pair import Pair, TokenPair
 
@@ -62,14 +62,14 @@ class LogitLens(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Every layer and position is read by the whole unembedding."""
-        from patchwright.experiment.size import longest
+        from patchwright.experiment.cost import longest
 
         return Cost(sum(model.spec.n_layers * longest(one) for one in tokens))
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """The answer as read off every layer of both runs, and of a patched one."""
         from patchwright.algorithms.lens import LENS, accumulated, logit_lens
-        from patchwright.experiment.observing import measured
+        from patchwright.experiment.observation import measured
 
         named = self._runs(work, tokens)
 
@@ -87,21 +87,23 @@ class LogitLens(OnPairs):
         None where it has none, for want of a wrong answer. Raises what the lens does.
         """
         from patchwright.algorithms.lens import LENS, accumulated
-        from patchwright.algorithms.runs import run_pairs
-        from patchwright.experiment.results import Work
+        from patchwright.algorithms.pair_runs import run_pairs
+        from patchwright.experiment.assembly import RunContext
 
         tokens = self.tokens(model)
-        named = self._runs(Work(model, None, BUDGET), tokens)
+        named = self._runs(RunContext(model, None, BUDGET), tokens)
         (runs,) = run_pairs(model.network, tokens, LENS)
         return accumulated(runs.reader, named(runs)) if runs.pair.wrongs else None
 
-    def _runs(self, work: Work, tokens: list[TokenPair]) -> Callable[[PairRuns], dict[str, Run]]:
+    def _runs(
+        self, work: RunContext, tokens: list[TokenPair]
+    ) -> Callable[[PairRuns], dict[str, Run]]:
         """What is read of each pair: both runs, and the patched one where there are places."""
         from patchwright.algorithms.lens import LENS
         from patchwright.algorithms.metrics import check_answers
         from patchwright.algorithms.sweep import together
-        from patchwright.experiment.results import ONE_BY_ONE, check_one_length
-        from patchwright.model.rows import CORE
+        from patchwright.experiment.assembly import ONE_BY_ONE, check_one_length
+        from patchwright.model.requests import BASE_SITES
         from patchwright.places import parse_place
 
         for pair in tokens:
@@ -109,7 +111,7 @@ class LogitLens(OnPairs):
         check_one_length((max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_BY_ONE)
         patched: dict[int, Run] = {}
         if places := [parse_place(place) for place in self.places]:
-            how = self.direction, work.budget, LENS - CORE
+            how = self.direction, work.budget, LENS - BASE_SITES
             ran = together(work.model.network, tokens, places, *how)
             patched = {id(one.pair): runs[0] for one, runs in ran}
 
@@ -154,19 +156,19 @@ class LogitAttribution(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""
-        from patchwright.experiment.size import longest
+        from patchwright.experiment.cost import longest
 
         spec = model.spec
         width = {"neuron": spec.d_mlp}.get(self.part, spec.n_heads)
         sizes = (width * (longest(one) if self.part == "position" else 1) for one in tokens)
         return Cost(spec.n_layers * sum(sizes))
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """What each part adds to the logit difference directly."""
-        from patchwright.algorithms.direct import KEEP, logit_attribution
+        from patchwright.algorithms.direct_logit_attribution import KEEP, logit_attribution
         from patchwright.algorithms.metrics import check_answers, usual_metric
-        from patchwright.experiment.observing import measured
-        from patchwright.experiment.results import check_one_length
+        from patchwright.experiment.assembly import check_one_length
+        from patchwright.experiment.observation import measured
         from patchwright.places import check_layer
 
         for pair in tokens:
@@ -210,7 +212,7 @@ def logit_attribution(
 
     `part`: `layer`, `head`, `position` (heads by source position) or `neuron`. The
     array `components` (run, component) sums to the logit difference; `contribution`
-    divides it further. See `algorithms.direct`.
+    divides it further. See `algorithms.direct_logit_attribution`.
     """
     from patchwright.experiment.run import run
 

@@ -14,7 +14,7 @@ from patchwright.experiment.base import Option, Sweep, Together
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
     from patchwright.algorithms.result import Result
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.places import Place
     from patchwright.prompts.pair import Pair, TokenPair
@@ -85,12 +85,12 @@ class Patch(Sweep):
         """What was patched, and how."""
         return f"{self.direction.capitalize()}: patching {self.site}, {self.metric}"
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell; by attribution also which are `estimated`."""
         import numpy as np
 
         from patchwright.algorithms.sweep import sweep
-        from patchwright.experiment.sweeping import at_roles, cells_of, found_of, role_coords
+        from patchwright.experiment.sweeps import at_roles, cells_of, found_of, role_coords
 
         cells, coords = cells_of(self, work.model, tokens)
         missing = None
@@ -117,10 +117,10 @@ class Patch(Sweep):
                 swept.top.forget(np.isnan(swept.values))
         return found_of(self, work, swept, coords, estimated=self.order == "attribution")
 
-    def _promising(self, work: Work, tokens: list[TokenPair], cells: Any) -> Any:
+    def _promising(self, work: RunContext, tokens: list[TokenPair], cells: Any) -> Any:
         """The order of the cells by an estimate, where one is asked for."""
         from patchwright.algorithms.attribution import attribute
-        from patchwright.algorithms.sweep import Promising
+        from patchwright.algorithms.sweep import Priority
 
         if self.order == "layers":
             if self.most is not None:
@@ -131,7 +131,7 @@ class Patch(Sweep):
         if self.most is not None and self.most < 1:
             raise ExperimentError(f"most={self.most}: compute at least 1 cell exactly.")
         how = self.direction, self.metric, "gradient", 1, work.budget
-        return Promising(attribute(work.model.network, tokens, cells, *how).values, self.most)
+        return Priority(attribute(work.model.network, tokens, cells, *how).values, self.most)
 
 
 class PatchTogether(Together):
@@ -152,9 +152,9 @@ class PatchTogether(Together):
         """Which places were patched."""
         return f"{', '.join(self.places)} together"
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are patched."""
-        from patchwright.experiment.jointly import patched_together
+        from patchwright.experiment.joint_patch import patched_together
 
         return patched_together(self, self.direction, work, tokens)
 

@@ -14,7 +14,7 @@ from patchwright.prompts.align import NO_EDGES
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
     from patchwright.algorithms.result import Result
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.places import Site
     from patchwright.prompts.pair import Pair, TokenPair
@@ -109,12 +109,12 @@ class PathPatch(Sweep):
         held = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
         return f"Paths from {self.site} to {', '.join(self.receivers)}, {self.direction}, {held}"
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every sender, by way of the receivers."""
         from patchwright.algorithms.paths import Paths, path_patch, receivers_of
         from patchwright.algorithms.sweep import patched_tokens
-        from patchwright.experiment.results import check_one_length
-        from patchwright.experiment.sweeping import cells_of, found_of
+        from patchwright.experiment.assembly import check_one_length
+        from patchwright.experiment.sweeps import cells_of, found_of
 
         cells, coords = cells_of(self, work.model, tokens)
         lengths = [len(patched_tokens(pair, self.direction)) for pair in tokens]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress, Progress
     from patchwright.algorithms.result import Baseline, Result
     from patchwright.algorithms.tracing import Traced
-    from patchwright.experiment.results import Found, Work
+    from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
-    from patchwright.notices import Notice
     from patchwright.prompts.pair import TokenPair
+    from patchwright.warnings import Notice
 
 Answer = str | int | Sequence[str] | Sequence[int]
 
@@ -123,20 +123,20 @@ class Trace(CellByCell):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A run a cell and sample; what the noisy runs keep."""
-        from patchwright.experiment.size import runs_of
+        from patchwright.experiment.cost import runs_of
 
         (prompt,) = tokens
         n, n_layers = len(prompt.clean), model.spec.n_layers
         kept = self.samples * n * KEPT_PER_TOKEN * n_layers * model.spec.d_model * 4
         return Cost(self.samples * n_layers * n * runs_of(prompt), memory=kept)
 
-    def compute(self, work: Work, tokens: list[TokenPair]) -> Found:
+    def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched`: the mean over samples; their `spread`; the `samples` themselves."""
         import numpy as np
 
-        from patchwright.algorithms.runs import averaged
+        from patchwright.algorithms.pair_runs import averaged
         from patchwright.algorithms.tracing import trace
-        from patchwright.experiment.results import Found, stopped
+        from patchwright.experiment.assembly import RawResult, stopped
         from patchwright.prompts.subject import find_subject
 
         model, (prompt,) = work.model, tokens
@@ -165,13 +165,13 @@ class Trace(CellByCell):
             for name, array in _over_samples(traced.values, over).items()
         }
         done = int(arrays["patched"].notnull().sum())
-        return Found(
+        return RawResult(
             [prompt], [clean], [averaged(noisy)], arrays, done, details=details, notices=notices
         )
 
-    def _baselines(self, traced: Traced, over: Sequence[int], work: Work) -> list[Baseline]:
+    def _baselines(self, traced: Traced, over: Sequence[int], work: RunContext) -> list[Baseline]:
         """Of the clean run, then of the noisy one of each sample."""
-        from patchwright.algorithms.runs import baselines, stacked
+        from patchwright.algorithms.pair_runs import baselines, stacked
 
         asked = [traced.clean, *(traced.noisy[i] for i in over)]
         parts = [asked[i : i + READ_AT_ONCE] for i in range(0, len(asked), READ_AT_ONCE)]

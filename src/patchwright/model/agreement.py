@@ -9,7 +9,7 @@ from torch import Tensor
 
 from patchwright.model.devices import CPU, placed
 from patchwright.model.forward import forward
-from patchwright.model.rows import Row
+from patchwright.model.requests import Row
 from patchwright.model.weights import Network
 
 UNPROVEN = {"mps"}

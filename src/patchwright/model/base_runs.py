@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from patchwright.model.forward import forward
 from patchwright.model.kernels import uses
-from patchwright.model.rows import Row, Run
+from patchwright.model.requests import Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import KEYED_SITES, NEURON_SITES, SITES, Site
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
 
+from patchwright.atomic_files import home, make_home
 from patchwright.errors import CheckpointError, HubError, InputError, PatchwrightError, foreign
-from patchwright.files import home, make_home
 from patchwright.model.package_index import (
     OnBytes,
     Refusal,

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from patchwright.atomic_files import write_atomic
 from patchwright.errors import CheckpointError, OutputError, foreign
-from patchwright.files import write_atomic
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Layer, Network, Norm, named_tensors
 

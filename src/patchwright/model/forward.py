@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from patchwright.model import ops
-from patchwright.model.rows import Row, Run
-from patchwright.model.wave import Wave
+from patchwright.model.batched_forward import BatchedForward
+from patchwright.model.requests import Row, Run
 from patchwright.model.weights import Layer, Network
 from patchwright.places import Site
 
@@ -30,7 +30,7 @@ def forward(
 
     With `hold_norms` every row has a base, and layer norms take its scale.
     """
-    wave = Wave(network, rows, frozenset(keep), hold_norms)
+    wave = BatchedForward(network, rows, frozenset(keep), hold_norms)
     wave.embed()
     for layer, weights in enumerate(network.layers):
         wave.carry(weights.device)
@@ -50,13 +50,13 @@ def forward(
     return wave.finished()
 
 
-def _middle(wave: Wave, layer: int) -> None:
+def _middle(wave: BatchedForward, layer: int) -> None:
     """Between the two halves of a layer."""
     wave.enter(layer, "resid_mid")
     wave.visit(layer, "resid_mid", "x")
 
 
-def _attention(wave: Wave, layer: int, weights: Layer, stream: Site) -> None:
+def _attention(wave: BatchedForward, layer: int, weights: Layer, stream: Site) -> None:
     """From q, k and v to the stream, which is at the site `stream`, plus what attention adds."""
 
     def output(z: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def _attention(wave: Wave, layer: int, weights: Layer, stream: Site) -> None:
     wave.add("attn_out")
 
 
-def _mlp(wave: Wave, layer: int, weights: Layer, stream: Site) -> None:
+def _mlp(wave: BatchedForward, layer: int, weights: Layer, stream: Site) -> None:
     """From the stream, which is at the site `stream`, to it plus what the MLP adds."""
 
     def normed(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from threading import Lock
 
 import torch
 
-from patchwright.model.rows import Run
+from patchwright.model.requests import Run
 from patchwright.places import Site
 
 MOST_BYTES = 256 * 2**20

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from patchwright.errors import PromptError, quoted
-from patchwright.notices import Notice
 from patchwright.prompts.align import common_start
 from patchwright.prompts.messages import Message, Messages, messages_of, spoken
 from patchwright.prompts.tokens import (
@@ -21,6 +20,7 @@ from patchwright.prompts.tokens import (
     token_texts,
     visible,
 )
+from patchwright.warnings import Notice
 
 DATE = {
     "%-d": "26",

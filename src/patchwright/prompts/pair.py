@@ -15,7 +15,6 @@ from pydantic import (
 )
 
 from patchwright.errors import AnswerError, InputError, PromptError, quoted
-from patchwright.notices import Notice
 from patchwright.prompts.align import EDGES, Align, Matching, matching, unequal_lengths
 from patchwright.prompts.chat import chat_ids, chat_notices
 from patchwright.prompts.messages import (
@@ -37,6 +36,7 @@ from patchwright.prompts.tokens import (
     visible,
 )
 from patchwright.validation import complaint, plain, whole
+from patchwright.warnings import Notice
 
 
 def _text_of(value: object) -> object:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patchwright.errors import PromptError
-from patchwright.notices import Notice
 from patchwright.prompts.characters import find_text, text_of, tokens_of_span
 from patchwright.prompts.pair import Prompt
 from patchwright.prompts.tokens import Span, Tokenizer, visible
+from patchwright.warnings import Notice
 
 
 @dataclass(frozen=True)

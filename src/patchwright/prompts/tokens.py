@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from patchwright.errors import AnswerError, PromptError, quoted
-from patchwright.notices import Notice
+from patchwright.warnings import Notice
 
 Span = tuple[int, int]
 """Characters of a text: the first, and the one behind the last."""

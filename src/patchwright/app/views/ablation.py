@@ -13,8 +13,8 @@ from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import result_of
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
+from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, title_of
-from patchwright.figures.interactive import top_chart
 from patchwright.insights.cautions import SELF_REPAIR
 from patchwright.methods.ablate import How
 from patchwright.methods.patch import Patch

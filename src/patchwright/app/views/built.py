@@ -9,9 +9,9 @@ from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields
 from patchwright.errors import PatchwrightError
+from patchwright.prompts.builtin_templates import tasks
 from patchwright.prompts.datasets import sentences, write_items
 from patchwright.prompts.messages import prompt_text
-from patchwright.prompts.tasks import tasks
 
 SOURCE_NAMES = {
     "template": "A built-in template",

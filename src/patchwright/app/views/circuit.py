@@ -14,7 +14,7 @@ from patchwright.app.views.waiting import finished
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
-from patchwright.figures.interactive import checked_chart, circuit_curve, circuit_graph
+from patchwright.figures.altair_charts import checked_chart, circuit_curve, circuit_graph
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.methods.circuit import EdgeAttribution
 from patchwright.methods.patch import Patch

@@ -12,8 +12,8 @@ from patchwright.algorithms.scale import has_scale
 from patchwright.app.text import plain, token
 from patchwright.app.views import fields
 from patchwright.axes import Per
+from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid
-from patchwright.figures.interactive import top_chart
 from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Site, check_site, parse_place, pers_of
 

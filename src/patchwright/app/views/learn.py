@@ -21,8 +21,8 @@ from patchwright.app.views import fields, revealed, side, waiting
 from patchwright.app.work import lessons
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import READINGS, Lesson, Step, experiment_of, mark, readings_of
-from patchwright.lessons.facts import filled
-from patchwright.lessons.marking import Answer
+from patchwright.lessons.expressions import filled
+from patchwright.lessons.grading import Answer
 from patchwright.places import parse_place
 
 

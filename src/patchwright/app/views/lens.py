@@ -14,8 +14,8 @@ from patchwright.app.views import fields, pair, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
+from patchwright.figures.altair_charts import accumulated_chart, components_chart
 from patchwright.figures.grid import grid_of_array, grids_of
-from patchwright.figures.interactive import accumulated_chart, components_chart
 from patchwright.methods.lens import Part
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model

@@ -17,7 +17,7 @@ from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import Grid, grid_of, title_of
-from patchwright.figures.strip import Interval, strip_chart
+from patchwright.figures.pair_strip import Interval, strip_chart
 from patchwright.insights import insights
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model

@@ -13,8 +13,8 @@ from patchwright.app.views import fields, kinds
 from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import layers_of, result_of
 from patchwright.errors import PatchwrightError
+from patchwright.figures.altair_charts import accumulated_chart, top_chart
 from patchwright.figures.grid import grid_of_array, grids_of
-from patchwright.figures.interactive import accumulated_chart, top_chart
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, Place, check_site, layer_named, n_heads_of, parse_place

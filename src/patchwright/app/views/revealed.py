@@ -14,8 +14,8 @@ from patchwright.app.text import plain
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.experiment.base import Experiment
+from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, grids_of, is_one_number, on_one_scale, title_of
-from patchwright.figures.interactive import top_chart
 from patchwright.lessons import Step
 
 PAGE_NAMES = {

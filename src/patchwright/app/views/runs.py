@@ -14,10 +14,10 @@ from patchwright.app.views import fields, side, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import access, statistics_of
 from patchwright.errors import ArchiveError, PatchwrightError
-from patchwright.figures.compared import compared
+from patchwright.figures.comparison import compared
 from patchwright.figures.grid import grids_of, title_of
-from patchwright.keep.archive import unpacked_size
-from patchwright.keep.store import Entry
+from patchwright.storage.archive import unpacked_size
+from patchwright.storage.store import Entry
 
 SHOWN = 20
 """Runs in the list at first, and as many more each time."""
@@ -270,7 +270,7 @@ def imported(kept: Access, content: bytes) -> str:
                 f"most {MOST_UNPACKED >> 20:,} MiB: import it with `patchwright runs import`."
             )
         try:
-            fresh, there = kept.bring_in(path)
+            fresh, there = kept.import_archive(path)
         except ArchiveError as error:
             raise ArchiveError(str(error).replace(f"'{path}'", "The file")) from error
     return f"{fresh} new run{'' if fresh == 1 else 's'}; {there} were here already."

@@ -8,9 +8,9 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import address
 from patchwright.app.work import origin
-from patchwright.figures.printed import image
-from patchwright.keep.export import csv_text, notebook_text, script_text
+from patchwright.figures.matplotlib_figures import image
 from patchwright.methods import METHODS
+from patchwright.storage.export import csv_text, notebook_text, script_text
 
 
 def away(result: Result, linked: Result | None = None, sharable: bool = True) -> None:

@@ -13,8 +13,8 @@ from patchwright.algorithms.scale import shares
 from patchwright.app.text import plain, token
 from patchwright.app.views import kinds, taken
 from patchwright.app.widgets.heat_map import heat_map
+from patchwright.figures.altair_charts import samples_chart
 from patchwright.figures.grid import Grid, grid_of, on_one_scale
-from patchwright.figures.interactive import samples_chart
 from patchwright.methods.trace import TraceSite
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible

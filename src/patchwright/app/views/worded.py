@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from patchwright.app.text import complaint, plain
-from patchwright.canonical import hash_of
 from patchwright.errors import ExplainError
+from patchwright.hashing import hash_of
 from patchwright.insights import Sentence
-from patchwright.insights.written import Endpoint, Written, endpoint, written
+from patchwright.insights.llm import Endpoint, Written, endpoint, written
 from patchwright.methods.patch import Patch
 from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair

@@ -15,16 +15,16 @@ from transformers import PreTrainedModel
 from patchwright.errors import UnknownFamilyError
 from patchwright.model.weights import Network
 
-Reader = Callable[[PreTrainedModel, str], Network]
+MetricReader = Callable[[PreTrainedModel, str], Network]
 """From a module, and what the model is called. Raises CheckpointError."""
 
 
-def _readers() -> dict[str, Reader]:
+def _readers() -> dict[str, MetricReader]:
     found = [import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__)]
     return {family.ARCHITECTURE: family.read for family in found}
 
 
-FAMILIES: dict[str, Reader] = _readers()
+FAMILIES: dict[str, MetricReader] = _readers()
 """The readers by architecture."""
 
 

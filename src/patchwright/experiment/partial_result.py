@@ -1,0 +1,41 @@
+"""What can be shown of a sweep before it is done: its baselines, and the cells so far."""
+
+from dataclasses import replace
+
+from patchwright.algorithms.batches import Progress
+from patchwright.algorithms.metrics import METRIC_TABLE
+from patchwright.algorithms.result import Result, effect_of
+from patchwright.experiment.assembly import stopped_sweep
+from patchwright.experiment.base import CellByCell
+from patchwright.model.load import Model
+
+
+def so_far(
+    experiment: CellByCell,
+    model: Model,
+    unpatched: Result,
+    now: Progress | None,
+    stopped: bool = False,
+) -> Result:
+    """The sweep of one pair as it stands: finished cells, estimates where there are any.
+
+    `unpatched` is what `experiment.unpatched` gave. Cells without either are NaN; the array
+    `estimated` is 1 where a cell holds an estimate. With `stopped`, a warning says how
+    many are there, as of a sweep that goes no further.
+    """
+    arrays = experiment.so_far(unpatched, model, now)
+    gap = unpatched.clean.metric, unpatched.corrupt.metric
+    smallest = METRIC_TABLE[experiment.metric].unit.min_gap
+    patched = arrays["patched"]
+    arrays["effect"] = effect_of(patched, *gap, experiment.direction, smallest)
+    warnings = list(unpatched.warnings)
+    if stopped:
+        guessed = "estimated" in arrays and bool(arrays["estimated"].any())
+        done = experiment.done_so_far(patched, now)
+        warnings.append(stopped_sweep(done, patched.size, "estimates" if guessed else "empty"))
+    return replace(
+        unpatched,
+        experiment=experiment.model_dump(mode="json"),
+        arrays=arrays,
+        warnings=warnings,
+    )

@@ -1,0 +1,177 @@
+"""What all sweeps share: their cells, their unpatched runs, and what they found as arrays."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from patchwright.algorithms.batches import Progress
+from patchwright.algorithms.likeliest import Likeliest
+from patchwright.algorithms.pair_runs import read_both, run_in_groups
+from patchwright.algorithms.result import CHOICE, Result
+from patchwright.algorithms.sweep import Cells, SweepValues, choose_cells, patched_tokens
+from patchwright.axes import BUDGET, Direction
+from patchwright.errors import ExperimentError
+from patchwright.experiment.assembly import (
+    RawResult,
+    RunContext,
+    as_result,
+    check_one_length,
+    found_in,
+    without_positions,
+)
+from patchwright.experiment.base import Sweep
+from patchwright.model.load import Model
+from patchwright.model.requests import BASE_SITES
+from patchwright.prompts.pair import Pair, TokenPair
+from patchwright.prompts.roles import role_position
+from patchwright.prompts.tokens import Tokenizer
+
+
+def cells_of(
+    experiment: Sweep, model: Model, tokens: Sequence[TokenPair]
+) -> tuple[Cells, dict[str, Any]]:
+    """The cells that all pairs share, and the labels of their axes.
+
+    Raises UnequalLengthsError where positions of pairs of different lengths would meet.
+    """
+    lengths = [len(patched_tokens(pair, experiment.direction)) for pair in tokens]
+    cells = _chosen(experiment, model, lengths[0])
+    by_role = experiment.roles_named is not None
+    if by_role and cells.positions is not None:
+        raise ExperimentError("Give either roles or positions: roles name each pair's positions.")
+    if (cells.by_position and not by_role) or cells.positions is not None:
+        check_one_length(lengths, *_instead_of_positions(experiment, cells))
+    return cells, cells.coords(lengths[0])
+
+
+def _chosen(experiment: Sweep, model: Model, n_positions: int) -> Cells:
+    return choose_cells(
+        model.spec,
+        n_positions,
+        experiment.site,
+        experiment.per,
+        experiment.layers,
+        experiment.positions,
+        experiment.heads,
+    )
+
+
+def _instead_of_positions(experiment: Sweep, cells: Cells) -> list[str]:
+    """What can be done with pairs of different lengths, as advice."""
+    if not cells.by_position:
+        return ["name no positions"]
+    others = without_positions(experiment.site)
+    if cells.positions is not None:
+        return [f"name no positions, and {others}"]
+    roles = ["patch where each has the same role: roles=['last'] (--roles last)"]
+    return [others, *(roles if "roles" in type(experiment).model_fields else [])]
+
+
+def at_roles(
+    cells: Cells,
+    roles: Sequence[str],
+    direction: Direction,
+    pairs: Sequence[Pair],
+    tokens: Sequence[TokenPair],
+    tokenizer: Tokenizer | None,
+) -> tuple[list[Cells], NDArray[np.bool_]]:
+    """Each pair's own cells, at the positions where its roles stand in the run that is patched.
+
+    [pair, role] says which have no counterpart there; their cells stand at another
+    position and have no meaning. Raises ExperimentError for roles that no sweep can
+    have, PromptError for one that a pair does not have.
+    """
+    if not cells.by_position:
+        raise ExperimentError(
+            f"Roles are positions, and a sweep per {cells.per} has none: choose per position or "
+            "head_position."
+        )
+    if not roles or len(set(roles)) < len(roles):
+        raise ExperimentError("Name at least one role, and none twice, as in subject, last.")
+    found: list[Cells] = []
+    missing = np.zeros((len(pairs), len(roles)), dtype=np.bool_)
+    for i, (pair, own) in enumerate(zip(pairs, tokens, strict=True)):
+        clean = [role_position(pair, own.clean, tokenizer, role) for role in roles]
+        into = {a: b if direction == "denoise" else a for a, b in own.matching}
+        missing[i] = [position not in into for position in clean]
+        found.append(replace(cells, positions=tuple(into.get(one, 0) for one in clean)))
+    return found, missing
+
+
+def role_coords(coords: dict[str, Any], roles: Sequence[str]) -> dict[str, Any]:
+    """The labels of a sweep's axes with roles in the place of positions."""
+    return {
+        "role" if dim == "position" else dim: list(roles) if dim == "position" else labels
+        for dim, labels in coords.items()
+    }
+
+
+def unpatched(experiment: Sweep, model: Model) -> Result:
+    """The runs that a sweep starts from, read as the sweep reads them, and no cell."""
+    started = perf_counter()
+    work, tokens = RunContext(model, None, BUDGET), experiment.tokens(model)
+    groups = run_in_groups(model.network, tokens, BASE_SITES | experiment.keeps, work.budget)
+    read = (read_both(group, experiment.metric) for group in groups)
+    found = found_in(
+        experiment, work, [one.without_activations() for some in read for one in some], {}
+    )
+    found.details.update(experiment.told)
+    return as_result(experiment, work, found, perf_counter() - started)
+
+
+def so_far(
+    experiment: Sweep, unpatched: Result, model: Model, now: Progress | None
+) -> dict[str, xr.DataArray]:
+    """The arrays of one pair's sweep: finished cells, estimates where there are any."""
+    run_patched = "corrupt" if experiment.direction == "denoise" else "clean"
+    n_positions = len(unpatched.tokens[run_patched])
+    cells = _chosen(experiment, model, n_positions)
+    coords = cells.coords(n_positions)
+    if experiment.roles_named is not None:
+        cells = replace(cells, positions=tuple(range(len(experiment.roles_named))))
+        coords = role_coords(coords, experiment.roles_named)
+    values = np.full(cells.shape(n_positions), np.nan)
+    estimated = np.zeros(values.shape)
+    if now is not None:
+        values = now.patched[0].copy()
+    if now is not None and now.estimate is not None:
+        unknown = np.isnan(values) & ~np.isnan(now.estimate[0])
+        values[unknown] = now.estimate[0][unknown]
+        estimated[unknown] = 1
+    patched = xr.DataArray(values, dims=list(coords), coords=coords, name="patched")
+    return {"patched": patched, "estimated": patched.copy(data=estimated).rename("estimated")}
+
+
+def found_of(
+    experiment: Sweep,
+    work: RunContext,
+    swept: SweepValues,
+    coords: dict[str, Any],
+    estimated: bool = False,
+) -> RawResult:
+    """What a sweep found: `patched` of every cell, and which are `estimated` where any may be."""
+    patched = xr.DataArray(swept.values, dims=["pair", *coords], coords=coords)
+    arrays = {"patched": patched}
+    if estimated:
+        arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))
+    if swept.top is not None:
+        arrays |= _likeliest(swept.top, patched, work)
+    found = found_in(experiment, work, swept.runs, arrays, done=swept.done)
+    found.details.update(experiment.told)
+    return found
+
+
+def _likeliest(top: Likeliest, patched: xr.DataArray, work: RunContext) -> dict[str, xr.DataArray]:
+    """The arrays `top`, texts, `top_id` and `top_probability`: as `patched`, and by choice from 1."""
+    texts = {token: work.text(token) for token in np.unique(top.tokens).tolist() if token >= 0}
+    named = np.array([texts.get(token, "") for token in top.tokens.ravel().tolist()], dtype=np.str_)
+    ids = np.where(top.tokens < 0, np.nan, top.tokens)
+    coords = {**patched.coords, CHOICE: range(1, ids.shape[-1] + 1)}
+    values = {"top": named.reshape(ids.shape), "top_id": ids, "top_probability": top.probabilities}
+    dims = [*patched.dims, CHOICE]
+    return {name: xr.DataArray(one, dims=dims, coords=coords) for name, one in values.items()}

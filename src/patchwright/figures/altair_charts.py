@@ -1,0 +1,338 @@
+"""Figures for the page: Altair charts with the palette of the printed ones."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
+import xarray as xr
+
+from patchwright.algorithms.result import Baseline, Result
+from patchwright.figures.circuit_layout import LOWERS, Edge, layout, target_of
+from patchwright.prompts.tokens import visible
+from patchwright.spelling import percent, run_name
+
+RUN_COLORS = {
+    "clean": "#2166ac",
+    "corrupted": "#b2182b",
+    "patched": "#8c6d1f",
+    "ablated": "#8c6d1f",
+}
+
+_LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
+
+
+def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
+    """The likeliest next tokens of several runs as paired bars, most probable first."""
+    rows = [
+        {
+            "token": visible(one["token"]),
+            "run": name,
+            "probability": one["probability"],
+            "in per cent": percent(one["probability"], 2),
+        }
+        for name, run in runs.items()
+        for one in run.top
+    ]
+    frame = pd.DataFrame(rows)
+    best = frame.groupby("token")["probability"].max().sort_values(ascending=False)
+    order = best.head(10).index.tolist()
+    names = list(runs)
+    return (
+        alt.Chart(frame[frame["token"].isin(order)])
+        .mark_bar()
+        .encode(
+            y=alt.Y("token:N", sort=order, title=None, axis=alt.Axis(labelOverlap=False)),
+            yOffset=alt.YOffset("run:N", sort=names),
+            x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title="probability"),
+            color=_run_color(names),
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("token:N"),
+                alt.Tooltip("in per cent:N", title="probability"),
+            ],
+        )
+        .properties(height=34 * len(order) + 90)
+    )
+
+
+def accumulated_chart(values: xr.DataArray) -> alt.Chart:
+    """The logit difference that each run has reached after each layer, dims (run, layer)."""
+    names = [run_name(run) for run in values["run"].values]
+    rows = [
+        {"layer": int(layer), "run": name, "logit difference": float(values[i, j])}
+        for i, name in enumerate(names)
+        for j, layer in enumerate(values["layer"].values)
+    ]
+    return (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
+        .encode(
+            x=alt.X("layer:O", title="after layer", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("logit difference:Q", title="logit difference"),
+            color=_run_color(names),
+            strokeDash=alt.StrokeDash("run:N", sort=names, legend=_LEGEND),
+            shape=alt.Shape("run:N", sort=names, legend=_LEGEND),
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("layer:O"),
+                alt.Tooltip("logit difference:Q", format=".3f"),
+            ],
+        )
+        .properties(height=260)
+    )
+
+
+def samples_chart(
+    noisy: Sequence[float], restored: Sequence[float], clean: float, metric: str
+) -> alt.LayerChart | alt.FacetChart:
+    """Each noise sample before and after a place was restored, and the clean run as a line."""
+    names = ("noisy", "restored")
+    rows = [
+        {"sample": i, "run": name, metric: value}
+        for i, values in enumerate(zip(noisy, restored, strict=True))
+        for name, value in zip(names, values, strict=True)
+    ]
+    value = alt.X(f"{metric}:Q", title=f"{metric} (dashed line: clean run)")
+    colors = alt.Scale(domain=names, range=[RUN_COLORS["corrupted"], RUN_COLORS["patched"]])
+    legend = alt.Legend(orient="top", title=None)
+    samples = alt.Chart(pd.DataFrame(rows)).encode(
+        x=value, y=alt.Y("sample:O", title="noise sample")
+    )
+    way = samples.mark_line(color="#888888", strokeWidth=1.5).encode(detail="sample:O")
+    points = samples.mark_point(filled=True, size=70, opacity=1).encode(
+        color=alt.Color("run:N", scale=colors, legend=legend),
+        shape=alt.Shape("run:N", scale=alt.Scale(domain=names, range=["square", "circle"])),
+        tooltip=["sample", "run", alt.Tooltip(f"{metric}:Q", format=".4g")],
+    )
+    frame = pd.DataFrame([{metric: clean, "run": "clean"}])
+    line = (
+        alt.Chart(frame)
+        .mark_rule(color=RUN_COLORS["clean"], strokeDash=[5, 3], strokeWidth=2)
+        .encode(x=value, tooltip=["run", alt.Tooltip(f"{metric}:Q", format=".4g")])
+    )
+    return alt.layer(line, way, points).properties(height=max(160, min(420, 20 * len(noisy))) + 80)
+
+
+def _run_color(names: Sequence[str]) -> alt.Color:
+    colors = alt.Scale(domain=list(names), range=[RUN_COLORS[name] for name in names])
+    return alt.Color("run:N", scale=colors, sort=list(names), legend=_LEGEND)
+
+
+def components_chart(values: xr.DataArray) -> alt.Chart:
+    """What each part adds to the logit difference, dims (run, component), as paired bars."""
+    names = [run_name(run) for run in values["run"].values]
+    components = [str(name) for name in values["component"].values]
+    rows = [
+        {"part": part, "run": name, "logits": float(values[i, j])}
+        for i, name in enumerate(names)
+        for j, part in enumerate(components)
+    ]
+    return (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_bar()
+        .encode(
+            y=alt.Y("part:N", sort=components, title=None, axis=alt.Axis(labelOverlap=False)),
+            yOffset=alt.YOffset("run:N", sort=names),
+            x=alt.X("logits:Q", title="logits added to the difference"),
+            color=_run_color(names),
+            tooltip=[
+                alt.Tooltip("run:N"),
+                alt.Tooltip("part:N"),
+                alt.Tooltip("logits:Q", format=".3f"),
+            ],
+        )
+        .properties(height=26 * len(components) + 90)
+    )
+
+
+def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetChart:
+    """Faithfulness against size: the circuit, all but the circuit, random circuits; `chosen` marked."""
+    names = list(_CURVES)
+    key = alt.Legend(orient="top", title=None, columns=3, labelLimit=0, symbolStrokeWidth=0)
+    base = alt.Chart(curve_rows(evaluated)).encode(
+        x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_WHOLE, title="edges"),
+        y=alt.Y("share:Q", title="share of the gap kept", axis=_PER_CENT),
+        color=alt.Color(
+            "runs:N", scale=alt.Scale(domain=names, range=list(_CURVES.values())), legend=key
+        ),
+        detail="sample:N",
+        tooltip=["runs", "edges", alt.Tooltip("in per cent:N", title="share")],
+    )
+    lines = base.mark_line().encode(
+        strokeDash=alt.StrokeDash(
+            "runs:N", scale=alt.Scale(domain=names, range=_DASHES), legend=None
+        )
+    )
+    points = base.mark_point(filled=True, size=50, opacity=1).encode(
+        shape=alt.Shape("runs:N", scale=alt.Scale(domain=names, range=_SHAPES), legend=key)
+    )
+    at = pd.DataFrame({"edges": [chosen], "share": [0.0]})
+    mark = alt.Chart(at).mark_rule(color="#888888", strokeDash=[2, 3]).encode(x=alt.X("edges:Q"))
+    whole = pd.DataFrame({"share": [0.0, 1.0]})
+    levels = alt.Chart(whole).mark_rule(color="#888888", opacity=0.6).encode(y="share:Q")
+    return alt.layer(levels, mark, lines, points).properties(height=320)
+
+
+_CURVES = {"circuit": "#2166ac", "all but it": "#b2182b", "random": "#8a8a8a"}
+_DASHES, _SHAPES = [[1, 0], [5, 3], [2, 2]], ["circle", "square", "triangle-up"]
+_WHOLE = alt.Axis(format="d", grid=False)
+_PER_CENT = alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'")
+
+
+def curve_rows(evaluated: Result) -> pd.DataFrame:
+    """One row a circuit that was measured: its curve, its size, the share of the gap it keeps."""
+    rows = [
+        {"runs": name, "sample": 0, "edges": int(one["size"]), "share": float(one)}
+        for name, array in zip(_CURVES, ("faithfulness", "complement"), strict=False)
+        for one in evaluated.array(array)
+    ]
+    random = evaluated.array("random")
+    rows += [
+        {"runs": "random", "sample": i, "edges": int(one["size"]), "share": float(one)}
+        for i in range(random.sizes["sample"])
+        for one in random.isel(sample=i)
+    ]
+    frame = pd.DataFrame(rows)
+    frame["in per cent"] = [percent(share, 1) for share in frame["share"]]
+    return frame[frame["share"].notna() & (frame["edges"] > 0)]
+
+
+def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.FacetChart:
+    """Edges' estimates against their exact effects, rows of `edge`, `estimate`, `exact`."""
+    ends = [float(checked[["estimate", "exact"]].min().min())]
+    ends.append(float(checked[["estimate", "exact"]].max().max()))
+    line = (
+        alt.Chart(pd.DataFrame({"exact": ends, "estimate": ends}))
+        .mark_line(color="#888888", strokeDash=[4, 3], strokeWidth=1)
+        .encode(x="exact:Q", y="estimate:Q")
+    )
+    points = (
+        alt.Chart(checked)
+        .mark_point(filled=True, size=80, color=LOWERS)
+        .encode(
+            x=alt.X("exact:Q", title=f"exact: change of {unit}", scale=alt.Scale(zero=False)),
+            y=alt.Y("estimate:Q", title="estimate", scale=alt.Scale(zero=False)),
+            tooltip=["edge", *(alt.Tooltip(f"{one}:Q", format=".3f") for one in _BOTH)],
+        )
+    )
+    return alt.layer(line, points).properties(height=300)
+
+
+_BOTH = ("estimate", "exact")
+
+
+def circuit_graph(
+    edges: Sequence[Edge], scores: Sequence[float]
+) -> alt.LayerChart | alt.FacetChart:
+    """A circuit: layers from the bottom up, width by |score|, colour and dashes by sign."""
+    placed = layout(edges)
+    lines, nodes = graph_rows(edges, scores)
+    top = len(placed.rows) - 1
+    labels = ", ".join(f"'{name}'" for name in placed.rows)
+    height = alt.Y(
+        "up:Q",
+        scale=alt.Scale(domain=[-0.5, top + 0.5], nice=False),
+        axis=alt.Axis(
+            values=list(range(top + 1)),
+            labelExpr=f"[{labels}][datum.value]",
+            title=None,
+            grid=False,
+            ticks=False,
+            domain=False,
+        ),
+    )
+    across = alt.X("across:Q", scale=alt.Scale(domain=[-0.03, 1.12], nice=False), axis=None)
+    signs = list(_SIGNS)
+    drawn = (
+        alt.Chart(lines)
+        .mark_line(opacity=0.8)
+        .encode(
+            x=across,
+            y=height,
+            detail="edge:N",
+            order="step:O",
+            strokeWidth=alt.StrokeWidth(
+                "size:Q",
+                scale=alt.Scale(domain=[0, float(lines["size"].max())], range=[1, 5]),
+                legend=None,
+            ),
+            strokeDash=alt.StrokeDash(
+                "sign:N", scale=alt.Scale(domain=signs, range=[[1, 0], [5, 3]]), legend=None
+            ),
+            color=alt.Color(
+                "sign:N",
+                scale=alt.Scale(domain=signs, range=list(_SIGNS.values())),
+                legend=alt.Legend(
+                    orient="top", title=None, columns=1, labelLimit=0, symbolType="stroke"
+                ),
+            ),
+            tooltip=["edge", alt.Tooltip("score:Q", format="+.3f")],
+        )
+    )
+    base = alt.Chart(nodes).encode(x=across, y=height, tooltip=["node", "edges in", "edges out"])
+    spots = base.mark_point(
+        shape="circle", size=560, filled=True, fill="#f7f7f7", stroke="#777777", opacity=1
+    )
+    names = base.mark_text(color="#222222", fontSize=10).encode(text="label:N")
+    row = max(30, min(56, 900 // len(placed.rows)))
+    return alt.layer(drawn, spots, names).properties(height=row * len(placed.rows) + 60)
+
+
+_SIGNS = {"corrupting it lowers the metric": "#4393c3", "corrupting it raises it": "#d6604d"}
+"""The palette's lighter blue and red: thin lines must be seen on white and on black."""
+_BENDS = {"q": -0.02, "k": 0.0, "v": 0.02}
+_STEPS = 12
+"""Straight pieces of a bent edge."""
+
+
+def graph_rows(edges: Sequence[Edge], scores: Sequence[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The points that each edge is drawn through, and the nodes."""
+    at = layout(edges).at
+    lines = [
+        {
+            "edge": f"{sender} → {receiver}",
+            "score": score,
+            "size": abs(score),
+            "sign": list(_SIGNS)[score >= 0],
+            "step": step,
+            "across": across,
+            "up": up,
+        }
+        for (sender, receiver), score in zip(edges, scores, strict=True)
+        for step, (across, up) in enumerate(
+            _bent(at[sender], at[target_of(receiver)], _BENDS.get(receiver[-1], 0.0))
+        )
+    ]
+    nodes = [
+        {
+            "node": name,
+            "label": _label(name),
+            "across": across,
+            "up": up,
+            "edges in": sum(target_of(receiver) == name for _, receiver in edges),
+            "edges out": sum(sender == name for sender, _ in edges),
+        }
+        for name, (across, up) in at.items()
+    ]
+    return pd.DataFrame(lines), pd.DataFrame(nodes)
+
+
+def _bent(
+    start: tuple[float, int], end: tuple[float, int], more: float
+) -> list[tuple[float, float]]:
+    """Points of a curve that leaves the straight line to the right, the more the longer it is."""
+    bend = min(0.09, 0.012 * (end[1] - start[1])) + more
+    shares = [step / _STEPS for step in range(_STEPS + 1)]
+    return [
+        (
+            start[0] + share * (end[0] - start[0]) + 4 * bend * share * (1 - share),
+            start[1] + share * (end[1] - start[1]),
+        )
+        for share in shares
+    ]
+
+
+def _label(node: str) -> str:
+    if "H" in node:
+        return "H" + node.split("H")[1]
+    return {"embed": "emb", "logits": "out"}.get(node, "MLP")

@@ -1,0 +1,141 @@
+"""Which places of a sweep carry the difference, which oppose it, and where heads look."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from patchwright.algorithms.metrics import METRIC_TABLE
+from patchwright.algorithms.result import Result
+from patchwright.axes import Direction
+from patchwright.insights.sentences import Numbers, Sentence, listed
+from patchwright.insights.sweep_view import NOTABLE, VERB, Cell, SweepView
+from patchwright.places import SITE_TABLE, Place, parse_place
+
+MOST_NAMED = 4
+"""So many places are named in one sentence."""
+
+ONE_AT_A_TIME = {
+    "position": "at one layer and position at a time",
+    "head": "of one head at a time",
+    "head_position": "of one head at one position at a time",
+    "layer": "of one layer at a time, at all positions",
+    "neuron": "of one neuron at a time",
+}
+
+AWAY: dict[Direction, str] = {
+    "denoise": "with clean activations there the corrupted run moves further from the clean one",
+    "noise": "with corrupted activations there the clean run moves further from the corrupted one",
+}
+
+
+def strongest(sweep: SweepView) -> Iterator[Sentence]:
+    """Which places carry the difference by themselves, and which work against it."""
+    if sweep.still:
+        yield still(sweep)
+    elif sweep.cells:
+        yield _carry(sweep) if sweep.carrying else _weak(sweep)
+    if sweep.opposing:
+        yield _oppose(sweep)
+
+
+def still(sweep: SweepView) -> Sentence:
+    """That no patch of the sweep moved anything, instead of a ranking."""
+    say, unit = Numbers(), METRIC_TABLE[sweep.metric].unit
+    text = (
+        f"{_copying(sweep)}, nothing moves: {sweep.metric} changes by no more than "
+        f"{say.amount(unit.min_gap)} ({unit.name}) anywhere, so no place can be said to matter."
+    )
+    return say.sentence(_code(sweep, "still"), text)
+
+
+def _carry(sweep: SweepView) -> Sentence:
+    say, named, verb = Numbers(), sweep.carrying[:MOST_NAMED], VERB[sweep.direction]
+    best = named[0]
+    text = f"{_copying(sweep)}, {best.place} {verb} most: {best.share(say)} of the gap"
+    if rest := _named(say, named[1:]):
+        text += f", then {rest}"
+    return say.sentence(_code(sweep, "carry"), f"{text}.{_added(say, named)}", best.place)
+
+
+def _weak(sweep: SweepView) -> Sentence:
+    say, best = Numbers(), sweep.ranked[0]
+    text = (
+        f"{_copying(sweep)}, no single place {VERB[sweep.direction]} much: at most "
+        f"{best.share(say)} of the gap, {best.place}."
+    )
+    return say.sentence(_code(sweep, "weak"), text, best.place)
+
+
+def _oppose(sweep: SweepView) -> Sentence:
+    say, named = Numbers(), sweep.opposing[:MOST_NAMED]
+    works = "works" if len(named) == 1 else "work"
+    text = f"{_named(say, named)} {works} the other way: {AWAY[sweep.direction]}."
+    return say.sentence(_code(sweep, "oppose"), text + _added(say, named), named[0].place)
+
+
+def _code(sweep: SweepView, rule: str) -> str:
+    return f"heads_{rule}" if (sweep.site, sweep.per) == ("z", "head") else rule
+
+
+def _copying(sweep: SweepView) -> str:
+    meaning = SITE_TABLE[sweep.site].meaning
+    return f"Copying {sweep.site} ({meaning}) {ONE_AT_A_TIME[sweep.per]}"
+
+
+def _named(say: Numbers, cells: Sequence[Cell]) -> str:
+    return listed([f"{cell.place} ({cell.share(say)})" for cell in cells])
+
+
+def _added(say: Numbers, cells: Sequence[Cell]) -> str:
+    if len(cells) < 2:
+        return ""
+    total = sum(cell.effect for cell in cells)
+    return f" Added up, these {say.count(len(cells))} effects make {say.share(total)}."
+
+
+def attention(
+    main: SweepView,
+    heads: SweepView | None,
+    acting: SweepView | None,
+    patterns: Mapping[str, Result],
+) -> Iterator[Sentence]:
+    """Where the heads of `patterns` look, the strongest head first."""
+    effects = {} if heads is None else {cell.place: abs(cell.effect) for cell in heads.cells}
+    named = {replace(parse_place(name), site="z"): one for name, one in patterns.items()}
+    for head in sorted(named, key=lambda one: (-effects.get(str(one), 0.0), one)):
+        yield _looks(main, acting, head, named[head])
+
+
+def _looks(main: SweepView, acting: SweepView | None, head: Place, pattern: Result) -> Sentence:
+    """To which position a head gives most of its attention, in both runs."""
+    say = Numbers()
+    start, query = _start(say, main, acting, head)
+    weights = pattern.array("pattern").sel(query=query)
+    weights = weights.mean("pair") if "pair" in weights.dims else weights
+    clean, corrupt = (weights.sel(run=run).values for run in ("clean", "corrupt"))
+    ours, theirs = int(np.argmax(clean)), int(np.argmax(corrupt))
+    shares = say.share(float(clean[ours])), say.share(float(corrupt[theirs]))
+    if ours == theirs:
+        text = (
+            f"{start} looks most at {main.where(say, ours)} in both runs: {shares[0]} of its "
+            f"attention in the clean run, {shares[1]} in the corrupted one."
+        )
+        if ours == 0:
+            text += " Many heads look at the first position when they find nothing to fetch."
+        return say.sentence("attention_same", text, str(head))
+    text = (
+        f"{start} looks most at {main.where(say, ours)} in the clean run, with {shares[0]} of its "
+        f"attention, and at {main.where(say, theirs)} in the corrupted run, with {shares[1]}."
+    )
+    return say.sentence("attention_moves", text, str(head))
+
+
+def _start(say: Numbers, main: SweepView, acting: SweepView | None, head: Place) -> tuple[str, int]:
+    """From which position a head's look counts: where it acts, else the last one."""
+    cells = {} if acting is None else acting.of_head(head)
+    best = max(cells, key=lambda p: abs(cells[p].effect), default=None)
+    if best is None or abs(cells[best].effect) < NOTABLE:
+        return f"From the last position, {main.where(say, main.last)}, {head}", main.last
+    moved = f"copying it there alone moves {cells[best].share(say)} of the gap"
+    return f"{head} acts most at {main.where(say, best)}: {moved}. From there it", best

@@ -1,0 +1,60 @@
+"""The ASGI app: routes, guard, errors, description."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+
+from patchwright.server import errors
+from patchwright.server.middleware import Guard
+from patchwright.server.openapi import describe
+from patchwright.server.routes import problem, router
+from patchwright.server.service import ExperimentService
+from patchwright.web.hosts import Hosts
+
+ABOUT = """\
+Which part of a language model caused its answer? Ask with an experiment, follow its job, take its
+result. Every refusal is `{"error": {"code", "message"}}`: the message is the sentence that the
+command line and the page say too.
+"""
+
+EVERYWHERE: dict[int | str, Any] = {
+    401: problem("The token is missing or wrong."),
+    408: problem("The body did not arrive in time."),
+    413: problem("The body is too large."),
+    415: problem("The body is not said to be JSON."),
+    421: problem("A server without a token was asked under a name that is not its own."),
+    422: problem("What was asked for cannot be done; the message says why."),
+    500: problem("A fault of the server's."),
+}
+
+
+def make_app(office: ExperimentService, token: str | None, hosts: Hosts) -> FastAPI:
+    """The app that serves `office`: with a token to those alone who send it, else under `hosts`."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncGenerator[None]:
+        await run_sync(office.open)
+        yield
+        await run_sync(office.close)
+
+    app = FastAPI(
+        title="Patchwright",
+        version=version("patchwright"),
+        summary="Activation patching over HTTP.",
+        description=ABOUT,
+        lifespan=life,
+        responses=EVERYWHERE,
+        # FastAPI's pages of documentation load scripts from another site.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.office = office
+    app.include_router(router)
+    app.add_middleware(Guard, token=token, limits=office.limits, hosts=hosts)
+    errors.install(app)
+    describe(app, office.methods, token is not None)
+    return app

@@ -1,0 +1,109 @@
+"""Every failure as one document: {"error": {"code", "message"}}; never a traceback."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from patchwright.errors import (
+    ApiError,
+    InputError,
+    PatchwrightError,
+    QueueFullError,
+    StoreError,
+    UnknownRunError,
+)
+
+_log = logging.getLogger(__name__)
+
+RETRY_AFTER = "10"
+"""Seconds after which one who was turned away may ask again."""
+
+INTERNAL = (
+    "This should not have happened, and nothing was changed: ask again, or for something else. "
+    "The server's log has the details."
+)
+STATUSES = {404: "not_found", 405: "method_not_allowed"}
+SENTENCES = {
+    404: "There is nothing at this address: /openapi.json lists those that there are.",
+    405: "This address does not take this method: /openapi.json says which it takes.",
+}
+
+
+def code_of(error: PatchwrightError) -> str:
+    """The code of an error, from its class: PromptError is 'prompt'."""
+    if isinstance(error, ApiError):
+        return error.code
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() if name != "Patchwright" else "internal"
+
+
+def refusal(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The answer that says what was wrong."""
+    # Half a surrogate pair may stand in what was asked, and is no UTF-8.
+    said = message.encode("utf-8", "replace").decode()
+    return JSONResponse({"error": {"code": code, "message": said}}, status, headers)
+
+
+def refused(error: PatchwrightError) -> JSONResponse:
+    """The answer to what one of ours says is wrong."""
+    headers: dict[str, str] = {}
+    if isinstance(error, ApiError):
+        status, headers = error.status, error.headers
+    elif isinstance(error, QueueFullError):
+        status, headers = 429, {"Retry-After": RETRY_AFTER}
+    elif isinstance(error, UnknownRunError):
+        status = 404
+    elif isinstance(error, InputError):
+        status = 422
+    elif isinstance(error, StoreError):
+        status, headers = 503, {"Retry-After": RETRY_AFTER}
+    else:
+        status = 500
+    if error.public != str(error):
+        _log.warning("%s", error)
+    return refusal(status, code_of(error), error.public, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have every failure of the app answered so."""
+
+    def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, PatchwrightError), error
+        return refused(error)
+
+    def unfit(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError), error
+        return refusal(422, "request", _first(error.errors()))
+
+    def by_status(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException), error
+        if error.status_code == 400:  # FastAPI's word for bytes that are no text
+            return refusal(422, "request", "The body is not JSON in UTF-8: send it so.")
+        said = SENTENCES.get(error.status_code, str(error.detail))
+        code = STATUSES.get(error.status_code, "request")
+        return refusal(error.status_code, code, said, error.headers)
+
+    def unexpected(_: Request, __: Exception) -> Response:
+        # The server logs it.
+        return refusal(500, "internal", INTERNAL)
+
+    app.add_exception_handler(PatchwrightError, ours)
+    app.add_exception_handler(RequestValidationError, unfit)
+    app.add_exception_handler(HTTPException, by_status)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _first(errors: Sequence[Mapping[str, object]]) -> str:
+    """The first thing that is wrong with a request's fields, and where."""
+    where = errors[0].get("loc")
+    names = [str(one) for one in where[1:]] if isinstance(where, Sequence) else []
+    path = ".".join(names)
+    field = f"The field '{path}'" if names else "The request"
+    return f"{field}: {str(errors[0].get('msg')).rstrip('.')}."

@@ -1,0 +1,338 @@
+"""Models, the run store and the desk: an experiment in, a job or a result out."""
+
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.result import Result
+from patchwright.errors import (
+    ApiError,
+    ExperimentError,
+    PatchwrightError,
+    QueueFullError,
+    StoreError,
+)
+from patchwright.experiment.base import Experiment
+from patchwright.experiment.registry import Methods
+from patchwright.jobs import Job, JobQueue
+from patchwright.methods import METHODS
+from patchwright.model.load import Model
+from patchwright.server.errors import code_of
+from patchwright.server.limits import Limits
+from patchwright.server.schemas import ErrorBody, JobView
+from patchwright.server.turns import Turns
+from patchwright.storage.job_store import JobRecord, JobStore, now
+from patchwright.storage.run_cached import answer
+
+KEPT = 256
+"""Jobs that are held in memory; the store has the others."""
+
+NOTHING = "It was stopped before it began: nothing is finished."
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Submission:
+    """What somebody asked for, and the job that does it."""
+
+    experiment: Experiment
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    created: str = field(default_factory=now)
+    ended: str | None = None
+    told: threading.Event = field(default_factory=threading.Event)
+
+
+class ExperimentService:
+    """Answers experiments on `models` from `store`, or has them done."""
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        store: JobStore,
+        limits: Limits,
+        at_once: int,
+        methods: Methods = METHODS,
+    ) -> None:
+        self.methods = methods
+        self.models = {one.name: one for one in models}
+        self.limits = limits
+        self.desk = JobQueue(at_once, KEPT, limits.queue, limits.seconds)
+        self.closing = False
+        # One: Matplotlib's settings are the whole process's.
+        self.drawing = Turns(1, limits.drawings, "figures")
+        self.analysing = Turns(8, limits.analyses, "sentences")
+        self._store = store
+        self._tickets: OrderedDict[str, tuple[Submission, Job]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._streams = 0
+
+    def open(self) -> None:
+        """Close what an earlier server left open."""
+        try:
+            if lost := self._store.recover_jobs():
+                _log.warning("%d jobs of an earlier server were not finished", lost)
+        except StoreError as error:
+            _log.warning("%s", error)
+        self._log_notices()
+
+    def close(self) -> None:
+        """Stop all work; what is finished is kept."""
+        self.closing = True
+        self.desk.close()
+        for ticket, job in list(self._tickets.values()):
+            if ticket.ended is None:
+                self._end(ticket, "stopped", _why(job))
+
+    def check_ready(self) -> None:
+        """Raise where an experiment that came now could not be taken on and kept."""
+        self._store.check()
+        if self.desk.full():
+            raise ApiError(503, "busy", "The queue is full.", {"Retry-After": "10"})
+
+    def model_called(self, name: str | None, revision: str | None = None) -> Model:
+        """The served model of that name, or the first. Raises ExperimentError."""
+        found = next(iter(self.models.values())) if name is None else self.models.get(name)
+        if found is None or revision not in (None, found.revision):
+            asked = f"{name!r} (revision {revision!r})" if revision else f"{name!r}"
+            raise ExperimentError(
+                f"{asked[:200]} is not served here. This server has {', '.join(self.models)}: its "
+                "owner names others with --model when it is started."
+            )
+        return found
+
+    def stored(self, experiment: Experiment) -> bool:
+        """Whether the run store answers the experiment."""
+        model = self.model_called(experiment.model, experiment.revision)
+        try:
+            return self._store.has(experiment, model.fingerprint, str(model.device))
+        except StoreError as error:
+            _log.warning("%s", error)
+            return False
+
+    def ask(self, experiment: Experiment) -> str:
+        """The id of the job that does the experiment: one for all who ask meanwhile.
+
+        Raises BusyError, and what `Limits.check` does.
+        """
+        model = self.model_called(experiment.model, experiment.revision)
+        self.limits.check(experiment, model)
+        fresh = Submission(experiment)
+        with self._lock:
+            key = f"{experiment.hash} {model.fingerprint}"
+            job = self.desk.ask(key, partial(self._work, fresh, model))
+            for ticket, known in self._tickets.values():
+                if known is job:
+                    return ticket.id
+            self._tickets[fresh.id] = fresh, job
+            self._forget_old()
+        try:
+            self._put(fresh, "open", "")
+        finally:
+            fresh.told.set()
+        return fresh.id
+
+    def do(self, experiment: Experiment) -> Result:
+        """The experiment's result, waited for. Raises what `ask` and its job raise."""
+        found = self._find(experiment)
+        if found is not None:
+            return found
+        _, job = self._tickets[self.ask(experiment)]
+        while not job.wait(1.0):
+            pass
+        if job.error is not None:
+            raise job.error
+        if job.result is None or not _whole(job.result):
+            raise ApiError(503, "stopped", _why(job), {"Retry-After": "10"})
+        return job.result
+
+    def view(self, name: str) -> JobView:
+        """The job of that id as it stands. Raises RefusedError for one that nobody knows."""
+        if name in self._tickets:
+            return self._seen(*self._tickets[name])
+        record = self._store.job(name)
+        if record is None:
+            raise ApiError(404, "unknown_job", f"There is no job '{name[:80]}' here.")
+        return self._remembered(record)
+
+    def job(self, name: str) -> Job | None:
+        """The job itself, where it is held in memory."""
+        return self._tickets[name][1] if name in self._tickets else None
+
+    @contextmanager
+    def followed(self, name: str) -> Generator[JobView]:
+        """The job of that id while its events are read. Raises as `view`, and BusyError."""
+        view = self.view(name)
+        with self._lock:
+            if self._streams >= self.limits.streams:
+                raise QueueFullError(
+                    f"{self._streams} streams of events are open, which is the limit: ask for "
+                    f"/v1/jobs/{name} from time to time instead, or follow it in 10 seconds."
+                )
+            self._streams += 1
+        try:
+            yield view
+        finally:
+            with self._lock:
+                self._streams -= 1
+
+    def stop(self, name: str) -> JobView:
+        """End a job for everybody who asked for it; what is finished is kept. As `view` raises."""
+        self.view(name)
+        if name in self._tickets:
+            ticket, job = self._tickets[name]
+            self.desk.end(job)
+            if job.over and ticket.ended is None:
+                self._end(ticket, "stopped", NOTHING)
+        return self.view(name)
+
+    def result(self, experiment_hash: str) -> Result:
+        """The result of an experiment: the whole one, else what is finished of it.
+
+        Raises RefusedError where there is none.
+        """
+        run = self._run_of(experiment_hash)
+        if run is not None:
+            return self._store.get(run)
+        for ticket, job in reversed(list(self._tickets.values())):
+            if job.result is not None and ticket.experiment.hash == experiment_hash:
+                return job.result
+        raise ApiError(
+            404,
+            "unknown_result",
+            f"There is no result of '{experiment_hash[:80]}' here: ask for its experiment at "
+            "/v1/experiments.",
+        )
+
+    def _find(self, experiment: Experiment) -> Result | None:
+        model = self.model_called(experiment.model, experiment.revision)
+        try:
+            return self._store.find(experiment, model.fingerprint, str(model.device))
+        except StoreError:
+            return None
+
+    def _work(self, ticket: Submission, model: Model, progress: OnProgress) -> Result:
+        """What a job does: answer, keep, and write down how it ended."""
+        state, message = "failed", "This should not have happened."
+        try:
+            result, _ = answer(ticket.experiment, model, self._store, progress)
+            state = "done" if _whole(result) else "stopped"
+            message = _stopped(result)
+        except PatchwrightError as error:
+            message = error.public
+            raise
+        finally:
+            self._log_notices()
+            ticket.told.wait()
+            self._end(ticket, state, message)
+        return result
+
+    def _end(self, ticket: Submission, state: str, message: str) -> None:
+        ticket.ended = now()
+        self._put(ticket, state, message)
+
+    def _put(self, ticket: Submission, state: str, message: str) -> None:
+        asked = ticket.experiment
+        named = ticket.id, asked.hash, asked.model, state, message
+        try:
+            self._store.put_job(JobRecord(*named, ticket.created, ticket.ended))
+        except StoreError as error:
+            _log.warning("Job %s is not written down: %s", ticket.id, error)
+
+    def _seen(self, ticket: Submission, job: Job) -> JobView:
+        over, now_ = job.over, job.progress
+        if not over:
+            state = "stopping" if job.stopping else "running" if job.running else "waiting"
+        elif job.error is not None:
+            state = "failed"
+        else:
+            state = "done" if job.result is not None and _whole(job.result) else "stopped"
+        error = job.error if over else None
+        hash_ = ticket.experiment.hash
+        return JobView(
+            id=ticket.id,
+            state=state,
+            hash=hash_,
+            model=ticket.experiment.model,
+            created=ticket.created,
+            ended=ticket.ended if over else None,
+            ahead=self.desk.ahead_of(job) if state == "waiting" else 0,
+            done=0 if now_ is None else now_.done,
+            total=None if now_ is None else now_.total,
+            seconds_left=None if over else job.seconds_left,
+            result=address_of(hash_) if over and job.result is not None else None,
+            events=f"/v1/jobs/{ticket.id}/events",
+            message=_why(job) if state == "stopped" else None if error is None else error.public,
+            error=None if error is None else ErrorBody(code=code_of(error), message=error.public),
+        )
+
+    def _remembered(self, record: JobRecord) -> JobView:
+        """A job of which only the store knows."""
+        state = record.state if record.state in ("done", "stopped", "failed") else "lost"
+        there = state in ("done", "stopped") and self._run_of(record.experiment_hash) is not None
+        failed = ErrorBody(code="failed", message=record.message) if state == "failed" else None
+        return JobView(
+            id=record.id,
+            state=state,
+            hash=record.experiment_hash,
+            model=record.model,
+            created=record.created,
+            ended=record.ended,
+            ahead=0,
+            done=0,
+            total=None,
+            seconds_left=None,
+            result=address_of(record.experiment_hash) if there else None,
+            events=f"/v1/jobs/{record.id}/events",
+            message=record.message or None,
+            error=failed,
+        )
+
+    def _run_of(self, experiment_hash: str) -> str | None:
+        marks = {one.fingerprint for one in self.models.values()}
+        try:
+            return self._store.run_of(experiment_hash, marks)
+        except StoreError as error:
+            _log.warning("%s", error)
+            return None
+
+    def _forget_old(self) -> None:
+        over = [name for name, (ticket, job) in self._tickets.items() if job.over and ticket.ended]
+        for name in over[: max(0, len(self._tickets) - KEPT)]:
+            del self._tickets[name]
+
+    def _log_notices(self) -> None:
+        while self._store.notices:
+            _log.warning("%s", self._store.notices.pop())
+
+
+def address_of(experiment_hash: str) -> str:
+    """Where the result of an experiment is."""
+    return f"/v1/results/{experiment_hash}"
+
+
+def _whole(result: Result) -> bool:
+    return not any(True for _ in _stops(result))
+
+
+def _stops(result: Result) -> Iterable[str]:
+    return (one["message"] for one in result.warnings if one["code"] == "stopped")
+
+
+def _stopped(result: Result) -> str:
+    """What is finished of a stopped result; nothing of a whole one."""
+    return " ".join(_stops(result))
+
+
+def _why(job: Job) -> str:
+    """Why a job was stopped, and what is left of it."""
+    if job.result is None:
+        return NOTHING
+    late = f"A job may take {job.seconds:g} seconds here. " if job.late else ""
+    return f"{late}{_stopped(job.result)} What is finished is kept."

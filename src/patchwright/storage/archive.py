@@ -1,0 +1,169 @@
+"""Runs as one portable file: a zip whose bytes depend on nothing but the runs.
+
+`runs.json` lists them; `runs/ID.json` and `runs/ID.npz` hold each. Nothing is compressed
+again (the arrays are already), so that every machine writes the same bytes, and so that
+no small file can unpack into a large one.
+"""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from patchwright.errors import ArchiveError, ExperimentError, StoreError, reason
+from patchwright.hashing import canonical_json, hash_of
+from patchwright.storage.serialization import UNREADABLE, Record, result_in
+from patchwright.storage.soundness import check_sound
+from patchwright.upgrade import upgrade_result
+
+SCHEMA = 2
+"""Number of the archive's layout: since 2 runs are named as `Record.id` has it today."""
+
+RUN_SCHEMA = 1
+"""Number of a run's layout: that of `Result.document`."""
+
+_LIST = "runs.json"
+_DAY = (1980, 1, 1, 0, 0, 0)
+
+
+def write_archive(stream: BinaryIO, records: Iterable[Record]) -> int:
+    """Write the runs in the order given; how many they were."""
+    listed: list[dict[str, str]] = []
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for one in records:
+            archive.writestr(_member(f"runs/{one.id}.json"), one.document)
+            archive.writestr(_member(f"runs/{one.id}.npz"), one.arrays)
+            about = {"created": one.created, "note": one.note, "digest": one.digest}
+            listed.append({"id": one.id, **about})
+        archive.writestr(_member(_LIST), canonical_json({"archive": SCHEMA, "runs": listed}))
+    return len(listed)
+
+
+def read_archive(path: str | Path) -> Iterator[Record]:
+    """The runs of an archive, each checked against its name and digest.
+
+    Raises ArchiveError: no archive, of a newer version, or contents that do not fit.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            schema, listed = _listed(archive, path)
+            _check_members(archive, [one["id"] for one in listed], path)
+            for one in listed:
+                yield _record(archive, schema, one, path)
+    except OSError as error:
+        raise ArchiveError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+    except (*UNREADABLE, NotImplementedError) as error:
+        if isinstance(error, ArchiveError):
+            raise
+        raise _refusal(path, reason(error)) from error
+
+
+def unpacked_size(path: str | Path) -> int:
+    """Bytes that the arrays of an archive's runs would take, as their headers have it.
+
+    No more than that is ever unpacked of them. Raises ArchiveError where it is no archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise _refusal(path, "it is compressed, which no archive of runs is")
+            runs = [name for name in archive.namelist() if name.endswith(".npz")]
+            return sum(_npz_size(archive.read(name)) for name in runs)
+    except UNREADABLE as error:
+        if isinstance(error, ArchiveError):
+            raise
+        raise _refusal(path, str(error)) from error
+
+
+def _npz_size(packed: bytes) -> int:
+    with zipfile.ZipFile(BytesIO(packed)) as arrays:
+        return sum(info.file_size for info in arrays.infolist())
+
+
+def _listed(archive: zipfile.ZipFile, path: str | Path) -> tuple[int, list[dict[str, str]]]:
+    """The archive's layout, and what it says that it holds."""
+    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+        raise _refusal(path, "it is compressed, which no archive of runs is")
+    try:
+        listed: Any = json.loads(archive.read(_LIST))
+        schema, runs = listed["archive"], listed["runs"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise _refusal(path, f"it has no list of runs ({_LIST})") from None
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise _newer(path)
+    fields = {"id", "created", "note", "digest"}
+    for one in runs if isinstance(runs, list) else [None]:
+        if not isinstance(one, dict) or set(one) != fields:
+            raise _refusal(path, f"its list of runs ({_LIST}) has other fields")
+        if not all(isinstance(value, str) for value in one.values()):
+            raise _refusal(path, f"its list of runs ({_LIST}) has other kinds of values")
+        if any("\ud800" <= sign <= "\udfff" for sign in one["note"]):
+            raise _refusal(path, f"its list of runs ({_LIST}) has a note that is no text")
+        if not re.fullmatch("[0-9a-f]{16}", one["id"]) or not _is_moment(one["created"]):
+            raise _refusal(path, f"its list of runs ({_LIST}) has an id or a date that is none")
+    return schema, runs
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        return False
+
+
+def _check_members(archive: zipfile.ZipFile, ids: list[str], path: str | Path) -> None:
+    """Refuse files that the list does not account for, whatever they are called."""
+    expected = sorted([_LIST, *(f"runs/{one}.{kind}" for one in ids for kind in ("json", "npz"))])
+    if sorted(archive.namelist()) != expected:
+        raise _refusal(path, "it holds other files than it lists")
+
+
+def _record(
+    archive: zipfile.ZipFile, schema: int, listed: dict[str, str], path: str | Path
+) -> Record:
+    name = listed["id"]
+    try:
+        document = archive.read(f"runs/{name}.json").decode("utf-8")
+        arrays = archive.read(f"runs/{name}.npz")
+        record = Record(document, arrays, listed["created"], listed["note"])
+        if record.content["schema"] > RUN_SCHEMA:
+            raise _newer(path)
+        named = record.id if schema >= SCHEMA else _earlier_id(record)
+        if (named, record.digest) == (name, listed["digest"]):
+            check_sound(upgrade_result(record.content), result_in(record))
+            return record
+    except (*UNREADABLE, StoreError, ExperimentError) as error:
+        if isinstance(error, ArchiveError):
+            raise
+        raise _refusal(path, f"run {name} holds no result ({reason(error)})") from error
+    raise _refusal(path, f"the contents of run {name} do not fit its hash")
+
+
+def _earlier_id(record: Record) -> str:
+    """The id that archives of layout 1 have: over all the experiment's fields, and the version."""
+    experiment = hash_of(record.content["experiment"])
+    return hash_of([experiment, record.fingerprint, record.device, record.version])[:16]
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name, _DAY)
+    member.create_system = 3
+    member.external_attr = 0o600 << 16
+    return member
+
+
+def _refusal(path: str | Path, why: str) -> ArchiveError:
+    return ArchiveError(
+        f"'{path}' is not a sound archive of runs: {why}. Nothing was taken in; give a file that "
+        "`patchwright runs export` wrote."
+    )
+
+
+def _newer(path: str | Path) -> ArchiveError:
+    return ArchiveError(
+        f"'{path}' was written by a newer Patchwright: update with `pip install -U patchwright`."
+    )

@@ -1,0 +1,44 @@
+"""An experiment's result from the run store, or computed and kept there."""
+
+from typing import TYPE_CHECKING
+
+from patchwright.algorithms.batches import OnProgress
+from patchwright.algorithms.result import Result
+from patchwright.axes import BUDGET
+from patchwright.errors import StoreError
+from patchwright.experiment.run import run
+from patchwright.storage.store import Store
+
+if TYPE_CHECKING:
+    from patchwright.experiment.base import Experiment
+    from patchwright.model.load import Model
+
+
+def answer(
+    experiment: "Experiment",
+    model: "Model",
+    store: Store | None,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+) -> tuple[Result, bool]:
+    """The experiment's result, and whether it is from the store.
+
+    What is computed is kept, a stopped run too, though that answers nothing later.
+    A store that fails costs nobody a result: `store.notices` then says why. Without
+    a store the experiment is run. Raises what `run` raises.
+    """
+    if store is None:
+        return run(experiment, model, progress, budget), False
+    try:
+        found = store.find(experiment, model.fingerprint, str(model.device))
+    except StoreError as error:
+        store.notices.append(f"{error} Nothing is looked up there, nor kept.")
+        return run(experiment, model, progress, budget), False
+    if found is not None:
+        return found, True
+    result = run(experiment, model, progress, budget)
+    try:
+        store.save(result)
+    except StoreError as error:
+        store.notices.append(f"This run was not kept. {error}")
+    return result, False
