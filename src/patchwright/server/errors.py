@@ -38,6 +38,8 @@ def code_of(error: PatchwrightError) -> str:
     """The code of an error, from its class: PromptError is 'prompt'."""
     if isinstance(error, ApiError):
         return error.code
+    if isinstance(error, QueueFullError):
+        return "busy"  # Published before the class had its name.
     name = type(error).__name__.removesuffix("Error")
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() if name != "Patchwright" else "internal"
 
