@@ -2,7 +2,7 @@
 
 A visitor asks for a key's result; the first to ask starts the work, later ones
 join it. Who stops it stops it for themselves: it ends when everybody who asked has
-stopped or left; who asks after that gets work of their own, as after an error.
+stopped or left; a later request for the same starts a new job, as after an error.
 The page looks at a `Job` whenever it is drawn, the HTTP interface whenever it is asked.
 """
 
@@ -63,7 +63,7 @@ class Job:
         self._stop.set()
 
     def aside(self) -> "Job":
-        """The work as it stands, over, for one who wants no more of it while others do."""
+        """A finished snapshot for a caller who cancels while others still wait."""
         copy = Job(self.key)
         copy.progress = self.progress
         copy.stop()
@@ -77,7 +77,7 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """Going on as before; None where nobody can tell yet."""
+        """Estimated seconds remaining at the current rate; None if unknown."""
         now, first = self.progress, self._first
         if now is None or first is None or now.done <= first[0]:
             return None
@@ -214,7 +214,7 @@ class JobQueue:
         return sum(not one.over and not one.running for one in self._jobs.values())
 
     def forget(self, job: Job) -> None:
-        """Let the next one who asks start anew."""
+        """Let the next request for the same start a new job."""
         with self._lock:
             self._drop(job)
 

@@ -40,7 +40,7 @@ def test_what_is_kept_stands_beside_chance_and_the_complement() -> None:
     one = kept(evaluated({30: 0.923, 60: 1.0}), 30, 1234)
     assert one.text == (
         "30 of 1,234 edges keep 92 % of the gap; random circuits of that size keep 2 %. "
-        "All other edges without them keep 10 %."
+        "Everything except these edges keeps 10 %."
     )
     assert one.numbers == pytest.approx((30, 1234, 0.923, 0.02, 0.1))
 

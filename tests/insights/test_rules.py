@@ -184,8 +184,8 @@ def test_the_way_of_the_difference_is_told_with_its_layers() -> None:
     assert text(said, "enters") == (
         "The difference enters at position 2 ('·John' in the clean prompt, '·Kate' in the corrupted "
         "one): copying the residual stream (the running sum that each position hands from layer to "
-        "layer) there, at the bottom (L0.resid_pre@2), restores 100 % of the gap. It must: nothing "
-        "else differs between the prompts."
+        "layer) there, at the bottom (L0.resid_pre@2), restores 100 % of the gap. It has to be: "
+        "this is all that differs between the prompts."
     )
     assert text(said, "moves") == (
         "It comes to the last position, position 3 ('·to'), in layer 1. Entering layer 1, copying "

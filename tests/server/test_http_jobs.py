@@ -104,7 +104,7 @@ def test_a_job_that_is_stopped_before_its_turn_is_never_begun(demo: pw.Model) ->
         waiting = client.post("/v1/experiments", json=asked(direction="noise")).headers["location"]
         view = client.delete(waiting).json()
         assert (view["state"], view["result"]) == ("stopped", None)
-        assert view["message"] == "It was stopped before it began: nothing is finished."
+        assert view["message"] == "Cancelled before it started; there is no result."
         assert [name for name, _ in events_of(client.get(f"{waiting}/events").text)] == ["stopped"]
         slow.finish()
         assert ended(client, first)["state"] == "done"

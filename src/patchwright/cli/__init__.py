@@ -5,8 +5,8 @@ status: 0 done, 2 wrong input, 130 stopped by Ctrl-C (what was finished by then 
 written, with the warning `stopped`), 1 anything else. Errors go to standard error.
 
 options   what commands share: options, loading, outputs, progress
-doing     how experiments are done: answered from the run store, or written down for `run`
-methods   one command for each file of methods
+runner    how experiments are done: answered from the run store, or written down for `run`
+methods   one command a method, built from what the methods declare
 explain   several sweeps put into sentences
 models    models offered by name: listed, fetched, removed
 runs      the run store: what is in it, comparing, archives

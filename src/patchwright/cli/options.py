@@ -117,7 +117,7 @@ NoStore = Annotated[
     typer.Option(
         "--no-store",
         envvar="PATCHWRIGHT_NO_STORE",
-        help="Compute anew, and keep nothing in the run store.",
+        help="Compute again, and store nothing in the run store.",
     ),
 ]
 ExperimentFile = Annotated[

@@ -291,7 +291,8 @@ def app_(
     own: Annotated[
         bool,
         typer.Option(
-            "--own", help="Every visitor may see, change and delete all runs, also from elsewhere."
+            "--own",
+            help="Let every visitor, including remote ones, view, edit and delete all runs.",
         ),
     ] = False,
 ) -> None:

@@ -7,14 +7,14 @@ run store and of a shared link. The experiments themselves are in `methods/`.
 base       what an experiment is, and what kinds share
 registry   the methods there are, as an object
 run        experiment + model -> Result
-results    what a method found -> Result
-sweeping   what sweeps share: cells, unpatched runs, arrays
-jointly    several places changed in one run
-observing  what methods that only read unpatched runs share
-many       experiments that differ in their pair alone, in shared passes
-preview    a sweep as it stands, while it is under way
+assembly   what a method found -> Result
+sweeps     what sweeps share: cells, unpatched runs, arrays
+joint_patch  several places changed in one run
+observation  what methods that only read unpatched runs share
+batching   experiments that differ in their pair alone, in shared passes
+partial_result  a sweep while it is under way
 limits     what one of many may ask for
-size       how large an experiment is, before it is done
+cost       how large an experiment is, before it is done
 circuit    a circuit as a file
 swap       corrupted prompts by swapping a word, ranked
 """

@@ -1,7 +1,7 @@
 """What a Result shows, in numbered sentences that carry their numbers; no language model.
 
 sentences   Sentence, and how numbers are written into one
-reading     one sweep as the rules look at it: cells, columns, tokens
+sweep_view  one sweep as the rules look at it: cells, columns, tokens
 steps       from what the runs predict to which heads carry the difference
 cautions    when not to trust it
 circuits    what a circuit keeps, and how far estimates of its edges are off

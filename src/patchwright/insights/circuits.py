@@ -34,7 +34,7 @@ def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
         text += f"; random circuits of that size keep {numbers.share(float(np.nanmean(random)))}"
     without = float(evaluated.array("complement").sel(size=size))
     if math.isfinite(without):
-        text += f". All other edges without them keep {numbers.share(without)}"
+        text += f". Everything except these edges keeps {numbers.share(without)}"
     return numbers.sentence("kept", f"{text}.")
 
 

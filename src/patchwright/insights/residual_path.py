@@ -97,7 +97,7 @@ def _enters(way: Travel, source: int) -> Sentence:
         f"bottom ({cell.place}), {VERB[stream.direction]} {cell.share(say)} of the gap."
     )
     if not cell.estimated and stream.one_length and stream.differing == [source]:
-        text += " It must: nothing else differs between the prompts."
+        text += " It has to be: this is all that differs between the prompts."
     return say.sentence("enters", text, cell.place)
 
 

@@ -1,8 +1,8 @@
 """Lessons: text, an experiment, a question to answer before the result is shown.
 
-reading   a lesson file -> Lesson, every error with its line
-facts     what a lesson may say of a Result: quantities, conditions, texts with numbers in them
-marking   whether an answer is right; whether a lesson still says what the model does
+schema    a lesson file -> Lesson, every error with its line
+expressions  what a lesson may say of a Result: quantities, conditions, texts with numbers in them
+grading   whether an answer is right; whether a lesson still says what the model does
 built_in  the lessons that come with the package, one file each; further readings of them, on other
           models, in a folder named after the model
 

@@ -16,19 +16,19 @@ from patchwright.server.service import ExperimentService
 from patchwright.web.hosts import Hosts
 
 ABOUT = """\
-Which part of a language model caused its answer? Ask with an experiment, follow its job, take its
-result. Every refusal is `{"error": {"code", "message"}}`: the message is the sentence that the
-command line and the page say too.
+Which part of a language model caused its answer? Post an experiment, follow its job, fetch its
+result. Every error is `{"error": {"code", "message"}}`; the message is the same sentence that the
+command line and the page show.
 """
 
 EVERYWHERE: dict[int | str, Any] = {
     401: problem("The token is missing or wrong."),
-    408: problem("The body did not arrive in time."),
+    408: problem("The request body did not arrive in time."),
     413: problem("The body is too large."),
-    415: problem("The body is not said to be JSON."),
-    421: problem("A server without a token was asked under a name that is not its own."),
-    422: problem("What was asked for cannot be done; the message says why."),
-    500: problem("A fault of the server's."),
+    415: problem("Content-Type must be application/json."),
+    421: problem("The Host header names another host than this server."),
+    422: problem("The request cannot be carried out; the message says why."),
+    500: problem("Internal error."),
 }
 
 

@@ -1,4 +1,4 @@
-"""Before anything is read: who asks, from where, and how much they send. Plain ASGI."""
+"""What is checked before a request is read: host, token, size and time. Plain ASGI."""
 
 import asyncio
 import secrets

@@ -50,36 +50,36 @@ router = APIRouter()
 
 
 def problem(why: str) -> dict[str, Any]:
-    """An error in the description."""
+    """An error response in the OpenAPI description."""
     return {"model": says.Refusal, "description": why}
 
 
-UNKNOWN: dict[int | str, Any] = {404: problem("Nobody knows it here.")}
+UNKNOWN: dict[int | str, Any] = {404: problem("No job or result with this id.")}
 BUSY: dict[int | str, Any] = {
     429: {
-        **problem(
-            "As many jobs, figures or sentences wait, or streams of events are open, as may."
-        ),
+        **problem("The queue is full, or too many event streams are open."),
         "headers": {
             "Retry-After": {
-                "description": "Seconds after which to ask again.",
+                "description": "Seconds to wait before asking again.",
                 "schema": {"type": "integer"},
             }
         },
     }
 }
 UNREADABLE: dict[int | str, Any] = {
-    503: problem("The run store cannot be read now, or the work was stopped.")
+    503: problem("The run store cannot be read at the moment, or the work was stopped.")
 }
 
 
 def office_of(request: Request) -> ExperimentService:
-    """The office of the app that answers."""
+    """The service of the app that answers."""
     return request.app.state.office
 
 
 At = Annotated[ExperimentService, Depends(office_of)]
-JobId = Annotated[str, Path(description="As `POST /v1/experiments` gave it.", max_length=80)]
+JobId = Annotated[
+    str, Path(description="The job id that `POST /v1/experiments` returned.", max_length=80)
+]
 
 
 @router.post(
@@ -91,7 +91,7 @@ JobId = Annotated[str, Path(description="As `POST /v1/experiments` gave it.", ma
     responses={
         200: {"model": says.StoredResult, "description": "Its result is there."},
         202: {
-            "description": "A job does it; who asks meanwhile for the same gets the same job.",
+            "description": "Accepted. Identical requests share one job while it runs.",
             "headers": {"Location": {"description": "The job.", "schema": {"type": "string"}}},
         },
         **BUSY,
@@ -116,11 +116,9 @@ def _asked(body: bytes, office: ExperimentService) -> JSONResponse:
     return JSONResponse(kept.model_dump(mode="json"))
 
 
-@router.get(
-    "/v1/jobs/{job}", summary="How far a job is", responses=UNKNOWN | UNREADABLE, tags=["jobs"]
-)
+@router.get("/v1/jobs/{job}", summary="Get a job", responses=UNKNOWN | UNREADABLE, tags=["jobs"])
 def job_seen(job: JobId, office: At) -> says.JobView:
-    """A job as it stands; also one of an earlier server that was ended, for 30 days."""
+    """A job and how far it is; for 30 days also one of an earlier server process."""
     return office.view(job)
 
 
@@ -128,7 +126,7 @@ def job_seen(job: JobId, office: At) -> says.JobView:
     "/v1/jobs/{job}", summary="Stop a job", responses=UNKNOWN | UNREADABLE, tags=["jobs"]
 )
 async def job_stopped(job: JobId, office: At) -> says.JobView:
-    """Stop it for everybody who asked for it. What is finished is kept, and `message` says how much.
+    """Stop a job for everybody who asked for it. What is finished is kept, and `message` says how much.
 
     A job that is over stays as it is.
     """
@@ -197,7 +195,7 @@ def wanted(
     request: Request,
     format: Annotated[
         Format | None,
-        Query(description="Goes before the header Accept; json, if neither is given."),
+        Query(description="Overrides the Accept header; json if neither is given."),
     ] = None,
 ) -> Format:
     """The kind of file that a request wants. Raises RefusedError where there is none of it."""
@@ -225,7 +223,7 @@ def _quality(parameters: str) -> float:
 
 @router.get(
     "/v1/results/{hash}",
-    summary="The result of an experiment",
+    summary="Get a result",
     response_class=Response,
     responses={
         200: {
@@ -266,9 +264,9 @@ def _written(found: Result, kind: Format) -> str | bytes:
     return image(found, kind)
 
 
-@router.get("/v1/models", summary="Models that experiments may name", tags=["about"])
+@router.get("/v1/models", summary="List the models", tags=["about"])
 def models(office: At) -> says.Models:
-    """Those that the server was started with; no request loads another."""
+    """The models that the server was started with. No request loads another one."""
     return says.Models(models=[_served(one) for one in office.models.values()])
 
 
@@ -292,18 +290,18 @@ def _served(model: Model) -> says.ServedModel:
     )
 
 
-@router.get("/v1/tokens", summary="A prompt in tokens", tags=["about"])
+@router.get("/v1/tokens", summary="Tokenize a prompt", tags=["about"])
 def tokens(
     text: Annotated[str, Query(description="The prompt.", min_length=1, max_length=10_000)],
     office: At,
-    model: Annotated[str | None, Query(description="The first, if left out.")] = None,
+    model: Annotated[str | None, Query(description="Defaults to the first model.")] = None,
     bos: Annotated[bool, Query(description="Put the beginning-of-text token first.")] = True,
     chat: Annotated[bool, Query(description="The prompt is what a user says in a chat.")] = False,
     system: Annotated[
         str, Query(description="A system message before it; means chat.", max_length=10_000)
     ] = "",
 ) -> says.Tokens:
-    """How a model splits a prompt: positions of experiments count these tokens."""
+    """How a model splits a prompt. Positions in experiments count these tokens."""
     chosen = office.model_called(model)
     prompt = user_says(text, system) if chat or system else text
     ids = prompt_ids(prompt, chosen.tokenizer, bos)
@@ -321,9 +319,9 @@ def tokens(
     return says.Tokens(model=chosen.name, tokens=listed, warnings=warnings)
 
 
-@router.get("/v1/examples", summary="Pairs to start from", tags=["about"])
+@router.get("/v1/examples", summary="List the example pairs", tags=["about"])
 def example_library() -> says.Examples:
-    """Each `pair` fits into an experiment's `pairs`, and `bos` of the model into its `bos`."""
+    """Use `pair` as an experiment's `pairs`, and `bos` of the model as its `bos`."""
     return says.Examples(
         examples=[
             says.ExampleView(
@@ -355,7 +353,7 @@ def _shown(pair: Pair) -> says.ExamplePair:
 
 @router.post(
     "/v1/agreement",
-    summary="Why this verb, and not the other",
+    summary="Explain a verb's number",
     responses=BUSY | UNREADABLE,
     tags=["experiments"],
 )
@@ -396,7 +394,7 @@ def _sentences(said: Insights) -> dict[str, Any]:
     }
 
 
-@router.get("/healthz", summary="Whether the server answers", tags=["health"])
+@router.get("/healthz", summary="Liveness", tags=["health"])
 async def health() -> says.Health:
     """Needs no token."""
     return says.Health()
@@ -404,7 +402,7 @@ async def health() -> says.Health:
 
 @router.get(
     "/readyz",
-    summary="Whether an experiment would be taken on",
+    summary="Readiness",
     responses={503: problem("The queue is full, or the run store cannot be read.")},
     tags=["health"],
 )

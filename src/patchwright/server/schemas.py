@@ -1,4 +1,4 @@
-"""What answers look like."""
+"""The bodies of answers and requests, as JSON and in the OpenAPI description."""
 
 from typing import Literal
 
@@ -8,20 +8,20 @@ State = Literal["waiting", "running", "stopping", "done", "stopped", "failed", "
 
 
 class ErrorBody(BaseModel):
-    """What was wrong: a short name for programs, a sentence for people."""
+    """An error: a code for programs, a sentence for people."""
 
     code: str = Field(examples=["prompt"])
     message: str
 
 
 class Refusal(BaseModel):
-    """The answer to every request that is refused, and to every failure."""
+    """The body of every answer with an error status."""
 
     error: ErrorBody
 
 
 class StoredResult(BaseModel):
-    """Where the result of an experiment is."""
+    """The experiment is already computed; its result is at `result`."""
 
     state: Literal["done"] = "done"
     hash: str = Field(description="The experiment's hash.")
@@ -29,10 +29,10 @@ class StoredResult(BaseModel):
 
 
 class JobView(BaseModel):
-    """A job as it stands.
+    """A job and how far it is.
 
-    `lost`: the server ended before the job did. `stopped`: by `DELETE`, by the server's
-    time limit or its end; what was finished by then is at `result`, if anything was.
+    `lost`: the server ended before the job did. `stopped`: by `DELETE`, by the server's time
+    limit, or because the server shut down; `result` is then the part that was finished, if any.
     """
 
     id: str
@@ -41,11 +41,13 @@ class JobView(BaseModel):
     model: str
     created: str = Field(description="In UTC, ISO 8601.")
     ended: str | None
-    ahead: int = Field(description="Jobs that have their turn before this one.")
-    done: int = Field(description="Cells (of circuits: passes, or circuits) that are finished.")
-    total: int | None = Field(description="Of so many; null: not known yet.")
-    seconds_left: float | None = Field(description="Going on as before; null: nobody knows.")
-    result: str | None = Field(description="The address of the result, or of what is finished.")
+    ahead: int = Field(description="Jobs ahead of this one in the queue.")
+    done: int = Field(description="Finished cells (of circuits: passes, or circuits).")
+    total: int | None = Field(description="Total number of cells; null until known.")
+    seconds_left: float | None = Field(description="Estimated seconds remaining; null if unknown.")
+    result: str | None = Field(
+        description="The address of the result, or of the finished part of it."
+    )
     events: str = Field(description="The address of its event stream.")
     message: str | None = Field(description="Why it was stopped, failed or is lost.")
     error: ErrorBody | None = Field(description="Why it failed.")
@@ -63,7 +65,7 @@ class ServedModel(BaseModel):
     kv_heads: int = Field(description="Heads of keys and values: the rows of sweeps over k and v.")
     d_model: int
     d_mlp: int
-    context: int = Field(description="Tokens that it takes at most.")
+    context: int = Field(description="The longest prompt, in tokens.")
     vocabulary: int
     dtype: str
     device: str
@@ -90,7 +92,7 @@ class Tokens(BaseModel):
     model: str
     tokens: list[Token]
     warnings: list[str] = Field(
-        description="What became of tokens that the tokenizer adds by itself, or does not have."
+        description="Notes about tokens that the tokenizer added, or could not represent."
     )
 
 
@@ -128,11 +130,11 @@ class Examples(BaseModel):
 
 
 class Sentence(BaseModel):
-    """One sentence of an explanation: rules wrote it, no language model."""
+    """One sentence of an explanation. Fixed rules write it, not a language model."""
 
-    code: str = Field(description="The rule.")
+    code: str = Field(description="The rule that wrote it.")
     text: str
-    place: str | None = Field(description="The place that it is about, if it is about one.")
+    place: str | None = Field(description="The place that the sentence is about, if any.")
 
 
 class Agreement(BaseModel):
@@ -157,11 +159,11 @@ class AgreementAsked(BaseModel, extra="forbid"):
         min_length=1,
         max_length=2000,
         examples=["The keys to the cabinet are on the table"],
-        description="With is/are, was/were, has/have or does/do behind its subject.",
+        description="A sentence with is/are, was/were, has/have or does/do after its subject.",
     )
-    model: str | None = Field(None, description="The server's first model, if left out.")
+    model: str | None = Field(None, description="Defaults to the server's first model.")
     align: Literal["exact", "edges"] = Field(
-        "exact", description="edges: also where the two numbers differ in tokens."
+        "exact", description="Use edges where singular and plural have different numbers of tokens."
     )
 
 

@@ -33,7 +33,7 @@ from patchwright.storage.run_cached import answer
 KEPT = 256
 """Jobs that are held in memory; the store has the others."""
 
-NOTHING = "It was stopped before it began: nothing is finished."
+NOTHING = "Cancelled before it started; there is no result."
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class ExperimentService:
         return job.result
 
     def view(self, name: str) -> JobView:
-        """The job of that id as it stands. Raises RefusedError for one that nobody knows."""
+        """The job of that id as it stands. Raises RefusedError for an unknown id."""
         if name in self._tickets:
             return self._seen(*self._tickets[name])
         record = self._store.job(name)
