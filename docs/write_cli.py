@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "cli.md"
-COMMAND = [sys.executable, "-P", "-m", "typer", "patchwright.cli", "utils", "docs"]
+COMMAND = [sys.executable, "-P", "-m", "typer", "patchwright.cli.full", "utils", "docs"]
 
 
 def main() -> None:

@@ -10,15 +10,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import patchwright as pw
 from chat_server import ChatServer
 from checkpoints import save_tiny
 from command import IOI, patchwright, process
 from patchwright.algorithms import batches
+from patchwright.cli import make_app
+from patchwright.cli.full import app
 from patchwright.cli.options import bos_or_usual
 from patchwright.insights.llm import KEY, MODEL, URL
 from patchwright.lessons import READINGS, built_in
+from patchwright.methods import METHODS
 from patience import SECONDS
 
 LONG = "the " * 80
@@ -497,11 +501,31 @@ def test_ctrl_c_leaves_the_old_file_and_no_half_of_a_new_one(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("code", ["import patchwright", "import patchwright.cli"])
-def test_importing_loads_neither_torch_nor_streamlit(code: str) -> None:
-    probe = f"{code}; import sys; print([m for m in ('torch', 'streamlit', 'numpy') if m in sys.modules])"
+HEAVY = (
+    *("torch", "transformers", "numpy", "xarray", "pandas", "scipy"),
+    *("matplotlib", "altair", "streamlit", "fastapi"),
+)
+
+
+@pytest.mark.parametrize("module", ["patchwright", "patchwright.cli", "patchwright.methods"])
+def test_importing_what_help_needs_loads_nothing_heavy(module: str) -> None:
+    probe = f"import {module}, sys; print([one for one in {HEAVY} if one in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_help_of_one_command_is_that_of_all() -> None:
+    """Only the command that is asked for gets its options: nobody may notice."""
+    whole, short = CliRunner(), make_app(METHODS, only="")
+    listed = whole.invoke(app, ["--help"]).output
+    assert whole.invoke(short, ["--help"]).output == listed
+    for name in METHODS.commands:
+        alone = make_app(METHODS, only=name)
+        assert whole.invoke(alone, ["--help"]).output == listed
+        assert (
+            whole.invoke(alone, [name, "--help"]).output
+            == whole.invoke(app, [name, "--help"]).output
+        )
 
 
 def test_lessons_are_listed_and_checked(tmp_path: Path) -> None:

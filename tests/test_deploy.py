@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from typer.main import get_command
 
 from patchwright.app.server import SETTINGS
-from patchwright.cli import app
+from patchwright.cli.full import app
 from patience import SECONDS
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ import pytest
 from typer.main import get_command
 
 from command import patchwright
-from patchwright.cli import app
+from patchwright.cli.full import app
 from patchwright.storage.store import Store
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
 from patchwright.axes import DIRECTIONS, METRICS, PERS
-from patchwright.cli import app
+from patchwright.cli.full import app
 from patchwright.lessons import built_in
 from patchwright.methods import METHODS
 from patchwright.model.hub import is_hub_name

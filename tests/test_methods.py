@@ -15,7 +15,7 @@ from docs_programs import program
 from every_method import PAIR, every_experiment
 from patchwright.app.opening import HOLDS
 from patchwright.axes import METRICS
-from patchwright.cli import app
+from patchwright.cli.full import app
 from patchwright.errors import InputError
 from patchwright.experiment.limits import Limits
 from patchwright.methods import METHODS

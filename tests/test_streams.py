@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command import QUIET, patchwright
-from patchwright.cli import app
+from patchwright.cli.full import app
 from patchwright.streams import writable
 
 ENCODINGS = ["ascii", "cp1252", "latin-1", "koi8-r", "shift_jis", "utf-8"]

@@ -5,9 +5,16 @@ back. Importing this package loads neither PyTorch nor Streamlit: names are
 resolved when they are first used, and `__init__.pyi` is the list of them.
 """
 
-from importlib.metadata import version
+from typing import Any
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__version__ = version("patchwright")
+_exported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        return _exported(name)
+    from importlib.metadata import version
+
+    return version("patchwright")

@@ -1,15 +1,16 @@
 """Fields that an experiment does not take are refused with the field and what was given."""
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 import patchwright as pw
 from patchwright.errors import ExperimentError
 from patchwright.experiment.base import Experiment
+from patchwright.methods import METHODS
 
-SEEDED = [kind for kind in get_args(Experiment) if "seed" in kind.model_fields]
+SEEDED = [kind for kind in METHODS.values() if "seed" in kind.model_fields]
 PAIR: dict[str, Any] = {"clean": "Mary met", "corrupt": "John met", "answer": " Mary"}
 REQUIRED: dict[str, Any] = {
     "model": "demo",

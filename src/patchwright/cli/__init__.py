@@ -30,8 +30,12 @@ from patchwright.methods import METHODS
 from patchwright.streams import mute, prepare_streams
 
 
-def make_app(every: Methods) -> typer.Typer:
-    """The command line with a command for each of these methods."""
+def make_app(every: Methods, only: str | None = None) -> typer.Typer:
+    """The command line with a command for each of these methods.
+
+    With `only` all other commands come without their options, which take most of the time until
+    something is shown.
+    """
     made = typer.Typer(
         help="Which part of a language model caused its answer? Activation patching from the command line.",
         epilog="Ctrl-C keeps what is finished, with a warning; a second one ends at once. Exit status: "
@@ -42,23 +46,30 @@ def make_app(every: Methods) -> typer.Typer:
         rich_markup_mode=None,
     )
     for one in method_commands(every):
-        made.command(one.name)(one.callback())
+        whole = only in (None, one.name)
+        made.command(one.name, help=one.summary)(one.callback() if whole else _nothing)
     for command in (*explain.COMMANDS, *run.COMMANDS, *tools.COMMANDS):
-        made.command(command.__name__.removesuffix("_"))(command)
-    made.add_typer(models.app, name="models")
-    made.add_typer(runs.app, name="runs")
-    made.add_typer(build.app, name="build")
+        name = command.__name__.removesuffix("_")
+        whole = only in (None, name)
+        made.command(name, help=command.__doc__)(command if whole else _nothing)
+    for name, group in {"models": models.app, "runs": runs.app, "build": build.app}.items():
+        if only in (None, name):
+            made.add_typer(group, name=name)
+        else:
+            made.command(name, help=group.info.help)(_nothing)
     return made
 
 
-app = make_app(METHODS)
+def _nothing() -> None:
+    """A command that is listed, and not the one that was asked for."""
 
 
 def main() -> None:
     """Run the command line; every failure is one message and an exit status."""
     prepare_streams()
     try:
-        status = app(standalone_mode=False) or 0
+        asked = make_app(METHODS, only=next(iter(sys.argv[1:]), ""))
+        status = asked(standalone_mode=False) or 0
         sys.stdout.flush()
         sys.exit(status)
     except PatchwrightError as error:

@@ -119,7 +119,8 @@ class Experiment(BaseModel, ABC):
     prompts of unequal length can be matched at their edges.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Schemas are built when one is first needed: `--help` needs none.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     numbers: ClassVar[int] = 1
     main: ClassVar[str] = ""
