@@ -451,7 +451,7 @@ def test_ctrl_c_in_the_last_batch_changes_nothing(tmp_path: Path) -> None:
 
 INTERRUPTED_WRITING = """
 import os, signal, sys
-from patchwright import files
+from patchwright import atomic_files
 
 # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -467,7 +467,7 @@ def interrupted(*given):
         os.kill(os.getpid(), signal.SIGINT)
     return done
 
-setattr(files.os, step, interrupted)
+setattr(atomic_files.os, step, interrupted)
 from patchwright.cli import main
 main()
 """

@@ -161,7 +161,11 @@ def test_a_set_of_bytes_that_are_no_text_loses_only_those_rows(
         ([IOI], ["--clean", "a"], "either --pairs or one pair"),
         ([IOI], ["--example", "ioi"], "either --pairs or one pair"),
         ([IOI], ["--roles", "verb"], "has no role 'verb': its roles are giver, last"),
-        ([IOI], ["--roles", "last", "--place", "L0.z"], "leave out --roles"),
+        (
+            [IOI],
+            ["--roles", "last", "--place", "L0.z"],
+            "--roles has no meaning with --place: leave it out",
+        ),
         ([IOI], ["--align", "loose"], "choose exact or edges"),
         ([IOI, CAPITAL], [], "--roles last"),
     ],

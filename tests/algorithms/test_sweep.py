@@ -401,7 +401,11 @@ def test_weights_that_give_no_number_are_an_error() -> None:
     ("choice", "error", "says"),
     [
         ({"site": "resid"}, UnknownPlaceError, "The sites are: embed, resid_pre"),
-        ({"per": "heads"}, ExperimentError, "position, head, head_position, layer, neuron"),
+        (
+            {"per": "heads"},
+            ExperimentError,
+            "'position', 'head', 'head_position', 'layer' or 'neuron'",
+        ),
         ({"site": "mlp_out", "per": "head"}, ExperimentError, "position, layer"),
         ({"metric": "loss"}, ExperimentError, "logit_diff"),
         ({"direction": "up"}, ExperimentError, "denoise"),

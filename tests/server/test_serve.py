@@ -119,17 +119,17 @@ ENDLESS = (
     "-c",
     """
 import threading
-from patchwright.server import office
+from patchwright.server import service
 from patchwright.cli import main
 
-answer = office.answer
+answer = service.answer
 
 def endless(experiment, *rest):
     if experiment.site == "mlp_act":
         threading.Event().wait()
     return answer(experiment, *rest)
 
-office.answer = endless
+service.answer = endless
 main()
 """,
 )

@@ -31,7 +31,7 @@ def test_what_is_not_as_usual_is_said(fields: dict[str, Any], said: str) -> None
 
 def test_what_has_no_usual_value_is_always_said() -> None:
     assert choices({"method": "attention", "layer": 9, "head": 6}) == "layer 9, head 6"
-    assert choices({"method": "path_patch", "receivers": ["logits"]}) == "receivers logits"
+    assert choices({"method": "patch_together", "places": ["L0.z"]}) == "places L0.z"
     edges = [["embed", "logits"]] * 40
     assert choices({"method": "evaluate_circuit", "edges": edges}) == "edges (40)"
     assert choices({"method": "unknown", "layer": 9}) == ""

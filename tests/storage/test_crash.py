@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1]
 def started(*arguments: str) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, str(TESTS / "keep" / "killed.py"), *arguments],
+        [sys.executable, str(TESTS / "storage" / "killed.py"), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

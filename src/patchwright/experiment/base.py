@@ -252,9 +252,12 @@ class OnPairs(Experiment):
         """The experiment on a loaded model; a field that is None is as usual.
 
         Of a method that measures nothing the metric is what baselines show. Raises
-        ExperimentError for fields that cannot be.
+        UnknownPlaceError for a site that there is not, ExperimentError for other fields that
+        cannot be.
         """
         pairs = _pairs(pair)
+        if fields.get("site") is not None:
+            check_site(str(fields["site"]))
         if not cls.measures:
             fields["metric"] = _usual_metric(model, pairs)
         return cls.for_model(model, pairs=pairs, bos=bos, **fields)

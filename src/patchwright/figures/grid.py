@@ -195,7 +195,7 @@ def _grid(
 def _within_reach(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_] | None:
     """Which patches can move anything: of the others there is nothing to show, not a 0."""
     asked = _asked(result)
-    if not isinstance(asked, Sweep):
+    if not isinstance(asked, Sweep) or type(asked).reaches is Sweep.reaches:
         return None
     layers = np.array([[parse_place(one).layer or 0 for one in row] for row in places])
     parallel = bool(result.model.get("parallel"))
