@@ -18,7 +18,7 @@ from patchwright.axes import METRICS
 from patchwright.cli.full import app
 from patchwright.errors import InputError
 from patchwright.experiment.limits import Limits
-from patchwright.methods import METHODS
+from patchwright.methods import METHODS, summaries
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -53,6 +53,11 @@ def test_every_method_has_a_command_that_has_its_parameters(name: str) -> None:
             continue
         spelled = (stated[0].name if stated else "") or field
         assert f"--{spelled.replace('_', '-')}" in shown, field
+
+
+def test_what_is_read_off_the_files_for_help_is_what_the_methods_say() -> None:
+    said = {name: kinds[0].summary for name, kinds in METHODS.commands.items()}
+    assert list(summaries().items()) == list(said.items())
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -17,24 +17,25 @@ tools     everything else: places, tokens, examples, verify, bench, app
 
 import os
 import sys
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 import typer
 
 from patchwright.cli import build, explain, models, run, runs, tools
-from patchwright.cli.methods import commands as method_commands
 from patchwright.cli.options import STOPPED, tell
 from patchwright.errors import PatchwrightError
-from patchwright.experiment.registry import Methods
-from patchwright.methods import METHODS
+from patchwright.methods import summaries
 from patchwright.streams import mute, prepare_streams
 
+if TYPE_CHECKING:
+    from patchwright.experiment.registry import Methods
 
-def make_app(every: Methods, only: str | None = None) -> typer.Typer:
-    """The command line with a command for each of these methods.
+
+def make_app(every: "Methods | None" = None, only: str | None = None) -> typer.Typer:
+    """The command line with a command for each of these methods, or of all there are.
 
     With `only` all other commands come without their options, which take most of the time until
-    something is shown.
+    something is shown, and methods are imported where one of theirs is meant.
     """
     made = typer.Typer(
         help="Which part of a language model caused its answer? Activation patching from the command line.",
@@ -45,9 +46,17 @@ def make_app(every: Methods, only: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    for one in method_commands(every):
-        whole = only in (None, one.name)
-        made.command(one.name, help=one.summary)(one.callback() if whole else _nothing)
+    listed = summaries()
+    if only is None or only in listed:
+        from patchwright.cli.methods import commands
+        from patchwright.methods import METHODS
+
+        for one in commands(every or METHODS):
+            whole = only in (None, one.name)
+            made.command(one.name, help=one.summary)(one.callback() if whole else _nothing)
+    else:
+        for name, summary in listed.items():
+            made.command(name, help=summary)(_nothing)
     for command in (*explain.COMMANDS, *run.COMMANDS, *tools.COMMANDS):
         name = command.__name__.removesuffix("_")
         whole = only in (None, name)
@@ -68,7 +77,7 @@ def main() -> None:
     """Run the command line; every failure is one message and an exit status."""
     prepare_streams()
     try:
-        asked = make_app(METHODS, only=next(iter(sys.argv[1:]), ""))
+        asked = make_app(only=next(iter(sys.argv[1:]), ""))
         status = asked(standalone_mode=False) or 0
         sys.stdout.flush()
         sys.exit(status)

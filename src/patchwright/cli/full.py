@@ -1,6 +1,5 @@
 """The command line with all options of all commands, as the documentation shows it."""
 
 from patchwright.cli import make_app
-from patchwright.methods import METHODS
 
-app = make_app(METHODS)
+app = make_app()

@@ -1,23 +1,45 @@
 """The methods: one file each, which declares all that the program knows about it.
 
 A class in this folder that is an experiment is a method: to be here is enough. What a class says
-is described at `Experiment`, and docs/extend/method.md shows a new one.
+is described at `Experiment`, and docs/extend/method.md shows a new one. Importing this package
+imports none of them: `METHODS`, with all of them, is made when it is first asked for.
 """
 
+import ast
+from functools import cache
 from importlib import import_module
+from importlib.resources import files
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from patchwright.experiment.base import Experiment
-from patchwright.experiment.registry import Methods
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from patchwright.algorithms.result import Result
+    from patchwright.experiment.base import Experiment
+    from patchwright.experiment.registry import Methods
+
+    METHODS: Methods
+    """All that come with Patchwright."""
 
 FILES = sorted(
     (one.name for one in iter_modules(__path__)), key=lambda name: (name != "patch", name)
 )
+"""The files of the methods, `patch` first."""
 
 
-def kinds_in(module: ModuleType) -> list[type[Experiment]]:
+@cache
+def _every() -> "Methods":
+    from patchwright.experiment.registry import Methods
+
+    return Methods(kind for name in FILES for kind in kinds_in(import_module(f"{__name__}.{name}")))
+
+
+def kinds_in(module: ModuleType) -> "list[type[Experiment]]":
     """The experiments that a file declares, in its order."""
+    from patchwright.experiment.base import Experiment
+
     return [
         one
         for one in vars(module).values()
@@ -28,7 +50,39 @@ def kinds_in(module: ModuleType) -> list[type[Experiment]]:
     ]
 
 
-METHODS = Methods(kind for name in FILES for kind in kinds_in(import_module(f"{__name__}.{name}")))
-"""All that come with Patchwright."""
+def summaries() -> dict[str, str]:
+    """The commands of the methods with their summaries, read off the files.
 
-load_result = METHODS.load_result
+    Nothing is imported for it: pydantic alone takes longer than all of `--help` may.
+    """
+    found: dict[str, str] = {}
+    for name in FILES:
+        source = files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")
+        for node in ast.parse(source).body:
+            said = _constants(node) if isinstance(node, ast.ClassDef) else {}
+            if said.get("summary"):
+                found[said.get("command") or said["method"]] = said["summary"]
+    return found
+
+
+def _constants(kind: ast.ClassDef) -> dict[str, str]:
+    """What is written in the body of a class as a plain text."""
+    return {
+        node.target.id: node.value.value
+        for node in kind.body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+
+
+def load_result(path: "str | Path") -> "Result":
+    """The result that `to_json` wrote. Raises OutputError where it is none."""
+    return _every().load_result(path)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "METHODS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _every()
