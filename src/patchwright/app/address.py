@@ -14,13 +14,12 @@ from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.metrics import LENS_METRICS
 from patchwright.algorithms.paths import SENDERS
 from patchwright.app import opening
+from patchwright.app.page_fields import FORMS, choices
 from patchwright.app.state import (
     BOUNDS,
-    EDGE_ESTIMATES,
     EDGE_ORDERS,
     FIELDS,
     MOST_EDGES,
-    OVERS,
     PAIR_FIELDS,
     SOURCES,
     State,
@@ -29,15 +28,11 @@ from patchwright.app.state import (
     first_example,
     model_of,
 )
-from patchwright.axes import DIRECTIONS, METRICS, PERS
 from patchwright.errors import InputError, PatchwrightError, UnknownRunError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import READINGS
-from patchwright.methods.ablate import How
 from patchwright.methods.lens import Part
-from patchwright.methods.paths import OnTheWay
-from patchwright.methods.trace import Severed
-from patchwright.places import SITES, parse_place
+from patchwright.places import parse_place
 from patchwright.prompts.builtin_templates import tasks
 from patchwright.prompts.examples import example, usual_bos
 
@@ -58,43 +53,39 @@ LISTS = "~"
 PLACES = ("chosen", "seen_head", "trace_chosen", "ablated", "path")
 """Controls that name a place, or nothing."""
 
-PAGES: dict[str, tuple[str, ...]] = {
-    "patch": ("site", "per", "neuron_layer", "direction", "metric", "chosen", "places"),
-    "activations": ("metric", "seen_site", "measure", "seen_head"),
-    "trace": (
-        "subject",
-        "noise",
-        "samples",
-        "window",
-        "seed",
-        "sever",
-        "trace_metric",
-        "trace_chosen",
-    ),
-    "lens": ("metric", "lens_measure", "part"),
-    "ablation": (
-        "ablated_site",
-        "ablated_per",
+_OWN: dict[str, tuple[str, ...]] = {
+    "patch": (
         "neuron_layer",
+        "chosen",
+        "places",
+    ),
+    "activations": (
         "metric",
-        "how",
+        "measure",
+        "seen_head",
+    ),
+    "trace": ("trace_chosen",),
+    "lens": (
+        "metric",
+        "lens_measure",
+        "part",
+    ),
+    "ablation": (
+        "neuron_layer",
         "references",
-        "over",
-        "draw_seed",
         "ablated",
     ),
-    "paths": (
-        "sender",
-        "sender_per",
-        "receivers",
-        "mlps",
-        "norms",
-        "direction",
-        "metric",
-        "path",
+    "paths": ("path",),
+    "circuit": (
+        "edge_order",
+        "edges",
+        "edge_share",
     ),
-    "circuit": ("metric", "edge_estimate", "edge_order", "edges", "edge_share"),
-    "learn": ("lesson", "reading", "step"),
+    "learn": (
+        "lesson",
+        "reading",
+        "step",
+    ),
     "many": (
         "set_source",
         "task",
@@ -109,15 +100,16 @@ PAGES: dict[str, tuple[str, ...]] = {
         "swap_prompt",
         "swap_word",
         "swap_answer",
-        "set_site",
-        "set_per",
         "neuron_layer",
-        "set_roles",
-        "direction",
-        "metric",
         "set_chosen",
     ),
     "runs": ("search",),
+}
+"""Controls that are no field of the page's method."""
+
+PAGES: dict[str, tuple[str, ...]] = {
+    page: (*(FORMS[page].names.values() if page in FORMS else ()), *own)
+    for page, own in _OWN.items()
 }
 """The controls of each page, besides the model and the pair."""
 
@@ -128,12 +120,7 @@ PAIRLESS = ("many", *PROMPTLESS)
 """Pages that do not show the pair of the others; Learn has its lesson's model too."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "site": SITES,
-    "seen_site": SITES,
-    "per": PERS,
-    "direction": DIRECTIONS,
-    "metric": METRICS,
-    "trace_metric": METRICS,
+    **choices(),
     "align": ("exact", "edges"),
     "bos": ("0", "1"),
     "chat": ("0", "1"),
@@ -141,21 +128,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "measure": ARRAYS,
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),
-    "sever": ("nothing", *get_args(Severed)),
-    "edge_estimate": tuple(EDGE_ESTIMATES),
     "edge_order": EDGE_ORDERS,
-    "ablated_site": SITES,
-    "ablated_per": PERS,
-    "how": get_args(How),
-    "over": OVERS,
     "sender": SENDERS,
-    "sender_per": PERS,
-    "mlps": get_args(OnTheWay),
-    "norms": get_args(OnTheWay),
     "set_source": SOURCES,
     "task": tuple(one.name for one in tasks()),
-    "set_site": SITES,
-    "set_per": PERS,
 }
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
-from patchwright.app.state import EDGE_ESTIMATES, SEPARATOR, State
+from patchwright.app.page_fields import EDGE_ESTIMATES, FORMS
+from patchwright.app.state import SEPARATOR, State
 from patchwright.experiment.circuit import Circuit
 from patchwright.methods.ablate import Ablate, AblateTogether
 from patchwright.methods.attention import Attention, HeadScores
@@ -11,7 +12,7 @@ from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit
 from patchwright.methods.diff import Difference
 from patchwright.methods.lens import LogitAttribution, LogitLens
 from patchwright.methods.patch import Patch, PatchTogether
-from patchwright.methods.paths import LOGITS, PathPatch
+from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
 from patchwright.places import Place, check_site, parse_place, pers_of
 from patchwright.prompts.messages import Messages, is_chat, spoken, user_says
@@ -52,21 +53,8 @@ def pair_of(state: State) -> Pair:
 
 def experiment_of(state: State, model: str) -> Patch:
     """The sweep that the controls describe."""
-    site = check_site(state["site"])
-    per = state["per"] if state["per"] in pers_of(site) else pers_of(site)[0]
-    layers = (int(state["neuron_layer"]),) if per == "neuron" else None
-    return Patch.of(
-        {
-            "model": model,
-            "pairs": pair_of(state),
-            "direction": state["direction"],
-            "metric": check_metric(state["metric"]),
-            "site": site,
-            "per": per,
-            "layers": layers,
-            "bos": state["bos"],
-        }
-    )
+    common = {"model": model, "pairs": pair_of(state), "bos": state["bos"]}
+    return Patch.of({**common, **FORMS["patch"].fields(state)})
 
 
 def swept_as(swept: Patch, site: str) -> Patch:
@@ -181,45 +169,27 @@ def sizes_of(chosen: int, n_edges: int) -> tuple[int, ...]:
 
 def trace_of(state: State, model: str, site: str) -> Trace:
     """Causal tracing of the clean prompt, its subject chosen by position."""
-    sever = None if state["sever"] == "nothing" else state["sever"]
-    metric = check_metric(state["trace_metric"])
-    return Trace.of(
+    fields = FORMS["trace"].fields(state)
+    compared = METRIC_TABLE[check_metric(fields["metric"])].needs_wrong
+    asked = Trace.of(
         {
+            **fields,
             "model": model,
-            "metric": metric,
             "bos": state["bos"],
             "prompt": prompt_of(state, state["clean"]),
-            "subject": tuple(sorted(state["subject"])),
             "answer": answers_of(state["answer"]),
-            "wrong": answers_of(state["wrong"]) if METRIC_TABLE[metric].needs_wrong else (),
-            "noise": float(state["noise"]),
-            "samples": int(state["samples"]),
-            "window": 1 if site == "resid_post" else int(state["window"]),
-            "seed": int(state["seed"]),
-            "sever": None if sever == site else sever,
-            "site": site,
+            "wrong": answers_of(state["wrong"]) if compared else (),
         }
     )
+    return asked.of_panel(site)
 
 
 def set_experiment_of(state: State, model: str, pairs: tuple[Pair, ...]) -> Patch:
     """The sweep over a set of pairs that the controls describe; by roles where some are chosen."""
-    site = check_site(state["set_site"])
-    per = state["set_per"] if state["set_per"] in pers_of(site) else pers_of(site)[0]
-    roles = tuple(state["set_roles"]) if per in ("position", "head_position") else ()
-    return Patch.of(
-        {
-            "model": model,
-            "pairs": pairs,
-            "direction": state["direction"],
-            "metric": check_metric(state["metric"]),
-            "site": site,
-            "per": per,
-            "layers": (int(state["neuron_layer"]),) if per == "neuron" else None,
-            "roles": roles or None,
-            "bos": state["bos"],
-        }
-    )
+    fields = FORMS["many"].fields(state)
+    if fields["per"] not in ("position", "head_position"):
+        fields["roles"] = None
+    return Patch.of({**fields, "model": model, "pairs": pairs, "bos": state["bos"]})
 
 
 def references_of(state: State) -> tuple[str | Messages, ...]:
@@ -237,52 +207,27 @@ def references_of(state: State) -> tuple[str | Messages, ...]:
 
 def ablate_of(state: State, swept: Patch) -> Ablate:
     """Every place of one kind ablated, one at a time."""
-    site = check_site(state["ablated_site"])
-    per = state["ablated_per"] if state["ablated_per"] in pers_of(site) else pers_of(site)[0]
-    return Ablate.of(
-        {
-            **_ablating(state, swept),
-            "site": site,
-            "per": per,
-            "layers": (int(state["neuron_layer"]),) if per == "neuron" else None,
-        }
-    )
+    return Ablate.of(_ablating(state, swept))
 
 
 def ablate_together_of(state: State, swept: Patch, place: str) -> AblateTogether:
     """One place ablated in the same way, for what the model then predicts."""
-    return AblateTogether.of({**_ablating(state, swept), "places": (place,)})
+    fields = _ablating(state, swept)
+    given = {name: fields[name] for name in AblateTogether.model_fields if name in fields}
+    return AblateTogether.of({**given, "places": (place,)})
 
 
 def _ablating(state: State, swept: Patch) -> dict[str, Any]:
-    """What ablations say besides the place; what changes nothing stands at its usual value."""
-    return {
-        "model": swept.model,
-        "pairs": swept.pairs,
-        "metric": check_metric(state["metric"]),
-        "bos": swept.bos,
-        "how": state["how"],
-        "prompts": references_of(state),
-        "by_position": state["how"] != "mean" or state["over"] == "position",
-        "seed": int(state["draw_seed"]) if state["how"] == "resample" else 0,
-    }
+    """The fields of an ablation; what changes nothing has its usual value."""
+    fields = FORMS["ablation"].fields(state)
+    idle = {"zero": ("by_position", "seed"), "mean": ("seed",), "resample": ("by_position",)}
+    for name in idle[fields["how"]]:
+        fields[name] = Ablate.model_fields[name].default
+    common = {"model": swept.model, "pairs": swept.pairs, "bos": swept.bos}
+    return {**fields, **common, "prompts": references_of(state)}
 
 
 def path_patch_of(state: State, swept: Patch) -> PathPatch:
     """Paths from every sender of one kind to the receivers, or to the logits."""
-    site = check_site(state["sender"])
-    per = state["sender_per"] if state["sender_per"] in pers_of(site) else pers_of(site)[0]
-    return PathPatch.of(
-        {
-            "model": swept.model,
-            "pairs": swept.pairs,
-            "metric": check_metric(state["metric"]),
-            "bos": swept.bos,
-            "direction": state["direction"],
-            "site": site,
-            "per": per,
-            "receivers": tuple(state["receivers"]) or (LOGITS,),
-            "mlps": state["mlps"],
-            "norms": state["norms"],
-        }
-    )
+    common = {"model": swept.model, "pairs": swept.pairs, "bos": swept.bos}
+    return PathPatch.of({**common, **FORMS["paths"].fields(state)})

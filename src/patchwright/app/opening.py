@@ -6,10 +6,12 @@ that comes nearest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
+from patchwright.app.page_fields import EDGE_ESTIMATES, FORMS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.methods.ablate import Ablate, AblateTogether
@@ -19,7 +21,7 @@ from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit
 from patchwright.methods.diff import Difference
 from patchwright.methods.lens import LogitAttribution, LogitLens
 from patchwright.methods.patch import Patch, PatchTogether
-from patchwright.methods.paths import LOGITS, PathPatch
+from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
 from patchwright.prompts.messages import is_chat, user_says
 from patchwright.prompts.pair import Pair, Prompt
@@ -187,36 +189,17 @@ def _common(experiment: OnPairs) -> Controls | None:
     }
 
 
-def _layer(experiment: Any) -> Controls:
-    return {} if experiment.layers is None else {"neuron_layer": experiment.layers[0]}
-
-
-def _of_patch(one: Any) -> Controls | None:
+def _of_page(page: str, one: OnPairs) -> Controls | None:
+    """The controls of the pair and of the page's own fields."""
     common = _common(one)
-    if common is None:
-        return None
-    return common | {"site": one.site, "per": one.per, "direction": one.direction} | _layer(one)
+    return None if common is None else common | FORMS[page].controls(one)
 
 
 def _of_set(one: Any) -> Controls | None:
     if isinstance(one.pairs, Pair):
         return None
-    return {
-        "model": one.model,
-        "metric": one.metric,
-        "bos": one.bos,
-        "direction": one.direction,
-        "set_source": "run",
-        "set_site": one.site,
-        "set_per": one.per,
-        "set_roles": list(one.roles or ()),
-        "set_pairs": one.pairs,
-    } | _layer(one)
-
-
-def _of_difference(one: Any) -> Controls | None:
-    common = _common(one)
-    return None if common is None else common | {"seen_site": one.site}
+    common = {"model": one.model, "bos": one.bos, "set_source": "run", "set_pairs": one.pairs}
+    return common | FORMS["many"].controls(one)
 
 
 def _of_trace(one: Any) -> Controls | None:
@@ -224,80 +207,50 @@ def _of_trace(one: Any) -> Controls | None:
     if isinstance(one.subject, str) or typed is None:
         return None
     (clean,) = typed.pop("texts")
+    found = FORMS["trace"].controls(one)
+    if one.site == "resid_post":
+        del found["window"]
     return {
+        **found,
         "model": one.model,
-        "trace_metric": one.metric,
         "bos": one.bos,
         **typed,
         "clean": clean,
-        "subject": list(one.subject),
         "answer": state.SEPARATOR.join(map(str, _listed(one.answer))),
         "wrong": state.SEPARATOR.join(map(str, _listed(one.wrong))),
-        "noise": one.noise,
-        "samples": one.samples,
-        "seed": one.seed,
-        "sever": one.sever or "nothing",
-    } | ({} if one.site == "resid_post" else {"window": one.window})
+    }
 
 
 def _of_ablation(one: Any) -> Controls | None:
-    common = _common(one)
-    if common is None or (one.prompts and _typed(*one.prompts) is None):
+    common, prompts = _of_page("ablation", one), _typed(*one.prompts)
+    if common is None or (one.prompts and prompts is None):
         return None
-    swept = {"ablated_site": one.site, "ablated_per": one.per}
-    return common | swept | _ablating(one) | _layer(one)
-
-
-def _ablating(one: Any) -> Controls:
-    return {
-        "how": one.how,
-        "references": "\n".join((_typed(*one.prompts) or {"texts": []})["texts"]),
-        "over": "position" if one.by_position else "all",
-        "draw_seed": one.seed,
-    }
-
-
-def _of_paths(one: Any) -> Controls | None:
-    common = _common(one)
-    if common is None:
-        return None
-    return common | {
-        "direction": one.direction,
-        "sender": one.site,
-        "sender_per": one.per,
-        "receivers": [] if one.receivers == (LOGITS,) else list(one.receivers),
-        "mlps": one.mlps,
-        "norms": one.norms,
-    }
+    return common | {"references": "\n".join((prompts or {"texts": []})["texts"])}
 
 
 def _of_circuit(one: Any) -> Controls | None:
-    common = _common(one)
-    steps = {value: name for name, value in state.EDGE_ESTIMATES.items()}
-    if common is None or one.steps not in steps:
-        return None
-    return common | {"edge_estimate": steps[one.steps]}
+    return _of_page("circuit", one) if one.steps in EDGE_ESTIMATES.values() else None
 
 
 _CONTROLS: dict[str, Callable[[Any], Controls | None]] = {
-    "patch": _of_patch,
+    "patch": partial(_of_page, "patch"),
     "many": _of_set,
-    "activations": _of_difference,
+    "activations": partial(_of_page, "activations"),
     "trace": _of_trace,
     "lens": _common,
     "ablation": _of_ablation,
-    "paths": _of_paths,
+    "paths": partial(_of_page, "paths"),
     "circuit": _of_circuit,
 }
 
 
 def _of_together(one: Any) -> Controls:
-    return {**(_common(one) or {}), "direction": one.direction, "places": list(one.places)}
+    return {**(_of_page("patch", one) or {}), "places": list(one.places)}
 
 
 def _of_ablation_together(one: Any) -> Controls:
     place = one.places[0] if one.places else ""
-    return {**(_common(one) or {}), **_ablating(one), "ablated": place}
+    return {**(_of_ablation(one) or {}), "ablated": place}
 
 
 def _of_attention(one: Any) -> Controls:
@@ -309,13 +262,13 @@ def _of_attribution(one: Any) -> Controls:
 
 
 _NEAREST: tuple[tuple[Any, str, Callable[[Any], Controls | None]], ...] = (
-    (Patch | Attribute, "patch", _of_patch),
+    (Patch | Attribute, "patch", partial(_of_page, "patch")),
     (PatchTogether, "patch", _of_together),
     (Ablate, "ablation", _of_ablation),
     (AblateTogether, "ablation", _of_ablation_together),
-    (PathPatch, "paths", _of_paths),
+    (PathPatch, "paths", partial(_of_page, "paths")),
     (Attention, "activations", _of_attention),
-    (Difference, "activations", _of_difference),
+    (Difference, "activations", partial(_of_page, "activations")),
     (HeadScores, "activations", _common),
     (EdgeAttribution | EvaluateCircuit, "circuit", _common),
     (LogitAttribution, "lens", _of_attribution),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from patchwright.app.page_fields import usual
 from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
@@ -21,6 +22,7 @@ SEPARATOR = "|"
 """Between several answers in one text field."""
 
 FIELDS: dict[str, Any] = {
+    **usual(),
     "model": "demo",
     "model_name": "",
     "clean": "",
@@ -31,38 +33,16 @@ FIELDS: dict[str, Any] = {
     "chat": False,
     "system": "",
     "bos": True,
-    "site": "resid_pre",
-    "per": "position",
     "neuron_layer": 0,
-    "direction": "denoise",
-    "metric": "logit_diff",
     "chosen": "",
     "places": [],
-    "seen_site": "resid_post",
     "measure": "relative",
     "lens_measure": "probability",
     "seen_head": "",
-    "subject": [],
-    "noise": 3.0,
-    "samples": 10,
-    "window": 1,
-    "seed": 0,
-    "sever": "nothing",
-    "trace_metric": "probability",
     "trace_chosen": "",
     "part": "head",
-    "ablated_site": "z",
-    "ablated_per": "head",
-    "how": "zero",
     "references": "",
-    "over": "position",
-    "draw_seed": 0,
     "ablated": "",
-    "sender": "z",
-    "sender_per": "head",
-    "receivers": [],
-    "mlps": "recompute",
-    "norms": "recompute",
     "path": "",
     "edges": 30,
     "edge_estimate": "integrated",
@@ -87,7 +67,6 @@ FIELDS: dict[str, Any] = {
     "swap_answer": " Mary",
     "set_site": "z",
     "set_per": "head",
-    "set_roles": [],
     "set_chosen": "",
     "search": "",
 }
@@ -118,12 +97,6 @@ MOST_CHARACTERS: dict[str, int] = {
 """What a field of text may hold: enough for the tokens that a prompt may have, and to be read."""
 
 State = MutableMapping[Any, Any]
-
-EDGE_ESTIMATES = {"integrated": 5, "gradient": None}
-"""How edges are scored: over so many runs between the prompts, or at the clean run alone."""
-
-OVERS = ("position", "all")
-"""What a mean is taken over: the reference prompts at each position, or all their positions."""
 
 EDGE_ORDERS = ("connected", "strongest")
 

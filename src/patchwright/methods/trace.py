@@ -178,6 +178,12 @@ class Trace(CellByCell):
         read = (traced.reader.of(stacked(part)) for part in parts)
         return [one for some in read for one in baselines(some, self.metric, work.text)]
 
+    def of_panel(self, site: str) -> Trace:
+        """The same trace of another site: what it restores is not severed, one layer of the stream."""
+        sever = None if self.sever == site else self.sever
+        window = 1 if site == "resid_post" else self.window
+        return Trace.of({**self.model_dump(), "site": site, "sever": sever, "window": window})
+
     def unpatched(self, model: Model) -> Result:
         """Clean and noisy runs: they are those of a trace that is stopped before its first cell."""
         from dataclasses import replace

@@ -6,7 +6,7 @@ from typing import get_args
 import streamlit as st
 
 from patchwright.algorithms.result import Result
-from patchwright.app import asked, state
+from patchwright.app import asked, page_fields, state
 from patchwright.app.text import complaint, plain, token, typed
 from patchwright.app.views import fields, kinds, pair, side, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
@@ -77,7 +77,7 @@ def _references() -> None:
         help="Position by position they need as many tokens as the clean prompt.",
     )  # fmt: skip
     if st.session_state["how"] == "mean":
-        fields.choice(right, "Mean over", state.OVERS, "over", OVER_NAMES)
+        fields.choice(right, "Mean over", page_fields.OVERS, "over", OVER_NAMES)
     else:
         low, high = state.BOUNDS["draw_seed"]
         fields.number_input(

@@ -7,7 +7,7 @@ import streamlit as st
 from patchwright.algorithms.metrics import NO_GRADIENT
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app import asked, state
+from patchwright.app import asked, page_fields, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields, kinds, pair, side, taken
 from patchwright.app.views.waiting import finished
@@ -65,7 +65,7 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
         help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
     )  # fmt: skip
     fields.choice(
-        right, "Scores are", list(state.EDGE_ESTIMATES), "edge_estimate", _ESTIMATES,
+        right, "Scores are", list(page_fields.EDGE_ESTIMATES), "edge_estimate", _ESTIMATES,
         help="Integrated: the mean gradient over 5 runs between the two prompts. Gradient: at the clean "
         "run alone, which is faster, and misses edges where a softmax is saturated.",
     )  # fmt: skip
