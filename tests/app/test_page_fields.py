@@ -9,6 +9,7 @@ from patchwright.app import address, state
 from patchwright.app.page_fields import ELSEWHERE, FORMS, SPELLINGS, Form
 from patchwright.methods.paths import PathPatch
 
+
 @pytest.mark.parametrize("page", FORMS)
 def test_every_control_starts_at_its_fields_default(page: str) -> None:
     form = FORMS[page]
