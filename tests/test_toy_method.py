@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -121,6 +122,13 @@ def test_its_identity_is_its_method_and_what_is_not_as_usual(demo: pw.Model) -> 
     assert (
         Loudness.on(demo, PAIR, power=2).hash == plain.hash != Loudness.on(demo, PAIR, power=3).hash
     )
+
+
+def test_its_result_is_the_same_out_of_a_file(result: pw.Result, tmp_path: Path) -> None:
+    result.to_json(tmp_path / "loudness.json")
+    again = EVERY.load_result(tmp_path / "loudness.json")
+    assert (again.main, again.asked) == ("loudness", result.asked)
+    assert image(again, "svg") == image(result, "svg")
 
 
 def test_its_figure_and_its_script_are_there(result: pw.Result) -> None:

@@ -8,12 +8,14 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import patchwright as pw
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.result import Result
 from patchwright.axes import BUDGET, DIMS, DIRECTIONS, Direction, Metric, Per
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.partial_result import so_far
 from patchwright.experiment.run import run
+from patchwright.figures.grid import title_of
 from patchwright.methods.ablate import Ablate
 from patchwright.methods.patch import Patch
 from patchwright.methods.paths import PathPatch
@@ -192,3 +194,14 @@ def test_what_somebody_stopped_says_how_much_is_there(model: Model, experiment: 
     assert len(said) == 1
     assert f"{int(part.patched.notnull().sum())} of {part.patched.size} cells" in said[0]
     assert not any(one["code"] == "stopped" for one in unpatched.warnings)
+
+
+def test_what_is_under_way_is_called_by_what_was_asked_for(demo: pw.Model) -> None:
+    """Also where its unpatched runs are those of another site's trace, whose noise is the same."""
+    stream = pw.Trace(
+        model="demo", prompt="The Eiffel Tower is in", subject=(2, 3), answer=" Paris", samples=2
+    )
+    mlps = stream.of_panel("mlp_out")
+    shown = so_far(mlps, demo, stream.unpatched(demo), None)
+    assert "restoring mlp_out" in title_of(shown)
+    assert shown.asked == mlps

@@ -82,7 +82,7 @@ class Result:
     `altered` is what the model predicts in the patched run, where there is only one.
     `details` holds what else the method chose or measured, such as a noise's size.
     `numbers` is the version of the method's numbers (`Experiment.numbers`); `asked` is the
-    experiment itself, where the result comes from one and not from a file.
+    experiment itself, where it is known.
     """
 
     method: str

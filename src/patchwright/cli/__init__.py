@@ -98,7 +98,8 @@ def main() -> None:
     except Exception as error:
         click_message = getattr(error, "format_message", None)
         if click_message is not None:
-            fail(click_message(), getattr(error, "exit_code", 2))
+            # Typer says of a choice what pydantic says of any value.
+            fail(click_message().replace("Value error, ", ""), getattr(error, "exit_code", 2))
         _fail_unforeseen(error)
 
 

@@ -27,7 +27,7 @@ from patchwright.cli.options import (
     said_by_user,
 )
 from patchwright.cli.runner import StoreRunner
-from patchwright.errors import InputError
+from patchwright.errors import InputError, UnknownPlaceError, quoted
 from patchwright.experiment.base import Experiment, OnPairs, Option, Sweep
 from patchwright.experiment.registry import Methods
 
@@ -472,9 +472,12 @@ def _one_head(fields: Values) -> Values:
 
     if "head" not in fields:
         return fields
-    place = parse_place(f"{fields['head']}.pattern")
-    if place.layer is None or place.head is None:
-        raise InputError(f"--head '{fields['head']}': name one head, such as L3H1.")
+    try:
+        place = parse_place(f"{fields['head']}.pattern")
+    except UnknownPlaceError:
+        place = None
+    if place is None or place.layer is None or place.head is None:
+        raise InputError(f"--head {quoted(fields['head'])}: name one head, such as L3H1.")
     return {**fields, "layer": place.layer, "head": place.head}
 
 

@@ -36,6 +36,7 @@ def so_far(
     return replace(
         unpatched,
         experiment=experiment.model_dump(mode="json"),
+        asked=experiment,
         arrays=arrays,
         warnings=warnings,
     )

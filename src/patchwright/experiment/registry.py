@@ -53,6 +53,7 @@ class Methods(Mapping[str, type[Experiment]]):
             {
                 "name": kind.name(),
                 "command": kind.command or kind.name(),
+                "summary": kind.summary,
                 "does": kind.does(),
                 "source": kind.source(),
                 "numbers": kind.numbers,
@@ -64,7 +65,7 @@ class Methods(Mapping[str, type[Experiment]]):
     @cached_property
     def _any(self) -> TypeAdapter[Experiment]:
         every: Any = Annotated[
-            reduce(or_, self._kinds.values()), Field(discriminator="method")  # type: ignore[valid-type]
+            reduce(or_, self._kinds.values()), Field(discriminator="method")  # pyright: ignore[reportInvalidTypeForm]
         ]
         return TypeAdapter(every)
 
@@ -101,7 +102,8 @@ class Methods(Mapping[str, type[Experiment]]):
         from patchwright.algorithms.result import result_of
 
         result = result_of(document)
-        return replace(result, experiment=self.asked(result).model_dump(mode="json"))
+        asked = self.asked(result)
+        return replace(result, experiment=asked.model_dump(mode="json"), asked=asked)
 
     def load_result(self, path: str | Path) -> "Result":
         """The result that `to_json` wrote. Raises OutputError where it is none."""
