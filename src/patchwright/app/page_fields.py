@@ -21,7 +21,7 @@ from patchwright.places import check_site, pers_of
 ELSEWHERE = frozenset({*OnPairs.model_fields, "method", "layers", "positions", "heads"}) - {
     "metric"
 }
-"""Fields that no form has: the sidebar, the prompts, or no control at all."""
+"""Fields that no form has: the bar at the top, the prompts, or no control at all."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ _ON_THE_PAGE = {
     r"`patchwright places --model [^`]*` lists its places\.": "The selectors on this page offer those "
     "that there are.",
     r"`patchwright tokens` shows them\.": "The chips under the prompts show them.",
-    r"`patchwright models` lists names that work": "The list in the sidebar has names that work",
-    r"fetch it with `patchwright models get [^`]*`": "choose it in the sidebar, which offers to fetch it",
+    r"`patchwright models` lists names that work": "The list at the top has names that work",
+    r"fetch it with `patchwright models get [^`]*`": "choose it at the top, which offers to fetch it",
     r"`patchwright runs list` has them": "The page Runs has them",
     r"`patchwright runs prune`": "delete some on the page Runs",
     r"\(`patchwright runs delete [^`]*`\)": "on the page Runs",

@@ -47,6 +47,9 @@ STORE_WAITS = 2.0
 MOST_ORIGINS = 2048
 MOST_NOTICES = 16
 
+LIKELIEST = 3
+"""Next tokens of each cell, which the page shows under the pointer."""
+
 PATIENCE = 0.7
 """Seconds that the page waits for a sweep before it shows how far it is."""
 
@@ -227,7 +230,9 @@ def _answered(
 ) -> Result:
     """From the run store, or computed and kept there; noted in `origins`."""
     said = 0 if kept is None else len(kept.notices)
-    result, stored = answer(experiment, model, kept, progress)
+    lists = isinstance(experiment, CellByCell) and experiment.lists_tokens
+    top = LIKELIEST if lists and not experiment.many else 0
+    result, stored = answer(experiment, model, kept, progress, top=top)
     if kept is not None and (stored or len(kept.notices) == said):
         while len(origins) >= MOST_ORIGINS:
             origins.pop(next(iter(origins)), None)

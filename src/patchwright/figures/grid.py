@@ -162,9 +162,7 @@ def _grid(
     low: float,
     high: float,
 ) -> Grid:
-    texts = result.position_tokens
-    if title in result.tokens and texts is not None:
-        texts = [str(text) for text in result.tokens[title]]
+    texts = _texts(result, title)
     rows, columns = (
         [_label(array, array.dims[axis], i, texts) for i in range(array.shape[axis])]
         for axis in (0, 1)
@@ -227,15 +225,28 @@ def _two_axes(array: xr.DataArray) -> xr.DataArray:
     return array
 
 
-def _label(array: xr.DataArray, dim: object, index: int, texts: object) -> str:
+def _texts(result: Result, title: str) -> list[str] | None:
+    """The token at each position: both runs' where they differ, one's in a panel that names it."""
+    texts = result.position_tokens
+    if texts is None:
+        return None
+    if title in result.tokens:
+        return [visible(str(text)) for text in result.tokens[title]]
+    clean, corrupt = (result.tokens[run] for run in ("clean", "corrupt"))
+    if len(clean) != len(corrupt):
+        return [visible(str(text)) for text in texts]
+    pairs = ((visible(str(one)), visible(str(other))) for one, other in zip(clean, corrupt, strict=True))
+    return [one if one == other else f"{one}→{other}" for one, other in pairs]
+
+
+def _label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None) -> str:
     value = array[dim].values[index]
     if dim == "place":
         return f"{value[0]}.{value[1]}"
     if dim == "all":
         return "all"
-    if dim in ("position", "query", "key") and isinstance(texts, list):
-        known = value < len(texts)
-        return f"{visible(str(texts[value]))} {value}" if known else str(value)
+    if dim in ("position", "query", "key") and texts is not None:
+        return f"{texts[value]} {value}" if value < len(texts) else str(value)
     return visible(str(value)) if dim == "role" else run_name(value)
 
 

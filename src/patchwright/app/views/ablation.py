@@ -8,7 +8,7 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, page_fields, state
 from patchwright.app.text import complaint, plain, token, typed
-from patchwright.app.views import fields, kinds, pair, side, taken, waiting
+from patchwright.app.views import fields, kinds, pair, topbar, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import result_of
 from patchwright.axes import METRICS
@@ -32,7 +32,7 @@ OVER_NAMES = {"position": "each position by itself", "all": "all positions toget
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = side.shown()
+    model = topbar.shown()
     if model is None:
         return
     st.header("Ablation", anchor=False)

@@ -6,7 +6,7 @@ from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
-from patchwright.app.views import fields, pair, place, side, taken
+from patchwright.app.views import fields, pair, place, topbar, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -26,7 +26,7 @@ MEASURES = {
 
 def show() -> None:
     """The whole page, top to bottom."""
-    model = side.shown()
+    model = topbar.shown()
     if model is None:
         return
     st.header("Activations", anchor=False)

@@ -9,7 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.app import asked, page_fields, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import fields, kinds, pair, side, taken
+from patchwright.app.views import fields, kinds, pair, topbar, taken
 from patchwright.app.views.waiting import finished
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
@@ -27,7 +27,7 @@ MOST_DRAWN = 100
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = side.shown()
+    model = topbar.shown()
     if model is None:
         return
     st.header("Circuit", anchor=False)

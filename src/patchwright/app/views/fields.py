@@ -4,7 +4,7 @@ Streamlit's own `max_chars` gives a field its old text back without a word.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -18,7 +18,13 @@ KEPT: dict[str, Any] = {"persist_state": "session"}
 """For every control: Streamlit forgets the others where the page is turned while it is drawn."""
 
 
-def text_area(place: DeltaGenerator, label: str, key: str, height: int = 80, **more: Any) -> None:
+UNLABELLED: dict[str, Any] = {"label_visibility": "collapsed"}
+"""For a control whose label only screen readers need, since what it is stands beside it."""
+
+
+def text_area(
+    place: DeltaGenerator, label: str, key: str, height: int | Literal["content"] = 80, **more: Any
+) -> None:
     """A field of several lines."""
     place.text_area(label, key=key, height=height, **KEPT, **more)
 

@@ -17,7 +17,7 @@ from patchwright.app.lessons import (
     score,
 )
 from patchwright.app.text import complaint, paragraphs, plain, token
-from patchwright.app.views import fields, revealed, side, waiting
+from patchwright.app.views import fields, revealed, topbar, waiting
 from patchwright.app.work import lessons
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import READINGS, Lesson, Step, experiment_of, mark, readings_of
@@ -29,7 +29,7 @@ from patchwright.places import parse_place
 def show() -> None:
     """One lesson, or the list where none is chosen or there is no such lesson or step."""
     with st.sidebar:
-        side.titled()
+        topbar.titled()
         st.caption("A lesson asks before it shows: predict, check, and read on.")
     there, now = lessons(), st.session_state
     lesson = there.on(now["reading"]).get(now["lesson"])
@@ -145,11 +145,11 @@ def _lesson(lesson: Lesson, number: int) -> None:
 
 def _step(lesson: Lesson, number: int) -> None:
     """Text, tokens, question; once it is answered, what is so. Raises PatchwrightError."""
-    model = side.model_if_here(lesson.model)
+    model = topbar.model_if_here(lesson.model)
     if model is None:
         return
     if model.quantization is not None:
-        st.caption(side.QUANTISED)
+        st.caption(topbar.QUANTISED)
     experiment = experiment_of(lesson, number)
     result = waiting.finished(experiment, model, "lesson-job", "cells")
     if result is None or waiting.stopped(result):

@@ -10,7 +10,7 @@ from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_met
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
-from patchwright.app.views import fields, pair, side, taken
+from patchwright.app.views import fields, pair, topbar, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -37,7 +37,7 @@ RUNS = {"clean": "clean run", "corrupt": "corrupted run"}
 
 def show() -> None:
     """The whole page, top to bottom."""
-    model = side.shown()
+    model = topbar.shown()
     if model is None:
         return
     st.header("Lens", anchor=False)

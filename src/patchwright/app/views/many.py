@@ -11,7 +11,7 @@ from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
 from patchwright.app import asked, sets
 from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import built, fields, kinds, pair, side, taken, waiting
+from patchwright.app.views import built, fields, kinds, pair, topbar, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS, METRICS
@@ -34,7 +34,7 @@ MOST_ODD = 10
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = side.shown(with_examples=False)
+    model = topbar.shown(with_examples=False)
     if model is None:
         return
     st.header("Many prompts", anchor=False)

@@ -1,17 +1,19 @@
 """Two prompts side by side, their tokens and answers: the head of every page but Trace."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import usual_metric
+from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import same_length, suggested_answers
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain, token, typed
 from patchwright.app.views import fields
 from patchwright.app.widgets.chips import chips_html
-from patchwright.app.work import in_best_order
+from patchwright.app.work import in_best_order, unpatched
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment.run import tokens_of
 from patchwright.methods.patch import Patch
@@ -26,19 +28,25 @@ from patchwright.prompts.tokens import (
     token_texts,
     typed_text,
 )
+from patchwright.spelling import percent
 
 NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
+LETTERS = dict(zip("AB", zip(NAMES, ANSWER_NAMES, strict=True), strict=True))
+
+Says = Sequence[DeltaGenerator]
+"""Where it is said what the model answers to each prompt."""
 
 
 def shown(model: Model) -> Patch | None:
-    """Draw the head of a page; the sweep that all controls describe, or None and what is wrong."""
+    """Draw both prompts; the sweep that all controls describe, or None and what is wrong."""
     try:
-        _prompts(model)
-        answers(model, ("answer", "wrong"))
+        says = _prompts(model)
         _edges()
         _suits(model)
-        return checked(model)
+        experiment = checked(model)
+        _answered(unpatched(experiment, model), says)
+        return experiment
     except UnequalLengthsError:
         _replacements(model)
     except PatchwrightError as error:
@@ -46,6 +54,22 @@ def shown(model: Model) -> Patch | None:
         if isinstance(error, AnswerError):
             _other_metrics(model)
     return None
+
+
+def _answered(runs: Result, says: Says) -> None:
+    """What the model says next after each prompt, beside the prompt."""
+    metric = runs.experiment["metric"]
+    for place, run in zip(says, (runs.clean, runs.corrupt), strict=True):
+        first = run.top[0]
+        place.markdown(
+            f"→ **{token(str(first['token']))}** {percent(first['probability'])} "
+            f":small[{plain(metric)} {run.metric:.3g}]",
+            help="What the model puts first after this prompt. "
+            + "Then: "
+            + ", ".join(
+                f"**{token(str(one['token']))}** {percent(one['probability'])}" for one in run.top[1:5]
+            ),
+        )
 
 
 def _edges() -> None:
@@ -70,7 +94,7 @@ def _suits(model: Model) -> None:
         return
     few = " The demo model knows few words and splits the others into pieces."
     st.info(
-        f"This example is for {' or '.join(suited)}: choose {'it' if len(suited) == 1 else 'one of them'} in the sidebar."
+        f"This example is for {' or '.join(suited)}: choose {'it' if len(suited) == 1 else 'one of them'} at the top."
         + (few if model.name == "demo" else "")
     )
 
@@ -82,14 +106,43 @@ def checked(model: Model) -> Patch:
     return in_best_order(experiment, tokens, model)
 
 
-def _prompts(model: Model) -> None:
-    """Both prompts side by side, and their tokens under one another."""
-    columns = dict(zip(NAMES, st.columns(2), strict=True))
-    for key, name in NAMES.items():
-        fields.text_area(columns[key], name, key)
-    fields.check(NAMES)
+def _prompts(model: Model) -> Says:
+    """Each prompt in a row with its answer, then their tokens under one another."""
+    says: list[DeltaGenerator] = []
+    with st.container(key="prompts", gap="xxsmall"):
+        for letter, (key, answer) in LETTERS.items():
+            columns = st.columns([0.35, 9, 2, 3], vertical_alignment="center", gap="small")
+            columns[0].markdown(f"**{letter}**")
+            fields.text_area(columns[1], NAMES[key], key, "content", **fields.UNLABELLED)
+            answer_field(columns[2], answer, **fields.UNLABELLED)
+            says.append(columns[3].empty())
+        fields.check(NAMES)
+        fields.check(ANSWER_NAMES)
+        chips, options = st.columns([12, 2], vertical_alignment="top")
+        with options.popover("Prompt options", width="stretch"):
+            _options(model)
+        chips.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
+    return says
+
+
+def _options(model: Model) -> None:
+    """What is done with the prompts besides typing them."""
+    st.button(
+        "Use the model's own answers",
+        help="Take what the model puts first after each prompt.",
+        on_click=_take_answers,
+        args=(model,),
+        width="stretch",
+    )
+    st.button(
+        "Swap A and B",
+        help="Exchange the two prompts and their answers.",
+        on_click=state.swap,
+        args=(st.session_state,),
+        width="stretch",
+    )
+    answer_tokens(model, tuple(ANSWER_NAMES))
     chat(model)
-    st.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
     beginning(model)
 
 
@@ -98,15 +151,14 @@ def chat(model: Model) -> None:
     now = st.session_state
     if not now["chat"] and (model.tokenizer is None or not model.tokenizer.has_template):
         return
-    left, right = st.columns([1, 3], vertical_alignment="center")
-    left.toggle(
+    st.toggle(
         "Chat", key="chat", **fields.KEPT, on_change=state.forget_places, args=(now,),
         help="What is typed is what a user says to the model: its chat template goes around it, and "
         "the answer begins the model's turn, often without a space.",
     )  # fmt: skip
     if now["chat"]:
         fields.text_input(
-            right, "System message", "system", placeholder="none of your own",
+            st.container(), "System message", "system", placeholder="none of your own",
             help="What the model is told before the user speaks. Where it is left empty, some "
             "templates put in one of their own, which then is among the tokens.",
         )  # fmt: skip
@@ -145,31 +197,16 @@ def beginning(model: Model) -> None:
         )
 
 
-def answers(model: Model, keys: tuple[str, ...]) -> None:
-    """The answers, each with its tokens; or those that the two runs give."""
-    columns = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
-    answer_fields(keys, columns)
-    columns[2].button(
-        "From the runs", help="Take what the model puts first after each prompt.",
-        on_click=_take_answers, args=(model,), width="stretch",
-    )  # fmt: skip
-    columns[3].button(
-        "Swap", help="Exchange the two prompts and their answers.",
-        on_click=state.swap, args=(st.session_state,), width="stretch",
-    )  # fmt: skip
-    answer_tokens(model, keys)
-
-
-def answer_fields(keys: Sequence[str], columns: Sequence[DeltaGenerator]) -> None:
-    """A text field for each kind of answer."""
-    for key, column in zip(keys, columns, strict=False):
-        fields.text_input(
-            column,
-            ANSWER_NAMES[key],
-            key,
-            help="With its leading space; several are separated by |.",
-        )
-    fields.check({key: ANSWER_NAMES[key] for key in keys})
+def answer_field(place: DeltaGenerator, key: str, **more: Any) -> None:
+    """A text field for one kind of answer."""
+    fields.text_input(
+        place,
+        ANSWER_NAMES[key],
+        key,
+        placeholder=ANSWER_NAMES[key],
+        help="With its leading space; several are separated by |.",
+        **more,
+    )
 
 
 def answer_tokens(model: Model, keys: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import fields, kinds, pair, side, taken, waiting
+from patchwright.app.views import fields, kinds, pair, topbar, taken, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import result_of
 from patchwright.axes import DIRECTIONS, METRICS
@@ -35,7 +35,7 @@ ON_THE_WAY = {"recompute": "recomputed", "freeze": "frozen"}
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = side.shown()
+    model = topbar.shown()
     if model is None:
         return
     st.header("Paths", anchor=False)

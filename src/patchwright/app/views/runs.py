@@ -10,7 +10,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import opening, state
 from patchwright.app.access import Access
 from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import fields, side, taken
+from patchwright.app.views import fields, topbar, taken
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import access, statistics_of
 from patchwright.errors import ArchiveError, PatchwrightError
@@ -31,7 +31,7 @@ MOST_NOTE = 1000
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    side.shown(with_examples=False)
+    topbar.shown(with_examples=False)
     st.header("Runs", anchor=False)
     kept = access()
     if kept is None:

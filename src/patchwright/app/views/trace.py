@@ -9,7 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, token
-from patchwright.app.views import fields, pair, side, traced, waiting
+from patchwright.app.views import fields, pair, topbar, traced, waiting
 from patchwright.app.work import jobs_of, result_so_far
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
@@ -29,7 +29,7 @@ SEVER_NAMES = {
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = side.shown()
+    model = topbar.shown()
     if model is None:
         return
     st.header("Trace", anchor=False)

@@ -1,4 +1,4 @@
-"""One component for every heat map: hover, click, arrow keys, and no build step."""
+"""Every heat map of the page: hover, click, arrow keys, and no build step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
@@ -11,24 +11,29 @@ from streamlit.components.v2 import component
 from patchwright.figures.grid import Grid
 from patchwright.spelling import run_name
 
-_HTML = """<div class="map"><canvas tabindex="0" role="img" aria-label="Heat map"></canvas>
-<div class="tip" aria-hidden="true"></div><div class="spoken" role="status" aria-live="polite"></div></div>"""
+_HTML = """<div class="workbench"><div class="map"></div>
+<div class="spoken" role="status" aria-live="polite"></div></div>"""
 
-_CSS = """
-.map { position: relative; width: 100%; color: var(--st-text-color); }
-canvas { width: 100%; display: block; color: inherit; }
-canvas:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
-.tip { display: none; position: absolute; z-index: 9; pointer-events: none; padding: 4px 8px;
-  font: 13px sans-serif; white-space: nowrap; border-radius: 4px; color: var(--st-text-color);
-  background: var(--st-secondary-background-color); border: 1px solid var(--st-border-color); }
-.spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-"""
+ROOM = 340
+"""Pixels that the rows of a map share."""
+
+THRESHOLD = 0.05
+"""Of the scale's end: effects nearer to 0 are drawn as nothing, until a reader asks for them."""
+
+
+def part(name: str) -> str:
+    """A file of this folder that the page's components are made of."""
+    return files("patchwright.app.widgets").joinpath(name).read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """The components' one script: what is pure, the map, and what stands around it."""
+    return "\n".join(map(part, ("map_logic.js", "heat_map.js", "workbench.js")))
 
 
 @st.cache_resource
 def _component() -> Any:
-    script = files("patchwright.app.widgets").joinpath("heat_map.js").read_text(encoding="utf-8")
-    return component("patchwright_heat_map", html=_HTML, css=_CSS, js=script)
+    return component("patchwright_map", html=_HTML, css=part("workbench.css"), js=script())
 
 
 def heat_map(
@@ -54,11 +59,9 @@ def heat_map(
         if place and on_choose is not None:
             on_choose(place)
 
-    data: dict[str, Any] = data_of(grid, selected, nothing)
+    data = data_of(grid, selected, nothing, numbered)
     data |= {"clickable": on_choose is not None, "empty": empty, "marked": list(marked)}
-    for axis in ("rows", "columns") if numbered else ():
-        data[axis + "Short"] = [label.rsplit(" ", 1)[-1] for label in data[axis]]
-    _component()(data=data, key=key, on_place_change=clicked)
+    _component()(data={"state": "rest", "map": data}, key=key, on_place_change=clicked)
 
 
 def panels(
@@ -76,9 +79,14 @@ def panels(
             heat_map(grid, f"{key}-{index}", selected, on_choose, numbered, marked=marked)
 
 
-def data_of(grid: Grid, selected: str = "", nothing: Mapping[str, str] = {}) -> dict[str, Any]:
+def data_of(
+    grid: Grid,
+    selected: str = "",
+    nothing: Mapping[str, str] = {},
+    numbered: bool = False,
+) -> dict[str, Any]:
     """What the script draws, in JSON types; NaN, and places in `nothing`, become None."""
-    return {
+    data: dict[str, Any] = {
         "title": run_name(grid.title),
         "values": [
             [
@@ -88,18 +96,33 @@ def data_of(grid: Grid, selected: str = "", nothing: Mapping[str, str] = {}) -> 
             for row, places in zip(grid.values.tolist(), grid.places, strict=True)
         ],
         "nothing": dict(nothing),
+        "empty": "no value",
         "rows": grid.rows,
         "columns": grid.columns,
         "places": grid.places,
         "rowTitle": grid.row_title,
         "columnTitle": grid.column_title,
+        "placed": grid.column_title in ("position", "key", "role"),
+        "bands": [row.split(".")[0] for row in grid.rows] if "." in grid.row_title else None,
         "centred": grid.centred,
         "limit": grid.limit,
         "low": grid.low,
         "high": grid.high,
         "unit": grid.unit,
+        "legend": "",
         "selected": selected,
         "estimated": None if grid.estimated is None else grid.estimated.tolist(),
         "texts": grid.texts,
+        "tops": None,
         "unsure": None if grid.unsure is None else grid.unsure.tolist(),
+        "marked": [],
+        "set": [],
+        "pinned": "",
+        "clickable": False,
+        "threshold": THRESHOLD if grid.texts is None else 0.0,
+        "sliding": False,
+        "room": ROOM,
     }
+    for axis in ("rows", "columns") if numbered else ():
+        data[axis + "Short"] = [label.rsplit(" ", 1)[-1] for label in data[axis]]
+    return data

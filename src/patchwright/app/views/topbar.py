@@ -1,4 +1,4 @@
-"""The sidebar: which model, which example."""
+"""The bar at the top: the four places of the page, which model, which example."""
 
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,22 @@ QUANTISED = (
 )
 
 
+PLACES = {"patch": "Explore", "many": "Sets", "learn": "Learn", "runs": "Library"}
+"""The pages that the bar leads to."""
+
+
 def shown(with_examples: bool = True) -> Model | None:
-    """Draw the sidebar; the chosen model, or None where there is none yet, and then why."""
-    with st.sidebar:
-        titled()
+    """Draw the bar; the chosen model, or None where there is none yet, and then why."""
+    with titled():
         name = _name()
-        about = st.container()
-        _first_model(name)
         if with_examples:
             _examples(name)
+        about = st.popover("About", icon=":material/info:", help="This model and this example.")
+    _first_model(name)
+    if with_examples:
+        _look_for(about, name)
     if not name:
-        st.info(f"Type a hub name such as owner/model in the sidebar, or {_folders()}.")
+        st.info(f"Type a hub name such as owner/model at the top, or {_folders()}.")
         return None
     try:
         fields.check({"model_name": NAME})
@@ -46,21 +51,26 @@ def shown(with_examples: bool = True) -> Model | None:
     return model
 
 
-def titled() -> None:
-    """The head of the sidebar."""
-    st.title("Patchwright", anchor=False)
-    st.caption("Which part of a language model caused its answer?")
+def titled() -> DeltaGenerator:
+    """Draw the bar with its links; what is still to stand in it goes into what is returned."""
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="topbar")
+    bar.markdown("**Patchwright**", width="content")
+    for page, label in PLACES.items() if "pages" in st.session_state else ():
+        bar.page_link(st.session_state["pages"][page], label=label)
+    return bar
 
 
 def _name() -> str:
     """The name of the model that is asked for."""
-    here = st.container()
+    here = st.container(width=190)
     again: dict[str, Any] = {"on_change": state.take_usual_bos, "args": (st.session_state,)}
     # Where it is seen without scrolling: behind the models that need no hub.
     names = [*state.MODELS[:2], state.OTHER, *state.MODELS[2:]]
-    chosen = fields.choice(here, "Model", names, "model", **again)
+    hidden: dict[str, Any] = {"label_visibility": "collapsed"}
+    chosen = fields.choice(here, "Model", names, "model", **again, **hidden)
     if chosen == state.OTHER:
-        fields.text_input(here, NAME, "model_name", **again)
+        typed = st.container(width=260)
+        fields.text_input(typed, NAME, "model_name", **again, **hidden, placeholder=NAME)
     return state.model_of(st.session_state)
 
 
@@ -161,17 +171,29 @@ def _examples(model: str) -> None:
     # A field of its own for each example: what the browser says of an earlier one is no choice,
     # and may come late, with a prompt that was just typed.
     key = f"example-{now}"
-    st.selectbox(
-        "Example", list(titles), None if now is None else list(titles).index(now), key=key,
-        placeholder="Your own prompts", format_func=titles.__getitem__,
-        on_change=_take_example, args=(key, now),
-    )  # fmt: skip
-    if now is not None:
-        shown = example(now)
-        st.caption(f"**{plain(shown.task.capitalize())}: {plain(shown.title)}**")
-        st.caption(f"What to look for: {plain(shown.look_for)}")
-        if model in shown.seen:
-            st.caption(f"In the model {plain(model)}: {plain(shown.seen[model])}")
+    st.container(width=280).selectbox(
+        "Example",
+        list(titles),
+        None if now is None else list(titles).index(now),
+        key=key,
+        placeholder="Your own prompts",
+        format_func=titles.__getitem__,
+        on_change=_take_example,
+        args=(key, now),
+        label_visibility="collapsed",
+    )
+
+
+def _look_for(place: DeltaGenerator, model: str) -> None:
+    """What is to be seen in the example that is shown."""
+    now = state.example_shown(st.session_state)
+    if now is None:
+        return
+    shown = example(now)
+    place.caption(f"**{plain(shown.task.capitalize())}: {plain(shown.title)}**")
+    place.caption(f"What to look for: {plain(shown.look_for)}")
+    if model in shown.seen:
+        place.caption(f"In the model {plain(model)}: {plain(shown.seen[model])}")
 
 
 def _title(one: Example) -> str:

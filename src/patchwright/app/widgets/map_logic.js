@@ -1,0 +1,94 @@
+// What a heat map shows and what a key or a click on it means: numbers and words in, numbers and
+// words out. Nothing here touches the document.
+
+const BLUE = [33, 102, 172], RED = [178, 24, 43];
+const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+
+// From here on a colour is dark enough for white text.
+const STRONG = 0.55;
+
+const css = (c) => `rgb(${c[0]},${c[1]},${c[2]})`;
+
+// Where a value stands on its scale: -1 to 1 around 0, or 0 to 1 from the lowest to the highest.
+function shareOf(value, d) {
+  if (d.centred) return Math.max(-1, Math.min(1, value / d.limit));
+  return Math.max(0, Math.min(1, (value - d.low) / (d.high - d.low || 1)));
+}
+
+// The colour of a value and whether text on it is white. The middle of a centred scale is the
+// neutral colour of the theme, which only the style sheet knows.
+function paint(value, d) {
+  const share = shareOf(value, d);
+  if (d.centred) {
+    const per = Math.round(1000 * Math.abs(share)) / 10;
+    const end = css(share < 0 ? BLUE : RED);
+    return { color: `color-mix(in srgb, ${end} ${per}%, var(--neutral))`, white: Math.abs(share) > STRONG };
+  }
+  const at = share * 4, first = Math.min(3, Math.floor(at));
+  const mixed = VIRIDIS[first].map((c, i) => Math.round(c + (VIRIDIS[first + 1][i] - c) * (at - first)));
+  return { color: css(mixed), white: 0.299 * mixed[0] + 0.587 * mixed[1] + 0.114 * mixed[2] < 140 };
+}
+
+// Two digits (from 10 on one), and no minus sign before nothing.
+const short = (value) => value.toFixed(Math.abs(value) < 10 ? 2 : 1).replace(/^-(0\.0+)$/, "$1");
+
+// Of a centred scale, what is nearer to 0 than this share of its end is not told from nothing.
+const isSmall = (value, d, threshold) => d.centred && Math.abs(value) < threshold * d.limit;
+
+// What stands in a cell of this size.
+function textOf(value, d, row, column, threshold, width, height) {
+  const place = d.places[row][column];
+  if (d.nothing[place] !== undefined) return width >= 12 && height >= 12 ? "–" : "";
+  if (value === null || height < 15) return "";
+  if (d.texts !== null) return width >= 22 ? d.texts[row][column] : "";
+  return width < 29 || isSmall(value, d, threshold) ? "" : short(value);
+}
+
+const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+
+// The cell in words, for the tip and for screen readers.
+function spoken(d, row, column) {
+  const value = d.values[row][column], place = d.places[row][column];
+  const guess = d.estimated !== null && d.estimated[row][column] ? " (estimate)" : "";
+  const unsure = d.unsure !== null && d.unsure[row][column] ? " (not distinguishable from zero)" : "";
+  const word = d.texts === null || value === null ? "" : `top token ${d.texts[row][column]}, `;
+  const right = d.marked.includes(place) ? ", right" : "";
+  const token = d.placed ? ` ${d.columns[column]}` : "";
+  const shown = value === null
+    ? (d.nothing[place] ?? d.empty)
+    : `${word}${d.unit} ${value.toFixed(3).replace(/^-(0\.0+)$/, "$1")}${guess}${unsure}`;
+  return `${place}${token}: ${shown}${right}`;
+}
+
+// The likeliest next tokens of a cell's run, in a line; nothing where they are not known.
+function likeliest(d, row, column) {
+  if (d.tops === null || d.values[row][column] === null) return "";
+  return d.tops[row][column].map(([token, share]) => `${token} ${percent(share)}`).join("   ");
+}
+
+const MOVES = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+// Where a key leads from [row, column]; null where it leads nowhere. Rows count from below.
+function moved(key, [row, column], rows, columns) {
+  if (key === "Home") return [row, 0];
+  if (key === "End") return [row, columns - 1];
+  if (!(key in MOVES)) return null;
+  const [up, right] = MOVES[key];
+  const within = (at, size) => Math.max(0, Math.min(size - 1, at));
+  return [within(row + up, rows), within(column + right, columns)];
+}
+
+// What a click or a key on a cell asks for: "place" selects it, "add" puts it into the set.
+function meaning({ key, shiftKey }) {
+  if (key !== undefined && key !== "Enter" && key !== " ") return null;
+  return shiftKey ? "add" : "place";
+}
+
+// How high a row is in so much room; a square map of narrow cells stays square.
+function heightOf(rows, columns, width, room) {
+  const fits = Math.max(5, Math.floor(room / rows));
+  return Math.min(30, fits, rows === columns ? Math.max(6, width) : 30);
+}
+
+// Every how many rows have a label: a map of heads names a layer where it begins.
+const everyRow = (height) => Math.max(1, Math.ceil(13 / height));

@@ -1,0 +1,137 @@
+// The workbench: a map beside what is known of its selected cell, and below them the set of
+// places that are patched together. Where the page gives no room for these, a map alone.
+
+// A line from one run to the other with a dot where the patched run stands.
+function ruler({ low, high, value, from, to, said }) {
+  const line = element("div", "ruler");
+  line.setAttribute("role", "img");
+  line.setAttribute("aria-label", said);
+  line.append(element("span", "end", from));
+  const track = line.appendChild(element("span", "track"));
+  const dot = track.appendChild(element("span", "dot"));
+  const share = high === low ? 0.5 : (value - low) / (high - low);
+  dot.style.left = `${100 * Math.max(0, Math.min(1, share))}%`;
+  dot.classList.toggle("outside", share < 0 || share > 1);
+  line.append(element("span", "end", to));
+  return line;
+}
+
+function button(key, label, act, { disabled = false, title = "" } = {}) {
+  const made = element("button", "", label);
+  Object.assign(made, { type: "button", disabled, title, onclick: act });
+  made.dataset.key = key;
+  return made;
+}
+
+function predictions(runs) {
+  const table = element("div", "runs");
+  runs.forEach(({ name, tokens, strong }) => {
+    const run = table.appendChild(element("div", strong ? "run strong" : "run"));
+    run.appendChild(element("div", "run-name", name));
+    tokens.forEach(([token, share]) => {
+      const line = run.appendChild(element("div", "token"));
+      const bar = line.appendChild(element("span", "bar-of"));
+      bar.style.width = `${100 * share}%`;
+      line.append(element("span", "word", token), element("span", "share", percent(share)));
+    });
+  });
+  return table;
+}
+
+function inspect(host, d, act) {
+  const parts = [];
+  const head = element("div", "inspector-head");
+  const name = head.appendChild(element("h4"));
+  name.appendChild(element("span", "", d.title + " "));
+  name.appendChild(element("code", "", d.place));
+  const buttons = head.appendChild(element("div", "buttons"));
+  buttons.append(
+    button("pin", d.isPinned ? "Unpin" : "Pin", () => act("pin", d.isPinned ? "-" : d.place),
+      { title: "Keep this cell beside the next ones, to compare them." }),
+    button("add", "Add to set", () => act("add", d.place),
+      { disabled: d.inSet, title: "Collect places to copy several at once." }),
+  );
+  parts.push(head);
+  if (d.sentence) parts.push(element("p", "sentence", d.sentence));
+  if (d.ruler) parts.push(ruler(d.ruler));
+  if (d.runs) parts.push(predictions(d.runs));
+  if (d.facts.length > 0) {
+    const facts = element("dl", "facts");
+    d.facts.forEach(([what, said]) => facts.append(element("dt", "", what), element("dd", "", said)));
+    parts.push(facts);
+  }
+  host.replaceChildren(...parts);
+}
+
+// What the browser knows of a cell before the server has said more.
+function announce(host, place, said) {
+  host.querySelector("h4")?.replaceChildren(element("code", "", place));
+  host.querySelector(".sentence")?.replaceChildren(said);
+  host.classList.add("coming");
+}
+
+function gather(host, d, act) {
+  const parts = [element("span", "label", d.places.length ? "Set:" : d.hint)];
+  d.places.forEach((place) => {
+    const one = element("span", "chip");
+    one.append(element("code", "", place),
+      button(`drop ${place}`, "×", () => act("drop", place), { title: `Take ${place} out of the set` }));
+    one.lastChild.setAttribute("aria-label", `Take ${place} out of the set`);
+    parts.push(one);
+  });
+  if (d.said) parts.push(element("span", "said", d.said));
+  host.replaceChildren(...parts);
+}
+
+function report(host, d, act) {
+  host.hidden = d === null;
+  if (d === null) return;
+  if (!host.firstChild) {
+    const track = host.appendChild(element("div", "progress"));
+    track.setAttribute("role", "progressbar");
+    track.appendChild(element("div", "done"));
+    host.append(element("span", "said"), button("stop", "Stop", () => act("stop", "stop")));
+    host.querySelector("button").title = "Keeps what is finished.";
+  }
+  host.querySelector(".done").style.width = `${100 * d.share}%`;
+  host.querySelector(".progress").setAttribute("aria-valuenow", Math.round(100 * d.share));
+  host.querySelector(".progress").setAttribute("aria-label", d.said);
+  host.querySelector(".said").textContent = d.said;
+  host.querySelector("button").disabled = !d.stoppable;
+}
+
+// Rebuilding a part takes the focus from its button: it goes to the one of the same key.
+function keepingFocus(host, build) {
+  const key = host.getRootNode().activeElement?.dataset?.key;
+  build();
+  if (key) host.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+// Streamlit calls this when the workbench appears and again whenever its data change.
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".workbench");
+  const act = (what, value) => setTriggerValue(what, value);
+  const find = (name) => root.querySelector(`.${name}`);
+  const inspector = find("inspector"), spokenLine = find("spoken");
+  root.dataset.state = data.state;
+  const bench = (root.bench ??= { said: "" });
+  bench.act = (what, value) => {
+    if (what === "place" && data.inspector) announce(inspector, value, bench.map.sayPlace(value));
+    act(what, value);
+  };
+  bench.map ??= new HeatMap(find("map"), (what, value) => bench.act(what, value));
+  bench.map.say = (text) => { spokenLine.textContent = text; };
+  bench.map.show(data.map);
+  if (data.inspector) {
+    report(find("report"), data.progress, act);
+    const said = JSON.stringify([data.inspector, data.set]);
+    if (said !== bench.said || inspector.classList.contains("coming")) {
+      keepingFocus(root, () => {
+        inspect(inspector, data.inspector, act);
+        gather(find("setbar"), data.set, act);
+      });
+    }
+    bench.said = said;
+    if (data.inspector.place === data.map.selected) inspector.classList.remove("coming");
+  }
+}

@@ -1,0 +1,39 @@
+"""The workbench: a map, what is known of its selected cell, the set of places, and progress."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+from streamlit.components.v2 import component
+
+from patchwright.app.widgets.heat_map import part, script
+
+ACTS = ("place", "add", "drop", "pin", "threshold", "stop")
+"""What a person can do in it; each comes with a place, a number, or the word itself."""
+
+
+@st.cache_resource
+def _component() -> Any:
+    return component(
+        "patchwright_workbench",
+        html=part("workbench.html"),
+        css=part("workbench.css"),
+        js=script(),
+    )
+
+
+def workbench(data: Mapping[str, Any], key: str, acts: Mapping[str, Callable[[Any], None]]) -> None:
+    """Show `data` (`map`, `inspector`, `set`, `progress`, `state`), and call what a person does.
+
+    It keeps its place under the pointer from the first cell of a sweep to the last.
+    """
+
+    def called(what: str) -> Callable[[], None]:
+        def call() -> None:
+            value = getattr(st.session_state[key], what)
+            if value is not None:
+                acts[what](value)
+
+        return call
+
+    _component()(data=data, key=key, **{f"on_{what}_change": called(what) for what in ACTS})
