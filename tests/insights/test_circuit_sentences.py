@@ -63,14 +63,16 @@ def test_the_smallest_size_that_suffices_is_the_first_to_reach_the_share() -> No
     assert smallest(curve, 0.8) == 4
     assert smallest(curve, 0.81) == 16
     assert smallest(curve, 1.2) is None
-    assert pruned(curve, 0.8).text.startswith("4 edges are the fewest")
-    assert pruned(curve, 0.8).numbers == (4, 0.8, 0.8)
+    assert pruned(curve, 0.8).text == (
+        "The smallest evaluated circuit that keeps at least 80 % of the gap has 4 edges. It keeps 80 %."
+    )
+    assert pruned(curve, 0.8).numbers == (0.8, 4, 0.8)
 
 
 def test_where_none_suffices_the_best_is_named() -> None:
     one = pruned(evaluated({1: 0.1, 2: 0.4, 4: 0.3}), 0.8)
     assert one.text == (
-        "None of the sizes evaluated keeps 80 % of the gap; the most is 40 %, with 2 edges."
+        "No evaluated circuit keeps 80 % of the gap. The best keeps 40 %, with 2 edges."
     )
     assert pruned(evaluated({1: NAN, 2: NAN}), 0.8).code == "no_scale"
 

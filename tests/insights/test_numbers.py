@@ -17,7 +17,7 @@ from patchwright.axes import DIMS, DIRECTIONS, METRICS
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
 from patchwright.places import SITES, parse_place, pers_of
 from patchwright.prompts.examples import examples
-from patchwright.prompts.tokens import visible
+from patchwright.prompts.tokens import in_sentence, visible
 from patchwright.warnings import Notice
 
 TOKENS = [" Mary", "'", "7 %", "", "\n", "<b>12</b>", "L0H0.z@1", "\x000\x00", "{0}", "nan"]
@@ -35,7 +35,7 @@ def check(said: Insights, tokens: list[str], warnings: list[str]) -> None:
         assert one.text.isprintable()
         text = one.text
         for token in sorted({*tokens, *map(visible, tokens)}, key=len, reverse=True):
-            text = text.replace(f"'{visible(token)}'", "TOKEN")
+            text = text.replace(in_sentence(token), "TOKEN")
         assert not re.search(r"\b(nan|inf|None)\b", text)
         printed = NUMBER.findall(PLACES.sub("PLACE", text))
         assert len(printed) == len(one.numbers), one
@@ -215,7 +215,9 @@ def test_on_the_demo_model_the_name_enters_at_the_giver_and_moves_in_the_first_l
     (example,) = (one for one in examples() if one.id == "ioi")
     said = {one.code: one for one in insights(pw.patch(demo, example.pair)).steps}
     assert said["enters"].place == "L0.resid_pre@10"
-    assert "('·to'), in layer 0. Entering layer 0," in said["moves"].text
+    assert said["moves"].text.startswith(
+        "Layer 0 moves it to the last token, position 14 (` to`). Before that layer,"
+    )
 
 
 def test_on_the_demo_model_many_pairs_unequal_lengths_estimates_and_stopped_sweeps(

@@ -182,37 +182,41 @@ def test_the_page_lists_every_rule() -> None:
 def test_the_way_of_the_difference_is_told_with_its_layers() -> None:
     said = stream()
     assert text(said, "enters") == (
-        "The difference enters at position 2 ('·John' in the clean prompt, '·Kate' in the corrupted "
-        "one): copying the residual stream (the running sum that each position hands from layer to "
-        "layer) there, at the bottom (L0.resid_pre@2), restores 100 % of the gap. It has to be: "
-        "this is all that differs between the prompts."
+        "The difference enters at position 2 (` John` in the clean prompt, ` Kate` in the corrupted "
+        "one). Copying the residual stream (the running sum that each position passes from layer to "
+        "layer) there, before layer 0, restores 100 % of the gap. It has to, because the prompts "
+        "differ nowhere else."
     )
     assert text(said, "moves") == (
-        "It comes to the last position, position 3 ('·to'), in layer 1. Entering layer 1, copying "
-        "the position where it entered restores 90 % of the gap and copying the last position "
-        "20 %; entering layer 2 it is 10 % and 80 %."
+        "Layer 1 moves it to the last token, position 3 (` to`). Before that layer, copying "
+        "position 2 restores 90 % of the gap and copying position 3 restores 20 %. After it, "
+        "position 2 restores 10 % and position 3 restores 80 %."
     )
+    (enters,) = (one for one in said.steps if one.code == "enters")
+    assert enters.place == "L0.resid_pre@2"
     (moves,) = (one for one in said.steps if one.code == "moves")
     assert moves.place == "L2.resid_pre@3"
-    assert moves.numbers == pytest.approx((3, 1, 1, 0.9, 0.2, 2, 0.1, 0.8))
+    assert moves.numbers == pytest.approx((1, 3, 2, 0.9, 3, 0.2, 2, 0.1, 3, 0.8))
 
 
 def test_a_copy_that_stays_behind_counts_from_where_one_has_half_to_where_the_other_has_not() -> (
     None
 ):
     said = stream([0, 0, 1, 0], [0, 0, 0.9, 0.7], [0, 0, 0.8, 0.9], [0, 0, 0.2, 1])
-    assert "in layers 0 to 2. Entering layer 0," in text(said, "moves")
+    assert text(said, "moves").startswith("Layers 0 to 2 move it to the last token")
+    assert "Before these layers, copying position 2 restores 100 % of" in text(said, "moves")
 
 
 def test_an_effect_that_falls_back_has_not_moved() -> None:
     said = stream([0, 0, 1, 0], [0, 0, 0.2, 0.9], [0, 0, 0.1, 0.4], [0, 0, 0.1, 0.9])
-    assert "in layers 0 to 2." in text(said, "moves")
+    assert text(said, "moves").startswith("Layers 0 to 2 move it")
 
 
-def test_it_must_is_said_only_of_exact_effects_where_one_token_differs() -> None:
-    assert "It must" not in text(stream(estimated=1), "enters")
+def test_it_has_to_is_said_only_of_exact_effects_where_one_token_differs() -> None:
+    assert "It has to" in text(stream(), "enters")
+    assert "It has to" not in text(stream(estimated=1), "enters")
     two = (CLEAN, (CORRUPT[0], " Amy", *CORRUPT[2:]))
-    assert "It must" not in text(stream(tokens=two), "enters")
+    assert "It has to" not in text(stream(tokens=two), "enters")
 
 
 @pytest.mark.parametrize(
@@ -234,16 +238,39 @@ def test_words_follow_the_direction(direction: str, verb: str, other: str, neede
 def test_the_heads_are_named_in_the_order_of_their_effects_and_added_up() -> None:
     said = heads([[0.2, 0.6, -0.1], [0.2, 0.1, -0.3]])
     assert text(said, "heads_carry").endswith(
-        "L0H1.z restores most: 60 % of the gap, then L0H0.z (20 %), L1H0.z (20 %) and L1H1.z "
-        "(10 %). Added up, these 4 effects make 110 %."
+        "head 1 of layer 0 restores most: 60 % of the gap, then head 0 of layer 0 (20 %), head 0 of "
+        "layer 1 (20 %) and head 1 of layer 1 (10 %). These 4 effects add up to 110 %."
     )
-    assert text(said, "heads_oppose").startswith("L1H2.z (-30 %) and L0H2.z (-10 %) work the other")
+    assert text(said, "heads_oppose").startswith(
+        "Head 2 of layer 1 (-30 %) and head 2 of layer 0 (-10 %) work the other way"
+    )
+    places = {one.code: one.place for one in said.steps}
+    assert (places["heads_carry"], places["heads_oppose"]) == ("L0H1.z", "L1H2.z")
 
 
 def test_the_conclusion_says_enough_only_from_half_on() -> None:
-    assert "alone is sufficient for more" in text(full(STREAM, [[0.6, 0]]), "conclusion")
-    assert "no head alone is sufficient" in text(full(STREAM, [[0.4, 0.4]]), "conclusion")
+    assert text(full(STREAM, [[0.6, 0]]), "conclusion") == (
+        "In short: the difference enters at position 2 (` John` in the clean prompt, ` Kate` in the "
+        "corrupted one), has reached the last token by layer 2, and head 0 of layer 0 alone is "
+        "sufficient for more than half of the gap (60 %)."
+    )
+    assert text(full(STREAM, [[0.4, 0.4]]), "conclusion").endswith(
+        "no single head is sufficient for half of the gap (the strongest, head 0 of layer 0, has 40 %)."
+    )
+    assert text(full(STREAM, [[0.6, 0]], "noise"), "conclusion").endswith(
+        "corrupting head 0 of layer 0 alone destroys more than half of the gap (60 %)."
+    )
     assert "conclusion" not in codes(full(STREAM, [[0.04, 0]]))
+
+
+def test_the_conclusion_stands_by_itself_where_there_is_one() -> None:
+    said = full(STREAM)
+    assert said.conclusion is not None
+    assert said.conclusion.text.startswith("In short: ")
+    assert said.conclusion in said.steps
+    assert full(CUT).conclusion is None
+    assert full(STREAM, [[0.04, 0]]).conclusion is None
+    assert stream(corrupt=baseline(4.0)).conclusion is None
 
 
 def test_attention_is_read_where_the_head_acts() -> None:
@@ -254,19 +281,20 @@ def test_attention_is_read_where_the_head_acts() -> None:
     acting[0, 0, 1] = 0.5
     there = insights(main, patterns=given, acting=made(acting, "z", "head_position"))
     assert text(there, "attention_same").startswith(
-        "L0H0.z acts most at position 1 ('·Mary'): copying it there alone moves 50 % of the gap. "
-        "From there it looks most at position 1 ('·Mary') in both runs: 100 % of its attention"
+        "Head 0 of layer 0 acts most at position 1 (` Mary`): copying it only there moves 50 % of the "
+        "gap. From there it attends most to position 1 (` Mary`) in both runs, with 100 % of its "
+        "attention"
     )
     nowhere = insights(main, patterns=given, acting=made(acting / 20, "z", "head_position"))
     for said in (nowhere, insights(main, patterns=given)):
         assert text(said, "attention_same").startswith(
-            "From the last position, position 3 ('·to'), L0H0.z looks most at position 0"
+            "From the last token, position 3 (` to`), head 0 of layer 0 attends most to position 0"
         )
 
 
 def test_estimates_are_called_so_cell_by_cell() -> None:
     said = text(heads([[0.6, 0.4]], estimated=[[0, 1]]), "heads_carry")
-    assert "most: 60 % of the gap, then L0H1.z (an estimated 40 %)" in said
+    assert "most: 60 % of the gap, then head 1 of layer 0 (an estimated 40 %)" in said
     assert "an estimated 60 %" in text(heads([[0.6, 0.4]], method="attribute"), "heads_carry")
 
 
@@ -281,7 +309,8 @@ def test_discoveries_are_counted_over_the_places() -> None:
         return next(one.text for one in sure(*signs).steps if one.code == "discoveries")
 
     assert said(*[1.0] * 10) == (
-        "Over 10 pairs, 5 of 12 places differ from zero at a false discovery rate of 5 %."
+        "Over 10 pairs, the effects of 5 of 12 places differ from zero at a false discovery rate of "
+        "5 %."
     )
     assert "0 of 12 places differ" in said(*[1.0, -1.0] * 5)
 
@@ -289,25 +318,25 @@ def test_discoveries_are_counted_over_the_places() -> None:
 def test_pairs_are_counted_and_have_no_tokens() -> None:
     said = pairs(STREAM, STREAM, STREAM, rank=2)
     assert "after 1 of the clean prompts and 0 of" in text(said, "predicts_pairs")
-    assert "enters at position 2: copying" in text(said, "enters")
-    assert "first choice" not in text(pairs(STREAM, STREAM, rank=None), "predicts_pairs")
+    assert "enters at position 2. Copying" in text(said, "enters")
+    assert "most likely" not in text(pairs(STREAM, STREAM, rank=None), "predicts_pairs")
 
 
 def test_what_the_runs_predict_names_the_answers_part() -> None:
     said = stream(corrupt=baseline(-4.0, " Bob", 0.1, 3))
     assert text(said, "predicts_clean") == (
-        "After the clean prompt the model's first choice is '·Mary', the answer, with a "
+        "After the clean prompt, the model's most likely next token is ` Mary`, the answer, with a "
         "probability of 90.0 %."
     )
     assert text(said, "predicts_corrupted") == (
-        "After the corrupted prompt the model's first choice is '·Bob', with a probability of "
-        "10.0 %; the answer '·Mary' (rank 3) has 10.0 %."
+        "After the corrupted prompt, the model's most likely next token is ` Bob`, with a probability "
+        "of 10.0 %. The answer ` Mary` has 10.0 % (rank 3)."
     )
-    assert "'·John', the wrong answer, with" in text(stream(), "predicts_corrupted")
+    assert "` John`, the wrong answer, with" in text(stream(), "predicts_corrupted")
     many = {"clean": "a", "corrupt": "b", "answer": [" Mary", " Ann"], "wrong": [7]}
     assert "one of the answers, with" in text(stream(pairs=many), "predicts_clean")
     assert text(stream(pairs=many), "predicts_clean").endswith(
-        "; the 2 answers together have 90.0 %, the likeliest of them with rank 1."
+        " The 2 answers together have 90.0 %; the likeliest of them has rank 1."
     )
 
 
@@ -406,7 +435,7 @@ def test_what_a_user_typed_is_shown_as_text_and_never_raw() -> None:
     nasty = ("<b>", "\u202e", "\x000\x00", "\n")
     said = stream(tokens=(nasty, CORRUPT), clean=baseline(4.0, "\x00\x1b[0m"))
     words = " ".join(one.text for one in said.steps)
-    assert "'<U+0000>0<U+0000>' in the clean prompt" in words
+    assert "`<U+0000>0<U+0000>` in the clean prompt" in words
     assert words.isprintable()
 
 
@@ -414,4 +443,4 @@ def test_main_without_the_bottom_layer_is_told_by_its_strongest_places() -> None
     part = made(STREAM)
     cut = {name: array.isel(layer=[1, 2]) for name, array in part.arrays.items()}
     said = insights(replace(part, arrays=cut))
-    assert "L1.resid_pre@2 restores most: 90 %" in text(said, "carry")
+    assert "layer 1 at position 2 restores most: 90 %" in text(said, "carry")

@@ -30,7 +30,11 @@ def facts() -> list[Sentence]:
     return [
         say.sentence("gap", f"The runs are {say.amount(22.184)} logits apart."),
         say.sentence("enters", f"L0.resid_pre@10 restores {say.share(0.982)} of it.", "x"),
-        say.sentence("heads", f"{say.count(3)} heads restore it; L9H6.z most ('·7th').", "y"),
+        say.sentence(
+            "heads",
+            f"{say.count(3)} heads restore it; {say.place('L9H6.z')} most, L2H3.z least (`·7th`).",
+            "y",
+        ),
         Sentence("warned", "The two runs differ by only 0.3 in logit_diff.", None, ()),
     ]
 
@@ -48,8 +52,9 @@ def ask(*sentences: Any, around: str = "{}", **server: Any) -> Written:
     [
         ("They are 22.18 logits apart, about 22.2.", [1]),
         ("Copying L0.resid_pre@10 brings back 98 %, 98% or 98 percent of it.", [2]),
-        ("Three heads do it, most of all L9H6.z, after '·7th'.", [3]),
-        ("It is L9H6 that restores 98.2 %.", [2, 3]),
+        ("Three heads do it, most of all head 6 of layer 9, after '·7th'.", [3]),
+        ("Three heads do it, most of all layer 9 head 6, after ` 7th`.", [3]),
+        ("It is L2H3 that restores 98.2 %, not L2H3.z alone.", [2, 3]),
         ("The runs differ by only 0.3.", [4]),
         ("The copied place is enough.", [2]),
     ],
@@ -71,8 +76,12 @@ def test_a_sentence_with_the_numbers_of_its_facts_stays(text: str, cited: list[i
         ("It restores 0.98.", [2]),
         ("Four heads do it.", [3]),
         ("Two hundred heads do it.", [3]),
-        ("Head L9H7.z does it.", [3]),
-        ("Head L9H6.z@1 does it.", [3]),
+        ("Head L2H4.z does it.", [3]),
+        ("Head L2H3.z@1 does it.", [3]),
+        ("Head 7 of layer 9 does it.", [3]),
+        ("Head 9 of layer 6 does it.", [3]),
+        ("Layer 6, head 9 does it.", [3]),
+        ("It reads ` 8th`.", [3]),
         ("It reads '·8th'.", [3]),
         ("It works.", []),
         ("It works.", [0]),

@@ -140,7 +140,7 @@ def _shown_words(words: "Written") -> Any:
 
 
 def _shown(said: "Insights") -> Any:
-    """The steps, numbered, and the cautions, as a terminal shows them."""
+    """The steps, numbered, and the cautions, each with its place, as a terminal shows them."""
     from rich.console import Group
 
     from patchwright.figures.tables import Line, table
@@ -151,7 +151,8 @@ def _shown(said: "Insights") -> Any:
         rows = table("number", "sentence", whole=("number",))
         rows.show_header = False
         for i, one in enumerate(sentences, first):
-            rows.add_row(Line(f"{i}."), Line(one.text))
+            place = "" if one.place is None else f" [{one.place}]"
+            rows.add_row(Line(f"{i}."), Line(one.text + place))
         first += len(sentences)
         parts += [Line(heading, style="bold"), rows]
     return Group(*parts)

@@ -17,7 +17,7 @@ from patchwright.algorithms.result import Result
 from patchwright.errors import ExperimentError
 from patchwright.insights.cautions import cautions
 from patchwright.insights.sentences import Sentence
-from patchwright.insights.steps import Sources, steps
+from patchwright.insights.steps import CONCLUSION, Sources, steps
 from patchwright.insights.sweep_view import SweepView
 from patchwright.places import parse_place
 
@@ -34,6 +34,11 @@ class Insights:
     steps: tuple[Sentence, ...]
     cautions: tuple[Sentence, ...]
 
+    @property
+    def conclusion(self) -> Sentence | None:
+        """The step that sums up the others; None where they allow no conclusion."""
+        return next((step for step in self.steps if step.code == CONCLUSION), None)
+
 
 def insights(
     main: Result,
@@ -48,7 +53,7 @@ def insights(
     direction and metric, and `main` serves as any of them that it can be: `stream`
     patches `resid_pre` per position, `heads` `z` per head, `acting` `z` per
     head_position (at least of the heads in `patterns`). `patterns` has the `attention`
-    result of heads by place, such as "L9H6.z". What is missing is left unsaid.
+    result of heads by place, such as "L9H6.z". Without a result, nothing is said about it.
     Raises ExperimentError for a result of another kind, or of another experiment.
     """
     _check_sweep("main", main, None, None, main)
@@ -84,7 +89,7 @@ def heads_to_look_at(heads: Result) -> tuple[str, ...]:
 
 
 def _chosen(what: str, given: Result | None, site: str, per: str, main: Result) -> SweepView | None:
-    """The reading of `given`, or of `main` where that is what is looked for."""
+    """The view of `given`, or of `main` if it is a sweep of this kind; else None."""
     if given is not None:
         _check_sweep(what, given, site, per, main)
         return SweepView(given)
@@ -95,7 +100,7 @@ def _chosen(what: str, given: Result | None, site: str, per: str, main: Result) 
 def _check_sweep(what: str, given: Result, site: str | None, per: str | None, main: Result) -> None:
     if given.method not in ("patch", "attribute"):
         raise ExperimentError(
-            f"The result given as {what} is of '{given.method}': give one of `patch`."
+            f"The result given as {what} is of '{given.method}': give a result of `patch`."
         )
     asked = given.experiment
     if asked.get("roles"):

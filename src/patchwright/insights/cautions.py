@@ -6,7 +6,7 @@ from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.axes import Direction
 from patchwright.insights.sentences import Numbers, Sentence, listed
 from patchwright.insights.steps import Sources
-from patchwright.insights.sweep_view import SweepView
+from patchwright.insights.sweep_view import Cell, SweepView
 
 ABOVE = 1.1
 BELOW = -0.25
@@ -23,19 +23,19 @@ OF_A_KIND = 3
 
 OTHER_DIRECTION: dict[Direction, str] = {
     "denoise": "Only denoising was done. It shows which places are sufficient, not which are "
-    "necessary: repeat it with the direction noise.",
+    "necessary: noising shows that.",
     "noise": "Only noising was done. It shows which places are necessary, not which are "
-    "sufficient: repeat it with the direction denoise.",
+    "sufficient: denoising shows that.",
 }
 
 SELF_REPAIR = (
     "Later layers can make up for what a patch destroys (backup heads, self-repair), so a small "
-    "effect does not mean that the place is not used."
+    "effect does not mean that the model makes no use of the place."
 )
 
 
 def cautions(sources: Sources, steps: Sequence[Sentence]) -> Iterator[Sentence]:
-    """The cautions in reading order; `steps` are what they are to be held against."""
+    """The cautions about `steps`, in reading order."""
     main = sources.main
     yield from _warnings(sources)
     if not main.flat:
@@ -55,8 +55,8 @@ def cautions(sources: Sources, steps: Sequence[Sentence]) -> Iterator[Sentence]:
 
 
 _ATTENTION = (
-    "Attention says where a head looks, not what it takes from there, nor that the answer depends "
-    "on it: that is what patching is for."
+    "Attention shows where a head looks. It does not show what the head copies from there, or "
+    "whether the answer depends on it: patching shows that."
 )
 
 
@@ -99,17 +99,21 @@ def _outside(sweeps: Sequence[SweepView]) -> Iterator[Sentence]:
     if high is not None and high.effect > ABOVE:
         say = Numbers()
         text = (
-            f"{high.place} has an effect of {high.share(say)}, which is more than the gap itself: the "
-            "patched run goes past the run it is copied from. An effect is not a part of a whole."
+            f"{_copying(say, high)} has an effect of {high.share(say)}, which is more than the whole "
+            "gap: the patched run goes past the run it copies from. Effects are not parts of a whole."
         )
         yield say.sentence("above_one", text, high.place)
     if low is not None and low.effect < BELOW:
         say = Numbers()
         text = (
-            f"{low.place} has an effect of {low.share(say)}: the patch moves the answer away from "
-            "the run it is copied from. Such places hide part of what others do."
+            f"{_copying(say, low)} has an effect of {low.share(say)}: the patched run moves away from "
+            "the run it copies from. Such places hide part of what others do."
         )
         yield say.sentence("below_zero", text, low.place)
+
+
+def _copying(say: Numbers, cell: Cell) -> str:
+    return f"Copying {say.place(cell.place, with_site=True)}"
 
 
 def _added_up(heads: SweepView | None) -> Iterator[Sentence]:
@@ -120,8 +124,8 @@ def _added_up(heads: SweepView | None) -> Iterator[Sentence]:
         say = Numbers()
         text = (
             f"The effects of the {say.count(len(carrying))} heads that carry most add up to "
-            f"{say.share(total)}. Heads that hand the difference on to one another each count all "
-            "of it; their effects are not parts of a whole."
+            f"{say.share(total)}. Heads that pass the difference on to one another each count all "
+            "of it, so their effects are not parts of a whole."
         )
         yield say.sentence("sum_above_one", text)
 
@@ -137,7 +141,7 @@ def _wrong_answer(main: SweepView) -> Iterator[Sentence]:
         text = (
             f"{say.share(share)} of the gap comes from the logit of the wrong answer and "
             f"{say.share(1 - share)} from that of the answer. A place can move the difference by "
-            "changing the wrong answer alone: look at both logits."
+            "changing only the logit of the wrong answer: look at both logits."
         )
         yield say.sentence("wrong_answer", text)
 
@@ -151,9 +155,9 @@ def _metric(main: SweepView) -> Iterator[Sentence]:
         say, result = Numbers(), main.result
         text = (
             f"A probability ({say.chance(result.clean.probability)} in the clean run, "
-            f"{say.chance(result.corrupt.probability)} in the corrupted one) hardly moves near its "
-            "ends, so it misses places, above all those that work against the answer: compare with "
-            "the logit or its difference."
+            f"{say.chance(result.corrupt.probability)} in the corrupted run) hardly moves near its "
+            "limits, so it misses places, above all those that work against the answer: compare with "
+            "the logit or the logit difference."
         )
         yield say.sentence("probability_saturates", text)
 
@@ -162,24 +166,27 @@ def _pairs(main: SweepView) -> Iterator[Sentence]:
     """How much the number of pairs says; duplicates count as one."""
     n, different = len(main.baselines), main.different_pairs
     if different == 1:
-        text = "This is one pair of prompts. Names, word order or chance may matter: try others."
+        text = (
+            "This is one pair of prompts, and its names, its word order or chance may explain the "
+            "result: try other pairs."
+        )
         yield Sentence("single_pair", text, None, ())
     if n == 1:
         return
     say = Numbers()
     among = "" if different == n else f", {say.count(different)} of them different"
     text = (
-        f"Numbers are means over {say.count(n)} pairs{among} (an effect is the mean movement over the "
-        "mean gap); single pairs can behave otherwise, and the order of weak places can change with "
-        "other pairs."
+        f"Numbers are means over {say.count(n)} pairs{among} (an effect is the mean change divided by "
+        "the mean gap). Single pairs can behave differently, and the order of weak places can change "
+        "with other pairs."
     )
     yield say.sentence("means", text)
     if 1 < different < FEW_PAIRS:
         say = Numbers()
         kind = "pairs" if different == n else "different pairs"
         text = (
-            f"{say.count(different)} {kind} are few: intervals over them are too narrow, and a test "
-            f"that turns their signs gives no p-value below {say.chance(2 / 2**different)}."
+            f"{say.count(different)} {kind} are few: intervals over them are too narrow, and a "
+            f"sign-flip test gives no p-value below {say.chance(2 / 2**different)}."
         )
         yield say.sentence("few_pairs", text)
 
@@ -189,8 +196,8 @@ def _unequal(main: SweepView) -> Iterator[Sentence]:
         say = Numbers()
         clean, corrupt = (say.count(n) for n in main.unequal)
         text = (
-            f"A clean prompt has {clean} tokens and its corrupted one {corrupt}: a position without a counterpart cannot be patched, and what it "
-            "carries is not seen."
+            f"A clean prompt has {clean} tokens and its corrupted prompt {corrupt}. A position without "
+            "a counterpart cannot be patched, so this sweep does not show what it carries."
         )
         yield say.sentence("unequal_lengths", text)
 
@@ -203,6 +210,6 @@ def _partial(sources: Sources) -> Iterator[Sentence]:
         if chosen and (sweep is sources.main or sweep.result is not acting):
             text = (
                 f"The sweep of {sweep.site} per {sweep.per} covers only the {listed(chosen)} that "
-                "were chosen: stronger places may lie outside."
+                "were chosen: there may be stronger places outside them."
             )
             yield Sentence("partial", text, None, ())

@@ -23,10 +23,12 @@ def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
     share = float(evaluated.array("faithfulness").sel(size=size))
     stopped = any(notice["code"] == "stopped" for notice in evaluated.warnings)
     if has_scale(evaluated) and math.isnan(share) and stopped:
-        return numbers.sentence("not_measured", f"{count}: not measured, the work was stopped.")
+        return numbers.sentence(
+            "not_measured", f"{count} were not measured, because the work was stopped."
+        )
     if not has_scale(evaluated) or math.isnan(share):
         return numbers.sentence(
-            "no_scale", f"{count}: the gap is too small to say what share of it they keep."
+            "no_scale", f"The gap is too small to say what share of it {count} keep."
         )
     text = f"{count} keep {numbers.share(share)} of the gap"
     random = evaluated.array("random").sel(size=size).values
@@ -53,15 +55,17 @@ def pruned(evaluated: Result, share: float) -> Sentence:
     if size is not None:
         has = float(curve.sel(size=size))
         text = (
-            f"{numbers.count(size)} edges are the fewest, of the sizes evaluated, that keep at least "
-            f"{wanted} of the gap: they keep {numbers.share(has)}."
+            f"The smallest evaluated circuit that keeps at least {wanted} of the gap has "
+            f"{numbers.count(size)} edges. It keeps {numbers.share(has)}."
         )
         return numbers.sentence("enough", text)
     if not has_scale(evaluated) or not np.isfinite(curve.values).any():
-        return numbers.sentence("no_scale", "No size has a share of the gap to compare.")
+        return numbers.sentence(
+            "no_scale", "No circuit size has a share of the gap that could be compared."
+        )
     best = curve[int(np.nanargmax(curve.values))]
     text = (
-        f"None of the sizes evaluated keeps {wanted} of the gap; the most is "
+        f"No evaluated circuit keeps {wanted} of the gap. The best keeps "
         f"{numbers.share(float(best))}, with {numbers.count(int(best['size']))} edges."
     )
     return numbers.sentence("too_few", text)
@@ -79,7 +83,7 @@ def disagreement(scored: Result) -> Sentence | None:
     sender, receiver = str(exact["sender"].values[column]), str(exact["receiver"].values[row])
     numbers = Numbers()
     text = (
-        f"Of {numbers.count(int(np.isfinite(off).sum()))} edges measured exactly, the estimate is "
+        f"{numbers.count(int(np.isfinite(off).sum()))} edges were measured exactly. The estimate is "
         f"furthest off for {sender} → {receiver}: estimated "
         f"{numbers.amount(float(estimate[row, column]))}, exactly "
         f"{numbers.amount(float(exact[row, column]))}."

@@ -43,7 +43,7 @@ The user's message is JSON: numbered facts, measured, and the two prompts. All o
 Write three to eight short sentences in plain English, from what the model predicts to what that shows, and end with the
 caution that matters most. Each sentence cites by number the facts that it rests on. Use only numbers that stand in the
 cited facts, written with digits and rounded no further than needed; compute none, and add no knowledge of your own.
-Write places (such as L9H6.z@-1) as the facts do.
+Write places (such as head 6 of layer 9, or L9H6.z@-1) as the facts do.
 Answer with JSON alone: {"sentences": [{"text": "...", "facts": [1, 2]}]}"""
 
 
@@ -285,7 +285,10 @@ def _shows_key(answer: str, key: str) -> bool:
 _PLACE = re.compile(
     r"\b(?:L\d+(?:H\d+)?\.)?[a-z_]+(?:\[\d+\])?@-?\d+|\bL\d+(?:H\d+)?(?:\.[a-z_]+)?"
 )
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|“[^”]*”|‘[^’]*’")
+_HEAD = re.compile(
+    r"\bL(\d+)H(\d+)|\blayer (\d+),? head (\d+)|\bhead (\d+) (?:of|in) layer (\d+)", re.IGNORECASE
+)
+_QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|“[^”]*”|‘[^’]*’")
 _NUMBER = re.compile(
     r"([-−]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(\s*(?:%|per\s?cent))?", re.IGNORECASE
 )
@@ -305,15 +308,25 @@ def _borne(said: _Said, facts: Sequence[Sentence]) -> bool:
     cited = [facts[number - 1] for number in said.facts]
     text = " ".join(one.text for one in cited)
     places = _PLACE.findall(said.text)
-    rest = _PLACE.sub(" ", said.text)
+    rest = _HEAD.sub(" ", _PLACE.sub(" ", said.text))
     quoted = [part[1:-1] for part in _QUOTED.findall(rest)]
     rest = _WORD.sub(lambda found: _WORDS[found[1].lower()], _QUOTED.sub(" ", rest))
     known = [number for one in cited for number in _numbers_of(one)]
     return (
         all(re.search(rf"{re.escape(place)}(?![\w@])", text) for place in places)
-        and all(part.strip(".,·") in text or not _has_digit(part) for part in quoted)
+        and _heads(said.text) <= _heads(text)
+        and all(part.strip(".,· ") in text or not _has_digit(part) for part in quoted)
         and all(_known(number, bool(sign), known) for number, sign in _NUMBER.findall(rest))
     )
+
+
+def _heads(text: str) -> set[tuple[int, int]]:
+    """Layer and number of each head that is named, by its place or in words."""
+    found: set[tuple[int, int]] = set()
+    for one in _HEAD.finditer(text):
+        first, second = (int(number) for number in one.groups() if number is not None)
+        found.add((second, first) if one[5] else (first, second))
+    return found
 
 
 def _has_digit(text: str) -> bool:

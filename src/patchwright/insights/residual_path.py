@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.sweep_view import NEED, NOTABLE, VERB, Cell, SweepView
+from patchwright.places import parse_place
 
 ALMOST = 0.8
 """A position at the bottom with such an effect holds the difference by itself."""
@@ -15,7 +16,7 @@ HALF = 0.5
 MOST_NAMED = 4
 """So many positions are named in one sentence."""
 
-STREAM = "the residual stream (the running sum that each position hands from layer to layer)"
+STREAM = "the residual stream (the running sum that each position passes from layer to layer)"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def travel(way: Travel) -> Iterator[Sentence]:
     """Where the difference enters, and how it comes to the last position."""
     yield _spread(way) if way.source is None else _enters(way, way.source)
     if way.source is not None and way.source == way.stream.last:
-        text = "That is the last position, where the answer is read off: nothing has to move."
+        text = "That is the last token, where the model gives its answer, so nothing has to move."
         yield Sentence("stays", text, way.bottom[way.source].place, ())
     elif way.last and way.rises is None:
         yield _not_arrived(way)
@@ -93,11 +94,11 @@ def travel(way: Travel) -> Iterator[Sentence]:
 def _enters(way: Travel, source: int) -> Sentence:
     say, cell, stream = Numbers(), way.bottom[source], way.stream
     text = (
-        f"The difference enters at {stream.where(say, source)}: copying {STREAM} there, at the "
-        f"bottom ({cell.place}), {VERB[stream.direction]} {cell.share(say)} of the gap."
+        f"The difference enters at {stream.where(say, source)}. Copying {STREAM} there, before "
+        f"layer {say.count(0)}, {VERB[stream.direction]} {cell.share(say)} of the gap."
     )
     if not cell.estimated and stream.one_length and stream.differing == [source]:
-        text += " It has to be: this is all that differs between the prompts."
+        text += " It has to, because the prompts differ nowhere else."
     return say.sentence("enters", text, cell.place)
 
 
@@ -105,14 +106,14 @@ def _spread(way: Travel) -> Sentence:
     """No single position holds the difference at the bottom."""
     say, bottom, verb = Numbers(), way.bottom, VERB[way.stream.direction]
     need = NEED[way.stream.direction]
-    none = f"At the bottom (layer {say.count(0)}) no single position is {need} for"
+    none = f"Before layer {say.count(0)} no single position is {need} for"
     strongest = sorted(bottom, key=lambda p: -bottom[p].effect)
     best = bottom[strongest[0]]
     holding = [p for p in strongest if bottom[p].effect >= NOTABLE][:MOST_NAMED]
     if not holding:
         text = (
-            f"{none} a notable part of the gap: copying {STREAM} {verb} most at {best.place}, and "
-            f"there {best.share(say)}."
+            f"{none} a notable part of the gap: copying {STREAM} {verb} most at "
+            f"{way.stream.where(say, strongest[0])}, and only {best.share(say)} there."
         )
         return say.sentence("enters_nowhere", text, best.place)
     shares = [bottom[p].share(say) for p in holding]
@@ -127,8 +128,8 @@ def _spread(way: Travel) -> Sentence:
 def _via(way: Travel, position: int, cell: Cell) -> Sentence:
     say, stream = Numbers(), way.stream
     text = (
-        f"On its way it passes a third position: copying {stream.where(say, position)} "
-        f"({cell.place}) {VERB[stream.direction]} {cell.share(say)} of the gap."
+        f"On the way it passes {stream.where(say, position)}: copying the residual stream there, "
+        f"before {_layer(say, cell)}, {VERB[stream.direction]} {cell.share(say)} of the gap."
     )
     return say.sentence("moves_via", text, cell.place)
 
@@ -139,23 +140,30 @@ def _moves(way: Travel, falls: int, rises: int) -> Sentence:
     before = max(layer for layer in here if layer < min(falls, rises))
     after = max(falls, rises)
     first, final = say.count(before), say.count(after - 1)
-    layers = f"layer {first}" if before == after - 1 else f"layers {first} to {final}"
+    one = before == after - 1
+    layers = f"Layer {first} moves" if one else f"Layers {first} to {final} move"
+    source, target = (f"position {say.count(p)}" for p in (way.source or 0, stream.last))
+    verb = VERB[stream.direction]
     text = (
-        f"It comes to the last position, {stream.where(say, stream.last)}, in {layers}. Entering "
-        f"layer {say.count(before)}, copying the position where it entered "
-        f"{VERB[stream.direction]} {here[before].share(say)} of the gap and copying the last "
-        f"position {last[before].share(say)}; entering layer {say.count(after)} it is "
-        f"{here[after].share(say)} and {last[after].share(say)}."
+        f"{layers} it to the last token, {stream.where(say, stream.last)}. Before "
+        f"{'that layer' if one else 'these layers'}, copying {source} {verb} "
+        f"{here[before].share(say)} of the gap and copying {target} {verb} {last[before].share(say)}. "
+        f"After {'it' if one else 'them'}, {source} {verb} {here[after].share(say)} and {target} "
+        f"{verb} {last[after].share(say)}."
     )
     return say.sentence("moves", text, last[rises].place)
+
+
+def _layer(say: Numbers, cell: Cell) -> str:
+    return f"layer {say.count(parse_place(cell.place).layer or 0)}"
 
 
 def _arrives(way: Travel, rises: int) -> Sentence:
     say, stream, cell = Numbers(), way.stream, way.last[rises]
     text = (
-        f"From layer {say.count(rises)} on the last position, {stream.where(say, stream.last)}, "
-        f"is {NEED[stream.direction]} for at least half of the gap: copying it there ({cell.place}) "
-        f"{VERB[stream.direction]} {cell.share(say)} of the gap."
+        f"From layer {say.count(rises)} on the last token, {stream.where(say, stream.last)}, "
+        f"is {NEED[stream.direction]} for at least half of the gap: copying the residual stream there, "
+        f"before {_layer(say, cell)}, {VERB[stream.direction]} {cell.share(say)}."
     )
     return say.sentence("arrives", text, cell.place)
 
@@ -163,8 +171,8 @@ def _arrives(way: Travel, rises: int) -> Sentence:
 def _not_arrived(way: Travel) -> Sentence:
     say, top = Numbers(), max(way.last)
     text = (
-        f"Entering layer {say.count(top)}, the highest of this sweep, copying the last position "
-        f"({way.last[top].place}) {VERB[way.stream.direction]} only {way.last[top].share(say)} of "
-        "the gap: it has still to come there."
+        f"Before layer {say.count(top)}, the highest of this sweep, copying the last token "
+        f"{VERB[way.stream.direction]} only {way.last[top].share(say)} of the gap: most of the "
+        "difference has not reached it yet."
     )
     return say.sentence("not_arrived", text, way.last[top].place)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from patchwright.places import parse_place
 from patchwright.spelling import percent
 
 
@@ -49,6 +50,15 @@ class Numbers:
     def count(self, value: int) -> str:
         """A number of things, a layer or a position."""
         return self._marked(value, f"{value:,}")
+
+    def place(self, name: str, with_site: bool = False) -> str:
+        """A place in words: 'head 3 of layer 23 at position 14', or 'z of head 3 of …'."""
+        place = parse_place(name)
+        numbers = {"head": place.head, "neuron": place.neuron, "layer": place.layer}
+        parts = [f"{what} {self.count(n)}" for what, n in numbers.items() if n is not None]
+        inside = " of ".join([place.site, *parts] if with_site else parts)
+        where = "" if place.position is None else f"position {self.count(place.position)}"
+        return " at ".join(filter(None, (inside, where))) or place.site
 
     def sentence(self, code: str, text: str, place: str | None = None) -> Sentence:
         """`text` with those of the written numbers that are in it, in its order."""

@@ -11,15 +11,19 @@ from patchwright.axes import Direction
 from patchwright.insights.residual_path import Travel, travel
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.strongest import attention, still, strongest
-from patchwright.insights.sweep_view import SweepView, quoted
+from patchwright.insights.sweep_view import NEED, VERB, SweepView
+from patchwright.prompts.tokens import in_sentence
+
+CONCLUSION = "conclusion"
+"""The code of the sentence that sums the others up."""
 
 HALF = 0.5
 
 WAY: dict[Direction, str] = {
-    "denoise": "Each patch copies one place of the clean run into the corrupted run. If much of "
-    "the gap comes back, that place alone is sufficient for the answer.",
-    "noise": "Each patch copies one place of the corrupted run into the clean run. If much of the "
-    "gap is lost, that place is necessary for the answer.",
+    "denoise": "Each patch copies the activations of one place from the clean run into the "
+    "corrupted run. If that restores much of the gap, the place alone is sufficient for the answer.",
+    "noise": "Each patch copies the activations of one place from the corrupted run into the clean "
+    "run. If that destroys much of the gap, the place is necessary for the answer.",
 }
 
 
@@ -74,8 +78,8 @@ def _discoveries(main: SweepView) -> Iterator[Sentence]:
     tested, differing = int(found.p_value.notnull().sum()), int(found.differs().sum())
     what = {"head": "heads", "neuron": "neurons", "layer": "layers"}.get(main.per, "places")
     text = (
-        f"Over {say.count(main.different_pairs)} pairs, {say.count(differing)} of {say.count(tested)} "
-        f"{what} differ from zero at a false discovery rate of {say.share(RATE)}."
+        f"Over {say.count(main.different_pairs)} pairs, the effects of {say.count(differing)} of "
+        f"{say.count(tested)} {what} differ from zero at a false discovery rate of {say.share(RATE)}."
     )
     yield say.sentence("discoveries", text)
 
@@ -91,22 +95,22 @@ def _predictions(main: SweepView) -> Iterator[Sentence]:
 
 
 def _prediction(say: Numbers, name: str, run: Baseline, pair: dict[str, Any]) -> str:
-    """The first choice of a run, and where the answers stand."""
+    """The most likely next token of a run, and the answers' probability and rank."""
     answers, wrongs = pair["answer"], pair["wrong"]
     top = run.top[0]
     right = _is_one_of(top, answers)
     role = _role(top, answers, "answer") or _role(top, wrongs, "wrong answer")
     chance = say.chance(top["probability"])
-    first = f"After the {name} prompt the model's first choice is {quoted(top['token'])}, {role}"
-    first += f"with a probability of {chance}"
+    first = f"After the {name} prompt, the model's most likely next token is "
+    first += f"{in_sentence(top['token'])}{role}, with a probability of {chance}"
     if right and len(answers) == 1:
         return first + "."
     probability = say.chance(run.probability)
-    rank = "" if run.rank is None else f" (rank {say.amount(run.rank)})"
     if len(answers) == 1:
-        return f"{first}; the answer {_shown(answers[0])}{rank} has {probability}."
-    best = "" if run.rank is None else f", the likeliest of them with rank {say.amount(run.rank)}"
-    return f"{first}; the {say.count(len(answers))} answers together have {probability}{best}."
+        rank = "" if run.rank is None else f" (rank {say.amount(run.rank)})"
+        return f"{first}. The answer {_shown(answers[0])} has {probability}{rank}."
+    rank = "" if run.rank is None else f"; the likeliest of them has rank {say.amount(run.rank)}"
+    return f"{first}. The {say.count(len(answers))} answers together have {probability}{rank}."
 
 
 def _is_one_of(top: dict[str, Any], answers: list[Any]) -> bool:
@@ -116,12 +120,12 @@ def _is_one_of(top: dict[str, Any], answers: list[Any]) -> bool:
 def _role(top: dict[str, Any], answers: list[Any], name: str) -> str:
     if not _is_one_of(top, answers):
         return ""
-    return f"the {name}, " if len(answers) == 1 else f"one of the {name}s, "
+    return f", the {name}" if len(answers) == 1 else f", one of the {name}s"
 
 
 def _shown(answer: str | int) -> str:
     """An answer as text; one that was given as a token id as its number."""
-    return quoted(answer if isinstance(answer, str) else f"[{answer}]")
+    return in_sentence(answer if isinstance(answer, str) else f"[{answer}]")
 
 
 def _mean_predictions(main: SweepView) -> Sentence:
@@ -130,13 +134,13 @@ def _mean_predictions(main: SweepView) -> Sentence:
         say.chance(run.probability) for run in (main.result.clean, main.result.corrupt)
     )
     text = (
-        f"Over {say.count(len(runs))} pairs of prompts the answer has a mean probability of {clean} "
+        f"Over {say.count(len(runs))} pairs of prompts, the answer has a mean probability of {clean} "
         f"after the clean prompts and of {corrupt} after the corrupted ones"
     )
     if all(run.rank is not None for pair in runs for run in pair):
         first, still = (sum(pair[i].rank == 1 for pair in runs) for i in (0, 1))
         text += (
-            f"; it is the first choice after {say.count(first)} of the clean prompts and "
+            f". It is the most likely next token after {say.count(first)} of the clean prompts and "
             f"{say.count(still)} of the corrupted ones"
         )
     return say.sentence("predicts_pairs", text + ".")
@@ -147,32 +151,36 @@ def _gap(main: SweepView, code: str) -> Sentence:
     metric = METRIC_TABLE[main.metric]
     mean = "" if len(main.baselines) == 1 else "the mean of "
     text = (
-        f"The measure is {mean}{metric.phrase}: {say.amount(result.clean.metric)} in the clean "
-        f"run, {say.amount(result.corrupt.metric)} in the corrupted run, {say.amount(abs(main.gap))}"
-        f"{metric.unit.suffix} apart. "
+        f"The metric is {mean}{metric.phrase}. It is {say.amount(result.clean.metric)} in the clean "
+        f"run and {say.amount(result.corrupt.metric)} in the corrupted run. "
     )
+    gap = f"{say.amount(abs(main.gap))}{metric.unit.suffix}"
     if code == "flat":
-        text += "That is too little to be a scale, so no place can be said to matter."
+        text += f"A difference of {gap} is too small to compare effects with, so no place can be "
+        text += "said to matter."
     else:
-        text += "This is the gap, and an effect is the share of it that a patch moves."
+        text += f"The difference, {gap}, is the gap, and an effect is the share of it that a patch "
+        text += "moves."
     return say.sentence(code, text)
 
 
 def _conclusion(way: Travel, heads: SweepView) -> Iterator[Sentence]:
-    """One line, where the way of the difference is known from end to end and a head carries it."""
+    """One sentence, where the way of the difference is known from end to end and a head carries it."""
     if way.source is None or way.rises is None or way.falls is None or not heads.carrying:
         return
     say, best, direction = Numbers(), heads.carrying[0], way.stream.direction
-    enough = best.effect >= HALF
-    single = {
-        ("denoise", True): "that head alone is sufficient for more than half of it",
-        ("denoise", False): "no head alone is sufficient for half of it",
-        ("noise", True): "without that head more than half of it is lost",
-        ("noise", False): "no head alone is necessary for half of it",
-    }[direction, enough]
+    head, share, half = say.place(best.place), best.share(say), "more than half of the gap"
+    needed = NEED[direction]
+    if best.effect < HALF:
+        single = (
+            f"no single head is {needed} for half of the gap (the strongest, {head}, has {share})"
+        )
+    elif direction == "denoise":
+        single = f"{head} alone is {needed} for {half} ({share})"
+    else:
+        single = f"corrupting {head} alone {VERB[direction]} {half} ({share})"
     text = (
-        f"In short: what tells the prompts apart enters at {way.stream.where(say, way.source)}, is "
-        f"at the last position from layer {say.count(way.rises)} on, and of the single heads "
-        f"{best.place} carries most ({best.share(say)} of the gap): {single}."
+        f"In short: the difference enters at {way.stream.where(say, way.source)}, has reached the "
+        f"last token by layer {say.count(way.rises)}, and {single}."
     )
-    yield say.sentence("conclusion", text, best.place)
+    yield say.sentence(CONCLUSION, text, best.place)

@@ -17,15 +17,15 @@ MOST_NAMED = 4
 
 ONE_AT_A_TIME = {
     "position": "at one layer and position at a time",
-    "head": "of one head at a time",
-    "head_position": "of one head at one position at a time",
-    "layer": "of one layer at a time, at all positions",
-    "neuron": "of one neuron at a time",
+    "head": "for one head at a time",
+    "head_position": "for one head at one position at a time",
+    "layer": "for one layer at a time, at all positions",
+    "neuron": "for one neuron at a time",
 }
 
 AWAY: dict[Direction, str] = {
-    "denoise": "with clean activations there the corrupted run moves further from the clean one",
-    "noise": "with corrupted activations there the clean run moves further from the corrupted one",
+    "denoise": "with clean activations there, the corrupted run moves further from the clean one",
+    "noise": "with corrupted activations there, the clean run moves further from the corrupted one",
 }
 
 
@@ -44,7 +44,7 @@ def still(sweep: SweepView) -> Sentence:
     say, unit = Numbers(), METRIC_TABLE[sweep.metric].unit
     text = (
         f"{_copying(sweep)}, nothing moves: {sweep.metric} changes by no more than "
-        f"{say.amount(unit.min_gap)} ({unit.name}) anywhere, so no place can be said to matter."
+        f"{say.amount(unit.min_gap)}{unit.suffix} anywhere, so no place can be said to matter."
     )
     return say.sentence(_code(sweep, "still"), text)
 
@@ -52,7 +52,7 @@ def still(sweep: SweepView) -> Sentence:
 def _carry(sweep: SweepView) -> Sentence:
     say, named, verb = Numbers(), sweep.carrying[:MOST_NAMED], VERB[sweep.direction]
     best = named[0]
-    text = f"{_copying(sweep)}, {best.place} {verb} most: {best.share(say)} of the gap"
+    text = f"{_copying(sweep)}, {say.place(best.place)} {verb} most: {best.share(say)} of the gap"
     if rest := _named(say, named[1:]):
         text += f", then {rest}"
     return say.sentence(_code(sweep, "carry"), f"{text}.{_added(say, named)}", best.place)
@@ -61,8 +61,8 @@ def _carry(sweep: SweepView) -> Sentence:
 def _weak(sweep: SweepView) -> Sentence:
     say, best = Numbers(), sweep.ranked[0]
     text = (
-        f"{_copying(sweep)}, no single place {VERB[sweep.direction]} much: at most "
-        f"{best.share(say)} of the gap, {best.place}."
+        f"{_copying(sweep)}, no single place {VERB[sweep.direction]} much. The strongest, "
+        f"{say.place(best.place)}, {VERB[sweep.direction]} {best.share(say)} of the gap."
     )
     return say.sentence(_code(sweep, "weak"), text, best.place)
 
@@ -71,7 +71,8 @@ def _oppose(sweep: SweepView) -> Sentence:
     say, named = Numbers(), sweep.opposing[:MOST_NAMED]
     works = "works" if len(named) == 1 else "work"
     text = f"{_named(say, named)} {works} the other way: {AWAY[sweep.direction]}."
-    return say.sentence(_code(sweep, "oppose"), text + _added(say, named), named[0].place)
+    text = text[0].upper() + text[1:] + _added(say, named)
+    return say.sentence(_code(sweep, "oppose"), text, named[0].place)
 
 
 def _code(sweep: SweepView, rule: str) -> str:
@@ -80,18 +81,18 @@ def _code(sweep: SweepView, rule: str) -> str:
 
 def _copying(sweep: SweepView) -> str:
     meaning = SITE_TABLE[sweep.site].meaning
-    return f"Copying {sweep.site} ({meaning}) {ONE_AT_A_TIME[sweep.per]}"
+    return f"When {sweep.site} ({meaning}) is copied {ONE_AT_A_TIME[sweep.per]}"
 
 
 def _named(say: Numbers, cells: Sequence[Cell]) -> str:
-    return listed([f"{cell.place} ({cell.share(say)})" for cell in cells])
+    return listed([f"{say.place(cell.place)} ({cell.share(say)})" for cell in cells])
 
 
 def _added(say: Numbers, cells: Sequence[Cell]) -> str:
     if len(cells) < 2:
         return ""
     total = sum(cell.effect for cell in cells)
-    return f" Added up, these {say.count(len(cells))} effects make {say.share(total)}."
+    return f" These {say.count(len(cells))} effects add up to {say.share(total)}."
 
 
 def attention(
@@ -108,7 +109,7 @@ def attention(
 
 
 def _looks(main: SweepView, acting: SweepView | None, head: Place, pattern: Result) -> Sentence:
-    """To which position a head gives most of its attention, in both runs."""
+    """To which position a head attends most, in both runs."""
     say = Numbers()
     start, query = _start(say, main, acting, head)
     weights = pattern.array("pattern").sel(query=query)
@@ -118,24 +119,25 @@ def _looks(main: SweepView, acting: SweepView | None, head: Place, pattern: Resu
     shares = say.share(float(clean[ours])), say.share(float(corrupt[theirs]))
     if ours == theirs:
         text = (
-            f"{start} looks most at {main.where(say, ours)} in both runs: {shares[0]} of its "
-            f"attention in the clean run, {shares[1]} in the corrupted one."
+            f"{start} attends most to {main.where(say, ours)} in both runs, with {shares[0]} of its "
+            f"attention in the clean run and {shares[1]} in the corrupted run."
         )
         if ours == 0:
-            text += " Many heads look at the first position when they find nothing to fetch."
+            text += " Many heads attend to the first token when they have nothing to copy."
         return say.sentence("attention_same", text, str(head))
     text = (
-        f"{start} looks most at {main.where(say, ours)} in the clean run, with {shares[0]} of its "
-        f"attention, and at {main.where(say, theirs)} in the corrupted run, with {shares[1]}."
+        f"{start} attends most to {main.where(say, ours)} in the clean run, with {shares[0]} of its "
+        f"attention, and to {main.where(say, theirs)} in the corrupted run, with {shares[1]}."
     )
     return say.sentence("attention_moves", text, str(head))
 
 
 def _start(say: Numbers, main: SweepView, acting: SweepView | None, head: Place) -> tuple[str, int]:
-    """From which position a head's look counts: where it acts, else the last one."""
-    cells = {} if acting is None else acting.of_head(head)
+    """From which position a head's attention is read: where it acts most, else the last one."""
+    name, cells = say.place(str(head)), {} if acting is None else acting.of_head(head)
     best = max(cells, key=lambda p: abs(cells[p].effect), default=None)
     if best is None or abs(cells[best].effect) < NOTABLE:
-        return f"From the last position, {main.where(say, main.last)}, {head}", main.last
-    moved = f"copying it there alone moves {cells[best].share(say)} of the gap"
-    return f"{head} acts most at {main.where(say, best)}: {moved}. From there it", best
+        return f"From the last token, {main.where(say, main.last)}, {name}", main.last
+    moved = f"copying it only there moves {cells[best].share(say)} of the gap"
+    acts = f"{name[0].upper()}{name[1:]} acts most at {main.where(say, best)}"
+    return f"{acts}: {moved}. From there it", best

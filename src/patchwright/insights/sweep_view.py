@@ -15,7 +15,7 @@ from patchwright.algorithms.scale import has_scale, nothing_moved, shares
 from patchwright.axes import Direction, Metric
 from patchwright.insights.sentences import Numbers
 from patchwright.places import Place, Site
-from patchwright.prompts.tokens import visible
+from patchwright.prompts.tokens import in_sentence
 
 NOTABLE = 0.05
 """A single place with a smaller effect is not named."""
@@ -193,18 +193,13 @@ class SweepView:
             return name
         if not self.one_length:
             run = corrupt if self.direction == "denoise" else clean
-            return f"{name} ({quoted(run[0][position])})"
+            return f"{name} ({in_sentence(run[0][position])})"
         ours, theirs = clean[0][position], corrupt[0][position]
         if ours == theirs:
-            return f"{name} ({quoted(ours)})"
-        return f"{name} ({quoted(ours)} in the clean prompt, {quoted(theirs)} in the corrupted one)"
+            return f"{name} ({in_sentence(ours)})"
+        return f"{name} ({in_sentence(ours)} in the clean prompt, {in_sentence(theirs)} in the corrupted one)"
 
     def _texts(self, run: str) -> list[Sequence[str]]:
         """The tokens of each pair's prompt."""
         texts = self.result.tokens[run]
         return [texts] if all(isinstance(one, str) for one in texts) else list(texts)  # pyright: ignore[reportReturnType] - as the comparison says
-
-
-def quoted(token: str) -> str:
-    """A token as it is shown in a text."""
-    return f"'{visible(token)}'"

@@ -1,5 +1,6 @@
 """Text -> token ids with the characters that they stand for, and token ids -> text that can be shown."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -206,6 +207,12 @@ def visible(text: str) -> str:
     return "".join(_visible_character(character) for character in text)
 
 
+def in_sentence(token: str) -> str:
+    """A token as a sentence shows it: in backticks, with its leading space, as in ` Mary`."""
+    return f"`{_LEADING_SPACE.sub(' ', visible(token))}`"
+
+
+_LEADING_SPACE = re.compile("^·(?=[^·])")
 _SIGNS = {" ": "·", "\n": "↵", "\t": "→"}
 
 
