@@ -50,13 +50,15 @@ RANGES: dict[str, tuple[float, float]] = {
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
 
-PLACES = ("chosen", "seen_head", "trace_chosen", "ablated", "path")
+PLACES = ("chosen", "pinned", "seen_head", "trace_chosen", "ablated", "path")
 """Controls that name a place, or nothing."""
 
 _OWN: dict[str, tuple[str, ...]] = {
     "patch": (
         "neuron_layer",
         "chosen",
+        "pinned",
+        "threshold",
         "places",
     ),
     "activations": (

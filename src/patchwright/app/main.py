@@ -1,11 +1,11 @@
 """The page: `patchwright app` runs this file under Streamlit."""
 
-from urllib.parse import urlencode
+from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from patchwright.app import address, state, work
+from patchwright.app import address, address_bar, state, work
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import (
     ablation,
@@ -23,12 +23,7 @@ from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
 
-# Streamlit leaves six lines above the page, code in a heading may not break, and captions are too
-# pale to be read by everybody (contrast below 4.5).
-st.html(
-    "<style>.stMainBlockContainer{padding-top:3rem} h4 code{white-space:nowrap} "
-    "[data-testid=stCaptionContainer]{color:inherit;opacity:.85}</style>"
-)
+st.html(f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>")
 
 VIEWS = {
     "patch": (patch.show, "Patch"),
@@ -49,25 +44,8 @@ named = st.Page(patch.show, title="Patch", url_path=FIRST, visibility="hidden")
 PAGES[FIRST] = st.Page(patch.show, title="Patch", url_path="start", default=True)
 
 
-def replace_address(parameters: dict[str, str]) -> None:
-    """Put other parameters into the address without a step in the browser's history.
-
-    Streamlit's own `query_params` always add one.
-    """
-    # urlencode leaves no character that could end the string or the script.
-    st.html(
-        "<script>{"
-        f"const query = new URLSearchParams('{urlencode(parameters)}');"
-        "for (const [name, value] of new URLSearchParams(location.search))"
-        "  if (name.startsWith('embed')) query.append(name, value);"
-        "history.replaceState(history.state, '', location.pathname + (query.size ? '?' + query : ''));"
-        "}</script>",
-        unsafe_allow_javascript=True,
-    )
-
-
 st.session_state["pages"] = PAGES
-chosen = st.navigation([*PAGES.values(), named])
+chosen = st.navigation([*PAGES.values(), named], position="hidden")
 name = chosen.url_path or FIRST
 if (to := st.session_state.pop("go_to", name)) != name:
     state.keep(st.session_state)
@@ -93,7 +71,7 @@ if new or returned:
         st.session_state["complaint"] = f"{complaint(error)} {instead}"
 arrived = new or turned or returned
 if arrived:
-    st.session_state["written"] = address.written(name, st.session_state)
+    address_bar.arrive(name)
 if said := st.session_state.pop("complaint", None):
     st.warning(said)
 for notice in work.notices():
@@ -103,12 +81,4 @@ st.session_state["run"] = None
 # Drawn by this script, not by `chosen.run()`: when the page is turned, Streamlit forgets fields
 # that a page has drawn, and with them what was typed just before the click.
 VIEWS[name][0]()
-written = address.written(name, st.session_state)
-shown = address.shortest(name, st.session_state, st.session_state["run"])
-stepped = not arrived and written != st.session_state["written"]
-st.session_state["written"] = written
-if address.fits(shown) and st.query_params.to_dict() != shown:
-    if stepped or returned:
-        st.query_params.from_dict(shown)
-    else:
-        replace_address(shown)
+address_bar.write(name, arrived, returned)

@@ -35,6 +35,8 @@ FIELDS: dict[str, Any] = {
     "bos": True,
     "neuron_layer": 0,
     "chosen": "",
+    "pinned": "",
+    "threshold": 5,
     "places": [],
     "measure": "relative",
     "lens_measure": "probability",
@@ -86,6 +88,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "draw_seed": (0, 1_000_000),
     "set_seed": (0, 1_000_000),
     "set_count": (2, MOST_PAIRS),
+    "threshold": (0, 50),
 }
 """From where to where numbers may go; the model bounds the window of causal tracing too."""
 
@@ -254,6 +257,11 @@ def add_to_set(state: State, place: str) -> None:
     """Add a place to those that are patched together."""
     if place not in state["places"]:
         state["places"] = [*state["places"], place]
+
+
+def drop_from_set(state: State, place: str) -> None:
+    """Take a place out of those that are patched together."""
+    state["places"] = [one for one in state["places"] if one != place]
 
 
 def add_receiver(state: State, place: str) -> None:

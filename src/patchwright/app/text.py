@@ -3,6 +3,7 @@
 import logging
 import re
 import string
+from html import escape
 
 from patchwright.app import work
 from patchwright.errors import PatchwrightError, printable
@@ -52,6 +53,20 @@ def complaint(error: Exception) -> str:
 def plain(text: str) -> str:
     """A sentence of ours, as `typed` text; the signs for spaces in it are spaces again."""
     return typed(text.replace("·", " "))
+
+
+def sentence(text: str) -> str:
+    """A sentence of ours, as `plain` text; the tokens between its backticks as code."""
+    parts = _CODE.split(text)
+    return "".join(f"`{one}`" if i % 2 else plain(one) for i, one in enumerate(parts))
+
+
+def sentence_html(text: str) -> str:
+    """The same as HTML."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
+
+
+_CODE = re.compile("`([^`\n]+)`")
 
 
 def typed(text: str) -> str:

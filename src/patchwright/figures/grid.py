@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.algorithms.result import Result, place_of
+from patchwright.algorithms.result import CHOICE, Result, place_of
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import statistics_on
 from patchwright.experiment.base import Experiment, Sweep, Together
@@ -104,6 +104,30 @@ def grid_of_array(
     known = array.values[np.isfinite(array.values)]
     low, high = bounds or (float(known.min(initial=0.0)), float(known.max(initial=0.0)))
     return _grid(result, title, _two_axes(array), centred, unit, low, high)
+
+
+def likeliest_of(result: Result) -> list[list[list[tuple[str, float]]]] | None:
+    """Each cell's likeliest next tokens with their probabilities, [row][column][token].
+
+    None where the result has none: they are computed only when `run` is asked for them.
+    """
+    if "top_probability" not in result.arrays or "pair" in result.arrays["top"].dims:
+        return None
+    words, numbers = (
+        [_two_axes(array.sel({CHOICE: choice}, drop=True)).values for choice in array[CHOICE]]
+        for array in (result.arrays["top"], result.arrays["top_probability"])
+    )
+    return [
+        [
+            [
+                (visible(str(word[row, column])), float(number[row, column]))
+                for word, number in zip(words, numbers, strict=True)
+                if np.isfinite(number[row, column])
+            ]
+            for column in range(words[0].shape[1])
+        ]
+        for row in range(words[0].shape[0])
+    ]
 
 
 def title_of(result: Result) -> str:
@@ -235,7 +259,9 @@ def _texts(result: Result, title: str) -> list[str] | None:
     clean, corrupt = (result.tokens[run] for run in ("clean", "corrupt"))
     if len(clean) != len(corrupt):
         return [visible(str(text)) for text in texts]
-    pairs = ((visible(str(one)), visible(str(other))) for one, other in zip(clean, corrupt, strict=True))
+    pairs = (
+        (visible(str(one)), visible(str(other))) for one, other in zip(clean, corrupt, strict=True)
+    )
     return [one if one == other else f"{one}→{other}" for one, other in pairs]
 
 

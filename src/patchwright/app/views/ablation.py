@@ -8,7 +8,7 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, page_fields, state
 from patchwright.app.text import complaint, plain, token, typed
-from patchwright.app.views import fields, kinds, pair, topbar, taken, waiting
+from patchwright.app.views import fields, kinds, pair, tabs, taken, topbar, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import result_of
 from patchwright.axes import METRICS
@@ -35,7 +35,7 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    st.header("Ablation", anchor=False)
+    tabs.shown("ablation")
     st.caption(
         "What is lost of the answer without this place? In the clean run one place at a time is "
         "replaced by an activation that says nothing about the prompt."

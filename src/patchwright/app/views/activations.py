@@ -6,7 +6,7 @@ from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
-from patchwright.app.views import fields, pair, place, topbar, taken
+from patchwright.app.views import fields, pair, place, tabs, taken, topbar
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -29,7 +29,7 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    st.header("Activations", anchor=False)
+    tabs.shown("activations")
     st.caption(
         "Where the clean and the corrupted run differ. A difference says that information is there, "
         "not that it is used: for that, patch the place."
@@ -100,6 +100,7 @@ def _attention(experiment: Patch, model: Model) -> None:
     fields.choice(columns[0], "Layer", layers, "seen_layer", on_change=_take_head)
     fields.choice(columns[1], "Head", heads, "seen_number", on_change=_take_head)
     now = st.session_state
+    st.markdown(f"#### What head {now['seen_layer']}.{now['seen_number']} attends to")
     place.attention(f"L{now['seen_layer']}H{now['seen_number']}.z", experiment, model)
 
 

@@ -9,7 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.app import asked, page_fields, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import fields, kinds, pair, topbar, taken
+from patchwright.app.views import fields, kinds, pair, tabs, taken, topbar
 from patchwright.app.views.waiting import finished
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
@@ -30,7 +30,7 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    st.header("Circuit", anchor=False)
+    tabs.shown("circuit")
     st.caption(
         "Which connections between the model's parts carry the answer, and how much of it do the best "
         "of them keep when all others are corrupted?"

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 Fact = tuple[str, str]
 
 
-def inspected(place: str, experiment: Patch, swept: Result, model: Model) -> Json:
+def inspected(place: str, pinned: str, experiment: Patch, swept: Result, model: Model) -> Json:
     """A place: what copying it does, beside both unpatched runs, and what other methods say of it."""
     one = result_of(asked.together_of(experiment, [place]), model)
     assert one.altered is not None, "places patched together are one altered run"
@@ -43,12 +43,16 @@ def inspected(place: str, experiment: Patch, swept: Result, model: Model) -> Jso
         "place": place,
         "title": title(parse_place(place), swept),
         "sentence": _sentence(source, target, one, after, effect),
-        "ruler": _ruler(one, after),
+        "ruler": _ruler(source, target, one, after),
         "runs": [
             {"name": name, "tokens": _tokens(run), "strong": run is one.altered}
             for name, run in runs.items()
         ],
-        "facts": facts(place, experiment, one, model),
+        "facts": [
+            *facts(place, experiment, one, model),
+            *_beside(pinned, place, experiment, swept, model),
+        ],
+        "isPinned": place == pinned,
     }
 
 
@@ -81,18 +85,18 @@ def _sentence(source: str, target: str, one: Result, after: float, effect: float
     return f"Copied from {source} into {target}, it {moved}{share}."
 
 
-def _ruler(one: Result, after: float) -> Json | None:
-    low, high = one.corrupt.metric, one.clean.metric
+def _ruler(source: str, target: str, one: Result, after: float) -> Json | None:
+    """Where the altered run stands between both unpatched ones."""
+    low, high = one.base.metric, (one.clean if source == "A" else one.corrupt).metric
     if not all(map(math.isfinite, (low, high, after))) or low == high:
         return None
-    said = f"B {low:.2f}, with the copy {after:.2f}, A {high:.2f}"
     return {
         "low": low,
         "high": high,
         "value": after,
-        "from": f"B {low:.1f}",
-        "to": f"A {high:.1f}",
-        "said": said,
+        "from": f"{target} {low:.1f}",
+        "to": f"{source} {high:.1f}",
+        "said": f"{target} {low:.2f}, with the copy {after:.2f}, {source} {high:.2f}",
     }
 
 
@@ -130,7 +134,9 @@ def _attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
         texts = [visible(str(text)) for text in found.tokens[run]]
         best = sorted(range(len(texts)), key=lambda key: -shares_of[key])[:SHOWN]
         seen = ", ".join(
-            f"{texts[key]} {percent(float(shares_of[key]))}" for key in best if shares_of[key] > 0.05
+            f"{texts[key]} {percent(float(shares_of[key]))}"
+            for key in best
+            if shares_of[key] > 0.05
         )
         told.append((f"in {letter} looks from {texts[at]} at", seen or "nothing in particular"))
     return told
@@ -141,7 +147,9 @@ def _ablated(place: str, experiment: Patch, model: Model) -> list[Fact]:
     fields = {name: getattr(experiment, name) for name in ("model", "pairs", "metric", "bos")}
     one = result_of(AblateTogether.of({**fields, "places": (place,)}), model)
     effect = float(shares(one))
-    return [] if math.isnan(effect) else [("set to zero in A", f"{percent(effect)} of the gap lost")]
+    return (
+        [] if math.isnan(effect) else [("set to zero in A", f"{percent(effect)} of the gap lost")]
+    )
 
 
 def _direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
@@ -149,8 +157,8 @@ def _direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     if place.head is None or place.layer is None or place.site != "z":
         return []
     found = result_of(asked.attribution_of(experiment, "head"), model).array("contribution")
-    at = {"layer": place.layer, "head": place.head}
-    values = [float(found.sel(run=run, **at)) for run in LETTERS]
+    of_head = found.sel({"layer": place.layer, "head": place.head})
+    values = [float(of_head.sel(run=run)) for run in LETTERS]
     said = ", ".join(
         f"{value:+.2f} in {letter}" for value, letter in zip(values, LETTERS.values(), strict=True)
     )
@@ -166,3 +174,23 @@ def _logits(one: Result) -> list[Fact]:
         ("logit of the answer", f"{before.answer_logit:.2f} → {after.answer_logit:.2f}"),
         ("of the wrong answer", f"{before.wrong_logit:.2f} → {after.wrong_logit:.2f}"),
     ]
+
+
+def _beside(pinned: str, place: str, experiment: Patch, swept: Result, model: Model) -> list[Fact]:
+    """The pinned place's effect, and how far the selected one is from it."""
+    if not pinned or pinned == place:
+        return []
+    try:
+        effects = [_effect(one, experiment, swept, model) for one in (pinned, place)]
+    except PatchwrightError:
+        return []
+    if any(map(math.isnan, effects)):
+        return []
+    apart = 100 * (effects[1] - effects[0])
+    return [("pinned", f"{pinned}: {percent(effects[0])}; this one is {apart:+.0f} points from it")]
+
+
+def _effect(place: str, experiment: Patch, swept: Result, model: Model) -> float:
+    if kinds.is_exact(swept, place):
+        return kinds.at_place(swept, place)[1]
+    return float(shares(result_of(asked.together_of(experiment, [place]), model)))

@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.algorithms.result import Baseline, Result
+from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app.text import plain, token
+from patchwright.app.text import plain
 from patchwright.app.views import fields
 from patchwright.axes import Per
-from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid
 from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Site, check_site, parse_place, pers_of
@@ -63,15 +63,28 @@ def site_and_per(
     sites = [site for site in sites if site in model.spec.sites]
     meanings = "\n".join(f"- `{site}`: {SITE_TABLE[site].meaning}" for site in sites)
     fields.choice(
-        columns[0], label, sites, site_key, SITE_NAMES,
-        on_change=_take_usual_per, args=(site_key, per_key, chosen_key), help=f"{help}\n\n{meanings}",
-    )  # fmt: skip
+        columns[0],
+        label,
+        sites,
+        site_key,
+        SITE_NAMES,
+        on_change=_take_usual_per,
+        args=(site_key, per_key, chosen_key),
+        help=f"{help}\n\n{meanings}",
+        **fields.UNLABELLED,
+    )
     pers = pers_of(check_site(st.session_state[site_key]))
     fields.choice(
-        columns[1], "One place is", pers, per_key, PER_NAMES,
-        on_change=_forget, args=(chosen_key,),
+        columns[1],
+        "Patch per",
+        pers,
+        per_key,
+        PER_NAMES,
+        on_change=_forget,
+        args=(chosen_key,),
         help="What is taken at one time: each place is one cell of the heat map.",
-    )  # fmt: skip
+        **fields.UNLABELLED,
+    )
     if st.session_state[per_key] == "neuron":
         last = model.spec.n_layers - 1
         st.session_state["neuron_layer"] = min(int(st.session_state["neuron_layer"]), last)
@@ -90,20 +103,7 @@ def _forget(chosen_key: str) -> None:
 
 
 def baselines(result: Result) -> None:
-    """Both unpatched runs and the gap between them."""
-    metric = result.experiment["metric"]
-    runs = {"Clean run": result.clean, "Corrupted run": result.corrupt}
-    with st.container(horizontal=True, gap="large"):
-        for name, run in runs.items():
-            st.metric(
-                f"{name}: {metric}", f"{run.metric:.3g}", help=_prediction(run), width="content"
-            )
-        st.metric(
-            "Gap", f"{result.clean.metric - result.corrupt.metric:.3g}", width="content",
-            help="Clean minus corrupted: what effects are shares of.",
-        )  # fmt: skip
-    with st.expander("The ten likeliest next tokens of both runs", expanded=False):
-        st.altair_chart(top_chart({"clean": result.clean, "corrupted": result.corrupt}))
+    """What is to be said about both unpatched runs."""
     for message in warned(result):
         st.warning(plain(message))
 
@@ -114,21 +114,21 @@ def warned(result: Result) -> list[str]:
     return [one["message"] for one in result.warnings if one["code"] not in said]
 
 
-def _prediction(run: Baseline) -> str:
-    return "Likeliest next: " + ", ".join(f"**{token(str(one['token']))}**" for one in run.top[:3])
+def counted(chosen: str, result: Result) -> str:
+    """A place with its position counted from the first token, as cells have it."""
+    n_positions = len(result.position_tokens or ())
+    place = parse_place(chosen)
+    if place.position is not None and -n_positions <= place.position < 0:
+        return str(replace(place, position=place.position + n_positions))
+    return chosen
 
 
 def selected(chosen: str, grid: Grid, result: Result) -> str:
     """The cell that was chosen, if the map has it, else the strongest; nothing of an empty map."""
+    if chosen and any(counted(chosen, result) in row for row in grid.places):
+        return counted(chosen, result)
     top = result.top(1)["place"]
-    strongest = "" if top.empty else str(top.iloc[0])
-    if not chosen:
-        return strongest
-    n_positions = len(result.position_tokens or ())
-    place = parse_place(chosen)
-    if place.position is not None and -n_positions <= place.position < 0:
-        chosen = chosen.replace(f"@{place.position}", f"@{place.position + n_positions}")
-    return chosen if any(chosen in row for row in grid.places) else strongest
+    return "" if top.empty else str(top.iloc[0])
 
 
 def is_exact(result: Result, chosen: str) -> bool:

@@ -10,7 +10,7 @@ from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_met
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
-from patchwright.app.views import fields, pair, topbar, taken
+from patchwright.app.views import fields, pair, tabs, taken, topbar
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -40,7 +40,7 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    st.header("Lens", anchor=False)
+    tabs.shown("lens")
     st.caption(
         "What the model would answer if it stopped after each layer, and which parts write the "
         "answer directly. Nothing is patched."

@@ -11,7 +11,7 @@ from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
 from patchwright.app import asked, sets
 from patchwright.app.sets import Built
 from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import built, fields, kinds, pair, topbar, taken, waiting
+from patchwright.app.views import built, fields, kinds, pair, taken, topbar, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS, METRICS

@@ -67,7 +67,8 @@ def _answered(runs: Result, says: Says) -> None:
             help="What the model puts first after this prompt. "
             + "Then: "
             + ", ".join(
-                f"**{token(str(one['token']))}** {percent(one['probability'])}" for one in run.top[1:5]
+                f"**{token(str(one['token']))}** {percent(one['probability'])}"
+                for one in run.top[1:5]
             ),
         )
 
@@ -110,18 +111,28 @@ def _prompts(model: Model) -> Says:
     """Each prompt in a row with its answer, then their tokens under one another."""
     says: list[DeltaGenerator] = []
     with st.container(key="prompts", gap="xxsmall"):
+        options = st.container()
         for letter, (key, answer) in LETTERS.items():
-            columns = st.columns([0.35, 9, 2, 3], vertical_alignment="center", gap="small")
+            columns = st.columns([0.35, 9, 2, 3, 0.8], vertical_alignment="center", gap="small")
             columns[0].markdown(f"**{letter}**")
             fields.text_area(columns[1], NAMES[key], key, "content", **fields.UNLABELLED)
             answer_field(columns[2], answer, **fields.UNLABELLED)
             says.append(columns[3].empty())
+            if letter == "A":
+                options = columns[4].popover("⚙", help="Options of both prompts", width="stretch")
+            else:
+                columns[4].button(
+                    "⇄",
+                    help="Swap A and B: exchange the two prompts and their answers.",
+                    on_click=state.swap,
+                    args=(st.session_state,),
+                    width="stretch",
+                )
         fields.check(NAMES)
         fields.check(ANSWER_NAMES)
-        chips, options = st.columns([12, 2], vertical_alignment="top")
-        with options.popover("Prompt options", width="stretch"):
+        with options:
             _options(model)
-        chips.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
+        st.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
     return says
 
 
@@ -132,13 +143,6 @@ def _options(model: Model) -> None:
         help="Take what the model puts first after each prompt.",
         on_click=_take_answers,
         args=(model,),
-        width="stretch",
-    )
-    st.button(
-        "Swap A and B",
-        help="Exchange the two prompts and their answers.",
-        on_click=state.swap,
-        args=(st.session_state,),
         width="stretch",
     )
     answer_tokens(model, tuple(ANSWER_NAMES))

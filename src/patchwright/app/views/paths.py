@@ -10,7 +10,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, plain
-from patchwright.app.views import fields, kinds, pair, topbar, taken, waiting
+from patchwright.app.views import fields, kinds, pair, tabs, taken, topbar, waiting
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.app.work import result_of
 from patchwright.axes import DIRECTIONS, METRICS
@@ -38,7 +38,7 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    st.header("Paths", anchor=False)
+    tabs.shown("paths")
     st.caption(
         "By which way does a place have its effect? One sender's activation is copied in while all "
         "other heads are held, so that only the chosen receivers get to see the change (path "

@@ -10,7 +10,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import opening, state
 from patchwright.app.access import Access
 from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import fields, topbar, taken
+from patchwright.app.views import fields, taken, topbar
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.app.work import access, statistics_of
 from patchwright.errors import ArchiveError, PatchwrightError

@@ -6,11 +6,11 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
-from patchwright.app.text import complaint, plain
+from patchwright.app.text import complaint, sentence, sentence_html
 from patchwright.app.views import worded
 from patchwright.app.work import guessed_seconds, result_of
 from patchwright.errors import PatchwrightError
-from patchwright.insights import Sentence, heads_to_look_at, insights
+from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import parse_place
@@ -19,9 +19,8 @@ QUICK = 4.0
 """Seconds that two more sweeps may take without being asked for."""
 
 
-def steps(experiment: Patch, result: Result, model: Model) -> None:
-    """Steps from the prompts to a conclusion, then cautions."""
-    st.subheader("What this shows", anchor=False)
+def found(experiment: Patch, result: Result, model: Model) -> Insights:
+    """What a sweep shows, with what the stream and the heads add where that is quick or wanted."""
     more: dict[str, Any] = {}
     wanted = [asked.swept_as(experiment, site) for site in ("resid_pre", "z")]
     wanted = [one for one in wanted if not _same_cells(one, experiment)]
@@ -40,12 +39,29 @@ def steps(experiment: Patch, result: Result, model: Model) -> None:
                 more = _looked_at(experiment, result, model)
         except PatchwrightError as error:
             st.caption(complaint(error))
-    found = insights(result, **more)
-    _listed(found.steps)
-    if found.cautions:
-        st.markdown("**Cautions**")
-        _listed(found.cautions, len(found.steps) + 1)
-    worded.offered((*found.steps, *found.cautions), experiment)
+    return insights(result, **more)
+
+
+def conclusion_html(shown: Insights) -> str:
+    """One sentence for above the map, and how many cautions there are; text, never markup."""
+    one = shown.conclusion
+    n = len(shown.cautions)
+    cautions = f"{n} caution{'' if n == 1 else 's'}" if n else ""
+    text = "" if one is None else sentence_html(one.text)
+    return (
+        '<div data-testid="conclusion" style="display:flex;gap:1rem;justify-content:space-between">'
+        f'<strong>{text}</strong><span style="white-space:nowrap">{cautions}</span></div>'
+    )
+
+
+def steps(shown: Insights, experiment: Patch) -> None:
+    """Steps from the prompts to a conclusion, then cautions."""
+    with st.expander("What this shows, step by step"):
+        _listed(shown.steps)
+        worded.offered((*shown.steps, *shown.cautions), experiment)
+    if shown.cautions:
+        with st.expander(f"Cautions: when not to believe it ({len(shown.cautions)})"):
+            _listed(shown.cautions, len(shown.steps) + 1)
 
 
 def _say_more() -> None:
@@ -83,7 +99,7 @@ def _looked_at(experiment: Patch, result: Result, model: Model) -> dict[str, Any
 def _listed(sentences: tuple[Sentence, ...], first: int = 1) -> None:
     for number, one in enumerate(sentences, first):
         text, link = st.columns([6, 1], vertical_alignment="center")
-        text.markdown(f"{number}. {plain(one.text)}")
+        text.markdown(f"{number}. {sentence(one.text)}")
         if one.place is not None:
             link.button(
                 one.place, key=f"said-{one.code}-{number}", type="tertiary",

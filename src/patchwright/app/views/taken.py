@@ -19,7 +19,7 @@ def away(result: Result, linked: Result | None = None, sharable: bool = True) ->
     The address names `linked` where a page rests on several results; where no fields say what
     the page shows, it is not `sharable` beyond this run store.
     """
-    st.subheader("Take it away", anchor=False)
+    st.markdown("**Export**")
     files(result)
     _link(result if linked is None else linked, sharable)
 
@@ -53,7 +53,7 @@ def _link(result: Result, sharable: bool) -> None:
     if came is not None:
         st.session_state["run"] = METHODS.parse(result.experiment)
     if came == "from the store":
-        st.caption("From the run store: computed before, and not again.")
+        st.caption("Loaded from saved runs.")
     if came is None and not sharable:
         st.caption("This set is in no run store, so the address of this page does not hold it.")
         return
@@ -66,7 +66,7 @@ def _link(result: Result, sharable: bool) -> None:
         return
     st.caption("The address of this page holds the experiment: copy it to share what you see.")
     if came is not None and sharable:
-        with st.expander("Link for another machine"):
+        with st.expander("Full link (works on any server)"):
             st.caption(
                 "The short address is known to this machine's run store only. This one names every "
                 "field and works anywhere."

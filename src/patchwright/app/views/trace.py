@@ -9,7 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
 from patchwright.app import asked, state
 from patchwright.app.text import complaint, token
-from patchwright.app.views import fields, pair, topbar, traced, waiting
+from patchwright.app.views import fields, pair, tabs, topbar, traced, waiting
 from patchwright.app.work import jobs_of, result_so_far
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
@@ -32,7 +32,7 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    st.header("Trace", anchor=False)
+    tabs.shown("trace")
     st.caption(
         "Where does the model look up what it knows about a subject? Noise on the subject's tokens "
         "ruins the answer; then one clean activation at a time is put back, to see which brings it "
@@ -97,7 +97,9 @@ def _answers(model: Model) -> None:
     needs_wrong = METRIC_TABLE[st.session_state["trace_metric"]].needs_wrong
     keys = ("answer", "wrong") if needs_wrong else ("answer",)
     columns = st.columns([3, 3, 2] if needs_wrong else [3, 2, 3], vertical_alignment="bottom")
-    pair.answer_fields(keys, columns)
+    for key, column in zip(keys, columns, strict=False):
+        pair.answer_field(column, key)
+    fields.check({key: pair.ANSWER_NAMES[key] for key in keys})
     columns[len(keys)].button(
         "Answer from the run", help="Take what the model puts first after the prompt.",
         on_click=_take_answer, args=(model,), width="stretch",

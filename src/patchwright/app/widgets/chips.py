@@ -31,7 +31,7 @@ def chips_html(clean: Sequence[str], corrupt: Sequence[str]) -> str:
     """
     names = (
         '<div class="pw-column pw-names">'
-        f"<span>Clean, {len(clean)} tokens</span><span>Corrupted, {len(corrupt)}</span></div>"
+        f"<span>A: {len(clean)} tokens</span><span>B: {len(corrupt)}</span></div>"
     )
     pairs = "".join(_column(clean, corrupt, *column) for column in columns_of(clean, corrupt))
     return f'{_STYLE}<div class="pw-chips" role="group" aria-label="Tokens">{names}{pairs}</div>'

@@ -116,7 +116,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.dataset.state = data.state;
   const bench = (root.bench ??= { said: "" });
   bench.act = (what, value) => {
-    if (what === "place" && data.inspector) announce(inspector, value, bench.map.sayPlace(value));
+    if (what === "place" && data.inspector && value !== data.inspector.place) announce(inspector, value, bench.map.sayPlace(value));
     act(what, value);
   };
   bench.map ??= new HeatMap(find("map"), (what, value) => bench.act(what, value));

@@ -1,0 +1,52 @@
+"""The address of the browser: what the page shows, one step of its history for each that a person did."""
+
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from patchwright.app import address
+
+REPLACED = frozenset({"threshold", "pinned"})
+"""What is in the address, and no step that Back undoes."""
+
+
+def arrive(page: str) -> None:
+    """Take what is shown now as where the person starts: no step was done yet."""
+    st.session_state["written"] = address.written(page, st.session_state)
+
+
+def write(page: str, arrived: bool = False, returned: bool = False) -> None:
+    """Put what is shown into the address; after a step that was done here, as a step of history."""
+    now = st.session_state
+    written = address.written(page, now)
+    shown = address.shortest(page, now, now["run"])
+    before = now.get("written", written)
+    stepped = not arrived and _steps(written) != _steps(before)
+    now["written"] = written
+    if not address.fits(shown) or st.query_params.to_dict() == shown:
+        return
+    if stepped or returned:
+        st.query_params.from_dict(shown)
+    else:
+        _replace(shown)
+
+
+def _steps(parameters: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in parameters.items() if name not in REPLACED}
+
+
+def _replace(parameters: dict[str, str]) -> None:
+    """Put other parameters into the address without a step in the browser's history.
+
+    Streamlit's own `query_params` always add one.
+    """
+    # urlencode leaves no character that could end the string or the script.
+    st.html(
+        "<script>{"
+        f"const query = new URLSearchParams('{urlencode(parameters)}');"
+        "for (const [name, value] of new URLSearchParams(location.search))"
+        "  if (name.startsWith('embed')) query.append(name, value);"
+        "history.replaceState(history.state, '', location.pathname + (query.size ? '?' + query : ''));"
+        "}</script>",
+        unsafe_allow_javascript=True,
+    )
