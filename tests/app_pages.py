@@ -1,7 +1,9 @@
 """The page without a browser, in Streamlit's own testing of apps: open, wait, read."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from streamlit.testing.v1 import AppTest
@@ -58,7 +60,9 @@ def _view(name: str) -> None:
 
 def work_under_way(page: AppTest) -> list[Job]:
     """The work for which the page shows Stop: over by now, or not yet."""
-    if not any(str(one.key).startswith("stop-") for one in page.button):
+    given = [one.proto.json for one in page.get("bidi_component")]
+    computing = any('"state": "computing"' in one for one in given)
+    if not computing and not any(str(one.key).startswith("stop-") for one in page.button):
         return []
     slots = sorted(page.session_state["slots"])
     return [job for slot in slots if (job := page.session_state.get(slot, None)) is not None]
@@ -90,6 +94,22 @@ def words(page: AppTest, *kinds: str) -> str:
 def errors(page: AppTest) -> list[str]:
     """The messages of errors on the page, its work done, as they read."""
     return [unescaped(one.value) for one in settled(page).error]
+
+
+def bench(page: AppTest) -> dict[str, Any]:
+    """What the workbench has been given to show: `map`, `inspector`, `set`, `progress`, `state`."""
+    given = [json.loads(one.proto.json) for one in page.get("bidi_component")]
+    return next(one for one in given if "inspector" in one)
+
+
+def looked_at(page: AppTest) -> str:
+    """The place that the workbench looks at."""
+    return bench(page)["inspector"]["place"]
+
+
+def facts(page: AppTest) -> dict[str, str]:
+    """What other methods say of that place."""
+    return dict(bench(page)["inspector"]["facts"])
 
 
 def button(page: AppTest, label: str) -> Button:

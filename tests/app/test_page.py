@@ -8,7 +8,19 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 
 import patchwright as pw
-from app_pages import button, errors, one_view, parameters_of, settled, unescaped, whole_page
+from app_pages import (
+    bench,
+    button,
+    errors,
+    facts,
+    looked_at,
+    one_view,
+    parameters_of,
+    settled,
+    unescaped,
+    whole_page,
+    words,
+)
 from checkpoints import save_tiny
 from patchwright.app import sets, state, work
 from patchwright.app.views import built
@@ -25,10 +37,6 @@ pytestmark = pytest.mark.filterwarnings("default")
 HOSTILE = "<img src=x onerror=alert(1)> *a* _b_ [c](d) # :red[x] $x$ `e` \u202eabc \x1b[0m"
 
 
-def headings(page: AppTest) -> list[str]:
-    return [one.value for one in page.markdown if one.value.startswith("#### `")]
-
-
 def examples_of(page: AppTest) -> Selectbox[str]:
     return next(one for one in page.selectbox if one.label == "Example")
 
@@ -36,9 +44,13 @@ def examples_of(page: AppTest) -> Selectbox[str]:
 def test_the_first_paint_is_a_finished_experiment() -> None:
     page = whole_page()
     assert errors(page) == []
-    labels = [metric.label for metric in page.metric]
-    assert labels == ["Clean run: logit_diff", "Corrupted run: logit_diff", "Gap"]
-    assert any("goes from" in element.value for element in page.markdown)
+    assert bench(page)["state"] == "rest"
+    said = words(page, "markdown")
+    assert "→ ·Mary 99 %" in said.replace("**", "")
+    assert "→ ·John 99 %" in said.replace("**", "")
+    assert bench(page)["inspector"]["sentence"].startswith("Copied from A into B, it moves")
+    (conclusion,) = (one.proto.body for one in page.get("html") if "conclusion" in one.proto.body)
+    assert "In short" in conclusion
 
 
 @pytest.mark.parametrize("key", ["clean", "corrupt", "answer", "wrong"])
@@ -60,9 +72,9 @@ def test_every_field_of_a_set_is_bounded() -> None:
 
 def test_another_site_forgets_the_place_of_the_map_before() -> None:
     page = whole_page(chosen="L2.resid_pre@3")
-    assert headings(page)[0] == "#### `L2.resid_pre@3`"
+    assert looked_at(page) == "L2.resid_pre@3"
     page.selectbox(key="site").set_value("z").run()
-    assert headings(settled(page))[0].endswith(".z`")
+    assert looked_at(settled(page)).endswith(".z")
     assert "chosen" not in parameters_of(page)
 
 
@@ -158,7 +170,7 @@ def test_the_edges_can_be_matched_instead() -> None:
 def test_answers_can_be_taken_from_the_runs() -> None:
     page = whole_page()
     page.text_input(key="answer").set_value(" red").run()
-    button(page, "From the runs").click().run()
+    button(page, "Use the model's own answers").click().run()
     assert page.text_input(key="answer").value == " Mary"
     assert page.text_input(key="wrong").value == " John"
 
@@ -171,7 +183,7 @@ def test_a_complaint_about_answers_does_not_speak_of_addresses(
 
     page = whole_page()
     monkeypatch.setattr("patchwright.app.views.pair.suggested_answers", refuses)
-    button(page, "From the runs").click().run()
+    button(page, "Use the model's own answers").click().run()
     assert next(unescaped(one.value) for one in page.warning) == (
         "Both runs put the *same* token first."
     )
@@ -180,7 +192,7 @@ def test_a_complaint_about_answers_does_not_speak_of_addresses(
 def test_swapping_exchanges_prompts_and_answers() -> None:
     page = whole_page()
     before = page.text_area(key="clean").value, page.text_input(key="wrong").value
-    button(page, "Swap").click().run()
+    button(page, "⇄").click().run()
     assert errors(page) == []
     assert (page.text_area(key="corrupt").value, page.text_input(key="answer").value) == before
 
@@ -190,10 +202,10 @@ def test_a_place_that_is_typed_is_looked_at_and_a_wrong_one_is_a_sentence() -> N
     page.text_input(key="typed").set_value("L1H2.z@-1").run()
     assert errors(page) == []
     last = len(page.session_state["clean"].split()) + 1
-    assert headings(page)[0].startswith("#### `L1H2.z@")
+    assert looked_at(page).startswith("L1H2.z@")
     assert parameters_of(page)["chosen"].startswith("L1H2.z@")
     assert int(parameters_of(page)["chosen"].split("@")[1]) >= last - 1
-    shown = headings(page)
+    shown = looked_at(page)
     for text, says in {
         "L9": "'L9' is not a place",
         "L77.resid_pre": "Layer 77: demo has layers",
@@ -205,10 +217,10 @@ def test_a_place_that_is_typed_is_looked_at_and_a_wrong_one_is_a_sentence() -> N
         found = errors(page)
         assert len(found) == 1
         assert says in found[0]
-        assert headings(page) == shown, "what was looked at stays"
+        assert looked_at(page) == shown, "what was looked at stays"
     page.text_input(key="typed").set_value("embed@2").run()
     assert errors(page) == []
-    assert headings(page) == ["#### `embed@2`"]
+    assert looked_at(page) == "embed@2"
 
 
 def test_a_place_can_be_picked_by_numbers() -> None:
@@ -218,7 +230,7 @@ def test_a_place_can_be_picked_by_numbers() -> None:
     page.selectbox(key="pick_position").set_value(3).run()
     button(page, "Look at L0H2.z@3").click().run()
     assert errors(page) == []
-    assert headings(page) == ["#### `L0H2.z@3`"]
+    assert looked_at(page) == "L0H2.z@3"
 
 
 def test_a_list_of_heads_has_as_many_as_the_site(grouped: str) -> None:
@@ -253,15 +265,9 @@ def test_a_site_that_the_model_does_not_have_is_not_offered(
     work.options.clear()
 
 
-def metrics(page: AppTest) -> dict[str, str]:
-    return {one.label: one.value for one in page.metric}
-
-
 def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.Model) -> None:
     page = whole_page()
-    button(page, "Add to set").click().run()
-    assert len(page.multiselect(key="places").value) == 1
-    assert button(page, "Add to set").disabled
+    assert bench(page)["set"]["places"] == []
     places = ["L0.resid_pre@3", "L1H2.z"]
     page.session_state["places"] = places
     page.run()
@@ -269,12 +275,13 @@ def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.
     pair = next(one for one in examples() if one.id == "ioi").pair
     joint = pw.patch_together(demo, pair, places)
     single = [float(pw.patch_together(demo, pair, [one]).effect) for one in places]
-    assert metrics(page)["Effect together"] == percent(float(joint.effect), 1)
-    assert metrics(page)["Sum of the single effects"] == percent(sum(single), 1)
+    assert bench(page)["set"]["said"] == (
+        f"together {percent(float(joint.effect), 1)}, their sum {percent(sum(single), 1)}"
+    )
     assert parameters_of(page) == {"model": "demo", "places": "~".join(places)}
     page.session_state["places"] = []
     page.run()
-    assert "Effect together" not in metrics(page)
+    assert bench(page)["set"]["said"] == ""
 
 
 @pytest.mark.parametrize("typed", ["nonsense", "L77.z", HOSTILE])
@@ -283,11 +290,21 @@ def test_a_set_with_a_slip_is_one_sentence_and_the_page_goes_on(typed: str) -> N
     page.session_state["places"] = ["L0.resid_pre@3", typed]
     page.run()
     assert len(errors(page)) == 1
-    assert "Effect together" not in metrics(page)
-    assert any(one.value == "What this shows" for one in page.subheader)
+    assert "together" not in bench(page)["set"]["said"]
+    assert bench(page)["state"] == "rest"
     page.session_state["places"] = ["L0.resid_pre@3"]
     page.run()
     assert errors(page) == []
+
+
+def test_a_pinned_place_is_compared_with_the_one_that_is_looked_at(demo: pw.Model) -> None:
+    page = whole_page(chosen="L0.resid_pre@10", pinned="L3.resid_pre@14")
+    effect = pw.patch(demo, next(one for one in examples() if one.id == "ioi").pair).effect
+    pinned, now = float(effect[3, 14]), float(effect[0, 10])
+    said = facts(page)["pinned"]
+    assert said.startswith(f"L3.resid_pre@14: {percent(pinned)}")
+    assert f"{100 * (now - pinned):+.0f} points" in said
+    assert parameters_of(page)["pinned"] == "L3.resid_pre@14"
 
 
 def test_what_the_user_typed_is_never_markup() -> None:
@@ -335,8 +352,8 @@ def test_an_address_shows_its_experiment_and_the_place_that_was_selected() -> No
     parameters = parameters_of(first)
     again = whole_page(**parameters)
     assert errors(again) == []
-    assert headings(again) == headings(first) == ["#### `L1H2.z`"]
-    assert metrics(again) == metrics(first)
+    assert looked_at(again) == looked_at(first) == "L1H2.z"
+    assert bench(again) == bench(first)
     assert again.text_input(key="wrong").value == " the"
     assert parameters_of(again) == parameters
 
@@ -394,7 +411,7 @@ def test_the_first_token_is_named_and_can_be_left_out() -> None:
     assert parameters_of(without)["bos"] == "0"
     chips = next(one.proto.body for one in without.get("html") if "pw-chip" in one.proto.body)
     assert "endoftext" not in chips
-    assert "Clean, 14 tokens" in chips
+    assert "A: 14 tokens" in chips
     assert not first_token(whole_page(bos="0")).value
 
 

@@ -109,7 +109,7 @@ def test_another_process_on_another_day_draws_the_same_bytes(
 
 def page_palette() -> dict[str, list[tuple[float, ...]]]:
     """The colours that the page's heat map names, by constant."""
-    source = Path(matplotlib_figures.__file__).parents[1] / "app" / "widgets" / "heat_map.js"
+    source = Path(matplotlib_figures.__file__).parents[1] / "app" / "widgets" / "map_logic.js"
     text = source.read_text(encoding="utf-8")
 
     def named(name: str) -> list[tuple[float, ...]]:
@@ -119,7 +119,8 @@ def page_palette() -> dict[str, list[tuple[float, ...]]]:
         return [tuple(one) for one in value] if isinstance(value[0], list) else [tuple(value)]
 
     return {
-        "centred": [*named("BLUE"), *named("WHITE"), *named("RED")],
+        # On the page the middle is the neutral colour of the theme, on paper nearly white.
+        "centred": [*named("BLUE"), (247.0, 247.0, 247.0), *named("RED")],
         "amounts": named("VIRIDIS"),
     }
 

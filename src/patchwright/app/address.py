@@ -47,10 +47,13 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
+FORMER = {"ablated": "chosen"}
+"""Names that controls had in addresses of before."""
+
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
 
-PLACES = ("chosen", "pinned", "seen_head", "trace_chosen", "ablated", "path")
+PLACES = ("chosen", "pinned", "seen_head", "trace_chosen", "path")
 """Controls that name a place, or nothing."""
 
 _OWN: dict[str, tuple[str, ...]] = {
@@ -75,7 +78,10 @@ _OWN: dict[str, tuple[str, ...]] = {
     "ablation": (
         "neuron_layer",
         "references",
-        "ablated",
+        "chosen",
+        "pinned",
+        "threshold",
+        "places",
     ),
     "paths": ("path",),
     "circuit": (
@@ -244,6 +250,7 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
             f"The address is longer than {MOST_CHARACTERS:,} characters and was not read: open the "
             "page without it, and paste the prompts."
         )
+    parameters = {FORMER.get(name, name): text for name, text in parameters.items()}
     found: dict[str, Any] = {}
     if "run" in parameters:
         found |= _from_run(page, parameters["run"], look_up)

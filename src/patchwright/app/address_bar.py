@@ -3,6 +3,7 @@
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from patchwright.app import address
 
@@ -29,6 +30,13 @@ def write(page: str, arrived: bool = False, returned: bool = False) -> None:
         st.query_params.from_dict(shown)
     else:
         _replace(shown)
+
+
+def follow(page: str) -> None:
+    """As `write`, at the end of a fragment: a run of the whole page writes at its own end."""
+    running = get_script_run_ctx()
+    if running is not None and running.fragment_ids_this_run:
+        write(page)
 
 
 def _steps(parameters: dict[str, str]) -> dict[str, str]:

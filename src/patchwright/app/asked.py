@@ -210,11 +210,11 @@ def ablate_of(state: State, swept: Patch) -> Ablate:
     return Ablate.of(_ablating(state, swept))
 
 
-def ablate_together_of(state: State, swept: Patch, place: str) -> AblateTogether:
-    """One place ablated in the same way, for what the model then predicts."""
+def ablate_together_of(state: State, swept: Patch, places: list[str]) -> AblateTogether:
+    """Places ablated in the same way in one run."""
     fields = _ablating(state, swept)
     given = {name: fields[name] for name in AblateTogether.model_fields if name in fields}
-    return AblateTogether.of({**given, "places": (place,)})
+    return AblateTogether.of({**given, "places": tuple(places)})
 
 
 def _ablating(state: State, swept: Patch) -> dict[str, Any]:

@@ -44,7 +44,7 @@ HOLDS: dict[str, type[Experiment]] = {
 """What each page is about: of Trace its first panel's, of Circuit the scores."""
 
 CLEARED: Controls = {
-    **dict.fromkeys(("chosen", "set_chosen", "trace_chosen", "ablated", "path"), ""),
+    **dict.fromkeys(("chosen", "pinned", "set_chosen", "trace_chosen", "path"), ""),
     "places": [],
     "subject_tokens": None,
     "subject_cleared": False,
@@ -250,7 +250,7 @@ def _of_together(one: Any) -> Controls:
 
 def _of_ablation_together(one: Any) -> Controls:
     place = one.places[0] if one.places else ""
-    return {**(_of_ablation(one) or {}), "ablated": place}
+    return {**(_of_ablation(one) or {}), "chosen": place}
 
 
 def _of_attention(one: Any) -> Controls:

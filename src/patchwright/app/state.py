@@ -44,7 +44,6 @@ FIELDS: dict[str, Any] = {
     "trace_chosen": "",
     "part": "head",
     "references": "",
-    "ablated": "",
     "path": "",
     "edges": 30,
     "edge_estimate": "integrated",
@@ -173,7 +172,7 @@ def take_usual_bos(state: State) -> None:
 def move_places(state: State) -> None:
     """After the prompts' first token was put there or left out: places keep their own tokens."""
     by = 1 if state["bos"] else -1
-    for name in ("chosen", "trace_chosen", "ablated", "path", "set_chosen"):
+    for name in ("chosen", "trace_chosen", "path", "set_chosen"):
         state[name] = _moved(state[name], by)
     for name in ("places", "receivers"):
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
@@ -181,7 +180,7 @@ def move_places(state: State) -> None:
 
 def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
-    state.update(dict.fromkeys(("chosen", "trace_chosen", "ablated", "path"), ""))
+    state.update(dict.fromkeys(("chosen", "trace_chosen", "path"), ""))
     state.update(places=[], receivers=[], subject=[], subject_cleared=False)
 
 
@@ -225,7 +224,6 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "chosen": "",
         "places": [],
         "references": "",
-        "ablated": "",
         "path": "",
     }
 

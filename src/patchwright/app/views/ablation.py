@@ -1,26 +1,31 @@
 """Ablation: what is lost of the answer when a place says nothing."""
 
-import math
 from typing import get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.algorithms.result import Result
 from patchwright.app import asked, page_fields, state
-from patchwright.app.text import complaint, plain, token, typed
-from patchwright.app.views import fields, kinds, pair, tabs, taken, topbar, waiting
-from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import result_of
+from patchwright.app.text import complaint, plain
+from patchwright.app.views import (
+    bench,
+    fields,
+    inspector,
+    kinds,
+    pair,
+    place,
+    tabs,
+    taken,
+    topbar,
+)
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
-from patchwright.figures.altair_charts import top_chart
-from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.insights.cautions import SELF_REPAIR
-from patchwright.methods.ablate import How
+from patchwright.methods.ablate import Ablate, How
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITES
-from patchwright.spelling import percent
+from patchwright.prompts.messages import prompt_text
 
 HOW_NAMES: dict[How, str] = {
     "zero": "zero",
@@ -35,37 +40,61 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    tabs.shown("ablation")
-    st.caption(
-        "What is lost of the answer without this place? In the clean run one place at a time is "
-        "replaced by an activation that says nothing about the prompt."
-    )
     swept = pair.shown(model)
-    if swept is None:
-        return
+    tabs.shown("ablation")
     try:
-        _choices(model)
-        experiment = asked.ablate_of(st.session_state, swept)
-        result = waiting.finished(experiment, model, "ablation", "cells", _so_far)
+        room = _choices(model)
+        if swept is None:
+            return
+        place.picker(room, model)
+        result = bench.shown(lens_of(swept, model), model)
         if result is not None:
-            _finished(result, swept, model)
+            kinds.baselines(result)
+            st.caption(f"Caution: {plain(SELF_REPAIR)}")
+            taken.away(result)
     except PatchwrightError as error:
         st.error(complaint(error))
 
 
-def _choices(model: Model) -> None:
-    """What is replaced, by what, and how the answer is measured."""
-    columns = st.columns(4)
-    kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", "ablated", model)
+def lens_of(swept: Patch, model: Model) -> bench.Lens:
+    """What the workbench asks and says of places that say nothing."""
+    now = st.session_state
+    experiment = asked.ablate_of(now, swept)
+    return bench.Lens(
+        page="ablation",
+        experiment=experiment,
+        swept=swept,
+        together=lambda places: asked.ablate_together_of(now, swept, places),
+        target="A",
+        change=f"{replaced_by(experiment)} in A",
+        altered="A without it",
+        facts=lambda one: [
+            *inspector.attention(one, swept, model),
+            *inspector.copied(one, swept, model),
+            *inspector.direct(one, swept, model),
+        ],
+        legend="share of the way from A to B that is lost; 0 is no change",
+        closer=lambda chosen: place.closer(chosen, swept, model),
+    )
+
+
+def _choices(model: Model) -> DeltaGenerator:
+    """What is replaced, by what, and how the answer is measured; room for one more control."""
+    columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
+    kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model)
     fields.choice(
         columns[2], "Replace it by", get_args(How), "how", HOW_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
         "prompts share, and takes away what is special about this one. Resample writes what one "
         "other prompt has there, which the model finds the most natural.",
+        **fields.UNLABELLED,
     )  # fmt: skip
-    fields.choice(columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
+    fields.choice(
+        columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP, **fields.UNLABELLED
+    )
     if st.session_state["how"] != "zero":
         _references()
+    return columns[4]
 
 
 def _references() -> None:
@@ -95,85 +124,18 @@ def _default(how: str) -> str:
     return "Activations then come from the corrupted prompt."
 
 
-def _so_far(partial: Result) -> None:
-    st.markdown(f"#### {plain(title_of(partial))}")
-    heat_map(grid_of(partial), key="ablation-so-far")
-
-
-def _finished(result: Result, swept: Patch, model: Model) -> None:
-    """Baselines, the heat map, and beside it one place (at first the strongest)."""
-    kinds.baselines(result)
-    grid = grid_of(result)
-    chosen = kinds.selected(st.session_state["ablated"], grid, result)
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        st.markdown(f"#### {plain(title_of(result))}")
-        heat_map(grid, "ablation-map", chosen, _choose)
-        st.caption(legend(grid))
-    if chosen:
-        with right:
-            _place(chosen, result, swept, model)
-    taken.away(result)
-
-
-def _choose(chosen: str) -> None:
-    st.session_state["ablated"] = chosen
-
-
-def legend(grid: Grid) -> str:
-    """How to read the map."""
-    if not grid.centred:
-        return f"Each cell is one ablated run: its {grid.unit}. The gap is too small for shares."
-    return (
-        "Each cell is one ablated clean run: the share of the gap between the clean and the corrupted "
-        "run that is lost. White is nothing; red is lost, and 1 would be all of it; blue moves away from the "
-        "corrupted run. Click a cell, or move with the arrow keys and press Enter."
-    )
-
-
-def _place(chosen: str, result: Result, swept: Patch, model: Model) -> None:
-    """One place: a sentence, a caution, and what the model then predicts."""
-    one = result_of(asked.ablate_together_of(st.session_state, swept, chosen), model)
-    assert one.altered is not None, "places ablated together are one altered run"
-    first = token(str(one.altered.top[0]["token"]))
-    st.markdown(f"#### `{chosen}`")
-    st.markdown(f"{sentence(chosen, result)} The likeliest next token is then **{first}**.")
-    st.caption(f"Caution: {plain(SELF_REPAIR)}")
-    runs = {"clean": one.clean, "corrupted": one.corrupt, "ablated": one.altered}
-    st.altair_chart(top_chart(runs))
-
-
-def sentence(chosen: str, result: Result) -> str:
-    """What ablating a place did, with its numbers, as Markdown."""
-    after, effect = kinds.at_place(result, chosen)
-    if math.isnan(after):
-        return kinds.NOT_COMPUTED
-    metric, clean = plain(result.experiment["metric"]), result.clean.metric
-    goes = (
-        f"With `{chosen}` {replaced_by(result)}, {metric} goes from {clean:.3g} in the clean run "
-        f"to {after:.3g}"
-    )
-    if math.isnan(effect):
-        return f"{goes}."
-    lost = f"**{percent(effect)}** of the gap to the corrupted run ({result.corrupt.metric:.3g}) is lost"
-    if round(100 * effect) < 0:
-        lost = f"away from the corrupted run ({result.corrupt.metric:.3g}), by **{percent(-effect)}** of the gap"
-    return f"{goes}: {lost}."
-
-
-def replaced_by(result: Result) -> str:
-    """What is written into the place, as Markdown."""
-    done = result.experiment
-    prompts: list[str] = done["prompts"]
-    if done["how"] == "zero":
-        return "set to zero"
-    if done["how"] == "resample":
+def replaced_by(experiment: Ablate) -> str:
+    """What is written into a place."""
+    prompts = experiment.prompts
+    if experiment.how == "zero":
+        return "Set to zero"
+    if experiment.how == "resample":
         if len(prompts) == 1:
-            return f"taken from “{typed(_short(prompts[0]))}”"
-        return f"taken from one of {len(prompts)} reference prompts (seed {done['seed']})"
-    over = "at each position" if done["by_position"] else "over all their positions"
+            return f"Taken from “{_short(prompt_text(prompts[0]))}”"
+        return f"Taken from one of {len(prompts)} reference prompts (seed {experiment.seed})"
+    over = "at each position" if experiment.by_position else "over all their positions"
     many = "1 reference prompt" if len(prompts) == 1 else f"{len(prompts)} reference prompts"
-    return f"set to its mean over {many}, {over}"
+    return f"Set to its mean over {many}, {over},"
 
 
 def _short(prompt: str) -> str:

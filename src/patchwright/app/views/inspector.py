@@ -1,7 +1,7 @@
 """What the workbench says of its selected place: words and numbers for the browser, no widgets."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from patchwright.algorithms.result import Baseline, Result
@@ -13,7 +13,7 @@ from patchwright.errors import PatchwrightError
 from patchwright.methods.ablate import AblateTogether
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import SITE_TABLE, Place, parse_place
+from patchwright.places import SITE_TABLE, Place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
 
@@ -26,33 +26,27 @@ Json = dict[str, Any]
 Fact = tuple[str, str]
 
 
-def inspected(place: str, pinned: str, experiment: Patch, swept: Result, model: Model) -> Json:
-    """A place: what copying it does, beside both unpatched runs, and what other methods say of it."""
-    one = result_of(asked.together_of(experiment, [place]), model)
-    assert one.altered is not None, "places patched together are one altered run"
+def change(source: str, target: str, change: str, altered: str, one: Result, swept: Result) -> Json:
+    """What `one` altered run does: a sentence, where it stands between both runs, and its tokens.
+
+    The numbers of a cell that was `swept` are the sweep's own.
+    """
+    assert one.altered is not None, "places changed together are one altered run"
     after, effect = one.altered.metric, float(shares(one))
+    place = str(one.experiment["places"][0])
     if kinds.is_exact(swept, place):
         after, effect = kinds.at_place(swept, place)
-    source, target = ("A", "B") if experiment.direction == "denoise" else ("B", "A")
-    runs = {
-        f"{target} alone": one.base,
-        f"{target} with the copy": one.altered,
-        f"{source} alone": one.clean if source == "A" else one.corrupt,
-    }
+    base, other = (one.corrupt, one.clean) if target == "B" else (one.clean, one.corrupt)
+    runs = {f"{target} alone": base, altered: one.altered, f"{source} alone": other}
+    metric = one.experiment["metric"]
+    share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source}"
     return {
-        "place": place,
-        "title": title(parse_place(place), swept),
-        "sentence": _sentence(source, target, one, after, effect),
-        "ruler": _ruler(source, target, one, after),
+        "sentence": f"{change}, it moves {metric} from {base.metric:.2f} to {after:.2f}{share}.",
+        "ruler": _ruler(source, target, base.metric, other.metric, after),
         "runs": [
             {"name": name, "tokens": _tokens(run), "strong": run is one.altered}
             for name, run in runs.items()
         ],
-        "facts": [
-            *facts(place, experiment, one, model),
-            *_beside(pinned, place, experiment, swept, model),
-        ],
-        "isPinned": place == pinned,
     }
 
 
@@ -77,17 +71,8 @@ def _token_at(position: int, swept: Result) -> str:
     return "→".join(seen) if len(texts["clean"]) == len(texts["corrupt"]) else f"token {position}"
 
 
-def _sentence(source: str, target: str, one: Result, after: float, effect: float) -> str:
-    """What the copy did, with its numbers."""
-    metric = one.experiment["metric"]
-    moved = f"moves {metric} from {one.base.metric:.2f} to {after:.2f}"
-    share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source}"
-    return f"Copied from {source} into {target}, it {moved}{share}."
-
-
-def _ruler(source: str, target: str, one: Result, after: float) -> Json | None:
+def _ruler(source: str, target: str, low: float, high: float, after: float) -> Json | None:
     """Where the altered run stands between both unpatched ones."""
-    low, high = one.base.metric, (one.clean if source == "A" else one.corrupt).metric
     if not all(map(math.isfinite, (low, high, after))) or low == high:
         return None
     return {
@@ -96,7 +81,7 @@ def _ruler(source: str, target: str, one: Result, after: float) -> Json | None:
         "value": after,
         "from": f"{target} {low:.1f}",
         "to": f"{source} {high:.1f}",
-        "said": f"{target} {low:.2f}, with the copy {after:.2f}, {source} {high:.2f}",
+        "said": f"{target} {low:.2f}, changed {after:.2f}, {source} {high:.2f}",
     }
 
 
@@ -104,25 +89,15 @@ def _tokens(run: Baseline) -> list[tuple[str, float]]:
     return [(visible(str(one["token"])), float(one["probability"])) for one in run.top[:SHOWN]]
 
 
-def facts(place: str, experiment: Patch, one: Result, model: Model) -> list[Fact]:
-    """What other methods say of the place; one that cannot be asked says nothing."""
-    parsed = parse_place(place)
-    told: list[Fact] = []
-    ways: Sequence[Callable[[], list[Fact]]] = (
-        lambda: _attention(parsed, experiment, model),
-        lambda: _ablated(place, experiment, model),
-        lambda: _direct(parsed, experiment, model),
-        lambda: _logits(one),
-    )
-    for way in ways:
-        try:
-            told += way()
-        except PatchwrightError:
-            continue
-    return told
+def told(facts: Callable[[Place], list[Fact]], place: Place) -> list[Fact]:
+    """What other methods say of a place; where one cannot be asked, why."""
+    try:
+        return facts(place)
+    except PatchwrightError as error:
+        return [("not known", str(error))]
 
 
-def _attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """Where a head looks from the place's position, in both runs."""
     if place.head is None or place.layer is None or place.site in ("k", "v"):
         return []
@@ -142,17 +117,25 @@ def _attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     return told
 
 
-def _ablated(place: str, experiment: Patch, model: Model) -> list[Fact]:
+def ablated(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What is lost of the answer in A when the place is set to zero."""
     fields = {name: getattr(experiment, name) for name in ("model", "pairs", "metric", "bos")}
-    one = result_of(AblateTogether.of({**fields, "places": (place,)}), model)
+    one = result_of(AblateTogether.of({**fields, "places": (str(place),)}), model)
     effect = float(shares(one))
     return (
         [] if math.isnan(effect) else [("set to zero in A", f"{percent(effect)} of the gap lost")]
     )
 
 
-def _direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+def copied(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+    """What comes back of the answer in B when the place is copied from A."""
+    asked_for = experiment.model_copy(update={"direction": "denoise"})
+    one = result_of(asked.together_of(asked_for, [str(place)]), model)
+    effect = float(shares(one))
+    return [] if math.isnan(effect) else [("copied from A into B", f"{percent(effect)} of the gap")]
+
+
+def direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What a head writes toward the answer by itself, at the last position."""
     if place.head is None or place.layer is None or place.site != "z":
         return []
@@ -165,7 +148,7 @@ def _direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     return [("writes to the answer directly", f"{said} (logits)")]
 
 
-def _logits(one: Result) -> list[Fact]:
+def logits(one: Result) -> list[Fact]:
     """Both answers' logits, before and after: a difference also grows where one is damaged."""
     before, after = one.base, one.altered
     if after is None or after.wrong_logit is None or before.wrong_logit is None:
@@ -176,21 +159,13 @@ def _logits(one: Result) -> list[Fact]:
     ]
 
 
-def _beside(pinned: str, place: str, experiment: Patch, swept: Result, model: Model) -> list[Fact]:
-    """The pinned place's effect, and how far the selected one is from it."""
-    if not pinned or pinned == place:
+def apart(pinned: str, before: float, now: float) -> list[Fact]:
+    """The effect of the pinned place, and how far the selected one is from it."""
+    if math.isnan(before) or math.isnan(now):
         return []
-    try:
-        effects = [_effect(one, experiment, swept, model) for one in (pinned, place)]
-    except PatchwrightError:
-        return []
-    if any(map(math.isnan, effects)):
-        return []
-    apart = 100 * (effects[1] - effects[0])
-    return [("pinned", f"{pinned}: {percent(effects[0])}; this one is {apart:+.0f} points from it")]
-
-
-def _effect(place: str, experiment: Patch, swept: Result, model: Model) -> float:
-    if kinds.is_exact(swept, place):
-        return kinds.at_place(swept, place)[1]
-    return float(shares(result_of(asked.together_of(experiment, [place]), model)))
+    return [
+        (
+            "pinned",
+            f"{pinned}: {percent(before)}; this one is {100 * (now - before):+.0f} points from it",
+        )
+    ]

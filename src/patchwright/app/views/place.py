@@ -93,28 +93,26 @@ def attention(place: str, experiment: Patch, model: Model) -> None:
     st.caption("Each row is a position that attends, each column one that it attends to.")
 
 
-def joint(experiment: Patch, model: Model) -> tuple[Result, dict[str, Result]]:
-    """The set's places copied in one run, and each alone. Raises InputError for what is no place."""
-    written = [str(place) for place in asked.set_of(st.session_state)]
-    single = {one: result_of(asked.together_of(experiment, [one]), model) for one in written}
-    return result_of(asked.together_of(experiment, written), model), single
-
-
-def together(experiment: Patch, model: Model) -> None:
-    """Each place of the set by itself: its metric and its effect."""
-    try:
-        _, single = joint(experiment, model)
-    except PatchwrightError as error:
-        st.error(complaint(error))
-        return
+def table(metric: str, single: dict[str, Result]) -> None:
+    """Places by themselves, each changed alone: the metric and the effect."""
     frame = pd.DataFrame(
         {
             "place": list(single),
-            experiment.metric: [float(one.patched) for one in single.values()],
+            metric: [float(one.patched) for one in single.values()],
             "effect": [float(shares(one)) for one in single.values()],
         }
     )
     st.dataframe(frame, hide_index=True, height="content")
+
+
+def closer(chosen: str, experiment: Patch, model: Model) -> None:
+    """More of the selected place, for who wants it."""
+    parsed = parse_place(chosen)
+    if parsed.head is not None and parsed.layer is not None:
+        with st.expander(f"Where head {parsed.head} of layer {parsed.layer} looks"):
+            attention(chosen, experiment, model)
+    with st.expander("The answer, layer by layer"):
+        by_layer(chosen, experiment, model)
 
 
 def share_or_none(effect: float) -> str:

@@ -1,0 +1,247 @@
+"""The workbench of Explore: a sweep as a map, its selected place, and the set, whatever the method."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import shares
+from patchwright.app import address_bar, state
+from patchwright.app.text import complaint, plain
+from patchwright.app.views import inspector, kinds, place, waiting
+from patchwright.app.widgets.heat_map import data_of
+from patchwright.app.widgets.workbench import workbench
+from patchwright.app.work import desk, job_of, result_of, result_so_far, stop
+from patchwright.errors import PatchwrightError
+from patchwright.experiment.base import CellByCell, Together
+from patchwright.figures.grid import Grid, grid_of, likeliest_of
+from patchwright.jobs import Job
+from patchwright.methods.patch import Patch
+from patchwright.model.load import Model
+from patchwright.places import Place, parse_place
+
+Json = dict[str, Any]
+
+LOOK_AGAIN = 0.4
+"""Seconds between two looks at work that is under way."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What one tab asks of the model and says of a place; all else is the same on every tab."""
+
+    page: str
+    experiment: CellByCell
+    swept: Patch
+    """The same pair, patched: what other methods are asked of."""
+    together: Callable[[list[str]], Together]
+    """The same change made to these places in one run."""
+    target: str
+    """The letter of the run that is changed."""
+    change: str
+    """What happens to a place: `Copied from A into B`."""
+    altered: str
+    """The changed run's name: `B with the copy`."""
+    facts: Callable[[Place], list[inspector.Fact]]
+    """What other methods say of a place."""
+    legend: str
+    closer: Callable[[str], None]
+    """Draws more about the selected place."""
+
+    @property
+    def source(self) -> str:
+        """The letter of the other run, which an effect of 1 leads to."""
+        return "A" if self.target == "B" else "B"
+
+
+def shown(lens: Lens, model: Model) -> Result | None:
+    """Draw the workbench; the sweep's result once it is over. Raises what the work raised."""
+    job = job_of(lens.experiment, model, lens.page)
+    under_way = not job.over
+    if job.error is not None:
+        raise job.error
+    again = LOOK_AGAIN if under_way else None
+    st.fragment(_bench, run_every=again)(lens, model, under_way)
+    if under_way:
+        return None
+    result = _result(job, lens.experiment, model)
+    _incomplete(job, result, lens.page)
+    return result
+
+
+def _bench(lens: Lens, model: Model, under_way: bool) -> None:
+    """The sweep as far as it is, and its selected place."""
+    job = job_of(lens.experiment, model, lens.page)
+    if under_way and job.over:
+        st.rerun()
+    if under_way:
+        result, progress = result_so_far(lens.experiment, model, job), _progress(job)
+    else:
+        result, progress = _result(job, lens.experiment, model), None
+    grid, now = grid_of(result), st.session_state
+    chosen = _selected(result, model, grid)
+    try:
+        one = result_of(lens.together([chosen]), model)
+    except PatchwrightError as error:
+        st.error(complaint(error))
+        return
+    data = {
+        "state": "rest" if progress is None else "computing",
+        "progress": progress,
+        "map": {
+            **data_of(grid, chosen),
+            "tops": likeliest_of(result),
+            "legend": _legend(grid, lens),
+            "set": now["places"],
+            "pinned": now["pinned"],
+            "threshold": now["threshold"] / 100,
+            "sliding": True,
+            "clickable": True,
+        },
+        "inspector": {
+            "place": chosen,
+            "title": inspector.title(parse_place(chosen), result),
+            **inspector.change(lens.source, lens.target, lens.change, lens.altered, one, result),
+            "facts": [
+                *inspector.told(lens.facts, parse_place(chosen)),
+                *inspector.logits(one),
+                *_beside(lens, chosen, result, model),
+            ],
+            "isPinned": chosen == now["pinned"],
+            "inSet": chosen in now["places"],
+        },
+        "set": _set(lens, model),
+    }
+    workbench(data, "workbench", ACTS | {"stop": lambda _: stop([lens.page])})
+    address_bar.follow(lens.page)
+    if progress is None:
+        lens.closer(chosen)
+        _each_of_set(lens, model)
+
+
+def _progress(job: Job) -> Json:
+    done, text = waiting.how_far(job, desk().ahead_of(job), "cells")
+    return {"share": done, "said": text, "stoppable": not job.stopping}
+
+
+def _result(job: Job, experiment: CellByCell, model: Model) -> Result:
+    """What a sweep that is over found. Raises what it raised."""
+    result = waiting.result_of_job(job, experiment, model)
+    assert result is not None, "the cells so far of one pair can always be shown"
+    return result
+
+
+def _incomplete(job: Job, result: Result, slot: str) -> None:
+    """Say what is missing of a sweep, and offer the rest."""
+    for notice in result.warnings:
+        if notice["code"] in ("stopped", "estimate", "nothing_moved"):
+            st.warning(plain(notice["message"]))
+    if job.late:
+        st.warning(waiting.TOO_LONG)
+    elif waiting.stopped(result):
+        waiting.rest([slot])
+
+
+def _selected(result: Result, model: Model, grid: Grid) -> str:
+    """The place that was chosen, if these prompts have it, else the strongest."""
+    chosen: str = st.session_state["chosen"]
+    if chosen:
+        try:
+            parse_place(chosen).within(model.spec, len(result.position_tokens or ()))
+        except PatchwrightError as error:
+            st.warning(f"{complaint(error)} Shown is the strongest place.")
+        else:
+            return kinds.counted(chosen, result)
+    top = result.top(1)["place"]
+    return grid.places[0][0] if top.empty else str(top.iloc[0])
+
+
+def _legend(grid: Grid, lens: Lens) -> str:
+    """What the colour bar's numbers are."""
+    return lens.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
+
+
+def _effect(lens: Lens, one: str, swept: Result, model: Model) -> float:
+    if kinds.is_exact(swept, one):
+        return kinds.at_place(swept, one)[1]
+    return float(shares(result_of(lens.together([one]), model)))
+
+
+def _beside(lens: Lens, chosen: str, swept: Result, model: Model) -> list[inspector.Fact]:
+    """The pinned place's effect, and how far the selected one is from it."""
+    pinned: str = st.session_state["pinned"]
+    if not pinned or pinned == chosen:
+        return []
+    try:
+        effects = [_effect(lens, one, swept, model) for one in (pinned, chosen)]
+    except PatchwrightError as error:
+        return [("pinned", f"{pinned}: {error}")]
+    return inspector.apart(pinned, *effects)
+
+
+def _set(lens: Lens, model: Model) -> Json:
+    """The places that are changed together, and what that does."""
+    places: list[str] = st.session_state["places"]
+    hint = "Add places to change several at once: together they can do more, or less, than the sum."
+    data: Json = {"places": places, "hint": hint, "said": ""}
+    if places:
+        try:
+            joint, single = _together(lens, model)
+        except PatchwrightError as error:
+            return {**data, "said": str(error)}
+        summed = sum(float(shares(one)) for one in single.values())
+        together = place.share_or_none(float(shares(joint)))
+        data["said"] = f"together {together}, their sum {place.share_or_none(summed)}"
+    return data
+
+
+def _together(lens: Lens, model: Model) -> tuple[Result, dict[str, Result]]:
+    """The set's places changed in one run, and each alone. Raises InputError for what is no place."""
+    written = [str(parse_place(one)) for one in st.session_state["places"]]
+    single = {one: result_of(lens.together([one]), model) for one in written}
+    return result_of(lens.together(written), model), single
+
+
+def _each_of_set(lens: Lens, model: Model) -> None:
+    """Each place of the set by itself: its metric and its effect."""
+    if not st.session_state["places"]:
+        return
+    with st.expander("Each place of the set by itself"):
+        try:
+            _, single = _together(lens, model)
+        except PatchwrightError as error:
+            st.error(complaint(error))
+            return
+        place.table(lens.swept.metric, single)
+
+
+def _choose(chosen: Any) -> None:
+    state.choose_place(st.session_state, str(chosen))
+
+
+def _add(chosen: Any) -> None:
+    state.add_to_set(st.session_state, str(chosen))
+
+
+def _drop(chosen: Any) -> None:
+    state.drop_from_set(st.session_state, str(chosen))
+
+
+def _pin(chosen: Any) -> None:
+    st.session_state["pinned"] = "" if chosen == "-" else str(chosen)
+
+
+def _hide_below(share: Any) -> None:
+    st.session_state["threshold"] = round(100 * float(share))
+
+
+ACTS: dict[str, Callable[[Any], None]] = {
+    "place": _choose,
+    "add": _add,
+    "drop": _drop,
+    "pin": _pin,
+    "threshold": _hide_below,
+}
+"""What follows from what a person does in the workbench."""
