@@ -103,7 +103,7 @@ def score_integrated(model: pw.Model, pairs: list[pw.Pair]) -> None:
 def evaluate(model: pw.Model, pairs: list[pw.Pair]) -> None:
     scored = pw.edge_attribution(model, pairs[:1], bos=False)
     circuit = pw.Circuit.choose(scored, model, top=SIZE)
-    pw.evaluate_circuit(model, pairs, circuit, [SIZE], randoms=1, bos=False)
+    pw.evaluate_circuit(model, pairs, circuit, [SIZE], n_random=1, bos=False)
 
 
 CIRCUITS: dict[str, tuple[str, Callable[[pw.Model, list[pw.Pair]], None]]] = {

@@ -60,7 +60,7 @@ def test_every_method_can_be_written_down_and_read_again(command: Command) -> No
     for method, *arguments in (
         ("patch", *example, "--place", "L0.mlp_out@-1"),
         ("trace", *eiffel, "--answer", " Paris"),
-        ("ablate", *example, "--how", "mean", "--prompt", "A prompt"),
+        ("ablate", *example, "--ablation", "mean", "--prompt", "A prompt"),
         ("attribute", *example),
         ("path_patch", *example),
         ("edge_attribution", *example),

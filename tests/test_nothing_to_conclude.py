@@ -223,7 +223,7 @@ def test_a_sweep_in_which_nothing_moves_says_so(name: str, demo: pw.Model) -> No
         "patch": {"positions": (0, 1)},
         "attribute": {"site": "z", "per": "head_position", "positions": (0, 1)},
         "path_patch": {"positions": (0, 1)},
-        "ablate": {"how": "resample", "prompts": (CLEAN,)},
+        "ablate": {"ablation": "resample", "prompts": (CLEAN,)},
         "trace": {"noise": 0.0},
     }
     asked = every_experiment()[name].model_copy(update=changes[name])

@@ -65,7 +65,7 @@ def test_reference_prompts_are_one_a_line_and_change_the_numbers(demo: pw.Model)
     page = one_view("ablation", how="mean", ablated="L0H0.z")
     page.text_area(key="references").set_value(f"{OTHER}\n\n{OTHER}\n").run()
     assert errors(page) == []
-    result = pw.ablate(demo, example("ioi").pair, how="mean", prompts=[OTHER, OTHER])
+    result = pw.ablate(demo, example("ioi").pair, ablation="mean", prompts=[OTHER, OTHER])
     assert f"to {float(result.patched.sel(layer=0, head=0)):.3g}" in words(page)
     assert "mean over 2 reference prompts" in words(page)
     assert str(page.query_params["references"]) == f"{OTHER}\n\n{OTHER}\n"
@@ -140,7 +140,7 @@ def test_what_changes_nothing_does_not_make_another_experiment() -> None:
 @pytest.mark.parametrize("how", ["zero", "mean", "resample"])
 def test_the_sentence_carries_the_results_numbers(model: Model, how: str) -> None:
     prompts = [] if how == "zero" else [[1, 5, 3, 4], [1, 6, 3, 7]]
-    result = pw.ablate(model, PAIR, how=how, prompts=prompts, seed=3)
+    result = pw.ablate(model, PAIR, ablation=how, prompts=prompts, seed=3)
     text = ""
     for place, patched, effect in result.table()[["place", "patched", "effect"]].to_numpy():
         text = view.sentence(place, result)

@@ -48,13 +48,13 @@ def templates() -> list[Experiment]:
         pw.Patch(site="resid_pre", per="position", **sweep),
         pw.Patch(site="z", per="head", direction="noise", metric="probability", **sweep),
         pw.Patch(site="pattern", per="head", **sweep),
-        pw.Patch(site="mlp_out", per="position", order="attribution", most=2, **sweep),
+        pw.Patch(site="mlp_out", per="position", order="attribution", max_exact=2, **sweep),
         pw.Patch(site="resid_pre", per="position", positions=(4,), **sweep),
         pw.PatchTogether(places=("L1.resid_post@-1",), metric="kl", **sweep),
         pw.PatchTogether(places=("L9.z",), **sweep),
         pw.AblateTogether(places=("L1.mlp_out",), **sweep),
-        pw.Ablate(site="z", per="head", how="mean", prompts=((1, 2, 3), (4, 5, 6)), **sweep),
-        pw.Ablate(site="z", per="head", how="resample", prompts=((1, 2, 3), (4, 5, 6)), **sweep),
+        pw.Ablate(site="z", per="head", ablation="mean", prompts=((1, 2, 3), (4, 5, 6)), **sweep),
+        pw.Ablate(site="z", per="head", ablation="resample", prompts=((1, 2, 3), (4, 5, 6)), **sweep),
         pw.Attribute(site="attn_out", per="layer", **sweep),
         pw.Attribute(site="attn_out", per="layer", exact=True, **sweep),
         pw.PathPatch(site="z", per="head", receivers=("logits",), norms="freeze", **sweep),
@@ -240,7 +240,7 @@ def test_what_draws_or_averages_over_pairs_is_a_batch_of_one() -> None:
     alone: list[Experiment] = []
     for pair in pairs:
         alone += [
-            pw.Ablate(pairs=pair, how="resample", prompts=prompts, **sweep),
+            pw.Ablate(pairs=pair, ablation="resample", prompts=prompts, **sweep),
             pw.EdgeAttribution(pairs=pair, **ALIKE),
             pw.Patch(pairs=(pair,), **sweep),
         ]

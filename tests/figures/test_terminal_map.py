@@ -169,7 +169,7 @@ def results(model: pw.Model) -> dict[str, pw.Result]:
         "trace": pw.trace(model, [1, 2, 3, 4], [1], 5, samples=2),
         "paths": pw.path_patch(model, PAIR, ["logits"]),
         "edges": pw.edge_attribution(model, PAIR),
-        "circuit": pw.evaluate_circuit(model, PAIR, circuit, sizes=[1, 5], randoms=2),
+        "circuit": pw.evaluate_circuit(model, PAIR, circuit, sizes=[1, 5], n_random=2),
     }
 
 

@@ -42,7 +42,7 @@ def every_kind() -> Iterator[pw.Result]:
     two = [PAIR, pair_of([5, 2, 3], [5, 4, 3])]
     yield pw.patch(MODEL, two, metric="rank", direction="noise")
     yield pw.patch(MODEL, two, roles=["last"])
-    yield pw.patch(MODEL, PAIR, "z", order="attribution", most=3)
+    yield pw.patch(MODEL, PAIR, "z", order="attribution", max_exact=3)
     yield pw.patch(MODEL, PAIR, "embed", metric="kl")
     yield pw.patch(MODEL, PAIR, "mlp_act", "neuron", layers=[1], progress=lambda _: False)
     yield pw.patch_together(MODEL, two, ["L0H1.z"])

@@ -82,12 +82,12 @@ class SweepValues:
 class Priority:
     """Which cells to compute first: by an estimate of `values` [pair, *dims], furthest moved first.
 
-    Only the first `most` of a pair are computed, where it is given; the others keep
+    Only the first `max_exact` of a pair are computed, where it is given; the others keep
     their estimate, as do those whose turn did not come before the sweep was stopped.
     """
 
     values: NDArray[np.float64]
-    most: int | None
+    max_exact: int | None
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def sweep(
         mine[:] = [unpatched(one, places, direction) for one, places in both]
         first = None
         if promising is not None:
-            first = Priority(promising.values[here], promising.most)
+            first = Priority(promising.values[here], promising.max_exact)
         _sweep_group(
             network,
             copied,
@@ -319,7 +319,7 @@ def _best_first(
     """The jobs to do, in their order, and those that are left out."""
     moved = np.abs(promising.values.reshape(baselines.shape) - baselines)
     ordered = sorted(jobs, key=lambda job: -float(moved[job.pair, job.cell]))
-    most = len(jobs) if promising.most is None else promising.most
+    most = len(jobs) if promising.max_exact is None else promising.max_exact
     chosen: list[Job] = []
     others: list[Job] = []
     taken = [0] * len(baselines)

@@ -463,7 +463,7 @@ def _circuit(command: Command, given: Values) -> None:
 
 def _by_promise(fields: Values) -> Values:
     """Where only some cells are computed, an estimate says which."""
-    return {**fields, "order": "attribution"} if "most" in fields else fields
+    return {**fields, "order": "attribution"} if "max_exact" in fields else fields
 
 
 def _one_head(fields: Values) -> Values:

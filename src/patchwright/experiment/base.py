@@ -30,7 +30,7 @@ from patchwright.places import KEYED_SITES, Place, Site, check_site, parse_place
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Pair, Prompt
 from patchwright.prompts.tokens import encode_inside
-from patchwright.upgrade import upgrade_experiment
+from patchwright.upgrade import as_hashed, upgrade_experiment
 from patchwright.validation import Whole, complaint, plain
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Option:
     """How the command line spells a field, where not by the field's own name.
 
     `off` is a flag that turns the field off; `usual` says in the help what happens without the
-    option; a `hidden` field has none; `older` is a name that is still read. `most` is how long the field's list may be for a stranger.
+    option; a `hidden` field has none; `older` is a name that is still read. `max_items` is how long
+    the field's list may be for a stranger.
     """
 
     name: str = ""
@@ -81,7 +82,7 @@ class Option:
     off: bool = False
     hidden: bool = False
     older: str = ""
-    most: int | None = None
+    max_items: int | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class Experiment(BaseModel, ABC):
             asked[name] = value
             if value == self.FORMER[name]:
                 del asked[name]
-        return hash_of({"method": self.name(), **asked})
+        return hash_of({"method": self.name(), **as_hashed(asked, self.name())})
 
     @classmethod
     def name(cls) -> str:
@@ -406,7 +407,7 @@ class Together(OnPairs):
 
     chosen_by: ClassVar[str] = "places"
 
-    places: Annotated[PlaceNames, Option("place", most=64)] = Field(
+    places: Annotated[PlaceNames, Option("place", max_items=64)] = Field(
         title="Places",
         description="Patch these places together instead of a sweep.",
     )

@@ -94,8 +94,8 @@ class Limits:
 def most_listed(experiment: Experiment, name: str) -> int:
     """How long the list in a field may be."""
     stated = (
-        one.most
+        one.max_items
         for one in type(experiment).model_fields[name].metadata
-        if isinstance(one, Option) and one.most is not None
+        if isinstance(one, Option) and one.max_items is not None
     )
     return next(stated, MOST_ITEMS)

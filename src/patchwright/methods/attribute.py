@@ -9,6 +9,7 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
 from patchwright.experiment.base import Cost, KnownSite, Option, Sweep
+from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -38,10 +39,12 @@ class Attribute(Sweep):
         title="Direction",
         description="denoise copies clean activations into the corrupted run, noise the other way.",
     )
-    how: Annotated[Literal["gradient", "qk_fix", "integrated"], Option("method")] = Field(
-        default="gradient",
-        title="Estimate",
-        description="How gradients are taken; qk_fix for q and k.",
+    estimator: Annotated[Literal["gradient", "qk_fix", "integrated"], Option(older="method")] = (
+        Field(
+            default="gradient",
+            title="Estimator",
+            description="How gradients are taken; qk_fix for q and k.",
+        )
     )
     steps: int = Field(default=10, title="Steps", description="Runs that integrated averages over.")
     exact: bool = Field(
@@ -55,7 +58,7 @@ class Attribute(Sweep):
 
     def title(self, result: Result) -> str:
         """What was estimated, and how."""
-        return f"Estimate ({self.how}) of patching {self.site}, {self.metric}"
+        return f"Estimate ({self.estimator}) of patching {self.site}, {self.metric}"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Cells, and gradients for each step."""
@@ -71,7 +74,7 @@ class Attribute(Sweep):
         from patchwright.experiment.sweeps import cells_of, found_of
 
         cells, coords = cells_of(self, work.model, tokens)
-        how = self.direction, self.metric, self.how, self.steps, work.budget
+        how = self.direction, self.metric, self.estimator, self.steps, work.budget
         estimate = attribute(work.model.network, tokens, cells, *how)
         found = found_of(self, work, estimate, coords)
         if self.exact:
@@ -101,13 +104,14 @@ class Attribute(Sweep):
             found.details.update(compared(estimate - base, exact.values - base))
 
 
+@also_takes(method="estimator")
 def attribute(
     model: Model,
     pair: Pair | Sequence[Pair],
     site: str = "resid_pre",
     per: str | None = None,
     direction: str = "denoise",
-    method: str = "gradient",
+    estimator: str = "gradient",
     steps: int = 10,
     metric: str = "logit_diff",
     bos: bool = True,
@@ -120,7 +124,7 @@ def attribute(
 ) -> Result:
     """Estimate every patch of one kind from gradients: attribution patching.
 
-    `method`: `gradient`; `qk_fix` for q and k, their softmax recomputed;
+    `estimator`: `gradient`; `qk_fix` for q and k, their softmax recomputed;
     `integrated`, the gradient's mean over `steps` runs between the two prompts.
     With `exact` the sweep itself is done too: `arrays["exact"]` beside `patched`,
     and `details` has their `correlation` and the `recall` of the strongest cells.
@@ -129,7 +133,7 @@ def attribute(
     from patchwright.experiment.run import run
 
     asked = Attribute.on(
-        model, pair, bos, metric=metric, direction=direction, site=site, per=per, how=method,
+        model, pair, bos, metric=metric, direction=direction, site=site, per=per, estimator=estimator,
         steps=steps, layers=layers, positions=positions, heads=heads, exact=exact,
     )  # fmt: skip
     return run(asked, model, progress, budget)

@@ -11,6 +11,7 @@ from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError
 from patchwright.experiment.base import Cost, Natural, OnPairs, Option
 from patchwright.prompts.align import NO_EDGES
+from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -146,7 +147,7 @@ class EvaluateCircuit(OnEdges):
     command: ClassVar[str] = "circuit"
 
     method: Literal["evaluate_circuit"] = "evaluate_circuit"
-    edges: Annotated[tuple[tuple[str, str], ...], Option(hidden=True, most=10_000)] = Field(
+    edges: Annotated[tuple[tuple[str, str], ...], Option(hidden=True, max_items=10_000)] = Field(
         title="Edges", description="Sender and receiver of each edge, the first chosen first."
     )
     sizes: Annotated[tuple[int, ...], Option(usual="powers of 2")] = Field(
@@ -262,6 +263,7 @@ def edge_attribution(
     return run(asked, model, progress)
 
 
+@also_takes(randoms="n_random")
 def evaluate_circuit(
     model: Model,
     pair: Pair | Sequence[Pair],
@@ -274,8 +276,6 @@ def evaluate_circuit(
     bos: bool = True,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
-    *,
-    randoms: int | None = None,
 ) -> Result:
     """How much of the behaviour a circuit keeps when all edges outside it are corrupted.
 
@@ -284,8 +284,8 @@ def evaluate_circuit(
     and of `random` circuits (size, sample). `details` has the curve's `area`,
     normalised over size, and the random ones'. `outside="mean"` takes the clean
     prompts' mean activations instead of corrupted ones. `progress` counts circuits,
-    small sizes first; stopped, the others are NaN. `randoms` is the older name of
-    `n_random`. Raises ExperimentError for a circuit of another model.
+    small sizes first; stopped, the others are NaN. Raises ExperimentError for a circuit of
+    another model.
     """
     from patchwright.experiment.run import run
 
@@ -293,7 +293,7 @@ def evaluate_circuit(
     asked = EvaluateCircuit.on(
         model, pair, bos, metric=metric, edges=circuit.edges,
         sizes=usual_sizes(len(circuit.edges)) if sizes is None else sizes, outside=outside,
-        n_random=n_random if randoms is None else randoms, seed=seed,
+        n_random=n_random, seed=seed,
     )  # fmt: skip
     return run(asked, model, progress, budget)
 

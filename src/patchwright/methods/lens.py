@@ -40,7 +40,7 @@ class LogitLens(OnPairs):
     summary: ClassVar[str] = "Read the answer off every layer, or attribute it to the parts."
 
     method: Literal["logit_lens"] = "logit_lens"
-    places: Annotated[PlaceNames, Option("place", most=64)] = Field(
+    places: Annotated[PlaceNames, Option("place", max_items=64)] = Field(
         default=(),
         title="Places",
         description="Read a run with these places patched too.",

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from patchwright.axes import BUDGET, Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.base import Option, Sweep, Together
+from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -26,7 +27,7 @@ class Patch(Sweep):
 
     With `roles` each pair is patched at the places of its own prompt that they name
     (`prompts.roles`), so that pairs of different lengths can be compared. By `order`
-    attribution an estimate says which cells come first; the first `most` are computed, the
+    attribution an estimate says which cells come first; the first `max_exact` are computed, the
     others keep their estimate.
     Source: Vig et al. 2020; Zhang & Nanda 2023.
     """
@@ -48,12 +49,12 @@ class Patch(Sweep):
         title="Order",
         description="Which cells come first: by layer, or those that an estimate ranks highest.",
     )
-    most: Annotated[int | None, Option(usual="all")] = Field(
+    max_exact: Annotated[int | None, Option(usual="all", older="most")] = Field(
         default=None,
         title="Cells computed",
         description="Compute only the N cells that a gradient estimate ranks highest.",
     )
-    roles: Annotated[tuple[str, ...] | None, Option(usual="positions", most=64)] = Field(
+    roles: Annotated[tuple[str, ...] | None, Option(usual="positions", max_items=64)] = Field(
         default=None,
         title="Roles",
         description="Compare by role instead of position, such as subject,last.",
@@ -69,7 +70,7 @@ class Patch(Sweep):
     @property
     def hints(self) -> set[str]:
         """The order in which cells are computed, where all of them are."""
-        return {"order"} if self.most is None else set()
+        return {"order"} if self.max_exact is None else set()
 
     @property
     def lists_tokens(self) -> bool:
@@ -123,15 +124,15 @@ class Patch(Sweep):
         from patchwright.algorithms.sweep import Priority
 
         if self.order == "layers":
-            if self.most is not None:
+            if self.max_exact is not None:
                 raise ExperimentError(
-                    "'most' needs an order to choose by: add order='attribution'."
+                    "'max_exact' needs an order to choose by: add order='attribution'."
                 )
             return None
-        if self.most is not None and self.most < 1:
-            raise ExperimentError(f"most={self.most}: compute at least 1 cell exactly.")
+        if self.max_exact is not None and self.max_exact < 1:
+            raise ExperimentError(f"max_exact={self.max_exact}: compute at least 1 cell exactly.")
         how = self.direction, self.metric, "gradient", 1, work.budget
-        return Priority(attribute(work.model.network, tokens, cells, *how).values, self.most)
+        return Priority(attribute(work.model.network, tokens, cells, *how).values, self.max_exact)
 
 
 class PatchTogether(Together):
@@ -159,6 +160,7 @@ class PatchTogether(Together):
         return patched_together(self, self.direction, work, tokens)
 
 
+@also_takes(most="max_exact")
 def patch(
     model: Model,
     pair: Pair | Sequence[Pair],
@@ -173,7 +175,7 @@ def patch(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     order: str = "layers",
-    most: int | None = None,
+    max_exact: int | None = None,
     roles: Sequence[str] | None = None,
     top: int = 0,
 ) -> Result:
@@ -183,7 +185,7 @@ def patch(
     (default: by position, for heads by head); `positions` may count from the end.
     The result's arrays have the dims that `per` names. With `order="attribution"`
     the cells that a gradient estimate finds most promising come first, and of each
-    pair only the first `most` are computed; `arrays["estimated"]` is 1 where a cell
+    pair only the first `max_exact` are computed; `arrays["estimated"]` is 1 where a cell
     kept its estimate. With `roles`, such as `["subject", "last"]`, each pair is patched
     where its own `Pair.roles` stand, `last` being the last token: pairs of different
     lengths are compared, and the dim `role` is in the place of `position`. With `top=3`
@@ -197,7 +199,7 @@ def patch(
 
     asked = Patch.on(
         model, pair, bos, metric=metric, direction=direction, site=site, per=per, layers=layers,
-        positions=positions, heads=heads, order=order, most=most, roles=roles,
+        positions=positions, heads=heads, order=order, max_exact=max_exact, roles=roles,
     )  # fmt: skip
     return run(asked, model, progress, budget, top)
 

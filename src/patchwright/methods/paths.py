@@ -49,7 +49,7 @@ class PathPatch(Sweep):
     summary: ClassVar[str] = "Path patching: what a place does by way of its receivers."
 
     method: Literal["path_patch"] = "path_patch"
-    receivers: Annotated[PlaceNames, Option("receiver", most=64)] = Field(
+    receivers: Annotated[PlaceNames, Option("receiver", max_items=64)] = Field(
         default=(LOGITS,),
         title="Receivers",
         description="logits, or a place such as L9H6.q.",

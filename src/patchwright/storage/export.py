@@ -35,10 +35,6 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a text begins with that a spreadsheet runs (OWASP, CSV injection)."""
 
 
-_FIELDS = {("attribute", "method"): "how"}
-"""Arguments of a call that its experiment keeps under another name."""
-
-
 @dataclass(frozen=True)
 class _Step:
     """A step of the rerun: what is done, in words, and the code that does it."""
@@ -244,13 +240,13 @@ def _run(done: Experiment) -> str:
     positional = ["model", *([_pairs(done)] if isinstance(done, OnPairs) else [])]
     named: dict[str, str] = {}
     for argument in signature(call).parameters.values():
-        field = _FIELDS.get((done.name(), argument.name), argument.name)
-        if argument.name == "circuit":
+        field = argument.name
+        if field == "circuit":
             named["circuit"] = "circuit"
         elif field in type(done).model_fields and field != "model":
             value = getattr(done, field)
             if not _usual(done, field, value, argument.default):
-                named[argument.name] = _value(value, field in ("answer", "wrong"))
+                named[field] = _value(value, field in ("answer", "wrong"))
     return _call(f"result = pw.{call.__name__}", positional, named)
 
 

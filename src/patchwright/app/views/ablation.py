@@ -16,13 +16,13 @@ from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, title_of
 from patchwright.insights.cautions import SELF_REPAIR
-from patchwright.methods.ablate import How
+from patchwright.methods.ablate import Ablation
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.spelling import percent
 
-HOW_NAMES: dict[How, str] = {
+HOW_NAMES: dict[Ablation, str] = {
     "zero": "zero",
     "mean": "mean over prompts",
     "resample": "resample: one prompt",
@@ -58,7 +58,7 @@ def _choices(model: Model) -> None:
     columns = st.columns(4)
     kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", "ablated", model)
     fields.choice(
-        columns[2], "Replace it by", get_args(How), "how", HOW_NAMES,
+        columns[2], "Replace it by", get_args(Ablation), "how", HOW_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
         "prompts share, and takes away what is special about this one. Resample writes what one "
         "other prompt has there, which the model finds the most natural.",
@@ -165,9 +165,9 @@ def replaced_by(result: Result) -> str:
     """What is written into the place, as Markdown."""
     done = result.experiment
     prompts: list[str] = done["prompts"]
-    if done["how"] == "zero":
+    if done["ablation"] == "zero":
         return "set to zero"
-    if done["how"] == "resample":
+    if done["ablation"] == "resample":
         if len(prompts) == 1:
             return f"taken from “{typed(_short(prompts[0]))}”"
         return f"taken from one of {len(prompts)} reference prompts (seed {done['seed']})"
