@@ -86,7 +86,10 @@ def test_places_together_and_an_examples_own_metric() -> None:
         (["trace", *EIFFEL[:2], "--subject-positions", "1-2", *EIFFEL[4:]], "·Eiffel"),
         (["trace", "--example", "capital", "--samples", "2"], "on '·France', 2 samples"),
         (["trace", "--example", "capital", "--subject", "capital", "--samples", "2"], "'·capital'"),
-        (["ablate", "--example", "ioi", "--ablation", "mean", "--prompt", IOI[3]], "Ablation (mean)"),
+        (
+            ["ablate", "--example", "ioi", "--ablation", "mean", "--prompt", IOI[3]],
+            "Ablation (mean)",
+        ),
         (
             ["ablate", "--example", "ioi", "--place", "L3H1.z", "--place", "L0.mlp_out@-1"],
             "L3H1.z, L0.mlp_out@-1 ablated (zero) together",
@@ -186,7 +189,10 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
         (["trace", *EIFFEL, "--example", "capital"], "not both"),
         (["ablate", *IOI, "--ablation", "mean"], "needs reference prompts"),
         (["ablate", *IOI, "--place", "L9.z"], "layers 0-5"),
-        (["ablate", *IOI, "--place", "L0.z", "--ablation", "burn"], "'--ablation': 'burn' is not one of"),
+        (
+            ["ablate", *IOI, "--place", "L0.z", "--ablation", "burn"],
+            "'--ablation': 'burn' is not one of",
+        ),
         (["attribute", *IOI, "--scatter", "s.png"], "add --exact"),
         (["attribute", *IOI, "--estimator", "guess"], "'gradient', 'qk_fix', 'integrated'"),
         (["paths", *IOI, "--receiver", "L0H0.q"], "above its receivers"),

@@ -151,7 +151,9 @@ def test_on_a_linear_model_the_estimate_is_exact(site: str, method: str) -> None
 # A router chooses, which has no slope: what changes on the way with its choice is not in the mean.
 @pytest.mark.every_family(without=("mixtral",))
 def test_integrated_gradients_of_all_embeddings_are_complete(model: pw.Model) -> None:
-    result = pw.attribute(model, PAIR, "embed", "layer", estimator="integrated", steps=400, bos=False)
+    result = pw.attribute(
+        model, PAIR, "embed", "layer", estimator="integrated", steps=400, bos=False
+    )
     assert result.patched.values[0] == pytest.approx(result.clean.metric, abs=1e-4)
 
 
@@ -242,7 +244,10 @@ def test_what_cannot_be_estimated_is_refused(
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"max_exact": 3}, "order='attribution'"), ({"order": "attribution", "max_exact": 0}, "at least 1")],
+    [
+        ({"max_exact": 3}, "order='attribution'"),
+        ({"order": "attribution", "max_exact": 0}, "at least 1"),
+    ],
 )
 def test_an_order_that_makes_no_sense_is_refused(
     model: pw.Model, changes: dict[str, object], says: str

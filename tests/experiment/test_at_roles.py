@@ -107,7 +107,9 @@ def test_a_role_without_a_counterpart_is_empty(model: pw.Model) -> None:
     # Of the differing middle, 2 3 against 9, only the last tokens answer to each other.
     roles = (role(1, "first"), role(2, "second"))
     pair = pair_of([1, 2, 3, 4], [1, 9, 4], align="edges", roles=roles)
-    result = pw.patch(model, pair, roles=["first", "second", "last"], order="attribution", max_exact=9)
+    result = pw.patch(
+        model, pair, roles=["first", "second", "last"], order="attribution", max_exact=9
+    )
     assert result.patched.isnull().any("layer").values.tolist() == [True, False, False]
     assert float(result.arrays["estimated"].sel(role="first").sum()) == 0
     expected = alone(model, pair, [1, 2], per="position")

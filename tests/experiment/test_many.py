@@ -54,7 +54,9 @@ def templates() -> list[Experiment]:
         pw.PatchTogether(places=("L9.z",), **sweep),
         pw.AblateTogether(places=("L1.mlp_out",), **sweep),
         pw.Ablate(site="z", per="head", ablation="mean", prompts=((1, 2, 3), (4, 5, 6)), **sweep),
-        pw.Ablate(site="z", per="head", ablation="resample", prompts=((1, 2, 3), (4, 5, 6)), **sweep),
+        pw.Ablate(
+            site="z", per="head", ablation="resample", prompts=((1, 2, 3), (4, 5, 6)), **sweep
+        ),
         pw.Attribute(site="attn_out", per="layer", **sweep),
         pw.Attribute(site="attn_out", per="layer", exact=True, **sweep),
         pw.PathPatch(site="z", per="head", receivers=("logits",), norms="freeze", **sweep),

@@ -39,7 +39,9 @@ CALLS: dict[str, Callable[[pw.Model], pw.Result]] = {
     "attribute": lambda model: pw.attribute(model, PAIR),
     "attribute and exact": lambda model: pw.compare_with_exact(model, PAIR, "z"),
     "paths": lambda model: pw.path_patch(model, PAIR, ["L2H1.q"], mlps="freeze"),
-    "most promising first": lambda model: pw.patch(model, PAIR, "z", order="attribution", max_exact=5),
+    "most promising first": lambda model: pw.patch(
+        model, PAIR, "z", order="attribution", max_exact=5
+    ),
     "edges": lambda model: pw.edge_attribution(model, PAIR),
     "edges over pairs": lambda model: pw.edge_attribution(model, PAIRS, steps=2),
     "circuit": lambda model: pw.evaluate_circuit(model, PAIR, circuit_of(model), n_random=2),

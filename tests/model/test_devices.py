@@ -75,7 +75,9 @@ _METHODS: dict[str, Method] = {
         for site in SITES
     },
     "qk_fix": lambda model: pw.attribute(model, PAIR, site="k", per="head", estimator="qk_fix"),
-    "integrated": lambda model: pw.attribute(model, PAIR, estimator="integrated", steps=2, exact=True),
+    "integrated": lambda model: pw.attribute(
+        model, PAIR, estimator="integrated", steps=2, exact=True
+    ),
     "path": lambda model: pw.path_patch(model, PAIR, receivers=["L2H1.q", "L1.mlp_out"]),
     "path, norms frozen": lambda model: pw.path_patch(model, PAIR, norms="freeze", mlps="freeze"),
     "trace": lambda model: pw.trace(

@@ -57,7 +57,11 @@ TOKENS = 15
         ),
         ({"answers": 64}, asked(pairs=PAIR | {"wrong": [" John"] * 64}), "65 answers"),
         ({}, asked(method="ablate", ablation="mean", prompts=["a"] * 33), "33 prompts"),
-        ({"tokens": 40}, asked(method="ablate", ablation="mean", prompts=["a a" * 50]), "A prompt has"),
+        (
+            {"tokens": 40},
+            asked(method="ablate", ablation="mean", prompts=["a a" * 50]),
+            "A prompt has",
+        ),
         ({}, ON_PAIR | {"method": "patch_together", "places": ["L0.z"] * 65}, "65 places"),
         ({}, asked(method="path_patch", receivers=["logits"] * 65), "65 receivers"),
         ({}, asked(roles=["last"] * 65), "65 roles"),
