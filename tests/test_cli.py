@@ -246,7 +246,8 @@ def test_explain_lets_a_language_model_put_it_into_words_that_name_their_facts(
     assert "73 %" not in shown.stdout
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     kept = {"text": said[0]["text"], "facts": said[0]["facts"]}
-    assert document["written"] == {"sentences": [kept], "struck": 1, "note": None}
+    written = {"sentences": [kept], "rejected": 1, "struck": 1, "note": None}
+    assert document["written"] == written
     assert "no more requests for now" in refused.stdout
     assert "What this shows" in refused.stdout
     assert key not in f"{shown} {done} {refused} {document}"

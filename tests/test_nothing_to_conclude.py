@@ -23,7 +23,7 @@ from patchwright.errors import FactError, InputError
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
 from patchwright.figures.matplotlib_figures import draw_curve, draw_intervals, draw_scatter, image
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.insights import heads_to_look_at, insights
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.insights.explain import explained
@@ -69,7 +69,7 @@ def results(request: pytest.FixtureRequest, demo: pw.Model) -> dict[str, pw.Resu
 def printed(result: pw.Result) -> str:
     """What the terminal shows but for the warnings, which speak of effects."""
     console = Console(width=400, record=True, file=StringIO())
-    console.print(shown(result))
+    console.print(renderable(result))
     lines = console.export_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith("Warning"))
 

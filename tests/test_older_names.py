@@ -94,3 +94,8 @@ def test_options_of_the_servers_are_read_under_their_older_names_too(
         said = process(command, option, *value, "--port", "0")
         assert said.returncode == 2
         assert "'--port'" in said.stderr
+
+
+def test_the_status_of_a_batch_is_exported_under_its_older_name_too() -> None:
+    assert pw.Tally is pw.BatchStatus
+    assert pw.BatchStatus.__name__ == "BatchStatus"

@@ -15,7 +15,7 @@ from patchwright.app.text import paragraphs
 from patchwright.app.views import learn, side
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
-from patchwright.lessons import READINGS, Lesson, built_in, experiment_of, mark
+from patchwright.lessons import READINGS, Lesson, built_in, mark, step_experiment
 from patchwright.lessons.expressions import filled
 from patchwright.methods.attribute import Attribute
 from patchwright.methods.patch import Patch
@@ -309,7 +309,7 @@ def test_a_map_is_kept_back_while_a_later_step_asks_for_a_cell_of_it() -> None:
 
 
 def _any_result() -> pw.Result:
-    return pw.run(experiment_of(FIRST, 0), pw.load_model("demo"))
+    return pw.run(step_experiment(FIRST, 0), pw.load_model("demo"))
 
 
 def test_a_question_on_the_runs_alone_shows_no_map() -> None:
@@ -332,7 +332,7 @@ def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
     lesson: Lesson, demo: pw.Model
 ) -> None:
     for number in range(len(lesson.steps)):
-        experiment = experiment_of(lesson, number)
+        experiment = step_experiment(lesson, number)
         found = nearest(experiment, pw.run(experiment, demo))
         assert found is not None
         name, fields = found

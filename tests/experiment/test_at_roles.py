@@ -14,7 +14,7 @@ import patchwright as pw
 from patchwright.errors import ExperimentError, PromptError, UnequalLengthsError
 from patchwright.experiment.partial_result import so_far
 from patchwright.figures.grid import grid_of
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.insights import insights
 from patchwright.storage.export import script_text
 from tiny import pair_of, token_pairs
@@ -152,7 +152,7 @@ def test_a_result_by_roles_survives_its_file_and_is_drawn(model: pw.Model, tmp_p
     again.plot(tmp_path / "figure.svg")
     console = Console(width=100, file=StringIO())
     with console.capture() as printed:
-        console.print(shown(again))
+        console.print(renderable(again))
     assert "subject" in printed.get()
     heads = pw.patch(model, two_lengths(), "z", "head_position", roles=["subject", "last"])
     assert grid_of(heads).places[1][0] == "L0H1.z@subject"

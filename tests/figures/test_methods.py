@@ -18,7 +18,7 @@ from patchwright.figures.matplotlib_figures import (
     save_graph,
     save_scatter,
 )
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.spelling import run_name
 from patchwright.storage.export import csv_text
 from tiny import pair_of
@@ -71,7 +71,7 @@ def test_every_result_can_be_shown_and_read_again(
     figure = draw(result)
     assert figure.axes
     console = Console(width=200, record=True, file=StringIO())
-    console.print(shown(result))
+    console.print(renderable(result))
     assert title_of(result) in console.export_text().replace("\n", " ")
     assert csv_text(result).count("\n") == len(result.table()) + 1 > 1
     assert len(result.top(3)) == 3

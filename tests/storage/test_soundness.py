@@ -19,7 +19,7 @@ from families import variant
 from patchwright.app import opening
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.figures.grid import grids_of, title_of
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.insights import insights
 from patchwright.methods import METHODS
 from patchwright.storage import serialization
@@ -96,7 +96,7 @@ def use(result: pw.Result) -> None:
         result.top,
         lambda: title_of(result),
         lambda: grids_of(result),
-        lambda: Console(file=StringIO(), width=100).print(shown(result)),
+        lambda: Console(file=StringIO(), width=100).print(renderable(result)),
         lambda: insights(result),
         lambda: opening.nearest(METHODS.parse(result.experiment), result),
     ]

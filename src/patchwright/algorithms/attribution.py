@@ -19,7 +19,13 @@ from torch import Tensor
 from patchwright.algorithms.metrics import check_differentiable
 from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
 from patchwright.algorithms.readout import check_finite
-from patchwright.algorithms.sweep import ActivationCopier, Cells, SweepValues, one_each, unpatched
+from patchwright.algorithms.sweep import (
+    ActivationCopier,
+    Cells,
+    SweepValues,
+    baseline_values,
+    one_each,
+)
 from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
@@ -89,7 +95,7 @@ def _estimate(
             found = [_sum(one, other) for one, other in zip(total, found, strict=True)]
         total = found
     n = copies.base[0].read + 1
-    values = unpatched(runs, cells, direction)
+    values = baseline_values(runs, cells, direction)
     for i, taps in enumerate(total):
         for row, layer in enumerate(cells.layers):
             slope = taps[site][layer] / steps

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Never
 import typer
 
 from patchwright.cli import build, explain, models, run, runs, tools
-from patchwright.cli.options import STOPPED, tell
+from patchwright.cli.options import STOPPED, echo_err
 from patchwright.errors import PatchwrightError
 from patchwright.methods import summaries
 from patchwright.streams import mute, prepare_streams
@@ -106,7 +106,7 @@ def main() -> None:
 def fail(message: str, status: int) -> Never:
     """Say what was wrong on standard error and leave with `status`."""
     try:
-        tell(f"Error: {message}")
+        echo_err(f"Error: {message}")
     except OSError:
         mute(sys.stderr)
     sys.exit(status)

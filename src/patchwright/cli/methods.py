@@ -20,11 +20,11 @@ from patchwright.cli.options import (
     check_outputs,
     choose,
     chosen_pair,
-    hand_out,
     load,
     numbers,
     progress_bar,
     said_by_user,
+    write_outputs,
 )
 from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError, UnknownPlaceError, quoted
@@ -330,7 +330,7 @@ def _on_pairs(command: Command, given: Values) -> None:
     with progress_bar() as progress:
         result = doing(asked, chosen.model, progress)
     drawn = {command.figure: figure} if command.figure else {}
-    hand_out(
+    write_outputs(
         result,
         given["json"],
         given["csv"],
@@ -411,7 +411,7 @@ def _trace(command: Command, given: Values) -> None:
     )
     with progress_bar() as progress:
         result = doing(asked, model, progress)
-    hand_out(result, given["json"], given["csv"], given["plot"])
+    write_outputs(result, given["json"], given["csv"], given["plot"])
 
 
 def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
@@ -458,7 +458,7 @@ def _circuit(command: Command, given: Values) -> None:
         circuit.to_json(given["save"])
     if given["graph"]:
         save_circuit(circuit.edges, circuit.scores, given["graph"])
-    hand_out(result, given["json"], given["csv"], given["plot"])
+    write_outputs(result, given["json"], given["csv"], given["plot"])
 
 
 def _by_promise(fields: Values) -> Values:

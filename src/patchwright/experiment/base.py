@@ -31,7 +31,7 @@ from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Pair, Prompt
 from patchwright.prompts.tokens import encode_inside
 from patchwright.upgrade import as_hashed, upgrade_experiment
-from patchwright.validation import Whole, complaint, plain
+from patchwright.validation import Whole, plain, where_and_what
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -426,7 +426,7 @@ class Together(OnPairs):
 
 def refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
     """What pydantic says of a document, as the house says it."""
-    where, what = complaint(error, skipped)
+    where, what = where_and_what(error, skipped)
     field = f"The experiment's field {quoted(where)}" if where else "The experiment"
     return ExperimentError(f"{field}: {what}")
 

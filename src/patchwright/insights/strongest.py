@@ -94,7 +94,7 @@ def _added(say: Numbers, cells: Sequence[Cell]) -> str:
     return f" Added up, these {say.count(len(cells))} effects make {say.share(total)}."
 
 
-def attention(
+def attention_sentences(
     main: SweepView,
     heads: SweepView | None,
     acting: SweepView | None,

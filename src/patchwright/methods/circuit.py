@@ -176,7 +176,7 @@ class EvaluateCircuit(OnEdges):
         """Arrays over `size`: `faithfulness`, the `complement`, `random`; the gap and areas as details."""
         import xarray as xr
 
-        from patchwright.algorithms.batches import check_memory
+        from patchwright.algorithms.batches import check_budget
         from patchwright.algorithms.circuits import measure
         from patchwright.experiment.assembly import stopped
         from patchwright.experiment.observation import measured
@@ -187,7 +187,7 @@ class EvaluateCircuit(OnEdges):
                 f"Sizes {sizes}: give rising numbers of edges from 0 to {len(self.edges)}."
             )
         listed = sum(LIST_BYTES + 8 * size for size in sizes) * self.n_random
-        check_memory("The random circuits take", listed, work.budget, "draw fewer")
+        check_budget("The random circuits take", listed, work.budget, "draw fewer")
         circuits = self._circuits(sizes, work)
         how = self.metric, self.outside, work.progress, work.budget
         ran = measure(work.model.network, tokens, circuits, *how)

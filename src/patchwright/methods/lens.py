@@ -101,7 +101,7 @@ class LogitLens(OnPairs):
         """What is read of each pair: both runs, and the patched one where there are places."""
         from patchwright.algorithms.lens import LENS
         from patchwright.algorithms.metrics import check_answers
-        from patchwright.algorithms.sweep import together
+        from patchwright.algorithms.sweep import patch_jointly
         from patchwright.experiment.assembly import ONE_BY_ONE, check_one_length
         from patchwright.model.requests import BASE_SITES
         from patchwright.places import parse_place
@@ -112,7 +112,7 @@ class LogitLens(OnPairs):
         patched: dict[int, Run] = {}
         if places := [parse_place(place) for place in self.places]:
             how = self.direction, work.budget, LENS - BASE_SITES
-            ran = together(work.model.network, tokens, places, *how)
+            ran = patch_jointly(work.model.network, tokens, places, *how)
             patched = {id(one.pair): runs[0] for one, runs in ran}
 
         def named(runs: PairRuns) -> dict[str, Run]:

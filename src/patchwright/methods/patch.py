@@ -107,7 +107,7 @@ class Patch(Sweep):
             self.metric,
             work.progress,
             work.budget,
-            promising=self._promising(work, tokens, cells),
+            priority=self._priority(work, tokens, cells),
             top=work.top,
         )
         if missing is not None:
@@ -118,7 +118,7 @@ class Patch(Sweep):
                 swept.top.forget(np.isnan(swept.values))
         return found_of(self, work, swept, coords, estimated=self.order == "attribution")
 
-    def _promising(self, work: RunContext, tokens: list[TokenPair], cells: Any) -> Any:
+    def _priority(self, work: RunContext, tokens: list[TokenPair], cells: Any) -> Any:
         """The order of the cells by an estimate, where one is asked for."""
         from patchwright.algorithms.attribution import attribute
         from patchwright.algorithms.sweep import Priority
