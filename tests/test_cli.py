@@ -191,7 +191,7 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
         (["ablate", *IOI, "--place", "L9.z"], "layers 0-5"),
         (
             ["ablate", *IOI, "--place", "L0.z", "--ablation", "burn"],
-            "'--ablation': 'burn' is not one of",
+            "'--ablation' / '--how': 'burn' is not one of",
         ),
         (["attribute", *IOI, "--scatter", "s.png"], "add --exact"),
         (["attribute", *IOI, "--estimator", "guess"], "'gradient', 'qk_fix', 'integrated'"),
