@@ -113,6 +113,10 @@ def test_what_a_method_gives_is_taken_in(one: Record, tmp_path: Path) -> None:
     use(result)
 
 
+def test_every_method_is_among_them() -> None:
+    assert {one.content["method"] for one in KINDS} == set(METHODS)
+
+
 JUNK: list[Any] = [None, True, 0, -1, 7, 1e308, float("nan"), "", "x", "L0.z", [], {}, [0], [[]]]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import getdoc
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from patchwright.algorithms.metrics import usual_metric
-from patchwright.axes import Direction, Metric, Per
+from patchwright.axes import CHOICE, DIMS, Direction, Metric, Per
 from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
 from patchwright.hashing import hash_of
 from patchwright.places import KEYED_SITES, Place, Site, check_site, parse_place, pers_of
@@ -100,6 +100,30 @@ class Cost:
     memory: int = 0
 
 
+Dims = tuple[str, ...]
+"""The axes of an array, without `pair`: over several pairs every array has that one first."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a result of an experiment holds: a run from elsewhere that holds more or less is refused.
+
+    `arrays` are those that it always has, `optional` those that it may have. `unlabelled` names
+    arrays whose last axis has no labels, and may have no entry. `details` are the names of its
+    details. Where it is `averaged`, its main array is a mean over pairs.
+    """
+
+    arrays: Mapping[str, Dims]
+    optional: Mapping[str, Dims] = field(default_factory=dict[str, Dims])
+    unlabelled: frozenset[str] = frozenset()
+    details: frozenset[str] = frozenset()
+    averaged: bool = False
+
+
+LIKELIEST = ("top", "top_id", "top_probability")
+"""Arrays of each cell's likeliest tokens: their texts, their ids, and how probable they are."""
+
+
 class Experiment(BaseModel, ABC):
     """What every experiment says: on which model, measured how.
 
@@ -107,7 +131,7 @@ class Experiment(BaseModel, ABC):
 
     - `main`, the array that its result is about, and that array's `unit` where that is not the
       array's own name; `centred` where the scale of its figure is centred at 0;
-    - `compute`, `cost` and `title`, without which a class cannot be used;
+    - `compute`, `cost`, `output` and `title`, without which a class cannot be used;
     - a docstring, whose first paragraph says what it does, to everybody.
 
     `numbers` is the version of the method's numbers: it is raised when a correction changes
@@ -151,6 +175,11 @@ class Experiment(BaseModel, ABC):
     @abstractmethod
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """What the experiment takes on these `tokens`, a pair each."""
+
+    @property
+    @abstractmethod
+    def output(self) -> Output:
+        """The arrays and details that its result holds."""
 
     @abstractmethod
     def title(self, result: Result) -> str:
@@ -337,7 +366,12 @@ PER: Any = Field(
 
 
 class Sweep(OnPairs, CellByCell):
-    """An experiment over every place of one kind."""
+    """An experiment over every place of one kind.
+
+    `beside` are arrays of every cell that its result may have beside `patched` and `effect`.
+    """
+
+    beside: ClassVar[tuple[str, ...]] = ()
 
     site: KnownSite = Field(
         default="resid_pre", title="Site", description="What is patched; see `places`."
@@ -374,6 +408,18 @@ class Sweep(OnPairs, CellByCell):
     def told(self) -> dict[str, Any]:
         """Choices that the result's details repeat."""
         return {}
+
+    @property
+    def output(self) -> Output:
+        """`patched` and `effect` of every cell, and what may stand beside them."""
+        named = self.roles_named is not None
+        cell = tuple("role" if named and dim == "position" else dim for dim in DIMS[self.per])
+        likeliest = dict.fromkeys(LIKELIEST if self.lists_tokens else (), (*cell, CHOICE))
+        return Output(
+            dict.fromkeys(("patched", "effect"), cell),
+            dict.fromkeys(self.beside, cell) | likeliest,
+            details=frozenset(self.told),
+        )
 
     def reaches(self, layer: int, parallel: bool) -> bool:
         """Whether a patch in this layer can move anything at all; blocks may be `parallel`."""
@@ -416,6 +462,11 @@ class Together(OnPairs):
     def named_places(self) -> Sequence[str]:
         """Places that are named one by one."""
         return self.places
+
+    @property
+    def output(self) -> Output:
+        """`patched` and `effect` of the one run."""
+        return Output({"patched": (), "effect": ()})
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One altered run a pair."""

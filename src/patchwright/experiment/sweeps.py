@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.likeliest import Likeliest
 from patchwright.algorithms.pair_runs import read_both, run_in_groups
-from patchwright.algorithms.result import CHOICE, Result
+from patchwright.algorithms.result import Result
 from patchwright.algorithms.sweep import Cells, SweepValues, choose_cells, patched_tokens
-from patchwright.axes import BUDGET, Direction
+from patchwright.axes import BUDGET, CHOICE, Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.assembly import (
     RawResult,

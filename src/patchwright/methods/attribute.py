@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import Cost, KnownSite, Option, Sweep
+from patchwright.experiment.base import Cost, KnownSite, Option, Output, Sweep
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Attribute(Sweep):
 
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("exact",)
     summary: ClassVar[str] = "Estimate every patch at once from gradients."
 
     method: Literal["attribute"] = "attribute"
@@ -55,6 +57,11 @@ class Attribute(Sweep):
     def batched(self) -> bool:
         """Not where it is compared: the agreement is measured over all pairs."""
         return super().batched and not self.exact
+
+    @property
+    def output(self) -> Output:
+        """That of a sweep; with `exact` also how they agree."""
+        return replace(super().output, details=frozenset({"recall", "correlation", "most"}))
 
     def title(self, result: Result) -> str:
         """What was estimated, and how."""

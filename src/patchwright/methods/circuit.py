@@ -9,7 +9,7 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError
-from patchwright.experiment.base import Cost, Natural, OnPairs, Option
+from patchwright.experiment.base import Cost, Natural, OnPairs, Option, Output
 from patchwright.prompts.align import NO_EDGES
 from patchwright.upgrade import also_takes
 
@@ -72,6 +72,12 @@ class EdgeAttribution(OnEdges):
         title="Exact edges",
         description="How many of the strongest edges to measure exactly.",
     )
+
+    @property
+    def output(self) -> Output:
+        """Each edge's score; of the strongest what it estimates."""
+        over = ("receiver", "sender")
+        return Output({"edges": over}, {"exact": over}, averaged=True)
 
     def title(self, result: Result) -> str:
         """What it is called."""
@@ -162,6 +168,19 @@ class EvaluateCircuit(OnEdges):
         default=3, title="Random circuits", description="Random circuits of each size."
     )
     seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+
+    @property
+    def output(self) -> Output:
+        """What circuits of every size keep, their complements, and those drawn at random."""
+        return Output(
+            {
+                **dict.fromkeys(("faithfulness", "complement"), ("size",)),
+                "random": ("size", "sample"),
+            },
+            unlabelled=frozenset({"random"}),
+            details=frozenset({"gap", "area", "random_area"}),
+            averaged=True,
+        )
 
     def title(self, result: Result) -> str:
         """What it shows."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import Cost, OnPairs, Option, PlaceNames
+from patchwright.experiment.base import Cost, Dims, OnPairs, Option, Output, PlaceNames
 from patchwright.prompts.align import EDGES
 
 if TYPE_CHECKING:
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 Part = Literal["layer", "head", "position", "neuron"]
 """How finely: layers' attention and MLP, heads, heads by source position, neurons."""
+
+INSIDE: dict[Part, Dims] = {
+    "head": ("layer", "head"),
+    "position": ("layer", "head", "position"),
+    "neuron": ("layer", "neuron"),
+}
+"""The axes inside of layers, by part; a layer is a component by itself."""
 
 
 class LogitLens(OnPairs):
@@ -55,6 +62,21 @@ class LogitLens(OnPairs):
     def named_places(self) -> Sequence[str]:
         """The places that are patched in the third run."""
         return self.places
+
+    @property
+    def output(self) -> Output:
+        """What is read off every layer and position; some of it needs a wrong answer."""
+        from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE
+
+        compared = {name for name in LENS_METRICS if METRIC_TABLE[name].needs_wrong}
+        over = ("run", "layer", "position")
+        always = [
+            name for name in (*LENS_METRICS, "top", "top_probability") if name not in compared
+        ]
+        return Output(
+            dict.fromkeys(always, over),
+            {**dict.fromkeys(compared, over), "accumulated": ("run", "layer")},
+        )
 
     def title(self, result: Result) -> str:
         """What it is called."""
@@ -149,6 +171,15 @@ class LogitAttribution(OnPairs):
         if self.part == "position":
             return ", or choose part='head' and align='edges' (--direct head --align edges)"
         return EDGES
+
+    @property
+    def output(self) -> Output:
+        """What each component adds; of parts inside of layers, what each of them does."""
+        found: dict[str, Dims] = {"components": ("run", "component")}
+        if self.part in INSIDE:
+            found["contribution"] = ("run", *INSIDE[self.part])
+            found["bias"] = ("run", "layer")
+        return Output(found)
 
     def title(self, result: Result) -> str:
         """What it is called."""

@@ -36,6 +36,7 @@ class Patch(Sweep):
     numbers: ClassVar[int] = 2
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("estimated",)
     summary: ClassVar[str] = "Patch place by place and see how far the answer moves."
 
     method: Literal["patch"] = "patch"

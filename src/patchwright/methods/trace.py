@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from patchwright.axes import BUDGET, Metric
-from patchwright.experiment.base import CellByCell, Cost, Natural
+from patchwright.experiment.base import CellByCell, Cost, Natural, Output
 from patchwright.prompts.pair import Answers, Prompt
 from patchwright.validation import Whole
 
@@ -89,6 +89,18 @@ class Trace(CellByCell):
     def prompts_read(self) -> Sequence[Prompt]:
         """The one prompt."""
         return [self.prompt]
+
+    @property
+    def output(self) -> Output:
+        """Means over the samples of every place, their spread, and the samples themselves."""
+        place = ("layer", "position")
+        return Output(
+            {
+                **dict.fromkeys(("patched", "effect", "spread"), place),
+                "samples": ("sample", *place),
+            },
+            details=frozenset({"sigma", "subject", "subject_tokens"}),
+        )
 
     def title(self, result: Result) -> str:
         """What was restored under which noise."""
