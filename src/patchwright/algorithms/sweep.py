@@ -105,7 +105,7 @@ class Cells:
     indices: tuple[int | None, ...]
 
     @property
-    def by_position(self) -> bool:
+    def over_positions(self) -> bool:
         """Whether positions are swept, rather than patched together."""
         return "position" in DIMS[self.per]
 
@@ -464,7 +464,7 @@ def baseline_values(runs: PairRuns, cells: Cells, direction: Direction) -> NDArr
     clean, corrupt = runs.known
     baseline = corrupt if direction == "denoise" else clean
     values = np.full(cells.shape(n_positions), baseline)
-    if cells.by_position:
+    if cells.over_positions:
         matched = {into for into, _ in runs.matched(direction)}
         positions = cells.coords(n_positions)["position"]
         values[..., [position not in matched for position in positions]] = np.nan
@@ -475,7 +475,7 @@ def work_items(pair: int, copies: ActivationCopier, cells: Cells) -> Iterator[Wo
     """The cells of one pair whose value is not the baseline's for certain."""
     n_positions = copies.base[0].read + 1
     chosen = range(n_positions) if cells.positions is None else cells.positions
-    groups = [[position] for position in chosen] if cells.by_position else [chosen]
+    groups = [[position] for position in chosen] if cells.over_positions else [chosen]
     places = product(cells.layers, cells.indices, groups)
     for cell, (layer, index, positions) in enumerate(places):
         spans = copies.spans(layer, index, positions)

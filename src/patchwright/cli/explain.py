@@ -76,7 +76,11 @@ def explain(
     where = _endpoint() if in_words else None
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, bos),
+        example,
+        align,
+        pairs,
+        metric,
+        bos,
         (model, device, dtype, revision, device_map),
     )
     asked = chosen.model, chosen.pair, direction, chosen.metric, chosen.bos

@@ -187,9 +187,21 @@ def _grid(
         top = result.arrays["top"].sel(run=title).transpose(*array.dims)
         words = [[visible(str(text)) for text in row] for row in top.values]
     return Grid(
-        title, values, rows, columns, row_title, column_title, places, centred, unit, low, high,
-        estimated, words, unsure,
-    )  # fmt: skip
+        title,
+        values,
+        rows,
+        columns,
+        row_title,
+        column_title,
+        places,
+        centred,
+        unit,
+        low,
+        high,
+        estimated,
+        words,
+        unsure,
+    )
 
 
 def _within_reach(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_] | None:

@@ -71,8 +71,9 @@ class Ablating(OnPairs):
         from patchwright.algorithms.ablation import reference_tokens, substitute
 
         prompts = reference_tokens(self.prompts, work.model, self.bos)
-        how = self.ablation, self.by_position, self.seed
-        return substitute(work.model.network, prompts, sites, *how)
+        return substitute(
+            work.model.network, prompts, sites, self.ablation, self.by_position, self.seed
+        )
 
 
 class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOverride] - it is frozen
@@ -100,21 +101,10 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell."""
-        from patchwright.algorithms.sweep import sweep
-        from patchwright.experiment.sweeps import cells_of, found_of
+        from patchwright.experiment.sweeps import cells_of, found_of, patch_cells
 
         cells, coords = cells_of(self, work.model, tokens)
-        swept = sweep(
-            work.model.network,
-            tokens,
-            cells,
-            self.direction,
-            self.metric,
-            work.progress,
-            work.budget,
-            self.replacement(work, [self.site]),
-            top=work.top,
-        )
+        swept = patch_cells(self, work, tokens, cells, self.replacement(work, [self.site]))
         return found_of(self, work, swept, coords)
 
 
@@ -167,9 +157,20 @@ def ablate(
     from patchwright.experiment.run import run
 
     asked = Ablate.on(
-        model, pair, bos, metric=metric, site=site, per=per, ablation=ablation, prompts=prompts,
-        by_position=by_position, seed=seed, layers=layers, positions=positions, heads=heads,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        site=site,
+        per=per,
+        ablation=ablation,
+        prompts=prompts,
+        by_position=by_position,
+        seed=seed,
+        layers=layers,
+        positions=positions,
+        heads=heads,
+    )
     return run(asked, model, progress, budget)
 
 
@@ -195,7 +196,14 @@ def ablate_together(
     from patchwright.experiment.run import run
 
     asked = AblateTogether.on(
-        model, pair, bos, metric=metric, places=places, ablation=ablation, prompts=prompts,
-        by_position=by_position, seed=seed,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        places=places,
+        ablation=ablation,
+        prompts=prompts,
+        by_position=by_position,
+        seed=seed,
+    )
     return run(asked, model, budget=budget)

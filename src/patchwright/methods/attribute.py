@@ -81,8 +81,16 @@ class Attribute(Sweep):
         from patchwright.experiment.sweeps import cells_of, found_of
 
         cells, coords = cells_of(self, work.model, tokens)
-        how = self.direction, self.metric, self.estimator, self.steps, work.budget
-        estimate = attribute(work.model.network, tokens, cells, *how)
+        estimate = attribute(
+            work.model.network,
+            tokens,
+            cells,
+            self.direction,
+            self.metric,
+            self.estimator,
+            self.steps,
+            work.budget,
+        )
         found = found_of(self, work, estimate, coords)
         if self.exact:
             self._compare(found, work, tokens, cells, estimate.values)
@@ -96,11 +104,10 @@ class Attribute(Sweep):
         import numpy as np
 
         from patchwright.algorithms.attribution import compared
-        from patchwright.algorithms.sweep import sweep
         from patchwright.experiment.assembly import stopped_sweep
+        from patchwright.experiment.sweeps import patch_cells
 
-        how = self.direction, self.metric, work.progress, work.budget
-        exact = sweep(work.model.network, tokens, cells, *how)
+        exact = patch_cells(self, work, tokens, cells)
         found.arrays["exact"] = found.arrays["patched"].copy(data=exact.values)
         bases = found.corrupts if self.direction == "denoise" else found.cleans
         base = np.array([one.metric for one in bases]).reshape(-1, *[1] * (exact.values.ndim - 1))
@@ -140,9 +147,20 @@ def attribute(
     from patchwright.experiment.run import run
 
     asked = Attribute.on(
-        model, pair, bos, metric=metric, direction=direction, site=site, per=per, estimator=estimator,
-        steps=steps, layers=layers, positions=positions, heads=heads, exact=exact,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        direction=direction,
+        site=site,
+        per=per,
+        estimator=estimator,
+        steps=steps,
+        layers=layers,
+        positions=positions,
+        heads=heads,
+        exact=exact,
+    )
     return run(asked, model, progress, budget)
 
 

@@ -100,8 +100,8 @@ class EdgeAttribution(OnEdges):
         if self.exact < 0:
             raise ExperimentError(f"{self.exact} edges to measure exactly: give 0 or more.")
         graph = Graph(work.model.spec)
-        how = self.metric, self.steps
-        scored = edge_scores(work.model.network, tokens, *how, work.progress)
+        network = work.model.network
+        scored = edge_scores(network, tokens, self.metric, self.steps, work.progress)
         coords = {"receiver": graph.receivers, "sender": graph.senders}
         found = measured(self, work, tokens, (), lambda _: {})
         found.arrays["edges"] = xr.DataArray(scored.values, dims=list(coords), coords=coords)
@@ -126,8 +126,9 @@ class EdgeAttribution(OnEdges):
         edges = strongest(found.arrays["edges"].values, graph)[: self.exact]
         every = set(graph.edges)
         others = [every - {edge} for edge in edges]
-        how = self.metric, "corrupt", work.progress, work.budget
-        ran = measure(network, found.tokens, others, *how)
+        ran = measure(
+            network, found.tokens, others, self.metric, "corrupt", work.progress, work.budget
+        )
         exact = xr.full_like(found.arrays["edges"], np.nan)
         for (sender, receiver), value in zip(edges, ran.values, strict=True):
             exact.loc[{"sender": sender, "receiver": receiver}] = value - ran.clean
@@ -208,8 +209,15 @@ class EvaluateCircuit(OnEdges):
         listed = sum(LIST_BYTES + 8 * size for size in sizes) * self.n_random
         check_budget("The random circuits take", listed, work.budget, "draw fewer")
         circuits = self._circuits(sizes, work)
-        how = self.metric, self.outside, work.progress, work.budget
-        ran = measure(work.model.network, tokens, circuits, *how)
+        ran = measure(
+            work.model.network,
+            tokens,
+            circuits,
+            self.metric,
+            self.outside,
+            work.progress,
+            work.budget,
+        )
         kept = ran.faithfulness.reshape(len(sizes), -1)
         coords = {"size": sizes}
         found = measured(self, work, tokens, (), lambda _: {})
@@ -310,10 +318,16 @@ def evaluate_circuit(
 
     circuit.check(model)
     asked = EvaluateCircuit.on(
-        model, pair, bos, metric=metric, edges=circuit.edges,
-        sizes=usual_sizes(len(circuit.edges)) if sizes is None else sizes, outside=outside,
-        n_random=n_random, seed=seed,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        edges=circuit.edges,
+        sizes=usual_sizes(len(circuit.edges)) if sizes is None else sizes,
+        outside=outside,
+        n_random=n_random,
+        seed=seed,
+    )
     return run(asked, model, progress, budget)
 
 

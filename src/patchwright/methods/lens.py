@@ -133,8 +133,9 @@ class LogitLens(OnPairs):
         check_one_length((max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_BY_ONE)
         patched: dict[int, Run] = {}
         if places := [parse_place(place) for place in self.places]:
-            how = self.direction, work.budget, LENS - BASE_SITES
-            ran = patch_jointly(work.model.network, tokens, places, *how)
+            ran = patch_jointly(
+                work.model.network, tokens, places, self.direction, work.budget, LENS - BASE_SITES
+            )
             patched = {id(one.pair): runs[0] for one, runs in ran}
 
         def named(runs: PairRuns) -> dict[str, Run]:

@@ -91,8 +91,13 @@ class Patch(Sweep):
         """`patched` of every cell; by attribution also which are `estimated`."""
         import numpy as np
 
-        from patchwright.algorithms.sweep import sweep
-        from patchwright.experiment.sweeps import at_roles, cells_of, found_of, role_coords
+        from patchwright.experiment.sweeps import (
+            at_roles,
+            cells_of,
+            found_of,
+            patch_cells,
+            role_coords,
+        )
 
         cells, coords = cells_of(self, work.model, tokens)
         missing = None
@@ -100,17 +105,8 @@ class Patch(Sweep):
             asked = self.roles, self.direction
             cells, missing = at_roles(cells, *asked, self.pair_list, tokens, work.model.tokenizer)
             coords = role_coords(coords, self.roles)
-        swept = sweep(
-            work.model.network,
-            tokens,
-            cells,
-            self.direction,
-            self.metric,
-            work.progress,
-            work.budget,
-            priority=self._priority(work, tokens, cells),
-            top=work.top,
-        )
+        priority = self._priority(work, tokens, cells)
+        swept = patch_cells(self, work, tokens, cells, priority=priority)
         if missing is not None:
             for pair, role in zip(*np.nonzero(missing), strict=True):
                 swept.values[pair, ..., role] = np.nan
@@ -132,8 +128,17 @@ class Patch(Sweep):
             return None
         if self.max_exact is not None and self.max_exact < 1:
             raise ExperimentError(f"max_exact={self.max_exact}: compute at least 1 cell exactly.")
-        how = self.direction, self.metric, "gradient", 1, work.budget
-        return Priority(attribute(work.model.network, tokens, cells, *how).values, self.max_exact)
+        estimate = attribute(
+            work.model.network,
+            tokens,
+            cells,
+            self.direction,
+            self.metric,
+            "gradient",
+            1,
+            work.budget,
+        )
+        return Priority(estimate.values, self.max_exact)
 
 
 class PatchTogether(Together):
@@ -199,9 +204,20 @@ def patch(
     from patchwright.experiment.run import run
 
     asked = Patch.on(
-        model, pair, bos, metric=metric, direction=direction, site=site, per=per, layers=layers,
-        positions=positions, heads=heads, order=order, max_exact=max_exact, roles=roles,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        direction=direction,
+        site=site,
+        per=per,
+        layers=layers,
+        positions=positions,
+        heads=heads,
+        order=order,
+        max_exact=max_exact,
+        roles=roles,
+    )
     return run(asked, model, progress, budget, top)
 
 

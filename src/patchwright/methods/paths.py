@@ -122,8 +122,17 @@ class PathPatch(Sweep):
         if any(place.position is not None for place in receivers):
             check_one_length(lengths, "name receivers without positions")
         paths = Paths(receivers, self.mlps, self.norms)
-        how = paths, self.direction, self.metric, work.progress, work.budget
-        return found_of(self, work, path_patch(work.model.network, tokens, cells, *how), coords)
+        swept = path_patch(
+            work.model.network,
+            tokens,
+            cells,
+            paths,
+            self.direction,
+            self.metric,
+            work.progress,
+            work.budget,
+        )
+        return found_of(self, work, swept, coords)
 
 
 def path_patch(
@@ -155,8 +164,18 @@ def path_patch(
     from patchwright.experiment.run import run
 
     asked = PathPatch.on(
-        model, pair, bos, metric=metric, direction=direction, site=site, per=per,
-        receivers=receivers, mlps=mlps, norms=norms, layers=layers, positions=positions,
+        model,
+        pair,
+        bos,
+        metric=metric,
+        direction=direction,
+        site=site,
+        per=per,
+        receivers=receivers,
+        mlps=mlps,
+        norms=norms,
+        layers=layers,
+        positions=positions,
         heads=heads,
-    )  # fmt: skip
+    )
     return run(asked, model, progress, budget)

@@ -155,8 +155,7 @@ class Trace(CellByCell):
         subject = find_subject(
             self.prompt, prompt.clean, model.tokenizer, self.subject, self.occurrence
         )
-        how = self, subject.positions, work.progress, work.budget
-        traced = trace(model.network, prompt, *how)
+        traced = trace(model.network, prompt, self, subject.positions, work.progress, work.budget)
         # Samples that came in turn may have been stopped between two turns: no place has them all.
         over = np.arange(self.samples)
         notices: list[Notice] = [*subject.notices]
@@ -272,8 +271,19 @@ def trace(
     from patchwright.experiment.run import run
 
     asked = Trace.for_model(
-        model, bos=bos, prompt=prompt, subject=subject, occurrence=occurrence, answer=answer,
-        wrong=wrong, noise=noise, samples=samples, window=window, site=site, metric=metric,
-        seed=seed, sever=sever,
-    )  # fmt: skip
+        model,
+        bos=bos,
+        prompt=prompt,
+        subject=subject,
+        occurrence=occurrence,
+        answer=answer,
+        wrong=wrong,
+        noise=noise,
+        samples=samples,
+        window=window,
+        site=site,
+        metric=metric,
+        seed=seed,
+        sever=sever,
+    )
     return run(asked, model, progress, budget)

@@ -315,11 +315,11 @@ class BatchedForward:
             v = group.whole(group.live["v"], "v", layer)
             self._store_keys(group, layer, weights, k)
             visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
-            how = (visible, weights)
-            group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
+            z = ops.attention(q, k, v, visible, weights)
+            group.live = {"x": group.live["x"], "z": z}
             if self.touches(layer, "pattern"):
-                pattern = ops.attention_pattern(ops.twice(q), ops.twice(k), *how)[: len(q)]
-                group.live |= {"v": v, "pattern": pattern}
+                pattern = ops.attention_pattern(ops.twice(q), ops.twice(k), visible, weights)
+                group.live |= {"v": v, "pattern": pattern[: len(q)]}
         if self.touches(layer, "pattern"):
             self.apply_edits(layer, "pattern", "pattern")
             for group in self.groups:

@@ -94,10 +94,14 @@ def notebook_text(result: Result, methods: Methods = METHODS) -> str:
     done = methods.asked(result)
     shown = _written("\nImage(filename='figure.png')")
     steps = [
-        _Step("Patchwright", _about(result), "from IPython.display import Image\n\nimport patchwright as pw"),
+        _Step(
+            "Patchwright",
+            _about(result),
+            "from IPython.display import Image\n\nimport patchwright as pw",
+        ),
         *_steps(result, done),
         shown,
-    ]  # fmt: skip
+    ]
     cells: list[dict[str, Any]] = []
     for step in steps:
         level = "#" if step is steps[0] else "##"
