@@ -6,7 +6,8 @@ written, with the warning `stopped`), 1 anything else. Errors go to standard err
 
 options   what commands share: options, loading, outputs, progress
 runner    how experiments are done: answered from the run store, or written down for `run`
-methods   one command a method, built from what the methods declare
+methods   one command a method, built from what the methods declare; `command`: what one
+          is; `field_option`: a field of an experiment as an option
 explain   several sweeps put into sentences
 models    models offered by name: listed, fetched, removed
 runs      the run store: what is in it, comparing, archives
