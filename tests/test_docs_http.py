@@ -9,7 +9,7 @@ import pytest
 
 import patchwright as pw
 from command import patchwright
-from patchwright.experiment.base import Option
+from patchwright.experiment.declaration import Option
 from patchwright.methods import METHODS
 from patchwright.server.limits import Limits
 from served import client_of

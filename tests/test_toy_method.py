@@ -20,7 +20,8 @@ from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.cli import make_app
 from patchwright.errors import ExperimentError
 from patchwright.experiment.assembly import RawResult, RunContext
-from patchwright.experiment.base import Cost, OnPairs, Output
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Output
 from patchwright.experiment.limits import Limits
 from patchwright.experiment.observation import measured
 from patchwright.experiment.run import run

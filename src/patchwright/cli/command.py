@@ -10,7 +10,8 @@ from patchwright.cli.field_option import FieldOption, Shape, Values, parameter_o
 from patchwright.cli.options import check_outputs, choose, progress_bar, write_outputs
 from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError
-from patchwright.experiment.base import Experiment, OnPairs, Sweep
+from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.experiment.patching import Sweep
 
 _BASE = frozenset({"method", "model", "revision", "metric", "bos", "pairs"})
 """Fields that other options fill."""

@@ -10,7 +10,7 @@ from annotated_types import Ge
 from pydantic.fields import FieldInfo
 
 from patchwright.cli.options import numbers, said_by_user
-from patchwright.experiment.base import Option
+from patchwright.experiment.declaration import Option
 
 Values = dict[str, Any]
 """What options were given, by their Python names."""

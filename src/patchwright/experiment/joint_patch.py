@@ -6,7 +6,7 @@ from patchwright.algorithms.sweep import Source, patch_jointly
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.assembly import RawResult, RunContext, found_in
-from patchwright.experiment.base import Together
+from patchwright.experiment.patching import Together
 from patchwright.places import parse_place
 from patchwright.prompts.pair import TokenPair
 

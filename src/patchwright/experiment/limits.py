@@ -8,8 +8,9 @@ from collections.abc import Sized
 from dataclasses import dataclass
 
 from patchwright.errors import ExperimentError, PromptError
-from patchwright.experiment.base import Experiment, OnPairs, Option
+from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.experiment.cost import longest
+from patchwright.experiment.declaration import Option
 from patchwright.experiment.run import tokens_of
 from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair, prompt_ids

@@ -32,7 +32,7 @@ from patchwright.experiment.assembly import (
     found_in,
     without_positions,
 )
-from patchwright.experiment.base import Sweep
+from patchwright.experiment.patching import Sweep
 from patchwright.model.load import Model
 from patchwright.model.requests import BASE_SITES
 from patchwright.prompts.pair import Pair, TokenPair

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from patchwright.algorithms.result import Result, place_of
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import statistics_on
-from patchwright.experiment.base import Experiment, Sweep, Together
+from patchwright.experiment.base import Experiment
+from patchwright.experiment.patching import Sweep, Together
 from patchwright.methods import METHODS
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET
-from patchwright.experiment.base import KnownSite, Natural, OnPairs, Option, Sweep, Together
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import KnownSite, Natural, Option
+from patchwright.experiment.patching import Sweep, Together
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Prompt
 from patchwright.upgrade import also_takes

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from patchwright.experiment.base import Cost, Natural, OnPairs, Option, Output
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Natural, Option, Output
 from patchwright.prompts.align import NO_EDGES
 from patchwright.prompts.pair import Prompt, Text
 

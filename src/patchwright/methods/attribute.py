@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import Cost, KnownSite, Option, Output, Sweep
+from patchwright.experiment.declaration import Cost, KnownSite, Option, Output
+from patchwright.experiment.patching import Sweep
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:

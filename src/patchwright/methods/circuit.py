@@ -9,7 +9,8 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError
-from patchwright.experiment.base import Cost, Natural, OnPairs, Option, Output
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Natural, Option, Output
 from patchwright.prompts.align import NO_EDGES
 from patchwright.upgrade import also_takes
 

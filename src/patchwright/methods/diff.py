@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import DIMS, Per
-from patchwright.experiment.base import PER, Cost, KnownSite, OnPairs, Output
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, KnownSite, Output
+from patchwright.experiment.patching import PER
 from patchwright.places import KEYED_SITES
 from patchwright.prompts.align import EDGES
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import Cost, Dims, OnPairs, Option, Output, PlaceNames
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Dims, Option, Output, PlaceNames
 from patchwright.prompts.align import EDGES
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from patchwright.axes import BUDGET, Direction
 from patchwright.errors import ExperimentError
-from patchwright.experiment.base import Option, Sweep, Together
+from patchwright.experiment.declaration import Option
+from patchwright.experiment.patching import Sweep, Together
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:

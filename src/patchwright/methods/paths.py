@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import KnownSite, Option, PlaceNames, Sweep
+from patchwright.experiment.declaration import KnownSite, Option, PlaceNames
+from patchwright.experiment.patching import Sweep
 from patchwright.prompts.align import NO_EDGES
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from patchwright.axes import BUDGET, Metric
-from patchwright.experiment.base import CellByCell, Cost, Natural, Output
+from patchwright.experiment.base import CellByCell
+from patchwright.experiment.declaration import Cost, Natural, Output
 from patchwright.prompts.pair import Answers, Prompt
 from patchwright.validation import Whole
 

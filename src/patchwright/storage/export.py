@@ -20,7 +20,8 @@ from pandas import DataFrame
 import patchwright
 from patchwright.algorithms.metrics import usual_metric
 from patchwright.algorithms.result import Result
-from patchwright.experiment.base import Experiment, OnPairs, Sweep
+from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.experiment.patching import Sweep
 from patchwright.experiment.registry import Methods
 from patchwright.methods import METHODS
 from patchwright.methods.circuit import EvaluateCircuit
