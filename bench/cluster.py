@@ -24,7 +24,7 @@ from patchwright import cluster
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.batching import Batch, Outcome
 from patchwright.methods.patch import Patch
-from patchwright.storage.batch_runner import Tally, run_many
+from patchwright.storage.batch_runner import BatchStatus, run_many
 from patchwright.storage.store import Store
 
 
@@ -35,8 +35,8 @@ class Timed:
     began: float = field(default_factory=perf_counter)
     first: float | None = None
 
-    def __call__(self, tally: Tally) -> bool:
-        if tally.done and self.first is None:
+    def __call__(self, status: BatchStatus) -> bool:
+        if status.done and self.first is None:
             self.first = perf_counter() - self.began
         return True
 
@@ -59,19 +59,19 @@ def experiments_of(pairs: int, tokens: int) -> list[Experiment]:
     return found
 
 
-def timed(do: Callable[..., Tally], pairs: int) -> tuple[float, float]:
+def timed(do: Callable[..., BatchStatus], pairs: int) -> tuple[float, float]:
     """Pairs per second after the first results, and the seconds until those came."""
     with TemporaryDirectory() as folder:
         clock, sizes = Timed(), list[int]()
 
-        def progress(tally: Tally) -> bool:
-            if tally.done and not sizes:
-                sizes.append(tally.done)
-            return clock(tally)
+        def progress(status: BatchStatus) -> bool:
+            if status.done and not sizes:
+                sizes.append(status.done)
+            return clock(status)
 
-        tally = do(store=Store(Path(folder)), progress=progress)
+        status = do(store=Store(Path(folder)), progress=progress)
         whole = perf_counter() - clock.began
-    assert tally.done == pairs, tally
+    assert status.done == pairs, status
     first = clock.first or whole
     rest = pairs - (sizes[0] if sizes else 0)
     return (rest / (whole - first) if rest else pairs / whole), first
@@ -86,10 +86,10 @@ class _Nothing(cluster.Worker):
 
 def overhead(ray: Any, model: pw.Model, experiments: list[Experiment], times: int) -> float:
     """Seconds of a task: a batch sent and its outcomes brought back, nothing computed."""
-    from patchwright.model.shared_weights import packed
+    from patchwright.model.shared_weights import share
 
     worker = ray.remote(num_cpus=1)(_Nothing).remote()
-    ray.get(worker.open.remote(ray.put(packed(model)), "cpu"))
+    ray.get(worker.open.remote(ray.put(share(model)), "cpu"))
     batch = Batch(tuple(range(len(experiments))), tuple(experiments))
     found: list[float] = []
     for _ in range(times):

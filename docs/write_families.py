@@ -96,7 +96,7 @@ METHODS: dict[str, Callable[[pw.Model], object]] = {
         model, PAIR, ["L1H0.v", "L2.mlp_out"], bos=False
     ),
     "ablate": lambda model: pw.ablate(model, PAIR, "v", bos=False),
-    "attribute": lambda model: pw.attribute(model, PAIR, "k", method="qk_fix", bos=False),
+    "attribute": lambda model: pw.attribute(model, PAIR, "k", estimator="qk_fix", bos=False),
     "path patch": lambda model: pw.path_patch(model, PAIR, ["L2H0.k"], norms="freeze", bos=False),
     "edge attribution": lambda model: pw.edge_attribution(model, PAIR, bos=False),
     "circuits": lambda model: pw.evaluate_circuit(

@@ -1,4 +1,4 @@
-"""The HTTP interface in the test's own process: an office, its app, and experiments to ask for."""
+"""The HTTP interface in the test's own process: a service, its app, and experiments to ask for."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -43,8 +43,8 @@ def client_of(
     methods: Methods = METHODS,
 ) -> Generator[TestClient]:
     """A client of a server of these models, which runs meanwhile."""
-    office = ExperimentService(models, store or JobStore(), limits, at_once, methods)
-    app = make_app(office, token, Hosts("127.0.0.1"))
+    service = ExperimentService(models, store or JobStore(), limits, at_once, methods)
+    app = make_app(service, token, Hosts("127.0.0.1"))
     with TestClient(
         app, "http://localhost", raise_server_exceptions=False, headers=headers
     ) as client:

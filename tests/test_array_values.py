@@ -147,11 +147,11 @@ CALLS: dict[str, dict[str, Any]] = {
         "positions": [1, -1],
         "heads": [0],
         "order": "attribution",
-        "most": 2,
+        "max_exact": 2,
     },
     "patch_together": {"places": ["L0.z", "L1.z@-1"], "direction": "noise", "bos": False},
     "ablate": {
-        "how": "mean",
+        "ablation": "mean",
         "prompts": [PAIR.clean, PAIR.corrupt],
         "by_position": False,
         "seed": 3,
@@ -159,11 +159,11 @@ CALLS: dict[str, dict[str, Any]] = {
     },
     "ablate_together": {
         "places": ["L0.z"],
-        "how": "resample",
+        "ablation": "resample",
         "prompts": [PAIR.corrupt],
         "seed": 3,
     },
-    "attribute": {"method": "integrated", "steps": 2, "exact": True, "site": "attn_out"},
+    "attribute": {"estimator": "integrated", "steps": 2, "exact": True, "site": "attn_out"},
     "path_patch": {"receivers": ["L2H0.q"], "mlps": "freeze", "norms": "freeze", "layers": [0]},
     "edge_attribution": {"steps": 2, "exact": 1},
     "difference": {"site": "z", "per": "head", "bos": False},
@@ -238,7 +238,7 @@ def test_what_is_no_pair_is_refused_in_a_sentence(demo: pw.Model, pairs: Any) ->
 
 def test_one_text_is_no_list_of_prompts_or_places(demo: pw.Model) -> None:
     with pytest.raises(ExperimentError, match="'prompts': give a list"):
-        pw.ablate(demo, PAIR, how="mean", prompts=str(PAIR.clean))
+        pw.ablate(demo, PAIR, ablation="mean", prompts=str(PAIR.clean))
     for places in ("L0.z", 5):
         with pytest.raises(InputError, match=r"is not a list of places"):
             pw.patch_together(demo, PAIR, places)  # pyright: ignore[reportArgumentType]

@@ -46,7 +46,7 @@ def model(folder: str) -> pw.Model:
 @pytest.mark.parametrize(
     "command",
     [
-        ["patch", *TYPED], ["attribute", *TYPED], ["ablate", *TYPED, "--how", "mean", "--prompt", CLEAN],
+        ["patch", *TYPED], ["attribute", *TYPED], ["ablate", *TYPED, "--ablation", "mean", "--prompt", CLEAN],
         ["paths", *TYPED], ["circuit", *TYPED], ["diff", *TYPED], ["attention", *TYPED], ["lens", *TYPED],
     ],
     ids=lambda one: one[0],
@@ -188,7 +188,7 @@ def test_without_a_template_the_page_says_so_and_lets_the_chat_go() -> None:
 EXPERIMENTS = {
     "patch": pw.Patch(model="demo", pairs=pw.Pair(**CHAT)),
     "ablation": pw.Ablate(
-        model="demo", pairs=pw.Pair(**CHAT), site="z", how="mean",
+        model="demo", pairs=pw.Pair(**CHAT), site="z", ablation="mean",
         prompts=(CHAT["clean"], CHAT["corrupt"]),
     ),
     "lens": pw.LogitLens(model="demo", pairs=pw.Pair(**CHAT)),

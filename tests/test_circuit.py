@@ -32,7 +32,7 @@ def test_a_threshold_keeps_what_reaches_it(model: pw.Model) -> None:
 def test_the_curve_ends_at_everything_with_its_areas(model: pw.Model) -> None:
     scored = pw.edge_attribution(model, PAIR, bos=False)
     whole = pw.Circuit.choose(scored, model)
-    result = pw.evaluate_circuit(model, PAIR, whole, randoms=2, bos=False)
+    result = pw.evaluate_circuit(model, PAIR, whole, n_random=2, bos=False)
     kept, complement = result.arrays["faithfulness"], result.arrays["complement"]
     assert float(kept[-1]) == pytest.approx(1, abs=1e-9)
     assert float(complement[-1]) == pytest.approx(0, abs=1e-9)
@@ -79,7 +79,7 @@ def test_what_is_no_circuit_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_stopped_curve_has_the_small_sizes_and_says_so(model: pw.Model, tmp_path: Path) -> None:
     circuit = pw.Circuit.choose(pw.edge_attribution(model, PAIR, bos=False), model)
     sizes = [5, 10, 20]
-    whole = pw.evaluate_circuit(model, PAIR, circuit, sizes, randoms=2, bos=False)
+    whole = pw.evaluate_circuit(model, PAIR, circuit, sizes, n_random=2, bos=False)
     counted: list[tuple[int, int]] = []
 
     def progress(now: pw.Progress) -> bool:
@@ -87,7 +87,7 @@ def test_a_stopped_curve_has_the_small_sizes_and_says_so(model: pw.Model, tmp_pa
         return now.done < 6  # four a size: the circuit, its complement, two random ones
 
     result = pw.evaluate_circuit(
-        model, PAIR, circuit, sizes, randoms=2, bos=False, progress=progress
+        model, PAIR, circuit, sizes, n_random=2, bos=False, progress=progress
     )
     assert counted == [(done, 12) for done in range(1, 7)]
     for name, known in (("faithfulness", 2), ("complement", 2), ("random", 1)):
@@ -146,7 +146,7 @@ def test_the_strongest_edges_are_measured_each_alone(model: pw.Model, metric: st
             scores=(0.0,),
         )
         # The complement of a circuit of one edge is the model with that edge corrupted.
-        kept = pw.evaluate_circuit(model, PAIR, alone, metric=metric, randoms=0, bos=False)
+        kept = pw.evaluate_circuit(model, PAIR, alone, metric=metric, n_random=0, bos=False)
         gap = kept.clean.metric - kept.corrupt.metric
         change = (float(kept.array("complement")[0]) - 1) * gap
         assert float(exact.sel(sender=sender, receiver=receiver)) == pytest.approx(change, abs=1e-9)

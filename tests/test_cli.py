@@ -86,14 +86,17 @@ def test_places_together_and_an_examples_own_metric() -> None:
         (["trace", *EIFFEL[:2], "--subject-positions", "1-2", *EIFFEL[4:]], "·Eiffel"),
         (["trace", "--example", "capital", "--samples", "2"], "on '·France', 2 samples"),
         (["trace", "--example", "capital", "--subject", "capital", "--samples", "2"], "'·capital'"),
-        (["ablate", "--example", "ioi", "--how", "mean", "--prompt", IOI[3]], "Ablation (mean)"),
+        (
+            ["ablate", "--example", "ioi", "--ablation", "mean", "--prompt", IOI[3]],
+            "Ablation (mean)",
+        ),
         (
             ["ablate", "--example", "ioi", "--place", "L3H1.z", "--place", "L0.mlp_out@-1"],
             "L3H1.z, L0.mlp_out@-1 ablated (zero) together",
         ),
         (["attribute", "--example", "ioi", "--site", "z", "--exact"], "Estimate (gradient)"),
         (["paths", "--example", "ioi", "--receiver", "L3H1.q"], "Paths from z to L3H1.q"),
-        (["patch", "--example", "ioi", "--site", "z", "--most", "5"], "Warning (estimate)"),
+        (["patch", "--example", "ioi", "--site", "z", "--max-exact", "5"], "Warning (estimate)"),
         (["circuit", "--example", "ioi", "--top", "30"], "What the circuit keeps"),
         (["explain", "--example", "ioi"], "The difference enters at position 10 (` John` in the"),
         (["explain", "--example", "capital-unequal"], "has 11 tokens and its corrupted prompt 6"),
@@ -184,11 +187,14 @@ def test_wrong_input_gets_one_message_and_exit_status_2(
         (["trace", *EIFFEL, "--subject", "Rome"], "is not in the prompt"),
         (["trace", *EIFFEL[2:]], "prompt is empty"),
         (["trace", *EIFFEL, "--example", "capital"], "not both"),
-        (["ablate", *IOI, "--how", "mean"], "needs reference prompts"),
+        (["ablate", *IOI, "--ablation", "mean"], "needs reference prompts"),
         (["ablate", *IOI, "--place", "L9.z"], "layers 0-5"),
-        (["ablate", *IOI, "--place", "L0.z", "--how", "burn"], "'--how': 'burn' is not one of"),
+        (
+            ["ablate", *IOI, "--place", "L0.z", "--ablation", "burn"],
+            "'--ablation' / '--how': 'burn' is not one of",
+        ),
         (["attribute", *IOI, "--scatter", "s.png"], "add --exact"),
-        (["attribute", *IOI, "--method", "guess"], "'gradient', 'qk_fix', 'integrated'"),
+        (["attribute", *IOI, "--estimator", "guess"], "'gradient', 'qk_fix', 'integrated'"),
         (["paths", *IOI, "--receiver", "L0H0.q"], "above its receivers"),
         (["circuit", *IOI, "--circuit", "none.json"], "cannot be read"),
         (["circuit", *IOI, "--sizes", "500"], "from 0 to 200"),
@@ -240,7 +246,8 @@ def test_explain_lets_a_language_model_put_it_into_words_that_name_their_facts(
     assert "73 %" not in shown.stdout
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     kept = {"text": said[0]["text"], "facts": said[0]["facts"]}
-    assert document["written"] == {"sentences": [kept], "struck": 1, "note": None}
+    written = {"sentences": [kept], "rejected": 1, "struck": 1, "note": None}
+    assert document["written"] == written
     assert "no more requests for now" in refused.stdout
     assert "What this shows" in refused.stdout
     assert key not in f"{shown} {done} {refused} {document}"
@@ -379,7 +386,7 @@ LONG_COMMANDS = [
     ["ablate", *IOI],
     ["attribute", *IOI, "--site", "z", "--exact", "--scatter", "scatter.png"],
     ["paths", *IOI],
-    ["circuit", *IOI, "--top", "8", "--randoms", "1", "--save", "circuit.json"],
+    ["circuit", *IOI, "--top", "8", "--n-random", "1", "--save", "circuit.json"],
 ]
 
 

@@ -13,7 +13,7 @@ import patchwright as pw
 from command import IOI, Command, command_in, patchwright
 from patchwright.methods import METHODS
 from patchwright.storage import batch_runner
-from patchwright.storage.batch_runner import Tally
+from patchwright.storage.batch_runner import BatchStatus
 from patchwright.storage.store import Store
 
 BAD = [
@@ -60,7 +60,7 @@ def test_every_method_can_be_written_down_and_read_again(command: Command) -> No
     for method, *arguments in (
         ("patch", *example, "--place", "L0.mlp_out@-1"),
         ("trace", *eiffel, "--answer", " Paris"),
-        ("ablate", *example, "--how", "mean", "--prompt", "A prompt"),
+        ("ablate", *example, "--ablation", "mean", "--prompt", "A prompt"),
         ("attribute", *example),
         ("path_patch", *example),
         ("edge_attribution", *example),
@@ -91,7 +91,7 @@ def test_bad_lines_are_told_by_number_before_the_good_ones_are_done(
     told: list[str] = []
     whole = batch_runner.run_many
 
-    def watched(*given: object, **named: object) -> Tally:
+    def watched(*given: object, **named: object) -> BatchStatus:
         told.append(capsys.readouterr().err)
         return whole(*given, **named)  # pyright: ignore[reportArgumentType]
 

@@ -55,7 +55,7 @@ def test_every_methods_command_is_answered(
         ("ablate", *example, "--place", "L0H0.z"),
         ("attribute", *example, "--site", "z"),
         ("paths", *example, "--receiver", "L1H1.q"),
-        ("circuit", *example, "--top", "4", "--randoms", "0"),
+        ("circuit", *example, "--top", "4", "--n-random", "0"),
         ("diff", *example),
         ("attention", *example, "--head", "L0H0"),
         ("lens", *example),

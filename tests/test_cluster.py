@@ -27,7 +27,7 @@ from patchwright.experiment.batching import Batch, Outcome, run_batch
 from patchwright.experiment.run import run
 from patchwright.methods.patch import Patch
 from patchwright.model.devices import is_tied
-from patchwright.model.shared_weights import packed
+from patchwright.model.shared_weights import share
 from patchwright.model.weights import named_tensors
 from patchwright.prompts.examples import example
 from patchwright.storage.store import Store
@@ -106,10 +106,10 @@ def test_a_batch_that_kills_its_workers_fails_and_the_others_are_done(
 
     monkeypatch.setattr(cluster, "Worker", Mortal)
     monkeypatch.setattr(cluster, "ATTEMPTS", 2)
-    tally = run_on_ray(_experiments(80), tiny32, store=Store(tmp_path), workers=2)
-    assert tally.done == 64
-    assert set(tally.failed) == set(range(64, 80))
-    assert tally.failed[70].startswith("2 workers were lost while they computed this")
+    status = run_on_ray(_experiments(80), tiny32, store=Store(tmp_path), workers=2)
+    assert status.done == 64
+    assert set(status.failed) == set(range(64, 80))
+    assert status.failed[70].startswith("2 workers were lost while they computed this")
 
 
 def test_a_worker_with_another_model_ends_the_run_with_a_sentence() -> None:
@@ -151,29 +151,29 @@ def test_without_ray_a_sentence_says_how_to_install_it(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_parcel_opens_as_the_same_model_over_the_same_memory(
+def test_shared_weights_are_attached_as_the_same_model_over_the_same_memory(
     dtype: torch.dtype, tied: bool
 ) -> None:
     model = pw.wrap_model(random_gpt2(dtype=dtype, tie_word_embeddings=tied), name="tiny")
-    parcel = packed(model)
-    sent = pickle.loads(pickle.dumps(parcel, protocol=5))
+    shared = share(model)
+    sent = pickle.loads(pickle.dumps(shared, protocol=5))
     assert sum(array.nbytes for array in sent.arrays) == _bytes(model)
-    opened = sent.opened("cpu")
+    opened = sent.attach("cpu")
     assert opened.fingerprint == model.fingerprint
     assert is_tied(opened.network) == tied
     assert opened.network.layers[1].k.weight.stride() == model.network.layers[1].k.weight.stride()
     np.testing.assert_array_equal(
         pw.patch(opened, PAIR, site="z").patched, pw.patch(model, PAIR, site="z").patched
     )
-    here = parcel.opened("cpu")
+    here = shared.attach("cpu")
     assert here.network.embed.data_ptr() == model.network.embed.data_ptr()
 
 
-def test_a_parcel_of_a_changed_array_has_another_fingerprint(tiny32: pw.Model) -> None:
-    parcel = packed(tiny32)
-    arrays = [array.copy() for array in parcel.arrays]
+def test_shared_weights_with_a_changed_array_have_another_fingerprint(tiny32: pw.Model) -> None:
+    shared = share(tiny32)
+    arrays = [array.copy() for array in shared.arrays]
     arrays[0][0] ^= 1
-    assert replace(parcel, arrays=tuple(arrays)).opened("cpu").fingerprint != tiny32.fingerprint
+    assert replace(shared, arrays=tuple(arrays)).attach("cpu").fingerprint != tiny32.fingerprint
 
 
 def _bytes(model: pw.Model) -> int:

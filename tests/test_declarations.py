@@ -103,7 +103,7 @@ def test_the_page_of_parameters_is_that_of_the_methods() -> None:
     assert shown == program("write_methods").page_of(METHODS)
 
 
-OTHERWISE = {"attribute": {"method": "how"}, "evaluate_circuit": {"circuit": "edges"}}
+OTHERWISE = {"evaluate_circuit": {"circuit": "edges"}}
 """Arguments of a call that the experiment has under another name."""
 
 

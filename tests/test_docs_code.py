@@ -143,7 +143,7 @@ def test_what_the_page_of_runs_tells_to_type_does_what_it_says(folder: Path) -> 
     names = run_page(RUNS, folder)
     assert Path("first.json").read_bytes() == Path("second.json").read_bytes()
     assert len(Store("runs").entries()) == 4
-    assert repr(names["tally"]).startswith("Tally(total=2, stored=1, done=1")
+    assert repr(names["status"]).startswith("BatchStatus(total=2, stored=1, done=1")
     assert "effect" in vars(names["result"])["arrays"]
 
 

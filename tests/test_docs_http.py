@@ -9,7 +9,7 @@ import pytest
 
 import patchwright as pw
 from command import patchwright
-from patchwright.experiment.base import Option
+from patchwright.experiment.declaration import Option
 from patchwright.methods import METHODS
 from patchwright.server.limits import Limits
 from served import client_of
@@ -78,7 +78,7 @@ def test_every_option_on_the_page_is_one_of_the_commands() -> None:
 def most_of(name: str) -> int:
     """How long the list in a field of this name may be, in all methods that have it."""
     found = {
-        one.most
+        one.max_items
         for kind in METHODS.values()
         for field, info in kind.model_fields.items()
         for one in info.metadata

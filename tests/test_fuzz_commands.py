@@ -72,7 +72,7 @@ CHOSEN: dict[str, st.SearchStrategy[str]] = {
     "metric": st.one_of(st.sampled_from(METRICS), TEXTS),
     "align": st.sampled_from(["exact", "edges", "x"]),
     "roles": st.one_of(st.sampled_from(["last", "first,last", "subject"]), TEXTS),
-    "how": st.sampled_from(["zero", "mean", "resample", "x"]),
+    "ablation": st.sampled_from(["zero", "mean", "resample", "x"]),
     "sever": st.sampled_from(["", "mlp", "attn", "x"]),
     "direct": st.sampled_from(["", "layer", "head", "position", "neuron", "x"]),
     "device": st.sampled_from(["auto", "cpu", "cpu:1", "cuda:99", "meta", "\0"]),
@@ -87,7 +87,7 @@ CHOSEN: dict[str, st.SearchStrategy[str]] = {
     "model": st.one_of(
         st.sampled_from(["demo", "tiny", *NO_MODELS]), TEXTS.filter(lambda one: not is_hub_name(one))
     ),
-    **dict.fromkeys(("steps", "repeats", "randoms", "exact"), FEW),
+    **dict.fromkeys(("steps", "repeats", "n_random", "exact"), FEW),
     **dict.fromkeys(("layers", "positions", "heads", "subject_positions", "sizes"), RANGES),
     **dict.fromkeys(("json", "csv", "plot", "graph", "scatter", "interval_plot"), OUTPUTS),
     **dict.fromkeys(("save", "experiment", "out"), OUTPUTS),

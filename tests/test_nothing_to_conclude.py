@@ -16,14 +16,14 @@ from made import baseline, made
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.scale import has_scale, nothing_moved, shares
 from patchwright.algorithms.statistics import statistics
-from patchwright.app.views import ablation, kinds, many, paths, place, traced
+from patchwright.app.views import inspector, kinds, many, paths, traced
 from patchwright.app.views.revealed import beside
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import FactError, InputError
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
 from patchwright.figures.matplotlib_figures import draw_curve, draw_intervals, draw_scatter, image
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.insights import heads_to_look_at, insights
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.insights.explain import explained
@@ -36,7 +36,7 @@ OTHER = SMALL.model_copy(update={"corrupt": CLEAN.replace("store", "school")})
 """The same, of 0.07 logits."""
 
 RANKED = re.compile(
-    r"In short|sufficient|necessary|restores|destroys|carr(y|ies) most|Strongest|%\** of (the gap|what)"
+    r"In short|sufficient|necessary|restores|destroys|carr(y|ies) most|Strongest|%\** of (the gap|the way|what)"
     r"|\beffect [+-]?\d|keep -?\d+ %"
 )
 """What only a result with a gap may say."""
@@ -69,7 +69,7 @@ def results(request: pytest.FixtureRequest, demo: pw.Model) -> dict[str, pw.Resu
 def printed(result: pw.Result) -> str:
     """What the terminal shows but for the warnings, which speak of effects."""
     console = Console(width=400, record=True, file=StringIO())
-    console.print(shown(result))
+    console.print(renderable(result))
     lines = console.export_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith("Warning"))
 
@@ -159,8 +159,12 @@ def test_lessons_have_no_quantity_that_is_a_share(results: dict[str, pw.Result])
 
 def pages(results: dict[str, pw.Result]) -> Iterator[str]:
     """The pages' sentences about one place of these results, each of one pair."""
-    yield place.sentence("L1.resid_post@-1", results["patch_together"])
-    yield ablation.sentence("L1H2.z", results["ablate"])
+    yield inspector.change("A", "B", "Copied", "", results["patch_together"], results["patch"])[
+        "sentence"
+    ]
+    yield inspector.change("B", "A", "Set", "", results["ablate_together"], results["ablate"])[
+        "sentence"
+    ]
     yield paths.sentence("L1H2.z", results["path_patch"], False)
     yield paths.by_all_ways(results["patch_together"])
     yield traced.sentence("L1.resid_post@12", results["trace"])
@@ -176,6 +180,7 @@ def test_no_page_speaks_of_a_share(results: dict[str, pw.Result]) -> None:
         assert not RANKED.search(text), text
         assert "nan" not in text
     assert np.isnan(kinds.at_place(results["patch"], "L0.resid_pre@3")[1])
+    assert inspector.apart("L1H2.z", np.nan, np.nan) == []
     for grid in beside(results["attribute"]):
         assert np.isfinite(grid.values).all()
         assert not grid.centred
@@ -223,7 +228,7 @@ def test_a_sweep_in_which_nothing_moves_says_so(name: str, demo: pw.Model) -> No
         "patch": {"positions": (0, 1)},
         "attribute": {"site": "z", "per": "head_position", "positions": (0, 1)},
         "path_patch": {"positions": (0, 1)},
-        "ablate": {"how": "resample", "prompts": (CLEAN,)},
+        "ablate": {"ablation": "resample", "prompts": (CLEAN,)},
         "trace": {"noise": 0.0},
     }
     asked = every_experiment()[name].model_copy(update=changes[name])

@@ -103,14 +103,14 @@ def test_a_model_is_without_the_sites_whose_rows_say_so(family: str) -> None:
 def met(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Site]]:
     """The layers and sites that rows under way come by."""
     found: list[tuple[int, Site]] = []
-    visit = BatchedForward.visit
+    apply_edits = BatchedForward.apply_edits
 
-    def recorded(wave: BatchedForward, layer: int, site: Site, name: str) -> None:
-        if wave.groups:
+    def recorded(batch: BatchedForward, layer: int, site: Site, name: str) -> None:
+        if batch.groups:
             found.append((layer, site))
-        visit(wave, layer, site, name)
+        apply_edits(batch, layer, site, name)
 
-    monkeypatch.setattr(BatchedForward, "visit", recorded)
+    monkeypatch.setattr(BatchedForward, "apply_edits", recorded)
     return found
 
 

@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,7 +20,8 @@ from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.cli import make_app
 from patchwright.errors import ExperimentError
 from patchwright.experiment.assembly import RawResult, RunContext
-from patchwright.experiment.base import Cost, OnPairs
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Output
 from patchwright.experiment.limits import Limits
 from patchwright.experiment.observation import measured
 from patchwright.experiment.run import run
@@ -29,6 +31,8 @@ from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair
 from patchwright.server.limits import Limits as ServerLimits
 from patchwright.storage.export import notebook_text, script_text
+from patchwright.storage.serialization import record_of
+from patchwright.storage.soundness import check_sound
 from served import client_of
 
 
@@ -51,6 +55,11 @@ class Loudness(OnPairs):
     def title(self, result: pw.Result) -> str:
         """What it is called."""
         return f"Loudness by the {self.power}-norm"
+
+    @property
+    def output(self) -> Output:
+        """A norm a layer."""
+        return Output({"loudness": ("layer",)})
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A value a layer."""
@@ -129,6 +138,22 @@ def test_its_result_is_the_same_out_of_a_file(result: pw.Result, tmp_path: Path)
     again = EVERY.load_result(tmp_path / "loudness.json")
     assert (again.main, again.asked) == ("loudness", result.asked)
     assert image(again, "svg") == image(result, "svg")
+
+
+def test_a_run_of_it_from_elsewhere_is_checked_by_what_it_declares(result: pw.Result) -> None:
+    document = record_of(result, "2026-01-02T03:04:05+00:00").content
+    check_sound(document, result, EVERY)
+    loudness = result.array("loudness")
+    for arrays, why in (
+        ({"loudness": loudness, "more": loudness.rename("more")}, "other arrays than its method"),
+        ({"loudness": loudness.rename(layer="head")}, "other axes than its method's"),
+        ({"loudness": loudness.assign_coords(layer=loudness["layer"] + 1)}, "its model or prompts"),
+        ({"loudness": loudness.astype(str)}, "holds no numbers"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            check_sound(document, replace(result, arrays=arrays), EVERY)
+    with pytest.raises(ValueError, match="details that its method does not give"):
+        check_sound(document, replace(result, details={"how": "loud"}), EVERY)
 
 
 def test_its_figure_and_its_script_are_there(result: pw.Result) -> None:

@@ -48,3 +48,6 @@ DIMS: dict[Per, tuple[str, ...]] = {
     "neuron": ("layer", "neuron"),
 }
 """Dimensions of a sweep, by `per`; the token embedding counts as layer 0."""
+
+CHOICE = "choice"
+"""The axis of each cell's likeliest tokens, from 1; the arrays that have it belong to no mean."""

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from patchwright.errors import ClusterError, InputError
 from patchwright.experiment.batching import Batch, Outcome, run_batch
-from patchwright.storage.batch_runner import OnTally, Tally, run_many
+from patchwright.storage.batch_runner import BatchStatus, OnBatchStatus, run_many
 
 if TYPE_CHECKING:
     from patchwright.experiment.base import Experiment
     from patchwright.model.load import Model
-    from patchwright.model.shared_weights import Parcel
+    from patchwright.model.shared_weights import SharedWeights
     from patchwright.storage.store import Store
 
 ATTEMPTS = 3
@@ -39,9 +39,9 @@ def run_on_ray(
     store: "Store",
     address: str | None = None,
     workers: int | None = None,
-    progress: OnTally | None = None,
+    progress: OnBatchStatus | None = None,
     dtype: str = "float32",
-) -> Tally:
+) -> BatchStatus:
     """`run_many` with its batches spread over the workers of a Ray cluster.
 
     `address` is a running cluster's, such as `auto` or `ray://host:10001`; without one
@@ -130,9 +130,9 @@ def _size(ray: Any, workers: int | None) -> _Crew:
 class Worker:
     """Holds a model in a process of its own, and runs batches on it."""
 
-    def open(self, parcel: "Parcel", device: str) -> str:
+    def open(self, shared: "SharedWeights", device: str) -> str:
         """Make the model of its weights; the fingerprint of what is there now."""
-        self._model = parcel.opened(device)
+        self._model = shared.attach(device)
         return self._model.fingerprint
 
     def run(self, batch: Batch) -> list[Outcome]:
@@ -142,9 +142,9 @@ class Worker:
 
 def _outcomes(ray: Any, crew: _Crew, batches: Sequence[Batch], model: "Model") -> Iterator[Outcome]:
     """The outcomes of all batches, as workers finish them; workers end with it."""
-    from patchwright.model.shared_weights import packed
+    from patchwright.model.shared_weights import share
 
-    pool = _Pool(ray, crew, ray.put(packed(model)), model.fingerprint)
+    pool = _Pool(ray, crew, ray.put(share(model)), model.fingerprint)
     waiting, lost = deque(batches), Counter[int]()
     try:
         pool.start(min(crew.workers, len(batches)))
@@ -169,11 +169,11 @@ def _outcomes(ray: Any, crew: _Crew, batches: Sequence[Batch], model: "Model") -
 class _Pool:
     """The workers: those that wait for a batch, and what the others are at."""
 
-    def __init__(self, ray: Any, crew: _Crew, parcel: Any, fingerprint: str) -> None:
+    def __init__(self, ray: Any, crew: _Crew, shared: Any, fingerprint: str) -> None:
         self._ray = ray
         self._device = "cuda" if crew.gpu else "cpu"
         self._made = ray.remote(num_cpus=1, num_gpus=1 if crew.gpu else 0)(Worker)
-        self._parcel = parcel
+        self._shared = shared
         self._fingerprint = fingerprint
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Batch | None]] = {}
@@ -188,7 +188,7 @@ class _Pool:
         """Let so many workers more open the model."""
         for _ in range(count):
             worker = self._made.remote()
-            opening = worker.open.remote(self._parcel, self._device)
+            opening = worker.open.remote(self._shared, self._device)
             self._busy[opening] = worker, None
 
     def next(self, waiting: deque[Batch]) -> tuple[Batch, list[Outcome] | None]:

@@ -38,7 +38,7 @@ class Job:
         self.progress: Progress | None = None
         self.result: Result | None = None
         self.error: PatchwrightError | None = None
-        self.watchers = 1
+        self.subscribers = 1
         self._started: float | None = None
         self._first: tuple[int, float] | None = None
         self._stop = threading.Event()
@@ -62,7 +62,7 @@ class Job:
         """Ask for the end after the batch under way; what is finished is kept."""
         self._stop.set()
 
-    def aside(self) -> "Job":
+    def snapshot(self) -> "Job":
         """A finished snapshot for a caller who cancels while others still wait."""
         copy = Job(self.key)
         copy.progress = self.progress
@@ -84,14 +84,14 @@ class Job:
         done, at = first
         return (monotonic() - at) / (now.done - done) * (now.total - now.done)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """It is over before its turn has come."""
-        self.watchers = 0
+        self.subscribers = 0
         self._over.set()
 
     def do(self, compute: Compute) -> None:
         """Run `compute` here and now, unless nobody waits for it any more."""
-        if self.watchers <= 0:
+        if self.subscribers <= 0:
             self._over.set()
             return
         self._started = monotonic()
@@ -143,14 +143,14 @@ class JobQueue:
     def ask(self, key: str, compute: Compute) -> Job:
         """The job of `key`, started if nobody has asked before.
 
-        Raises BusyError where too many wait.
+        Raises QueueFullError where too many wait.
         """
         with self._lock:
             job = self._jobs.get(key)
             if job is not None and not job.stopping and job.error is None:
                 if job.over:
                     self._jobs.move_to_end(key)
-                job.watchers += 1
+                job.subscribers += 1
                 return job
             waiting = self._count_waiting()
             if waiting >= self._waiting:
@@ -167,8 +167,8 @@ class JobQueue:
     def leave(self, job: Job) -> None:
         """One who asked does not want it any more; with the last one the work stops."""
         with self._lock:
-            job.watchers -= 1
-            if job.watchers <= 0 and not job.over:
+            job.subscribers -= 1
+            if job.subscribers <= 0 and not job.over:
                 job.stop()
                 self._drop(job)
 
@@ -184,18 +184,18 @@ class JobQueue:
         others wait for it, it goes on, and one who stops has its progress alone.
         """
         with self._lock:
-            if job.over or job.watchers <= 1:
+            if job.over or job.subscribers <= 1:
                 job.stop()
                 return job
-            job.watchers -= 1
-            return job.aside()
+            job.subscribers -= 1
+            return job.snapshot()
 
     def end(self, job: Job) -> None:
         """Stop it for everybody who asked; before its turn it is then never begun."""
         with self._lock:
             job.stop()
             if not job.running:
-                job.give_up()
+                job.cancel()
 
     def close(self) -> None:
         """End everything, and wait until what is finished is handed over; nothing begins any more."""

@@ -4,11 +4,21 @@ Whatever reads an experiment or a result comes through here: the store, archives
 `load_result`, addresses and HTTP.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-RENAMED_FIELDS: dict[str, dict[str, str]] = {"evaluate_circuit": {"randoms": "n_random"}}
-"""Of experiments, by method: a field's older name, and today's."""
+RENAMED_FIELDS: dict[str, dict[str, str]] = {
+    "patch": {"most": "max_exact"},
+    "ablate": {"how": "ablation"},
+    "ablate_together": {"how": "ablation"},
+    "attribute": {"how": "estimator"},
+    "evaluate_circuit": {"randoms": "n_random"},
+}
+"""Of experiments, by method: a field's older name, and today's. Hashes have the older one."""
+
+Call = ParamSpec("Call")
+Answer = TypeVar("Answer")
 
 
 def upgrade_experiment(document: Mapping[str, Any], method: object) -> dict[str, Any]:
@@ -19,6 +29,36 @@ def upgrade_experiment(document: Mapping[str, Any], method: object) -> dict[str,
     renamed = RENAMED_FIELDS.get(method, {}) if isinstance(method, str) else {}
     names = {old: new for old, new in renamed.items() if new not in document}
     return {names.get(name, name): value for name, value in document.items()}
+
+
+def as_hashed(document: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """The experiment's JSON document with its fields' older names, by which stored runs are found."""
+    older = {new: old for old, new in RENAMED_FIELDS.get(method, {}).items()}
+    return {older.get(name, name): value for name, value in document.items()}
+
+
+def also_takes(**renamed: str) -> Callable[[Callable[Call, Answer]], Callable[Call, Answer]]:
+    """For a public function whose arguments had other names: an older name, and today's.
+
+    The function then reads the older ones, too, and raises TypeError where both are given.
+    """
+
+    def decorate(call: Callable[Call, Answer]) -> Callable[Call, Answer]:
+        as_today: Callable[..., Answer] = call
+
+        @wraps(call)
+        def upgraded(*given: Call.args, **named: Call.kwargs) -> Answer:
+            for old in renamed.keys() & named.keys():
+                if renamed[old] in named:
+                    raise TypeError(
+                        f"'{old}' is the older name of '{renamed[old]}': give only one."
+                    )
+            today = {renamed.get(name, name): value for name, value in named.items()}
+            return as_today(*given, **today)
+
+        return upgraded
+
+    return decorate
 
 
 def upgrade_result(document: Mapping[str, Any]) -> dict[str, Any]:

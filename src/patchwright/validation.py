@@ -34,7 +34,7 @@ Whole = Annotated[int, BeforeValidator(whole)]
 """A whole number, such as a token id or a layer: True is none, NumPy's and PyTorch's are."""
 
 
-def complaint(error: ValidationError, skipped: int = 0) -> tuple[str, str]:
+def where_and_what(error: ValidationError, skipped: int = 0) -> tuple[str, str]:
     """Where the first thing that is wrong stands, as in `pairs.3.clean`, and what is wrong with it.
 
     The first `skipped` steps of the way there are left out, as are the names of types.

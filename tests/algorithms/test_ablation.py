@@ -50,7 +50,7 @@ def test_ablating_positions_equals_hooks(
 ) -> None:
     result = pw.ablate(
         *(model, PAIR, site),
-        how=how.split()[0], prompts=OTHERS, by_position=how != "mean over all", bos=False,
+        ablation=how.split()[0], prompts=OTHERS, by_position=how != "mean over all", bos=False,
     )  # fmt: skip
     for layer in range(N_LAYERS):
         value = reference(module, site, layer, how)
@@ -66,7 +66,7 @@ def test_ablating_positions_equals_hooks(
 def test_ablating_heads_equals_hooks(
     module: PreTrainedModel, model: pw.Model, site: Site, how: str
 ) -> None:
-    result = pw.ablate(model, PAIR, site, how=how, prompts=OTHERS, bos=False)
+    result = pw.ablate(model, PAIR, site, ablation=how, prompts=OTHERS, bos=False)
     for layer in range(N_LAYERS):
         value = reference(module, site, layer, how)
         for head in range(n_heads_of(site, model.spec)):
@@ -84,7 +84,7 @@ def test_resampling_writes_one_of_the_prompts_the_same_for_the_same_seed(
     ]
     found = [
         float(
-            pw.ablate(model, PAIR, "mlp_out", how="resample", prompts=OTHERS, seed=s, bos=False)
+            pw.ablate(model, PAIR, "mlp_out", ablation="resample", prompts=OTHERS, seed=s, bos=False)
             .patched.sel(layer=1, position=2)
         )
         for s in (0, 0, 1, 2, 3, 4, 5)
@@ -129,7 +129,7 @@ def test_places_ablated_together_equal_hooks(
 ) -> None:
     result = pw.ablate_together(
         *(model, PAIR, places),
-        how=how.split()[0], prompts=OTHERS, by_position=how != "mean over all", bos=False,
+        ablation=how.split()[0], prompts=OTHERS, by_position=how != "mean over all", bos=False,
     )  # fmt: skip
     steps = [
         (one.site, one.layer or 0, writing(one, reference(gpt2, one.site, one.layer or 0, how)))
@@ -148,7 +148,7 @@ def test_places_ablated_together_equal_hooks(
 @pytest.mark.parametrize("how", ["zero", "mean", "resample"])
 def test_a_place_by_itself_is_its_cell_of_the_sweep(model: pw.Model, how: str) -> None:
     pairs = [PAIR, pair_of(CORRUPT, [1, 2, 3, 4])]
-    choices: dict[str, Any] = {"how": how, "prompts": OTHERS, "seed": 3, "bos": False}
+    choices: dict[str, Any] = {"ablation": how, "prompts": OTHERS, "seed": 3, "bos": False}
     swept = pw.ablate(model, pairs, "v", **choices)
     for place in ("L0H1.v", "L2H3.v"):
         alone = pw.ablate_together(model, pairs, [place], **choices)
@@ -213,7 +213,7 @@ def test_places_to_ablate_must_exist(model: pw.Model) -> None:
         pw.ablate_together(model, PAIR, ["L1.z"], "mean")
     with pytest.raises(UnequalLengthsError, match="of one length"):
         pw.ablate_together(model, PAIR, ["L1.z", "L1.pattern"], "mean", [[1, 2]], False)
-    with pytest.raises(ExperimentError, match="how"):
+    with pytest.raises(ExperimentError, match="'ablation'"):
         pw.ablate_together(model, PAIR, ["L1.z"], "burn")
 
 
@@ -225,18 +225,18 @@ def test_the_effect_is_the_share_of_the_gap_that_is_lost(model: pw.Model) -> Non
 
 
 def test_ablating_by_the_clean_prompt_itself_changes_nothing(model: pw.Model) -> None:
-    result = pw.ablate(model, PAIR, "z", how="resample", prompts=[CLEAN], bos=False)
+    result = pw.ablate(model, PAIR, "z", ablation="resample", prompts=[CLEAN], bos=False)
     np.testing.assert_allclose(result.patched, result.clean.metric, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("bos", [True, False])
 def test_reference_prompts_begin_as_the_pair_does(model: pw.Model, bos: bool) -> None:
-    result = pw.ablate(model, PAIR, "z", how="mean", prompts=[CLEAN], bos=bos)
+    result = pw.ablate(model, PAIR, "z", ablation="mean", prompts=[CLEAN], bos=bos)
     np.testing.assert_allclose(result.patched, result.clean.metric, rtol=0, atol=1e-12)
 
 
 def test_what_was_averaged_over_is_on_the_result(model: pw.Model) -> None:
-    choices: dict[str, Any] = {"how": "mean", "prompts": OTHERS, "by_position": False}
+    choices: dict[str, Any] = {"ablation": "mean", "prompts": OTHERS, "by_position": False}
     for result in (
         pw.ablate(model, PAIR, "z", **choices),
         pw.ablate_together(model, PAIR, ["L1.z"], **choices),
@@ -246,9 +246,9 @@ def test_what_was_averaged_over_is_on_the_result(model: pw.Model) -> None:
 
 def test_reference_prompts_are_needed_and_must_fit(model: pw.Model) -> None:
     with pytest.raises(ExperimentError, match="needs reference prompts"):
-        pw.ablate(model, PAIR, how="mean")
+        pw.ablate(model, PAIR, ablation="mean")
     with pytest.raises(UnequalLengthsError, match="by_position=False"):
-        pw.ablate(model, PAIR, how="mean", prompts=[[1, 2]])
-    assert pw.ablate(model, PAIR, how="mean", prompts=[[1, 2]], by_position=False).patched.size
-    with pytest.raises(ExperimentError, match="how"):
-        pw.ablate(model, PAIR, how="burn")
+        pw.ablate(model, PAIR, ablation="mean", prompts=[[1, 2]])
+    assert pw.ablate(model, PAIR, ablation="mean", prompts=[[1, 2]], by_position=False).patched.size
+    with pytest.raises(ExperimentError, match="'ablation'"):
+        pw.ablate(model, PAIR, ablation="burn")

@@ -92,7 +92,7 @@ def test_the_estimate_is_the_slope_at_the_run_that_is_patched(
 def test_the_fix_recomputes_the_softmax(
     module: PreTrainedModel, model: pw.Model, site: Site, per: Per
 ) -> None:
-    result = pw.attribute(model, PAIR, site, per, method="qk_fix", bos=False)
+    result = pw.attribute(model, PAIR, site, per, estimator="qk_fix", bos=False)
     clean = changed_logits(module, CLEAN, [])[-1]
     for cell in list(np.ndindex(*result.patched.shape))[::3]:
         place = place_of(site, per, cell)
@@ -139,7 +139,7 @@ def linear_model() -> GPT2LMHeadModel:
 @pytest.mark.parametrize("method", ["gradient", "integrated"])
 def test_on_a_linear_model_the_estimate_is_exact(site: str, method: str) -> None:
     model = pw.wrap_model(linear_model())
-    result = pw.compare_with_exact(model, PAIR, site, method=method, steps=3, bos=False)
+    result = pw.compare_with_exact(model, PAIR, site, estimator=method, steps=3, bos=False)
     scale = abs(result.clean.metric - result.corrupt.metric)
     np.testing.assert_allclose(
         result.patched, result.arrays["exact"], rtol=0, atol=1e-8 * max(scale, 1)
@@ -151,7 +151,9 @@ def test_on_a_linear_model_the_estimate_is_exact(site: str, method: str) -> None
 # A router chooses, which has no slope: what changes on the way with its choice is not in the mean.
 @pytest.mark.every_family(without=("mixtral",))
 def test_integrated_gradients_of_all_embeddings_are_complete(model: pw.Model) -> None:
-    result = pw.attribute(model, PAIR, "embed", "layer", method="integrated", steps=400, bos=False)
+    result = pw.attribute(
+        model, PAIR, "embed", "layer", estimator="integrated", steps=400, bos=False
+    )
     assert result.patched.values[0] == pytest.approx(result.clean.metric, abs=1e-4)
 
 
@@ -189,7 +191,7 @@ def test_the_order_changes_no_number(model: pw.Model, site: str) -> None:
 def test_the_rest_keep_their_estimates_and_are_marked(model: pw.Model) -> None:
     exact = pw.patch(model, PAIR, "z", "head_position", bos=False)
     estimate = pw.attribute(model, PAIR, "z", "head_position", bos=False)
-    mixed = pw.patch(model, PAIR, "z", "head_position", bos=False, order="attribution", most=6)
+    mixed = pw.patch(model, PAIR, "z", "head_position", bos=False, order="attribution", max_exact=6)
     marked = mixed.arrays["estimated"].values.astype(bool)
     np.testing.assert_allclose(mixed.patched.values[marked], estimate.patched.values[marked])
     np.testing.assert_allclose(
@@ -228,9 +230,9 @@ def test_a_stopped_sweep_leaves_estimates_where_nothing_was_computed(model: pw.M
     ("changes", "says"),
     [
         ({"metric": "rank"}, "no gradient"),
-        ({"method": "qk_fix"}, "sites q and k"),
-        ({"method": "guess"}, "'gradient', 'qk_fix' or 'integrated'"),
-        ({"method": "integrated", "steps": 0}, "at least 1"),
+        ({"estimator": "qk_fix"}, "sites q and k"),
+        ({"estimator": "guess"}, "'gradient', 'qk_fix' or 'integrated'"),
+        ({"estimator": "integrated", "steps": 0}, "at least 1"),
     ],
 )
 def test_what_cannot_be_estimated_is_refused(
@@ -242,7 +244,10 @@ def test_what_cannot_be_estimated_is_refused(
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"most": 3}, "order='attribution'"), ({"order": "attribution", "most": 0}, "at least 1")],
+    [
+        ({"max_exact": 3}, "order='attribution'"),
+        ({"order": "attribution", "max_exact": 0}, "at least 1"),
+    ],
 )
 def test_an_order_that_makes_no_sense_is_refused(
     model: pw.Model, changes: dict[str, object], says: str

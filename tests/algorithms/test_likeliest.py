@@ -24,7 +24,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
     "heads by position": {"site": "q", "per": "head_position", "heads": [1, 3]},
     "neurons": {"site": "mlp_act", "per": "neuron", "layers": [1]},
     "probabilities": {"site": "attn_out", "metric": "kl"},
-    "most promising": {"site": "mlp_out", "order": "attribution", "most": 4},
+    "most promising": {"site": "mlp_out", "order": "attribution", "max_exact": 4},
     "answers of several tokens": {"site": "resid_mid", "metric": "logprob", "pair": pair_of(
         [1, 2, 3, 4], [1, 5, 3, 4], answer=[7, 8], wrong=[])},
     "unequal lengths": {"site": "resid_post", "pair": pair_of([1, 2, 3, 6], [1, 4, 3], align="edges")},

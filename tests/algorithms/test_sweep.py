@@ -20,7 +20,7 @@ from families import BLOCKS, FAMILIES
 from hooks import changed_logits, logits
 from patchwright.algorithms import pair_runs
 from patchwright.algorithms.pair_runs import PairRuns
-from patchwright.algorithms.sweep import choose_cells, sweep, together
+from patchwright.algorithms.sweep import choose_cells, patch_jointly, sweep
 from patchwright.axes import DIRECTIONS, METRICS, Direction, Metric, Per
 from patchwright.errors import (
     AnswerError,
@@ -494,7 +494,7 @@ def test_of_many_pairs_only_one_group_of_base_runs_is_in_memory_at_a_time() -> N
         patched.setattr(pair_runs, "run_pairs", look)
         swept = sweep(model.network, tokens, cells, "denoise", "logit_diff", budget=60_000)
         places = [Place("z", 1, head=2)]
-        together(model.network, tokens, places, "denoise", budget=60_000)
+        patch_jointly(model.network, tokens, places, "denoise", budget=60_000)
     assert len(alive) == 2 * len(pairs)
     assert most == 0
     for one in swept.runs:

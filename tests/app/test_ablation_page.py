@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 import patchwright as pw
-from app_pages import errors, one_view, settled, words
+from app_pages import bench, errors, looked_at, one_view, settled, words
 from patchwright.app import asked, state
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
@@ -38,10 +37,12 @@ def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
     assert errors(page) == []
     result = pw.ablate(demo, example("ioi").pair)
     top = result.top(1).iloc[0]
-    assert f"With `{top['place']}` set to zero" in words(page)
-    assert f"{top['patched']:.3g}: **{percent(top['effect'])}** of the gap" in words(page)
+    assert looked_at(page) == top["place"]
+    assert bench(page)["inspector"]["sentence"] == (
+        f"Set to zero in A, it moves logit_diff from {result.clean.metric:.2f} to "
+        f"{top['patched']:.2f}: {percent(top['effect'])} of the way to B."
+    )
     assert SELF_REPAIR in words(page)
-    assert [one.label for one in page.metric][-1] == "Gap"
 
 
 @on_the_page
@@ -50,11 +51,11 @@ def test_every_way_to_ablate_has_a_page_and_says_where_its_activations_come_from
     page = one_view("ablation", how=how)
     assert errors(page) == []
     expected = {
-        "zero": "set to zero",
-        "mean": "set to its mean over 2 reference prompts, at each position",
-        "resample": "taken from “When Mary and John went to the store, Mary gave a drink to”",
+        "zero": "Set to zero",
+        "mean": "Set to its mean over 2 reference prompts, at each position, in A",
+        "resample": "Taken from “When Mary and John went to the store, Mary gave a drink to” in A",
     }
-    assert expected[how] in words(page).replace("·", " ")
+    assert bench(page)["inspector"]["sentence"].startswith(expected[how])
     asked = any(one.key == "references" for one in page.text_area)
     assert asked == (how != "zero")
     assert ("No reference prompts are typed" in words(page)) == (how != "zero")
@@ -62,12 +63,13 @@ def test_every_way_to_ablate_has_a_page_and_says_where_its_activations_come_from
 
 @on_the_page
 def test_reference_prompts_are_one_a_line_and_change_the_numbers(demo: pw.Model) -> None:
-    page = one_view("ablation", how="mean", ablated="L0H0.z")
+    page = one_view("ablation", how="mean", chosen="L0H0.z")
     page.text_area(key="references").set_value(f"{OTHER}\n\n{OTHER}\n").run()
     assert errors(page) == []
-    result = pw.ablate(demo, example("ioi").pair, how="mean", prompts=[OTHER, OTHER])
-    assert f"to {float(result.patched.sel(layer=0, head=0)):.3g}" in words(page)
-    assert "mean over 2 reference prompts" in words(page)
+    result = pw.ablate(demo, example("ioi").pair, ablation="mean", prompts=[OTHER, OTHER])
+    said = bench(page)["inspector"]["sentence"]
+    assert f"to {float(result.patched.sel(layer=0, head=0)):.2f}" in said
+    assert "mean over 2 reference prompts" in said
     assert str(page.query_params["references"]) == f"{OTHER}\n\n{OTHER}\n"
 
 
@@ -92,13 +94,22 @@ def test_every_metric_can_be_measured() -> None:
 @on_the_page
 def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
     asked = {"ablated_site": "mlp_out", "ablated_per": "position", "how": "mean", "over": "all"}
-    asked |= {"references": OTHER, "ablated": "L2.mlp_out@4", "metric": "logit"}
+    asked |= {"references": OTHER, "chosen": "L2.mlp_out@4", "metric": "logit"}
     page = one_view("ablation", **asked)
     assert errors(page) == []
-    assert "With `L2.mlp_out@4` set to its mean over 1 reference prompt, over all" in words(page)
+    assert looked_at(page) == "L2.mlp_out@4"
+    said = bench(page)["inspector"]["sentence"]
+    assert said.startswith("Set to its mean over 1 reference prompt, over all")
     assert {name: str(value) for name, value in page.query_params.items()} == {
         "model": "demo"
     } | asked
+
+
+@on_the_page
+def test_an_address_of_before_names_the_selected_place_as_it_did() -> None:
+    page = one_view("ablation", ablated="L3H1.z")
+    assert looked_at(page) == "L3H1.z"
+    assert str(page.query_params["chosen"]) == "L3H1.z"
 
 
 @on_the_page
@@ -135,26 +146,6 @@ def test_what_changes_nothing_does_not_make_another_experiment() -> None:
         for text, over, seed in (("", "position", 0), ("x", "all", 7))
     )
     assert one == other
-
-
-@pytest.mark.parametrize("how", ["zero", "mean", "resample"])
-def test_the_sentence_carries_the_results_numbers(model: Model, how: str) -> None:
-    prompts = [] if how == "zero" else [[1, 5, 3, 4], [1, 6, 3, 7]]
-    result = pw.ablate(model, PAIR, how=how, prompts=prompts, seed=3)
-    text = ""
-    for place, patched, effect in result.table()[["place", "patched", "effect"]].to_numpy():
-        text = view.sentence(place, result)
-        assert f"to {patched:.3g}: " in text
-        assert f"from {result.clean.metric:.3g}" in text
-        assert f"**{percent(abs(effect))}** of the gap" in text
-        assert ("away from" in text) == (round(100 * effect) < 0)
-    assert ("seed 3" in text) == (how == "resample")
-
-
-def test_a_cell_that_was_not_computed_is_said_to_be_none(model: Model) -> None:
-    result = pw.ablate(model, PAIR, site="mlp_out", progress=lambda _: False)
-    assert np.isnan(result.patched.values).any()
-    assert view.sentence("L2.mlp_out@3", result) == kinds.NOT_COMPUTED
 
 
 def test_the_selected_cell_is_the_chosen_one_only_where_the_map_has_it(model: Model) -> None:

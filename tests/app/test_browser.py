@@ -30,7 +30,7 @@ from browser_pages import (
     type_into,
 )
 from patchwright.figures.grid import Grid, grid_of
-from patchwright.lessons import Lesson, built_in, experiment_of, mark
+from patchwright.lessons import Lesson, built_in, mark, step_experiment
 from patchwright.prompts.examples import example, examples
 from patchwright.spelling import percent
 
@@ -374,7 +374,7 @@ def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, h
     expect(page.get_by_role("heading", name=lesson.title)).to_be_visible()
     expect(page.get_by_text(f"Step {number + 1} of {steps}", exact=True)).to_be_visible()
     if step.question is not None:
-        result = pw.run(experiment_of(lesson, number), demo)
+        result = pw.run(step_experiment(lesson, number), demo)
         answers = mark(step, result, "").answers
         page.get_by_role("button", name="Check answer").wait_for()
         if hint:

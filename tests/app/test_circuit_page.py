@@ -143,7 +143,7 @@ def test_checked_edges_are_the_results_strongest_first(scored: pw.Result) -> Non
 
 
 def test_the_curve_draws_every_measured_circuit_once(model: pw.Model, circuit: pw.Circuit) -> None:
-    found = pw.evaluate_circuit(model, PAIR, circuit, [0, 1, 8, 40], randoms=2, bos=False)
+    found = pw.evaluate_circuit(model, PAIR, circuit, [0, 1, 8, 40], n_random=2, bos=False)
     rows = curve_rows(found)
     # No place on a logarithmic axis for size 0.
     assert len(rows) == 3 * (2 + 2)
@@ -155,7 +155,7 @@ def test_the_curve_draws_every_measured_circuit_once(model: pw.Model, circuit: p
 
 def test_nothing_is_drawn_for_what_was_stopped(model: pw.Model, circuit: pw.Circuit) -> None:
     found = pw.evaluate_circuit(
-        model, PAIR, circuit, [1, 8], randoms=1, bos=False, progress=lambda now: now.done < 3
+        model, PAIR, circuit, [1, 8], n_random=1, bos=False, progress=lambda now: now.done < 3
     )
     assert curve_rows(found)["edges"].tolist() == [1, 1, 1]
 

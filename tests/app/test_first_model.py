@@ -107,7 +107,7 @@ def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
 def test_what_was_got_by_hand_and_removed_is_not_fetched_again_by_itself(
     index: IndexServer,
 ) -> None:
-    catalog.give_up(NAME)
+    catalog.cancel(NAME)
     catalog.get(NAME)
     assert not catalog.given_up(NAME)
     catalog.remove(NAME)
@@ -140,7 +140,7 @@ def test_a_data_folder_that_cannot_be_read_is_no_reason_not_to_start(
     monkeypatch.setattr(Path, "exists", refused)
     assert work.first_model() == "demo"
     assert not catalog.given_up(NAME)
-    catalog.give_up(NAME)
+    catalog.cancel(NAME)
 
 
 def _wait(download: Download) -> None:

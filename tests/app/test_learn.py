@@ -12,10 +12,10 @@ from patchwright.app import address, asked, state, work
 from patchwright.app.lessons import Try, asks_later, key_of, offered, on_runs_alone, score
 from patchwright.app.opening import nearest
 from patchwright.app.text import paragraphs
-from patchwright.app.views import learn, side
+from patchwright.app.views import learn, topbar
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
-from patchwright.lessons import READINGS, Lesson, built_in, experiment_of, mark
+from patchwright.lessons import READINGS, Lesson, built_in, mark, step_experiment
 from patchwright.lessons.expressions import filled
 from patchwright.methods.attribute import Attribute
 from patchwright.methods.patch import Patch
@@ -179,13 +179,13 @@ def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> N
 @pytest.fixture
 def smollm2_here(monkeypatch: pytest.MonkeyPatch, demo: pw.Model) -> None:
     """SmolLM2 on this machine, for all that the page knows; what it loads is the demo model."""
-    monkeypatch.setattr(side, "model_if_here", lambda name: demo)
+    monkeypatch.setattr(topbar, "model_if_here", lambda name: demo)
 
 
 @pytest.fixture
 def smollm2_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has the demo model alone."""
-    monkeypatch.setattr(side, "local", lambda name: MAIN if name == "demo" else None)
+    monkeypatch.setattr(topbar, "local", lambda name: MAIN if name == "demo" else None)
 
 
 SECOND = built_in("smollm2")[0]
@@ -309,7 +309,7 @@ def test_a_map_is_kept_back_while_a_later_step_asks_for_a_cell_of_it() -> None:
 
 
 def _any_result() -> pw.Result:
-    return pw.run(experiment_of(FIRST, 0), pw.load_model("demo"))
+    return pw.run(step_experiment(FIRST, 0), pw.load_model("demo"))
 
 
 def test_a_question_on_the_runs_alone_shows_no_map() -> None:
@@ -332,7 +332,7 @@ def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
     lesson: Lesson, demo: pw.Model
 ) -> None:
     for number in range(len(lesson.steps)):
-        experiment = experiment_of(lesson, number)
+        experiment = step_experiment(lesson, number)
         found = nearest(experiment, pw.run(experiment, demo))
         assert found is not None
         name, fields = found

@@ -6,17 +6,22 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
-from patchwright.app.views.place import sentence
+from patchwright.app.views import inspector
 from patchwright.app.widgets.chips import chips_html, columns_of
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import UnknownPlaceError
 from patchwright.figures.grid import grid_of
-from patchwright.methods.patch import patch, patch_together
+from patchwright.methods.ablate import ablate_together
+from patchwright.methods.attention import attention
+from patchwright.methods.lens import logit_attribution
+from patchwright.methods.patch import Patch, patch, patch_together
 from patchwright.model.load import Model
-from patchwright.places import SITES, Site, pers_of
+from patchwright.places import SITES, Site, parse_place, pers_of
 from patchwright.prompts.examples import Example, examples
 from patchwright.prompts.pair import Pair
+from patchwright.spelling import percent
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -214,26 +219,59 @@ def test_the_heat_maps_data_is_the_grid_with_nothing_for_what_is_unknown(model: 
     assert None in data["values"][0]
 
 
-def test_the_sentence_carries_its_numbers(model: Model) -> None:
-    one = patch_together(model, PAIR, ["L1H2.z"])
-    text = sentence("L1H2.z", one)
+def sentence(one: Result, swept: Result, target: str = "B") -> str:
+    source = "A" if target == "B" else "B"
+    return inspector.change(source, target, "Copied", "changed", one, swept)["sentence"]
+
+
+def test_the_inspector_carries_its_numbers(model: Model) -> None:
+    one, swept = patch_together(model, PAIR, ["L1H2.z"]), patch(model, PAIR, "resid_pre")
     assert one.altered is not None
-    assert f"{one.corrupt.metric:.2f} to {one.altered.metric:.2f}" in text
-    assert "the clean run's `L1H2.z`" in text
-    assert "corrupted run's" in sentence("L1H2.z", patch_together(model, PAIR, ["L1H2.z"], "noise"))
+    effect = percent(float(one.effect))
+    assert sentence(one, swept) == (
+        f"Copied, it moves logit_diff from {one.corrupt.metric:.2f} to {one.altered.metric:.2f}: "
+        f"{effect} of the way to A."
+    )
+    shown = inspector.change("A", "B", "Copied", "changed", one, swept)
+    assert [run["name"] for run in shown["runs"]] == ["B alone", "changed", "A alone"]
+    ends = shown["ruler"]["low"], shown["ruler"]["value"], shown["ruler"]["high"]
+    assert ends == (one.corrupt.metric, one.altered.metric, one.clean.metric)
+    noised = patch_together(model, PAIR, ["L1H2.z"], "noise")
+    assert f"from {noised.clean.metric:.2f} to" in sentence(noised, swept, "A")
 
 
-def test_the_sentence_has_the_numbers_of_the_cell_where_it_is_computed(model: Model) -> None:
+def test_the_inspector_has_the_numbers_of_the_cell_where_it_is_computed(model: Model) -> None:
     one, swept = patch_together(model, PAIR, ["L1H2.z"]), patch(model, PAIR, "z")
     other = replace(swept, arrays={name: array + 1000 for name, array in swept.arrays.items()})
-    assert sentence("L1H2.z", one, swept) == sentence("L1H2.z", one)
+    assert sentence(one, swept) == sentence(one, patch(model, PAIR, "resid_pre"))
     cell = float(other.patched.sel(layer=1, head=2))
-    assert f" to {cell:.2f}" in sentence("L1H2.z", one, other)
-    # Another map's place has no cell here, and an estimate is none that was computed.
-    assert sentence("L1H2.z", one, patch(model, PAIR, "resid_pre")) == sentence("L1H2.z", one)
-    guessed = xr.ones_like(other.patched)
-    other.arrays["estimated"] = guessed
-    assert sentence("L1H2.z", one, other) == sentence("L1H2.z", one)
+    assert f" to {cell:.2f}" in sentence(one, other)
+    # An estimate is none that was computed.
+    other.arrays["estimated"] = xr.ones_like(other.patched)
+    assert sentence(one, other) == sentence(one, swept)
+
+
+def test_what_other_methods_say_has_their_numbers(model: Model) -> None:
+    swept = Patch.on(model, PAIR, site="z")
+    place = parse_place("L1H2.z")
+    lost = float(ablate_together(model, PAIR, ["L1H2.z"]).effect)
+    assert inspector.ablated(place, swept, model) == [
+        ("set to zero in A", f"{percent(lost)} of the gap lost")
+    ]
+    gained = float(patch_together(model, PAIR, ["L1H2.z"]).effect)
+    noising = swept.model_copy(update={"direction": "noise"})
+    assert inspector.copied(place, noising, model) == [
+        ("copied from A into B", f"{percent(gained)} of the gap")
+    ]
+    written = logit_attribution(model, PAIR, "head").array("contribution").sel(layer=1, head=2)
+    ((_, said),) = inspector.direct(place, swept, model)
+    assert said == f"{float(written[0]):+.2f} in A, {float(written[1]):+.2f} in B (logits)"
+    looks = attention(model, PAIR, layer=1, head=2).array("pattern")
+    told = inspector.attention(place, swept, model)
+    for (_, said), run in zip(told, ("clean", "corrupt"), strict=True):
+        assert percent(float(looks.sel(run=run).values[-1].max())) in said
+    assert inspector.attention(parse_place("L1.mlp_out@2"), swept, model) == []
+    assert inspector.direct(parse_place("L1.mlp_out@2"), swept, model) == []
 
 
 def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out() -> None:
@@ -241,13 +279,13 @@ def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out
     state.prepare(page)
     page |= {
         "chosen": "L3.resid_pre@10",
-        "ablated": "L1H2.z",
+        "pinned": "L1H2.z",
         "trace_chosen": "a slip",
         "places": ["L0.mlp_out@0", "L2H1.z@-1", "L2H1.z@4"],
     }
     page["bos"] = False
     state.move_places(page)
-    assert (page["chosen"], page["ablated"], page["trace_chosen"]) == (
+    assert (page["chosen"], page["pinned"], page["trace_chosen"]) == (
         "L3.resid_pre@9",
         "L1H2.z",
         "a slip",

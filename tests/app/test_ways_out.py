@@ -172,6 +172,6 @@ def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.Monk
         assert (job.over, job.stopping) == (False, False)
         clear_session_resource_cache("test session id")  # as Streamlit does when a tab is closed
         assert job.stopping
-        assert job.watchers == 0
+        assert job.subscribers == 0
     finally:
         go.set()

@@ -36,7 +36,7 @@ def test_most_heads_that_ablation_of_indirect_objects_finds_are_induction_heads(
     found = induction_heads(demo)
     assert 2 <= len(found) <= 6
     others = [pair.corrupt for pair in PAIRS]
-    ablated = pw.ablate(demo, PAIRS, how="resample", prompts=others)
+    ablated = pw.ablate(demo, PAIRS, ablation="resample", prompts=others)
     strongest = ablated.top(1 + len(found))["place"].tolist()
     assert len(set(found) & set(strongest)) >= len(found) - 1
 

@@ -14,7 +14,7 @@ import patchwright as pw
 from patchwright.errors import ExperimentError, PromptError, UnequalLengthsError
 from patchwright.experiment.partial_result import so_far
 from patchwright.figures.grid import grid_of
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.insights import insights
 from patchwright.storage.export import script_text
 from tiny import pair_of, token_pairs
@@ -107,7 +107,9 @@ def test_a_role_without_a_counterpart_is_empty(model: pw.Model) -> None:
     # Of the differing middle, 2 3 against 9, only the last tokens answer to each other.
     roles = (role(1, "first"), role(2, "second"))
     pair = pair_of([1, 2, 3, 4], [1, 9, 4], align="edges", roles=roles)
-    result = pw.patch(model, pair, roles=["first", "second", "last"], order="attribution", most=9)
+    result = pw.patch(
+        model, pair, roles=["first", "second", "last"], order="attribution", max_exact=9
+    )
     assert result.patched.isnull().any("layer").values.tolist() == [True, False, False]
     assert float(result.arrays["estimated"].sel(role="first").sum()) == 0
     expected = alone(model, pair, [1, 2], per="position")
@@ -150,7 +152,7 @@ def test_a_result_by_roles_survives_its_file_and_is_drawn(model: pw.Model, tmp_p
     again.plot(tmp_path / "figure.svg")
     console = Console(width=100, file=StringIO())
     with console.capture() as printed:
-        console.print(shown(again))
+        console.print(renderable(again))
     assert "subject" in printed.get()
     heads = pw.patch(model, two_lengths(), "z", "head_position", roles=["subject", "last"])
     assert grid_of(heads).places[1][0] == "L0H1.z@subject"

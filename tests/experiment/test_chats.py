@@ -81,9 +81,13 @@ def test_the_messages_are_on_the_result_wherever_it_goes(method: str, tmp_path: 
 
 def test_reference_prompts_may_be_messages_and_are_what_they_say() -> None:
     references = [[user("Mary is in the city of")], [system("Be kind."), user("Rome")]]
-    result = pw.ablate(MODEL, PAIR, "mlp_out", how="mean", prompts=references, by_position=False)
+    result = pw.ablate(
+        MODEL, PAIR, "mlp_out", ablation="mean", prompts=references, by_position=False
+    )
     ids = [prompt_ids(one, MODEL.tokenizer, True) for one in _parsed(references)]
-    same = pw.ablate(MODEL, as_ids(PAIR), "mlp_out", how="mean", prompts=ids, by_position=False)
+    same = pw.ablate(
+        MODEL, as_ids(PAIR), "mlp_out", ablation="mean", prompts=ids, by_position=False
+    )
     xr.testing.assert_equal(result.patched, same.patched)
     (told,) = (one for one in result.warnings if one["code"] == "template_system")
     assert f"'{SYSTEM}'" in told["message"]

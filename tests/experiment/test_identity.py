@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from patchwright.errors import ExperimentError
 from patchwright.experiment.base import Experiment
 from patchwright.methods import METHODS
+from patchwright.upgrade import RENAMED_FIELDS
 
 PAIR = {"clean": "a b", "corrupt": "a c", "answer": [" d"], "wrong": [" e"]}
 
@@ -93,7 +94,7 @@ CHANGES: dict[str, Any] = {
     "positions": [1],
     "heads": [0],
     "direction": "noise",
-    "most": 2,
+    "max_exact": 2,
     "roles": ["last"],
     "places": ["L1.z"],
     "prompts": ["a"],
@@ -127,9 +128,9 @@ CHANGES: dict[str, Any] = {
 """A value of each field that is not its default."""
 
 OTHERWISE: dict[tuple[str, str], Any] = {
-    ("ablate", "how"): "mean",
-    ("ablate_together", "how"): "mean",
-    ("attribute", "how"): "qk_fix",
+    ("ablate", "ablation"): "mean",
+    ("ablate_together", "ablation"): "mean",
+    ("attribute", "estimator"): "qk_fix",
     ("trace", "site"): "mlp_out",
     ("trace", "metric"): "logit",
     ("attribute", "exact"): True,
@@ -163,7 +164,7 @@ def test_the_order_of_cells_is_a_hint_unless_it_decides_which_are_computed() -> 
         return METHODS.parse(least("patch", **more)).hash
 
     assert hash_of(order="attribution") == hash_of()
-    assert hash_of(order="attribution", most=3) != hash_of(most=3)
+    assert hash_of(order="attribution", max_exact=3) != hash_of(max_exact=3)
 
 
 @pytest.mark.parametrize("method", [name for name in LEAST if "per" in METHODS[name].model_fields])
@@ -179,12 +180,68 @@ def test_per_may_be_left_out(method: str) -> None:
         assert per(site="z", roles=["last"]) == "position"
 
 
-RENAMED = [("evaluate_circuit", "randoms", "n_random", 7)]
+RENAMED = [
+    (
+        "patch",
+        "most",
+        "max_exact",
+        2,
+        "ae36cbd614ce9a7a7a83c128fd86f4b37b6e7ade5a69f49a52fa58198e661cda",
+    ),
+    (
+        "ablate",
+        "how",
+        "ablation",
+        "mean",
+        "18e07a33b4773e2cd02a4b3bbc7cc57f04937ef3005b9a0a0ec35f2dfca4ee00",
+    ),
+    (
+        "ablate_together",
+        "how",
+        "ablation",
+        "mean",
+        "c88c4a7495416010a2a7c0c5503bd70afd870ab66bb65f17c10bd500445a6382",
+    ),
+    (
+        "attribute",
+        "how",
+        "estimator",
+        "qk_fix",
+        "d17272be3c460f7aa68233572c0da817645583de819af98324ef49094e7d8541",
+    ),
+    (
+        "evaluate_circuit",
+        "randoms",
+        "n_random",
+        7,
+        "12453fd93e655e70f9ba8c20a68dd40a788bffa8f8a7cc6eb3cbea2a9dc26807",
+    ),
+]
+"""Fields with another name today, a value of each, and the hash that its experiment had then."""
 
 
-@pytest.mark.parametrize(("method", "old", "new", "value"), RENAMED)
+def test_every_renamed_field_is_here() -> None:
+    known = {(method, old, new) for method, old, new, *_ in RENAMED}
+    names = {
+        (method, old, new)
+        for method, renamed in RENAMED_FIELDS.items()
+        for old, new in renamed.items()
+    }
+    assert known == names
+
+
+@pytest.mark.parametrize(("method", "old", "new", "value", "golden"), RENAMED)
+def test_a_renamed_field_leaves_stored_runs_findable(
+    method: str, old: str, new: str, value: Any, golden: str
+) -> None:
+    former = FORMER.get(method, {})
+    for name in (old, new):
+        assert METHODS.parse(least(method, **former, **{name: value})).hash == golden
+
+
+@pytest.mark.parametrize(("method", "old", "new", "value", "_"), RENAMED)
 def test_older_names_of_fields_are_read_and_given_with_the_newer_refused(
-    method: str, old: str, new: str, value: Any
+    method: str, old: str, new: str, value: Any, _: str
 ) -> None:
     today = METHODS.parse(least(method, **{new: value}))
     assert METHODS.parse(least(method, **{old: value})) == today

@@ -30,7 +30,7 @@ Call = tuple[Callable[..., pw.Result], dict[str, Any]]
 
 def evaluate(model: pw.Model, pairs: Sequence[pw.Pair], **changes: Any) -> pw.Result:
     circuit = pw.Circuit.choose(pw.edge_attribution(model, SHORT), model, top=3)
-    return pw.evaluate_circuit(model, pairs, circuit, randoms=1, **changes)
+    return pw.evaluate_circuit(model, pairs, circuit, n_random=1, **changes)
 
 
 def of_sites() -> Iterator[tuple[str, Call]]:
@@ -48,7 +48,7 @@ def of_sites() -> Iterator[tuple[str, Call]]:
 
 def of_references() -> Iterator[tuple[str, Call]]:
     for how, by_position in (("mean", True), ("mean", False), ("resample", True)):
-        asked = {"how": how, "by_position": by_position, "prompts": [SHORT.clean]}
+        asked = {"ablation": how, "by_position": by_position, "prompts": [SHORT.clean]}
         yield f"ablate {how} {by_position}", (pw.ablate, asked)
         yield f"ablate pattern {how} {by_position}", (pw.ablate, asked | {"site": "pattern"})
         places = asked | {"places": ["L0.z"]}
@@ -62,8 +62,8 @@ CALLS: dict[str, Call] = {
     "patch by position at positions": (pw.patch, {"positions": [1]}),
     "patch_together": (pw.patch_together, {"places": ["L0.z"]}),
     "patch_together pattern": (pw.patch_together, {"places": ["L0.pattern"]}),
-    "integrated": (pw.attribute, {"site": "z", "method": "integrated", "steps": 2}),
-    "qk_fix": (pw.attribute, {"site": "q", "method": "qk_fix"}),
+    "integrated": (pw.attribute, {"site": "z", "estimator": "integrated", "steps": 2}),
+    "qk_fix": (pw.attribute, {"site": "q", "estimator": "qk_fix"}),
     "path_patch to positions": (pw.path_patch, {"receivers": ["L1H0.q@-1"]}),
     "lens": (pw.logit_lens, {}),
     "lens of a patched pattern": (pw.logit_lens, {"places": ["L0.pattern"]}),

@@ -15,7 +15,7 @@ from patchwright.algorithms.readout import logits
 from patchwright.algorithms.suggest import likeliest, suggested_answers
 from patchwright.errors import NonFiniteError
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.batching import plan, run_batch
+from patchwright.experiment.batching import group, run_batch
 from patchwright.experiment.run import run
 from patchwright.insights.explain import explained
 from patchwright.model import ops
@@ -53,7 +53,7 @@ def test_every_method_raises_it(method: str, damaged: pw.Model) -> None:
     experiment = every_experiment(model=damaged.name)[method]
     with pytest.raises(NonFiniteError, match=SAID):
         run(experiment, damaged)
-    (batch,) = plan([experiment])
+    (batch,) = group([experiment])
     (outcome,) = run_batch(batch, damaged)
     assert outcome.result is None
     assert SAID in str(outcome.error)

@@ -153,7 +153,7 @@ def others() -> list[CellByCell]:
     prompt: dict[str, Any] = {"prompt": [1, 2, 3, 4], "answer": [7], "wrong": [9]}
     return [
         Ablate(**fields),
-        Ablate(**fields, how="mean", prompts=([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])),
+        Ablate(**fields, ablation="mean", prompts=([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])),
         PathPatch(**fields, receivers=("logits",)),
         PathPatch(**fields, receivers=("L1H0.q",), direction="noise"),
         Trace(model="tiny", subject=(1, 2), samples=2, metric="logit_diff", **prompt),

@@ -66,7 +66,7 @@ def test_no_figure_has_formulas(model: pw.Model) -> None:
     """So that none is lost where dollar signs are taken as they stand."""
     pairs = [PAIR, pair_of([6, 2, 3, 4], [8, 5, 3, 4])]
     circuit = pw.Circuit.choose(pw.edge_attribution(model, pairs), model, top=40)
-    curve = pw.evaluate_circuit(model, PAIR, circuit, sizes=[1, 10, 40], randoms=2)
+    curve = pw.evaluate_circuit(model, PAIR, circuit, sizes=[1, 10, 40], n_random=2)
     for result in (curve, pw.patch(model, PAIR), pw.logit_lens(model, PAIR)):
         assert b"mathdefault" not in image(result, "svg")
 

@@ -12,11 +12,11 @@ from rich.console import Console
 import patchwright as pw
 from made import baseline, made
 from patchwright.algorithms.statistics import statistics, statistics_on
-from patchwright.cli.options import hand_out
+from patchwright.cli.options import write_outputs
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of, grids_of
 from patchwright.figures.matplotlib_figures import draw, draw_intervals, save_intervals
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 
 N = 12
 
@@ -89,7 +89,7 @@ def test_error_bars_run_over_the_intervals(sure: pw.Result, tmp_path: Path) -> N
 
 def test_the_terminal_lists_intervals_and_how_many_places_differ(sure: pw.Result) -> None:
     console = Console(width=160, record=True, file=StringIO())
-    console.print(shown(sure))
+    console.print(renderable(sure))
     text = console.export_text()
     found = statistics_on(sure)
     assert found is not None
@@ -103,7 +103,7 @@ def test_outputs_with_intervals_have_a_row_a_place_and_the_contracts_fields(
     tmp_path: Path,
 ) -> None:
     names = {name: str(tmp_path / name) for name in ("r.json", "r.csv", "r.png", "bars.png")}
-    hand_out(
+    write_outputs(
         over_pairs(), names["r.json"], names["r.csv"], names["r.png"],
         intervals=True, interval_plot=names["bars.png"],
     )  # fmt: skip
@@ -114,13 +114,15 @@ def test_outputs_with_intervals_have_a_row_a_place_and_the_contracts_fields(
     document = json.loads(Path(names["r.json"]).read_text(encoding="utf-8"))
     assert set(document) == set(over_pairs().document())
     assert document["details"]["statistics"]["odd_pairs"] == []
-    hand_out(over_pairs(), "", names["r.csv"], "")
+    write_outputs(over_pairs(), "", names["r.csv"], "")
     assert len(pd.read_csv(names["r.csv"])) == 6 * N
 
 
 def test_of_one_pair_intervals_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not over pairs"):
-        hand_out(made([[0.1, 0.2, 0.3, 0.4]]), str(tmp_path / "r.json"), "", "", intervals=True)
+        write_outputs(
+            made([[0.1, 0.2, 0.3, 0.4]]), str(tmp_path / "r.json"), "", "", intervals=True
+        )
     assert list(tmp_path.iterdir()) == []
 
 

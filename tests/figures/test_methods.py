@@ -18,7 +18,7 @@ from patchwright.figures.matplotlib_figures import (
     save_graph,
     save_scatter,
 )
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.spelling import run_name
 from patchwright.storage.export import csv_text
 from tiny import pair_of
@@ -39,10 +39,12 @@ CALLS: dict[str, Callable[[pw.Model], pw.Result]] = {
     "attribute": lambda model: pw.attribute(model, PAIR),
     "attribute and exact": lambda model: pw.compare_with_exact(model, PAIR, "z"),
     "paths": lambda model: pw.path_patch(model, PAIR, ["L2H1.q"], mlps="freeze"),
-    "most promising first": lambda model: pw.patch(model, PAIR, "z", order="attribution", most=5),
+    "most promising first": lambda model: pw.patch(
+        model, PAIR, "z", order="attribution", max_exact=5
+    ),
     "edges": lambda model: pw.edge_attribution(model, PAIR),
     "edges over pairs": lambda model: pw.edge_attribution(model, PAIRS, steps=2),
-    "circuit": lambda model: pw.evaluate_circuit(model, PAIR, circuit_of(model), randoms=2),
+    "circuit": lambda model: pw.evaluate_circuit(model, PAIR, circuit_of(model), n_random=2),
     "difference": lambda model: pw.difference(model, PAIR),
     "neurons": lambda model: pw.difference(model, PAIR, "mlp_act", "neuron"),
     "attention": lambda model: pw.attention(model, PAIR, 1, 2),
@@ -69,7 +71,7 @@ def test_every_result_can_be_shown_and_read_again(
     figure = draw(result)
     assert figure.axes
     console = Console(width=200, record=True, file=StringIO())
-    console.print(shown(result))
+    console.print(renderable(result))
     assert title_of(result) in console.export_text().replace("\n", " ")
     assert csv_text(result).count("\n") == len(result.table()) + 1 > 1
     assert len(result.top(3)) == 3

@@ -5,7 +5,7 @@ from rich.console import Console
 
 import patchwright as pw
 from patchwright.algorithms.statistics import OddPair, statistics
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -13,7 +13,7 @@ PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
 
 def printed(result: pw.Result) -> str:
     console = Console(width=160, record=True, file=StringIO())
-    console.print(shown(result))
+    console.print(renderable(result))
     return console.export_text()
 
 

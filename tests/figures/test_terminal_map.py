@@ -15,7 +15,7 @@ from rich.console import Console
 import patchwright as pw
 from patchwright.figures.comparison import compared
 from patchwright.figures.grid import Grid
-from patchwright.figures.terminal import beside, shown
+from patchwright.figures.terminal import beside, renderable
 from patchwright.figures.terminal_map import MOST_CELLS, TerminalMap
 from patchwright.prompts.tokens import visible
 from patchwright.streams import ERRORS
@@ -169,14 +169,14 @@ def results(model: pw.Model) -> dict[str, pw.Result]:
         "trace": pw.trace(model, [1, 2, 3, 4], [1], 5, samples=2),
         "paths": pw.path_patch(model, PAIR, ["logits"]),
         "edges": pw.edge_attribution(model, PAIR),
-        "circuit": pw.evaluate_circuit(model, PAIR, circuit, sizes=[1, 5], randoms=2),
+        "circuit": pw.evaluate_circuit(model, PAIR, circuit, sizes=[1, 5], n_random=2),
     }
 
 
 def test_whatever_is_shown_fits_the_terminal_and_is_not_cut(model: pw.Model) -> None:
     for name, result in results(model).items():
         for width, encoding in product((40, 60, 80, 120), ("utf-8", "ascii")):
-            lines = printed(shown(result), width, encoding)
+            lines = printed(renderable(result), width, encoding)
             assert max(map(cell_len, lines)) <= width, (name, width)
             assert "…" not in "".join(lines), (name, width)
             words = " ".join(" ".join(lines).split())

@@ -230,7 +230,7 @@ def test_on_the_demo_model_many_pairs_unequal_lengths_estimates_and_stopped_swee
     results = {
         "means": pw.patch(demo, [ioi, swapped]),
         "unequal_lengths": pw.patch(demo, unequal.pair, metric=unequal.metric),
-        "estimate": pw.patch(demo, ioi, order="attribution", most=3),
+        "estimate": pw.patch(demo, ioi, order="attribution", max_exact=3),
         "stopped": pw.patch(demo, ioi, progress=lambda progress: progress.done < 40),
     }
     for code, result in results.items():

@@ -18,7 +18,7 @@ from chat_server import ChatServer
 from made import made
 from patchwright.errors import ExplainError
 from patchwright.insights import Sentence, insights
-from patchwright.insights.llm import KEY, MODEL, URL, Endpoint, Written, endpoint, written
+from patchwright.insights.llm import KEY, MODEL, URL, Endpoint, Written, endpoint, write_explanation
 from patchwright.insights.sentences import Numbers
 
 SECRET = "sk-0123456789abcdefgh"
@@ -44,7 +44,7 @@ def ask(*sentences: Any, around: str = "{}", **server: Any) -> Written:
     said = [{"text": text, "facts": cited} for text, cited in sentences]
     reply = around.replace("{}", json.dumps({"sentences": said}))
     with ChatServer(reply, **server) as chat:
-        return written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+        return write_explanation(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def ask(*sentences: Any, around: str = "{}", **server: Any) -> Written:
 def test_a_sentence_with_the_numbers_of_its_facts_stays(text: str, cited: list[int]) -> None:
     answer = ask((text, cited))
     assert [(one.text, list(one.facts)) for one in answer.sentences] == [(text, cited)]
-    assert (answer.struck, answer.note) == (0, None)
+    assert (answer.rejected, answer.note) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_sentence_that_its_facts_do_not_bear_is_struck_and_counted(
 ) -> None:
     answer = ask((text, cited), ("It works.", [2]))
     assert [one.text for one in answer.sentences] == ["It works."]
-    assert answer.struck == 1
+    assert answer.rejected == 1
     alone = ask((text, cited))
     assert alone.sentences == ()
     assert alone.note is not None
@@ -130,13 +130,13 @@ def test_every_sentence_of_the_rules_bears_itself(demo: pw.Model) -> None:
     every = [*said.steps, *said.cautions]
     reply = {"sentences": [{"text": one.text, "facts": [i]} for i, one in enumerate(every, 1)]}
     with ChatServer(json.dumps(reply)) as chat:
-        answer = written(every, PROMPTS, Endpoint(chat.url, "tiny"))
+        answer = write_explanation(every, PROMPTS, Endpoint(chat.url, "tiny"))
     assert [one.text for one in answer.sentences] == [one.text for one in every]
 
 
 def test_the_request_has_the_facts_by_number_and_the_prompts() -> None:
     with ChatServer('{"sentences": [{"text": "It works.", "facts": [1]}]}') as chat:
-        written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+        write_explanation(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
     (asked,) = chat.asked
     assert asked["model"] == "tiny"
     assert chat.keys == [f"Bearer {SECRET}"]
@@ -179,7 +179,7 @@ def test_any_fault_gives_a_note_and_never_the_key(
     caplog.set_level(logging.DEBUG)
     with ChatServer(**server) as chat:
         where = Endpoint(chat.url, "tiny", SECRET)
-        answer = written(facts(), PROMPTS, where)
+        answer = write_explanation(facts(), PROMPTS, where)
     assert answer.sentences == ()
     assert answer.note is not None
     assert note in answer.note
@@ -190,9 +190,9 @@ def test_any_fault_gives_a_note_and_never_the_key(
 
 def test_a_server_that_is_silent_or_absent_gives_a_note() -> None:
     with ChatServer("{}", silent=True) as chat:
-        slow = written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET), patience=0.2)
+        slow = write_explanation(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET), patience=0.2)
     assert "did not answer within" in (slow.note or "")
-    absent = written(facts(), PROMPTS, Endpoint("http://127.0.0.1:9/v1", "tiny"))
+    absent = write_explanation(facts(), PROMPTS, Endpoint("http://127.0.0.1:9/v1", "tiny"))
     assert "could not be reached" in (absent.note or "")
 
 
@@ -235,7 +235,9 @@ def trickle(handler: BaseHTTPRequestHandler, head: bytes) -> None:
 )
 def test_the_time_is_for_the_whole_answer_however_it_trickles(head: bytes) -> None:
     with Scripted(lambda handler: trickle(handler, head)) as chat:
-        found = written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET), patience=0.5)
+        found = write_explanation(
+            facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET), patience=0.5
+        )
     assert "did not answer within 0.5 seconds" in (found.note or "")
 
 
@@ -246,7 +248,7 @@ def test_an_answer_without_end_is_not_read_to_its_end() -> None:
             handler.wfile.write(bytes(2**16))
 
     with Scripted(endless) as chat:
-        found = written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+        found = write_explanation(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
     assert "not an answer" in (found.note or "")
 
 
@@ -260,7 +262,7 @@ def test_no_redirect_takes_the_prompts_to_another_host(status: int) -> None:
             handler.end_headers()
 
         with Scripted(elsewhere) as chat:
-            found = written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+            found = write_explanation(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
         assert len(chat.asked) == 1
         assert other.asked == []
     assert "points to another address, which gets nothing" in (found.note or "")
@@ -272,7 +274,7 @@ def test_no_proxy_gets_what_is_for_this_machine(monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setenv(name, proxy.origin)
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
-        written(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
+        write_explanation(facts(), PROMPTS, Endpoint(chat.url, "tiny", SECRET))
         assert (len(chat.asked), proxy.asked) == (1, [])
 
 

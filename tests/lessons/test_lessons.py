@@ -18,12 +18,12 @@ from patchwright.lessons import (
     Lesson,
     built_in,
     check,
-    experiment_of,
     find_lessons,
     mark,
     read_lesson,
     readings_of,
     schema,
+    step_experiment,
 )
 from patchwright.lessons.expressions import filled, holds, quantity
 from patchwright.lessons.grading import right_answers
@@ -47,7 +47,7 @@ steps:
 
 @pytest.fixture(scope="module")
 def agreement(demo: pw.Model) -> pw.Result:
-    return pw.run(experiment_of(read_lesson(SMALL, "small"), 0), demo)
+    return pw.run(step_experiment(read_lesson(SMALL, "small"), 0), demo)
 
 
 @pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
@@ -100,14 +100,14 @@ def test_a_further_reading_asks_the_same_questions_and_maybe_more(lesson: Lesson
 
 def kind_of(lesson: Lesson, number: int) -> tuple[object, ...]:
     """The method, the site and the like that the question of a step is about."""
-    document = experiment_of(lesson, number).model_dump()
+    document = step_experiment(lesson, number).model_dump()
     return tuple(document.get(name) for name in ("method", "site", "per", "direction", "metric"))
 
 
 @pytest.mark.parametrize("lesson", FURTHER, ids=lambda lesson: f"{lesson.name} {lesson.model}")
 def test_a_further_reading_puts_no_mark_of_a_chat_before_its_prompts(lesson: Lesson) -> None:
     for number in range(len(lesson.steps)):
-        assert experiment_of(lesson, number).model_dump()["bos"] is False
+        assert step_experiment(lesson, number).model_dump()["bos"] is False
 
 
 def test_a_lesson_has_all_its_readings_and_one_of_ones_own_only_itself() -> None:
@@ -241,7 +241,7 @@ def test_a_folder_gives_its_lessons_and_the_errors_of_the_faulty_ones(tmp_path: 
 
 def test_right_answers_of_choices_are_those_whose_condition_holds(demo: pw.Model) -> None:
     lesson = built_in()[0]
-    result = pw.run(experiment_of(lesson, 1), demo)
+    result = pw.run(step_experiment(lesson, 1), demo)
     rights = [holds(one.right or "gap < 0", result) for one in lesson.steps[1].choices]
     assert right_answers(lesson.steps[1], result) == (rights.index(True),)
     assert rights.count(True) == 1

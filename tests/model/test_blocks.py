@@ -101,7 +101,7 @@ def test_the_fix_redoes_the_patterns_of_all_heads_that_are_normed_together(
     module = FAMILIES["olmo2"]()
     model = pw.wrap_model(module, name="tiny")
     pair = pair_of(CLEAN, CORRUPT)
-    found = pw.attribute(model, pair, site, per, method="qk_fix", direction="noise").patched
+    found = pw.attribute(model, pair, site, per, estimator="qk_fix", direction="noise").patched
     base = logits(module, CLEAN)[-1]
     for cell in list(np.ndindex(*found.shape))[::3]:
         at = dict(zip(found.dims, cell, strict=True))

@@ -61,12 +61,12 @@ _METHODS: dict[str, Method] = {
         metric: lambda model, metric=metric: pw.patch(model, PAIR, metric=metric, layers=[1])
         for metric in ("logit", "probability", "prob_diff", "logprob", "kl", "rank")
     },
-    "by attribution": lambda model: pw.patch(model, PAIR, order="attribution", most=4),
+    "by attribution": lambda model: pw.patch(model, PAIR, order="attribution", max_exact=4),
     "together": lambda model: pw.patch_together(
         model, PAIR, ["L0.attn_out@-1", "L1H2.z", "L2.mlp_act[5]", "embed@2", "L1H0.pattern"]
     ),
     **{
-        how: lambda model, how=how: pw.ablate(model, PAIR, how=how, prompts=[[5, 4, 3, 2, 1]])
+        how: lambda model, how=how: pw.ablate(model, PAIR, ablation=how, prompts=[[5, 4, 3, 2, 1]])
         for how in ("zero", "mean", "resample")
     },
     "ablate together": lambda model: pw.ablate_together(model, PAIR, ["L0H1.z", "L2.mlp_out"]),
@@ -74,8 +74,10 @@ _METHODS: dict[str, Method] = {
         f"attribute {site}": lambda model, site=site: pw.attribute(model, PAIR, site=site)
         for site in SITES
     },
-    "qk_fix": lambda model: pw.attribute(model, PAIR, site="k", per="head", method="qk_fix"),
-    "integrated": lambda model: pw.attribute(model, PAIR, method="integrated", steps=2, exact=True),
+    "qk_fix": lambda model: pw.attribute(model, PAIR, site="k", per="head", estimator="qk_fix"),
+    "integrated": lambda model: pw.attribute(
+        model, PAIR, estimator="integrated", steps=2, exact=True
+    ),
     "path": lambda model: pw.path_patch(model, PAIR, receivers=["L2H1.q", "L1.mlp_out"]),
     "path, norms frozen": lambda model: pw.path_patch(model, PAIR, norms="freeze", mlps="freeze"),
     "trace": lambda model: pw.trace(
@@ -92,7 +94,7 @@ _METHODS: dict[str, Method] = {
     "edges": lambda model: pw.edge_attribution(model, PAIR, steps=2, exact=3),
     **{
         f"circuit, {outside}": lambda model, outside=outside: pw.evaluate_circuit(
-            *(model, [PAIR, PAIR], _circuit(model)), sizes=[2, 6], outside=outside, randoms=1
+            *(model, [PAIR, PAIR], _circuit(model)), sizes=[2, 6], outside=outside, n_random=1
         )
         for outside in ("corrupt", "mean")
     },

@@ -17,7 +17,7 @@ import patchwright as pw
 from checkpoints import save_tiny
 from patchwright.algorithms.result import Result
 from patchwright.errors import CheckpointError, InputError, MemoryBudgetError
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.model.hub import is_hub_name
 from patchwright.prompts.tokens import token_texts, visible
 
@@ -218,7 +218,7 @@ def test_tokens_of_a_hostile_tokenizer_are_shown_as_text(folder: Path) -> None:
     assert all(visible(text).isprintable() for text in texts)
     console = Console(width=160, file=StringIO())
     with console.capture() as drawing:
-        console.print(shown(result))
+        console.print(renderable(result))
     drawn = drawing.get()
     assert not any(sign in drawn for sign in ("\x1b", "\u202e"))
 

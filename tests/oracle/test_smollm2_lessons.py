@@ -5,7 +5,7 @@ import pytest
 import patchwright as pw
 from patchwright.app.opening import nearest
 from patchwright.experiment.base import Experiment
-from patchwright.lessons import Lesson, built_in, check, experiment_of
+from patchwright.lessons import Lesson, built_in, check, step_experiment
 
 pytestmark = pytest.mark.oracle
 
@@ -24,14 +24,14 @@ def test_every_lesson_says_what_smollm2_does(lesson: Lesson, smollm2: pw.Model) 
 
 def test_the_other_words_that_lesson_1_names_are_among_the_likeliest(smollm2: pw.Model) -> None:
     lesson = built_in("smollm2")[0]
-    france, italy = (pw.run(experiment_of(lesson, step), smollm2).clean.top for step in (0, 1))
+    france, italy = (pw.run(step_experiment(lesson, step), smollm2).clean.top for step in (0, 1))
     assert [one["token"] for one in france[:2]] == [" Paris", " the"]
     assert {" Rome", " the", " Florence", " Milan"} == {one["token"] for one in italy[:4]}
 
 
 def test_the_other_words_that_lesson_2_names_are_among_the_likeliest(smollm2: pw.Model) -> None:
     lesson = built_in("smollm2")[1]
-    top = pw.run(experiment_of(lesson, 0), smollm2).corrupt.top
+    top = pw.run(step_experiment(lesson, 0), smollm2).corrupt.top
     assert [one["token"] for one in top[:3]] == [" John", " the", " her"]
 
 
@@ -45,7 +45,7 @@ def test_names_that_lessons_2_and_5_call_three_tokens_are(smollm2: pw.Model) -> 
 
 def test_the_heads_of_lesson_4_write_as_their_effects_say(smollm2: pw.Model) -> None:
     """L23H3 and L23H0 write the right name's way in both runs, and L24H4 the other's."""
-    swept = experiment_of(built_in("smollm2")[3], 0)
+    swept = step_experiment(built_in("smollm2")[3], 0)
     assert isinstance(swept, pw.Patch)
     (pair,) = swept.pair_list
     written = pw.logit_attribution(smollm2, pair, part="head", bos=False).arrays["contribution"]
@@ -60,7 +60,7 @@ def test_every_experiment_opens_on_a_page_with_its_model_and_without_a_first_tok
     lesson: Lesson, smollm2: pw.Model
 ) -> None:
     for number in range(len(lesson.steps)):
-        experiment = experiment_of(lesson, number)
+        experiment = step_experiment(lesson, number)
         quick = {"samples": 1} if isinstance(experiment, pw.Trace) else {}
         quick |= {"exact": False} if isinstance(experiment, pw.Attribute) else {}
         experiment = experiment.model_copy(update=quick)

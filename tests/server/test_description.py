@@ -34,8 +34,8 @@ HOST = {"Host": "localhost"}
 def test_no_request_finds_a_fault_or_an_undocumented_answer(
     demo: pw.Model, tmp_path: Path, mode: GenerationMode
 ) -> None:
-    office = ExperimentService([demo], JobStore(tmp_path), Limits(cells=200, seconds=1), 1)
-    app = make_app(office, None, Hosts("127.0.0.1"))
+    service = ExperimentService([demo], JobStore(tmp_path), Limits(cells=200, seconds=1), 1)
+    app = make_app(service, None, Hosts("127.0.0.1"))
     description = schemathesis.openapi.from_asgi("/openapi.json", app, headers=HOST)
     asked = 0
     for found in description.get_all_operations():
@@ -56,5 +56,5 @@ def test_no_request_finds_a_fault_or_an_undocumented_answer(
 
         if mode is GenerationMode.POSITIVE or operation.path not in NOTHING_TO_GET_WRONG:
             hold()
-    office.close()
+    service.close()
     assert asked > 80

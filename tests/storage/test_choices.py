@@ -19,7 +19,7 @@ PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
         ({"layers": [0, 1, 2, 4]}, "layers 0-2,4"),
         ({"positions": [3, -1]}, "positions 3,-1"),
         ({"heads": [1], "layers": [2]}, "layers 2, heads 1"),
-        ({"most": 3, "order": "attribution"}, "order attribution, most 3"),
+        ({"max_exact": 3, "order": "attribution"}, "order attribution, max_exact 3"),
         ({"roles": ["subject", "last"]}, "roles subject last"),
         ({"bos": False}, "bos no"),
         ({"layers": None, "bos": True, "order": "layers"}, ""),

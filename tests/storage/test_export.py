@@ -73,11 +73,11 @@ def results_of(model: pw.Model) -> dict[str, pw.Result]:
         "patch_ids": pw.patch(model, IDS, "mlp_act", layers=[1], positions=[-1, 1], bos=False),
         "patch_hostile": pw.patch(model, MALICE, layers=[0]),
         "patch_unequal": pw.patch(model, UNEQUAL, metric="logprob_diff"),
-        "patch_first": pw.patch(model, MARY, "z", order="attribution", most=3),
+        "patch_first": pw.patch(model, MARY, "z", order="attribution", max_exact=3),
         "patch_one_in_list": pw.patch(model, [MARY], metric="kl", layers=[1]),
         "patch_together": pw.patch_together(model, ALICE, ["L2H1.z@-1", "L0.mlp_out"], "noise"),
         "ablate_mean": pw.ablate(
-            model, MARY, how="mean", prompts=prompts, by_position=False, layers=[1]
+            model, MARY, ablation="mean", prompts=prompts, by_position=False, layers=[1]
         ),
         "ablate": pw.ablate(model, MARY, "mlp_out", "layer"),
         "ablate_together": pw.ablate_together(
@@ -89,13 +89,13 @@ def results_of(model: pw.Model) -> dict[str, pw.Result]:
             seed=4,
         ),
         "attribute": pw.attribute(
-            model, MARY, "q", method="integrated", steps=3, exact=True, layers=[0, 1]
+            model, MARY, "q", estimator="integrated", steps=3, exact=True, layers=[0, 1]
         ),
         "path_patch": pw.path_patch(
             model, MARY, ["L2H1.q", "L2H0.k"], direction="denoise", mlps="freeze"
         ),
         "edge_attribution": scored,
-        "evaluate_circuit": pw.evaluate_circuit(model, MARY, circuit, sizes=[1, 5], randoms=2),
+        "evaluate_circuit": pw.evaluate_circuit(model, MARY, circuit, sizes=[1, 5], n_random=2),
         "trace": pw.trace(model, MARY.clean, "Mary and John", " Mary", samples=2, window=2, seed=3),
         "trace_ids": pw.trace(
             model, [3, 4, 5], [0, -1], [7, 8], 9, samples=2, sever="mlp_out", metric="logit_diff"

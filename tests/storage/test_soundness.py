@@ -19,7 +19,7 @@ from families import variant
 from patchwright.app import opening
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.figures.grid import grids_of, title_of
-from patchwright.figures.terminal import shown
+from patchwright.figures.terminal import renderable
 from patchwright.insights import insights
 from patchwright.methods import METHODS
 from patchwright.storage import serialization
@@ -42,7 +42,7 @@ def every_kind() -> Iterator[pw.Result]:
     two = [PAIR, pair_of([5, 2, 3], [5, 4, 3])]
     yield pw.patch(MODEL, two, metric="rank", direction="noise")
     yield pw.patch(MODEL, two, roles=["last"])
-    yield pw.patch(MODEL, PAIR, "z", order="attribution", most=3)
+    yield pw.patch(MODEL, PAIR, "z", order="attribution", max_exact=3)
     yield pw.patch(MODEL, PAIR, "embed", metric="kl")
     yield pw.patch(MODEL, PAIR, "mlp_act", "neuron", layers=[1], progress=lambda _: False)
     yield pw.patch_together(MODEL, two, ["L0H1.z"])
@@ -96,7 +96,7 @@ def use(result: pw.Result) -> None:
         result.top,
         lambda: title_of(result),
         lambda: grids_of(result),
-        lambda: Console(file=StringIO(), width=100).print(shown(result)),
+        lambda: Console(file=StringIO(), width=100).print(renderable(result)),
         lambda: insights(result),
         lambda: opening.nearest(METHODS.parse(result.experiment), result),
     ]
@@ -111,6 +111,10 @@ def use(result: pw.Result) -> None:
 def test_what_a_method_gives_is_taken_in(one: Record, tmp_path: Path) -> None:
     result = brought_in(one, tmp_path)
     use(result)
+
+
+def test_every_method_is_among_them() -> None:
+    assert {one.content["method"] for one in KINDS} == set(METHODS)
 
 
 JUNK: list[Any] = [None, True, 0, -1, 7, 1e308, float("nan"), "", "x", "L0.z", [], {}, [0], [[]]]

@@ -61,7 +61,7 @@ def assert_same(one: Result, other: Result) -> None:
 def every_method(model: pw.Model) -> Iterator[Result]:
     pair = pair_of([1, 2, 3], [1, 4, 3])
     yield pw.patch(model, [pair, pair_of([5, 2, 3], [5, 4, 3])], metric="rank")
-    yield pw.patch(model, pair, "z", order="attribution", most=3)
+    yield pw.patch(model, pair, "z", order="attribution", max_exact=3)
     yield pw.patch_together(model, pair, ["L0H1.z"])
     yield pw.trace(model, [1, 2, 3], [1], [7], samples=2)
     yield pw.logit_lens(model, pair)
@@ -70,7 +70,7 @@ def every_method(model: pw.Model) -> Iterator[Result]:
     scored = pw.edge_attribution(model, pair)
     yield scored
     circuit = pw.Circuit.choose(scored, model, 4)
-    yield pw.evaluate_circuit(model, pair, circuit, randoms=1)
+    yield pw.evaluate_circuit(model, pair, circuit, n_random=1)
 
 
 def test_results_of_every_method_come_back_bit_for_bit(model: pw.Model) -> None:
@@ -161,7 +161,7 @@ def test_a_sweep_is_found_in_whatever_order_its_cells_were_computed(model: pw.Mo
     assert found is not None
     assert found.patched.equals(plain.patched)
     assert store.save(plain) == run
-    first = pw.patch(model, pair, order="attribution", most=1)
+    first = pw.patch(model, pair, order="attribution", max_exact=1)
     assert store.save(first) != run  # the cells that are computed then depend on the order
 
 

@@ -42,24 +42,24 @@ def substitute(
     network: Network,
     prompts: Sequence[tuple[int, ...]],
     sites: Sequence[Site],
-    how: str,
+    ablation: str,
     by_position: bool,
     seed: int,
 ) -> Source:
     """A pair's runs with the ablated activations of `sites` where the corrupted ones were.
 
-    `how` is zero, mean or resample, which takes all sites of a pair from one of `prompts`. Raises
+    `ablation` is zero, mean or resample, which takes all sites of a pair from one of `prompts`. Raises
     ExperimentError where these are missing, UnequalLengthsError where they have another length
     than the clean prompt and positions are kept apart.
     """
-    if how != "zero" and not prompts:
+    if ablation != "zero" and not prompts:
         raise ExperimentError(
-            f"'{how}' needs reference prompts: name those that it takes activations from."
+            f"'{ablation}' needs reference prompts: name those that it takes activations from."
         )
     rows = [Row(prompt, len(prompt) - 1) for prompt in prompts]
     references = base_runs(network, rows, BASE_SITES | frozenset[Site](sites))
     draw = np.random.default_rng(seed)
-    apart = by_position or how == "resample"
+    apart = by_position or ablation == "resample"
 
     def replaced(runs: PairRuns) -> PairRuns:
         clean = runs.pair.clean
@@ -70,10 +70,10 @@ def substitute(
             matching=tuple((i, i) for i in range(len(clean))),
         )
         chosen: Sequence[Run] = []
-        if how != "zero":
+        if ablation != "zero":
             _check_lengths(references, len(clean), sites, apart)
             chosen = references
-        if how == "resample":
+        if ablation == "resample":
             chosen = [references[int(draw.integers(len(references)))]]
         ablated = tuple(_written(run, sites, chosen, apart) for run in runs.clean)
         return replace(runs, pair=same, corrupt=ablated, known=runs.known[:1] * 2)
@@ -88,7 +88,7 @@ def _check_lengths(
     if not (apart or keyed) or all(len(run.tokens) == length for run in references):
         return
     lengths = ", ".join(str(len(run.tokens)) for run in references)
-    over = ", or choose how='mean', by_position=False (--how mean --over-positions)"
+    over = ", or choose ablation='mean', by_position=False (--ablation mean --over-positions)"
     raise UnequalLengthsError(
         f"The clean prompt has {length} tokens and the reference prompts {lengths}: give "
         f"pairs and reference prompts of one length{'' if keyed else over}."

@@ -19,7 +19,13 @@ from torch import Tensor
 from patchwright.algorithms.metrics import check_differentiable
 from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
 from patchwright.algorithms.readout import check_finite
-from patchwright.algorithms.sweep import ActivationCopier, Cells, SweepValues, one_each, unpatched
+from patchwright.algorithms.sweep import (
+    ActivationCopier,
+    Cells,
+    SweepValues,
+    baseline_values,
+    one_each,
+)
 from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
@@ -89,7 +95,7 @@ def _estimate(
             found = [_sum(one, other) for one, other in zip(total, found, strict=True)]
         total = found
     n = copies.base[0].read + 1
-    values = unpatched(runs, cells, direction)
+    values = baseline_values(runs, cells, direction)
     for i, taps in enumerate(total):
         for row, layer in enumerate(cells.layers):
             slope = taps[site][layer] / steps
@@ -142,7 +148,7 @@ def _laid_out(moved: Tensor, cells: Cells) -> Tensor:
         by_place = by_place[:, [index or 0 for index in cells.indices]]
     positions = slice(None) if cells.positions is None else list(cells.positions)
     by_place = by_place[positions]
-    if not cells.by_position:
+    if not cells.over_positions:
         by_place = by_place.sum(dim=0, keepdim=True)
     return _along_axes(by_place, cells)
 
@@ -175,7 +181,7 @@ def _softmax_again(
     new = ops.compared(copies.aligned(continuation, layer), own, rotation)
     old = run.kept["pattern"][layer]
     chosen = range(n) if cells.positions is None else cells.positions
-    if cells.site == "q" or not cells.by_position:
+    if cells.site == "q" or not cells.over_positions:
         # A query's row of the pattern depends on no other query, so all can change at once;
         # the prompt's own positions only, not those of an answer behind it.
         taken = (q if cells.site == "q" else k).clone()
@@ -184,7 +190,7 @@ def _softmax_again(
         again = ops.attention_pattern(*parts, visible, weights)
         by_head = ((again - old) * slope).sum(dim=2)  # [query, head]
         by_head = _of_own_heads(by_head, new.shape[1])
-        if cells.by_position:
+        if cells.over_positions:
             return _heads(by_head[list(chosen)], cells)
         return _heads(by_head.sum(dim=0, keepdim=True), cells)
     rows: list[Tensor] = []
@@ -222,7 +228,7 @@ def _joint_softmax_again(
         return ((again - run.kept["pattern"][layer]) * slope).sum()
 
     chosen = list(range(n) if cells.positions is None else cells.positions)
-    stretches = [[position] for position in chosen] if cells.by_position else [chosen]
+    stretches = [[position] for position in chosen] if cells.over_positions else [chosen]
     heads = [slice(None) if index is None else index for index in cells.indices]
     rows = [torch.stack([moved(positions, head) for head in heads]) for positions in stretches]
     return _along_axes(torch.stack(rows), cells)

@@ -40,7 +40,7 @@ class Progress:
 OnProgress = Callable[[Progress], bool | None]
 """Called after each batch; returning False stops the work and keeps what is finished."""
 
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 
 
 class ProgressReporter:
@@ -69,29 +69,29 @@ class ProgressReporter:
 
 
 def cut(
-    jobs: Sequence[Job], cost: Callable[[Job], tuple[int, int]], budget: int
-) -> Iterator[list[Job]]:
-    """The jobs in order, as many at a time as the budget and `BATCH_TOKENS` allow.
+    items: Sequence[Item], cost: Callable[[Item], tuple[int, int]], budget: int
+) -> Iterator[list[Item]]:
+    """The items in order, as many at a time as the budget and `BATCH_TOKENS` allow.
 
-    `cost` gives a job's tokens and bytes. Raises MemoryBudgetError where a single
-    job exceeds `budget` bytes.
+    `cost` gives a item's tokens and bytes. Raises MemoryBudgetError where a single
+    item exceeds `budget` bytes.
     """
-    batch: list[Job] = []
+    batch: list[Item] = []
     tokens = size = 0
-    for job in jobs:
-        more_tokens, more = cost(job)
-        check_memory("One altered run takes", more, budget, "shorten the prompts")
+    for item in items:
+        more_tokens, more = cost(item)
+        check_budget("One altered run takes", more, budget, "shorten the prompts")
         if batch and (tokens + more_tokens > BATCH_TOKENS or size + more > budget):
             yield batch
             batch, tokens, size = [], 0, 0
-        batch.append(job)
+        batch.append(item)
         tokens += more_tokens
         size += more
     if batch:
         yield batch
 
 
-def check_memory(what: str, size: int, budget: int, instead: str) -> None:
+def check_budget(what: str, size: int, budget: int, instead: str) -> None:
     """Raise MemoryBudgetError where `what` ("… takes") comes to more bytes than `budget`."""
     if size > budget:
         raise MemoryBudgetError(
@@ -119,18 +119,18 @@ def read_rows(
     readers: Sequence[MetricReader],
     rows: Sequence[Sequence[Row]],
     metric: Metric,
-    hold_norms: bool = False,
+    freeze_norms: bool = False,
 ) -> list[float]:
     """The metric of altered runs: for each, its pair's reader and one row a continuation."""
-    return read_finals(readers, finals_of(network, rows, hold_norms), metric)
+    return read_finals(readers, finals_of(network, rows, freeze_norms), metric)
 
 
 def finals_of(
-    network: Network, rows: Sequence[Sequence[Row]], hold_norms: bool = False
+    network: Network, rows: Sequence[Sequence[Row]], freeze_norms: bool = False
 ) -> list[list[Tensor]]:
     """Where altered runs end: for each, the final residual stream of every continuation."""
     flat = [row for some in rows for row in some]
-    finished = iter(forward(network, flat, hold_norms=hold_norms))
+    finished = iter(forward(network, flat, freeze_norms=freeze_norms))
     return [[next(finished).final for _ in some] for some in rows]
 
 

@@ -8,7 +8,7 @@ answers minus over the wrong answers. An answer of several tokens has a joint
 probability, read behind the prompt followed by its own first tokens (teacher forcing).
 
 To add a metric, add its name to `axes.Metric` and a row to the table; what no other metric
-is made of gets a method of `readout.Reading`. Nothing here needs PyTorch, so that the
+is made of gets a method of `readout.Readout`. Nothing here needs PyTorch, so that the
 command line can list the metrics without it.
 """
 

@@ -62,7 +62,7 @@ class PairRuns:
 
 
 def run_pairs(network: Network, pairs: Sequence[TokenPair], keep: Iterable[Site]) -> list[PairRuns]:
-    """Both runs of each pair, keeping the sites in `keep` (with `rows.CORE`).
+    """Both runs of each pair, keeping the sites in `keep` (with `requests.BASE_SITES`).
 
     The corrupted run starts from the clean one's where their tokens part, so that
     what comes before is the same bit for bit. Those of a single pair are made once for
@@ -200,7 +200,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if len(known) == len(values) else None
 
 
-def notices(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric) -> list[Notice]:
+def notices_of(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric) -> list[Notice]:
     """What to know before trusting effects that are measured on this pair."""
     found = [*pair.notices]
     if clean.top[0]["id"] not in {answer[0] for answer in pair.answers}:

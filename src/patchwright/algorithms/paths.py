@@ -22,10 +22,10 @@ from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
 from patchwright.algorithms.sweep import (
     ActivationCopier,
     Cells,
-    Job,
     SweepValues,
-    jobs_of,
-    unpatched,
+    WorkItem,
+    baseline_values,
+    work_items,
 )
 from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
@@ -117,7 +117,7 @@ def path_patch(
     for group in run_in_groups(network, pairs, keep, budget):
         for runs in read_both(group, metric):
             mine = values[len(ran)]
-            mine[:] = unpatched(runs, cells, direction)
+            mine[:] = baseline_values(runs, cells, direction)
             _of_pair(network, runs, cells, paths, direction, metric, mine, report, budget)
             ran.append(runs.without_activations())
     return SweepValues(values, report.done, ran, np.zeros(values.shape, dtype=np.bool_))
@@ -139,52 +139,52 @@ def _of_pair(
         raise UnequalLengthsError("Paths are followed between prompts of equal length only.")
     copies = ActivationCopier(runs, cells.site, direction, network.spec.n_layers, everywhere=True)
     flat = values.reshape(-1)
-    jobs = [
-        job
-        for job in jobs_of(0, copies, cells)
-        if paths.reachable(cells.site, job.layer, network.spec.parallel)
+    items = [
+        item
+        for item in work_items(0, copies, cells)
+        if paths.reachable(cells.site, item.layer, network.spec.parallel)
     ]
-    for job in jobs:
-        flat[job.cell] = np.nan
-    report.advance(flat.size - len(jobs))
+    for item in items:
+        flat[item.cell] = np.nan
+    report.advance(flat.size - len(items))
 
-    def cost(job: Job) -> tuple[int, int]:
+    def cost(item: WorkItem) -> tuple[int, int]:
         lengths = [len(run.tokens) for run in copies.base]
-        own = sum(length - job.spans[0][0] for length in lengths)
+        own = sum(length - item.spans[0][0] for length in lengths)
         kept = 4 * network.spec.n_layers * network.spec.d_model * network.embed.element_size()
         return own, sum(row_bytes(network, n, n) + kept * n for n in lengths)
 
     # Receivers other than the logits hand over to an ordinary run.
-    hold_norms = paths.norms == "freeze" and not paths.receivers
-    held = [run.final[None] for run in copies.base] if hold_norms else None
+    freeze_norms = paths.norms == "freeze" and not paths.receivers
+    held = [run.final[None] for run in copies.base] if freeze_norms else None
     reader = replace(runs.reader, held=held)
-    for batch in cut(jobs, cost, budget):
+    for batch in cut(items, cost, budget):
         if report.stopped:
             return
-        rows = [_sent(network.spec, copies, cells, job, paths) for job in batch]
+        rows = [_sent(network.spec, copies, cells, item, paths) for item in batch]
         if paths.receivers:
             rows = _received(network, copies, rows, paths)
-        found = read_rows(network, [reader] * len(batch), rows, metric, hold_norms)
-        for job, value in zip(batch, found, strict=True):
-            flat[job.cell] = value
+        found = read_rows(network, [reader] * len(batch), rows, metric, freeze_norms)
+        for item, value in zip(batch, found, strict=True):
+            flat[item.cell] = value
         report.advance(len(batch))
 
 
 def _sent(
-    spec: ModelSpec, copies: ActivationCopier, cells: Cells, job: Job, paths: Paths
+    spec: ModelSpec, copies: ActivationCopier, cells: Cells, item: WorkItem, paths: Paths
 ) -> list[Row]:
     """The base runs with a sender's activation copied in and what lies above held in place."""
-    at = job.spans[0][0]
-    above = job.layer + 1 if SITE_TABLE[cells.site].in_layers else 0
+    at = item.spans[0][0]
+    above = item.layer + 1 if SITE_TABLE[cells.site].in_layers else 0
     held: list[tuple[Site, int]] = []
     for layer in range(above, spec.n_layers):
         held.append(("z", layer))
     if paths.mlps == "freeze":
-        first = job.layer if SITE_TABLE[cells.site].half == "attention" else above
+        first = item.layer if SITE_TABLE[cells.site].half == "attention" else above
         for layer in range(first, spec.n_layers):
             if not _receives(paths, layer):
                 held.append(("mlp_out", layer))
-    sent = copies.edits(job.layer, job.index, job.spans)
+    sent = copies.edits(item.layer, item.index, item.spans)
     return [
         patched(
             run,
@@ -205,7 +205,7 @@ def _received(
     """The base runs with the receivers as the sender left them."""
     sites = frozenset[Site](place.site for place in paths.receivers)
     flat = [row for some in rows for row in some]
-    finished = iter(forward(network, flat, sites, hold_norms=paths.norms == "freeze"))
+    finished = iter(forward(network, flat, sites, freeze_norms=paths.norms == "freeze"))
     return [[patched(run, *_taken(next(finished), paths)) for run in copies.base] for _ in rows]
 
 

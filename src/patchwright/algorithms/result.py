@@ -15,7 +15,7 @@ import xarray as xr
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.atomic_files import write_atomic
-from patchwright.axes import Direction, Metric
+from patchwright.axes import CHOICE, Direction, Metric
 from patchwright.errors import InputError
 from patchwright.places import SITE_TABLE, Place, check_site
 from patchwright.upgrade import upgrade_result
@@ -29,22 +29,6 @@ SCHEMA = 1
 
 PATCHES = ("patched", "effect")
 """Arrays of the methods that change a run; they share their axes."""
-
-MAIN = (
-    "effect",
-    "contribution",
-    "components",
-    "relative",
-    "pattern",
-    "induction",
-    "probability",
-    "edges",
-    "faithfulness",
-)
-"""Names of main arrays; a result has one of them, the first that is there."""
-
-CHOICE = "choice"
-"""The axis of each cell's likeliest tokens, from 1; the arrays that have it belong to no mean."""
 
 Tokens = Sequence[str] | Sequence[Sequence[str]]
 """Token texts of a prompt; of several pairs, one list for each."""
@@ -147,9 +131,13 @@ class Result:
 
     @property
     def main(self) -> str:
-        """The array that the result is about: what figures show and `top` ranks by."""
-        stated = "" if self.asked is None else self.asked.main
-        return next(name for name in (stated, *MAIN) if name in self.arrays)
+        """The array that the result is about: what figures show and `top` ranks by.
+
+        Its experiment says so; of a result whose experiment is not known it is the effect, or
+        the first array.
+        """
+        stated = "effect" if self.asked is None else self.asked.main
+        return next(name for name in (stated, *self.arrays) if name in self.arrays)
 
     def table(self) -> pd.DataFrame:
         """One row a computed cell: place, the dims, token (of one pair), the arrays' values.

@@ -82,12 +82,12 @@ class SweepValues:
 class Priority:
     """Which cells to compute first: by an estimate of `values` [pair, *dims], furthest moved first.
 
-    Only the first `most` of a pair are computed, where it is given; the others keep
+    Only the first `max_exact` of a pair are computed, where it is given; the others keep
     their estimate, as do those whose turn did not come before the sweep was stopped.
     """
 
     values: NDArray[np.float64]
-    most: int | None
+    max_exact: int | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Cells:
     indices: tuple[int | None, ...]
 
     @property
-    def by_position(self) -> bool:
+    def over_positions(self) -> bool:
         """Whether positions are swept, rather than patched together."""
         return "position" in DIMS[self.per]
 
@@ -180,7 +180,7 @@ def one_each(cells: Cells | Sequence[Cells], pairs: Sequence[TokenPair]) -> list
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkItem:
     """One cell to be computed: where its value goes, and what is copied for it."""
 
     pair: int
@@ -199,7 +199,7 @@ def sweep(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     source: Source | None = None,
-    promising: Priority | None = None,
+    priority: Priority | None = None,
     top: int = 0,
 ) -> SweepValues:
     """Patch each cell, one at a time, until `progress` returns False.
@@ -207,7 +207,7 @@ def sweep(
     Pairs of different lengths have no position axis in common: then `cells` have none,
     or are one for each pair, with as many `positions`, in an order that is compared.
     `source` puts other activations in the place of those that are copied from;
-    `promising` has an order for the cells; `top` is how many of each cell's likeliest tokens
+    `priority` has an order for the cells; `top` is how many of each cell's likeliest tokens
     to read as well.
     Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
     """
@@ -218,7 +218,7 @@ def sweep(
     tops = Likeliest.empty(values.shape, top, network.spec.n_tokens) if top else None
     ran: list[PairRuns] = []
     report = ProgressReporter(
-        progress, values, estimate=None if promising is None else promising.values
+        progress, values, estimate=None if priority is None else priority.values
     )
     keep = BASE_SITES | frozenset[Site]({every[0].site})
 
@@ -227,10 +227,10 @@ def sweep(
         mine, own = values[here], every[here]
         copied = group if source is None else [source(one) for one in group]
         both = zip(copied, own, strict=True)
-        mine[:] = [unpatched(one, places, direction) for one, places in both]
+        mine[:] = [baseline_values(one, places, direction) for one, places in both]
         first = None
-        if promising is not None:
-            first = Priority(promising.values[here], promising.most)
+        if priority is not None:
+            first = Priority(priority.values[here], priority.max_exact)
         _sweep_group(
             network,
             copied,
@@ -262,7 +262,7 @@ def _sweep_group(
     values: NDArray[np.float64],
     report: ProgressReporter,
     budget: int,
-    promising: Priority | None,
+    priority: Priority | None,
     estimated: NDArray[np.bool_],
     tops: Likeliest | None,
 ) -> None:
@@ -273,59 +273,59 @@ def _sweep_group(
     flat = values.reshape(len(runs), -1)
     site = cells[0].site
     copies = [ActivationCopier(one, site, direction, network.spec.n_layers) for one in runs]
-    jobs = [job for i, one in enumerate(copies) for job in jobs_of(i, one, cells[i])]
-    jobs = [job for job in jobs if np.isfinite(flat[job.pair, job.cell])]
-    others: list[Job] = []
-    if promising is not None:
-        jobs, others = _best_first(jobs, promising, flat)
-    for job in jobs:
-        flat[job.pair, job.cell] = np.nan
-    report.advance(flat.size - len(jobs))
-    waiting = deque(jobs)
-    for batch in _batches(jobs, runs, direction, network, budget):
+    items = [item for i, one in enumerate(copies) for item in work_items(i, one, cells[i])]
+    items = [item for item in items if np.isfinite(flat[item.pair, item.cell])]
+    others: list[WorkItem] = []
+    if priority is not None:
+        items, others = _best_first(items, priority, flat)
+    for item in items:
+        flat[item.pair, item.cell] = np.nan
+    report.advance(flat.size - len(items))
+    waiting = deque(items)
+    for batch in _batches(items, runs, direction, network, budget):
         if report.stopped:
             break
-        rows = [copies[job.pair].rows(job.layer, job.index, job.spans) for job in batch]
+        rows = [copies[item.pair].rows(item.layer, item.index, item.spans) for item in batch]
         finals = finals_of(network, rows)
-        found = read_finals([runs[job.pair].reader for job in batch], finals, metric)
+        found = read_finals([runs[item.pair].reader for item in batch], finals, metric)
         if tops is not None:
-            at = [job.pair for job in batch], [job.cell for job in batch]
+            at = [item.pair for item in batch], [item.cell for item in batch]
             tops.read(network, [some[0] for some in finals], *at)
-        for job, value in zip(batch, found, strict=True):
-            flat[job.pair, job.cell] = value
+        for item, value in zip(batch, found, strict=True):
+            flat[item.pair, item.cell] = value
             waiting.popleft()
         report.advance(len(batch))
-    if promising is not None:
-        _leave_estimates([*others, *waiting], promising, values, estimated)
+    if priority is not None:
+        _leave_estimates([*others, *waiting], priority, values, estimated)
 
 
 def _leave_estimates(
-    jobs: Iterable[Job],
-    promising: Priority,
+    items: Iterable[WorkItem],
+    priority: Priority,
     values: NDArray[np.float64],
     estimated: NDArray[np.bool_],
 ) -> None:
     """Give the cells that are not computed their estimate, and mark them."""
     pairs = len(values)
-    for job in jobs:
-        cell = job.pair, job.cell
-        values.reshape(pairs, -1)[cell] = promising.values.reshape(pairs, -1)[cell]
+    for item in items:
+        cell = item.pair, item.cell
+        values.reshape(pairs, -1)[cell] = priority.values.reshape(pairs, -1)[cell]
         estimated.reshape(pairs, -1)[cell] = True
 
 
 def _best_first(
-    jobs: Sequence[Job], promising: Priority, baselines: NDArray[np.float64]
-) -> tuple[list[Job], list[Job]]:
-    """The jobs to do, in their order, and those that are left out."""
-    moved = np.abs(promising.values.reshape(baselines.shape) - baselines)
-    ordered = sorted(jobs, key=lambda job: -float(moved[job.pair, job.cell]))
-    most = len(jobs) if promising.most is None else promising.most
-    chosen: list[Job] = []
-    others: list[Job] = []
+    items: Sequence[WorkItem], priority: Priority, baselines: NDArray[np.float64]
+) -> tuple[list[WorkItem], list[WorkItem]]:
+    """The items to do, in their order, and those that are left out."""
+    moved = np.abs(priority.values.reshape(baselines.shape) - baselines)
+    ordered = sorted(items, key=lambda item: -float(moved[item.pair, item.cell]))
+    most = len(items) if priority.max_exact is None else priority.max_exact
+    chosen: list[WorkItem] = []
+    others: list[WorkItem] = []
     taken = [0] * len(baselines)
-    for job in ordered:
-        taken[job.pair] += 1
-        (chosen if taken[job.pair] <= most else others).append(job)
+    for item in ordered:
+        taken[item.pair] += 1
+        (chosen if taken[item.pair] <= most else others).append(item)
     return chosen, others
 
 
@@ -334,7 +334,7 @@ def patched_tokens(pair: TokenPair, direction: Direction) -> tuple[int, ...]:
     return pair.corrupt if direction == "denoise" else pair.clean
 
 
-def together(
+def patch_jointly(
     network: Network,
     pairs: Sequence[TokenPair],
     places: Sequence[Place],
@@ -458,42 +458,42 @@ class ActivationCopier:
         return aligned
 
 
-def unpatched(runs: PairRuns, cells: Cells, direction: Direction) -> NDArray[np.float64]:
+def baseline_values(runs: PairRuns, cells: Cells, direction: Direction) -> NDArray[np.float64]:
     """The result of one pair if no patch moved anything; NaN at unmatched positions."""
     n_positions = runs.base(direction)[0].read + 1
     clean, corrupt = runs.known
     baseline = corrupt if direction == "denoise" else clean
     values = np.full(cells.shape(n_positions), baseline)
-    if cells.by_position:
+    if cells.over_positions:
         matched = {into for into, _ in runs.matched(direction)}
         positions = cells.coords(n_positions)["position"]
         values[..., [position not in matched for position in positions]] = np.nan
     return values
 
 
-def jobs_of(pair: int, copies: ActivationCopier, cells: Cells) -> Iterator[Job]:
+def work_items(pair: int, copies: ActivationCopier, cells: Cells) -> Iterator[WorkItem]:
     """The cells of one pair whose value is not the baseline's for certain."""
     n_positions = copies.base[0].read + 1
     chosen = range(n_positions) if cells.positions is None else cells.positions
-    groups = [[position] for position in chosen] if cells.by_position else [chosen]
+    groups = [[position] for position in chosen] if cells.over_positions else [chosen]
     places = product(cells.layers, cells.indices, groups)
     for cell, (layer, index, positions) in enumerate(places):
         spans = copies.spans(layer, index, positions)
         if spans:
-            yield Job(pair, cell, layer, index, spans)
+            yield WorkItem(pair, cell, layer, index, spans)
 
 
 def _batches(
-    jobs: Sequence[Job],
+    items: Sequence[WorkItem],
     runs: Sequence[PairRuns],
     direction: Direction,
     network: Network,
     budget: int,
-) -> Iterator[list[Job]]:
-    def cost(job: Job) -> tuple[int, int]:
-        base = runs[job.pair].base(direction)
-        own = [len(run.tokens) - job.spans[0][0] for run in base]
+) -> Iterator[list[WorkItem]]:
+    def cost(item: WorkItem) -> tuple[int, int]:
+        base = runs[item.pair].base(direction)
+        own = [len(run.tokens) - item.spans[0][0] for run in base]
         sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(base, own, strict=True)]
         return sum(own), sum(sizes)
 
-    return cut(jobs, cost, budget)
+    return cut(items, cost, budget)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from patchwright.algorithms.batches import (
     OnProgress,
     ProgressReporter,
-    check_memory,
+    check_budget,
     cut,
     read_rows,
     row_bytes,
@@ -81,7 +81,7 @@ def window_around(layer: int, window: int, n_layers: int) -> range:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _WorkItem:
     sample: int
     layer: int
     position: int
@@ -144,7 +144,7 @@ class Start:
         """Run the clean prompt. Raises as `trace`."""
         n_layers, n = network.spec.n_layers, len(prompt.clean)
         check(asked, n_layers)
-        check_memory(
+        check_budget(
             f"The values of {asked.samples:,} samples take",
             asked.samples * (8 * n_layers * n + BASELINE_BYTES),
             budget,
@@ -198,23 +198,23 @@ class Start:
         before, metric = min(self.subject), self.asked.metric
         read = self.reader.read(metric, stacked(noisy)).double().cpu().numpy()
         values[samples, :, :before] = read[:, None, None]
-        jobs = [
-            _Job(sample, layer, position)
+        items = [
+            _WorkItem(sample, layer, position)
             for layer in range(n_layers)
             for position in range(before, n)
             for sample in samples
         ]
         report.advance(len(samples) * n_layers * before)
-        for batch in _batches(self.network, jobs, self.clean, budget):
+        for batch in _batches(self.network, items, self.clean, budget):
             if report.stopped:
                 break
             rows = [
-                _restored(job, self.clean, noisy[job.sample - samples.start], self.asked)
-                for job in batch
+                _restored(item, self.clean, noisy[item.sample - samples.start], self.asked)
+                for item in batch
             ]
             found = read_rows(self.network, [self.reader] * len(batch), rows, metric)
-            for job, value in zip(batch, found, strict=True):
-                values[job.sample, job.layer, job.position] = value
+            for item, value in zip(batch, found, strict=True):
+                values[item.sample, item.layer, item.position] = value
             report.advance(len(batch))
 
 
@@ -226,25 +226,27 @@ def _on_subject(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]
 
 
 def _batches(
-    network: Network, jobs: Sequence[_Job], clean: Sequence[Run], budget: int
-) -> Iterator[list[_Job]]:
-    def cost(job: _Job) -> tuple[int, int]:
-        own = [len(run.tokens) - job.position for run in clean]
+    network: Network, items: Sequence[_WorkItem], clean: Sequence[Run], budget: int
+) -> Iterator[list[_WorkItem]]:
+    def cost(item: _WorkItem) -> tuple[int, int]:
+        own = [len(run.tokens) - item.position for run in clean]
         sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(clean, own, strict=True)]
         return sum(own), sum(sizes)
 
-    return cut(jobs, cost, budget)
+    return cut(items, cost, budget)
 
 
-def _restored(job: _Job, clean: Sequence[Run], noisy: Sequence[Run], asked: "Trace") -> list[Row]:
+def _restored(
+    item: _WorkItem, clean: Sequence[Run], noisy: Sequence[Run], asked: "Trace"
+) -> list[Row]:
     """The noisy runs of a sample with the clean activations of a window put back."""
-    n_layers, at = len(clean[0].kept[asked.site]), job.position
+    n_layers, at = len(clean[0].kept[asked.site]), item.position
     here = slice(at, at + 1)
     rows: list[Row] = []
     for good, bad in zip(clean, noisy, strict=True):
         edits = [
             Edit(asked.site, layer, at, good.kept[asked.site][layer][here])
-            for layer in window_around(job.layer, asked.window, n_layers)
+            for layer in window_around(item.layer, asked.window, n_layers)
         ]
         if asked.sever is not None:
             frozen = bad.kept[asked.sever]

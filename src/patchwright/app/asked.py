@@ -221,7 +221,7 @@ def _ablating(state: State, swept: Patch) -> dict[str, Any]:
     """The fields of an ablation; what changes nothing has its usual value."""
     fields = FORMS["ablation"].fields(state)
     idle = {"zero": ("by_position", "seed"), "mean": ("seed",), "resample": ("by_position",)}
-    for name in idle[fields["how"]]:
+    for name in idle[fields["ablation"]]:
         fields[name] = Ablate.model_fields[name].default
     common = {"model": swept.model, "pairs": swept.pairs, "bos": swept.bos}
     return {**fields, **common, "prompts": references_of(state)}

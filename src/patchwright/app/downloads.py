@@ -81,7 +81,7 @@ class Download:
         self.error = error
         if self.unasked:
             print(error, flush=True)
-            catalog.give_up(self._name)
+            catalog.cancel(self._name)
 
     def _note(self, done: int, total: int) -> bool:
         self.bytes = (done, total)

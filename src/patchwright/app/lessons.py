@@ -12,9 +12,9 @@ from patchwright.lessons import (
     Mark,
     Step,
     built_in,
-    experiment_of,
     find_lessons,
     readings_of,
+    step_experiment,
 )
 from patchwright.lessons.expressions import slots
 from patchwright.lessons.grading import Answer
@@ -111,11 +111,11 @@ def asks_later(lesson: Lesson, number: int, tries: Mapping[int, Try]) -> bool:
 
     The map of this step may then not be shown as a whole: it would tell the answer.
     """
-    here = experiment_of(lesson, number)
+    here = step_experiment(lesson, number)
     return any(
         step.cell is not None
         and tries.get(later, Try()).mark is None
-        and experiment_of(lesson, later) == here
+        and step_experiment(lesson, later) == here
         for later, step in enumerate(lesson.steps)
         if later > number
     )

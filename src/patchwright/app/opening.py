@@ -96,7 +96,7 @@ def holds(page: str, controls: Mapping[str, Any], experiment: Experiment) -> boo
 
 def _plain(experiment: Experiment) -> Experiment:
     """Without the order of its cells, which the page chooses for speed."""
-    if isinstance(experiment, Patch) and experiment.most is None:
+    if isinstance(experiment, Patch) and experiment.max_exact is None:
         return experiment.model_copy(update={"order": "layers"})
     return experiment
 

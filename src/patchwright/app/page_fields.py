@@ -146,7 +146,7 @@ def _options(annotation: Any) -> tuple[str, ...]:
 
 
 FORMS = {
-    "patch": Form(Patch, without=frozenset({"order", "most", "roles"})),
+    "patch": Form(Patch, without=frozenset({"order", "max_exact", "roles"})),
     "activations": Form(Difference, {"site": "seen_site"}, frozenset({"metric", "per"})),
     "trace": Form(
         Trace,
@@ -158,6 +158,7 @@ FORMS = {
         {
             "site": "ablated_site",
             "per": "ablated_per",
+            "ablation": "how",
             "by_position": "over",
             "seed": "draw_seed",
         },
@@ -168,7 +169,7 @@ FORMS = {
     "many": Form(
         Patch,
         {"site": "set_site", "per": "set_per", "roles": "set_roles"},
-        frozenset({"order", "most"}),
+        frozenset({"order", "max_exact"}),
     ),
 }
 """What each page asks of its method."""

@@ -172,7 +172,7 @@ def take_usual_bos(state: State) -> None:
 def move_places(state: State) -> None:
     """After the prompts' first token was put there or left out: places keep their own tokens."""
     by = 1 if state["bos"] else -1
-    for name in ("chosen", "trace_chosen", "path", "set_chosen"):
+    for name in ("chosen", "pinned", "trace_chosen", "path", "set_chosen"):
         state[name] = _moved(state[name], by)
     for name in ("places", "receivers"):
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
@@ -180,7 +180,7 @@ def move_places(state: State) -> None:
 
 def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
-    state.update(dict.fromkeys(("chosen", "trace_chosen", "path"), ""))
+    state.update(dict.fromkeys(("chosen", "pinned", "trace_chosen", "path"), ""))
     state.update(places=[], receivers=[], subject=[], subject_cleared=False)
 
 
@@ -222,6 +222,7 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "subject": [],
         "trace_chosen": "",
         "chosen": "",
+        "pinned": "",
         "places": [],
         "references": "",
         "path": "",

@@ -6,7 +6,8 @@ written, with the warning `stopped`), 1 anything else. Errors go to standard err
 
 options   what commands share: options, loading, outputs, progress
 runner    how experiments are done: answered from the run store, or written down for `run`
-methods   one command a method, built from what the methods declare
+methods   one command a method, built from what the methods declare; `command`: what one
+          is; `field_option`: a field of an experiment as an option
 explain   several sweeps put into sentences
 models    models offered by name: listed, fetched, removed
 runs      the run store: what is in it, comparing, archives
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Never
 import typer
 
 from patchwright.cli import build, explain, models, run, runs, tools
-from patchwright.cli.options import STOPPED, tell
+from patchwright.cli.options import STOPPED, echo_err
 from patchwright.errors import PatchwrightError
 from patchwright.methods import summaries
 from patchwright.streams import mute, prepare_streams
@@ -106,7 +107,7 @@ def main() -> None:
 def fail(message: str, status: int) -> Never:
     """Say what was wrong on standard error and leave with `status`."""
     try:
-        tell(f"Error: {message}")
+        echo_err(f"Error: {message}")
     except OSError:
         mute(sys.stderr)
     sys.exit(status)

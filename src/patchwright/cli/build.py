@@ -20,7 +20,7 @@ from patchwright.cli.options import (
     Revision,
     Seed,
     Wrong,
-    tell,
+    echo_err,
     write,
 )
 from patchwright.errors import InputError, OutputError
@@ -111,7 +111,7 @@ def agreement(
         except InputError as error:
             if len(sentences) == 1:
                 raise
-            tell(f"Sentence {number}: {error}")
+            echo_err(f"Sentence {number}: {error}")
     if not items:
         raise InputError("No sentence can be used: see the lines above.")
     _write(out, items)

@@ -76,7 +76,11 @@ def explain(
     where = _endpoint() if in_words else None
     chosen = choose(
         (clean, corrupt, answer, wrong),
-        *(example, align, pairs, metric, bos),
+        example,
+        align,
+        pairs,
+        metric,
+        bos,
         (model, device, dtype, revision, device_map),
     )
     asked = chosen.model, chosen.pair, direction, chosen.metric, chosen.bos
@@ -87,7 +91,8 @@ def explain(
     if json:
         document = {"experiment": stream.experiment, "model": stream.model, **asdict(said)}
         if words is not None:
-            document["written"] = asdict(words)
+            # `struck` is the older name of `rejected`, for a release.
+            document["written"] = {**asdict(words), "struck": words.rejected}
         write(json, to_json.dumps(document, ensure_ascii=False) + "\n")
     else:
         if words is not None:
@@ -109,10 +114,10 @@ def _endpoint() -> "Endpoint":
 
 
 def _in_words(where: "Endpoint", stream: "Result", said: "Insights") -> "Written":
-    from patchwright.insights.llm import written
+    from patchwright.insights.llm import write_explanation
 
     prompts = {name: _text(tokens) for name, tokens in stream.tokens.items()}
-    return written([*said.steps, *said.cautions], prompts, where)
+    return write_explanation([*said.steps, *said.cautions], prompts, where)
 
 
 def _text(tokens: "Tokens") -> str:
@@ -130,8 +135,8 @@ def _shown_words(words: "Written") -> Any:
     if words.note:
         return Line(words.note)
     heading = "In a language model's words (each number is in the facts named)"
-    if words.struck:
-        heading += f"; {words.struck} sentences were struck out"
+    if words.rejected:
+        heading += f"; {words.rejected} sentences were struck out"
     lines = [
         Line(f"{one.text} [{', '.join(map(str, one.facts))}]", style="italic")
         for one in words.sentences

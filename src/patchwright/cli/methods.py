@@ -4,364 +4,29 @@ Options are the fields of the experiments, and their help is the fields' own. On
 has it is here: a head as L3H1, the subject of a trace, a circuit that is found and then measured.
 """
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from annotated_types import Ge
-from pydantic.fields import FieldInfo
 
 from patchwright.cli import options
+from patchwright.cli.command import Command, chosen_of
+from patchwright.cli.field_option import Values
 from patchwright.cli.options import (
     bos_or_usual,
     check_outputs,
-    choose,
     chosen_pair,
-    hand_out,
     load,
     numbers,
     progress_bar,
     said_by_user,
+    write_outputs,
 )
 from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError, UnknownPlaceError, quoted
-from patchwright.experiment.base import Experiment, OnPairs, Option, Sweep
 from patchwright.experiment.registry import Methods
 
 if TYPE_CHECKING:
     from patchwright.model.load import Model
-
-Values = dict[str, Any]
-"""What options were given, by their Python names."""
-
-Shape = Literal["flag", "whole", "number", "numbers", "texts", "prompts", "names", "text"]
-"""How a field is written on the command line."""
-
-_PYTHON: dict[Shape, Any] = {
-    "flag": bool,
-    "whole": int,
-    "number": float,
-    "texts": list[str],
-    "prompts": list[str],
-}
-
-MOST_CHOICES = 5
-"""A longer list is not in the help: `places` has the sites, the documentation the metrics."""
-
-_BASE = frozenset({"method", "model", "revision", "metric", "bos", "pairs"})
-"""Fields that other options fill."""
-
-
-@dataclass(frozen=True)
-class Spelled:
-    """A field of an experiment as an option."""
-
-    field: str
-    info: FieldInfo
-    retyped: Shape | None = None
-    chooses: bool = False
-
-    @property
-    def option(self) -> Option:
-        """What the declaration says about the spelling."""
-        return next((one for one in self.info.metadata if isinstance(one, Option)), Option())
-
-    @property
-    def name(self) -> str:
-        """The option's Python name."""
-        return (self.option.name or self.field).replace("-", "_")
-
-    @property
-    def flag(self) -> str:
-        """The option as it is typed."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def shape(self) -> Shape:
-        """How the field is written."""
-        return self.retyped or _shape(self.info.annotation)
-
-    @property
-    def default(self) -> Any:
-        """The option's value where it is left out."""
-        usual = None if self.info.default_factory or self.chooses else self.info.default
-        if self.shape == "flag":
-            return False
-        if self.shape in ("texts", "prompts"):
-            return list(usual) if isinstance(usual, tuple) else []
-        if self.shape in ("whole", "number"):
-            return usual or 0
-        if self.choices and usual is None:
-            return None
-        return usual if isinstance(usual, str) else ""
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """What may be chosen, where that is a short list."""
-        found = [one for one in _members(self.info.annotation) if get_origin(one) is Literal]
-        values = tuple(value for one in found for value in get_args(one))
-        if self.retyped or self.shape != "text" or len(values) > MOST_CHOICES:
-            return ()
-        return values
-
-    @property
-    def help(self) -> str:
-        """What the field is, and whether the option may be given several times."""
-        said = self.info.description or ""
-        return f"{said} Repeatable." if self.shape in ("texts", "prompts") else said
-
-    def parameter(self) -> inspect.Parameter:
-        """The option as Typer reads it."""
-        optional = self.info.default is None and self.shape == "whole"
-        least = next((0 for one in self.info.metadata if isinstance(one, Ge)), None)
-        declared = [self.flag, *([f"--{self.option.older}"] if self.option.older else [])]
-        shown: Any = self.option.usual or (not optional and self.default not in ("", [], None))
-        if self.info.default_factory or self.chooses:
-            shown = False
-        kind = typer.Option(
-            *declared,
-            help=self.help,
-            show_default=shown,
-            min=0 if optional else least if self.shape == "whole" else None,
-        )
-        python: Any = _PYTHON.get(self.shape, str)
-        python = Literal[self.choices] if self.choices else python
-        python = python | None if self.default is None else python
-        return _parameter(self.name, Annotated[python, kind], self.default)
-
-    def value(self, given: Any, chat: tuple[bool, str]) -> Any:
-        """The field's value. Raises InputError for numbers that are none."""
-        if self.shape == "flag":
-            return given is not self.option.off
-        if self.shape == "numbers":
-            return numbers(given, self.flag)
-        if self.shape == "names":
-            return [name.strip() for name in given.split(",")]
-        if self.shape == "prompts":
-            return [said_by_user(one, *chat) for one in given]
-        return given
-
-
-def _shape(annotation: Any) -> Shape:
-    """How a field of this type is written."""
-    some = _members(annotation)
-    kinds = [one for one in some if one is not NoneType]
-    if len(kinds) == 1 and get_origin(kinds[0]) is tuple:
-        (item, *_) = get_args(kinds[0])
-        items = _members(item)
-        if items == [int]:
-            return "numbers"
-        if items != [str]:
-            return "prompts"
-        return "names" if NoneType in some else "texts"
-    plain: dict[Any, Shape] = {bool: "flag", int: "whole", float: "number"}
-    return plain.get(kinds[0], "text") if len(kinds) == 1 else "text"
-
-
-def _members(annotation: Any) -> list[Any]:
-    """The types of a union, without what is annotated on them."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) in (Union, UnionType):
-        return [one for part in get_args(annotation) for one in _members(part)]
-    return [annotation]
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(name, kind, default=default, annotation=annotation)
-
-
-PAIR = {
-    "clean": (options.Clean, ""),
-    "corrupt": (options.Corrupt, ""),
-    "answer": (options.Answer, []),
-    "wrong": (options.Wrong, []),
-    "example": (options.ExampleName, ""),
-    "pairs": (options.PairsFile, ""),
-    "align": (options.Align, "exact"),
-}
-"""Options for prompts and answers; `align` where the methods can."""
-
-LOADING = {
-    "chat": (options.Chat, False),
-    "system": (options.System, ""),
-    "bos": (options.Bos, None),
-    "model": (options.ModelName, "demo"),
-    "device": (options.Device, "auto"),
-    "device_map": (options.DeviceMap, ""),
-    "dtype": (options.Dtype, "float32"),
-    "revision": (options.Revision, None),
-}
-
-OUTPUTS = {
-    "json": (options.Json, ""),
-    "csv": (options.Csv, ""),
-    "plot": (options.Plot, ""),
-}
-
-OVER_PAIRS = {
-    "intervals": (options.Intervals, False),
-    "interval_plot": (options.IntervalPlot, ""),
-}
-"""Of sweeps, which have statistics over pairs."""
-
-ANSWERED = {
-    "experiment": (options.ExperimentFile, ""),
-    "no_store": (options.NoStore, False),
-}
-
-Options = Mapping[str, tuple[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command: what experiments it may ask for, the first unless another is chosen.
-
-    `more` are its own options beside the fields'; `adjust` makes fields of values that no field
-    holds as they are; `body` is what it does where it is not one experiment on pairs.
-    """
-
-    name: str
-    summary: str
-    kinds: tuple[type[Experiment], ...]
-    more: Options = field(default_factory=dict[str, tuple[Any, Any]])
-    figure: str = ""
-    retyped: Mapping[str, Shape] = field(default_factory=dict[str, Shape])
-    adjust: Callable[[Values], Values] = dict
-    body: "Callable[[Command, Values], None] | None" = None
-
-    @property
-    def spelled(self) -> list[Spelled]:
-        """The fields of all kinds as options, each once."""
-        found: dict[str, Spelled] = {}
-        for kind in self.kinds:
-            for name, info in kind.model_fields.items():
-                one = Spelled(name, info, self.retyped.get(name), name == kind.chosen_by)
-                settled = get_origin(info.annotation) is Literal and info.default is not None
-                constant = settled and len(get_args(info.annotation)) == 1
-                if name not in _BASE and not one.option.hidden and not constant:
-                    found.setdefault(one.name, one)
-        return list(found.values())
-
-    @property
-    def measures(self) -> bool:
-        """Whether a metric can be chosen."""
-        return any(kind.measures for kind in self.kinds)
-
-    def parameters(self) -> list[inspect.Parameter]:
-        """All options, as Typer reads them."""
-        on_pairs = issubclass(self.kinds[0], OnPairs)
-        pair = {
-            name: one
-            for name, one in PAIR.items()
-            if on_pairs and (name != "align" or all(kind.aligns for kind in self.kinds))
-        }
-        metric = {"metric": (options.Metric, "")} if self.measures and on_pairs else {}
-        before = [_parameter(name, *one) for name, one in pair.items()]
-        after: Options = {
-            **metric,
-            **self.more,
-            **LOADING,
-            **OUTPUTS,
-            **(OVER_PAIRS if issubclass(self.kinds[0], Sweep) else {}),
-            **ANSWERED,
-        }
-        own = [one.parameter() for one in self.spelled if one.name not in after]
-        return [*before, *own, *(_parameter(name, *one) for name, one in after.items())]
-
-    def callback(self) -> Callable[..., None]:
-        """The function that Typer calls."""
-
-        def run(**given: Any) -> None:
-            body = self.body or _on_pairs
-            body(self, given)
-
-        run.__doc__ = self.summary
-        parameters = self.parameters()
-        vars(run)["__signature__"] = inspect.Signature(parameters)
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
-        return run
-
-    def kind(self, given: Values) -> type[Experiment]:
-        """Which experiment is asked for. Raises InputError for options that it does not have."""
-        names = {one.field: one for one in self.spelled}
-        usual, *others = self.kinds
-        chosen = next((one for one in others if self._has(given, names, one.chosen_by)), usual)
-        for one in self.spelled:
-            if one.field not in chosen.model_fields and given[one.name] != one.default:
-                by = names[chosen.chosen_by].flag if chosen.chosen_by else f"`{self.name}`"
-                raise InputError(f"{one.flag} has no meaning with {by}: leave it out.")
-        return chosen
-
-    @staticmethod
-    def _has(given: Values, names: Mapping[str, Spelled], chosen_by: str) -> bool:
-        one = names.get(chosen_by)
-        return one is not None and bool(given[one.name])
-
-    def fields(self, given: Values, kind: type[Experiment]) -> Values:
-        """The fields of `kind` that were given, as they are written in an experiment."""
-        chat = given["chat"], given["system"]
-        found = {
-            one.field: one.value(given[one.name], chat)
-            for one in self.spelled
-            if one.field in kind.model_fields and given[one.name] != one.default
-        }
-        return self.adjust(found)
-
-
-def _on_pairs(command: Command, given: Values) -> None:
-    """One experiment on the pair, or the pairs, that the options name."""
-    figure = given[command.figure] if command.figure else ""
-    interval_plot = given.get("interval_plot", "")
-    check_outputs(given["json"], given["csv"], given["plot"], figure, interval_plot)
-    kind = command.kind(given)
-    assert issubclass(kind, OnPairs), "other commands have a body of their own"
-    fields = command.fields(given, kind)
-    if command.figure:
-        _check_figure(command, given, kind, fields)
-    doing = StoreRunner.of(given["no_store"], given["experiment"])
-    chosen = _chosen(command, given)
-    measured = {"metric": chosen.metric} if kind.measures else {}
-    asked = kind.on(chosen.model, chosen.pair, chosen.bos, **measured, **fields)
-    with progress_bar() as progress:
-        result = doing(asked, chosen.model, progress)
-    drawn = {command.figure: figure} if command.figure else {}
-    hand_out(
-        result,
-        given["json"],
-        given["csv"],
-        given["plot"],
-        **drawn,
-        intervals=given.get("intervals", False),
-        interval_plot=interval_plot,
-    )
-
-
-def _check_figure(command: Command, given: Values, kind: type[Experiment], fields: Values) -> None:
-    """Refuse a figure that the experiment's result does not have."""
-    if command.figure == "graph" and kind.chosen_by and given["graph"]:
-        raise InputError("--direct reads the unpatched runs: leave out --graph.")
-    if command.figure == "scatter" and given["scatter"] and not fields.get("exact"):
-        raise InputError("--scatter draws estimates against exact values: add --exact.")
-
-
-def _chosen(command: Command, given: Values) -> options.Chosen:
-    """Pairs, metric, model and first token, as the options have them."""
-    return choose(
-        (given["clean"], given["corrupt"], given["answer"], given["wrong"]),
-        given["example"],
-        given.get("align", "exact"),
-        given["pairs"],
-        given.get("metric", options.NO_METRIC),
-        given["bos"],
-        tuple(given[name] for name in ("model", "device", "dtype", "revision", "device_map")),
-        edges="align" in given,
-        chat=(given["chat"], given["system"]),
-    )
 
 
 def _trace(command: Command, given: Values) -> None:
@@ -411,7 +76,7 @@ def _trace(command: Command, given: Values) -> None:
     )
     with progress_bar() as progress:
         result = doing(asked, model, progress)
-    hand_out(result, given["json"], given["csv"], given["plot"])
+    write_outputs(result, given["json"], given["csv"], given["plot"])
 
 
 def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
@@ -440,7 +105,7 @@ def _circuit(command: Command, given: Values) -> None:
     doing = StoreRunner.of(given["no_store"], given["experiment"])
     scoring = command.fields(given, EdgeAttribution)
     measuring = command.fields(given, EvaluateCircuit)
-    chosen = _chosen(command, given)
+    chosen = chosen_of(command, given)
     on = chosen.model, chosen.pair, chosen.bos
     with progress_bar() as progress:
         if given["circuit"]:
@@ -458,12 +123,12 @@ def _circuit(command: Command, given: Values) -> None:
         circuit.to_json(given["save"])
     if given["graph"]:
         save_circuit(circuit.edges, circuit.scores, given["graph"])
-    hand_out(result, given["json"], given["csv"], given["plot"])
+    write_outputs(result, given["json"], given["csv"], given["plot"])
 
 
 def _by_promise(fields: Values) -> Values:
     """Where only some cells are computed, an estimate says which."""
-    return {**fields, "order": "attribution"} if "most" in fields else fields
+    return {**fields, "order": "attribution"} if "max_exact" in fields else fields
 
 
 def _one_head(fields: Values) -> Values:

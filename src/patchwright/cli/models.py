@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import console, say, tell
+from patchwright.cli.options import console, echo_err, say
 
 if TYPE_CHECKING:
     from patchwright.model.catalog import CatalogModel
@@ -92,7 +92,7 @@ def get(name: Name) -> None:
     )
     if not on_terminal:
         entry = entry_of(name)
-        tell(f"Fetching '{name}'{f' ({entry.download:,} MB)' if entry else ''}")
+        echo_err(f"Fetching '{name}'{f' ({entry.download:,} MB)' if entry else ''}")
     with bar:
         task = bar.add_task("", total=None)
         where = fetch(name, lambda done, total: bar.update(task, completed=done, total=total))

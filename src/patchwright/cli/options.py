@@ -239,7 +239,7 @@ def read_pairs(path: str, align: str = "exact") -> "list[Item]":
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
     good = [row for row in rows if isinstance(row, Item)]
     for sentence in sentences(row for row in rows if not isinstance(row, Item)):
-        tell(sentence)
+        echo_err(sentence)
     if not good:
         raise InputError(f"'{path}' has no pair that can be used: give at least one good row.")
     if align not in ("exact", "edges"):
@@ -267,12 +267,12 @@ def fitting_pairs(
         except InputError as error:
             bad.append(RowError(item.line or 0, str(error)))
     for sentence in sentences(bad):
-        tell(sentence)
+        echo_err(sentence)
     if not good:
         raise InputError("No pair of the set fits the model: see the lines above.")
     lines = [item.line or 0 for item in good]
     if len(good) > 1 and lines != list(range(1, len(good) + 1)):
-        tell(f"Pairs {ranges(range(1, len(good) + 1))} are lines {ranges(lines)} of the file.")
+        echo_err(f"Pairs {ranges(range(1, len(good) + 1))} are lines {ranges(lines)} of the file.")
     return [item.pair for item in good]
 
 
@@ -345,7 +345,7 @@ def check_outputs(json: str, csv: str, *figures: str) -> None:
             check_writable(path)
 
 
-def hand_out(
+def write_outputs(
     result: "Result",
     json: str,
     csv: str,
@@ -374,11 +374,11 @@ def hand_out(
     _draw(result, plot, graph, scatter, interval_plot)
     if json or csv or plot or graph or scatter or interval_plot:
         for notice in result.warnings:
-            tell(f"Warning ({notice['code']}): {notice['message']}")
+            echo_err(f"Warning ({notice['code']}): {notice['message']}")
     else:
-        from patchwright.figures.terminal import shown
+        from patchwright.figures.terminal import renderable
 
-        console().print(shown(result))
+        console().print(renderable(result))
     if any(notice["code"] == "stopped" for notice in result.warnings):
         raise typer.Exit(STOPPED)
 
@@ -406,17 +406,17 @@ def telling() -> Generator[None]:
     """What is warned of meanwhile is told in its sentence, without the line of code it came from."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = lambda message, *_, **__: tell(f"Note: {message}")
+        warnings.showwarning = lambda message, *_, **__: echo_err(f"Note: {message}")
         yield
 
 
-def tell(text: str) -> None:
+def echo_err(text: str) -> None:
     """A line on standard error; what somebody typed or a file holds does not act on a terminal."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
-    """A line on standard output, as `tell` writes one on standard error."""
+    """A line on standard output, as `echo_err` writes one on standard error."""
     # Typer's own `echo` writes UTF-8 to a stream that takes ASCII alone.
     print(printable(text), flush=True)
 
@@ -489,4 +489,4 @@ class progress_bar:
         if self._stopping or not self._started:
             raise KeyboardInterrupt
         self._stopping = True
-        tell("Stopping after this batch; Ctrl-C again ends at once.")
+        echo_err("Stopping after this batch; Ctrl-C again ends at once.")

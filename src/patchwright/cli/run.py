@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import STOPPED, Device, Dtype, progress_bar, say, tell
-from patchwright.cli.runner import said
+from patchwright.cli.options import STOPPED, Device, Dtype, echo_err, progress_bar, say
+from patchwright.cli.runner import echo_notices
 from patchwright.errors import InputError, PatchwrightError
 
 if TYPE_CHECKING:
     from patchwright.experiment.base import Experiment
-    from patchwright.storage.batch_runner import Tally
+    from patchwright.storage.batch_runner import BatchStatus
 
 MOST_REASONS = 20
 """Failures that are told one by one."""
@@ -50,26 +50,26 @@ def run(
     store = Store(out or None)
     with progress_bar("experiments") as bar:
 
-        def show(tally: "Tally") -> bool:
-            finished = tally.done + len(tally.failed)
+        def show(status: "BatchStatus") -> bool:
+            finished = status.done + len(status.failed)
             # Before anything is finished Ctrl-C ends at once.
-            return not finished or bar.show(finished, tally.total - tally.stored)
+            return not finished or bar.show(finished, status.total - status.stored)
 
-        tally = do(list(experiments.values()), store=store, progress=show)
-    for index in sorted(tally.failed)[:MOST_REASONS]:
-        tell(f"Line {lines[index]} failed: {tally.failed[index]}")
-    said(store)
-    say(f"{_summary(tally, bad)} In {store.path}")
-    if tally.stopped:
-        tell("Stopped: the same command goes on from here.")
+        status = do(list(experiments.values()), store=store, progress=show)
+    for index in sorted(status.failed)[:MOST_REASONS]:
+        echo_err(f"Line {lines[index]} failed: {status.failed[index]}")
+    echo_notices(store)
+    say(f"{_summary(status, bad)} In {store.path}")
+    if status.stopped:
+        echo_err("Stopped: the same command goes on from here.")
         raise typer.Exit(STOPPED)
-    if tally.failed or bad:
+    if status.failed or bad:
         raise typer.Exit(1)
 
 
 def _runner(
     on: str, workers: int | None, address: str | None, device: str, dtype: str
-) -> "Callable[..., Tally]":
+) -> "Callable[..., BatchStatus]":
     """`run_many`, or its like on a cluster. Raises InputError for options that do not go together."""
     from functools import partial
 
@@ -90,12 +90,12 @@ def _runner(
     return partial(run_many, device=device, dtype=dtype)
 
 
-def _summary(tally: "Tally", bad: int) -> str:
-    parts = [f"{tally.done} done", f"{tally.stored} there before", f"{len(tally.failed)} failed"]
-    left = tally.total - tally.done - tally.stored - len(tally.failed)
+def _summary(status: "BatchStatus", bad: int) -> str:
+    parts = [f"{status.done} done", f"{status.stored} there before", f"{len(status.failed)} failed"]
+    left = status.total - status.done - status.stored - len(status.failed)
     parts += [f"{left} left"] if left else []
     parts += [f"{bad} bad lines"] if bad else []
-    return f"{tally.total} experiments: {', '.join(parts)}."
+    return f"{status.total} experiments: {', '.join(parts)}."
 
 
 def _read(file: str) -> "tuple[dict[int, Experiment], int]":
@@ -124,7 +124,7 @@ def _parsed(stream: Iterable[bytes], name: str) -> "tuple[dict[int, Experiment],
                 found[number] = METHODS.parse(text)
         except PatchwrightError as error:
             bad += 1
-            tell(f"Line {number}: {error}")
+            echo_err(f"Line {number}: {error}")
     if not found:
         raise InputError(
             f"No line of {name} is an experiment. `patchwright patch … --experiment FILE` writes "

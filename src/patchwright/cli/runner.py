@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from patchwright.cli.options import progress_bar, tell, write
+from patchwright.cli.options import echo_err, progress_bar, write
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
@@ -44,9 +44,9 @@ class StoreRunner:
         result, stored = answer(experiment, model, self.store, bar)
         if self.store is not None and stored:
             one = self.store.entry_of(result)
-            tell(f"From the run store: run {one.id}, computed {when(one.created)}.")
+            echo_err(f"From the run store: run {one.id}, computed {when(one.created)}.")
         if self.store is not None:
-            said(self.store)
+            echo_notices(self.store)
         return result
 
     def on(
@@ -66,10 +66,10 @@ def lines_of(experiment: "Experiment") -> str:
     return "".join(f"{one.model_dump_json()}\n" for one in each)
 
 
-def said(store: "Store") -> None:
+def echo_notices(store: "Store") -> None:
     """Tell on standard error what the store has to say, once."""
     for notice in store.notices:
-        tell(f"Note: {notice}")
+        echo_err(f"Note: {notice}")
     store.notices.clear()
 
 

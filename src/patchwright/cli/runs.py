@@ -13,12 +13,12 @@ from patchwright.cli.options import (
     Plot,
     check_outputs,
     console,
-    hand_out,
     say,
     telling,
     write,
+    write_outputs,
 )
-from patchwright.cli.runner import said, when
+from patchwright.cli.runner import echo_notices, when
 from patchwright.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def list_(
         found: list[Any] = opened.failures(limit)
     else:
         found = list(opened.entries(" ".join(words or []), limit, deleted))
-    said(opened)
+    echo_notices(opened)
     if json:
         name = "failures" if failures else "runs"
         write(json, _json({name: [asdict(one) for one in found]}))
@@ -73,11 +73,11 @@ def show(run: Run, json: Json = "", csv: Csv = "", plot: Plot = "", store: Folde
     check_outputs(json, csv, plot)
     opened = _opened(store)
     entry, result = opened.entry(run), opened.get(run)
-    said(opened)
+    echo_notices(opened)
     if not (json or csv or plot):
         note = f" {entry.note}" if entry.note else ""
         say(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
-    hand_out(result, json, csv, plot)
+    write_outputs(result, json, csv, plot)
 
 
 @app.command()
@@ -89,7 +89,7 @@ def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Fo
     check_outputs(json, "", plot)
     opened = _opened(store)
     one, other = opened.get(first), opened.get(second)
-    said(opened)
+    echo_notices(opened)
     grids = compared(one, other)
     if json:
         parts = [
@@ -122,7 +122,7 @@ def note(
     """Write a note beside a run; `list` finds it by its words."""
     opened = _opened(store)
     opened.note(run, text)
-    said(opened)
+    echo_notices(opened)
 
 
 @app.command()
@@ -130,7 +130,7 @@ def delete(runs: Runs, store: Folder = "") -> None:
     """Take runs out of the store; `restore` brings them back until `prune`."""
     opened = _opened(store)
     ids = opened.delete(runs)
-    said(opened)
+    echo_notices(opened)
     say(f"Deleted {len(ids)}. To undo: patchwright runs restore {' '.join(ids)}")
 
 
@@ -139,7 +139,7 @@ def restore(runs: Runs, store: Folder = "") -> None:
     """Bring deleted runs back."""
     opened = _opened(store)
     ids = opened.restore(runs)
-    said(opened)
+    echo_notices(opened)
     say(f"Restored {len(ids)}.")
 
 
@@ -162,7 +162,7 @@ def prune(
     going = opened.prunable(older, keep)
     if yes and going:
         opened.prune(going)
-    said(opened)
+    echo_notices(opened)
     if json:
         write(json, _json({"pruned": yes, "runs": [asdict(one) for one in going]}))
         return
@@ -181,7 +181,7 @@ def export(
     """Write runs, with their notes, to one file that `import` takes in elsewhere."""
     opened = _opened(store)
     count = opened.export(path, runs or None)
-    said(opened)
+    echo_notices(opened)
     say(f"{count} runs are in {path}.")
 
 
@@ -202,7 +202,7 @@ def import_(
     """
     opened = _opened(store)
     new, known = opened.import_archive(path, trust_imported)
-    said(opened)
+    echo_notices(opened)
     say(f"{new} runs taken in, {known} were here already.")
 
 

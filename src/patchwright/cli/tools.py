@@ -284,13 +284,17 @@ def app_(
             file_okay=False,
         ),
     ] = None,
-    sweeps: Annotated[int, typer.Option(help="Sweeps that run at one time.", min=1, max=64)] = 2,
+    max_jobs: Annotated[
+        int,
+        typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
+    ] = 2,
     no_store: Annotated[
         bool, typer.Option("--no-store", help="Keep nothing in the run store, look nothing up.")
     ] = False,
-    own: Annotated[
+    allow_edits: Annotated[
         bool,
         typer.Option(
+            "--allow-edits",
             "--own",
             help="Let every visitor, including remote ones, view, edit and delete all runs.",
         ),
@@ -305,12 +309,12 @@ def app_(
             f"{quoted(model)} is no name that the page can open on: give demo, smollm2, or a hub name "
             "such as gpt2. A folder or a file is typed in the page's sidebar."
         )
-    options = ["--sweeps", str(sweeps)]
+    options = ["--sweeps", str(max_jobs)]
     options += [] if model is None else ["--model", model]
     options += ["--no-store"] if no_store else []
     options += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
     options += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]
-    serve_page(host, port, name or [], own, headless or not sys.stdout.isatty(), options)
+    serve_page(host, port, name or [], allow_edits, headless or not sys.stdout.isatty(), options)
 
 
 def serve(
@@ -330,7 +334,10 @@ def serve(
         ),
     ] = None,
     device: Device = "auto",
-    sweeps: Annotated[int, typer.Option(help="Jobs that run at one time.", min=1, max=64)] = 2,
+    max_jobs: Annotated[
+        int,
+        typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
+    ] = 2,
     queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=10_000)] = 32,
     seconds: Annotated[float, typer.Option(help="Seconds that a job may work.", min=1)] = 600,
 ) -> None:
@@ -346,7 +353,7 @@ def serve(
             f"`serve` needs {missing.name}: install it with `pip install 'patchwright[api]'`."
         ) from missing
     limits = Limits(queue=queue, seconds=seconds)
-    answer_all(model or ["demo"], host, port, token_file, device, limits, sweeps)
+    answer_all(model or ["demo"], host, port, token_file, device, limits, max_jobs)
 
 
 COMMANDS = (methods, places, tokens, examples, lessons, verify, bench, app_, serve)

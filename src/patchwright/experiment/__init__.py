@@ -4,7 +4,9 @@ The page, the command line and the HTTP interface build an experiment, call
 `run`, and show the Result. An experiment's hash is the key of caches, of the
 run store and of a shared link. The experiments themselves are in `methods/`.
 
-base       what an experiment is, and what kinds share
+base       what an experiment is
+declaration  what a method is declared with: fields, options, cost, output
+patching   experiments that change places: sweeps, and several places together
 registry   the methods there are, as an object
 run        experiment + model -> Result
 assembly   what a method found -> Result

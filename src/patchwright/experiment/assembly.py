@@ -15,7 +15,7 @@ from patchwright.algorithms.pair_runs import (
     averaged,
     baselines,
     gap_notices,
-    notices,
+    notices_of,
     stacked,
 )
 from patchwright.algorithms.readout import readings
@@ -147,7 +147,7 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
             others = "estimates" if "estimated" in arrays else "empty"
             unfinished = [stopped_sweep(found.done, patched.size, others), *unfinished]
     warnings = [
-        notices(one, clean, corrupt, metric)
+        notices_of(one, clean, corrupt, metric)
         for one, clean, corrupt in zip(found.tokens, found.cleans, found.corrupts, strict=True)
     ]
     texts = {

@@ -9,29 +9,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import getdoc
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from patchwright.algorithms.metrics import usual_metric
-from patchwright.axes import Direction, Metric, Per
-from patchwright.errors import ExperimentError, UnknownPlaceError, quoted
+from patchwright.axes import Direction, Metric
+from patchwright.errors import ExperimentError, quoted
+from patchwright.experiment.declaration import Cost, Output
 from patchwright.hashing import hash_of
-from patchwright.places import KEYED_SITES, Place, Site, check_site, parse_place, pers_of
+from patchwright.places import KEYED_SITES, check_site, parse_place
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Pair, Prompt
 from patchwright.prompts.tokens import encode_inside
-from patchwright.upgrade import upgrade_experiment
-from patchwright.validation import Whole, complaint, plain
+from patchwright.upgrade import as_hashed, upgrade_experiment
+from patchwright.validation import plain, where_and_what
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,62 +36,6 @@ if TYPE_CHECKING:
     from patchwright.prompts.pair import TokenPair
 
 
-def _site(name: object) -> Site:
-    try:
-        return check_site(str(name))
-    except UnknownPlaceError as error:
-        raise ValueError(str(error)) from error
-
-
-def _places(given: object) -> list[str]:
-    if isinstance(given, str | Place) or not isinstance(given, Iterable):
-        raise ValueError(
-            f"{quoted(str(given))} is not a list of places: give one, such as ['L9H6.z@-1']."
-        )
-    return [str(one) for one in cast("Iterable[object]", given)]
-
-
-Natural = Annotated[int, Field(ge=0)]
-"""A number of something, or a seed, which NumPy's generators take from 0 on."""
-
-KnownSite = Annotated[Site, BeforeValidator(_site)]
-"""A site that there is; another is refused with the list of them."""
-
-PlaceNames = Annotated[tuple[str, ...], BeforeValidator(_places)]
-"""Places as they are written, such as `L9H6.z@-1`; given as text or as `Place`."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """How the command line spells a field, where not by the field's own name.
-
-    `off` is a flag that turns the field off; `usual` says in the help what happens without the
-    option; a `hidden` field has none; `older` is a name that is still read. `most` is how long the field's list may be for a stranger.
-    """
-
-    name: str = ""
-    usual: str = ""
-    off: bool = False
-    hidden: bool = False
-    older: str = ""
-    most: int | None = None
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an experiment takes, over all its pairs.
-
-    `cells` are runs with something altered, or values of the result that take none;
-    `passes` other runs (gradients, circuits, reference prompts); `drawn` tokens of random
-    prompts; `memory` bytes beside the model and the runs of a batch.
-    """
-
-    cells: int = 0
-    passes: int = 0
-    drawn: int = 0
-    memory: int = 0
-
-
 class Experiment(BaseModel, ABC):
     """What every experiment says: on which model, measured how.
 
@@ -106,7 +43,7 @@ class Experiment(BaseModel, ABC):
 
     - `main`, the array that its result is about, and that array's `unit` where that is not the
       array's own name; `centred` where the scale of its figure is centred at 0;
-    - `compute`, `cost` and `title`, without which a class cannot be used;
+    - `compute`, `cost`, `output` and `title`, without which a class cannot be used;
     - a docstring, whose first paragraph says what it does, to everybody.
 
     `numbers` is the version of the method's numbers: it is raised when a correction changes
@@ -150,6 +87,11 @@ class Experiment(BaseModel, ABC):
     @abstractmethod
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """What the experiment takes on these `tokens`, a pair each."""
+
+    @property
+    @abstractmethod
+    def output(self) -> Output:
+        """The arrays and details that its result holds."""
 
     @abstractmethod
     def title(self, result: Result) -> str:
@@ -201,7 +143,7 @@ class Experiment(BaseModel, ABC):
             asked[name] = value
             if value == self.FORMER[name]:
                 del asked[name]
-        return hash_of({"method": self.name(), **asked})
+        return hash_of({"method": self.name(), **as_hashed(asked, self.name())})
 
     @classmethod
     def name(cls) -> str:
@@ -322,110 +264,9 @@ class CellByCell(Experiment):
         return False
 
 
-def usual_per(given: dict[str, Any]) -> Per:
-    """What one cell of a sweep patches where `per` is left out: for heads a head, else a position."""
-    return pers_of(given["site"])[0]
-
-
-PER: Any = Field(
-    default_factory=usual_per,
-    title="Patch per",
-    description="What one patch covers; by default a position, of heads a head.",
-)
-"""The field `per`, which follows the site where it is left out."""
-
-
-class Sweep(OnPairs, CellByCell):
-    """An experiment over every place of one kind."""
-
-    site: KnownSite = Field(
-        default="resid_pre", title="Site", description="What is patched; see `places`."
-    )
-    per: Per = PER
-    layers: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
-        default=None, title="Layers", description="Layers, such as 0-5,7."
-    )
-    positions: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
-        default=None, title="Positions", description="Positions, such as 3,-1."
-    )
-    heads: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
-        default=None, title="Heads", description="Heads, such as 0-3."
-    )
-
-    @property
-    def instead_of_rewording(self) -> str:
-        """What can be done about prompts of unequal length that are to stay as they are."""
-        if self.site in KEYED_SITES:
-            return ", or choose site='z' and align='edges' (--site z --align edges)"
-        return EDGES
-
-    @property
-    def keeps(self) -> frozenset[Site]:
-        """Sites that base runs keep besides those from which a run can go on."""
-        return frozenset({self.site})
-
-    @property
-    def roles_named(self) -> tuple[str, ...] | None:
-        """Roles in the place of positions, where the method has them."""
-        return None
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """Choices that the result's details repeat."""
-        return {}
-
-    def reaches(self, layer: int, parallel: bool) -> bool:
-        """Whether a patch in this layer can move anything at all; blocks may be `parallel`."""
-        return True
-
-    def unpatched(self, model: Model) -> Result:
-        """Both unpatched runs of each pair, read as the sweep reads them."""
-        from patchwright.experiment.sweeps import unpatched
-
-        return unpatched(self, model)
-
-    def so_far(
-        self, unpatched: Result, model: Model, now: Progress | None
-    ) -> dict[str, xr.DataArray]:
-        """`patched` and `estimated`, as far as cells are known."""
-        from patchwright.experiment.sweeps import so_far
-
-        return so_far(self, unpatched, model, now)
-
-    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
-        """One run a cell, and one a reference prompt."""
-        from patchwright.experiment.cost import cell_count, longest, runs_of
-
-        roles = len(self.roles_named or ())
-        cells = sum(cell_count(self, roles or longest(one), model) * runs_of(one) for one in tokens)
-        return Cost(cells, passes=len(self.references))
-
-
-class Together(OnPairs):
-    """An experiment on several places in one run."""
-
-    chosen_by: ClassVar[str] = "places"
-
-    places: Annotated[PlaceNames, Option("place", most=64)] = Field(
-        title="Places",
-        description="Patch these places together instead of a sweep.",
-    )
-
-    @property
-    def named_places(self) -> Sequence[str]:
-        """Places that are named one by one."""
-        return self.places
-
-    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
-        """One altered run a pair."""
-        from patchwright.experiment.cost import runs_of
-
-        return Cost(sum(map(runs_of, tokens)), passes=len(self.references))
-
-
 def refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
     """What pydantic says of a document, as the house says it."""
-    where, what = complaint(error, skipped)
+    where, what = where_and_what(error, skipped)
     field = f"The experiment's field {quoted(where)}" if where else "The experiment"
     return ExperimentError(f"{field}: {what}")
 

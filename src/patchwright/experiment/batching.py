@@ -57,7 +57,7 @@ class _One:
         return (*sizes, bool(tokens.wrongs), tokens.single_tokens)
 
 
-def plan(experiments: Sequence[Experiment], size: int = SIZE) -> list[Batch]:
+def group(experiments: Sequence[Experiment], size: int = SIZE) -> list[Batch]:
     """Put experiments that differ in their single pair alone into batches of at most `size`.
 
     What shares nothing, such as a mean over a list of pairs, is a batch of one. The
@@ -88,13 +88,13 @@ def run_batch(
     The experiments' pairs share their passes, those of one length at a time;
     `progress` and `budget` are as for `run`, and `seconds` an equal share of the
     pass. Where `progress` stops the work, what is not finished has no outcome.
-    Raises ExperimentError for a batch of experiments that `plan` keeps apart.
+    Raises ExperimentError for a batch of experiments that `group` keeps apart.
     """
     shared = {_shared(experiment) for experiment in batch.experiments}
     if len(batch.experiments) > 1 and (len(shared) > 1 or None in shared):
         raise ExperimentError(
             "The experiments of a batch differ in more than their single pair: make batches with "
-            "`plan`."
+            "`group`."
         )
     watch = _Watch(progress)
     work = RunContext(model, watch, budget)

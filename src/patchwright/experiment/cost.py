@@ -1,7 +1,7 @@
 """How large an experiment is, before it is done: cells and bytes, for those who bound them."""
 
 from patchwright.axes import Per
-from patchwright.experiment.base import Sweep
+from patchwright.experiment.patching import Sweep
 from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Site, n_heads_of
 from patchwright.prompts.pair import TokenPair

@@ -2,11 +2,11 @@
 
 import xarray as xr
 
-from patchwright.algorithms.sweep import Source, together
+from patchwright.algorithms.sweep import Source, patch_jointly
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.assembly import RawResult, RunContext, found_in
-from patchwright.experiment.base import Together
+from patchwright.experiment.patching import Together
 from patchwright.places import parse_place
 from patchwright.prompts.pair import TokenPair
 
@@ -23,7 +23,7 @@ def patched_together(
     if not places:
         raise ExperimentError("No place was named: name at least one, as in L9H6.z@-1.")
     network = work.model.network
-    ran = together(network, tokens, places, direction, work.budget, source=source)
+    ran = patch_jointly(network, tokens, places, direction, work.budget, source=source)
     runs, altered = [one for one, _ in ran], [some for _, some in ran]
     found = found_in(experiment, work, runs, {}, len(ran), altered)
     values = [one.metric for one in found.altered]

@@ -8,8 +8,9 @@ from collections.abc import Sized
 from dataclasses import dataclass
 
 from patchwright.errors import ExperimentError, PromptError
-from patchwright.experiment.base import Experiment, OnPairs, Option
+from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.experiment.cost import longest
+from patchwright.experiment.declaration import Option
 from patchwright.experiment.run import tokens_of
 from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair, prompt_ids
@@ -94,8 +95,8 @@ class Limits:
 def most_listed(experiment: Experiment, name: str) -> int:
     """How long the list in a field may be."""
     stated = (
-        one.most
+        one.max_items
         for one in type(experiment).model_fields[name].metadata
-        if isinstance(one, Option) and one.most is not None
+        if isinstance(one, Option) and one.max_items is not None
     )
     return next(stated, MOST_ITEMS)

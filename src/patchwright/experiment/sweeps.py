@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.likeliest import Likeliest
 from patchwright.algorithms.pair_runs import read_both, run_in_groups
-from patchwright.algorithms.result import CHOICE, Result
-from patchwright.algorithms.sweep import Cells, SweepValues, choose_cells, patched_tokens
-from patchwright.axes import BUDGET, Direction
+from patchwright.algorithms.result import Result
+from patchwright.algorithms.sweep import (
+    Cells,
+    Priority,
+    Source,
+    SweepValues,
+    choose_cells,
+    patched_tokens,
+    sweep,
+)
+from patchwright.axes import BUDGET, CHOICE, Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.assembly import (
     RawResult,
@@ -24,7 +32,7 @@ from patchwright.experiment.assembly import (
     found_in,
     without_positions,
 )
-from patchwright.experiment.base import Sweep
+from patchwright.experiment.patching import Sweep
 from patchwright.model.load import Model
 from patchwright.model.requests import BASE_SITES
 from patchwright.prompts.pair import Pair, TokenPair
@@ -44,7 +52,7 @@ def cells_of(
     by_role = experiment.roles_named is not None
     if by_role and cells.positions is not None:
         raise ExperimentError("Give either roles or positions: roles name each pair's positions.")
-    if (cells.by_position and not by_role) or cells.positions is not None:
+    if (cells.over_positions and not by_role) or cells.positions is not None:
         check_one_length(lengths, *_instead_of_positions(experiment, cells))
     return cells, cells.coords(lengths[0])
 
@@ -63,13 +71,36 @@ def _chosen(experiment: Sweep, model: Model, n_positions: int) -> Cells:
 
 def _instead_of_positions(experiment: Sweep, cells: Cells) -> list[str]:
     """What can be done with pairs of different lengths, as advice."""
-    if not cells.by_position:
+    if not cells.over_positions:
         return ["name no positions"]
     others = without_positions(experiment.site)
     if cells.positions is not None:
         return [f"name no positions, and {others}"]
     roles = ["patch where each has the same role: roles=['last'] (--roles last)"]
     return [others, *(roles if "roles" in type(experiment).model_fields else [])]
+
+
+def patch_cells(
+    experiment: Sweep,
+    work: RunContext,
+    tokens: Sequence[TokenPair],
+    cells: Cells | Sequence[Cells],
+    source: Source | None = None,
+    priority: Priority | None = None,
+) -> SweepValues:
+    """Patch the cells of an experiment, one at a time; see `algorithms.sweep`."""
+    return sweep(
+        work.model.network,
+        tokens,
+        cells,
+        experiment.direction,
+        experiment.metric,
+        work.progress,
+        work.budget,
+        source,
+        priority,
+        work.top,
+    )
 
 
 def at_roles(
@@ -86,7 +117,7 @@ def at_roles(
     position and have no meaning. Raises ExperimentError for roles that no sweep can
     have, PromptError for one that a pair does not have.
     """
-    if not cells.by_position:
+    if not cells.over_positions:
         raise ExperimentError(
             f"Roles are positions, and a sweep per {cells.per} has none: choose per position or "
             "head_position."

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from patchwright.algorithms.result import CHOICE, Result, place_of
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import statistics_on
-from patchwright.experiment.base import Experiment, Sweep, Together
+from patchwright.experiment.base import Experiment
+from patchwright.experiment.patching import Sweep, Together
 from patchwright.methods import METHODS
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
@@ -209,9 +210,21 @@ def _grid(
         top = result.arrays["top"].sel(run=title).transpose(*array.dims)
         words = [[visible(str(text)) for text in row] for row in top.values]
     return Grid(
-        title, values, rows, columns, row_title, column_title, places, centred, unit, low, high,
-        estimated, words, unsure,
-    )  # fmt: skip
+        title,
+        values,
+        rows,
+        columns,
+        row_title,
+        column_title,
+        places,
+        centred,
+        unit,
+        low,
+        high,
+        estimated,
+        words,
+        unsure,
+    )
 
 
 def _within_reach(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_] | None:

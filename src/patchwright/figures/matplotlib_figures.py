@@ -356,8 +356,8 @@ def draw_bars(result: Result) -> Figure:
     """The metric of the clean, the corrupted and the patched run, for places taken together."""
     done = result.experiment
     changed, what = "patched", done["direction"].capitalize()
-    if "how" in done:
-        changed, what = "ablated", f"Ablation ({done['how']})"
+    if "ablation" in done:
+        changed, what = "ablated", f"Ablation ({done['ablation']})"
     figure = Figure(figsize=(5.2, 2.4), layout="constrained")
     axes = figure.add_subplot()
     values = [result.clean.metric, float(result.patched.mean()), result.corrupt.metric]

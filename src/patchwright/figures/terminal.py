@@ -25,7 +25,7 @@ WIDE_ENOUGH = 72
 _TOPS = "most probable next tokens"
 
 
-def shown(result: Result) -> RenderableType:
+def renderable(result: Result) -> RenderableType:
     """Baselines, heat map, the strongest places and the warnings."""
     parts: list[RenderableType] = [_Baselines(result), Line()]
     if not is_one_number(result):

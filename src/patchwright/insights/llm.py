@@ -68,12 +68,12 @@ class Cited:
 class Written:
     """What a language model made of the facts.
 
-    `struck` counts the sentences that were taken out because the facts do not bear them.
+    `rejected` counts the sentences that were taken out because the facts do not bear them.
     `note` says why there is no text, where there is none: show the rules' sentences then.
     """
 
     sentences: tuple[Cited, ...] = ()
-    struck: int = 0
+    rejected: int = 0
     note: str | None = None
 
 
@@ -129,7 +129,7 @@ def endpoint(environment: Mapping[str, str] = os.environ) -> Endpoint | None:
     return Endpoint(url, model, key)
 
 
-def written(
+def write_explanation(
     facts: Sequence[Sentence],
     prompts: Mapping[str, str],
     where: Endpoint,
@@ -153,14 +153,14 @@ def written(
             "the rules say."
         )
     kept = [one for one in said if _borne(one, facts)]
-    struck = len(said) - len(kept)
+    rejected = len(said) - len(kept)
     if not kept:
         return Written(
-            struck=struck,
-            note=f"All {struck} sentences of the language model had numbers or places that the "
+            rejected=rejected,
+            note=f"All {rejected} sentences of the language model had numbers or places that the "
             "results do not have. Below is what the rules say.",
         )
-    return Written(tuple(Cited(one.text.strip(), tuple(one.facts)) for one in kept), struck)
+    return Written(tuple(Cited(one.text.strip(), tuple(one.facts)) for one in kept), rejected)
 
 
 def _asked(where: Endpoint, message: str, patience: float) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from patchwright.algorithms.statistics import RATE, statistics_on
 from patchwright.axes import Direction
 from patchwright.insights.residual_path import Travel, travel
 from patchwright.insights.sentences import Numbers, Sentence
-from patchwright.insights.strongest import attention, still, strongest
+from patchwright.insights.strongest import attention_sentences, still, strongest
 from patchwright.insights.sweep_view import NEED, VERB, SweepView
 from patchwright.prompts.tokens import in_sentence
 
@@ -64,7 +64,7 @@ def steps(sources: Sources) -> Iterator[Sentence]:
     if heads is not None:
         yield from strongest(heads)
     yield from _discoveries(main)
-    yield from attention(main, heads, sources.acting, sources.patterns)
+    yield from attention_sentences(main, heads, sources.acting, sources.patterns)
     if way is not None and heads is not None:
         yield from _conclusion(way, heads)
 

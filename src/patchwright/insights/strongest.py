@@ -95,7 +95,7 @@ def _added(say: Numbers, cells: Sequence[Cell]) -> str:
     return f" These {say.count(len(cells))} effects add up to {say.share(total)}."
 
 
-def attention(
+def attention_sentences(
     main: SweepView,
     heads: SweepView | None,
     acting: SweepView | None,

@@ -11,7 +11,7 @@ experiment has run, and whether an answer is right is a condition on the result.
 finds what no longer holds. The format is in `docs/lessons.md`.
 """
 
-from patchwright.lessons.grading import Mark, check, experiment_of, mark
+from patchwright.lessons.grading import Mark, check, mark, step_experiment
 from patchwright.lessons.schema import (
     READINGS,
     Choice,
@@ -31,9 +31,9 @@ __all__ = [
     "Step",
     "built_in",
     "check",
-    "experiment_of",
     "find_lessons",
     "mark",
     "read_lesson",
     "readings_of",
+    "step_experiment",
 ]

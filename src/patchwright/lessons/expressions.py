@@ -119,7 +119,7 @@ def _one_holds(condition: str, result: Result, here: str | None) -> bool:
 
 def filled(text: str, result: Result) -> str:
     """`text` with the values of its {quantities}. Raises FactError for one that is none."""
-    return _SLOT.sub(lambda slot: shown(slot[1], quantity(slot[1], result)), text)
+    return _SLOT.sub(lambda slot: formatted(slot[1], quantity(slot[1], result)), text)
 
 
 def slots(text: str) -> list[str]:
@@ -127,7 +127,7 @@ def slots(text: str) -> list[str]:
     return _SLOT.findall(text)
 
 
-def shown(name: str, value: Quantity) -> str:
+def formatted(name: str, value: Quantity) -> str:
     """A quantity as people read it."""
     if isinstance(value, str):
         return visible(value)

@@ -22,7 +22,7 @@ class Mark:
     answers: tuple[Answer, ...]
 
 
-def experiment_of(lesson: Lesson, step: int) -> Experiment:
+def step_experiment(lesson: Lesson, step: int) -> Experiment:
     """The experiment that is in force at a step: its own, or the last one before it.
 
     Raises InputError with the field that is wrong.
@@ -58,7 +58,7 @@ def check(lesson: Lesson, run: Callable[[Experiment], Result]) -> list[str]:
     for number, step in enumerate(lesson.steps):
         where = f"{lesson.name}, step {number + 1}: "
         try:
-            result = run(experiment_of(lesson, number))
+            result = run(step_experiment(lesson, number))
         except InputError as error:
             found.append(f"{where}{error}")
             continue

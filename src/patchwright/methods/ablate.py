@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET
-from patchwright.experiment.base import KnownSite, Natural, OnPairs, Option, Sweep, Together
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import KnownSite, Natural, Option
+from patchwright.experiment.patching import Sweep, Together
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Prompt
+from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from patchwright.places import Place, Site
     from patchwright.prompts.pair import Pair, TokenPair
 
-How = Literal["zero", "mean", "resample"]
+Ablation = Literal["zero", "mean", "resample"]
 """What a place's activation is replaced by; see `algorithms.ablation`."""
 
 
@@ -34,12 +37,12 @@ class Ablating(OnPairs):
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
 
-    how: How = Field(
+    ablation: Annotated[Ablation, Option(older="how")] = Field(
         default="zero",
         title="Replace it by",
         description="What is written in place of the activation.",
     )
-    prompts: Annotated[tuple[Prompt, ...], Option("prompt", most=32)] = Field(
+    prompts: Annotated[tuple[Prompt, ...], Option("prompt", max_items=32)] = Field(
         default=(),
         title="Reference prompts",
         description="A prompt that mean and resample take from.",
@@ -58,7 +61,7 @@ class Ablating(OnPairs):
     @property
     def batched(self) -> bool:
         """Not where it draws: the draw goes on from pair to pair."""
-        return super().batched and self.how != "resample"
+        return super().batched and self.ablation != "resample"
 
     @property
     def instead_of_rewording(self) -> str:
@@ -70,8 +73,9 @@ class Ablating(OnPairs):
         from patchwright.algorithms.ablation import reference_tokens, substitute
 
         prompts = reference_tokens(self.prompts, work.model, self.bos)
-        how = self.how, self.by_position, self.seed
-        return substitute(work.model.network, prompts, sites, *how)
+        return substitute(
+            work.model.network, prompts, sites, self.ablation, self.by_position, self.seed
+        )
 
 
 class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOverride] - it is frozen
@@ -95,25 +99,14 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
 
     def title(self, result: Result) -> str:
         """What was ablated, and how."""
-        return f"Ablation ({self.how}) of {self.site}, {self.metric}"
+        return f"Ablation ({self.ablation}) of {self.site}, {self.metric}"
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell."""
-        from patchwright.algorithms.sweep import sweep
-        from patchwright.experiment.sweeps import cells_of, found_of
+        from patchwright.experiment.sweeps import cells_of, found_of, patch_cells
 
         cells, coords = cells_of(self, work.model, tokens)
-        swept = sweep(
-            work.model.network,
-            tokens,
-            cells,
-            self.direction,
-            self.metric,
-            work.progress,
-            work.budget,
-            self.replacement(work, [self.site]),
-            top=work.top,
-        )
+        swept = patch_cells(self, work, tokens, cells, self.replacement(work, [self.site]))
         return found_of(self, work, swept, coords)
 
 
@@ -128,7 +121,7 @@ class AblateTogether(Ablating, Together):
 
     def title(self, result: Result) -> str:
         """Which places were ablated, and how."""
-        return f"{', '.join(self.places)} ablated ({self.how}) together"
+        return f"{', '.join(self.places)} ablated ({self.ablation}) together"
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are ablated."""
@@ -139,12 +132,13 @@ class AblateTogether(Ablating, Together):
         return patched_together(self, self.direction, work, tokens, source)
 
 
+@also_takes(how="ablation")
 def ablate(
     model: Model,
     pair: Pair | Sequence[Pair],
     site: str = "z",
     per: str | None = None,
-    how: str = "zero",
+    ablation: str = "zero",
     prompts: Sequence[Prompt] = (),
     by_position: bool = True,
     seed: int = 0,
@@ -158,24 +152,36 @@ def ablate(
 ) -> Result:
     """Replace each place of one kind in the clean run by what says nothing.
 
-    `how`: `zero`; `mean` over `prompts`, at each position or (`by_position=False`)
+    `ablation`: `zero`; `mean` over `prompts`, at each position or (`by_position=False`)
     over all of theirs; `resample`, from one of `prompts` drawn by `seed`. `effect`
     is the share of the gap to the corrupted run that is lost. See `algorithms.ablation`.
     """
     from patchwright.experiment.run import run
 
     asked = Ablate.on(
-        model, pair, bos, metric=metric, site=site, per=per, how=how, prompts=prompts,
-        by_position=by_position, seed=seed, layers=layers, positions=positions, heads=heads,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        site=site,
+        per=per,
+        ablation=ablation,
+        prompts=prompts,
+        by_position=by_position,
+        seed=seed,
+        layers=layers,
+        positions=positions,
+        heads=heads,
+    )
     return run(asked, model, progress, budget)
 
 
+@also_takes(how="ablation")
 def ablate_together(
     model: Model,
     pair: Pair | Sequence[Pair],
     places: Sequence[str | Place],
-    how: str = "zero",
+    ablation: str = "zero",
     prompts: Sequence[Prompt] = (),
     by_position: bool = True,
     seed: int = 0,
@@ -192,7 +198,14 @@ def ablate_together(
     from patchwright.experiment.run import run
 
     asked = AblateTogether.on(
-        model, pair, bos, metric=metric, places=places, how=how, prompts=prompts,
-        by_position=by_position, seed=seed,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        places=places,
+        ablation=ablation,
+        prompts=prompts,
+        by_position=by_position,
+        seed=seed,
+    )
     return run(asked, model, budget=budget)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from patchwright.experiment.base import Cost, Natural, OnPairs, Option
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Natural, Option, Output
 from patchwright.prompts.align import NO_EDGES
 from patchwright.prompts.pair import Prompt, Text
 
@@ -58,6 +59,12 @@ class HeadScores(OnPairs):
         """The prompts of pairs: the words are no prompt."""
         return [one for pair in self.pair_list for one in (pair.clean, pair.corrupt)]
 
+    @property
+    def output(self) -> Output:
+        """Every head's scores in both prompts."""
+        names = ("previous", "duplicate", "induction", "entropy")
+        return Output(dict.fromkeys(names, ("prompt", "layer", "head")))
+
     def title(self, result: Result) -> str:
         """What random prompts are made of."""
         return f"Head scores on repeated random {'words' if self.words else 'tokens'}"
@@ -98,6 +105,13 @@ class Attention(OnPairs):
     def instead_of_rewording(self) -> str:
         """Patterns of unequal prompts cannot be compared."""
         return NO_EDGES
+
+    @property
+    def output(self) -> Output:
+        """Both patterns, and as a rule their difference."""
+        return Output(
+            {"pattern": ("run", "query", "key")}, optional={"difference": ("query", "key")}
+        )
 
     def title(self, result: Result) -> str:
         """Whose attention it is."""

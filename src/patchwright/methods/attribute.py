@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import Cost, KnownSite, Option, Sweep
+from patchwright.experiment.declaration import Cost, KnownSite, Option, Output
+from patchwright.experiment.patching import Sweep
+from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -27,6 +30,7 @@ class Attribute(Sweep):
 
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("exact",)
     summary: ClassVar[str] = "Estimate every patch at once from gradients."
 
     method: Literal["attribute"] = "attribute"
@@ -38,10 +42,12 @@ class Attribute(Sweep):
         title="Direction",
         description="denoise copies clean activations into the corrupted run, noise the other way.",
     )
-    how: Annotated[Literal["gradient", "qk_fix", "integrated"], Option("method")] = Field(
-        default="gradient",
-        title="Estimate",
-        description="How gradients are taken; qk_fix for q and k.",
+    estimator: Annotated[Literal["gradient", "qk_fix", "integrated"], Option(older="method")] = (
+        Field(
+            default="gradient",
+            title="Estimator",
+            description="How gradients are taken; qk_fix for q and k.",
+        )
     )
     steps: int = Field(default=10, title="Steps", description="Runs that integrated averages over.")
     exact: bool = Field(
@@ -53,9 +59,14 @@ class Attribute(Sweep):
         """Not where it is compared: the agreement is measured over all pairs."""
         return super().batched and not self.exact
 
+    @property
+    def output(self) -> Output:
+        """That of a sweep; with `exact` also how they agree."""
+        return replace(super().output, details=frozenset({"recall", "correlation", "most"}))
+
     def title(self, result: Result) -> str:
         """What was estimated, and how."""
-        return f"Estimate ({self.how}) of patching {self.site}, {self.metric}"
+        return f"Estimate ({self.estimator}) of patching {self.site}, {self.metric}"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Cells, and gradients for each step."""
@@ -71,8 +82,16 @@ class Attribute(Sweep):
         from patchwright.experiment.sweeps import cells_of, found_of
 
         cells, coords = cells_of(self, work.model, tokens)
-        how = self.direction, self.metric, self.how, self.steps, work.budget
-        estimate = attribute(work.model.network, tokens, cells, *how)
+        estimate = attribute(
+            work.model.network,
+            tokens,
+            cells,
+            self.direction,
+            self.metric,
+            self.estimator,
+            self.steps,
+            work.budget,
+        )
         found = found_of(self, work, estimate, coords)
         if self.exact:
             self._compare(found, work, tokens, cells, estimate.values)
@@ -86,11 +105,10 @@ class Attribute(Sweep):
         import numpy as np
 
         from patchwright.algorithms.attribution import compared
-        from patchwright.algorithms.sweep import sweep
         from patchwright.experiment.assembly import stopped_sweep
+        from patchwright.experiment.sweeps import patch_cells
 
-        how = self.direction, self.metric, work.progress, work.budget
-        exact = sweep(work.model.network, tokens, cells, *how)
+        exact = patch_cells(self, work, tokens, cells)
         found.arrays["exact"] = found.arrays["patched"].copy(data=exact.values)
         bases = found.corrupts if self.direction == "denoise" else found.cleans
         base = np.array([one.metric for one in bases]).reshape(-1, *[1] * (exact.values.ndim - 1))
@@ -101,13 +119,14 @@ class Attribute(Sweep):
             found.details.update(compared(estimate - base, exact.values - base))
 
 
+@also_takes(method="estimator")
 def attribute(
     model: Model,
     pair: Pair | Sequence[Pair],
     site: str = "resid_pre",
     per: str | None = None,
     direction: str = "denoise",
-    method: str = "gradient",
+    estimator: str = "gradient",
     steps: int = 10,
     metric: str = "logit_diff",
     bos: bool = True,
@@ -120,7 +139,7 @@ def attribute(
 ) -> Result:
     """Estimate every patch of one kind from gradients: attribution patching.
 
-    `method`: `gradient`; `qk_fix` for q and k, their softmax recomputed;
+    `estimator`: `gradient`; `qk_fix` for q and k, their softmax recomputed;
     `integrated`, the gradient's mean over `steps` runs between the two prompts.
     With `exact` the sweep itself is done too: `arrays["exact"]` beside `patched`,
     and `details` has their `correlation` and the `recall` of the strongest cells.
@@ -129,9 +148,20 @@ def attribute(
     from patchwright.experiment.run import run
 
     asked = Attribute.on(
-        model, pair, bos, metric=metric, direction=direction, site=site, per=per, how=method,
-        steps=steps, layers=layers, positions=positions, heads=heads, exact=exact,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        direction=direction,
+        site=site,
+        per=per,
+        estimator=estimator,
+        steps=steps,
+        layers=layers,
+        positions=positions,
+        heads=heads,
+        exact=exact,
+    )
     return run(asked, model, progress, budget)
 
 

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError
-from patchwright.experiment.base import Cost, Natural, OnPairs, Option
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Natural, Option, Output
 from patchwright.prompts.align import NO_EDGES
+from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -72,6 +74,12 @@ class EdgeAttribution(OnEdges):
         description="How many of the strongest edges to measure exactly.",
     )
 
+    @property
+    def output(self) -> Output:
+        """Each edge's score; of the strongest what it estimates."""
+        over = ("receiver", "sender")
+        return Output({"edges": over}, {"exact": over}, averaged=True)
+
     def title(self, result: Result) -> str:
         """What it is called."""
         return "Edges by attribution"
@@ -93,8 +101,8 @@ class EdgeAttribution(OnEdges):
         if self.exact < 0:
             raise ExperimentError(f"{self.exact} edges to measure exactly: give 0 or more.")
         graph = Graph(work.model.spec)
-        how = self.metric, self.steps
-        scored = edge_scores(work.model.network, tokens, *how, work.progress)
+        network = work.model.network
+        scored = edge_scores(network, tokens, self.metric, self.steps, work.progress)
         coords = {"receiver": graph.receivers, "sender": graph.senders}
         found = measured(self, work, tokens, (), lambda _: {})
         found.arrays["edges"] = xr.DataArray(scored.values, dims=list(coords), coords=coords)
@@ -119,8 +127,9 @@ class EdgeAttribution(OnEdges):
         edges = strongest(found.arrays["edges"].values, graph)[: self.exact]
         every = set(graph.edges)
         others = [every - {edge} for edge in edges]
-        how = self.metric, "corrupt", work.progress, work.budget
-        ran = measure(network, found.tokens, others, *how)
+        ran = measure(
+            network, found.tokens, others, self.metric, "corrupt", work.progress, work.budget
+        )
         exact = xr.full_like(found.arrays["edges"], np.nan)
         for (sender, receiver), value in zip(edges, ran.values, strict=True):
             exact.loc[{"sender": sender, "receiver": receiver}] = value - ran.clean
@@ -146,7 +155,7 @@ class EvaluateCircuit(OnEdges):
     command: ClassVar[str] = "circuit"
 
     method: Literal["evaluate_circuit"] = "evaluate_circuit"
-    edges: Annotated[tuple[tuple[str, str], ...], Option(hidden=True, most=10_000)] = Field(
+    edges: Annotated[tuple[tuple[str, str], ...], Option(hidden=True, max_items=10_000)] = Field(
         title="Edges", description="Sender and receiver of each edge, the first chosen first."
     )
     sizes: Annotated[tuple[int, ...], Option(usual="powers of 2")] = Field(
@@ -162,6 +171,19 @@ class EvaluateCircuit(OnEdges):
     )
     seed: Natural = Field(default=0, title="Seed", description="Random seed.")
 
+    @property
+    def output(self) -> Output:
+        """What circuits of every size keep, their complements, and those drawn at random."""
+        return Output(
+            {
+                **dict.fromkeys(("faithfulness", "complement"), ("size",)),
+                "random": ("size", "sample"),
+            },
+            unlabelled=frozenset({"random"}),
+            details=frozenset({"gap", "area", "random_area"}),
+            averaged=True,
+        )
+
     def title(self, result: Result) -> str:
         """What it shows."""
         return "What the circuit keeps, by its number of edges"
@@ -175,7 +197,7 @@ class EvaluateCircuit(OnEdges):
         """Arrays over `size`: `faithfulness`, the `complement`, `random`; the gap and areas as details."""
         import xarray as xr
 
-        from patchwright.algorithms.batches import check_memory
+        from patchwright.algorithms.batches import check_budget
         from patchwright.algorithms.circuits import measure
         from patchwright.experiment.assembly import stopped
         from patchwright.experiment.observation import measured
@@ -186,10 +208,17 @@ class EvaluateCircuit(OnEdges):
                 f"Sizes {sizes}: give rising numbers of edges from 0 to {len(self.edges)}."
             )
         listed = sum(LIST_BYTES + 8 * size for size in sizes) * self.n_random
-        check_memory("The random circuits take", listed, work.budget, "draw fewer")
+        check_budget("The random circuits take", listed, work.budget, "draw fewer")
         circuits = self._circuits(sizes, work)
-        how = self.metric, self.outside, work.progress, work.budget
-        ran = measure(work.model.network, tokens, circuits, *how)
+        ran = measure(
+            work.model.network,
+            tokens,
+            circuits,
+            self.metric,
+            self.outside,
+            work.progress,
+            work.budget,
+        )
         kept = ran.faithfulness.reshape(len(sizes), -1)
         coords = {"size": sizes}
         found = measured(self, work, tokens, (), lambda _: {})
@@ -262,6 +291,7 @@ def edge_attribution(
     return run(asked, model, progress)
 
 
+@also_takes(randoms="n_random")
 def evaluate_circuit(
     model: Model,
     pair: Pair | Sequence[Pair],
@@ -274,8 +304,6 @@ def evaluate_circuit(
     bos: bool = True,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
-    *,
-    randoms: int | None = None,
 ) -> Result:
     """How much of the behaviour a circuit keeps when all edges outside it are corrupted.
 
@@ -284,17 +312,23 @@ def evaluate_circuit(
     and of `random` circuits (size, sample). `details` has the curve's `area`,
     normalised over size, and the random ones'. `outside="mean"` takes the clean
     prompts' mean activations instead of corrupted ones. `progress` counts circuits,
-    small sizes first; stopped, the others are NaN. `randoms` is the older name of
-    `n_random`. Raises ExperimentError for a circuit of another model.
+    small sizes first; stopped, the others are NaN. Raises ExperimentError for a circuit of
+    another model.
     """
     from patchwright.experiment.run import run
 
     circuit.check(model)
     asked = EvaluateCircuit.on(
-        model, pair, bos, metric=metric, edges=circuit.edges,
-        sizes=usual_sizes(len(circuit.edges)) if sizes is None else sizes, outside=outside,
-        n_random=n_random if randoms is None else randoms, seed=seed,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        edges=circuit.edges,
+        sizes=usual_sizes(len(circuit.edges)) if sizes is None else sizes,
+        outside=outside,
+        n_random=n_random,
+        seed=seed,
+    )
     return run(asked, model, progress, budget)
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from patchwright.axes import Per
-from patchwright.experiment.base import PER, Cost, KnownSite, OnPairs
+from patchwright.axes import DIMS, Per
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, KnownSite, Output
+from patchwright.experiment.patching import PER
 from patchwright.places import KEYED_SITES
 from patchwright.prompts.align import EDGES
 
@@ -40,6 +42,12 @@ class Difference(OnPairs):
         if self.site in KEYED_SITES:
             return ", or choose site='z' and align='edges' (--site z --align edges)"
         return EDGES
+
+    @property
+    def output(self) -> Output:
+        """Norms and cosines of every place."""
+        names = ("relative", "norm", "clean_norm", "cosine")
+        return Output(dict.fromkeys(names, DIMS[self.per]))
 
     def title(self, result: Result) -> str:
         """What was compared."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import Cost, OnPairs, Option, PlaceNames
+from patchwright.experiment.base import OnPairs
+from patchwright.experiment.declaration import Cost, Dims, Option, Output, PlaceNames
 from patchwright.prompts.align import EDGES
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 Part = Literal["layer", "head", "position", "neuron"]
 """How finely: layers' attention and MLP, heads, heads by source position, neurons."""
 
+INSIDE: dict[Part, Dims] = {
+    "head": ("layer", "head"),
+    "position": ("layer", "head", "position"),
+    "neuron": ("layer", "neuron"),
+}
+"""The axes inside of layers, by part; a layer is a component by itself."""
+
 
 class LogitLens(OnPairs):
     """The model's answer is read off every layer and position, as if the layers above did
@@ -40,7 +48,7 @@ class LogitLens(OnPairs):
     summary: ClassVar[str] = "Read the answer off every layer, or attribute it to the parts."
 
     method: Literal["logit_lens"] = "logit_lens"
-    places: Annotated[PlaceNames, Option("place", most=64)] = Field(
+    places: Annotated[PlaceNames, Option("place", max_items=64)] = Field(
         default=(),
         title="Places",
         description="Read a run with these places patched too.",
@@ -55,6 +63,21 @@ class LogitLens(OnPairs):
     def named_places(self) -> Sequence[str]:
         """The places that are patched in the third run."""
         return self.places
+
+    @property
+    def output(self) -> Output:
+        """What is read off every layer and position; some of it needs a wrong answer."""
+        from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE
+
+        compared = {name for name in LENS_METRICS if METRIC_TABLE[name].needs_wrong}
+        over = ("run", "layer", "position")
+        always = [
+            name for name in (*LENS_METRICS, "top", "top_probability") if name not in compared
+        ]
+        return Output(
+            dict.fromkeys(always, over),
+            {**dict.fromkeys(compared, over), "accumulated": ("run", "layer")},
+        )
 
     def title(self, result: Result) -> str:
         """What it is called."""
@@ -101,7 +124,7 @@ class LogitLens(OnPairs):
         """What is read of each pair: both runs, and the patched one where there are places."""
         from patchwright.algorithms.lens import LENS
         from patchwright.algorithms.metrics import check_answers
-        from patchwright.algorithms.sweep import together
+        from patchwright.algorithms.sweep import patch_jointly
         from patchwright.experiment.assembly import ONE_BY_ONE, check_one_length
         from patchwright.model.requests import BASE_SITES
         from patchwright.places import parse_place
@@ -111,8 +134,9 @@ class LogitLens(OnPairs):
         check_one_length((max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_BY_ONE)
         patched: dict[int, Run] = {}
         if places := [parse_place(place) for place in self.places]:
-            how = self.direction, work.budget, LENS - BASE_SITES
-            ran = together(work.model.network, tokens, places, *how)
+            ran = patch_jointly(
+                work.model.network, tokens, places, self.direction, work.budget, LENS - BASE_SITES
+            )
             patched = {id(one.pair): runs[0] for one, runs in ran}
 
         def named(runs: PairRuns) -> dict[str, Run]:
@@ -149,6 +173,15 @@ class LogitAttribution(OnPairs):
         if self.part == "position":
             return ", or choose part='head' and align='edges' (--direct head --align edges)"
         return EDGES
+
+    @property
+    def output(self) -> Output:
+        """What each component adds; of parts inside of layers, what each of them does."""
+        found: dict[str, Dims] = {"components": ("run", "component")}
+        if self.part in INSIDE:
+            found["contribution"] = ("run", *INSIDE[self.part])
+            found["bias"] = ("run", "layer")
+        return Output(found)
 
     def title(self, result: Result) -> str:
         """What it is called."""

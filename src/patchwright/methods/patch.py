@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from patchwright.axes import BUDGET, Direction
 from patchwright.errors import ExperimentError
-from patchwright.experiment.base import Option, Sweep, Together
+from patchwright.experiment.declaration import Option
+from patchwright.experiment.patching import Sweep, Together
+from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -26,7 +28,7 @@ class Patch(Sweep):
 
     With `roles` each pair is patched at the places of its own prompt that they name
     (`prompts.roles`), so that pairs of different lengths can be compared. By `order`
-    attribution an estimate says which cells come first; the first `most` are computed, the
+    attribution an estimate says which cells come first; the first `max_exact` are computed, the
     others keep their estimate.
     Source: Vig et al. 2020; Zhang & Nanda 2023.
     """
@@ -35,6 +37,7 @@ class Patch(Sweep):
     numbers: ClassVar[int] = 2
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("estimated",)
     summary: ClassVar[str] = "Patch place by place and see how far the answer moves."
 
     method: Literal["patch"] = "patch"
@@ -48,12 +51,12 @@ class Patch(Sweep):
         title="Order",
         description="Which cells come first: by layer, or those that an estimate ranks highest.",
     )
-    most: Annotated[int | None, Option(usual="all")] = Field(
+    max_exact: Annotated[int | None, Option(usual="all", older="most")] = Field(
         default=None,
         title="Cells computed",
         description="Compute only the N cells that a gradient estimate ranks highest.",
     )
-    roles: Annotated[tuple[str, ...] | None, Option(usual="positions", most=64)] = Field(
+    roles: Annotated[tuple[str, ...] | None, Option(usual="positions", max_items=64)] = Field(
         default=None,
         title="Roles",
         description="Compare by role instead of position, such as subject,last.",
@@ -69,7 +72,7 @@ class Patch(Sweep):
     @property
     def hints(self) -> set[str]:
         """The order in which cells are computed, where all of them are."""
-        return {"order"} if self.most is None else set()
+        return {"order"} if self.max_exact is None else set()
 
     @property
     def lists_tokens(self) -> bool:
@@ -89,8 +92,13 @@ class Patch(Sweep):
         """`patched` of every cell; by attribution also which are `estimated`."""
         import numpy as np
 
-        from patchwright.algorithms.sweep import sweep
-        from patchwright.experiment.sweeps import at_roles, cells_of, found_of, role_coords
+        from patchwright.experiment.sweeps import (
+            at_roles,
+            cells_of,
+            found_of,
+            patch_cells,
+            role_coords,
+        )
 
         cells, coords = cells_of(self, work.model, tokens)
         missing = None
@@ -98,17 +106,8 @@ class Patch(Sweep):
             asked = self.roles, self.direction
             cells, missing = at_roles(cells, *asked, self.pair_list, tokens, work.model.tokenizer)
             coords = role_coords(coords, self.roles)
-        swept = sweep(
-            work.model.network,
-            tokens,
-            cells,
-            self.direction,
-            self.metric,
-            work.progress,
-            work.budget,
-            promising=self._promising(work, tokens, cells),
-            top=work.top,
-        )
+        priority = self._priority(work, tokens, cells)
+        swept = patch_cells(self, work, tokens, cells, priority=priority)
         if missing is not None:
             for pair, role in zip(*np.nonzero(missing), strict=True):
                 swept.values[pair, ..., role] = np.nan
@@ -117,21 +116,30 @@ class Patch(Sweep):
                 swept.top.forget(np.isnan(swept.values))
         return found_of(self, work, swept, coords, estimated=self.order == "attribution")
 
-    def _promising(self, work: RunContext, tokens: list[TokenPair], cells: Any) -> Any:
+    def _priority(self, work: RunContext, tokens: list[TokenPair], cells: Any) -> Any:
         """The order of the cells by an estimate, where one is asked for."""
         from patchwright.algorithms.attribution import attribute
         from patchwright.algorithms.sweep import Priority
 
         if self.order == "layers":
-            if self.most is not None:
+            if self.max_exact is not None:
                 raise ExperimentError(
-                    "'most' needs an order to choose by: add order='attribution'."
+                    "'max_exact' needs an order to choose by: add order='attribution'."
                 )
             return None
-        if self.most is not None and self.most < 1:
-            raise ExperimentError(f"most={self.most}: compute at least 1 cell exactly.")
-        how = self.direction, self.metric, "gradient", 1, work.budget
-        return Priority(attribute(work.model.network, tokens, cells, *how).values, self.most)
+        if self.max_exact is not None and self.max_exact < 1:
+            raise ExperimentError(f"max_exact={self.max_exact}: compute at least 1 cell exactly.")
+        estimate = attribute(
+            work.model.network,
+            tokens,
+            cells,
+            self.direction,
+            self.metric,
+            "gradient",
+            1,
+            work.budget,
+        )
+        return Priority(estimate.values, self.max_exact)
 
 
 class PatchTogether(Together):
@@ -159,6 +167,7 @@ class PatchTogether(Together):
         return patched_together(self, self.direction, work, tokens)
 
 
+@also_takes(most="max_exact")
 def patch(
     model: Model,
     pair: Pair | Sequence[Pair],
@@ -173,7 +182,7 @@ def patch(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     order: str = "layers",
-    most: int | None = None,
+    max_exact: int | None = None,
     roles: Sequence[str] | None = None,
     top: int = 0,
 ) -> Result:
@@ -183,7 +192,7 @@ def patch(
     (default: by position, for heads by head); `positions` may count from the end.
     The result's arrays have the dims that `per` names. With `order="attribution"`
     the cells that a gradient estimate finds most promising come first, and of each
-    pair only the first `most` are computed; `arrays["estimated"]` is 1 where a cell
+    pair only the first `max_exact` are computed; `arrays["estimated"]` is 1 where a cell
     kept its estimate. With `roles`, such as `["subject", "last"]`, each pair is patched
     where its own `Pair.roles` stand, `last` being the last token: pairs of different
     lengths are compared, and the dim `role` is in the place of `position`. With `top=3`
@@ -196,9 +205,20 @@ def patch(
     from patchwright.experiment.run import run
 
     asked = Patch.on(
-        model, pair, bos, metric=metric, direction=direction, site=site, per=per, layers=layers,
-        positions=positions, heads=heads, order=order, most=most, roles=roles,
-    )  # fmt: skip
+        model,
+        pair,
+        bos,
+        metric=metric,
+        direction=direction,
+        site=site,
+        per=per,
+        layers=layers,
+        positions=positions,
+        heads=heads,
+        order=order,
+        max_exact=max_exact,
+        roles=roles,
+    )
     return run(asked, model, progress, budget, top)
 
 

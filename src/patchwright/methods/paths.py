@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.base import KnownSite, Option, PlaceNames, Sweep
+from patchwright.experiment.declaration import KnownSite, Option, PlaceNames
+from patchwright.experiment.patching import Sweep
 from patchwright.prompts.align import NO_EDGES
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class PathPatch(Sweep):
     summary: ClassVar[str] = "Path patching: what a place does by way of its receivers."
 
     method: Literal["path_patch"] = "path_patch"
-    receivers: Annotated[PlaceNames, Option("receiver", most=64)] = Field(
+    receivers: Annotated[PlaceNames, Option("receiver", max_items=64)] = Field(
         default=(LOGITS,),
         title="Receivers",
         description="logits, or a place such as L9H6.q.",
@@ -122,8 +123,17 @@ class PathPatch(Sweep):
         if any(place.position is not None for place in receivers):
             check_one_length(lengths, "name receivers without positions")
         paths = Paths(receivers, self.mlps, self.norms)
-        how = paths, self.direction, self.metric, work.progress, work.budget
-        return found_of(self, work, path_patch(work.model.network, tokens, cells, *how), coords)
+        swept = path_patch(
+            work.model.network,
+            tokens,
+            cells,
+            paths,
+            self.direction,
+            self.metric,
+            work.progress,
+            work.budget,
+        )
+        return found_of(self, work, swept, coords)
 
 
 def path_patch(
@@ -155,8 +165,18 @@ def path_patch(
     from patchwright.experiment.run import run
 
     asked = PathPatch.on(
-        model, pair, bos, metric=metric, direction=direction, site=site, per=per,
-        receivers=receivers, mlps=mlps, norms=norms, layers=layers, positions=positions,
+        model,
+        pair,
+        bos,
+        metric=metric,
+        direction=direction,
+        site=site,
+        per=per,
+        receivers=receivers,
+        mlps=mlps,
+        norms=norms,
+        layers=layers,
+        positions=positions,
         heads=heads,
-    )  # fmt: skip
+    )
     return run(asked, model, progress, budget)

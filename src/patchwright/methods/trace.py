@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from patchwright.axes import BUDGET, Metric
-from patchwright.experiment.base import CellByCell, Cost, Natural
+from patchwright.experiment.base import CellByCell
+from patchwright.experiment.declaration import Cost, Natural, Output
 from patchwright.prompts.pair import Answers, Prompt
 from patchwright.validation import Whole
 
@@ -90,6 +91,18 @@ class Trace(CellByCell):
         """The one prompt."""
         return [self.prompt]
 
+    @property
+    def output(self) -> Output:
+        """Means over the samples of every place, their spread, and the samples themselves."""
+        place = ("layer", "position")
+        return Output(
+            {
+                **dict.fromkeys(("patched", "effect", "spread"), place),
+                "samples": ("sample", *place),
+            },
+            details=frozenset({"sigma", "subject", "subject_tokens"}),
+        )
+
     def title(self, result: Result) -> str:
         """What was restored under which noise."""
         from patchwright.prompts.tokens import visible
@@ -143,8 +156,7 @@ class Trace(CellByCell):
         subject = find_subject(
             self.prompt, prompt.clean, model.tokenizer, self.subject, self.occurrence
         )
-        how = self, subject.positions, work.progress, work.budget
-        traced = trace(model.network, prompt, *how)
+        traced = trace(model.network, prompt, self, subject.positions, work.progress, work.budget)
         # Samples that came in turn may have been stopped between two turns: no place has them all.
         over = np.arange(self.samples)
         notices: list[Notice] = [*subject.notices]
@@ -260,8 +272,19 @@ def trace(
     from patchwright.experiment.run import run
 
     asked = Trace.for_model(
-        model, bos=bos, prompt=prompt, subject=subject, occurrence=occurrence, answer=answer,
-        wrong=wrong, noise=noise, samples=samples, window=window, site=site, metric=metric,
-        seed=seed, sever=sever,
-    )  # fmt: skip
+        model,
+        bos=bos,
+        prompt=prompt,
+        subject=subject,
+        occurrence=occurrence,
+        answer=answer,
+        wrong=wrong,
+        noise=noise,
+        samples=samples,
+        window=window,
+        site=site,
+        metric=metric,
+        seed=seed,
+        sever=sever,
+    )
     return run(asked, model, progress, budget)

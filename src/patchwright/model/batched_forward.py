@@ -137,10 +137,10 @@ class BatchedForward:
     """The rows under way, and what the layers do to them."""
 
     def __init__(
-        self, network: Network, rows: Sequence[Row], keep: frozenset[Site], hold_norms: bool
+        self, network: Network, rows: Sequence[Row], keep: frozenset[Site], freeze_norms: bool
     ) -> None:
         self.network = network
-        self.hold_norms = hold_norms
+        self.freeze_norms = freeze_norms
         self.rows = rows
         self.keep = keep
         self.groups: list[RowGroup] = []
@@ -178,7 +178,7 @@ class BatchedForward:
     def embed(self) -> None:
         """Tokens and positions -> the residual stream of rows with tokens of their own."""
         self._join(0, "embed", self._embedded)
-        self.visit(0, "embed", "embed")
+        self.apply_edits(0, "embed", "embed")
         positions = self.network.embed_position
         for group in self.groups:
             x = group.live["embed"]
@@ -191,7 +191,7 @@ class BatchedForward:
         indices = torch.tensor(ids, device=self.network.embed.device)
         return {"embed": ops.embedding(self.network, indices)}
 
-    def carry(self, device: torch.device) -> None:
+    def to_device(self, device: torch.device) -> None:
         """Move what is under way to the next layer's device; base runs have theirs there."""
         if device == self.device:
             return
@@ -201,7 +201,7 @@ class BatchedForward:
         for group in self.groups:
             group.live["x"] = group.live["x"].to(device)
 
-    def enter(self, layer: int, stage: Site) -> None:
+    def admit(self, layer: int, stage: Site) -> None:
         """Let the rows in whose first edit is here, with the base run's activations."""
 
         def from_base(group: RowGroup) -> dict[str, Tensor]:
@@ -261,14 +261,14 @@ class BatchedForward:
     def norm(
         self, x: Float[Tensor, "token d_model"], layer: int, site: Site, by: Norm | None
     ) -> Float[Tensor, "token d_model"]:
-        """Layer normalisation of all rows' `site`; held ones by the scale of their base runs."""
-        like = self.held(layer, site) if self.hold_norms and by is not None else None
+        """Layer normalisation of all rows' `site`; frozen ones by the scale of their base runs."""
+        like = self.base_values(layer, site) if self.freeze_norms and by is not None else None
         return ops.norm(x, by, like)
 
-    def held(self, layer: int, site: Site) -> Float[Tensor, " token *features"]:
+    def base_values(self, layer: int, site: Site) -> Float[Tensor, " token *features"]:
         """What the base runs have where the groups' rows are, packed as the rows are."""
         assert all(group.is_based for group in self.groups), (
-            "only a row over a base run holds norms"
+            "only a row over a base run has frozen norms"
         )
         return torch.cat(
             [
@@ -277,7 +277,7 @@ class BatchedForward:
             ]
         )
 
-    def visit(self, layer: int, site: Site, name: str) -> None:
+    def apply_edits(self, layer: int, site: Site, name: str) -> None:
         """Apply the edits of a site to the live tensor `name`, and keep it if asked."""
         edits = self._edits.get((layer, site), {})
         for group in self.groups:
@@ -297,7 +297,7 @@ class BatchedForward:
         for row, own in zip(group.rows, whole, strict=True):
             self._kept[row][site][layer] = own
 
-    def merge(self) -> None:
+    def join_groups(self) -> None:
         """Make one group of those that cover the same stretch."""
         alike: dict[tuple[int, ...], list[RowGroup]] = {}
         for group in self.groups:
@@ -315,13 +315,13 @@ class BatchedForward:
             v = group.whole(group.live["v"], "v", layer)
             self._store_keys(group, layer, weights, k)
             visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
-            how = (visible, weights)
-            group.live = {"x": group.live["x"], "z": ops.attention(q, k, v, *how)}
+            z = ops.attention(q, k, v, visible, weights)
+            group.live = {"x": group.live["x"], "z": z}
             if self.touches(layer, "pattern"):
-                pattern = ops.attention_pattern(ops.twice(q), ops.twice(k), *how)[: len(q)]
-                group.live |= {"v": v, "pattern": pattern}
+                pattern = ops.attention_pattern(ops.twice(q), ops.twice(k), visible, weights)
+                group.live |= {"v": v, "pattern": pattern[: len(q)]}
         if self.touches(layer, "pattern"):
-            self.visit(layer, "pattern", "pattern")
+            self.apply_edits(layer, "pattern", "pattern")
             for group in self.groups:
                 self._reattend(layer, group)
 
@@ -339,8 +339,8 @@ class BatchedForward:
         """A group's queries or keys as attention compares them."""
         x, first = group.live[site], group.start if site == "q" else group.keys_from
         norm = weights.q_norm if site == "q" else weights.k_norm
-        held = self.hold_norms and norm is not None
-        like = group.based(site, layer, first, first + x.shape[1]) if held else None
+        frozen = self.freeze_norms and norm is not None
+        like = group.based(site, layer, first, first + x.shape[1]) if frozen else None
         turned = self._rotation(weights, x)
         turned = None if turned is None else turned.within(first, first + x.shape[1])
         return ops.compared(x, norm, turned, like)
@@ -363,7 +363,7 @@ class BatchedForward:
             self._visible[window] = ops.visible_keys(self._longest, self.device, window)
         return self._visible[window]
 
-    def transform(
+    def per_token(
         self, name: str, out: str, by: Callable[[Tensor], Tensor], consume: bool = False
     ) -> None:
         """live[out] = by(live[name]), one product for the tokens of all rows."""

@@ -137,7 +137,7 @@ def given_up(name: str) -> bool:
     return False
 
 
-def give_up(name: str) -> None:
+def cancel(name: str) -> None:
     """Let a model not be fetched unasked again, until somebody gets it."""
     with suppress(OSError):
         make_home()
@@ -225,7 +225,7 @@ def remove(name: str) -> int:
         raise InputError("'demo' is a part of the package and cannot be removed by itself.")
     wanted = file_of(name)
     size = _remove_from_cache(name) if wanted is None else _remove_file(name, wanted)
-    give_up(name)
+    cancel(name)
     return size
 
 

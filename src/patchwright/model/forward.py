@@ -24,81 +24,81 @@ from patchwright.places import Site
 
 
 def forward(
-    network: Network, rows: Sequence[Row], keep: Iterable[Site] = (), hold_norms: bool = False
+    network: Network, rows: Sequence[Row], keep: Iterable[Site] = (), freeze_norms: bool = False
 ) -> list[Run]:
     """The finished run of each row, in order; each keeps the sites in `keep`.
 
-    With `hold_norms` every row has a base, and layer norms take its scale.
+    With `freeze_norms` every row has a base, and layer norms take its scale.
     """
-    wave = BatchedForward(network, rows, frozenset(keep), hold_norms)
-    wave.embed()
+    batch = BatchedForward(network, rows, frozenset(keep), freeze_norms)
+    batch.embed()
     for layer, weights in enumerate(network.layers):
-        wave.carry(weights.device)
-        wave.enter(layer, "resid_pre")
-        wave.visit(layer, "resid_pre", "x")
-        wave.project(layer, weights)
+        batch.to_device(weights.device)
+        batch.admit(layer, "resid_pre")
+        batch.apply_edits(layer, "resid_pre", "x")
+        batch.project(layer, weights)
         if network.spec.parallel:
-            _mlp(wave, layer, weights, "resid_pre")
-            _middle(wave, layer)
-            _attention(wave, layer, weights, "resid_mid")
+            _mlp(batch, layer, weights, "resid_pre")
+            _middle(batch, layer)
+            _attention(batch, layer, weights, "resid_mid")
         else:
-            _attention(wave, layer, weights, "resid_pre")
-            _middle(wave, layer)
-            _mlp(wave, layer, weights, "resid_mid")
-        wave.enter(layer, "resid_post")
-        wave.visit(layer, "resid_post", "x")
-    return wave.finished()
+            _attention(batch, layer, weights, "resid_pre")
+            _middle(batch, layer)
+            _mlp(batch, layer, weights, "resid_mid")
+        batch.admit(layer, "resid_post")
+        batch.apply_edits(layer, "resid_post", "x")
+    return batch.finished()
 
 
-def _middle(wave: BatchedForward, layer: int) -> None:
+def _middle(batch: BatchedForward, layer: int) -> None:
     """Between the two halves of a layer."""
-    wave.enter(layer, "resid_mid")
-    wave.visit(layer, "resid_mid", "x")
+    batch.admit(layer, "resid_mid")
+    batch.apply_edits(layer, "resid_mid", "x")
 
 
-def _attention(wave: BatchedForward, layer: int, weights: Layer, stream: Site) -> None:
+def _attention(batch: BatchedForward, layer: int, weights: Layer, stream: Site) -> None:
     """From q, k and v to the stream, which is at the site `stream`, plus what attention adds."""
 
     def output(z: Tensor) -> Tensor:
-        held = wave.hold_norms and weights.norm_attn_out is not None
-        return ops.attn_out(z, weights, wave.held(layer, "z") if held else None)
+        frozen = batch.freeze_norms and weights.norm_attn_out is not None
+        return ops.attn_out(z, weights, batch.base_values(layer, "z") if frozen else None)
 
-    wave.widen(layer, stream)
-    wave.enter(layer, "q")
+    batch.widen(layer, stream)
+    batch.admit(layer, "q")
     for site in ("q", "k", "v"):
-        wave.visit(layer, site, site)
-    wave.merge()
-    wave.attend(layer, weights)
-    wave.enter(layer, "z")
-    wave.visit(layer, "z", "z")
-    wave.transform("z", "attn_out", output, consume=True)
-    wave.enter(layer, "attn_out")
-    wave.visit(layer, "attn_out", "attn_out")
-    wave.add("attn_out")
+        batch.apply_edits(layer, site, site)
+    batch.join_groups()
+    batch.attend(layer, weights)
+    batch.admit(layer, "z")
+    batch.apply_edits(layer, "z", "z")
+    batch.per_token("z", "attn_out", output, consume=True)
+    batch.admit(layer, "attn_out")
+    batch.apply_edits(layer, "attn_out", "attn_out")
+    batch.add("attn_out")
 
 
-def _mlp(wave: BatchedForward, layer: int, weights: Layer, stream: Site) -> None:
+def _mlp(batch: BatchedForward, layer: int, weights: Layer, stream: Site) -> None:
     """From the stream, which is at the site `stream`, to it plus what the MLP adds."""
 
     def normed(x: Tensor) -> Tensor:
-        return wave.norm(x, layer, stream, weights.norm_mlp)
+        return batch.norm(x, layer, stream, weights.norm_mlp)
 
     def hidden(x: Tensor) -> Tensor:
         return ops.mlp_act(normed(x), weights)
 
     def output(act: Tensor) -> Tensor:
-        held = wave.hold_norms and weights.norm_mlp_out is not None
-        return ops.mlp_out(act, weights, wave.held(layer, "mlp_act") if held else None)
+        frozen = batch.freeze_norms and weights.norm_mlp_out is not None
+        return ops.mlp_out(act, weights, batch.base_values(layer, "mlp_act") if frozen else None)
 
     if weights.experts is not None:
-        wave.transform("x", "mlp_out", lambda x: ops.mlp(normed(x), weights))
-    elif wave.touches(layer, "mlp_act"):
-        wave.transform("x", "mlp_act", hidden)
-        wave.enter(layer, "mlp_act")
-        wave.visit(layer, "mlp_act", "mlp_act")
-        wave.transform("mlp_act", "mlp_out", output, consume=True)
+        batch.per_token("x", "mlp_out", lambda x: ops.mlp(normed(x), weights))
+    elif batch.touches(layer, "mlp_act"):
+        batch.per_token("x", "mlp_act", hidden)
+        batch.admit(layer, "mlp_act")
+        batch.apply_edits(layer, "mlp_act", "mlp_act")
+        batch.per_token("mlp_act", "mlp_out", output, consume=True)
     else:
-        wave.transform("x", "mlp_out", lambda x: output(hidden(x)))
-    wave.enter(layer, "mlp_out")
-    wave.visit(layer, "mlp_out", "mlp_out")
-    wave.add("mlp_out")
+        batch.per_token("x", "mlp_out", lambda x: output(hidden(x)))
+    batch.admit(layer, "mlp_out")
+    batch.apply_edits(layer, "mlp_out", "mlp_out")
+    batch.add("mlp_out")

@@ -1,7 +1,7 @@
 """The arithmetic of a block, once: projections, norm, attention, MLP.
 
 Pure functions on packed or batched activations. The plain pass (`plain_forward`), the
-batched one (`wave`, `forward`), the graph (`edges`) and the methods all compute with them.
+batched one (`batched_forward`), the graph (`graph`) and the methods all compute with them.
 """
 
 from typing import NamedTuple

@@ -19,7 +19,7 @@ from patchwright.model.weights import Network, each_tensor
 
 
 @dataclass(frozen=True)
-class Parcel:
+class SharedWeights:
     """A model whose weights are in `arrays` of bytes.
 
     The model's network has tensors without memory; `stretches` says for each, in the
@@ -30,7 +30,7 @@ class Parcel:
     arrays: tuple[NDArray[np.uint8], ...]
     stretches: tuple[tuple[int, int], ...]
 
-    def opened(self, device: str) -> Model:
+    def attach(self, device: str) -> Model:
         """The model over these arrays, or copied to a GPU, with the fingerprint of what it is here."""
         with warnings.catch_warnings():
             # Shared memory is read-only, and the engine only reads weights.
@@ -50,7 +50,7 @@ class Parcel:
         return replace(self.model, network=there, fingerprint=mark)
 
 
-def packed(model: Model) -> Parcel:
+def share(model: Model) -> SharedWeights:
     """The model's weights as arrays; those of a model on the CPU are not copied."""
     arrays: dict[int, tuple[int, NDArray[np.uint8]]] = {}
     stretches: list[tuple[int, int]] = []
@@ -66,7 +66,7 @@ def packed(model: Model) -> Parcel:
 
     network = each_tensor(_all_on(model.network, CPU), emptied)
     found = tuple(array for _, array in arrays.values())
-    return Parcel(replace(model, network=network), found, tuple(stretches))
+    return SharedWeights(replace(model, network=network), found, tuple(stretches))
 
 
 def _all_on(network: Network, device: torch.device) -> Network:

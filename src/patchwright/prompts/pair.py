@@ -35,7 +35,7 @@ from patchwright.prompts.tokens import (
     token_texts,
     visible,
 )
-from patchwright.validation import complaint, plain, whole
+from patchwright.validation import plain, where_and_what, whole
 from patchwright.warnings import Notice
 
 
@@ -155,7 +155,7 @@ def _refusal(error: ValidationError) -> InputError:
     cause = error.errors()[0].get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return cause
-    where, what = complaint(error)
+    where, what = where_and_what(error)
     kinds = {
         "clean": PromptError,
         "corrupt": PromptError,

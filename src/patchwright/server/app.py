@@ -32,14 +32,14 @@ EVERYWHERE: dict[int | str, Any] = {
 }
 
 
-def make_app(office: ExperimentService, token: str | None, hosts: Hosts) -> FastAPI:
-    """The app that serves `office`: with a token to those alone who send it, else under `hosts`."""
+def make_app(service: ExperimentService, token: str | None, hosts: Hosts) -> FastAPI:
+    """The app that serves `service`: with a token to those alone who send it, else under `hosts`."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncGenerator[None]:
-        await run_sync(office.open)
+        await run_sync(service.open)
         yield
-        await run_sync(office.close)
+        await run_sync(service.close)
 
     app = FastAPI(
         title="Patchwright",
@@ -52,9 +52,9 @@ def make_app(office: ExperimentService, token: str | None, hosts: Hosts) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    app.state.office = office
+    app.state.service = service
     app.include_router(router)
-    app.add_middleware(Guard, token=token, limits=office.limits, hosts=hosts)
+    app.add_middleware(Guard, token=token, limits=service.limits, hosts=hosts)
     errors.install(app)
-    describe(app, office.methods, token is not None)
+    describe(app, service.methods, token is not None)
     return app

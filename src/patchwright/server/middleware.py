@@ -63,7 +63,7 @@ class Guard:
             )
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body, counted as it arrives. Raises RefusedError."""
+        """The whole body, counted as it arrives. Raises ApiError."""
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._limits.body:

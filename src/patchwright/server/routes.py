@@ -73,7 +73,7 @@ UNREADABLE: dict[int | str, Any] = {
 
 def office_of(request: Request) -> ExperimentService:
     """The service of the app that answers."""
-    return request.app.state.office
+    return request.app.state.service
 
 
 At = Annotated[ExperimentService, Depends(office_of)]
@@ -99,16 +99,16 @@ JobId = Annotated[
     },
     tags=["experiments"],
 )
-async def ask(request: Request, office: At) -> JSONResponse:
+async def ask(request: Request, service: At) -> JSONResponse:
     """An experiment as JSON, as `patchwright patch … --experiment -` writes it."""
     body = await request.body()
-    return await run_sync(_asked, body, office)
+    return await run_sync(_asked, body, service)
 
 
-def _asked(body: bytes, office: ExperimentService) -> JSONResponse:
-    experiment = office.methods.parse(body)
-    if not office.stored(experiment):
-        job = office.view(office.ask(experiment))
+def _asked(body: bytes, service: ExperimentService) -> JSONResponse:
+    experiment = service.methods.parse(body)
+    if not service.stored(experiment):
+        job = service.view(service.ask(experiment))
         if job.state != "done":
             where = {"Location": f"/v1/jobs/{job.id}"}
             return JSONResponse(job.model_dump(mode="json"), 202, where)
@@ -117,30 +117,30 @@ def _asked(body: bytes, office: ExperimentService) -> JSONResponse:
 
 
 @router.get("/v1/jobs/{job}", summary="Get a job", responses=UNKNOWN | UNREADABLE, tags=["jobs"])
-def job_seen(job: JobId, office: At) -> says.JobView:
+def job_seen(job: JobId, service: At) -> says.JobView:
     """A job and how far it is; for 30 days also one of an earlier server process."""
-    return office.view(job)
+    return service.view(job)
 
 
 @router.delete(
     "/v1/jobs/{job}", summary="Stop a job", responses=UNKNOWN | UNREADABLE, tags=["jobs"]
 )
-async def job_stopped(job: JobId, office: At) -> says.JobView:
+async def job_stopped(job: JobId, service: At) -> says.JobView:
     """Stop a job for everybody who asked for it. What is finished is kept, and `message` says how much.
 
     A job that is over stays as it is.
     """
-    view = await run_sync(office.stop, job)
+    view = await run_sync(service.stop, job)
     with move_on_after(STOPPING):
         while view.state == "stopping":
             await asyncio.sleep(PULSE)
-            view = await run_sync(office.view, job)
+            view = await run_sync(service.view, job)
     return view
 
 
-def followed(job: JobId, office: At) -> Iterator[says.JobView]:
+def followed(job: JobId, service: At) -> Iterator[says.JobView]:
     """The job of an address from before its stream begins until it has ended, or is left."""
-    with office.followed(job) as view:
+    with service.followed(job) as view:
         yield view
 
 
@@ -152,28 +152,28 @@ def followed(job: JobId, office: At) -> Iterator[says.JobView]:
     tags=["jobs"],
 )
 async def job_events(
-    start: Annotated[says.JobView, Depends(followed)], office: At
+    start: Annotated[says.JobView, Depends(followed)], service: At
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `progress` with new cells, then one of `done`, `stopped`, `failed`, `lost`.
 
     The data of `progress` is {"job", "cells"}, that of the last event the job. The stream
     ends with it. Who comes late, or again, gets all cells that are finished by then.
     """
-    job, told, state = office.job(start.id), None, (False, False)
+    job, told, state = service.job(start.id), None, (False, False)
     first = True
     before: NDArray[np.float64] | None = None
-    while job is not None and not job.over and not office.closing:
+    while job is not None and not job.over and not service.closing:
         progress, now = job.progress, (job.running, job.stopping)
         if first or progress is not told or now != state:
-            first, told, state, view = False, progress, now, office.view(start.id)
+            first, told, state, view = False, progress, now, service.view(start.id)
             cells = [] if progress is None else _changed(before, progress)
             before = before if progress is None else progress.patched
             yield _event("progress", says.Event(job=view, cells=cells))
         await asyncio.sleep(PULSE)
     if job is not None and job.progress is not None and job.progress is not told:
         cells = _changed(before, job.progress)
-        yield _event("progress", says.Event(job=office.view(start.id), cells=cells))
-    end = start if job is None else office.view(start.id)
+        yield _event("progress", says.Event(job=service.view(start.id), cells=cells))
+    end = start if job is None else service.view(start.id)
     yield _event(end.state, end)
 
 
@@ -198,7 +198,7 @@ def wanted(
         Query(description="Overrides the Accept header; json if neither is given."),
     ] = None,
 ) -> Format:
-    """The kind of file that a request wants. Raises RefusedError where there is none of it."""
+    """The kind of file that a request wants. Raises ApiError where there is none of it."""
     if format is not None:
         return format
     accepted = [one.partition(";") for one in request.headers.get("accept", "*/*").split(",")]
@@ -245,12 +245,12 @@ def _quality(parameters: str) -> float:
 async def result(
     hash: Annotated[str, Path(description="The experiment's hash.", max_length=80)],
     kind: Annotated[Format, Depends(wanted)],
-    office: At,
+    service: At,
 ) -> Response:
     """As JSON (the same as `--json` writes), a table as CSV, or its figure as PNG or SVG."""
-    found = await run_sync(office.result, hash)
+    found = await run_sync(service.result, hash)
     write = partial(_written, found, kind)
-    content = await (office.drawing.do(write) if kind in DRAWN else run_sync(write))
+    content = await (service.drawing.do(write) if kind in DRAWN else run_sync(write))
     media = next(name for name, one in KINDS.items() if one == kind)
     headers = {"Vary": "Accept"}
     return Response(content, media_type=media, headers=headers)
@@ -265,9 +265,9 @@ def _written(found: Result, kind: Format) -> str | bytes:
 
 
 @router.get("/v1/models", summary="List the models", tags=["about"])
-def models(office: At) -> says.Models:
+def models(service: At) -> says.Models:
     """The models that the server was started with. No request loads another one."""
-    return says.Models(models=[_served(one) for one in office.models.values()])
+    return says.Models(models=[_served(one) for one in service.models.values()])
 
 
 def _served(model: Model) -> says.ServedModel:
@@ -293,7 +293,7 @@ def _served(model: Model) -> says.ServedModel:
 @router.get("/v1/tokens", summary="Tokenize a prompt", tags=["about"])
 def tokens(
     text: Annotated[str, Query(description="The prompt.", min_length=1, max_length=10_000)],
-    office: At,
+    service: At,
     model: Annotated[str | None, Query(description="Defaults to the first model.")] = None,
     bos: Annotated[bool, Query(description="Put the beginning-of-text token first.")] = True,
     chat: Annotated[bool, Query(description="The prompt is what a user says in a chat.")] = False,
@@ -302,13 +302,13 @@ def tokens(
     ] = "",
 ) -> says.Tokens:
     """How a model splits a prompt. Positions in experiments count these tokens."""
-    chosen = office.model_called(model)
+    chosen = service.model_called(model)
     prompt = user_says(text, system) if chat or system else text
     ids = prompt_ids(prompt, chosen.tokenizer, bos)
-    if len(ids) > office.limits.tokens:
+    if len(ids) > service.limits.tokens:
         raise PromptError(
             f"The prompt has {len(ids)} tokens, and this server takes at most "
-            f"{office.limits.tokens}: shorten it."
+            f"{service.limits.tokens}: shorten it."
         )
     texts = token_texts(ids, chosen.tokenizer)
     listed = [
@@ -358,21 +358,21 @@ def _shown(pair: Pair) -> says.ExamplePair:
     tags=["experiments"],
 )
 async def agreement_shown(
-    asked: Annotated[says.AgreementAsked, Body()], office: At
+    asked: Annotated[says.AgreementAsked, Body()], service: At
 ) -> says.Agreement:
     """One sentence in; out, which words decide the number of its verb, and through which heads.
 
     The sentence becomes a pair (its subject in the other number), the pair is patched, and
     fixed rules put into words what that shows: no language model.
     """
-    return await office.analysing.do(partial(_analysed, asked, office))
+    return await service.analysing.do(partial(_analysed, asked, service))
 
 
-def _analysed(asked: says.AgreementAsked, office: ExperimentService) -> says.Agreement:
-    model = office.model_called(asked.model)
+def _analysed(asked: says.AgreementAsked, service: ExperimentService) -> says.Agreement:
+    model = service.model_called(asked.model)
     pair = agreement(asked.sentence, model.tokenizer, asked.align)
-    stream, said = explained(model, pair, do=office.do)
-    hash_ = office.methods.parse(stream.experiment).hash
+    stream, said = explained(model, pair, do=service.do)
+    hash_ = service.methods.parse(stream.experiment).hash
     role = pair.roles[0]
     return says.Agreement(
         model=model.name,
@@ -406,7 +406,7 @@ async def health() -> says.Health:
     responses={503: problem("The queue is full, or the run store cannot be read.")},
     tags=["health"],
 )
-def ready(office: At) -> says.Health:
+def ready(service: At) -> says.Health:
     """Models are loaded before the server listens. Needs no token."""
-    office.check_ready()
+    service.check_ready()
     return says.Health()

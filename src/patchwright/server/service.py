@@ -1,4 +1,4 @@
-"""Models, the run store and the desk: an experiment in, a job or a result out."""
+"""Models, the run store and the job queue: an experiment in, a job or a result out."""
 
 import logging
 import secrets
@@ -63,7 +63,7 @@ class ExperimentService:
         self.methods = methods
         self.models = {one.name: one for one in models}
         self.limits = limits
-        self.desk = JobQueue(at_once, KEPT, limits.queue, limits.seconds)
+        self.queue = JobQueue(at_once, KEPT, limits.queue, limits.seconds)
         self.closing = False
         # One: Matplotlib's settings are the whole process's.
         self.drawing = Turns(1, limits.drawings, "figures")
@@ -85,7 +85,7 @@ class ExperimentService:
     def close(self) -> None:
         """Stop all work; what is finished is kept."""
         self.closing = True
-        self.desk.close()
+        self.queue.close()
         for ticket, job in list(self._tickets.values()):
             if ticket.ended is None:
                 self._end(ticket, "stopped", _why(job))
@@ -93,7 +93,7 @@ class ExperimentService:
     def check_ready(self) -> None:
         """Raise where an experiment that came now could not be taken on and kept."""
         self._store.check()
-        if self.desk.full():
+        if self.queue.full():
             raise ApiError(503, "busy", "The queue is full.", {"Retry-After": "10"})
 
     def model_called(self, name: str | None, revision: str | None = None) -> Model:
@@ -119,14 +119,14 @@ class ExperimentService:
     def ask(self, experiment: Experiment) -> str:
         """The id of the job that does the experiment: one for all who ask meanwhile.
 
-        Raises BusyError, and what `Limits.check` does.
+        Raises QueueFullError, and what `Limits.check` does.
         """
         model = self.model_called(experiment.model, experiment.revision)
         self.limits.check(experiment, model)
         fresh = Submission(experiment)
         with self._lock:
             key = f"{experiment.hash} {model.fingerprint}"
-            job = self.desk.ask(key, partial(self._work, fresh, model))
+            job = self.queue.ask(key, partial(self._work, fresh, model))
             for ticket, known in self._tickets.values():
                 if known is job:
                     return ticket.id
@@ -153,7 +153,7 @@ class ExperimentService:
         return job.result
 
     def view(self, name: str) -> JobView:
-        """The job of that id as it stands. Raises RefusedError for an unknown id."""
+        """The job of that id as it stands. Raises ApiError for an unknown id."""
         if name in self._tickets:
             return self._seen(*self._tickets[name])
         record = self._store.job(name)
@@ -167,7 +167,7 @@ class ExperimentService:
 
     @contextmanager
     def followed(self, name: str) -> Generator[JobView]:
-        """The job of that id while its events are read. Raises as `view`, and BusyError."""
+        """The job of that id while its events are read. Raises as `view`, and QueueFullError."""
         view = self.view(name)
         with self._lock:
             if self._streams >= self.limits.streams:
@@ -187,7 +187,7 @@ class ExperimentService:
         self.view(name)
         if name in self._tickets:
             ticket, job = self._tickets[name]
-            self.desk.end(job)
+            self.queue.end(job)
             if job.over and ticket.ended is None:
                 self._end(ticket, "stopped", NOTHING)
         return self.view(name)
@@ -195,7 +195,7 @@ class ExperimentService:
     def result(self, experiment_hash: str) -> Result:
         """The result of an experiment: the whole one, else what is finished of it.
 
-        Raises RefusedError where there is none.
+        Raises ApiError where there is none.
         """
         run = self._run_of(experiment_hash)
         if run is not None:
@@ -262,7 +262,7 @@ class ExperimentService:
             model=ticket.experiment.model,
             created=ticket.created,
             ended=ticket.ended if over else None,
-            ahead=self.desk.ahead_of(job) if state == "waiting" else 0,
+            ahead=self.queue.ahead_of(job) if state == "waiting" else 0,
             done=0 if now_ is None else now_.done,
             total=None if now_ is None else now_.total,
             seconds_left=None if over else job.seconds_left,

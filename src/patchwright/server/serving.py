@@ -34,9 +34,9 @@ def serve(
     token = token_of(token_file)
     check_reach(host, token)
     with listening.listen(host, port) as sockets:
-        office = ExperimentService(load_all(names, device), JobStore(), limits, at_once)
+        service = ExperimentService(load_all(names, device), JobStore(), limits, at_once)
         sys.stderr.write(f"Patchwright answers at http://{host}:{port} (Ctrl-C ends it).\n")
-        listening.serve(make_app(office, token, Hosts(host)), sockets)
+        listening.serve(make_app(service, token, Hosts(host)), sockets)
 
 
 def load_all(names: Sequence[str], device: str) -> list[Model]:

@@ -22,7 +22,7 @@ class Turns:
         self._here = 0
 
     async def do(self, work: Callable[[], _Found]) -> _Found:
-        """What `work` returns. Raises BusyError where too many wait already."""
+        """What `work` returns. Raises QueueFullError where too many wait already."""
         # Counted here: the limiter counts those who wait only a turn of the event loop later.
         if self._here >= self._most:
             raise QueueFullError(

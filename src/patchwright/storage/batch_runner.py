@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from patchwright.errors import ClusterError, PatchwrightError, StoreError
-from patchwright.experiment.batching import Batch, Outcome, plan, run_batch
+from patchwright.experiment.batching import Batch, Outcome, group, run_batch
 from patchwright.model.load import load_model
 from patchwright.storage.store import Store
 
@@ -25,7 +25,7 @@ WAIT = 0.5
 
 
 @dataclass(frozen=True)
-class Tally:
+class BatchStatus:
     """How far many experiments are.
 
     `stored` were in the store already (or are the same as one before them in the list),
@@ -40,7 +40,10 @@ class Tally:
     stopped: bool = False
 
 
-OnTally = Callable[[Tally], bool | None]
+Tally = BatchStatus
+"""The older name, for a release."""
+
+OnBatchStatus = Callable[[BatchStatus], bool | None]
 """Called as the work goes on; returning False stops it and keeps what is finished."""
 
 
@@ -49,11 +52,11 @@ def run_many(
     model: "Model | None" = None,
     *,
     store: Store,
-    progress: OnTally | None = None,
+    progress: OnBatchStatus | None = None,
     runner: Runner | None = None,
     device: str = "auto",
     dtype: str = "float32",
-) -> Tally:
+) -> BatchStatus:
     """Do the experiments and keep each result; what the store has is not done again.
 
     Ended at any point, the same call goes on from there: a result counts as soon as it
@@ -76,7 +79,7 @@ def run_many(
         kind = None if runner else str(loaded.device)
         known = store.known(loaded.fingerprint, kind)
         work.do(indices, runner or work.run_here, loaded, known)
-    return work.tally()
+    return work.status()
 
 
 def _by_model(
@@ -93,7 +96,7 @@ class _Work:
     """The experiments, what became of them, and the outcomes that the store has not got yet."""
 
     def __init__(
-        self, experiments: "list[Experiment]", store: Store, progress: OnTally | None
+        self, experiments: "list[Experiment]", store: Store, progress: OnBatchStatus | None
     ) -> None:
         self._experiments = experiments
         self._store = store
@@ -104,10 +107,10 @@ class _Work:
         self._failed: dict[int, str] = {}
         self.stopped = False
 
-    def tally(self) -> Tally:
+    def status(self) -> BatchStatus:
         """How far it is: of what is in the store, not of what waits for it."""
         total = len(self._experiments)
-        return Tally(total, self._stored, self._done, dict(self._failed), self.stopped)
+        return BatchStatus(total, self._stored, self._done, dict(self._failed), self.stopped)
 
     def run_here(self, batches: Sequence[Batch], model: "Model") -> Iterator[Outcome]:
         """The runner of this process, which may be stopped inside of a batch."""
@@ -132,7 +135,7 @@ class _Work:
         self._stored += len(indices) - len(missing)
         self._report()
         batches: list[Batch] = []
-        for whole in plan([self._experiments[i] for i in indices]):
+        for whole in group([self._experiments[i] for i in indices]):
             chosen = tuple(i for i in (indices[at] for at in whole.indices) if i in missing)
             if chosen:
                 batches.append(Batch(chosen, tuple(self._experiments[i] for i in chosen)))
@@ -177,7 +180,7 @@ class _Work:
 
     def _report(self) -> bool:
         """Tell how far it is; False, from now on, once somebody wants it to stop."""
-        if self._progress is not None and self._progress(self.tally()) is False:
+        if self._progress is not None and self._progress(self.status()) is False:
             self.stopped = True
         return not self.stopped
 

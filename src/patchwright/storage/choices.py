@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from patchwright.errors import quoted
 
 MOST_NAMED = 6
-"""Places, receivers or prompts that are named one by one; of more their number."""
+"""Places or prompts that are named one by one; of more their number."""
 
 _SAID_ELSEWHERE = set(
     "method model revision pairs prompt answer wrong site per direction metric".split()

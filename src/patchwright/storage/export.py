@@ -20,7 +20,8 @@ from pandas import DataFrame
 import patchwright
 from patchwright.algorithms.metrics import usual_metric
 from patchwright.algorithms.result import Result
-from patchwright.experiment.base import Experiment, OnPairs, Sweep
+from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.experiment.patching import Sweep
 from patchwright.experiment.registry import Methods
 from patchwright.methods import METHODS
 from patchwright.methods.circuit import EvaluateCircuit
@@ -33,10 +34,6 @@ WIDTH = 96
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a text begins with that a spreadsheet runs (OWASP, CSV injection)."""
-
-
-_FIELDS = {("attribute", "method"): "how"}
-"""Arguments of a call that its experiment keeps under another name."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,14 @@ def notebook_text(result: Result, methods: Methods = METHODS) -> str:
     done = methods.asked(result)
     shown = _written("\nImage(filename='figure.png')")
     steps = [
-        _Step("Patchwright", _about(result), "from IPython.display import Image\n\nimport patchwright as pw"),
+        _Step(
+            "Patchwright",
+            _about(result),
+            "from IPython.display import Image\n\nimport patchwright as pw",
+        ),
         *_steps(result, done),
         shown,
-    ]  # fmt: skip
+    ]
     cells: list[dict[str, Any]] = []
     for step in steps:
         level = "#" if step is steps[0] else "##"
@@ -244,13 +245,13 @@ def _run(done: Experiment) -> str:
     positional = ["model", *([_pairs(done)] if isinstance(done, OnPairs) else [])]
     named: dict[str, str] = {}
     for argument in signature(call).parameters.values():
-        field = _FIELDS.get((done.name(), argument.name), argument.name)
-        if argument.name == "circuit":
+        field = argument.name
+        if field == "circuit":
             named["circuit"] = "circuit"
         elif field in type(done).model_fields and field != "model":
             value = getattr(done, field)
             if not _usual(done, field, value, argument.default):
-                named[argument.name] = _value(value, field in ("answer", "wrong"))
+                named[field] = _value(value, field in ("answer", "wrong"))
     return _call(f"result = pw.{call.__name__}", positional, named)
 
 

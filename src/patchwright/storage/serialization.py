@@ -19,7 +19,7 @@ import xarray as xr
 from patchwright.errors import StoreError, reason
 from patchwright.hashing import hash_of
 from patchwright.storage.choices import choices
-from patchwright.upgrade import upgrade_result
+from patchwright.upgrade import upgrade_experiment, upgrade_result
 from patchwright.warnings import Notice
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Record:
     @property
     def about(self) -> str:
         """What was done on which prompt, in a line."""
-        asked = self.content["experiment"]
+        asked = upgrade_experiment(self.content["experiment"], self.content["method"])
         prompts = _prompts(asked)
         what = [
             str(asked[name]) for name in ("site", "per", "direction", "metric") if name in asked

@@ -12,81 +12,15 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE
-from patchwright.algorithms.result import CHOICE, Baseline, Result, effect_of
-from patchwright.axes import DIMS
+from patchwright.algorithms.metrics import METRIC_TABLE
+from patchwright.algorithms.result import Baseline, Result, effect_of
 from patchwright.errors import reason
-from patchwright.experiment.base import Experiment, OnPairs, Sweep
+from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.experiment.registry import Methods
 from patchwright.methods import METHODS
-from patchwright.methods.diff import Difference
-from patchwright.methods.lens import LogitAttribution
 from patchwright.methods.trace import Trace
 from patchwright.places import KV_SITES
 from patchwright.prompts.pair import Pair
-
-Dims = tuple[str, ...]
-Arrays = dict[str, Dims]
-
-LENS = ("run", "layer", "position")
-LENS_COMPARES = [name for name in LENS_METRICS if METRIC_TABLE[name].needs_wrong]
-LENS_ALWAYS = [
-    *(name for name in LENS_METRICS if name not in LENS_COMPARES),
-    "top_probability",
-    "top",
-]
-"""What a lens reads only where there is a wrong answer, and in any case."""
-
-INSIDE: dict[str, Dims] = {
-    "head": ("layer", "head"),
-    "position": ("layer", "head", "position"),
-    "neuron": ("layer", "neuron"),
-}
-"""Dims of direct logit attribution inside of layers, by its part."""
-
-FIXED: dict[str, tuple[Arrays, Arrays]] = {
-    "patch_together": ({"patched": (), "effect": ()}, {}),
-    "ablate_together": ({"patched": (), "effect": ()}, {}),
-    "trace": (
-        {
-            "patched": ("layer", "position"),
-            "effect": ("layer", "position"),
-            "spread": ("layer", "position"),
-            "samples": ("sample", "layer", "position"),
-        },
-        {},
-    ),
-    "attention": ({"pattern": ("run", "query", "key")}, {"difference": ("query", "key")}),
-    "head_scores": (
-        dict.fromkeys(
-            ("previous", "duplicate", "induction", "entropy"), ("prompt", "layer", "head")
-        ),
-        {},
-    ),
-    "logit_lens": (
-        dict.fromkeys(LENS_ALWAYS, LENS),
-        {**dict.fromkeys(LENS_COMPARES, LENS), "accumulated": ("run", "layer")},
-    ),
-    "edge_attribution": (
-        {"edges": ("receiver", "sender")},
-        {"exact": ("receiver", "sender")},
-    ),
-    "evaluate_circuit": (
-        {"faithfulness": ("size",), "complement": ("size",), "random": ("size", "sample")},
-        {},
-    ),
-}
-"""Arrays and their dims without `pair`, by method: those that a result has, and those that it may."""
-
-TOP = ("top", "top_id", "top_probability")
-"""Arrays of each cell's likeliest tokens, which a sweep may have."""
-
-DETAILS: dict[str, set[str]] = {
-    "trace": {"sigma", "subject", "subject_tokens"},
-    "path_patch": {"mlps", "norms"},
-    "attribute": {"recall", "correlation", "most"},
-    "evaluate_circuit": {"area", "random_area", "gap"},
-}
-"""Names of details, by method."""
 
 TEXTS = {"run", "role", "prompt", "component", "receiver", "sender"}
 """Dims whose labels are texts; those of the others are whole numbers."""
@@ -158,11 +92,12 @@ class _Document(_Part):
 _DOCUMENT = TypeAdapter(_Document)
 
 
-def check_sound(document: Mapping[str, Any], result: Result) -> None:
+def check_sound(document: Mapping[str, Any], result: Result, methods: Methods = METHODS) -> None:
     """Raise ValueError, with what is wrong, where a run is not what its method gives.
 
     `document` is the result's JSON beside its arrays, in today's spelling; `result` is what
-    was read of it. Raises ExperimentError where its experiment is none.
+    was read of it. What a method gives is its experiment's `output`. Raises ExperimentError
+    where its experiment is none.
     """
     try:
         _DOCUMENT.validate_python(dict(document))
@@ -170,10 +105,10 @@ def check_sound(document: Mapping[str, Any], result: Result) -> None:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"its {where}: {reason(first['msg'])}") from error
-    experiment = METHODS.parse(document["experiment"])
+    experiment = methods.parse(document["experiment"])
     _require(experiment.name() == result.method, "its method is not its experiment's")
     _require(experiment.model == result.model["name"], "its model is not its experiment's")
-    newest = METHODS[result.method].numbers
+    newest = methods[result.method].numbers
     _require(result.numbers <= newest, "its numbers are of a newer version of its method")
     _check_details(experiment, result)
     many = isinstance(experiment, OnPairs) and not isinstance(experiment.pairs, Pair)
@@ -188,9 +123,9 @@ def _require(holds: bool, otherwise: str) -> None:
 
 
 def _check_details(experiment: Experiment, result: Result) -> None:
-    known = DETAILS.get(experiment.name(), set())
-    _require(set(result.details) <= known, "it has details that its method does not give")
-    if experiment.name() == "trace":
+    known = experiment.output.details
+    _require(known >= set(result.details), "it has details that its method does not give")
+    if isinstance(experiment, Trace):
         subject: Any = result.details.get("subject")
         sigma, texts = (result.details.get(name) for name in ("sigma", "subject_tokens"))
         positions = range(len(result.tokens["clean"]))
@@ -233,53 +168,31 @@ def _check_runs(experiment: Experiment, result: Result, pairs: int) -> None:
             _require(all(not one.pairs for one in run.pairs), "a pair's run has pairs of its own")
 
 
-def _expected(experiment: Experiment) -> tuple[Arrays, Arrays]:
-    """The arrays that the result must have and may have, with their dims without `pair`."""
-    if isinstance(experiment, LogitAttribution):
-        components: Arrays = {"components": ("run", "component")}
-        if experiment.part == "layer":
-            return components, {}
-        inside = {"contribution": ("run", *INSIDE[experiment.part]), "bias": ("run", "layer")}
-        return components | inside, {}
-    if isinstance(experiment, Difference):
-        names = ("relative", "norm", "clean_norm", "cosine")
-        return dict.fromkeys(names, DIMS[experiment.per]), {}
-    if isinstance(experiment, Sweep):
-        roles = getattr(experiment, "roles", None)
-        cell = tuple("role" if roles and d == "position" else d for d in DIMS[experiment.per])
-        more = {"patch": ("estimated",), "attribute": ("exact",)}.get(experiment.name(), ())
-        listed = TOP if experiment.name() in ("patch", "ablate") else ()
-        may = dict.fromkeys(more, cell) | dict.fromkeys(listed, (*cell, CHOICE))
-        return {"patched": cell, "effect": cell}, may
-    return FIXED[experiment.name()]
-
-
 def _check_arrays(
     experiment: Experiment, result: Result, lengths: Sequence[tuple[int, int]], many: bool
 ) -> None:
-    needed, allowed = _expected(experiment)
-    there = set(result.arrays)
-    _require(set(needed) <= there <= {*needed, *allowed}, "it has other arrays than its method")
+    output, there = experiment.output, set(result.arrays)
+    expected = {**output.arrays, **output.optional}
+    _require(set(output.arrays) <= there <= set(expected), "it has other arrays than its method")
     known = _labels(experiment, result, lengths)
     for name, array in result.arrays.items():
-        dims = (needed | allowed)[name]
+        dims = expected[name]
         # Over pairs every array has them first; what no pair changes may be without.
         leading = ("pair",) if many and "pair" in array.dims else ()
         _require(array.name == name, f"its array {name} has another name")
         _require(array.dims == (*leading, *dims), f"its {name} has other axes than its method's")
-        unlabelled = {"sample"} if name == "random" else set[str]()
-        labelled = set(array.dims) - unlabelled
+        free = name in output.unlabelled
+        labelled = set(array.dims[:-1] if free else array.dims)
         _require(set(array.coords) == labelled, f"its {name} has other labels than axes")
         kind = "U" if name == "top" else "f"
         _require(array.dtype.kind == kind, f"its {name} holds no numbers")
-        _require(array.size > 0 or name == "random", f"its {name} is empty")
+        _require(array.size > 0 or free, f"its {name} is empty")
         for dim in labelled:
             _check_labels(str(dim), array[dim], known)
     _require(_alike(result.arrays.values()), "its arrays have different labels")
-    averaged = experiment.name() in ("edge_attribution", "evaluate_circuit")
     of_pairs = "pair" in result.arrays[result.main].dims
-    _require(of_pairs == (many and not averaged), "its pairs are not its experiment's")
-    if "effect" in needed:
+    _require(of_pairs == (many and not output.averaged), "its pairs are not its experiment's")
+    if "effect" in output.arrays:
         _check_effect(experiment, result, many)
 
 

@@ -21,13 +21,13 @@ from patchwright.app.views import (
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.insights.cautions import SELF_REPAIR
-from patchwright.methods.ablate import Ablate, How
+from patchwright.methods.ablate import Ablate, Ablation
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.prompts.messages import prompt_text
 
-HOW_NAMES: dict[How, str] = {
+HOW_NAMES: dict[Ablation, str] = {
     "zero": "zero",
     "mean": "mean over prompts",
     "resample": "resample: one prompt",
@@ -83,7 +83,7 @@ def _choices(model: Model) -> DeltaGenerator:
     columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
     kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model)
     fields.choice(
-        columns[2], "Replace it by", get_args(How), "how", HOW_NAMES,
+        columns[2], "Replace it by", get_args(Ablation), "how", HOW_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
         "prompts share, and takes away what is special about this one. Resample writes what one "
         "other prompt has there, which the model finds the most natural.",
@@ -127,9 +127,9 @@ def _default(how: str) -> str:
 def replaced_by(experiment: Ablate) -> str:
     """What is written into a place."""
     prompts = experiment.prompts
-    if experiment.how == "zero":
+    if experiment.ablation == "zero":
         return "Set to zero"
-    if experiment.how == "resample":
+    if experiment.ablation == "resample":
         if len(prompts) == 1:
             return f"Taken from “{_short(prompt_text(prompts[0]))}”"
         return f"Taken from one of {len(prompts)} reference prompts (seed {experiment.seed})"

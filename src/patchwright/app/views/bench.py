@@ -15,7 +15,8 @@ from patchwright.app.widgets.heat_map import data_of
 from patchwright.app.widgets.workbench import workbench
 from patchwright.app.work import desk, job_of, result_of, result_so_far, stop
 from patchwright.errors import PatchwrightError
-from patchwright.experiment.base import CellByCell, Together
+from patchwright.experiment.base import CellByCell
+from patchwright.experiment.patching import Together
 from patchwright.figures.grid import Grid, grid_of, likeliest_of
 from patchwright.jobs import Job
 from patchwright.methods.patch import Patch

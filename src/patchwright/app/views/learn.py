@@ -20,7 +20,7 @@ from patchwright.app.text import complaint, paragraphs, plain, token
 from patchwright.app.views import fields, revealed, topbar, waiting
 from patchwright.app.work import lessons
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.lessons import READINGS, Lesson, Step, experiment_of, mark, readings_of
+from patchwright.lessons import READINGS, Lesson, Step, mark, readings_of, step_experiment
 from patchwright.lessons.expressions import filled
 from patchwright.lessons.grading import Answer
 from patchwright.places import parse_place
@@ -150,7 +150,7 @@ def _step(lesson: Lesson, number: int) -> None:
         return
     if model.quantization is not None:
         st.caption(topbar.QUANTISED)
-    experiment = experiment_of(lesson, number)
+    experiment = step_experiment(lesson, number)
     result = waiting.finished(experiment, model, "lesson-job", "cells")
     if result is None or waiting.stopped(result):
         return

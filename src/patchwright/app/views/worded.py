@@ -8,7 +8,7 @@ from patchwright.app.text import complaint, plain
 from patchwright.errors import ExplainError
 from patchwright.hashing import hash_of
 from patchwright.insights import Sentence
-from patchwright.insights.llm import Endpoint, Written, endpoint, written
+from patchwright.insights.llm import Endpoint, Written, endpoint, write_explanation
 from patchwright.methods.patch import Patch
 from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair
@@ -52,7 +52,7 @@ def offered(facts: Sequence[Sentence], experiment: Patch) -> None:
 
 def _ask(facts: Sequence[Sentence], prompts: dict[str, str], where: Endpoint) -> Written:
     with st.spinner("The language model is writing", show_time=True):
-        return written(facts, prompts, where)
+        return write_explanation(facts, prompts, where)
 
 
 def _prompts(experiment: Patch) -> dict[str, str]:
@@ -73,10 +73,12 @@ def _shown(said: Written) -> None:
             st.markdown(
                 f"{plain(one.text)} :small[[{numbers}]]".replace("[[", r"[\[").replace("]]", r"\]]")
             )
-        struck = "No sentence was struck out."
-        if said.struck:
-            sentences = "1 sentence was" if said.struck == 1 else f"{said.struck} sentences were"
-            struck = f"{sentences} struck out: numbers or places were not in the results."
+        rejected = "No sentence was struck out."
+        if said.rejected:
+            sentences = (
+                "1 sentence was" if said.rejected == 1 else f"{said.rejected} sentences were"
+            )
+            rejected = f"{sentences} struck out: numbers or places were not in the results."
         st.caption(
-            f"Written by a language model; in brackets the sentences above that it rests on. {struck}"
+            f"Written by a language model; in brackets the sentences above that it rests on. {rejected}"
         )

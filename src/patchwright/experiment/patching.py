@@ -1,0 +1,153 @@
+"""The two kinds of experiments that change places: one at a time, or several in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from patchwright.axes import CHOICE, DIMS, Per
+from patchwright.experiment.base import CellByCell, OnPairs
+from patchwright.experiment.declaration import (
+    LIKELIEST,
+    Cost,
+    KnownSite,
+    Option,
+    Output,
+    PlaceNames,
+)
+from patchwright.places import KEYED_SITES, Site, pers_of
+from patchwright.prompts.align import EDGES
+from patchwright.validation import Whole
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from patchwright.algorithms.batches import Progress
+    from patchwright.algorithms.result import Result
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import TokenPair
+
+
+def usual_per(given: dict[str, Any]) -> Per:
+    """What one cell of a sweep patches where `per` is left out: for heads a head, else a position."""
+    return pers_of(given["site"])[0]
+
+
+PER: Any = Field(
+    default_factory=usual_per,
+    title="Patch per",
+    description="What one patch covers; by default a position, of heads a head.",
+)
+"""The field `per`, which follows the site where it is left out."""
+
+
+class Sweep(OnPairs, CellByCell):
+    """An experiment over every place of one kind.
+
+    `beside` are arrays of every cell that its result may have beside `patched` and `effect`.
+    """
+
+    beside: ClassVar[tuple[str, ...]] = ()
+
+    site: KnownSite = Field(
+        default="resid_pre", title="Site", description="What is patched; see `places`."
+    )
+    per: Per = PER
+    layers: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
+        default=None, title="Layers", description="Layers, such as 0-5,7."
+    )
+    positions: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
+        default=None, title="Positions", description="Positions, such as 3,-1."
+    )
+    heads: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
+        default=None, title="Heads", description="Heads, such as 0-3."
+    )
+
+    @property
+    def instead_of_rewording(self) -> str:
+        """What can be done about prompts of unequal length that are to stay as they are."""
+        if self.site in KEYED_SITES:
+            return ", or choose site='z' and align='edges' (--site z --align edges)"
+        return EDGES
+
+    @property
+    def keeps(self) -> frozenset[Site]:
+        """Sites that base runs keep besides those from which a run can go on."""
+        return frozenset({self.site})
+
+    @property
+    def roles_named(self) -> tuple[str, ...] | None:
+        """Roles in the place of positions, where the method has them."""
+        return None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Choices that the result's details repeat."""
+        return {}
+
+    @property
+    def output(self) -> Output:
+        """`patched` and `effect` of every cell, and what may stand beside them."""
+        named = self.roles_named is not None
+        cell = tuple("role" if named and dim == "position" else dim for dim in DIMS[self.per])
+        likeliest = dict.fromkeys(LIKELIEST if self.lists_tokens else (), (*cell, CHOICE))
+        return Output(
+            dict.fromkeys(("patched", "effect"), cell),
+            dict.fromkeys(self.beside, cell) | likeliest,
+            details=frozenset(self.told),
+        )
+
+    def reaches(self, layer: int, parallel: bool) -> bool:
+        """Whether a patch in this layer can move anything at all; blocks may be `parallel`."""
+        return True
+
+    def unpatched(self, model: Model) -> Result:
+        """Both unpatched runs of each pair, read as the sweep reads them."""
+        from patchwright.experiment.sweeps import unpatched
+
+        return unpatched(self, model)
+
+    def so_far(
+        self, unpatched: Result, model: Model, now: Progress | None
+    ) -> dict[str, xr.DataArray]:
+        """`patched` and `estimated`, as far as cells are known."""
+        from patchwright.experiment.sweeps import so_far
+
+        return so_far(self, unpatched, model, now)
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """One run a cell, and one a reference prompt."""
+        from patchwright.experiment.cost import cell_count, longest, runs_of
+
+        roles = len(self.roles_named or ())
+        cells = sum(cell_count(self, roles or longest(one), model) * runs_of(one) for one in tokens)
+        return Cost(cells, passes=len(self.references))
+
+
+class Together(OnPairs):
+    """An experiment on several places in one run."""
+
+    chosen_by: ClassVar[str] = "places"
+
+    places: Annotated[PlaceNames, Option("place", max_items=64)] = Field(
+        title="Places",
+        description="Patch these places together instead of a sweep.",
+    )
+
+    @property
+    def named_places(self) -> Sequence[str]:
+        """Places that are named one by one."""
+        return self.places
+
+    @property
+    def output(self) -> Output:
+        """`patched` and `effect` of the one run."""
+        return Output({"patched": (), "effect": ()})
+
+    def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
+        """One altered run a pair."""
+        from patchwright.experiment.cost import runs_of
+
+        return Cost(sum(map(runs_of, tokens)), passes=len(self.references))
