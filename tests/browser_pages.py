@@ -1,5 +1,6 @@
 """The page in a real browser, as a person meets it: open, wait until it is at rest, find, click."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,8 @@ PRESS = 60
 AT_REST = """() => {
   const app = document.querySelector(".stApp");
   const working = app?.dataset.testScriptState !== "notRunning"
-    || document.querySelector("[data-testid=stMain] [data-testid=stHeading]") === null
+    || document.querySelector("[data-testid=stMain] :is(h1, [data-testid=stHeading])") === null
+    || [...document.querySelectorAll("*")].some((one) => one.shadowRoot?.querySelector("[data-state=computing]"))
     || document.querySelector("[data-testid=stSpinner], [data-testid=stSkeleton]") !== null
     || [...document.querySelectorAll("button")].some((one) => one.innerText === "Stop");
   window.since = working ? null : (window.since ?? performance.now());
@@ -111,22 +113,25 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def heat_map(page: Page) -> Locator:
-    """The first heat map; charts have canvases too."""
-    return page.locator("canvas[aria-label^='Heat map']").first
+    """The first heat map."""
+    return page.get_by_role("grid").first
 
 
-def click_cell(page: Page, right: float, up: float) -> None:
-    """Click at a share of the heat map's width and height, once it stands still."""
-    box = heat_map(page).bounding_box()
-    assert box is not None
-    heat_map(page).click(position={"x": right * box["width"], "y": (1 - up) * box["height"]})
+def cell(page: Page, place: str) -> Locator:
+    """The cell of a place, in the first heat map that has it."""
+    return page.locator(f'[data-place="{place}"]').first
 
 
 def press_on_map(page: Page, *keys: str) -> None:
-    """Press keys on the heat map, the last of them Enter."""
-    heat_map(page).focus()
-    for key in (*keys, "Enter"):
+    """Press keys on the first heat map, from its first layer and token on, the last of them Enter."""
+    heat_map(page).locator('[tabindex="0"]').focus()
+    for key in ("Control+Home", *keys, "Enter"):
         page.keyboard.press(key)
+
+
+def in_address(page: Page, text: str) -> None:
+    """Wait until the address has this in it."""
+    expect(page).to_have_url(re.compile(re.escape(text)))
 
 
 def place(page: Page) -> Locator:

@@ -13,15 +13,17 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 import patchwright as pw
 from browser_pages import (
+    PRESS,
     SECONDS,
     Visitors,
-    click_cell,
+    cell,
     field,
     heat_map,
+    in_address,
     keyed,
     place,
     press,
@@ -29,6 +31,8 @@ from browser_pages import (
     rest,
     type_into,
 )
+from patchwright.app.views import tabs, topbar
+from patchwright.app.widgets.heat_map import part, script
 from patchwright.figures.grid import Grid, grid_of
 from patchwright.lessons import Lesson, built_in, mark, step_experiment
 from patchwright.prompts.examples import example, examples
@@ -53,12 +57,12 @@ def type_pair(page: Page) -> None:
 def test_a_person_types_prompts_clicks_a_cell_and_reads_about_the_place(page: Page) -> None:
     type_pair(page)
     expect(page.get_by_text("Wrong answer: ·David (1 token)")).to_be_visible()
-    first = place(page).inner_text()
-    click_cell(page, right=0.55, up=0.75)
-    expect(place(page)).not_to_have_text(first)
-    chosen = place(page).inner_text()
-    assert re.fullmatch(r"L\d+\.resid_pre@\d+", chosen)
-    expect(page.get_by_text(f"With the clean run's {chosen} copied in")).to_be_visible()
+    cell(page, "L2.resid_pre@10").click()
+    expect(cell(page, "L2.resid_pre@10")).to_have_attribute("aria-selected", "true")
+    expect(place(page)).to_have_text("L2.resid_pre@10")
+    sentence = page.get_by_test_id("inspector").get_by_text("Copied from A into B, it moves")
+    expect(sentence).to_be_visible()
+    in_address(page, "chosen=L2.resid_pre%4010")
 
 
 def test_the_heat_map_can_be_used_with_the_keyboard(page: Page) -> None:
@@ -71,13 +75,23 @@ def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     rest(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    canvas = heat_map(page).bounding_box()
-    assert canvas is not None
-    assert canvas["x"] + canvas["width"] <= width
+    box = page.get_by_test_id("map").bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= width
 
 
-def in_address(page: Page, text: str) -> None:
-    expect(page).to_have_url(re.compile(re.escape(text)))
+def test_the_map_the_inspector_and_the_prompts_are_seen_without_scrolling(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    rest(page)
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop") == 0
+    for name in ("conclusion", "map", "inspector", "setbar"):
+        box = page.get_by_test_id(name).bounding_box()
+        assert box is not None
+        assert box["y"] >= 0, name
+        assert box["y"] + box["height"] <= 800, name
+    content = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
+    assert content is not None
+    assert content["height"] <= 1200
 
 
 def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: Visitors) -> None:
@@ -93,9 +107,8 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
     expect(place(other)).to_have_text("L1H1.z")
     expect(field(other, "Clean prompt")).to_have_value(CLEAN)
     expect(field(other, "Wrong answer")).to_have_value(" David")
-    for name in ("stMetricValue", "stHeading"):
-        texts = first.get_by_test_id(name).all_inner_texts()
-        expect(other.get_by_test_id(name)).to_have_text(texts)
+    for name in ("conclusion", "inspector"):
+        expect(other.get_by_test_id(name)).to_have_text(first.get_by_test_id(name).inner_text())
     assert other.url.split("?")[1] == first.url.split("?")[1]
 
 
@@ -110,11 +123,9 @@ def test_two_places_are_patched_together_as_the_library_does(
     in_address(page, f"places={places[0]}".replace("@", "%40"))
     page = visit("?" + urlencode({"model": "demo", "places": "~".join(places)}))
     joint = pw.patch_together(demo, example("ioi").pair, places)
-    together = page.get_by_test_id("stMetric").filter(has_text="Effect together")
-    expect(together).to_contain_text(percent(float(joint.effect), 1))
     single = [float(pw.patch_together(demo, example("ioi").pair, [one]).effect) for one in places]
-    summed = page.get_by_test_id("stMetric").filter(has_text="Sum of the single effects")
-    expect(summed).to_contain_text(percent(sum(single), 1))
+    said = f"together {percent(float(joint.effect), 1)}, their sum {percent(sum(single), 1)}"
+    expect(page.get_by_test_id("setbar")).to_contain_text(said)
 
 
 def taken(page: Page, name: str) -> bytes:
@@ -170,16 +181,16 @@ def test_eight_visitors_at_the_same_instant_get_the_numbers_of_the_library(
         tab.evaluate(go, [url, start])
         assert tab.evaluate("Date.now()") < start, "everybody is ready before the start"
     for tab, one in zip(tabs, suited, strict=True):
-        tab.get_by_text("Take it away").wait_for(timeout=3 * SECONDS)
+        tab.get_by_text("Export", exact=True).wait_for(timeout=3 * SECONDS)
         rest(tab)
         swept = pw.patch(demo, one.pair, metric=one.metric)
         values = np.array(json.loads(taken(tab, "JSON"))["patched"], dtype=float)
         np.testing.assert_array_equal(values, swept.patched.values)
-        shown = tab.get_by_test_id("stMetricValue").all_inner_texts()
-        gap = swept.clean.metric - swept.corrupt.metric
-        assert shown[:3] == [
-            f"{one:.3g}" for one in (swept.clean.metric, swept.corrupt.metric, gap)
-        ]
+        prompts = keyed(tab, "prompts")
+        for run in (swept.clean, swept.corrupt):
+            expect(
+                prompts.get_by_text(f"{one.metric} {run.metric:.3g}", exact=True)
+            ).to_be_visible()
 
 
 def long_sweep(large: Path, other: str) -> str:
@@ -254,7 +265,7 @@ FOCUSED = """() => {
   let at = document.activeElement;
   while (at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement;
   const name = at.getAttribute("aria-label") || at.innerText || "";
-  return at.tagName === "CANVAS" ? "CANVAS" : name.split("\\n")[0];
+  return at.getAttribute("role") === "gridcell" ? "a cell" : name.split("\\n")[0];
 }"""
 
 
@@ -286,10 +297,18 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
     tab_to(page, "Site")
     keys.type("mlp_out")
     keys.press("Enter")
-    expect(page.get_by_text("patching mlp_out")).to_be_visible()
+    expect(cell(page, "L0.mlp_out@0")).to_be_visible()
     rest(page)
-    tab_to(page, "CANVAS")
-    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowUp", "Enter"):
+    tab_to(page, "a cell")
+    for key in (
+        "Control+Home",
+        "ArrowRight",
+        "ArrowRight",
+        "ArrowRight",
+        "ArrowUp",
+        "ArrowUp",
+        "Enter",
+    ):
         keys.press(key)
     expect(place(page)).to_have_text("L2.mlp_out@3")
     in_address(page, "chosen=L2.mlp_out%403")
@@ -298,11 +317,7 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
     in_address(page, "places=L2.mlp_out%403")
 
 
-PAGES = {
-    **{name: name.capitalize() for name in ("patch", "activations", "trace", "lens", "ablation")},
-    **{name: name.capitalize() for name in ("paths", "circuit", "runs", "learn")},
-    "many": "Many prompts",
-}
+PAGES = {**tabs.TABS, "many": "Many prompts", "runs": "Runs", "learn": "Learn"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -310,9 +325,10 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
     visit: Visitors, axe: str, name: str
 ) -> None:
     page = visit(name)
-    expect(page.get_by_role("heading", name=PAGES[name], exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name=PAGES[name], exact=True)).to_be_attached()
     expect(page.get_by_text("Page not found")).to_have_count(0)
-    expect(page.get_by_test_id("stSidebarNav")).to_be_visible()
+    for place_of_the_page in topbar.PLACES.values():
+        expect(page.get_by_role("link", name=place_of_the_page, exact=True)).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
     assert barriers(page, axe) == []
 
@@ -334,9 +350,8 @@ def barriers(page: Page, axe: str) -> list[str]:
     ]
 
 
-def test_the_package_serves_the_script_of_the_heat_map() -> None:
-    script = Path(__file__).parents[2] / "src" / "patchwright" / "app" / "widgets" / "heat_map.js"
-    assert "innerHTML" not in script.read_text(encoding="utf-8")
+def test_the_scripts_of_the_package_make_no_markup_of_words() -> None:
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", script())
 
 
 def test_the_subject_of_a_trace_is_chosen_by_its_chips(visit: Visitors) -> None:
@@ -421,37 +436,110 @@ def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visitors) -> N
 
 
 def painted(page: Page) -> int:
-    """How many colours the first heat map has."""
+    """How many colours the cells of the first heat map have."""
     return heat_map(page).evaluate(
-        """(canvas) => {
-          const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-          const seen = new Set();
-          for (let i = 0; i < all.length; i += 4) seen.add(`${all[i]},${all[i + 1]},${all[i + 2]}`);
-          return seen.size;
-        }"""
+        """(grid) => new Set([...grid.querySelectorAll("[role=gridcell]")]
+          .map((cell) => getComputedStyle(cell).backgroundColor)).size"""
     )
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("asked", "clicked", "says"),
     [
-        ("ablation", r"With (L[1-5]H[0-5]\.z) set to zero, logit_diff goes from"),
+        ("ablation", "L3H5.z", "Set to zero in A, it moves logit_diff from"),
         (
             "paths?receivers=L5H1.q",
-            r"clean run's (L[1-4]H[0-5]\.z) reaching L5H1\.q and nothing else",
+            "L2H3.z",
+            "clean run's L2H3.z reaching L5H1.q and nothing else",
         ),
     ],
 )
-def test_the_map_is_painted_and_a_click_says_what_the_place_does(
-    visit: Visitors, asked: str, says: str
+def test_the_map_is_painted_and_one_click_says_what_the_place_does(
+    visit: Visitors, asked: str, clicked: str, says: str
 ) -> None:
     page = visit(asked)
-    assert painted(page) > 20
-    first = place(page).inner_text()
-    click_cell(page, right=0.4, up=0.62)
-    expect(place(page)).not_to_have_text(first)
-    rest(page)
-    found = re.search(says, " ".join(page.get_by_test_id("stMarkdown").all_inner_texts()))
-    assert found
-    assert found[1] == place(page).inner_text()
-    in_address(page, found[1])
+    assert painted(page) > 4
+    expect(place(page)).not_to_have_text(clicked)
+    cell(page, clicked).click()
+    expect(place(page)).to_have_text(clicked)
+    expect(page.get_by_text(says)).to_be_visible()
+    in_address(page, clicked)
+
+
+def test_a_click_while_cells_are_computed_is_not_lost(visit: Visitors, large: Path) -> None:
+    page = visit(long_sweep(large, "Peter"), settled=False)
+    bench = page.get_by_test_id("workbench")
+    expect(bench).to_have_attribute("data-state", "computing")
+    cell(page, "L1H2.z@3").click()
+    expect(cell(page, "L1H2.z@3")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_test_id("inspector").get_by_text("Copied from A into B")).to_be_visible()
+    expect(place(page)).to_have_text("L1H2.z@3")
+    page.get_by_role("button", name="Stop").click()
+    expect(bench).to_have_attribute("data-state", "rest")
+    expect(cell(page, "L1H2.z@3")).to_have_attribute("aria-selected", "true")
+    in_address(page, "chosen=L1H2.z%403")
+
+
+def test_one_selection_is_seen_by_all_tabs(page: Page) -> None:
+    cell(page, "L2.resid_pre@10").click()
+    expect(place(page)).to_have_text("L2.resid_pre@10")
+    page.get_by_role("link", name="Ablate").click(delay=PRESS)
+    expect(page.get_by_test_id("inspector").get_by_text("Set to zero in A")).to_be_visible()
+    expect(place(page)).to_have_text("L2.resid_pre@10")
+
+
+def test_a_place_is_pinned_and_compared_and_collected_with_shift(page: Page) -> None:
+    cell(page, "L0.resid_pre@10").click()
+    expect(place(page)).to_have_text("L0.resid_pre@10")
+    press(page, "Pin", exact=True)
+    in_address(page, "pinned=L0.resid_pre%4010")
+    cell(page, "L3.resid_pre@14").click()
+    expect(page.get_by_test_id("inspector")).to_contain_text("points from it")
+    cell(page, "L1.resid_pre@14").click(modifiers=["Shift"])
+    expect(page.get_by_test_id("setbar")).to_contain_text("L1.resid_pre@14")
+    expect(place(page)).to_have_text("L3.resid_pre@14")
+    press(page, "Take L1.resid_pre@14 out of the set")
+    expect(page.get_by_test_id("setbar")).not_to_contain_text("L1.resid_pre@14")
+
+
+def test_the_threshold_hides_small_effects_and_is_no_step_of_history(page: Page) -> None:
+    steps = page.evaluate("history.length")
+    strong = cell(page, "L0.resid_pre@10")
+    expect(strong).to_have_text("1.00")
+    slider = page.get_by_label("Hide cells below this share of the scale")
+    slider.fill("0.4")
+    in_address(page, "threshold=40")
+    expect(strong).to_have_text("1.00")
+    assert page.evaluate("history.length") == steps
+
+
+LOGIC = """(logic) => new Function(logic + `;
+  const d = {rows: [0, 1], columns: ["a 0", "b 1"], places: [["p", "q"], ["r", "s"]], placed: true,
+    values: [[0.5, null], [-0.01, 1]], centred: true, limit: 1, unit: "effect", estimated: null,
+    unsure: null, texts: null, tops: [[[["x", 0.9]], []], [[], []]], marked: [], nothing: {}, empty: "no value"};
+  return {
+    colours: [paint(1, d).color, paint(-0.5, d).color, paint(2, {...d, centred: false, low: 0, high: 4}).color],
+    texts: [textOf(0.5, d, 0, 0, 0.05, 40, 20), textOf(-0.01, d, 1, 0, 0.05, 40, 20),
+      textOf(0.5, d, 0, 0, 0.05, 20, 20), textOf(0.5, d, 0, 0, 0.05, 40, 10)],
+    said: [spoken(d, 0, 0), spoken(d, 0, 1), likeliest(d, 0, 0), likeliest(d, 0, 1)],
+    moves: [moved({key: "ArrowUp"}, [0, 0], 2, 2), moved({key: "ArrowUp"}, [1, 0], 2, 2),
+      moved({key: "End"}, [0, 0], 2, 2), moved({key: "Home", ctrlKey: true}, [1, 1], 2, 2), moved({key: "x"}, [0, 0], 2, 2)],
+    meanings: [meaning({shiftKey: false}), meaning({shiftKey: true}), meaning({key: "Enter"}), meaning({key: "a"})],
+    heights: [heightOf(6, 15, 45, 340), heightOf(48, 25, 20, 340), heightOf(144, 15, 40, 340), heightOf(15, 15, 8, 340)],
+  };`)()"""
+
+
+def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Browser) -> None:
+    tab = browser.new_page()
+    found = tab.evaluate(LOGIC, part("map_logic.js"))
+    tab.close()
+    assert found["colours"] == [
+        "color-mix(in srgb, rgb(178,24,43) 100%, var(--neutral))",
+        "color-mix(in srgb, rgb(33,102,172) 50%, var(--neutral))",
+        "rgb(33,145,140)",
+    ]
+    assert found["texts"] == ["0.50", "", "", ""]
+    assert found["said"] == ["p a 0: effect 0.500", "q b 1: no value", "x 90 %", ""]
+    assert found["moves"] == [[1, 0], [1, 0], [0, 1], [0, 0], None]
+    assert found["meanings"] == ["place", "add", "place", None]
+    assert found["heights"] == [30, 7, 5, 8]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from browser_pages import PRESS, choose, field, rest
+from browser_pages import PRESS, cell, choose, field, in_address, press, rest
 from checkpoints import save_tiny
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
@@ -21,27 +21,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("outside") / "small")
 
 
-def shows(page: Page, title: str) -> None:
-    """Wait until the page is at rest with a map of this title."""
-    page.get_by_role("heading", name=re.compile(title)).wait_for()
+def shows(page: Page, tab: str, first: str = "", says: str = "") -> None:
+    """Wait until this tab is at rest, with a map that has this place and an inspector that says this."""
+    expect(page.get_by_role("heading", name=tab, exact=True)).to_be_attached()
     rest(page)
+    if first:
+        expect(cell(page, first)).to_be_attached()
+    if says:
+        expect(page.get_by_test_id("inspector")).to_contain_text(says)
 
 
 def test_back_undoes_one_step_at_a_time_over_pages_and_forth_does_it_again(page: Page) -> None:
     choose(page, "Site", "z: head output")
-    shows(page, "^Denoise:.* patching z")
+    shows(page, "Patch", "L0H0.z", "Copied from A into B")
     choose(page, "Direction", "noise (necessary?)")
-    shows(page, "^Noise:.* patching z")
-    page.get_by_role("link", name="Lens").click(delay=PRESS)
-    shows(page, "^Lens$")
+    shows(page, "Patch", "L0H0.z", "Copied from B into A")
+    cell(page, "L3H1.z").click()
+    expect(page.get_by_test_id("inspector")).to_contain_text("L3H1.z")
+    in_address(page, "chosen=L3H1.z")
+    page.get_by_role("link", name="Logit lens").click(delay=PRESS)
+    shows(page, "Logit lens")
     page.go_back()
-    shows(page, "^Noise:.* patching z")
+    shows(page, "Patch", "L0H0.z", "L3H1.z")
     page.go_back()
-    shows(page, "^Denoise:.* patching z")
+    shows(page, "Patch", "L0H0.z", "L0H0.z")
+    expect(cell(page, "L3H1.z")).to_have_attribute("aria-selected", "false")
     page.go_back()
-    shows(page, "^Denoise:.* patching resid_pre")
+    shows(page, "Patch", "L0H0.z", "Copied from A into B")
+    page.go_back()
+    shows(page, "Patch", "L0.resid_pre@0")
     page.go_forward()
-    shows(page, "^Denoise:.* patching z")
+    shows(page, "Patch", "L0H0.z", "Copied from A into B")
 
 
 def test_back_leaves_the_page_where_no_step_was_done(page: Page, address: str) -> None:
@@ -54,12 +64,12 @@ def test_back_leaves_the_page_where_no_step_was_done(page: Page, address: str) -
 
 def test_what_was_typed_just_before_a_click_on_another_page_is_kept(page: Page) -> None:
     field(page, "Clean prompt").fill(CLEAN)
-    page.get_by_role("link", name="Lens").click(delay=PRESS)
-    page.get_by_role("heading", name="Lens").wait_for()
+    page.get_by_role("link", name="Logit lens").click(delay=PRESS)
+    expect(page.get_by_role("heading", name="Logit lens", exact=True)).to_be_attached()
     expect(field(page, "Clean prompt")).to_have_value(CLEAN)
     rest(page)
-    page.get_by_role("link", name="Patch").click(delay=PRESS)
-    page.get_by_role("heading", name="Patch", exact=True).wait_for()
+    page.get_by_role("link", name="Patch", exact=True).click(delay=PRESS)
+    expect(page.get_by_role("heading", name="Patch", exact=True)).to_be_attached()
     expect(field(page, "Clean prompt")).to_have_value(CLEAN)
 
 
@@ -87,9 +97,12 @@ def test_any_folder_can_be_typed_where_the_page_is_for_this_machine_alone(
     page.get_by_role("button", name="Download no-such/model").wait_for()
     field(page, "Hub name, folder or .gguf file").fill(str(folder))
     field(page, "Hub name, folder or .gguf file").press("Enter")
-    expect(page.get_by_text("3 layers ×")).to_be_visible()
+    expect(cell(page, "L2.resid_pre@0")).to_be_visible()
+    expect(cell(page, "L5.resid_pre@0")).to_have_count(0)
     choose(page, "Model", "demo")
-    expect(page.get_by_text("6 layers × 6 heads")).to_be_visible()
+    expect(cell(page, "L5.resid_pre@0")).to_be_visible()
     rest(page)
     expect(page.get_by_test_id("stException")).to_have_count(0)
-    expect(page.get_by_test_id("stSidebar").get_by_text("Who gets the drink?")).to_be_visible()
+    press(page, "About")
+    expect(page.get_by_text("6 layers × 6 heads")).to_be_visible()
+    expect(page.get_by_text("Indirect object: Who gets the drink?")).to_be_visible()

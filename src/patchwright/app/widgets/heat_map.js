@@ -259,7 +259,7 @@ class HeatMap {
   }
 
   press(event) {
-    const d = this.data, to = moved(event.key, this.at, d.rows.length, d.columns.length);
+    const d = this.data, to = moved(event, this.at, d.rows.length, d.columns.length);
     if (to) {
       this.at = to;
       this.moved = true;

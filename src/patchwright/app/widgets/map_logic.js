@@ -68,10 +68,11 @@ function likeliest(d, row, column) {
 
 const MOVES = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-// Where a key leads from [row, column]; null where it leads nowhere. Rows count from below.
-function moved(key, [row, column], rows, columns) {
-  if (key === "Home") return [row, 0];
-  if (key === "End") return [row, columns - 1];
+// Where a key leads from [row, column]; null where it leads nowhere. Rows count from below, so that
+// with Ctrl Home is the first layer and token, End the last ones.
+function moved({ key, ctrlKey }, [row, column], rows, columns) {
+  if (key === "Home") return [ctrlKey ? 0 : row, 0];
+  if (key === "End") return [ctrlKey ? rows - 1 : row, columns - 1];
   if (!(key in MOVES)) return null;
   const [up, right] = MOVES[key];
   const within = (at, size) => Math.max(0, Math.min(size - 1, at));
