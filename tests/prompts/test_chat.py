@@ -143,7 +143,7 @@ def test_the_codes_of_the_date_are_those_of_strftime(code: str) -> None:
 
 
 def test_a_start_token_that_the_template_leaves_out_is_said() -> None:
-    assert f"'{START}'" in notices("ChatML", user("Hello"))["bos_added"]
+    assert f"`{START}`" in notices("ChatML", user("Hello"))["bos_added"]
     assert "bos_added" not in notices("Llama 3", user("Hello"))
     assert chat_notices([of(user("Hello"))], tokenizer_of("ChatML", start=None)) == []
 

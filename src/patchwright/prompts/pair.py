@@ -30,6 +30,7 @@ from patchwright.prompts.tokens import (
     Tokenizer,
     encode_inside,
     encode_prompt,
+    in_sentence,
     special_notices,
     started,
     token_texts,
@@ -354,9 +355,9 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
     return [
         Notice(
             code="no_leading_space",
-            message=f"The answer '{visible(item)}' has no leading space and is another token than "
-            f"'·{visible(item)}', which usually follows a word: write ' {visible(item)}' if you "
-            "mean the whole word.",
+            message=f"The answer {in_sentence(item)} has no leading space, so it is not the same token "
+            f"as {in_sentence(' ' + item)}, which usually follows a word: write ' {visible(item)}' if "
+            "you mean the whole word.",
         )
         for item in (*pair.answers, *pair.wrongs)
         if isinstance(item, str)
