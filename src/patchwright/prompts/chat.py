@@ -184,9 +184,9 @@ def _check_content(message: Message, number: int, tokenizer: Tokenizer) -> None:
         # What the vocabulary does not have becomes a token of another name: of a byte, or unknown.
         if token in reserved and _letters(reserved[token]).strip() in said:
             raise PromptError(
-                f"Message {number} spells '{visible(reserved[token])}', which is a token of the model's "
-                "own and not what somebody says: write it otherwise, or give the whole prompt as text, "
-                "where it is that token."
+                f"Message {number} spells '{visible(reserved[token])}', which is a special token of the "
+                "model and cannot be part of a message: write it differently, or give the whole prompt as "
+                "text, where it becomes that token."
             )
 
 

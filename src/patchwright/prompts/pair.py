@@ -97,17 +97,17 @@ Answers = Annotated[
 
 
 class Pair(BaseModel):
-    """Two prompts and the tokens that tell their answers apart.
+    """Two prompts, their answer and a wrong answer.
 
     `clean` and `corrupt` are texts, lists of token ids, or the messages of a chat, as in
     `[{"role": "user", "content": "…"}]`, which the tokenizer's chat template writes
-    (`prompts.chat`); `answer` and `wrong` a
-    text or a list of texts or, where the prompts are token ids, an id or a list of ids.
-    Arrays of NumPy and PyTorch are lists. `wrong` may be left out
-    for the metrics that do not need it. `align` says how positions are matched
+    (`prompts.chat`); `answer` and `wrong` are each
+    a text or a list of texts or, if the prompts are token ids, an id or a list of ids.
+    NumPy arrays and PyTorch tensors are read as lists. `wrong` may be left out
+    for metrics that do not need it. `align` says how positions are matched
     where the prompts have different numbers of tokens (`prompts.align`); `roles` name
     places of the clean prompt (`prompts.roles`). Raises PromptError, AnswerError or
-    InputError for a field that is none of that.
+    InputError for a field of another type.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -68,7 +68,7 @@ def encode_prompt(text: str, tokenizer: Tokenizer | None, bos: bool) -> tuple[in
     valid Unicode.
     """
     if not text:
-        raise PromptError("The prompt is empty: type the text that the model is to continue.")
+        raise PromptError("The prompt is empty: type the text that the model should continue.")
     return started(encode(text, tokenizer), tokenizer, bos)
 
 
