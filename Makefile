@@ -34,7 +34,7 @@ check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, forma
 oracle: .venv/oracled ## compare with TransformerLens, meet GPT-2's vocabulary and SmolLM2; fetches all three
 	PATCHWRIGHT_REQUIRE_ORACLE=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/oracle
 
-format: .venv/checked ## mend what the linter and the formatter can
+format: .venv/checked ## fix what the linter and the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -53,7 +53,7 @@ bench: .venv/benched ## time sweeps against hooks, TransformerLens, nnsight; met
 	$(BIN)/python bench/methods.py --markdown docs/benchmarks-methods.md
 	$(BIN)/python bench/page.py --json bench/page.json --markdown docs/benchmarks.md
 
-demo-model: .venv/tested ## train the demo model anew (fixed seeds; 20 to 60 minutes)
+demo-model: .venv/tested ## train the demo model again (fixed seeds; 20 to 60 minutes)
 	$(BIN)/python -m recipes.demo_model.train
 
 clean: ## remove .venv and what the tools leave behind

@@ -52,7 +52,7 @@ ACTS = {
     "start": "server start to the first heat map",
     "edit": "edit of one token to the new heat map",
     "edit_rest": "the same edit until the whole page is at rest",
-    "click": "click on a cell to what is said of the place",
+    "click": "click on a cell to the details of the place",
     "click_rest": "the same click until the whole page is at rest",
 }
 TARGETS = {("demo", "edit"): 1.0, ("demo", "click"): 0.5, ("small", "edit"): 2.5}

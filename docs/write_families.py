@@ -28,7 +28,7 @@ PAIR = pw.Pair(clean=CLEAN, corrupt=CORRUPT, answer=7, wrong=11)
 
 BEFORE = """# Families of models
 
-The architectures that can be read, and what their checkpoints differ in. `docs/write_families.py` writes this page.
+The architectures that Patchwright can read, and the variants of their checkpoints. `docs/write_families.py` writes this page.
 
 Each row is a random model of the real Hugging Face class with 3 layers. **Float64** is the largest difference between
 Patchwright's activations, at every site of every layer, and those of plain forward hooks; there the norms, the softmax and
@@ -43,48 +43,48 @@ to a power of ten.
 AFTER = """
 The methods are: {methods}.
 
-What they mean where a block is not GPT-2's:
+What they mean for blocks that differ from GPT-2's:
 
 - **Key/value heads.** `k` and `v` are counted as the model has them: with 9 query heads and 3 key/value heads, `L2H1.k` are the
   keys that query heads 3, 4 and 5 read. In [circuits](methods/circuits.md) each query head has its own copy of its group's keys and
-  values, so that edges into `L2H4.k` and `L2H5.k` are two.
-- **Norms of queries and keys** (Qwen3, Gemma 3). `q` and `k` are as projected, before they are normed; with frozen norms these are frozen too.
-- **Norms over all heads together** (OLMo 2, OLMoE). A change of one head's `q` or `k` moves those of the other heads of its layer, a
-  little. It is computed exactly; results say so (`joint_norm`), and edges into single heads (circuits) are refused.
-- **Parallel blocks** (GPT-NeoX and Pythia, GPT-J, Phi-1 and Phi-2). Attention and MLP read the same stream, so that nothing lies between
-  them: there is no `resid_mid`, and no path from a head to the MLP of its own layer.
-- **Norms behind attention and MLP** (Gemma, OLMo 2). `attn_out` and `mlp_out` are what is added to the stream, after these norms. A head's or a
-  neuron's share of it holds the norm's scale; with frozen norms these are frozen too.
-- **Soft caps** (Gemma 2). Scores are capped wherever they are computed, and so are logits, in the lens too. Direct contributions add up to the
+  values, so `L2H4.k` and `L2H5.k` have separate edges.
+- **Norms of queries and keys** (Qwen3, Gemma 3). `q` and `k` are as projected, before these norms; with frozen norms these are frozen too.
+- **Norms over all heads together** (OLMo 2, OLMoE). A change to one head's `q` or `k` slightly changes those of the other heads in its
+  layer. This is computed exactly, and results warn of it (`joint_norm`). Edges into single heads (circuits) are refused.
+- **Parallel blocks** (GPT-NeoX and Pythia, GPT-J, Phi-1 and Phi-2). Attention and MLP read the same stream, so there is
+  no `resid_mid` between them, and no path from a head to the MLP of its own layer.
+- **Norms after attention and MLP** (Gemma, OLMo 2). `attn_out` and `mlp_out` are what is added to the stream, after these norms. For a head's or a
+  neuron's share of it, the norm's scale is held fixed; with frozen norms these norms are frozen too.
+- **Soft caps** (Gemma 2). Attention scores and logits are capped wherever they are computed, also in the lens. Direct contributions add up to the
   difference of the logits before the cap, which is monotone.
 - **Scaled embeddings** (Gemma). `embed` is what enters the stream, after the scale.
-- **Experts** (Mixtral, OLMoE, Qwen3-MoE). Which neurons there are changes from token to token: there is no `mlp_act`, and no direct
-  attribution by neuron. `mlp_out` is the sum of the experts that the router has chosen. Where two experts' scores are equal to the last
-  digits, rounding may exchange them, in any program; a result at such a place is not to be had.
-- **Parts of heads rotated** (Phi-4, Pythia): the numbers that are not turned are compared as they are.
-- **Rotary positions.** `q` and `k` are copied as projected, before they are turned; what is copied between positions is turned for
-  its new place.
-- **RMS norms** take no mean off: where a norm's scale is frozen (direct attribution, path patching with frozen norms), it is the
+- **Experts** (Mixtral, OLMoE, Qwen3-MoE). The active neurons change from token to token, so there is no `mlp_act` and no direct
+  attribution by neuron. `mlp_out` is the sum of the experts that the router has chosen. If the scores of two experts are equal up to
+  rounding, rounding decides between them in any program, so such a result is not reliable.
+- **Parts of heads rotated** (Phi-4, Pythia): the numbers that are not rotated are compared as they are.
+- **Rotary positions.** `q` and `k` are copied as projected, before rotation; a copy between positions is rotated for
+  its new position.
+- **RMS norms** subtract no mean: a frozen scale (direct attribution, path patching with frozen norms) is the
   root of the mean square.
 - **Gated MLPs.** A neuron is the product of gate and input, which is what the last projection reads.
-- **Causal tracing** adds noise to what the embedding writes into the stream, and scales it by that.
-- **Without biases and embedded positions** their components are missing from direct attribution; the others still add up to
+- **Causal tracing** adds noise to what the embedding writes into the stream, scaled by its standard deviation.
+- **No biases or position embeddings**: their components are missing from direct attribution; the others still add up to
   the logit difference.
 
 On an NVIDIA H200 (PyTorch 2.11) every family's runs and methods agree with those on the CPU to 2e-12 in float64.
 
-A configuration that says what cannot be computed (scaling by `dynamic` or `longrope`, norms after attention as in the OPT of 350 M, layers
-of a type that is not known) is refused by name. [How to add a family](extend/family.md)
+A configuration that Patchwright cannot compute (scaling by `dynamic` or `longrope`, norms after attention as in OPT-350M, layers
+of an unknown type) is refused, and the error names the setting. [How to add a family](extend/family.md)
 
 ## GGUF files
 
-A `.gguf` file of llama.cpp holds config, weights and tokenizer in one, and is named as a folder is: `pw.load_model("model.gguf")`, `--model
-model.gguf`, on the page under "other…"; also a folder with one such file. Read are its architectures `gpt2`, `llama` (which
-Mistral's files call themselves too), `qwen2`, `qwen3`, `qwen3moe`, `phi3`, `gemma2` and `gemma3`. The weights are unpacked to float32 and are, bit for bit, those that Transformers' own
-reader gives (tests hold it to that for seven kinds of storage). A quantised model is another model than the one it was made
+A `.gguf` file of llama.cpp contains config, weights and tokenizer. Name it where you would name a folder: `pw.load_model("model.gguf")`, `--model
+model.gguf`, or on the page under "other…". A folder with one such file works too. The architectures `gpt2`, `llama` (Mistral's
+files use this name too), `qwen2`, `qwen3`, `qwen3moe`, `phi3`, `gemma2` and `gemma3` can be read. The weights are unpacked to float32 and are, bit for bit, those that Transformers'
+reader gives (the tests check this for seven kinds of storage). A quantised model is not the same model as the one it was made
 from: every result says how its weights are quantised, and has the SHA-256 of the file.
 
-What Transformers' reader drops without a word is either done here or refused by name: the number of positions and the MLP's width of a GPT-2,
+What Transformers' reader silently drops is either handled here or refused by name: the number of positions and the MLP's width of a GPT-2,
 how a tokenizer takes digits (`smollm`), composed characters (`qwen2`) and whole words (`llama-bpe`) are read; every kind of rotary scaling
 (`rope.scaling`, `rope_freqs.weight`), experts, windows, and ways of splitting text that are not known are refused. A sliding window that the
 converter left out cannot be seen: Mistral 7B v0.1 has one of 4,096 tokens.
@@ -148,7 +148,7 @@ def settings_of(module: Any) -> str:
     facts = {
         "RMS norms": network.norm_final.kind == "rms",
         "layer norms": network.norm_final.kind == "layer",
-        "norms behind attention and MLP": one.norm_attn_out is not None,
+        "norms after attention and MLP": one.norm_attn_out is not None,
         "none before them": one.norm_attn is None,
         "norms of queries and keys": one.q_norm is not None and not one.norms_jointly,
         "norms of queries and keys over all heads together": one.norms_jointly,

@@ -110,7 +110,7 @@ def test_missing_and_unknown_fields_and_bad_roles_are_input_errors() -> None:
         "'align': .*'exact' or 'edges'": {"align": "loose"},
         "'roles': give a list": {"roles": 5},
         "'roles.0': 'last' is the role": {"roles": [{"name": "last", "start": 0, "stop": 1}]},
-        "behind the clean prompt's end": {"roles": [{"name": "a", "start": 0, "stop": 9}]},
+        "after the clean prompt's end": {"roles": [{"name": "a", "start": 0, "stop": 9}]},
     }
     for says, fault in faults.items():
         with pytest.raises(InputError, match=says):

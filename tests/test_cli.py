@@ -133,7 +133,7 @@ def changed(option: str, value: str) -> list[str]:
         (changed("--clean", LONG), "takes at most 64"),
         (["--clean", LONG + "b", "--corrupt", LONG + "a", *IOI[4:]], "takes at most 64"),
         (changed("--corrupt", IOI[1]), "are the same tokens"),
-        (changed("--corrupt", "Mary gave a drink to"), "part at position 1"),
+        (changed("--corrupt", "Mary gave a drink to"), "first differ at position 1"),
         (changed("--answer", ""), "answer is empty"),
         (changed("--answer", " John"), "both an answer and a wrong answer"),
         (IOI[:4], "No answer was given"),

@@ -87,7 +87,7 @@ def test_a_pair_has_one_number_in_warnings_and_tables_and_its_line_is_told(
     assert run("patch", "--pairs", str(path), "--site", "z", "--layers", "0", "--csv", out) == 0
     told = capfd.readouterr().err
     assert "Pairs 1-3 are lines 2, 4, 6 of the file." in told
-    assert "(no_leading_space): Pair 3: The answer 'Mary'" in told
+    assert "(no_leading_space): Pair 3: The answer `Mary`" in told
     assert "Pair 0" not in told
     rows = Path(out).read_text(encoding="utf-8").splitlines()
     column = rows[0].split(",").index("pair")

@@ -45,8 +45,8 @@ def test_every_method_over_pairs_names_duplicates(method: str, demo: pw.Model) -
     pairs = (PAIR, OTHER, PAIR, BACK)
     (message,) = said(run(every_experiment(pairs)[method], demo))
     assert message == (
-        "Pairs with the same two prompts: 1, 3, 4. Means are over all 4 pairs, but only 2 are "
-        "different: intervals and tests count the same pair once."
+        "These pairs have the same two prompts: 1, 3, 4. Means are over all 4 pairs, but only 2 are "
+        "different: intervals and tests count each different pair once."
     )
     assert said(run(every_experiment(DIFFERENT)[method], demo)) == []
 

@@ -36,7 +36,7 @@ def test_the_first_paint_goes_through_all_five_steps() -> None:
     assert "**2,188 edges**" in text
     assert "30 of 2,188 edges keep" in text
     assert "random circuits of that size keep" in text
-    assert "Of 10 edges measured exactly" in text
+    assert "10 edges were measured exactly" in text
 
 
 def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:

@@ -94,7 +94,7 @@ def test_a_wrong_answer_and_a_hint_are_counted_and_the_summary_says_so() -> None
     shown.radio[0].set_value(0).run()
     shown = click(shown, "Check answer")
     assert "Not so" in shown.error[0].value
-    assert "✓ **Next to nothing**" in words(shown)
+    assert "✓ **Almost zero**" in words(shown)
     assert "More than half: the model likes Paris — *your prediction*" in words(shown)
     shown = click(click(shown, "Next"), "Skip")
     assert [one.value for one in shown.metric] == ["0 of 3", "1", "1"]

@@ -59,7 +59,7 @@ def test_the_page_says_of_its_strongest_head_what_the_library_says(demo: pw.Mode
     assert f"interval {top['low']:+.3f} to {top['high']:+.3f}" in said
     assert f"{top['same_sign']} of 4 pairs have its sign" in said
     differing = int(found.differs().sum())
-    assert f"Over 4 pairs, {differing} of 36 heads differ from zero" in said
+    assert f"Over 4 pairs, the effects of {differing} of 36 heads differ from zero" in said
     assert parameters_of(page) == {"model": "demo", "set_count": "4"}
 
 

@@ -89,7 +89,7 @@ def test_what_changes_one_heads_queries_where_all_are_normed_together_is_said(fa
         lambda: pw.edge_attribution(model, pair),
         lambda: pw.evaluate_circuit(model, pair, circuit),
     ):
-        with pytest.raises(ExperimentError, match="no edge goes into one head alone"):
+        with pytest.raises(ExperimentError, match="no edge leads into a single head"):
             refused()
 
 

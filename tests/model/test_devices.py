@@ -332,7 +332,7 @@ def test_a_layer_on_two_devices_is_refused(model: pw.Model) -> None:
         first = model.network.layers[0]
         torn = replace(first, o=each_tensor(first.o, lambda tensor: tensor.to("lazy:1")))
         network = replace(model.network, layers=(torn, *model.network.layers[1:]))
-        with pytest.raises(InputError, match="weights of layer 0 lie on cpu and lazy:1"):
+        with pytest.raises(InputError, match="weights of layer 0 are on cpu and lazy:1"):
             check_placement(network, "torn")
 
 

@@ -211,7 +211,7 @@ def test_a_stopped_download_says_so_and_keeps_the_files_that_came_whole(
     with HubServer(large) as hub:
         weights = len(hub.files["model.safetensors"])
         said, told = followed(tmp_path, hub.url, weights // 2)
-        assert said.startswith("HubError The download of 'owner/tiny' was stopped. Files that came")
+        assert said.startswith("HubError The download of 'owner/tiny' was stopped. Files that were")
         assert weights // 2 <= told[-1][0] < weights, "it stops within a file"
         asked = [name for name, _ in hub.asked]
         said, _ = followed(tmp_path, hub.url, 2**60)

@@ -44,7 +44,7 @@ def test_unequal_lengths_are_never_zipped() -> None:
 def test_the_refusal_shows_both_rows_and_where_they_part() -> None:
     message = str(unequal_lengths(["A", " b", " c"], ["A", " b", " d", " e"]))
     assert "3 tokens and the corrupted one 4" in message
-    assert "part at position 2" in message
+    assert "first differ at position 2" in message
     assert "A | ·b | >>> ·c" in message
     assert "A | ·b | >>> ·d | ·e" in message
 

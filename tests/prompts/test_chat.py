@@ -143,7 +143,7 @@ def test_the_codes_of_the_date_are_those_of_strftime(code: str) -> None:
 
 
 def test_a_start_token_that_the_template_leaves_out_is_said() -> None:
-    assert f"'{START}'" in notices("ChatML", user("Hello"))["bos_added"]
+    assert f"`{START}`" in notices("ChatML", user("Hello"))["bos_added"]
     assert "bos_added" not in notices("Llama 3", user("Hello"))
     assert chat_notices([of(user("Hello"))], tokenizer_of("ChatML", start=None)) == []
 
@@ -158,7 +158,7 @@ def test_a_message_that_spells_a_special_token_is_refused(spelled: str) -> None:
         [system(spelled), user("a")],
         [user("a"), assistant(f"b {spelled}")],
     ):
-        with pytest.raises(PromptError, match=r"Message \d spells '.*', which is a token"):
+        with pytest.raises(PromptError, match=r"Message \d spells '.*', which is a special token"):
             chat_ids(of(*chat), tokenizer_of("ChatML"))
 
 
@@ -369,7 +369,7 @@ def test_a_role_stands_where_its_characters_do(name: str) -> None:
     tokens = prompt_ids(pair.clean, tokenizer, True)
     at = role_position(pair, tokens, tokenizer, "country")
     assert "".join(token_texts(tokens[: at + 1], tokenizer)).endswith("The capital of France")
-    with pytest.raises(pw.PatchwrightError, match="behind the clean prompt's end"):
+    with pytest.raises(pw.PatchwrightError, match="after the clean prompt's end"):
         chat_pair(roles=[Role(name="far", start=0, stop=len(said) + 1)])
 
 

@@ -158,7 +158,7 @@ def test_text_that_breaks_off_inside_a_character_is_one_refusal() -> None:
         (row(answer=" y"), "both an answer and a wrong answer"),
         (row(answer=[" x", ""]), "An answer is empty"),
         (row(clean="\ud800"), "not valid UTF-8"),
-        (row(roles=[{"name": "s", "start": 0, "stop": 4}]), "behind the clean prompt's end at 3"),
+        (row(roles=[{"name": "s", "start": 0, "stop": 4}]), "after the clean prompt's end at 3"),
         (row(roles=[{"name": "s", "start": 1, "stop": 1}]), "at least one character"),
         (row(roles=[{"name": "last", "start": 0, "stop": 1}]), "choose another name"),
         (row(roles=[{"name": "a,b", "start": 0, "stop": 1}]), "cannot name a role"),

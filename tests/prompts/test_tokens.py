@@ -92,7 +92,8 @@ def test_it_is_said_where_no_start_was_put_or_an_end_taken_off() -> None:
     assert codes("bytes", True, None) == ["no_bos"]
     assert codes("bytes", False, None) == []
     assert (
-        "puts '</s>' behind" in special_notices(model_of("end put").tokenizer, True)[0]["message"]
+        "adds `</s>` to the end"
+        in special_notices(model_of("end put").tokenizer, True)[0]["message"]
     )
 
 

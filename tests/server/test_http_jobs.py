@@ -83,7 +83,8 @@ def test_stopping_keeps_what_is_finished_and_says_how_much(demo: pw.Model) -> No
         view = ended(client, job)
         assert view["state"] == "stopped"
         assert (
-            "cells are computed, the others are empty. What is finished is kept." in view["message"]
+            "cells are computed, and the others are empty. What is finished is kept."
+            in view["message"]
         )
         result = client.get(view["result"]).json()
         assert [one["code"] for one in result["warnings"]][-1] == "stopped"

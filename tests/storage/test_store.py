@@ -216,7 +216,7 @@ def test_a_beginning_of_an_id_names_a_run_if_it_is_the_only_one() -> None:
     ids = store.save_all([kept(i) for i in range(20)])
     assert store.entry(ids[3][:10]).id == ids[3]
     first = next(one[0] for one in ids if sum(other[0] == one[0] for other in ids) > 1)
-    with pytest.raises(UnknownRunError, match="several runs begin so"):
+    with pytest.raises(UnknownRunError, match="several runs begin like this"):
         store.get(first)
     for name in ("", "nothing", "%"):
         with pytest.raises(UnknownRunError, match="runs list"):

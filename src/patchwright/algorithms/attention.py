@@ -40,7 +40,10 @@ def patterns(network: Network, runs: PairRuns, layer: int, head: int) -> xr.Data
     """
     Place("pattern", layer, head).within(network.spec, len(runs.pair.clean))
     if len(runs.pair.clean) != len(runs.pair.corrupt):
-        raise PromptError("Patterns of prompts of unequal length cannot be laid side by side.")
+        raise PromptError(
+            "Attention patterns of prompts of unequal length cannot be compared: give prompts of equal "
+            "length."
+        )
     n = len(runs.pair.clean)
     both = torch.stack(
         [run.kept["pattern"][layer][:n, head, :n] for run in (runs.clean[0], runs.corrupt[0])]

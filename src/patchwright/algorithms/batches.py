@@ -23,12 +23,12 @@ enough to report progress and to stop soon."""
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a method is: cells done of all, and the values so far.
+    """The progress of a method: how many cells are done, and the values so far.
 
-    `patched` has the method's own axes, NaN where a cell has no value yet; copy
-    it to keep it. Of circuits it holds the scores of the pairs that are whole, or
-    faithfulness; what is counted are passes or circuits. `estimate`, on the same axes,
-    is what a gradient says of every cell, where that gave the cells their order.
+    `patched` has the method's own axes and is NaN where a cell has no value yet; copy
+    it to keep it. For circuits it holds the scores of the finished pairs, or faithfulness,
+    and passes or circuits are counted. `estimate`, on the same axes, is a gradient's
+    estimate of every cell, if the cells are computed in its order.
     """
 
     done: int

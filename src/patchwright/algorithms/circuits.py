@@ -101,8 +101,8 @@ def _read(reader: MetricReader, metric: Metric, passed: GraphRun) -> Tensor:
 def _check_graph(network: Network) -> None:
     if any(layer.norms_jointly for layer in network.layers):
         raise ExperimentError(
-            f"{network.spec.name} norms the queries and keys of all heads together, so that no edge goes "
-            "into one head alone: follow paths to a layer's heads (path_patch), or patch z."
+            f"{network.spec.name} normalises the queries and keys of all heads together, so no edge "
+            "leads into a single head: use path_patch with all heads of a layer, or patch z."
         )
 
 

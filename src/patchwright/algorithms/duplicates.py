@@ -46,9 +46,9 @@ def duplicate_pairs(result: Result) -> list[Notice]:
     return [
         Notice(
             code="duplicate_pairs",
-            message=f"Pairs with the same two prompts: {named}{more}. Means are over all "
+            message=f"These pairs have the same two prompts: {named}{more}. Means are over all "
             f"{len(groups)} pairs, but only {len(members)} are different: intervals and tests count "
-            "the same pair once.",
+            "each different pair once.",
         )
     ]
 

@@ -16,7 +16,7 @@ from patchwright.model.requests import Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import KEYED_SITES, Site
 from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.tokens import visible
+from patchwright.prompts.tokens import in_sentence
 from patchwright.warnings import Notice
 
 TokenText = Callable[[int], str]
@@ -207,9 +207,9 @@ def notices_of(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metr
         found.append(
             Notice(
                 code="answer_not_top",
-                message=f"The model's first choice after the clean prompt is "
-                f"'{visible(clean.top[0]['token'])}', not the answer: what is traced here is not "
-                "how the model gets it right.",
+                message="The model's most likely next token after the clean prompt is "
+                f"{in_sentence(clean.top[0]['token'])}, not the answer, so the effects do not show "
+                "how the model finds the answer.",
             )
         )
     return [*found, *gap_notices(clean, corrupt, metric)]
@@ -224,18 +224,18 @@ def gap_notices(
         return [
             Notice(
                 code="flat_gap",
-                message=f"{runs} give the same {metric} (they differ by {gap:.2g}), so "
-                "there is no scale to express effects in: only patched values are given. Choose "
-                "prompts, answers or a metric on which the runs differ.",
+                message=f"{runs} give the same {metric} (they differ by {abs(gap):.2g}), so shares of "
+                "this gap mean nothing: only patched values are given. Choose prompts, answers or a "
+                "metric on which the runs differ.",
             )
         ]
     if abs(gap) < unit.small_gap:
         return [
             Notice(
                 code="small_gap",
-                message=f"{runs} differ by only {gap:.2g} in {metric}, so effects are shares of a "
-                "small number and look larger than they are: no place is ranked by them. Choose "
-                "prompts, answers or a metric on which the runs differ more.",
+                message=f"{runs} differ by only {abs(gap):.2g} in {metric}. Effects are shares of "
+                "this small number and look larger than they are, so no place is ranked by them. "
+                "Choose prompts, answers or a metric on which the runs differ more.",
             )
         ]
     return []

@@ -56,17 +56,17 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment found: `arrays` by name, each with its dims labelled.
+    """The result of an experiment: `arrays` by name, each with labelled dims.
 
-    Methods that change a run have the arrays `patched` and `effect`. `patched` is the metric after each patch, in the metric's unit; `effect` the
-    share of the gap that the patch moved (0 nothing, 1 all the way to the other
-    run, empty where the gap is too small to be a scale). Both have the dims that
+    Methods that change a run have the arrays `patched` and `effect`. `patched` is the metric after
+    each patch, in the metric's unit; `effect` is the share of the gap that the patch moved (0 is no
+    change, 1 is all the way to the other run; empty if the gap is too small for shares). Both have the dims that
     the experiment's `per` names, after a `pair` dim for a list of pairs. Cells
     that were not computed, or have no counterpart in the other prompt, are NaN.
-    `altered` is what the model predicts in the patched run, where there is only one.
-    `details` holds what else the method chose or measured, such as a noise's size.
+    `altered` is what the model predicts in the patched run, if there is only one such run.
+    `details` holds what else the method chose or measured, such as the size of the noise.
     `numbers` is the version of the method's numbers (`Experiment.numbers`); `asked` is the
-    experiment itself, where it is known.
+    experiment itself, if it is known.
     """
 
     method: str
@@ -100,7 +100,7 @@ class Result:
         return self.array("effect")
 
     def array(self, name: str) -> xr.DataArray:
-        """One of `arrays`. Raises InputError with the names there are."""
+        """One of `arrays`. Raises InputError that lists the names."""
         if name not in self.arrays:
             raise InputError(
                 f"A result of '{self.method}' has no '{name}': it has {', '.join(self.arrays)}."
@@ -111,8 +111,8 @@ class Result:
     def mean_effect(self) -> xr.DataArray:
         """`effect` without a pair dim: over pairs, the ratio of means (Miller et al. 2024).
 
-        A cell's means, of baselines too, are over the pairs that have it: of a stopped
-        sweep, and where prompts are of unequal length, cells may be over different pairs.
+        The means for a cell, those of the baselines too, are over the pairs that have the cell: in
+        a stopped sweep, or with prompts of unequal length, different cells may have different pairs.
         """
         if "pair" not in self.patched.dims:
             return self.effect
@@ -140,10 +140,10 @@ class Result:
         return next(name for name in (stated, *self.arrays) if name in self.arrays)
 
     def table(self) -> pd.DataFrame:
-        """One row a computed cell: place, the dims, token (of one pair), the arrays' values.
+        """One row for each computed cell: place, dims, token (for one pair), the arrays' values.
 
-        Of arrays with several sets of dims, those that share the main one's. Pairs are
-        numbered from 1 here, as in warnings and files of pairs; on the arrays' axis from 0.
+        Only arrays with the dims of the main array are included. Pairs are counted
+        from 1 here, as in warnings and files of pairs; on the arrays' axis from 0.
         """
         first = PATCHES[0] if self.main == PATCHES[1] else self.main
         dims = self.arrays[first].dims
@@ -167,8 +167,8 @@ class Result:
     def top(self, count: SupportsIndex = 5) -> pd.DataFrame:
         """The `count` strongest places by |effect| (by distance moved where it is empty).
 
-        Without effects, by the size of the main array. Over several pairs by its mean,
-        which of effects is the ratio of means.
+        Without effects, by the absolute value of the main array. Over several pairs by its mean;
+        for effects that is the ratio of means.
         """
         averaged = self if "pair" not in self.arrays[self.main].dims else self.averaged()
         frame = averaged.table()

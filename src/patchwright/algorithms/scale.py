@@ -74,7 +74,7 @@ def nothing_to_rank(result: Result) -> list[Notice]:
         Notice(
             code="nothing_moved",
             message=f"No {what} that was computed moves {metric} by more than "
-            f"{unit.min_gap:g} ({unit.name}): there is nothing to rank. Choose other "
-            "places, or prompts whose answers differ more.",
+            f"{unit.min_gap:g}{unit.suffix}, so there is nothing to rank. Choose other places, or "
+            "prompts whose answers differ more.",
         )
     ]

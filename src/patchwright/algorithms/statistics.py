@@ -70,15 +70,15 @@ class OddPair:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a result over pairs says of each cell, on the result's dims without `pair`.
+    """Statistics of each cell over pairs, on the result's dims without `pair`.
 
-    `mean_effect` is the mean over pairs (of effects by `ratio`), unitless for effects,
-    otherwise in the unit of `array`; `low` and `high` bound it at `level`. `p_value` is
-    of the sign-flip test against zero, `q_value` the same corrected over all cells;
-    `same_sign` counts the pairs whose sign is the mean's, `pairs` those that have the
-    cell; duplicates count as one. NaN where fewer than two pairs have a cell; where the gap
-    itself is not told from zero, the mean or its bounds are NaN and the test is of what
-    was moved.
+    `mean_effect` is the mean over pairs (for effects by `ratio`), unitless for effects,
+    otherwise in the unit of `array`; `low` and `high` are the bounds of its interval at `level`.
+    `p_value` comes from the sign-flip test against zero, `q_value` is corrected over all cells;
+    `same_sign` counts the pairs with the mean's sign, `pairs` those that have the
+    cell; duplicates count as one. NaN where fewer than two pairs have a cell. If the gap
+    itself is not distinguishable from zero, the mean or its bounds are NaN and the test is of
+    the change in the metric's unit.
     """
 
     array: str
@@ -111,7 +111,7 @@ class Statistics:
         return self.q_value > RATE
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a cell that two pairs have: its place and dims, and `NUMBERS`."""
+        """One row for each cell that at least two pairs have: its place and dims, and `NUMBERS`."""
         columns = {name: getattr(self, name) for name in NUMBERS}
         if not self.mean_effect.dims:
             return pd.DataFrame({name: [float(array)] for name, array in columns.items()})
@@ -140,7 +140,7 @@ class Statistics:
         }
 
     def on(self, result: Result) -> Result:
-        """The result with these numbers among its details, where figures and insights find them."""
+        """The result with these numbers in its details, for figures and insights."""
         return replace(result, details=result.details | {DETAIL: self.document()})
 
 
@@ -180,9 +180,9 @@ def statistics(
     seed: SupportsIndex = 0,
     ratio: str = "of_means",
 ) -> Statistics:
-    """What the result's main array says over pairs: see `Statistics`.
+    """Statistics of the result's main array over pairs: see `Statistics`.
 
-    Resampled by `seed`, the same for every cell. Raises InputError for a result of
+    `seed` draws the resamples, which all cells share. Raises InputError for a result of
     one pair (perhaps repeated) or over no pairs, and for a choice that is out of range.
     """
     level, resamples, seed = float(level), index(resamples), index(seed)
@@ -232,7 +232,7 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
     array = result.arrays[result.main]
     if "pair" not in array.dims:
         raise InputError(
-            f"This result's '{result.main}' is not over pairs, so nothing says how sure it is: run "
+            f"This result's '{result.main}' is not over pairs, so its uncertainty is unknown: run "
             "the same on a list of pairs."
         )
     array = array.transpose("pair", ...)
@@ -240,7 +240,7 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
     if len(set(groups)) < 2:
         same = f"These {n} pairs are one and the same. " if n > 1 else ""
         raise InputError(
-            f"{same}One pair is too few to say how sure a result is: give at least two different ones."
+            f"{same}One pair is too few for statistics: give at least two different pairs."
         )
     if result.main != "effect":
         return array, _Sample(_flat(array), np.ones(n), 0.0, groups)

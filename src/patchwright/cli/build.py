@@ -53,7 +53,7 @@ def template(
     ] = [],  # noqa: B006 - Typer copies it
     swap: Annotated[
         list[str],
-        typer.Option(help="What goes into a slot in the corrupted prompt: S={A}. Repeatable."),
+        typer.Option(help="Content of a slot in the corrupted prompt: S={A}. Repeatable."),
     ] = [],  # noqa: B006
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
@@ -94,7 +94,7 @@ def agreement(
     revision: Revision = None,
     out: Out = "-",
 ) -> None:
-    """Make a pair of each sentence: its verb is asked for, its subject's number changes.
+    """Make a pair from each sentence: the verb is the answer, and the subject changes its number.
 
     Sentences that cannot be used are told on standard error, and the others go on.
     """
@@ -120,15 +120,16 @@ def agreement(
 @app.command()
 def swap(
     prompt: Annotated[str, typer.Argument(help="The clean prompt.")],
-    word: Annotated[str, typer.Argument(help="The word of it to replace.")],
+    word: Annotated[str, typer.Argument(help="The word in the prompt to replace.")],
     answer: Annotated[str, typer.Option(help="Right next token, with its space: ' Mary'.")],
     wrong: Annotated[
         str, typer.Option(help="Competing next token.", show_default="the likeliest other")
     ] = "",
     words: Annotated[
-        list[str], typer.Option("--word", help="A word to try, besides likely ones. Repeatable.")
+        list[str],
+        typer.Option("--word", help="A word to try, in addition to likely ones. Repeatable."),
     ] = [],  # noqa: B006 - Typer copies it
-    occurrence: Annotated[int, typer.Option(help="Which one, if the word comes often.")] = 1,
+    occurrence: Annotated[int, typer.Option(help="Which occurrence of the word, from 1.")] = 1,
     count: Annotated[int, typer.Option(help="How many pairs, the best first.", min=1)] = 10,
     no_bos: NoBos = False,
     model: ModelName = "demo",
@@ -137,7 +138,7 @@ def swap(
     revision: Revision = None,
     out: Out = "-",
 ) -> None:
-    """Replace a word of a prompt by those of as many tokens that flip the answer best."""
+    """Find words of the same number of tokens that flip the answer best."""
     from patchwright.experiment.swap import swap as swapped
 
     loaded = options.load(model, device, dtype, revision)

@@ -60,12 +60,12 @@ def explain(
         bool,
         typer.Option(
             "--written",
-            help="Also let a language model put it into words: the one that the environment "
+            help="Also let a language model rewrite the sentences: the one that the environment "
             "variables PATCHWRIGHT_EXPLAIN_URL, _MODEL and _KEY name. Each of its numbers is checked.",
         ),
     ] = False,
 ) -> None:
-    """Say in numbered sentences what patching shows, and when not to trust it.
+    """Explain in numbered sentences what patching shows, and when not to trust it.
 
     Patches the residual stream at every layer and position and every head, looks at
     the attention of the strongest heads, and puts the numbers into words by fixed rules.

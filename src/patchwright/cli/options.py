@@ -49,19 +49,17 @@ Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
 ]
-NoBos = Annotated[
-    bool, typer.Option("--no-bos", help="Do not put the beginning-of-text token first.")
-]
+NoBos = Annotated[bool, typer.Option("--no-bos", help="Leave out the beginning-of-text token.")]
 Bos = Annotated[
     bool | None,
     typer.Option(
         "--bos/--no-bos",
-        help="Put the beginning-of-text token first, or do not.",
+        help="Put the beginning-of-text token first, or leave it out.",
         show_default="--bos; with --example, what is usual for the model",
     ),
 ]
-Clean = Annotated[str, typer.Option(help="The prompt that is answered rightly.")]
-Corrupt = Annotated[str, typer.Option(help="The prompt that differs in what matters.")]
+Clean = Annotated[str, typer.Option(help="The prompt that the model answers correctly.")]
+Corrupt = Annotated[str, typer.Option(help="The prompt that differs in one thing.")]
 Answer = Annotated[
     list[str], typer.Option(help="Right next token, with its space: ' Mary'. Repeatable.")
 ]
@@ -70,13 +68,15 @@ Chat = Annotated[
     bool,
     typer.Option(
         "--chat",
-        help="Prompts are what a user says in a chat: the model's chat template goes around them.",
+        help="Treat prompts as a user's chat messages, in the model's chat template.",
     ),
 ]
 System = Annotated[
-    str, typer.Option(help="With this system message before what the user says; means --chat.")
+    str, typer.Option(help="Put this system message before the user's message; implies --chat.")
 ]
-Align = Annotated[str, typer.Option(help="exact, or edges for prompts of unequal token counts.")]
+Align = Annotated[
+    str, typer.Option(help="exact, or edges for prompts with different numbers of tokens.")
+]
 ExampleName = Annotated[
     str, typer.Option("--example", help="Take prompts and answers from this example.")
 ]
@@ -90,7 +90,7 @@ PairsFile = Annotated[
 Roles = Annotated[
     str,
     typer.Option(
-        help="Patch each pair where these roles of its own stand, such as subject,last.",
+        help="Compare by role instead of position, such as subject,last.",
         show_default="positions",
     ),
 ]
@@ -106,25 +106,25 @@ Metric = Annotated[
     ),
 ]
 Json = Annotated[str, typer.Option("--json", help="Write the result as JSON; - is stdout.")]
-Csv = Annotated[str, typer.Option("--csv", help="Write one row a cell as CSV; - is stdout.")]
+Csv = Annotated[str, typer.Option("--csv", help="Write one row per cell as CSV; - is stdout.")]
 Layers = Annotated[str, typer.Option(help="Such as 0-5,7.", show_default="all")]
 Positions = Annotated[str, typer.Option(help="Such as 3,-1.", show_default="all")]
 Heads = Annotated[str, typer.Option(help="Such as 0-3.", show_default="all")]
-Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 Plot = Annotated[str, typer.Option("--plot", help="Draw to a .png, .svg or .pdf file.")]
 NoStore = Annotated[
     bool,
     typer.Option(
         "--no-store",
         envvar="PATCHWRIGHT_NO_STORE",
-        help="Compute again, and store nothing in the run store.",
+        help="Compute again and keep nothing in the run store.",
     ),
 ]
 ExperimentFile = Annotated[
     str,
     typer.Option(
         "--experiment",
-        help="Write the experiment for `run`, one line a pair, and do nothing else; - is stdout.",
+        help="Only write the experiment for `run`, one line per pair; - is stdout.",
     ),
 ]
 

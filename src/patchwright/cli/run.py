@@ -19,7 +19,7 @@ MOST_REASONS = 20
 
 
 def run(
-    file: Annotated[str, typer.Argument(help="One experiment a line, as JSON; - is stdin.")],
+    file: Annotated[str, typer.Argument(help="One experiment per line, as JSON; - is stdin.")],
     out: Annotated[
         str, typer.Option(help="Folder of the run store.", show_default="the user's own")
     ] = "",
@@ -30,14 +30,16 @@ def run(
     ] = "",
     workers: Annotated[
         int | None,
-        typer.Option(help="At most so many on the cluster.", show_default="one a GPU, or a CPU"),
+        typer.Option(help="Maximum number on the cluster.", show_default="one per GPU or CPU"),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="The cluster's, such as auto.", show_default="RAY_ADDRESS, or a new one"),
+        typer.Option(
+            help="Address of the cluster, such as auto.", show_default="RAY_ADDRESS, or a new one"
+        ),
     ] = None,
 ) -> None:
-    """Do many experiments and keep their results; run again, it goes on where it was ended.
+    """Run many experiments and keep their results; run again, it continues where it stopped.
 
     Write experiments with the option --experiment of a method's command. Exit status:
     1 where a line or an experiment failed, 130 after Ctrl-C.

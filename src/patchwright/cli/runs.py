@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from patchwright.storage.store import Entry, Failure, Store
 
 app = typer.Typer(
-    help="The run store: every result once computed. Runs are named by their id or its beginning.",
+    help="The run store, which keeps every result. Name a run by its id or the beginning of it.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -33,19 +33,19 @@ app = typer.Typer(
 Folder = Annotated[
     str, typer.Option("--store", help="Folder of the run store.", show_default="the user's own")
 ]
-Run = Annotated[str, typer.Argument(help="A run's id, or its beginning.")]
-Runs = Annotated[list[str], typer.Argument(help="Runs' ids, or their beginnings.")]
+Run = Annotated[str, typer.Argument(help="A run's id, or the beginning of it.")]
+Runs = Annotated[list[str], typer.Argument(help="Ids of runs, or their beginnings.")]
 
 
 @app.command("list")
 def list_(
     words: Annotated[
-        list[str] | None, typer.Argument(help="Words that all must occur: prompt, model, note.")
+        list[str] | None, typer.Argument(help="Words that must all occur in prompt, model or note.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 20,
-    deleted: Annotated[bool, typer.Option("--deleted", help="The deleted ones.")] = False,
+    limit: Annotated[int, typer.Option(help="Show at most N runs, the newest first.", min=1)] = 20,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Show deleted runs.")] = False,
     failures: Annotated[
-        bool, typer.Option("--failures", help="Experiments of `run` that could not be done.")
+        bool, typer.Option("--failures", help="Show experiments of `run` that failed.")
     ] = False,
     json: Json = "",
     store: Folder = "",
@@ -116,10 +116,10 @@ def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Fo
 @app.command()
 def note(
     run: Run,
-    text: Annotated[str, typer.Argument(help="What to note; '' takes the note away.")],
+    text: Annotated[str, typer.Argument(help="Text of the note; '' removes it.")],
     store: Folder = "",
 ) -> None:
-    """Write a note beside a run; `list` finds it by its words."""
+    """Add a note to a run; `list` searches notes too."""
     opened = _opened(store)
     opened.note(run, text)
     echo_notices(opened)
@@ -127,7 +127,7 @@ def note(
 
 @app.command()
 def delete(runs: Runs, store: Folder = "") -> None:
-    """Take runs out of the store; `restore` brings them back until `prune`."""
+    """Delete runs; `restore` brings them back until `prune`."""
     opened = _opened(store)
     ids = opened.delete(runs)
     echo_notices(opened)
@@ -136,7 +136,7 @@ def delete(runs: Runs, store: Folder = "") -> None:
 
 @app.command()
 def restore(runs: Runs, store: Folder = "") -> None:
-    """Bring deleted runs back."""
+    """Restore deleted runs."""
     opened = _opened(store)
     ids = opened.restore(runs)
     echo_notices(opened)
@@ -146,16 +146,18 @@ def restore(runs: Runs, store: Folder = "") -> None:
 @app.command()
 def prune(
     older_than: Annotated[
-        int | None, typer.Option(help="Also what is older, in days.", min=0, show_default=False)
+        int | None, typer.Option(help="Also runs older than N days.", min=0, show_default=False)
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(help="Also all but so many newest.", min=0, show_default=False)
+        int | None, typer.Option(help="Also all but the newest N runs.", min=0, show_default=False)
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would go.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove them; without it, only say what would be removed.")
+    ] = False,
     json: Json = "",
     store: Folder = "",
 ) -> None:
-    """Remove deleted runs for good, and old ones if asked; never one with a note, unless deleted."""
+    """Remove deleted runs for good, and old ones if asked. Runs with a note stay, unless deleted."""
     check_outputs(json, "")
     opened = _opened(store)
     older = None if older_than is None else timedelta(days=older_than)
@@ -174,11 +176,12 @@ def prune(
 def export(
     path: Annotated[str, typer.Argument(help="The archive to write, such as runs.zip.")],
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs' ids; all if none.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Ids of runs; all runs if none is given.", show_default=False),
     ] = None,
     store: Folder = "",
 ) -> None:
-    """Write runs, with their notes, to one file that `import` takes in elsewhere."""
+    """Write runs, with their notes, to one file for `import` on another machine."""
     opened = _opened(store)
     count = opened.export(path, runs or None)
     echo_notices(opened)
@@ -190,13 +193,11 @@ def import_(
     path: Annotated[str, typer.Argument(help="An archive that `export` wrote.")],
     trust_imported: Annotated[
         bool,
-        typer.Option(
-            "--trust-imported", help="Let these runs answer experiments, as if computed here."
-        ),
+        typer.Option("--trust-imported", help="Use these runs as if they had been computed here."),
     ] = False,
     store: Folder = "",
 ) -> None:
-    """Take an archive's runs in; all of them, or none where one is not sound.
+    """Import the runs of an archive: all of them, or none if one is damaged.
 
     They are marked as imported, and answer no experiment unless they are trusted.
     """

@@ -115,13 +115,11 @@ def examples() -> None:
 def lessons(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Lessons of your own, as .yaml files, or names of the package's, to check."
-        ),
+        typer.Argument(help="Lessons to check: .yaml files, or names of built-in lessons."),
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """List the lessons, or check some: each runs, and each text and question holds.
+    """List the lessons, or check some: run each one and test its texts and questions.
 
     A lesson of the package is checked in its readings on all models that are on this machine.
     Exit status 1 where something in them is not what the model does.
@@ -207,7 +205,7 @@ def verify(
     model: Annotated[str, typer.Argument(help="demo, smollm2 or gpt2.")] = "demo",
     device: Device = "auto",
     figures: Annotated[
-        str, typer.Option(help="A file of figures instead of those that come with the package.")
+        str, typer.Option(help="A file of figures, instead of those in the package.")
     ] = "",
 ) -> None:
     """Recompute published figures and compare.
@@ -232,7 +230,7 @@ def bench(
     model: ModelName = "demo",
     device: Device = "auto",
     tokens: Annotated[int, typer.Option(help="Length of the random prompts.", min=3)] = 15,
-    repeat: Annotated[int, typer.Option(help="Runs of which the median counts.", min=1)] = 3,
+    repeat: Annotated[int, typer.Option(help="Number of runs; the median counts.", min=1)] = 3,
 ) -> None:
     """Time sweeps against one full run for each place."""
     from patchwright.bench import time_sweeps
@@ -263,15 +261,13 @@ def app_(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     name: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A further name that visitors reach the page by, such as a proxy's; may be repeated."
-        ),
+        typer.Option(help="Another host name of the page, such as a proxy's; may be repeated."),
     ] = None,
     headless: Annotated[bool, typer.Option(help="Do not open a browser.")] = False,
     folder: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder whose models visitors may load; may be repeated.",
+            help="A folder from which visitors may load models; may be repeated.",
             exists=True,
             file_okay=False,
         ),
@@ -279,7 +275,7 @@ def app_(
     lessons: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder with lessons of your own for the page Learn; may be repeated.",
+            help="A folder with your own lessons for the page Learn; may be repeated.",
             exists=True,
             file_okay=False,
         ),
@@ -288,9 +284,7 @@ def app_(
         int,
         typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
     ] = 2,
-    no_store: Annotated[
-        bool, typer.Option("--no-store", help="Keep nothing in the run store, look nothing up.")
-    ] = False,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Do not use the run store.")] = False,
     allow_edits: Annotated[
         bool,
         typer.Option(
@@ -339,7 +333,7 @@ def serve(
         typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
     ] = 2,
     queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=10_000)] = 32,
-    seconds: Annotated[float, typer.Option(help="Seconds that a job may work.", min=1)] = 600,
+    seconds: Annotated[float, typer.Option(help="Seconds that a job may run.", min=1)] = 600,
 ) -> None:
     """Answer experiments over HTTP, as docs/http.md shows.
 

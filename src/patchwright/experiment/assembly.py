@@ -235,14 +235,14 @@ def _precision(model: Model) -> list[Notice]:
     found: list[Notice] = []
     if model.quantization is not None:
         message = (
-            f"The weights of {model.name} are quantised ({model.quantization}), so it is not the same "
-            "model as the one published in full precision, and may answer otherwise."
+            f"The weights of {model.name} are quantised ({model.quantization}), so it can answer "
+            "differently from the model that was published in full precision."
         )
         found.append(Notice(code="quantized", message=message))
     if model.dtype in ("bfloat16", "float16"):
         message = (
-            f"The model runs in {model.dtype}, whose rounding is about a thousandth of each "
-            "value: small effects may be noise. Repeat in float32 what matters."
+            f"The model runs in {model.dtype}, which rounds each value by about a thousandth, so "
+            "small effects may be rounding errors. Repeat what matters in float32."
         )
         found.append(Notice(code="half_precision", message=message))
     return found
@@ -259,8 +259,8 @@ def _joint_norms(experiment: Experiment, model: Model) -> list[Notice]:
     if not (one_head or by_head):
         return []
     message = (
-        f"{model.name} norms the queries of all heads of a layer together, and the keys: what is "
-        "done to one head's changes those of the others a little."
+        f"{model.name} normalises the queries of all heads of a layer together, and the keys too, so "
+        "a change to one head's queries or keys also changes those of the others a little."
     )
     return [Notice(code="joint_norm", message=message)]
 
@@ -274,7 +274,7 @@ def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
     """The warning that only so many cells have been computed, and what the others are."""
     return Notice(
         code="stopped",
-        message=f"The sweep was stopped: {done} of {cells} cells are computed, the others are "
+        message=f"The sweep was stopped: {done} of {cells} cells are computed, and the others are "
         f"{others}.",
     )
 
@@ -290,6 +290,6 @@ def estimates(what: str) -> Notice:
     """The warning that `what`, with its verb, is an estimate."""
     return Notice(
         code="estimate",
-        message=f"{what} a first-order estimate, which fails at saturated softmax and in early "
-        "MLPs: patch what matters exactly.",
+        message=f"{what} a first-order estimate, which can be far off where a softmax is saturated "
+        "and in early MLPs. Patch the places that matter.",
     )

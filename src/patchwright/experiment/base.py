@@ -37,23 +37,23 @@ if TYPE_CHECKING:
 
 
 class Experiment(BaseModel, ABC):
-    """What every experiment says: on which model, measured how.
+    """The base class of all experiments: which model is run, and how the result is measured.
 
-    A method is a class with a field `method`, its name, and:
+    A method is a subclass with a field `method`, its name, and:
 
-    - `main`, the array that its result is about, and that array's `unit` where that is not the
-      array's own name; `centred` where the scale of its figure is centred at 0;
+    - `main`, the array that its result is about, and that array's `unit` if that is not the
+      array's own name; `centred` if the scale of its figure is centred at 0;
     - `compute`, `cost`, `output` and `title`, without which a class cannot be used;
-    - a docstring, whose first paragraph says what it does, to everybody.
+    - a docstring whose first paragraph describes the method to users.
 
-    `numbers` is the version of the method's numbers: it is raised when a correction changes
-    what the same experiment gives, so that earlier results no longer answer it. `FORMER` has
-    defaults that were others when the first experiments were stored, by field: hashes count from them.
-    `command` is the command that asks for it, where that has another name, and `summary` what the
-    command says of itself; of several methods of one command the first is meant, unless the
+    `numbers` is the version of the method's numbers. It is raised when a correction changes
+    the result of the same experiment, so that stored results are no longer used. `FORMER` has,
+    by field, the defaults that have changed since the first experiments were stored: hashes still use them.
+    `command` is the command line's name for the method, if it differs, and `summary` the
+    command's help. If several methods share a command, it runs the first, unless the
     option of the field `chosen_by` of another is given.
-    `measures` says whether the metric is more than what baselines show. `aligns` says whether
-    prompts of unequal length can be matched at their edges.
+    `measures` says whether the method uses the metric for more than the baselines. `aligns` says
+    whether prompts of unequal length can be matched at their edges.
     """
 
     # Schemas are built when one is first needed: `--help` needs none.
@@ -82,11 +82,11 @@ class Experiment(BaseModel, ABC):
 
     @abstractmethod
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
-        """Do what the experiment says to `tokens`, whatever its own pairs are."""
+        """Run the experiment on `tokens`, which replace its own pairs."""
 
     @abstractmethod
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
-        """What the experiment takes on these `tokens`, a pair each."""
+        """What the experiment costs on these `tokens`, one for each pair."""
 
     @property
     @abstractmethod
@@ -95,11 +95,11 @@ class Experiment(BaseModel, ABC):
 
     @abstractmethod
     def title(self, result: Result) -> str:
-        """What was done, in a line: for the head of a figure."""
+        """What was done, in one line: the title of a figure."""
 
     @abstractmethod
     def tokens(self, model: Model) -> list[TokenPair]:
-        """What is run, in the model's tokens, checked against model and metric."""
+        """The pairs in the model's tokens, checked against model and metric."""
 
     @property
     def many(self) -> bool:

@@ -21,12 +21,12 @@ def run(
     budget: int = BUDGET,
     top: int = 0,
 ) -> Result:
-    """Do what the experiment says, on a loaded model.
+    """Run an experiment on a loaded model.
 
     `progress` is called between batches and stops the work by returning False;
-    `budget` bounds the bytes that altered runs take. With `top` the result of a sweep (`Patch`,
-    `Ablate`) also has so many likeliest next tokens of each cell, in the arrays `top`,
-    `top_id` and `top_probability`; all other numbers stay the same. Raises InputError where the
+    `budget` limits the bytes that altered runs take. With `top` the result of a sweep (`Patch`,
+    `Ablate`) also has that many most likely next tokens of each cell, in the arrays `top`,
+    `top_id` and `top_probability`; all other numbers stay the same. Raises InputError if the
     prompts, answers or places do not fit the model.
     """
     started = perf_counter()

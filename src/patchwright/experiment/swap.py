@@ -24,7 +24,7 @@ TRIED = 200
 
 @dataclass(frozen=True)
 class Swap:
-    """A word in the place of another, and the pair that it makes.
+    """A replacement for a word, and the pair that it makes.
 
     `difference` is the logit difference of the answer and the wrong one after the
     corrupted prompt: the lower, the better the swap; below 0 the answer has flipped.
@@ -52,14 +52,14 @@ def swap(
     bos: bool = True,
     budget: int = BUDGET,
 ) -> list[Swap]:
-    """The `count` best corrupted prompts that have another word in the place of `word`.
+    """The `count` best corrupted prompts that replace `word` by another word.
 
-    Words come from `words` and from the vocabulary, of which those that the model
-    expects there (the word's like in its first letter's case) are tried: what is likely
-    stays in distribution. All have the clean prompt's number of tokens. Without `wrong`
-    it is for each what the corrupted prompt makes likeliest beside the answer. The pairs
-    have the role `swapped`. Chosen for what they do, they are no sample to average over.
-    Raises PromptError where the word or a replacement is missing, AnswerError for answers
+    Replacements come from `words` and from the vocabulary. Of the vocabulary it tries words
+    that the model expects there, with the same case of the first letter, so that prompts stay
+    natural. All prompts have the clean prompt's number of tokens. Without `wrong`, the wrong
+    answer of each pair is the most likely token after its corrupted prompt, apart from the
+    answer. The pairs have the role `swapped`. They are chosen for their effect, so do not average over them.
+    Raises PromptError if the word or a replacement is missing, AnswerError for answers
     that are not one token.
     """
     _check_text(prompt)

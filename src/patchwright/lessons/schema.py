@@ -140,7 +140,9 @@ def read_lesson_file(path: str | Path) -> Lesson:
 def read_lesson(text: str, name: str) -> Lesson:
     """The lesson that `text` describes. Raises LessonError with the line of each fault."""
     if len(text) > MOST_BYTES:
-        raise LessonError(f"{name}: a lesson has at most {MOST_BYTES:,} bytes. Make it several.")
+        raise LessonError(
+            f"{name}: a lesson has at most {MOST_BYTES:,} bytes. Split it into several."
+        )
     try:
         _check_plain(text, name)
         root = yaml.compose(text, yaml.SafeLoader)

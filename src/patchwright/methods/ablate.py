@@ -45,7 +45,7 @@ class Ablating(OnPairs):
     prompts: Annotated[tuple[Prompt, ...], Option("prompt", max_items=32)] = Field(
         default=(),
         title="Reference prompts",
-        description="A prompt that mean and resample take from.",
+        description="A prompt that mean or resample takes activations from.",
     )
     by_position: Annotated[bool, Option("over-positions", off=True)] = Field(
         default=True, title="Mean at each position", description="One mean over all positions."
@@ -150,7 +150,7 @@ def ablate(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
 ) -> Result:
-    """Replace each place of one kind in the clean run by what says nothing.
+    """Replace each place of one kind in the clean run by an uninformative activation.
 
     `ablation`: `zero`; `mean` over `prompts`, at each position or (`by_position=False`)
     over all of theirs; `resample`, from one of `prompts` drawn by `seed`. `effect`

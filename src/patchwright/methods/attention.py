@@ -40,7 +40,9 @@ class HeadScores(OnPairs):
         default=4, title="Random prompts", description="Random prompts, for scores."
     )
     length: int = Field(
-        default=20, title="Length", description="Random tokens, said twice, for scores."
+        default=20,
+        title="Length",
+        description="Number of random tokens, which are repeated once, for scores.",
     )
     seed: Natural = Field(default=0, title="Seed", description="Random seed.")
     words: Annotated[Text, Option(usual="all tokens")] = Field(

@@ -66,7 +66,7 @@ class EdgeAttribution(OnEdges):
     steps: int | None = Field(
         default=None,
         title="Steps",
-        description="Integrate gradients over so many runs; 0: one gradient.",
+        description="Average the gradient over N runs between the prompts; 0 takes one gradient.",
     )
     exact: Annotated[int, Option(hidden=True)] = Field(
         default=0,

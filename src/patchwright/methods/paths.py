@@ -47,7 +47,7 @@ class PathPatch(Sweep):
         "receivers": None,
     }
     command: ClassVar[str] = "paths"
-    summary: ClassVar[str] = "Path patching: what a place does by way of its receivers."
+    summary: ClassVar[str] = "Path patching: what a place does through its receivers."
 
     method: Literal["path_patch"] = "path_patch"
     receivers: Annotated[PlaceNames, Option("receiver", max_items=64)] = Field(
@@ -66,12 +66,12 @@ class PathPatch(Sweep):
     mlps: OnTheWay = Field(
         default="recompute",
         title="MLPs on the way",
-        description="What MLPs on the way do.",
+        description="What MLPs in between do: freeze keeps their outputs.",
     )
     norms: OnTheWay = Field(
         default="recompute",
         title="Norms on the way",
-        description="What norms on the way do: freeze keeps their scale.",
+        description="What norms in between do: freeze keeps their scale.",
     )
 
     @property

@@ -55,12 +55,16 @@ class Trace(CellByCell):
 
     method: Literal["trace"] = "trace"
     metric: Metric = Field(default="probability", title="Metric", description="As for patch.")
-    prompt: Prompt = Field(title="Prompt", description="The prompt that is answered rightly.")
+    prompt: Prompt = Field(
+        title="Prompt", description="The prompt that the model answers correctly."
+    )
     subject: str | tuple[Whole, ...] = Field(
         title="Subject", description="The words of the prompt that get noise."
     )
     occurrence: int = Field(
-        default=1, title="Occurrence", description="Which one, if the words come often."
+        default=1,
+        title="Occurrence",
+        description="Which occurrence, if the words occur several times.",
     )
     answer: Answers = Field(title="Answer", description="Right next token.")
     wrong: Answers = Field(default=(), title="Wrong answer", description="Competing next token.")

@@ -145,7 +145,7 @@ def check_placement(network: Network, name: str) -> None:
         if len(devices) > 1 and what != "the end":
             where = " and ".join(sorted(map(str, devices)))
             raise InputError(
-                f"'{name}': the weights of {what} lie on {where}: put each layer on one device, and "
+                f"'{name}': the weights of {what} are on {where}: put each layer on one device, and "
                 "the embedding of tokens on that of positions."
             )
 

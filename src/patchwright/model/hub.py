@@ -156,7 +156,7 @@ def _downloaded(
         if stopped.__cause__:  # the caller's own error, not the hub's
             raise stopped.__cause__ from None
         raise HubError(
-            f"The download of '{name}' was stopped. Files that came whole are kept: load it again "
+            f"The download of '{name}' was stopped. Files that were downloaded completely are kept: load it again "
             "for the rest."
         ) from None
     except GatedRepoError as error:
@@ -234,7 +234,7 @@ def _unreachable(name: str, error: Exception) -> HubError:
         f"'{name}' is not in {constants.HF_HUB_CACHE}, and the model hub could not be reached "
         f"({reason[:160]}). `--model demo` and a .gguf file need no network, `patchwright models get "
         f"smollm2` no hub. A local folder needs none either: put config.json, {WEIGHTS} and "
-        "tokenizer.json (or vocab.json and merges.txt) into one and name it. Files that came whole "
-        "are kept: try again for the rest.",
+        "tokenizer.json (or vocab.json and merges.txt) into one and name it. Files that were "
+        "downloaded completely are kept: try again for the rest.",
         f"'{name}' is not on this server, which cannot reach the model hub: choose another model.",
     )

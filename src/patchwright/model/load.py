@@ -94,7 +94,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are; where they lie on several devices, the embedding's."""
+        """The device of the weights; if they are on several, that of the embedding."""
         return self.network.embed.device
 
     @property
@@ -123,17 +123,18 @@ def load_model(
 ) -> Model:
     """Load `demo`, `smollm2`, a hub name such as `gpt2`, a local folder, or a GGUF file.
 
-    What is on the hub is fetched if it is not here; `smollm2` is not: `patchwright models get` fetches it.
+    A model on the hub is downloaded if it is not on this machine. `smollm2` is not:
+    `patchwright models get smollm2` downloads it.
 
     `device_map` spreads the layers of a model over several devices: `balanced`, a
     list of devices, or layers and their device (`model.devices`); activations then
-    move from device to device. `progress` is called with the bytes done and those of the whole while a model
+    move from device to device. `progress` is called with the bytes done and the total while a model
     is downloaded, and stops the download by returning False. Raises CheckpointError
-    for a folder, file or repository without a usable model, HubError where the hub cannot
-    be reached or the download was stopped, InputError for an unknown device or
-    dtype, for a revision of what is not on the hub, and for a device that computes something else than the CPU (`model.agreement`; what
-    was left to `auto` or `balanced` goes to the CPU then), MemoryBudgetError for a model that
-    does not fit. Computed is in `dtype`, whatever precision the checkpoint has its weights in.
+    for a folder, file or repository without a usable model, HubError if the hub cannot
+    be reached or the download was stopped, InputError for an unknown device or dtype, for a
+    revision of a model that is not on the hub, and for a device that gives other numbers than
+    the CPU (`model.agreement`; `auto` and `balanced` then use the CPU), MemoryBudgetError for a model that
+    does not fit. The model computes in `dtype`, whatever the precision of the checkpoint.
     """
     if device_map is not None and device != "auto":
         raise InputError("Both a device and a device map were given: give one of them.")
@@ -246,7 +247,7 @@ def _place(name: str) -> Path | None:
         return path
     if is_file:
         raise CheckpointError(
-            f"'{name}' is a file, and not a GGUF file: name the folder that it lies in."
+            f"'{name}' is a file, and not a GGUF file: name the folder that contains it."
         )
     if _looks_local(name):
         raise CheckpointError(f"'{name}': there is no such folder or file. Check the path.")

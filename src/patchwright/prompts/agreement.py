@@ -43,7 +43,7 @@ _PRONOUNS = frozenset(
 def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact") -> Pair:
     """A pair that asks for the verb of `sentence`: "The keys to the cabinet are on the table".
 
-    The clean prompt is what precedes the first of is/are, was/were, has/have, does/do;
+    The clean prompt is the text before the first of is/are, was/were, has/have, does/do;
     the answer is that verb, wrong its counterpart, and the corrupted prompt has the
     subject in the other number. The subject is the last word before the first
     preposition or relative word (or the verb); it has the role `subject`. Raises
@@ -54,7 +54,7 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
     if verb is None:
         raise PromptError(
             f"'{visible(sentence)}' has no verb to ask for: write one of "
-            f"{', '.join((*_VERBS, *_VERBS.values()))} behind its subject, in small letters."
+            f"{', '.join((*_VERBS, *_VERBS.values()))} after its subject, in lower case."
         )
     clean = sentence[: verb.start()].rstrip()
     subject = _subject(clean)

@@ -67,7 +67,7 @@ def unequal_lengths(
     parting = next((i for i, (one, other) in pairs if one != other), shorter)
     return UnequalLengthsError(
         f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they "
-        f"part at position {parting}. Reword one so that both have the same number of tokens"
+        f"first differ at position {parting}. Reword one so that both have the same number of tokens"
         f"{instead}.\n"
         f"  clean:   {_row(clean, parting)}\n  corrupt: {_row(corrupt, parting)}"
     )

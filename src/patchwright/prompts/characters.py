@@ -62,8 +62,8 @@ def _spoken_spans(
     ids, spans = encoding("" if found is None else found.text, tokenizer)
     if found is None or spans is None:
         raise PromptError(
-            "It cannot be told which tokens stand for what the messages say, because the model's chat "
-            "template changes it or its tokenizer does not say: name positions, or give token ids."
+            "It is unknown which tokens belong to the messages, because the model's chat template changes "
+            "their text or its tokenizer gives no positions: name positions, or give token ids."
         )
     said = [found.said(one) for one in _whole(found.text, spans, token_texts(ids, tokenizer))]
     return (*[(0, 0)] * (len(tokens) - len(ids)), *said[-len(tokens) :])

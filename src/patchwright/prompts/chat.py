@@ -16,6 +16,7 @@ from patchwright.prompts.tokens import (
     Span,
     Tokenizer,
     encode,
+    in_sentence,
     started,
     token_texts,
     visible,
@@ -183,9 +184,9 @@ def _check_content(message: Message, number: int, tokenizer: Tokenizer) -> None:
         # What the vocabulary does not have becomes a token of another name: of a byte, or unknown.
         if token in reserved and _letters(reserved[token]).strip() in said:
             raise PromptError(
-                f"Message {number} spells '{visible(reserved[token])}', which is a token of the model's "
-                "own and not what somebody says: write it otherwise, or give the whole prompt as text, "
-                "where it is that token."
+                f"Message {number} spells '{visible(reserved[token])}', which is a special token of the "
+                "model and cannot be part of a message: write it differently, or give the whole prompt as "
+                "text, where it becomes that token."
             )
 
 
@@ -199,21 +200,21 @@ def _notices(messages: Messages, tokenizer: Tokenizer) -> list[Notice]:
     found: list[Notice] = []
     if system := _added_system(messages, tokenizer):
         message = (
-            f"The chat template puts in a system message that nobody typed: {quoted(system)}. It is "
-            "among the tokens; a system message of your own takes its place in most templates."
+            f"The chat template adds a system message of its own: {quoted(system)}. Its tokens are part "
+            "of the prompt; in most templates, a system message of yours replaces it."
         )
         found.append(Notice(code="template_system", message=message))
     if _writes_date(messages, tokenizer):
         message = (
             f"The chat template writes the date. Here it is always {DATE['%d']} {DATE['%B']} "
-            f"{DATE['%Y']}, so that the same experiment has the same tokens on every day."
+            f"{DATE['%Y']}, so that an experiment has the same tokens every day."
         )
         found.append(Notice(code="template_date", message=message))
     start = tokenizer.start
     if encode(_rendered(messages, tokenizer), tokenizer)[: len(start)] != start:
-        shown = visible("".join(token_texts(start, tokenizer)))
+        shown = in_sentence("".join(token_texts(start, tokenizer)))
         message = (
-            f"The chat template writes no beginning-of-text token, so '{shown}' was put before the "
+            f"The chat template writes no beginning-of-text token, so {shown} was added before the "
             "messages."
         )
         found.append(Notice(code="bos_added", message=message))

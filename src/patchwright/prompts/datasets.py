@@ -50,7 +50,7 @@ class Item(BaseModel):
 
 @dataclass(frozen=True)
 class RowError:
-    """Why a row cannot be used, and the line (from 1) at which it begins."""
+    """Why a row cannot be used, and the line (from 1) where it begins."""
 
     line: int
     message: str
@@ -61,10 +61,10 @@ class _Unusable(Exception):
 
 
 def read_items(lines: Iterable[str], kind: Kind) -> Iterator[Item | RowError]:
-    """The pairs of a set, row by row, or what is wrong with a row.
+    """The pairs of a file, row by row; a faulty row gives a RowError.
 
     `lines` keep their line ends; read them with `text_of` and `lines_of` where a file may
-    be anything. A CSV file whose header cannot be used is a single error.
+    be anything. A CSV file with an unusable header gives a single error.
     """
     rows = _json_rows(lines) if kind == "jsonl" else _csv_rows(lines)
     for line, row in rows:

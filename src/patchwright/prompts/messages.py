@@ -14,7 +14,7 @@ MOST_MESSAGES = 64
 
 
 class Message(BaseModel):
-    """What one of the three said: `{"role": "user", "content": "…"}`."""
+    """A message of a chat: `{"role": "user", "content": "…"}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

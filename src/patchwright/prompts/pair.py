@@ -30,6 +30,7 @@ from patchwright.prompts.tokens import (
     Tokenizer,
     encode_inside,
     encode_prompt,
+    in_sentence,
     special_notices,
     started,
     token_texts,
@@ -96,17 +97,17 @@ Answers = Annotated[
 
 
 class Pair(BaseModel):
-    """Two prompts and the tokens that tell their answers apart.
+    """Two prompts, their answer and a wrong answer.
 
     `clean` and `corrupt` are texts, lists of token ids, or the messages of a chat, as in
     `[{"role": "user", "content": "…"}]`, which the tokenizer's chat template writes
-    (`prompts.chat`); `answer` and `wrong` a
-    text or a list of texts or, where the prompts are token ids, an id or a list of ids.
-    Arrays of NumPy and PyTorch are lists. `wrong` may be left out
-    for the metrics that do not need it. `align` says how positions are matched
+    (`prompts.chat`); `answer` and `wrong` are each
+    a text or a list of texts or, if the prompts are token ids, an id or a list of ids.
+    NumPy arrays and PyTorch tensors are read as lists. `wrong` may be left out
+    for metrics that do not need it. `align` says how positions are matched
     where the prompts have different numbers of tokens (`prompts.align`); `roles` name
     places of the clean prompt (`prompts.roles`). Raises PromptError, AnswerError or
-    InputError for a field that is none of that.
+    InputError for a field of another type.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -354,9 +355,9 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
     return [
         Notice(
             code="no_leading_space",
-            message=f"The answer '{visible(item)}' has no leading space and is another token than "
-            f"'·{visible(item)}', which usually follows a word: write ' {visible(item)}' if you "
-            "mean the whole word.",
+            message=f"The answer {in_sentence(item)} has no leading space, so it is not the same token "
+            f"as {in_sentence(' ' + item)}, which usually follows a word: write ' {visible(item)}' if "
+            "you mean the whole word.",
         )
         for item in (*pair.answers, *pair.wrongs)
         if isinstance(item, str)

@@ -20,9 +20,9 @@ LAST = "last"
 class Role(BaseModel):
     """A name for the characters `start` to `stop` of a clean prompt.
 
-    Of a prompt of token ids they are positions, counted without a beginning-of-text
-    token that is put before it; of messages characters of their contents, which a line end
-    parts (`prompts.messages.spoken`). A role stands at one token: the last that it touches.
+    In a prompt of token ids they are positions, counted without a beginning-of-text
+    token that is added before it; in messages they are characters of the contents, joined by
+    line ends (`prompts.messages.spoken`). A role's position is the last token that it touches.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +54,7 @@ def check_roles(roles: Sequence[Role], length: int) -> None:
         raise ValueError(f"two roles are named '{twice[0]}': give each its own name")
     if beyond := [role for role in roles if role.stop > length]:
         raise ValueError(
-            f"the role '{beyond[0].name}' ends at {beyond[0].stop}, behind the clean prompt's end "
+            f"the role '{beyond[0].name}' ends at {beyond[0].stop}, after the clean prompt's end "
             f"at {length}"
         )
 

@@ -73,9 +73,9 @@ def _of_text(text: str, spans: Sequence[Span], subject: str, occurrence: int) ->
 
 def _inside(subject: str, held: str, whole: bool) -> Notice:
     """The warning that what was chosen is a part of a word, or more than the subject."""
-    part = "" if whole else " stands in the prompt only as a part of a word, and"
+    part = "" if whole else " occurs in the prompt only as a part of a word, and it"
     return Notice(
         code="subject_inside_word",
-        message=f"The subject '{subject}'{part} was found in the tokens of '{held}': noise falls on "
-        "all of these.",
+        message=f"The subject '{subject}'{part} was found in the tokens of '{held}': noise is added "
+        "to all of these tokens.",
     )

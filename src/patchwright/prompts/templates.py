@@ -117,10 +117,10 @@ class Template(BaseModel):
 def from_template(
     template: Template, count: int, tokenizer: Tokenizer | None, seed: int = 0
 ) -> list[Pair]:
-    """`count` different pairs, all of one token length, the same for the same seed.
+    """`count` different pairs, all of one token length; the same seed gives the same pairs.
 
-    Words of another number of tokens than the slot's are passed over, as are answers of
-    several. Raises PromptError where the words do not give so many pairs, saying how many.
+    Words with another number of tokens than their slot takes are skipped, and so are answers of
+    several tokens. Raises PromptError if the words give fewer pairs, and says how many.
     """
     if count < 1:
         raise PromptError(f"{count} pairs were asked for: ask for at least 1.")

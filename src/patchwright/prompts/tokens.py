@@ -68,7 +68,7 @@ def encode_prompt(text: str, tokenizer: Tokenizer | None, bos: bool) -> tuple[in
     valid Unicode.
     """
     if not text:
-        raise PromptError("The prompt is empty: type the text that the model is to continue.")
+        raise PromptError("The prompt is empty: type the text that the model should continue.")
     return started(encode(text, tokenizer), tokenizer, bos)
 
 
@@ -159,8 +159,8 @@ def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) 
         found.append(
             Notice(
                 code="no_bos",
-                message="The model's tokenizer has no beginning-of-text token, so none stands "
-                "before the prompts.",
+                message="The model's tokenizer has no beginning-of-text token, so the prompts begin "
+                "without one.",
             )
         )
     if bos and typed and starts_chat_turn(tokenizer):
@@ -168,17 +168,17 @@ def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) 
             Notice(
                 code="chat_turn",
                 message=f"The prompts begin with {CHAT_TURN}, this model's beginning-of-text token, "
-                "which starts a turn of a chat. It saw plain text behind it seldom, so its answers may "
-                "be worse than without: `bos=False`, or `--no-bos`, leaves the token out.",
+                "which starts a turn of a chat. In training, plain text rarely followed it, so the "
+                "model may answer worse with it: `bos=False`, or `--no-bos`, leaves the token out.",
             )
         )
     if tokenizer.end and typed:
-        shown = " ".join(f"'{visible(one)}'" for one in token_texts(tokenizer.end, tokenizer))
+        shown = " ".join(map(in_sentence, token_texts(tokenizer.end, tokenizer)))
         found.append(
             Notice(
                 code="end_token_removed",
-                message=f"The model's tokenizer puts {shown} behind every text. It was taken off, "
-                "because the answer is read off the prompt's own last token.",
+                message=f"The model's tokenizer adds {shown} to the end of every text. It was "
+                "removed, because the model must give its answer after the prompt's own last token.",
             )
         )
     return found

@@ -26,11 +26,11 @@ WAIT = 0.5
 
 @dataclass(frozen=True)
 class BatchStatus:
-    """How far many experiments are.
+    """The progress of many experiments.
 
-    `stored` were in the store already (or are the same as one before them in the list),
-    `done` are in it now. `failed` has, by their place in the list, the reasons of those
-    that could not be done. `stopped`: before all had their turn.
+    `stored` were in the store already (or equal an earlier one in the list),
+    `done` were computed now. `failed` has the reasons of those that failed, by their index
+    in the list. `stopped` says whether the work ended before all had their turn.
     """
 
     total: int
@@ -57,13 +57,13 @@ def run_many(
     device: str = "auto",
     dtype: str = "float32",
 ) -> BatchStatus:
-    """Do the experiments and keep each result; what the store has is not done again.
+    """Run the experiments and keep each result; those in the store are not run again.
 
-    Ended at any point, the same call goes on from there: a result counts as soon as it
-    is in the store. An experiment that cannot be done is noted there with its reason and
-    is tried again by the next call. Experiments on `model` use it; other models are
-    loaded (to `device`, in `dtype`) once each, in turn. With a `runner` results count
-    whatever kind of device they come from. Raises StoreError where nothing can be kept.
+    If the call is interrupted, the same call continues from there: a result counts as soon as
+    it is in the store. If an experiment fails, the store keeps its reason, and the next call
+    tries it again. Experiments on `model` use it; other models are each
+    loaded once (to `device`, in `dtype`), in turn. With a `runner`, stored results count
+    whatever kind of device they come from. Raises StoreError if nothing can be kept.
     """
     work = _Work(list(experiments), store, progress)
     for (name, revision), indices in _by_model(experiments).items():

@@ -195,7 +195,7 @@ def _what_steps(done: Experiment) -> list[_Step]:
     steps = [
         _Step(
             "The prompts",
-            "The clean prompt is answered rightly; the corrupted one differs in what matters.",
+            "The model answers the clean prompt correctly; the corrupted one differs in one thing.",
             code,
         )
     ]

@@ -181,11 +181,11 @@ def _origin_notices(origin: Origin) -> list[Notice]:
     """What a run that was not computed here says of itself wherever it is shown."""
     if origin == "computed":
         return []
-    trust = "you chose to trust it." if origin == "trusted" else "compute it again to be sure."
+    trust = "You chose to trust it." if origin == "trusted" else "Compute it again to be sure."
     return [
         Notice(
             code="imported",
-            message=f"This run was imported from an archive and not computed here: {trust}",
+            message=f"This run was imported from an archive and not computed here. {trust}",
         )
     ]
 

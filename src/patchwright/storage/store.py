@@ -99,9 +99,9 @@ class Failure:
 class Store:
     """Runs in `folder`; without one, the user's own (`home`).
 
-    `busy` is how many seconds to wait for another process that writes. `notices` collects
-    what the user should be told though the work goes on. All methods raise StoreError, with
-    the way out, where the file cannot be read or written.
+    `busy` is how many seconds to wait while another process writes. `notices` collects
+    warnings for the user that do not stop the work. All methods raise StoreError, which says
+    what to do, if the file cannot be read or written.
     """
 
     def __init__(self, folder: str | Path | None = None, busy: float = BUSY) -> None:
@@ -113,7 +113,7 @@ class Store:
     def save(self, result: "Result") -> str:
         """Keep `result`; its id. Once this returns, the run is on the disk.
 
-        A run of the same id is replaced, but a whole one never by one that was stopped.
+        It replaces a run with the same id, but a stopped run never replaces a complete one.
         """
         return self.save_all([result])[0]
 
@@ -133,9 +133,9 @@ class Store:
     ) -> "Result | None":
         """The whole result of this experiment on this model, if there is one.
 
-        It must be of today's version of the method's numbers and, where one is named, of this
-        kind of device: others may give other last digits. Imported runs answer only where
-        they are trusted.
+        It must have the current version of the method's numbers and, if one is named, be from this
+        kind of device, because others may differ in the last digits. Imported runs are only
+        used if they are trusted.
         """
         found = self._found(experiment, fingerprint, device)
         try:
@@ -175,7 +175,7 @@ class Store:
         return {hash_ for (hash_,) in self._read(lambda c: c.execute(sql, asked).fetchall(), [])}
 
     def experiment(self, beginning: str) -> dict[str, Any]:
-        """The one experiment whose hash begins so, as JSON; no numbers are read.
+        """The only experiment whose hash begins with this, as JSON; no numbers are read.
 
         Raises UnknownRunError where runs of none, or of several, are kept.
         """
@@ -212,7 +212,7 @@ class Store:
                 f"{quoted(run)}: there is no such run here. `patchwright runs list` has them."
             )
         if len(rows) > 1:
-            raise UnknownRunError(f"'{run}': several runs begin so. Give more of the id.")
+            raise UnknownRunError(f"'{run}': several runs begin like this. Give more of the id.")
         return _entry(rows[0])
 
     def entry_of(self, result: "Result") -> Entry:
@@ -250,11 +250,11 @@ class Store:
         return [_entry(row) for row in self._read(lambda c: c.execute(sql, asked).fetchall(), [])]
 
     def note(self, run: str, text: str) -> None:
-        """Write `text` beside a run, in the place of what stood there."""
+        """Set the note of a run to `text`."""
         self._write(_change("UPDATE runs SET note = ? WHERE id = ?", text, self.entry(run).id))
 
     def delete(self, runs: Iterable[str]) -> list[str]:
-        """Take runs out of every list and answer; `restore` undoes it. Their ids, in full."""
+        """Delete runs, so that they are not listed or used; `restore` undoes it. Their full ids."""
         ids = [self.entry(run).id for run in runs]
         sql = "UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NULL"
         now = _now()
@@ -262,16 +262,16 @@ class Store:
         return ids
 
     def restore(self, runs: Iterable[str]) -> list[str]:
-        """Bring deleted runs back. Their ids, in full."""
+        """Restore deleted runs. Their full ids."""
         ids = [self.entry(run).id for run in runs]
         sql = "UPDATE runs SET deleted = NULL WHERE id = ?"
         self._write(lambda c: c.executemany(sql, [(one,) for one in ids]))
         return ids
 
     def prunable(self, older: timedelta | None = None, keep: int | None = None) -> list[Entry]:
-        """What `prune` would take: what is deleted, and of the rest without a note, what is asked.
+        """The runs that `prune` would remove: deleted runs, and runs without a note beyond the limits.
 
-        That is what is older than `older`, and all but the `keep` newest.
+        The limits are the age `older` and the number `keep` of the newest runs.
         """
         sql = f"SELECT {_LISTED} FROM runs ORDER BY created DESC, id"
         rows = self._read(lambda c: c.execute(sql).fetchall(), [])
@@ -284,14 +284,14 @@ class Store:
         return [one for one in entries if one.deleted is not None or one.id in going]
 
     def prune(self, entries: Sequence[Entry]) -> None:
-        """Remove these runs for good, and give their room back to the disk."""
+        """Remove these runs for good and free their disk space."""
         ids = [(one.id,) for one in entries]
         self._write(lambda c: c.executemany("DELETE FROM runs WHERE id = ?", ids))
         with self._opened(writing=True) as connection:
             connection.execute("VACUUM")
 
     def fail_all(self, reasons: Iterable[tuple["Experiment", str]]) -> None:
-        """Note why experiments cannot be done, until they are."""
+        """Keep the reasons why experiments failed, until they succeed."""
         rows = [
             (one.hash, canonical_json(one.model_dump(mode="json")), why, _now())
             for one, why in reasons
@@ -300,7 +300,7 @@ class Store:
         self._write(lambda c: c.executemany(sql, rows))
 
     def failures(self, limit: int = 100) -> list[Failure]:
-        """The newest experiments that could not be done."""
+        """The newest experiments that failed."""
         sql = (
             "SELECT experiment_hash, experiment, reason, created FROM failures "
             "ORDER BY created DESC LIMIT ?"
@@ -312,7 +312,7 @@ class Store:
     def export(self, path: str | Path, ids: Sequence[str] | None = None, notes: bool = True) -> int:
         """Write runs (all that are not deleted) to one archive, with their `notes` or without; how many.
 
-        The bytes depend on nothing but the runs. Raises OutputError for a bad path.
+        The bytes depend only on the runs. Raises OutputError for a bad path.
         """
         chosen = None if ids is None else {self.entry(one).id for one in ids}
         sql = f"SELECT {_COLUMNS} FROM runs WHERE deleted IS NULL ORDER BY id"
