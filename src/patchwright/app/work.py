@@ -36,7 +36,7 @@ from patchwright.methods.trace import Trace
 from patchwright.model.catalog import local
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
-from patchwright.storage.run_cached import answer
+from patchwright.storage.run_cached import run_cached
 from patchwright.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def _answered(
 ) -> Result:
     """From the run store, or computed and kept there; noted in `origins`."""
     said = 0 if kept is None else len(kept.notices)
-    result, stored = answer(experiment, model, kept, progress)
+    result, stored = run_cached(experiment, model, kept, progress)
     if kept is not None and (stored or len(kept.notices) == said):
         while len(origins) >= MOST_ORIGINS:
             origins.pop(next(iter(origins)), None)

@@ -21,9 +21,9 @@ from patchwright.errors import (
     quoted,
     reason,
 )
-from patchwright.model.agreement import UNPROVEN, agrees_with_cpu
 from patchwright.model.catalog import DEMO, file_of, local
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
+from patchwright.model.device_check import UNPROVEN, agrees_with_cpu
 from patchwright.model.devices import (
     CPU,
     DeviceMap,
@@ -131,7 +131,7 @@ def load_model(
     is downloaded, and stops the download by returning False. Raises CheckpointError
     for a folder, file or repository without a usable model, HubError where the hub cannot
     be reached or the download was stopped, InputError for an unknown device or
-    dtype, for a revision of what is not on the hub, and for a device that computes something else than the CPU (`model.agreement`; what
+    dtype, for a revision of what is not on the hub, and for a device that computes something else than the CPU (`model.device_check`; what
     was left to `auto` or `balanced` goes to the CPU then), MemoryBudgetError for a model that
     does not fit. Computed is in `dtype`, whatever precision the checkpoint has its weights in.
     """
