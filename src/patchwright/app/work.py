@@ -26,7 +26,7 @@ from patchwright.atomic_files import home
 from patchwright.errors import STORE_TROUBLE
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.experiment.cost import cell_count
-from patchwright.experiment.partial_result import so_far
+from patchwright.experiment.partial_result import partial_result
 from patchwright.experiment.run import run
 from patchwright.jobs import Job, JobQueue
 from patchwright.methods import METHODS
@@ -353,7 +353,7 @@ def leave_page() -> None:
 
 def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
     """The cells of a sweep under way that are finished, and estimates of the others."""
-    return so_far(experiment, model, unpatched(experiment, model), job.progress, job.over)
+    return partial_result(experiment, model, unpatched(experiment, model), job.progress, job.over)
 
 
 def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:
