@@ -426,7 +426,7 @@ def scale_behind_attention(model: PreTrainedModel, z: Tensor, layer: int) -> Ten
 
 
 @contextmanager
-def norms_held(model: PreTrainedModel, tokens: list[int]) -> Generator[None]:
+def norms_frozen(model: PreTrainedModel, tokens: list[int]) -> Generator[None]:
     """Inside the block every norm divides by what it does in the run of `tokens`."""
     norms = [one for one in model.modules() if _is_norm(one)]
     scales: dict[nn.Module, Tensor] = {}

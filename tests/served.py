@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 import patchwright as pw
 from patchwright.experiment.registry import Methods
 from patchwright.methods import METHODS
-from patchwright.server import service as offices
+from patchwright.server import service as services
 from patchwright.server.app import make_app
 from patchwright.server.limits import Limits
 from patchwright.server.service import ExperimentService
@@ -62,7 +62,7 @@ class Slow:
     def finish(self) -> None:
         self._free.set()
 
-    def answer(
+    def run_cached(
         self, experiment: Any, model: Any, store: Any, progress: Callable[[Any], Any], *rest: Any
     ) -> Any:
         self.runs += 1
@@ -74,17 +74,17 @@ class Slow:
                 assert self._free.wait(SECONDS)
             return progress(now)
 
-        return _answer(experiment, model, store, slowly, *rest)
+        return _run_cached(experiment, model, store, slowly, *rest)
 
 
-_answer = offices.answer
+_run_cached = services.run_cached
 
 
 @contextmanager
 def slowly() -> Generator[Slow]:
     """Inside, work waits for the test."""
     slow = Slow()
-    with mock.patch.object(offices, "answer", slow.answer):
+    with mock.patch.object(services, "run_cached", slow.run_cached):
         try:
             yield slow
         finally:

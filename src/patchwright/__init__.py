@@ -11,10 +11,13 @@ import lazy_loader
 
 _exported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
+_RENAMED = {"Tally": "BatchStatus"}
+"""Older names, which are still answered for a release, and today's."""
+
 
 def __getattr__(name: str) -> Any:
     if name != "__version__":
-        return _exported(name)
+        return _exported(_RENAMED.get(name, name))
     from importlib.metadata import version
 
     return version("patchwright")

@@ -59,6 +59,5 @@ from .prompts.roles import Role as Role
 from .prompts.templates import Template as Template
 from .prompts.templates import from_template as from_template
 from .storage.batch_runner import BatchStatus as BatchStatus
-from .storage.batch_runner import Tally as Tally
 from .storage.batch_runner import run_many as run_many
 from .storage.store import Store as Store

@@ -19,7 +19,7 @@ from hooks import (
     final_norm,
     logits,
     norm_scale,
-    norms_held,
+    norms_frozen,
     scale_behind_attention,
 )
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
@@ -47,7 +47,7 @@ def writing(value: Tensor, head: int | None, position: int | None) -> Change:
 def on_the_way(
     module: PreTrainedModel, into: list[int], norms: str
 ) -> AbstractContextManager[None]:
-    return norms_held(module, into) if norms == "freeze" else nullcontext()
+    return norms_frozen(module, into) if norms == "freeze" else nullcontext()
 
 
 def by_hooks(
@@ -234,7 +234,7 @@ def test_metrics_over_the_vocabulary_see_the_frozen_final_norm_too(
 ) -> None:
     result = pw.path_patch(model, PAIR, norms="freeze", metric=metric, bos=False)
     own = activation(module, CORRUPT, "z", 2)
-    with norms_held(module, CLEAN):
+    with norms_frozen(module, CLEAN):
         last = changed_logits(module, CLEAN, [("z", 2, writing(own, 1, None))])[-1]
     expected = metric_of(metric, last, logits(module, CLEAN)[-1], [7], [11])
     assert float(result.patched.sel(layer=2, head=1)) == pytest.approx(expected, abs=1e-9)

@@ -24,7 +24,7 @@ from patchwright.jobs import Job
 from patchwright.methods.trace import TraceSite, trace
 from patchwright.model.load import Model
 from patchwright.spelling import percent
-from patchwright.storage.run_cached import answer
+from patchwright.storage.run_cached import run_cached
 from patience import SECONDS
 
 TEXTS = ("<bos>", "The", " Eiffel", " Tower", " is", " in")
@@ -315,9 +315,9 @@ def test_what_cannot_be_traced_is_said_also_while_the_work_is_under_way(
 
     def waiting(*asked: Any) -> Any:
         assert go_on.wait(SECONDS)
-        return answer(*asked)
+        return run_cached(*asked)
 
-    monkeypatch.setattr(work, "answer", waiting)
+    monkeypatch.setattr(work, "run_cached", waiting)
     monkeypatch.setattr(work, "PATIENCE", 0.0)
     asked = {"example": "eiffel-tower", "samples": "1"} | parameters
     page = unopened_view("trace", **asked).run()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import patchwright as pw
 from patchwright.errors import ExperimentError, PromptError, UnequalLengthsError
-from patchwright.experiment.partial_result import so_far
+from patchwright.experiment.partial_result import partial_result
 from patchwright.figures.grid import grid_of
 from patchwright.figures.terminal import renderable
 from patchwright.insights import insights
@@ -172,7 +172,7 @@ def test_what_is_there_before_the_end_has_the_roles_as_columns(model: pw.Model) 
     pair = two_lengths()[1]
     whole = pw.patch(model, pair, roles=["subject", "last"])
     experiment = pw.Patch.of(whole.experiment)
-    partial = so_far(experiment, model, experiment.unpatched(model), None)
+    partial = partial_result(experiment, model, experiment.unpatched(model), None)
     assert partial.patched.dims == whole.patched.dims
     assert partial.patched["role"].equals(whole.patched["role"])
 

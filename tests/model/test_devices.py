@@ -144,7 +144,7 @@ def test_a_method_never_mixes_devices_and_gives_the_same_numbers(
 def test_without_the_move_between_layers_two_devices_meet(
     apart: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batched_forward.BatchedForward, "carry", lambda *_: None)
+    monkeypatch.setattr(batched_forward.BatchedForward, "to_device", lambda *_: None)
     with pytest.raises(TwoDevices, match=r"lazy:0, lazy:1"):
         pw.patch(apart, PAIR)
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import patchwright as pw
-from patchwright.server import service as offices
+from patchwright.server import service as services
 from patchwright.server.limits import Limits
 from patchwright.server.service import ExperimentService
 from patchwright.storage.job_store import JobStore
@@ -149,7 +149,7 @@ def test_a_fault_in_a_job_is_a_sentence_and_the_servers_log_has_the_rest(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a secret path")
 
-    monkeypatch.setattr(offices, "answer", broken)
+    monkeypatch.setattr(services, "run_cached", broken)
     with client_of(demo) as client:
         view = ended(client, client.post("/v1/experiments", json=asked()).headers["location"])
     assert (view["state"], view["error"]["code"]) == ("failed", "internal")
@@ -286,7 +286,7 @@ def test_a_server_that_ends_stops_its_jobs_and_keeps_what_is_finished(
 def test_of_many_jobs_the_newest_are_held_and_the_store_has_the_others(
     demo: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offices, "KEPT", 2)
+    monkeypatch.setattr(services, "KEPT", 2)
     with client_of(demo) as client:
         jobs: list[str] = []
         for site in ("resid_pre", "resid_mid", "attn_out", "mlp_out"):

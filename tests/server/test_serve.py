@@ -122,14 +122,14 @@ import threading
 from patchwright.server import service
 from patchwright.cli import main
 
-answer = service.answer
+run_cached = service.run_cached
 
 def endless(experiment, *rest):
     if experiment.site == "mlp_act":
         threading.Event().wait()
-    return answer(experiment, *rest)
+    return run_cached(experiment, *rest)
 
-service.answer = endless
+service.run_cached = endless
 main()
 """,
 )

@@ -1,8 +1,8 @@
 """Path patching: what one place does by way of chosen receivers, and no other way.
 
 A sender's activation is copied from the other run while every head above it is
-held at its value in the run that is patched, so that the change reaches the
-receivers directly (through the residual stream, MLPs recomputed or held too);
+frozen at its value in the run that is patched, so that the change reaches the
+receivers directly (through the residual stream, MLPs recomputed or frozen too);
 what the receivers then have is patched into the run, and everything after them
 follows. An MLP that receives is recomputed, and passes on what it got. Norms up to
 the receivers' own inputs (for the logits the final one) are recomputed, or frozen:
@@ -40,7 +40,7 @@ from patchwright.prompts.pair import TokenPair
 SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
 RECEIVERS: tuple[Site, ...] = ("q", "k", "v", "mlp_out")
 ON_PATHS = BASE_SITES | frozenset[Site]({"z", "mlp_out", *RECEIVERS})
-"""What runs must keep besides the senders' site: what is held on the way, and what receives."""
+"""What runs must keep besides the senders' site: what is frozen on the way, and what receives."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def _of_pair(
 
     # Receivers other than the logits hand over to an ordinary run.
     freeze_norms = paths.norms == "freeze" and not paths.receivers
-    held = [run.final[None] for run in copies.base] if freeze_norms else None
-    reader = replace(runs.reader, held=held)
+    like = [run.final[None] for run in copies.base] if freeze_norms else None
+    reader = replace(runs.reader, like=like)
     for batch in cut(items, cost, budget):
         if report.stopped:
             return
@@ -173,23 +173,23 @@ def _of_pair(
 def _sent(
     spec: ModelSpec, copies: ActivationCopier, cells: Cells, item: WorkItem, paths: Paths
 ) -> list[Row]:
-    """The base runs with a sender's activation copied in and what lies above held in place."""
+    """The base runs with a sender's activation copied in and what lies above frozen in place."""
     at = item.spans[0][0]
     above = item.layer + 1 if SITE_TABLE[cells.site].in_layers else 0
-    held: list[tuple[Site, int]] = []
+    frozen: list[tuple[Site, int]] = []
     for layer in range(above, spec.n_layers):
-        held.append(("z", layer))
+        frozen.append(("z", layer))
     if paths.mlps == "freeze":
         first = item.layer if SITE_TABLE[cells.site].half == "attention" else above
         for layer in range(first, spec.n_layers):
             if not _receives(paths, layer):
-                held.append(("mlp_out", layer))
+                frozen.append(("mlp_out", layer))
     sent = copies.edits(item.layer, item.index, item.spans)
     return [
         patched(
             run,
             *edits,
-            *(Edit(site, layer, at, run.kept[site][layer][at:]) for site, layer in held),
+            *(Edit(site, layer, at, run.kept[site][layer][at:]) for site, layer in frozen),
         )
         for run, edits in zip(copies.base, sent, strict=True)
     ]

@@ -58,14 +58,14 @@ class MetricReader:
     """Reads metrics of one pair off final residual streams.
 
     `clean_final` is the clean run's, [d_model], at the last token of the prompt.
-    `held`, where it is given, are those whose scale the final norm takes, one row
+    `like`, where it is given, are those whose scale the final norm takes, one row
     for each continuation.
     """
 
     network: Network
     pair: TokenPair
     clean_final: Float[Tensor, " d_model"]
-    held: Finals | None = None
+    like: Finals | None = None
 
     def read(self, metric: Metric, finals: Finals) -> Float[Tensor, " row"]:
         """The metric of each row, in its own unit, at least in float32."""
@@ -112,7 +112,7 @@ def readings(readers: Sequence[MetricReader], finals: Several) -> Iterator["Read
 
 
 def _one_product(batch: Sequence[tuple[MetricReader, Sequence[Tensor]]]) -> Iterator["Readout"]:
-    if len(batch) < 2 or any(reader.held is not None for reader, _ in batch):
+    if len(batch) < 2 or any(reader.like is not None for reader, _ in batch):
         yield from (reader.of(some) for reader, some in batch)
         return
     flat = [final.flatten(0, 1) for _, some in batch for final in some]
@@ -136,7 +136,7 @@ class Readout:
         self._clean_final = reader.clean_final
         self._finals = finals
         self._known = known
-        self._held = [None] * len(finals) if reader.held is None else reader.held
+        self._like = [None] * len(finals) if reader.like is None else reader.like
 
     def __call__(self, metric: Metric) -> Float[Tensor, " row"]:
         """The metric of each row, in its own unit, at least in float32.
@@ -201,8 +201,8 @@ class Readout:
     def _logits(self) -> list[Float[Tensor, "row _position vocab"]]:
         if self._known is not None:
             return list(self._known)
-        finals = zip(self._finals, self._held, strict=True)
-        return [ops.widened(logits(self._network, final, like=held)) for final, held in finals]
+        finals = zip(self._finals, self._like, strict=True)
+        return [ops.widened(logits(self._network, final, like=like)) for final, like in finals]
 
     @cached_property
     def _logprobs(self) -> list[Float[Tensor, "row _position vocab"]]:
@@ -212,8 +212,8 @@ class Readout:
         """Of the first token of each answer; `compared` with the wrong answers, if there are any."""
         answers = [answer[0] for answer in self._pair.answers]
         wrongs = [wrong[0] for wrong in self._pair.wrongs] if compared else []
-        final, held = self._finals[0][:, 0], self._held[0]
-        like = None if held is None else held[:, 0]
+        final, like = self._finals[0][:, 0], self._like[0]
+        like = None if like is None else like[:, 0]
         values = ops.widened(logits(self._network, final, [*answers, *wrongs], like))
         value = values[:, : len(answers)].mean(dim=1)
         return value - values[:, len(answers) :].mean(dim=1) if wrongs else value

@@ -26,7 +26,7 @@ from patchwright.atomic_files import home
 from patchwright.errors import STORE_TROUBLE
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.experiment.cost import cell_count
-from patchwright.experiment.partial_result import so_far
+from patchwright.experiment.partial_result import partial_result
 from patchwright.experiment.run import run
 from patchwright.jobs import Job, JobQueue
 from patchwright.methods import METHODS
@@ -36,7 +36,7 @@ from patchwright.methods.trace import Trace
 from patchwright.model.catalog import local
 from patchwright.model.load import Model, load_model
 from patchwright.prompts.pair import TokenPair
-from patchwright.storage.run_cached import answer
+from patchwright.storage.run_cached import run_cached
 from patchwright.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ def _answered(
     said = 0 if kept is None else len(kept.notices)
     lists = isinstance(experiment, CellByCell) and experiment.lists_tokens
     top = LIKELIEST if lists and not experiment.many else 0
-    result, stored = answer(experiment, model, kept, progress, top=top)
+    result, stored = run_cached(experiment, model, kept, progress, top=top)
     if kept is not None and (stored or len(kept.notices) == said):
         while len(origins) >= MOST_ORIGINS:
             origins.pop(next(iter(origins)), None)
@@ -358,7 +358,7 @@ def leave_page() -> None:
 
 def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
     """The cells of a sweep under way that are finished, and estimates of the others."""
-    return so_far(experiment, model, unpatched(experiment, model), job.progress, job.over)
+    return partial_result(experiment, model, unpatched(experiment, model), job.progress, job.over)
 
 
 def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:

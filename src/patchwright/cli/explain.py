@@ -83,10 +83,16 @@ def explain(
         bos,
         (model, device, dtype, revision, device_map),
     )
-    asked = chosen.model, chosen.pair, direction, chosen.metric, chosen.bos
     doing = StoreRunner.of(no_store)
     with progress_bar() as progress:
-        stream, said = explained(*asked, doing.on(chosen.model, progress))
+        stream, said = explained(
+            chosen.model,
+            chosen.pair,
+            direction,
+            chosen.metric,
+            chosen.bos,
+            doing.on(chosen.model, progress),
+        )
     words = None if where is None else _in_words(where, stream, said)
     if json:
         document = {"experiment": stream.experiment, "model": stream.model, **asdict(said)}

@@ -36,12 +36,12 @@ class StoreRunner:
         self, experiment: "Experiment", model: "Model", bar: progress_bar | None = None
     ) -> "Result":
         """The experiment's result; ends the command where it is written down instead."""
-        from patchwright.storage.run_cached import answer
+        from patchwright.storage.run_cached import run_cached
 
         if self.written:
             write(self.written, lines_of(experiment))
             raise typer.Exit
-        result, stored = answer(experiment, model, self.store, bar)
+        result, stored = run_cached(experiment, model, self.store, bar)
         if self.store is not None and stored:
             one = self.store.entry_of(result)
             echo_err(f"From the run store: run {one.id}, computed {when(one.created)}.")

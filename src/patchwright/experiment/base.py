@@ -249,12 +249,12 @@ class CellByCell(Experiment):
         """What `run` gives, without any cell: both unpatched runs. Raises what `run` does."""
 
     @abstractmethod
-    def so_far(
+    def partial_arrays(
         self, unpatched: Result, model: Model, now: Progress | None
     ) -> dict[str, xr.DataArray]:
         """The arrays of a run that is under way: NaN where a cell has no value yet."""
 
-    def done_so_far(self, patched: xr.DataArray, now: Progress | None) -> int:
+    def cells_done(self, patched: xr.DataArray, now: Progress | None) -> int:
         """How many cells have their answer."""
         return 0 if now is None else now.done
 

@@ -10,7 +10,7 @@ from patchwright.experiment.base import CellByCell
 from patchwright.model.load import Model
 
 
-def so_far(
+def partial_result(
     experiment: CellByCell,
     model: Model,
     unpatched: Result,
@@ -23,7 +23,7 @@ def so_far(
     `estimated` is 1 where a cell holds an estimate. With `stopped`, a warning says how
     many are there, as of a sweep that goes no further.
     """
-    arrays = experiment.so_far(unpatched, model, now)
+    arrays = experiment.partial_arrays(unpatched, model, now)
     gap = unpatched.clean.metric, unpatched.corrupt.metric
     smallest = METRIC_TABLE[experiment.metric].unit.min_gap
     patched = arrays["patched"]
@@ -31,7 +31,7 @@ def so_far(
     warnings = list(unpatched.warnings)
     if stopped:
         guessed = "estimated" in arrays and bool(arrays["estimated"].any())
-        done = experiment.done_so_far(patched, now)
+        done = experiment.cells_done(patched, now)
         warnings.append(stopped_sweep(done, patched.size, "estimates" if guessed else "empty"))
     return replace(
         unpatched,

@@ -109,13 +109,13 @@ class Sweep(OnPairs, CellByCell):
 
         return unpatched(self, model)
 
-    def so_far(
+    def partial_arrays(
         self, unpatched: Result, model: Model, now: Progress | None
     ) -> dict[str, xr.DataArray]:
         """`patched` and `estimated`, as far as cells are known."""
-        from patchwright.experiment.sweeps import so_far
+        from patchwright.experiment.sweeps import partial_arrays
 
-        return so_far(self, unpatched, model, now)
+        return partial_arrays(self, unpatched, model, now)
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One run a cell, and one a reference prompt."""

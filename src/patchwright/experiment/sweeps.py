@@ -155,7 +155,7 @@ def unpatched(experiment: Sweep, model: Model) -> Result:
     return as_result(experiment, work, found, perf_counter() - started)
 
 
-def so_far(
+def partial_arrays(
     experiment: Sweep, unpatched: Result, model: Model, now: Progress | None
 ) -> dict[str, xr.DataArray]:
     """The arrays of one pair's sweep: finished cells, estimates where there are any."""

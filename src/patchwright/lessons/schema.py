@@ -31,7 +31,7 @@ class _Frozen(BaseModel):
 
 
 class Choice(_Frozen):
-    """One of several answers, right where its condition on the result holds (`facts.holds`)."""
+    """One of several answers, right where its condition on the result holds (`expressions.holds`)."""
 
     text: str = Field(min_length=1)
     right: str | None = None

@@ -103,8 +103,9 @@ class Patch(Sweep):
         cells, coords = cells_of(self, work.model, tokens)
         missing = None
         if self.roles is not None:
-            asked = self.roles, self.direction
-            cells, missing = at_roles(cells, *asked, self.pair_list, tokens, work.model.tokenizer)
+            cells, missing = at_roles(
+                cells, self.roles, self.direction, self.pair_list, tokens, work.model.tokenizer
+            )
             coords = role_coords(coords, self.roles)
         priority = self._priority(work, tokens, cells)
         swept = patch_cells(self, work, tokens, cells, priority=priority)

@@ -30,7 +30,7 @@ _DONE = {"recompute": "recomputed", "freeze": "frozen"}
 
 
 class PathPatch(Sweep):
-    """Each sender is patched along the paths to the receivers alone; the other heads are held.
+    """Each sender is patched along the paths to the receivers alone; the other heads are frozen.
 
     A sender above every receiver has no path: its cell is the baseline.
     Source: Wang et al. 2022.
@@ -86,7 +86,7 @@ class PathPatch(Sweep):
 
     @property
     def keeps(self) -> frozenset[Site]:
-        """What sends, what is held on the way, and what receives."""
+        """What sends, what is frozen on the way, and what receives."""
         from patchwright.algorithms.paths import ON_PATHS
 
         return ON_PATHS | super().keeps
@@ -105,10 +105,12 @@ class PathPatch(Sweep):
         return Paths(receivers, self.mlps, self.norms).reachable(self.site, layer, parallel)
 
     def title(self, result: Result) -> str:
-        """From where to where, and what was held."""
+        """From where to where, and what was frozen."""
         mlps, norms = _DONE[self.mlps], _DONE[self.norms]
-        held = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
-        return f"Paths from {self.site} to {', '.join(self.receivers)}, {self.direction}, {held}"
+        on_the_way = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
+        return (
+            f"Paths from {self.site} to {', '.join(self.receivers)}, {self.direction}, {on_the_way}"
+        )
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every sender, by way of the receivers."""
@@ -157,7 +159,8 @@ def path_patch(
 
     Senders are the places of `site` (`z`, `attn_out`, `mlp_out`, `embed`), one at a
     time; `receivers` are `logits`, or places such as `L9H6.q`, `L5.mlp_out`. Heads
-    on the way are held; MLPs are recomputed or (`mlps="freeze"`) held; norms are
+    on the way are frozen: they keep their values in the run that is patched; MLPs are recomputed
+    or (`mlps="freeze"`) frozen; norms are
     recomputed or (`norms="freeze"`) keep the scale of the run that is patched. A
     sender above every receiver has no path: its cell is the baseline. See
     `algorithms.paths`. Source: Wang et al. 2022.

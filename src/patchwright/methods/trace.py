@@ -210,7 +210,7 @@ class Trace(CellByCell):
         warnings = [notice for notice in found.warnings if notice["code"] != "stopped"]
         return replace(found, arrays={}, warnings=warnings)
 
-    def so_far(
+    def partial_arrays(
         self, unpatched: Result, model: Model, now: Progress | None
     ) -> dict[str, xr.DataArray]:
         """Means and spreads over the samples of the places that all samples have."""
@@ -221,7 +221,7 @@ class Trace(CellByCell):
         values = np.full(shape, np.nan) if now is None else now.patched.copy()
         return _over_samples(values, np.arange(n_samples))
 
-    def done_so_far(self, patched: xr.DataArray, now: Progress | None) -> int:
+    def cells_done(self, patched: xr.DataArray, now: Progress | None) -> int:
         """How many cells have all their samples."""
         return int(patched.notnull().sum())
 

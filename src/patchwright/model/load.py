@@ -21,9 +21,9 @@ from patchwright.errors import (
     quoted,
     reason,
 )
-from patchwright.model.agreement import UNPROVEN, agrees_with_cpu
 from patchwright.model.catalog import DEMO, file_of, local
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
+from patchwright.model.device_check import UNPROVEN, agrees_with_cpu
 from patchwright.model.devices import (
     CPU,
     DeviceMap,
@@ -133,7 +133,7 @@ def load_model(
     for a folder, file or repository without a usable model, HubError if the hub cannot
     be reached or the download was stopped, InputError for an unknown device or dtype, for a
     revision of a model that is not on the hub, and for a device that gives other numbers than
-    the CPU (`model.agreement`; `auto` and `balanced` then use the CPU), MemoryBudgetError for a model that
+    the CPU (`model.device_check`; `auto` and `balanced` then use the CPU), MemoryBudgetError for a model that
     does not fit. The model computes in `dtype`, whatever the precision of the checkpoint.
     """
     if device_map is not None and device != "auto":

@@ -220,8 +220,8 @@ def attn_out(
     like: Float[Tensor, "*rows head d_head"] | None = None,
 ) -> Float[Tensor, "*rows d_model"]:
     """What attention adds to the stream; a norm behind it takes the scale that it has for `like`."""
-    held = None if like is None else linear(like.flatten(-2), layer.o)
-    return norm(linear(z.flatten(-2), layer.o), layer.norm_attn_out, held)
+    written = None if like is None else linear(like.flatten(-2), layer.o)
+    return norm(linear(z.flatten(-2), layer.o), layer.norm_attn_out, written)
 
 
 def mlp(x: Float[Tensor, "token d_model"], layer: Layer) -> Float[Tensor, "token d_model"]:
@@ -238,8 +238,8 @@ def mlp_out(
 ) -> Float[Tensor, "*rows d_model"]:
     """What neurons add to the stream; a norm behind them takes the scale that it has for `like`."""
     assert layer.mlp_out is not None, "experts have no neurons of their own"
-    held = None if like is None else linear(like, layer.mlp_out)
-    return norm(linear(act, layer.mlp_out), layer.norm_mlp_out, held)
+    written = None if like is None else linear(like, layer.mlp_out)
+    return norm(linear(act, layer.mlp_out), layer.norm_mlp_out, written)
 
 
 def routed(

@@ -28,7 +28,7 @@ from patchwright.server.limits import Limits
 from patchwright.server.schemas import ErrorBody, JobView
 from patchwright.server.turns import Turns
 from patchwright.storage.job_store import JobRecord, JobStore, now
-from patchwright.storage.run_cached import answer
+from patchwright.storage.run_cached import run_cached
 
 KEPT = 256
 """Jobs that are held in memory; the store has the others."""
@@ -69,7 +69,7 @@ class ExperimentService:
         self.drawing = Turns(1, limits.drawings, "figures")
         self.analysing = Turns(8, limits.analyses, "sentences")
         self._store = store
-        self._tickets: OrderedDict[str, tuple[Submission, Job]] = OrderedDict()
+        self._submissions: OrderedDict[str, tuple[Submission, Job]] = OrderedDict()
         self._lock = threading.Lock()
         self._streams = 0
 
@@ -86,9 +86,9 @@ class ExperimentService:
         """Stop all work; what is finished is kept."""
         self.closing = True
         self.queue.close()
-        for ticket, job in list(self._tickets.values()):
-            if ticket.ended is None:
-                self._end(ticket, "stopped", _why(job))
+        for submission, job in list(self._submissions.values()):
+            if submission.ended is None:
+                self._end(submission, "stopped", _why(job))
 
     def check_ready(self) -> None:
         """Raise where an experiment that came now could not be taken on and kept."""
@@ -127,10 +127,10 @@ class ExperimentService:
         with self._lock:
             key = f"{experiment.hash} {model.fingerprint}"
             job = self.queue.ask(key, partial(self._work, fresh, model))
-            for ticket, known in self._tickets.values():
+            for submission, known in self._submissions.values():
                 if known is job:
-                    return ticket.id
-            self._tickets[fresh.id] = fresh, job
+                    return submission.id
+            self._submissions[fresh.id] = fresh, job
             self._forget_old()
         try:
             self._put(fresh, "open", "")
@@ -143,7 +143,7 @@ class ExperimentService:
         found = self._find(experiment)
         if found is not None:
             return found
-        _, job = self._tickets[self.ask(experiment)]
+        _, job = self._submissions[self.ask(experiment)]
         while not job.wait(1.0):
             pass
         if job.error is not None:
@@ -154,8 +154,8 @@ class ExperimentService:
 
     def view(self, name: str) -> JobView:
         """The job of that id as it stands. Raises ApiError for an unknown id."""
-        if name in self._tickets:
-            return self._seen(*self._tickets[name])
+        if name in self._submissions:
+            return self._seen(*self._submissions[name])
         record = self._store.job(name)
         if record is None:
             raise ApiError(404, "unknown_job", f"There is no job '{name[:80]}' here.")
@@ -163,7 +163,7 @@ class ExperimentService:
 
     def job(self, name: str) -> Job | None:
         """The job itself, where it is held in memory."""
-        return self._tickets[name][1] if name in self._tickets else None
+        return self._submissions[name][1] if name in self._submissions else None
 
     @contextmanager
     def followed(self, name: str) -> Generator[JobView]:
@@ -185,11 +185,11 @@ class ExperimentService:
     def stop(self, name: str) -> JobView:
         """End a job for everybody who asked for it; what is finished is kept. As `view` raises."""
         self.view(name)
-        if name in self._tickets:
-            ticket, job = self._tickets[name]
+        if name in self._submissions:
+            submission, job = self._submissions[name]
             self.queue.end(job)
-            if job.over and ticket.ended is None:
-                self._end(ticket, "stopped", NOTHING)
+            if job.over and submission.ended is None:
+                self._end(submission, "stopped", NOTHING)
         return self.view(name)
 
     def result(self, experiment_hash: str) -> Result:
@@ -200,8 +200,8 @@ class ExperimentService:
         run = self._run_of(experiment_hash)
         if run is not None:
             return self._store.get(run)
-        for ticket, job in reversed(list(self._tickets.values())):
-            if job.result is not None and ticket.experiment.hash == experiment_hash:
+        for submission, job in reversed(list(self._submissions.values())):
+            if job.result is not None and submission.experiment.hash == experiment_hash:
                 return job.result
         raise ApiError(
             404,
@@ -217,11 +217,11 @@ class ExperimentService:
         except StoreError:
             return None
 
-    def _work(self, ticket: Submission, model: Model, progress: OnProgress) -> Result:
+    def _work(self, submission: Submission, model: Model, progress: OnProgress) -> Result:
         """What a job does: answer, keep, and write down how it ended."""
         state, message = "failed", "This should not have happened."
         try:
-            result, _ = answer(ticket.experiment, model, self._store, progress)
+            result, _ = run_cached(submission.experiment, model, self._store, progress)
             state = "done" if _whole(result) else "stopped"
             message = _stopped(result)
         except PatchwrightError as error:
@@ -229,23 +229,31 @@ class ExperimentService:
             raise
         finally:
             self._log_notices()
-            ticket.told.wait()
-            self._end(ticket, state, message)
+            submission.told.wait()
+            self._end(submission, state, message)
         return result
 
-    def _end(self, ticket: Submission, state: str, message: str) -> None:
-        ticket.ended = now()
-        self._put(ticket, state, message)
+    def _end(self, submission: Submission, state: str, message: str) -> None:
+        submission.ended = now()
+        self._put(submission, state, message)
 
-    def _put(self, ticket: Submission, state: str, message: str) -> None:
-        asked = ticket.experiment
-        named = ticket.id, asked.hash, asked.model, state, message
+    def _put(self, submission: Submission, state: str, message: str) -> None:
+        asked = submission.experiment
+        record = JobRecord(
+            id=submission.id,
+            experiment_hash=asked.hash,
+            model=asked.model,
+            state=state,
+            message=message,
+            created=submission.created,
+            ended=submission.ended,
+        )
         try:
-            self._store.put_job(JobRecord(*named, ticket.created, ticket.ended))
+            self._store.put_job(record)
         except StoreError as error:
-            _log.warning("Job %s is not written down: %s", ticket.id, error)
+            _log.warning("Job %s is not written down: %s", submission.id, error)
 
-    def _seen(self, ticket: Submission, job: Job) -> JobView:
+    def _seen(self, submission: Submission, job: Job) -> JobView:
         over, now_ = job.over, job.progress
         if not over:
             state = "stopping" if job.stopping else "running" if job.running else "waiting"
@@ -254,20 +262,20 @@ class ExperimentService:
         else:
             state = "done" if job.result is not None and _whole(job.result) else "stopped"
         error = job.error if over else None
-        hash_ = ticket.experiment.hash
+        hash_ = submission.experiment.hash
         return JobView(
-            id=ticket.id,
+            id=submission.id,
             state=state,
             hash=hash_,
-            model=ticket.experiment.model,
-            created=ticket.created,
-            ended=ticket.ended if over else None,
+            model=submission.experiment.model,
+            created=submission.created,
+            ended=submission.ended if over else None,
             ahead=self.queue.ahead_of(job) if state == "waiting" else 0,
             done=0 if now_ is None else now_.done,
             total=None if now_ is None else now_.total,
             seconds_left=None if over else job.seconds_left,
             result=address_of(hash_) if over and job.result is not None else None,
-            events=f"/v1/jobs/{ticket.id}/events",
+            events=f"/v1/jobs/{submission.id}/events",
             message=_why(job) if state == "stopped" else None if error is None else error.public,
             error=None if error is None else ErrorBody(code=code_of(error), message=error.public),
         )
@@ -303,9 +311,13 @@ class ExperimentService:
             return None
 
     def _forget_old(self) -> None:
-        over = [name for name, (ticket, job) in self._tickets.items() if job.over and ticket.ended]
-        for name in over[: max(0, len(self._tickets) - KEPT)]:
-            del self._tickets[name]
+        over = [
+            name
+            for name, (submission, job) in self._submissions.items()
+            if job.over and submission.ended
+        ]
+        for name in over[: max(0, len(self._submissions) - KEPT)]:
+            del self._submissions[name]
 
     def _log_notices(self) -> None:
         while self._store.notices:

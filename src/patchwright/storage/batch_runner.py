@@ -40,9 +40,6 @@ class BatchStatus:
     stopped: bool = False
 
 
-Tally = BatchStatus
-"""The older name, for a release."""
-
 OnBatchStatus = Callable[[BatchStatus], bool | None]
 """Called as the work goes on; returning False stops it and keeps what is finished."""
 

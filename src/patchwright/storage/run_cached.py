@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from patchwright.model.load import Model
 
 
-def answer(
+def run_cached(
     experiment: "Experiment",
     model: "Model",
     store: Store | None,

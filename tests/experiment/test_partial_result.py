@@ -13,7 +13,7 @@ from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.result import Result
 from patchwright.axes import BUDGET, DIMS, DIRECTIONS, Direction, Metric, Per
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.partial_result import so_far
+from patchwright.experiment.partial_result import partial_result
 from patchwright.experiment.run import run
 from patchwright.figures.grid import title_of
 from patchwright.methods.ablate import Ablate
@@ -60,7 +60,7 @@ def test_with_all_cells_it_is_the_finished_result_exactly(
 ) -> None:
     experiment = experiment_of(site, per, direction)
     whole, seen = followed(experiment, model)
-    shown = so_far(experiment, model, experiment.unpatched(model), seen[-1])
+    shown = partial_result(experiment, model, experiment.unpatched(model), seen[-1])
     same(shown, whole, ("patched", "effect"))
     assert not shown.array("estimated").any()
     assert shown.experiment == whole.experiment
@@ -74,9 +74,13 @@ def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
     unpatched = experiment.unpatched(model)
     # A budget of a few rows: many batches, so many snapshots.
     whole, seen = followed(experiment, model, budget=20_000)
-    same(so_far(experiment, model, unpatched, seen[-1]), whole, ("patched", "effect", "estimated"))
+    same(
+        partial_result(experiment, model, unpatched, seen[-1]),
+        whole,
+        ("patched", "effect", "estimated"),
+    )
     for now in seen:
-        shown = so_far(experiment, model, unpatched, now)
+        shown = partial_result(experiment, model, unpatched, now)
         exact = shown.array("estimated").values == 0
         assert exact.sum() == now.done
         np.testing.assert_array_equal(shown.patched.values[exact], whole.patched.values[exact])
@@ -89,7 +93,7 @@ def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
 def test_before_the_first_cell_everything_is_empty(model: Model, site: Site, per: Per) -> None:
     experiment = experiment_of(site, per)
     whole = run(experiment, model)
-    shown = so_far(experiment, model, experiment.unpatched(model), None)
+    shown = partial_result(experiment, model, experiment.unpatched(model), None)
     assert shown.patched.shape == whole.patched.shape
     assert shown.patched.isnull().all()
     assert shown.effect.isnull().all()
@@ -117,7 +121,7 @@ def test_restricted_sweeps_have_their_own_axes(model: Model) -> None:
     some: dict[str, Any] = {"layers": (0, 2), "positions": (1, 3), "heads": (3, 1)}
     experiment = experiment_of("z", "head_position", **some)
     whole, seen = followed(experiment, model)
-    same(so_far(experiment, model, experiment.unpatched(model), seen[-1]), whole,
+    same(partial_result(experiment, model, experiment.unpatched(model), seen[-1]), whole,
          ("patched", "effect"))  # fmt: skip
 
 
@@ -127,7 +131,7 @@ def test_whatever_the_prompts_all_cells_are_the_result(
 ) -> None:
     experiment = experiment_of(*kind, direction, pairs=pair_of(*pair))
     whole, seen = followed(experiment, model)
-    same(so_far(experiment, model, experiment.unpatched(model), seen[-1]), whole,
+    same(partial_result(experiment, model, experiment.unpatched(model), seen[-1]), whole,
          ("patched", "effect"))  # fmt: skip
 
 
@@ -140,10 +144,10 @@ def test_positions_without_a_counterpart_stay_empty_and_are_no_estimates(
     whole, seen = followed(experiment, model)
     last = seen[-1]
     unpatched = experiment.unpatched(model)
-    same(so_far(experiment, model, unpatched, last), whole, ("patched", "effect"))
+    same(partial_result(experiment, model, unpatched, last), whole, ("patched", "effect"))
     # Also where an estimate comes along that says nothing of them.
     now = Progress(last.done, last.total, last.patched, np.where(np.isnan(last.patched), np.nan, 1))
-    shown = so_far(experiment, model, unpatched, now)
+    shown = partial_result(experiment, model, unpatched, now)
     same(shown, whole, ("patched", "effect"))
     assert not shown.array("estimated").any()
 
@@ -170,26 +174,26 @@ def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
     whole, seen = followed(experiment, model, budget)
     unpatched = experiment.unpatched(model)
     assert (unpatched.clean, unpatched.corrupt) == (whole.clean, whole.corrupt)
-    last = so_far(experiment, model, unpatched, seen[-1])
+    last = partial_result(experiment, model, unpatched, seen[-1])
     names = {"patched", "effect", "spread", "samples"} & set(whole.arrays)
     for name in names:
         xr.testing.assert_equal(last.array(name), whole.array(name))
     assert len(seen) > 2, "the budget cuts the work, so that there is something before the end"
     for now in seen[:-1]:
-        part = so_far(experiment, model, unpatched, now)
+        part = partial_result(experiment, model, unpatched, now)
         known = part.patched.notnull()
         assert 0 <= int(known.sum()) <= part.patched.size
         np.testing.assert_array_equal(
             part.patched.values[known.values], whole.patched.values[known.values]
         )
-    assert so_far(experiment, model, unpatched, seen[0]).patched.isnull().any()
+    assert partial_result(experiment, model, unpatched, seen[0]).patched.isnull().any()
 
 
 @pytest.mark.parametrize("experiment", others(), ids=lambda one: one.method)
 def test_what_somebody_stopped_says_how_much_is_there(model: Model, experiment: CellByCell) -> None:
     _, seen = followed(experiment, model, 60_000)
     unpatched = experiment.unpatched(model)
-    part = so_far(experiment, model, unpatched, seen[1], stopped=True)
+    part = partial_result(experiment, model, unpatched, seen[1], stopped=True)
     said = [one["message"] for one in part.warnings if one["code"] == "stopped"]
     assert len(said) == 1
     assert f"{int(part.patched.notnull().sum())} of {part.patched.size} cells" in said[0]
@@ -202,6 +206,6 @@ def test_what_is_under_way_is_called_by_what_was_asked_for(demo: pw.Model) -> No
         model="demo", prompt="The Eiffel Tower is in", subject=(2, 3), answer=" Paris", samples=2
     )
     mlps = stream.of_panel("mlp_out")
-    shown = so_far(mlps, demo, stream.unpatched(demo), None)
+    shown = partial_result(mlps, demo, stream.unpatched(demo), None)
     assert "restoring mlp_out" in title_of(shown)
     assert shown.asked == mlps

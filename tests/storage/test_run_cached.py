@@ -6,7 +6,7 @@ import pytest
 
 import patchwright as pw
 from patchwright.experiment.run import run
-from patchwright.storage.run_cached import answer
+from patchwright.storage.run_cached import run_cached
 from patchwright.storage.store import Store
 from tiny import pair_of
 
@@ -16,27 +16,27 @@ ASKED = pw.Patch(model="tiny", pairs=pair_of([1, 2, 3], [1, 4, 3]), per="positio
 def test_the_second_answer_is_the_first_ones_letter_by_letter(
     model: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, stored = answer(ASKED, model, Store())
+    first, stored = run_cached(ASKED, model, Store())
     assert not stored
     monkeypatch.delattr("patchwright.storage.run_cached.run")
-    second, stored = answer(ASKED, model, Store())
+    second, stored = run_cached(ASKED, model, Store())
     assert stored
     assert second.to_json() == first.to_json()
 
 
 def test_without_a_store_nothing_is_kept(model: pw.Model, home: Path) -> None:
-    result, stored = answer(ASKED, model, None)
+    result, stored = run_cached(ASKED, model, None)
     assert (stored, home.exists()) == (False, False)
     assert result.patched.identical(run(ASKED, model).patched)
 
 
 def test_a_stopped_run_is_computed_again(model: pw.Model) -> None:
     neurons = ASKED.model_copy(update={"site": "mlp_act", "per": "neuron", "layers": (0, 1)})
-    stopped, _ = answer(neurons, model, Store(), lambda _: False)
+    stopped, _ = run_cached(neurons, model, Store(), lambda _: False)
     assert "stopped" in [notice["code"] for notice in stopped.warnings]
-    whole, stored = answer(neurons, model, Store())
+    whole, stored = run_cached(neurons, model, Store())
     assert (stored, bool(whole.patched.isnull().any())) == (False, False)
-    assert answer(neurons, model, Store())[1]
+    assert run_cached(neurons, model, Store())[1]
 
 
 @pytest.mark.parametrize("there", ["file", "newer"])
@@ -53,7 +53,7 @@ def test_a_store_that_fails_costs_no_result(model: pw.Model, tmp_path: Path, the
         connection.close()
         (folder / "runs.sqlite3").chmod(0o600)
     store = Store(folder)
-    result, stored = answer(ASKED, model, store)
+    result, stored = run_cached(ASKED, model, store)
     assert not stored
     assert result.patched.identical(run(ASKED, model).patched)
     (said,) = store.notices

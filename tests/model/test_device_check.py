@@ -11,8 +11,8 @@ from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from patchwright.errors import InputError
-from patchwright.model import agreement, devices, load
-from patchwright.model.agreement import agrees_with_cpu
+from patchwright.model import device_check, devices, load
+from patchwright.model.device_check import agrees_with_cpu
 from patchwright.model.devices import device_named, placed
 from patchwright.model.load import wrap_model
 from pretend import Spoil, pretending
@@ -58,7 +58,7 @@ def mps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (load, devices):
         monkeypatch.setattr(module, "device_named", named)
-    for module in (load, agreement):
+    for module in (load, device_check):
         monkeypatch.setattr(module, "UNPROVEN", {MPS.type})
 
 
@@ -111,7 +111,9 @@ def test_one_layer_on_an_unproven_device_is_enough_to_try_it(model: pw.Model) ->
 
 
 def test_other_devices_are_not_tried(model: pw.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patchwright.model.agreement.forward", lambda *_: pytest.fail("a pass ran"))
+    monkeypatch.setattr(
+        "patchwright.model.device_check.forward", lambda *_: pytest.fail("a pass ran")
+    )
     assert agrees_with_cpu(model.network, model.network)
 
 
