@@ -56,7 +56,9 @@ def type_pair(page: Page) -> None:
 
 def test_a_person_types_prompts_clicks_a_cell_and_reads_about_the_place(page: Page) -> None:
     type_pair(page)
+    press(page, "⚙")
     expect(page.get_by_text("Wrong answer: ·David (1 token)")).to_be_visible()
+    page.keyboard.press("Escape")
     cell(page, "L2.resid_pre@10").click()
     expect(cell(page, "L2.resid_pre@10")).to_have_attribute("aria-selected", "true")
     expect(place(page)).to_have_text("L2.resid_pre@10")
@@ -108,7 +110,9 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
     expect(field(other, "Clean prompt")).to_have_value(CLEAN)
     expect(field(other, "Wrong answer")).to_have_value(" David")
     for name in ("conclusion", "inspector"):
-        expect(other.get_by_test_id(name)).to_have_text(first.get_by_test_id(name).inner_text())
+        expect(other.get_by_test_id(name)).to_have_text(
+            first.get_by_test_id(name).text_content() or "nothing"
+        )
     assert other.url.split("?")[1] == first.url.split("?")[1]
 
 
@@ -431,7 +435,7 @@ def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visitors) -> N
     press(page, "Check answer")
     press(page, "Open this experiment")
     expect(page.get_by_label("Corrupted prompt")).to_have_value("The keys to the cabinets")
-    page.get_by_role("link", name="Learn").click()
+    page.get_by_role("link", name="Learn", exact=True).click()
     expect(page.get_by_text("Step 2 of 3")).to_be_visible()
 
 
@@ -458,7 +462,7 @@ def test_the_map_is_painted_and_one_click_says_what_the_place_does(
     visit: Visitors, asked: str, clicked: str, says: str
 ) -> None:
     page = visit(asked)
-    assert painted(page) > 4
+    assert painted(page) > 1
     expect(place(page)).not_to_have_text(clicked)
     cell(page, clicked).click()
     expect(place(page)).to_have_text(clicked)
@@ -474,7 +478,6 @@ def test_a_click_while_cells_are_computed_is_not_lost(visit: Visitors, large: Pa
     expect(cell(page, "L1H2.z@3")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_test_id("inspector").get_by_text("Copied from A into B")).to_be_visible()
     expect(place(page)).to_have_text("L1H2.z@3")
-    page.get_by_role("button", name="Stop").click()
     expect(bench).to_have_attribute("data-state", "rest")
     expect(cell(page, "L1H2.z@3")).to_have_attribute("aria-selected", "true")
     in_address(page, "chosen=L1H2.z%403")
@@ -518,10 +521,11 @@ LOGIC = """(logic) => new Function(logic + `;
     values: [[0.5, null], [-0.01, 1]], centred: true, limit: 1, unit: "effect", estimated: null,
     unsure: null, texts: null, tops: [[[["x", 0.9]], []], [[], []]], marked: [], nothing: {}, empty: "no value"};
   return {
-    colours: [paint(1, d).color, paint(-0.5, d).color, paint(2, {...d, centred: false, low: 0, high: 4}).color],
+    colours: [paint(1, d, [255, 255, 255]), paint(-0.5, d, [55, 0, 72]), paint(2, {...d, centred: false, low: 0, high: 4}, null)],
+    inks: [inkOn([178, 24, 43]), inkOn([247, 247, 247]), inkOn([33, 145, 140])],
     texts: [textOf(0.5, d, 0, 0, 0.05, 40, 20), textOf(-0.01, d, 1, 0, 0.05, 40, 20),
       textOf(0.5, d, 0, 0, 0.05, 20, 20), textOf(0.5, d, 0, 0, 0.05, 40, 10)],
-    said: [spoken(d, 0, 0), spoken(d, 0, 1), likeliest(d, 0, 0), likeliest(d, 0, 1)],
+    said: [spoken(d, 0, 0, 3), spoken(d, 0, 0), spoken(d, 0, 1), likeliest(d, 0, 0), likeliest(d, 0, 1)],
     moves: [moved({key: "ArrowUp"}, [0, 0], 2, 2), moved({key: "ArrowUp"}, [1, 0], 2, 2),
       moved({key: "End"}, [0, 0], 2, 2), moved({key: "Home", ctrlKey: true}, [1, 1], 2, 2), moved({key: "x"}, [0, 0], 2, 2)],
     meanings: [meaning({shiftKey: false}), meaning({shiftKey: true}), meaning({key: "Enter"}), meaning({key: "a"})],
@@ -534,12 +538,19 @@ def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Brows
     found = tab.evaluate(LOGIC, part("map_logic.js"))
     tab.close()
     assert found["colours"] == [
-        "color-mix(in srgb, rgb(178,24,43) 100%, var(--neutral))",
-        "color-mix(in srgb, rgb(33,102,172) 50%, var(--neutral))",
-        "rgb(33,145,140)",
+        [178, 24, 43],
+        [44, 51, 122],
+        [33, 145, 140],
     ]
+    assert found["inks"] == ["#fff", "#111", "#111"]
     assert found["texts"] == ["0.50", "", "", ""]
-    assert found["said"] == ["p a 0: effect 0.500", "q b 1: no value", "x 90 %", ""]
+    assert found["said"] == [
+        "p a 0: effect 0.500",
+        "p a 0: effect 0.50",
+        "q b 1: no value",
+        "x 90 %",
+        "",
+    ]
     assert found["moves"] == [[1, 0], [1, 0], [0, 1], [0, 0], None]
     assert found["meanings"] == ["place", "add", "place", None]
     assert found["heights"] == [30, 7, 5, 8]

@@ -10,7 +10,7 @@ function element(kind, className = "", text = "") {
   return made;
 }
 
-const measured = document.createElement("canvas").getContext("2d");
+const measured = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 function widest(labels) {
   measured.font = "12px sans-serif";
   return Math.max(0, ...labels.map((label) => measured.measureText(label).width));
@@ -146,17 +146,19 @@ class HeatMap {
 
   fill() {
     const d = this.data, [width, height] = this.size;
+    const neutral = this.neutral = this.themed();
     const chosen = new Set([d.selected]), marked = new Set(d.marked), inSet = new Set(d.set);
     d.values.forEach((values, row) => values.forEach((value, column) => {
       const cell = this.cells[row][column], place = d.places[row][column];
       const guess = value !== null && d.estimated !== null && d.estimated[row][column];
       const unsure = value !== null && d.unsure !== null && d.unsure[row][column];
       const small = value === null || isSmall(value, d, this.threshold);
-      const { color, white } = value === null || small ? { color: "", white: false } : paint(value, d);
-      cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure",
-        white && !guess && "white", marked.has(place) && "marked", inSet.has(place) && "in-set",
+      const full = value === null || small ? neutral : paint(value, d, neutral);
+      const color = guess ? mix(neutral, full, 0.55) : full;
+      cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure", marked.has(place) && "marked", inSet.has(place) && "in-set",
         place === d.pinned && "pinned", chosen.has(place) && "selected"].filter(Boolean).join(" ");
-      cell.style.setProperty("--value", color || "var(--neutral)");
+      cell.style.setProperty("--value", css(color));
+      cell.style.color = value === null ? "" : inkOn(color);
       const text = textOf(value, d, row, column, this.threshold, width, height);
       if (cell.textContent !== text) cell.textContent = text;
       cell.setAttribute("aria-label", spoken(d, row, column));
@@ -165,6 +167,13 @@ class HeatMap {
     this.grid.style.setProperty("--size", `${width < 34 ? 10 : 11}px`);
     this.grid.classList.toggle("clickable", d.clickable);
     this.reach();
+  }
+
+  // The neutral colour of the theme, as it is now.
+  themed() {
+    measured.fillStyle = getComputedStyle(this.host).getPropertyValue("--neutral").trim() || "#f7f7f7";
+    measured.fillRect(0, 0, 1, 1);
+    return [...measured.getImageData(0, 0, 1, 1).data.slice(0, 3)];
   }
 
   // One cell alone is in the order of Tab: where the keyboard was last, else the selected one.
@@ -182,7 +191,7 @@ class HeatMap {
   scale() {
     const d = this.data, steps = 24, stops = [];
     const [low, high] = d.centred ? [-d.limit, d.limit] : [d.low, d.high];
-    for (let i = 0; i <= steps; i++) stops.push(paint(low + ((high - low) * i) / steps, d).color);
+    for (let i = 0; i <= steps; i++) stops.push(css(paint(low + ((high - low) * i) / steps, d, this.neutral)));
     const strip = element("span", "strip");
     strip.style.background = `linear-gradient(to right, ${stops.join(",")})`;
     const parts = [element("span", "end", short(low)), strip, element("span", "end", short(high)),
@@ -219,9 +228,13 @@ class HeatMap {
     this.unhover();
     if (!at) return;
     const [row, column] = at;
+    if (String(this.themed()) !== String(this.neutral)) {
+      this.fill();
+      this.scale();
+    }
     this.names[row].classList.add("crossed");
     this.heads[column].classList.add("crossed");
-    this.tip.replaceChildren(element("div", "", spoken(this.data, row, column)));
+    this.tip.replaceChildren(element("div", "", spoken(this.data, row, column, 3)));
     const tokens = likeliest(this.data, row, column);
     if (tokens) this.tip.appendChild(element("div", "next", `next: ${tokens}`));
     this.tip.style.display = "block";
@@ -281,6 +294,6 @@ class HeatMap {
   // What is known of a place, in words; nothing where the map does not have it.
   sayPlace(place) {
     const row = this.data.places.findIndex((places) => places.includes(place));
-    return row < 0 ? "" : spoken(this.data, row, this.data.places[row].indexOf(place));
+    return row < 0 ? "" : spoken(this.data, row, this.data.places[row].indexOf(place), 3);
   }
 }

@@ -4,10 +4,21 @@
 const BLUE = [33, 102, 172], RED = [178, 24, 43];
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 
-// From here on a colour is dark enough for white text.
-const STRONG = 0.55;
-
 const css = (c) => `rgb(${c[0]},${c[1]},${c[2]})`;
+
+const mix = (a, b, share) => a.map((c, i) => Math.round(c + (b[i] - c) * share));
+
+// Relative luminance, from 0 (black) to 1 (white), as contrast is defined (WCAG 2).
+function luminance(c) {
+  const [r, g, b] = c.map((one) => {
+    const share = one / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+// The ink that is easier to read on a colour.
+const inkOn = (c) => (1.05 / (luminance(c) + 0.05) > (luminance(c) + 0.05) / 0.0556 ? "#fff" : "#111");
 
 // Where a value stands on its scale: -1 to 1 around 0, or 0 to 1 from the lowest to the highest.
 function shareOf(value, d) {
@@ -15,18 +26,12 @@ function shareOf(value, d) {
   return Math.max(0, Math.min(1, (value - d.low) / (d.high - d.low || 1)));
 }
 
-// The colour of a value and whether text on it is white. The middle of a centred scale is the
-// neutral colour of the theme, which only the style sheet knows.
-function paint(value, d) {
+// The colour of a value. The middle of a centred scale is the neutral colour of the theme.
+function paint(value, d, neutral) {
   const share = shareOf(value, d);
-  if (d.centred) {
-    const per = Math.round(1000 * Math.abs(share)) / 10;
-    const end = css(share < 0 ? BLUE : RED);
-    return { color: `color-mix(in srgb, ${end} ${per}%, var(--neutral))`, white: Math.abs(share) > STRONG };
-  }
+  if (d.centred) return mix(neutral, share < 0 ? BLUE : RED, Math.abs(share));
   const at = share * 4, first = Math.min(3, Math.floor(at));
-  const mixed = VIRIDIS[first].map((c, i) => Math.round(c + (VIRIDIS[first + 1][i] - c) * (at - first)));
-  return { color: css(mixed), white: 0.299 * mixed[0] + 0.587 * mixed[1] + 0.114 * mixed[2] < 140 };
+  return mix(VIRIDIS[first], VIRIDIS[first + 1], at - first);
 }
 
 // Two digits (from 10 on one), and no minus sign before nothing.
@@ -46,8 +51,8 @@ function textOf(value, d, row, column, threshold, width, height) {
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
-// The cell in words, for the tip and for screen readers.
-function spoken(d, row, column) {
+// The cell in words: as it stands there for screen readers, with more digits for the tip.
+function spoken(d, row, column, digits) {
   const value = d.values[row][column], place = d.places[row][column];
   const guess = d.estimated !== null && d.estimated[row][column] ? " (estimate)" : "";
   const unsure = d.unsure !== null && d.unsure[row][column] ? " (not distinguishable from zero)" : "";
@@ -56,7 +61,7 @@ function spoken(d, row, column) {
   const token = d.placed ? ` ${d.columns[column]}` : "";
   const shown = value === null
     ? (d.nothing[place] ?? d.empty)
-    : `${word}${d.unit} ${value.toFixed(3).replace(/^-(0\.0+)$/, "$1")}${guess}${unsure}`;
+    : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${guess}${unsure}`;
   return `${place}${token}: ${shown}${right}`;
 }
 
