@@ -141,7 +141,9 @@ FIELDS = {"clean": CLEAN, "corrupt": CORRUPT, "answer": " Mary", "wrong": " John
 
 
 def chips(page: AppTest) -> str:
-    return "".join(str(one.proto.body) for one in page.get("html"))
+    return "".join(
+        one.proto.body for one in page.get("html") if 'class="pw-chips"' in one.proto.body
+    )
 
 
 @pytest.mark.filterwarnings("default")

@@ -542,7 +542,7 @@ def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Brows
         [44, 51, 122],
         [33, 145, 140],
     ]
-    assert found["inks"] == ["#fff", "#111", "#111"]
+    assert found["inks"] == ["#fff", "#000", "#000"]
     assert found["texts"] == ["0.50", "", "", ""]
     assert found["said"] == [
         "p a 0: effect 0.500",

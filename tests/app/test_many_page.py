@@ -70,7 +70,7 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
     opened(set_seed="5")
     work.desk.clear()
     again = opened(set_seed="5")
-    assert "From the run store" in words(again, "caption")
+    assert "Loaded from saved runs" in words(again, "caption")
 
 
 @on_the_page

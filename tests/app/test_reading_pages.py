@@ -95,4 +95,4 @@ def test_prompts_of_few_words_have_the_rest_of_the_page(prompt: str) -> None:
     )
     shown.run()
     assert errors(shown) == []
-    assert any(one.value == "Take it away" for one in shown.subheader)
+    assert any(one.value == "**Export**" for one in shown.markdown)

@@ -9,7 +9,7 @@ import pytest
 from streamlit.runtime.caching import clear_session_resource_cache
 
 import patchwright
-from app_pages import errors, one_view
+from app_pages import errors, looked_at, one_view
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
 from patchwright.app import work
@@ -70,7 +70,7 @@ def test_of_a_chosen_place_that_is_not_there_the_strongest_is_shown() -> None:
     shown.run()
     assert errors(shown) == []
     assert [one.value for one in shown.warning if "Layer 99" in one.value]
-    assert any("`L1.resid_pre@14`" in one.value for one in shown.markdown)
+    assert looked_at(shown) == "L1.resid_pre@14"
 
 
 @pytest.mark.parametrize("site", ["resid_pre", "z"])
@@ -94,7 +94,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
     monkeypatch.setattr(run_cached, "run", counted)
     shown.run()
     while any(one.label == "Stop" for one in shown.button):  # a browser looks again by itself
-        shown.session_state["job"].wait(SECONDS)
+        shown.session_state["patch"].wait(SECONDS)
         shown.run()
     assert errors(shown) == []
     assert swept.count("resid_pre position") == 1
@@ -168,7 +168,7 @@ def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.Monk
     shown.run()
     try:
         assert begun.wait(SECONDS)
-        job: Job = shown.session_state["job"]
+        job: Job = shown.session_state["patch"]
         assert (job.over, job.stopping) == (False, False)
         clear_session_resource_cache("test session id")  # as Streamlit does when a tab is closed
         assert job.stopping

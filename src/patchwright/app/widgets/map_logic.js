@@ -18,7 +18,7 @@ function luminance(c) {
 }
 
 // The ink that is easier to read on a colour.
-const inkOn = (c) => (1.05 / (luminance(c) + 0.05) > (luminance(c) + 0.05) / 0.0556 ? "#fff" : "#111");
+const inkOn = (c) => (1.05 / (luminance(c) + 0.05) > (luminance(c) + 0.05) / 0.05 ? "#fff" : "#000");
 
 // Where a value stands on its scale: -1 to 1 around 0, or 0 to 1 from the lowest to the highest.
 function shareOf(value, d) {
