@@ -97,7 +97,7 @@ def errors(page: AppTest) -> list[str]:
 
 
 def bench(page: AppTest) -> dict[str, Any]:
-    """What the workbench has been given to show: `map`, `inspector`, `set`, `progress`, `state`."""
+    """What the workbench has been given to show: `maps`, `inspector`, `set`, `progress`, `state`."""
     given = [json.loads(one.proto.json) for one in page.get("bidi_component")]
     return next(one for one in given if "inspector" in one)
 

@@ -78,6 +78,28 @@ def test_another_site_forgets_the_place_of_the_map_before() -> None:
     assert "chosen" not in parameters_of(page)
 
 
+def test_a_newcomer_is_told_three_steps_until_they_have_done_them() -> None:
+    page = whole_page()
+    assert "the model says **Mary**" in words(page, "markdown")
+    page.session_state["chosen"] = "L0.resid_pre@10"
+    page.run()
+    assert "the model says **Mary**" not in words(page, "markdown")
+    assert "the model says **Mary**" not in words(whole_page(example="capital"), "markdown")
+
+
+def test_own_prompts_begin_empty_and_are_asked_for() -> None:
+    page = whole_page()
+    button(page, "Try your own").click().run()
+    assert errors(page) == []
+    assert page.text_area(key="clean").value == page.text_area(key="corrupt").value == ""
+    assert "Type a sentence" in words(page, "info")
+    page.text_area(key="clean").set_value("When Mary and John met, John gave a drink to").run()
+    page.text_area(key="corrupt").set_value("When Mary and John met, Mary gave a drink to").run()
+    button(page, "Use the model's own answers").click().run()
+    assert errors(settled(page)) == []
+    assert bench(page)["state"] == "rest"
+
+
 def test_what_options_are_called_does_not_depend_on_the_model() -> None:
     page = whole_page()
     before = {one.label: one.options for one in page.selectbox}

@@ -2,10 +2,13 @@
 
 import pytest
 
-from app_pages import errors, one_view
+import patchwright as pw
+from app_pages import bench, errors, facts, looked_at, one_view
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.app.views import activations, lens
 from patchwright.places import SITES
+from patchwright.prompts.examples import example
+from patchwright.spelling import percent
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -44,46 +47,35 @@ def test_both_runs_are_read_through_the_lens_by_every_measure() -> None:
         assert errors(shown) == [], measure
 
 
-def test_a_cell_of_the_lens_shows_the_numbers_of_both_runs() -> None:
-    shown = one_view("lens")
-    shown.session_state["lens_cell"] = "layer 5, position 14"
-    shown.run()
+def test_a_cell_of_the_lens_says_what_both_runs_would_answer(demo: pw.Model) -> None:
+    shown = one_view("lens", chosen="L3.resid_post@14")
     assert errors(shown) == []
-    table = shown.dataframe[0].value
-    assert table["likeliest token"].tolist() == ["·Mary", "·John"]
-    assert table["its probability"].min() > 0.9
+    read = pw.logit_lens(demo, example("ioi").pair)
+    for run, letter in (("clean", "A"), ("corrupt", "B")):
+        at = {"run": run, "layer": 3, "position": 14}
+        word = str(read.array("top").sel(at).item()).replace(" ", "·")
+        share = percent(float(read.array("top_probability").sel(at)))
+        assert facts(shown)[f"after layer 3 {letter} would say"] == f"{word} {share}"
+    assert [one["caption"] for one in bench(shown)["maps"]] == ["A", "B"]
+    assert {one["selected"] for one in bench(shown)["maps"]} == {"L3.resid_post@14"}
 
 
-def test_a_cell_that_the_prompt_does_not_have_is_not_shown() -> None:
-    shown = one_view("lens")
-    shown.session_state["lens_cell"] = "layer 5, position 40"
-    shown.run()
+def test_a_place_at_which_activations_are_compared_is_patched_beside_it(demo: pw.Model) -> None:
+    shown = one_view("activations", chosen="L2.resid_post@14")
     assert errors(shown) == []
-    assert len(shown.dataframe) == 0
+    pair = example("ioi").pair
+    compared = pw.difference(demo, pair).table().set_index("place").loc["L2.resid_post@14"]
+    for name, said in activations.MEASURES.items():
+        assert facts(shown)[said] == f"{compared[name]:.2f}"
+    effect = float(pw.patch_together(demo, pair, ["L2.resid_post@14"]).effect)
+    assert f"{percent(effect)} of the way to A" in bench(shown)["inspector"]["sentence"]
 
 
-@pytest.mark.parametrize("part", lens.PARTS)
-def test_every_kind_of_part_is_attributed(part: str) -> None:
-    shown = one_view("lens")
-    shown.selectbox(key="part").set_value(part).run()
-    assert errors(shown) == []
-
-
-@pytest.mark.parametrize("view", ["activations", "lens"])
-def test_answers_that_do_not_fit_are_said_in_one_sentence(view: str) -> None:
-    shown = one_view(view)
-    shown.text_input(key="answer").set_value("").run()
-    assert len(errors(shown)) == 1
-    assert "No answer was given" in errors(shown)[0]
-
-
-def test_unequal_prompts_share_no_attention_but_the_page_stays() -> None:
-    shown = one_view("activations")
-    shown.session_state["align"] = "edges"
-    shown.text_area(key="corrupt").set_value(
-        "When Mary and John went to the big store, Mary gave a drink to"
-    ).run()
-    assert not shown.exception
+def test_a_selection_of_another_site_stays_selected_on_every_tab() -> None:
+    for tab in ("patch", "ablation", "activations", "lens"):
+        shown = one_view(tab, chosen="L3H1.z@14")
+        assert errors(shown) == []
+        assert looked_at(shown) == "L3H1.z@14", tab
 
 
 @pytest.mark.parametrize("prompt", ["The Eiffel Tower is in", "red"])

@@ -56,32 +56,31 @@ LISTS = "~"
 PLACES = ("chosen", "pinned", "seen_head", "trace_chosen", "path")
 """Controls that name a place, or nothing."""
 
+BENCH = ("chosen", "pinned", "threshold", "places")
+"""Controls of the workbench, on every tab that has one."""
+
 _OWN: dict[str, tuple[str, ...]] = {
     "patch": (
         "neuron_layer",
-        "chosen",
-        "pinned",
-        "threshold",
-        "places",
+        *BENCH,
     ),
     "activations": (
         "metric",
         "measure",
         "seen_head",
+        *BENCH,
     ),
     "trace": ("trace_chosen",),
     "lens": (
         "metric",
         "lens_measure",
         "part",
+        *BENCH,
     ),
     "ablation": (
         "neuron_layer",
         "references",
-        "chosen",
-        "pinned",
-        "threshold",
-        "places",
+        *BENCH,
     ),
     "paths": ("path",),
     "circuit": (

@@ -247,6 +247,12 @@ def swap(state: State) -> None:
     state["answer"], state["wrong"] = state["wrong"], state["answer"]
 
 
+def empty_prompts(state: State) -> None:
+    """Make room for prompts of the visitor's own."""
+    forget_places(state)
+    state.update({name: FIELDS[name] for name in PAIR_FIELDS}, opened_on=None)
+
+
 def choose_place(state: State, place: str) -> None:
     """Look closely at a place."""
     state["chosen"] = place

@@ -1,19 +1,20 @@
 """Activations: where the two runs differ, and what heads attend to; nothing is patched."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
-from patchwright.app import asked, state
+from patchwright.app import asked
 from patchwright.app.text import complaint
-from patchwright.app.views import fields, pair, place, tabs, taken, topbar
-from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.app.views import bench, fields, inspector, pair, place, tabs, taken, topbar
+from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grid_of_array, grids_of
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import SITE_TABLE, parse_place, pers_of
+from patchwright.places import SITE_TABLE, parse_place
 from patchwright.prompts.tokens import encode
 
 MEASURES = {
@@ -29,16 +30,16 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    tabs.shown("activations")
-    st.caption(
-        "Where the clean and the corrupted run differ. A difference says that information is there, "
-        "not that it is used: for that, patch the place."
-    )
     experiment = pair.shown(model)
-    if experiment is None:
-        return
+    tabs.shown("activations")
     try:
-        result = _differences(experiment, model)
+        site, measure, room = _choices(model)
+        if experiment is None:
+            return
+        place.picker(room, model)
+        result = result_of(asked.difference_of(experiment, site), model, keep=True)
+        bench.still(lens_of(experiment, model, result), _maps(result, measure), model)
+        _furthest(result)
         _attention(experiment, model)
         _scores(experiment, model)
         taken.away(result)
@@ -46,52 +47,70 @@ def show() -> None:
         st.error(complaint(error))
 
 
-def _differences(experiment: Patch, model: Model) -> Result:
-    """The heat map of one site, and the places that differ most."""
-    st.subheader("Where the runs differ", anchor=False)
-    columns = st.columns(2)
+def _choices(model: Model) -> tuple[str, str, DeltaGenerator]:
+    """Which site is compared, by which measure; and room for one more control."""
+    columns = st.container(key="controls").columns([4, 5, 2])
     names = {site: f"{site}: {SITE_TABLE[site].meaning}" for site in model.spec.sites}
-    site = fields.choice(columns[0], "Site", model.spec.sites, "seen_site", names)
-    measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES)
-    result = result_of(asked.difference_of(experiment, site), model, keep=True)
+    site = fields.choice(
+        columns[0], "Site", model.spec.sites, "seen_site", names, **fields.UNLABELLED
+    )
+    measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES, **fields.UNLABELLED)
+    return site, measure, columns[2]
+
+
+def _maps(result: Result, measure: str) -> bench.Maps:
     bounds = (-1.0, 1.0) if measure == "cosine" else None
     grid = grid_of_array(
         result, measure, MEASURES[measure], centred=measure == "cosine", bounds=bounds
     )
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        heat_map(grid, "differences", "", _choose)
-        st.caption(
-            "Click a cell to patch that place; of a head's site, to see its attention below too."
-        )
-    with right:
-        st.markdown("**Furthest apart**")
+    return bench.Maps([grid], result, str(result.top(1)["place"].iloc[0]))
+
+
+def lens_of(experiment: Patch, model: Model, result: Result) -> bench.Lens:
+    """What the workbench says of places at which both runs are compared: what copying them does."""
+    swept = experiment.model_copy(update={"direction": "denoise"})
+    return bench.Lens(
+        page="activations",
+        experiment=None,
+        swept=swept,
+        together=lambda places: asked.together_of(swept, places),
+        target="B",
+        change="Copied from A into B",
+        altered="B with the copy",
+        facts=lambda one: [
+            *_differences_at(str(one), result),
+            *inspector.attention(one, swept, model),
+            *inspector.ablated(one, swept, model),
+            *inspector.direct(one, swept, model),
+        ],
+        legend="",
+        closer=lambda chosen: place.closer(chosen, swept, model),
+    )
+
+
+def _differences_at(chosen: str, result: Result) -> list[inspector.Fact]:
+    """How far the runs are apart at a place, in every measure; nothing where it is of another site."""
+    table = result.table()
+    row = table[table["place"] == chosen]
+    if row.empty:
+        return []
+    return [(words, f"{float(row[name].iloc[0]):.2f}") for name, words in MEASURES.items()]
+
+
+def _furthest(result: Result) -> None:
+    with st.expander("Largest differences"):
         order = ["place", *(name for name in ARRAYS if name != "clean_norm")]
         st.dataframe(
-            result.top(10)[["place", *ARRAYS]], hide_index=True, column_order=order,
+            result.top(10)[["place", *ARRAYS]],
+            hide_index=True,
+            column_order=order,
             column_config={name: st.column_config.NumberColumn(format="%.2f") for name in ARRAYS},
-        )  # fmt: skip
-        _to_patch()
-    return result
-
-
-def _choose(chosen: str) -> None:
-    parsed = parse_place(chosen)
-    state.choose_place(st.session_state, chosen)
-    st.session_state["site"] = parsed.site
-    st.session_state["per"] = pers_of(parsed.site)[0]
-    if parsed.head is not None:
-        st.session_state["seen_head"] = f"L{parsed.layer}H{parsed.head}.z"
-
-
-def _to_patch() -> None:
-    chosen = st.session_state["chosen"]
-    if chosen and st.button(f"Patch {chosen}", help="Opens it on the page Patch."):
-        st.switch_page(st.session_state["pages"]["patch"])
+        )
 
 
 def _attention(experiment: Patch, model: Model) -> None:
     """Any head's attention in both runs, and the difference."""
+    st.subheader("Where a head looks", anchor=False)
     seen = parse_place(st.session_state["seen_head"] or "L0H0.z")
     columns = st.columns([1, 1, 4])
     layers, heads = range(model.spec.n_layers), range(model.spec.n_heads)

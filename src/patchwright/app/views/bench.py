@@ -1,6 +1,6 @@
 """The workbench of Explore: a sweep as a map, its selected place, and the set, whatever the method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from patchwright.algorithms.scale import shares
 from patchwright.app import address_bar, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import inspector, kinds, place, waiting
-from patchwright.app.widgets.heat_map import data_of
+from patchwright.app.widgets.heat_map import ROOM, data_of
 from patchwright.app.widgets.workbench import workbench
 from patchwright.app.work import desk, job_of, result_of, result_so_far, stop
 from patchwright.errors import PatchwrightError
@@ -25,6 +25,9 @@ from patchwright.places import Place, parse_place
 
 Json = dict[str, Any]
 
+SHARED = 240
+"""Pixels that the rows of several maps share."""
+
 LOOK_AGAIN = 0.4
 """Seconds between two looks at work that is under way."""
 
@@ -34,7 +37,8 @@ class Lens:
     """What one tab asks of the model and says of a place; all else is the same on every tab."""
 
     page: str
-    experiment: CellByCell
+    experiment: CellByCell | None
+    """The sweep that is the map; None where the map takes no work."""
     swept: Patch
     """The same pair, patched: what other methods are asked of."""
     together: Callable[[list[str]], Together]
@@ -57,14 +61,27 @@ class Lens:
         return "A" if self.target == "B" else "B"
 
 
+@dataclass(frozen=True)
+class Maps:
+    """What is drawn: one map, or several of one result on one scale, each under its caption."""
+
+    grids: Sequence[Grid]
+    result: Result
+    usual: str
+    """The place that is looked at until one is chosen."""
+    captions: Sequence[str] = ("",)
+    progress: Json | None = None
+
+
 def shown(lens: Lens, model: Model) -> Result | None:
-    """Draw the workbench; the sweep's result once it is over. Raises what the work raised."""
+    """Draw the workbench of a sweep; its result once it is over. Raises what the work raised."""
+    assert lens.experiment is not None, "a sweep is asked for"
     job = job_of(lens.experiment, model, lens.page)
     under_way = not job.over
     if job.error is not None:
         raise job.error
     again = LOOK_AGAIN if under_way else None
-    st.fragment(_bench, run_every=again)(lens, model, under_way)
+    st.fragment(_swept, run_every=again)(lens, model, under_way)
     if under_way:
         return None
     result = _result(job, lens.experiment, model)
@@ -72,8 +89,14 @@ def shown(lens: Lens, model: Model) -> Result | None:
     return result
 
 
-def _bench(lens: Lens, model: Model, under_way: bool) -> None:
-    """The sweep as far as it is, and its selected place."""
+def still(lens: Lens, maps: Maps, model: Model) -> None:
+    """Draw the workbench around maps that take no work of their own."""
+    st.fragment(_draw)(lens, maps, model)
+
+
+def _swept(lens: Lens, model: Model, under_way: bool) -> None:
+    """The sweep as far as it is."""
+    assert lens.experiment is not None, "a sweep is asked for"
     job = job_of(lens.experiment, model, lens.page)
     if under_way and job.over:
         st.rerun()
@@ -81,26 +104,39 @@ def _bench(lens: Lens, model: Model, under_way: bool) -> None:
         result, progress = result_so_far(lens.experiment, model, job), _progress(job)
     else:
         result, progress = _result(job, lens.experiment, model), None
-    grid, now = grid_of(result), st.session_state
-    chosen = _selected(result, model, grid)
+    grid = grid_of(result)
+    top = result.top(1)["place"]
+    usual = grid.places[0][0] if top.empty else str(top.iloc[0])
+    _draw(lens, Maps([grid], result, usual, progress=progress), model)
+
+
+def _draw(lens: Lens, maps: Maps, model: Model) -> None:
+    """The maps, and beside them the selected place."""
+    now, result = st.session_state, maps.result
+    chosen = _selected(maps, model)
     try:
         one = result_of(lens.together([chosen]), model)
     except PatchwrightError as error:
         st.error(complaint(error))
         return
     data = {
-        "state": "rest" if progress is None else "computing",
-        "progress": progress,
-        "map": {
-            **data_of(grid, chosen),
-            "tops": likeliest_of(result),
-            "legend": _legend(grid, lens),
-            "set": now["places"],
-            "pinned": now["pinned"],
-            "threshold": now["threshold"] / 100,
-            "sliding": True,
-            "clickable": True,
-        },
+        "state": "rest" if maps.progress is None else "computing",
+        "progress": maps.progress,
+        "maps": [
+            {
+                **data_of(grid, chosen),
+                "caption": caption,
+                "tops": likeliest_of(result) if len(maps.grids) == 1 else None,
+                "legend": _legend(grid, lens),
+                "set": now["places"],
+                "pinned": now["pinned"],
+                "threshold": now["threshold"] / 100 if grid.texts is None else 0.0,
+                "sliding": grid.texts is None,
+                "clickable": True,
+                "room": ROOM if len(maps.grids) == 1 else SHARED / len(maps.grids),
+            }
+            for grid, caption in zip(maps.grids, maps.captions, strict=True)
+        ],
         "inspector": {
             "place": chosen,
             "title": inspector.title(parse_place(chosen), result),
@@ -117,7 +153,7 @@ def _bench(lens: Lens, model: Model, under_way: bool) -> None:
     }
     workbench(data, "workbench", ACTS | {"stop": lambda _: stop([lens.page])})
     address_bar.follow(lens.page)
-    if progress is None:
+    if maps.progress is None:
         lens.closer(chosen)
         _each_of_set(lens, model)
 
@@ -145,22 +181,24 @@ def _incomplete(job: Job, result: Result, slot: str) -> None:
         waiting.rest([slot])
 
 
-def _selected(result: Result, model: Model, grid: Grid) -> str:
-    """The place that was chosen, if these prompts have it, else the strongest."""
+def _selected(maps: Maps, model: Model) -> str:
+    """The place that was chosen, if these prompts have it."""
     chosen: str = st.session_state["chosen"]
-    if chosen:
-        try:
-            parse_place(chosen).within(model.spec, len(result.position_tokens or ()))
-        except PatchwrightError as error:
-            st.warning(f"{complaint(error)} Shown is the strongest place.")
-        else:
-            return kinds.counted(chosen, result)
-    top = result.top(1)["place"]
-    return grid.places[0][0] if top.empty else str(top.iloc[0])
+    if not chosen:
+        return maps.usual
+    n_positions = min(len(maps.result.tokens[run]) for run in ("clean", "corrupt"))
+    try:
+        parse_place(chosen).within(model.spec, n_positions)
+    except PatchwrightError as error:
+        st.warning(f"{complaint(error)} Shown is the strongest place.")
+        return maps.usual
+    return kinds.counted(chosen, maps.result)
 
 
 def _legend(grid: Grid, lens: Lens) -> str:
     """What the colour bar's numbers are."""
+    if lens.experiment is None:
+        return grid.unit
     return lens.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
 
 

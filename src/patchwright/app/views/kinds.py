@@ -133,6 +133,8 @@ def selected(chosen: str, grid: Grid, result: Result) -> str:
 
 def is_exact(result: Result, chosen: str) -> bool:
     """Whether a sweep has the cell, computed and not estimated."""
+    if "patched" not in result.arrays:
+        return False
     table = result.table()
     row = table[table["place"] == chosen]
     return not row.empty and ("estimated" not in row or not row["estimated"].iloc[0])

@@ -1,25 +1,29 @@
 """Lens: the answer as read off every layer, and what each part adds to it directly."""
 
+from dataclasses import replace
 from math import isfinite
 from typing import get_args
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_metric
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
-from patchwright.app.views import fields, pair, tabs, taken, topbar
-from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.app.views import bench, fields, inspector, pair, place, tabs, taken, topbar
+from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart, components_chart
-from patchwright.figures.grid import grid_of_array, grids_of
+from patchwright.figures.grid import Grid, grid_of_array, grids_of
 from patchwright.methods.lens import Part
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
+from patchwright.places import Place
 from patchwright.prompts.tokens import visible
+from patchwright.spelling import percent
 
 MEASURES = {
     name: METRIC_TABLE[name].lens_label or name
@@ -32,7 +36,7 @@ PARTS = {
     "position": "heads, by the position they read from",
     "neuron": "MLP neurons",
 }
-RUNS = {"clean": "clean run", "corrupt": "corrupted run"}
+RUNS = {"clean": "A", "corrupt": "B"}
 
 
 def show() -> None:
@@ -40,78 +44,96 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
-    tabs.shown("lens")
-    st.caption(
-        "What the model would answer if it stopped after each layer, and which parts write the "
-        "answer directly. Nothing is patched."
-    )
     experiment = pair.shown(model)
+    tabs.shown("lens")
     if experiment is None:
         return
     try:
-        result = _lens(experiment, model)
+        result = result_of(asked.lens_of(experiment, []), model, keep=True)
+        measure, room = _choices(result)
+        place.picker(room, model)
+        bench.still(lens_of(experiment, model, result), _maps(result, measure, model), model)
+        st.caption(
+            "Each cell holds the likeliest next token after that layer, read by the final norm and the "
+            "unembedding; its colour is the measure. Nothing is patched in the maps."
+        )
+        if "accumulated" in result.arrays:
+            with st.expander("The logit difference at the last token after each layer"):
+                st.altair_chart(accumulated_chart(result.array("accumulated")))
         _direct(experiment, model)
         taken.away(result)
     except PatchwrightError as error:
         st.error(complaint(error))
 
 
-def _lens(experiment: Patch, model: Model) -> Result:
-    """Both prompts through the logit lens, on one scale."""
-    st.subheader("The answer after each layer", anchor=False)
-    result = result_of(asked.lens_of(experiment, []), model, keep=True)
+def _choices(result: Result) -> tuple[str, DeltaGenerator]:
+    """By which measure cells are coloured; and room for one more control."""
+    columns = st.container(key="controls").columns([9, 2])
     there = [name for name in MEASURES if name in result.arrays]
-    measure = fields.choice(st.container(), "Measure", there, "lens_measure", MEASURES)
+    measure = fields.choice(
+        columns[0], "Measure", there, "lens_measure", MEASURES, **fields.UNLABELLED
+    )
+    return measure, columns[1]
+
+
+def _maps(result: Result, measure: str, model: Model) -> bench.Maps:
+    """Both prompts through the logit lens, on one scale; a cell is the stream behind its layer."""
     values = result.array(measure).values
     limit = float(pd.Series(values.ravel()).abs().max())
     low, high = METRIC_TABLE[check_metric(measure)].bounds
     centred, bounds = low < 0 < high, (max(low, -limit), high if isfinite(high) else limit)
     grids = [
-        grid_of_array(result, measure, MEASURES[measure], run, {"run": run}, centred, bounds)
+        _placed(
+            grid_of_array(result, measure, MEASURES[measure], run, {"run": run}, centred, bounds)
+        )
         for run in RUNS
     ]
-    for grid in grids:
-        st.caption(f"**{RUNS[grid.title]}**")
-        heat_map(grid, f"lens-{grid.title}", st.session_state.get("lens_cell", ""), _choose)
-    st.caption(
-        "Each cell holds the likeliest next token after that layer, read by the final norm and the "
-        "unembedding; its colour is the measure. Where cells are too narrow for words, click one: its "
-        "token and numbers come below."
-    )
-    _cell(result)
-    if "accumulated" in result.arrays:
-        st.altair_chart(accumulated_chart(result.array("accumulated")))
-        st.caption("The logit difference at the last position after each layer.")
-    return result
+    usual = grids[0].places[model.spec.n_layers - 1][-1]
+    return bench.Maps(grids, result, usual, list(RUNS.values()))
 
 
-def _choose(chosen: str) -> None:
-    st.session_state["lens_cell"] = chosen
-
-
-def _cell(result: Result) -> None:
-    """Both runs at the chosen layer and position."""
-    chosen: str = st.session_state.get("lens_cell", "")
-    numbers = dict(part.split() for part in chosen.split(", ")) if chosen else {}
-    axes = result.array("top").sizes
-    at = {name: int(number) for name, number in numbers.items()}
-    if not at or any(at[name] >= axes[name] for name in at):
-        return
-    rows = [
-        {
-            "run": name,
-            "likeliest token": visible(str(result.array("top").sel({"run": run, **at}).item())),
-            "its probability": float(result.array("top_probability").sel({"run": run, **at})),
-            **{
-                MEASURES[measure]: float(result.array(measure).sel({"run": run, **at}))
-                for measure in MEASURES
-                if measure in result.arrays
-            },
-        }
-        for run, name in RUNS.items()
+def _placed(grid: Grid) -> Grid:
+    """The same map with the places whose stream is read: `layer 3, position 4` is L3.resid_post@4."""
+    places = [
+        [f"L{layer}.resid_post@{position}" for position in range(len(row))]
+        for layer, row in enumerate(grid.places)
     ]
-    st.markdown(f"**After layer {at['layer']}, at position {at['position']}**")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+    return replace(grid, places=places)
+
+
+def lens_of(experiment: Patch, model: Model, result: Result) -> bench.Lens:
+    """What the workbench says of places that the lens reads: what copying them does, and both readings."""
+    swept = experiment.model_copy(update={"direction": "denoise"})
+    return bench.Lens(
+        page="lens",
+        experiment=None,
+        swept=swept,
+        together=lambda places: asked.together_of(swept, places),
+        target="B",
+        change="Copied from A into B",
+        altered="B with the copy",
+        facts=lambda one: [
+            *readings(one, result),
+            *inspector.attention(one, swept, model),
+            *inspector.ablated(one, swept, model),
+            *inspector.direct(one, swept, model),
+        ],
+        legend="",
+        closer=lambda chosen: place.closer(chosen, swept, model),
+    )
+
+
+def readings(chosen: Place, result: Result) -> list[inspector.Fact]:
+    """What both runs would answer after the place's layer, at its position."""
+    if chosen.layer is None or chosen.position is None:
+        return []
+    at = {"layer": chosen.layer, "position": chosen.position}
+    told: list[inspector.Fact] = []
+    for run, letter in inspector.LETTERS.items():
+        word = visible(str(result.array("top").sel({"run": run, **at}).item()))
+        share = percent(float(result.array("top_probability").sel({"run": run, **at})))
+        told.append((f"after layer {chosen.layer} {letter} would say", f"{word} {share}"))
+    return told
 
 
 def _direct(experiment: Patch, model: Model) -> None:

@@ -42,6 +42,13 @@ def shown(model: Model) -> Patch | None:
     """Draw both prompts; the sweep that all controls describe, or None and what is wrong."""
     try:
         says = _prompts(model)
+        if not any(st.session_state[key] for key in NAMES):
+            st.info(
+                "Type a sentence that the model is to continue into A, and the same with one word "
+                "changed into B. Then let ⚙ take the model's own answers, or type them."
+            )
+            return None
+        st.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
         _edges()
         _suits(model)
         experiment = checked(model)
@@ -108,7 +115,7 @@ def checked(model: Model) -> Patch:
 
 
 def _prompts(model: Model) -> Says:
-    """Each prompt in a row with its answer, then their tokens under one another."""
+    """Each prompt in a row with its answer; where it is to be said what the model answers."""
     says: list[DeltaGenerator] = []
     with st.container(key="prompts", gap="xxsmall"):
         options = st.container()
@@ -132,7 +139,6 @@ def _prompts(model: Model) -> Says:
         fields.check(ANSWER_NAMES)
         with options:
             _options(model)
-        st.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
     return says
 
 

@@ -17,7 +17,9 @@ from patchwright.app.views import (
     tabs,
     taken,
     topbar,
+    welcome,
 )
+from patchwright.app.work import unpatched
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.methods.patch import Patch
@@ -38,6 +40,7 @@ def show() -> None:
             return
         place.picker(room, model)
         experiment = pair.checked(model)
+        welcome.strip(unpatched(experiment, model))
         conclusion = st.empty()
         result = bench.shown(lens_of(experiment, model), model)
         if result is not None:

@@ -26,7 +26,7 @@ class HeatMap {
     this.at = [0, 0];
     this.threshold = 0;
     this.say = () => {};
-    host.innerText = "";
+    this.caption = host.appendChild(element("div", "caption"));
     this.frame = host.appendChild(element("div", "frame"));
     this.title = this.frame.appendChild(element("div", "row-title"));
     this.grid = this.frame.appendChild(element("div", "grid"));
@@ -57,6 +57,7 @@ class HeatMap {
     this.data = data;
     this.shape = shape;
     if (!again) this.make();
+    this.caption.textContent = data.caption;
     this.grid.setAttribute("aria-label",
       `Heat map${data.title ? " " + data.title : ""}, ${data.rows.length} by ${data.columns.length} cells. ` +
       "Arrow keys move, Enter selects.");
@@ -262,13 +263,23 @@ class HeatMap {
     this.moved = true;
     const place = d.places[at[0]][at[1]];
     if (what === "place") {
-      d.selected = place;
-      this.awaited = { place, until: Date.now() + 1500 };
+      this.select(place);
     } else {
       d.set = [...d.set, place];
+      this.fill();
     }
-    this.fill();
     this.act(what, place);
+  }
+
+  select(place) {
+    this.data.selected = place;
+    this.awaited = { place, until: Date.now() + 1500 };
+    this.fill();
+  }
+
+  remove() {
+    this.watch.disconnect();
+    this.host.remove();
   }
 
   press(event) {

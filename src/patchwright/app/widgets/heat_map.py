@@ -61,7 +61,7 @@ def heat_map(
 
     data = data_of(grid, selected, nothing, numbered)
     data |= {"clickable": on_choose is not None, "empty": empty, "marked": list(marked)}
-    _component()(data={"state": "rest", "map": data}, key=key, on_place_change=clicked)
+    _component()(data={"state": "rest", "maps": [data]}, key=key, on_place_change=clicked)
 
 
 def panels(
@@ -88,6 +88,7 @@ def data_of(
     """What the script draws, in JSON types; NaN, and places in `nothing`, become None."""
     data: dict[str, Any] = {
         "title": run_name(grid.title),
+        "caption": "",
         "values": [
             [
                 value if np.isfinite(value) and place not in nothing else None

@@ -107,6 +107,19 @@ function keepingFocus(host, build) {
   if (key) host.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
+// As many maps as there are, one below the other; what is selected in one is so in all.
+function arrangeMaps(bench, host, data) {
+  while (bench.maps.length > data.length) bench.maps.pop().remove();
+  data.forEach((one, i) => {
+    if (!bench.maps[i]) {
+      const made = new HeatMap(host.appendChild(element("div", "one-map")), (what, value) => bench.act(what, value));
+      made.say = (text) => bench.say(text);
+      bench.maps.push(made);
+    }
+    bench.maps[i].show(one);
+  });
+}
+
 // Streamlit calls this when the workbench appears and again whenever its data change.
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".workbench");
@@ -114,14 +127,17 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const find = (name) => root.querySelector(`.${name}`);
   const inspector = find("inspector"), spokenLine = find("spoken");
   root.dataset.state = data.state;
-  const bench = (root.bench ??= { said: "" });
+  const bench = (root.bench ??= { said: "", maps: [] });
+  bench.say = (text) => { spokenLine.textContent = text; };
   bench.act = (what, value) => {
-    if (what === "place" && data.inspector && value !== data.inspector.place) announce(inspector, value, bench.map.sayPlace(value));
+    if (what === "place") {
+      const said = bench.maps.map((map) => map.sayPlace(value)).filter(Boolean).join("; ");
+      if (data.inspector && value !== data.inspector.place) announce(inspector, value, said);
+      bench.maps.forEach((map) => map.select(value));
+    }
     act(what, value);
   };
-  bench.map ??= new HeatMap(find("map"), (what, value) => bench.act(what, value));
-  bench.map.say = (text) => { spokenLine.textContent = text; };
-  bench.map.show(data.map);
+  arrangeMaps(bench, find("map"), data.maps);
   if (data.inspector) {
     report(find("report"), data.progress, act);
     const said = JSON.stringify([data.inspector, data.set]);
@@ -132,6 +148,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
       });
     }
     bench.said = said;
-    if (data.inspector.place === data.map.selected) inspector.classList.remove("coming");
+    if (data.inspector.place === data.maps[0].selected) inspector.classList.remove("coming");
   }
 }

@@ -23,7 +23,7 @@ def _component() -> Any:
 
 
 def workbench(data: Mapping[str, Any], key: str, acts: Mapping[str, Callable[[Any], None]]) -> None:
-    """Show `data` (`map`, `inspector`, `set`, `progress`, `state`), and call what a person does.
+    """Show `data` (`maps`, `inspector`, `set`, `progress`, `state`), and call what a person does.
 
     It keeps its place under the pointer from the first cell of a sweep to the last.
     """
