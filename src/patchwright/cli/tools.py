@@ -275,7 +275,7 @@ def app_(
     lessons: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder with your own lessons for the page Learn; may be repeated.",
+            help="A folder with your own lessons, shown under Learn; may be repeated.",
             exists=True,
             file_okay=False,
         ),
@@ -301,7 +301,7 @@ def app_(
     if model is not None and not is_hub_name(model):
         raise InputError(
             f"{quoted(model)} is no name that the page can open on: give demo, smollm2, or a hub name "
-            "such as gpt2. A folder or a file is typed in the page's sidebar."
+            "such as gpt2. A folder or a file is typed at the top of the page, under other…."
         )
     options = ["--sweeps", str(max_jobs)]
     options += [] if model is None else ["--model", model]
