@@ -65,44 +65,24 @@ MOST = 300.0
 """Seconds after which a wait has failed."""
 
 RECORD = """
-window.painted = new Map();
-const pen = CanvasRenderingContext2D.prototype;
-const { setTransform, fillRect, fillText } = pen;
-pen.setTransform = function (...all) {
-  window.painted.set(this.canvas, { cells: [], words: [] });
-  return setTransform.apply(this, all);
+window.bench = () => {
+  for (const one of document.querySelectorAll(".stBidiComponent *")) {
+    const found = one.shadowRoot?.querySelector("[data-testid=workbench]");
+    if (found) return found;
+  }
 };
-pen.fillRect = function (x, y, width, height) {
-  window.painted.get(this.canvas)?.cells.push([String(this.fillStyle), x + width / 2, y + height / 2]);
-  return fillRect.call(this, x, y, width, height);
-};
-pen.fillText = function (text, ...rest) {
-  window.painted.get(this.canvas)?.words.push(text);
-  return fillText.call(this, text, ...rest);
-};
-window.heatMap = () => {
-  const maps = [...window.painted.keys()].filter(
-    (one) => one.isConnected && (one.getAttribute("aria-label") ?? "").startsWith("Heat map"));
-  const top = (one) => one.getBoundingClientRect().top;
-  return maps.sort((a, b) => top(a) - top(b))[0];
-};
-window.cells = () => window.painted.get(window.heatMap())?.cells ?? [];
-window.text = () => {
-  const { cells, words } = window.painted.get(window.heatMap()) ?? { cells: [], words: [] };
-  return [...words, ...cells.map(([color]) => color)].join(" ");
-};
-window.place = () => document.querySelector("h4 code")?.innerText ?? "";
+window.cells = () => [...(window.bench()?.querySelectorAll("[role=gridcell]") ?? [])];
+window.text = () => window.cells().map((cell) => cell.getAttribute("style")).join(" ");
+window.place = () => window.bench()?.querySelector("h4 code")?.innerText ?? "";
 """
-"""Remembers what is painted on each canvas: words and numbers, and the cells' colours and places."""
+"""Where the workbench stands, the colours of its cells, and the place that it looks at."""
 
 MAP_DONE = """(before) => window.text() !== "" && window.text() !== before
-  && document.body.innerText.includes("Each cell is one patched run")
-  && ![...document.querySelectorAll("button")].some((one) => one.innerText === "Stop")"""
+  && window.bench().dataset.state === 'rest'"""
 
 PANEL_DONE = """(before) => {
   const place = window.place();
-  return place !== "" && place !== before
-    && document.body.innerText.includes(`run's ${place} copied in`);
+  return place !== "" && place !== before && !window.bench().querySelector(".inspector.coming");
 }"""
 
 AT_REST = """(quiet) => {
@@ -268,15 +248,14 @@ def edits(page: Page, repeats: int, times: dict[str, list[float]]) -> None:
 
 def clicks(page: Page, repeats: int, times: dict[str, list[float]]) -> None:
     """Click on a cell that was not looked at before and wait for what is said of it."""
-    page.evaluate("window.heatMap().scrollIntoView({ block: 'center' })")
-    cells: list[tuple[str, float, float]] = page.evaluate("window.cells()")
+    count: int = page.evaluate("window.cells().length")
     for number in range(repeats):
         # Spread over the map, no row or column twice in succession.
-        _, x, y = cells[(7 + number * (len(cells) // repeats + 1)) % len(cells)]
-        left, top = page.evaluate(
-            "(({ x, y }) => [x, y])(window.heatMap().getBoundingClientRect())"
-        )
-        page.mouse.move(left + x, top + y)
+        at = (7 + number * (count // repeats + 1)) % count
+        middle = "(at) => { const b = window.cells()[at].getBoundingClientRect(); "
+        middle += "return [b.x + b.width / 2, b.y + b.height / 2] }"
+        x, y = page.evaluate(middle, at)
+        page.mouse.move(x, y)
         page.mouse.down()
         before = page.evaluate("window.place()")
         seen, whole = timed(page, page.mouse.up, PANEL_DONE, before)

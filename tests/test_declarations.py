@@ -23,7 +23,7 @@ from patchwright.methods import METHODS, summaries
 DOCS = Path(__file__).parents[1] / "docs"
 
 WITHOUT_A_PAGE = {
-    "patch_together": "the set of places on the page Patch",
+    "patch_together": "the set of places on the tab Patch",
     "ablate_together": "the place chosen on the page Ablation",
     "attribute": "the order of cells of a sweep",
     "attention": "the head chosen on the pages Patch and Activations",

@@ -321,7 +321,7 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
     in_address(page, "places=L2.mlp_out%403")
 
 
-PAGES = {**tabs.TABS, "many": "Many prompts", "runs": "Runs", "learn": "Learn"}
+PAGES = {**tabs.TABS, "many": "Sets", "runs": "Library", "learn": "Learn"}
 
 
 @pytest.mark.parametrize("name", PAGES)

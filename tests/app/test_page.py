@@ -155,7 +155,7 @@ def test_an_example_can_be_taken_and_is_in_the_address() -> None:
         ("wrong", "", "compares with a wrong answer"),
         ("clean", "the " * 80, "takes at most 64"),
         ("corrupt", "When Mary and John went to the store, John gave a drink to", "same tokens"),
-        ("corrupt", "Mary gave a drink to", "part at position 1"),
+        ("corrupt", "Mary gave a drink to", "differ at position 1"),
         ("answer", " Reykjavik", "several tokens"),
     ],
 )
@@ -327,6 +327,29 @@ def test_a_pinned_place_is_compared_with_the_one_that_is_looked_at(demo: pw.Mode
     assert said.startswith(f"L3.resid_pre@14: {percent(pinned)}")
     assert f"{100 * (now - pinned):+.0f} points" in said
     assert parameters_of(page)["pinned"] == "L3.resid_pre@14"
+
+
+def test_of_prompts_of_unequal_length_no_other_method_speaks_of_another_token() -> None:
+    edges = {
+        "clean": "When Mary and John went to the store, John gave a drink to",
+        "corrupt": "When Mary and John went to the big store, Mary gave a drink to",
+        "answer": " Mary",
+        "wrong": " John",
+        "align": "edges",
+    }
+    at_a_position = whole_page(**edges, chosen="L0.resid_pre@11")
+    assert set(facts(at_a_position)) == {"logit of the answer", "of the wrong answer"}
+    everywhere = facts(whole_page(**edges, chosen="L3H1.z"))
+    assert {"set to zero in A", "logit of the answer"} <= set(everywhere)
+    assert not any("token" in said for said in everywhere.values())
+
+
+def test_what_the_workbench_refuses_names_the_way_out_on_the_page() -> None:
+    page = whole_page(pinned="L9.resid_pre@99", places="L77.z")
+    said = (facts(page)["pinned"], bench(page)["set"]["said"])
+    for one in said:
+        assert "patchwright places" not in one
+        assert "The selectors on this page" in one
 
 
 def test_what_the_user_typed_is_never_markup() -> None:

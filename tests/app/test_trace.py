@@ -147,7 +147,7 @@ def test_a_subject_outside_the_prompt_is_refused_in_a_sentence_and_proposed_anew
 @on_the_page
 def test_the_answer_can_be_taken_from_the_run() -> None:
     page = opened(samples="1", answer=" red")
-    next(one for one in page.button if one.label == "Answer from the run").click()
+    next(one for one in page.button if one.label == "Use the model's own answer").click()
     page = settled(page.run())
     assert page.text_input(key="answer").value == " Paris"
 

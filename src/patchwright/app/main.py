@@ -19,6 +19,8 @@ from patchwright.app.views import (
     runs,
     trace,
 )
+from patchwright.app.views.tabs import TABS
+from patchwright.app.views.topbar import PLACES
 from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
@@ -26,19 +28,20 @@ st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
 st.html(f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>")
 
 VIEWS = {
-    "patch": (patch.show, "Patch"),
-    "activations": (activations.show, "Activations"),
-    "trace": (trace.show, "Trace"),
-    "lens": (lens.show, "Lens"),
-    "ablation": (ablation.show, "Ablation"),
-    "paths": (paths.show, "Paths"),
-    "circuit": (circuit.show, "Circuit"),
-    "many": (many.show, "Many prompts"),
-    "runs": (runs.show, "Runs"),
-    "learn": (learn.show, "Learn"),
+    "patch": patch.show,
+    "activations": activations.show,
+    "trace": trace.show,
+    "lens": lens.show,
+    "ablation": ablation.show,
+    "paths": paths.show,
+    "circuit": circuit.show,
+    "many": many.show,
+    "runs": runs.show,
+    "learn": learn.show,
 }
+TITLES = PLACES | TABS
 FIRST = "patch"
-PAGES = {name: st.Page(show, title=title, url_path=name) for name, (show, title) in VIEWS.items()}
+PAGES = {name: st.Page(show, title=TITLES[name], url_path=name) for name, show in VIEWS.items()}
 # Streamlit serves a default page at the root alone, and not under its name: so there are two.
 named = st.Page(patch.show, title="Patch", url_path=FIRST, visibility="hidden")
 PAGES[FIRST] = st.Page(patch.show, title="Patch", url_path="start", default=True)
@@ -80,5 +83,5 @@ state.keep(st.session_state)
 st.session_state["run"] = None
 # Drawn by this script, not by `chosen.run()`: when the page is turned, Streamlit forgets fields
 # that a page has drawn, and with them what was typed just before the click.
-VIEWS[name][0]()
+VIEWS[name]()
 address_bar.write(name, arrived, returned)

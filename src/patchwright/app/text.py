@@ -37,7 +37,12 @@ _ON_THE_PAGE = {
 
 
 def complaint(error: Exception) -> str:
-    """What went wrong, as text, with the way out that the page offers.
+    """What went wrong, as Markdown that shows text, with the way out that the page offers."""
+    return plain(said_of(error))
+
+
+def said_of(error: Exception) -> str:
+    """The same in words, for what takes text and no Markdown.
 
     Only the owner of the server reads of its paths; its log has the rest for them.
     """
@@ -47,7 +52,7 @@ def complaint(error: Exception) -> str:
         said = error.public
     for hint, instead in _ON_THE_PAGE.items():
         said = re.sub(hint, instead, said)
-    return plain(said)
+    return said
 
 
 def plain(text: str) -> str:

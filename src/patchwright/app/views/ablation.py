@@ -81,7 +81,9 @@ def lens_of(swept: Patch, model: Model) -> bench.Lens:
 def _choices(model: Model) -> DeltaGenerator:
     """What is replaced, by what, and how the answer is measured; room for one more control."""
     columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
-    kinds.site_and_per(columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model)
+    kinds.site_and_per(
+        columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model, **fields.UNLABELLED
+    )
     fields.choice(
         columns[2], "Replace it by", get_args(Ablation), "how", HOW_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "

@@ -9,7 +9,7 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import address_bar, state
-from patchwright.app.text import complaint, plain
+from patchwright.app.text import complaint, plain, said_of
 from patchwright.app.views import inspector, kinds, place, waiting
 from patchwright.app.widgets.heat_map import ROOM, data_of
 from patchwright.app.widgets.workbench import workbench
@@ -142,7 +142,7 @@ def _draw(lens: Lens, maps: Maps, model: Model) -> None:
             "title": inspector.title(parse_place(chosen), result),
             **inspector.change(lens.source, lens.target, lens.change, lens.altered, one, result),
             "facts": [
-                *inspector.told(lens.facts, parse_place(chosen)),
+                *lens.facts(parse_place(chosen)),
                 *inspector.logits(one),
                 *_beside(lens, chosen, result, model),
             ],
@@ -216,7 +216,7 @@ def _beside(lens: Lens, chosen: str, swept: Result, model: Model) -> list[inspec
     try:
         effects = [_effect(lens, one, swept, model) for one in (pinned, chosen)]
     except PatchwrightError as error:
-        return [("pinned", f"{pinned}: {error}")]
+        return [("pinned", f"{pinned}: {said_of(error)}")]
     return inspector.apart(pinned, *effects)
 
 
@@ -229,7 +229,7 @@ def _set(lens: Lens, model: Model) -> Json:
         try:
             joint, single = _together(lens, model)
         except PatchwrightError as error:
-            return {**data, "said": str(error)}
+            return {**data, "said": said_of(error)}
         summed = sum(float(shares(one)) for one in single.values())
         together = place.share_or_none(float(shares(joint)))
         data["said"] = f"together {together}, their sum {place.share_or_none(summed)}"

@@ -30,12 +30,12 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
+    experiment = pair.shown(model)
     tabs.shown("circuit")
     st.caption(
         "Which connections between the model's parts carry the answer, and how much of it do the best "
         "of them keep when all others are corrupted?"
     )
-    experiment = pair.shown(model)
     if experiment is None:
         return
     try:

@@ -14,6 +14,7 @@ from patchwright.methods.ablate import AblateTogether
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Place
+from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
 
@@ -89,14 +90,29 @@ def _tokens(run: Baseline) -> list[tuple[str, float]]:
     return [(visible(str(one["token"])), float(one["probability"])) for one in run.top[:SHOWN]]
 
 
-def told(facts: Callable[[Place], list[Fact]], place: Place) -> list[Fact]:
-    """What other methods say of a place; where one cannot be asked, why."""
-    try:
-        return facts(place)
-    except PatchwrightError as error:
-        return [("not known", str(error))]
+Ask = Callable[[Place, Patch, Model], list[Fact]]
 
 
+def _where_it_can_be_asked(ask: Ask) -> Ask:
+    """Nothing about a place of which a method cannot be asked: the rest is still said.
+
+    Prompts of unequal length have different tokens at one position, so that a place with a
+    position is another one in the other run.
+    """
+
+    def asked_or_not(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+        assert isinstance(experiment.pairs, Pair), "the page has one pair"
+        if experiment.pairs.align == "edges" and place.position is not None:
+            return []
+        try:
+            return ask(place, experiment, model)
+        except PatchwrightError:
+            return []
+
+    return asked_or_not
+
+
+@_where_it_can_be_asked
 def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """Where a head looks from the place's position, in both runs."""
     if place.head is None or place.layer is None or place.site in ("k", "v"):
@@ -117,6 +133,7 @@ def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     return told
 
 
+@_where_it_can_be_asked
 def ablated(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What is lost of the answer in A when the place is set to zero."""
     fields = {name: getattr(experiment, name) for name in ("model", "pairs", "metric", "bos")}
@@ -127,6 +144,7 @@ def ablated(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     )
 
 
+@_where_it_can_be_asked
 def copied(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What comes back of the answer in B when the place is copied from A."""
     asked_for = experiment.model_copy(update={"direction": "denoise"})
@@ -135,6 +153,7 @@ def copied(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     return [] if math.isnan(effect) else [("copied from A into B", f"{percent(effect)} of the gap")]
 
 
+@_where_it_can_be_asked
 def direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What a head writes toward the answer by itself, at the last position."""
     if place.head is None or place.layer is None or place.site != "z":

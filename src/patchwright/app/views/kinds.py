@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -55,10 +55,11 @@ def site_and_per(
     model: Model,
     label: str = "Site",
     help: str = "Which kind of activation is replaced.",
+    **more: Any,
 ) -> None:
     """Which kind of place a sweep goes over; of neurons, in which layer.
 
-    With another kind the place under `chosen_key` is forgotten: it was one of another map.
+    `more` goes to both controls. With another kind the place under `chosen_key` is forgotten: it was one of another map.
     """
     sites = [site for site in sites if site in model.spec.sites]
     meanings = "\n".join(f"- `{site}`: {SITE_TABLE[site].meaning}" for site in sites)
@@ -71,7 +72,7 @@ def site_and_per(
         on_change=_take_usual_per,
         args=(site_key, per_key, chosen_key),
         help=f"{help}\n\n{meanings}",
-        **fields.UNLABELLED,
+        **more,
     )
     pers = pers_of(check_site(st.session_state[site_key]))
     fields.choice(
@@ -83,7 +84,7 @@ def site_and_per(
         on_change=_forget,
         args=(chosen_key,),
         help="What is taken at one time: each place is one cell of the heat map.",
-        **fields.UNLABELLED,
+        **more,
     )
     if st.session_state[per_key] == "neuron":
         last = model.spec.n_layers - 1

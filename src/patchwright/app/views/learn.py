@@ -28,9 +28,7 @@ from patchwright.places import parse_place
 
 def show() -> None:
     """One lesson, or the list where none is chosen or there is no such lesson or step."""
-    with st.sidebar:
-        topbar.titled()
-        st.caption("A lesson asks before it shows: predict, check, and read on.")
+    topbar.titled()
     there, now = lessons(), st.session_state
     lesson = there.on(now["reading"]).get(now["lesson"])
     if now["lesson"] and lesson is None:
@@ -93,7 +91,7 @@ def _turn() -> None:
 def how_far(found: Score) -> str:
     """A reader's progress in a lesson, in a sentence."""
     if not found.answered:
-        return "Not begun in this session."
+        return "Not started"
     if not found.done:
         return f"{found.answered} of {found.asked} questions answered."
     right = found.alone + found.with_hints

@@ -37,7 +37,7 @@ def show() -> None:
     model = topbar.shown(with_examples=False)
     if model is None:
         return
-    st.header("Many prompts", anchor=False)
+    st.header("Sets", anchor=False)
     st.caption(
         "One pair is an anecdote. The same sweep over a set of pairs: the mean of every place, how "
         "sure it is, and the pairs that behave unlike the rest."

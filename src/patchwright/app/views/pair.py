@@ -275,7 +275,7 @@ def _replacements(model: Model) -> None:
     clean, corrupt = _ids(model)
     start = common_start(clean, corrupt)
     st.error(
-        f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they part at "
+        f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they first differ at "
         f"position {start}. Reword one so that both have the same number of tokens, or choose below."
     )
     assert model.tokenizer is not None, "text was encoded, so there is a tokenizer"

@@ -81,6 +81,7 @@ def _choices(model: Model) -> DeltaGenerator:
         "chosen",
         model,
         help="Which kind of activation is copied.",
+        **fields.UNLABELLED,
     )
     fields.choice(
         columns[2],

@@ -38,13 +38,12 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
+    swept = pair.shown(model)
     tabs.shown("paths")
     st.caption(
-        "By which way does a place have its effect? One sender's activation is copied in while all "
-        "other heads are held, so that only the chosen receivers get to see the change (path "
-        "patching)."
+        "Through which later part does a head act? One sender's activation is copied in while all "
+        "other heads are frozen, so that only the chosen receivers see the change (path patching)."
     )
-    swept = pair.shown(model)
     if swept is None:
         return
     try:
@@ -202,7 +201,7 @@ def by_all_ways(whole: Result) -> str:
     effect = float(shares(whole))
     share = "" if math.isnan(effect) else f", **{percent(effect)}** of the gap"
     return (
-        f"By all ways at once, as on the page Patch, it goes to {float(whole.patched):.3g}{share}."
+        f"By all ways at once, as on the tab Patch, it goes to {float(whole.patched):.3g}{share}."
     )
 
 

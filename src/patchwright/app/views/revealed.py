@@ -11,22 +11,13 @@ from patchwright.algorithms.scale import has_scale
 from patchwright.app import opening, state
 from patchwright.app.lessons import Try
 from patchwright.app.text import plain
+from patchwright.app.views.tabs import TABS
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.experiment.base import Experiment
 from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, grids_of, is_one_number, on_one_scale, title_of
 from patchwright.lessons import Step
-
-PAGE_NAMES = {
-    "patch": "Patch",
-    "activations": "Activations",
-    "trace": "Trace",
-    "lens": "Lens",
-    "ablation": "Ablation",
-    "paths": "Paths",
-    "circuit": "Circuit",
-}
 
 
 def prompts(result: Result) -> None:
@@ -140,7 +131,7 @@ def way_in(experiment: Experiment, result: Result) -> None:
         return
     name, controls = found
     if st.button(
-        f"Open this experiment on the page {PAGE_NAMES[name]}", icon=":material/open_in_new:",
+        f"Open this experiment in {TABS[name]}", icon=":material/open_in_new:",
         type="tertiary", help="To change it. The lesson stays where it is.",
     ):  # fmt: skip
         state.take(st.session_state, opening.CLEARED | controls)

@@ -32,7 +32,7 @@ MOST_NOTE = 1000
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
     topbar.shown(with_examples=False)
-    st.header("Runs", anchor=False)
+    st.header("Library", anchor=False)
     kept = access()
     if kept is None:
         st.info("This page was started without a run store, so nothing is kept.")

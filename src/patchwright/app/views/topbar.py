@@ -10,6 +10,7 @@ from patchwright.app import state
 from patchwright.app.downloads import Download
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import fields
+from patchwright.app.views.tabs import TABS
 from patchwright.app.work import download_of, model_called, options
 from patchwright.errors import PatchwrightError
 from patchwright.model.catalog import entry_of, local
@@ -56,7 +57,8 @@ def titled() -> DeltaGenerator:
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="topbar")
     bar.markdown("**Patchwright**", width="content")
     for page, label in PLACES.items() if "pages" in st.session_state else ():
-        bar.page_link(st.session_state["pages"][page], label=label)
+        here = page == "patch" and st.session_state.get("page") in TABS
+        bar.page_link(st.session_state["pages"][page], label=f"**{label}**" if here else label)
     return bar
 
 

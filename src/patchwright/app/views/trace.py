@@ -101,7 +101,7 @@ def _answers(model: Model) -> None:
         pair.answer_field(column, key)
     fields.check({key: pair.ANSWER_NAMES[key] for key in keys})
     columns[len(keys)].button(
-        "Answer from the run", help="Take what the model puts first after the prompt.",
+        "Use the model's own answer", help="Take what the model puts first after the prompt.",
         on_click=_take_answer, args=(model,), width="stretch",
     )  # fmt: skip
     pair.answer_tokens(model, keys)

@@ -14,7 +14,7 @@ from patchwright.spelling import run_name
 _HTML = """<div class="workbench"><div class="map"></div>
 <div class="spoken" role="status" aria-live="polite"></div></div>"""
 
-ROOM = 340
+ROOM = 300
 """Pixels that the rows of a map share."""
 
 THRESHOLD = 0.05
