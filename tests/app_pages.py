@@ -96,7 +96,7 @@ def errors(page: AppTest) -> list[str]:
     return [unescaped(one.value) for one in settled(page).error]
 
 
-def bench(page: AppTest) -> dict[str, Any]:
+def workbench(page: AppTest) -> dict[str, Any]:
     """What the workbench has been given to show: `maps`, `inspector`, `set`, `progress`, `state`."""
     given = [json.loads(one.proto.json) for one in page.get("bidi_component")]
     return next(one for one in given if "inspector" in one)
@@ -104,12 +104,12 @@ def bench(page: AppTest) -> dict[str, Any]:
 
 def looked_at(page: AppTest) -> str:
     """The place that the workbench looks at."""
-    return bench(page)["inspector"]["place"]
+    return workbench(page)["inspector"]["place"]
 
 
 def facts(page: AppTest) -> dict[str, str]:
     """What other methods say of that place."""
-    return dict(bench(page)["inspector"]["facts"])
+    return dict(workbench(page)["inspector"]["facts"])
 
 
 def button(page: AppTest, label: str) -> Button:

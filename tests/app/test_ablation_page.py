@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from app_pages import bench, errors, looked_at, one_view, settled, words
+from app_pages import errors, looked_at, one_view, settled, words, workbench
 from patchwright.app import asked, state
 from patchwright.app.views import ablation as view
 from patchwright.app.views import kinds
@@ -38,7 +38,7 @@ def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
     result = pw.ablate(demo, example("ioi").pair)
     top = result.top(1).iloc[0]
     assert looked_at(page) == top["place"]
-    assert bench(page)["inspector"]["sentence"] == (
+    assert workbench(page)["inspector"]["sentence"] == (
         f"Set to zero in A, it moves logit_diff from {result.clean.metric:.2f} to "
         f"{top['patched']:.2f}: {percent(top['effect'])} of the way to B."
     )
@@ -55,7 +55,7 @@ def test_every_way_to_ablate_has_a_page_and_says_where_its_activations_come_from
         "mean": "Set to its mean over 2 reference prompts, at each position, in A",
         "resample": "Taken from “When Mary and John went to the store, Mary gave a drink to” in A",
     }
-    assert bench(page)["inspector"]["sentence"].startswith(expected[how])
+    assert workbench(page)["inspector"]["sentence"].startswith(expected[how])
     asked = any(one.key == "references" for one in page.text_area)
     assert asked == (how != "zero")
     assert ("No reference prompts are typed" in words(page)) == (how != "zero")
@@ -67,7 +67,7 @@ def test_reference_prompts_are_one_a_line_and_change_the_numbers(demo: pw.Model)
     page.text_area(key="references").set_value(f"{OTHER}\n\n{OTHER}\n").run()
     assert errors(page) == []
     result = pw.ablate(demo, example("ioi").pair, ablation="mean", prompts=[OTHER, OTHER])
-    said = bench(page)["inspector"]["sentence"]
+    said = workbench(page)["inspector"]["sentence"]
     assert f"to {float(result.patched.sel(layer=0, head=0)):.2f}" in said
     assert "mean over 2 reference prompts" in said
     assert str(page.query_params["references"]) == f"{OTHER}\n\n{OTHER}\n"
@@ -98,7 +98,7 @@ def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
     page = one_view("ablation", **asked)
     assert errors(page) == []
     assert looked_at(page) == "L2.mlp_out@4"
-    said = bench(page)["inspector"]["sentence"]
+    said = workbench(page)["inspector"]["sentence"]
     assert said.startswith("Set to its mean over 1 reference prompt, over all")
     assert {name: str(value) for name, value in page.query_params.items()} == {
         "model": "demo"

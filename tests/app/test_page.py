@@ -9,7 +9,6 @@ from streamlit.testing.v1.element_tree import Selectbox
 
 import patchwright as pw
 from app_pages import (
-    bench,
     button,
     errors,
     facts,
@@ -20,6 +19,7 @@ from app_pages import (
     unescaped,
     whole_page,
     words,
+    workbench,
 )
 from checkpoints import save_tiny
 from patchwright.app import sets, state, work
@@ -44,11 +44,11 @@ def examples_of(page: AppTest) -> Selectbox[str]:
 def test_the_first_paint_is_a_finished_experiment() -> None:
     page = whole_page()
     assert errors(page) == []
-    assert bench(page)["state"] == "rest"
+    assert workbench(page)["state"] == "rest"
     said = words(page, "markdown")
     assert "→ ·Mary 99 %" in said.replace("**", "")
     assert "→ ·John 99 %" in said.replace("**", "")
-    assert bench(page)["inspector"]["sentence"].startswith("Copied from A into B, it moves")
+    assert workbench(page)["inspector"]["sentence"].startswith("Copied from A into B, it moves")
     (conclusion,) = (one.proto.body for one in page.get("html") if "conclusion" in one.proto.body)
     assert "In short" in conclusion
 
@@ -97,7 +97,7 @@ def test_own_prompts_begin_empty_and_are_asked_for() -> None:
     page.text_area(key="corrupt").set_value("When Mary and John met, Mary gave a drink to").run()
     button(page, "Use the model's own answers").click().run()
     assert errors(settled(page)) == []
-    assert bench(page)["state"] == "rest"
+    assert workbench(page)["state"] == "rest"
 
 
 def test_what_options_are_called_does_not_depend_on_the_model() -> None:
@@ -289,7 +289,7 @@ def test_a_site_that_the_model_does_not_have_is_not_offered(
 
 def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.Model) -> None:
     page = whole_page()
-    assert bench(page)["set"]["places"] == []
+    assert workbench(page)["set"]["places"] == []
     places = ["L0.resid_pre@3", "L1H2.z"]
     page.session_state["places"] = places
     page.run()
@@ -297,13 +297,13 @@ def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.
     pair = next(one for one in examples() if one.id == "ioi").pair
     joint = pw.patch_together(demo, pair, places)
     single = [float(pw.patch_together(demo, pair, [one]).effect) for one in places]
-    assert bench(page)["set"]["said"] == (
+    assert workbench(page)["set"]["said"] == (
         f"together {percent(float(joint.effect), 1)}, their sum {percent(sum(single), 1)}"
     )
     assert parameters_of(page) == {"model": "demo", "places": "~".join(places)}
     page.session_state["places"] = []
     page.run()
-    assert bench(page)["set"]["said"] == ""
+    assert workbench(page)["set"]["said"] == ""
 
 
 @pytest.mark.parametrize("typed", ["nonsense", "L77.z", HOSTILE])
@@ -312,8 +312,8 @@ def test_a_set_with_a_slip_is_one_sentence_and_the_page_goes_on(typed: str) -> N
     page.session_state["places"] = ["L0.resid_pre@3", typed]
     page.run()
     assert len(errors(page)) == 1
-    assert "together" not in bench(page)["set"]["said"]
-    assert bench(page)["state"] == "rest"
+    assert "together" not in workbench(page)["set"]["said"]
+    assert workbench(page)["state"] == "rest"
     page.session_state["places"] = ["L0.resid_pre@3"]
     page.run()
     assert errors(page) == []
@@ -346,7 +346,7 @@ def test_of_prompts_of_unequal_length_no_other_method_speaks_of_another_token() 
 
 def test_what_the_workbench_refuses_names_the_way_out_on_the_page() -> None:
     page = whole_page(pinned="L9.resid_pre@99", places="L77.z")
-    said = (facts(page)["pinned"], bench(page)["set"]["said"])
+    said = (facts(page)["pinned"], workbench(page)["set"]["said"])
     for one in said:
         assert "patchwright places" not in one
         assert "The selectors on this page" in one
@@ -398,7 +398,7 @@ def test_an_address_shows_its_experiment_and_the_place_that_was_selected() -> No
     again = whole_page(**parameters)
     assert errors(again) == []
     assert looked_at(again) == looked_at(first) == "L1H2.z"
-    assert bench(again) == bench(first)
+    assert workbench(again) == workbench(first)
     assert again.text_input(key="wrong").value == " the"
     assert parameters_of(again) == parameters
 

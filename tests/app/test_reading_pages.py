@@ -3,7 +3,7 @@
 import pytest
 
 import patchwright as pw
-from app_pages import bench, errors, facts, looked_at, one_view
+from app_pages import errors, facts, looked_at, one_view, workbench
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.app.views import activations, lens
 from patchwright.places import SITES
@@ -56,8 +56,8 @@ def test_a_cell_of_the_lens_says_what_both_runs_would_answer(demo: pw.Model) -> 
         word = str(read.array("top").sel(at).item()).replace(" ", "·")
         share = percent(float(read.array("top_probability").sel(at)))
         assert facts(shown)[f"after layer 3 {letter} would say"] == f"{word} {share}"
-    assert [one["caption"] for one in bench(shown)["maps"]] == ["A", "B"]
-    assert {one["selected"] for one in bench(shown)["maps"]} == {"L3.resid_post@14"}
+    assert [one["caption"] for one in workbench(shown)["maps"]] == ["A", "B"]
+    assert {one["selected"] for one in workbench(shown)["maps"]} == {"L3.resid_post@14"}
 
 
 def test_a_place_at_which_activations_are_compared_is_patched_beside_it(demo: pw.Model) -> None:
@@ -68,7 +68,7 @@ def test_a_place_at_which_activations_are_compared_is_patched_beside_it(demo: pw
     for name, said in activations.MEASURES.items():
         assert facts(shown)[said] == f"{compared[name]:.2f}"
     effect = float(pw.patch_together(demo, pair, ["L2.resid_post@14"]).effect)
-    assert f"{percent(effect)} of the way to A" in bench(shown)["inspector"]["sentence"]
+    assert f"{percent(effect)} of the way to A" in workbench(shown)["inspector"]["sentence"]
 
 
 def test_a_selection_of_another_site_stays_selected_on_every_tab() -> None:

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import MAIN, bench, one_view, words, work_under_way
+from app_pages import MAIN, one_view, words, work_under_way, workbench
 from patchwright.app import work
 from patchwright.app.access import Access
 from patchwright.app.views import runs
@@ -171,7 +171,7 @@ def test_a_store_that_cannot_be_opened_costs_no_result(
         assert all(job.wait(SECONDS) for job in under_way)
         page.run()
     assert not page.exception
-    assert bench(page)["inspector"]["sentence"].startswith("Copied from B into A")
+    assert workbench(page)["inspector"]["sentence"].startswith("Copied from B into A")
     for _ in range(3):
         said.append(words(page, "warning"))
         page.run()

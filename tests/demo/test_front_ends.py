@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import patchwright as pw
-from app_pages import bench, whole_page
+from app_pages import whole_page, workbench
 from command import patchwright
 from patchwright.prompts.examples import Example, examples
 from served import client_of
@@ -53,4 +53,4 @@ def test_an_example_over_http_without_what_may_be_left_out(demo: pw.Model, one: 
 def test_an_example_on_the_page(one: Example) -> None:
     page = whole_page(example=one.id)
     assert [error.value for error in page.error] == []
-    assert bench(page)["state"] == "rest"
+    assert workbench(page)["state"] == "rest"

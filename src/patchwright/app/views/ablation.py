@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.app import asked, page_fields, state
 from patchwright.app.text import complaint, plain
 from patchwright.app.views import (
-    bench,
+    explore,
     fields,
     inspector,
     kinds,
@@ -47,7 +47,7 @@ def show() -> None:
         if swept is None:
             return
         place.picker(room, model)
-        result = bench.shown(lens_of(swept, model), model)
+        result = explore.shown(tab_of(swept, model), model)
         if result is not None:
             kinds.baselines(result)
             st.caption(f"Caution: {plain(SELF_REPAIR)}")
@@ -56,11 +56,11 @@ def show() -> None:
         st.error(complaint(error))
 
 
-def lens_of(swept: Patch, model: Model) -> bench.Lens:
+def tab_of(swept: Patch, model: Model) -> explore.Tab:
     """What the workbench asks and says of places that say nothing."""
     now = st.session_state
     experiment = asked.ablate_of(now, swept)
-    return bench.Lens(
+    return explore.Tab(
         page="ablation",
         experiment=experiment,
         swept=swept,

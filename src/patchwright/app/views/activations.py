@@ -7,7 +7,7 @@ from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
 from patchwright.app import asked
 from patchwright.app.text import complaint
-from patchwright.app.views import bench, fields, inspector, pair, place, tabs, taken, topbar
+from patchwright.app.views import explore, fields, inspector, pair, place, tabs, taken, topbar
 from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -38,7 +38,7 @@ def show() -> None:
             return
         place.picker(room, model)
         result = result_of(asked.difference_of(experiment, site), model, keep=True)
-        bench.still(lens_of(experiment, model, result), _maps(result, measure), model)
+        explore.still(tab_of(experiment, model, result), _maps(result, measure), model)
         _furthest(result)
         _attention(experiment, model)
         _scores(experiment, model)
@@ -58,18 +58,18 @@ def _choices(model: Model) -> tuple[str, str, DeltaGenerator]:
     return site, measure, columns[2]
 
 
-def _maps(result: Result, measure: str) -> bench.Maps:
+def _maps(result: Result, measure: str) -> explore.Maps:
     bounds = (-1.0, 1.0) if measure == "cosine" else None
     grid = grid_of_array(
         result, measure, MEASURES[measure], centred=measure == "cosine", bounds=bounds
     )
-    return bench.Maps([grid], result, str(result.top(1)["place"].iloc[0]))
+    return explore.Maps([grid], result, str(result.top(1)["place"].iloc[0]))
 
 
-def lens_of(experiment: Patch, model: Model, result: Result) -> bench.Lens:
+def tab_of(experiment: Patch, model: Model, result: Result) -> explore.Tab:
     """What the workbench says of places at which both runs are compared: what copying them does."""
     swept = experiment.model_copy(update={"direction": "denoise"})
-    return bench.Lens(
+    return explore.Tab(
         page="activations",
         experiment=None,
         swept=swept,

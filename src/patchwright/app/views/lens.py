@@ -12,7 +12,7 @@ from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_met
 from patchwright.algorithms.result import Result
 from patchwright.app import asked, state
 from patchwright.app.text import complaint
-from patchwright.app.views import bench, fields, inspector, pair, place, tabs, taken, topbar
+from patchwright.app.views import explore, fields, inspector, pair, place, tabs, taken, topbar
 from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
@@ -52,7 +52,7 @@ def show() -> None:
         result = result_of(asked.lens_of(experiment, []), model, keep=True)
         measure, room = _choices(result)
         place.picker(room, model)
-        bench.still(lens_of(experiment, model, result), _maps(result, measure, model), model)
+        explore.still(tab_of(experiment, model, result), _maps(result, measure, model), model)
         st.caption(
             "Each cell holds the likeliest next token after that layer, read by the final norm and the "
             "unembedding; its colour is the measure. Nothing is patched in the maps."
@@ -76,7 +76,7 @@ def _choices(result: Result) -> tuple[str, DeltaGenerator]:
     return measure, columns[1]
 
 
-def _maps(result: Result, measure: str, model: Model) -> bench.Maps:
+def _maps(result: Result, measure: str, model: Model) -> explore.Maps:
     """Both prompts through the logit lens, on one scale; a cell is the stream behind its layer."""
     values = result.array(measure).values
     limit = float(pd.Series(values.ravel()).abs().max())
@@ -89,7 +89,7 @@ def _maps(result: Result, measure: str, model: Model) -> bench.Maps:
         for run in RUNS
     ]
     usual = grids[0].places[model.spec.n_layers - 1][-1]
-    return bench.Maps(grids, result, usual, list(RUNS.values()))
+    return explore.Maps(grids, result, usual, list(RUNS.values()))
 
 
 def _placed(grid: Grid) -> Grid:
@@ -101,10 +101,10 @@ def _placed(grid: Grid) -> Grid:
     return replace(grid, places=places)
 
 
-def lens_of(experiment: Patch, model: Model, result: Result) -> bench.Lens:
+def tab_of(experiment: Patch, model: Model, result: Result) -> explore.Tab:
     """What the workbench says of places that the lens reads: what copying them does, and both readings."""
     swept = experiment.model_copy(update={"direction": "denoise"})
-    return bench.Lens(
+    return explore.Tab(
         page="lens",
         experiment=None,
         swept=swept,

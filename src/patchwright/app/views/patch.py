@@ -7,7 +7,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import asked
 from patchwright.app.text import complaint
 from patchwright.app.views import (
-    bench,
+    explore,
     fields,
     inspector,
     kinds,
@@ -42,17 +42,17 @@ def show() -> None:
         experiment = pair.checked(model)
         welcome.strip(unpatched(experiment, model))
         conclusion = st.empty()
-        result = bench.shown(lens_of(experiment, model), model)
+        result = explore.shown(tab_of(experiment, model), model)
         if result is not None:
             _finished(experiment, result, model, conclusion)
     except PatchwrightError as error:
         st.error(complaint(error))
 
 
-def lens_of(experiment: Patch, model: Model) -> bench.Lens:
+def tab_of(experiment: Patch, model: Model) -> explore.Tab:
     """What the workbench asks and says of copies from one run into the other."""
     source, target = ("A", "B") if experiment.direction == "denoise" else ("B", "A")
-    return bench.Lens(
+    return explore.Tab(
         page="patch",
         experiment=experiment,
         swept=experiment,

@@ -33,7 +33,7 @@ LOOK_AGAIN = 0.4
 
 
 @dataclass(frozen=True)
-class Lens:
+class Tab:
     """What one tab asks of the model and says of a place; all else is the same on every tab."""
 
     page: str
@@ -73,49 +73,49 @@ class Maps:
     progress: Json | None = None
 
 
-def shown(lens: Lens, model: Model) -> Result | None:
+def shown(tab: Tab, model: Model) -> Result | None:
     """Draw the workbench of a sweep; its result once it is over. Raises what the work raised."""
-    assert lens.experiment is not None, "a sweep is asked for"
-    job = job_of(lens.experiment, model, lens.page)
+    assert tab.experiment is not None, "a sweep is asked for"
+    job = job_of(tab.experiment, model, tab.page)
     under_way = not job.over
     if job.error is not None:
         raise job.error
     again = LOOK_AGAIN if under_way else None
-    st.fragment(_swept, run_every=again)(lens, model, under_way)
+    st.fragment(_swept, run_every=again)(tab, model, under_way)
     if under_way:
         return None
-    result = _result(job, lens.experiment, model)
-    _incomplete(job, result, lens.page)
+    result = _result(job, tab.experiment, model)
+    _incomplete(job, result, tab.page)
     return result
 
 
-def still(lens: Lens, maps: Maps, model: Model) -> None:
+def still(tab: Tab, maps: Maps, model: Model) -> None:
     """Draw the workbench around maps that take no work of their own."""
-    st.fragment(_draw)(lens, maps, model)
+    st.fragment(_draw)(tab, maps, model)
 
 
-def _swept(lens: Lens, model: Model, under_way: bool) -> None:
+def _swept(tab: Tab, model: Model, under_way: bool) -> None:
     """The sweep as far as it is."""
-    assert lens.experiment is not None, "a sweep is asked for"
-    job = job_of(lens.experiment, model, lens.page)
+    assert tab.experiment is not None, "a sweep is asked for"
+    job = job_of(tab.experiment, model, tab.page)
     if under_way and job.over:
         st.rerun()
     if under_way:
-        result, progress = result_so_far(lens.experiment, model, job), _progress(job)
+        result, progress = result_so_far(tab.experiment, model, job), _progress(job)
     else:
-        result, progress = _result(job, lens.experiment, model), None
+        result, progress = _result(job, tab.experiment, model), None
     grid = grid_of(result)
     top = result.top(1)["place"]
     usual = grid.places[0][0] if top.empty else str(top.iloc[0])
-    _draw(lens, Maps([grid], result, usual, progress=progress), model)
+    _draw(tab, Maps([grid], result, usual, progress=progress), model)
 
 
-def _draw(lens: Lens, maps: Maps, model: Model) -> None:
+def _draw(tab: Tab, maps: Maps, model: Model) -> None:
     """The maps, and beside them the selected place."""
     now, result = st.session_state, maps.result
     chosen = _selected(maps, model)
     try:
-        one = result_of(lens.together([chosen]), model)
+        one = result_of(tab.together([chosen]), model)
     except PatchwrightError as error:
         st.error(complaint(error))
         return
@@ -127,7 +127,7 @@ def _draw(lens: Lens, maps: Maps, model: Model) -> None:
                 **data_of(grid, chosen),
                 "caption": caption,
                 "tops": likeliest_of(result) if len(maps.grids) == 1 else None,
-                "legend": _legend(grid, lens),
+                "legend": _legend(grid, tab),
                 "set": now["places"],
                 "pinned": now["pinned"],
                 "threshold": now["threshold"] / 100 if grid.texts is None else 0.0,
@@ -140,22 +140,22 @@ def _draw(lens: Lens, maps: Maps, model: Model) -> None:
         "inspector": {
             "place": chosen,
             "title": inspector.title(parse_place(chosen), result),
-            **inspector.change(lens.source, lens.target, lens.change, lens.altered, one, result),
+            **inspector.change(tab.source, tab.target, tab.change, tab.altered, one, result),
             "facts": [
-                *lens.facts(parse_place(chosen)),
+                *tab.facts(parse_place(chosen)),
                 *inspector.logits(one),
-                *_beside(lens, chosen, result, model),
+                *_beside(tab, chosen, result, model),
             ],
             "isPinned": chosen == now["pinned"],
             "inSet": chosen in now["places"],
         },
-        "set": _set(lens, model),
+        "set": _set(tab, model),
     }
-    workbench(data, "workbench", ACTS | {"stop": lambda _: stop([lens.page])})
-    address_bar.follow(lens.page)
+    workbench(data, "workbench", ACTS | {"stop": lambda _: stop([tab.page])})
+    address_bar.follow(tab.page)
     if maps.progress is None:
-        lens.closer(chosen)
-        _each_of_set(lens, model)
+        tab.closer(chosen)
+        _each_of_set(tab, model)
 
 
 def _progress(job: Job) -> Json:
@@ -195,39 +195,39 @@ def _selected(maps: Maps, model: Model) -> str:
     return kinds.counted(chosen, maps.result)
 
 
-def _legend(grid: Grid, lens: Lens) -> str:
+def _legend(grid: Grid, tab: Tab) -> str:
     """What the colour bar's numbers are."""
-    if lens.experiment is None:
+    if tab.experiment is None:
         return grid.unit
-    return lens.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
+    return tab.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
 
 
-def _effect(lens: Lens, one: str, swept: Result, model: Model) -> float:
+def _effect(tab: Tab, one: str, swept: Result, model: Model) -> float:
     if kinds.is_exact(swept, one):
         return kinds.at_place(swept, one)[1]
-    return float(shares(result_of(lens.together([one]), model)))
+    return float(shares(result_of(tab.together([one]), model)))
 
 
-def _beside(lens: Lens, chosen: str, swept: Result, model: Model) -> list[inspector.Fact]:
+def _beside(tab: Tab, chosen: str, swept: Result, model: Model) -> list[inspector.Fact]:
     """The pinned place's effect, and how far the selected one is from it."""
     pinned: str = st.session_state["pinned"]
     if not pinned or pinned == chosen:
         return []
     try:
-        effects = [_effect(lens, one, swept, model) for one in (pinned, chosen)]
+        effects = [_effect(tab, one, swept, model) for one in (pinned, chosen)]
     except PatchwrightError as error:
         return [("pinned", f"{pinned}: {said_of(error)}")]
     return inspector.apart(pinned, *effects)
 
 
-def _set(lens: Lens, model: Model) -> Json:
+def _set(tab: Tab, model: Model) -> Json:
     """The places that are changed together, and what that does."""
     places: list[str] = st.session_state["places"]
     hint = "Add places to change several at once: together they can do more, or less, than the sum."
     data: Json = {"places": places, "hint": hint, "said": ""}
     if places:
         try:
-            joint, single = _together(lens, model)
+            joint, single = _together(tab, model)
         except PatchwrightError as error:
             return {**data, "said": said_of(error)}
         summed = sum(float(shares(one)) for one in single.values())
@@ -236,24 +236,24 @@ def _set(lens: Lens, model: Model) -> Json:
     return data
 
 
-def _together(lens: Lens, model: Model) -> tuple[Result, dict[str, Result]]:
+def _together(tab: Tab, model: Model) -> tuple[Result, dict[str, Result]]:
     """The set's places changed in one run, and each alone. Raises InputError for what is no place."""
     written = [str(parse_place(one)) for one in st.session_state["places"]]
-    single = {one: result_of(lens.together([one]), model) for one in written}
-    return result_of(lens.together(written), model), single
+    single = {one: result_of(tab.together([one]), model) for one in written}
+    return result_of(tab.together(written), model), single
 
 
-def _each_of_set(lens: Lens, model: Model) -> None:
+def _each_of_set(tab: Tab, model: Model) -> None:
     """Each place of the set by itself: its metric and its effect."""
     if not st.session_state["places"]:
         return
     with st.expander("Each place of the set by itself"):
         try:
-            _, single = _together(lens, model)
+            _, single = _together(tab, model)
         except PatchwrightError as error:
             st.error(complaint(error))
             return
-        place.table(lens.swept.metric, single)
+        place.table(tab.swept.metric, single)
 
 
 def _choose(chosen: Any) -> None:
