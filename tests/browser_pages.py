@@ -6,7 +6,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, expect
 
-SECONDS = 15_000
+SECONDS = 90_000
 """After so many milliseconds a wait has failed."""
 
 PRESS = 60
