@@ -167,8 +167,8 @@ def test_who_is_the_owner(
     monkeypatch.setattr(server, "configure", lambda _: None)
     monkeypatch.setattr(listening, "listen", lambda *_: nullcontext([]))
     monkeypatch.setattr(listening, "serve", lambda app, *_: served.append(app))
-    server.serve(host, 8501, names, given, True, ["--sweeps", "1"])
-    assert ("--own" in sys.argv) is own
+    server.serve(host, 8501, names, given, True, ["--max-jobs", "1"])
+    assert ("--allow-edits" in sys.argv) is own
     assert ("--alone" in sys.argv) is (not names and host != "0.0.0.0")
     # A page without owner, which anybody may reach under any name, shows each visitor their own.
     assert isinstance(served[0], server.OwnNames) is (own or bool(names))

@@ -55,7 +55,7 @@ def serve(
     alone = is_loopback(host) and not names
     own = own or alone
     sys.argv = [str(PAGE), *options]
-    sys.argv += [flag for flag, is_so in (("--own", own), ("--alone", alone)) if is_so]
+    sys.argv += [flag for flag, is_so in (("--allow-edits", own), ("--alone", alone)) if is_so]
     configure({**SETTINGS, "server.address": host, "server.port": port, "secrets.files": []})
     app: ASGIApp = st.App(PAGE, lifespan=_life)
     if own or names:

@@ -84,19 +84,19 @@ def options() -> Options:
     """The options behind `--` on Streamlit's command line; `patchwright app` gives them."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--model")
-    parser.add_argument("--sweeps", type=int, default=2)
+    parser.add_argument("--max-jobs", type=int, default=2)
     parser.add_argument("--folder", action="append", type=Path, default=[])
     parser.add_argument("--lessons", action="append", type=Path, default=[])
     parser.add_argument("--no-store", action="store_true")
-    parser.add_argument("--own", action="store_true")
+    parser.add_argument("--allow-edits", action="store_true")
     parser.add_argument("--alone", action="store_true")
     given, _ = parser.parse_known_args(sys.argv[1:])
     return Options(
-        at_once=given.sweeps,
+        at_once=given.max_jobs,
         folders=tuple(given.folder),
         lessons=tuple(given.lessons),
         keeps=not given.no_store,
-        own=given.own,
+        own=given.allow_edits,
         alone=given.alone,
         model=given.model,
     )

@@ -303,7 +303,7 @@ def app_(
             f"{quoted(model)} is no name that the page can open on: give demo, smollm2, or a hub name "
             "such as gpt2. A folder or a file is typed at the top of the page, under other…."
         )
-    options = ["--sweeps", str(max_jobs)]
+    options = ["--max-jobs", str(max_jobs)]
     options += [] if model is None else ["--model", model]
     options += ["--no-store"] if no_store else []
     options += [part for one in folder or () for part in ("--folder", str(one.absolute()))]

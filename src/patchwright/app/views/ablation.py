@@ -85,12 +85,16 @@ def _choices(model: Model) -> DeltaGenerator:
         columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model, **fields.UNLABELLED
     )
     fields.choice(
-        columns[2], "Replace it by", get_args(Ablation), "how", HOW_NAMES,
+        columns[2],
+        "Replace it by",
+        get_args(Ablation),
+        "how",
+        HOW_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
         "prompts share, and takes away what is special about this one. Resample writes what one "
         "other prompt has there, which the model finds the most natural.",
         **fields.UNLABELLED,
-    )  # fmt: skip
+    )
     fields.choice(
         columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP, **fields.UNLABELLED
     )
@@ -103,18 +107,25 @@ def _references() -> None:
     """The prompts that the activations come from."""
     left, right = st.columns([3, 1])
     fields.text_area(
-        left, "Reference prompts, one a line", "references", height=96,
+        left,
+        "Reference prompts, one a line",
+        "references",
+        height=96,
         placeholder="When Tom and Eva went to the park, Tom gave a ball to",
         help="Position by position they need as many tokens as the clean prompt.",
-    )  # fmt: skip
+    )
     if st.session_state["how"] == "mean":
         fields.choice(right, "Mean over", page_fields.OVERS, "over", OVER_NAMES)
     else:
         low, high = state.BOUNDS["draw_seed"]
         fields.number_input(
-            right, "Seed", int(low), int(high), "draw_seed",
+            right,
+            "Seed",
+            int(low),
+            int(high),
+            "draw_seed",
             help="Draws one of the prompts: the same seed draws the same one.",
-        )  # fmt: skip
+        )
     fields.check({"references": "Reference prompts"})
     if not st.session_state["references"].strip():
         st.caption(f"No reference prompts are typed. {_default(st.session_state['how'])}")

@@ -51,9 +51,13 @@ def _template() -> None:
     columns = st.columns([3, 1, 1])
     titles = {one.name: f"{one.name}: {one.title}" for one in tasks()}
     fields.choice(
-        columns[0], "Task", list(titles), "task", titles,
+        columns[0],
+        "Task",
+        list(titles),
+        "task",
+        titles,
         help="Its words are those that are single tokens of the model at hand.",
-    )  # fmt: skip
+    )
     _count(columns[1])
     _seed(columns[2])
 
@@ -62,10 +66,13 @@ def _own() -> None:
     _field("template_text")
     left, right = st.columns(2)
     fields.text_area(
-        left, LABELS["template_slots"], "template_slots", height=130,
+        left,
+        LABELS["template_slots"],
+        "template_slots",
+        height=130,
         help="`A=Mary,Alice`, or another slot: `S={B}`. Other forms of a word follow it behind "
         "slashes: with `NOUN=key/keys` the slot `{NOUN.1}` is the plural.",
-    )  # fmt: skip
+    )
     with right:
         _field("template_swap", "What goes into a slot there: `S={A}`.")
         _field("template_answer", "By its slot, with the leading space.")
@@ -77,10 +84,13 @@ def _own() -> None:
 
 def _sentences() -> None:
     fields.text_area(
-        st.container(), LABELS["sentences"], "sentences", height=110,
+        st.container(),
+        LABELS["sentences"],
+        "sentences",
+        height=110,
         help="Each with is/are, was/were, has/have or does/do behind its subject. The verb is asked "
         "for; the corrupted prompt has the subject in the other number.",
-    )  # fmt: skip
+    )
 
 
 def _swap() -> None:
@@ -100,11 +110,13 @@ def _swap() -> None:
 
 def _file() -> None:
     given = st.file_uploader(
-        "JSONL or CSV", type=["jsonl", "csv"], key="set_upload",
+        "JSONL or CSV",
+        type=["jsonl", "csv"],
+        key="set_upload",
         help="One pair a row: clean, corrupt, answer, and if wanted wrong, tags, align; in JSONL "
         "roles too. At most 5 MB and "
         f"{state.MOST_PAIRS:,} pairs.",
-    )  # fmt: skip
+    )
     if given is None or st.session_state.get("set_upload_id") == given.file_id:
         return
     st.session_state["set_upload_id"] = given.file_id
@@ -162,10 +174,14 @@ def listed(found: Built) -> None:
     with st.expander(f"The {len(found.items):,} pairs"):
         st.dataframe(table_of(found), hide_index=True, height=280)
         st.download_button(
-            "Pairs (JSONL)", lambda: "".join(write_items(found.items)), "patchwright-pairs.jsonl",
-            "application/jsonl", key="take-pairs", on_click="ignore",
+            "Pairs (JSONL)",
+            lambda: "".join(write_items(found.items)),
+            "patchwright-pairs.jsonl",
+            "application/jsonl",
+            key="take-pairs",
+            on_click="ignore",
             help="The set itself, for `--pairs` on the command line or to upload here again.",
-        )  # fmt: skip
+        )
 
 
 def table_of(found: Built) -> pd.DataFrame:

@@ -61,14 +61,21 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
     st.subheader("1. Estimate", anchor=False)
     left, right = st.columns(2)
     fields.choice(
-        left, "Metric", METRICS, "metric",
+        left,
+        "Metric",
+        METRICS,
+        "metric",
         help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
-    )  # fmt: skip
+    )
     fields.choice(
-        right, "Scores are", list(page_fields.EDGE_ESTIMATES), "edge_estimate", _ESTIMATES,
+        right,
+        "Scores are",
+        list(page_fields.EDGE_ESTIMATES),
+        "edge_estimate",
+        _ESTIMATES,
         help="Integrated: the mean gradient over 5 runs between the two prompts. Gradient: at the clean "
         "run alone, which is faster, and misses edges where a softmax is saturated.",
-    )  # fmt: skip
+    )
     swept = swept.model_copy(update={"metric": st.session_state["metric"]})
     experiment: EdgeAttribution = asked.edges_of(st.session_state, swept)
     scored = finished(experiment, model, "edges job", "steps")
@@ -96,10 +103,13 @@ def _chosen(scored: Result, model: Model) -> Circuit:
     st.subheader("2. Choose", anchor=False)
     left, right = st.columns(2)
     order = fields.choice(
-        right, "Which edges first", state.EDGE_ORDERS, "edge_order",
+        right,
+        "Which edges first",
+        state.EDGE_ORDERS,
+        "edge_order",
         help="Connected: from the logits down, always the strongest edge into what is reached, so that "
         "every edge leads to the answer. Strongest: by the size of the score alone.",
-    )  # fmt: skip
+    )
     circuit = Circuit.choose(scored, model, state.MOST_EDGES, connected=order == "connected")
     most = len(circuit.edges)
     st.session_state["edges"] = min(max(1, int(st.session_state["edges"])), most)
@@ -154,9 +164,13 @@ def _pruned(evaluated: Result, size: int) -> None:
     enough = smallest(evaluated, share)
     if enough is not None:
         right.button(
-            f"Prune to {enough} edges", on_click=_take_size, args=(enough,), key="prune",
-            disabled=enough == size, width="stretch",
-        )  # fmt: skip
+            f"Prune to {enough} edges",
+            on_click=_take_size,
+            args=(enough,),
+            key="prune",
+            disabled=enough == size,
+            width="stretch",
+        )
 
 
 def _take_size(size: int) -> None:
@@ -176,11 +190,13 @@ def _checked(scored: Result) -> None:
     left, right = st.columns(2, gap="medium")
     left.altair_chart(checked_chart(frame, metric))
     right.dataframe(
-        frame, hide_index=True, height="content",
+        frame,
+        hide_index=True,
+        height="content",
         column_config={
             name: st.column_config.NumberColumn(format="%.3f") for name in frame.columns[1:]
         },
-    )  # fmt: skip
+    )
     st.caption(
         f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
         f"{plain(metric)}. On the dashed line estimate and exact value agree."
@@ -224,11 +240,15 @@ def _drawn(circuit: Circuit) -> None:
         table.index += 1
         st.dataframe(table, column_config={"score": st.column_config.NumberColumn(format="%.4f")})
     st.download_button(
-        "Save the circuit (JSON)", lambda: circuit.first(size).to_json(), "patchwright-circuit.json",
-        "application/json", key="take-circuit", on_click="ignore",
+        "Save the circuit (JSON)",
+        lambda: circuit.first(size).to_json(),
+        "patchwright-circuit.json",
+        "application/json",
+        key="take-circuit",
+        on_click="ignore",
         help="Its edges and their scores; `patchwright circuit --circuit FILE` measures it again, on "
         "other prompts too.",
-    )  # fmt: skip
+    )
 
 
 def strongest_of(

@@ -42,9 +42,14 @@ def number_input(
 
 
 def choice(
-    place: DeltaGenerator, label: str, options: Sequence[T], key: str,
-    names: Mapping[T, str] | None = None, usual: T | None = None, **more: Any,
-) -> T:  # fmt: skip
+    place: DeltaGenerator,
+    label: str,
+    options: Sequence[T],
+    key: str,
+    names: Mapping[T, str] | None = None,
+    usual: T | None = None,
+    **more: Any,
+) -> T:
     """One of `options`, shown by its name; `usual`, else the first, where none is chosen yet.
 
     The browser answers with what an option is called. So a name never changes with anything
@@ -53,9 +58,13 @@ def choice(
     if st.session_state.get(key) not in options:
         st.session_state[key] = options[0] if usual is None else usual
     place.selectbox(
-        label, options, key=key, format_func=str if names is None else names.__getitem__,
-        **KEPT, **more,
-    )  # fmt: skip
+        label,
+        options,
+        key=key,
+        format_func=str if names is None else names.__getitem__,
+        **KEPT,
+        **more,
+    )
     return st.session_state[key]
 
 

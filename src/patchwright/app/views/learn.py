@@ -61,10 +61,13 @@ def _list(there: Offered) -> None:
             found = score(lesson, tries_of(lesson))
             text.caption(f"About {lesson.minutes} minutes. {how_far(found)}")
             button.button(
-                "Open" if not found.answered or found.done else "Go on", key=f"open-{name}",
-                on_click=_go, args=(name, first_left(lesson)), width="stretch",
+                "Open" if not found.answered or found.done else "Go on",
+                key=f"open-{name}",
+                on_click=_go,
+                args=(name, first_left(lesson)),
+                width="stretch",
                 help=f"Opens the lesson {plain(lesson.title)}.",
-            )  # fmt: skip
+            )
     if there.faults:
         st.warning("Some lessons of this server cannot be used:")
         for fault in there.faults:
@@ -75,9 +78,14 @@ def _readings(models: Sequence[str]) -> None:
     """On which model to read; one that is not here is offered for download where it is asked."""
     if len(models) > 1:
         fields.choice(
-            st.columns(2)[0], "Read it on", models, "reading", READINGS, on_change=_turn,
+            st.columns(2)[0],
+            "Read it on",
+            models,
+            "reading",
+            READINGS,
+            on_change=_turn,
             help="The same question, asked of another model. Step and answers are kept for each.",
-        )  # fmt: skip
+        )
 
 
 def _turn() -> None:
@@ -182,22 +190,30 @@ def _asked(lesson: Lesson, number: int, result: Result, tried: Try) -> None:
     step, key = lesson.steps[number], f"pick-{key_of(lesson)}-{number}"
     if step.cell is None:
         picked = st.radio(
-            "Your prediction", range(len(step.choices)), index=None, key=key,
+            "Your prediction",
+            range(len(step.choices)),
+            index=None,
+            key=key,
             format_func=lambda i: plain(step.choices[i].text),
-        )  # fmt: skip
+        )
     else:
         picked = _picked_cell(step, result, key)
     with st.container(horizontal=True):
         st.button(
-            "Check answer", type="primary", disabled=picked is None,
-            on_click=_check, args=(lesson, number, result, picked),
-        )  # fmt: skip
+            "Check answer",
+            type="primary",
+            disabled=picked is None,
+            on_click=_check,
+            args=(lesson, number, result, picked),
+        )
         left = len(step.hints) - tried.hints
         if left > 0:
             st.button(
                 "Give me a hint" if not tried.hints else "One more hint",
-                on_click=_hint, args=(lesson, number), help=f"{left} left.",
-            )  # fmt: skip
+                on_click=_hint,
+                args=(lesson, number),
+                help=f"{left} left.",
+            )
     for i, hint in enumerate(step.hints[: tried.hints], 1):
         st.info(f"Hint {i}: {paragraphs(filled(hint, result))}")
 
@@ -279,8 +295,9 @@ def _ways(lesson: Lesson, number: int) -> None:
         st.button(
             "Skip" if open_ else "Finish" if last else "Next",
             type="secondary" if open_ else "primary",
-            on_click=_go, args=(lesson.name, number + 1),
-        )  # fmt: skip
+            on_click=_go,
+            args=(lesson.name, number + 1),
+        )
 
 
 def _summary(lesson: Lesson) -> None:
@@ -298,9 +315,13 @@ def _summary(lesson: Lesson) -> None:
         text, button = st.columns([5, 1], vertical_alignment="center")
         text.markdown(f"**Step {number + 1}**: {outcome(tries.get(number, Try()))}")
         button.button(
-            "Look", key=f"look-{number}", on_click=_go, args=(lesson.name, number),
-            help=f"Goes to step {number + 1}.", width="stretch",
-        )  # fmt: skip
+            "Look",
+            key=f"look-{number}",
+            on_click=_go,
+            args=(lesson.name, number),
+            help=f"Goes to step {number + 1}.",
+            width="stretch",
+        )
     st.markdown(_verdict(found))
     names = list(lessons().lessons)
     following = names[names.index(lesson.name) + 1 :]

@@ -61,13 +61,22 @@ def _choices(model: Model) -> None:
     """What is patched, and how it is measured."""
     columns = st.columns(4)
     kinds.site_and_per(
-        columns[:2], SITES, "set_site", "set_per", "set_chosen", model,
+        columns[:2],
+        SITES,
+        "set_site",
+        "set_per",
+        "set_chosen",
+        model,
         help="Which kind of activation is copied.",
-    )  # fmt: skip
+    )
     fields.choice(
-        columns[2], "Direction", DIRECTIONS, "direction", kinds.DIRECTION_NAMES,
+        columns[2],
+        "Direction",
+        DIRECTIONS,
+        "direction",
+        kinds.DIRECTION_NAMES,
         help=kinds.DIRECTION_HELP,
-    )  # fmt: skip
+    )
     fields.choice(columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
     pair.beginning(model)
 
@@ -100,11 +109,15 @@ def _roles(found: Built) -> None:
     if unequal and not st.session_state["set_roles"]:
         st.session_state["set_roles"] = list(offered)
     st.multiselect(
-        "Compare by roles", offered, key="set_roles", placeholder="every position",
-        format_func=plain, **fields.KEPT,
+        "Compare by roles",
+        offered,
+        key="set_roles",
+        placeholder="every position",
+        format_func=plain,
+        **fields.KEPT,
         help="Named places of each prompt, such as a template's slots; `last` is the last token. "
         "Without roles, position is compared with position.",
-    )  # fmt: skip
+    )
     if unequal:
         st.caption(
             f"The prompts have different lengths ({sets.length_groups(found.lengths)}), so they "

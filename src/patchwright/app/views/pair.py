@@ -89,9 +89,12 @@ def _edges() -> None:
             "is not patched."
         )
         right.button(
-            "Match every position", on_click=_match, args=("exact",), width="stretch",
+            "Match every position",
+            on_click=_match,
+            args=("exact",),
+            width="stretch",
             help="As usual; the prompts then need the same number of tokens.",
-        )  # fmt: skip
+        )
 
 
 def _suits(model: Model) -> None:
@@ -162,16 +165,23 @@ def chat(model: Model) -> None:
     if not now["chat"] and (model.tokenizer is None or not model.tokenizer.has_template):
         return
     st.toggle(
-        "Chat", key="chat", **fields.KEPT, on_change=state.forget_places, args=(now,),
+        "Chat",
+        key="chat",
+        **fields.KEPT,
+        on_change=state.forget_places,
+        args=(now,),
         help="What is typed is what a user says to the model: its chat template goes around it, and "
         "the answer begins the model's turn, often without a space.",
-    )  # fmt: skip
+    )
     if now["chat"]:
         fields.text_input(
-            st.container(), "System message", "system", placeholder="none of your own",
+            st.container(),
+            "System message",
+            "system",
+            placeholder="none of your own",
             help="What the model is told before the user speaks. Where it is left empty, some "
             "templates put in one of their own, which then is among the tokens.",
-        )  # fmt: skip
+        )
         fields.check({"system": "System message"})
 
 
@@ -195,11 +205,14 @@ def beginning(model: Model) -> None:
         return
     shown = " ".join(map(token, token_texts(model.tokenizer.start, model.tokenizer)))
     st.checkbox(
-        "Begin with the beginning-of-text token", key="bos", **fields.KEPT,
-        on_change=state.move_places, args=(st.session_state,),
+        "Begin with the beginning-of-text token",
+        key="bos",
+        **fields.KEPT,
+        on_change=state.move_places,
+        args=(st.session_state,),
         help=f"In this model it is {shown}. Put before every prompt it is one more token, which the "
         "model reads and attends to.",
-    )  # fmt: skip
+    )
     if st.session_state["bos"] and starts_chat_turn(model.tokenizer):
         st.caption(
             f"In this model {shown} starts a turn of a chat: plain text behind it is text that the "
@@ -298,10 +311,12 @@ def _replacements(model: Model) -> None:
     for i, text in enumerate(same):
         st.button(typed(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
     st.button(
-        "Match only the common edges", on_click=_match, args=("edges",),
+        "Match only the common edges",
+        on_click=_match,
+        args=("edges",),
         help="Patches between the positions that both prompts begin with, those that both end "
         "with, and the last token of what differs.",
-    )  # fmt: skip
+    )
 
 
 def _take_corrupt(text: str) -> None:

@@ -62,23 +62,41 @@ def _choices(model: Model) -> None:
     """Who sends, which way, what happens between, and how the answer is measured."""
     first, second = st.columns(3), st.columns(3)
     kinds.site_and_per(
-        first[:2], SENDERS, "sender", "sender_per", "path", model, "Senders",
+        first[:2],
+        SENDERS,
+        "sender",
+        "sender_per",
+        "path",
+        model,
+        "Senders",
         "Whose activation is copied.",
-    )  # fmt: skip
+    )
     fields.choice(
-        first[2], "Direction", DIRECTIONS, "direction", kinds.DIRECTION_NAMES,
+        first[2],
+        "Direction",
+        DIRECTIONS,
+        "direction",
+        kinds.DIRECTION_NAMES,
         help=kinds.DIRECTION_HELP,
-    )  # fmt: skip
+    )
     fields.choice(
-        second[0], "MLPs on the way", get_args(OnTheWay), "mlps", ON_THE_WAY,
+        second[0],
+        "MLPs on the way",
+        get_args(OnTheWay),
+        "mlps",
+        ON_THE_WAY,
         help="Recomputed, as in the paper: what an MLP makes of the change counts as part of the "
         "path. Frozen: only what the sender itself writes arrives.",
-    )  # fmt: skip
+    )
     fields.choice(
-        second[1], "Norms on the way", get_args(OnTheWay), "norms", ON_THE_WAY,
+        second[1],
+        "Norms on the way",
+        get_args(OnTheWay),
+        "norms",
+        ON_THE_WAY,
         help="Frozen norms divide by what they divide by in the run that is patched: a large change "
         "is then not damped.",
-    )  # fmt: skip
+    )
     fields.choice(second[2], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
 
 
@@ -101,11 +119,14 @@ def _receivers(model: Model) -> None:
         key="add_receiver",
     )
     st.multiselect(
-        "Receivers", st.session_state["receivers"], key="receivers", accept_new_options=True,
+        "Receivers",
+        st.session_state["receivers"],
+        key="receivers",
+        accept_new_options=True,
         **fields.KEPT,
         placeholder="The logits: what senders write to the answer directly",
         help="Without any, the logits. Add some above, or type them, such as L3H1.q or L2.mlp_out.",
-    )  # fmt: skip
+    )
 
 
 def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:

@@ -86,9 +86,13 @@ def attention(place: str, experiment: Patch, model: Model) -> None:
         return
     limit = float(abs(found.array("difference")).max())
     change = grid_of_array(
-        found, "difference", "attention, clean − corrupted", "clean − corrupted",
-        centred=True, bounds=(-limit, limit),
-    )  # fmt: skip
+        found,
+        "difference",
+        "attention, clean − corrupted",
+        "clean − corrupted",
+        centred=True,
+        bounds=(-limit, limit),
+    )
     panels([*grids_of(found), change], "attention", numbered=True)
     st.caption("Each row is a position that attends, each column one that it attends to.")
 

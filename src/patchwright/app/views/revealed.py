@@ -131,8 +131,10 @@ def way_in(experiment: Experiment, result: Result) -> None:
         return
     name, controls = found
     if st.button(
-        f"Open this experiment in {TABS[name]}", icon=":material/open_in_new:",
-        type="tertiary", help="To change it. The lesson stays where it is.",
-    ):  # fmt: skip
+        f"Open this experiment in {TABS[name]}",
+        icon=":material/open_in_new:",
+        type="tertiary",
+        help="To change it. The lesson stays where it is.",
+    ):
         state.take(st.session_state, opening.CLEARED | controls)
         st.switch_page(st.session_state["pages"][name])

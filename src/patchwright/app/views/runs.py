@@ -56,9 +56,12 @@ def show() -> None:
 def _listed(kept: Access) -> None:
     """The search, the runs, and what is to be done with those that are ticked."""
     fields.text_input(
-        st.container(), "Search", "search", placeholder="mary z denoise",
+        st.container(),
+        "Search",
+        "search",
+        placeholder="mary z denoise",
         help="Words of the prompts, the method, the model or a note; all must occur.",
-    )  # fmt: skip
+    )
     fields.check({"search": "Search"})
     search: str = st.session_state["search"]
     found = kept.entries(search, MOST_LISTED)
@@ -99,9 +102,13 @@ def _row(entry: Entry, kept: Access) -> None:
             f"{plain(entry.method)} · {plain(entry.model)} · {when} UTC · `{entry.id[:8]}`{note}"
         )
     right.button(
-        "Open", key=f"open-{entry.id}", on_click=_open, args=(entry, kept), width="stretch",
+        "Open",
+        key=f"open-{entry.id}",
+        on_click=_open,
+        args=(entry, kept),
+        width="stretch",
         help="On the page that shows it, to go on from there.",
-    )  # fmt: skip
+    )
 
 
 def _open(entry: Entry, kept: Access) -> None:
@@ -128,9 +135,13 @@ def _chosen(ticked: Sequence[Entry], kept: Access) -> None:
     ids = [one.id for one in ticked]
     with st.container(horizontal=True):
         st.download_button(
-            "Export", lambda: exported(kept, ids), "patchwright-runs.zip", "application/zip",
-            on_click="ignore", help="One archive, to import on another machine or here.",
-        )  # fmt: skip
+            "Export",
+            lambda: exported(kept, ids),
+            "patchwright-runs.zip",
+            "application/zip",
+            on_click="ignore",
+            help="One archive, to import on another machine or here.",
+        )
         if kept.own:
             st.button("Delete", key="delete-runs", on_click=_delete, args=(kept, ids))
         st.button("Untick", key="untick-runs", on_click=_untick, args=(ids,))
@@ -149,9 +160,13 @@ def _note(entry: Entry, kept: Access) -> None:
     key = f"note-{entry.id}"
     st.session_state.setdefault(key, entry.note)
     st.text_input(
-        "Note", key=key, max_chars=MOST_NOTE, on_change=_write_note, args=(entry.id, key, kept),
+        "Note",
+        key=key,
+        max_chars=MOST_NOTE,
+        on_change=_write_note,
+        args=(entry.id, key, kept),
         help="Kept beside the run; the search finds its words.",
-    )  # fmt: skip
+    )
 
 
 def _write_note(run: str, key: str, kept: Access) -> None:
@@ -239,9 +254,11 @@ def _import(kept: Access) -> None:
     """Runs out of an archive."""
     with st.expander("Import an archive"):
         given = st.file_uploader(
-            "Archive of runs", type=["zip"], key="runs_upload",
+            "Archive of runs",
+            type=["zip"],
+            key="runs_upload",
             help="A file that Export here or `patchwright runs export` wrote, at most 5 MB.",
-        )  # fmt: skip
+        )
         if given is None:
             return
         if st.session_state.get("runs_upload_id") != given.file_id:

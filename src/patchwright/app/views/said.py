@@ -102,7 +102,10 @@ def _listed(sentences: tuple[Sentence, ...], first: int = 1) -> None:
         text.markdown(f"{number}. {sentence(one.text)}")
         if one.place is not None:
             link.button(
-                one.place, key=f"said-{one.code}-{number}", type="tertiary",
+                one.place,
+                key=f"said-{one.code}-{number}",
+                type="tertiary",
                 help="Look at this place.",
-                on_click=state.choose_place, args=(st.session_state, one.place),
-            )  # fmt: skip
+                on_click=state.choose_place,
+                args=(st.session_state, one.place),
+            )

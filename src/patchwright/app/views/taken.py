@@ -42,9 +42,13 @@ def files(result: Result) -> None:
     with st.container(horizontal=True):
         for name, (file, kind, content) in offered.items():
             st.download_button(
-                name, content, f"patchwright-{result.method}-{file}", kind, key=f"take-{name}",
+                name,
+                content,
+                f"patchwright-{result.method}-{file}",
+                kind,
+                key=f"take-{name}",
                 on_click="ignore",
-            )  # fmt: skip
+            )
 
 
 def _link(result: Result, sharable: bool) -> None:

@@ -72,12 +72,16 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
     if complaint is not None:
         st.warning(complaint)
     st.pills(
-        "Subject", range(first, len(texts)), key="subject", selection_mode="multi",
+        "Subject",
+        range(first, len(texts)),
+        key="subject",
+        selection_mode="multi",
         format_func=lambda position: f"{token(texts[position])} :small[{position}]",
-        on_change=_note_choice, **fields.KEPT,
+        on_change=_note_choice,
+        **fields.KEPT,
         help="The tokens that the noise falls on: what the prompt is about. Click a token to add it "
         "or take it out. The number is its position.",
-    )  # fmt: skip
+    )
 
 
 def _first(model: Model) -> int:
@@ -101,9 +105,12 @@ def _answers(model: Model) -> None:
         pair.answer_field(column, key)
     fields.check({key: pair.ANSWER_NAMES[key] for key in keys})
     columns[len(keys)].button(
-        "Use the model's own answer", help="Take what the model puts first after the prompt.",
-        on_click=_take_answer, args=(model,), width="stretch",
-    )  # fmt: skip
+        "Use the model's own answer",
+        help="Take what the model puts first after the prompt.",
+        on_click=_take_answer,
+        args=(model,),
+        width="stretch",
+    )
     pair.answer_tokens(model, keys)
 
 
@@ -124,34 +131,53 @@ def _choices() -> None:
     first, second = st.columns(3), st.columns(3)
     low, high = state.BOUNDS["noise"]
     fields.number_input(
-        first[0], "Noise", low, high, "noise", step=0.5, format="%g",
+        first[0],
+        "Noise",
+        low,
+        high,
+        "noise",
+        step=0.5,
+        format="%g",
         help="In multiples of σ, the standard deviation of the subject tokens' embeddings. The "
         "paper uses 3. Too little leaves the answer standing, then there is nothing to bring back.",
-    )  # fmt: skip
+    )
     fields.number_input(
-        first[1], "Samples", *_whole("samples"), "samples",
+        first[1],
+        "Samples",
+        *_whole("samples"),
+        "samples",
         help="How often the noise is drawn. Every place is tried with the same samples; effects "
         "are means over them.",
-    )  # fmt: skip
+    )
     fields.number_input(
-        second[0], "Window", *_whole("window"), "window",
+        second[0],
+        "Window",
+        *_whole("window"),
+        "window",
         help="How many layers around each are restored at once in the MLP and attention panels. A "
         "window inflates effects: look at single layers first. The hidden state is always restored "
         "at one layer, which holds all that went before.",
-    )  # fmt: skip
+    )
     fields.number_input(
         first[2], "Seed", *_whole("seed"), "seed", help="The same seed draws the same noise."
     )
     fields.choice(
-        second[1], "Sever", ("nothing", *get_args(Severed)), "sever", SEVER_NAMES,
+        second[1],
+        "Sever",
+        ("nothing", *get_args(Severed)),
+        "sever",
+        SEVER_NAMES,
         help="What is held at its noisy values at the restored position, in every layer. If a place "
         "brings back less with the MLPs severed, its effect went by way of them.",
-    )  # fmt: skip
+    )
     fields.choice(
-        second[2], "Metric", METRICS, "trace_metric",
+        second[2],
+        "Metric",
+        METRICS,
+        "trace_metric",
         help="The paper traces the probability of the answer. logit_diff compares with a wrong "
         "answer.",
-    )  # fmt: skip
+    )
 
 
 def _whole(name: str) -> tuple[int, int]:

@@ -78,9 +78,10 @@ def _baselines(result: Result) -> None:
         f"Noisy runs: {metric}", f"{result.corrupt.metric:.3g}", help=f"Mean of {_samples(n)}."
     )
     columns[2].metric(
-        "Total effect", f"{result.clean.metric - result.corrupt.metric:.3g}",
+        "Total effect",
+        f"{result.clean.metric - result.corrupt.metric:.3g}",
         help="Clean minus noisy: what the noise took away, and what effects are shares of.",
-    )  # fmt: skip
+    )
     with st.expander("What the clean and the noisy runs predict"):
         st.dataframe(predictions(result), hide_index=True, height="content")
 

@@ -114,6 +114,11 @@ def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
 def stop_button(slots: list[str], jobs: list[Job], place: DeltaGenerator) -> None:
     """Ends the work for this visitor."""
     place.button(
-        "Stop", on_click=stop, args=(slots,), key=f"stop-{slots[0]}", width="stretch",
-        disabled=all(job.over or job.stopping for job in jobs), help="Keeps what is finished.",
-    )  # fmt: skip
+        "Stop",
+        on_click=stop,
+        args=(slots,),
+        key=f"stop-{slots[0]}",
+        width="stretch",
+        disabled=all(job.over or job.stopping for job in jobs),
+        help="Keeps what is finished.",
+    )

@@ -33,10 +33,13 @@ def offered(facts: Sequence[Sentence], experiment: Patch) -> None:
         key = hash_of([where.url, where.model, prompts, [one.text for one in facts]])
         slot = answered(key)
         asked = st.button(
-            "In a language model's words", type="tertiary", icon=":material/forum:", key="worded",
+            "In a language model's words",
+            type="tertiary",
+            icon=":material/forum:",
+            key="worded",
             help=f"Sends these sentences and the two prompts to {plain(where.model)}, which the "
             "server's operator chose. Its answer is checked: each number must stand in a sentence here.",
-        )  # fmt: skip
+        )
         if asked:
             said = slot.get("said") or _ask(facts, prompts, where)
             if said.note is None:
