@@ -120,8 +120,8 @@ def test_prompts_of_unequal_length_have_no_paths_and_the_page_says_so() -> None:
 def test_a_receiver_is_added_once() -> None:
     page: dict[Any, Any] = {}
     state.prepare(page)
-    state.add_receiver(page, "L2H1.q")
-    state.add_receiver(page, "L2H1.q")
+    state.add_to_set(page, "L2H1.q", "receivers")
+    state.add_to_set(page, "L2H1.q", "receivers")
     assert page["receivers"] == ["L2H1.q"]
 
 

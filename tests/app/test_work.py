@@ -57,7 +57,9 @@ def test_only_a_long_sweep_of_equal_lengths_with_a_gradient_gets_an_estimate(mod
 
 def test_the_options_are_read_behind_streamlits_own(monkeypatch: pytest.MonkeyPatch) -> None:
     work.options.clear()
-    monkeypatch.setattr("sys.argv", ["main.py", "--max-jobs", "5", "--folder", "a", "--folder", "b"])
+    monkeypatch.setattr(
+        "sys.argv", ["main.py", "--max-jobs", "5", "--folder", "a", "--folder", "b"]
+    )
     found = work.options()
     work.options.clear()
     assert (found.at_once, [str(one) for one in found.folders]) == (5, ["a", "b"])

@@ -6,7 +6,7 @@ from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.app.page_fields import EDGE_ESTIMATES, FORMS
 from patchwright.app.state import SEPARATOR, State
 from patchwright.experiment.circuit import Circuit
-from patchwright.methods.ablate import Ablate, AblateTogether
+from patchwright.methods.ablate import UNUSED, Ablate, AblateTogether
 from patchwright.methods.attention import Attention, HeadScores
 from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit
 from patchwright.methods.diff import Difference
@@ -220,14 +220,13 @@ def ablate_together_of(state: State, swept: Patch, places: list[str]) -> AblateT
 def _ablating(state: State, swept: Patch) -> dict[str, Any]:
     """The fields of an ablation; what changes nothing has its usual value."""
     fields = FORMS["ablation"].fields(state)
-    idle = {"zero": ("by_position", "seed"), "mean": ("seed",), "resample": ("by_position",)}
-    for name in idle[fields["ablation"]]:
+    for name in UNUSED[fields["ablation"]]:
         fields[name] = Ablate.model_fields[name].default
     common = {"model": swept.model, "pairs": swept.pairs, "bos": swept.bos}
     return {**fields, **common, "prompts": references_of(state)}
 
 
 def path_patch_of(state: State, swept: Patch) -> PathPatch:
-    """Paths from every sender of one kind to the receivers, or to the logits."""
+    """Paths from every sender of one kind to those that receive, or to the logits."""
     common = {"model": swept.model, "pairs": swept.pairs, "bos": swept.bos}
     return PathPatch.of({**common, **FORMS["paths"].fields(state)})

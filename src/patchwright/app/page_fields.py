@@ -42,6 +42,9 @@ def _named(values: Mapping[str, Any]) -> Spelling:
 EDGE_ESTIMATES = {"integrated": 5, "gradient": None}
 """How edges are scored: over so many runs between the prompts, or at the clean run alone."""
 
+PLACE_LISTS = ("places", "receivers")
+"""Controls that hold a list of places."""
+
 OVERS = ("position", "all")
 """What a mean is taken over: the reference prompts at each position, or all their positions."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from patchwright.app.page_fields import usual
+from patchwright.app.page_fields import PLACE_LISTS, usual
 from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
@@ -174,14 +174,14 @@ def move_places(state: State) -> None:
     by = 1 if state["bos"] else -1
     for name in ("chosen", "pinned", "trace_chosen", "path", "set_chosen"):
         state[name] = _moved(state[name], by)
-    for name in ("places", "receivers"):
+    for name in PLACE_LISTS:
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
 
 
 def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
     state.update(dict.fromkeys(("chosen", "pinned", "trace_chosen", "path"), ""))
-    state.update(places=[], receivers=[], subject=[], subject_cleared=False)
+    state.update({name: [] for name in PLACE_LISTS}, subject=[], subject_cleared=False)
 
 
 def _moved(text: str, by: int) -> str:
@@ -258,21 +258,15 @@ def choose_place(state: State, place: str) -> None:
     state["chosen"] = place
 
 
-def add_to_set(state: State, place: str) -> None:
-    """Add a place to those that are patched together."""
-    if place not in state["places"]:
-        state["places"] = [*state["places"], place]
+def add_to_set(state: State, place: str, name: str = "places") -> None:
+    """Add a place to those that are patched together, or to another of `PLACE_LISTS`."""
+    if place not in state[name]:
+        state[name] = [*state[name], place]
 
 
 def drop_from_set(state: State, place: str) -> None:
     """Take a place out of those that are patched together."""
     state["places"] = [one for one in state["places"] if one != place]
-
-
-def add_receiver(state: State, place: str) -> None:
-    """Add a place to those that paths lead to."""
-    if place not in state["receivers"]:
-        state["receivers"] = [*state["receivers"], place]
 
 
 def settle_subject(

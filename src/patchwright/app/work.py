@@ -274,11 +274,8 @@ def notices() -> list[str]:
 
 def unpatched(experiment: CellByCell, model: Model) -> Result:
     """Both unpatched runs of a sweep's pair, and what is to be said about them."""
-    asked = experiment
-    if isinstance(experiment, Trace):
-        # The same noise serves all sites.
-        same = {"site": "resid_post", "window": 1, "sever": None}
-        asked = experiment.model_copy(update=same)
+    # Of a trace the same noise serves all sites.
+    asked = experiment.of_stream() if isinstance(experiment, Trace) else experiment
     slot = _remembered(f"unpatched {_key(asked, model)}")
     if "result" not in slot:
         LIMITS.check(experiment, model)

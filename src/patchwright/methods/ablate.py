@@ -28,6 +28,14 @@ Ablation = Literal["zero", "mean", "resample"]
 """What a place's activation is replaced by; see `algorithms.ablation`."""
 
 
+UNUSED: dict[Ablation, tuple[str, ...]] = {
+    "zero": ("by_position", "seed"),
+    "mean": ("seed",),
+    "resample": ("by_position",),
+}
+"""Fields that change nothing of each kind of ablation."""
+
+
 class Ablating(OnPairs):
     """What is written into the clean run so that a place says nothing.
 

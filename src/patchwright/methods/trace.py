@@ -200,6 +200,10 @@ class Trace(CellByCell):
         window = 1 if site == "resid_post" else self.window
         return Trace.of({**self.model_dump(), "site": site, "sever": sever, "window": window})
 
+    def of_stream(self) -> Trace:
+        """The same noise and metric, with the stream restored: its unpatched runs serve all sites."""
+        return self.model_copy(update={"site": "resid_post", "window": 1, "sever": None})
+
     def unpatched(self, model: Model) -> Result:
         """Clean and noisy runs: they are those of a trace that is stopped before its first cell."""
         from dataclasses import replace

@@ -113,8 +113,8 @@ def _receivers(model: Model) -> None:
     added = str(Place(site, layer, None if head == "all" else int(head)))
     columns[3].button(
         f"Add {added}",
-        on_click=state.add_receiver,
-        args=(st.session_state, added),
+        on_click=state.add_to_set,
+        args=(st.session_state, added, "receivers"),
         width="stretch",
         key="add_receiver",
     )
