@@ -95,8 +95,8 @@ def _set(model: Model) -> tuple[Built, Patch]:
 
 def _experiment(found: Built, swept: Patch, model: Model) -> Patch:
     """The sweep, by roles where they are chosen. Raises InputError for what is too much."""
-    by_position = swept.per in ("position", "head_position")
-    if by_position:
+    at_positions = swept.per in ("position", "head_position")
+    if at_positions:
         _roles(found)
     return asked.set_experiment_of(st.session_state, model.name, found.pairs)
 
