@@ -30,7 +30,8 @@ SECONDS = 600.0
 
 SHOWN = {
     "patch": "?example=ioi",
-    "activations": "activations?example=ioi&seen_head=L3H1.z",
+    "activations": "activations?example=ioi",
+    "attention": "attention?example=ioi&chosen=L3H1.z",
     "trace": "trace?example=eiffel-tower",
     "lens": "lens?example=capital",
     "ablation": "ablation?example=ioi&how=mean",

@@ -349,8 +349,8 @@ def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
             traced = asked.trace_of(controls, "demo", experiment.site)
             _same_numbers(traced, experiment, demo)
         else:
-            assert name == "activations"
-            assert fields["seen_head"] == "L3H1.z"
+            assert name == "attention"
+            assert fields["chosen"] == "L3H1.z"
 
 
 def _same_numbers(one: Experiment, other: Experiment, demo: pw.Model) -> None:

@@ -174,9 +174,9 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
         (
             AblateTogether.of({**ON, "places": ["L1H2.z"], "how": "zero"}),
             "ablation",
-            {"ablated": "L1H2.z", "how": "zero"},
+            {"chosen": "L1H2.z", "how": "zero"},
         ),
-        (Attention.of({**ON, "layer": 2, "head": 1}), "activations", {"seen_head": "L2H1.z"}),
+        (Attention.of({**ON, "layer": 2, "head": 1}), "attention", {"chosen": "L2H1.z"}),
         (LogitAttribution.of({**ON, "part": "head"}), "lens", {"part": "head"}),
         (EXPERIMENTS["many"], "patch", {"site": "z", "clean": PAIR.clean}),
     ],

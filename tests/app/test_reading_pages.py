@@ -32,12 +32,13 @@ def test_every_measure_of_difference_has_words() -> None:
 
 
 def test_a_head_is_chosen_by_its_numbers() -> None:
-    shown = one_view("activations")
+    shown = one_view("attention")
     shown.selectbox(key="seen_layer").set_value(3).run()
     shown.selectbox(key="seen_number").set_value(1).run()
     assert errors(shown) == []
-    assert any("head 3.1 attends" in one.value for one in shown.markdown)
-    assert shown.session_state["seen_head"] == "L3H1.z"
+    assert shown.session_state["chosen"] == "L3H1.z"
+    again = one_view("attention", seen_head="L2H4.z")
+    assert (again.session_state["seen_layer"], again.session_state["seen_number"]) == (2, 4)
 
 
 def test_both_runs_are_read_through_the_lens_by_every_measure() -> None:
@@ -80,7 +81,7 @@ def test_a_selection_of_another_site_stays_selected_on_every_tab() -> None:
 
 @pytest.mark.parametrize("prompt", ["The Eiffel Tower is in", "red"])
 def test_prompts_of_few_words_have_the_rest_of_the_page(prompt: str) -> None:
-    shown = one_view("activations")
+    shown = one_view("attention")
     shown.text_area(key="clean").set_value(prompt)
     shown.text_area(key="corrupt").set_value(
         prompt.replace("Eiffel", "Willis").replace("red", "blue")

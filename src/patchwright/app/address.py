@@ -47,13 +47,13 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
-FORMER = {"ablated": "chosen"}
+FORMER = {"ablated": "chosen", "seen_head": "chosen"}
 """Names that controls had in addresses of before."""
 
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
 
-PLACES = ("chosen", "pinned", "seen_head", "trace_chosen", "path")
+PLACES = ("chosen", "pinned", "trace_chosen", "path")
 """Controls that name a place, or nothing."""
 
 BENCH = ("chosen", "pinned", "threshold", "places")
@@ -67,7 +67,10 @@ _OWN: dict[str, tuple[str, ...]] = {
     "activations": (
         "metric",
         "measure",
-        "seen_head",
+        *BENCH,
+    ),
+    "attention": (
+        "metric",
         *BENCH,
     ),
     "trace": ("trace_chosen",),

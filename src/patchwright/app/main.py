@@ -10,6 +10,7 @@ from patchwright.app.text import complaint, plain
 from patchwright.app.views import (
     ablation,
     activations,
+    attention,
     circuit,
     learn,
     lens,
@@ -30,6 +31,7 @@ st.html(f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8
 VIEWS = {
     "patch": patch.show,
     "activations": activations.show,
+    "attention": attention.show,
     "trace": trace.show,
     "lens": lens.show,
     "ablation": ablation.show,

@@ -254,7 +254,7 @@ def _of_ablation_together(one: Any) -> Controls:
 
 
 def _of_attention(one: Any) -> Controls:
-    return {**(_common(one) or {}), "seen_head": f"L{one.layer}H{one.head}.z"}
+    return {**(_common(one) or {}), "chosen": f"L{one.layer}H{one.head}.z"}
 
 
 def _of_attribution(one: Any) -> Controls:
@@ -267,9 +267,9 @@ _NEAREST: tuple[tuple[Any, str, Callable[[Any], Controls | None]], ...] = (
     (Ablate, "ablation", _of_ablation),
     (AblateTogether, "ablation", _of_ablation_together),
     (PathPatch, "paths", partial(_of_page, "paths")),
-    (Attention, "activations", _of_attention),
+    (Attention, "attention", _of_attention),
     (Difference, "activations", partial(_of_page, "activations")),
-    (HeadScores, "activations", _common),
+    (HeadScores, "attention", _common),
     (EdgeAttribution | EvaluateCircuit, "circuit", _common),
     (LogitAttribution, "lens", _of_attribution),
     (LogitLens, "lens", _common),

@@ -40,7 +40,6 @@ FIELDS: dict[str, Any] = {
     "places": [],
     "measure": "relative",
     "lens_measure": "probability",
-    "seen_head": "",
     "trace_chosen": "",
     "part": "head",
     "references": "",

@@ -1,4 +1,4 @@
-"""Activations: where the two runs differ, and what heads attend to; nothing is patched."""
+"""Compare activations: where the two runs differ, and what copying such a place does."""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -8,14 +8,12 @@ from patchwright.algorithms.result import Result
 from patchwright.app import asked
 from patchwright.app.text import complaint
 from patchwright.app.views import explore, fields, inspector, pair, place, tabs, taken, topbar
-from patchwright.app.widgets.heat_map import panels
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
-from patchwright.figures.grid import grid_of_array, grids_of
+from patchwright.figures.grid import grid_of_array
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import SITE_TABLE, parse_place
-from patchwright.prompts.tokens import encode
+from patchwright.places import SITE_TABLE
 
 MEASURES = {
     "relative": "size of the difference, as a share of the clean run's",
@@ -40,8 +38,6 @@ def show() -> None:
         result = result_of(asked.difference_of(experiment, site), model, keep=True)
         explore.still(tab_of(experiment, model, result), _maps(result, measure), model)
         _furthest(result)
-        _attention(experiment, model)
-        _scores(experiment, model)
         taken.away(result)
     except PatchwrightError as error:
         st.error(complaint(error))
@@ -106,44 +102,3 @@ def _furthest(result: Result) -> None:
             column_order=order,
             column_config={name: st.column_config.NumberColumn(format="%.2f") for name in ARRAYS},
         )
-
-
-def _attention(experiment: Patch, model: Model) -> None:
-    """Any head's attention in both runs, and the difference."""
-    st.subheader("Where a head looks", anchor=False)
-    seen = parse_place(st.session_state["seen_head"] or "L0H0.z")
-    columns = st.columns([1, 1, 4])
-    layers, heads = range(model.spec.n_layers), range(model.spec.n_heads)
-    st.session_state["seen_layer"] = min(seen.layer or 0, layers[-1])
-    st.session_state["seen_number"] = min(seen.head or 0, heads[-1])
-    fields.choice(columns[0], "Layer", layers, "seen_layer", on_change=_take_head)
-    fields.choice(columns[1], "Head", heads, "seen_number", on_change=_take_head)
-    now = st.session_state
-    st.markdown(f"#### What head {now['seen_layer']}.{now['seen_number']} attends to")
-    place.attention(f"L{now['seen_layer']}H{now['seen_number']}.z", experiment, model)
-
-
-def _take_head() -> None:
-    now = st.session_state
-    now["seen_head"] = f"L{now['seen_layer']}H{now['seen_number']}.z"
-
-
-def _scores(experiment: Patch, model: Model) -> None:
-    """Which heads look at the previous token, at duplicates, at what followed them."""
-    st.subheader("Heads by what they attend to", anchor=False)
-    different = len(set(encode(st.session_state["clean"], model.tokenizer)))
-    if different < 2:
-        st.caption("To repeat its words, the clean prompt must have two different ones.")
-        return
-    scores = result_of(asked.scores_of(experiment, different), model)
-    panels(grids_of(scores), "scores", "", _choose_head)
-    st.caption(
-        "Shares of attention where the clean prompt's words are repeated in a random order: on the "
-        "token before, on earlier copies of the same token, and on what followed those (induction). "
-        "Click a head to see its attention on these prompts."
-    )
-
-
-def _choose_head(chosen: str) -> None:
-    numbers = dict(part.split() for part in chosen.split(", "))
-    st.session_state["seen_head"] = f"L{numbers['layer']}H{numbers['head']}.z"

@@ -6,6 +6,7 @@ TABS = {
     "patch": "Patch",
     "ablation": "Ablate",
     "activations": "Compare activations",
+    "attention": "Attention",
     "lens": "Logit lens",
     "trace": "Causal trace",
     "paths": "Paths",

@@ -1,0 +1,75 @@
+"""Attention: what the selected head looks at in both runs, and what heads look at by habit."""
+
+import streamlit as st
+
+from patchwright.app import asked, state
+from patchwright.app.text import complaint
+from patchwright.app.views import fields, pair, place, tabs, taken, topbar
+from patchwright.app.widgets.heat_map import panels
+from patchwright.app.work import result_of
+from patchwright.errors import PatchwrightError
+from patchwright.figures.grid import grids_of
+from patchwright.methods.patch import Patch
+from patchwright.model.load import Model
+from patchwright.places import Place, parse_place
+from patchwright.prompts.tokens import encode
+
+
+def show() -> None:
+    """The whole page, top to bottom."""
+    model = topbar.shown()
+    if model is None:
+        return
+    experiment = pair.shown(model)
+    tabs.shown("attention")
+    if experiment is None:
+        return
+    try:
+        head = _head(model)
+        place.attention(str(head), experiment, model)
+        _habits(experiment, model)
+        assert head.layer is not None, "a head is one of a layer"
+        assert head.head is not None, "a head is one of a layer"
+        asked_for = asked.attention_of(experiment, head.layer, head.head)
+        taken.away(result_of(asked_for, model))
+    except PatchwrightError as error:
+        st.error(complaint(error))
+
+
+def _head(model: Model) -> Place:
+    """The head that is selected, here by its numbers or on another tab by its cell."""
+    now = st.session_state
+    seen = parse_place(now["chosen"]) if now["chosen"] else Place("z", 0, 0, None)
+    layers, heads = range(model.spec.n_layers), range(model.spec.n_heads)
+    now["seen_layer"] = min(seen.layer or 0, layers[-1])
+    now["seen_number"] = min(seen.head or 0, heads[-1])
+    columns = st.container(key="controls").columns([1, 1, 4])
+    fields.choice(columns[0], "Layer", layers, "seen_layer", on_change=_take_head)
+    fields.choice(columns[1], "Head", heads, "seen_number", on_change=_take_head)
+    return Place("z", now["seen_layer"], now["seen_number"], None)
+
+
+def _take_head() -> None:
+    now = st.session_state
+    state.choose_place(now, f"L{now['seen_layer']}H{now['seen_number']}.z")
+
+
+def _habits(experiment: Patch, model: Model) -> None:
+    """Which heads look at the previous token, at duplicates, at what followed them."""
+    st.subheader("Heads by what they look at", anchor=False)
+    different = len(set(encode(st.session_state["clean"], model.tokenizer)))
+    if different < 2:
+        st.caption("To repeat its words, prompt A must have two different ones.")
+        return
+    scores = result_of(asked.scores_of(experiment, different), model)
+    panels(grids_of(scores), "scores", "", _choose_head)
+    st.caption(
+        "Measured on a shuffled, repeated version of prompt A: shares of attention on the token "
+        "before, on earlier copies of the same token, and on what followed those (induction). Click "
+        "a head to see where it looks on these prompts."
+    )
+
+
+def _choose_head(chosen: str) -> None:
+    numbers = dict(part.split() for part in chosen.split(", "))
+    state.choose_place(st.session_state, f"L{numbers['layer']}H{numbers['head']}.z")
