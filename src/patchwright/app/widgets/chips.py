@@ -34,7 +34,7 @@ def chips_html(clean: Sequence[str], corrupt: Sequence[str]) -> str:
         f"<span>A: {len(clean)} tokens</span><span>B: {len(corrupt)}</span></div>"
     )
     pairs = "".join(_column(clean, corrupt, *column) for column in columns_of(clean, corrupt))
-    return f'{_STYLE}<div class="pw-chips" role="group" aria-label="Tokens">{names}{pairs}</div>'
+    return f'{_STYLE}<div class="pw-chips" data-testid="prompts" role="group" aria-label="Tokens">{names}{pairs}</div>'
 
 
 def noisy_chips_html(texts: Sequence[str], noisy: Sequence[int]) -> str:

@@ -24,6 +24,7 @@ class HeatMap {
     this.host = host;
     this.act = act;
     this.at = [0, 0];
+    this.crossed = [];
     this.threshold = 0;
     this.say = () => {};
     this.caption = host.appendChild(element("div", "caption"));
@@ -36,6 +37,7 @@ class HeatMap {
     this.tip = host.appendChild(element("div", "tip"));
     this.tip.setAttribute("aria-hidden", "true");
     this.grid.onpointermove = (event) => this.hover(event);
+    this.grid.onpointerenter = () => this.rethink();
     this.grid.onpointerleave = () => this.unhover();
     this.grid.onclick = (event) => this.click(event);
     this.grid.onkeydown = (event) => this.press(event);
@@ -71,6 +73,8 @@ class HeatMap {
     this.cells = d.rows.map(() => []);
     this.heads = [];
     this.names = [];
+    this.crossed = [];
+    this.index = new Map();
     const rows = [];
     for (let row = top; row >= 0; row--) {
       const line = element("div", "line");
@@ -85,6 +89,7 @@ class HeatMap {
         cell.dataset.at = `${row} ${column}`;
         cell.tabIndex = -1;
         this.cells[row][column] = cell;
+        this.index.set(d.places[row][column], [row, column]);
       });
       rows.push(line);
     }
@@ -146,28 +151,32 @@ class HeatMap {
   }
 
   fill() {
-    const d = this.data, [width, height] = this.size;
-    const neutral = this.neutral = this.themed();
-    const chosen = new Set([d.selected]), marked = new Set(d.marked), inSet = new Set(d.set);
-    d.values.forEach((values, row) => values.forEach((value, column) => {
-      const cell = this.cells[row][column], place = d.places[row][column];
-      const guess = value !== null && d.estimated !== null && d.estimated[row][column];
-      const unsure = value !== null && d.unsure !== null && d.unsure[row][column];
-      const small = value === null || isSmall(value, d, this.threshold);
-      const full = value === null || small ? neutral : paint(value, d, neutral);
-      const color = guess ? mix(neutral, full, 0.55) : full;
-      cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure", marked.has(place) && "marked", inSet.has(place) && "in-set",
-        place === d.pinned && "pinned", chosen.has(place) && "selected"].filter(Boolean).join(" ");
-      cell.style.setProperty("--value", css(color));
-      cell.style.color = value === null ? "" : inkOn(color);
-      const text = textOf(value, d, row, column, this.threshold, width, height);
-      if (cell.textContent !== text) cell.textContent = text;
-      cell.setAttribute("aria-label", spoken(d, row, column));
-      cell.setAttribute("aria-selected", String(chosen.has(place)));
-    }));
-    this.grid.style.setProperty("--size", `${width < 34 ? 10 : 11}px`);
+    const d = this.data;
+    this.neutral = this.themed();
+    this.looks = { marked: new Set(d.marked), inSet: new Set(d.set) };
+    d.values.forEach((values, row) => values.forEach((_, column) => this.fillCell(row, column)));
+    this.grid.style.setProperty("--size", `${this.size[0] < 34 ? 10 : 11}px`);
     this.grid.classList.toggle("clickable", d.clickable);
     this.reach();
+  }
+
+  fillCell(row, column) {
+    const d = this.data, [width, height] = this.size, { marked, inSet } = this.looks;
+    const cell = this.cells[row][column], place = d.places[row][column], value = d.values[row][column];
+    const guess = value !== null && d.estimated !== null && d.estimated[row][column];
+    const unsure = value !== null && d.unsure !== null && d.unsure[row][column];
+    const small = value === null || isSmall(value, d, this.threshold);
+    const full = small ? this.neutral : paint(value, d, this.neutral);
+    const color = guess ? mix(this.neutral, full, 0.55) : full;
+    cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure",
+      marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned",
+      place === d.selected && "selected"].filter(Boolean).join(" ");
+    cell.style.setProperty("--value", css(color));
+    cell.style.color = value === null ? "" : inkOn(color);
+    const text = textOf(value, d, row, column, this.threshold, width, height);
+    if (cell.textContent !== text) cell.textContent = text;
+    cell.setAttribute("aria-label", spoken(d, row, column));
+    cell.setAttribute("aria-selected", String(place === d.selected));
   }
 
   // The neutral colour of the theme, as it is now.
@@ -180,12 +189,10 @@ class HeatMap {
   // One cell alone is in the order of Tab: where the keyboard was last, else the selected one.
   reach() {
     const d = this.data;
-    this.grid.querySelectorAll('[tabindex="0"]').forEach((cell) => { cell.tabIndex = -1; });
-    if (!this.moved) {
-      const row = d.places.findIndex((places) => places.includes(d.selected));
-      if (row >= 0 && d.clickable) this.at = [row, d.places[row].indexOf(d.selected)];
-    }
-    this.cells[this.at[0]][this.at[1]].tabIndex = 0;
+    if (this.reached) this.reached.tabIndex = -1;
+    if (!this.moved && d.clickable) this.at = this.index.get(d.selected) ?? this.at;
+    this.reached = this.cells[this.at[0]][this.at[1]];
+    this.reached.tabIndex = 0;
   }
 
   // The colour bar: what colours stand for, and from where on cells have one.
@@ -229,12 +236,8 @@ class HeatMap {
     this.unhover();
     if (!at) return;
     const [row, column] = at;
-    if (String(this.themed()) !== String(this.neutral)) {
-      this.fill();
-      this.scale();
-    }
-    this.names[row].classList.add("crossed");
-    this.heads[column].classList.add("crossed");
+    this.crossed = [this.names[row], this.heads[column]];
+    this.crossed.forEach((one) => one.classList.add("crossed"));
     this.tip.replaceChildren(element("div", "", spoken(this.data, row, column, 3)));
     const tokens = likeliest(this.data, row, column);
     if (tokens) this.tip.appendChild(element("div", "next", `next: ${tokens}`));
@@ -247,7 +250,15 @@ class HeatMap {
 
   unhover() {
     this.tip.style.display = "none";
-    this.grid.querySelectorAll(".crossed").forEach((one) => one.classList.remove("crossed"));
+    this.crossed.forEach((one) => one.classList.remove("crossed"));
+    this.crossed = [];
+  }
+
+  // The theme may have changed since the cells were drawn.
+  rethink() {
+    if (String(this.themed()) === String(this.neutral)) return;
+    this.fill();
+    this.scale();
   }
 
   click(event) {
@@ -272,9 +283,13 @@ class HeatMap {
   }
 
   select(place) {
+    const before = this.data.selected;
     this.data.selected = place;
     this.awaited = { place, until: Date.now() + 1500 };
-    this.fill();
+    for (const one of [before, place]) {
+      if (this.index.has(one)) this.fillCell(...this.index.get(one));
+    }
+    this.reach();
   }
 
   remove() {
@@ -304,7 +319,6 @@ class HeatMap {
 
   // What is known of a place, in words; nothing where the map does not have it.
   sayPlace(place) {
-    const row = this.data.places.findIndex((places) => places.includes(place));
-    return row < 0 ? "" : spoken(this.data, row, this.data.places[row].indexOf(place), 3);
+    return this.index.has(place) ? spoken(this.data, ...this.index.get(place), 3) : "";
   }
 }
