@@ -471,13 +471,14 @@ def test_the_map_is_painted_and_one_click_says_what_the_place_does(
 
 
 def test_a_click_while_cells_are_computed_is_not_lost(visit: Visitors, large: Path) -> None:
-    page = visit(long_sweep(large, "Peter"), settled=False)
+    page = visit(long_sweep(large, "Peter") + "&metric=rank", settled=False)
     bench = page.get_by_test_id("workbench")
     expect(bench).to_have_attribute("data-state", "computing")
     cell(page, "L1H2.z@3").click()
     expect(cell(page, "L1H2.z@3")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_test_id("inspector").get_by_text("Copied from A into B")).to_be_visible()
     expect(place(page)).to_have_text("L1H2.z@3")
+    page.get_by_role("button", name="Stop").click()
     expect(bench).to_have_attribute("data-state", "rest")
     expect(cell(page, "L1H2.z@3")).to_have_attribute("aria-selected", "true")
     in_address(page, "chosen=L1H2.z%403")

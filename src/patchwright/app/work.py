@@ -292,15 +292,22 @@ def _held() -> dict[str, Job]:
     return {}
 
 
-def job_of(experiment: Experiment, model: Model, slot: str = "job") -> Job:
-    """This visitor's long work of one kind; what they asked for before in `slot` is given up."""
-    return jobs_of({slot: experiment}, model)[0]
+def job_of(
+    experiment: Experiment, model: Model, slot: str = "job", patience: float = PATIENCE
+) -> Job:
+    """This visitor's long work of one kind; what they asked for before in `slot` is given up.
+
+    It is waited for so many seconds: who sees it at once sees no map of empty cells before it.
+    """
+    return jobs_of({slot: experiment}, model, patience)[0]
 
 
-def jobs_of(experiments: Mapping[str, Experiment], model: Model) -> list[Job]:
+def jobs_of(
+    experiments: Mapping[str, Experiment], model: Model, patience: float = PATIENCE
+) -> list[Job]:
     """This visitor's long works of several kinds, by slot, asked for together."""
     jobs = [_asked(experiment, model, slot) for slot, experiment in experiments.items()]
-    deadline = monotonic() + PATIENCE
+    deadline = monotonic() + patience
     for job in jobs:
         job.wait(max(0.0, deadline - monotonic()))
     return jobs

@@ -97,7 +97,7 @@ def still(tab: Tab, maps: Maps, model: Model) -> None:
 def _swept(tab: Tab, model: Model, under_way: bool) -> None:
     """The sweep as far as it is."""
     assert tab.experiment is not None, "a sweep is asked for"
-    job = job_of(tab.experiment, model, tab.page)
+    job = job_of(tab.experiment, model, tab.page, patience=0.0)
     if under_way and job.over:
         st.rerun()
     if under_way:
