@@ -26,7 +26,7 @@ def _started(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """As `patchwright app --model smollm2` starts it."""
     given = replace(work.options(), model=NAME, own=True, alone=True)
     monkeypatch.setattr(work, "options", lambda: given)
-    monkeypatch.setattr("patchwright.app.views.side.options", lambda: given)
+    monkeypatch.setattr("patchwright.app.views.topbar.options", lambda: given)
     st.cache_resource.clear()
     yield
     st.cache_resource.clear()
@@ -120,7 +120,7 @@ def test_visitors_do_not_stop_what_the_page_fetches_by_itself(
 ) -> None:
     given = replace(work.options(), own=False, alone=False)
     monkeypatch.setattr(work, "options", lambda: given)
-    monkeypatch.setattr("patchwright.app.views.side.options", lambda: given)
+    monkeypatch.setattr("patchwright.app.views.topbar.options", lambda: given)
     index.holds = True
     work.fetch_first()
     assert index.half_sent.wait(SECONDS)

@@ -156,8 +156,8 @@ def test_tokens_are_escaped_and_differing_ones_marked() -> None:
     assert "\u202e" not in html
     assert "&lt;U+202E&gt;" in html
     assert html.count('class="pw-chip differs"') == 2
-    assert "Clean, 4 tokens" in html
-    assert "Corrupted, 4" in html
+    assert "A: 4 tokens" in html
+    assert "B: 4" in html
 
 
 def test_of_unequal_prompts_the_common_ends_stand_under_one_another() -> None:

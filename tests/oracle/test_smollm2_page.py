@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from browser_pages import cell
 from page_server import page_served
 from patience import SECONDS
 
@@ -33,12 +34,12 @@ def test_one_click_leads_to_the_head_that_carries_the_capital(
     with page_served(tmp_path, "--model", "smollm2") as url:
         first = opened(browser, f"{url}/?model=demo&example=capital&site=z&per=head")
         first.get_by_role("button", name="Open smollm2").click()
-        expect(first.get_by_text("30 layers × 9 heads")).to_be_visible(timeout=PATIENCE)
+        expect(cell(first, "L29H8.z")).to_be_visible(timeout=PATIENCE)
         expect(first.locator("h4 code").first).to_have_text("L23H4.z", timeout=PATIENCE)
         # By its hash in the run store, which is shorter, or by its fields.
         expect(first).to_have_url(re.compile(rf"\?(run=\w+|{CAPITAL})$"), timeout=PATIENCE)
     with page_served(tmp_path, "--model", "smollm2") as url:
         second = opened(browser, url)
         expect(second).to_have_url(re.compile(r"\?model=smollm2$"), timeout=PATIENCE)
-        expect(second.get_by_text("30 layers × 9 heads")).to_be_visible(timeout=PATIENCE)
+        expect(cell(second, "L29.resid_pre@0")).to_be_visible(timeout=PATIENCE)
         assert second.get_by_role("button", name="Open smollm2").count() == 0
