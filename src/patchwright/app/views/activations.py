@@ -1,5 +1,7 @@
 """Compare activations: where the two runs differ, and what copying such a place does."""
 
+from functools import partial
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -11,9 +13,8 @@ from patchwright.app.views import explore, fields, inspector, pair, place, tabs,
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grid_of_array
-from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import SITE_TABLE
+from patchwright.places import SITE_TABLE, Place
 
 MEASURES = {
     "relative": "size of the difference, as a share of the clean run's",
@@ -36,7 +37,8 @@ def show() -> None:
             return
         place.picker(room, model)
         result = result_of(asked.difference_of(experiment, site), model, keep=True)
-        explore.still(tab_of(experiment, model, result), _maps(result, measure), model)
+        tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
+        explore.still(tab, _maps(result, measure), model)
         _furthest(result)
         taken.away(result)
     except PatchwrightError as error:
@@ -62,32 +64,10 @@ def _maps(result: Result, measure: str) -> explore.Maps:
     return explore.Maps([grid], result, str(result.top(1)["place"].iloc[0]))
 
 
-def tab_of(experiment: Patch, model: Model, result: Result) -> explore.Tab:
-    """What the workbench says of places at which both runs are compared: what copying them does."""
-    swept = experiment.model_copy(update={"direction": "denoise"})
-    return explore.Tab(
-        page="activations",
-        experiment=None,
-        swept=swept,
-        together=lambda places: asked.together_of(swept, places),
-        target="B",
-        change="Copied from A into B",
-        altered="B with the copy",
-        facts=lambda one: [
-            *_differences_at(str(one), result),
-            *inspector.attention(one, swept, model),
-            *inspector.ablated(one, swept, model),
-            *inspector.direct(one, swept, model),
-        ],
-        legend="",
-        closer=lambda chosen: place.closer(chosen, swept, model),
-    )
-
-
-def _differences_at(chosen: str, result: Result) -> list[inspector.Fact]:
+def _differences_at(result: Result, chosen: Place) -> list[inspector.Fact]:
     """How far the runs are apart at a place, in every measure; nothing where it is of another site."""
     table = result.table()
-    row = table[table["place"] == chosen]
+    row = table[table["place"] == str(chosen)]
     if row.empty:
         return []
     return [(words, f"{float(row[name].iloc[0]):.2f}") for name, words in MEASURES.items()]

@@ -8,7 +8,7 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import address_bar, state
+from patchwright.app import address_bar, asked, state
 from patchwright.app.text import complaint, plain, said_of
 from patchwright.app.views import inspector, kinds, place, waiting
 from patchwright.app.widgets.heat_map import ROOM, data_of
@@ -59,6 +59,30 @@ class Tab:
     def source(self) -> str:
         """The letter of the other run, which an effect of 1 leads to."""
         return "A" if self.target == "B" else "B"
+
+
+def reading(
+    page: str, experiment: Patch, model: Model, read: Callable[[Place], list[inspector.Fact]]
+) -> Tab:
+    """A tab whose maps patch nothing: it says what was `read` at a place, and what copying it does."""
+    swept = experiment.model_copy(update={"direction": "denoise"})
+    return Tab(
+        page=page,
+        experiment=None,
+        swept=swept,
+        together=lambda places: asked.together_of(swept, places),
+        target="B",
+        change="Copied from A into B",
+        altered="B with the copy",
+        facts=lambda one: [
+            *read(one),
+            *inspector.attention(one, swept, model),
+            *inspector.ablated(one, swept, model),
+            *inspector.direct(one, swept, model),
+        ],
+        legend="",
+        closer=lambda chosen: place.closer(chosen, swept, model),
+    )
 
 
 @dataclass(frozen=True)

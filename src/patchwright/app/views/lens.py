@@ -1,6 +1,7 @@
 """Lens: the answer as read off every layer, and what each part adds to it directly."""
 
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from typing import get_args
 
@@ -52,7 +53,8 @@ def show() -> None:
         result = result_of(asked.lens_of(experiment, []), model, keep=True)
         measure, room = _choices(result)
         place.picker(room, model)
-        explore.still(tab_of(experiment, model, result), _maps(result, measure, model), model)
+        tab = explore.reading("lens", experiment, model, partial(readings, result))
+        explore.still(tab, _maps(result, measure, model), model)
         st.caption(
             "Each cell holds the likeliest next token after that layer, read by the final norm and the "
             "unembedding; its colour is the measure. Nothing is patched in the maps."
@@ -101,29 +103,7 @@ def _placed(grid: Grid) -> Grid:
     return replace(grid, places=places)
 
 
-def tab_of(experiment: Patch, model: Model, result: Result) -> explore.Tab:
-    """What the workbench says of places that the lens reads: what copying them does, and both readings."""
-    swept = experiment.model_copy(update={"direction": "denoise"})
-    return explore.Tab(
-        page="lens",
-        experiment=None,
-        swept=swept,
-        together=lambda places: asked.together_of(swept, places),
-        target="B",
-        change="Copied from A into B",
-        altered="B with the copy",
-        facts=lambda one: [
-            *readings(one, result),
-            *inspector.attention(one, swept, model),
-            *inspector.ablated(one, swept, model),
-            *inspector.direct(one, swept, model),
-        ],
-        legend="",
-        closer=lambda chosen: place.closer(chosen, swept, model),
-    )
-
-
-def readings(chosen: Place, result: Result) -> list[inspector.Fact]:
+def readings(result: Result, chosen: Place) -> list[inspector.Fact]:
     """What both runs would answer after the place's layer, at its position."""
     if chosen.layer is None or chosen.position is None:
         return []
