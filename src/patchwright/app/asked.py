@@ -14,7 +14,7 @@ from patchwright.methods.lens import LogitAttribution, LogitLens
 from patchwright.methods.patch import Patch, PatchTogether
 from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
-from patchwright.places import Place, check_site, parse_place, pers_of
+from patchwright.places import check_site, pers_of
 from patchwright.prompts.messages import Messages, is_chat, spoken, user_says
 from patchwright.prompts.pair import Pair
 
@@ -23,11 +23,6 @@ CHECKED_EDGES = 10
 
 CURVE = 256
 """Edges up to which the curve of a circuit goes at least."""
-
-
-def set_of(state: State) -> list[Place]:
-    """The places of the set. Raises UnknownPlaceError for what is not a place."""
-    return [parse_place(place) for place in state["places"]]
 
 
 def answers_of(text: str) -> tuple[str, ...]:
