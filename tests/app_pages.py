@@ -47,15 +47,15 @@ def _view(name: str) -> None:
 
     import streamlit as st
 
-    from patchwright.app import address, state, work
+    from patchwright.app import session_state, url_state, work
 
-    if state.prepare(st.session_state, name):
-        state.take(st.session_state, address.read(name, st.query_params, work.look_up()))
+    if session_state.prepare(st.session_state, name):
+        session_state.take(st.session_state, url_state.read(name, st.query_params, work.look_up()))
     if said := st.session_state.pop("complaint", None):
         st.warning(said)
     st.session_state["run"] = None
     import_module(f"patchwright.app.views.{name}").show()
-    st.query_params.from_dict(address.written(name, st.session_state))
+    st.query_params.from_dict(url_state.written(name, st.session_state))
 
 
 def work_under_way(page: AppTest) -> list[Job]:

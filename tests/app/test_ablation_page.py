@@ -6,9 +6,9 @@ import pytest
 
 import patchwright as pw
 from app_pages import errors, looked_at, one_view, settled, words, workbench
-from patchwright.app import asked, state
+from patchwright.app import build_experiment, session_state
 from patchwright.app.views import ablation as view
-from patchwright.app.views import kinds
+from patchwright.app.views import controls
 from patchwright.axes import METRICS
 from patchwright.figures.grid import grid_of
 from patchwright.insights.cautions import SELF_REPAIR
@@ -25,7 +25,7 @@ OTHER = "When Alice and David went to the garden, David gave a book to"
 
 def fresh(**fields: Any) -> dict[Any, Any]:
     page: dict[Any, Any] = {}
-    state.prepare(page)
+    session_state.prepare(page)
     return page | fields
 
 
@@ -133,16 +133,23 @@ def test_what_cannot_be_ablated_is_one_sentence(parameters: dict[str, str], says
 
 def test_without_typed_prompts_a_mean_is_over_the_pair_and_a_draw_is_the_corrupted_one() -> None:
     own = {"clean": "one", "corrupt": "two\nlines"}
-    assert asked.references_of(fresh(how="zero", references="x", **own)) == ()
-    assert asked.references_of(fresh(how="mean", **own)) == ("one", "two\nlines")
-    assert asked.references_of(fresh(how="resample", references=" \n", **own)) == ("two\nlines",)
-    assert asked.references_of(fresh(how="mean", references="a\n\n b\n", **own)) == ("a", " b")
+    assert build_experiment.references_of(fresh(how="zero", references="x", **own)) == ()
+    assert build_experiment.references_of(fresh(how="mean", **own)) == ("one", "two\nlines")
+    assert build_experiment.references_of(fresh(how="resample", references=" \n", **own)) == (
+        "two\nlines",
+    )
+    assert build_experiment.references_of(fresh(how="mean", references="a\n\n b\n", **own)) == (
+        "a",
+        " b",
+    )
 
 
 def test_what_changes_nothing_does_not_make_another_experiment() -> None:
-    swept = asked.experiment_of(fresh(), "demo")
+    swept = build_experiment.experiment_of(fresh(), "demo")
     one, other = (
-        asked.ablate_of(fresh(how="zero", references=text, over=over, draw_seed=seed), swept)
+        build_experiment.ablate_of(
+            fresh(how="zero", references=text, over=over, draw_seed=seed), swept
+        )
         for text, over, seed in (("", "position", 0), ("x", "all", 7))
     )
     assert one == other
@@ -152,7 +159,7 @@ def test_the_selected_cell_is_the_chosen_one_only_where_the_map_has_it(model: Mo
     result = pw.ablate(model, PAIR, site="mlp_out")
     grid = grid_of(result)
     strongest = str(result.top(1)["place"].iloc[0])
-    assert kinds.selected("L1.mlp_out@2", grid, result) == "L1.mlp_out@2"
-    assert kinds.selected("L1.mlp_out@-1", grid, result) == "L1.mlp_out@3"
+    assert controls.selected("L1.mlp_out@2", grid, result) == "L1.mlp_out@2"
+    assert controls.selected("L1.mlp_out@-1", grid, result) == "L1.mlp_out@3"
     for absent in ("", "L9.mlp_out@2", "L1.mlp_out@4", "L1H0.z", "L1.mlp_out@-5", "L1.mlp_out"):
-        assert kinds.selected(absent, grid, result) == strongest
+        assert controls.selected(absent, grid, result) == strongest

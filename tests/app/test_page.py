@@ -22,8 +22,8 @@ from app_pages import (
     workbench,
 )
 from checkpoints import save_tiny
-from patchwright.app import sets, state, work
-from patchwright.app.views import built
+from patchwright.app import pair_sets, session_state, work
+from patchwright.app.views import pair_set_form
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError
 from patchwright.places import SITES, check_site, pers_of
@@ -66,8 +66,10 @@ def test_a_text_that_is_too_long_stays_and_its_length_is_said(key: str) -> None:
 
 
 def test_every_field_of_a_set_is_bounded() -> None:
-    typed = {name for names in sets.FIELDS.values() for name in names} & set(state.MOST_CHARACTERS)
-    assert set(built.LABELS) == typed - {"task"}
+    typed = {name for names in pair_sets.FIELDS.values() for name in names} & set(
+        session_state.MOST_CHARACTERS
+    )
+    assert set(pair_set_form.LABELS) == typed - {"task"}
 
 
 def test_another_site_forgets_the_place_of_the_map_before() -> None:

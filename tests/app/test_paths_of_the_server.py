@@ -8,7 +8,7 @@ from huggingface_hub import constants
 from streamlit.testing.v1 import AppTest
 
 from patchwright.app import server, text, work
-from patchwright.app.lessons import offered
+from patchwright.app.lesson_progress import load_catalog
 from patchwright.errors import PatchwrightError
 from patchwright.model.load import load_model
 from patchwright.storage.store import Store
@@ -56,7 +56,7 @@ def test_an_error_names_a_path_to_the_owner_alone(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(PatchwrightError) as raised:
         fault(tmp_path)
-    shown = text.complaint(raised.value).replace("\\", "").replace("\u2060", "")
+    shown = text.error_markdown(raised.value).replace("\\", "").replace("\u2060", "")
     assert shown
     assert (SECRET in shown) is (own and fault is not no_run)
 
@@ -66,7 +66,7 @@ def test_faulty_lessons_are_told_by_name_alone(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "bad.yaml").write_bytes(b"\xff")
     (folder / "worse.yaml").mkdir()
-    found = offered([folder, tmp_path / SECRET / "none", folder])
+    found = load_catalog([folder, tmp_path / SECRET / "none", folder])
     assert len(found.faults) == 5
     assert SECRET not in " ".join(found.faults)
 

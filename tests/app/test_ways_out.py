@@ -13,7 +13,7 @@ from app_pages import errors, looked_at, one_view
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
 from patchwright.app import work
-from patchwright.app.text import complaint
+from patchwright.app.text import error_markdown
 from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.run import run
@@ -104,7 +104,7 @@ def test_what_names_a_command_elsewhere_names_what_to_do_on_the_page(
 ) -> None:
     with pytest.raises(UnknownPlaceError, match="`patchwright ") as raised:
         parse_place(text).within(demo.spec, 5)
-    said = complaint(raised.value).replace("\\", "")
+    said = error_markdown(raised.value).replace("\\", "")
     assert "`patchwright" not in said
     assert "on this page offer" in said or "chips under the prompts" in said
     assert said.startswith(str(raised.value)[:8])
@@ -128,7 +128,7 @@ def test_every_command_that_an_error_names_has_its_words_on_the_page() -> None:
     }
     assert named == set(sentences)
     for sentence in sentences.values():
-        assert "patchwright" not in complaint(PatchwrightError(sentence))
+        assert "patchwright" not in error_markdown(PatchwrightError(sentence))
 
 
 def test_after_only_the_edges_were_matched_there_is_a_way_back() -> None:

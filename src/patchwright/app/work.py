@@ -20,7 +20,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.statistics import statistics
 from patchwright.app.access import Access, Seen
 from patchwright.app.downloads import Download
-from patchwright.app.lessons import Offered, offered
+from patchwright.app.lesson_progress import Catalog, load_catalog
 from patchwright.app.limits import LIMITS
 from patchwright.atomic_files import home
 from patchwright.errors import STORE_TROUBLE
@@ -103,9 +103,9 @@ def options() -> Options:
 
 
 @st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)
-def lessons() -> Offered:
+def lessons() -> Catalog:
     """The lessons of the package and of the folders that the server was started with."""
-    return offered(options().lessons)
+    return load_catalog(options().lessons)
 
 
 def store() -> Store | None:

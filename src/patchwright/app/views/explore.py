@@ -8,9 +8,9 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import address_bar, asked, state
-from patchwright.app.text import complaint, plain, said_of
-from patchwright.app.views import inspector, kinds, place, waiting
+from patchwright.app import address_bar, build_experiment, session_state
+from patchwright.app.text import error_markdown, error_text, escape
+from patchwright.app.views import controls, inspector, place_detail, progress
 from patchwright.app.widgets.heat_map import ROOM, data_of
 from patchwright.app.widgets.workbench import workbench
 from patchwright.app.work import desk, job_of, result_of, result_so_far, stop
@@ -70,7 +70,7 @@ def reading(
         page=page,
         experiment=None,
         swept=swept,
-        together=lambda places: asked.together_of(swept, places),
+        together=lambda places: build_experiment.together_of(swept, places),
         target="B",
         change="Copied from A into B",
         altered="B with the copy",
@@ -81,7 +81,7 @@ def reading(
             *inspector.direct(one, swept, model),
         ],
         legend="",
-        closer=lambda chosen: place.closer(chosen, swept, model),
+        closer=lambda chosen: place_detail.closer(chosen, swept, model),
     )
 
 
@@ -141,7 +141,7 @@ def _draw(tab: Tab, maps: Maps, model: Model) -> None:
     try:
         one = result_of(tab.together([chosen]), model)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
         return
     data = {
         "state": "rest" if maps.progress is None else "computing",
@@ -183,13 +183,13 @@ def _draw(tab: Tab, maps: Maps, model: Model) -> None:
 
 
 def _progress(job: Job) -> Json:
-    done, text = waiting.how_far(job, desk().ahead_of(job), "cells")
+    done, text = progress.how_far(job, desk().ahead_of(job), "cells")
     return {"share": done, "said": text, "stoppable": not job.stopping}
 
 
 def _result(job: Job, experiment: CellByCell, model: Model) -> Result:
     """What a sweep that is over found. Raises what it raised."""
-    result = waiting.result_of_job(job, experiment, model)
+    result = progress.result_of_job(job, experiment, model)
     assert result is not None, "the cells so far of one pair can always be shown"
     return result
 
@@ -198,11 +198,11 @@ def _incomplete(job: Job, result: Result, slot: str) -> None:
     """Say what is missing of a sweep, and offer the rest."""
     for notice in result.warnings:
         if notice["code"] in ("stopped", "estimate", "nothing_moved"):
-            st.warning(plain(notice["message"]))
+            st.warning(escape(notice["message"]))
     if job.late:
-        st.warning(waiting.TOO_LONG)
-    elif waiting.stopped(result):
-        waiting.rest([slot])
+        st.warning(progress.TOO_LONG)
+    elif progress.stopped(result):
+        progress.rest([slot])
 
 
 def _selected(maps: Maps, model: Model) -> str:
@@ -214,9 +214,9 @@ def _selected(maps: Maps, model: Model) -> str:
     try:
         parse_place(chosen).within(model.spec, n_positions)
     except PatchwrightError as error:
-        st.warning(f"{complaint(error)} Shown is the strongest place.")
+        st.warning(f"{error_markdown(error)} Shown is the strongest place.")
         return maps.usual
-    return kinds.counted(chosen, maps.result)
+    return controls.counted(chosen, maps.result)
 
 
 def _legend(grid: Grid, tab: Tab) -> str:
@@ -227,8 +227,8 @@ def _legend(grid: Grid, tab: Tab) -> str:
 
 
 def _effect(tab: Tab, one: str, swept: Result, model: Model) -> float:
-    if kinds.is_exact(swept, one):
-        return kinds.at_place(swept, one)[1]
+    if controls.is_exact(swept, one):
+        return controls.at_place(swept, one)[1]
     return float(shares(result_of(tab.together([one]), model)))
 
 
@@ -240,7 +240,7 @@ def _beside(tab: Tab, chosen: str, swept: Result, model: Model) -> list[inspecto
     try:
         effects = [_effect(tab, one, swept, model) for one in (pinned, chosen)]
     except PatchwrightError as error:
-        return [("pinned", f"{pinned}: {said_of(error)}")]
+        return [("pinned", f"{pinned}: {error_text(error)}")]
     return inspector.apart(pinned, *effects)
 
 
@@ -253,10 +253,10 @@ def _set(tab: Tab, model: Model) -> Json:
         try:
             joint, single = _together(tab, model)
         except PatchwrightError as error:
-            return {**data, "said": said_of(error)}
+            return {**data, "said": error_text(error)}
         summed = sum(float(shares(one)) for one in single.values())
-        together = place.share_or_none(float(shares(joint)))
-        data["said"] = f"together {together}, their sum {place.share_or_none(summed)}"
+        together = place_detail.share_or_none(float(shares(joint)))
+        data["said"] = f"together {together}, their sum {place_detail.share_or_none(summed)}"
     return data
 
 
@@ -275,21 +275,21 @@ def _each_of_set(tab: Tab, model: Model) -> None:
         try:
             _, single = _together(tab, model)
         except PatchwrightError as error:
-            st.error(complaint(error))
+            st.error(error_markdown(error))
             return
-        place.table(tab.swept.metric, single)
+        place_detail.table(tab.swept.metric, single)
 
 
 def _choose(chosen: Any) -> None:
-    state.choose_place(st.session_state, str(chosen))
+    session_state.choose_place(st.session_state, str(chosen))
 
 
 def _add(chosen: Any) -> None:
-    state.add_to_set(st.session_state, str(chosen))
+    session_state.add_to_set(st.session_state, str(chosen))
 
 
 def _drop(chosen: Any) -> None:
-    state.drop_from_set(st.session_state, str(chosen))
+    session_state.drop_from_set(st.session_state, str(chosen))
 
 
 def _pin(chosen: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import asked
-from patchwright.app.views import kinds
+from patchwright.app import build_experiment
+from patchwright.app.views import controls
 from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.methods.ablate import AblateTogether
@@ -35,8 +35,8 @@ def change(source: str, target: str, change: str, altered: str, one: Result, swe
     assert one.altered is not None, "places changed together are one altered run"
     after, effect = one.altered.metric, float(shares(one))
     place = str(one.experiment["places"][0])
-    if kinds.is_exact(swept, place):
-        after, effect = kinds.at_place(swept, place)
+    if controls.is_exact(swept, place):
+        after, effect = controls.at_place(swept, place)
     base, other = (one.corrupt, one.clean) if target == "B" else (one.clean, one.corrupt)
     runs = {f"{target} alone": base, altered: one.altered, f"{source} alone": other}
     metric = one.experiment["metric"]
@@ -117,7 +117,7 @@ def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """Where a head looks from the place's position, in both runs."""
     if place.head is None or place.layer is None or place.site in ("k", "v"):
         return []
-    found = result_of(asked.attention_of(experiment, place.layer, place.head), model)
+    found = result_of(build_experiment.attention_of(experiment, place.layer, place.head), model)
     at = -1 if place.position is None else place.position
     told: list[Fact] = []
     for run, letter in LETTERS.items():
@@ -148,7 +148,7 @@ def ablated(place: Place, experiment: Patch, model: Model) -> list[Fact]:
 def copied(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What comes back of the answer in B when the place is copied from A."""
     asked_for = experiment.model_copy(update={"direction": "denoise"})
-    one = result_of(asked.together_of(asked_for, [str(place)]), model)
+    one = result_of(build_experiment.together_of(asked_for, [str(place)]), model)
     effect = float(shares(one))
     return [] if math.isnan(effect) else [("copied from A into B", f"{percent(effect)} of the gap")]
 
@@ -158,7 +158,9 @@ def direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What a head writes toward the answer by itself, at the last position."""
     if place.head is None or place.layer is None or place.site != "z":
         return []
-    found = result_of(asked.attribution_of(experiment, "head"), model).array("contribution")
+    found = result_of(build_experiment.attribution_of(experiment, "head"), model).array(
+        "contribution"
+    )
     of_head = found.sel({"layer": place.layer, "head": place.head})
     values = [float(of_head.sel(run=run)) for run in LETTERS]
     said = ", ".join(

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
-from patchwright.app.text import complaint
+from patchwright.app.text import error_markdown
 from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell, Experiment
@@ -91,7 +91,7 @@ def _under_way(
         try:
             draw(result_so_far(experiment, model, job))
         except PatchwrightError as error:
-            st.error(complaint(error))  # What the work itself will end in.
+            st.error(error_markdown(error))  # What the work itself will end in.
 
 
 def show_progress(job: Job, what: str, place: DeltaGenerator) -> None:

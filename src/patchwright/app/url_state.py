@@ -13,9 +13,9 @@ from typing import Any, get_args
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.metrics import LENS_METRICS
 from patchwright.algorithms.paths import SENDERS
-from patchwright.app import opening
+from patchwright.app import restore_state
 from patchwright.app.page_fields import FORMS, PLACE_LISTS, choices
-from patchwright.app.state import (
+from patchwright.app.session_state import (
     BOUNDS,
     EDGE_ORDERS,
     FIELDS,
@@ -183,11 +183,11 @@ def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
     A set from a file has no fields: without a run nobody else can see it.
     """
     long = written(page, state)
-    shown = None if run is None else opening.page_of(run)
+    shown = None if run is None else restore_state.page_of(run)
     if run is None or shown is None or shown[0] != page:
         return long
     brought = {**FIELDS, **fields_of(example(first_example(page))), **shown[1]}
-    short = {"run": run.hash[: opening.DIGITS]}
+    short = {"run": run.hash[: restore_state.DIGITS]}
     if (model := model_of(state)) != brought["model"]:
         short["model"] = model
     if state["bos"] != brought["bos"]:
@@ -214,9 +214,9 @@ def _length(parameters: Mapping[str, str]) -> int:
 
 def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
     """The controls of a stored run."""
-    if not re.fullmatch(f"[0-9a-f]{{{opening.DIGITS},64}}", text):
+    if not re.fullmatch(f"[0-9a-f]{{{restore_state.DIGITS},64}}", text):
         raise InputError(
-            f"The address has run '{text[:40]}': a run is named by at least {opening.DIGITS} "
+            f"The address has run '{text[:40]}': a run is named by at least {restore_state.DIGITS} "
             "digits out of 0-9 and a-f."
         )
     if look_up is None:
@@ -224,7 +224,7 @@ def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
             "The address names a stored run, and this page was started without a store."
         )
     try:
-        shown = opening.page_of(look_up(text))
+        shown = restore_state.page_of(look_up(text))
     except UnknownRunError:
         raise InputError(
             f"The address names the run '{text[:16]}…', which this machine's store does not have "

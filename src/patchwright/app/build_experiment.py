@@ -4,7 +4,7 @@ from typing import Any
 
 from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.app.page_fields import EDGE_ESTIMATES, FORMS
-from patchwright.app.state import SEPARATOR, State
+from patchwright.app.session_state import SEPARATOR, State
 from patchwright.experiment.circuit import Circuit
 from patchwright.methods.ablate import UNUSED, Ablate, AblateTogether
 from patchwright.methods.attention import Attention, HeadScores

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app.text import plain
+from patchwright.app.text import escape
 from patchwright.app.views import fields
 from patchwright.axes import Per
 from patchwright.figures.grid import Grid
@@ -106,7 +106,7 @@ def _forget(chosen_key: str) -> None:
 def baselines(result: Result) -> None:
     """What is to be said about both unpatched runs."""
     for message in warned(result):
-        st.warning(plain(message))
+        st.warning(escape(message))
 
 
 def warned(result: Result) -> list[str]:
