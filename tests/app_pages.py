@@ -47,10 +47,12 @@ def _view(name: str) -> None:
 
     import streamlit as st
 
-    from patchwright.app import session_state, url_state, work
+    from patchwright.app import resources, session_state, url_state
 
     if session_state.prepare(st.session_state, name):
-        session_state.take(st.session_state, url_state.read(name, st.query_params, work.look_up()))
+        session_state.take(
+            st.session_state, url_state.read(name, st.query_params, resources.look_up())
+        )
     if said := st.session_state.pop("complaint", None):
         st.warning(said)
     st.session_state["run"] = None

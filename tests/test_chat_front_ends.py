@@ -12,7 +12,7 @@ from app_pages import one_view, settled
 from chats import PLAIN, assistant, system, user
 from checkpoints import save_tiny
 from command import patchwright
-from patchwright.app import restore_state, session_state, url_state, work
+from patchwright.app import resources, restore_state, session_state, url_state
 from patchwright.methods import METHODS
 from served import asked, client_of
 
@@ -131,10 +131,10 @@ def test_over_http_messages_are_taken_and_shown(model: pw.Model) -> None:
 
 @pytest.fixture
 def page_of(model: pw.Model, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    work.model_called.clear()
-    monkeypatch.setattr(work, "load_model", lambda _: model)
+    resources.model_called.clear()
+    monkeypatch.setattr(resources, "load_model", lambda _: model)
     yield
-    work.model_called.clear()
+    resources.model_called.clear()
 
 
 FIELDS = {"clean": CLEAN, "corrupt": CORRUPT, "answer": " Mary", "wrong": " John"}

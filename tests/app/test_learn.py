@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from app_pages import MAIN, button, settled, unopened_view, words
-from patchwright.app import build_experiment, session_state, url_state, work
+from patchwright.app import build_experiment, resources, session_state, url_state
 from patchwright.app.lesson_progress import (
     Attempt,
     asks_later,
@@ -51,10 +51,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
     """A teacher's folder with one good lesson, that the server was started with."""
     (tmp_path / "mine.yaml").write_text(OWN, encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["main.py", "--lessons", str(tmp_path)])
-    for cached in (work.options, work.lessons):
+    for cached in (resources.options, resources.lessons):
         cached.clear()
     yield tmp_path
-    for cached in (work.options, work.lessons):
+    for cached in (resources.options, resources.lessons):
         cached.clear()
 
 
@@ -267,7 +267,7 @@ def test_a_lesson_without_a_second_reading_is_read_as_it_is(folder: Path) -> Non
 def test_faulty_lessons_and_taken_names_are_listed_with_what_is_wrong(folder: Path) -> None:
     (folder / "bad.yaml").write_text("title: <i>\nabout: x\nminutes: 0\nsteps: []\n")
     (folder / f"{FIRST.name}.yaml").write_text(OWN)
-    work.lessons.clear()
+    resources.lessons.clear()
     shown = page()
     assert "bad, line 3: 'minutes'" in words(shown)
     assert f"{FIRST.name}, in {folder.name}: a lesson of this name comes with the package" in words(
@@ -301,7 +301,7 @@ def test_a_lesson_that_cannot_be_played_says_why(
     folder: Path, old: str, new: str, said: str
 ) -> None:
     (folder / "mine.yaml").write_text(OWN.replace(old, new))
-    work.lessons.clear()
+    resources.lessons.clear()
     shown = page(lesson="mine", step=1)
     assert said in words(shown)
     assert shown.button, "the ways on and back are there still"

@@ -65,10 +65,10 @@ def test_the_page_says_of_its_strongest_head_what_the_library_says(demo: pw.Mode
 
 @on_the_page
 def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Model) -> None:
-    from patchwright.app import work
+    from patchwright.app import resources
 
     opened(set_seed="5")
-    work.desk.clear()
+    resources.job_queue.clear()
     again = opened(set_seed="5")
     assert "Loaded from saved runs" in words(again, "caption")
 

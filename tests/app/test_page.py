@@ -22,7 +22,7 @@ from app_pages import (
     workbench,
 )
 from checkpoints import save_tiny
-from patchwright.app import pair_sets, session_state, work
+from patchwright.app import pair_sets, resources, session_state
 from patchwright.app.views import pair_set_form
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError
@@ -273,7 +273,7 @@ def test_a_site_that_the_model_does_not_have_is_not_offered(
 ) -> None:
     folder = save_tiny(tmp_path / family, family=family)
     monkeypatch.setattr("sys.argv", ["main.py", "--folder", str(tmp_path)])
-    work.options.clear()
+    resources.options.clear()
     keys = {
         "patch": ("site", "pick_site"),
         "ablation": ("ablated_site",),
@@ -286,7 +286,7 @@ def test_a_site_that_the_model_does_not_have_is_not_offered(
         for key in boxes:
             assert len(page.selectbox(key=key).options) == len(SITES) - 1, (view, key)
             assert page.selectbox(key=key).value != missing
-    work.options.clear()
+    resources.options.clear()
 
 
 def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.Model) -> None:

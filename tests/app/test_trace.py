@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app_pages import errors, one_view, settled, unopened_view
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
-from patchwright.app import session_state, url_state, work
+from patchwright.app import results, session_jobs, session_state, url_state
 from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
 from patchwright.app.views import trace_result as found
@@ -320,8 +320,8 @@ def test_what_cannot_be_traced_is_said_also_while_the_work_is_under_way(
         assert go_on.wait(SECONDS)
         return run_cached(*asked)
 
-    monkeypatch.setattr(work, "run_cached", waiting)
-    monkeypatch.setattr(work, "PATIENCE", 0.0)
+    monkeypatch.setattr(results, "run_cached", waiting)
+    monkeypatch.setattr(session_jobs, "PATIENCE", 0.0)
     asked = {"example": "eiffel-tower", "samples": "1"} | parameters
     page = unopened_view("trace", **asked).run()
     try:

@@ -12,7 +12,7 @@ import patchwright
 from app_pages import errors, looked_at, one_view
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
-from patchwright.app import work
+from patchwright.app import results
 from patchwright.app.text import error_markdown
 from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment.base import Experiment
@@ -90,7 +90,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
     shown.text_input(key="answer").set_value(" Eva" if site == "z" else " Tom")
     shown.text_input(key="wrong").set_value(" Tom" if site == "z" else " Eva")
     shown.selectbox(key="site").set_value(site)
-    monkeypatch.setattr(work, "run", counted)
+    monkeypatch.setattr(results, "run", counted)
     monkeypatch.setattr(run_cached, "run", counted)
     shown.run()
     assert errors(shown) == []

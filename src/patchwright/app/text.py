@@ -5,7 +5,7 @@ import logging
 import re
 import string
 
-from patchwright.app import work
+from patchwright.app import resources
 from patchwright.errors import PatchwrightError, printable
 from patchwright.prompts.tokens import visible
 
@@ -47,7 +47,11 @@ def error_text(error: Exception) -> str:
     Only the owner of the server reads of its paths; its log has the rest for them.
     """
     said = str(error)
-    if isinstance(error, PatchwrightError) and error.public != said and not work.options().own:
+    if (
+        isinstance(error, PatchwrightError)
+        and error.public != said
+        and not resources.options().allow_edits
+    ):
         _log.warning("%s", said)
         said = error.public
     for hint, instead in _ON_THE_PAGE.items():

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment
+from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown
 from patchwright.app.views import (
     explore,
@@ -19,7 +20,6 @@ from patchwright.app.views import (
     tabs,
     topbar,
 )
-from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grid_of_array
 from patchwright.model.load import Model

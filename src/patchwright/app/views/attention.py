@@ -3,10 +3,10 @@
 import streamlit as st
 
 from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown
 from patchwright.app.views import export, fields, pair, place_detail, tabs, topbar
 from patchwright.app.widgets.heat_map import panels
-from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grids_of
 from patchwright.methods.patch import Patch

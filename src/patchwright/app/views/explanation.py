@@ -6,9 +6,10 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
+from patchwright.app.session_jobs import guessed_seconds
 from patchwright.app.text import error_markdown, sentence, sentence_html
 from patchwright.app.views import llm_explanation
-from patchwright.app.work import guessed_seconds, result_of
 from patchwright.errors import PatchwrightError
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
 from patchwright.methods.patch import Patch

@@ -9,11 +9,13 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import address_bar, build_experiment, session_state
+from patchwright.app.resources import job_queue
+from patchwright.app.results import result_of
+from patchwright.app.session_jobs import job_of, result_so_far, stop
 from patchwright.app.text import error_markdown, error_text, escape
 from patchwright.app.views import controls, inspector, place_detail, progress
 from patchwright.app.widgets.heat_map import ROOM, data_of
 from patchwright.app.widgets.workbench import workbench
-from patchwright.app.work import desk, job_of, result_of, result_so_far, stop
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.patching import Together
@@ -183,7 +185,7 @@ def _draw(tab: Tab, maps: Maps, model: Model) -> None:
 
 
 def _progress(job: Job) -> Json:
-    done, text = progress.how_far(job, desk().ahead_of(job), "cells")
+    done, text = progress.how_far(job, job_queue().ahead_of(job), "cells")
     return {"share": done, "said": text, "stoppable": not job.stopping}
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.app import url_state
-from patchwright.app.work import origin
+from patchwright.app.results import origin
 from patchwright.figures.matplotlib_figures import image
 from patchwright.methods import METHODS
 from patchwright.storage.export import csv_text, notebook_text, script_text

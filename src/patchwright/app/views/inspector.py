@@ -7,8 +7,8 @@ from typing import Any
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment
+from patchwright.app.results import result_of
 from patchwright.app.views import controls
-from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.methods.ablate import AblateTogether
 from patchwright.methods.patch import Patch

@@ -16,9 +16,9 @@ from patchwright.app.lesson_progress import (
     on_runs_alone,
     score,
 )
+from patchwright.app.resources import lessons
 from patchwright.app.text import error_markdown, escape, paragraphs, token
 from patchwright.app.views import fields, lesson_result, progress, topbar
-from patchwright.app.work import lessons
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import READINGS, Lesson, Step, mark, readings_of, step_experiment
 from patchwright.lessons.expressions import filled

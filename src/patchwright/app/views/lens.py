@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_metric
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown
 from patchwright.app.views import (
     explore,
@@ -24,7 +25,6 @@ from patchwright.app.views import (
     topbar,
 )
 from patchwright.app.widgets.heat_map import panels
-from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart, components_chart
 from patchwright.figures.grid import Grid, grid_of_array, grids_of

@@ -10,10 +10,10 @@ from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
 from patchwright.app import build_experiment, pair_sets
 from patchwright.app.pair_sets import PairSet
+from patchwright.app.results import statistics_of
 from patchwright.app.text import error_markdown, escape, typed
 from patchwright.app.views import controls, export, fields, pair, pair_set_form, progress, topbar
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import Grid, grid_of, title_of

@@ -10,10 +10,11 @@ from patchwright.algorithms.metrics import usual_metric
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import same_length, suggested_answers
 from patchwright.app import build_experiment, session_state
+from patchwright.app.results import unpatched
+from patchwright.app.session_jobs import in_best_order
 from patchwright.app.text import error_markdown, escape, token, typed
 from patchwright.app.views import fields
 from patchwright.app.widgets.chips import chips_html
-from patchwright.app.work import in_best_order, unpatched
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment.run import tokens_of
 from patchwright.methods.patch import Patch

@@ -5,6 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment
+from patchwright.app.results import unpatched
 from patchwright.app.text import error_markdown
 from patchwright.app.views import (
     controls,
@@ -19,7 +20,6 @@ from patchwright.app.views import (
     topbar,
     welcome,
 )
-from patchwright.app.work import unpatched
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.methods.patch import Patch

@@ -9,10 +9,10 @@ from patchwright.algorithms.paths import SENDERS, receivers_of
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import controls, export, fields, pair, progress, tabs, topbar
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import result_of
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of

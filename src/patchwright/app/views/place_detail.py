@@ -9,10 +9,10 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment, session_state
+from patchwright.app.results import layers_of, result_of
 from patchwright.app.text import error_markdown
 from patchwright.app.views import fields
 from patchwright.app.widgets.heat_map import panels
-from patchwright.app.work import layers_of, result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart
 from patchwright.figures.grid import grid_of_array, grids_of

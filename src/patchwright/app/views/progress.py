@@ -8,8 +8,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
+from patchwright.app.resources import job_queue
+from patchwright.app.session_jobs import job_of, result_so_far, start_again, stop
 from patchwright.app.text import error_markdown
-from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.jobs import Job
@@ -96,7 +97,7 @@ def _under_way(
 
 def show_progress(job: Job, what: str, place: DeltaGenerator) -> None:
     """A bar, and a line about it."""
-    place.progress(*how_far(job, desk().ahead_of(job), what))
+    place.progress(*how_far(job, job_queue().ahead_of(job), what))
 
 
 def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:

@@ -9,10 +9,11 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import restore_state, session_state
 from patchwright.app.access import Access
+from patchwright.app.resources import access
+from patchwright.app.results import statistics_of
 from patchwright.app.text import error_markdown, escape, typed
 from patchwright.app.views import export, fields, topbar
 from patchwright.app.widgets.heat_map import heat_map, panels
-from patchwright.app.work import access, statistics_of
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.figures.comparison import compared
 from patchwright.figures.grid import grids_of, title_of

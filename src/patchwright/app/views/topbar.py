@@ -8,10 +8,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import session_state
 from patchwright.app.downloads import Download
+from patchwright.app.resources import download_of, model_called, options
 from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import fields
 from patchwright.app.views.tabs import TABS
-from patchwright.app.work import download_of, model_called, options
 from patchwright.errors import PatchwrightError
 from patchwright.model.catalog import entry_of, local
 from patchwright.model.load import Model, confined
@@ -145,7 +145,7 @@ def _under_way(name: str) -> None:
     done, total = download.bytes
     text = f"Downloading {escape(name)}: {done >> 20:,} of {total >> 20:,} MiB"
     st.progress(min(1.0, done / total) if total else 0.0, text)
-    if options().own or not download.unasked:
+    if options().allow_edits or not download.unasked:
         st.button(
             "Stop", on_click=download.stop, disabled=download.stopping, key=f"stop download {name}"
         )

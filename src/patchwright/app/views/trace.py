@@ -8,9 +8,9 @@ from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
 from patchwright.app import build_experiment, session_state
+from patchwright.app.session_jobs import jobs_of, result_so_far
 from patchwright.app.text import error_markdown, token
 from patchwright.app.views import fields, pair, progress, tabs, topbar, trace_result
-from patchwright.app.work import jobs_of, result_so_far
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.jobs import Job
