@@ -66,8 +66,7 @@ def work_under_way(page: AppTest) -> list[Job]:
     computing = any('"state": "computing"' in one for one in given)
     if not computing and not any(str(one.key).startswith("stop-") for one in page.button):
         return []
-    slots = sorted(page.session_state["slots"])
-    return [job for slot in slots if (job := page.session_state.get(slot, None)) is not None]
+    return list(page.session_state["jobs"].values())
 
 
 def settled(page: AppTest) -> AppTest:

@@ -226,3 +226,7 @@ def test_whatever_an_address_holds_it_is_read_or_refused(
     places = [*found.get("places", []), *found.get("receivers", [])]
     places += filter(None, [found.get(name) for name in url_state.PLACES])
     assert all(isinstance(parse_place(place), Place) for place in places)
+
+
+def test_an_address_of_before_names_the_ablation_as_it_did() -> None:
+    assert url_state.read("ablation", {"how": "mean"})["ablation"] == "mean"

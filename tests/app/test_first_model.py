@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture(autouse=True)
 def _started(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """As `patchwright app --model smollm2` starts it."""
-    given = replace(resources.options(), model=NAME, own=True, alone=True)
+    given = replace(resources.options(), model=NAME, allow_edits=True, alone=True)
     monkeypatch.setattr(resources, "options", lambda: given)
     monkeypatch.setattr("patchwright.app.views.topbar.options", lambda: given)
     st.cache_resource.clear()
@@ -118,7 +118,7 @@ def test_what_was_got_by_hand_and_removed_is_not_fetched_again_by_itself(
 def test_visitors_do_not_stop_what_the_page_fetches_by_itself(
     index: IndexServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = replace(resources.options(), own=False, alone=False)
+    given = replace(resources.options(), allow_edits=False, alone=False)
     monkeypatch.setattr(resources, "options", lambda: given)
     monkeypatch.setattr("patchwright.app.views.topbar.options", lambda: given)
     index.holds = True

@@ -128,7 +128,7 @@ def test_every_step_of_every_lesson_is_shown_before_and_after(lesson: Lesson) ->
         assert not shown.error
         if step.question is None:
             continue
-        job = shown.session_state["lesson-job"]
+        job = shown.session_state["jobs"]["lesson-job"]
         answer = mark(step, job.result, "").answers[0]
         given = {
             key_of(lesson): {number: Attempt(answer=answer, mark=mark(step, job.result, answer))}

@@ -174,7 +174,7 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
         (
             AblateTogether.of({**ON, "places": ["L1H2.z"], "how": "zero"}),
             "ablation",
-            {"chosen": "L1H2.z", "how": "zero"},
+            {"chosen": "L1H2.z", "ablation": "zero"},
         ),
         (Attention.of({**ON, "layer": 2, "head": 1}), "attention", {"chosen": "L2H1.z"}),
         (LogitAttribution.of({**ON, "part": "head"}), "lens", {"part": "head"}),

@@ -80,13 +80,13 @@ def test_no_piece_of_a_text_is_a_link_an_icon_or_an_arrow(text: str) -> None:
 PAGE = """
 import json, sys
 import streamlit as st
-from patchwright.app.text import plain
+from patchwright.app.text import escape
 for number, text in enumerate(json.load(open(sys.argv[1], encoding="utf-8"))):
     with st.container(key=f"text-{number}"):
-        st.markdown(plain(text))
-        st.caption(plain(text))
-        st.error(plain(text))
-        st.button(plain(text), key=f"button-{number}")
+        st.markdown(escape(text))
+        st.caption(escape(text))
+        st.error(escape(text))
+        st.button(escape(text), key=f"button-{number}")
 """
 ALLOWED = "p, br, span"
 

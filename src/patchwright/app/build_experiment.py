@@ -193,10 +193,14 @@ def references_of(state: State) -> tuple[str | Messages, ...]:
     Where none are typed, the pair's own: both for a mean, for a draw the corrupted one,
     since to draw the clean one would change nothing.
     """
-    if state["how"] == "zero":
+    if state["ablation"] == "zero":
         return ()
     typed = [line for line in state["references"].splitlines() if line.strip()]
-    own = [state["corrupt"]] if state["how"] == "resample" else [state["clean"], state["corrupt"]]
+    own = (
+        [state["corrupt"]]
+        if state["ablation"] == "resample"
+        else [state["clean"], state["corrupt"]]
+    )
     return tuple(prompt_of(state, text) for text in typed or own)
 
 

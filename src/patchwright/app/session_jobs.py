@@ -61,7 +61,7 @@ def jobs_of(
 
 
 def _started(experiment: Experiment, model: Model, slot: str) -> Job:
-    held: Job | None = st.session_state.get(slot)
+    held = _by_slot().get(slot)
     key = key_of(experiment, model)
     if held is None or held.key != key:
         LIMITS.check(experiment, model)
@@ -70,23 +70,27 @@ def _started(experiment: Experiment, model: Model, slot: str) -> Job:
             job_queue().leave(held)
         held = job_queue().ask(key, partial(compute, experiment, model, store(), origins()))
         _remember(slot, held)
-        st.session_state.setdefault("slots", set()).add(slot)
     return held
 
 
 def _remember(slot: str, job: Job) -> None:
-    st.session_state[slot] = _jobs()[slot] = job
+    _by_slot()[slot] = _jobs()[slot] = job
 
 
 def _pop(slot: str) -> Job | None:
     _jobs().pop(slot, None)
-    return st.session_state.pop(slot, None)
+    return _by_slot().pop(slot, None)
+
+
+def _by_slot() -> dict[str, Job]:
+    """What this visitor looks at now; `_jobs` outlives the session to give it up."""
+    return st.session_state.setdefault("jobs", {})
 
 
 def stop(slots: Iterable[str]) -> None:
     """End this visitor's long work in `slots`; others who wait for it are not disturbed."""
     for slot in slots:
-        job: Job | None = st.session_state.get(slot)
+        job = _by_slot().get(slot)
         if job is not None and not job.over:
             _remember(slot, job_queue().stop(job))
 
@@ -101,7 +105,7 @@ def start_again(slots: Iterable[str]) -> None:
 
 def leave_page() -> None:
     """Give up all of this visitor's long work: they look at another page now."""
-    for slot in st.session_state.pop("slots", set()):
+    for slot in list(_by_slot()):
         job = _pop(slot)
         if job is not None:
             job_queue().leave(job)

@@ -65,7 +65,7 @@ def escape(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A sentence of ours, as `plain` text; the tokens between its backticks as code."""
+    """A sentence of ours, as `escape`d text; the tokens between its backticks as code."""
     parts = _CODE.split(text)
     return "".join(f"`{one}`" if i % 2 else escape(one) for i, one in enumerate(parts))
 

@@ -47,7 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
-FORMER = {"ablated": "chosen", "seen_head": "chosen"}
+FORMER = {"ablated": "chosen", "seen_head": "chosen", "how": "ablation"}
 """Names that controls had in addresses of before."""
 
 LISTS = "~"

@@ -27,7 +27,7 @@ from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.prompts.messages import prompt_text
 
-HOW_NAMES: dict[Ablation, str] = {
+ABLATION_NAMES: dict[Ablation, str] = {
     "zero": "zero",
     "mean": "mean over prompts",
     "resample": "resample: one prompt",
@@ -88,8 +88,8 @@ def _choices(model: Model) -> DeltaGenerator:
         columns[2],
         "Replace it by",
         get_args(Ablation),
-        "how",
-        HOW_NAMES,
+        "ablation",
+        ABLATION_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
         "prompts share, and takes away what is special about this one. Resample writes what one "
         "other prompt has there, which the model finds the most natural.",
@@ -98,7 +98,7 @@ def _choices(model: Model) -> DeltaGenerator:
     fields.choice(
         columns[3], "Metric", METRICS, "metric", help=controls.METRIC_HELP, **fields.UNLABELLED
     )
-    if st.session_state["how"] != "zero":
+    if st.session_state["ablation"] != "zero":
         _references()
     return columns[4]
 
@@ -114,7 +114,7 @@ def _references() -> None:
         placeholder="When Tom and Eva went to the park, Tom gave a ball to",
         help="Position by position they need as many tokens as the clean prompt.",
     )
-    if st.session_state["how"] == "mean":
+    if st.session_state["ablation"] == "mean":
         fields.choice(right, "Mean over", page_fields.OVERS, "over", OVER_NAMES)
     else:
         low, high = session_state.BOUNDS["draw_seed"]
@@ -128,11 +128,11 @@ def _references() -> None:
         )
     fields.check({"references": "Reference prompts"})
     if not st.session_state["references"].strip():
-        st.caption(f"No reference prompts are typed. {_default(st.session_state['how'])}")
+        st.caption(f"No reference prompts are typed. {_default(st.session_state['ablation'])}")
 
 
-def _default(how: str) -> str:
-    if how == "mean":
+def _default(ablation: str) -> str:
+    if ablation == "mean":
         return "The mean is then taken over the clean and the corrupted prompt."
     return "Activations then come from the corrupted prompt."
 
