@@ -64,7 +64,7 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
         page="ablation",
         experiment=experiment,
         swept=swept,
-        together=lambda places: build_experiment.ablate_together_of(now, swept, places),
+        together=lambda places: build_experiment.ablate_together_of(experiment, places),
         target="A",
         change=f"{replaced_by(experiment)} in A",
         altered="A without it",
@@ -80,9 +80,16 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
 
 def _choices(model: Model) -> DeltaGenerator:
     """What is replaced, by what, and how the answer is measured; room for one more control."""
-    columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
+    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
     controls.site_and_per(
-        columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model, **fields.UNLABELLED
+        columns[:2],
+        SITES,
+        "ablated_site",
+        "ablated_per",
+        "chosen",
+        model,
+        "What is ablated",
+        **fields.UNLABELLED,
     )
     fields.choice(
         columns[2],
@@ -96,7 +103,13 @@ def _choices(model: Model) -> DeltaGenerator:
         **fields.UNLABELLED,
     )
     fields.choice(
-        columns[3], "Metric", METRICS, "metric", help=controls.METRIC_HELP, **fields.UNLABELLED
+        columns[3],
+        "Metric",
+        METRICS,
+        "metric",
+        controls.METRIC_NAMES,
+        help=controls.METRIC_HELP,
+        **fields.UNLABELLED,
     )
     if st.session_state["ablation"] != "zero":
         _references()

@@ -57,9 +57,9 @@ def show() -> None:
 def _choices(model: Model) -> tuple[str, str, DeltaGenerator]:
     """Which site is compared, by which measure; and room for one more control."""
     columns = st.container(key="controls").columns([4, 5, 2])
-    names = {site: f"{site}: {SITE_TABLE[site].meaning}" for site in model.spec.sites}
+    names = {site: SITE_TABLE[site].meaning for site in model.spec.sites}
     site = fields.choice(
-        columns[0], "Site", model.spec.sites, "seen_site", names, **fields.UNLABELLED
+        columns[0], "What is compared", model.spec.sites, "seen_site", names, **fields.UNLABELLED
     )
     measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES, **fields.UNLABELLED)
     return site, measure, columns[2]

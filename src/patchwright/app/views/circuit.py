@@ -65,6 +65,7 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
         "Metric",
         METRICS,
         "metric",
+        controls.METRIC_NAMES,
         help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
     )
     fields.choice(

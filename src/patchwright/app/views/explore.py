@@ -13,14 +13,16 @@ from patchwright.app.resources import job_queue
 from patchwright.app.results import result_of
 from patchwright.app.session_jobs import job_of, result_so_far, stop
 from patchwright.app.text import error_markdown, error_text, escape
-from patchwright.app.views import controls, inspector, place_detail, progress
+from patchwright.app.views import controls, inspector, pins, place_detail, progress
 from patchwright.app.widgets.heat_map import ROOM, data_of
 from patchwright.app.widgets.workbench import workbench
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.patching import Together
+from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, likeliest_of
 from patchwright.jobs import Job
+from patchwright.methods.ablate import Ablate
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
@@ -56,6 +58,11 @@ class Tab:
     legend: str
     closer: Callable[[str], None]
     """Draws more about the selected place."""
+
+    @property
+    def sweep(self) -> pins.Swept:
+        """The run that the page is about: what a pin is of."""
+        return self.experiment if isinstance(self.experiment, Ablate) else self.swept
 
     @property
     def source(self) -> str:
@@ -163,25 +170,43 @@ def _draw(tab: Tab, maps: Maps, model: Model) -> None:
             }
             for grid, caption in zip(maps.grids, maps.captions, strict=True)
         ],
-        "inspector": {
-            "place": chosen,
-            "title": inspector.title(parse_place(chosen), result),
-            **inspector.change(tab.source, tab.target, tab.change, tab.altered, one, result),
-            "facts": [
-                *tab.facts(parse_place(chosen)),
-                *inspector.logits(one),
-                *_beside(tab, chosen, result, model),
-            ],
-            "isPinned": chosen == now["pinned"],
-            "inSet": chosen in now["places"],
-        },
+        "inspector": _inspected(tab, chosen, one, result, model),
         "set": _set(tab, model),
     }
-    workbench(data, "workbench", ACTS | {"stop": lambda _: stop([tab.page])})
+    acts = ACTS | {
+        "stop": lambda _: stop([tab.page]),
+        "pin": lambda place: pins.release() if place == "-" else pins.put(str(place), tab.sweep),
+    }
+    workbench(data, "workbench", acts)
     address_bar.follow(tab.page)
     if maps.progress is None:
+        with st.expander("The ten likeliest next tokens"):
+            st.altair_chart(top_chart(inspector.runs_of(tab.source, tab.target, tab.altered, one)))
         tab.closer(chosen)
         _each_of_set(tab, model)
+
+
+def _inspected(tab: Tab, chosen: str, one: Result, swept: Result, model: Model) -> Json:
+    """What stands beside the map about the selected place."""
+    facts = [*tab.facts(parse_place(chosen)), *inspector.logits(one)]
+    change = inspector.change(tab.source, tab.target, tab.change, tab.altered, one, swept)
+    try:
+        pin = pins.pin_of(tab.sweep, model)
+    except PatchwrightError as error:
+        pin = None
+        facts.append(("pinned", f"{st.session_state['pinned']}: {error_text(error)}"))
+    pinned_here = pin is not None and (pin.place, pin.run) == (chosen, "")
+    if pin is not None and not pinned_here:
+        facts += inspector.apart(pin.place, pin.effect, float(shares(one)), pin.run)
+        change["ruler"] = inspector.with_mark(change["ruler"], pin.effect)
+    return {
+        "place": chosen,
+        "title": inspector.title(parse_place(chosen), swept),
+        **change,
+        "facts": facts,
+        "isPinned": pinned_here,
+        "inSet": chosen in st.session_state["places"],
+    }
 
 
 def _progress(job: Job) -> Json:
@@ -226,24 +251,6 @@ def _legend(grid: Grid, tab: Tab) -> str:
     if tab.experiment is None:
         return grid.unit
     return tab.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
-
-
-def _effect(tab: Tab, one: str, swept: Result, model: Model) -> float:
-    if controls.is_exact(swept, one):
-        return controls.at_place(swept, one)[1]
-    return float(shares(result_of(tab.together([one]), model)))
-
-
-def _beside(tab: Tab, chosen: str, swept: Result, model: Model) -> list[inspector.Fact]:
-    """The pinned place's effect, and how far the selected one is from it."""
-    pinned: str = st.session_state["pinned"]
-    if not pinned or pinned == chosen:
-        return []
-    try:
-        effects = [_effect(tab, one, swept, model) for one in (pinned, chosen)]
-    except PatchwrightError as error:
-        return [("pinned", f"{pinned}: {error_text(error)}")]
-    return inspector.apart(pinned, *effects)
 
 
 def _set(tab: Tab, model: Model) -> Json:
@@ -294,10 +301,6 @@ def _drop(chosen: Any) -> None:
     session_state.drop_from_set(st.session_state, str(chosen))
 
 
-def _pin(chosen: Any) -> None:
-    st.session_state["pinned"] = "" if chosen == "-" else str(chosen)
-
-
 def _hide_below(share: Any) -> None:
     st.session_state["threshold"] = round(100 * float(share))
 
@@ -306,7 +309,6 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "place": _choose,
     "add": _add,
     "drop": _drop,
-    "pin": _pin,
     "threshold": _hide_below,
 }
 """What follows from what a person does in the workbench."""

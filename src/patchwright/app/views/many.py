@@ -77,7 +77,9 @@ def _choices(model: Model) -> None:
         controls.DIRECTION_NAMES,
         help=controls.DIRECTION_HELP,
     )
-    fields.choice(columns[3], "Metric", METRICS, "metric", help=controls.METRIC_HELP)
+    fields.choice(
+        columns[3], "Metric", METRICS, "metric", controls.METRIC_NAMES, help=controls.METRIC_HELP
+    )
     pair.beginning(model)
 
 

@@ -72,7 +72,7 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
 
 def _choices(model: Model) -> DeltaGenerator:
     """What is patched, and how it is measured; room for one more control."""
-    columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
+    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
     controls.site_and_per(
         columns[:2],
         SITES,
@@ -80,7 +80,8 @@ def _choices(model: Model) -> DeltaGenerator:
         "per",
         "chosen",
         model,
-        help="Which kind of activation is copied.",
+        "What is copied",
+        "Which kind of activation is copied.",
         **fields.UNLABELLED,
     )
     fields.choice(
@@ -93,7 +94,13 @@ def _choices(model: Model) -> DeltaGenerator:
         **fields.UNLABELLED,
     )
     fields.choice(
-        columns[3], "Metric", METRICS, "metric", help=controls.METRIC_HELP, **fields.UNLABELLED
+        columns[3],
+        "Metric",
+        METRICS,
+        "metric",
+        controls.METRIC_NAMES,
+        help=controls.METRIC_HELP,
+        **fields.UNLABELLED,
     )
     return columns[4]
 
