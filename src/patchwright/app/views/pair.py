@@ -70,10 +70,9 @@ def _answered(runs: Result, says: Says) -> None:
     for place, run in zip(says, (runs.clean, runs.corrupt), strict=True):
         first = run.top[0]
         place.markdown(
-            f"→ **{token(str(first['token']))}** {percent(first['probability'])} "
-            f":small[{escape(metric)} {run.metric:.3g}]",
-            help="What the model puts first after this prompt. "
-            + "Then: "
+            f"→ **{token(str(first['token']))}** {percent(first['probability'])}",
+            help="What the model puts first after this prompt; the "
+            + f"{escape(metric)} is {run.metric:.3g}. Then: "
             + ", ".join(
                 f"**{token(str(one['token']))}** {percent(one['probability'])}"
                 for one in run.top[1:5]

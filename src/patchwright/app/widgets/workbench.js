@@ -126,7 +126,8 @@ function arrangeMaps(bench, host, data) {
 }
 
 // Streamlit calls this when the workbench appears and again whenever its data change.
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: message, parentElement, setTriggerValue }) {
+  const data = unpacked(message);
   const root = parentElement.querySelector(".workbench");
   const act = (what, value) => setTriggerValue(what, value);
   const find = (name) => root.querySelector(`.${name}`);
