@@ -1,14 +1,17 @@
 """What path patching says of one sender, and what of a cell can receive."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from patchwright.algorithms.paths import RECEIVERS
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment
 from patchwright.app.results import result_of
 from patchwright.app.views import controls, inspector
-from patchwright.figures.grid import grid_of
+from patchwright.figures.grid import Grid, grid_of
 from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
 from patchwright.methods.paths import LOGITS, PathPatch
@@ -21,6 +24,16 @@ ON_THE_WAY = {"recompute": "recomputed", "freeze": "frozen"}
 
 def receiver_at(place: str, kind: str, result: Result, model: Model) -> str:
     """What of a cell's head or MLP would receive; nothing where no sender lies below it."""
+    receiver = named_receiver(place, kind, model)
+    if not receiver:
+        return ""
+    followed = asked(result).model_copy(update={"receivers": (receiver,)})
+    reached = any(followed.reaches(layer, model.spec.parallel) for layer in layers_of(result))
+    return receiver if reached else ""
+
+
+def named_receiver(place: str, kind: str, model: Model) -> str:
+    """The queries, keys, values or MLP (`kind`) at a cell; of an MLP itself, of embeddings nothing."""
     one = parse_place(place)
     if one.site == "embed":
         return ""
@@ -28,27 +41,38 @@ def receiver_at(place: str, kind: str, result: Result, model: Model) -> str:
     head = None
     if one.head is not None and site != "mlp_out":
         head = one.head * n_heads_of(site, model.spec) // model.spec.n_heads
-    receiver = str(replace(one, site=site, head=head))
-    followed = _asked(result).model_copy(update={"receivers": (receiver,)})
-    layers = {parse_place(row[0]).layer or 0 for row in grid_of(result).places}
-    return receiver if any(followed.reaches(one, model.spec.parallel) for one in layers) else ""
+    return str(replace(one, site=site, head=head))
 
 
-def _asked(result: Result) -> PathPatch:
-    asked = METHODS.asked(result)
-    assert isinstance(asked, PathPatch), "the page shows no other results"
-    return asked
+def receiving(receivers: Sequence[str], grid: Grid, model: Model) -> list[str]:
+    """The cells of the map that receive."""
+    layers = {parse_place(one).layer for one in receivers}
+    return [
+        place
+        for row in grid.places
+        if parse_place(row[0]).layer in layers
+        for place in row
+        if any(named_receiver(place, kind, model) in receivers for kind in RECEIVERS)
+    ]
+
+
+def asked(result: Result) -> PathPatch:
+    """The experiment of a result."""
+    found = METHODS.asked(result)
+    assert isinstance(found, PathPatch), "the tab shows no other results"
+    return found
+
+
+def layers_of(result: Result) -> list[int]:
+    """The layer of each row of the map."""
+    return [parse_place(row[0]).layer or 0 for row in grid_of(result).places]
 
 
 def without_path(result: Result, model: Model) -> set[str]:
     """The senders from which nothing reaches a receiver."""
-    asked, parallel = _asked(result), model.spec.parallel
-    return {
-        place
-        for row in grid_of(result).places
-        for place in row
-        if not asked.reaches(parse_place(place).layer or 0, parallel)
-    }
+    reaches = partial(asked(result).reaches, parallel=model.spec.parallel)
+    rows = zip(layers_of(result), grid_of(result).places, strict=True)
+    return {place for layer, row in rows if not reaches(layer) for place in row}
 
 
 def legend(result: Result, centred: bool) -> str:

@@ -15,6 +15,7 @@ from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of
 from patchwright.figures.grid import grid_of
+from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
 from patchwright.methods.paths import OnTheWay, PathPatch
 from patchwright.model.load import Model
@@ -139,7 +140,8 @@ def _by_numbers(model: Model) -> None:
 
 
 def _add(receiver: str) -> None:
-    session_state.add_to_set(st.session_state, receiver, "receivers")
+    if receiver:
+        session_state.add_to_set(st.session_state, receiver, "receivers")
 
 
 def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
@@ -154,14 +156,9 @@ def _draw(
 ) -> None:
     """The senders, and what the selected one does by way of the receivers (at first the strongest)."""
     (result,) = results
+    if build_experiment.path_patch_of(st.session_state, swept) != METHODS.asked(result):
+        st.rerun()  # A receiver was added on the map, and the controls above show it too.
     grid, none = grid_of(result), path_place.without_path(result, model)
-    kind = st.session_state["receiver_site"]
-    receiving = {
-        place: receiver
-        for row in grid.places
-        for place in row
-        if (receiver := path_place.receiver_at(place, kind, result, model))
-    }
     maps = explore.Maps(
         [grid],
         result,
@@ -171,14 +168,19 @@ def _draw(
         nothing=dict.fromkeys(none, "no path"),
     )
     chosen = explore.on_maps(maps)
-    receiver = receiving.get(chosen, "")
-    told = path_place.said(chosen, result, chosen in none, swept, model)
-    told["facts"] += explore.pinned(maps, chosen, lambda one: controls.at_place(result, one)[1])
-    told |= {
+    receiver = _receiver(result, model, chosen)
+    said = path_place.said(chosen, result, chosen in none, swept, model)
+    said["facts"] += explore.pinned(maps, chosen, lambda one: controls.at_place(result, one)[1])
+    said |= {
         "add": f"Add {receiver} as receiver" if receiver else "",
         "addHelp": "Follow what senders write to this place alone. Shift-click adds a cell too.",
         "inSet": receiver in st.session_state["receivers"],
     }
-    marked = [place for place, one in receiving.items() if one in st.session_state["receivers"]]
-    add = {"add": lambda place: _add(receiving[place]) if place in receiving else None}
-    explore.drawn("paths", maps, explore.Bench(told, None, marked, add), ["paths"])
+    marked = path_place.receiving(st.session_state["receivers"], grid, model)
+    add = {"add": lambda place: _add(_receiver(result, model, place))}
+    explore.drawn("paths", maps, explore.Bench(said, None, marked, add), ["paths"])
+
+
+def _receiver(result: Result, model: Model, place: str) -> str:
+    """What of a cell would receive: of a head, what is chosen above."""
+    return path_place.receiver_at(place, st.session_state["receiver_site"], result, model)
