@@ -15,7 +15,7 @@ import atheris
 with atheris.instrument_imports(include=["patchwright"], exclude=["patchwright.methods.sweep"]):
     from patchwright.methods.result import load_result
 
-    from patchwright.app import address
+    from patchwright.app import url_state
     from patchwright.experiment import experiment_of
     from patchwright.lessons.schema import read_lesson
     from patchwright.places import parse_place
@@ -74,9 +74,11 @@ def lessons(data: bytes) -> None:
 
 def addresses(data: bytes) -> None:
     """A page of the first byte, and `name=value` lines."""
-    page = tuple(address.PAGES)[data[0] % len(address.PAGES)] if data else "patch"
+    page = tuple(url_state.PAGES)[data[0] % len(url_state.PAGES)] if data else "patch"
     lines = data[1:].decode("utf-8", "surrogateescape").split("\n")
-    address.read(page, {name: value for name, _, value in (line.partition("=") for line in lines)})
+    url_state.read(
+        page, {name: value for name, _, value in (line.partition("=") for line in lines)}
+    )
 
 
 def sets(data: bytes) -> None:

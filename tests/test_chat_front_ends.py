@@ -12,7 +12,7 @@ from app_pages import one_view, settled
 from chats import PLAIN, assistant, system, user
 from checkpoints import save_tiny
 from command import patchwright
-from patchwright.app import address, opening, state, work
+from patchwright.app import resources, restore_state, session_state, url_state
 from patchwright.methods import METHODS
 from served import asked, client_of
 
@@ -131,10 +131,10 @@ def test_over_http_messages_are_taken_and_shown(model: pw.Model) -> None:
 
 @pytest.fixture
 def page_of(model: pw.Model, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    work.model_called.clear()
-    monkeypatch.setattr(work, "load_model", lambda _: model)
+    resources.model_called.clear()
+    monkeypatch.setattr(resources, "load_model", lambda _: model)
     yield
-    work.model_called.clear()
+    resources.model_called.clear()
 
 
 FIELDS = {"clean": CLEAN, "corrupt": CORRUPT, "answer": " Mary", "wrong": " John"}
@@ -202,12 +202,12 @@ EXPERIMENTS = {
 
 @pytest.mark.parametrize("page", EXPERIMENTS)
 def test_a_stored_chat_opens_on_its_page(page: str) -> None:
-    found = opening.page_of(EXPERIMENTS[page])
+    found = restore_state.page_of(EXPERIMENTS[page])
     assert found is not None
     assert found[0] == page
     assert (found[1]["chat"], found[1]["clean"]) == (True, CLEAN)
-    controls = {**state.FIELDS, **found[1]}
-    read = address.read(page, address.written(page, controls))
+    controls = {**session_state.FIELDS, **found[1]}
+    read = url_state.read(page, url_state.written(page, controls))
     assert all(read[name] == controls[name] for name in ("chat", "system", "clean"))
 
 
@@ -222,4 +222,4 @@ def test_a_stored_chat_opens_on_its_page(page: str) -> None:
 )
 def test_a_chat_that_no_field_holds_is_on_no_page(clean: Any) -> None:
     experiment = pw.Patch(model="demo", pairs=pw.Pair(**CHAT | {"clean": clean}))
-    assert opening.page_of(experiment) is None
+    assert restore_state.page_of(experiment) is None

@@ -13,7 +13,7 @@ import patchwright as pw
 from command import patchwright
 from docs_programs import program
 from every_method import PAIR, every_experiment
-from patchwright.app.opening import HOLDS
+from patchwright.app.restore_state import HOLDS
 from patchwright.axes import METRICS
 from patchwright.cli.full import app
 from patchwright.errors import InputError

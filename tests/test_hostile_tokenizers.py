@@ -11,7 +11,7 @@ import patchwright as pw
 from app_pages import errors, one_view
 from checkpoints import save_tiny
 from command import patchwright
-from patchwright.app import work
+from patchwright.app import resources
 from patchwright.errors import CheckpointError, PatchwrightError, PromptError, foreign
 from patchwright.jobs import Job
 from served import asked, client_of
@@ -102,10 +102,10 @@ def test_the_http_interface_refuses_and_goes_on(giving_up: pw.Model) -> None:
 
 @pytest.fixture
 def page_of(giving_up: pw.Model, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    work.model_called.clear()
-    monkeypatch.setattr(work, "load_model", lambda _: giving_up)
+    resources.model_called.clear()
+    monkeypatch.setattr(resources, "load_model", lambda _: giving_up)
     yield
-    work.model_called.clear()
+    resources.model_called.clear()
 
 
 @pytest.mark.filterwarnings("default")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from command import patchwright
 from made import made
-from patchwright.app.text import BREAK, plain, typed
+from patchwright.app.text import BREAK, escape, typed
 from patchwright.atomic_files import check_writable, write_atomic
 from patchwright.errors import (
     MOST_QUOTED,
@@ -175,7 +175,7 @@ def test_what_is_stored_is_text_to_the_store_the_terminal_and_the_page(
         done = patchwright(*words)
         assert done.returncode == 0, done.stderr
         assert done.stdout.replace("\n", "").isprintable()
-    shown = plain(text).replace(BREAK, "")
+    shown = escape(text).replace(BREAK, "")
     for mark in "<>[]*`$!":
         assert shown.count(mark) == shown.count(f"\\{mark}")
 
@@ -217,7 +217,7 @@ def test_names_that_no_file_can_have_are_refused_before_the_work(tmp_path: Path,
 
 
 def test_signs_for_spaces_are_spaces_in_our_sentences_and_themselves_in_what_was_typed() -> None:
-    assert plain("after the prompt is '·Mary'") == r"after the prompt is \' Mary\'"
+    assert escape("after the prompt is '·Mary'") == r"after the prompt is \' Mary\'"
     assert typed("1 · 2 → 3") == "1 · 2 → 3"
     assert "\t" not in typed("a\tb")
     assert "\x1b" not in typed("a\x1bb")

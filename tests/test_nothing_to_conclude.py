@@ -16,8 +16,8 @@ from made import baseline, made
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.scale import has_scale, nothing_moved, shares
 from patchwright.algorithms.statistics import statistics
-from patchwright.app.views import inspector, kinds, many, paths, traced
-from patchwright.app.views.revealed import beside
+from patchwright.app.views import controls, inspector, many, paths, trace_result
+from patchwright.app.views.lesson_result import beside
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import FactError, InputError
 from patchwright.experiment.run import run
@@ -167,7 +167,7 @@ def pages(results: dict[str, pw.Result]) -> Iterator[str]:
     ]
     yield paths.sentence("L1H2.z", results["path_patch"], False)
     yield paths.by_all_ways(results["patch_together"])
-    yield traced.sentence("L1.resid_post@12", results["trace"])
+    yield trace_result.sentence("L1.resid_post@12", results["trace"])
 
 
 def test_no_page_speaks_of_a_share(results: dict[str, pw.Result]) -> None:
@@ -179,7 +179,7 @@ def test_no_page_speaks_of_a_share(results: dict[str, pw.Result]) -> None:
     for text in pages(results):
         assert not RANKED.search(text), text
         assert "nan" not in text
-    assert np.isnan(kinds.at_place(results["patch"], "L0.resid_pre@3")[1])
+    assert np.isnan(controls.at_place(results["patch"], "L0.resid_pre@3")[1])
     assert inspector.apart("L1H2.z", np.nan, np.nan) == []
     for grid in beside(results["attribute"]):
         assert np.isfinite(grid.values).all()

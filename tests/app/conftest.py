@@ -9,7 +9,7 @@ import pytest
 import patchwright as pw
 from checkpoints import save_tiny
 from page_server import page_served
-from patchwright.app import work
+from patchwright.app import resources
 from tiny import loud_model
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
     """A folder that the page was opened to: a model of 4 query heads and 2 key/value heads."""
     folder = save_tiny(tmp_path / "grouped", family="llama")
     monkeypatch.setattr("sys.argv", ["main.py", "--folder", str(tmp_path)])
-    work.options.clear()
+    resources.options.clear()
     yield str(folder)
-    work.options.clear()
+    resources.options.clear()
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import pytest
 
 import patchwright as pw
 from app_pages import errors, looked_at, one_view, settled, words, workbench
-from patchwright.app import asked, state
+from patchwright.app import build_experiment, session_state
 from patchwright.app.views import ablation as view
-from patchwright.app.views import kinds
+from patchwright.app.views import controls
 from patchwright.axes import METRICS
 from patchwright.figures.grid import grid_of
 from patchwright.insights.cautions import SELF_REPAIR
@@ -25,7 +25,7 @@ OTHER = "When Alice and David went to the garden, David gave a book to"
 
 def fresh(**fields: Any) -> dict[Any, Any]:
     page: dict[Any, Any] = {}
-    state.prepare(page)
+    session_state.prepare(page)
     return page | fields
 
 
@@ -46,24 +46,26 @@ def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
 
 
 @on_the_page
-@pytest.mark.parametrize("how", view.HOW_NAMES)
-def test_every_way_to_ablate_has_a_page_and_says_where_its_activations_come_from(how: str) -> None:
-    page = one_view("ablation", how=how)
+@pytest.mark.parametrize("ablation", view.ABLATION_NAMES)
+def test_every_way_to_ablate_has_a_page_and_says_where_its_activations_come_from(
+    ablation: str,
+) -> None:
+    page = one_view("ablation", ablation=ablation)
     assert errors(page) == []
     expected = {
         "zero": "Set to zero",
         "mean": "Set to its mean over 2 reference prompts, at each position, in A",
         "resample": "Taken from “When Mary and John went to the store, Mary gave a drink to” in A",
     }
-    assert workbench(page)["inspector"]["sentence"].startswith(expected[how])
+    assert workbench(page)["inspector"]["sentence"].startswith(expected[ablation])
     asked = any(one.key == "references" for one in page.text_area)
-    assert asked == (how != "zero")
-    assert ("No reference prompts are typed" in words(page)) == (how != "zero")
+    assert asked == (ablation != "zero")
+    assert ("No reference prompts are typed" in words(page)) == (ablation != "zero")
 
 
 @on_the_page
 def test_reference_prompts_are_one_a_line_and_change_the_numbers(demo: pw.Model) -> None:
-    page = one_view("ablation", how="mean", chosen="L0H0.z")
+    page = one_view("ablation", ablation="mean", chosen="L0H0.z")
     page.text_area(key="references").set_value(f"{OTHER}\n\n{OTHER}\n").run()
     assert errors(page) == []
     result = pw.ablate(demo, example("ioi").pair, ablation="mean", prompts=[OTHER, OTHER])
@@ -93,7 +95,12 @@ def test_every_metric_can_be_measured() -> None:
 
 @on_the_page
 def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
-    asked = {"ablated_site": "mlp_out", "ablated_per": "position", "how": "mean", "over": "all"}
+    asked = {
+        "ablated_site": "mlp_out",
+        "ablated_per": "position",
+        "ablation": "mean",
+        "over": "all",
+    }
     asked |= {"references": OTHER, "chosen": "L2.mlp_out@4", "metric": "logit"}
     page = one_view("ablation", **asked)
     assert errors(page) == []
@@ -116,9 +123,9 @@ def test_an_address_of_before_names_the_selected_place_as_it_did() -> None:
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"how": "mean", "references": "too short"}, "the reference prompts 6"),
-        ({"how": "resample", "references": "word " * 70}, "at most 64"),
-        ({"how": "mean", "references": "a\n" * 33}, "takes at most 32"),
+        ({"ablation": "mean", "references": "too short"}, "the reference prompts 6"),
+        ({"ablation": "resample", "references": "word " * 70}, "at most 64"),
+        ({"ablation": "mean", "references": "a\n" * 33}, "takes at most 32"),
         ({"answer": " Reykjavik"}, "several tokens"),
         ({"clean": "word " * 70}, "at most 64"),
     ],
@@ -133,16 +140,25 @@ def test_what_cannot_be_ablated_is_one_sentence(parameters: dict[str, str], says
 
 def test_without_typed_prompts_a_mean_is_over_the_pair_and_a_draw_is_the_corrupted_one() -> None:
     own = {"clean": "one", "corrupt": "two\nlines"}
-    assert asked.references_of(fresh(how="zero", references="x", **own)) == ()
-    assert asked.references_of(fresh(how="mean", **own)) == ("one", "two\nlines")
-    assert asked.references_of(fresh(how="resample", references=" \n", **own)) == ("two\nlines",)
-    assert asked.references_of(fresh(how="mean", references="a\n\n b\n", **own)) == ("a", " b")
+    assert build_experiment.references_of(fresh(ablation="zero", references="x", **own)) == ()
+    assert build_experiment.references_of(fresh(ablation="mean", **own)) == ("one", "two\nlines")
+    assert build_experiment.references_of(fresh(ablation="resample", references=" \n", **own)) == (
+        "two\nlines",
+    )
+    assert build_experiment.references_of(
+        fresh(ablation="mean", references="a\n\n b\n", **own)
+    ) == (
+        "a",
+        " b",
+    )
 
 
 def test_what_changes_nothing_does_not_make_another_experiment() -> None:
-    swept = asked.experiment_of(fresh(), "demo")
+    swept = build_experiment.experiment_of(fresh(), "demo")
     one, other = (
-        asked.ablate_of(fresh(how="zero", references=text, over=over, draw_seed=seed), swept)
+        build_experiment.ablate_of(
+            fresh(ablation="zero", references=text, over=over, draw_seed=seed), swept
+        )
         for text, over, seed in (("", "position", 0), ("x", "all", 7))
     )
     assert one == other
@@ -152,7 +168,7 @@ def test_the_selected_cell_is_the_chosen_one_only_where_the_map_has_it(model: Mo
     result = pw.ablate(model, PAIR, site="mlp_out")
     grid = grid_of(result)
     strongest = str(result.top(1)["place"].iloc[0])
-    assert kinds.selected("L1.mlp_out@2", grid, result) == "L1.mlp_out@2"
-    assert kinds.selected("L1.mlp_out@-1", grid, result) == "L1.mlp_out@3"
+    assert controls.selected("L1.mlp_out@2", grid, result) == "L1.mlp_out@2"
+    assert controls.selected("L1.mlp_out@-1", grid, result) == "L1.mlp_out@3"
     for absent in ("", "L9.mlp_out@2", "L1.mlp_out@4", "L1H0.z", "L1.mlp_out@-5", "L1.mlp_out"):
-        assert kinds.selected(absent, grid, result) == strongest
+        assert controls.selected(absent, grid, result) == strongest

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchwright.app import address, state
+from patchwright.app import session_state, url_state
 from patchwright.errors import InputError
 from patchwright.places import Place, parse_place
 from patchwright.prompts.examples import example, examples
@@ -15,14 +15,14 @@ PLACES = ("L0.resid_pre@3", "L1H2.z@-1", "L9H6.z", "embed@0", "L3.mlp_act[217]@2
 
 def fresh(page: str = "patch") -> dict[Any, Any]:
     controls: dict[Any, Any] = {}
-    state.prepare(controls, page)
+    session_state.prepare(controls, page)
     return controls
 
 
 def opened(page: str, parameters: dict[str, str]) -> dict[Any, Any]:
     """What a new visitor's controls hold after opening an address."""
     controls = fresh(page)
-    state.take(controls, address.read(page, parameters))
+    session_state.take(controls, url_state.read(page, parameters))
     return controls
 
 
@@ -33,10 +33,10 @@ def on_demo(page: str) -> dict[str, str]:
 
 def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
     """What an address is to bring to another browser."""
-    pair = () if page in address.PAIRLESS else state.PAIR_FIELDS
-    names = (*pair, *address.PAGES[page], *(() if page in address.PROMPTLESS else ("bos",)))
+    pair = () if page in url_state.PAIRLESS else session_state.PAIR_FIELDS
+    names = (*pair, *url_state.PAGES[page], *(() if page in url_state.PROMPTLESS else ("bos",)))
     asked = controls["model"]
-    model = controls["model_name"] if asked == state.OTHER else asked
+    model = controls["model_name"] if asked == session_state.OTHER else asked
     its_own = {} if page == "learn" else {"model": model}
     return {name: controls[name] for name in names} | its_own
 
@@ -46,13 +46,13 @@ def controls_of(draw: st.DrawFn, page: str) -> dict[Any, Any]:
     """Controls as a visitor may leave them on a page: an example or prompts of their own."""
     controls = fresh(page)
     if draw(st.booleans()):
-        state.take_example(controls, draw(st.sampled_from([one.id for one in examples()])))
+        session_state.take_example(controls, draw(st.sampled_from([one.id for one in examples()])))
     else:
         text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
         controls |= {name: draw(text) for name in ("clean", "corrupt", "answer", "wrong")}
-    controls["model"] = draw(st.sampled_from([*state.MODELS, state.OTHER]))
+    controls["model"] = draw(st.sampled_from([*session_state.MODELS, session_state.OTHER]))
     controls["model_name"] = draw(st.sampled_from(["", "owner/model", "./folder", "gpt2"]))
-    for name in address.PAGES[page]:
+    for name in url_state.PAGES[page]:
         controls[name] = draw(value_of(name))
     controls["bos"] = draw(st.booleans())
     return controls
@@ -62,63 +62,63 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
     """Any value that a control may have."""
     if name == "set_source":
         # A set of a file is in no address but a stored run's.
-        return st.sampled_from([one for one in state.SOURCES if one not in ("file", "run")])
-    if name in address.CHOICES:
-        return st.sampled_from(address.CHOICES[name])
+        return st.sampled_from([one for one in session_state.SOURCES if one not in ("file", "run")])
+    if name in url_state.CHOICES:
+        return st.sampled_from(url_state.CHOICES[name])
     if name == "subject":
         return st.lists(st.integers(0, 300), max_size=4)
     if name == "set_roles":
         return st.lists(st.sampled_from(["A", "last", "S#2"]), unique=True)
-    if name in address.PLACES:
+    if name in url_state.PLACES:
         return st.sampled_from(["", *PLACES])
-    if isinstance(state.FIELDS[name], str):
+    if isinstance(session_state.FIELDS[name], str):
         return st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-    usual = state.FIELDS[name]
+    usual = session_state.FIELDS[name]
     if isinstance(usual, list):
         return st.lists(st.sampled_from(PLACES), unique=True)
     if isinstance(usual, float):
-        return st.floats(*address.RANGES[name])
-    least, most = address.RANGES.get(name, (0, 1_000_000))
+        return st.floats(*url_state.RANGES[name])
+    least, most = url_state.RANGES.get(name, (0, 1_000_000))
     return st.integers(int(least), int(most))
 
 
-@pytest.mark.parametrize("page", address.PAGES)
+@pytest.mark.parametrize("page", url_state.PAGES)
 @given(data=st.data())
 def test_an_address_brings_back_everything_that_its_page_shows(
     page: str, data: st.DataObject
 ) -> None:
     controls = data.draw(controls_of(page))
-    written = address.written(page, controls)
+    written = url_state.written(page, controls)
     brought = opened(page, written)
     assert shared(page, brought) == shared(page, controls)
-    assert address.written(page, brought) == written
+    assert url_state.written(page, brought) == written
 
 
-@pytest.mark.parametrize("page", address.PAGES)
+@pytest.mark.parametrize("page", url_state.PAGES)
 @given(data=st.data())
 def test_going_back_to_an_address_shows_it_whatever_was_there_meanwhile(
     page: str, data: st.DataObject
 ) -> None:
-    written = address.written(page, data.draw(controls_of(page)))
+    written = url_state.written(page, data.draw(controls_of(page)))
     meanwhile = data.draw(controls_of(page))
-    state.take(meanwhile, address.usual(page, "demo") | address.read(page, written))
-    assert address.written(page, meanwhile) == written
+    session_state.take(meanwhile, url_state.usual(page, "demo") | url_state.read(page, written))
+    assert url_state.written(page, meanwhile) == written
     assert shared(page, meanwhile) == shared(page, opened(page, written))
 
 
-@pytest.mark.parametrize("page", address.PAGES)
+@pytest.mark.parametrize("page", url_state.PAGES)
 def test_the_first_example_is_in_the_address_as_its_model_alone(page: str) -> None:
-    assert address.written(page, fresh(page)) == on_demo(page)
+    assert url_state.written(page, fresh(page)) == on_demo(page)
     assert opened(page, {}) == fresh(page)
 
 
 @pytest.mark.parametrize("one", examples(), ids=lambda one: one.id)
 def test_an_example_is_written_as_its_name_alone(one: Any) -> None:
     controls = fresh()
-    state.take_example(controls, one.id)
-    named = {} if one.id == state.FIRST_EXAMPLE else {"example": one.id}
+    session_state.take_example(controls, one.id)
+    named = {} if one.id == session_state.FIRST_EXAMPLE else {"example": one.id}
     expected = {"model": "demo", **named}
-    assert address.written("patch", controls) == expected
+    assert url_state.written("patch", controls) == expected
 
 
 @pytest.mark.parametrize(("model", "usual"), [("gpt2", True), ("smollm2", False)])
@@ -127,22 +127,22 @@ def test_the_first_token_is_in_the_address_where_it_is_not_as_usual_on_the_model
 ) -> None:
     controls = opened("patch", {"model": model, "example": "capital"})
     assert controls["bos"] is usual
-    assert "bos" not in address.written("patch", controls)
+    assert "bos" not in url_state.written("patch", controls)
     controls["bos"] = not usual
-    written = address.written("patch", controls)
+    written = url_state.written("patch", controls)
     assert written["bos"] == str(int(not usual))
     assert opened("patch", written)["bos"] is not usual
 
 
 def test_causal_tracing_opens_on_a_fact() -> None:
-    assert example(state.first_example("trace")).task == "capital"
-    assert state.example_shown(fresh("trace")) == state.first_example("trace")
+    assert example(session_state.first_example("trace")).task == "capital"
+    assert session_state.example_shown(fresh("trace")) == session_state.first_example("trace")
 
 
 def test_an_emptied_field_stays_empty_and_is_not_filled_from_the_first_example() -> None:
     controls = fresh()
     controls |= {"clean": "", "corrupt": "mine", "answer": "", "wrong": ""}
-    assert shared("patch", opened("patch", address.written("patch", controls))) == shared(
+    assert shared("patch", opened("patch", url_state.written("patch", controls))) == shared(
         "patch", controls
     )
 
@@ -150,17 +150,17 @@ def test_an_emptied_field_stays_empty_and_is_not_filled_from_the_first_example()
 def test_a_hub_name_typed_before_another_model_was_chosen_is_not_in_the_address() -> None:
     controls = fresh()
     controls |= {"model": "gpt2", "model_name": "owner/model"}
-    assert address.written("patch", controls) == {"model": "gpt2"}
-    controls["model"] = state.OTHER
-    assert address.written("patch", controls) == {"model": "owner/model"}
+    assert url_state.written("patch", controls) == {"model": "gpt2"}
+    controls["model"] = session_state.OTHER
+    assert url_state.written("patch", controls) == {"model": "owner/model"}
     brought = opened("patch", {"model": "owner/model"})
-    assert (brought["model"], brought["model_name"]) == (state.OTHER, "owner/model")
+    assert (brought["model"], brought["model_name"]) == (session_state.OTHER, "owner/model")
 
 
 def test_a_slip_in_the_set_is_not_shared_and_does_not_spoil_the_address() -> None:
     controls = fresh()
     controls["places"] = ["L0.resid_pre@3", "nonsense~", " L1H2.z "]
-    written = address.written("patch", controls)
+    written = url_state.written("patch", controls)
     assert written == {"model": "demo", "places": "L0.resid_pre@3~L1H2.z"}
     assert opened("patch", written)["places"] == ["L0.resid_pre@3", "L1H2.z"]
 
@@ -187,7 +187,7 @@ def test_what_an_address_may_not_hold_is_one_short_sentence(
     parameters: dict[str, str], says: str
 ) -> None:
     with pytest.raises(InputError) as raised:
-        address.read("patch", parameters)
+        url_state.read("patch", parameters)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 900
@@ -200,29 +200,33 @@ def test_what_an_address_may_not_hold_is_one_short_sentence(
 )  # fmt: skip
 def test_a_number_that_is_none_is_refused(name: str, text: str) -> None:
     with pytest.raises(InputError, match="which is no number"):
-        address.read("trace", {name: text})
+        url_state.read("trace", {name: text})
 
 
-NAMES = st.sampled_from(["model", "example", *state.FIELDS]) | st.text(max_size=8)
+NAMES = st.sampled_from(["model", "example", *session_state.FIELDS]) | st.text(max_size=8)
 TEXTS = st.text(max_size=30) | st.sampled_from([*PLACES, "3", "-3", "denoise", "L1.z~L2.z", "~"])
 
 
-@pytest.mark.parametrize("page", address.PAGES)
+@pytest.mark.parametrize("page", url_state.PAGES)
 @given(parameters=st.dictionaries(NAMES, TEXTS, max_size=5))
 @hypothesis.example(parameters={"bos": "0"})
 def test_whatever_an_address_holds_it_is_read_or_refused(
     page: str, parameters: dict[str, str]
 ) -> None:
     try:
-        found = address.read(page, parameters)
+        found = url_state.read(page, parameters)
     except InputError:
         return
-    assert set(found) <= set(state.FIELDS)
+    assert set(found) <= set(session_state.FIELDS)
     for name, value in found.items():
-        assert type(value) is type(state.FIELDS[name]), name
-        if name in address.CHOICES:
+        assert type(value) is type(session_state.FIELDS[name]), name
+        if name in url_state.CHOICES:
             written = str(int(value)) if isinstance(value, bool) else value
-            assert written in address.CHOICES[name]
+            assert written in url_state.CHOICES[name]
     places = [*found.get("places", []), *found.get("receivers", [])]
-    places += filter(None, [found.get(name) for name in address.PLACES])
+    places += filter(None, [found.get(name) for name in url_state.PLACES])
     assert all(isinstance(parse_place(place), Place) for place in places)
+
+
+def test_an_address_of_before_names_the_ablation_as_it_did() -> None:
+    assert url_state.read("ablation", {"how": "mean"})["ablation"] == "mean"

@@ -7,7 +7,7 @@ import pytest
 
 import patchwright as pw
 from app_pages import one_view, settled, words
-from patchwright.app import address, asked, state
+from patchwright.app import build_experiment, session_state, url_state
 from patchwright.app.views.circuit import areas, checked_rows, strongest_of
 from patchwright.errors import InputError
 from patchwright.figures.altair_charts import (
@@ -61,7 +61,7 @@ def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
     ],
 )
 def test_what_has_no_circuit_is_refused_in_one_sentence(given: dict[str, str], says: str) -> None:
-    fields = state.fields_of(example("ioi"))
+    fields = session_state.fields_of(example("ioi"))
     pair = {name: str(fields[name]) for name in ("clean", "corrupt", "answer", "wrong")}
     page = one_view("circuit", **(pair | given))
     assert len(page.error) == 1
@@ -77,12 +77,12 @@ def test_a_size_beyond_the_models_edges_becomes_all_of_them() -> None:
 
 def test_sizes_rise_hold_the_chosen_one_and_end_within_the_circuit() -> None:
     for chosen, n_edges in [(30, 2188), (1, 1), (7, 7), (300, 2188), (2188, 2188), (256, 4096)]:
-        sizes = asked.sizes_of(chosen, n_edges)
+        sizes = build_experiment.sizes_of(chosen, n_edges)
         assert chosen in sizes
         assert all(one < other for one, other in pairwise(sizes))
         assert sizes[0] >= 1
         assert sizes[-1] <= n_edges
-    assert asked.sizes_of(30, 2188) == (1, 2, 4, 8, 16, 30, 32, 64, 128, 256)
+    assert build_experiment.sizes_of(30, 2188) == (1, 2, 4, 8, 16, 30, 32, 64, 128, 256)
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ def test_sizes_rise_hold_the_chosen_one_and_end_within_the_circuit() -> None:
 )
 def test_a_wrong_address_is_refused_with_what_it_may_be(name: str, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        address.read("circuit", {name: text})
+        url_state.read("circuit", {name: text})
 
 
 def test_the_address_holds_what_was_chosen() -> None:
     page: dict[object, object] = {}
-    state.prepare(page)
+    session_state.prepare(page)
     page |= {"edges": 12, "edge_order": "strongest", "edge_estimate": "gradient", "edge_share": 70}
-    written = address.written("circuit", page)
-    read = address.read("circuit", written)
+    written = url_state.written("circuit", page)
+    read = url_state.read("circuit", written)
     assert {
         name: read[name] for name in ("edges", "edge_order", "edge_estimate", "edge_share")
     } == {

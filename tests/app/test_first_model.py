@@ -11,7 +11,7 @@ import streamlit as st
 from app_pages import button, parameters_of, settled, unescaped, whole_page
 from gguf_files import save_gguf, tiny
 from index_server import IndexServer, make_wheel, put_in_catalog
-from patchwright.app import work
+from patchwright.app import resources
 from patchwright.app.downloads import Download
 from patchwright.model import catalog
 from patience import SECONDS
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture(autouse=True)
 def _started(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """As `patchwright app --model smollm2` starts it."""
-    given = replace(work.options(), model=NAME, own=True, alone=True)
-    monkeypatch.setattr(work, "options", lambda: given)
+    given = replace(resources.options(), model=NAME, allow_edits=True, alone=True)
+    monkeypatch.setattr(resources, "options", lambda: given)
     monkeypatch.setattr("patchwright.app.views.topbar.options", lambda: given)
     st.cache_resource.clear()
     yield
@@ -48,14 +48,14 @@ def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
     index: IndexServer,
 ) -> None:
     index.holds = True
-    assert "in the background" in (work.fetch_first() or "")
+    assert "in the background" in (resources.fetch_first() or "")
     assert index.half_sent.wait(SECONDS)
     page = whole_page()
     assert page.session_state["model"] == "demo"
     assert parameters_of(page)["model"] == "demo"
     assert button(page, "Stop")
     index.go_on.set()
-    _wait(work.download_of(NAME))
+    _wait(resources.download_of(NAME))
     page = settled(page.run())
     button(page, f"Open {NAME}: it is here now").click()
     page = settled(page.run())
@@ -67,7 +67,7 @@ def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
 
 def test_the_page_opens_on_the_model_from_the_second_start_on(index: IndexServer) -> None:
     catalog.get(NAME)
-    assert work.fetch_first() is None
+    assert resources.fetch_first() is None
     page = whole_page()
     assert page.session_state["model"] == NAME
     assert parameters_of(page)["model"] == NAME
@@ -85,8 +85,8 @@ def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
     index: IndexServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/nothing")
-    work.fetch_first()
-    _wait(work.download_of(NAME))
+    resources.fetch_first()
+    _wait(resources.download_of(NAME))
     said = capfd.readouterr().out
     assert said.count("\n") == 1
     assert f"'{NAME}' could not be fetched" in said
@@ -111,23 +111,23 @@ def test_what_was_got_by_hand_and_removed_is_not_fetched_again_by_itself(
     catalog.get(NAME)
     assert not catalog.given_up(NAME)
     catalog.remove(NAME)
-    assert "not fetched unasked" in (work.fetch_first() or "")
-    assert not work.download_of(NAME).running
+    assert "not fetched unasked" in (resources.fetch_first() or "")
+    assert not resources.download_of(NAME).running
 
 
 def test_visitors_do_not_stop_what_the_page_fetches_by_itself(
     index: IndexServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = replace(work.options(), own=False, alone=False)
-    monkeypatch.setattr(work, "options", lambda: given)
+    given = replace(resources.options(), allow_edits=False, alone=False)
+    monkeypatch.setattr(resources, "options", lambda: given)
     monkeypatch.setattr("patchwright.app.views.topbar.options", lambda: given)
     index.holds = True
-    work.fetch_first()
+    resources.fetch_first()
     assert index.half_sent.wait(SECONDS)
     for page in (whole_page(), whole_page(model=NAME)):
         assert not any(one.label == "Stop" for one in page.button)
     index.go_on.set()
-    _wait(work.download_of(NAME))
+    _wait(resources.download_of(NAME))
 
 
 def test_a_data_folder_that_cannot_be_read_is_no_reason_not_to_start(
@@ -138,7 +138,7 @@ def test_a_data_folder_that_cannot_be_read_is_no_reason_not_to_start(
 
     monkeypatch.setattr(Path, "stat", refused)
     monkeypatch.setattr(Path, "exists", refused)
-    assert work.first_model() == "demo"
+    assert resources.first_model() == "demo"
     assert not catalog.given_up(NAME)
     catalog.cancel(NAME)
 

@@ -8,9 +8,16 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from app_pages import MAIN, button, settled, unopened_view, words
-from patchwright.app import address, asked, state, work
-from patchwright.app.lessons import Try, asks_later, key_of, offered, on_runs_alone, score
-from patchwright.app.opening import nearest
+from patchwright.app import build_experiment, resources, session_state, url_state
+from patchwright.app.lesson_progress import (
+    Attempt,
+    asks_later,
+    key_of,
+    load_catalog,
+    on_runs_alone,
+    score,
+)
+from patchwright.app.restore_state import nearest
 from patchwright.app.text import paragraphs
 from patchwright.app.views import learn, topbar
 from patchwright.errors import InputError
@@ -44,10 +51,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
     """A teacher's folder with one good lesson, that the server was started with."""
     (tmp_path / "mine.yaml").write_text(OWN, encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["main.py", "--lessons", str(tmp_path)])
-    for cached in (work.options, work.lessons):
+    for cached in (resources.options, resources.lessons):
         cached.clear()
     yield tmp_path
-    for cached in (work.options, work.lessons):
+    for cached in (resources.options, resources.lessons):
         cached.clear()
 
 
@@ -121,9 +128,11 @@ def test_every_step_of_every_lesson_is_shown_before_and_after(lesson: Lesson) ->
         assert not shown.error
         if step.question is None:
             continue
-        job = shown.session_state["lesson-job"]
+        job = shown.session_state["jobs"]["lesson-job"]
         answer = mark(step, job.result, "").answers[0]
-        given = {key_of(lesson): {number: Try(answer=answer, mark=mark(step, job.result, answer))}}
+        given = {
+            key_of(lesson): {number: Attempt(answer=answer, mark=mark(step, job.result, answer))}
+        }
         shown = page(lesson=lesson.name, step=number + 1, tries=given)
         assert [one.value for one in shown.success] == ["Right."]
         reveal = " ".join(filled(step.reveal or "", job.result).split("\n\n")[0].split())
@@ -148,17 +157,17 @@ def test_what_is_not_there_is_said_above_the_list(asked: dict[str, object], said
 @pytest.mark.parametrize("bad", [{"step": "x"}, {"step": "0"}, {"steps": "1"}, {"reading": "gpt2"}])
 def test_an_address_that_is_wrong_is_said(bad: dict[str, str]) -> None:
     with pytest.raises(InputError, match="The address has"):
-        address.read("learn", bad | {"lesson": FIRST.name})
+        url_state.read("learn", bad | {"lesson": FIRST.name})
 
 
 def test_the_address_of_a_lesson_is_its_name_and_step_whatever_the_pair_is() -> None:
-    controls = dict(state.FIELDS) | {"lesson": FIRST.name, "step": 2, "clean": "a"}
-    written = address.written("learn", controls)
+    controls = dict(session_state.FIELDS) | {"lesson": FIRST.name, "step": 2, "clean": "a"}
+    written = url_state.written("learn", controls)
     assert written == {"lesson": FIRST.name, "step": "2"}
-    assert address.read("learn", written) == {"lesson": FIRST.name, "step": 2}
-    written = address.written("learn", controls | {"reading": "smollm2", "model": "gpt2"})
+    assert url_state.read("learn", written) == {"lesson": FIRST.name, "step": 2}
+    written = url_state.written("learn", controls | {"reading": "smollm2", "model": "gpt2"})
     assert written == {"lesson": FIRST.name, "reading": "smollm2", "step": "2"}
-    assert address.read("learn", written)["reading"] == "smollm2"
+    assert url_state.read("learn", written)["reading"] == "smollm2"
 
 
 def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> None:
@@ -258,7 +267,7 @@ def test_a_lesson_without_a_second_reading_is_read_as_it_is(folder: Path) -> Non
 def test_faulty_lessons_and_taken_names_are_listed_with_what_is_wrong(folder: Path) -> None:
     (folder / "bad.yaml").write_text("title: <i>\nabout: x\nminutes: 0\nsteps: []\n")
     (folder / f"{FIRST.name}.yaml").write_text(OWN)
-    work.lessons.clear()
+    resources.lessons.clear()
     shown = page()
     assert "bad, line 3: 'minutes'" in words(shown)
     assert f"{FIRST.name}, in {folder.name}: a lesson of this name comes with the package" in words(
@@ -271,7 +280,7 @@ def test_the_same_name_in_two_folders_and_a_folder_that_is_gone_are_said(tmp_pat
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.yaml").write_text(OWN)
-    found = offered([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
+    found = load_catalog([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
     assert list(found.lessons) == [*(one.name for one in built_in()), "mine"]
     assert len(found.faults) == 2
     assert "is in another folder" in found.faults[0]
@@ -292,7 +301,7 @@ def test_a_lesson_that_cannot_be_played_says_why(
     folder: Path, old: str, new: str, said: str
 ) -> None:
     (folder / "mine.yaml").write_text(OWN.replace(old, new))
-    work.lessons.clear()
+    resources.lessons.clear()
     shown = page(lesson="mine", step=1)
     assert said in words(shown)
     assert shown.button, "the ways on and back are there still"
@@ -302,7 +311,7 @@ def test_a_map_is_kept_back_while_a_later_step_asks_for_a_cell_of_it() -> None:
     third = built_in()[2]
     assert third.steps[1].experiment is None
     assert asks_later(third, 0, {})
-    answered = {1: Try(answer="x", mark=mark(FIRST.steps[0], _any_result(), 0))}
+    answered = {1: Attempt(answer="x", mark=mark(FIRST.steps[0], _any_result(), 0))}
     assert not asks_later(third, 0, answered)
     assert not asks_later(third, 1, {})
     assert not asks_later(third, 2, {})
@@ -320,11 +329,11 @@ def test_a_question_on_the_runs_alone_shows_no_map() -> None:
 
 def test_the_score_counts_right_answers_with_and_without_hints() -> None:
     right, wrong = (mark(FIRST.steps[0], _any_result(), answer) for answer in (1, 0))
-    tries = {0: Try(0, 1, right), 1: Try(2, 1, right), 2: Try(0, 0, wrong)}
+    tries = {0: Attempt(0, 1, right), 1: Attempt(2, 1, right), 2: Attempt(0, 0, wrong)}
     found = score(FIRST, tries)
     assert (found.asked, found.answered, found.alone, found.with_hints) == (3, 3, 1, 1)
     assert learn.how_far(found) == "✓ Done: 2 of 3 right, 1 of them with hints."
-    assert not score(FIRST, {0: Try(1)}).answered
+    assert not score(FIRST, {0: Attempt(1)}).answered
 
 
 @pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
@@ -336,17 +345,17 @@ def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
         found = nearest(experiment, pw.run(experiment, demo))
         assert found is not None
         name, fields = found
-        controls = dict(state.FIELDS) | fields
+        controls = dict(session_state.FIELDS) | fields
         if isinstance(experiment, Patch):
-            assert asked.experiment_of(controls, "demo") == experiment
+            assert build_experiment.experiment_of(controls, "demo") == experiment
         elif isinstance(experiment, Attribute):
-            swept = asked.experiment_of(controls, "demo")
+            swept = build_experiment.experiment_of(controls, "demo")
             assert (swept.site, swept.per, swept.pairs) == (
                 experiment.site, experiment.per, experiment.pairs,
             )  # fmt: skip
             assert name == "patch"
         elif isinstance(experiment, Trace):
-            traced = asked.trace_of(controls, "demo", experiment.site)
+            traced = build_experiment.trace_of(controls, "demo", experiment.site)
             _same_numbers(traced, experiment, demo)
         else:
             assert name == "attention"

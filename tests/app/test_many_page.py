@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 import patchwright as pw
 from app_pages import one_view, parameters_of, settled, unopened_view, words
 from patchwright.algorithms.statistics import statistics
-from patchwright.app import address, asked, sets, state
-from patchwright.app.views.built import table_of
+from patchwright.app import build_experiment, pair_sets, session_state, url_state
 from patchwright.app.views.many import cell_sentence
+from patchwright.app.views.pair_set_form import table_of
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of
@@ -43,7 +43,7 @@ def opened(**parameters: str) -> AppTest:
 def shortest_of(page: AppTest) -> dict[str, str]:
     """The address under which the whole page shows it."""
     controls: Any = page.session_state
-    return address.shortest("many", controls, controls["run"])
+    return url_state.shortest("many", controls, controls["run"])
 
 
 @on_the_page
@@ -65,10 +65,10 @@ def test_the_page_says_of_its_strongest_head_what_the_library_says(demo: pw.Mode
 
 @on_the_page
 def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Model) -> None:
-    from patchwright.app import work
+    from patchwright.app import resources
 
     opened(set_seed="5")
-    work.desk.clear()
+    resources.job_queue.clear()
     again = opened(set_seed="5")
     assert "Loaded from saved runs" in words(again, "caption")
 
@@ -114,7 +114,7 @@ def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
     lines = [json.dumps(one) for one in rows]
     lines[1:1] = ["{", json.dumps(rows[0] | {"corrupt": "When Mary"})]
     page = unopened_view("many")
-    page.session_state["set_file"] = sets.read_file("a.jsonl", "\n".join(lines).encode())
+    page.session_state["set_file"] = pair_sets.read_file("a.jsonl", "\n".join(lines).encode())
     page.run()
     settled(page.selectbox(key="set_source").set_value("file").run())
     assert words(page, "error") == ""
@@ -142,56 +142,56 @@ def test_pairs_of_different_lengths_are_compared_by_roles(demo: pw.Model) -> Non
 
 
 def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:
-    found = sets.Built((), (RowError(4, "It is empty."),))
+    found = pair_sets.PairSet((), (RowError(4, "It is empty."),))
     with pytest.raises(InputError, match=r"no usable pairs.*Line 4: It is empty"):
-        sets.fitting(found, asked.set_experiment_of(fresh(), "demo", ()), demo)
+        pair_sets.fitting(found, build_experiment.set_experiment_of(fresh(), "demo", ()), demo)
 
 
 def fresh() -> dict[str, object]:
-    return dict(state.FIELDS)
+    return dict(session_state.FIELDS)
 
 
 def test_reading_ends_where_the_page_has_enough() -> None:
     row = json.dumps(ROWS[0])
-    most = sets.MOST_PAIRS
-    assert not sets.read_file("a.jsonl", "\n".join([row] * most).encode()).more
-    found = sets.read_file("a.jsonl", "\n".join([row] * (most + 1)).encode())
+    most = pair_sets.MOST_PAIRS
+    assert not pair_sets.read_file("a.jsonl", "\n".join([row] * most).encode()).more
+    found = pair_sets.read_file("a.jsonl", "\n".join([row] * (most + 1)).encode())
     assert len(found.items) == most
     assert found.more
-    bad = sets.read_file("a.jsonl", b"{\n" * 10_000)
-    assert len(bad.errors) == sets.MOST_ERRORS
+    bad = pair_sets.read_file("a.jsonl", b"{\n" * 10_000)
+    assert len(bad.errors) == pair_sets.MOST_ERRORS
     with pytest.raises(InputError, match=r"ends in .jsonl or .csv"):
-        sets.read_file("a.txt", b"")
+        pair_sets.read_file("a.txt", b"")
 
 
 @pytest.mark.parametrize("content", [b"\x00" * 100, b'"' * 1000, b""])
 def test_any_bytes_are_a_file_without_pairs(content: bytes) -> None:
     for name in ("a.csv", "a.jsonl"):
-        assert sets.read_file(name, content).items == ()
+        assert pair_sets.read_file(name, content).items == ()
         with pytest.raises(InputError, match="not valid UTF-16"):
-            sets.read_file(name, b"\xff\xfe\x00")
+            pair_sets.read_file(name, b"\xff\xfe\x00")
 
 
 def test_the_table_of_pairs_has_their_lines_where_these_are_other_numbers() -> None:
     pair = pair_of([1, 2], [1, 3])
     for lines, columns in (([2, 4], ["pair", "line"]), ([1, 2], ["pair"]), ([None] * 2, ["pair"])):
         items = tuple(Item(pair=pair, line=line) for line in lines)
-        table = table_of(sets.Built(items, lengths=(3, 3)))
+        table = table_of(pair_sets.PairSet(items, lengths=(3, 3)))
         assert list(table.columns[: len(columns)]) == columns
         assert list(table["pair"]) == [1, 2]
         assert "line" in columns or "line" not in table
 
 
 def test_rows_with_the_same_fault_are_one_sentence() -> None:
-    found = sets.read_file("a.csv", b"clean,corrupt,answer\n" + b"a,b, x,z\n" * 30)
+    found = pair_sets.read_file("a.csv", b"clean,corrupt,answer\n" + b"a,b, x,z\n" * 30)
     with pytest.raises(InputError, match=r"^No row is a pair\. Lines 2-31: The row has 4 cells"):
-        sets.built({"set_source": "file", "set_file": found}, None)  # pyright: ignore[reportArgumentType]
+        pair_sets.pair_set({"set_source": "file", "set_file": found}, None)  # pyright: ignore[reportArgumentType]
 
 
 def test_roles_are_those_that_every_pair_has() -> None:
     a, b = (pw.Pair(clean="a b", corrupt="c b", answer="x", roles=roles) for roles in _roles())
     items = tuple(Item(pair=one) for one in (a, b))
-    assert sets.Built(items).roles == ("S", "last")
+    assert pair_sets.PairSet(items).roles == ("S", "last")
 
 
 def _roles() -> list[tuple[pw.Role, ...]]:
@@ -230,6 +230,9 @@ def test_an_experiment_of_roles_names_them() -> None:
         "set_per": "position",
         "set_roles": ["A", "last"],
     }
-    found: Patch = asked.set_experiment_of(controls, "demo", (pair_of([1, 2], [1, 3]),))
+    found: Patch = build_experiment.set_experiment_of(controls, "demo", (pair_of([1, 2], [1, 3]),))
     assert found.roles == ("A", "last")
-    assert asked.set_experiment_of({**controls, "set_per": "layer"}, "demo", ()).roles is None
+    assert (
+        build_experiment.set_experiment_of({**controls, "set_per": "layer"}, "demo", ()).roles
+        is None
+    )

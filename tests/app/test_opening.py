@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from patchwright.app import address, asked, opening, state
+from patchwright.app import build_experiment, restore_state, session_state, url_state
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment.base import Experiment
 from patchwright.methods import METHODS
@@ -43,39 +43,39 @@ EXPERIMENTS: dict[str, Experiment] = {
          "by_position": False}
     ),
     "paths": PathPatch.of({**ON, "site": "z", "per": "head", "receivers": ["L3H1.q"]}),
-    "circuit": EdgeAttribution.of({**ON, "steps": None, "exact": asked.CHECKED_EDGES}),
+    "circuit": EdgeAttribution.of({**ON, "steps": None, "exact": build_experiment.CHECKED_EDGES}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("page", EXPERIMENTS)
 def test_a_short_address_brings_back_the_experiment_and_what_it_does_not_hold(page: str) -> None:
     experiment = EXPERIMENTS[page]
-    found = opening.page_of(experiment)
+    found = restore_state.page_of(experiment)
     assert found is not None
     assert found[0] == page
     controls = fresh() | found[1]
     beside = {"patch": "chosen", "many": "set_chosen", "circuit": "edge_order"}
     if page in beside:
         controls[beside[page]] = "strongest" if page == "circuit" else "L1H2.z"
-    written = address.shortest(page, controls, experiment)
+    written = url_state.shortest(page, controls, experiment)
     assert written["run"] == experiment.hash[:12]
     assert set(written) <= {"run", beside.get(page, "run"), "model", "corrupt"}
     brought = fresh()
-    state.take(brought, address.read(page, written, lambda _: experiment))
-    assert opening.holds(page, brought, experiment)
-    for name in address.PAGES[page]:
+    session_state.take(brought, url_state.read(page, written, lambda _: experiment))
+    assert restore_state.holds(page, brought, experiment)
+    for name in url_state.PAGES[page]:
         assert name == "set_source" or brought[name] == controls[name], name
 
 
 def fresh() -> dict[Any, Any]:
     page: dict[Any, Any] = {}
-    state.prepare(page)
+    session_state.prepare(page)
     return page
 
 
 def test_the_order_of_cells_does_not_hide_a_run_from_its_page() -> None:
     sweep = EXPERIMENTS["patch"].model_copy(update={"order": "attribution"})
-    found = opening.page_of(sweep)
+    found = restore_state.page_of(sweep)
     assert found is not None
     assert found[0] == "patch"
 
@@ -83,7 +83,7 @@ def test_the_order_of_cells_does_not_hide_a_run_from_its_page() -> None:
 @pytest.mark.parametrize("page", EXPERIMENTS)
 def test_a_run_without_the_first_token_is_restored_without_it(page: str) -> None:
     without = EXPERIMENTS[page].model_copy(update={"bos": False})
-    found = opening.page_of(without)
+    found = restore_state.page_of(without)
     assert found is not None
     assert found[0] == page
     assert found[1]["bos"] is False
@@ -98,15 +98,15 @@ def test_a_run_without_the_first_token_is_restored_without_it(page: str) -> None
     ],
 )
 def test_what_no_page_can_say_is_no_pages(unlike: Experiment) -> None:
-    assert opening.page_of(unlike) is None
+    assert restore_state.page_of(unlike) is None
     with pytest.raises(InputError, match="open it on the page Runs"):
-        address.read("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
+        url_state.read("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
 
 
 def test_an_example_keeps_its_name_in_the_address_which_is_shorter() -> None:
     controls = fresh()
-    experiment = asked.experiment_of(controls, "demo")
-    assert address.shortest("patch", controls, experiment) == {"model": "demo"}
+    experiment = build_experiment.experiment_of(controls, "demo")
+    assert url_state.shortest("patch", controls, experiment) == {"model": "demo"}
 
 
 def lookup(text: str) -> Experiment:
@@ -128,12 +128,12 @@ def test_a_run_that_cannot_be_shown_is_one_sentence(
     run: str, look_up: Callable[[str], Experiment] | None, says: str
 ) -> None:
     with pytest.raises(InputError, match=says):
-        address.read("patch", {"run": run}, look_up)
+        url_state.read("patch", {"run": run}, look_up)
 
 
 def test_a_set_from_a_file_is_in_no_address_without_its_run() -> None:
     with pytest.raises(InputError, match="upload the file"):
-        address.read("many", {"set_source": "file"})
+        url_state.read("many", {"set_source": "file"})
 
 
 def test_the_store_finds_an_experiment_by_the_beginning_of_its_hash(
@@ -174,7 +174,7 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
         (
             AblateTogether.of({**ON, "places": ["L1H2.z"], "how": "zero"}),
             "ablation",
-            {"chosen": "L1H2.z", "how": "zero"},
+            {"chosen": "L1H2.z", "ablation": "zero"},
         ),
         (Attention.of({**ON, "layer": 2, "head": 1}), "attention", {"chosen": "L2H1.z"}),
         (LogitAttribution.of({**ON, "part": "head"}), "lens", {"part": "head"}),
@@ -184,7 +184,7 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
 def test_what_no_page_says_exactly_has_one_that_comes_nearest(
     experiment: Experiment, page: str, brought: dict[str, Any], demo: pw.Model
 ) -> None:
-    found = opening.nearest(experiment, pw.run(experiment, demo))
+    found = restore_state.nearest(experiment, pw.run(experiment, demo))
     assert found is not None
     assert found[0] == page
     assert found[1] | brought == found[1]
@@ -193,10 +193,10 @@ def test_what_no_page_says_exactly_has_one_that_comes_nearest(
 def test_a_trace_opens_with_its_own_subject_whatever_was_chosen_before(demo: pw.Model) -> None:
     given = {"prompt": "The Eiffel Tower is in", "subject": "Eiffel Tower", "answer": " Paris"}
     traced = Trace.of({"model": "demo", **given, "samples": 2})
-    found = opening.nearest(traced, pw.run(traced, demo))
+    found = restore_state.nearest(traced, pw.run(traced, demo))
     assert found is not None
     controls = fresh() | {"subject": [4], "subject_tokens": ["x"], "subject_cleared": True}
-    state.take(controls, opening.CLEARED | found[1])
+    session_state.take(controls, restore_state.CLEARED | found[1])
     tokens = ["<|endoftext|>", "The", " Eiffel", " Tower", " is", " in"]
-    assert state.settle_subject(controls, tokens, tokens, 1) is None
+    assert session_state.settle_subject(controls, tokens, tokens, 1) is None
     assert controls["subject"] == [2, 3]

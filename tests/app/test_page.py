@@ -22,8 +22,8 @@ from app_pages import (
     workbench,
 )
 from checkpoints import save_tiny
-from patchwright.app import sets, state, work
-from patchwright.app.views import built
+from patchwright.app import pair_sets, resources, session_state
+from patchwright.app.views import pair_set_form
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError
 from patchwright.places import SITES, check_site, pers_of
@@ -66,8 +66,10 @@ def test_a_text_that_is_too_long_stays_and_its_length_is_said(key: str) -> None:
 
 
 def test_every_field_of_a_set_is_bounded() -> None:
-    typed = {name for names in sets.FIELDS.values() for name in names} & set(state.MOST_CHARACTERS)
-    assert set(built.LABELS) == typed - {"task"}
+    typed = {name for names in pair_sets.FIELDS.values() for name in names} & set(
+        session_state.MOST_CHARACTERS
+    )
+    assert set(pair_set_form.LABELS) == typed - {"task"}
 
 
 def test_another_site_forgets_the_place_of_the_map_before() -> None:
@@ -271,7 +273,7 @@ def test_a_site_that_the_model_does_not_have_is_not_offered(
 ) -> None:
     folder = save_tiny(tmp_path / family, family=family)
     monkeypatch.setattr("sys.argv", ["main.py", "--folder", str(tmp_path)])
-    work.options.clear()
+    resources.options.clear()
     keys = {
         "patch": ("site", "pick_site"),
         "ablation": ("ablated_site",),
@@ -284,7 +286,7 @@ def test_a_site_that_the_model_does_not_have_is_not_offered(
         for key in boxes:
             assert len(page.selectbox(key=key).options) == len(SITES) - 1, (view, key)
             assert page.selectbox(key=key).value != missing
-    work.options.clear()
+    resources.options.clear()
 
 
 def test_places_are_collected_and_patched_together_as_the_library_does(demo: pw.Model) -> None:

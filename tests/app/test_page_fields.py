@@ -5,22 +5,22 @@ from typing import Any, Literal, get_args
 import pytest
 from pydantic import Field
 
-from patchwright.app import address, state
-from patchwright.app.page_fields import ELSEWHERE, FORMS, SPELLINGS, Form
+from patchwright.app import session_state, url_state
+from patchwright.app.page_fields import ELSEWHERE, FORMS, Form, control_value
 from patchwright.methods.paths import PathPatch
 
 
 @pytest.mark.parametrize("page", FORMS)
 def test_every_control_starts_at_its_fields_default(page: str) -> None:
     form = FORMS[page]
-    fields = form.fields({**state.FIELDS, **form.usual})
+    fields = form.fields({**session_state.FIELDS, **form.usual})
     for name in form.names:
         info = form.kind.model_fields[name]
         if name != "per" and not info.is_required():
             assert fields[name] == info.default, name
     for control in form.names.values():
-        assert control in state.FIELDS
-        assert control in address.PAGES[page]
+        assert control in session_state.FIELDS
+        assert control in url_state.PAGES[page]
 
 
 @pytest.mark.parametrize("page", FORMS)
@@ -28,10 +28,9 @@ def test_every_choice_can_be_made_and_is_shown_again(page: str) -> None:
     form = FORMS[page]
     for name, control in form.names.items():
         for choice in form.choices.get(control, ()):
-            chosen: dict[str, Any] = {**state.FIELDS, **form.usual, control: choice}
+            chosen: dict[str, Any] = {**session_state.FIELDS, **form.usual, control: choice}
             value = form.fields(chosen)[name]
-            shown = SPELLINGS[control].control(value) if control in SPELLINGS else value
-            assert shown == choice or name == "per", (control, choice)
+            assert control_value(control, value) == choice or name == "per", (control, choice)
 
 
 def test_a_new_parameter_has_a_control_an_address_and_a_way_back() -> None:
@@ -46,7 +45,7 @@ def test_a_new_parameter_has_a_control_an_address_and_a_way_back() -> None:
     form = Form(Wider, FORMS["paths"].renamed)
     assert form.usual.items() >= {"breadth": "narrow", "depth": 2}.items()
     assert form.choices["breadth"] == ("narrow", "wide")
-    fields = form.fields({**state.FIELDS, **form.usual, "breadth": "wide", "depth": 3.0})
+    fields = form.fields({**session_state.FIELDS, **form.usual, "breadth": "wide", "depth": 3.0})
     assert (fields["breadth"], fields["depth"]) == ("wide", 3)
 
 

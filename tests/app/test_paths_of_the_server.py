@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import constants
 from streamlit.testing.v1 import AppTest
 
-from patchwright.app import server, text, work
-from patchwright.app.lessons import offered
+from patchwright.app import resources, server, text
+from patchwright.app.lesson_progress import load_catalog
 from patchwright.errors import PatchwrightError
 from patchwright.model.load import load_model
 from patchwright.storage.store import Store
@@ -51,12 +51,12 @@ def no_hub(_: Path) -> None:
 def test_an_error_names_a_path_to_the_owner_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Path], None], own: bool
 ) -> None:
-    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), True, own))
+    monkeypatch.setattr(resources, "options", lambda: resources.Options(1, (), (), True, own))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / SECRET))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(PatchwrightError) as raised:
         fault(tmp_path)
-    shown = text.complaint(raised.value).replace("\\", "").replace("\u2060", "")
+    shown = text.error_markdown(raised.value).replace("\\", "").replace("\u2060", "")
     assert shown
     assert (SECRET in shown) is (own and fault is not no_run)
 
@@ -66,7 +66,7 @@ def test_faulty_lessons_are_told_by_name_alone(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "bad.yaml").write_bytes(b"\xff")
     (folder / "worse.yaml").mkdir()
-    found = offered([folder, tmp_path / SECRET / "none", folder])
+    found = load_catalog([folder, tmp_path / SECRET / "none", folder])
     assert len(found.faults) == 5
     assert SECRET not in " ".join(found.faults)
 
@@ -76,9 +76,9 @@ def test_faulty_lessons_are_told_by_name_alone(tmp_path: Path) -> None:
 def test_trouble_with_the_store_is_told_in_full_to_the_owner_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
-    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), True, own))
+    monkeypatch.setattr(resources, "options", lambda: resources.Options(1, (), (), True, own))
     monkeypatch.setenv("PATCHWRIGHT_HOME", str(blocked(tmp_path)))
-    store = work.store()
+    store = resources.store()
     assert store is not None
     store.notices.append(f"The run store {store.path} is damaged.")
     page = AppTest.from_file(str(MAIN), default_timeout=120).run()

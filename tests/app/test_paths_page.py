@@ -8,8 +8,8 @@ import pytest
 import patchwright as pw
 from app_pages import errors, one_view, settled, words
 from patchwright.algorithms.paths import SENDERS
-from patchwright.app import state
-from patchwright.app.views import kinds
+from patchwright.app import session_state
+from patchwright.app.views import controls
 from patchwright.app.views import paths as view
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.figures.grid import grid_of
@@ -119,9 +119,9 @@ def test_prompts_of_unequal_length_have_no_paths_and_the_page_says_so() -> None:
 
 def test_a_receiver_is_added_once() -> None:
     page: dict[Any, Any] = {}
-    state.prepare(page)
-    state.add_to_set(page, "L2H1.q", "receivers")
-    state.add_to_set(page, "L2H1.q", "receivers")
+    session_state.prepare(page)
+    session_state.add_to_set(page, "L2H1.q", "receivers")
+    session_state.add_to_set(page, "L2H1.q", "receivers")
     assert page["receivers"] == ["L2H1.q"]
 
 
@@ -160,4 +160,4 @@ def test_the_sentence_carries_the_results_numbers(model: Model, direction: str) 
         assert ("clean run's" in text) == (direction == "denoise")
     stopped = pw.path_patch(model, PAIR, ["L2H1.k"], progress=lambda _: False)
     assert np.isnan(stopped.patched.values).any()
-    assert view.sentence("L0H0.z", stopped, False) == kinds.NOT_COMPUTED
+    assert view.sentence("L0H0.z", stopped, False) == controls.NOT_COMPUTED

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from app_pages import MAIN, one_view, words, work_under_way, workbench
-from patchwright.app import work
+from patchwright.app import resources
 from patchwright.app.access import Access
 from patchwright.app.views import runs
 from patchwright.errors import ArchiveError
@@ -24,7 +24,7 @@ on_the_page = pytest.mark.filterwarnings("default")
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), True, True))
+    monkeypatch.setattr(resources, "options", lambda: resources.Options(1, (), (), True, True))
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_deletion_can_be_undone(kept: tuple[Store, list[str]]) -> None:
 def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
     kept: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), True, False))
+    monkeypatch.setattr(resources, "options", lambda: resources.Options(1, (), (), True, False))
     page = one_view("runs")
     assert listed(page) == []
     store, ids = kept
@@ -150,7 +150,7 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
 
 @on_the_page
 def test_without_a_store_the_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "options", lambda: work.Options(1, (), (), False, True))
+    monkeypatch.setattr(resources, "options", lambda: resources.Options(1, (), (), False, True))
     assert "started without a run store" in words(one_view("runs"), "info")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchwright.algorithms.result import Result
-from patchwright.app import asked, state
+from patchwright.app import build_experiment, session_state
 from patchwright.app.views import inspector
 from patchwright.app.widgets.chips import chips_html, columns_of
 from patchwright.app.widgets.heat_map import data_of
@@ -39,12 +39,12 @@ HOSTILE = (
 @pytest.fixture
 def page() -> dict[Any, Any]:
     fresh: dict[Any, Any] = {}
-    state.prepare(fresh)
+    session_state.prepare(fresh)
     return fresh
 
 
 def test_a_fresh_page_has_a_whole_experiment(page: dict[Any, Any]) -> None:
-    experiment = asked.experiment_of(page, "demo")
+    experiment = build_experiment.experiment_of(page, "demo")
     assert isinstance(experiment.pairs, Pair)
     assert experiment.pairs.clean == next(one for one in examples() if one.id == "ioi").pair.clean
     assert (experiment.site, experiment.per) == ("resid_pre", "position")
@@ -52,7 +52,7 @@ def test_a_fresh_page_has_a_whole_experiment(page: dict[Any, Any]) -> None:
 
 def test_what_the_user_typed_survives_the_next_run(page: dict[Any, Any]) -> None:
     page["clean"], page["metric"] = "mine", "kl"
-    state.prepare(page)
+    session_state.prepare(page)
     assert (page["clean"], page["metric"]) == ("mine", "kl")
 
 
@@ -64,18 +64,20 @@ def test_controls_on_the_screen_are_not_set_while_somebody_types(page: dict[Any,
 
     written: list[Any] = []
     watched = Watched(page)
-    assert not state.prepare(watched)
-    assert set(written) & set(state.FIELDS) == set()
-    state.prepare(watched, "lens")
-    assert set(written) >= set(state.FIELDS), "turned to another page, they would be forgotten"
+    assert not session_state.prepare(watched)
+    assert set(written) & set(session_state.FIELDS) == set()
+    session_state.prepare(watched, "lens")
+    assert set(written) >= set(session_state.FIELDS), (
+        "turned to another page, they would be forgotten"
+    )
 
 
 def test_a_control_that_was_not_shown_comes_back_as_it_was(page: dict[Any, Any]) -> None:
     page |= {"clean": "mine", "neuron_layer": 3}
-    state.keep(page)
+    session_state.keep(page)
     for name in ("clean", "neuron_layer", "places"):
         del page[name]
-    assert not state.prepare(page)
+    assert not session_state.prepare(page)
     assert (page["clean"], page["neuron_layer"], page["places"]) == ("mine", 3, [])
 
 
@@ -83,19 +85,23 @@ def test_a_control_that_was_not_shown_comes_back_as_it_was(page: dict[Any, Any])
 def test_an_example_in_the_controls_is_the_examples_pair(
     page: dict[Any, Any], example: Example
 ) -> None:
-    state.take_example(page, example.id)
-    assert asked.pair_of(page) == example.pair
-    assert asked.experiment_of(page, "demo").metric == example.metric
+    session_state.take_example(page, example.id)
+    assert build_experiment.pair_of(page) == example.pair
+    assert build_experiment.experiment_of(page, "demo").metric == example.metric
 
 
 def test_an_example_that_nobody_touched_gives_way_to_the_first_of_the_next_page(
     page: dict[Any, Any],
 ) -> None:
-    state.prepare(page, "trace")
-    assert state.example_shown(page) == state.first_example("trace") != state.FIRST_EXAMPLE
+    session_state.prepare(page, "trace")
+    assert (
+        session_state.example_shown(page)
+        == session_state.first_example("trace")
+        != session_state.FIRST_EXAMPLE
+    )
     page["subject"] = [4]  # as the page of causal tracing does by itself
-    state.prepare(page, "lens")
-    assert state.example_shown(page) == state.FIRST_EXAMPLE
+    session_state.prepare(page, "lens")
+    assert session_state.example_shown(page) == session_state.FIRST_EXAMPLE
 
 
 @pytest.mark.parametrize(
@@ -105,34 +111,34 @@ def test_an_example_that_somebody_works_on_stays_when_the_page_is_turned(
     page: dict[Any, Any], touched: dict[str, Any]
 ) -> None:
     page |= touched
-    state.prepare(page, "trace")
-    assert state.example_shown(page) == state.FIRST_EXAMPLE
+    session_state.prepare(page, "trace")
+    assert session_state.example_shown(page) == session_state.FIRST_EXAMPLE
 
 
 def test_an_example_that_somebody_chose_stays_when_the_page_is_turned(
     page: dict[Any, Any],
 ) -> None:
-    state.take_example(page, state.FIRST_EXAMPLE)
-    state.prepare(page, "trace")
-    assert state.example_shown(page) == state.FIRST_EXAMPLE
+    session_state.take_example(page, session_state.FIRST_EXAMPLE)
+    session_state.prepare(page, "trace")
+    assert session_state.example_shown(page) == session_state.FIRST_EXAMPLE
 
 
 def test_another_model_begins_the_prompts_in_its_usual_way(page: dict[Any, Any]) -> None:
-    state.take(page, {"model": "smollm2", "clean": "mine"})
+    session_state.take(page, {"model": "smollm2", "clean": "mine"})
     assert not page["bos"]
-    assert not asked.experiment_of(page, "smollm2").bos
-    state.take(page, {"model": "demo"})
+    assert not build_experiment.experiment_of(page, "smollm2").bos
+    session_state.take(page, {"model": "demo"})
     assert page["bos"]
-    state.take(page, {"model": "smollm2", "bos": True})
+    session_state.take(page, {"model": "smollm2", "bos": True})
     assert page["bos"]
 
 
 def test_swapping_twice_changes_nothing(page: dict[Any, Any]) -> None:
     before = dict(page)
-    state.swap(page)
+    session_state.swap(page)
     assert page["clean"] == before["corrupt"]
     assert page["answer"] == before["wrong"]
-    state.swap(page)
+    session_state.swap(page)
     assert page == before
 
 
@@ -140,11 +146,11 @@ def test_a_kind_of_place_that_the_site_does_not_have_becomes_its_first(
     page: dict[Any, Any],
 ) -> None:
     page |= {"site": "z", "per": "position"}
-    assert asked.experiment_of(page, "demo").per == "position"
+    assert build_experiment.experiment_of(page, "demo").per == "position"
     page |= {"site": "resid_pre", "per": "head"}
-    assert asked.experiment_of(page, "demo").per == "position"
+    assert build_experiment.experiment_of(page, "demo").per == "position"
     page |= {"site": "mlp_act", "per": "neuron", "neuron_layer": 2}
-    assert asked.experiment_of(page, "demo").layers == (2,)
+    assert build_experiment.experiment_of(page, "demo").layers == (2,)
 
 
 def test_tokens_are_escaped_and_differing_ones_marked() -> None:
@@ -180,27 +186,27 @@ def test_every_token_has_one_chip_in_the_order_of_the_prompt(
 @pytest.mark.parametrize("site", SITES)
 def test_another_site_is_swept_its_usual_way(page: dict[Any, Any], site: Site) -> None:
     page |= {"site": site, "per": pers_of(site)[0], "direction": "noise", "metric": "kl"}
-    swept = asked.experiment_of(page, "demo")
-    assert asked.swept_as(swept, site) == swept
-    other = asked.swept_as(swept, "z")
+    swept = build_experiment.experiment_of(page, "demo")
+    assert build_experiment.swept_as(swept, site) == swept
+    other = build_experiment.swept_as(swept, "z")
     assert (other.site, other.per, other.direction, other.metric) == ("z", "head", "noise", "kl")
 
 
 def test_a_place_is_added_to_the_set_once(page: dict[Any, Any]) -> None:
     for place in ("L1H2.z", "embed@0", "L1H2.z"):
-        state.add_to_set(page, place)
+        session_state.add_to_set(page, place)
     assert page["places"] == ["L1H2.z", "embed@0"]
-    state.drop_from_set(page, "L1H2.z")
+    session_state.drop_from_set(page, "L1H2.z")
     assert page["places"] == ["embed@0"]
 
 
 def test_the_usual_lists_of_the_controls_are_not_shared_between_visitors() -> None:
     first: dict[Any, Any] = {}
-    state.prepare(first)
+    session_state.prepare(first)
     first["places"].append("embed@0")
     first["subject"].append(1)
     second: dict[Any, Any] = {}
-    state.prepare(second)
+    session_state.prepare(second)
     assert (second["places"], second["subject"]) == ([], [])
 
 
@@ -273,7 +279,7 @@ def test_what_other_methods_say_has_their_numbers(model: Model) -> None:
 
 def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out() -> None:
     page: dict[Any, Any] = {}
-    state.prepare(page)
+    session_state.prepare(page)
     page |= {
         "chosen": "L3.resid_pre@10",
         "pinned": "L1H2.z",
@@ -281,7 +287,7 @@ def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out
         "places": ["L0.mlp_out@0", "L2H1.z@-1", "L2H1.z@4"],
     }
     page["bos"] = False
-    state.move_places(page)
+    session_state.move_places(page)
     assert (page["chosen"], page["pinned"], page["trace_chosen"]) == (
         "L3.resid_pre@9",
         "L1H2.z",
@@ -289,22 +295,22 @@ def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out
     )
     assert page["places"] == ["L2H1.z@-1", "L2H1.z@3"]
     page["bos"] = True
-    state.move_places(page)
+    session_state.move_places(page)
     assert page["chosen"] == "L3.resid_pre@10"
 
 
 def test_another_model_moves_places_only_where_its_prompts_begin_otherwise() -> None:
     page: dict[Any, Any] = {}
-    state.prepare(page)
+    session_state.prepare(page)
     page["chosen"] = "L3.resid_pre@10"
     for model, chosen in (("gpt2", 10), ("smollm2", 9), ("smollm2", 9), ("demo", 10)):
         page["model"] = model
-        state.take_usual_bos(page)
+        session_state.take_usual_bos(page)
         assert page["chosen"] == f"L3.resid_pre@{chosen}"
 
 
 def test_an_address_names_places_as_it_means_them() -> None:
     page: dict[Any, Any] = {}
-    state.prepare(page)
-    state.take(page, {"model": "smollm2", "chosen": "L3.resid_pre@9"})
+    session_state.prepare(page)
+    session_state.take(page, {"model": "smollm2", "chosen": "L3.resid_pre@9"})
     assert (page["bos"], page["chosen"]) == (False, "L3.resid_pre@9")

@@ -17,7 +17,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from app_pages import unescaped
-from patchwright.app.text import BREAK, paragraphs, plain, token
+from patchwright.app.text import BREAK, escape, paragraphs, token
 from patchwright.errors import printable
 from patchwright.prompts.tokens import visible
 
@@ -56,20 +56,20 @@ TEXTS = st.lists(PIECES, min_size=1, max_size=14).map("".join) | st.sampled_from
 
 @given(text=st.text(max_size=40) | TEXTS)
 def test_a_text_is_escaped_whole_and_has_nothing_that_is_not_seen(text: str) -> None:
-    for shown in (plain(text), token(text), paragraphs(text)):
+    for shown in (escape(text), token(text), paragraphs(text)):
         assert all(one.isprintable() or one == "\n" for one in shown)
         left = re.sub(r"\\([!-/:-@\[-`{-~])", "", shown.replace(BREAK, ""))
         assert not set(left) & set(string.punctuation), shown
     assert unescaped(token(text)) == visible(text)
     # A sentence of ours has signs for spaces; they are spaces again.
     lines = [printable(line.replace("·", " ")) for line in text.split("\n")]
-    assert unescaped(plain(text)) == "  \n".join(lines)
+    assert unescaped(escape(text)) == "  \n".join(lines)
 
 
 @given(text=TEXTS)
 @settings(max_examples=300)
 def test_no_piece_of_a_text_is_a_link_an_icon_or_an_arrow(text: str) -> None:
-    for piece in plain(text).split(BREAK):
+    for piece in escape(text).split(BREAK):
         bare = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", piece)
         found = re.search(
             r"<->|->|<-|--|>=|<=|~=|:[\w+-]+:|https?://|www\.|[\w.+-]@[\w-]+\.\w", bare
@@ -80,13 +80,13 @@ def test_no_piece_of_a_text_is_a_link_an_icon_or_an_arrow(text: str) -> None:
 PAGE = """
 import json, sys
 import streamlit as st
-from patchwright.app.text import plain
+from patchwright.app.text import escape
 for number, text in enumerate(json.load(open(sys.argv[1], encoding="utf-8"))):
     with st.container(key=f"text-{number}"):
-        st.markdown(plain(text))
-        st.caption(plain(text))
-        st.error(plain(text))
-        st.button(plain(text), key=f"button-{number}")
+        st.markdown(escape(text))
+        st.caption(escape(text))
+        st.error(escape(text))
+        st.button(escape(text), key=f"button-{number}")
 """
 ALLOWED = "p, br, span"
 

@@ -12,11 +12,11 @@ from streamlit.testing.v1 import AppTest
 from app_pages import errors, one_view, settled, unopened_view
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
-from patchwright.app import address, state, work
+from patchwright.app import results, session_jobs, session_state, url_state
 from patchwright.app.text import BREAK
 from patchwright.app.views import trace as view
-from patchwright.app.views import traced as found
-from patchwright.app.views.waiting import how_far
+from patchwright.app.views import trace_result as found
+from patchwright.app.views.progress import how_far
 from patchwright.axes import METRICS
 from patchwright.errors import ExperimentError, InputError
 from patchwright.figures.grid import grid_of
@@ -169,43 +169,46 @@ def test_an_address_with_numbers_that_the_controls_do_not_have_is_refused(
     name: str, value: str
 ) -> None:
     with pytest.raises(InputError, match=f"{name} {value}: it may be"):
-        address.read("trace", {name: value})
+        url_state.read("trace", {name: value})
 
 
 def test_what_streamlit_forgets_when_another_page_is_shown_comes_back() -> None:
     page: dict[Any, Any] = {}
-    state.prepare(page)
-    state.take(page, {"clean": "mine", "samples": 3})
-    state.keep(page)
-    for name in state.FIELDS:
+    session_state.prepare(page)
+    session_state.take(page, {"clean": "mine", "samples": 3})
+    session_state.keep(page)
+    for name in session_state.FIELDS:
         del page[name]
-    state.prepare(page, "trace")
+    session_state.prepare(page, "trace")
     assert (page["clean"], page["samples"], page["noise"]) == ("mine", 3, 3.0)
 
 
 def test_the_proposed_subject_is_the_stretch_in_which_the_prompts_differ() -> None:
-    assert state.proposed_subject(TEXTS, OTHER, 1) == [2, 3]
-    assert state.proposed_subject(TEXTS, ("<bos>", "The", " Louvre", " is", " in"), 1) == [2, 3]
-    assert state.proposed_subject(TEXTS, TEXTS, 1) == []
-    assert state.proposed_subject(TEXTS, ("<bos>", "Quite", " other"), 1) == []
+    assert session_state.proposed_subject(TEXTS, OTHER, 1) == [2, 3]
+    assert session_state.proposed_subject(TEXTS, ("<bos>", "The", " Louvre", " is", " in"), 1) == [
+        2,
+        3,
+    ]
+    assert session_state.proposed_subject(TEXTS, TEXTS, 1) == []
+    assert session_state.proposed_subject(TEXTS, ("<bos>", "Quite", " other"), 1) == []
 
 
 def test_a_subject_stays_while_its_tokens_stay_where_they_are() -> None:
     page: dict[Any, Any] = {"subject": []}
-    assert state.settle_subject(page, TEXTS, OTHER, 1) is None
+    assert session_state.settle_subject(page, TEXTS, OTHER, 1) is None
     assert page["subject"] == [2, 3]
     page["subject"] = [2]
-    assert state.settle_subject(page, (*TEXTS, " the"), OTHER, 1) is None
+    assert session_state.settle_subject(page, (*TEXTS, " the"), OTHER, 1) is None
     assert page["subject"] == [2]
     moved = ("<bos>", "Oh", "The", " Eiffel", " Tower", " is")
-    assert state.settle_subject(page, moved, OTHER, 1) is None
+    assert session_state.settle_subject(page, moved, OTHER, 1) is None
     assert page["subject"] == []
 
 
 @given(st.lists(st.integers(-3, 20), max_size=4), st.integers(1, 8), st.integers(0, 1))
 def test_no_subject_is_ever_outside_the_prompt(subject: list[int], length: int, first: int) -> None:
     page: dict[Any, Any] = {"subject": subject}
-    state.settle_subject(page, TEXTS[:length], OTHER, first)
+    session_state.settle_subject(page, TEXTS[:length], OTHER, first)
     assert all(first <= one < min(length, len(TEXTS)) for one in page["subject"])
 
 
@@ -317,8 +320,8 @@ def test_what_cannot_be_traced_is_said_also_while_the_work_is_under_way(
         assert go_on.wait(SECONDS)
         return run_cached(*asked)
 
-    monkeypatch.setattr(work, "run_cached", waiting)
-    monkeypatch.setattr(work, "PATIENCE", 0.0)
+    monkeypatch.setattr(results, "run_cached", waiting)
+    monkeypatch.setattr(session_jobs, "PATIENCE", 0.0)
     asked = {"example": "eiffel-tower", "samples": "1"} | parameters
     page = unopened_view("trace", **asked).run()
     try:

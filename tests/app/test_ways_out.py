@@ -12,8 +12,8 @@ import patchwright
 from app_pages import errors, looked_at, one_view
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
-from patchwright.app import work
-from patchwright.app.text import complaint
+from patchwright.app import results
+from patchwright.app.text import error_markdown
 from patchwright.errors import PatchwrightError, UnknownPlaceError
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.run import run
@@ -90,7 +90,7 @@ def test_the_sweep_that_is_shown_is_not_run_again(
     shown.text_input(key="answer").set_value(" Eva" if site == "z" else " Tom")
     shown.text_input(key="wrong").set_value(" Tom" if site == "z" else " Eva")
     shown.selectbox(key="site").set_value(site)
-    monkeypatch.setattr(work, "run", counted)
+    monkeypatch.setattr(results, "run", counted)
     monkeypatch.setattr(run_cached, "run", counted)
     shown.run()
     assert errors(shown) == []
@@ -104,7 +104,7 @@ def test_what_names_a_command_elsewhere_names_what_to_do_on_the_page(
 ) -> None:
     with pytest.raises(UnknownPlaceError, match="`patchwright ") as raised:
         parse_place(text).within(demo.spec, 5)
-    said = complaint(raised.value).replace("\\", "")
+    said = error_markdown(raised.value).replace("\\", "")
     assert "`patchwright" not in said
     assert "on this page offer" in said or "chips under the prompts" in said
     assert said.startswith(str(raised.value)[:8])
@@ -128,7 +128,7 @@ def test_every_command_that_an_error_names_has_its_words_on_the_page() -> None:
     }
     assert named == set(sentences)
     for sentence in sentences.values():
-        assert "patchwright" not in complaint(PatchwrightError(sentence))
+        assert "patchwright" not in error_markdown(PatchwrightError(sentence))
 
 
 def test_after_only_the_edges_were_matched_there_is_a_way_back() -> None:
@@ -165,7 +165,7 @@ def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.Monk
     shown.run()
     try:
         assert begun.wait(SECONDS)
-        job: Job = shown.session_state["patch"]
+        job: Job = shown.session_state["jobs"]["patch"]
         assert (job.over, job.stopping) == (False, False)
         clear_session_resource_cache("test session id")  # as Streamlit does when a tab is closed
         assert job.stopping

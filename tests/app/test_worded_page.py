@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from chat_server import ChatServer
 from patchwright.app.text import BREAK
-from patchwright.app.views import worded
+from patchwright.app.views import llm_explanation
 from patchwright.insights.llm import KEY, MODEL, URL
 from patchwright.prompts.examples import example
 from patience import SECONDS
@@ -24,21 +24,21 @@ SAID = [
 
 @pytest.fixture(autouse=True)
 def fresh() -> Generator[None]:
-    worded.answered.clear()
+    llm_explanation.answered.clear()
     yield
-    worded.answered.clear()
+    llm_explanation.answered.clear()
 
 
 def page() -> AppTest:
     def script() -> None:
-        from patchwright.app.views import worded
+        from patchwright.app.views import llm_explanation
         from patchwright.insights import Sentence
         from patchwright.methods.patch import Patch
         from patchwright.prompts.examples import example
 
         facts = [Sentence("a", "The gap is 3.5.", None, ()), Sentence("b", "L0 is 1.", None, ())]
         swept = Patch(model="demo", pairs=example("ioi").pair, per="position")
-        worded.offered(facts, swept)
+        llm_explanation.offered(facts, swept)
 
     shown = AppTest.from_function(script, default_timeout=SECONDS).run()
     assert not shown.exception

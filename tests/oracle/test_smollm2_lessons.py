@@ -3,7 +3,7 @@
 import pytest
 
 import patchwright as pw
-from patchwright.app.opening import nearest
+from patchwright.app.restore_state import nearest
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import Lesson, built_in, check, step_experiment
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import patchwright as pw
 from families import variant
-from patchwright.app import opening
+from patchwright.app import restore_state
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.figures.grid import grids_of, title_of
 from patchwright.figures.terminal import renderable
@@ -98,7 +98,7 @@ def use(result: pw.Result) -> None:
         lambda: grids_of(result),
         lambda: Console(file=StringIO(), width=100).print(renderable(result)),
         lambda: insights(result),
-        lambda: opening.nearest(METHODS.parse(result.experiment), result),
+        lambda: restore_state.nearest(METHODS.parse(result.experiment), result),
     ]
     for doing in doings:
         try:

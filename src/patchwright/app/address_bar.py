@@ -5,26 +5,26 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from patchwright.app import address
+from patchwright.app import url_state
 
-REPLACED = frozenset({"threshold", "pinned"})
+REPLACED = frozenset({"threshold", "pinned", "pinned_run", "note"})
 """What is in the address, and no step that Back undoes."""
 
 
 def arrive(page: str) -> None:
     """Take what is shown now as where the person starts: no step was done yet."""
-    st.session_state["written"] = address.written(page, st.session_state)
+    st.session_state["written"] = url_state.written(page, st.session_state)
 
 
 def write(page: str, arrived: bool = False, returned: bool = False) -> None:
     """Put what is shown into the address; after a step that was done here, as a step of history."""
     now = st.session_state
-    written = address.written(page, now)
-    shown = address.shortest(page, now, now["run"])
+    written = url_state.written(page, now)
+    shown = url_state.shortest(page, now, now["run"])
     before = now.get("written", written)
     stepped = not arrived and _steps(written) != _steps(before)
     now["written"] = written
-    if not address.fits(shown) or st.query_params.to_dict() == shown:
+    if not url_state.fits(shown) or st.query_params.to_dict() == shown:
         return
     if stepped or returned:
         st.query_params.from_dict(shown)

@@ -5,8 +5,8 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from patchwright.app import address, address_bar, state, work
-from patchwright.app.text import complaint, plain
+from patchwright.app import address_bar, resources, session_jobs, session_state, url_state
+from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import (
     ablation,
     activations,
@@ -53,35 +53,35 @@ st.session_state["pages"] = PAGES
 chosen = st.navigation([*PAGES.values(), named], position="hidden")
 name = chosen.url_path or FIRST
 if (to := st.session_state.pop("go_to", name)) != name:
-    state.keep(st.session_state)
+    session_state.keep(st.session_state)
     st.switch_page(PAGES[to])
 turned = st.session_state.get("page", name) != name
 if turned:
-    work.leave_page()
-new = state.prepare(st.session_state, name)
+    session_jobs.leave_page()
+new = session_state.prepare(st.session_state, name)
 # Whether the browser went back or forth: its address then says what to show.
 returned = getattr(get_script_run_ctx(), "is_history_navigation", False)
 if new or returned:
     try:
-        found = address.read(name, st.query_params, work.look_up())
+        found = url_state.read(name, st.query_params, resources.look_up())
         # An address that says anything has always meant the demo model where it names none.
-        model = state.FIELDS["model"] if found else work.first_model()
-        before = {"model": model} if new else address.usual(name, model)
-        state.take(st.session_state, before | found)
+        model = session_state.FIELDS["model"] if found else resources.first_model()
+        before = {"model": model} if new else url_state.usual(name, model)
+        session_state.take(st.session_state, before | found)
     except PatchwrightError as error:
         if new:
-            state.take(st.session_state, {"model": work.first_model()})
+            session_state.take(st.session_state, {"model": resources.first_model()})
         instead = "the list of lessons" if name == "learn" else "the first example"
         instead = f"Shown instead is {instead}." if new else "What you see has not changed."
-        st.session_state["complaint"] = f"{complaint(error)} {instead}"
+        st.session_state["complaint"] = f"{error_markdown(error)} {instead}"
 arrived = new or turned or returned
 if arrived:
     address_bar.arrive(name)
 if said := st.session_state.pop("complaint", None):
     st.warning(said)
-for notice in work.notices():
-    st.warning(plain(notice))
-state.keep(st.session_state)
+for notice in resources.notices():
+    st.warning(escape(notice))
+session_state.keep(st.session_state)
 st.session_state["run"] = None
 # Drawn by this script, not by `chosen.run()`: when the page is turned, Streamlit forgets fields
 # that a page has drawn, and with them what was typed just before the click.

@@ -45,6 +45,9 @@ EDGE_ESTIMATES = {"integrated": 5, "gradient": None}
 PLACE_LISTS = ("places", "receivers")
 """Controls that hold a list of places."""
 
+NOTHING = "nothing"
+"""What a control says of a choice that may be left out."""
+
 OVERS = ("position", "all")
 """What a mean is taken over: the reference prompts at each position, or all their positions."""
 
@@ -53,7 +56,6 @@ SPELLINGS: dict[str, Spelling] = {
         lambda named: [] if tuple(named) == (LOGITS,) else list(named),
         lambda chosen: tuple(chosen) or (LOGITS,),
     ),
-    "sever": Spelling(lambda one: one or "nothing", lambda one: None if one == "nothing" else one),
     "over": _named(dict(zip(OVERS, (True, False), strict=True))),
     "edge_estimate": _named(EDGE_ESTIMATES),
     "set_roles": Spelling(lambda named: list(named or ()), lambda chosen: tuple(chosen) or None),
@@ -88,7 +90,7 @@ class Form:
             value = () if info.is_required() else info.default
             if name == "per":
                 value = pers_of(self.kind.model_fields["site"].default)[0]
-            found[control] = _spelled(control, value)
+            found[control] = control_value(control, value)
         return found
 
     @property
@@ -96,9 +98,12 @@ class Form:
         """What may be chosen, of the controls that are a choice."""
         found: dict[str, tuple[str, ...]] = {}
         for name, control in self.names.items():
-            options = _options(self.kind.model_fields[name].annotation)
+            annotation = self.kind.model_fields[name].annotation
+            options = _options(annotation)
             if control in SPELLINGS:
-                options = SPELLINGS[control].choices or (("nothing", *options) if options else ())
+                options = SPELLINGS[control].choices
+            elif options and NoneType in get_args(annotation):
+                options = (NOTHING, *options)
             if options:
                 found[control] = options
         return found
@@ -117,7 +122,7 @@ class Form:
         """What the controls show of an experiment, as far as it has their fields."""
         given = type(experiment).model_fields
         found = {
-            control: _spelled(control, getattr(experiment, name))
+            control: control_value(control, getattr(experiment, name))
             for name, control in self.names.items()
             if name in given
         }
@@ -129,12 +134,17 @@ class Form:
         if control in SPELLINGS:
             return SPELLINGS[control].field(value)
         kind: Any = self.kind.model_fields[name].annotation
-        return kind(value) if kind in (int, float) else value
+        if kind in (int, float):
+            return kind(value)
+        return None if value == NOTHING and NoneType in get_args(kind) else value
 
 
-def _spelled(control: str, value: Any) -> Any:
+def control_value(control: str, value: Any) -> Any:
+    """What a control shows of a field's value."""
     if control in SPELLINGS:
         return SPELLINGS[control].control(value)
+    if value is None:
+        return NOTHING
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -161,7 +171,6 @@ FORMS = {
         {
             "site": "ablated_site",
             "per": "ablated_per",
-            "ablation": "how",
             "by_position": "over",
             "seed": "draw_seed",
         },

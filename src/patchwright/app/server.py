@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.web.bootstrap import load_config_options
 from streamlit.web.cli import configurator_options
 
-from patchwright.app import work
+from patchwright.app import resources
 from patchwright.web import listening
 from patchwright.web.hosts import Hosts, host_of, is_loopback, same_origin
 
@@ -47,7 +47,7 @@ FOREIGN = (
 def serve(
     host: str, port: int, names: Sequence[str], own: bool, headless: bool, options: Sequence[str]
 ) -> None:
-    """Serve the page until the process is told to end; `options` are read by `work.options`.
+    """Serve the page until the process is told to end; `options` are read by `resources.options`.
 
     With `own`, or where only this machine reaches the page and under no further `names`, each
     visitor is the owner of all runs. Raises InputError where nothing can listen there.
@@ -92,10 +92,10 @@ def _of_environment(**settings: object) -> dict[str, object]:
 
 @contextlib.asynccontextmanager
 async def _life(_: st.App) -> AsyncGenerator[dict[str, Any] | None]:
-    if said := work.fetch_first():
+    if said := resources.fetch_first():
         print(said, flush=True)
     yield None
-    await run_sync(work.desk.clear)
+    await run_sync(resources.job_queue.clear)
 
 
 class OwnNames:

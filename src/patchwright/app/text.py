@@ -1,11 +1,11 @@
 """What a user typed, shown as text where Streamlit would read Markdown."""
 
+import html
 import logging
 import re
 import string
-from html import escape
 
-from patchwright.app import work
+from patchwright.app import resources
 from patchwright.errors import PatchwrightError, printable
 from patchwright.prompts.tokens import visible
 
@@ -36,18 +36,22 @@ _ON_THE_PAGE = {
 """What to do on the page in place of a command, by what the command's hint says."""
 
 
-def complaint(error: Exception) -> str:
+def error_markdown(error: Exception) -> str:
     """What went wrong, as Markdown that shows text, with the way out that the page offers."""
-    return plain(said_of(error))
+    return escape(error_text(error))
 
 
-def said_of(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """The same in words, for what takes text and no Markdown.
 
     Only the owner of the server reads of its paths; its log has the rest for them.
     """
     said = str(error)
-    if isinstance(error, PatchwrightError) and error.public != said and not work.options().own:
+    if (
+        isinstance(error, PatchwrightError)
+        and error.public != said
+        and not resources.options().allow_edits
+    ):
         _log.warning("%s", said)
         said = error.public
     for hint, instead in _ON_THE_PAGE.items():
@@ -55,20 +59,20 @@ def said_of(error: Exception) -> str:
     return said
 
 
-def plain(text: str) -> str:
+def escape(text: str) -> str:
     """A sentence of ours, as `typed` text; the signs for spaces in it are spaces again."""
     return typed(text.replace("·", " "))
 
 
 def sentence(text: str) -> str:
-    """A sentence of ours, as `plain` text; the tokens between its backticks as code."""
+    """A sentence of ours, as `escape`d text; the tokens between its backticks as code."""
     parts = _CODE.split(text)
-    return "".join(f"`{one}`" if i % 2 else plain(one) for i, one in enumerate(parts))
+    return "".join(f"`{one}`" if i % 2 else escape(one) for i, one in enumerate(parts))
 
 
 def sentence_html(text: str) -> str:
     """The same as HTML."""
-    return _CODE.sub(r"<code>\1</code>", escape(text))
+    return _CODE.sub(r"<code>\1</code>", html.escape(text))
 
 
 _CODE = re.compile("`([^`\n]+)`")

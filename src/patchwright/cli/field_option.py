@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from annotated_types import Ge
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from patchwright.cli.options import numbers, said_by_user
@@ -78,7 +79,8 @@ class FieldOption:
         """What may be chosen, where that is a short list."""
         found = [one for one in _members(self.info.annotation) if get_origin(one) is Literal]
         values = tuple(value for one in found for value in get_args(one))
-        if self.retyped or self.shape != "text" or len(values) > MOST_CHOICES:
+        takes_more = any(isinstance(one, BeforeValidator) for one in self.info.metadata)
+        if takes_more or self.shape != "text" or len(values) > MOST_CHOICES:
             return ()
         return values
 

@@ -178,7 +178,6 @@ SPECIAL: dict[str, dict[str, Any]] = {
     },
     "trace": {
         "body": _trace,
-        "retyped": {"sever": "text"},
         "more": {
             "answer": (options.Answer, []),
             "wrong": (options.Wrong, []),

@@ -17,6 +17,7 @@ RUN_COLORS = {
     "patched": "#8c6d1f",
     "ablated": "#8c6d1f",
 }
+RUN_COLORS |= {"A alone": RUN_COLORS["clean"], "B alone": RUN_COLORS["corrupted"]}
 
 _LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
 
@@ -114,7 +115,9 @@ def samples_chart(
 
 
 def _run_color(names: Sequence[str]) -> alt.Color:
-    colors = alt.Scale(domain=list(names), range=[RUN_COLORS[name] for name in names])
+    colors = alt.Scale(
+        domain=list(names), range=[RUN_COLORS.get(name, RUN_COLORS["patched"]) for name in names]
+    )
     return alt.Color("run:N", scale=colors, sort=list(names), legend=_LEGEND)
 
 

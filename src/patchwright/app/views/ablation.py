@@ -5,17 +5,17 @@ from typing import get_args
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app import asked, page_fields, state
-from patchwright.app.text import complaint, plain
+from patchwright.app import build_experiment, page_fields, session_state
+from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import (
+    controls,
     explore,
+    export,
     fields,
     inspector,
-    kinds,
     pair,
-    place,
+    place_detail,
     tabs,
-    taken,
     topbar,
 )
 from patchwright.axes import METRICS
@@ -27,7 +27,7 @@ from patchwright.model.load import Model
 from patchwright.places import SITES
 from patchwright.prompts.messages import prompt_text
 
-HOW_NAMES: dict[Ablation, str] = {
+ABLATION_NAMES: dict[Ablation, str] = {
     "zero": "zero",
     "mean": "mean over prompts",
     "resample": "resample: one prompt",
@@ -46,25 +46,25 @@ def show() -> None:
         room = _choices(model)
         if swept is None:
             return
-        place.picker(room, model)
+        place_detail.picker(room, model)
         result = explore.shown(tab_of(swept, model), model)
         if result is not None:
-            kinds.baselines(result)
-            st.caption(f"Caution: {plain(SELF_REPAIR)}")
-            taken.away(result)
+            controls.baselines(result)
+            st.caption(f"Caution: {escape(SELF_REPAIR)}")
+            export.shown(result)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def tab_of(swept: Patch, model: Model) -> explore.Tab:
     """What the workbench asks and says of places that say nothing."""
     now = st.session_state
-    experiment = asked.ablate_of(now, swept)
+    experiment = build_experiment.ablate_of(now, swept)
     return explore.Tab(
         page="ablation",
         experiment=experiment,
         swept=swept,
-        together=lambda places: asked.ablate_together_of(now, swept, places),
+        together=lambda places: build_experiment.ablate_together_of(experiment, places),
         target="A",
         change=f"{replaced_by(experiment)} in A",
         altered="A without it",
@@ -74,31 +74,44 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
             *inspector.direct(one, swept, model),
         ],
         legend="share of the way from A to B that is lost; 0 is no change",
-        closer=lambda chosen: place.closer(chosen, swept, model),
+        closer=lambda chosen: place_detail.closer(chosen, swept, model),
     )
 
 
 def _choices(model: Model) -> DeltaGenerator:
     """What is replaced, by what, and how the answer is measured; room for one more control."""
-    columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
-    kinds.site_and_per(
-        columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model, **fields.UNLABELLED
+    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
+    controls.site_and_per(
+        columns[:2],
+        SITES,
+        "ablated_site",
+        "ablated_per",
+        "chosen",
+        model,
+        "What is ablated",
+        **fields.UNLABELLED,
     )
     fields.choice(
         columns[2],
         "Replace it by",
         get_args(Ablation),
-        "how",
-        HOW_NAMES,
+        "ablation",
+        ABLATION_NAMES,
         help="Zero depends on the parametrisation: here the checkpoint's own. A mean keeps what all "
         "prompts share, and takes away what is special about this one. Resample writes what one "
         "other prompt has there, which the model finds the most natural.",
         **fields.UNLABELLED,
     )
     fields.choice(
-        columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP, **fields.UNLABELLED
+        columns[3],
+        "Metric",
+        METRICS,
+        "metric",
+        controls.METRIC_NAMES,
+        help=controls.METRIC_HELP,
+        **fields.UNLABELLED,
     )
-    if st.session_state["how"] != "zero":
+    if st.session_state["ablation"] != "zero":
         _references()
     return columns[4]
 
@@ -114,10 +127,10 @@ def _references() -> None:
         placeholder="When Tom and Eva went to the park, Tom gave a ball to",
         help="Position by position they need as many tokens as the clean prompt.",
     )
-    if st.session_state["how"] == "mean":
+    if st.session_state["ablation"] == "mean":
         fields.choice(right, "Mean over", page_fields.OVERS, "over", OVER_NAMES)
     else:
-        low, high = state.BOUNDS["draw_seed"]
+        low, high = session_state.BOUNDS["draw_seed"]
         fields.number_input(
             right,
             "Seed",
@@ -128,11 +141,11 @@ def _references() -> None:
         )
     fields.check({"references": "Reference prompts"})
     if not st.session_state["references"].strip():
-        st.caption(f"No reference prompts are typed. {_default(st.session_state['how'])}")
+        st.caption(f"No reference prompts are typed. {_default(st.session_state['ablation'])}")
 
 
-def _default(how: str) -> str:
-    if how == "mean":
+def _default(ablation: str) -> str:
+    if ablation == "mean":
         return "The mean is then taken over the clean and the corrupted prompt."
     return "Activations then come from the corrupted prompt."
 

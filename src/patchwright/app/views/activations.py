@@ -7,10 +7,19 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
-from patchwright.app import asked
-from patchwright.app.text import complaint
-from patchwright.app.views import explore, fields, inspector, pair, place, tabs, taken, topbar
-from patchwright.app.work import result_of
+from patchwright.app import build_experiment
+from patchwright.app.results import result_of
+from patchwright.app.text import error_markdown
+from patchwright.app.views import (
+    explore,
+    export,
+    fields,
+    inspector,
+    pair,
+    place_detail,
+    tabs,
+    topbar,
+)
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grid_of_array
 from patchwright.model.load import Model
@@ -35,22 +44,22 @@ def show() -> None:
         site, measure, room = _choices(model)
         if experiment is None:
             return
-        place.picker(room, model)
-        result = result_of(asked.difference_of(experiment, site), model, keep=True)
+        place_detail.picker(room, model)
+        result = result_of(build_experiment.difference_of(experiment, site), model, keep=True)
         tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
         explore.still(tab, _maps(result, measure), model)
         _furthest(result)
-        taken.away(result)
+        export.shown(result)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _choices(model: Model) -> tuple[str, str, DeltaGenerator]:
     """Which site is compared, by which measure; and room for one more control."""
     columns = st.container(key="controls").columns([4, 5, 2])
-    names = {site: f"{site}: {SITE_TABLE[site].meaning}" for site in model.spec.sites}
+    names = {site: SITE_TABLE[site].meaning for site in model.spec.sites}
     site = fields.choice(
-        columns[0], "Site", model.spec.sites, "seen_site", names, **fields.UNLABELLED
+        columns[0], "What is compared", model.spec.sites, "seen_site", names, **fields.UNLABELLED
     )
     measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES, **fields.UNLABELLED)
     return site, measure, columns[2]

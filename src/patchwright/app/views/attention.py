@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from patchwright.app import asked, state
-from patchwright.app.text import complaint
-from patchwright.app.views import fields, pair, place, tabs, taken, topbar
+from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
+from patchwright.app.text import error_markdown
+from patchwright.app.views import export, fields, pair, place_detail, tabs, topbar
 from patchwright.app.widgets.heat_map import panels
-from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grids_of
 from patchwright.methods.patch import Patch
@@ -26,14 +26,14 @@ def show() -> None:
         return
     try:
         head = _head(model)
-        place.attention(str(head), experiment, model)
+        place_detail.attention(str(head), experiment, model)
         _habits(experiment, model)
         assert head.layer is not None, "a head is one of a layer"
         assert head.head is not None, "a head is one of a layer"
-        asked_for = asked.attention_of(experiment, head.layer, head.head)
-        taken.away(result_of(asked_for, model))
+        asked_for = build_experiment.attention_of(experiment, head.layer, head.head)
+        export.shown(result_of(asked_for, model))
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _head(model: Model) -> Place:
@@ -51,7 +51,7 @@ def _head(model: Model) -> Place:
 
 def _take_head() -> None:
     now = st.session_state
-    state.choose_place(now, f"L{now['seen_layer']}H{now['seen_number']}.z")
+    session_state.choose_place(now, f"L{now['seen_layer']}H{now['seen_number']}.z")
 
 
 def _habits(experiment: Patch, model: Model) -> None:
@@ -61,7 +61,7 @@ def _habits(experiment: Patch, model: Model) -> None:
     if different < 2:
         st.caption("To repeat its words, prompt A must have two different ones.")
         return
-    scores = result_of(asked.scores_of(experiment, different), model)
+    scores = result_of(build_experiment.scores_of(experiment, different), model)
     panels(grids_of(scores), "scores", "", _choose_head)
     st.caption(
         "Measured on a shuffled, repeated version of prompt A: shares of attention on the token "
@@ -72,4 +72,4 @@ def _habits(experiment: Patch, model: Model) -> None:
 
 def _choose_head(chosen: str) -> None:
     numbers = dict(part.split() for part in chosen.split(", "))
-    state.choose_place(st.session_state, f"L{numbers['layer']}H{numbers['head']}.z")
+    session_state.choose_place(st.session_state, f"L{numbers['layer']}H{numbers['head']}.z")

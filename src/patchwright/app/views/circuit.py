@@ -7,10 +7,10 @@ import streamlit as st
 from patchwright.algorithms.metrics import NO_GRADIENT
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app import asked, page_fields, state
-from patchwright.app.text import complaint, plain
-from patchwright.app.views import fields, kinds, pair, tabs, taken, topbar
-from patchwright.app.views.waiting import finished
+from patchwright.app import build_experiment, page_fields, session_state
+from patchwright.app.text import error_markdown, escape
+from patchwright.app.views import controls, export, fields, pair, tabs, topbar
+from patchwright.app.views.progress import finished
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
@@ -43,7 +43,7 @@ def show() -> None:
         if scored is not None:
             _circuit(scored, experiment, model)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _circuit(scored: Result, experiment: Patch, model: Model) -> None:
@@ -53,7 +53,7 @@ def _circuit(scored: Result, experiment: Patch, model: Model) -> None:
     _checked(scored)
     _drawn(circuit)
     if evaluated is not None:
-        taken.away(evaluated, linked=scored)
+        export.shown(evaluated, linked=scored)
 
 
 def _estimated(swept: Patch, model: Model) -> Result | None:
@@ -65,6 +65,7 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
         "Metric",
         METRICS,
         "metric",
+        controls.METRIC_NAMES,
         help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
     )
     fields.choice(
@@ -77,7 +78,7 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
         "run alone, which is faster, and misses edges where a softmax is saturated.",
     )
     swept = swept.model_copy(update={"metric": st.session_state["metric"]})
-    experiment: EdgeAttribution = asked.edges_of(st.session_state, swept)
+    experiment: EdgeAttribution = build_experiment.edges_of(st.session_state, swept)
     scored = finished(experiment, model, "edges job", "steps")
     if scored is None:
         return None
@@ -85,10 +86,10 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
     st.markdown(
         f"**{n_edges:,} edges** join the embedding, heads and MLPs to the queries, keys and values of "
         "heads, the MLPs and the logits above them. Each has a score: about how much "
-        f"{plain(swept.metric)} changes when that edge alone carries the corrupted run."
+        f"{escape(swept.metric)} changes when that edge alone carries the corrupted run."
     )
-    for message in kinds.warned(scored):
-        st.warning(plain(message))
+    for message in controls.warned(scored):
+        st.warning(escape(message))
     return scored
 
 
@@ -105,12 +106,14 @@ def _chosen(scored: Result, model: Model) -> Circuit:
     order = fields.choice(
         right,
         "Which edges first",
-        state.EDGE_ORDERS,
+        session_state.EDGE_ORDERS,
         "edge_order",
         help="Connected: from the logits down, always the strongest edge into what is reached, so that "
         "every edge leads to the answer. Strongest: by the size of the score alone.",
     )
-    circuit = Circuit.choose(scored, model, state.MOST_EDGES, connected=order == "connected")
+    circuit = Circuit.choose(
+        scored, model, session_state.MOST_EDGES, connected=order == "connected"
+    )
     most = len(circuit.edges)
     st.session_state["edges"] = min(max(1, int(st.session_state["edges"])), most)
     fields.number_input(left, "Edges in the circuit", 1, most, "edges", step=1)
@@ -122,18 +125,18 @@ def _confirmed(scored: Result, circuit: Circuit, swept: Patch, model: Model) -> 
     st.subheader("3. Confirm", anchor=False)
     size = int(st.session_state["edges"])
     swept = swept.model_copy(update={"metric": st.session_state["metric"]})
-    experiment = asked.evaluation_of(swept, circuit, size)
+    experiment = build_experiment.evaluation_of(swept, circuit, size)
     evaluated = finished(experiment, model, "circuit job", "circuits")
     if evaluated is None:
         return None
     n_edges = int(scored.array("edges").notnull().sum())
-    st.markdown(f"**{plain(kept(evaluated, size, n_edges).text)}**")
+    st.markdown(f"**{escape(kept(evaluated, size, n_edges).text)}**")
     for notice in evaluated.warnings:
         if notice not in scored.warnings:
-            st.warning(plain(notice["message"]))
+            st.warning(escape(notice["message"]))
     if has_scale(evaluated) and bool(evaluated.array("faithfulness").notnull().any()):
         st.altair_chart(circuit_curve(evaluated, size))
-        st.caption(plain(areas(evaluated)))
+        st.caption(escape(areas(evaluated)))
         _pruned(evaluated, size)
     return evaluated
 
@@ -160,7 +163,7 @@ def _pruned(evaluated: Result, size: int) -> None:
     left, middle, right = st.columns([2, 5, 2], vertical_alignment="bottom")
     fields.number_input(left, "Keep at least (%)", 1, 100, "edge_share", step=5)
     share = int(st.session_state["edge_share"]) / 100
-    middle.markdown(plain(pruned(evaluated, share).text))
+    middle.markdown(escape(pruned(evaluated, share).text))
     enough = smallest(evaluated, share)
     if enough is not None:
         right.button(
@@ -185,7 +188,7 @@ def _checked(scored: Result) -> None:
     st.subheader("4. Check the estimate", anchor=False)
     worst = disagreement(scored)
     if worst is not None:
-        st.markdown(plain(worst.text))
+        st.markdown(escape(worst.text))
     metric = scored.experiment["metric"]
     left, right = st.columns(2, gap="medium")
     left.altair_chart(checked_chart(frame, metric))
@@ -199,7 +202,7 @@ def _checked(scored: Result) -> None:
     )
     st.caption(
         f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
-        f"{plain(metric)}. On the dashed line estimate and exact value agree."
+        f"{escape(metric)}. On the dashed line estimate and exact value agree."
     )
 
 

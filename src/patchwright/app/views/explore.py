@@ -8,17 +8,21 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import address_bar, asked, state
-from patchwright.app.text import complaint, plain, said_of
-from patchwright.app.views import inspector, kinds, place, waiting
+from patchwright.app import address_bar, build_experiment, session_state
+from patchwright.app.resources import job_queue
+from patchwright.app.results import result_of
+from patchwright.app.session_jobs import job_of, result_so_far, stop
+from patchwright.app.text import error_markdown, error_text, escape
+from patchwright.app.views import controls, inspector, pins, place_detail, progress
 from patchwright.app.widgets.heat_map import ROOM, data_of
 from patchwright.app.widgets.workbench import workbench
-from patchwright.app.work import desk, job_of, result_of, result_so_far, stop
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.patching import Together
+from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, likeliest_of
 from patchwright.jobs import Job
+from patchwright.methods.ablate import Ablate
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
@@ -56,6 +60,11 @@ class Tab:
     """Draws more about the selected place."""
 
     @property
+    def sweep(self) -> pins.Swept:
+        """The run that the page is about: what a pin is of."""
+        return self.experiment if isinstance(self.experiment, Ablate) else self.swept
+
+    @property
     def source(self) -> str:
         """The letter of the other run, which an effect of 1 leads to."""
         return "A" if self.target == "B" else "B"
@@ -70,7 +79,7 @@ def reading(
         page=page,
         experiment=None,
         swept=swept,
-        together=lambda places: asked.together_of(swept, places),
+        together=lambda places: build_experiment.together_of(swept, places),
         target="B",
         change="Copied from A into B",
         altered="B with the copy",
@@ -81,7 +90,7 @@ def reading(
             *inspector.direct(one, swept, model),
         ],
         legend="",
-        closer=lambda chosen: place.closer(chosen, swept, model),
+        closer=lambda chosen: place_detail.closer(chosen, swept, model),
     )
 
 
@@ -141,7 +150,7 @@ def _draw(tab: Tab, maps: Maps, model: Model) -> None:
     try:
         one = result_of(tab.together([chosen]), model)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
         return
     data = {
         "state": "rest" if maps.progress is None else "computing",
@@ -161,35 +170,53 @@ def _draw(tab: Tab, maps: Maps, model: Model) -> None:
             }
             for grid, caption in zip(maps.grids, maps.captions, strict=True)
         ],
-        "inspector": {
-            "place": chosen,
-            "title": inspector.title(parse_place(chosen), result),
-            **inspector.change(tab.source, tab.target, tab.change, tab.altered, one, result),
-            "facts": [
-                *tab.facts(parse_place(chosen)),
-                *inspector.logits(one),
-                *_beside(tab, chosen, result, model),
-            ],
-            "isPinned": chosen == now["pinned"],
-            "inSet": chosen in now["places"],
-        },
+        "inspector": _inspected(tab, chosen, one, result, model),
         "set": _set(tab, model),
     }
-    workbench(data, "workbench", ACTS | {"stop": lambda _: stop([tab.page])})
+    acts = ACTS | {
+        "stop": lambda _: stop([tab.page]),
+        "pin": lambda place: pins.release() if place == "-" else pins.put(str(place), tab.sweep),
+    }
+    workbench(data, "workbench", acts)
     address_bar.follow(tab.page)
     if maps.progress is None:
+        with st.expander("The ten likeliest next tokens"):
+            st.altair_chart(top_chart(inspector.runs_of(tab.source, tab.target, tab.altered, one)))
         tab.closer(chosen)
         _each_of_set(tab, model)
 
 
+def _inspected(tab: Tab, chosen: str, one: Result, swept: Result, model: Model) -> Json:
+    """What stands beside the map about the selected place."""
+    facts = [*tab.facts(parse_place(chosen)), *inspector.logits(one)]
+    change = inspector.change(tab.source, tab.target, tab.change, tab.altered, one, swept)
+    try:
+        pin = pins.pin_of(tab.sweep, model)
+    except PatchwrightError as error:
+        pin = None
+        facts.append(("pinned", f"{st.session_state['pinned']}: {error_text(error)}"))
+    pinned_here = pin is not None and (pin.place, pin.run) == (chosen, "")
+    if pin is not None and not pinned_here:
+        facts += inspector.apart(pin.place, pin.effect, float(shares(one)), pin.run)
+        change["ruler"] = inspector.with_mark(change["ruler"], pin.effect)
+    return {
+        "place": chosen,
+        "title": inspector.title(parse_place(chosen), swept),
+        **change,
+        "facts": facts,
+        "isPinned": pinned_here,
+        "inSet": chosen in st.session_state["places"],
+    }
+
+
 def _progress(job: Job) -> Json:
-    done, text = waiting.how_far(job, desk().ahead_of(job), "cells")
+    done, text = progress.how_far(job, job_queue().ahead_of(job), "cells")
     return {"share": done, "said": text, "stoppable": not job.stopping}
 
 
 def _result(job: Job, experiment: CellByCell, model: Model) -> Result:
     """What a sweep that is over found. Raises what it raised."""
-    result = waiting.result_of_job(job, experiment, model)
+    result = progress.result_of_job(job, experiment, model)
     assert result is not None, "the cells so far of one pair can always be shown"
     return result
 
@@ -198,11 +225,11 @@ def _incomplete(job: Job, result: Result, slot: str) -> None:
     """Say what is missing of a sweep, and offer the rest."""
     for notice in result.warnings:
         if notice["code"] in ("stopped", "estimate", "nothing_moved"):
-            st.warning(plain(notice["message"]))
+            st.warning(escape(notice["message"]))
     if job.late:
-        st.warning(waiting.TOO_LONG)
-    elif waiting.stopped(result):
-        waiting.rest([slot])
+        st.warning(progress.TOO_LONG)
+    elif progress.stopped(result):
+        progress.rest([slot])
 
 
 def _selected(maps: Maps, model: Model) -> str:
@@ -214,9 +241,9 @@ def _selected(maps: Maps, model: Model) -> str:
     try:
         parse_place(chosen).within(model.spec, n_positions)
     except PatchwrightError as error:
-        st.warning(f"{complaint(error)} Shown is the strongest place.")
+        st.warning(f"{error_markdown(error)} Shown is the strongest place.")
         return maps.usual
-    return kinds.counted(chosen, maps.result)
+    return controls.counted(chosen, maps.result)
 
 
 def _legend(grid: Grid, tab: Tab) -> str:
@@ -224,24 +251,6 @@ def _legend(grid: Grid, tab: Tab) -> str:
     if tab.experiment is None:
         return grid.unit
     return tab.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
-
-
-def _effect(tab: Tab, one: str, swept: Result, model: Model) -> float:
-    if kinds.is_exact(swept, one):
-        return kinds.at_place(swept, one)[1]
-    return float(shares(result_of(tab.together([one]), model)))
-
-
-def _beside(tab: Tab, chosen: str, swept: Result, model: Model) -> list[inspector.Fact]:
-    """The pinned place's effect, and how far the selected one is from it."""
-    pinned: str = st.session_state["pinned"]
-    if not pinned or pinned == chosen:
-        return []
-    try:
-        effects = [_effect(tab, one, swept, model) for one in (pinned, chosen)]
-    except PatchwrightError as error:
-        return [("pinned", f"{pinned}: {said_of(error)}")]
-    return inspector.apart(pinned, *effects)
 
 
 def _set(tab: Tab, model: Model) -> Json:
@@ -253,10 +262,10 @@ def _set(tab: Tab, model: Model) -> Json:
         try:
             joint, single = _together(tab, model)
         except PatchwrightError as error:
-            return {**data, "said": said_of(error)}
+            return {**data, "said": error_text(error)}
         summed = sum(float(shares(one)) for one in single.values())
-        together = place.share_or_none(float(shares(joint)))
-        data["said"] = f"together {together}, their sum {place.share_or_none(summed)}"
+        together = place_detail.share_or_none(float(shares(joint)))
+        data["said"] = f"together {together}, their sum {place_detail.share_or_none(summed)}"
     return data
 
 
@@ -275,25 +284,21 @@ def _each_of_set(tab: Tab, model: Model) -> None:
         try:
             _, single = _together(tab, model)
         except PatchwrightError as error:
-            st.error(complaint(error))
+            st.error(error_markdown(error))
             return
-        place.table(tab.swept.metric, single)
+        place_detail.table(tab.swept.metric, single)
 
 
 def _choose(chosen: Any) -> None:
-    state.choose_place(st.session_state, str(chosen))
+    session_state.choose_place(st.session_state, str(chosen))
 
 
 def _add(chosen: Any) -> None:
-    state.add_to_set(st.session_state, str(chosen))
+    session_state.add_to_set(st.session_state, str(chosen))
 
 
 def _drop(chosen: Any) -> None:
-    state.drop_from_set(st.session_state, str(chosen))
-
-
-def _pin(chosen: Any) -> None:
-    st.session_state["pinned"] = "" if chosen == "-" else str(chosen)
+    session_state.drop_from_set(st.session_state, str(chosen))
 
 
 def _hide_below(share: Any) -> None:
@@ -304,7 +309,6 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "place": _choose,
     "add": _add,
     "drop": _drop,
-    "pin": _pin,
     "threshold": _hide_below,
 }
 """What follows from what a person does in the workbench."""

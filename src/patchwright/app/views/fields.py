@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app.state import MOST_CHARACTERS
+from patchwright.app.session_state import MOST_CHARACTERS
 from patchwright.errors import PromptError
 
 T = TypeVar("T")

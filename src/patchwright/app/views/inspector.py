@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import asked
-from patchwright.app.views import kinds
-from patchwright.app.work import result_of
+from patchwright.app import build_experiment
+from patchwright.app.results import result_of
+from patchwright.app.views import controls
 from patchwright.errors import PatchwrightError
 from patchwright.methods.ablate import AblateTogether
 from patchwright.methods.patch import Patch
@@ -35,20 +36,28 @@ def change(source: str, target: str, change: str, altered: str, one: Result, swe
     assert one.altered is not None, "places changed together are one altered run"
     after, effect = one.altered.metric, float(shares(one))
     place = str(one.experiment["places"][0])
-    if kinds.is_exact(swept, place):
-        after, effect = kinds.at_place(swept, place)
-    base, other = (one.corrupt, one.clean) if target == "B" else (one.clean, one.corrupt)
-    runs = {f"{target} alone": base, altered: one.altered, f"{source} alone": other}
-    metric = one.experiment["metric"]
-    share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source}"
+    if controls.is_exact(swept, place):
+        after, effect = controls.at_place(swept, place)
+    runs = runs_of(source, target, altered, one)
+    base, _, other = runs.values()
+    metric = METRIC_TABLE[one.experiment["metric"]]
+    gap = f"{abs(other.metric - base.metric):.3g}{metric.unit.suffix}"
+    share = "" if math.isnan(effect) else f": {percent(effect)} of the {gap} to {source}"
     return {
-        "sentence": f"{change}, it moves {metric} from {base.metric:.2f} to {after:.2f}{share}.",
+        "sentence": f"{change}, it moves the {metric.label} from {base.metric:.2f} to {after:.2f}{share}.",
         "ruler": _ruler(source, target, base.metric, other.metric, after),
         "runs": [
             {"name": name, "tokens": _tokens(run), "strong": run is one.altered}
             for name, run in runs.items()
         ],
     }
+
+
+def runs_of(source: str, target: str, altered: str, one: Result) -> dict[str, Baseline]:
+    """The run that is changed, as changed, and the other one, by what each is called."""
+    assert one.altered is not None, "places changed together are one altered run"
+    base, other = (one.corrupt, one.clean) if target == "B" else (one.clean, one.corrupt)
+    return {f"{target} alone": base, altered: one.altered, f"{source} alone": other}
 
 
 def title(place: Place, swept: Result) -> str:
@@ -117,7 +126,7 @@ def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """Where a head looks from the place's position, in both runs."""
     if place.head is None or place.layer is None or place.site in ("k", "v"):
         return []
-    found = result_of(asked.attention_of(experiment, place.layer, place.head), model)
+    found = result_of(build_experiment.attention_of(experiment, place.layer, place.head), model)
     at = -1 if place.position is None else place.position
     told: list[Fact] = []
     for run, letter in LETTERS.items():
@@ -148,7 +157,7 @@ def ablated(place: Place, experiment: Patch, model: Model) -> list[Fact]:
 def copied(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What comes back of the answer in B when the place is copied from A."""
     asked_for = experiment.model_copy(update={"direction": "denoise"})
-    one = result_of(asked.together_of(asked_for, [str(place)]), model)
+    one = result_of(build_experiment.together_of(asked_for, [str(place)]), model)
     effect = float(shares(one))
     return [] if math.isnan(effect) else [("copied from A into B", f"{percent(effect)} of the gap")]
 
@@ -158,7 +167,9 @@ def direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What a head writes toward the answer by itself, at the last position."""
     if place.head is None or place.layer is None or place.site != "z":
         return []
-    found = result_of(asked.attribution_of(experiment, "head"), model).array("contribution")
+    found = result_of(build_experiment.attribution_of(experiment, "head"), model).array(
+        "contribution"
+    )
     of_head = found.sel({"layer": place.layer, "head": place.head})
     values = [float(of_head.sel(run=run)) for run in LETTERS]
     said = ", ".join(
@@ -178,13 +189,18 @@ def logits(one: Result) -> list[Fact]:
     ]
 
 
-def apart(pinned: str, before: float, now: float) -> list[Fact]:
-    """The effect of the pinned place, and how far the selected one is from it."""
+def apart(pinned: str, before: float, now: float, run: str = "") -> list[Fact]:
+    """The effect of the pinned place, maybe of another `run`, and how far the selected one is from it."""
     if math.isnan(before) or math.isnan(now):
         return []
-    return [
-        (
-            "pinned",
-            f"{pinned}: {percent(before)}; this one is {100 * (now - before):+.0f} points from it",
-        )
-    ]
+    where = f"{pinned} ({run})" if run else pinned
+    points = f"this one is {100 * (now - before):+.0f} points from it"
+    what = "pinned in another run" if run else "pinned"
+    return [(what, f"{where}: {percent(before)}; {points}")]
+
+
+def with_mark(ruler: Json | None, effect: float) -> Json | None:
+    """A ruler that also shows where a pinned place of this `effect` leads; by shares, as all runs have them."""
+    if ruler is None or math.isnan(effect):
+        return ruler
+    return {**ruler, "mark": ruler["low"] + effect * (ruler["high"] - ruler["low"])}

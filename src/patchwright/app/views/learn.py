@@ -6,19 +6,19 @@ from dataclasses import replace
 import streamlit as st
 
 from patchwright.algorithms.result import Result
-from patchwright.app.lessons import (
-    Offered,
+from patchwright.app.lesson_progress import (
+    Attempt,
+    Catalog,
     Score,
     Tries,
-    Try,
     asks_later,
     key_of,
     on_runs_alone,
     score,
 )
-from patchwright.app.text import complaint, paragraphs, plain, token
-from patchwright.app.views import fields, revealed, topbar, waiting
-from patchwright.app.work import lessons
+from patchwright.app.resources import lessons
+from patchwright.app.text import error_markdown, escape, paragraphs, token
+from patchwright.app.views import fields, lesson_result, progress, topbar
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import READINGS, Lesson, Step, mark, readings_of, step_experiment
 from patchwright.lessons.expressions import filled
@@ -32,10 +32,10 @@ def show() -> None:
     there, now = lessons(), st.session_state
     lesson = there.on(now["reading"]).get(now["lesson"])
     if now["lesson"] and lesson is None:
-        st.warning(f"There is no lesson '{plain(now['lesson'][:60])}' here. These are there:")
+        st.warning(f"There is no lesson '{escape(now['lesson'][:60])}' here. These are there:")
     elif lesson is not None and not 1 <= now["step"] <= len(lesson.steps) + 1:
         st.warning(
-            f"The lesson '{plain(lesson.title)}' has {len(lesson.steps)} steps, and no step "
+            f"The lesson '{escape(lesson.title)}' has {len(lesson.steps)} steps, and no step "
             f"{now['step']}. Choose a lesson:"
         )
         lesson = None
@@ -46,7 +46,7 @@ def show() -> None:
         _lesson(lesson, now["step"] - 1)
 
 
-def _list(there: Offered) -> None:
+def _list(there: Catalog) -> None:
     """Every lesson with what it is about, and how far this reader is in it."""
     st.header("Learn", anchor=False)
     st.caption(
@@ -57,7 +57,7 @@ def _list(there: Offered) -> None:
     for number, (name, lesson) in enumerate(there.on(st.session_state["reading"]).items(), 1):
         with st.container(border=True):
             text, button = st.columns([5, 1], vertical_alignment="center")
-            text.markdown(f"**{number}\\. {plain(lesson.title)}**  \n{plain(lesson.about)}")
+            text.markdown(f"**{number}\\. {escape(lesson.title)}**  \n{escape(lesson.about)}")
             found = score(lesson, tries_of(lesson))
             text.caption(f"About {lesson.minutes} minutes. {how_far(found)}")
             button.button(
@@ -66,12 +66,12 @@ def _list(there: Offered) -> None:
                 on_click=_go,
                 args=(name, first_left(lesson)),
                 width="stretch",
-                help=f"Opens the lesson {plain(lesson.title)}.",
+                help=f"Opens the lesson {escape(lesson.title)}.",
             )
     if there.faults:
         st.warning("Some lessons of this server cannot be used:")
         for fault in there.faults:
-            st.markdown("\n".join(f"- {plain(line)}" for line in fault.splitlines()))
+            st.markdown("\n".join(f"- {escape(line)}" for line in fault.splitlines()))
 
 
 def _readings(models: Sequence[str]) -> None:
@@ -121,7 +121,7 @@ def first_left(lesson: Lesson) -> int:
     left = [
         i
         for i, step in enumerate(lesson.steps)
-        if step.question is not None and tries.get(i, Try()).mark is None
+        if step.question is not None and tries.get(i, Attempt()).mark is None
     ]
     return left[0] if tries and left else 0
 
@@ -135,7 +135,7 @@ def _lesson(lesson: Lesson, number: int) -> None:
     st.button(
         "All lessons", icon=":material/arrow_back:", type="tertiary", on_click=_go, args=("", 0)
     )
-    st.header(plain(lesson.title), anchor=False)
+    st.header(escape(lesson.title), anchor=False)
     st.session_state.setdefault("left_at", {})[key_of(lesson)] = number + 1
     _readings(list(readings_of(lesson)))
     if number == len(lesson.steps):
@@ -145,7 +145,7 @@ def _lesson(lesson: Lesson, number: int) -> None:
     try:
         _step(lesson, number)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
     _ways(lesson, number)
 
 
@@ -157,35 +157,35 @@ def _step(lesson: Lesson, number: int) -> None:
     if model.quantization is not None:
         st.caption(topbar.QUANTISED)
     experiment = step_experiment(lesson, number)
-    result = waiting.finished(experiment, model, "lesson-job", "cells")
-    if result is None or waiting.stopped(result):
+    result = progress.finished(experiment, model, "lesson-job", "cells")
+    if result is None or progress.stopped(result):
         return
     step = lesson.steps[number]
     st.markdown(paragraphs(filled(step.text, result)))
     if step.question is None:
         if step.experiment is not None:
-            revealed.prompts(result)
-            revealed.whole(result)
-            revealed.way_in(experiment, result)
+            lesson_result.prompts(result)
+            lesson_result.whole(result)
+            lesson_result.way_in(experiment, result)
         return
-    revealed.prompts(result)
+    lesson_result.prompts(result)
     st.markdown(f"**{paragraphs(filled(step.question, result))}**")
-    tried = tries_of(lesson).get(number, Try())
+    tried = tries_of(lesson).get(number, Attempt())
     if tried.mark is None:
         _asked(lesson, number, result, tried)
         return
     _marked(step, result, tried)
     st.markdown(paragraphs(filled(step.reveal or "", result)))
     if on_runs_alone(step, result):
-        revealed.runs(result)
+        lesson_result.runs(result)
     elif asks_later(lesson, number, tries_of(lesson)):
-        revealed.part(result, tried)
+        lesson_result.part(result, tried)
     else:
-        revealed.whole(result, tried if step.cell is not None else None)
-    revealed.way_in(experiment, result)
+        lesson_result.whole(result, tried if step.cell is not None else None)
+    lesson_result.way_in(experiment, result)
 
 
-def _asked(lesson: Lesson, number: int, result: Result, tried: Try) -> None:
+def _asked(lesson: Lesson, number: int, result: Result, tried: Attempt) -> None:
     """What the reader predicts with, the button that checks it, and hints."""
     step, key = lesson.steps[number], f"pick-{key_of(lesson)}-{number}"
     if step.cell is None:
@@ -194,7 +194,7 @@ def _asked(lesson: Lesson, number: int, result: Result, tried: Try) -> None:
             range(len(step.choices)),
             index=None,
             key=key,
-            format_func=lambda i: plain(step.choices[i].text),
+            format_func=lambda i: escape(step.choices[i].text),
         )
     else:
         picked = _picked_cell(step, result, key)
@@ -225,7 +225,7 @@ def _picked_cell(step: Step, result: Result, key: str) -> str | None:
         raise InputError("This step asks for a cell of a map, and no cell of this result is right.")
     picks: dict[str, str] = st.session_state.setdefault("picks", {})
     picked = picks.get(key)
-    revealed.to_predict(step, result, picked or "", lambda place: picks.update({key: place}))
+    lesson_result.to_predict(step, result, picked or "", lambda place: picks.update({key: place}))
     said = "none yet" if picked is None else place_in_words(picked, result)
     st.markdown(f"Your prediction: **{said}**")
     return picked
@@ -239,27 +239,27 @@ def place_in_words(name: str, result: Result) -> str:
     if place.position is not None:
         text = str(texts[place.position]) if 0 <= place.position < len(texts) else ""
         words.append(f"position {place.position}" + (f" ({token(text)})" if text else ""))
-    return ", ".join(words) or plain(name)
+    return ", ".join(words) or escape(name)
 
 
 def _check(lesson: Lesson, number: int, result: Result, picked: Answer) -> None:
     tries = tries_of(lesson)
-    tried = tries.get(number, Try())
+    tried = tries.get(number, Attempt())
     try:
         tries[number] = replace(
             tried, answer=picked, mark=mark(lesson.steps[number], result, picked)
         )
     except PatchwrightError as error:
-        st.session_state["complaint"] = complaint(error)
+        st.session_state["complaint"] = error_markdown(error)
 
 
 def _hint(lesson: Lesson, number: int) -> None:
     tries = tries_of(lesson)
-    tried = tries.get(number, Try())
+    tried = tries.get(number, Attempt())
     tries[number] = replace(tried, hints=tried.hints + 1)
 
 
-def _marked(step: Step, result: Result, tried: Try) -> None:
+def _marked(step: Step, result: Result, tried: Attempt) -> None:
     """Right or not, and what would have been."""
     assert tried.mark is not None, "only an answer that was checked is shown as marked"
     helped = "" if not tried.hints else f", with {tried.hints} hint" + "s" * (tried.hints > 1)
@@ -277,10 +277,10 @@ def _marked(step: Step, result: Result, tried: Try) -> None:
     )
 
 
-def _choice(step: Step, number: int, tried: Try) -> str:
+def _choice(step: Step, number: int, tried: Attempt) -> str:
     assert tried.mark is not None, "see _marked"
     right, own = number in tried.mark.answers, number == tried.answer
-    text = plain(step.choices[number].text)
+    text = escape(step.choices[number].text)
     shown = f"- ✓ **{text}**" if right else f"- {text}"
     return shown + (" — *your prediction*" if own else "")
 
@@ -289,7 +289,7 @@ def _ways(lesson: Lesson, number: int) -> None:
     """Back, and on: without an answer as well, which is then missing in the score."""
     last = number == len(lesson.steps) - 1
     asks = lesson.steps[number].question is not None
-    open_ = asks and tries_of(lesson).get(number, Try()).mark is None
+    open_ = asks and tries_of(lesson).get(number, Attempt()).mark is None
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         st.button("Back", on_click=_go, args=(lesson.name, number - 1), disabled=number == 0)
         st.button(
@@ -313,7 +313,7 @@ def _summary(lesson: Lesson) -> None:
         if step.question is None:
             continue
         text, button = st.columns([5, 1], vertical_alignment="center")
-        text.markdown(f"**Step {number + 1}**: {outcome(tries.get(number, Try()))}")
+        text.markdown(f"**Step {number + 1}**: {outcome(tries.get(number, Attempt()))}")
         button.button(
             "Look",
             key=f"look-{number}",
@@ -331,7 +331,7 @@ def _summary(lesson: Lesson) -> None:
         st.button("Take it again", on_click=_again, args=(lesson,), help="Forgets your answers.")
 
 
-def outcome(tried: Try) -> str:
+def outcome(tried: Attempt) -> str:
     """How one question went, in words."""
     if tried.mark is None:
         return "not answered"

@@ -11,11 +11,20 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_metric
 from patchwright.algorithms.result import Result
-from patchwright.app import asked, state
-from patchwright.app.text import complaint
-from patchwright.app.views import explore, fields, inspector, pair, place, tabs, taken, topbar
+from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
+from patchwright.app.text import error_markdown
+from patchwright.app.views import (
+    explore,
+    export,
+    fields,
+    inspector,
+    pair,
+    place_detail,
+    tabs,
+    topbar,
+)
 from patchwright.app.widgets.heat_map import panels
-from patchwright.app.work import result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart, components_chart
 from patchwright.figures.grid import Grid, grid_of_array, grids_of
@@ -28,7 +37,7 @@ from patchwright.spelling import percent
 
 MEASURES = {
     name: METRIC_TABLE[name].lens_label or name
-    for name in sorted(LENS_METRICS, key=lambda name: name != state.FIELDS["lens_measure"])
+    for name in sorted(LENS_METRICS, key=lambda name: name != session_state.FIELDS["lens_measure"])
 }
 """What a map may show; what is shown first comes first."""
 PARTS = {
@@ -50,9 +59,9 @@ def show() -> None:
     if experiment is None:
         return
     try:
-        result = result_of(asked.lens_of(experiment, []), model, keep=True)
+        result = result_of(build_experiment.lens_of(experiment, []), model, keep=True)
         measure, room = _choices(result)
-        place.picker(room, model)
+        place_detail.picker(room, model)
         tab = explore.reading("lens", experiment, model, partial(readings, result))
         explore.still(tab, _maps(result, measure, model), model)
         st.caption(
@@ -63,9 +72,9 @@ def show() -> None:
             with st.expander("The logit difference at the last token after each layer"):
                 st.altair_chart(accumulated_chart(result.array("accumulated")))
         _direct(experiment, model)
-        taken.away(result)
+        export.shown(result)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _choices(result: Result) -> tuple[str, DeltaGenerator]:
@@ -120,7 +129,7 @@ def _direct(experiment: Patch, model: Model) -> None:
     """Direct logit attribution: the parts' shares of the logit difference."""
     st.subheader("Who writes the answer", anchor=False)
     part: str = fields.choice(st.container(), "Parts", get_args(Part), "part", PARTS)
-    result = result_of(asked.attribution_of(experiment, part), model)
+    result = result_of(build_experiment.attribution_of(experiment, part), model)
     if part == "layer":
         st.altair_chart(components_chart(result.array("components")))
     else:

@@ -8,12 +8,12 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
-from patchwright.app import asked, sets
-from patchwright.app.sets import Built
-from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import built, fields, kinds, pair, taken, topbar, waiting
+from patchwright.app import build_experiment, pair_sets
+from patchwright.app.pair_sets import PairSet
+from patchwright.app.results import statistics_of
+from patchwright.app.text import error_markdown, escape, typed
+from patchwright.app.views import controls, export, fields, pair, pair_set_form, progress, topbar
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import statistics_of
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import Grid, grid_of, title_of
@@ -43,24 +43,24 @@ def show() -> None:
         "sure it is, and the pairs that behave unlike the rest."
     )
     try:
-        built.choices()
+        pair_set_form.choices()
         below = st.container()
         _choices(model)
         found, experiment = _set(model)
         with below:
-            built.listed(found)
+            pair_set_form.listed(found)
         swept = _experiment(found, experiment, model)
-        result = waiting.finished(swept, model, "set", "cells")
+        result = progress.finished(swept, model, "set", "cells")
         if result is not None:
             _finished(found, result)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _choices(model: Model) -> None:
     """What is patched, and how it is measured."""
     columns = st.columns(4)
-    kinds.site_and_per(
+    controls.site_and_per(
         columns[:2],
         SITES,
         "set_site",
@@ -74,34 +74,38 @@ def _choices(model: Model) -> None:
         "Direction",
         DIRECTIONS,
         "direction",
-        kinds.DIRECTION_NAMES,
-        help=kinds.DIRECTION_HELP,
+        controls.DIRECTION_NAMES,
+        help=controls.DIRECTION_HELP,
     )
-    fields.choice(columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
+    fields.choice(
+        columns[3], "Metric", METRICS, "metric", controls.METRIC_NAMES, help=controls.METRIC_HELP
+    )
     pair.beginning(model)
 
 
-def _set(model: Model) -> tuple[Built, Patch]:
+def _set(model: Model) -> tuple[PairSet, Patch]:
     """The pairs that this model can take, and the sweep over them; built once for its controls."""
-    swept = asked.set_experiment_of({**st.session_state, "set_roles": []}, model.name, ())
-    key = (sets.wanted(st.session_state), swept.metric, model.fingerprint)
-    held: tuple[Any, Built] | None = st.session_state.get("built")
+    swept = build_experiment.set_experiment_of(
+        {**st.session_state, "set_roles": []}, model.name, ()
+    )
+    key = (pair_sets.wanted(st.session_state), swept.metric, model.fingerprint)
+    held: tuple[Any, PairSet] | None = st.session_state.get("built")
     if held is None or held[0] != key:
-        whole = sets.built(st.session_state, model)
-        held = (key, sets.fitting(whole, swept, model))
+        whole = pair_sets.pair_set(st.session_state, model)
+        held = (key, pair_sets.fitting(whole, swept, model))
         st.session_state["built"] = held
     return held[1], swept
 
 
-def _experiment(found: Built, swept: Patch, model: Model) -> Patch:
+def _experiment(found: PairSet, swept: Patch, model: Model) -> Patch:
     """The sweep, by roles where they are chosen. Raises InputError for what is too much."""
     at_positions = swept.per in ("position", "head_position")
     if at_positions:
         _roles(found)
-    return asked.set_experiment_of(st.session_state, model.name, found.pairs)
+    return build_experiment.set_experiment_of(st.session_state, model.name, found.pairs)
 
 
-def _roles(found: Built) -> None:
+def _roles(found: PairSet) -> None:
     """Positions, or named places of each pair's own prompt."""
     offered = found.roles
     st.session_state["set_roles"] = [one for one in st.session_state["set_roles"] if one in offered]
@@ -113,23 +117,23 @@ def _roles(found: Built) -> None:
         offered,
         key="set_roles",
         placeholder="every position",
-        format_func=plain,
+        format_func=escape,
         **fields.KEPT,
         help="Named places of each prompt, such as a template's slots; `last` is the last token. "
         "Without roles, position is compared with position.",
     )
     if unequal:
         st.caption(
-            f"The prompts have different lengths ({sets.length_groups(found.lengths)}), so they "
+            f"The prompts have different lengths ({pair_sets.length_groups(found.lengths)}), so they "
             "are compared by roles."
         )
 
 
-def _finished(found: Built, raw: Result) -> None:
+def _finished(found: PairSet, raw: Result) -> None:
     """The mean heat map, and beside it the pairs of one cell (at first the strongest)."""
     for notice in raw.warnings:
         if notice["code"] in OVER_PAIRS:
-            st.warning(plain(notice["message"]))
+            st.warning(escape(notice["message"]))
     result = statistics_of(raw)
     over = statistics_on(result)
     assert over is not None, "they were just computed"
@@ -138,14 +142,14 @@ def _finished(found: Built, raw: Result) -> None:
     chosen = _chosen(grid, over)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.markdown(f"#### {plain(title_of(result))}, mean of {len(found.items)} pairs")
+        st.markdown(f"#### {escape(title_of(result))}, mean of {len(found.items)} pairs")
         heat_map(grid, "set-map", chosen, _choose)
         st.caption(_legend(grid))
     with right:
         _cell(chosen, found, result, over)
     _odd(found, over)
     _said(result)
-    taken.away(result, sharable=st.session_state["set_source"] not in ("file", "run"))
+    export.shown(result, sharable=st.session_state["set_source"] not in ("file", "run"))
 
 
 def _baselines(result: Result) -> None:
@@ -187,7 +191,7 @@ def _legend(grid: Grid) -> str:
     return f"Each cell is a mean over the pairs: {grid.unit}. {circles}"
 
 
-def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
+def _cell(chosen: str, found: PairSet, result: Result, over: Statistics) -> None:
     """One cell: its mean, interval and test in a sentence, and every pair's value."""
     rows = over.to_frame()
     rows = rows[rows["place"] == chosen] if "place" in rows else rows[:0]
@@ -218,9 +222,9 @@ def _cell(chosen: str, found: Built, result: Result, over: Statistics) -> None:
 
 def without_scale(chosen: str, result: Result) -> str:
     """What a cell does in the metric's own unit, where shares of the gap say nothing, as Markdown."""
-    after, _ = kinds.at_place(result.averaged(), chosen)
+    after, _ = controls.at_place(result.averaged(), chosen)
     return (
-        f"Mean {plain(result.experiment['metric'])} **{after:.3g}** after the patch, "
+        f"Mean {escape(result.experiment['metric'])} **{after:.3g}** after the patch, "
         f"{result.base.metric:.3g} before it. The mean gap is too small for shares of it."
     )
 
@@ -240,7 +244,7 @@ def cell_sentence(row: Any, over: Statistics) -> str:
     )
 
 
-def _odd(found: Built, over: Statistics) -> None:
+def _odd(found: PairSet, over: Statistics) -> None:
     """The pairs that stand out, with their prompts."""
     st.subheader("Pairs unlike the rest", anchor=False)
     if not over.odd_pairs:
@@ -248,7 +252,7 @@ def _odd(found: Built, over: Statistics) -> None:
         return
     for one in over.odd_pairs[:MOST_ODD]:
         pair = found.pairs[one.pair]
-        st.markdown(f"**Pair {one.pair + 1}**: {plain(one.why)}")
+        st.markdown(f"**Pair {one.pair + 1}**: {escape(one.why)}")
         st.caption(f"{typed(prompt_text(pair.clean))}  \n{typed(prompt_text(pair.corrupt))}")
     if (more := len(over.odd_pairs) - MOST_ODD) > 0:
         st.caption(f"And {more} more: the JSON below has them all.")
@@ -260,11 +264,11 @@ def _said(result: Result) -> None:
     try:
         found = insights(result)
     except PatchwrightError as error:
-        st.caption(complaint(error))
+        st.caption(error_markdown(error))
         return
     for number, one in enumerate(found.steps, 1):
-        st.markdown(f"{number}. {plain(one.text)}")
+        st.markdown(f"{number}. {escape(one.text)}")
     if found.cautions:
         st.markdown("**Cautions**")
     for number, one in enumerate(found.cautions, 1):
-        st.markdown(f"{number}. {plain(one.text)}")
+        st.markdown(f"{number}. {escape(one.text)}")

@@ -9,11 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.metrics import usual_metric
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import same_length, suggested_answers
-from patchwright.app import asked, state
-from patchwright.app.text import complaint, plain, token, typed
-from patchwright.app.views import fields
+from patchwright.app import build_experiment, session_state
+from patchwright.app.results import unpatched
+from patchwright.app.session_jobs import in_best_order
+from patchwright.app.text import error_markdown, escape, token, typed
+from patchwright.app.views import controls, fields
 from patchwright.app.widgets.chips import chips_html
-from patchwright.app.work import in_best_order, unpatched
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment.run import tokens_of
 from patchwright.methods.patch import Patch
@@ -30,7 +31,7 @@ from patchwright.prompts.tokens import (
 )
 from patchwright.spelling import percent
 
-NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
+NAMES = {"clean": "Prompt A", "corrupt": "Prompt B"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
 LETTERS = dict(zip("AB", zip(NAMES, ANSWER_NAMES, strict=True), strict=True))
 
@@ -57,7 +58,7 @@ def shown(model: Model) -> Patch | None:
     except UnequalLengthsError:
         _replacements(model)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
         if isinstance(error, AnswerError):
             _other_metrics(model)
     return None
@@ -65,14 +66,13 @@ def shown(model: Model) -> Patch | None:
 
 def _answered(runs: Result, says: Says) -> None:
     """What the model says next after each prompt, beside the prompt."""
-    metric = runs.experiment["metric"]
+    metric = controls.METRIC_NAMES[runs.experiment["metric"]]
     for place, run in zip(says, (runs.clean, runs.corrupt), strict=True):
         first = run.top[0]
         place.markdown(
-            f"→ **{token(str(first['token']))}** {percent(first['probability'])} "
-            f":small[{plain(metric)} {run.metric:.3g}]",
-            help="What the model puts first after this prompt. "
-            + "Then: "
+            f"→ **{token(str(first['token']))}** {percent(first['probability'])}",
+            help="What the model puts first after this prompt; the "
+            + f"{escape(metric)} is {run.metric:.3g}. Then: "
             + ", ".join(
                 f"**{token(str(one['token']))}** {percent(one['probability'])}"
                 for one in run.top[1:5]
@@ -99,7 +99,7 @@ def _edges() -> None:
 
 def _suits(model: Model) -> None:
     """Say of an example for other models why it may look odd in this one."""
-    name = state.example_shown(st.session_state)
+    name = session_state.example_shown(st.session_state)
     tried = {suited for one in examples() for suited in one.models}
     if name is None or model.name not in tried or model.name in (suited := example(name).models):
         return
@@ -112,8 +112,8 @@ def _suits(model: Model) -> None:
 
 def checked(model: Model) -> Patch:
     """The sweep that the controls describe. Raises InputError where it cannot be run."""
-    experiment = asked.experiment_of(st.session_state, model.name)
-    tokens = tokens_of(asked.pair_of(st.session_state), experiment, model)
+    experiment = build_experiment.experiment_of(st.session_state, model.name)
+    tokens = tokens_of(build_experiment.pair_of(st.session_state), experiment, model)
     return in_best_order(experiment, tokens, model)
 
 
@@ -134,7 +134,7 @@ def _prompts(model: Model) -> Says:
                 columns[4].button(
                     "⇄",
                     help="Swap A and B: exchange the two prompts and their answers.",
-                    on_click=state.swap,
+                    on_click=session_state.swap,
                     args=(st.session_state,),
                     width="stretch",
                 )
@@ -168,7 +168,7 @@ def chat(model: Model) -> None:
         "Chat",
         key="chat",
         **fields.KEPT,
-        on_change=state.forget_places,
+        on_change=session_state.forget_places,
         args=(now,),
         help="What is typed is what a user says to the model: its chat template goes around it, and "
         "the answer begins the model's turn, often without a space.",
@@ -187,7 +187,7 @@ def chat(model: Model) -> None:
 
 def ids_of(key: str, model: Model) -> tuple[int, ...]:
     """The tokens of what was typed into a field."""
-    prompt = asked.prompt_of(st.session_state, st.session_state[key])
+    prompt = build_experiment.prompt_of(st.session_state, st.session_state[key])
     return prompt_ids(prompt, model.tokenizer, st.session_state["bos"])
 
 
@@ -197,9 +197,9 @@ def beginning(model: Model) -> None:
     Of a chat the template has decided that, and what else it put in is said.
     """
     if st.session_state["chat"]:
-        prompt = asked.prompt_of(st.session_state, st.session_state["clean"])
+        prompt = build_experiment.prompt_of(st.session_state, st.session_state["clean"])
         for notice in prompt_notices([prompt], model.tokenizer, st.session_state["bos"]):
-            st.caption(plain(notice["message"]))
+            st.caption(escape(notice["message"]))
         return
     if model.tokenizer is None or not model.tokenizer.start:
         return
@@ -208,7 +208,7 @@ def beginning(model: Model) -> None:
         "Begin with the beginning-of-text token",
         key="bos",
         **fields.KEPT,
-        on_change=state.move_places,
+        on_change=session_state.move_places,
         args=(st.session_state,),
         help=f"In this model it is {shown}. Put before every prompt it is one more token, which the "
         "model reads and attends to.",
@@ -242,7 +242,7 @@ def _token_check(text: str, model: Model) -> str:
     """How the answers split into tokens, in a line."""
     split = [
         token_texts(encode_inside(part, model.tokenizer), model.tokenizer)
-        for part in asked.answers_of(text)
+        for part in build_experiment.answers_of(text)
     ]
     checks = [
         " ".join(f"**{token(one)}**" for one in tokens)
@@ -262,7 +262,7 @@ def _take_answers(model: Model) -> None:
         found = suggested_answers(model.network, *_ids(model))
         answer, wrong = (answer_text(one, model.tokenizer) for one in found)
     except PatchwrightError as error:
-        st.session_state["complaint"] = complaint(error)
+        st.session_state["complaint"] = error_markdown(error)
         return
     st.session_state["answer"], st.session_state["wrong"] = answer, wrong
 
@@ -271,9 +271,9 @@ def _other_metrics(model: Model) -> None:
     """Offer metrics that these answers have, where there is at least one answer."""
     for compared in (True, False):
         metric = usual_metric(one_token=False, compared=compared)
-        fitting = asked.experiment_of({**st.session_state, "metric": metric}, model.name)
+        fitting = build_experiment.experiment_of({**st.session_state, "metric": metric}, model.name)
         try:
-            tokens_of(asked.pair_of(st.session_state), fitting, model)
+            tokens_of(build_experiment.pair_of(st.session_state), fitting, model)
         except PatchwrightError:
             continue
         st.button(f"Measure {metric}", on_click=_take_metric, args=(metric,))
@@ -288,7 +288,7 @@ def _replacements(model: Model) -> None:
     clean, corrupt = _ids(model)
     start = common_start(clean, corrupt)
     st.error(
-        f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they first differ at "
+        f"Prompt A has {len(clean)} tokens and prompt B has {len(corrupt)}; they first differ at "
         f"position {start}. Reword one so that both have the same number of tokens, or choose below."
     )
     assert model.tokenizer is not None, "text was encoded, so there is a tokenizer"
@@ -307,7 +307,7 @@ def _replacements(model: Model) -> None:
     ]
     same = list(dict.fromkeys(text for text in offered if text is not None))
     if same:
-        st.write("Corrupted prompts of the same length:")
+        st.write("Other prompts B, as long as A:")
     for i, text in enumerate(same):
         st.button(typed(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
     st.button(

@@ -4,22 +4,22 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
-from patchwright.app import asked
-from patchwright.app.text import complaint
+from patchwright.app import build_experiment
+from patchwright.app.results import unpatched
+from patchwright.app.text import error_markdown
 from patchwright.app.views import (
+    controls,
+    explanation,
     explore,
+    export,
     fields,
     inspector,
-    kinds,
     pair,
-    place,
-    said,
+    place_detail,
     tabs,
-    taken,
     topbar,
     welcome,
 )
-from patchwright.app.work import unpatched
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.methods.patch import Patch
@@ -38,7 +38,7 @@ def show() -> None:
         room = _choices(model)
         if experiment is None:
             return
-        place.picker(room, model)
+        place_detail.picker(room, model)
         experiment = pair.checked(model)
         welcome.strip(unpatched(experiment, model))
         conclusion = st.empty()
@@ -46,7 +46,7 @@ def show() -> None:
         if result is not None:
             _finished(experiment, result, model, conclusion)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def tab_of(experiment: Patch, model: Model) -> explore.Tab:
@@ -56,7 +56,7 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
         page="patch",
         experiment=experiment,
         swept=experiment,
-        together=lambda places: asked.together_of(experiment, places),
+        together=lambda places: build_experiment.together_of(experiment, places),
         target=target,
         change=f"Copied from {source} into {target}",
         altered=f"{target} with the copy",
@@ -66,21 +66,22 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
             *inspector.direct(one, experiment, model),
         ],
         legend=f"share of the way from {target} to {source}; 0 is no change",
-        closer=lambda chosen: place.closer(chosen, experiment, model),
+        closer=lambda chosen: place_detail.closer(chosen, experiment, model),
     )
 
 
 def _choices(model: Model) -> DeltaGenerator:
     """What is patched, and how it is measured; room for one more control."""
-    columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
-    kinds.site_and_per(
+    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
+    controls.site_and_per(
         columns[:2],
         SITES,
         "site",
         "per",
         "chosen",
         model,
-        help="Which kind of activation is copied.",
+        "What is copied",
+        "Which kind of activation is copied.",
         **fields.UNLABELLED,
     )
     fields.choice(
@@ -88,19 +89,25 @@ def _choices(model: Model) -> DeltaGenerator:
         "Direction",
         DIRECTIONS,
         "direction",
-        kinds.DIRECTION_NAMES,
-        help=kinds.DIRECTION_HELP,
+        controls.DIRECTION_NAMES,
+        help=controls.DIRECTION_HELP,
         **fields.UNLABELLED,
     )
     fields.choice(
-        columns[3], "Metric", METRICS, "metric", help=kinds.METRIC_HELP, **fields.UNLABELLED
+        columns[3],
+        "Metric",
+        METRICS,
+        "metric",
+        controls.METRIC_NAMES,
+        help=controls.METRIC_HELP,
+        **fields.UNLABELLED,
     )
     return columns[4]
 
 
 def _finished(experiment: Patch, result: Result, model: Model, conclusion: DeltaGenerator) -> None:
     """What the finished sweep shows, and how to take it away."""
-    found = said.found(experiment, result, model)
-    conclusion.html(said.conclusion_html(found))
-    said.steps(found, experiment)
-    taken.away(result)
+    found = explanation.found(experiment, result, model)
+    conclusion.html(explanation.conclusion_html(found))
+    explanation.steps(found, experiment)
+    export.shown(result)

@@ -8,11 +8,11 @@ import streamlit as st
 from patchwright.algorithms.paths import SENDERS, receivers_of
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import asked, state
-from patchwright.app.text import complaint, plain
-from patchwright.app.views import fields, kinds, pair, tabs, taken, topbar, waiting
+from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
+from patchwright.app.text import error_markdown, escape
+from patchwright.app.views import controls, export, fields, pair, progress, tabs, topbar
 from patchwright.app.widgets.heat_map import heat_map
-from patchwright.app.work import result_of
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of
@@ -49,19 +49,19 @@ def show() -> None:
     try:
         _choices(model)
         _receivers(model)
-        experiment = asked.path_patch_of(st.session_state, swept)
+        experiment = build_experiment.path_patch_of(st.session_state, swept)
         _check(experiment, swept, model)
-        result = waiting.finished(experiment, model, "paths", "senders", _so_far)
+        result = progress.finished(experiment, model, "paths", "senders", _so_far)
         if result is not None:
             _finished(result, swept, model)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _choices(model: Model) -> None:
     """Who sends, which way, what happens between, and how the answer is measured."""
     first, second = st.columns(3), st.columns(3)
-    kinds.site_and_per(
+    controls.site_and_per(
         first[:2],
         SENDERS,
         "sender",
@@ -76,8 +76,8 @@ def _choices(model: Model) -> None:
         "Direction",
         DIRECTIONS,
         "direction",
-        kinds.DIRECTION_NAMES,
-        help=kinds.DIRECTION_HELP,
+        controls.DIRECTION_NAMES,
+        help=controls.DIRECTION_HELP,
     )
     fields.choice(
         second[0],
@@ -97,7 +97,7 @@ def _choices(model: Model) -> None:
         help="Frozen norms divide by what they divide by in the run that is patched: a large change "
         "is then not damped.",
     )
-    fields.choice(second[2], "Metric", METRICS, "metric", help=kinds.METRIC_HELP)
+    fields.choice(second[2], "Metric", METRICS, "metric", help=controls.METRIC_HELP)
 
 
 def _receivers(model: Model) -> None:
@@ -113,7 +113,7 @@ def _receivers(model: Model) -> None:
     added = str(Place(site, layer, None if head == "all" else int(head)))
     columns[3].button(
         f"Add {added}",
-        on_click=state.add_to_set,
+        on_click=session_state.add_to_set,
         args=(st.session_state, added, "receivers"),
         width="stretch",
         key="add_receiver",
@@ -137,32 +137,32 @@ def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
 
 
 def _so_far(partial: Result) -> None:
-    st.markdown(f"#### {plain(title_of(partial))}")
+    st.markdown(f"#### {escape(title_of(partial))}")
     heat_map(grid_of(partial), key="paths-so-far")
 
 
 def _finished(result: Result, swept: Patch, model: Model) -> None:
     """Baselines, the heat map, and what the selected sender does (at first the strongest)."""
-    kinds.baselines(result)
+    controls.baselines(result)
     none = without_path(result, model)
     grid = grid_of(result)
-    chosen = kinds.selected(st.session_state["path"], grid, result)
+    chosen = controls.selected(st.session_state["path"], grid, result)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.markdown(f"#### {plain(title_of(result))}")
+        st.markdown(f"#### {escape(title_of(result))}")
         heat_map(grid, "paths-map", chosen, _choose, nothing=dict.fromkeys(none, "no path"))
         st.caption(legend(grid, bool(none)))
     if chosen:
         with right:
             st.markdown(f"#### `{chosen}`")
             st.markdown(sentence(chosen, result, chosen in none))
-            whole = result_of(asked.together_of(swept, [chosen]), model)
+            whole = result_of(build_experiment.together_of(swept, [chosen]), model)
             st.markdown(by_all_ways(whole))
             st.caption(
                 "With MLPs recomputed, a direct path still goes through every MLP above the sender: "
                 "compare with frozen ones before calling an effect direct."
             )
-    taken.away(result)
+    export.shown(result)
 
 
 def _choose(chosen: str) -> None:
@@ -204,14 +204,14 @@ def sentence(chosen: str, result: Result, cut_off: bool) -> str:
             f"`{chosen}` lies above every receiver ({to}): what it writes never gets there, so there "
             "is no path and nothing to measure."
         )
-    after, effect = kinds.at_place(result, chosen)
+    after, effect = controls.at_place(result, chosen)
     if math.isnan(after):
-        return kinds.NOT_COMPUTED
+        return controls.NOT_COMPUTED
     run = "clean" if done["direction"] == "denoise" else "corrupted"
     share = "" if math.isnan(effect) else f", **{percent(effect)}** of the gap"
     mlps, norms = ON_THE_WAY[done["mlps"]], ON_THE_WAY[done["norms"]]
     return (
-        f"With the {run} run's `{chosen}` reaching {to} and nothing else, {plain(done['metric'])} "
+        f"With the {run} run's `{chosen}` reaching {to} and nothing else, {escape(done['metric'])} "
         f"goes from {result.base.metric:.3g} to {after:.3g}{share}. MLPs on the way are {mlps}, "
         f"norms {norms}."
     )

@@ -7,12 +7,13 @@ from pathlib import Path
 import streamlit as st
 
 from patchwright.algorithms.result import Result
-from patchwright.app import opening, state
+from patchwright.app import restore_state, session_state
 from patchwright.app.access import Access
-from patchwright.app.text import complaint, plain, typed
-from patchwright.app.views import fields, taken, topbar
+from patchwright.app.resources import access
+from patchwright.app.results import statistics_of
+from patchwright.app.text import error_markdown, escape, typed
+from patchwright.app.views import export, fields, topbar
 from patchwright.app.widgets.heat_map import heat_map, panels
-from patchwright.app.work import access, statistics_of
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.figures.comparison import compared
 from patchwright.figures.grid import grids_of, title_of
@@ -50,7 +51,7 @@ def show() -> None:
         if kept.own:
             _import(kept)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _listed(kept: Access) -> None:
@@ -99,7 +100,7 @@ def _row(entry: Entry, kept: Access) -> None:
         when = entry.created[:16].replace("T", " ")
         note = f" · note: {typed(entry.note)}" if entry.note else ""
         st.caption(
-            f"{plain(entry.method)} · {plain(entry.model)} · {when} UTC · `{entry.id[:8]}`{note}"
+            f"{escape(entry.method)} · {escape(entry.model)} · {when} UTC · `{entry.id[:8]}`{note}"
         )
     right.button(
         "Open",
@@ -114,9 +115,9 @@ def _row(entry: Entry, kept: Access) -> None:
 def _open(entry: Entry, kept: Access) -> None:
     """Put a run's experiment into the controls and go to its page; else tick it, to show it here."""
     try:
-        found = opening.page_of(kept.experiment(entry.experiment_hash))
+        found = restore_state.page_of(kept.experiment(entry.experiment_hash))
     except PatchwrightError as error:
-        st.session_state["complaint"] = complaint(error)
+        st.session_state["complaint"] = error_markdown(error)
         return
     if found is None:
         st.session_state[f"tick-{entry.id}"] = True
@@ -125,7 +126,7 @@ def _open(entry: Entry, kept: Access) -> None:
         )
         return
     page, controls = found
-    state.take(st.session_state, opening.CLEARED | controls)
+    session_state.take(st.session_state, restore_state.CLEARED | controls)
     st.session_state["go_to"] = page
 
 
@@ -177,14 +178,14 @@ def _shown(result: Result) -> None:
     """A run's figure, whatever it is of, and its files."""
     many = "pair" in result.arrays[result.main].dims and len(result.clean.pairs) > 1
     result = statistics_of(result) if many else result
-    st.markdown(f"#### {plain(title_of(result))}")
+    st.markdown(f"#### {escape(title_of(result))}")
     grids = grids_of(result)
     if len(grids) == 1:
         heat_map(grids[0], "run-map")
     else:
         panels(grids, "run-map")
-    st.caption(f"Computed in {result.seconds:.1f} s on {plain(_device(result))}.")
-    taken.files(result)
+    st.caption(f"Computed in {result.seconds:.1f} s on {escape(_device(result))}.")
+    export.files(result)
 
 
 def _device(result: Result) -> str:
@@ -201,7 +202,7 @@ def _compared(ticked: Sequence[Entry], kept: Access) -> None:
     try:
         grids = compared(kept.result(early.id), kept.result(late.id))
     except PatchwrightError as error:
-        st.warning(complaint(error))
+        st.warning(error_markdown(error))
         return
     for at in range(0, len(grids), 3):
         panels(grids[at : at + 3], f"compared-{at}")
@@ -267,7 +268,7 @@ def _import(kept: Access) -> None:
                 said = imported(kept, given.getvalue())
             except PatchwrightError as error:
                 st.session_state["imported"] = None
-                st.error(complaint(error))
+                st.error(error_markdown(error))
                 return
             st.session_state["imported"] = said
             st.rerun()
@@ -298,4 +299,4 @@ def _try(work: Callable[[], None]) -> None:
     try:
         work()
     except PatchwrightError as error:
-        st.session_state["complaint"] = complaint(error)
+        st.session_state["complaint"] = error_markdown(error)

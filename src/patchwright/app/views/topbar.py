@@ -6,12 +6,12 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app import state
+from patchwright.app import session_state
 from patchwright.app.downloads import Download
-from patchwright.app.text import complaint, plain
+from patchwright.app.resources import download_of, model_called, options
+from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import fields
 from patchwright.app.views.tabs import TABS
-from patchwright.app.work import download_of, model_called, options
 from patchwright.errors import PatchwrightError
 from patchwright.model.catalog import entry_of, local
 from patchwright.model.load import Model, confined
@@ -45,7 +45,7 @@ def shown(with_examples: bool = True) -> Model | None:
         fields.check({"model_name": NAME})
         model = model_if_here(name)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
         return None
     if model is not None:
         _about(about, model)
@@ -65,15 +65,15 @@ def titled() -> DeltaGenerator:
 def _name() -> str:
     """The name of the model that is asked for."""
     here = st.container(width=190)
-    again: dict[str, Any] = {"on_change": state.take_usual_bos, "args": (st.session_state,)}
+    again: dict[str, Any] = {"on_change": session_state.take_usual_bos, "args": (st.session_state,)}
     # Where it is seen without scrolling: behind the models that need no hub.
-    names = [*state.MODELS[:2], state.OTHER, *state.MODELS[2:]]
+    names = [*session_state.MODELS[:2], session_state.OTHER, *session_state.MODELS[2:]]
     hidden: dict[str, Any] = {"label_visibility": "collapsed"}
     chosen = fields.choice(here, "Model", names, "model", **again, **hidden)
-    if chosen == state.OTHER:
+    if chosen == session_state.OTHER:
         typed = st.container(width=260)
         fields.text_input(typed, NAME, "model_name", **again, **hidden, placeholder=NAME)
-    return state.model_of(st.session_state)
+    return session_state.model_of(st.session_state)
 
 
 def _folders() -> str:
@@ -104,14 +104,14 @@ def _offer(name: str) -> None:
     size = f" ({entry.download:,} MB)" if entry else ""
     download = download_of(name)
     if download.error is not None:
-        st.error(complaint(download.error))
+        st.error(error_markdown(download.error))
     if download.running:
         _under_way(name)
         return
     st.info(
-        f"The model {plain(name)} is not on this machine yet. The demo model needs no download."
+        f"The model {escape(name)} is not on this machine yet. The demo model needs no download."
     )
-    if st.button(f"Download {plain(name)}{size}", type="primary"):
+    if st.button(f"Download {escape(name)}{size}", type="primary"):
         download.start()
         st.rerun()
 
@@ -125,16 +125,16 @@ def _first_model(now: str) -> None:
     if download.running:
         _under_way(wanted)
     elif download.error is not None:
-        st.caption(complaint(download.error))
+        st.caption(error_markdown(download.error))
     elif download.fetched:
         st.button(
-            f"Open {plain(wanted)}: it is here now", type="primary", on_click=_open, args=(wanted,)
+            f"Open {escape(wanted)}: it is here now", type="primary", on_click=_open, args=(wanted,)
         )
 
 
 def _open(name: str) -> None:
     st.session_state["model"] = name
-    state.take_usual_bos(st.session_state)
+    session_state.take_usual_bos(st.session_state)
 
 
 @st.fragment(run_every=0.5)
@@ -143,9 +143,9 @@ def _under_way(name: str) -> None:
     if not download.running:
         st.rerun()
     done, total = download.bytes
-    text = f"Downloading {plain(name)}: {done >> 20:,} of {total >> 20:,} MiB"
+    text = f"Downloading {escape(name)}: {done >> 20:,} of {total >> 20:,} MiB"
     st.progress(min(1.0, done / total) if total else 0.0, text)
-    if options().own or not download.unasked:
+    if options().allow_edits or not download.unasked:
         st.button(
             "Stop", on_click=download.stop, disabled=download.stopping, key=f"stop download {name}"
         )
@@ -167,7 +167,7 @@ def _about(place: DeltaGenerator, model: Model) -> None:
 def _examples(model: str) -> None:
     """The library, by task; those that suit the model first."""
     ordered = sorted(examples(), key=lambda one: model not in one.models)
-    now = state.example_shown(st.session_state)
+    now = session_state.example_shown(st.session_state)
     # Streamlit knows an option by its label: it may not depend on the model.
     titles = {one.id: _title(one) for one in ordered}
     # A field of its own for each example: what the browser says of an earlier one is no choice,
@@ -188,14 +188,14 @@ def _examples(model: str) -> None:
 
 def _look_for(place: DeltaGenerator, model: str) -> None:
     """What is to be seen in the example that is shown."""
-    now = state.example_shown(st.session_state)
+    now = session_state.example_shown(st.session_state)
     if now is None:
         return
     shown = example(now)
-    place.caption(f"**{plain(shown.task.capitalize())}: {plain(shown.title)}**")
-    place.caption(f"What to look for: {plain(shown.look_for)}")
+    place.caption(f"**{escape(shown.task.capitalize())}: {escape(shown.title)}**")
+    place.caption(f"What to look for: {escape(shown.look_for)}")
     if model in shown.seen:
-        place.caption(f"In the model {plain(model)}: {plain(shown.seen[model])}")
+        place.caption(f"In the model {escape(model)}: {escape(shown.seen[model])}")
 
 
 def _title(one: Example) -> str:
@@ -207,4 +207,4 @@ def _take_example(key: str, shown: str | None) -> None:
     """Take what was chosen; that the field still has what it showed is no choice."""
     chosen = st.session_state[key]
     if chosen != shown and chosen in {one.id for one in examples()}:
-        state.take_example(st.session_state, chosen)
+        session_state.take_example(st.session_state, chosen)

@@ -7,10 +7,10 @@ import streamlit as st
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
-from patchwright.app import asked, state
-from patchwright.app.text import complaint, token
-from patchwright.app.views import fields, pair, tabs, topbar, traced, waiting
-from patchwright.app.work import jobs_of, result_so_far
+from patchwright.app import build_experiment, session_state
+from patchwright.app.session_jobs import jobs_of, result_so_far
+from patchwright.app.text import error_markdown, token
+from patchwright.app.views import fields, pair, progress, tabs, topbar, trace_result
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.jobs import Job
@@ -45,7 +45,7 @@ def show() -> None:
         _choices()
         _traced(_experiments(texts, model), model)
     except PatchwrightError as error:
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _prompt(model: Model) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
     except PromptError:
         other = texts
     first = _first(model)
-    complaint = state.settle_subject(st.session_state, texts, other, first)
+    complaint = session_state.settle_subject(st.session_state, texts, other, first)
     if complaint is not None:
         st.warning(complaint)
     st.pills(
@@ -119,7 +119,7 @@ def _take_answer(model: Model) -> None:
         likely = likeliest(model.network, pair.ids_of("clean", model), 2)
         found = [answer_text(one, model.tokenizer) for one in likely]
     except AnswerError as error:
-        st.session_state["complaint"] = complaint(error)
+        st.session_state["complaint"] = error_markdown(error)
         return
     except PatchwrightError:
         return  # The page says what is wrong with the prompt.
@@ -129,7 +129,7 @@ def _take_answer(model: Model) -> None:
 def _choices() -> None:
     """How much noise, how much is restored at a time, and how it is measured."""
     first, second = st.columns(3), st.columns(3)
-    low, high = state.BOUNDS["noise"]
+    low, high = session_state.BOUNDS["noise"]
     fields.number_input(
         first[0],
         "Noise",
@@ -181,7 +181,7 @@ def _choices() -> None:
 
 
 def _whole(name: str) -> tuple[int, int]:
-    low, high = state.BOUNDS[name]
+    low, high = session_state.BOUNDS[name]
     return int(low), int(high)
 
 
@@ -191,7 +191,7 @@ def _experiments(texts: tuple[str, ...], model: Model) -> list[Trace]:
         raise PromptError(
             "No subject is chosen: click the tokens that name what the prompt is about, above."
         )
-    return [asked.trace_of(st.session_state, model.name, site) for site in SITES]
+    return [build_experiment.trace_of(st.session_state, model.name, site) for site in SITES]
 
 
 def _traced(experiments: list[Trace], model: Model) -> None:
@@ -201,15 +201,15 @@ def _traced(experiments: list[Trace], model: Model) -> None:
         _under_way(experiments, model)
         return
     results: dict[TraceSite, Result | None] = {
-        experiment.site: waiting.result_of_job(job, experiment, model)
+        experiment.site: progress.result_of_job(job, experiment, model)
         for experiment, job in zip(experiments, jobs, strict=True)
     }
     whole: dict[TraceSite, Result] = {site: one for site, one in results.items() if one is not None}
     if any(job.late for job in jobs):
-        st.warning(waiting.TOO_LONG)
-    elif any(waiting.stopped(one) for one in whole.values()):
-        waiting.rest(SLOTS)
-    traced.finished(whole)
+        st.warning(progress.TOO_LONG)
+    elif any(progress.stopped(one) for one in whole.values()):
+        progress.rest(SLOTS)
+    trace_result.finished(whole)
 
 
 def _jobs(experiments: list[Trace], model: Model) -> list[Job]:
@@ -230,19 +230,19 @@ def _under_way(experiments: list[Trace], model: Model) -> None:
         st.rerun()  # The page says what went wrong.
     if all(job.over for job in jobs):
         st.rerun()
-    waiting.stop_button(SLOTS, jobs, st.columns([5, 1])[1])
+    progress.stop_button(SLOTS, jobs, st.columns([5, 1])[1])
     try:
         partial: dict[TraceSite, Result] = {
             experiment.site: job.result or result_so_far(experiment, model, job)
             for experiment, job in zip(experiments, jobs, strict=True)
         }
     except PatchwrightError as error:
-        st.error(complaint(error))  # What the work itself will end in.
+        st.error(error_markdown(error))  # What the work itself will end in.
         return
-    grids = traced.grids_of_sites(partial)
+    grids = trace_result.grids_of_sites(partial)
     for job, site, grid, column in zip(
         jobs, partial, grids, st.columns(3, gap="medium"), strict=True
     ):
         with column:
-            traced.panel(grid, f"so-far-{site}")
-            waiting.show_progress(job, "runs", column)
+            trace_result.panel(grid, f"so-far-{site}")
+            progress.show_progress(job, "runs", column)

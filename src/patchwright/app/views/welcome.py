@@ -3,7 +3,7 @@
 import streamlit as st
 
 from patchwright.algorithms.result import Result
-from patchwright.app import state
+from patchwright.app import session_state
 from patchwright.app.text import token
 from patchwright.lessons import built_in
 
@@ -32,7 +32,7 @@ def strip(runs: Result) -> None:
 
 
 def _own() -> None:
-    state.empty_prompts(st.session_state)
+    session_state.empty_prompts(st.session_state)
     _close()
 
 

@@ -8,8 +8,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
-from patchwright.app.text import complaint
-from patchwright.app.work import desk, job_of, result_so_far, start_again, stop
+from patchwright.app.resources import job_queue
+from patchwright.app.session_jobs import job_of, result_so_far, start_again, stop
+from patchwright.app.text import error_markdown
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.jobs import Job
@@ -91,12 +92,12 @@ def _under_way(
         try:
             draw(result_so_far(experiment, model, job))
         except PatchwrightError as error:
-            st.error(complaint(error))  # What the work itself will end in.
+            st.error(error_markdown(error))  # What the work itself will end in.
 
 
 def show_progress(job: Job, what: str, place: DeltaGenerator) -> None:
     """A bar, and a line about it."""
-    place.progress(*how_far(job, desk().ahead_of(job), what))
+    place.progress(*how_far(job, job_queue().ahead_of(job), what))
 
 
 def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:

@@ -13,9 +13,9 @@ from typing import Any, get_args
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.metrics import LENS_METRICS
 from patchwright.algorithms.paths import SENDERS
-from patchwright.app import opening
+from patchwright.app import restore_state
 from patchwright.app.page_fields import FORMS, PLACE_LISTS, choices
-from patchwright.app.state import (
+from patchwright.app.session_state import (
     BOUNDS,
     EDGE_ORDERS,
     FIELDS,
@@ -47,7 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
-FORMER = {"ablated": "chosen", "seen_head": "chosen"}
+FORMER = {"ablated": "chosen", "seen_head": "chosen", "how": "ablation"}
 """Names that controls had in addresses of before."""
 
 LISTS = "~"
@@ -56,7 +56,7 @@ LISTS = "~"
 PLACES = ("chosen", "pinned", "trace_chosen", "path")
 """Controls that name a place, or nothing."""
 
-BENCH = ("chosen", "pinned", "threshold", "places")
+BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note")
 """Controls of the workbench, on every tab that has one."""
 
 _OWN: dict[str, tuple[str, ...]] = {
@@ -183,11 +183,11 @@ def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
     A set from a file has no fields: without a run nobody else can see it.
     """
     long = written(page, state)
-    shown = None if run is None else opening.page_of(run)
+    shown = None if run is None else restore_state.page_of(run)
     if run is None or shown is None or shown[0] != page:
         return long
     brought = {**FIELDS, **fields_of(example(first_example(page))), **shown[1]}
-    short = {"run": run.hash[: opening.DIGITS]}
+    short = {"run": run.hash[: restore_state.DIGITS]}
     if (model := model_of(state)) != brought["model"]:
         short["model"] = model
     if state["bos"] != brought["bos"]:
@@ -212,19 +212,24 @@ def _length(parameters: Mapping[str, str]) -> int:
     return sum(len(name) + len(value) for name, value in parameters.items())
 
 
-def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
-    """The controls of a stored run."""
-    if not re.fullmatch(f"[0-9a-f]{{{opening.DIGITS},64}}", text):
+def _run_digits(text: str) -> str:
+    if not re.fullmatch(f"[0-9a-f]{{{restore_state.DIGITS},64}}", text):
         raise InputError(
-            f"The address has run '{text[:40]}': a run is named by at least {opening.DIGITS} "
+            f"The address has run '{text[:40]}': a run is named by at least {restore_state.DIGITS} "
             "digits out of 0-9 and a-f."
         )
+    return text
+
+
+def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
+    """The controls of a stored run."""
+    text = _run_digits(text)
     if look_up is None:
         raise InputError(
             "The address names a stored run, and this page was started without a store."
         )
     try:
-        shown = opening.page_of(look_up(text))
+        shown = restore_state.page_of(look_up(text))
     except UnknownRunError:
         raise InputError(
             f"The address names the run '{text[:16]}…', which this machine's store does not have "
@@ -319,6 +324,8 @@ def _value(name: str, text: str) -> Any:
             return [_whole(part) for part in text.split(LISTS)] if text else []
         if name == "set_roles":
             return [part[:60] for part in text.split(LISTS) if part]
+        if name == "pinned_run":
+            return _run_digits(text)
         if name in PLACES and text:
             return _place(text)
         if isinstance(usual, list):

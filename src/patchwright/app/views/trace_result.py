@@ -10,8 +10,8 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app.text import plain, token
-from patchwright.app.views import kinds, taken
+from patchwright.app.text import escape, token
+from patchwright.app.views import controls, export
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.figures.altair_charts import samples_chart
 from patchwright.figures.grid import Grid, grid_of, on_one_scale
@@ -41,7 +41,7 @@ def panel(grid: Grid, key: str, selected: str = "", clickable: bool = False) -> 
     """One heat map under its name and what it restores."""
     name, what = grid.title.split(": ")
     st.markdown(f"**{name}**")
-    st.caption(plain(what))
+    st.caption(escape(what))
     heat_map(grid, key, selected, _choose if clickable else None)
 
 
@@ -53,7 +53,7 @@ def finished(results: dict[TraceSite, Result]) -> None:
     """Baselines, the three panels, and the selected place (at first the strongest MLP)."""
     _baselines(results["resid_post"])
     for text in warnings_of(results):
-        st.warning(plain(text))
+        st.warning(escape(text))
     site, chosen = place_shown(st.session_state["trace_chosen"], results)
     grids = grids_of_sites(results)
     for one, grid, column in zip(results, grids, st.columns(3, gap="medium"), strict=True):
@@ -62,7 +62,7 @@ def finished(results: dict[TraceSite, Result]) -> None:
     st.caption(legend(results["resid_post"], grids[0]))
     st.divider()
     _place(chosen, results[site])
-    taken.away(results[site])
+    export.shown(results[site])
     st.caption(
         f"The files hold the panel of the selected cell, {SITE_NAMES[site]}: select a cell of "
         "another panel to take that one away."
@@ -105,7 +105,7 @@ def warnings_of(results: dict[TraceSite, Result]) -> list[str]:
     found: dict[str, None] = {}
     for site, result in results.items():
         for notice in result.warnings:
-            if notice["message"] not in kinds.warned(result):
+            if notice["message"] not in controls.warned(result):
                 continue
             stopped = notice["code"] == "stopped"
             found[f"{SITE_NAMES[site]}: {notice['message']}" if stopped else notice["message"]] = (
@@ -138,14 +138,14 @@ def legend(result: Result, grid: Grid) -> str:
     done, severed = result.experiment, ""
     if done["sever"]:
         held = f"{done['sever']} held at its noisy values where a place is restored, in every layer"
-        severed = f" Severed, except in its own panel: {plain(held)}."
+        severed = f" Severed, except in its own panel: {escape(held)}."
     noise = (
         f"Noise: {done['noise']:g} × σ on {_subject_text(result)}, where σ = "
         f"{result.details['sigma']:.3g} is the standard deviation of these tokens' embeddings; "
         f"{_samples(done['samples'])}, seed {done['seed']}.{severed}"
     )
     if not grid.centred:
-        return f"{noise} Each cell is the {plain(done['metric'])} with that place restored."
+        return f"{noise} Each cell is the {escape(done['metric'])} with that place restored."
     return (
         f"{noise} Each cell is the share of the total effect that restoring it brings back, the "
         "mean over the samples: 0 (white) is nothing, 1 (red) all of it, below 0 (blue) makes it "
@@ -196,14 +196,14 @@ def sentence(chosen: str, result: Result) -> str:
     effect = float(shares(result).sel(cell))
     share = "" if np.isnan(effect) else f", **{percent(effect)}** of what the noise took away"
     window = f" in a window of {done['window']} layers" if done["window"] > 1 else ""
-    severed = f" and {plain(done['sever'])} severed" if done["sever"] else ""
+    severed = f" and {escape(done['sever'])} severed" if done["sever"] else ""
     over = (
         f" on average over {_samples(done['samples'])} (standard deviation {spread:.2g})"
         if done["samples"] > 1
         else " in the one sample"
     )
     return (
-        f"With the clean {RESTORED[done['site']]} of layer {place.layer}{window} put back at **{text}**{severed}, {plain(done['metric'])} goes "
+        f"With the clean {RESTORED[done['site']]} of layer {place.layer}{window} put back at **{text}**{severed}, {escape(done['metric'])} goes "
         f"from {result.corrupt.metric:.3g} to {after:.3g}{over}{share}."
     )
 

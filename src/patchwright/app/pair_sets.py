@@ -10,9 +10,9 @@ from io import BytesIO
 from typing import Any
 
 from patchwright.algorithms.duplicates import grouped
-from patchwright.app.asked import answers_of
+from patchwright.app.build_experiment import answers_of
 from patchwright.app.limits import LIMITS
-from patchwright.app.state import MOST_PAIRS, State
+from patchwright.app.session_state import MOST_PAIRS, State
 from patchwright.errors import InputError
 from patchwright.experiment.run import tokens_of
 from patchwright.experiment.swap import swap
@@ -41,7 +41,7 @@ MOST_ERRORS = 200
 
 
 @dataclass(frozen=True)
-class Built:
+class PairSet:
     """The pairs of a set, and the rows that gave none; `lengths` in tokens, one a pair.
 
     `more` says that a file goes on behind what the page takes.
@@ -67,7 +67,7 @@ class Built:
         return (*first, LAST)
 
 
-def built(state: State, model: Model) -> Built:
+def pair_set(state: State, model: Model) -> PairSet:
     """The set that the controls describe. Raises InputError where it has no pair."""
     return _SOURCES[state["set_source"]](state, model)
 
@@ -78,7 +78,7 @@ def wanted(state: State) -> tuple[Any, ...]:
     return (state["set_source"], state["bos"], *(state.get(name) for name in fields))
 
 
-def fitting(found: Built, experiment: Patch, model: Model) -> Built:
+def fitting(found: PairSet, experiment: Patch, model: Model) -> PairSet:
     """The pairs that the model can take; why not is told of the others.
 
     Raises InputError where fewer than two different ones are left.
@@ -112,28 +112,28 @@ def length_groups(lengths: Sequence[int]) -> str:
     return ", ".join(f"{count} of {length} tokens" for length, count in counts)
 
 
-def read_file(name: str, content: bytes) -> Built:
+def read_file(name: str, content: bytes) -> PairSet:
     """The pairs of an uploaded file. Raises InputError for another kind of file."""
     text = text_of(BytesIO(content))
     items: list[Item] = []
     errors: list[RowError] = []
     for row in read_items(lines_of(text), kind_of(name)):
         if len(items) == MOST_PAIRS or len(errors) == MOST_ERRORS:
-            return Built(tuple(items), tuple(errors), more=True)
+            return PairSet(tuple(items), tuple(errors), more=True)
         if isinstance(row, Item):
             items.append(row)
         else:
             errors.append(row)
-    return Built(tuple(items), tuple(errors))
+    return PairSet(tuple(items), tuple(errors))
 
 
-def _from_task(state: State, model: Model) -> Built:
+def _from_task(state: State, model: Model) -> PairSet:
     template = task(state["task"]).template
     pairs = from_template(template, *_asked(state, model))
-    return Built(_items(pairs, state["task"]))
+    return PairSet(_items(pairs, state["task"]))
 
 
-def _from_own(state: State, model: Model) -> Built:
+def _from_own(state: State, model: Model) -> PairSet:
     if not answers_of(state["template_answer"]):
         raise InputError(
             "The answer is missing: name it by its slot, with its space, as in ' {A}'."
@@ -146,14 +146,14 @@ def _from_own(state: State, model: Model) -> Built:
         answers_of(state["template_wrong"]),
         ("The line", "The line"),
     )
-    return Built(_items(from_template(template, *_asked(state, model))))
+    return PairSet(_items(from_template(template, *_asked(state, model))))
 
 
 def _asked(state: State, model: Model) -> tuple[int, Any, int]:
     return int(state["set_count"]), model.tokenizer, int(state["set_seed"])
 
 
-def _from_sentences(state: State, model: Model) -> Built:
+def _from_sentences(state: State, model: Model) -> PairSet:
     items: list[Item] = []
     errors: list[RowError] = []
     for number, line in enumerate(state["sentences"].splitlines(), 1):
@@ -164,10 +164,10 @@ def _from_sentences(state: State, model: Model) -> Built:
             items.append(Item(pair=pair, tags=("agreement",), line=number))
         except InputError as error:
             errors.append(RowError(number, str(error)))
-    return Built(tuple(items[:MOST_PAIRS]), tuple(errors), more=len(items) > MOST_PAIRS)
+    return PairSet(tuple(items[:MOST_PAIRS]), tuple(errors), more=len(items) > MOST_PAIRS)
 
 
-def _from_swap(state: State, model: Model) -> Built:
+def _from_swap(state: State, model: Model) -> PairSet:
     answers = answers_of(state["swap_answer"])
     if len(answers) != 1:
         raise InputError("Give one answer, with its leading space, such as ' Mary'.")
@@ -176,11 +176,11 @@ def _from_swap(state: State, model: Model) -> Built:
     found = swap(
         model, state["swap_prompt"], state["swap_word"], answers[0], count=count, bos=state["bos"]
     )
-    return Built(_items([one.pair for one in found], "swap"))
+    return PairSet(_items([one.pair for one in found], "swap"))
 
 
-def _from_file(state: State, model: Model) -> Built:
-    found: Built | None = state.get("set_file")
+def _from_file(state: State, model: Model) -> PairSet:
+    found: PairSet | None = state.get("set_file")
     if found is None:
         raise InputError("No file is here yet: upload one that ends in .jsonl or .csv.")
     if not found.items and found.errors:
@@ -188,11 +188,11 @@ def _from_file(state: State, model: Model) -> Built:
     return found
 
 
-def _from_run(state: State, model: Model) -> Built:
+def _from_run(state: State, model: Model) -> PairSet:
     pairs: tuple[Pair, ...] | None = state.get("set_pairs")
     if pairs is None:
         raise InputError("No stored set is open: open a run over pairs on the page Runs.")
-    return Built(_items(pairs))
+    return PairSet(_items(pairs))
 
 
 def _items(pairs: Iterable[Pair], *tags: str) -> tuple[Item, ...]:
@@ -203,7 +203,7 @@ def _lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-_SOURCES: dict[str, Callable[[State, Model], Built]] = {
+_SOURCES: dict[str, Callable[[State, Model], PairSet]] = {
     "template": _from_task,
     "own": _from_own,
     "sentences": _from_sentences,

@@ -36,6 +36,8 @@ FIELDS: dict[str, Any] = {
     "neuron_layer": 0,
     "chosen": "",
     "pinned": "",
+    "pinned_run": "",
+    "note": "",
     "threshold": 5,
     "places": [],
     "measure": "relative",
@@ -90,7 +92,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """From where to where numbers may go; the model bounds the window of causal tracing too."""
 
-_OTHER_LENGTHS = {"sentences": 40_000, "model_name": 300, "search": 200}
+_OTHER_LENGTHS = {"sentences": 40_000, "model_name": 300, "search": 200, "note": 300}
 
 MOST_CHARACTERS: dict[str, int] = {
     name: _OTHER_LENGTHS.get(name, 2000) for name, usual in FIELDS.items() if isinstance(usual, str)
@@ -171,7 +173,7 @@ def take_usual_bos(state: State) -> None:
 def move_places(state: State) -> None:
     """After the prompts' first token was put there or left out: places keep their own tokens."""
     by = 1 if state["bos"] else -1
-    for name in ("chosen", "pinned", "trace_chosen", "path", "set_chosen"):
+    for name in ("chosen", "trace_chosen", "path", "set_chosen"):
         state[name] = _moved(state[name], by)
     for name in PLACE_LISTS:
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
@@ -179,7 +181,7 @@ def move_places(state: State) -> None:
 
 def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
-    state.update(dict.fromkeys(("chosen", "pinned", "trace_chosen", "path"), ""))
+    state.update(dict.fromkeys(("chosen", "trace_chosen", "path"), ""))
     state.update({name: [] for name in PLACE_LISTS}, subject=[], subject_cleared=False)
 
 
@@ -221,7 +223,6 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "subject": [],
         "trace_chosen": "",
         "chosen": "",
-        "pinned": "",
         "places": [],
         "references": "",
         "path": "",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from patchwright.app import work
+from patchwright.app import resources, session_jobs
 from patchwright.axes import METRICS
 from patchwright.experiment.run import tokens_of
 from patchwright.methods.patch import Patch
@@ -36,30 +36,30 @@ def with_sizes(model: Model, **sizes: int) -> Model:
 
 
 def test_a_longer_or_larger_sweep_is_guessed_to_take_longer(model: Model) -> None:
-    short = work.guessed_seconds(patch_of(), 4, model)
-    assert 0 < short < work.LONG
-    assert work.guessed_seconds(patch_of(), 8, model) > short
-    assert work.guessed_seconds(patch_of(), 4, with_sizes(model, n_layers=6)) > short
-    assert work.guessed_seconds(patch_of("z", "head_position"), 4, model) > short
-    assert work.guessed_seconds(patch_of(layers=(0,)), 4, model) < short
+    short = session_jobs.guessed_seconds(patch_of(), 4, model)
+    assert 0 < short < session_jobs.LONG
+    assert session_jobs.guessed_seconds(patch_of(), 8, model) > short
+    assert session_jobs.guessed_seconds(patch_of(), 4, with_sizes(model, n_layers=6)) > short
+    assert session_jobs.guessed_seconds(patch_of("z", "head_position"), 4, model) > short
+    assert session_jobs.guessed_seconds(patch_of(layers=(0,)), 4, model) < short
 
 
 def test_only_a_long_sweep_of_equal_lengths_with_a_gradient_gets_an_estimate(model: Model) -> None:
     large = with_sizes(model, n_layers=48, d_model=1600, d_mlp=6400)
     pair = of_length(model, 60, 60)
-    assert work.in_best_order(patch_of(), pair, large).order == "attribution"
-    assert work.in_best_order(patch_of(), pair, model).order == "layers"
-    assert work.in_best_order(patch_of(), of_length(model, 60, 59), large).order == "layers"
+    assert session_jobs.in_best_order(patch_of(), pair, large).order == "attribution"
+    assert session_jobs.in_best_order(patch_of(), pair, model).order == "layers"
+    assert session_jobs.in_best_order(patch_of(), of_length(model, 60, 59), large).order == "layers"
     for metric in METRICS:
-        order = work.in_best_order(patch_of(metric=metric), pair, large).order
+        order = session_jobs.in_best_order(patch_of(metric=metric), pair, large).order
         assert order == ("layers" if metric == "rank" else "attribution")
 
 
 def test_the_options_are_read_behind_streamlits_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    work.options.clear()
+    resources.options.clear()
     monkeypatch.setattr(
         "sys.argv", ["main.py", "--max-jobs", "5", "--folder", "a", "--folder", "b"]
     )
-    found = work.options()
-    work.options.clear()
-    assert (found.at_once, [str(one) for one in found.folders]) == (5, ["a", "b"])
+    found = resources.options()
+    resources.options.clear()
+    assert (found.max_jobs, [str(one) for one in found.folders]) == (5, ["a", "b"])

@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app import sets, state
-from patchwright.app.sets import Built
-from patchwright.app.text import complaint, plain
+from patchwright.app import pair_sets, session_state
+from patchwright.app.pair_sets import PairSet
+from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import fields
 from patchwright.errors import PatchwrightError
 from patchwright.prompts.builtin_templates import tasks
@@ -41,10 +41,12 @@ MOST_TOLD = 10
 
 def choices() -> None:
     """Where the pairs come from, and what that needs."""
-    offered = [one for one in state.SOURCES if one != "run" or st.session_state.get("set_pairs")]
+    offered = [
+        one for one in session_state.SOURCES if one != "run" or st.session_state.get("set_pairs")
+    ]
     source = fields.choice(st.container(), "Pairs from", offered, "set_source", SOURCE_NAMES)
     _CHOICES[source]()
-    fields.check({key: LABELS[key] for key in sets.FIELDS[source] if key in LABELS})
+    fields.check({key: LABELS[key] for key in pair_sets.FIELDS[source] if key in LABELS})
 
 
 def _template() -> None:
@@ -103,7 +105,7 @@ def _swap() -> None:
     _count(columns[2])
     st.caption(
         "The word is replaced by others of as many tokens, those that flip the answer best "
-        f"(at most {sets.MOST_SWAPS}). Chosen for what they do, they are no sample: their intervals say nothing of "
+        f"(at most {pair_sets.MOST_SWAPS}). Chosen for what they do, they are no sample: their intervals say nothing of "
         "other words."
     )
 
@@ -115,16 +117,16 @@ def _file() -> None:
         key="set_upload",
         help="One pair a row: clean, corrupt, answer, and if wanted wrong, tags, align; in JSONL "
         "roles too. At most 5 MB and "
-        f"{state.MOST_PAIRS:,} pairs.",
+        f"{session_state.MOST_PAIRS:,} pairs.",
     )
     if given is None or st.session_state.get("set_upload_id") == given.file_id:
         return
     st.session_state["set_upload_id"] = given.file_id
     try:
-        st.session_state["set_file"] = sets.read_file(given.name, given.getvalue())
+        st.session_state["set_file"] = pair_sets.read_file(given.name, given.getvalue())
     except PatchwrightError as error:
         st.session_state["set_file"] = None
-        st.error(complaint(error))
+        st.error(error_markdown(error))
 
 
 def _run() -> None:
@@ -146,29 +148,29 @@ def _field(key: str, help: str | None = None) -> None:
 
 
 def _count(place: DeltaGenerator) -> None:
-    low, high = state.BOUNDS["set_count"]
+    low, high = session_state.BOUNDS["set_count"]
     fields.number_input(place, "How many pairs", int(low), int(high), "set_count")
 
 
 def _seed(place: DeltaGenerator) -> None:
-    low, high = state.BOUNDS["set_seed"]
+    low, high = session_state.BOUNDS["set_seed"]
     fields.number_input(
         place, "Seed", int(low), int(high), "set_seed", help="The same seed gives the same pairs."
     )
 
 
-def listed(found: Built) -> None:
+def listed(found: PairSet) -> None:
     """The pairs, and the rows that gave none."""
     if found.errors:
         every = sentences(found.errors)
-        told = [f"- {plain(one)}" for one in every[:MOST_TOLD]]
+        told = [f"- {escape(one)}" for one in every[:MOST_TOLD]]
         more = len(every) - MOST_TOLD
         told += [f"- and {more} more"] if more > 0 else []
         rows = f"{len(found.errors)} row{'s' if len(found.errors) > 1 else ''}"
         st.warning("\n".join([f"{rows} cannot be used; the others go on.", *told]))
     if found.more:
         st.warning(
-            f"The set goes on, and this page takes at most {state.MOST_PAIRS:,} pairs: the rows behind "
+            f"The set goes on, and this page takes at most {session_state.MOST_PAIRS:,} pairs: the rows behind "
             "them were not read. The command line has no such bound."
         )
     with st.expander(f"The {len(found.items):,} pairs"):
@@ -184,7 +186,7 @@ def listed(found: Built) -> None:
         )
 
 
-def table_of(found: Built) -> pd.DataFrame:
+def table_of(found: PairSet) -> pd.DataFrame:
     """One row a pair, counted from 1, and its line in the file where that is another number."""
     numbers = list(range(1, len(found.items) + 1))
     lines = [item.line for item in found.items]
@@ -194,8 +196,10 @@ def table_of(found: Built) -> pd.DataFrame:
             **({} if lines == numbers or None in lines else {"line": lines}),
             "clean": [prompt_text(pair.clean) for pair in found.pairs],
             "corrupted": [prompt_text(pair.corrupt) for pair in found.pairs],
-            "answer": [state.SEPARATOR.join(map(str, pair.answers)) for pair in found.pairs],
-            "wrong": [state.SEPARATOR.join(map(str, pair.wrongs)) for pair in found.pairs],
+            "answer": [
+                session_state.SEPARATOR.join(map(str, pair.answers)) for pair in found.pairs
+            ],
+            "wrong": [session_state.SEPARATOR.join(map(str, pair.wrongs)) for pair in found.pairs],
             "tokens": list(found.lengths),
         }
     )

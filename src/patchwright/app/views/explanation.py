@@ -5,10 +5,11 @@ from typing import Any
 import streamlit as st
 
 from patchwright.algorithms.result import Result
-from patchwright.app import asked, state
-from patchwright.app.text import complaint, sentence, sentence_html
-from patchwright.app.views import worded
-from patchwright.app.work import guessed_seconds, result_of
+from patchwright.app import build_experiment, session_state
+from patchwright.app.results import result_of
+from patchwright.app.session_jobs import guessed_seconds
+from patchwright.app.text import error_markdown, sentence, sentence_html
+from patchwright.app.views import llm_explanation
 from patchwright.errors import PatchwrightError
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
 from patchwright.methods.patch import Patch
@@ -22,7 +23,7 @@ QUICK = 4.0
 def found(experiment: Patch, result: Result, model: Model) -> Insights:
     """What a sweep shows, with what the stream and the heads add where that is quick or wanted."""
     more: dict[str, Any] = {}
-    wanted = [asked.swept_as(experiment, site) for site in ("resid_pre", "z")]
+    wanted = [build_experiment.swept_as(experiment, site) for site in ("resid_pre", "z")]
     wanted = [one for one in wanted if not _same_cells(one, experiment)]
     n = len(result.tokens["clean"])
     seconds = sum(guessed_seconds(one, n, model) for one in wanted)
@@ -38,7 +39,7 @@ def found(experiment: Patch, result: Result, model: Model) -> Insights:
             with st.spinner("Looking at the residual stream and the heads", show_time=True):
                 more = _looked_at(experiment, result, model)
         except PatchwrightError as error:
-            st.caption(complaint(error))
+            st.caption(error_markdown(error))
     return insights(result, **more)
 
 
@@ -58,7 +59,7 @@ def steps(shown: Insights, experiment: Patch) -> None:
     """Steps from the prompts to a conclusion, then cautions."""
     with st.expander("What this shows, step by step"):
         _listed(shown.steps)
-        worded.offered((*shown.steps, *shown.cautions), experiment)
+        llm_explanation.offered((*shown.steps, *shown.cautions), experiment)
     if shown.cautions:
         with st.expander(f"Cautions: when not to believe it ({len(shown.cautions)})"):
             _listed(shown.cautions, len(shown.steps) + 1)
@@ -78,17 +79,17 @@ def _looked_at(experiment: Patch, result: Result, model: Model) -> dict[str, Any
 
     The sweep that the page shows is not done again, and so not told of twice.
     """
-    by_head = asked.swept_as(experiment, "z")
+    by_head = build_experiment.swept_as(experiment, "z")
     stream, heads = (
         result if _same_cells(one, experiment) else result_of(one, model)
-        for one in (asked.swept_as(experiment, "resid_pre"), by_head)
+        for one in (build_experiment.swept_as(experiment, "resid_pre"), by_head)
     )
     found = {name: parse_place(name) for name in heads_to_look_at(heads)}
     if not found:
         return {"stream": stream, "heads": heads}
     at = [(one.layer or 0, one.head or 0) for one in found.values()]
     patterns = {
-        name: result_of(asked.attention_of(experiment, *one), model)
+        name: result_of(build_experiment.attention_of(experiment, *one), model)
         for name, one in zip(found, at, strict=True)
     }
     chosen = {"layers": tuple(layer for layer, _ in at), "heads": tuple(head for _, head in at)}
@@ -106,6 +107,6 @@ def _listed(sentences: tuple[Sentence, ...], first: int = 1) -> None:
                 key=f"said-{one.code}-{number}",
                 type="tertiary",
                 help="Look at this place.",
-                on_click=state.choose_place,
+                on_click=session_state.choose_place,
                 args=(st.session_state, one.place),
             )

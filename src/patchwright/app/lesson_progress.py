@@ -24,7 +24,7 @@ ON_CELLS = ("strongest", "largest", "smallest", "details")
 
 
 @dataclass(frozen=True)
-class Offered:
+class Catalog:
     """Lessons by name, in the order in which to list them, and a sentence for each faulty one."""
 
     lessons: dict[str, Lesson]
@@ -36,7 +36,7 @@ class Offered:
 
 
 @dataclass(frozen=True)
-class Try:
+class Attempt:
     """What a reader did at one step: hints taken, and the answer and its mark once it is given."""
 
     hints: int = 0
@@ -44,7 +44,7 @@ class Try:
     mark: Mark | None = None
 
 
-Tries = MutableMapping[int, Try]
+Tries = MutableMapping[int, Attempt]
 """A reader's tries at one reading of a lesson, by the number of the step, from 0."""
 
 
@@ -68,7 +68,7 @@ def key_of(lesson: Lesson) -> str:
     return f"{lesson.model}/{lesson.name}"
 
 
-def offered(folders: Sequence[Path]) -> Offered:
+def load_catalog(folders: Sequence[Path]) -> Catalog:
     """The lessons of the package, then those of teachers' folders."""
     lessons = {one.name: one for one in built_in()}
     ours, faults = set(lessons), list[str]()
@@ -87,10 +87,10 @@ def offered(folders: Sequence[Path]) -> Offered:
                 )
             else:
                 lessons[one.name] = one
-    return Offered(lessons, tuple(faults))
+    return Catalog(lessons, tuple(faults))
 
 
-def score(lesson: Lesson, tries: Mapping[int, Try]) -> Score:
+def score(lesson: Lesson, tries: Mapping[int, Attempt]) -> Score:
     """How a reader did: right without hints, right with some, answered at all."""
     questions = [i for i, step in enumerate(lesson.steps) if step.question is not None]
     given = [tries[i] for i in questions if i in tries and tries[i].mark is not None]
@@ -106,7 +106,7 @@ def on_runs_alone(step: Step, result: Result) -> bool:
     return not words & {*result.arrays, *ON_CELLS}
 
 
-def asks_later(lesson: Lesson, number: int, tries: Mapping[int, Try]) -> bool:
+def asks_later(lesson: Lesson, number: int, tries: Mapping[int, Attempt]) -> bool:
     """Whether a later step, not answered yet, asks for a cell of the map of step `number`.
 
     The map of this step may then not be shown as a whole: it would tell the answer.
@@ -114,7 +114,7 @@ def asks_later(lesson: Lesson, number: int, tries: Mapping[int, Try]) -> bool:
     here = step_experiment(lesson, number)
     return any(
         step.cell is not None
-        and tries.get(later, Try()).mark is None
+        and tries.get(later, Attempt()).mark is None
         and step_experiment(lesson, later) == here
         for later, step in enumerate(lesson.steps)
         if later > number

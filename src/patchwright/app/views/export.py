@@ -6,14 +6,14 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from patchwright.algorithms.result import Result
-from patchwright.app import address
-from patchwright.app.work import origin
+from patchwright.app import url_state
+from patchwright.app.results import origin
 from patchwright.figures.matplotlib_figures import image
 from patchwright.methods import METHODS
 from patchwright.storage.export import csv_text, notebook_text, script_text
 
 
-def away(result: Result, linked: Result | None = None, sharable: bool = True) -> None:
+def shown(result: Result, linked: Result | None = None, sharable: bool = True) -> None:
     """One button a format; the file is made when it is asked for.
 
     The address names `linked` where a page rests on several results; where no fields say what
@@ -61,8 +61,8 @@ def _link(result: Result, sharable: bool) -> None:
     if came is None and not sharable:
         st.caption("This set is in no run store, so the address of this page does not hold it.")
         return
-    long = address.written(st.session_state["page"], st.session_state)
-    if came is None and not address.fits(long):
+    long = url_state.written(st.session_state["page"], st.session_state)
+    if came is None and not url_state.fits(long):
         st.caption(
             "This experiment is too long for an address: the files above hold it, the address of this "
             "page does not."

@@ -8,11 +8,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import asked, state
-from patchwright.app.text import complaint
+from patchwright.app import build_experiment, session_state
+from patchwright.app.results import layers_of, result_of
+from patchwright.app.text import error_markdown
 from patchwright.app.views import fields
 from patchwright.app.widgets.heat_map import panels
-from patchwright.app.work import layers_of, result_of
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart
 from patchwright.figures.grid import grid_of_array, grids_of
@@ -52,7 +52,9 @@ def picker(column: DeltaGenerator, model: Model) -> None:
             None if position == "all" else int(position),
         )
         st.button(
-            f"Look at {picked}", on_click=state.choose_place, args=(st.session_state, str(picked))
+            f"Look at {picked}",
+            on_click=session_state.choose_place,
+            args=(st.session_state, str(picked)),
         )
 
 
@@ -60,7 +62,7 @@ def _length(model: Model) -> int:
     """How many tokens the prompt that is patched has."""
     now = st.session_state
     key = "corrupt" if now["direction"] == "denoise" else "clean"
-    return len(prompt_ids(asked.prompt_of(now, now[key]), model.tokenizer, now["bos"]))
+    return len(prompt_ids(build_experiment.prompt_of(now, now[key]), model.tokenizer, now["bos"]))
 
 
 def _take_typed(model: Model) -> None:
@@ -69,9 +71,9 @@ def _take_typed(model: Model) -> None:
     try:
         typed = parse_place(st.session_state["typed"]).within(model.spec, _length(model))
     except PatchwrightError as error:
-        st.session_state["typed_complaint"] = complaint(error)
+        st.session_state["typed_complaint"] = error_markdown(error)
     else:
-        state.choose_place(st.session_state, str(typed))
+        session_state.choose_place(st.session_state, str(typed))
 
 
 def attention(place: str, experiment: Patch, model: Model) -> None:
@@ -80,9 +82,11 @@ def attention(place: str, experiment: Patch, model: Model) -> None:
     if parsed.head is None or parsed.layer is None:
         return
     try:
-        found = result_of(asked.attention_of(experiment, parsed.layer, parsed.head), model)
+        found = result_of(
+            build_experiment.attention_of(experiment, parsed.layer, parsed.head), model
+        )
     except PatchwrightError as error:
-        st.caption(complaint(error))
+        st.caption(error_markdown(error))
         return
     limit = float(abs(found.array("difference")).max())
     change = grid_of_array(
@@ -128,9 +132,9 @@ def by_layer(place: str, experiment: Patch, model: Model) -> None:
     """The logit difference that each run has reached after each layer."""
     places: list[str] = st.session_state["places"] or [place]
     try:
-        found = layers_of(asked.lens_of(experiment, places), model)
+        found = layers_of(build_experiment.lens_of(experiment, places), model)
     except PatchwrightError as error:
-        st.caption(complaint(error))
+        st.caption(error_markdown(error))
         return
     if found is None:
         st.caption("Name a wrong answer to see the logit difference grow.")

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from patchwright.algorithms.result import Result
-from patchwright.app import asked, state
+from patchwright.app import build_experiment, session_state
 from patchwright.app.page_fields import EDGE_ESTIMATES, FORMS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import Experiment, OnPairs
@@ -44,7 +44,7 @@ HOLDS: dict[str, type[Experiment]] = {
 """What each page is about: of Trace its first panel's, of Circuit the scores."""
 
 CLEARED: Controls = {
-    **dict.fromkeys(("chosen", "pinned", "set_chosen", "trace_chosen", "path"), ""),
+    **dict.fromkeys(("chosen", "set_chosen", "trace_chosen", "path"), ""),
     "places": [],
     "subject_tokens": None,
     "subject_cleared": False,
@@ -86,7 +86,7 @@ def nearest(experiment: Experiment, result: Result) -> tuple[str, Controls] | No
 
 def holds(page: str, controls: Mapping[str, Any], experiment: Experiment) -> bool:
     """Whether the page makes this experiment of these controls."""
-    full = {**state.FIELDS, **controls}
+    full = {**session_state.FIELDS, **controls}
     try:
         again = _asked(page, full, experiment)
     except PatchwrightError:
@@ -149,22 +149,22 @@ def _asked(page: str, controls: Controls, experiment: Experiment) -> Experiment 
     """What the page would ask for."""
     model = experiment.model
     if isinstance(experiment, Trace):
-        return asked.trace_of(controls, model, experiment.site)
+        return build_experiment.trace_of(controls, model, experiment.site)
     assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
     if page == "many":
-        return asked.set_experiment_of(controls, model, experiment.pair_list)
-    swept = asked.experiment_of(controls, model)
+        return build_experiment.set_experiment_of(controls, model, experiment.pair_list)
+    swept = build_experiment.experiment_of(controls, model)
     if page == "patch":
         return swept
     if page == "activations":
-        return asked.difference_of(swept, controls["seen_site"])
+        return build_experiment.difference_of(swept, controls["seen_site"])
     if page == "lens":
-        return asked.lens_of(swept, [])
+        return build_experiment.lens_of(swept, [])
     if page == "ablation":
-        return asked.ablate_of(controls, swept)
+        return build_experiment.ablate_of(controls, swept)
     if page == "paths":
-        return asked.path_patch_of(controls, swept)
-    return asked.edges_of(controls, swept)
+        return build_experiment.path_patch_of(controls, swept)
+    return build_experiment.edges_of(controls, swept)
 
 
 def _common(experiment: OnPairs) -> Controls | None:
@@ -183,8 +183,8 @@ def _common(experiment: OnPairs) -> Controls | None:
         **typed,
         "clean": clean,
         "corrupt": corrupt,
-        "answer": state.SEPARATOR.join(map(str, pair.answers)),
-        "wrong": state.SEPARATOR.join(map(str, pair.wrongs)),
+        "answer": session_state.SEPARATOR.join(map(str, pair.answers)),
+        "wrong": session_state.SEPARATOR.join(map(str, pair.wrongs)),
         "align": pair.align,
     }
 
@@ -216,8 +216,8 @@ def _of_trace(one: Any) -> Controls | None:
         "bos": one.bos,
         **typed,
         "clean": clean,
-        "answer": state.SEPARATOR.join(map(str, _listed(one.answer))),
-        "wrong": state.SEPARATOR.join(map(str, _listed(one.wrong))),
+        "answer": session_state.SEPARATOR.join(map(str, _listed(one.answer))),
+        "wrong": session_state.SEPARATOR.join(map(str, _listed(one.wrong))),
     }
 
 

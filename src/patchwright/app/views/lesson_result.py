@@ -8,9 +8,9 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result, Tokens
 from patchwright.algorithms.scale import has_scale
-from patchwright.app import opening, state
-from patchwright.app.lessons import Try
-from patchwright.app.text import plain
+from patchwright.app import restore_state, session_state
+from patchwright.app.lesson_progress import Attempt
+from patchwright.app.text import escape
 from patchwright.app.views.tabs import TABS
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
@@ -60,7 +60,7 @@ def runs(result: Result) -> None:
     st.altair_chart(top_chart({name: run for name, run in named.items() if run.top}))
 
 
-def part(result: Result, tried: Try) -> None:
+def part(result: Result, tried: Attempt) -> None:
     """Of a map that is asked about later, only the cells that this question was about."""
     answers = [] if tried.mark is None else [str(one) for one in tried.mark.answers]
     own = tried.answer if isinstance(tried.answer, str) else ""
@@ -70,14 +70,14 @@ def part(result: Result, tried: Try) -> None:
     grid = grid_of(result)
     seen = np.array([[place in (*answers, own) for place in row] for row in grid.places])
     values = np.where(seen, grid.values, np.nan)
-    st.markdown(f"**{plain(title_of(result))}**")
+    st.markdown(f"**{escape(title_of(result))}**")
     heat_map(
         replace(grid, values=values), "lesson-part", own, empty="not shown yet", marked=answers
     )
     st.caption(f"{_legend(grid, True)} The other cells come after a later question.")
 
 
-def whole(result: Result, tried: Try | None = None) -> None:
+def whole(result: Result, tried: Attempt | None = None) -> None:
     """All panels of the result's figure; the right cells outlined where a cell was asked for."""
     if is_one_number(result):
         runs(result)
@@ -85,7 +85,7 @@ def whole(result: Result, tried: Try | None = None) -> None:
     grids = beside(result) if "exact" in result.arrays else grids_of(result)
     answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
     own = str(tried.answer) if tried else ""
-    st.markdown(f"**{plain(title_of(result))}**")
+    st.markdown(f"**{escape(title_of(result))}**")
     if len(grids) == 1:
         heat_map(grids[0], "lesson-whole", own, marked=answers)
     else:
@@ -126,7 +126,7 @@ def _legend(grid: Grid, outlined: bool) -> str:
 
 def way_in(experiment: Experiment, result: Result) -> None:
     """Leads to the page where this experiment can be changed."""
-    found = opening.nearest(experiment, result)
+    found = restore_state.nearest(experiment, result)
     if found is None:
         return
     name, controls = found
@@ -136,5 +136,5 @@ def way_in(experiment: Experiment, result: Result) -> None:
         type="tertiary",
         help="To change it. The lesson stays where it is.",
     ):
-        state.take(st.session_state, opening.CLEARED | controls)
+        session_state.take(st.session_state, restore_state.CLEARED | controls)
         st.switch_page(st.session_state["pages"][name])

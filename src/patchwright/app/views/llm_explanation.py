@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from patchwright.app.text import complaint, plain
+from patchwright.app.text import error_markdown, escape
 from patchwright.errors import ExplainError
 from patchwright.hashing import hash_of
 from patchwright.insights import Sentence
@@ -37,7 +37,7 @@ def offered(facts: Sequence[Sentence], experiment: Patch) -> None:
             type="tertiary",
             icon=":material/forum:",
             key="worded",
-            help=f"Sends these sentences and the two prompts to {plain(where.model)}, which the "
+            help=f"Sends these sentences and the two prompts to {escape(where.model)}, which the "
             "server's operator chose. Its answer is checked: each number must stand in a sentence here.",
         )
         if asked:
@@ -46,7 +46,7 @@ def offered(facts: Sequence[Sentence], experiment: Patch) -> None:
                 slot["said"] = said
             st.session_state["worded_said"] = key, said
     except ExplainError as error:
-        st.caption(complaint(error))
+        st.caption(error_markdown(error))
         return
     of, said = st.session_state.get("worded_said", ("", None))
     if of == key:
@@ -67,14 +67,16 @@ def _prompts(experiment: Patch) -> dict[str, str]:
 def _shown(said: Written) -> None:
     """The sentences with the numbers of the facts that they rest on, or the note."""
     if said.note is not None:
-        st.warning(plain(said.note.replace(" Below is what the rules say.", "")))
+        st.warning(escape(said.note.replace(" Below is what the rules say.", "")))
         st.caption("The sentences above, by fixed rules, stand as they are.")
         return
     with st.container(border=True):
         for one in said.sentences:
             numbers = ", ".join(map(str, one.facts))
             st.markdown(
-                f"{plain(one.text)} :small[[{numbers}]]".replace("[[", r"[\[").replace("]]", r"\]]")
+                f"{escape(one.text)} :small[[{numbers}]]".replace("[[", r"[\[").replace(
+                    "]]", r"\]]"
+                )
             )
         rejected = "No sentence was struck out."
         if said.rejected:

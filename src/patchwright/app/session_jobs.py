@@ -1,0 +1,133 @@
+"""This visitor's long work: asked for, waited for, stopped, and given up when they leave."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from time import monotonic
+
+import streamlit as st
+
+from patchwright.algorithms.metrics import NO_GRADIENT
+from patchwright.algorithms.result import Result
+from patchwright.app.limits import LIMITS
+from patchwright.app.resources import job_queue, store
+from patchwright.app.results import compute, key_of, origins, unpatched
+from patchwright.experiment.base import CellByCell, Experiment
+from patchwright.experiment.cost import cell_count
+from patchwright.experiment.partial_result import partial_result
+from patchwright.jobs import Job
+from patchwright.methods.patch import Patch
+from patchwright.model.load import Model
+from patchwright.prompts.pair import TokenPair
+
+PATIENCE = 0.7
+"""Seconds that the page waits for a sweep before it shows how far it is."""
+
+LONG = 2.0
+"""Seconds from which on a sweep is worth an estimate before it."""
+
+FLOPS = 1e11
+"""Floating-point operations a second that a small machine does in a sweep, for a guess."""
+
+
+@st.cache_resource(
+    scope="session",
+    show_spinner=False,
+    on_release=lambda held: job_queue().leave_all(held.values()),
+)
+def _jobs() -> dict[str, Job]:
+    """This visitor's long work, by slot; given up when they close the page."""
+    return {}
+
+
+def job_of(
+    experiment: Experiment, model: Model, slot: str = "job", patience: float = PATIENCE
+) -> Job:
+    """This visitor's long work of one kind; what they asked for before in `slot` is given up.
+
+    It is waited for so many seconds: who sees it at once sees no map of empty cells before it.
+    """
+    return jobs_of({slot: experiment}, model, patience)[0]
+
+
+def jobs_of(
+    experiments: Mapping[str, Experiment], model: Model, patience: float = PATIENCE
+) -> list[Job]:
+    """This visitor's long works of several kinds, by slot, asked for together."""
+    jobs = [_started(experiment, model, slot) for slot, experiment in experiments.items()]
+    deadline = monotonic() + patience
+    for job in jobs:
+        job.wait(max(0.0, deadline - monotonic()))
+    return jobs
+
+
+def _started(experiment: Experiment, model: Model, slot: str) -> Job:
+    held = _by_slot().get(slot)
+    key = key_of(experiment, model)
+    if held is None or held.key != key:
+        LIMITS.check(experiment, model)
+        if held is not None:
+            _pop(slot)  # left once only, also where the next line raises
+            job_queue().leave(held)
+        held = job_queue().ask(key, partial(compute, experiment, model, store(), origins()))
+        _remember(slot, held)
+    return held
+
+
+def _remember(slot: str, job: Job) -> None:
+    _by_slot()[slot] = _jobs()[slot] = job
+
+
+def _pop(slot: str) -> Job | None:
+    _jobs().pop(slot, None)
+    return _by_slot().pop(slot, None)
+
+
+def _by_slot() -> dict[str, Job]:
+    """What this visitor looks at now; `_jobs` outlives the session to give it up."""
+    return st.session_state.setdefault("jobs", {})
+
+
+def stop(slots: Iterable[str]) -> None:
+    """End this visitor's long work in `slots`; others who wait for it are not disturbed."""
+    for slot in slots:
+        job = _by_slot().get(slot)
+        if job is not None and not job.over:
+            _remember(slot, job_queue().stop(job))
+
+
+def start_again(slots: Iterable[str]) -> None:
+    """Do what was stopped after all."""
+    for slot in slots:
+        job = _pop(slot)
+        if job is not None:
+            job_queue().forget(job)
+
+
+def leave_page() -> None:
+    """Give up all of this visitor's long work: they look at another page now."""
+    for slot in list(_by_slot()):
+        job = _pop(slot)
+        if job is not None:
+            job_queue().leave(job)
+
+
+def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
+    """The cells of a sweep under way that are finished, and estimates of the others."""
+    return partial_result(experiment, model, unpatched(experiment, model), job.progress, job.over)
+
+
+def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:
+    """A long sweep the most promising cells first, its estimate shown before them."""
+    no_estimate = experiment.metric in NO_GRADIENT or len(tokens.corrupt) != len(tokens.clean)
+    if no_estimate or guessed_seconds(experiment, len(tokens.clean), model) < LONG:
+        return experiment
+    return experiment.model_copy(update={"order": "attribution"})
+
+
+def guessed_seconds(experiment: Patch, n_positions: int, model: Model) -> float:
+    """How long a sweep takes at most, about: on a small machine, every position differing."""
+    spec = model.spec
+    share = 0.25 if experiment.per in ("position", "head_position") else 0.5
+    weights = spec.n_layers * (4 * spec.d_model**2 + 2 * spec.d_model * spec.d_mlp)
+    cells = cell_count(experiment, n_positions, model)
+    return cells * n_positions * share * 2 * weights / FLOPS
