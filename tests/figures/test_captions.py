@@ -79,7 +79,7 @@ def test_a_direction_is_named(demo: pw.Model) -> None:
 def test_over_pairs_their_number_and_the_circles_are_named() -> None:
     many: dict[str, Any] = {"pairs": [baseline(4.0)] * 12}
     result = made(
-        [[[0.5, 0.0]]] * 12,
+        [[[i / 12, 0.0]] for i in range(12)],
         clean=baseline(4.0, **many),
         corrupt=baseline(-4.0, **many),
         tokens=([[f"a{i}", "b"] for i in range(12)], [[f"a{i}", "c"] for i in range(12)]),
@@ -121,7 +121,10 @@ def test_a_trace_is_described_by_its_noise(demo: pw.Model) -> None:
     other = pw.run(asked.of_panel("mlp_out"), demo)
     text = traced.caption(beside=[other])
     assert "restored by activations of the clean run, after noise on “Eiffel Tower”." in text
-    assert "Noise of 3 standard deviations of the subject's embeddings, mean of 2 samples." in text
+    assert (
+        "Noise of 3 standard deviations of the subject's embeddings, mean of 2 samples; 3 layers"
+        in text
+    )
     assert f"Prompt: “{prompt}”, answer “Paris”." in text
     assert "in the noisy runs" in text
 

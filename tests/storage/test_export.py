@@ -386,7 +386,8 @@ def test_a_csv_says_in_every_row_what_it_is_about(model: pw.Model) -> None:
 
 def test_the_prompts_of_a_csv_are_no_formulas(demo: pw.Model) -> None:
     pair = pw.Pair(clean="=1+1 and red", corrupt="@SUM(1) blue", answer=" Mary", align="edges")
-    rows = list(DictReader(StringIO(csv_text(pw.patch(demo, pair, layers=[0])))))
+    result = pw.patch(demo, pair, layers=[0], metric="logit")
+    rows = list(DictReader(StringIO(csv_text(result))))
     assert {row["clean_prompt"] for row in rows} == {"'=1+1 and red"}
     assert {row["corrupt_prompt"] for row in rows} == {"'@SUM(1) blue"}
 
@@ -394,7 +395,7 @@ def test_the_prompts_of_a_csv_are_no_formulas(demo: pw.Model) -> None:
 def test_a_table_over_pairs_has_their_number() -> None:
     many: dict[str, Any] = {"pairs": [baseline(4.0)] * 12}
     result = made(
-        [[[0.5, 0.0]]] * 12,
+        [[[i / 12, 0.0]] for i in range(12)],
         clean=baseline(4.0, **many),
         corrupt=baseline(-4.0, **many),
         tokens=([["a", "b"]] * 12, [["a", "c"]] * 12),

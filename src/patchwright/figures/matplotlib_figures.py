@@ -8,11 +8,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from patchwright.algorithms.result import Result
+from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import statistics_on
 from patchwright.atomic_files import write_atomic
 from patchwright.errors import InputError
 from patchwright.figures.captions import caption_of
 from patchwright.figures.chart_figures import (
+    agreement,
     baselines,
     draw_bars,
     draw_curve,
@@ -67,6 +69,22 @@ def drawing_of(*results: Result) -> Drawing:
     return Drawing(
         "Map" if len(results) == 1 else "Panels", results, lambda style: draw(*results, style=style)
     )
+
+
+def drawings_of(result: Result) -> list[Drawing]:
+    """All figures that a result has, the main one first."""
+    found, one = [drawing_of(result)], (result,)
+    if "accumulated" in result.arrays:
+        shows = "Logit difference as each layer's output reads, at the last token"
+        found.append(Drawing("By layer", one, lambda style: draw_graph(result, style), shows))
+    if "exact" in result.arrays:
+        shows = f"Exact effects against their estimates, {agreement(result)}"
+        found.append(Drawing("Exact", one, lambda style: draw_scatter(result, style), shows))
+    statistics = statistics_on(result)
+    if statistics is not None and (statistics.array != "effect" or has_scale(result)):
+        shows = f"The strongest places with their intervals over pairs; {unsure(statistics)}"
+        found.append(Drawing("Intervals", one, lambda style: draw_intervals(result, style), shows))
+    return found
 
 
 def circuit_drawing(

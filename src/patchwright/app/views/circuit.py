@@ -15,6 +15,7 @@ from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
 from patchwright.figures.altair_charts import checked_chart, circuit_curve, circuit_graph
+from patchwright.figures.matplotlib_figures import circuit_drawing, drawings_of
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.methods.circuit import EdgeAttribution
 from patchwright.methods.patch import Patch
@@ -53,7 +54,8 @@ def _circuit(scored: Result, experiment: Patch, model: Model) -> None:
     _checked(scored)
     _drawn(circuit)
     if evaluated is not None:
-        export.shown(evaluated, linked=scored)
+        graph = circuit_drawing(circuit.edges, circuit.scores, scored)
+        export.shown(evaluated, linked=scored, drawings=[graph, *drawings_of(evaluated)])
 
 
 def _estimated(swept: Patch, model: Model) -> Result | None:

@@ -1,6 +1,6 @@
 """Take it away: figures, tables, and programs that give the same numbers again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -8,28 +8,32 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import url_state
 from patchwright.app.results import origin
-from patchwright.figures.matplotlib_figures import image
+from patchwright.app.views import figure_dialog
+from patchwright.figures.matplotlib_figures import Drawing, drawings_of
 from patchwright.methods import METHODS
 from patchwright.storage.export import csv_text, notebook_text, script_text
 
 
-def shown(result: Result, linked: Result | None = None, sharable: bool = True) -> None:
+def shown(
+    result: Result,
+    linked: Result | None = None,
+    sharable: bool = True,
+    drawings: Sequence[Drawing] = (),
+) -> None:
     """One button a format; the file is made when it is asked for.
 
+    The figure is one of `drawings`, or where none are named of the result's own.
     The address names `linked` where a page rests on several results; where no fields say what
     the page shows, it is not `sharable` beyond this run store.
     """
     st.markdown("**Export**")
-    files(result)
+    files(result, drawings)
     _link(result if linked is None else linked, sharable)
 
 
-def files(result: Result) -> None:
-    """The buttons alone."""
+def files(result: Result, drawings: Sequence[Drawing] = ()) -> None:
+    """The buttons alone: the figure, which a dialog draws, and one for each other format."""
     offered: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
-        "PNG": ("figure.png", "image/png", lambda: image(result, "png")),
-        "SVG": ("figure.svg", "image/svg+xml", lambda: image(result, "svg")),
-        "PDF": ("figure.pdf", "application/pdf", lambda: image(result, "pdf")),
         "CSV": ("cells.csv", "text/csv", lambda: csv_text(result)),
         "JSON": ("result.json", "application/json", lambda: result.to_json()),
         "Python": ("experiment.py", "text/x-python", lambda: script_text(result)),
@@ -40,6 +44,7 @@ def files(result: Result) -> None:
         ),
     }
     with st.container(horizontal=True):
+        figure_dialog.button(drawings or drawings_of(result), result.method)
         for name, (file, kind, content) in offered.items():
             st.download_button(
                 name,

@@ -15,6 +15,7 @@ from patchwright.app.views import controls, export
 from patchwright.app.widgets.heat_map import heat_map
 from patchwright.figures.altair_charts import samples_chart
 from patchwright.figures.grid import Grid, grid_of, on_one_scale
+from patchwright.figures.matplotlib_figures import drawing_of
 from patchwright.methods.trace import TraceSite
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
@@ -62,10 +63,10 @@ def finished(results: dict[TraceSite, Result]) -> None:
     st.caption(legend(results["resid_post"], grids[0]))
     st.divider()
     _place(chosen, results[site])
-    export.shown(results[site])
+    export.shown(results[site], drawings=[drawing_of(*results.values())])
     st.caption(
-        f"The files hold the panel of the selected cell, {SITE_NAMES[site]}: select a cell of "
-        "another panel to take that one away."
+        f"The figure has all three panels; the other files hold that of the selected cell, "
+        f"{SITE_NAMES[site]}: select a cell of another panel for its numbers."
     )
 
 
