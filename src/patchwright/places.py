@@ -63,6 +63,12 @@ class SiteSpec:
         return self.begins_at or self.name
 
     @property
+    def phrase(self) -> str:
+        """What a sentence calls it: 'the residual stream entering a layer'."""
+        short = self.meaning.partition(",")[0]
+        return short if short.startswith(("a ", "an ", "what ")) else f"the {short}"
+
+    @property
     def pers(self) -> tuple[Per, ...]:
         """The kinds of sweep that it has; the first is its default."""
         if self.name in HEAD_SITES:

@@ -93,6 +93,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "edge_order",
         "edges",
         "edge_share",
+        "note",
     ),
     "learn": (
         "lesson",
@@ -115,6 +116,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "swap_answer",
         "neuron_layer",
         "set_chosen",
+        "note",
     ),
     "runs": ("search",),
 }

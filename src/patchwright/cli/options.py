@@ -4,15 +4,16 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from patchwright.axes import METRICS
 from patchwright.errors import InputError, printable
+from patchwright.figures.style import USUAL, FigureStyle
 from patchwright.spelling import either
 
 if TYPE_CHECKING:
@@ -112,6 +113,20 @@ Positions = Annotated[str, typer.Option(help="Such as 3,-1.", show_default="all"
 Heads = Annotated[str, typer.Option(help="Such as 0-3.", show_default="all")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Plot = Annotated[str, typer.Option("--plot", help="Draw to a .png, .svg or .pdf file.")]
+PlotWidth = Annotated[float, typer.Option(help=FigureStyle.help_of("width"))]
+PlotTitle = Annotated[
+    bool, typer.Option("--plot-title/--no-plot-title", help=FigureStyle.help_of("title"))
+]
+PlotNumbers = Annotated[
+    bool, typer.Option("--plot-numbers/--no-plot-numbers", help=FigureStyle.help_of("numbers"))
+]
+Caption = Annotated[
+    str,
+    typer.Option(
+        "--caption",
+        help="Write the figure's caption to a file, for LaTeX if it ends in .tex; - is stdout.",
+    ),
+]
 NoStore = Annotated[
     bool,
     typer.Option(
@@ -331,16 +346,21 @@ def numbers(text: str, option: str) -> list[int] | None:
     return found
 
 
-def check_outputs(json: str, csv: str, *figures: str) -> None:
+def style_of(given: Mapping[str, Any]) -> "FigureStyle":
+    """The options of figures, checked. Raises InputError."""
+    return FigureStyle(**{one.name: given[f"plot_{one.name}"] for one in fields(FigureStyle)})
+
+
+def check_outputs(json: str, csv: str, *figures: str, caption: str = "") -> None:
     """Refuse outputs that cannot be written before anything long is computed."""
     from patchwright.atomic_files import check_writable
     from patchwright.figures.formats import check_format
 
-    if json == "-" and csv == "-":
-        raise InputError("Only one of --json and --csv can go to standard output.")
+    if [json, csv, caption].count("-") > 1:
+        raise InputError("Only one of --json, --csv and --caption can go to standard output.")
     for figure in filter(None, figures):
         check_format(figure)
-    for path in (json, csv, *figures):
+    for path in (json, csv, caption, *figures):
         if path and path != "-":
             check_writable(path)
 
@@ -354,12 +374,17 @@ def write_outputs(
     scatter: str = "",
     intervals: bool = False,
     interval_plot: str = "",
+    caption: str = "",
+    style: FigureStyle = USUAL,
+    panels: "tuple[str, Sequence[Result]]" = ("", ()),
 ) -> None:
     """Write what was asked for; show the result in the terminal if nothing was.
 
+    `panels` are a figure's path and the results that stand in it beside the first.
+
     Ends the command with `STOPPED` where the result is that of a stopped method.
     """
-    from patchwright.storage.export import csv_text, frame_text
+    from patchwright.storage.export import csv_text
 
     table = None
     if intervals or interval_plot:
@@ -370,9 +395,13 @@ def write_outputs(
     if json:
         write(json, result.to_json())
     if csv:
-        write(csv, csv_text(result) if table is None else frame_text(table))
-    _draw(result, plot, graph, scatter, interval_plot)
-    if json or csv or plot or graph or scatter or interval_plot:
+        write(csv, csv_text(result, table))
+    figures = [plot, graph, scatter, interval_plot]
+    _draw(result, figures, style, panels)
+    if caption:
+        text = result.caption("latex" if caption.endswith(".tex") else "text", beside=panels[1])
+        write(caption, f"{text}\n")
+    if json or csv or caption or panels[0] or any(figures):
         for notice in result.warnings:
             echo_err(f"Warning ({notice['code']}): {notice['message']}")
     else:
@@ -383,22 +412,30 @@ def write_outputs(
         raise typer.Exit(STOPPED)
 
 
-def _draw(result: "Result", plot: str, graph: str, scatter: str, intervals: str) -> None:
+def _draw(
+    result: "Result",
+    figures: Sequence[str],
+    style: FigureStyle,
+    panels: "tuple[str, Sequence[Result]]",
+) -> None:
     """Draw the figures that were asked for."""
-    if not (plot or graph or scatter or intervals):
+    if not (panels[0] or any(figures)):
         return
     from patchwright.figures import matplotlib_figures
 
     kinds = (
-        matplotlib_figures.save_heat_map,
+        lambda one, path, style: matplotlib_figures.save([one], path, style),
         matplotlib_figures.save_graph,
         matplotlib_figures.save_scatter,
         matplotlib_figures.save_intervals,
     )
-    for save, path in zip(kinds, (plot, graph, scatter, intervals), strict=True):
+    for save, path in zip(kinds, figures, strict=True):
         if path:
             with telling():
-                save(result, path)
+                save(result, path, style)
+    if panels[0]:
+        with telling():
+            matplotlib_figures.save([result, *panels[1]], panels[0], style)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class LogitLens(OnPairs):
 
     def title(self, result: Result) -> str:
         """What it is called."""
-        return "Logit lens"
+        return "Probability of the answer as each layer's output reads (logit lens)"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Every layer and position is read by the whole unembedding."""
@@ -185,7 +185,7 @@ class LogitAttribution(OnPairs):
 
     def title(self, result: Result) -> str:
         """What it is called."""
-        return "Direct logit attribution"
+        return "What each part adds to the logit difference (direct logit attribution)"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""

@@ -37,9 +37,10 @@ OVER_NAMES = {"position": "each position by itself", "all": "all positions toget
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     swept = pair.shown(model)
     tabs.shown("ablation")
     try:
@@ -51,7 +52,7 @@ def show() -> None:
         if result is not None:
             controls.baselines(result)
             st.caption(f"Caution: {escape(SELF_REPAIR)}")
-            export.shown(result)
+            export.shown(bar, result)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 

@@ -35,9 +35,10 @@ MEASURES = {
 
 def show() -> None:
     """The whole page, top to bottom."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("activations")
     try:
@@ -49,7 +50,7 @@ def show() -> None:
         tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
         explore.still(tab, _maps(result, measure), model)
         _furthest(result)
-        export.shown(result)
+        export.shown(bar, result)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 

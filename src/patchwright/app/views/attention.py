@@ -24,9 +24,10 @@ CAPTIONS = ("In A", "In B", "A less B")
 
 def show() -> None:
     """The whole page, top to bottom."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("attention")
     if experiment is None:
@@ -44,7 +45,7 @@ def show() -> None:
         )
         explore.still(tab, maps_of(result, str(head)), model)
         _habits(experiment, model)
-        export.shown(result)
+        export.shown(bar, result)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 

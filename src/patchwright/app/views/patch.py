@@ -29,9 +29,10 @@ from patchwright.places import SITES
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("patch")
     try:
@@ -44,7 +45,7 @@ def show() -> None:
         conclusion = st.empty()
         result = explore.shown(tab_of(experiment, model), model)
         if result is not None:
-            _finished(experiment, result, model, conclusion)
+            _finished(experiment, result, bar, conclusion)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -106,9 +107,11 @@ def _choices(model: Model) -> DeltaGenerator:
     return columns[4]
 
 
-def _finished(experiment: Patch, result: Result, model: Model, conclusion: DeltaGenerator) -> None:
+def _finished(
+    experiment: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator
+) -> None:
     """What the finished sweep shows, and how to take it away."""
-    found = explanation.found(experiment, result, model)
+    found = explanation.found(experiment, result, bar.model)
     conclusion.html(explanation.conclusion_html(found))
     explanation.steps(found, experiment)
-    export.shown(result)
+    export.shown(bar, result)
