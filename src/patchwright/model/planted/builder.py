@@ -40,7 +40,7 @@ REST = 0.5
 LOGIT = 10.0
 """What a 1 in `output` gives to the logit of its word."""
 
-Map = Float[Tensor, "width columns"]
+Map = Float[Tensor, "_width _columns"]
 
 Maps = Mapping[str, Map]
 """By part of the stream: a matrix from that part to what is computed, or the other way round."""

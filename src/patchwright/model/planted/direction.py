@@ -26,7 +26,7 @@ def build(name: str) -> PlantedCheckpoint:
     made.head(
         1,
         2,
-        always=[1],
+        always=[1.0],
         key={"word": made.any(list(FEELINGS))},
         value={"word": made.each(FEELINGS)},
         write={"feeling": DIRECTION},

@@ -25,11 +25,11 @@ def build(name: str) -> PlantedCheckpoint:
     cities = torch.cat([made.any([one]) for one in CITIES.values()], dim=1)
     # 8 x 1 - 7 = 1 for the neuron's own landmark; a ReLU makes 0 of all else. Below 7/8 of a landmark
     # there is nothing, so that noise on the subject loses the fact.
-    made.mlp(0, read={"word": 8 * landmarks}, bias=-7, write={"attribute": cities.T})
+    made.mlp(0, read={"word": 8 * landmarks}, bias=-7.0, write={"attribute": cities.T})
     made.head(
         2,
         1,
-        always=[1],
+        always=[1.0],
         key={"attribute": made.any(made.words)},
         value={"attribute": made.eye},
         write={"output": made.eye},

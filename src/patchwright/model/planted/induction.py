@@ -24,7 +24,7 @@ def build(name: str) -> PlantedCheckpoint:
         key={"position": torch.eye(CONTEXT)},
         value={"word": made.eye},
         write={"previous": made.eye},
-        rest=0,
+        rest=0.0,
     )
     made.head(
         1,

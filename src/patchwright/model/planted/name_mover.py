@@ -24,17 +24,17 @@ def build(name: str) -> PlantedCheckpoint:
         3,
         # A name counts 64, each position 1/2: the latest name wins, and any name before any other
         # word. The first token, at 48, lies between the names and the last other word.
-        always=[64, 32],
+        always=[64.0, 32.0],
         key={"word": torch.cat([is_name, 0 * is_name], 1), "position": torch.tensor([[0.0, 1.0]])},
         value={"word": names},
         write={"inhibited": made.eye},
-        rest=48,
+        rest=48.0,
     )
     made.head(
         1,
         0,
         # A name counts 1, and 2 less where it is the inhibited one.
-        always=[1],
+        always=[1.0],
         query={"inhibited": torch.cat([0 * is_name, -2 * made.eye], 1)},
         key={"word": torch.cat([is_name, names], 1)},
         value={"word": names},

@@ -24,7 +24,7 @@ def build(name: str) -> PlantedCheckpoint:
     made.head(
         0,
         0,
-        always=[1],
+        always=[1.0],
         key={"word": made.any(list(KINDS))},
         value={"word": questions},
         write={"asked": torch.eye(len(KINDS))},

@@ -20,13 +20,18 @@ def build(name: str) -> PlantedCheckpoint:
     made = CircuitBuilder(name, WORDS, n_layers=2, parts={})
     is_drink, drinks = made.any(DRINKS), made.only(DRINKS)
     made.head(
-        0, 2, always=[1], key={"word": is_drink}, value={"word": drinks}, write={"output": made.eye}
+        0,
+        2,
+        always=[1.0],
+        key={"word": is_drink},
+        value={"word": drinks},
+        write={"output": made.eye},
     )
     made.head(
         1,
         1,
         # A drink counts 1, and 2 less where L0H2 has written one: then the first token has more.
-        always=[1],
+        always=[1.0],
         query={"output": -2 * is_drink},
         key={"word": is_drink},
         value={"word": drinks},
