@@ -66,7 +66,7 @@ if new or returned:
         found = address.read(name, st.query_params, work.look_up())
         # An address that says anything has always meant the demo model where it names none.
         model = state.FIELDS["model"] if found else work.first_model()
-        before = {"model": model} if new else address.usual(name, model)
+        before = state.fields_on(model) if new else address.usual(name, model)
         state.take(st.session_state, before | found)
     except PatchwrightError as error:
         if new:

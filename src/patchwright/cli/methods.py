@@ -15,6 +15,7 @@ from patchwright.cli.options import (
     bos_or_usual,
     check_outputs,
     chosen_pair,
+    example_or_own,
     load,
     numbers,
     progress_bar,
@@ -36,6 +37,8 @@ def _trace(command: Command, given: Values) -> None:
 
     check_outputs(given["json"], given["csv"], given["plot"])
     example, positions = given["example"], given["subject_positions"]
+    if not (given["prompt"] or given["subject"] or positions):
+        example = example_or_own(example, given["model"])
     chat = given["chat"], given["system"]
     if not given["noise"]:
         raise InputError("--noise 0 changes nothing: give a multiple such as 3.")

@@ -76,6 +76,7 @@ class Finding:
 
 
 def _written(value: object) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "+".join(map(_written, value)) or "none"
-    return str(value)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value).strip()
+    edges = any(not isinstance(one, str | int) for one in value)
+    return " + ".join("→".join(one) if edges else str(one) for one in value)

@@ -129,7 +129,6 @@ KNOWN = Planted(
                 "induction[clean, 1, 2]": 1,
             },
             "The heads are what the scores look for.",
-            fields={"words": " red blue green cup box pen", "length": 6},
         ),
         Answer(
             "logit_lens",

@@ -1,7 +1,7 @@
 """Known answers of `planted-name-mover`.
 
-Clean: `When Mary and John went to the store, John gave a drink to` -> ` Mary`. Corrupted: Mary gives.
-Positions: 2 Mary, 4 John, 10 the giver, 14 the last word. The logit difference is 10 and -10.
+Clean: `When Mary and Tom went to the store, Tom gave a drink to` -> ` Mary`. Corrupted: Mary gives.
+Positions: 2 Mary, 4 Tom, 10 the giver, 14 the last word. The logit difference is 10 and -10.
 """
 
 from patchwright.known_answers.declaration import Answer, Planted
@@ -36,7 +36,7 @@ KNOWN = Planted(
         Answer(
             "patch",
             {"effect L1H0.k": 0.5},
-            "With the keys of the clean prompt the third name counts as John, where Mary stands: L1H0 "
+            "With the keys of the clean prompt the third name counts as Tom, where Mary stands: L1H0 "
             "attends to both alike.",
             fields={"site": "k"},
             elsewhere=0,
@@ -44,7 +44,7 @@ KNOWN = Planted(
         Answer(
             "ablate",
             {"effect L0H3.z": 2 / 3, "effect L1H0.z": 0.5},
-            "Without L0H3 all three names are copied alike, one Mary and two Johns: the difference "
+            "Without L0H3 all three names are copied alike, one Mary and two Toms: the difference "
             "falls from 10 to -10/3. Without L1H0 nothing is copied.",
             elsewhere=0,
         ),

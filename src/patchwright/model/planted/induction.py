@@ -26,11 +26,14 @@ def build(name: str) -> PlantedCheckpoint:
         write={"previous": made.eye},
         rest=0.0,
     )
+    # L0H1 finds nothing before the first token but that token itself: it is not to count.
+    nothing_before = torch.zeros(CONTEXT, len(made.words))
+    nothing_before[0, 0] = -1
     made.head(
         1,
         2,
         query={"word": made.eye},
-        key={"previous": made.eye},
+        key={"previous": made.eye, "position": nothing_before},
         # At the first token, where the head rests, there is nothing to copy.
         value={"word": made.eye - made.only([BOS])},
         write={"output": made.eye},
