@@ -3,7 +3,7 @@
 from importlib import import_module
 
 import torch
-from transformers import GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from patchwright.model.catalog import local
 from patchwright.model.planted.builder import PlantedCheckpoint
@@ -18,7 +18,9 @@ def checkpoint_of(name: str) -> PlantedCheckpoint:
 def module_of(name: str, dtype: torch.dtype = torch.float64) -> GPT2LMHeadModel:
     """The model of Transformers with these weights, its attention computed step by step."""
     made = checkpoint_of(name)
-    module = GPT2LMHeadModel(made.config.settings)
+    settings = made.config.settings
+    assert isinstance(settings, GPT2Config)
+    module = GPT2LMHeadModel(settings)
     module.load_state_dict(made.tensors())
     torch.nn.Module.to(module, dtype)
     return module.eval()

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from torch import Tensor
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel
 import patchwright as pw
 import slow
 from command import patchwright
+from docs_programs import program
 from hooks import changed_logits, logits
 from patchwright import known_answers
 from patchwright.errors import InputError
@@ -23,6 +25,8 @@ from patchwright.model.catalog import CATALOG, is_planted
 from patchwright.places import Place, parse_place
 from planted import module_of
 from test_toy_method import EVERY
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 ALL = [(planted, answer) for planted in KNOWN for answer in planted.answers]
 MISLEADING = [(planted, answer) for planted, answer in ALL if answer.truth]
@@ -181,3 +185,8 @@ def test_without_prompts_a_planted_model_is_asked_its_own_example() -> None:
     assert traced["details"]["subject_tokens"] == [" Louvre"]
     refused = patchwright("patch", "--model", "demo")
     assert "--clean is missing or empty" in refused.stderr
+
+
+def test_the_page_of_known_answers_is_that_of_the_declarations() -> None:
+    shown = (DOCS / "known-answers.md").read_text("utf-8")
+    assert shown == program("write_known_answers").page_of(KNOWN)

@@ -53,7 +53,7 @@ KNOWN = Planted(
             fields={"site": "q", "estimator": "integrated", "steps": 4, "exact": True},
             elsewhere=0,
             truth={"effect L1H3.q": 1},
-            source="Hanna et al. 2024",
+            source="Sundararajan et al. 2017",
         ),
         Answer(
             "attribute",
