@@ -1,7 +1,9 @@
 """Run known answers: what is found, beside what must be."""
 
+import math
 from collections.abc import Iterator, Sequence
 
+from patchwright.algorithms.result import Result
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.registry import Methods
@@ -22,11 +24,18 @@ def check(planted: Planted, model: Model, methods: Methods = METHODS) -> Iterato
         for name, expected in answer.numbers.items():
             yield Finding(planted.model, answer, name, expected, float(quantity(name, result)))
         if answer.elsewhere is not None:
-            cells = result.table()
-            named = [f"effect {place}" in answer.numbers for place in cells["place"]]
-            others = cells["effect"][[not one for one in named]]
-            furthest = others[(others - answer.elsewhere).abs().idxmax()]
-            yield Finding(planted.model, answer, ELSEWHERE, answer.elsewhere, float(furthest))
+            found = _furthest(answer.elsewhere, answer, result)
+            yield Finding(planted.model, answer, ELSEWHERE, answer.elsewhere, found)
+
+
+def _furthest(expected: float, answer: Answer, result: Result) -> float:
+    """The effect furthest from what is expected of all places that are not named; NaN where one has none."""
+    cells = result.table()
+    if len(cells) < result.effect.size:
+        return math.nan
+    named = [f"effect {place}" in answer.numbers for place in cells["place"]]
+    others = cells["effect"][[not one for one in named]]
+    return float(others[(others - expected).abs().idxmax()])
 
 
 def experiment_of(answer: Answer, planted: Planted, methods: Methods = METHODS) -> Experiment:
