@@ -548,7 +548,8 @@ def test_lessons_are_listed_and_checked(tmp_path: Path) -> None:
     assert listed.returncode == 0
     for model in READINGS:
         for lesson in built_in(model):
-            assert re.search(rf"^{lesson.name} +{model} +{lesson.minutes} ", listed.stdout, re.M)
+            line = rf"^{lesson.name} +{lesson.model} +{lesson.minutes} "
+            assert re.search(line, listed.stdout, re.M)
     documented = Path("docs/lessons.md").read_text(encoding="utf-8")
     (lesson,) = re.findall(r"```yaml\n(.*?)```", documented, re.DOTALL)
     (tmp_path / "nouns.yaml").write_text(lesson, encoding="utf-8")

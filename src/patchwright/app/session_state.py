@@ -9,7 +9,7 @@ from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
 from patchwright.prompts.align import differing
-from patchwright.prompts.examples import Example, example, examples, usual_bos
+from patchwright.prompts.examples import Example, example, examples, own_example, usual_bos
 
 FIRST_EXAMPLE = "ioi"
 _FIRST_OF = {"trace": "capital"}
@@ -160,6 +160,15 @@ def take_example(state: State, name: str) -> None:
     take_usual_bos(state)
 
 
+def take_model(state: State) -> None:
+    """After another model was chosen: an example gives way where only one of the two suits it."""
+    own, shown = own_example(model_of(state)), example_shown(state)
+    if shown is not None and (own or own_example(shown)):
+        take_example(state, own or FIRST_EXAMPLE)
+    else:
+        take_usual_bos(state)
+
+
 def take_usual_bos(state: State) -> None:
     """After another model or example was chosen: begin the prompts as is usual on the model."""
     usual = usual_bos(model_of(state))
@@ -204,6 +213,12 @@ def take(state: State, fields: Mapping[str, Any]) -> None:
         state["model"], state["model_name"] = OTHER, fields["model"]
     if "model" in fields and "bos" not in fields:
         state["bos"] = usual_bos(model_of(state))
+
+
+def fields_on(model: str) -> dict[str, Any]:
+    """The controls of a page that opens on a model: with its own example, where it has one."""
+    own = own_example(model)
+    return {"model": model, **({} if own is None else fields_of(example(own)))}
 
 
 def fields_of(chosen: Example) -> dict[str, Any]:

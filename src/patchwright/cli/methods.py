@@ -14,6 +14,7 @@ from patchwright.cli.field_option import Values
 from patchwright.cli.options import (
     bos_or_usual,
     chosen_pair,
+    example_or_own,
     load,
     numbers,
     progress_bar,
@@ -37,6 +38,8 @@ def _trace(command: Command, given: Values) -> None:
     check_files(given, given["panels"])
     style = style_of(given)
     example, positions = given["example"], given["subject_positions"]
+    if not (given["prompt"] or given["subject"] or positions):
+        example = example_or_own(example, given["model"])
     chat = given["chat"], given["system"]
     if not given["noise"]:
         raise InputError("--noise 0 changes nothing: give a multiple such as 3.")

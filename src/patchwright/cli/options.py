@@ -35,7 +35,8 @@ NO_METRIC = "probability"
 ModelName = Annotated[
     str,
     typer.Option(
-        "--model", help="demo, smollm2, a hub name such as gpt2, a local folder, or a .gguf file."
+        "--model",
+        help="demo, smollm2, a hub name such as gpt2, a local folder, or a .gguf file; `models` lists more.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -208,7 +209,8 @@ def choose(
 
     `prompts` are clean, corrupted, answers and wrong answers; `loading` what `load`
     takes; `edges` says whether the command can match prompts of unequal length at their edges;
-    `chat` are the options --chat and --system.
+    `chat` are the options --chat and --system. Without any prompts they are those of the model's own
+    example, where it has one.
     Rows of a set that cannot be used, also by the model, are told on standard
     error, and the others go on; raises InputError where none is left.
     """
@@ -217,6 +219,8 @@ def choose(
             "--chat and --system go with prompts that are typed; in a file of pairs a prompt may be "
             "messages itself."
         )
+    if not (example or pairs or any(prompts)):
+        example = example_or_own("", loading[0])
     if not pairs:
         clean, corrupt, answer, wrong = prompts
         both = said_by_user(clean, *chat), said_by_user(corrupt, *chat)
@@ -228,6 +232,13 @@ def choose(
     model = load(*loading)
     measured, bos = metric or "logit_diff", bos_or_usual(bos)
     return Chosen(fitting_pairs(items, model, measured, bos, edges), measured, model, bos)
+
+
+def example_or_own(example: str, model: str) -> str:
+    """The example that was named, else the one that comes with the model, if one does."""
+    from patchwright.prompts.examples import own_example
+
+    return example or own_example(model) or ""
 
 
 def bos_or_usual(bos: bool | None, example: str = "", model: str = "") -> bool:

@@ -134,6 +134,8 @@ class AblateTogether(Ablating, Together):
     about the prompt. The effect is the share of the gap to the corrupted run that is lost.
     """
 
+    # 2: a place that is ablated already is held so where another place changes it.
+    numbers: ClassVar[int] = 2
     command: ClassVar[str] = "ablate"
 
     method: Literal["ablate_together"] = "ablate_together"

@@ -41,6 +41,8 @@ class LogitLens(OnPairs):
     With `places` also that of a run in which they are patched. Source: nostalgebraist 2020.
     """
 
+    # 2: places of the last layer before the last position are patched too.
+    numbers: ClassVar[int] = 2
     main: ClassVar[str] = "probability"
     unit: ClassVar[str] = "probability of the answer"
     measures: ClassVar[bool] = False

@@ -149,6 +149,8 @@ class Patch(Sweep):
 class PatchTogether(Together):
     """Activations of one run are copied into the other at several places at once."""
 
+    # 2: a place that is alike in both runs is held where another place changes it.
+    numbers: ClassVar[int] = 2
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
     command: ClassVar[str] = "patch"

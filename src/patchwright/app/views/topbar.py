@@ -84,7 +84,7 @@ def titled() -> DeltaGenerator:
 def _name() -> str:
     """The name of the model that is asked for."""
     here = st.container(width=190)
-    again: dict[str, Any] = {"on_change": session_state.take_usual_bos, "args": (st.session_state,)}
+    again: dict[str, Any] = {"on_change": session_state.take_model, "args": (st.session_state,)}
     # Where it is seen without scrolling: behind the models that need no hub.
     names = [*session_state.MODELS[:2], session_state.OTHER, *session_state.MODELS[2:]]
     hidden: dict[str, Any] = {"label_visibility": "collapsed"}
@@ -179,6 +179,8 @@ def _about(place: DeltaGenerator, model: Model) -> None:
     place.caption(f"{sizes}; {model.dtype} on {model.device}{stored}")
     if model.name == "demo":
         place.caption("A teaching model of the GPT-2 architecture, not GPT-2: it knows few words.")
+    if (entry := entry_of(model.name)) and model.source == "planted":
+        place.caption(f"Not a language model: {entry.note}.")
     if model.quantization is not None:
         place.caption(QUANTISED)
 
