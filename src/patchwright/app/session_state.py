@@ -42,10 +42,8 @@ FIELDS: dict[str, Any] = {
     "places": [],
     "measure": "relative",
     "lens_measure": "probability",
-    "trace_chosen": "",
     "part": "head",
     "references": "",
-    "path": "",
     "edges": 30,
     "edge_estimate": "integrated",
     "edge_order": "connected",
@@ -173,7 +171,7 @@ def take_usual_bos(state: State) -> None:
 def move_places(state: State) -> None:
     """After the prompts' first token was put there or left out: places keep their own tokens."""
     by = 1 if state["bos"] else -1
-    for name in ("chosen", "trace_chosen", "path", "set_chosen"):
+    for name in ("chosen", "set_chosen"):
         state[name] = _moved(state[name], by)
     for name in PLACE_LISTS:
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
@@ -181,7 +179,7 @@ def move_places(state: State) -> None:
 
 def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
-    state.update(dict.fromkeys(("chosen", "trace_chosen", "path"), ""))
+    state["chosen"] = ""
     state.update({name: [] for name in PLACE_LISTS}, subject=[], subject_cleared=False)
 
 
@@ -221,11 +219,9 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "chat": False,
         "system": "",
         "subject": [],
-        "trace_chosen": "",
         "chosen": "",
         "places": [],
         "references": "",
-        "path": "",
     }
 
 

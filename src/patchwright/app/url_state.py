@@ -47,13 +47,16 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
-FORMER = {"ablated": "chosen", "seen_head": "chosen", "how": "ablation"}
+FORMER = {
+    **dict.fromkeys(("ablated", "seen_head", "trace_chosen", "path"), "chosen"),
+    "how": "ablation",
+}
 """Names that controls had in addresses of before."""
 
 LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
 
-PLACES = ("chosen", "pinned", "trace_chosen", "path")
+PLACES = ("chosen", "pinned")
 """Controls that name a place, or nothing."""
 
 BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note")
@@ -73,7 +76,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "metric",
         *BENCH,
     ),
-    "trace": ("trace_chosen",),
+    "trace": BENCH,
     "lens": (
         "metric",
         "lens_measure",
@@ -85,7 +88,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "references",
         *BENCH,
     ),
-    "paths": ("path",),
+    "paths": BENCH,
     "circuit": (
         "edge_order",
         "edges",

@@ -45,7 +45,7 @@ METRIC_HELP = (
     "It is linear in what the network writes, and does not saturate as probabilities do."
 )
 
-NOT_COMPUTED = "This cell was not computed: the sweep was stopped before it."
+NOT_COMPUTED = "This cell is not computed: the work has not come to it, or was stopped before it."
 
 
 def site_and_per(

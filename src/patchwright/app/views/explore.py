@@ -1,7 +1,7 @@
 """The workbench of Explore: a sweep as a map, its selected place, and the set, whatever the method."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
@@ -11,7 +11,7 @@ from patchwright.algorithms.scale import shares
 from patchwright.app import address_bar, build_experiment, session_state
 from patchwright.app.resources import job_queue
 from patchwright.app.results import result_of
-from patchwright.app.session_jobs import job_of, result_so_far, stop
+from patchwright.app.session_jobs import jobs_of, result_so_far, stop
 from patchwright.app.text import error_markdown, error_text, escape
 from patchwright.app.views import controls, inspector, pins, place_detail, progress
 from patchwright.app.widgets.heat_map import ROOM, data_of
@@ -31,6 +31,9 @@ Json = dict[str, Any]
 
 SHARED = 240
 """Pixels that the rows of several maps share."""
+
+MOST_BESIDE = 48
+"""Columns up to which several maps fit beside one another."""
 
 LOOK_AGAIN = 0.4
 """Seconds between two looks at work that is under way."""
@@ -58,6 +61,8 @@ class Tab:
     legend: str
     closer: Callable[[str], None]
     """Draws more about the selected place."""
+    zooms: tuple[str, str] | None = None
+    """The controls of the site and of what a cell is, where a person can go from tokens to heads."""
 
     @property
     def sweep(self) -> pins.Swept:
@@ -104,22 +109,75 @@ class Maps:
     """The place that is looked at until one is chosen."""
     captions: Sequence[str] = ("",)
     progress: Json | None = None
+    legend: str = ""
+    """What the colour bar's numbers are; the unit where nothing is said."""
+    shared_bar: bool = False
+    """Whether the maps are of one kind, and stand side by side under one colour bar if they can."""
+    spreads: Sequence[list[list[float | None]]] = ()
+    """Of each map, where it is known: how far its cells' values spread, [row][column]."""
+    nothing: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Places without a value, and why."""
+    of_place: bool = False
+    """Whether all maps are of one place, so that no cell is another one; they stand side by side."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stands around the maps: what is said of the selected place, and which places are a set."""
+
+    inspector: Json
+    """The place, its title, its sentence, its facts."""
+    gathered: Json | None
+    """The bar below the maps, if there is one."""
+    marked: Sequence[str] = ()
+    """The places that are marked as added."""
+    acts: Mapping[str, Callable[[Any], None]] = field(default_factory=dict[str, Any])
+    """What a person can do on this tab alone, or does otherwise than elsewhere."""
+
+
+Draw = Callable[[Sequence[Result], Json | None], None]
+"""Draws the workbench of results: as far as they are, with their progress, or at the end without."""
 
 
 def shown(tab: Tab, model: Model) -> Result | None:
     """Draw the workbench of a sweep; its result once it is over. Raises what the work raised."""
     assert tab.experiment is not None, "a sweep is asked for"
-    job = job_of(tab.experiment, model, tab.page)
-    under_way = not job.over
-    if job.error is not None:
-        raise job.error
+
+    def draw(results: Sequence[Result], under_way: Json | None) -> None:
+        (result,) = results
+        grid = grid_of(result)
+        usual, said = strongest(grid, result), _legend(grid, tab)
+        _draw(tab, Maps([grid], result, usual, progress=under_way, legend=said), model)
+
+    results = followed({tab.page: tab.experiment}, draw, model)
+    if results is None:
+        return None
+    for notice in results[0].warnings:
+        if notice["code"] in ("stopped", "estimate", "nothing_moved"):
+            st.warning(escape(notice["message"]))
+    return results[0]
+
+
+def followed(
+    sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str = "cells"
+) -> list[Result] | None:
+    """Draw sweeps, by slot, as far as they are; their results once all are over.
+
+    Raises what any of them raised.
+    """
+    jobs = jobs_of(sweeps, model)
+    _check(jobs)
+    under_way = not all(job.over for job in jobs)
     again = LOOK_AGAIN if under_way else None
-    st.fragment(_swept, run_every=again)(tab, model, under_way)
+    st.fragment(_swept, run_every=again)(sweeps, draw, model, what, under_way)
     if under_way:
         return None
-    result = _result(job, tab.experiment, model)
-    _incomplete(job, result, tab.page)
-    return result
+    results = _results(jobs, sweeps, model)
+    if any(job.late for job in jobs):
+        st.warning(progress.TOO_LONG)
+    elif any(map(progress.stopped, results)):
+        progress.rest(list(sweeps))
+    return results
 
 
 def still(tab: Tab, maps: Maps, model: Model) -> None:
@@ -127,58 +185,74 @@ def still(tab: Tab, maps: Maps, model: Model) -> None:
     st.fragment(_draw)(tab, maps, model)
 
 
-def _swept(tab: Tab, model: Model, under_way: bool) -> None:
-    """The sweep as far as it is."""
-    assert tab.experiment is not None, "a sweep is asked for"
-    job = job_of(tab.experiment, model, tab.page, patience=0.0)
-    if under_way and job.over:
+def _check(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if job.error is not None:
+            raise job.error
+
+
+def _swept(
+    sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str, under_way: bool
+) -> None:
+    """The sweeps as far as they are."""
+    jobs = jobs_of(sweeps, model, patience=0.0)
+    if under_way and (all(job.over for job in jobs) or any(job.error for job in jobs)):
         st.rerun()
     if under_way:
-        result, progress = result_so_far(tab.experiment, model, job), _progress(job)
+        so_far = [
+            job.result or result_so_far(sweep, model, job)
+            for sweep, job in zip(sweeps.values(), jobs, strict=True)
+        ]
+        draw(so_far, _progress(jobs, what))
     else:
-        result, progress = _result(job, tab.experiment, model), None
-    grid = grid_of(result)
+        draw(_results(jobs, sweeps, model), None)
+
+
+def strongest(grid: Grid, result: Result) -> str:
+    """The place of the largest effect so far, else the first one."""
     top = result.top(1)["place"]
-    usual = grid.places[0][0] if top.empty else str(top.iloc[0])
-    _draw(tab, Maps([grid], result, usual, progress=progress), model)
+    return grid.places[0][0] if top.empty else str(top.iloc[0])
+
+
+def on_maps(maps: Maps) -> str:
+    """The place that was chosen if one of the maps has it, else the usual one."""
+    chosen: str = st.session_state["chosen"]
+    if not chosen:
+        return maps.usual
+    chosen = controls.counted(chosen, maps.result)
+    return chosen if _has(maps, chosen) else maps.usual
+
+
+def _has(maps: Maps, place: str) -> bool:
+    return any(place in row for grid in maps.grids for row in grid.places)
+
+
+def pinned(maps: Maps, chosen: str, effect: Callable[[str], float]) -> list[inspector.Fact]:
+    """The effect of the pinned place, if the maps have it, and how far the selected one is from it."""
+    one: str = st.session_state["pinned"]
+    if one == chosen or not _has(maps, one):
+        return []
+    return inspector.apart(one, effect(one), effect(chosen))
 
 
 def _draw(tab: Tab, maps: Maps, model: Model) -> None:
     """The maps, and beside them the selected place."""
     now, result = st.session_state, maps.result
+    if now.pop("zoomed", False):
+        st.rerun()
     chosen = _selected(maps, model)
     try:
         one = result_of(tab.together([chosen]), model)
     except PatchwrightError as error:
         st.error(error_markdown(error))
         return
-    data = {
-        "state": "rest" if maps.progress is None else "computing",
-        "progress": maps.progress,
-        "maps": [
-            {
-                **data_of(grid, chosen),
-                "caption": caption,
-                "tops": likeliest_of(result) if len(maps.grids) == 1 else None,
-                "legend": _legend(grid, tab),
-                "set": now["places"],
-                "pinned": now["pinned"],
-                "threshold": now["threshold"] / 100 if grid.texts is None else 0.0,
-                "sliding": grid.texts is None,
-                "clickable": True,
-                "room": ROOM if len(maps.grids) == 1 else SHARED / len(maps.grids),
-            }
-            for grid, caption in zip(maps.grids, maps.captions, strict=True)
-        ],
-        "inspector": _inspected(tab, chosen, one, result, model),
-        "set": _set(tab, model),
+    acts: dict[str, Callable[[Any], None]] = {
+        "pin": lambda place: pins.put(str(place), tab.sweep),
+        "zoom": lambda to: _zoom(tab, str(to)),
     }
-    acts = ACTS | {
-        "stop": lambda _: stop([tab.page]),
-        "pin": lambda place: pins.release() if place == "-" else pins.put(str(place), tab.sweep),
-    }
-    workbench(data, "workbench", acts)
-    address_bar.follow(tab.page)
+    said = _inspected(tab, chosen, one, result, model)
+    bench = Bench(said, _set(tab, model), now["places"], acts)
+    drawn(tab.page, maps, bench, [tab.page])
     if maps.progress is None:
         with st.expander("The ten likeliest next tokens"):
             st.altair_chart(top_chart(inspector.runs_of(tab.source, tab.target, tab.altered, one)))
@@ -205,37 +279,98 @@ def _inspected(tab: Tab, chosen: str, one: Result, swept: Result, model: Model) 
         **change,
         "facts": facts,
         "isPinned": pinned_here,
+        "add": "Add to set",
         "inSet": chosen in st.session_state["places"],
+        "addHelp": "Collect places to copy several at once.",
+        "closer": _closer(tab, parse_place(chosen)),
     }
 
 
-def _progress(job: Job) -> Json:
-    done, text = progress.how_far(job, job_queue().ahead_of(job), "cells")
-    return {"share": done, "said": text, "stoppable": not job.stopping}
+def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
+    """Draw the one workbench of the page; Stop ends the work in `slots`."""
+    now, chosen, many = st.session_state, str(bench.inspector["place"]), len(maps.grids)
+    texts = maps.grids[0].texts is not None
+    data = {
+        "state": "rest" if maps.progress is None else "computing",
+        "progress": maps.progress,
+        "beside": (maps.shared_bar or maps.of_place) and len(maps.grids[0].columns) <= MOST_BESIDE,
+        "maps": [
+            {
+                **data_of(grid, chosen, maps.nothing, numbered=maps.of_place),
+                "caption": maps.captions[i],
+                "tops": likeliest_of(maps.result) if many == 1 else None,
+                "spreads": maps.spreads[i] if maps.spreads else None,
+                "legend": maps.legend or grid.unit,
+                "scaled": not maps.shared_bar or i == 0,
+                "set": bench.marked,
+                "pinned": now["pinned"],
+                "threshold": 0.0 if texts else now["threshold"] / 100,
+                "sliding": not texts,
+                "clickable": not maps.of_place,
+                "room": ROOM if many == 1 or maps.shared_bar or maps.of_place else SHARED / many,
+            }
+            for i, grid in enumerate(maps.grids)
+        ],
+        "inspector": {"isPinned": chosen == now["pinned"], **bench.inspector},
+        "set": bench.gathered,
+    }
+    workbench(data, "workbench", {**ACTS, "stop": lambda _: stop(slots), **bench.acts})
+    address_bar.follow(page)
 
 
-def _result(job: Job, experiment: CellByCell, model: Model) -> Result:
-    """What a sweep that is over found. Raises what it raised."""
-    result = progress.result_of_job(job, experiment, model)
-    assert result is not None, "the cells so far of one pair can always be shown"
-    return result
+def _closer(tab: Tab, chosen: Place) -> list[tuple[str, str]]:
+    """Where a person can go from here: from tokens to heads, from a head to what it looks at, and back."""
+    found: list[tuple[str, str]] = []
+    if tab.zooms is not None:
+        found.append(("heads", "Its heads") if chosen.head is None else ("tokens", "All layers"))
+    if chosen.head is not None and tab.page != "attention":
+        found.append(("attention", "Where it looks"))
+    return found
 
 
-def _incomplete(job: Job, result: Result, slot: str) -> None:
-    """Say what is missing of a sweep, and offer the rest."""
-    for notice in result.warnings:
-        if notice["code"] in ("stopped", "estimate", "nothing_moved"):
-            st.warning(escape(notice["message"]))
-    if job.late:
-        st.warning(progress.TOO_LONG)
-    elif progress.stopped(result):
-        progress.rest([slot])
+def _zoom(tab: Tab, to: str) -> None:
+    """Go closer to the selected place, or away from it."""
+    now = st.session_state
+    now["zoomed"] = True
+    if to == "attention":
+        now["go_to"] = "attention"
+        return
+    assert tab.zooms is not None, "only such tabs offer it"
+    site, per = tab.zooms
+    position = parse_place(now["chosen"]).position if now["chosen"] else None
+    now["chosen"] = ""
+    if to == "tokens":
+        now[site], now[per] = "resid_pre", "position"
+    else:
+        now[site], now[per] = "z", "head" if position is None else "head_position"
+
+
+def _progress(jobs: Sequence[Job], what: str) -> Json:
+    """How far works are that are shown together: in words of the first that is not over."""
+    ahead = job_queue().ahead_of
+    far = [progress.how_far(job, ahead(job), what) for job in jobs]
+    at = next((i for i, job in enumerate(jobs) if not job.over), len(jobs) - 1)
+    which = f"Map {at + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
+    return {
+        "share": sum(share for share, _ in far) / len(jobs),
+        "said": which + far[at][1],
+        "stoppable": not all(job.over or job.stopping for job in jobs),
+    }
+
+
+def _results(jobs: Sequence[Job], sweeps: Mapping[str, CellByCell], model: Model) -> list[Result]:
+    """What sweeps that are over found. Raises what one raised."""
+    found = [
+        progress.result_of_job(job, sweep, model)
+        for job, sweep in zip(jobs, sweeps.values(), strict=True)
+    ]
+    return [one for one in found if one is not None]
 
 
 def _selected(maps: Maps, model: Model) -> str:
     """The place that was chosen, if these prompts have it."""
     chosen: str = st.session_state["chosen"]
-    if not chosen:
+    if not chosen or maps.of_place:
         return maps.usual
     n_positions = min(len(maps.result.tokens[run]) for run in ("clean", "corrupt"))
     try:
@@ -248,8 +383,6 @@ def _selected(maps: Maps, model: Model) -> str:
 
 def _legend(grid: Grid, tab: Tab) -> str:
     """What the colour bar's numbers are."""
-    if tab.experiment is None:
-        return grid.unit
     return tab.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
 
 
@@ -309,6 +442,7 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "place": _choose,
     "add": _add,
     "drop": _drop,
+    "pin": lambda place: pins.put(str(place)),
     "threshold": _hide_below,
 }
 """What follows from what a person does in the workbench."""

@@ -45,9 +45,9 @@ def change(source: str, target: str, change: str, altered: str, one: Result, swe
     share = "" if math.isnan(effect) else f": {percent(effect)} of the {gap} to {source}"
     return {
         "sentence": f"{change}, it moves the {metric.label} from {base.metric:.2f} to {after:.2f}{share}.",
-        "ruler": _ruler(source, target, base.metric, other.metric, after),
+        "ruler": ruler(source, target, base.metric, other.metric, after),
         "runs": [
-            {"name": name, "tokens": _tokens(run), "strong": run is one.altered}
+            {"name": name, "tokens": likeliest(run), "strong": run is one.altered}
             for name, run in runs.items()
         ],
     }
@@ -81,7 +81,7 @@ def _token_at(position: int, swept: Result) -> str:
     return "→".join(seen) if len(texts["clean"]) == len(texts["corrupt"]) else f"token {position}"
 
 
-def _ruler(source: str, target: str, low: float, high: float, after: float) -> Json | None:
+def ruler(source: str, target: str, low: float, high: float, after: float) -> Json | None:
     """Where the altered run stands between both unpatched ones."""
     if not all(map(math.isfinite, (low, high, after))) or low == high:
         return None
@@ -89,13 +89,14 @@ def _ruler(source: str, target: str, low: float, high: float, after: float) -> J
         "low": low,
         "high": high,
         "value": after,
-        "from": f"{target} {low:.1f}",
-        "to": f"{source} {high:.1f}",
+        "from": f"{target} {low:.3g}",
+        "to": f"{source} {high:.3g}",
         "said": f"{target} {low:.2f}, changed {after:.2f}, {source} {high:.2f}",
     }
 
 
-def _tokens(run: Baseline) -> list[tuple[str, float]]:
+def likeliest(run: Baseline) -> list[tuple[str, float]]:
+    """A run's likeliest next tokens, with their probabilities."""
     return [(visible(str(one["token"])), float(one["probability"])) for one in run.top[:SHOWN]]
 
 

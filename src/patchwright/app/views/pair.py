@@ -1,4 +1,4 @@
-"""Two prompts side by side, their tokens and answers: the head of every page but Trace."""
+"""Two prompts side by side, their tokens and answers: the head of every tab but Causal trace."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import usual_metric
-from patchwright.algorithms.result import Result
+from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.suggest import same_length, suggested_answers
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import unpatched
@@ -66,18 +66,21 @@ def shown(model: Model) -> Patch | None:
 
 def _answered(runs: Result, says: Says) -> None:
     """What the model says next after each prompt, beside the prompt."""
-    metric = controls.METRIC_NAMES[runs.experiment["metric"]]
     for place, run in zip(says, (runs.clean, runs.corrupt), strict=True):
-        first = run.top[0]
-        place.markdown(
-            f"→ **{token(str(first['token']))}** {percent(first['probability'])}",
-            help="What the model puts first after this prompt; the "
-            + f"{escape(metric)} is {run.metric:.3g}. Then: "
-            + ", ".join(
-                f"**{token(str(one['token']))}** {percent(one['probability'])}"
-                for one in run.top[1:5]
-            ),
-        )
+        answered(place, run, runs.experiment["metric"])
+
+
+def answered(place: DeltaGenerator, run: Baseline, metric: str) -> None:
+    """What the model says next after one prompt."""
+    first = run.top[0]
+    place.markdown(
+        f"→ **{token(str(first['token']))}** {percent(first['probability'])}",
+        help="What the model puts first after this prompt; the "
+        + f"{escape(controls.METRIC_NAMES[metric])} is {run.metric:.3g}. Then: "
+        + ", ".join(
+            f"**{token(str(one['token']))}** {percent(one['probability'])}" for one in run.top[1:5]
+        ),
+    )
 
 
 def _edges() -> None:
@@ -123,15 +126,12 @@ def _prompts(model: Model) -> Says:
     with st.container(key="prompts", gap="xxsmall"):
         options = st.container()
         for letter, (key, answer) in LETTERS.items():
-            columns = st.columns([0.35, 9, 2, 3, 0.8], vertical_alignment="center", gap="small")
-            columns[0].markdown(f"**{letter}**")
-            fields.text_area(columns[1], NAMES[key], key, "content", **fields.UNLABELLED)
-            answer_field(columns[2], answer, **fields.UNLABELLED)
-            says.append(columns[3].empty())
+            said, room = row(letter, key, [answer])
+            says.append(said)
             if letter == "A":
-                options = columns[4].popover("⚙", help="Options of both prompts", width="stretch")
+                options = room.popover("⚙", help="Options of both prompts", width="stretch")
             else:
-                columns[4].button(
+                room.button(
                     "⇄",
                     help="Swap A and B: exchange the two prompts and their answers.",
                     on_click=session_state.swap,
@@ -143,6 +143,19 @@ def _prompts(model: Model) -> Says:
         with options:
             _options(model)
     return says
+
+
+def row(letter: str, key: str, answers: Sequence[str]) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """A prompt and its answers; where it is said what the model answers, and room for a button."""
+    widths = [0.35, 11 - 2 * len(answers), *(2 for _ in answers), 3, 0.8]
+    name, prompt, *typed_answers, said, room = st.columns(
+        widths, vertical_alignment="center", gap="small"
+    )
+    name.markdown(f"**{letter}**")
+    fields.text_area(prompt, NAMES[key], key, "content", **fields.UNLABELLED)
+    for column, answer in zip(typed_answers, answers, strict=True):
+        answer_field(column, answer, **fields.UNLABELLED)
+    return said.empty(), room
 
 
 def _options(model: Model) -> None:

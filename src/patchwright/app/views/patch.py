@@ -67,6 +67,7 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
         ],
         legend=f"share of the way from {target} to {source}; 0 is no change",
         closer=lambda chosen: place_detail.closer(chosen, experiment, model),
+        zooms=("site", "per"),
     )
 
 

@@ -1,28 +1,25 @@
 """Paths: what a place does by way of chosen receivers, and no other way."""
 
-import math
-from typing import get_args
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, get_args
 
 import streamlit as st
 
 from patchwright.algorithms.paths import SENDERS, receivers_of
 from patchwright.algorithms.result import Result
-from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment, session_state
-from patchwright.app.results import result_of
-from patchwright.app.text import error_markdown, escape
-from patchwright.app.views import controls, export, fields, pair, progress, tabs, topbar
-from patchwright.app.widgets.heat_map import heat_map
+from patchwright.app.text import error_markdown
+from patchwright.app.views import controls, explore, export, fields, pair, path_place, tabs, topbar
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of
-from patchwright.figures.grid import Grid, grid_of, title_of
+from patchwright.figures.grid import grid_of
 from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
-from patchwright.methods.paths import LOGITS, OnTheWay, PathPatch
+from patchwright.methods.paths import OnTheWay, PathPatch
 from patchwright.model.load import Model
-from patchwright.places import Place, check_site, n_heads_of, parse_place
-from patchwright.spelling import percent
+from patchwright.places import Place, check_site, n_heads_of
 
 RECEIVER_NAMES = {
     "q": "queries of a head",
@@ -30,7 +27,10 @@ RECEIVER_NAMES = {
     "v": "values of a head",
     "mlp_out": "an MLP",
 }
-ON_THE_WAY = {"recompute": "recomputed", "freeze": "frozen"}
+CAUTION = (
+    "With MLPs recomputed, a direct path still goes through every MLP above the sender: compare with "
+    "frozen ones before calling an effect direct."
+)
 
 
 def show() -> None:
@@ -40,51 +40,78 @@ def show() -> None:
         return
     swept = pair.shown(model)
     tabs.shown("paths")
-    st.caption(
-        "Through which later part does a head act? One sender's activation is copied in while all "
-        "other heads are frozen, so that only the chosen receivers see the change (path patching)."
-    )
     if swept is None:
         return
     try:
         _choices(model)
-        _receivers(model)
         experiment = build_experiment.path_patch_of(st.session_state, swept)
         _check(experiment, swept, model)
-        result = progress.finished(experiment, model, "paths", "senders", _so_far)
-        if result is not None:
-            _finished(result, swept, model)
+        draw = partial(_draw, swept=swept, model=model)
+        results = explore.followed({"paths": experiment}, draw, model, "senders")
+        if results is not None:
+            controls.baselines(results[0])
+            if experiment.mlps == "recompute":
+                st.caption(CAUTION)
+            export.shown(results[0])
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
 def _choices(model: Model) -> None:
-    """Who sends, which way, what happens between, and how the answer is measured."""
-    first, second = st.columns(3), st.columns(3)
+    """Who sends, who receives, and what happens between."""
+    columns = st.container(key="controls").columns([2.4, 2.4, 5.4, 2.8, 1.2])
     controls.site_and_per(
-        first[:2],
+        columns[:2],
         SENDERS,
         "sender",
         "sender_per",
-        "path",
+        "chosen",
         model,
         "Senders",
         "Whose activation is copied.",
+        **fields.UNLABELLED,
+    )
+    columns[2].multiselect(
+        "Receivers",
+        st.session_state["receivers"],
+        key="receivers",
+        accept_new_options=True,
+        **fields.KEPT,
+        placeholder="To the logits. Add a cell as receiver, or type L3H1.q",
+        help="Without any, the logits. Add some from the map, or type them, such as L3H1.q or L2.mlp_out.",
+        **fields.UNLABELLED,
     )
     fields.choice(
-        first[2],
+        columns[3],
+        "Receiver",
+        list(RECEIVER_NAMES),
+        "receiver_site",
+        {site: f"add {name}" for site, name in RECEIVER_NAMES.items()},
+        **fields.UNLABELLED,
+    )
+    with columns[4].popover("⚙", help="Direction, metric, what is frozen", width="stretch"):
+        _on_the_way()
+        _by_numbers(model)
+
+
+def _on_the_way() -> None:
+    """Which way, what happens between, and how the answer is measured."""
+    first, second = st.columns(2), st.columns(2)
+    fields.choice(
+        first[0],
         "Direction",
         DIRECTIONS,
         "direction",
         controls.DIRECTION_NAMES,
         help=controls.DIRECTION_HELP,
     )
+    fields.choice(first[1], "Metric", METRICS, "metric", help=controls.METRIC_HELP)
     fields.choice(
         second[0],
         "MLPs on the way",
         get_args(OnTheWay),
         "mlps",
-        ON_THE_WAY,
+        path_place.ON_THE_WAY,
         help="Recomputed, as in the paper: what an MLP makes of the change counts as part of the "
         "path. Frozen: only what the sender itself writes arrives.",
     )
@@ -93,40 +120,28 @@ def _choices(model: Model) -> None:
         "Norms on the way",
         get_args(OnTheWay),
         "norms",
-        ON_THE_WAY,
+        path_place.ON_THE_WAY,
         help="Frozen norms divide by what they divide by in the run that is patched: a large change "
         "is then not damped.",
     )
-    fields.choice(second[2], "Metric", METRICS, "metric", help=controls.METRIC_HELP)
 
 
-def _receivers(model: Model) -> None:
-    """To whom: the logits, or places that are added by their numbers or typed."""
-    columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
-    site = check_site(
-        fields.choice(columns[0], "Receiver", list(RECEIVER_NAMES), "receiver_site", RECEIVER_NAMES)
-    )
-    layers = range(model.spec.n_layers)
-    layer = fields.choice(columns[1], "Layer", layers, "receiver_layer", usual=layers[-1])
+def _by_numbers(model: Model) -> None:
+    """Add a receiver that is not on the map, by its layer and head."""
+    columns = st.columns([1, 1, 2], vertical_alignment="bottom")
+    site, layers = check_site(st.session_state["receiver_site"]), range(model.spec.n_layers)
+    layer = fields.choice(columns[0], "Layer", layers, "receiver_layer", usual=layers[-1])
     heads = ["all"] if site == "mlp_out" else ["all", *range(n_heads_of(site, model.spec))]
-    head = fields.choice(columns[2], "Head", heads, "receiver_head")
+    head = fields.choice(columns[1], "Head", heads, "receiver_head")
     added = str(Place(site, layer, None if head == "all" else int(head)))
-    columns[3].button(
-        f"Add {added}",
-        on_click=session_state.add_to_set,
-        args=(st.session_state, added, "receivers"),
-        width="stretch",
-        key="add_receiver",
+    columns[2].button(
+        f"Add {added}", on_click=_add, args=(added,), width="stretch", key="add_receiver"
     )
-    st.multiselect(
-        "Receivers",
-        st.session_state["receivers"],
-        key="receivers",
-        accept_new_options=True,
-        **fields.KEPT,
-        placeholder="The logits: what senders write to the answer directly",
-        help="Without any, the logits. Add some above, or type them, such as L3H1.q or L2.mlp_out.",
-    )
+
+
+def _add(receiver: str) -> None:
+    if receiver:
+        session_state.add_to_set(st.session_state, receiver, "receivers")
 
 
 def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
@@ -136,98 +151,36 @@ def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
     receivers_of(experiment.receivers, model.spec, len(tokens.clean))
 
 
-def _so_far(partial: Result) -> None:
-    st.markdown(f"#### {escape(title_of(partial))}")
-    heat_map(grid_of(partial), key="paths-so-far")
-
-
-def _finished(result: Result, swept: Patch, model: Model) -> None:
-    """Baselines, the heat map, and what the selected sender does (at first the strongest)."""
-    controls.baselines(result)
-    none = without_path(result, model)
-    grid = grid_of(result)
-    chosen = controls.selected(st.session_state["path"], grid, result)
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        st.markdown(f"#### {escape(title_of(result))}")
-        heat_map(grid, "paths-map", chosen, _choose, nothing=dict.fromkeys(none, "no path"))
-        st.caption(legend(grid, bool(none)))
-    if chosen:
-        with right:
-            st.markdown(f"#### `{chosen}`")
-            st.markdown(sentence(chosen, result, chosen in none))
-            whole = result_of(build_experiment.together_of(swept, [chosen]), model)
-            st.markdown(by_all_ways(whole))
-            st.caption(
-                "With MLPs recomputed, a direct path still goes through every MLP above the sender: "
-                "compare with frozen ones before calling an effect direct."
-            )
-    export.shown(result)
-
-
-def _choose(chosen: str) -> None:
-    st.session_state["path"] = chosen
-
-
-def without_path(result: Result, model: Model) -> set[str]:
-    """The senders from which nothing reaches a receiver."""
-    asked, parallel = METHODS.asked(result), model.spec.parallel
-    assert isinstance(asked, PathPatch), "the page shows no other results"
-    return {
-        place
-        for row in grid_of(result).places
-        for place in row
-        if not asked.reaches(parse_place(place).layer or 0, parallel)
+def _draw(
+    results: Sequence[Result], under_way: dict[str, Any] | None, swept: Patch, model: Model
+) -> None:
+    """The senders, and what the selected one does by way of the receivers (at first the strongest)."""
+    (result,) = results
+    if build_experiment.path_patch_of(st.session_state, swept) != METHODS.asked(result):
+        st.rerun()  # A receiver was added on the map, and the controls above show it too.
+    grid, none = grid_of(result), path_place.without_path(result, model)
+    maps = explore.Maps(
+        [grid],
+        result,
+        explore.strongest(grid, result),
+        progress=under_way,
+        legend=path_place.legend(result, grid.centred),
+        nothing=dict.fromkeys(none, "no path"),
+    )
+    chosen = explore.on_maps(maps)
+    receiver = _receiver(result, model, chosen)
+    said = path_place.said(chosen, result, chosen in none, swept, model)
+    said["facts"] += explore.pinned(maps, chosen, lambda one: controls.at_place(result, one)[1])
+    said |= {
+        "add": f"Add {receiver} as receiver" if receiver else "",
+        "addHelp": "Follow what senders write to this place alone. Shift-click adds a cell too.",
+        "inSet": receiver in st.session_state["receivers"],
     }
+    marked = path_place.receiving(st.session_state["receivers"], grid, model)
+    add = {"add": lambda place: _add(_receiver(result, model, place))}
+    explore.drawn("paths", maps, explore.Bench(said, None, marked, add), ["paths"])
 
 
-def legend(grid: Grid, cut_off: bool) -> str:
-    """How to read the map."""
-    hatched = " Senders marked – lie above every receiver: there is no path." if cut_off else ""
-    if not grid.centred:
-        return (
-            f"Each cell is one sender: the {grid.unit}. The gap is too small for effects.{hatched}"
-        )
-    return (
-        "Each cell is one sender: the share of the gap that it moves by way of the receivers alone. "
-        "White is nothing; red goes to the other run, and 1 would be all the way; blue away from it."
-        f"{hatched} Click a cell, or move with the arrow keys and press Enter."
-    )
-
-
-def sentence(chosen: str, result: Result, cut_off: bool) -> str:
-    """What a sender does by way of the receivers, with its numbers, as Markdown."""
-    done = result.experiment
-    to = to_whom(done["receivers"])
-    if cut_off:
-        return (
-            f"`{chosen}` lies above every receiver ({to}): what it writes never gets there, so there "
-            "is no path and nothing to measure."
-        )
-    after, effect = controls.at_place(result, chosen)
-    if math.isnan(after):
-        return controls.NOT_COMPUTED
-    run = "clean" if done["direction"] == "denoise" else "corrupted"
-    share = "" if math.isnan(effect) else f", **{percent(effect)}** of the gap"
-    mlps, norms = ON_THE_WAY[done["mlps"]], ON_THE_WAY[done["norms"]]
-    return (
-        f"With the {run} run's `{chosen}` reaching {to} and nothing else, {escape(done['metric'])} "
-        f"goes from {result.base.metric:.3g} to {after:.3g}{share}. MLPs on the way are {mlps}, "
-        f"norms {norms}."
-    )
-
-
-def by_all_ways(whole: Result) -> str:
-    """What the same place does when nothing is held, as Markdown."""
-    effect = float(shares(whole))
-    share = "" if math.isnan(effect) else f", **{percent(effect)}** of the gap"
-    return (
-        f"By all ways at once, as on the tab Patch, it goes to {float(whole.patched):.3g}{share}."
-    )
-
-
-def to_whom(receivers: list[str]) -> str:
-    """The receivers in words, as Markdown."""
-    if LOGITS in receivers:
-        return "the logits"
-    return " and ".join(f"`{one}`" for one in receivers)
+def _receiver(result: Result, model: Model, place: str) -> str:
+    """What of a cell would receive: of a head, what is chosen above."""
+    return path_place.receiver_at(place, st.session_state["receiver_site"], result, model)

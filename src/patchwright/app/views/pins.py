@@ -32,16 +32,13 @@ class Pin:
     run: str = ""
 
 
-def put(place: str, run: Swept) -> None:
-    """Pin a place of a run, also for when another run is on the page."""
-    digits = run.hash[:DIGITS]
+def put(place: str, run: Swept | None = None) -> None:
+    """Pin a place, or nothing where it is `-`; of a `run`, also for when another is on the page."""
+    place = place.removesuffix("-")
+    digits = run.hash[:DIGITS] if place and run is not None else ""
     st.session_state.update(pinned=place, pinned_run=digits)
-    st.session_state.setdefault("pinned_runs", {})[digits] = run
-
-
-def release() -> None:
-    """Pin nothing."""
-    st.session_state.update(pinned="", pinned_run="")
+    if run is not None:
+        st.session_state.setdefault("pinned_runs", {})[digits] = run
 
 
 def pin_of(current: Swept, model: Model) -> Pin | None:

@@ -1,17 +1,13 @@
 """Long work on the page: how far it is, Stop, and what is finished meanwhile."""
 
-from collections.abc import Callable
 from typing import TypeGuard
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
 from patchwright.app.resources import job_queue
 from patchwright.app.session_jobs import job_of, result_so_far, start_again, stop
-from patchwright.app.text import error_markdown
-from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.jobs import Job
 from patchwright.model.load import Model
@@ -21,25 +17,16 @@ TOO_LONG = (
     "is shown. Ask for less, or use the command line, which has no such bound."
 )
 
-Draw = Callable[[Result], None]
-"""Shows a result that has not all its cells yet."""
 
-
-def finished(
-    experiment: Experiment,
-    model: Model,
-    slot: str,
-    what: str,
-    draw: Draw | None = None,
-) -> Result | None:
+def finished(experiment: Experiment, model: Model, slot: str, what: str) -> Result | None:
     """The result; while there is none yet, None and how many of `what` are done.
 
-    Meanwhile `draw` shows the cells so far. Raises what the work raised. What was stopped
-    is a result too where it has cells, with a button to do the rest.
+    Raises what the work raised. What was stopped is a result too where it has cells, with a
+    button to do the rest.
     """
     job = job_of(experiment, model, slot)
     if not job.over:
-        _under_way(experiment, model, slot, what, draw)
+        _under_way(experiment, model, slot, what)
         return None
     result = result_of_job(job, experiment, model)
     if result is None:
@@ -79,25 +66,21 @@ def rest(slots: list[str]) -> None:
 
 
 @st.fragment(run_every=0.4)
-def _under_way(
-    experiment: Experiment, model: Model, slot: str, what: str, draw: Draw | None
-) -> None:
+def _under_way(experiment: Experiment, model: Model, slot: str, what: str) -> None:
     job = job_of(experiment, model, slot)
     if job.over:
         st.rerun()
     bar, button = st.columns([5, 1], vertical_alignment="bottom")
-    show_progress(job, what, bar)
-    stop_button([slot], [job], button)
-    if draw is not None and _of_one(experiment) and job.running:
-        try:
-            draw(result_so_far(experiment, model, job))
-        except PatchwrightError as error:
-            st.error(error_markdown(error))  # What the work itself will end in.
-
-
-def show_progress(job: Job, what: str, place: DeltaGenerator) -> None:
-    """A bar, and a line about it."""
-    place.progress(*how_far(job, job_queue().ahead_of(job), what))
+    bar.progress(*how_far(job, job_queue().ahead_of(job), what))
+    button.button(
+        "Stop",
+        on_click=stop,
+        args=([slot],),
+        key=f"stop-{slot}",
+        width="stretch",
+        disabled=job.stopping,
+        help="Keeps what is finished.",
+    )
 
 
 def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
@@ -110,16 +93,3 @@ def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
         return 0.0, "Running the prompts" if job.running else waits
     time = "" if left is None else f", about {left:.0f} s left"
     return now.done / now.total, f"{now.done:,} of {now.total:,} {what}{time}"
-
-
-def stop_button(slots: list[str], jobs: list[Job], place: DeltaGenerator) -> None:
-    """Ends the work for this visitor."""
-    place.button(
-        "Stop",
-        on_click=stop,
-        args=(slots,),
-        key=f"stop-{slots[0]}",
-        width="stretch",
-        disabled=all(job.over or job.stopping for job in jobs),
-        help="Keeps what is finished.",
-    )

@@ -1,25 +1,36 @@
-"""Trace: noise on the subject ruins the answer; which clean activations bring it back?"""
+"""Causal trace: noise on the subject ruins the answer; which clean activations bring it back?"""
 
-from typing import get_args
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
 from patchwright.app import build_experiment, session_state
-from patchwright.app.session_jobs import jobs_of, result_so_far
-from patchwright.app.text import error_markdown, token
-from patchwright.app.views import fields, pair, progress, tabs, topbar, trace_result
+from patchwright.app.results import unpatched
+from patchwright.app.text import error_markdown, escape, token
+from patchwright.app.views import (
+    explore,
+    export,
+    fields,
+    pair,
+    tabs,
+    topbar,
+    trace_maps,
+    trace_place,
+)
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
-from patchwright.jobs import Job
-from patchwright.methods.trace import Severed, Trace, TraceSite
+from patchwright.figures.matplotlib_figures import drawing_of
+from patchwright.methods.trace import Severed, Trace
 from patchwright.model.load import Model
 from patchwright.prompts.tokens import answer_text, token_texts
 
-SITES: tuple[TraceSite, ...] = get_args(TraceSite)
-SLOTS = [f"trace-{site}" for site in SITES]
+SLOTS = {f"trace-{site}": site for site in trace_maps.SITES}
 SEVER_NAMES = {
     "nothing": "nothing",
     "mlp_out": "the MLPs (mlp_out)",
@@ -32,29 +43,49 @@ def show() -> None:
     model = topbar.shown()
     if model is None:
         return
+    says = _prompt(model)
     tabs.shown("trace")
-    st.caption(
-        "Where does the model look up what it knows about a subject? Noise on the subject's tokens "
-        "ruins the answer; then one clean activation at a time is put back, to see which brings it "
-        "back (causal tracing)."
-    )
+    if says is None:
+        return
     try:
-        texts = _prompt(model)
-        _subject(texts, model)
-        _answers(model)
-        _choices()
-        _traced(_experiments(texts, model), model)
+        noise = _choices()
+        sweeps = _experiments(model)
+        runs = unpatched(next(iter(sweeps.values())), model)
+        pair.answered(says, runs.clean, runs.experiment["metric"])
+        noise.markdown(trace_maps.in_words(runs, st.session_state["sever"]))
+        results = explore.followed(sweeps, partial(_draw, model=model), model, "runs")
+        if results is not None:
+            _finished(results)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _prompt(model: Model) -> tuple[str, ...]:
-    """The prompt's field; its tokens' texts."""
-    fields.text_area(st.container(), "Prompt", "clean")
-    fields.check({"clean": "Prompt"})
-    pair.chat(model)
-    pair.beginning(model)
-    return _texts("clean", model)
+def _prompt(model: Model) -> DeltaGenerator | None:
+    """Draw A and its subject; where it is to be said what the model answers, or None where A is wrong."""
+    compared = METRIC_TABLE[st.session_state["trace_metric"]].needs_wrong
+    answers = tuple(pair.ANSWER_NAMES) if compared else ("answer",)
+    try:
+        with st.container(key="prompts", gap="xxsmall"):
+            says, room = pair.row("A", "clean", answers)
+            fields.check(
+                {key: {**pair.NAMES, **pair.ANSWER_NAMES}[key] for key in ("clean", *answers)}
+            )
+            with room.popover("⚙", help="Options of the prompt", width="stretch"):
+                st.button(
+                    "Use the model's own answer",
+                    help="Take what the model puts first after the prompt.",
+                    on_click=_take_answer,
+                    args=(model,),
+                    width="stretch",
+                )
+                pair.answer_tokens(model, answers)
+                pair.chat(model)
+                pair.beginning(model)
+            _subject(_texts("clean", model), model)
+    except PatchwrightError as error:
+        st.error(error_markdown(error))
+        return None
+    return says
 
 
 def _texts(key: str, model: Model) -> tuple[str, ...]:
@@ -71,7 +102,13 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
     complaint = session_state.settle_subject(st.session_state, texts, other, first)
     if complaint is not None:
         st.warning(complaint)
-    st.pills(
+    name, chips = st.columns([1.1, 14], vertical_alignment="center", gap="small")
+    name.markdown(
+        "Subject",
+        help="The tokens that the noise falls on: what the prompt is about. Click a token to add it "
+        "or take it out. The number is its position.",
+    )
+    chips.pills(
         "Subject",
         range(first, len(texts)),
         key="subject",
@@ -79,8 +116,7 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
         format_func=lambda position: f"{token(texts[position])} :small[{position}]",
         on_change=_note_choice,
         **fields.KEPT,
-        help="The tokens that the noise falls on: what the prompt is about. Click a token to add it "
-        "or take it out. The number is its position.",
+        **fields.UNLABELLED,
     )
 
 
@@ -96,24 +132,6 @@ def _note_choice() -> None:
     st.session_state["subject_complaint"] = None
 
 
-def _answers(model: Model) -> None:
-    """The answer, and the wrong one where the metric compares with it."""
-    needs_wrong = METRIC_TABLE[st.session_state["trace_metric"]].needs_wrong
-    keys = ("answer", "wrong") if needs_wrong else ("answer",)
-    columns = st.columns([3, 3, 2] if needs_wrong else [3, 2, 3], vertical_alignment="bottom")
-    for key, column in zip(keys, columns, strict=False):
-        pair.answer_field(column, key)
-    fields.check({key: pair.ANSWER_NAMES[key] for key in keys})
-    columns[len(keys)].button(
-        "Use the model's own answer",
-        help="Take what the model puts first after the prompt.",
-        on_click=_take_answer,
-        args=(model,),
-        width="stretch",
-    )
-    pair.answer_tokens(model, keys)
-
-
 def _take_answer(model: Model) -> None:
     try:
         likely = likeliest(model.network, pair.ids_of("clean", model), 2)
@@ -126,12 +144,33 @@ def _take_answer(model: Model) -> None:
     st.session_state["answer"], st.session_state["wrong"] = found
 
 
-def _choices() -> None:
-    """How much noise, how much is restored at a time, and how it is measured."""
-    first, second = st.columns(3), st.columns(3)
+def _choices() -> DeltaGenerator:
+    """How much noise, how much is restored at a time, and how it is measured; room for words."""
+    said, metric, options = st.container(key="controls").columns(
+        [9, 2.4, 1.6], vertical_alignment="center"
+    )
+    fields.choice(
+        metric,
+        "Metric",
+        METRICS,
+        "trace_metric",
+        help="The paper traces the probability of the answer. logit_diff compares with a wrong "
+        "answer.",
+        **fields.UNLABELLED,
+    )
+    with options.popover(
+        "⚙ Noise…", help="Noise, samples, window, what is severed", width="stretch"
+    ):
+        _noise()
+        _restored()
+    return said
+
+
+def _noise() -> None:
+    columns = st.columns(3)
     low, high = session_state.BOUNDS["noise"]
     fields.number_input(
-        first[0],
+        columns[0],
         "Noise",
         low,
         high,
@@ -142,7 +181,7 @@ def _choices() -> None:
         "paper uses 3. Too little leaves the answer standing, then there is nothing to bring back.",
     )
     fields.number_input(
-        first[1],
+        columns[1],
         "Samples",
         *_whole("samples"),
         "samples",
@@ -150,33 +189,29 @@ def _choices() -> None:
         "are means over them.",
     )
     fields.number_input(
-        second[0],
+        columns[2], "Seed", *_whole("seed"), "seed", help="The same seed draws the same noise."
+    )
+
+
+def _restored() -> None:
+    columns = st.columns([1, 2])
+    fields.number_input(
+        columns[0],
         "Window",
         *_whole("window"),
         "window",
-        help="How many layers around each are restored at once in the MLP and attention panels. A "
+        help="How many layers around each are restored at once in the MLP and attention maps. A "
         "window inflates effects: look at single layers first. The hidden state is always restored "
         "at one layer, which holds all that went before.",
     )
-    fields.number_input(
-        first[2], "Seed", *_whole("seed"), "seed", help="The same seed draws the same noise."
-    )
     fields.choice(
-        second[1],
+        columns[1],
         "Sever",
         ("nothing", *get_args(Severed)),
         "sever",
         SEVER_NAMES,
         help="What is held at its noisy values at the restored position, in every layer. If a place "
         "brings back less with the MLPs severed, its effect went by way of them.",
-    )
-    fields.choice(
-        second[2],
-        "Metric",
-        METRICS,
-        "trace_metric",
-        help="The paper traces the probability of the answer. logit_diff compares with a wrong "
-        "answer.",
     )
 
 
@@ -185,64 +220,41 @@ def _whole(name: str) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _experiments(texts: tuple[str, ...], model: Model) -> list[Trace]:
-    """One trace a site. Raises InputError where nothing can be traced."""
+def _experiments(model: Model) -> dict[str, Trace]:
+    """One trace a site, by slot. Raises InputError where nothing can be traced."""
     if not st.session_state["subject"]:
         raise PromptError(
             "No subject is chosen: click the tokens that name what the prompt is about, above."
         )
-    return [build_experiment.trace_of(st.session_state, model.name, site) for site in SITES]
-
-
-def _traced(experiments: list[Trace], model: Model) -> None:
-    """The three traces: finished, or as far as they are."""
-    jobs = _jobs(experiments, model)
-    if not all(job.over for job in jobs):
-        _under_way(experiments, model)
-        return
-    results: dict[TraceSite, Result | None] = {
-        experiment.site: progress.result_of_job(job, experiment, model)
-        for experiment, job in zip(experiments, jobs, strict=True)
+    return {
+        slot: build_experiment.trace_of(st.session_state, model.name, site)
+        for slot, site in SLOTS.items()
     }
-    whole: dict[TraceSite, Result] = {site: one for site, one in results.items() if one is not None}
-    if any(job.late for job in jobs):
-        st.warning(progress.TOO_LONG)
-    elif any(progress.stopped(one) for one in whole.values()):
-        progress.rest(SLOTS)
-    trace_result.finished(whole)
 
 
-def _jobs(experiments: list[Trace], model: Model) -> list[Job]:
-    """One job a site. Raises what went wrong in any."""
-    jobs = jobs_of(dict(zip(SLOTS, experiments, strict=True)), model)
-    for job in jobs:
-        if job.error is not None:
-            raise job.error
-    return jobs
+def _draw(results: Sequence[Result], under_way: dict[str, Any] | None, model: Model) -> None:
+    """The three maps, as far as they are, and what restoring the selected place does."""
+    maps = trace_maps.maps_of(results, under_way)
+    chosen = explore.on_maps(maps)
+    result = trace_maps.of_place(chosen, results)
+    said = trace_place.said(chosen, result, model)
+    said["facts"] += explore.pinned(maps, chosen, lambda one: trace_maps.effect_at(one, results))
+    explore.drawn("trace", maps, explore.Bench(said, None), list(SLOTS))
+    if under_way is None:
+        trace_place.closer(chosen, result)
+        export.shown(result, drawings=[drawing_of(*results)])
+        st.caption(
+            "The figure has all three maps; the other files hold that of the selected cell, "
+            f"{trace_maps.name(result)}: select a cell of another map for its numbers."
+        )
 
 
-@st.fragment(run_every=0.4)
-def _under_way(experiments: list[Trace], model: Model) -> None:
-    """Stop, how far each trace is, and the cells that are finished, all on one scale."""
-    try:
-        jobs = _jobs(experiments, model)
-    except PatchwrightError:
-        st.rerun()  # The page says what went wrong.
-    if all(job.over for job in jobs):
-        st.rerun()
-    progress.stop_button(SLOTS, jobs, st.columns([5, 1])[1])
-    try:
-        partial: dict[TraceSite, Result] = {
-            experiment.site: job.result or result_so_far(experiment, model, job)
-            for experiment, job in zip(experiments, jobs, strict=True)
-        }
-    except PatchwrightError as error:
-        st.error(error_markdown(error))  # What the work itself will end in.
-        return
-    grids = trace_result.grids_of_sites(partial)
-    for job, site, grid, column in zip(
-        jobs, partial, grids, st.columns(3, gap="medium"), strict=True
-    ):
-        with column:
-            trace_result.panel(grid, f"so-far-{site}")
-            progress.show_progress(job, "runs", column)
+def _finished(results: Sequence[Result]) -> None:
+    """What the traces warn of, and how to read them."""
+    for text in trace_maps.warnings_of(results):
+        st.warning(escape(text))
+    st.caption(
+        "Each cell is the mean over the samples; below 0 a place makes it worse. The hidden state of "
+        "the last token in the last layer always brings back all: what lies before it tells where "
+        "the information moves."
+    )

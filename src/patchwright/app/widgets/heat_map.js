@@ -28,6 +28,7 @@ class HeatMap {
     this.crossed = [];
     this.threshold = 0;
     this.say = () => {};
+    this.slid = (share) => this.hideBelow(share);
     this.caption = host.appendChild(element("div", "caption"));
     this.frame = host.appendChild(element("div", "frame"));
     this.title = this.frame.appendChild(element("div", "row-title"));
@@ -199,6 +200,7 @@ class HeatMap {
   // The colour bar: what colours stand for, and from where on cells have one.
   scale() {
     const d = this.data, steps = 24, stops = [];
+    if (!d.scaled) return this.bar.replaceChildren();
     const [low, high] = d.centred ? [-d.limit, d.limit] : [d.low, d.high];
     for (let i = 0; i <= steps; i++) stops.push(css(paint(low + ((high - low) * i) / steps, d, this.neutral)));
     const strip = element("span", "strip");
@@ -219,12 +221,16 @@ class HeatMap {
     const say = () => { shown.textContent = short(this.threshold * this.data.limit); };
     say();
     input.oninput = () => {
-      this.threshold = Number(input.value);
+      this.slid(Number(input.value));
       say();
-      this.fill();
     };
     input.onchange = () => this.act("threshold", this.threshold);
     return label;
+  }
+
+  hideBelow(share) {
+    this.threshold = share;
+    this.fill();
   }
 
   cellOf(event) {

@@ -58,10 +58,11 @@ function spoken(d, row, column, digits) {
   const unsure = d.unsure !== null && d.unsure[row][column] ? " (not distinguishable from zero)" : "";
   const word = d.texts === null || value === null ? "" : `top token ${d.texts[row][column]}, `;
   const right = d.marked.includes(place) ? ", right" : "";
+  const around = d.spreads === null || value === null ? "" : ` ± ${short(d.spreads[row][column])}`;
   const token = d.placed ? ` ${d.columns[column]}` : "";
   const shown = value === null
     ? (d.nothing[place] ?? d.empty)
-    : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${guess}${unsure}`;
+    : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${around}${guess}${unsure}`;
   return `${place}${token}: ${shown}${right}`;
 }
 

@@ -53,9 +53,10 @@ function inspect(host, d, act) {
   buttons.append(
     button("pin", d.isPinned ? "Unpin" : "Pin", () => act("pin", d.isPinned ? "-" : d.place),
       { title: "Keep this cell beside the next ones, to compare them." }),
-    button("add", "Add to set", () => act("add", d.place),
-      { disabled: d.inSet, title: "Collect places to copy several at once." }),
   );
+  if (d.add) {
+    buttons.append(button("add", d.add, () => act("add", d.place), { disabled: d.inSet, title: d.addHelp }));
+  }
   parts.push(head);
   if (d.sentence) parts.push(element("p", "sentence", d.sentence));
   if (d.ruler) parts.push(ruler(d.ruler));
@@ -64,6 +65,11 @@ function inspect(host, d, act) {
     const facts = element("dl", "facts");
     d.facts.forEach(([what, said]) => facts.append(element("dt", "", what), element("dd", "", said)));
     parts.push(facts);
+  }
+  if (d.closer?.length) {
+    const row = element("div", "closer", "Look closer:");
+    d.closer.forEach(([to, label]) => row.append(button(`zoom ${to}`, label, () => act("zoom", to))));
+    parts.push(row);
   }
   host.replaceChildren(...parts);
 }
@@ -76,6 +82,8 @@ function announce(host, place, said) {
 }
 
 function gather(host, d, act) {
+  host.hidden = d === null;
+  if (d === null) return;
   const parts = [element("span", "label", d.places.length ? "Set:" : d.hint)];
   d.places.forEach((place) => {
     const one = element("span", "chip");
@@ -112,13 +120,16 @@ function keepingFocus(host, build) {
   if (key) host.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
-// As many maps as there are, one below the other; what is selected in one is so in all.
-function arrangeMaps(bench, host, data) {
+// As many maps as there are, one below the other or side by side; what is selected in one is so in all.
+function arrangeMaps(bench, host, data, beside) {
+  host.classList.toggle("beside", beside);
+  host.classList.toggle("one-bar", data.some((one) => !one.scaled));
   while (bench.maps.length > data.length) bench.maps.pop().remove();
   data.forEach((one, i) => {
     if (!bench.maps[i]) {
       const made = new HeatMap(host.appendChild(element("div", "one-map")), (what, value) => bench.act(what, value));
       made.say = (text) => bench.say(text);
+      made.slid = (share) => bench.maps.forEach((map) => map.hideBelow(share));
       bench.maps.push(made);
     }
     bench.maps[i].show(one);
@@ -143,7 +154,7 @@ export default function ({ data: message, parentElement, setTriggerValue }) {
     }
     act(what, value);
   };
-  arrangeMaps(bench, find("map"), data.maps);
+  arrangeMaps(bench, find("map"), data.maps, Boolean(data.beside));
   if (data.inspector) {
     report(find("report"), data.progress, act);
     const said = JSON.stringify([data.inspector, data.set]);
