@@ -6,7 +6,6 @@ Every row that cannot be used is told with its line, and the others go on.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from typing import Any
 
 from patchwright.algorithms.duplicates import grouped
@@ -20,16 +19,10 @@ from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.prompts.agreement import agreement
 from patchwright.prompts.builtin_templates import task
-from patchwright.prompts.datasets import (
-    Item,
-    RowError,
-    kind_of,
-    lines_of,
-    read_items,
-    sentences,
-    text_of,
-)
+from patchwright.prompts.datasets import Item, RowError, sentences
+from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.pair import Pair
+from patchwright.prompts.pairs_file import PairSet, pairs_file
 from patchwright.prompts.parse_template import typed_template
 from patchwright.prompts.roles import LAST
 from patchwright.prompts.templates import from_template
@@ -37,20 +30,21 @@ from patchwright.prompts.tokens import encode_prompt
 
 MOST_SWAPS = 50
 MOST_ERRORS = 200
-"""Rows of a file that are told of; behind them reading ends."""
+"""Rows of a file that are told of."""
 
 
 @dataclass(frozen=True)
 class Built:
     """The pairs of a set, and the rows that gave none; `lengths` in tokens, one a pair.
 
-    `more` says that a file goes on behind what the page takes.
+    `more` says that a file goes on behind what the page takes, `summary` what was understood of it.
     """
 
     items: tuple[Item, ...]
     errors: tuple[RowError, ...] = ()
     lengths: tuple[int, ...] = ()
     more: bool = False
+    summary: str = ""
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -112,19 +106,16 @@ def length_groups(lengths: Sequence[int]) -> str:
     return ", ".join(f"{count} of {length} tokens" for length, count in counts)
 
 
-def read_file(name: str, content: bytes) -> Built:
-    """The pairs of an uploaded file. Raises InputError for another kind of file."""
-    text = text_of(BytesIO(content))
-    items: list[Item] = []
-    errors: list[RowError] = []
-    for row in read_items(lines_of(text), kind_of(name)):
-        if len(items) == MOST_PAIRS or len(errors) == MOST_ERRORS:
-            return Built(tuple(items), tuple(errors), more=True)
-        if isinstance(row, Item):
-            items.append(row)
-        else:
-            errors.append(row)
-    return Built(tuple(items), tuple(errors))
+def read_file(
+    name: str, content: bytes, how: Reading | None = None, model: Model | None = None
+) -> Built:
+    """The pairs of an uploaded file. Raises InputError for one that is none of the formats."""
+    file = pairs_file(content, name, how)
+    if model is not None:
+        file = file.for_model(model.tokenizer, model.name)
+    found = PairSet.of(file, file.rows(), MOST_PAIRS)
+    more = found.more or len(found.skipped) > MOST_ERRORS
+    return Built(found.items, found.skipped[:MOST_ERRORS], more=more, summary=found.summary)
 
 
 def _from_task(state: State, model: Model) -> Built:
@@ -182,7 +173,7 @@ def _from_swap(state: State, model: Model) -> Built:
 def _from_file(state: State, model: Model) -> Built:
     found: Built | None = state.get("set_file")
     if found is None:
-        raise InputError("No file is here yet: upload one that ends in .jsonl or .csv.")
+        raise InputError("No file is here yet: upload a file of pairs.")
     if not found.items and found.errors:
         raise InputError(f"No row is a pair. {sentences(found.errors)[0]}")
     return found

@@ -29,14 +29,15 @@ _MEN = (
     "John James Tom David Paul Peter Mark George Henry Jack Simon Martin Daniel Adam Robert "
     "Frank Oliver Victor Sam Leo Max Dan Sid Walter"
 ).split()
-_NAMES = tuple(sorted([*_WOMEN, *_MEN]))
-_PLACES = tuple(
+NAMES = tuple(sorted([*_WOMEN, *_MEN]))
+PLACES = tuple(
     "store park school house garden station office market beach library museum theater church "
     "hospital farm river harbor village restaurant".split()
 )
 _THINGS = tuple(
     "ball cup box car door chair table lamp shirt bike boat house flag wall bowl".split()
 )
+OBJECTS = tuple("drink book letter gift flower coin pen hat cup".split())
 _COLORS = tuple("red blue green black white yellow brown pink gray purple".split())
 _CAPITALS = tuple(
     (country, city)
@@ -101,7 +102,7 @@ def _task(name: str, title: str, changes: str, /, **template: object) -> Task:
 def tasks() -> tuple[Task, ...]:
     """All built-in templates."""
     words: Mapping[str, tuple[Word, ...]] = {
-        f"W{i}": (*_NAMES, *_COLORS, *_PLACES) for i in range(1, 7)
+        f"W{i}": (*NAMES, *_COLORS, *PLACES) for i in range(1, 7)
     }
     return (
         _task(
@@ -113,11 +114,11 @@ def tasks() -> tuple[Task, ...]:
                 "When {B} and {A} went to the {PLACE}, {S} gave a {OBJECT} to",
             ),
             slots={
-                "A": _NAMES,
-                "B": _NAMES,
+                "A": NAMES,
+                "B": NAMES,
                 "S": "{B}",
-                "PLACE": _PLACES,
-                "OBJECT": "drink book letter gift flower coin pen hat cup".split(),
+                "PLACE": PLACES,
+                "OBJECT": OBJECTS,
             },
             answer=" {A}",
             wrong=" {B}",
@@ -185,9 +186,9 @@ def tasks() -> tuple[Task, ...]:
                 "{NAME} stayed at the {PLACE} because",
             ),
             slots={
-                "NAME": _gendered(),
-                "OTHER": _gendered(),
-                "PLACE": _PLACES,
+                "NAME": gendered(),
+                "OTHER": gendered(),
+                "PLACE": PLACES,
             },
             answer="{NAME.1}",
             wrong="{OTHER.1}",
@@ -213,7 +214,7 @@ def tasks() -> tuple[Task, ...]:
             "CITY={OTHER}",
             text="{NAME} says the {LANDMARK} is in {CITY}. {NAME} thinks the {LANDMARK} is in",
             slots={
-                "NAME": _NAMES,
+                "NAME": NAMES,
                 "LANDMARK": _LANDMARKS,
                 "CITY": _CITIES,
                 "OTHER": _CITIES,
@@ -225,7 +226,8 @@ def tasks() -> tuple[Task, ...]:
     )
 
 
-def _gendered() -> tuple[Word, ...]:
+def gendered() -> tuple[Word, ...]:
+    """Names, each with its pronoun."""
     return (*((name, " she") for name in _WOMEN), *((name, " he") for name in _MEN))
 
 

@@ -43,7 +43,7 @@ def show() -> None:
         "sure it is, and the pairs that behave unlike the rest."
     )
     try:
-        built.choices()
+        built.choices(model)
         below = st.container()
         _choices(model)
         found, experiment = _set(model)
