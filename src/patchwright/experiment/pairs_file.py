@@ -136,7 +136,7 @@ def _fitting(
 
 
 def _wrongly(row: Item | RowError) -> RowError:
-    return RowError(row.line or 0, "The model answers it wrongly.", _row_of(row))
+    return RowError(row.line or 0, "The model answers it wrongly.")
 
 
 def _checked(row: Item | RowError, fit: Fit) -> tuple[Item | RowError, TokenPair | None]:
@@ -146,10 +146,4 @@ def _checked(row: Item | RowError, fit: Fit) -> tuple[Item | RowError, TokenPair
         return row, check_pair(row.pair, fit.model, fit.metric, fit.bos, fit.edges)
     except InputError as error:
         # Of many pairs the sentence is enough; the tokens behind it are for one.
-        return RowError(row.line or 0, str(error).partition("\n")[0], _row_of(row)), None
-
-
-def _row_of(row: Item | RowError) -> object:
-    if isinstance(row, RowError):
-        return row.row
-    return row.model_dump(mode="json", exclude={"line"}, exclude_defaults=True)
+        return RowError(row.line or 0, str(error).partition("\n")[0]), None

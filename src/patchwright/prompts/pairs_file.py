@@ -51,7 +51,7 @@ class PairsFile:
                     item = item_of(_filled({"notes": notes, **row}), record.line)
                     yield item.model_copy(update={"pair": self._repaired(item.pair)})
             except Unusable as error:
-                yield RowError(record.line, str(error), dict(record.fields))
+                yield RowError(record.line, str(error))
 
     def _repaired(self, pair: Pair) -> Pair:
         pair = with_spaces(pair) if self.source.how.add_space else pair
@@ -61,7 +61,7 @@ class PairsFile:
 
 def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row without what is empty."""
-    return {name: value for name, value in row.items() if value not in ("", None, {})}
+    return {name: value for name, value in row.items() if value not in ("", None, {}, [])}
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class PairSet:
                 break
             else:
                 items.append(row)
+        records = {one.line: dict(one.fields) for one in file.source.records}
+        skipped = [replace(one, row=records.get(one.line, one.row)) for one in skipped]
         skipped.sort(key=lambda one: one.line)
         counted = tuple(_counted(items))
         return cls(tuple(items), tuple(skipped), file.format, file.records, more, counted)

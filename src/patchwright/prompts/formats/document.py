@@ -100,6 +100,8 @@ def _header(cells: list[str]) -> list[str] | Unusable:
 
 def _rows(text: str, name: str) -> Rows:
     """The rows of JSON, or of text where it is none."""
+    if not text.strip():
+        return []
     if _ending(name) not in JSON and not _begins_as_json(text):
         return ((i, line.strip()) for i, line in enumerate(_lines(text), 1) if line.strip())
     try:
