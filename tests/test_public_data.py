@@ -126,7 +126,11 @@ def test_skipped_records_are_told_and_saved_and_so_many_reasons_are_enough(
     ],
 )
 def test_a_file_that_cannot_be_used_gets_one_message_and_exit_status_2(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    says: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("Once upon a time\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from patchwright.methods.patch import Patch
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.templates import from_template
+from public_data import FILES, NUMBERS
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -139,6 +140,35 @@ def test_pairs_of_different_lengths_are_compared_by_roles(demo: pw.Model) -> Non
     assert words(page, "error") == ""
     assert page.multiselect(key="set_roles").value == ["subject", "last"]
     assert "so they are compared by roles" in words(page, "caption")
+
+
+def asking_for_a_file() -> AppTest:
+    return settled(opened().selectbox(key="set_source").set_value("file").run())
+
+
+@on_the_page
+def test_a_published_file_is_uploaded_and_what_was_understood_is_said(demo: pw.Model) -> None:
+    file = next(one for one in FILES if one.name == "known_1000.json")
+    assert demo.tokenizer is not None
+    page = asking_for_a_file()
+    uploader = page.file_uploader(key="set_upload")
+    settled(uploader.upload(file.name, file.content(demo.tokenizer)).run())
+    assert words(page, "error") == ""
+    assert "Read as known_1000 (format known-1000): 4 records, 4 pairs" in words(page, "caption")
+    assert "mean of 4 pairs" in words(page, "markdown")
+
+
+@on_the_page
+def test_the_columns_of_an_unknown_file_are_asked_for() -> None:
+    rows = ["prompt,foil,right,other", *(f"The {a},The {b},{c},{d}" for a, b, c, d in NUMBERS)]
+    page = asking_for_a_file()
+    page.file_uploader(key="set_upload").upload("a.csv", "\n".join(rows).encode()).run()
+    assert "those of no known format" in words(page, "error")
+    columns = {"clean": "prompt", "corrupt": "foil", "answer": "right", "wrong": "other"}
+    for part, column in columns.items():
+        settled(page.selectbox(key=f"set_column_{part}").set_value(column).run())
+    assert words(page, "error") == ""
+    assert "(format columns): 2 records, 2 pairs" in words(page, "caption")
 
 
 def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:
