@@ -1,7 +1,7 @@
 """Built-in templates: the tasks of the example library, with words to draw from.
 
 Which of the words are used depends on the model at hand: those of the right number of
-its tokens. The sentences are those that the demo model was trained on in kind.
+its tokens. All but `docstring` and `few-shot` are sentences as the demo model was trained on.
 """
 
 from collections.abc import Mapping
@@ -38,6 +38,14 @@ _THINGS = tuple(
     "ball cup box car door chair table lamp shirt bike boat house flag wall bowl".split()
 )
 OBJECTS = tuple("drink book letter gift flower coin pen hat cup".split())
+_IDENTIFIERS = (
+    *_THINGS,
+    *(
+        "file data name size value index result text line user key path node item model version "
+        "string field start number context image message event state group client date host page "
+        "option label code source order count match title"
+    ).split(),
+)
 _COLORS = tuple("red blue green black white yellow brown pink gray purple".split())
 _CAPITALS = tuple(
     (country, city)
@@ -222,6 +230,30 @@ def tasks() -> tuple[Task, ...]:
             tokens={"LANDMARK": 2},
             answer=" {CITY}",
             wrong=" {OTHER}",
+        ),
+        _task(
+            "docstring",
+            "The next parameter in a function's docstring; the demo model knows no code.",
+            "C={X}",
+            text=(
+                'def {NAME}(self, {A}, {B}, {C}):\n    """The box.\n\n    :param {A}: {W1}\n'
+                "    :param {B}: {W2}\n    :param"
+            ),
+            slots={
+                **{name: _IDENTIFIERS for name in ("NAME", "A", "B", "C", "X")},
+                **{name: (*PLACES, *_THINGS) for name in ("W1", "W2")},
+            },
+            answer=" {C}",
+            wrong=" {X}",
+        ),
+        _task(
+            "few-shot",
+            "A relation that only the examples show: a country's capital.",
+            "COUNTRY={OTHER}",
+            text="Q: {C1}\nA: {C1.1}\n\nQ: {C2}\nA: {C2.1}\n\nQ: {COUNTRY}\nA:",
+            slots=dict.fromkeys(("C1", "C2", "COUNTRY", "OTHER"), _CAPITALS),
+            answer=" {COUNTRY.1}",
+            wrong=" {OTHER.1}",
         ),
     )
 
