@@ -146,3 +146,36 @@ def test_a_table_comes_from_standard_input() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "format feature-circuits" in done.stderr
+
+
+def test_a_fact_of_a_file_is_traced_at_its_subject_and_all_are_written_down(
+    command: Command, tmp_path: Path, demo: pw.Model
+) -> None:
+    file = next(one for one in FILES if one.name == "known_1000.json")
+    path, out = written(file, tmp_path, demo), str(tmp_path / "out.json")
+    few = ("--samples", "2")
+    done = command("trace", "--pairs", path, "--pair", "2", *few, "--json", out)
+    assert done.status == 0, done.err
+    expected = pw.trace(demo, "The capital of Italy is", "Italy", " Rome", samples=2)
+    assert pw.load_result(out).patched.equals(expected.patched)
+    done = command("trace", "--pairs", path, "--experiment", "-", *few)
+    subjects = [json.loads(line)["subject"] for line in done.out.splitlines()]
+    assert subjects == ["France", "Italy", "Spain", "Germany"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--pair", "9"], "--pair 9: the file has the pairs 1-2"),
+        ([], "have no subject: name it with --subject"),
+        (["--prompt", "a"], "either --pairs or one prompt"),
+    ],
+)
+def test_what_a_trace_cannot_take_from_a_file_is_refused(
+    command: Command, tmp_path: Path, demo: pw.Model, arguments: list[str], says: str
+) -> None:
+    file = next(one for one in FILES if one.name == "ioi_sentences.csv")
+    subject = ["--subject", "John"] if "--pair" in arguments else []
+    done = command("trace", "--pairs", written(file, tmp_path, demo), *subject, *arguments)
+    assert done.status == 2
+    assert says in done.err

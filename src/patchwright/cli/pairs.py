@@ -128,18 +128,28 @@ class Asked:
 
         Raises InputError where none is left.
         """
-        from patchwright.cli.options import echo_err, write
         from patchwright.experiment.pairs_file import Fit, pairs_for
 
         fit = Fit(model, metric, bos, edges, self._given("only_answered"))
-        found = pairs_for(file, fit, self.checked)
+        return self._told(pairs_for(file, fit, self.checked), f" with {model.name}")
+
+    def unchecked(self, file: "PairsFile", model: "Model") -> "list[Pair]":
+        """All of them, for what needs one prompt of each."""
+        from patchwright.prompts.pairs_file import PairSet
+
+        file = file.for_model(model.tokenizer, model.name)
+        return self._told(PairSet.of(file, file.rows()))
+
+    def _told(self, found: "PairSet", how: str = "") -> "list[Pair]":
+        from patchwright.cli.options import echo_err, write
+
         for line in _told(found):
             echo_err(line)
         if rejects := self._given("rejects"):
             write(rejects, found.rejects())
         if not found.items:
             raise InputError(
-                f"'{self.path}' has no pair that can be used with {model.name}: give at least one good row."
+                f"'{self.path}' has no pair that can be used{how}: give at least one good row."
             )
         return found.pairs
 

@@ -240,8 +240,8 @@ def tasks() -> tuple[Task, ...]:
                 "    :param {B}: {W2}\n    :param"
             ),
             slots={
-                **{name: _IDENTIFIERS for name in ("NAME", "A", "B", "C", "X")},
-                **{name: (*PLACES, *_THINGS) for name in ("W1", "W2")},
+                **dict.fromkeys(("NAME", "A", "B", "C", "X"), _IDENTIFIERS),
+                **dict.fromkeys(("W1", "W2"), (*PLACES, *_THINGS)),
             },
             answer=" {C}",
             wrong=" {X}",
