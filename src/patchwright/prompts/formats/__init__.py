@@ -31,7 +31,7 @@ FORMATS = (
     Format(
         OWN,
         "Patchwright's own",
-        "`patchwright build`, this page",
+        "`patchwright build`, the page",
         (("clean", "corrupt", "answer"),),
         Becomes("`clean`", "`corrupt`", "`answer`", "`wrong`"),
         own,
@@ -138,6 +138,7 @@ FORMATS = (
         spans,
         ("correct_idx", "digits"),
         is_span,
+        "that ends in the first two digits of its year",
     ),
     Format(
         "blimp",
@@ -178,6 +179,7 @@ FORMATS = (
         Becomes("the template with names", "with A as the giver", "A", "B"),
         ioi_templates,
         looks=is_ioi_template,
+        text="with the slots `[A]` and `[B]`, and `[PLACE]` and `[OBJECT]`",
     ),
     Format(
         "pronoun-templates",
@@ -189,6 +191,7 @@ FORMATS = (
         ),
         pronoun_templates,
         looks=is_pronoun_template,
+        text="with the slot `{name}`",
     ),
     Format(
         "ioi-sentences",
@@ -204,6 +207,7 @@ FORMATS = (
         ioi_sentences,
         ("io", "s", "corr_ioi_sentences"),
         is_ioi_sentence,
+        "that joins two names, of which one comes again",
     ),
 )
 """All formats but that whose columns a person names."""

@@ -143,7 +143,7 @@ class Format:
     """A published format.
 
     It is recognised where a record has all of one of `fields`, and `looks` says that its text is of
-    this kind. `read` are further fields that are used; all others become the pair's notes.
+    this kind, which `text` describes. `read` are further fields that are used; all others become the pair's notes.
     """
 
     name: str
@@ -154,6 +154,7 @@ class Format:
     converter: Callable[[Source], Convert]
     read: tuple[str, ...] = ()
     looks: Callable[[Record], bool] = lambda record: True
+    text: str = ""
 
     def matches(self, record: Record) -> bool:
         """Whether a record is of this format."""
