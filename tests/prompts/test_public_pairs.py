@@ -13,7 +13,7 @@ import patchwright as pw
 from patchwright.errors import FormatError, InputError
 from patchwright.prompts.formats import FORMATS
 from patchwright.prompts.formats.document import document
-from patchwright.prompts.formats.format import Reading
+from patchwright.prompts.formats.format import Format, Reading
 from patchwright.prompts.pairs_file import PairSet, pairs_file
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
@@ -105,18 +105,33 @@ def test_any_bytes_are_pairs_or_an_input_error(content: bytes, name: str) -> Non
         read(content, name)
 
 
-@given(
-    rows=st.lists(
-        st.dictionaries(st.sampled_from([f for one in FORMATS for f in one.known]), VALUES),
-        max_size=3,
-    )
+TEXTS = st.sampled_from(
+    ["a b a", "Mary and John met. John gave it to Mary", "year 1732 to 17", "{}"]
 )
-def test_any_values_of_the_known_fields_are_pairs_or_an_input_error(rows: list[Any]) -> None:
-    try:
-        found = read(json.dumps(rows), "a.json")
-    except InputError:
-        return
-    assert {one.line for one in found.skipped} | {one.line for one in found.items} <= {1, 2, 3}
+
+
+@pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.name)
+@given(data=st.data())
+def test_any_values_are_pairs_of_a_format_or_have_a_reason(
+    one: Format, data: st.DataObject
+) -> None:
+    fields = st.sampled_from([name.partition(".")[0] for name in one.known])
+    rows = data.draw(st.lists(st.dictionaries(fields, VALUES | TEXTS), max_size=4))
+    rows = [*rows, dict.fromkeys(one.known, "a b a"), {"other": 1}]
+    text = json.dumps(rows)
+    # Of token ids whose nobody says they are.
+    with suppress(InputError):
+        found = read(text, "a.json", format=one.name)
+        assert {item.line for item in (*found.items, *found.skipped)} == set(
+            range(1, len(rows) + 1)
+        )
+    with suppress(InputError):
+        read(text, "a.json")
+
+
+def test_what_json_has_no_number_for_is_as_if_it_were_not_there() -> None:
+    (item,) = read(json.dumps([{**ROW, "loss": float("nan")}]), "a.json").items
+    assert item.notes == {}
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ class Asked:
             write(rejects, found.rejects())
         if not found.items:
             raise InputError(
-                f"'{self.path}' has no pair that can be used{how}: give at least one good row."
+                f"'{self.path}' has no pair that can be used{how}: the lines above say why."
             )
         return found.pairs
 
@@ -164,5 +164,6 @@ def _told(found: "PairSet") -> Iterator[str]:
         yield f"… and {len(why) - MOST_TOLD:,} more reasons: --rejects FILE writes all skipped records."
     yield found.summary
     lines = [item.line or 0 for item in found.items]
-    if len(lines) > 1 and lines != list(range(1, len(lines) + 1)):
+    one_each = len(set(lines)) == len(lines) > 1
+    if one_each and lines != list(range(1, len(lines) + 1)):
         yield f"Pairs {ranges(range(1, len(lines) + 1))} are lines {ranges(lines)} of the file."

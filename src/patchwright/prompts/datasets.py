@@ -74,9 +74,14 @@ def sentences(errors: Iterable[RowError]) -> list[str]:
     for error in errors:
         lines.setdefault(error.message, []).append(error.line)
     return [
-        f"Line{'s' if len(some) > 1 else ''} {ranges(some)}: {message}"
+        f"Line{'s' if len(some) > 1 else ''} {ranges(some)}{_in_all(some)}: {message}"
         for message, some in lines.items()
     ]
+
+
+def _in_all(lines: list[int]) -> str:
+    """How many there are, where not all are named."""
+    return f" ({len(lines):,} in all)" if ranges(lines).endswith("…") else ""
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -162,7 +162,7 @@ def _chosen(records: Sequence[Record], how: Reading, name: str, unreadable: bool
         return format_of(how.format)
     if how.columns:
         chosen = named(how.columns)
-        _check_columns(records, chosen, name)
+        _check_columns(records, [*chosen.fields[0], *how.columns.values()], name)
         return chosen
     first = records[:LOOKED_AT]
     matched = Counter(i for record in first for i, one in enumerate(FORMATS) if one.matches(record))
@@ -192,9 +192,9 @@ def _named(columns: Sequence[str]) -> str:
     return ", ".join([*shown, *(["…"] if len(columns) > MOST_NAMED else [])]) or "none"
 
 
-def _check_columns(records: Sequence[Record], chosen: Format, name: str) -> None:
+def _check_columns(records: Sequence[Record], columns: Iterable[str], name: str) -> None:
     """Raise FormatError for a column that no record has."""
-    for column in chosen.fields[0]:
+    for column in columns:
         if records and all(record.get(column) is None for record in records):
             there = tuple(records[0].fields)
             raise FormatError(

@@ -62,12 +62,16 @@ def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
             yield number, _too_long()
             continue
         try:
-            yield number, json.loads(line)
+            yield number, json.loads(line, parse_constant=no_number)
         except RecursionError:
             yield number, Unusable("The JSON is nested too deeply: write one flat object a line.")
         except ValueError as error:
             what = getattr(error, "msg", str(error))
             yield number, Unusable(f"This is not JSON ({what}): write one object a line.")
+
+
+def no_number(_: str) -> None:
+    """NaN and the infinities, which are no JSON and no value either."""
 
 
 def _too_long() -> Unusable:

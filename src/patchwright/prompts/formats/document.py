@@ -10,7 +10,7 @@ from typing import Any
 from patchwright.errors import InputError, quoted
 from patchwright.prompts.datasets import RowError
 from patchwright.prompts.formats.format import TEXT, Record
-from patchwright.prompts.records import Unusable, csv_rows, json_rows, lines_of, text_of
+from patchwright.prompts.records import Unusable, csv_rows, json_rows, lines_of, no_number, text_of
 
 Rows = Iterable[tuple[int, Any]]
 """What a file has, each with its line."""
@@ -105,7 +105,7 @@ def _rows(text: str, name: str) -> Rows:
     if _ending(name) not in JSON and not _begins_as_json(text):
         return ((i, line.strip()) for i, line in enumerate(_lines(text), 1) if line.strip())
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, parse_constant=no_number)
     except RecursionError:
         return json_rows(_lines(text))
     except ValueError as error:
@@ -124,7 +124,7 @@ def _begins_as_json(text: str) -> bool:
     if text[start : start + 1] not in ("{", "["):
         return False
     try:
-        json.JSONDecoder().raw_decode(text, start)
+        json.JSONDecoder(parse_constant=no_number).raw_decode(text, start)
     except (ValueError, RecursionError):
         return False
     return True
@@ -141,7 +141,7 @@ def _elements(text: str, at: int) -> Iterator[tuple[int, Any]]:
 
     Where all are on one line, which would tell nothing, it is their number.
     """
-    decoder, line, counted, number = json.JSONDecoder(), 1, 0, 0
+    decoder, line, counted, number = json.JSONDecoder(parse_constant=no_number), 1, 0, 0
     one_line = "\n" not in text.strip()
     at = _after_space(text, at + 1)
     while text[at] != "]":
@@ -154,7 +154,7 @@ def _elements(text: str, at: int) -> Iterator[tuple[int, Any]]:
 
 def _members(text: str) -> Iterator[tuple[str, int]]:
     """The names of the object that a text of valid JSON is, and where their values begin."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=no_number)
     at = _after_space(text, _after_space(text, 0) + 1)
     while text[at] != "}":
         name, at = decoder.raw_decode(text, at)

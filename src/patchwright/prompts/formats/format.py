@@ -183,7 +183,7 @@ def by_columns(
                 for one in some
             ):
                 tokenizer = source.ids_tokenizer(record)
-                if isinstance(row["clean"], str):
+                if isinstance(row.get("clean"), str):
                     row |= {
                         name: texts_of_ids(row[name], tokenizer) for name in ("answer", "wrong")
                     }
@@ -236,7 +236,7 @@ def spaced(word: Any) -> Any:
 
 def with_role(row: Row, name: str, words: Any) -> Row:
     """The row with a role where `words` first stand in its clean prompt, if they do."""
-    if isinstance(words, str) and words.strip() and isinstance(row["clean"], str):
+    if isinstance(words, str) and words.strip() and isinstance(row.get("clean"), str):
         found, _ = find_text(row["clean"], words.strip())
         if found:
             row["roles"] = [{"name": name, "start": found[0][0], "stop": found[0][1]}]

@@ -40,7 +40,7 @@ def named(columns: Mapping[str, str]) -> Format:
     converter: Callable[[Source], Convert] = by_columns(clean, corrupt, answer, wrong, subject)
     return Format(
         "columns",
-        "Columns that are named",
+        "a table with named columns",
         "any JSONL, JSON, CSV or TSV",
         ((clean, corrupt, answer),),
         Becomes(f"`{clean}`", f"`{corrupt}`", f"`{answer}`", f"`{wrong}`"),

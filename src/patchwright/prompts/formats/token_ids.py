@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from patchwright.prompts.formats.format import Convert, Record, Row, Source, listed, texts_of_ids
+from patchwright.prompts.records import Unusable
 
 ANSWERS = (
     ("correct_idx", "incorrect_idx"),
@@ -17,9 +18,10 @@ def eap(source: Source) -> Convert:
     """Each number becomes the text of its token. Raises InputError where nobody says whose it is."""
 
     def convert(record: Record) -> Iterator[Row]:
-        right, wrong = next(
-            both for both in ANSWERS if all(record.get(one) is not None for one in both)
-        )
+        found = [both for both in ANSWERS if all(record.get(one) is not None for one in both)]
+        if not found:
+            raise Unusable(f"The record has no answers, such as '{ANSWERS[0][0]}'.")
+        right, wrong = found[0]
         tokenizer = source.ids_tokenizer(record)
         yield {
             "clean": record.get("clean"),
