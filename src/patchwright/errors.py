@@ -14,6 +14,7 @@ PatchwrightError                exit status 1 unless said otherwise
 │   ├── ExplainError            no language model to explain with, as the environment is set
 │   ├── UnknownRunError         a run that the store does not have
 │   ├── ArchiveError            a file that is no archive of runs, or not a sound one
+│   ├── RecordError             a record of a file of pairs that gives none
 │   ├── FormatError             a file of pairs whose fields are none of the formats'
 │   ├── LessonError             a lesson file that cannot be used
 │   └── FactError               a lesson asks a result for something that it does not have
@@ -129,6 +130,10 @@ class UnknownRunError(InputError):
 
 class ArchiveError(InputError):
     """A file that is not an archive of runs, or one whose contents do not fit together."""
+
+
+class RecordError(InputError):
+    """A record of a file of pairs that gives none."""
 
 
 class FormatError(InputError):

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from patchwright.errors import InputError, quoted
+from patchwright.errors import InputError, RecordError, quoted
 from patchwright.prompts.messages import is_chat
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.records import Unusable, csv_rows, json_rows
+from patchwright.prompts.records import csv_rows, json_rows
 
 Kind = Literal["jsonl", "csv"]
 
@@ -61,10 +61,10 @@ def read_items(lines: Iterable[str], kind: Kind) -> Iterator[Item | RowError]:
     rows = json_rows(lines) if kind == "jsonl" else csv_rows(lines, _header)
     for line, row in rows:
         try:
-            if isinstance(row, Unusable):
+            if isinstance(row, RecordError):
                 raise row
             yield item_of(row_of(row) if kind == "csv" else row, line)
-        except Unusable as error:
+        except RecordError as error:
             yield RowError(line, str(error))
 
 
@@ -121,24 +121,24 @@ def _alone(answers: tuple[Any, ...]) -> Any:
     return answers[0] if len(answers) == 1 else list(answers)
 
 
-def _header(cells: list[str]) -> list[str] | Unusable:
+def _header(cells: list[str]) -> list[str] | RecordError:
     """The columns that a header names, or why they cannot be used."""
     header = [name.strip().casefold() for name in cells]
     return _bad_header(header) or header
 
 
-def _bad_header(header: list[str]) -> Unusable | None:
+def _bad_header(header: list[str]) -> RecordError | None:
     columns = ", ".join(_COLUMNS)
     for name in header:
         if name not in _COLUMNS or header.count(name) > 1:
             what = "twice" if name in _COLUMNS else "unknown"
-            return Unusable(
+            return RecordError(
                 f"The column {quoted(name)} is {what}: the first line names columns out of "
                 f"{columns}."
             )
     missing = [name for name in _NEEDED if name not in header]
     if missing:
-        return Unusable(f"The column '{missing[0]}' is missing: the first line names {columns}.")
+        return RecordError(f"The column '{missing[0]}' is missing: the first line names {columns}.")
     return None
 
 
@@ -153,32 +153,34 @@ def row_of(cells: dict[str, str]) -> dict[str, Any]:
 
 
 def item_of(row: Any, line: int) -> Item:
-    """The pair of a row's fields. Raises Unusable with what is wrong with them."""
+    """The pair of a row's fields. Raises RecordError with what is wrong with them."""
     if not isinstance(row, dict):
-        raise Unusable('The line is not an object: write {"clean": …, "corrupt": …, "answer": …}.')
+        raise RecordError(
+            'The line is not an object: write {"clean": …, "corrupt": …, "answer": …}.'
+        )
     given: dict[str, Any] = {str(name): value for name, value in row.items()}
     if unknown := [name for name in given if name not in _FIELDS]:
-        raise Unusable(
+        raise RecordError(
             f"The field {quoted(unknown[0])} is unknown: a pair has {', '.join(_FIELDS)}."
         )
     for name in _NEEDED:
         if given.get(name) in (None, "", []):
-            raise Unusable(f"'{name}' is missing or empty: a pair needs {', '.join(_NEEDED)}.")
+            raise RecordError(f"'{name}' is missing or empty: a pair needs {', '.join(_NEEDED)}.")
     if any("\ud800" <= letter <= "\udfff" for letter in json.dumps(given, ensure_ascii=False)):
-        raise Unusable("The row has bytes that are not valid UTF-8: save the file as UTF-8.")
+        raise RecordError("The row has bytes that are not valid UTF-8: save the file as UTF-8.")
     tags: Any = given.pop("tags", None) or ()
     if isinstance(tags, str):
         tags = (tags,)
     notes = given.pop("notes", None) or {}
     if not isinstance(notes, dict):
-        raise Unusable("'notes' cannot be used: give an object, whose fields are the notes.")
+        raise RecordError("'notes' cannot be used: give an object, whose fields are the notes.")
     try:
         pair = Pair(**given)
         item = Item(pair=pair, tags=tags, line=line, notes=notes)
     except ValidationError:
-        raise Unusable("'tags' cannot be used: give a text or a list of texts.") from None
+        raise RecordError("'tags' cannot be used: give a text or a list of texts.") from None
     except InputError as error:
-        raise Unusable(str(error)) from error
+        raise RecordError(str(error)) from error
     _check_pair(pair)
     return item
 
@@ -186,10 +188,10 @@ def item_of(row: Any, line: int) -> Item:
 def _check_pair(pair: Pair) -> None:
     """What needs no tokenizer to be seen."""
     if pair.clean == pair.corrupt:
-        raise Unusable("The clean and the corrupted prompt are the same: change one word.")
+        raise RecordError("The clean and the corrupted prompt are the same: change one word.")
     if "" in (*pair.answers, *pair.wrongs):
-        raise Unusable("An answer is empty: name the next token, such as ' Mary'.")
+        raise RecordError("An answer is empty: name the next token, such as ' Mary'.")
     if common := [one for one in pair.answers if one in pair.wrongs]:
-        raise Unusable(
+        raise RecordError(
             f"{quoted(str(common[0]))} is both an answer and a wrong answer: name it once."
         )

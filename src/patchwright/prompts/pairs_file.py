@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from patchwright.errors import FormatError, InputError, quoted
+from patchwright.errors import FormatError, InputError, RecordError, quoted
 from patchwright.prompts.datasets import Item, RowError, item_of
 from patchwright.prompts.formats import FORMATS, OWN, format_of
 from patchwright.prompts.formats.document import document
 from patchwright.prompts.formats.format import Format, Reading, Record, Source
 from patchwright.prompts.formats.own import PARTS, named
 from patchwright.prompts.pair import Pair, with_spaces, without_space
-from patchwright.prompts.records import Unusable
 from patchwright.prompts.tokens import Tokenizer
 
 LOOKED_AT = 50
@@ -50,7 +49,7 @@ class PairsFile:
                 for row in convert(record):
                     item = item_of(_filled({"notes": notes, **row}), record.line)
                     yield item.model_copy(update={"pair": self._repaired(item.pair)})
-            except Unusable as error:
+            except RecordError as error:
                 yield RowError(record.line, str(error))
 
     def _repaired(self, pair: Pair) -> Pair:

@@ -12,14 +12,10 @@ from io import BufferedReader, TextIOWrapper
 from itertools import chain
 from typing import Any, BinaryIO, TextIO, cast
 
-from patchwright.errors import InputError, reason
+from patchwright.errors import InputError, RecordError, reason
 
 MOST_CHARACTERS = 200_000
 """Of a line: more than any model's context, and little enough for the memory."""
-
-
-class Unusable(Exception):
-    """What is wrong with a row, as a sentence."""
 
 
 def text_of(stream: BinaryIO) -> TextIOWrapper:
@@ -64,21 +60,26 @@ def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
         try:
             yield number, json.loads(line, parse_constant=no_number)
         except RecursionError:
-            yield number, Unusable("The JSON is nested too deeply: write one flat object a line.")
+            yield (
+                number,
+                RecordError("The JSON is nested too deeply: write one flat object a line."),
+            )
         except ValueError as error:
             what = getattr(error, "msg", str(error))
-            yield number, Unusable(f"This is not JSON ({what}): write one object a line.")
+            yield number, RecordError(f"This is not JSON ({what}): write one object a line.")
 
 
 def no_number(_: str) -> None:
     """NaN and the infinities, which are no JSON and no value either."""
 
 
-def _too_long() -> Unusable:
-    return Unusable(f"The line has more than {MOST_CHARACTERS:,} characters: shorten the prompt.")
+def _too_long() -> RecordError:
+    return RecordError(
+        f"The line has more than {MOST_CHARACTERS:,} characters: shorten the prompt."
+    )
 
 
-def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | Unusable]]:
+def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | RecordError]]:
     """The rows of a CSV file that are not empty, with their first lines' numbers."""
     numbered = enumerate(lines, 1)
     first, header = next(((at, line) for at, line in numbered if _EMPTY.sub("", line)), (1, ""))
@@ -101,11 +102,11 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | Unusable]]
             cells = next(reader)
         except StopIteration:
             return
-        except Unusable as error:
+        except RecordError as error:
             yield read, error
         except csv.Error as error:
             lost = f", and lines {start}-{read} are not read" if read > start else ""
-            yield start, Unusable(f"This is not CSV ({reason(error)}){lost}: check its quotes.")
+            yield start, RecordError(f"This is not CSV ({reason(error)}){lost}: check its quotes.")
         else:
             if any(cell.strip() for cell in cells):
                 yield start, cells
@@ -115,7 +116,7 @@ _EMPTY = re.compile('[,;"\\s\ufeff]')
 """What a row of empty cells is made of."""
 
 
-Header = Callable[[list[str]], "list[str] | Unusable"]
+Header = Callable[[list[str]], "list[str] | RecordError"]
 """The columns that a first row names, or why they cannot be used."""
 
 
@@ -123,12 +124,12 @@ def csv_rows(lines: Iterable[str], header_of: Header) -> Iterator[tuple[int, Any
     """The rows of a CSV file by their columns' names; one error where these cannot be used."""
     records = _records(lines)
     line, cells = next(records, (1, []))
-    header = cells if isinstance(cells, Unusable) else header_of(without_empty_end(cells, 0))
-    if isinstance(header, Unusable):
+    header = cells if isinstance(cells, RecordError) else header_of(without_empty_end(cells, 0))
+    if isinstance(header, RecordError):
         yield line, header
         return
     for line, cells in records:
-        if isinstance(cells, Unusable):
+        if isinstance(cells, RecordError):
             yield line, cells
             continue
         cells = without_empty_end(cells, len(header))
@@ -139,7 +140,7 @@ def csv_rows(lines: Iterable[str], header_of: Header) -> Iterator[tuple[int, Any
                 else "write an empty cell for what a row does not have"
             )
             counts = f"{len(cells)} cells and the header {len(header)}"
-            yield line, Unusable(f"The row has {counts}: {advice}.")
+            yield line, RecordError(f"The row has {counts}: {advice}.")
         else:
             yield line, dict(zip(header, cells, strict=True))
 

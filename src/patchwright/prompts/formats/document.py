@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import Any
 
-from patchwright.errors import InputError, quoted
+from patchwright.errors import InputError, RecordError, quoted
 from patchwright.prompts.datasets import RowError
 from patchwright.prompts.formats.format import TEXT, Record
-from patchwright.prompts.records import Unusable, csv_rows, json_rows, lines_of, no_number, text_of
+from patchwright.prompts.records import csv_rows, json_rows, lines_of, no_number, text_of
 
 Rows = Iterable[tuple[int, Any]]
 """What a file has, each with its line."""
@@ -44,7 +44,7 @@ def document(content: bytes, name: str) -> Document:
     records: list[Record] = []
     errors: list[RowError] = []
     for line, row in _table(text) if table else _rows(text, name):
-        if isinstance(row, Unusable):
+        if isinstance(row, RecordError):
             errors.append(RowError(line, str(row)))
         elif isinstance(row, dict):
             fields: dict[str, Any] = {str(key): value for key, value in row.items() if key != ""}
@@ -91,10 +91,10 @@ def _table(text: str) -> Rows:
     return csv_rows(_lines(text), _header)
 
 
-def _header(cells: list[str]) -> list[str] | Unusable:
+def _header(cells: list[str]) -> list[str] | RecordError:
     names = [cell.strip() for cell in cells]
     if twice := [name for name in names if name and names.count(name) > 1]:
-        return Unusable(f"The column {quoted(twice[0])} is there twice: give each its own name.")
+        return RecordError(f"The column {quoted(twice[0])} is there twice: give each its own name.")
     return names
 
 
@@ -111,7 +111,7 @@ def _rows(text: str, name: str) -> Rows:
     except ValueError as error:
         if _ending(name) == "json" and not _begins_as_json(text):
             line = getattr(error, "lineno", 1)
-            return [(line, Unusable(f"This is not JSON ({getattr(error, 'msg', error)})."))]
+            return [(line, RecordError(f"This is not JSON ({getattr(error, 'msg', error)})."))]
         return json_rows(_lines(text))
     if isinstance(whole, list):
         return _elements(text, _after_space(text, 0))

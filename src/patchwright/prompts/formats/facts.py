@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from patchwright.errors import RecordError
 from patchwright.prompts.formats.format import (
     Convert,
     Record,
@@ -19,7 +20,6 @@ from patchwright.prompts.formats.format import (
     spaced,
     with_role,
 )
-from patchwright.prompts.records import Unusable
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def known(record: Record) -> Fact:
 def _parts(prompt: str, mark: str, subject: str) -> tuple[str, str, str]:
     before, found, behind = prompt.partition(mark)
     if not found:
-        raise Unusable(f"The prompt does not hold '{mark}', in whose place the subject stands.")
+        raise RecordError(f"The prompt does not hold '{mark}', in whose place the subject stands.")
     return before, subject, behind
 
 
@@ -87,7 +87,7 @@ def facts(fact_of: Callable[[Record], Fact]) -> Callable[[Source], Convert]:
         for record in source.records:
             try:
                 fact = fact_of(record)
-            except Unusable:
+            except RecordError:
                 continue
             places[id(record)] = len(relations[fact.relation])
             relations[fact.relation].append(fact)
@@ -106,7 +106,7 @@ def facts(fact_of: Callable[[Record], Fact]) -> Callable[[Source], Convert]:
 
 
 def _other(fact: Fact, alike: list[Fact], source: Source) -> Fact:
-    """The fact whose subject stands in the corrupted prompt. Raises Unusable."""
+    """The fact whose subject stands in the corrupted prompt. Raises RecordError."""
     other = [
         one
         for one in alike
@@ -121,7 +121,7 @@ def _other(fact: Fact, alike: list[Fact], source: Source) -> Fact:
         source.length(fact.about(fact.subject)),
     )
     if found is None:
-        raise Unusable(
+        raise RecordError(
             "No other record of the file has the same relation and another answer, so there is no "
             "subject for the corrupted prompt."
         )

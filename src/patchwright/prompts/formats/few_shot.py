@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from random import Random
 
+from patchwright.errors import RecordError
 from patchwright.prompts.formats.format import Convert, Record, Row, Source, listed, spaced
-from patchwright.prompts.records import Unusable
 
 Example = tuple[str, str]
 
@@ -20,14 +20,14 @@ def few_shot(source: Source) -> Convert:
     def convert(record: Record) -> Iterator[Row]:
         own = _example(record)
         if own is None:
-            raise Unusable("'input' and 'output' must be texts that are not empty.")
+            raise RecordError("'input' and 'output' must be texts that are not empty.")
         rng = Random(f"{source.how.seed} {record.line}")
         others = [one for one in every if one[0] != own[0] and one[1] != own[1]]
         shots = rng.sample(others, min(source.how.shots, len(others)))
         outputs = [output for _, output in shots]
         moved = outputs[1:] + outputs[:1]
         if moved == outputs:
-            raise Unusable(
+            raise RecordError(
                 "A few-shot prompt needs two other records with different outputs, and the file has "
                 "no such ones."
             )

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from patchwright.errors import AnswerError, InputError, quoted
+from patchwright.errors import AnswerError, InputError, RecordError, quoted
 from patchwright.prompts.characters import find_text
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.records import Unusable
 from patchwright.prompts.tokens import Tokenizer, answer_text, encode
 
 Row = dict[str, Any]
@@ -53,10 +52,10 @@ class Record:
         return next((one for one in found if isinstance(one, str)), None)
 
     def needed(self, field: str) -> str:
-        """A field that must be a text. Raises Unusable."""
+        """A field that must be a text. Raises RecordError."""
         value = self.get(field)
         if not isinstance(value, str) or not value:
-            raise Unusable(f"The field {quoted(field)} is missing, empty or no text.")
+            raise RecordError(f"The field {quoted(field)} is missing, empty or no text.")
         return value
 
     def without(self, fields: Iterable[str]) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def _short(name: str) -> str:
 
 
 Convert = Callable[[Record], Iterable[Row]]
-"""Makes pairs of a record. Raises Unusable, or InputError for a whole file."""
+"""Makes pairs of a record. Raises RecordError, or InputError for a whole file."""
 
 
 @dataclass(frozen=True)
@@ -204,15 +203,15 @@ def _one_of(prompts: Any) -> Any:
 
 
 def texts_of_ids(ids: Iterable[Any], tokenizer: Tokenizer) -> list[str]:
-    """Token ids as the texts that an answer is typed as. Raises Unusable for one that has none."""
+    """Token ids as the texts that an answer is typed as. Raises RecordError for one that has none."""
     found: list[str] = []
     for one in ids:
         try:
             found.append(answer_text(int(one), tokenizer))
         except AnswerError:
-            raise Unusable(f"The token {one} cannot be written as text.") from None
+            raise RecordError(f"The token {one} cannot be written as text.") from None
         except (ValueError, TypeError, OverflowError, IndexError):
-            raise Unusable(f"{quoted(str(one))} is no token id.") from None
+            raise RecordError(f"{quoted(str(one))} is no token id.") from None
     return found
 
 

@@ -11,9 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from patchwright.errors import PromptError
+from patchwright.errors import PromptError, RecordError
 from patchwright.prompts.formats.format import Convert, Record, Row, Source, first_alike, with_role
-from patchwright.prompts.records import Unusable
 
 _DEMONSTRATIVES = {"this": "these", "that": "those", "these": "this", "those": "that"}
 _DETERMINER = re.compile(r"\b(this|that|these|those)\b(?=(?: [\w-]+)?$)", re.IGNORECASE)
@@ -35,7 +34,7 @@ def minimal_pairs(source: Source) -> Convert:
     for record in source.records:
         try:
             one = contrast(record)
-        except Unusable:
+        except RecordError:
             continue
         others[one.good].append(one.prompt)
 
@@ -51,7 +50,7 @@ def minimal_pairs(source: Source) -> Convert:
             candidates = [prompt for prompt in others[one.bad] if prompt != one.prompt]
             corrupt = first_alike(candidates, source.length, source.length(one.prompt))
         if corrupt is None:
-            raise Unusable(
+            raise RecordError(
                 f"No other record of the file goes on with '{one.bad.strip()}', and its number cannot be changed, so "
                 "there is no corrupted prompt."
             )
@@ -62,7 +61,7 @@ def minimal_pairs(source: Source) -> Convert:
 
 
 def contrast(record: Record) -> Contrast:
-    """Where the sentences first differ. Raises Unusable where that is their first word."""
+    """Where the sentences first differ. Raises RecordError where that is their first word."""
     prefix, good, bad = (
         record.get(f"one_prefix_{part}") for part in ("prefix", "word_good", "word_bad")
     )
@@ -78,7 +77,7 @@ def contrast(record: Record) -> Contrast:
         None,
     )
     if at is None:
-        raise Unusable("The two sentences begin alike to the end of the shorter one.")
+        raise RecordError("The two sentences begin alike to the end of the shorter one.")
     return _checked(" ".join(sentences[0][:at]), _bare(sentences[0][at]), _bare(sentences[1][at]))
 
 
@@ -88,7 +87,9 @@ def _bare(word: str) -> str:
 
 def _checked(prompt: str, good: str, bad: str) -> Contrast:
     if not prompt:
-        raise Unusable("The sentences differ in their first word, so there is no prompt before it.")
+        raise RecordError(
+            "The sentences differ in their first word, so there is no prompt before it."
+        )
     return Contrast(prompt, f" {good}", f" {bad}")
 
 

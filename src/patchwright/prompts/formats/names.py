@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from patchwright.errors import PromptError
+from patchwright.errors import PromptError, RecordError
 from patchwright.prompts.builtin_templates import NAMES, OBJECTS, PLACES, gendered
 from patchwright.prompts.formats.format import SLOT, Convert, Record, Row, Source, row_of_pair
-from patchwright.prompts.records import Unusable
 from patchwright.prompts.templates import Template, from_template
 from patchwright.prompts.tokens import Span
 
@@ -28,7 +27,7 @@ def ioi_sentences(source: Source) -> Convert:
     def convert(record: Record) -> Iterator[Row]:
         names = _names(record)
         if names is None:
-            raise Unusable(
+            raise RecordError(
                 "The sentence does not join two names by 'and' of which one comes again, as in 'When "
                 "Mary and John met, John gave a book to Mary'."
             )
@@ -37,7 +36,9 @@ def ioi_sentences(source: Source) -> Convert:
         prompt = text[: -len(receiver)].rstrip() if text.endswith(f" {receiver}") else text
         giver_places, receiver_places = _places(giver, prompt), _places(receiver, prompt)
         if len(giver_places) < 2 or not receiver_places:
-            raise Unusable(f"'{giver}' must come twice before the answer, and '{receiver}' once.")
+            raise RecordError(
+                f"'{giver}' must come twice before the answer, and '{receiver}' once."
+            )
         start, stop = giver_places[-1]
         corrupt = prompt[:start] + receiver + prompt[stop:]
         given = record.get("corr_ioi_sentences")
@@ -93,10 +94,10 @@ def ioi_templates(source: Source) -> Convert:
 
     def template_of(text: str) -> dict[str, Any]:
         if not text.endswith(" {A}"):
-            raise Unusable("The template does not end in its slot A, which is the answer.")
+            raise RecordError("The template does not end in its slot A, which is the answer.")
         text = text.removesuffix(" {A}")
         if text.count("{B}") != 2:
-            raise Unusable("The slot B must come twice: once joined to A, once as the giver.")
+            raise RecordError("The slot B must come twice: once joined to A, once as the giver.")
         before, _, behind = text.rpartition("{B}")
         text = f"{before}{{S}}{behind}"
         words: dict[str, Any] = {
@@ -108,7 +109,7 @@ def ioi_templates(source: Source) -> Convert:
         }
         used = {one or two for one, two in SLOT.findall(text)}
         if unknown := used - set(words):
-            raise Unusable(
+            raise RecordError(
                 f"There are no words for the slot {min(unknown)}: it is A, B, PLACE or OBJECT."
             )
         slots = {name: some for name, some in words.items() if name in used}
@@ -146,7 +147,7 @@ def _filled(source: Source, template_of: Any) -> Convert:
 
     def convert(record: Record) -> Iterator[Row]:
         if source.tokenizer is None:
-            raise Unusable(
+            raise RecordError(
                 "A template is filled with words that are single tokens: give the model."
             )
         text = SLOT.sub(lambda slot: f"{{{(slot[1] or slot[2]).upper()}}}", record.text or "")
@@ -154,7 +155,7 @@ def _filled(source: Source, template_of: Any) -> Convert:
             template = Template.of(template_of(text.rstrip().removesuffix(".")))
             pairs = from_template(template, count, source.tokenizer, source.how.seed)
         except PromptError as error:
-            raise Unusable(str(error)) from error
+            raise RecordError(str(error)) from error
         yield from (row_of_pair(pair) for pair in pairs)
 
     return convert

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from patchwright.errors import RecordError
 from patchwright.prompts.formats.format import Convert, Record, Row, Source, listed, texts_of_ids
-from patchwright.prompts.records import Unusable
 
 ANSWERS = (
     ("correct_idx", "incorrect_idx"),
@@ -20,7 +20,7 @@ def eap(source: Source) -> Convert:
     def convert(record: Record) -> Iterator[Row]:
         found = [both for both in ANSWERS if all(record.get(one) is not None for one in both)]
         if not found:
-            raise Unusable(f"The record has no answers, such as '{ANSWERS[0][0]}'.")
+            raise RecordError(f"The record has no answers, such as '{ANSWERS[0][0]}'.")
         right, wrong = found[0]
         tokenizer = source.ids_tokenizer(record)
         yield {

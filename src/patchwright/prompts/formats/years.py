@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from patchwright.errors import RecordError
 from patchwright.prompts.formats.format import Convert, Record, Row, Source
-from patchwright.prompts.records import Unusable
 
 _SPAN = re.compile(r"(\d\d)(\d\d)\D+\1$")
 """A year of four digits, and at the end its first two again."""
@@ -27,7 +27,7 @@ def spans(source: Source) -> Convert:
         clean = _prompt(record)
         found = _SPAN.search(clean)
         if found is None:
-            raise Unusable(
+            raise RecordError(
                 "The prompt does not end in the first two digits of its year, as in 'from the year "
                 "1732 to the year 17'."
             )
