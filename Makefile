@@ -28,6 +28,7 @@ check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, forma
 	$(BIN)/python docs/write_cli.py --check
 	$(BIN)/python docs/write_methods.py --check
 	$(BIN)/python docs/write_known_answers.py --check
+	$(BIN)/python docs/write_data.py --check
 	$(SITE)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
@@ -47,6 +48,7 @@ figures: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and
 	$(BIN)/python docs/write_cli.py
 	$(BIN)/python docs/write_methods.py
 	$(BIN)/python docs/write_known_answers.py
+	$(BIN)/python docs/write_data.py
 	$(BIN)/python docs/draw_figures.py
 	$(BIN)/python docs/draw_pages.py
 

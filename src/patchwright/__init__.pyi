@@ -10,6 +10,7 @@ from .errors import PatchwrightError as PatchwrightError
 from .experiment.base import Experiment as Experiment
 from .experiment.circuit import Circuit as Circuit
 from .experiment.circuit import load_circuit as load_circuit
+from .experiment.pairs_file import read_pairs as read_pairs
 from .experiment.run import run as run
 from .experiment.swap import Swap as Swap
 from .experiment.swap import swap as swap
@@ -55,6 +56,7 @@ from .prompts.datasets import read_items as read_items
 from .prompts.datasets import write_items as write_items
 from .prompts.messages import Message as Message
 from .prompts.pair import Pair as Pair
+from .prompts.pairs_file import PairSet as PairSet
 from .prompts.roles import Role as Role
 from .prompts.templates import Template as Template
 from .prompts.templates import from_template as from_template

@@ -14,6 +14,8 @@ PatchwrightError                exit status 1 unless said otherwise
 │   ├── ExplainError            no language model to explain with, as the environment is set
 │   ├── UnknownRunError         a run that the store does not have
 │   ├── ArchiveError            a file that is no archive of runs, or not a sound one
+│   ├── RecordError             a record of a file of pairs that gives none
+│   ├── FormatError             a file of pairs whose fields are none of the formats'
 │   ├── LessonError             a lesson file that cannot be used
 │   └── FactError               a lesson asks a result for something that it does not have
 ├── ApiError                    a request over HTTP that is refused for what it is
@@ -128,6 +130,18 @@ class UnknownRunError(InputError):
 
 class ArchiveError(InputError):
     """A file that is not an archive of runs, or one whose contents do not fit together."""
+
+
+class RecordError(InputError):
+    """A record of a file of pairs that gives none."""
+
+
+class FormatError(InputError):
+    """A file of pairs whose fields are none of the formats'; `columns` are those that it has."""
+
+    def __init__(self, message: str, columns: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.columns = columns
 
 
 class LessonError(InputError):

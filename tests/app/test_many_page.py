@@ -21,6 +21,7 @@ from patchwright.methods.patch import Patch
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.templates import from_template
+from public_data import FILES, NUMBERS
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")
@@ -141,8 +142,37 @@ def test_pairs_of_different_lengths_are_compared_by_roles(demo: pw.Model) -> Non
     assert "so they are compared by roles" in words(page, "caption")
 
 
+def asking_for_a_file() -> AppTest:
+    return settled(opened().selectbox(key="set_source").set_value("file").run())
+
+
+@on_the_page
+def test_a_published_file_is_uploaded_and_what_was_understood_is_said(demo: pw.Model) -> None:
+    file = next(one for one in FILES if one.name == "known_1000.json")
+    assert demo.tokenizer is not None
+    page = asking_for_a_file()
+    uploader = page.file_uploader(key="set_upload")
+    settled(uploader.upload(file.name, file.content(demo.tokenizer)).run())
+    assert words(page, "error") == ""
+    assert "Read as known_1000 (format known-1000): 4 records, 4 pairs" in words(page, "caption")
+    assert "mean of 4 pairs" in words(page, "markdown")
+
+
+@on_the_page
+def test_the_columns_of_an_unknown_file_are_asked_for() -> None:
+    rows = ["prompt,foil,right,other", *(f"The {a},The {b},{c},{d}" for a, b, c, d in NUMBERS)]
+    page = asking_for_a_file()
+    page.file_uploader(key="set_upload").upload("a.csv", "\n".join(rows).encode()).run()
+    assert "those of no known format" in words(page, "error")
+    columns = {"clean": "prompt", "corrupt": "foil", "answer": "right", "wrong": "other"}
+    for part, column in columns.items():
+        settled(page.selectbox(key=f"set_column_{part}").set_value(column).run())
+    assert words(page, "error") == ""
+    assert "(format columns): 2 records, 2 pairs" in words(page, "caption")
+
+
 def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:
-    found = pair_sets.PairSet((), (RowError(4, "It is empty."),))
+    found = pair_sets.LoadedSet((), (RowError(4, "It is empty."),))
     with pytest.raises(InputError, match=r"no usable pairs.*Line 4: It is empty"):
         pair_sets.fitting(found, build_experiment.set_experiment_of(fresh(), "demo", ()), demo)
 
@@ -160,23 +190,27 @@ def test_reading_ends_where_the_page_has_enough() -> None:
     assert found.more
     bad = pair_sets.read_file("a.jsonl", b"{\n" * 10_000)
     assert len(bad.errors) == pair_sets.MOST_ERRORS
-    with pytest.raises(InputError, match=r"ends in .jsonl or .csv"):
-        pair_sets.read_file("a.txt", b"")
 
 
-@pytest.mark.parametrize("content", [b"\x00" * 100, b'"' * 1000, b""])
-def test_any_bytes_are_a_file_without_pairs(content: bytes) -> None:
-    for name in ("a.csv", "a.jsonl"):
-        assert pair_sets.read_file(name, content).items == ()
-        with pytest.raises(InputError, match="not valid UTF-16"):
-            pair_sets.read_file(name, b"\xff\xfe\x00")
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x00" * 100, "is not a text file"),
+        (b"", "has no records"),
+        (b"\xff\xfe\x00", "not valid UTF-16"),
+    ],
+)
+def test_a_file_without_pairs_is_refused_with_its_reason(content: bytes, says: str) -> None:
+    for name in ("a.csv", "a.jsonl", "a.txt"):
+        with pytest.raises(InputError, match=says):
+            pair_sets.read_file(name, content)
 
 
 def test_the_table_of_pairs_has_their_lines_where_these_are_other_numbers() -> None:
     pair = pair_of([1, 2], [1, 3])
     for lines, columns in (([2, 4], ["pair", "line"]), ([1, 2], ["pair"]), ([None] * 2, ["pair"])):
         items = tuple(Item(pair=pair, line=line) for line in lines)
-        table = table_of(pair_sets.PairSet(items, lengths=(3, 3)))
+        table = table_of(pair_sets.LoadedSet(items, lengths=(3, 3)))
         assert list(table.columns[: len(columns)]) == columns
         assert list(table["pair"]) == [1, 2]
         assert "line" in columns or "line" not in table
@@ -191,7 +225,7 @@ def test_rows_with_the_same_fault_are_one_sentence() -> None:
 def test_roles_are_those_that_every_pair_has() -> None:
     a, b = (pw.Pair(clean="a b", corrupt="c b", answer="x", roles=roles) for roles in _roles())
     items = tuple(Item(pair=one) for one in (a, b))
-    assert pair_sets.PairSet(items).roles == ("S", "last")
+    assert pair_sets.LoadedSet(items).roles == ("S", "last")
 
 
 def _roles() -> list[tuple[pw.Role, ...]]:

@@ -11,19 +11,16 @@ import patchwright as pw
 from patchwright.errors import InputError
 from patchwright.prompts.align import Align
 from patchwright.prompts.datasets import (
-    MOST_CHARACTERS,
     MOST_RANGES,
     Item,
     Kind,
     RowError,
-    kind_of,
-    lines_of,
     ranges,
     read_items,
     sentences,
-    text_of,
     write_items,
 )
+from patchwright.prompts.records import MOST_CHARACTERS, lines_of, text_of
 from patchwright.prompts.roles import Role
 
 GOOD = {"clean": "a b", "corrupt": "a c", "answer": " x", "wrong": [" y", " z"]}
@@ -285,10 +282,3 @@ def test_rows_are_read_as_they_come() -> None:
         raise RuntimeError("the second line was asked for")
 
     assert isinstance(next(read_items(lines(), "jsonl")), Item)
-
-
-def test_a_file_is_read_by_its_ending() -> None:
-    assert kind_of("a.JSONL") == "jsonl"
-    assert kind_of("a.csv") == "csv"
-    with pytest.raises(InputError, match=r"ends in \.jsonl or \.csv"):
-        kind_of("a.txt")

@@ -93,7 +93,8 @@ def test_built_in_templates_give_pairs_where_a_tokenizer_puts_a_space_first(
             assert len(behind) <= len(encode(str(pair.clean), tokenizer)) + 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+# It was trained on English sentences, and on no code.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "docstring"])
 def test_the_demo_model_knows_the_built_in_tasks(demo: pw.Model, name: str) -> None:
     pairs = pw.from_template(task(name).template, 12, demo.tokenizer, 1)
     metric = "prob_diff" if name == "greater-than" else "logit_diff"

@@ -6,7 +6,6 @@ Every row that cannot be used is told with its line, and the others go on.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from typing import Any
 
 from patchwright.algorithms.duplicates import grouped
@@ -20,16 +19,10 @@ from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.prompts.agreement import agreement
 from patchwright.prompts.builtin_templates import task
-from patchwright.prompts.datasets import (
-    Item,
-    RowError,
-    kind_of,
-    lines_of,
-    read_items,
-    sentences,
-    text_of,
-)
+from patchwright.prompts.datasets import Item, RowError, sentences
+from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.pair import Pair
+from patchwright.prompts.pairs_file import PairSet, pairs_file
 from patchwright.prompts.parse_template import typed_template
 from patchwright.prompts.roles import LAST
 from patchwright.prompts.templates import from_template
@@ -37,20 +30,21 @@ from patchwright.prompts.tokens import encode_prompt
 
 MOST_SWAPS = 50
 MOST_ERRORS = 200
-"""Rows of a file that are told of; behind them reading ends."""
+"""Rows of a file that are told of."""
 
 
 @dataclass(frozen=True)
-class PairSet:
+class LoadedSet:
     """The pairs of a set, and the rows that gave none; `lengths` in tokens, one a pair.
 
-    `more` says that a file goes on behind what the page takes.
+    `more` says that a file goes on behind what the page takes, `summary` what was understood of it.
     """
 
     items: tuple[Item, ...]
     errors: tuple[RowError, ...] = ()
     lengths: tuple[int, ...] = ()
     more: bool = False
+    summary: str = ""
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -67,7 +61,7 @@ class PairSet:
         return (*first, LAST)
 
 
-def pair_set(state: State, model: Model) -> PairSet:
+def pair_set(state: State, model: Model) -> LoadedSet:
     """The set that the controls describe. Raises InputError where it has no pair."""
     return _SOURCES[state["set_source"]](state, model)
 
@@ -78,7 +72,7 @@ def wanted(state: State) -> tuple[Any, ...]:
     return (state["set_source"], state["bos"], *(state.get(name) for name in fields))
 
 
-def fitting(found: PairSet, experiment: Patch, model: Model) -> PairSet:
+def fitting(found: LoadedSet, experiment: Patch, model: Model) -> LoadedSet:
     """The pairs that the model can take; why not is told of the others.
 
     Raises InputError where fewer than two different ones are left.
@@ -112,28 +106,25 @@ def length_groups(lengths: Sequence[int]) -> str:
     return ", ".join(f"{count} of {length} tokens" for length, count in counts)
 
 
-def read_file(name: str, content: bytes) -> PairSet:
-    """The pairs of an uploaded file. Raises InputError for another kind of file."""
-    text = text_of(BytesIO(content))
-    items: list[Item] = []
-    errors: list[RowError] = []
-    for row in read_items(lines_of(text), kind_of(name)):
-        if len(items) == MOST_PAIRS or len(errors) == MOST_ERRORS:
-            return PairSet(tuple(items), tuple(errors), more=True)
-        if isinstance(row, Item):
-            items.append(row)
-        else:
-            errors.append(row)
-    return PairSet(tuple(items), tuple(errors))
+def read_file(
+    name: str, content: bytes, how: Reading | None = None, model: Model | None = None
+) -> LoadedSet:
+    """The pairs of an uploaded file. Raises InputError for one that is none of the formats."""
+    file = pairs_file(content, name, how)
+    if model is not None:
+        file = file.for_model(model.tokenizer, model.name)
+    found = PairSet.of(file, file.rows(), MOST_PAIRS)
+    more = found.more or len(found.skipped) > MOST_ERRORS
+    return LoadedSet(found.items, found.skipped[:MOST_ERRORS], more=more, summary=found.summary)
 
 
-def _from_task(state: State, model: Model) -> PairSet:
+def _from_task(state: State, model: Model) -> LoadedSet:
     template = task(state["task"]).template
     pairs = from_template(template, *_asked(state, model))
-    return PairSet(_items(pairs, state["task"]))
+    return LoadedSet(_items(pairs, state["task"]))
 
 
-def _from_own(state: State, model: Model) -> PairSet:
+def _from_own(state: State, model: Model) -> LoadedSet:
     if not answers_of(state["template_answer"]):
         raise InputError(
             "The answer is missing: name it by its slot, with its space, as in ' {A}'."
@@ -146,14 +137,14 @@ def _from_own(state: State, model: Model) -> PairSet:
         answers_of(state["template_wrong"]),
         ("The line", "The line"),
     )
-    return PairSet(_items(from_template(template, *_asked(state, model))))
+    return LoadedSet(_items(from_template(template, *_asked(state, model))))
 
 
 def _asked(state: State, model: Model) -> tuple[int, Any, int]:
     return int(state["set_count"]), model.tokenizer, int(state["set_seed"])
 
 
-def _from_sentences(state: State, model: Model) -> PairSet:
+def _from_sentences(state: State, model: Model) -> LoadedSet:
     items: list[Item] = []
     errors: list[RowError] = []
     for number, line in enumerate(state["sentences"].splitlines(), 1):
@@ -164,10 +155,10 @@ def _from_sentences(state: State, model: Model) -> PairSet:
             items.append(Item(pair=pair, tags=("agreement",), line=number))
         except InputError as error:
             errors.append(RowError(number, str(error)))
-    return PairSet(tuple(items[:MOST_PAIRS]), tuple(errors), more=len(items) > MOST_PAIRS)
+    return LoadedSet(tuple(items[:MOST_PAIRS]), tuple(errors), more=len(items) > MOST_PAIRS)
 
 
-def _from_swap(state: State, model: Model) -> PairSet:
+def _from_swap(state: State, model: Model) -> LoadedSet:
     answers = answers_of(state["swap_answer"])
     if len(answers) != 1:
         raise InputError("Give one answer, with its leading space, such as ' Mary'.")
@@ -176,23 +167,23 @@ def _from_swap(state: State, model: Model) -> PairSet:
     found = swap(
         model, state["swap_prompt"], state["swap_word"], answers[0], count=count, bos=state["bos"]
     )
-    return PairSet(_items([one.pair for one in found], "swap"))
+    return LoadedSet(_items([one.pair for one in found], "swap"))
 
 
-def _from_file(state: State, model: Model) -> PairSet:
-    found: PairSet | None = state.get("set_file")
+def _from_file(state: State, model: Model) -> LoadedSet:
+    found: LoadedSet | None = state.get("set_file")
     if found is None:
-        raise InputError("No file is here yet: upload one that ends in .jsonl or .csv.")
+        raise InputError("No file is here yet: upload a file of pairs.")
     if not found.items and found.errors:
         raise InputError(f"No row is a pair. {sentences(found.errors)[0]}")
     return found
 
 
-def _from_run(state: State, model: Model) -> PairSet:
+def _from_run(state: State, model: Model) -> LoadedSet:
     pairs: tuple[Pair, ...] | None = state.get("set_pairs")
     if pairs is None:
         raise InputError("No stored set is open: open a run over pairs on the page Runs.")
-    return PairSet(_items(pairs))
+    return LoadedSet(_items(pairs))
 
 
 def _items(pairs: Iterable[Pair], *tags: str) -> tuple[Item, ...]:
@@ -203,7 +194,7 @@ def _lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-_SOURCES: dict[str, Callable[[State, Model], PairSet]] = {
+_SOURCES: dict[str, Callable[[State, Model], LoadedSet]] = {
     "template": _from_task,
     "own": _from_own,
     "sentences": _from_sentences,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
-from patchwright.cli import options
+from patchwright.cli import options, pairs
 from patchwright.cli.field_option import FieldOption, Shape, Values, parameter_of
 from patchwright.cli.options import check_outputs, choose, progress_bar, style_of, write_outputs
 from patchwright.cli.runner import StoreRunner
@@ -23,7 +23,7 @@ PAIR = {
     "answer": (options.Answer, []),
     "wrong": (options.Wrong, []),
     "example": (options.ExampleName, ""),
-    "pairs": (options.PairsFile, ""),
+    "pairs": (pairs.PairsPath, ""),
     "align": (options.Align, "exact"),
 }
 """Options for prompts and answers; `align` where the methods can."""
@@ -111,6 +111,7 @@ class Command:
         after: Options = {
             **metric,
             **self.more,
+            **(pairs.FILE if on_pairs else {}),
             **LOADING,
             **OUTPUTS,
             **(OVER_PAIRS if issubclass(self.kinds[0], Sweep) else {}),
@@ -209,8 +210,7 @@ def chosen_of(command: Command, given: Values) -> options.Chosen:
     return choose(
         (given["clean"], given["corrupt"], given["answer"], given["wrong"]),
         given["example"],
-        given.get("align", "exact"),
-        given["pairs"],
+        pairs.Asked(given["pairs"], given, given.get("align", "exact"), not given["experiment"]),
         given.get("metric", options.NO_METRIC),
         given["bos"],
         tuple(given[name] for name in ("model", "device", "dtype", "revision", "device_map")),

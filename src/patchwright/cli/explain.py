@@ -21,7 +21,6 @@ from patchwright.cli.options import (
     Metric,
     ModelName,
     NoStore,
-    PairsFile,
     Revision,
     Wrong,
     check_outputs,
@@ -30,6 +29,7 @@ from patchwright.cli.options import (
     progress_bar,
     write,
 )
+from patchwright.cli.pairs import Asked, PairsPath
 from patchwright.cli.runner import StoreRunner
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def explain(
     answer: Answer = [],  # noqa: B006 - Typer copies it
     wrong: Wrong = [],  # noqa: B006
     example: ExampleName = "",
-    pairs: PairsFile = "",
+    pairs: PairsPath = "",
     align: Align = "exact",
     direction: Direction = "denoise",
     metric: Metric = "",
@@ -77,8 +77,7 @@ def explain(
     chosen = choose(
         (clean, corrupt, answer, wrong),
         example,
-        align,
-        pairs,
+        Asked(pairs, align=align),
         metric,
         bos,
         (model, device, dtype, revision, device_map),

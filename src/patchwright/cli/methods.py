@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from patchwright.cli import options
+from patchwright.cli import options, pairs
 from patchwright.cli.command import Command, check_files, chosen_of
 from patchwright.cli.field_option import Values
 from patchwright.cli.options import (
@@ -22,75 +22,108 @@ from patchwright.cli.options import (
     style_of,
     write_outputs,
 )
-from patchwright.cli.runner import StoreRunner
+from patchwright.cli.runner import StoreRunner, lines_of
 from patchwright.errors import InputError, UnknownPlaceError, quoted
 from patchwright.experiment.registry import Methods
 
 if TYPE_CHECKING:
     from patchwright.model.load import Model
+    from patchwright.prompts.pair import Pair
 
 
 def _trace(command: Command, given: Values) -> None:
-    """A trace has one prompt, whose subject may be an example's."""
-    from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
+    """A trace has one prompt; its subject may be an example's, or that of a pair in a file."""
     from patchwright.methods.trace import Trace, TraceSite
 
     check_files(given, given["panels"])
     style = style_of(given)
+    if not any(given[name] for name in ("prompt", "subject", "subject_positions", "pairs")):
+        given = {**given, "example": example_or_own(given["example"], given["model"])}
+    _check_trace(given)
+    several = pairs.Asked(given["pairs"], given)
+    file = several.opened() if given["pairs"] else None
+    doing = StoreRunner.of(given["no_store"], given["experiment"])
+    given = {**given, **_of_example(given)}
+    model = load(*(given[name] for name in ("model", "device", "dtype", "revision", "device_map")))
+    bos = bos_or_usual(given["bos"], given["example"], given["model"])
+    positions = numbers(given["subject_positions"], "--subject-positions")
+    subject: Any = given["subject"] or positions or []
+    if given["example"] and not subject:
+        subject = _subject_of(given["example"], model, bos)
+    prompt = said_by_user(given["prompt"], given["chat"], given["system"])
+    settings = {**command.fields(given, Trace), "metric": given["metric"], "bos": bos}
+    answers = {name: given[name] for name in ("answer", "wrong")}
+    facts = [{"prompt": prompt, "subject": subject, **answers}]
+    if file is not None:
+        facts = [_fact_of(pair, subject, given) for pair in several.unchecked(file, model)]
+        facts = facts if given["experiment"] else _only(facts, given["pair"])
+    every = [Trace.for_model(model, **{**settings, **one}) for one in facts]
+    if given["experiment"]:
+        options.write(given["experiment"], "".join(map(lines_of, every)))
+        return
+    with progress_bar() as progress:
+        result = doing(every[0], model, progress)
+        sites = [site for site in get_args(TraceSite) if given["panels"] and site != every[0].site]
+        beside = [doing(every[0].of_panel(site), model, progress) for site in sites]
+    files = given["json"], given["csv"], given["plot"]
+    panels = given["panels"], beside
+    write_outputs(result, *files, caption=given["caption"], style=style, panels=panels)
+
+
+def _check_trace(given: Values) -> None:
+    """Raise InputError for options that do not go together."""
     example, positions = given["example"], given["subject_positions"]
-    if not (given["prompt"] or given["subject"] or positions):
-        example = example_or_own(example, given["model"])
     chat = given["chat"], given["system"]
     if not given["noise"]:
         raise InputError("--noise 0 changes nothing: give a multiple such as 3.")
     if given["subject"] and positions:
         raise InputError("Name the subject by either --subject or --subject-positions, not both.")
-    if not (example or given["subject"] or positions):
-        raise InputError("Name the subject: --subject, --subject-positions or --example.")
+    if not (example or given["subject"] or positions or given["pairs"]):
+        raise InputError("Name the subject: --subject, --subject-positions, --example or --pairs.")
+    if given["pairs"] and (example or given["prompt"] or any(chat)):
+        raise InputError("Give either --pairs or one prompt (or --example), not both.")
     if example and any(chat):
         raise InputError(
             "--chat and --system go with a --prompt that is typed, not with --example."
         )
-    doing = StoreRunner.of(given["no_store"], given["experiment"])
-    if example:
-        pair, _ = chosen_pair(
-            given["prompt"], "", given["answer"], given["wrong"], "exact", example
+
+
+def _of_example(given: Values) -> Values:
+    """Prompt and answers of the example that is named."""
+    if not given["example"]:
+        return {}
+    prompt = given["prompt"], ""
+    pair, _ = chosen_pair(*prompt, given["answer"], given["wrong"], "exact", given["example"])
+    answers = [str(one) for one in pair.answers], [str(one) for one in pair.wrongs]
+    return {"prompt": str(pair.clean), "answer": answers[0], "wrong": _compared(answers[1], given)}
+
+
+def _compared(wrong: Any, given: Values) -> Any:
+    """The wrong answers, where the metric has any use of them."""
+    from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
+
+    return wrong if METRIC_TABLE[check_metric(given["metric"])].needs_wrong else []
+
+
+def _fact_of(pair: "Pair", subject: Any, given: Values) -> Values:
+    """What a trace asks of a pair: its clean prompt, whose subject is named or has that role."""
+    role = next((one for one in pair.roles if one.name == "subject"), None)
+    if not subject and role is not None and isinstance(pair.clean, str):
+        subject = pair.clean[role.start : role.stop]
+    if not subject:
+        raise InputError(
+            "The file's pairs have no subject: name it with --subject, or its column with "
+            "--subject-column."
         )
-        compared = METRIC_TABLE[check_metric(given["metric"])].needs_wrong
-        wrong = [str(one) for one in pair.wrongs] if compared else []
-        answers = {"answer": [str(one) for one in pair.answers], "wrong": wrong}
-        given = {**given, "prompt": str(pair.clean), **answers}
-    model = load(*(given[name] for name in ("model", "device", "dtype", "revision", "device_map")))
-    bos = bos_or_usual(given["bos"], example, given["model"])
-    subject: Any = given["subject"] or numbers(positions, "--subject-positions") or []
-    if example and not subject:
-        subject = _subject_of(example, model, bos)
-    fields = command.fields(given, Trace)
-    asked = Trace.for_model(
-        model,
-        **{
-            **fields,
-            "prompt": said_by_user(given["prompt"], *chat),
-            "subject": subject,
-            "answer": given["answer"],
-            "wrong": given["wrong"],
-            "metric": given["metric"],
-            "bos": bos,
-        },
-    )
-    with progress_bar() as progress:
-        result = doing(asked, model, progress)
-        sites = [site for site in get_args(TraceSite) if given["panels"] and site != asked.site]
-        beside = [doing(asked.of_panel(site), model, progress) for site in sites]
-    write_outputs(
-        result,
-        given["json"],
-        given["csv"],
-        given["plot"],
-        caption=given["caption"],
-        style=style,
-        panels=(given["panels"], beside),
-    )
+    wrong = _compared(pair.wrong, given)
+    return {"prompt": pair.clean, "subject": subject, "answer": pair.answer, "wrong": wrong}
+
+
+def _only(facts: list[Values], number: int) -> list[Values]:
+    """The fact with a number, from 1."""
+    if number > len(facts):
+        raise InputError(f"--pair {number}: the file has the pairs 1-{len(facts)}.")
+    return facts[number - 1 : number]
 
 
 def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
@@ -199,6 +232,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
                 ),
                 "",
             ),
+            "pairs": (pairs.PairsPath, ""),
+            "pair": (Annotated[int, typer.Option(help="Which pair of the file.", min=1)], 1),
+            **pairs.FILE,
             "subject_positions": (
                 Annotated[
                     str,

@@ -19,8 +19,8 @@ from patchwright.spelling import either
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import Progress
     from patchwright.algorithms.result import Result
+    from patchwright.cli.pairs import Asked
     from patchwright.model.load import Model
-    from patchwright.prompts.datasets import Item
     from patchwright.prompts.pair import Pair, Prompt
 
 MOST_NUMBER = 10**6
@@ -81,13 +81,6 @@ Align = Annotated[
 ]
 ExampleName = Annotated[
     str, typer.Option("--example", help="Take prompts and answers from this example.")
-]
-PairsFile = Annotated[
-    str,
-    typer.Option(
-        "--pairs",
-        help="A .jsonl or .csv file of pairs instead of one; - is standard input, JSONL.",
-    ),
 ]
 Roles = Annotated[
     str,
@@ -197,8 +190,7 @@ class Chosen:
 def choose(
     prompts: tuple[str, str, Sequence[str], Sequence[str]],
     example: str,
-    align: str,
-    pairs: str,
+    pairs: "Asked",
     metric: str,
     bos: bool | None,
     loading: tuple[str, str, str, str | None, str],
@@ -214,24 +206,24 @@ def choose(
     Rows of a set that cannot be used, also by the model, are told on standard
     error, and the others go on; raises InputError where none is left.
     """
-    if any(chat) and (pairs or example):
+    if any(chat) and (pairs.path or example):
         raise InputError(
             "--chat and --system go with prompts that are typed; in a file of pairs a prompt may be "
             "messages itself."
         )
-    if not (example or pairs or any(prompts)):
+    if not (example or pairs.path or any(prompts)):
         example = example_or_own("", loading[0])
-    if not pairs:
+    if not pairs.path:
         clean, corrupt, answer, wrong = prompts
         both = said_by_user(clean, *chat), said_by_user(corrupt, *chat)
-        pair, usual = chosen_pair(*both, answer, wrong, align, example)
+        pair, usual = chosen_pair(*both, answer, wrong, pairs.align, example)
         return Chosen(pair, metric or usual, load(*loading), bos_or_usual(bos, example, loading[0]))
     if example or any(prompts):
         raise InputError("Give either --pairs or one pair of prompts (or --example), not both.")
-    items = read_pairs(pairs, align)
+    file = pairs.opened()
     model = load(*loading)
     measured, bos = metric or "logit_diff", bos_or_usual(bos)
-    return Chosen(fitting_pairs(items, model, measured, bos, edges), measured, model, bos)
+    return Chosen(pairs.pairs(file, model, measured, bos, edges), measured, model, bos)
 
 
 def example_or_own(example: str, model: str) -> str:
@@ -248,58 +240,6 @@ def bos_or_usual(bos: bool | None, example: str = "", model: str = "") -> bool:
     if bos is None:
         return usual_bos(model) if example else True
     return bos
-
-
-def read_pairs(path: str, align: str = "exact") -> "list[Item]":
-    """The good rows of a set; the others are told on standard error with their lines.
-
-    Raises InputError where the file cannot be read or has no good row.
-    """
-    from patchwright.prompts.datasets import Item, kind_of, lines_of, read_items, sentences, text_of
-
-    kind = "jsonl" if path == "-" else kind_of(path)
-    try:
-        with text_of(sys.stdin.buffer if path == "-" else open(path, "rb")) as text:
-            rows = list(read_items(lines_of(text), kind))
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
-    good = [row for row in rows if isinstance(row, Item)]
-    for sentence in sentences(row for row in rows if not isinstance(row, Item)):
-        echo_err(sentence)
-    if not good:
-        raise InputError(f"'{path}' has no pair that can be used: give at least one good row.")
-    if align not in ("exact", "edges"):
-        raise InputError(f"--align '{align}': choose exact or edges.")
-    changes = {"align": align} if align == "edges" else {}
-    return [one.model_copy(update={"pair": one.pair.model_copy(update=changes)}) for one in good]
-
-
-def fitting_pairs(
-    items: "Sequence[Item]", model: "Model", metric: str, bos: bool, edges: bool
-) -> "list[Pair]":
-    """The pairs that the model can run; the others are told on standard error with their lines.
-
-    Raises InputError where none is left.
-    """
-    from patchwright.experiment.run import check_pair
-    from patchwright.prompts.datasets import RowError, ranges, sentences
-
-    good: list[Item] = []
-    bad: list[RowError] = []
-    for item in items:
-        try:
-            check_pair(item.pair, model, metric, bos, edges)
-            good.append(item)
-        except InputError as error:
-            bad.append(RowError(item.line or 0, str(error)))
-    for sentence in sentences(bad):
-        echo_err(sentence)
-    if not good:
-        raise InputError("No pair of the set fits the model: see the lines above.")
-    lines = [item.line or 0 for item in good]
-    if len(good) > 1 and lines != list(range(1, len(good) + 1)):
-        echo_err(f"Pairs {ranges(range(1, len(good) + 1))} are lines {ranges(lines)} of the file.")
-    return [item.pair for item in good]
 
 
 def said_by_user(text: str, chat: bool, system: str) -> "Prompt":

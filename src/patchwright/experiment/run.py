@@ -53,12 +53,12 @@ def tokens_of(pair: Pair, experiment: OnPairs, model: Model) -> TokenPair:
 
 def check_pair(
     pair: Pair, model: Model, metric: str = "logit_diff", bos: bool = True, edges: bool = True
-) -> None:
-    """Raise what running `pair` would: prompts or answers that do not fit model and metric.
+) -> TokenPair:
+    """`pair` in the model's tokens; raises what running it would, where it does not fit model and metric.
 
     `edges` says whether the method can match prompts of unequal length at their edges.
     """
-    _tokens(pair, model, check_metric(metric), bos, EDGES if edges else NO_EDGES)
+    return _tokens(pair, model, check_metric(metric), bos, EDGES if edges else NO_EDGES)
 
 
 def _tokens(pair: Pair, model: Model, metric: Metric, bos: bool, instead: str) -> TokenPair:

@@ -59,8 +59,7 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
     clean = sentence[: verb.start()].rstrip()
     subject = _subject(clean)
     singular = verb[0] in _VERBS
-    other = _other_number(subject[0], singular, verb[0])
-    corrupt = clean[: subject.start()] + other + clean[subject.end() :]
+    corrupt = _renumbered(clean, subject, singular, verb[0])
     counterpart = _VERBS[verb[0]] if singular else _singular_verb(verb[0])
     role = Role(name=SUBJECT, start=subject.start(), stop=subject.end())
     pair = Pair(
@@ -77,6 +76,27 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
     if len(texts[0]) != len(texts[1]) and align == "exact":
         raise unequal_lengths(texts[0], texts[1])
     return pair
+
+
+def other_number(prompt: str, verb: str, other: str) -> tuple[str, str]:
+    """`prompt` with its subject in the number that `other` agrees with, and the subject.
+
+    Raises PromptError where `verb` and `other` are not the two numbers of one verb, and as `agreement`.
+    """
+    one, many = verb.removesuffix("n't"), other.removesuffix("n't")
+    singular = _VERBS.get(one) == many or one in (f"{many}s", f"{many}es")
+    if not singular and _VERBS.get(many) != one and many not in (f"{one}s", f"{one}es"):
+        raise PromptError(
+            f"'{visible(verb)}' and '{visible(other)}' are not one verb's two numbers."
+        )
+    subject = _subject(prompt)
+    return _renumbered(prompt, subject, singular, verb), subject[0]
+
+
+def _renumbered(prompt: str, subject: re.Match[str], singular: bool, verb: str) -> str:
+    """The prompt with its subject, which is `singular`, in the other number."""
+    other = _other_number(subject[0], singular, verb)
+    return prompt[: subject.start()] + other + prompt[subject.end() :]
 
 
 def _singular_verb(plural: str) -> str:

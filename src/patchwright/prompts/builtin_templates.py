@@ -1,7 +1,7 @@
 """Built-in templates: the tasks of the example library, with words to draw from.
 
 Which of the words are used depends on the model at hand: those of the right number of
-its tokens. The sentences are those that the demo model was trained on in kind.
+its tokens. All but `docstring` and `few-shot` are sentences as the demo model was trained on.
 """
 
 from collections.abc import Mapping
@@ -29,13 +29,22 @@ _MEN = (
     "John James Tom David Paul Peter Mark George Henry Jack Simon Martin Daniel Adam Robert "
     "Frank Oliver Victor Sam Leo Max Dan Sid Walter"
 ).split()
-_NAMES = tuple(sorted([*_WOMEN, *_MEN]))
-_PLACES = tuple(
+NAMES = tuple(sorted([*_WOMEN, *_MEN]))
+PLACES = tuple(
     "store park school house garden station office market beach library museum theater church "
     "hospital farm river harbor village restaurant".split()
 )
 _THINGS = tuple(
     "ball cup box car door chair table lamp shirt bike boat house flag wall bowl".split()
+)
+OBJECTS = tuple("drink book letter gift flower coin pen hat cup".split())
+_IDENTIFIERS = (
+    *_THINGS,
+    *(
+        "file data name size value index result text line user key path node item model version "
+        "string field start number context image message event state group client date host page "
+        "option label code source order count match title"
+    ).split(),
 )
 _COLORS = tuple("red blue green black white yellow brown pink gray purple".split())
 _CAPITALS = tuple(
@@ -101,7 +110,7 @@ def _task(name: str, title: str, changes: str, /, **template: object) -> Task:
 def tasks() -> tuple[Task, ...]:
     """All built-in templates."""
     words: Mapping[str, tuple[Word, ...]] = {
-        f"W{i}": (*_NAMES, *_COLORS, *_PLACES) for i in range(1, 7)
+        f"W{i}": (*NAMES, *_COLORS, *PLACES) for i in range(1, 7)
     }
     return (
         _task(
@@ -113,11 +122,11 @@ def tasks() -> tuple[Task, ...]:
                 "When {B} and {A} went to the {PLACE}, {S} gave a {OBJECT} to",
             ),
             slots={
-                "A": _NAMES,
-                "B": _NAMES,
+                "A": NAMES,
+                "B": NAMES,
                 "S": "{B}",
-                "PLACE": _PLACES,
-                "OBJECT": "drink book letter gift flower coin pen hat cup".split(),
+                "PLACE": PLACES,
+                "OBJECT": OBJECTS,
             },
             answer=" {A}",
             wrong=" {B}",
@@ -185,9 +194,9 @@ def tasks() -> tuple[Task, ...]:
                 "{NAME} stayed at the {PLACE} because",
             ),
             slots={
-                "NAME": _gendered(),
-                "OTHER": _gendered(),
-                "PLACE": _PLACES,
+                "NAME": gendered(),
+                "OTHER": gendered(),
+                "PLACE": PLACES,
             },
             answer="{NAME.1}",
             wrong="{OTHER.1}",
@@ -213,7 +222,7 @@ def tasks() -> tuple[Task, ...]:
             "CITY={OTHER}",
             text="{NAME} says the {LANDMARK} is in {CITY}. {NAME} thinks the {LANDMARK} is in",
             slots={
-                "NAME": _NAMES,
+                "NAME": NAMES,
                 "LANDMARK": _LANDMARKS,
                 "CITY": _CITIES,
                 "OTHER": _CITIES,
@@ -222,10 +231,35 @@ def tasks() -> tuple[Task, ...]:
             answer=" {CITY}",
             wrong=" {OTHER}",
         ),
+        _task(
+            "docstring",
+            "The next parameter in a function's docstring; the demo model knows no code.",
+            "C={X}",
+            text=(
+                'def {NAME}(self, {A}, {B}, {C}):\n    """The box.\n\n    :param {A}: {W1}\n'
+                "    :param {B}: {W2}\n    :param"
+            ),
+            slots={
+                **dict.fromkeys(("NAME", "A", "B", "C", "X"), _IDENTIFIERS),
+                **dict.fromkeys(("W1", "W2"), (*PLACES, *_THINGS)),
+            },
+            answer=" {C}",
+            wrong=" {X}",
+        ),
+        _task(
+            "few-shot",
+            "A relation that only the examples show: a country's capital.",
+            "COUNTRY={OTHER}",
+            text="Q: {C1}\nA: {C1.1}\n\nQ: {C2}\nA: {C2.1}\n\nQ: {COUNTRY}\nA:",
+            slots=dict.fromkeys(("C1", "C2", "COUNTRY", "OTHER"), _CAPITALS),
+            answer=" {COUNTRY.1}",
+            wrong=" {OTHER.1}",
+        ),
     )
 
 
-def _gendered() -> tuple[Word, ...]:
+def gendered() -> tuple[Word, ...]:
+    """Names, each with its pronoun."""
     return (*((name, " she") for name in _WOMEN), *((name, " he") for name in _MEN))
 
 

@@ -361,8 +361,34 @@ def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
         )
         for item in (*pair.answers, *pair.wrongs)
         if isinstance(item, str)
-        # A number may be completed, as in "from 1732 to 17", or be the result of a sum: "2+3=".
-        and (item[:1].isalpha() or (item[:1].isdigit() and not (end.isdigit() or end == "=")))
-        and not end.isspace()
+        and _lacks_space(item, end)
         and encode_inside(" " + item, tokenizer) != encode_inside(item, tokenizer)
     ]
+
+
+def _lacks_space(answer: str, end: str) -> bool:
+    """Whether an answer is a word that begins without a space behind a prompt's `end`."""
+    # A number may be completed, as in "from 1732 to 17", or be the result of a sum: "2+3=".
+    number = answer[:1].isdigit() and not (end.isdigit() or end == "=")
+    return (answer[:1].isalpha() or number) and not end.isspace()
+
+
+def without_space(pair: Pair) -> list[str]:
+    """The answers and wrong answers that begin with no space after a prompt that is a text."""
+    end = pair.clean[-1:] if isinstance(pair.clean, str) else " "
+    return [
+        one
+        for one in (*pair.answers, *pair.wrongs)
+        if isinstance(one, str) and _lacks_space(one, end)
+    ]
+
+
+def with_spaces(pair: Pair) -> Pair:
+    """The same pair, its answers that lack their space with one."""
+    lacking = set(without_space(pair))
+
+    def repaired(answers: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(f" {one}" if one in lacking else one for one in answers)
+
+    changed = {"answer": repaired(pair.answers), "wrong": repaired(pair.wrongs)}
+    return pair.model_copy(update=changed)

@@ -9,7 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
 from patchwright.app import build_experiment, pair_sets
-from patchwright.app.pair_sets import PairSet
+from patchwright.app.pair_sets import LoadedSet
 from patchwright.app.results import statistics_of
 from patchwright.app.text import error_markdown, escape, typed
 from patchwright.app.views import controls, export, fields, pair, pair_set_form, progress, topbar
@@ -44,7 +44,7 @@ def show() -> None:
         "sure it is, and the pairs that behave unlike the rest."
     )
     try:
-        pair_set_form.choices()
+        pair_set_form.choices(model)
         below = st.container()
         _choices(model)
         found, experiment = _set(model)
@@ -84,13 +84,13 @@ def _choices(model: Model) -> None:
     pair.beginning(model)
 
 
-def _set(model: Model) -> tuple[PairSet, Patch]:
+def _set(model: Model) -> tuple[LoadedSet, Patch]:
     """The pairs that this model can take, and the sweep over them; built once for its controls."""
     swept = build_experiment.set_experiment_of(
         {**st.session_state, "set_roles": []}, model.name, ()
     )
     key = (pair_sets.wanted(st.session_state), swept.metric, model.fingerprint)
-    held: tuple[Any, PairSet] | None = st.session_state.get("built")
+    held: tuple[Any, LoadedSet] | None = st.session_state.get("built")
     if held is None or held[0] != key:
         whole = pair_sets.pair_set(st.session_state, model)
         held = (key, pair_sets.fitting(whole, swept, model))
@@ -98,7 +98,7 @@ def _set(model: Model) -> tuple[PairSet, Patch]:
     return held[1], swept
 
 
-def _experiment(found: PairSet, swept: Patch, model: Model) -> Patch:
+def _experiment(found: LoadedSet, swept: Patch, model: Model) -> Patch:
     """The sweep, by roles where they are chosen. Raises InputError for what is too much."""
     at_positions = swept.per in ("position", "head_position")
     if at_positions:
@@ -106,7 +106,7 @@ def _experiment(found: PairSet, swept: Patch, model: Model) -> Patch:
     return build_experiment.set_experiment_of(st.session_state, model.name, found.pairs)
 
 
-def _roles(found: PairSet) -> None:
+def _roles(found: LoadedSet) -> None:
     """Positions, or named places of each pair's own prompt."""
     offered = found.roles
     st.session_state["set_roles"] = [one for one in st.session_state["set_roles"] if one in offered]
@@ -130,7 +130,7 @@ def _roles(found: PairSet) -> None:
         )
 
 
-def _finished(found: PairSet, raw: Result, bar: topbar.Bar) -> None:
+def _finished(found: LoadedSet, raw: Result, bar: topbar.Bar) -> None:
     """The mean heat map, and beside it the pairs of one cell (at first the strongest)."""
     for notice in raw.warnings:
         if notice["code"] in OVER_PAIRS:
@@ -192,7 +192,7 @@ def _legend(grid: Grid) -> str:
     return f"Each cell is a mean over the pairs: {grid.unit}. {circles}"
 
 
-def _cell(chosen: str, found: PairSet, result: Result, over: Statistics) -> None:
+def _cell(chosen: str, found: LoadedSet, result: Result, over: Statistics) -> None:
     """One cell: its mean, interval and test in a sentence, and every pair's value."""
     rows = over.to_frame()
     rows = rows[rows["place"] == chosen] if "place" in rows else rows[:0]
@@ -245,7 +245,7 @@ def cell_sentence(row: Any, over: Statistics) -> str:
     )
 
 
-def _odd(found: PairSet, over: Statistics) -> None:
+def _odd(found: LoadedSet, over: Statistics) -> None:
     """The pairs that stand out, with their prompts."""
     st.subheader("Pairs unlike the rest", anchor=False)
     if not over.odd_pairs:

@@ -1,16 +1,23 @@
 """Where a set of pairs comes from: a template, sentences, a swapped word, a file; and its pairs."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import pair_sets, session_state
-from patchwright.app.pair_sets import PairSet
+from patchwright.app.pair_sets import LoadedSet
 from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import fields
-from patchwright.errors import PatchwrightError
+from patchwright.errors import FormatError, PatchwrightError
+from patchwright.model.load import Model
 from patchwright.prompts.builtin_templates import tasks
 from patchwright.prompts.datasets import sentences, write_items
+from patchwright.prompts.formats import FORMATS
+from patchwright.prompts.formats.document import ENDINGS
+from patchwright.prompts.formats.format import Reading
+from patchwright.prompts.formats.own import PARTS
 from patchwright.prompts.messages import prompt_text
 
 SOURCE_NAMES = {
@@ -39,13 +46,16 @@ MOST_TOLD = 10
 """Reasons why rows cannot be used, told one by one."""
 
 
-def choices() -> None:
+def choices(model: Model) -> None:
     """Where the pairs come from, and what that needs."""
     offered = [
         one for one in session_state.SOURCES if one != "run" or st.session_state.get("set_pairs")
     ]
     source = fields.choice(st.container(), "Pairs from", offered, "set_source", SOURCE_NAMES)
-    _CHOICES[source]()
+    if source == "file":
+        _file(model)
+    else:
+        _CHOICES[source]()
     fields.check({key: LABELS[key] for key in pair_sets.FIELDS[source] if key in LABELS})
 
 
@@ -110,23 +120,47 @@ def _swap() -> None:
     )
 
 
-def _file() -> None:
+def _file(model: Model) -> None:
     given = st.file_uploader(
-        "JSONL or CSV",
-        type=["jsonl", "csv"],
+        "A file of pairs",
+        type=list(ENDINGS),
         key="set_upload",
-        help="One pair a row: clean, corrupt, answer, and if wanted wrong, tags, align; in JSONL "
-        "roles too. At most 5 MB and "
-        f"{session_state.MOST_PAIRS:,} pairs.",
+        help=f"Published data as it is ({', '.join(one.title for one in FORMATS)}), or a table whose columns you name. "
+        f"At most 5 MB and {session_state.MOST_PAIRS:,} pairs.",
     )
-    if given is None or st.session_state.get("set_upload_id") == given.file_id:
+    if given is None:
         return
-    st.session_state["set_upload_id"] = given.file_id
+    of, columns = st.session_state.get("set_columns", ("", ()))
+    how = _reading(model, columns if of == given.file_id else ())
+    asked = given.file_id, model.fingerprint, how
+    if st.session_state.get("set_upload_id") == asked:
+        return
+    st.session_state["set_file"] = None
     try:
-        st.session_state["set_file"] = pair_sets.read_file(given.name, given.getvalue())
-    except PatchwrightError as error:
-        st.session_state["set_file"] = None
+        st.session_state["set_file"] = pair_sets.read_file(given.name, given.getvalue(), how, model)
+        st.session_state["set_upload_id"] = asked
+    except FormatError as error:
+        st.session_state["set_columns"] = given.file_id, error.columns
+        if of != given.file_id and error.columns:
+            st.rerun()
         st.error(error_markdown(error))
+    except PatchwrightError as error:
+        st.error(error_markdown(error))
+
+
+def _reading(model: Model, columns: Sequence[str]) -> Reading:
+    """How the file is read; its `columns` are asked for where its format is not known."""
+    left, right = st.columns(2)
+    space = left.checkbox("Put a space before answers that have none", key="set_space")
+    own = right.checkbox("Its token ids are those of this model", key="set_own_ids")
+    named: dict[str, str] = {}
+    if columns:
+        for place, part in zip(st.columns(len(PARTS)), PARTS, strict=True):
+            chosen = place.selectbox(
+                f"Column: {part}", columns, None, format_func=escape, key=f"set_column_{part}"
+            )
+            named |= {part: chosen} if chosen else {}
+    return Reading(columns=named, add_space=space, token_ids=model.name if own else "")
 
 
 def _run() -> None:
@@ -138,7 +172,6 @@ _CHOICES = {
     "own": _own,
     "sentences": _sentences,
     "swap": _swap,
-    "file": _file,
     "run": _run,
 }
 
@@ -159,7 +192,7 @@ def _seed(place: DeltaGenerator) -> None:
     )
 
 
-def listed(found: PairSet) -> None:
+def listed(found: LoadedSet) -> None:
     """The pairs, and the rows that gave none."""
     if found.errors:
         every = sentences(found.errors)
@@ -168,6 +201,8 @@ def listed(found: PairSet) -> None:
         told += [f"- and {more} more"] if more > 0 else []
         rows = f"{len(found.errors)} row{'s' if len(found.errors) > 1 else ''}"
         st.warning("\n".join([f"{rows} cannot be used; the others go on.", *told]))
+    if found.summary:
+        st.caption(escape(found.summary))
     if found.more:
         st.warning(
             f"The set goes on, and this page takes at most {session_state.MOST_PAIRS:,} pairs: the rows behind "
@@ -186,7 +221,7 @@ def listed(found: PairSet) -> None:
         )
 
 
-def table_of(found: PairSet) -> pd.DataFrame:
+def table_of(found: LoadedSet) -> pd.DataFrame:
     """One row a pair, counted from 1, and its line in the file where that is another number."""
     numbers = list(range(1, len(found.items) + 1))
     lines = [item.line for item in found.items]

@@ -1,0 +1,169 @@
+"""`--pairs`: a file of pairs, how it is read, and what is told of it."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from patchwright.errors import InputError
+
+if TYPE_CHECKING:
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import Pair
+    from patchwright.prompts.pairs_file import PairSet, PairsFile
+
+MOST_TOLD = 20
+"""Reasons for skipped records that are told one by one."""
+
+
+def _option(kind: Any, help: str, *names: str, shown: str | bool = False) -> Any:
+    option = typer.Option(*names, help=help, show_default=shown)
+    return Annotated[kind, option]
+
+
+PairsPath = Annotated[
+    str,
+    typer.Option(
+        "--pairs",
+        help="A file of pairs instead of one: .jsonl, .json, .csv, .tsv or .txt; - is standard input.",
+    ),
+]
+
+COLUMNS = {
+    f"{part}_column": (_option(str, f"The column of the file that has {what}."), "")
+    for part, what in (
+        ("clean", "the clean prompts"),
+        ("corrupt", "the corrupted prompts"),
+        ("answer", "the answers"),
+        ("wrong", "the wrong answers"),
+        ("subject", "the subjects, which become a role"),
+    )
+}
+
+FILE = {
+    "pairs_format": (
+        _option(
+            str,
+            "Format of the file, such as blimp; an unknown one lists all.",
+            shown="by its fields",
+        ),
+        "auto",
+    ),
+    **COLUMNS,
+    "add_space": (
+        _option(bool, "Put a space before answers that have none.", "--add-space"),
+        False,
+    ),
+    "token_ids": (_option(str, "The model whose tokenizer the file's token ids are from."), ""),
+    "only_answered": (
+        _option(bool, "Leave out pairs that the model answers wrongly.", "--only-answered"),
+        False,
+    ),
+    "pairs_count": (
+        _option(int | None, "Take this many pairs at most.", shown="all; 100 of templates"),
+        None,
+    ),
+    "shots": (_option(int, "Examples in a few-shot prompt.", shown=True), 5),
+    "rejects": (_option(str, "Write skipped records with their reasons as JSONL."), ""),
+}
+"""Options that say how the file is read."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A file of pairs as the options ask for it; `checked` says whether the model's answers are counted."""
+
+    path: str
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    align: str = "exact"
+    checked: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise InputError for options without a file, OutputError where rejects cannot be written."""
+        from patchwright.atomic_files import check_writable
+
+        for name, (_, default) in FILE.items():
+            if not self.path and self._given(name) != default:
+                flag = f"--{name.replace('_', '-')}"
+                raise InputError(
+                    f"{flag} says how a file of pairs is read: add --pairs, or leave it out."
+                )
+        if self._given("rejects") not in ("", "-"):
+            check_writable(self._given("rejects"))
+
+    def _given(self, name: str) -> Any:
+        return self.values.get(name, FILE[name][1])
+
+    def opened(self) -> "PairsFile":
+        """The file, its format known. Raises InputError where it cannot be used."""
+        from patchwright.prompts.pairs_file import Reading, pairs_file
+
+        named = {name.removesuffix("_column"): self._given(name) for name in COLUMNS}
+        how = Reading(
+            self._given("pairs_format"),
+            {part: column for part, column in named.items() if column},
+            self._given("token_ids"),
+            self._given("add_space"),
+            self._given("pairs_count"),
+            self._given("shots"),
+            align=self.align,
+        )
+        return pairs_file(self._content(), self.path, how)
+
+    def _content(self) -> bytes:
+        if self.path == "-":
+            return sys.stdin.buffer.read()
+        try:
+            return Path(self.path).read_bytes()
+        except OSError as error:
+            raise InputError(f"'{self.path}' cannot be read: {error.strerror}.") from error
+
+    def pairs(
+        self, file: "PairsFile", model: "Model", metric: str, bos: bool, edges: bool
+    ) -> "list[Pair]":
+        """Those that the model can run; what was skipped, and what was read, is told on standard error.
+
+        Raises InputError where none is left.
+        """
+        from patchwright.experiment.pairs_file import Fit, pairs_for
+
+        fit = Fit(model, metric, bos, edges, self._given("only_answered"))
+        return self._told(pairs_for(file, fit, self.checked), f" with {model.name}")
+
+    def unchecked(self, file: "PairsFile", model: "Model") -> "list[Pair]":
+        """All of them, for what needs one prompt of each."""
+        from patchwright.prompts.pairs_file import PairSet
+
+        file = file.for_model(model.tokenizer, model.name)
+        return self._told(PairSet.of(file, file.rows()))
+
+    def _told(self, found: "PairSet", how: str = "") -> "list[Pair]":
+        from patchwright.cli.options import echo_err, write
+
+        for line in _told(found):
+            echo_err(line)
+        if rejects := self._given("rejects"):
+            write(rejects, found.rejects())
+        if not found.items:
+            raise InputError(
+                f"'{self.path}' has no pair that can be used{how}: the lines above say why."
+            )
+        return found.pairs
+
+
+def _told(found: "PairSet") -> Iterator[str]:
+    """Why records were skipped, what was read, and which lines the pairs are."""
+    from patchwright.prompts.datasets import ranges, sentences
+
+    why = sentences(found.skipped)
+    yield from why[:MOST_TOLD]
+    if len(why) > MOST_TOLD:
+        yield f"… and {len(why) - MOST_TOLD:,} more reasons: --rejects FILE writes all skipped records."
+    yield found.summary
+    lines = [item.line or 0 for item in found.items]
+    one_each = len(set(lines)) == len(lines) > 1
+    if one_each and lines != list(range(1, len(lines) + 1)):
+        yield f"Pairs {ranges(range(1, len(lines) + 1))} are lines {ranges(lines)} of the file."

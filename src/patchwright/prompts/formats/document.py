@@ -1,0 +1,193 @@
+"""The bytes of a file -> its records: a table, lines of JSON, one JSON document, or lines of text."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from typing import Any
+
+from patchwright.errors import InputError, RecordError, quoted
+from patchwright.prompts.datasets import RowError
+from patchwright.prompts.formats.format import TEXT, Record
+from patchwright.prompts.records import csv_rows, json_rows, lines_of, no_number, text_of
+
+Rows = Iterable[tuple[int, Any]]
+"""What a file has, each with its line."""
+
+TABLES = ("csv", "tsv")
+JSON = ("json", "jsonl", "ndjson")
+ENDINGS = (*TABLES, *JSON, "txt")
+"""Of files of pairs; what has another ending, or none, is taken for what it looks like."""
+
+_CONTAINERS = ("prompts", "data", "examples", "records")
+"""Fields of a JSON document that have its records."""
+
+_HEADER = re.compile(r"[\w.\-]*([,;\t][\w.\- ]*)+\s*")
+"""A first line of names, between what separates cells."""
+
+_SPACE = re.compile(r"\s*")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's records, and the rows that cannot be read."""
+
+    records: tuple[Record, ...]
+    errors: tuple[RowError, ...]
+
+
+def document(content: bytes, name: str) -> Document:
+    """What a file called `name` has. Raises InputError where it is no text."""
+    text = _decoded(content, name)
+    table = _is_table(text, name)
+    records: list[Record] = []
+    errors: list[RowError] = []
+    for line, row in _table(text) if table else _rows(text, name):
+        if isinstance(row, RecordError):
+            errors.append(RowError(line, str(row)))
+        elif isinstance(row, dict):
+            fields: dict[str, Any] = {str(key): value for key, value in row.items() if key != ""}
+            records.append(Record(line, fields, table))
+        elif isinstance(row, str):
+            records.append(Record(line, {TEXT: row}))
+        else:
+            what = 'The line is not an object: write {"clean": …, "corrupt": …, "answer": …}.'
+            errors.append(RowError(line, what, row))
+    return Document(tuple(records), tuple(errors))
+
+
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        text = text_of(BytesIO(content)).read().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"The file is not valid {error.encoding.upper()}: save it as UTF-8."
+        ) from error
+    if "\0" in text:
+        raise InputError(
+            f"{quoted(name)} is not a text file: give a file of pairs that ends in "
+            f"{', '.join(f'.{one}' for one in ENDINGS)}."
+        )
+    return text
+
+
+def _ending(name: str) -> str:
+    return name.lower().rpartition(".")[2]
+
+
+def _is_table(text: str, name: str) -> bool:
+    first = text.lstrip().partition("\n")[0].rstrip("\r")
+    return _ending(name) in TABLES or (
+        _ending(name) not in JSON and _HEADER.fullmatch(first) is not None
+    )
+
+
+def _lines(text: str) -> Iterator[str]:
+    return lines_of(StringIO(text, newline=""))
+
+
+def _table(text: str) -> Rows:
+    return csv_rows(_lines(text), _header)
+
+
+def _header(cells: list[str]) -> list[str] | RecordError:
+    names = [cell.strip() for cell in cells]
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        return RecordError(f"The column {quoted(twice[0])} is there twice: give each its own name.")
+    return names
+
+
+def _rows(text: str, name: str) -> Rows:
+    """The rows of JSON, or of text where it is none."""
+    if not text.strip():
+        return []
+    if _ending(name) not in JSON and not _begins_as_json(text):
+        return ((i, line.strip()) for i, line in enumerate(_lines(text), 1) if line.strip())
+    try:
+        whole = json.loads(text, parse_constant=no_number)
+    except RecursionError:
+        return json_rows(_lines(text))
+    except ValueError as error:
+        if _ending(name) == "json" and not _begins_as_json(text):
+            line = getattr(error, "lineno", 1)
+            return [(line, RecordError(f"This is not JSON ({getattr(error, 'msg', error)})."))]
+        return json_rows(_lines(text))
+    if isinstance(whole, list):
+        return _elements(text, _after_space(text, 0))
+    return _of_object(text, whole)
+
+
+def _begins_as_json(text: str) -> bool:
+    """Whether the first value is an object or a list of JSON."""
+    start = _after_space(text, 0)
+    if text[start : start + 1] not in ("{", "["):
+        return False
+    try:
+        json.JSONDecoder(parse_constant=no_number).raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found is not None, "no space is a match too"
+    return found.end()
+
+
+def _elements(text: str, at: int) -> Iterator[tuple[int, Any]]:
+    """The elements of the list that begins at a character of valid JSON, with their lines.
+
+    Where all are on one line, which would tell nothing, it is their number.
+    """
+    decoder, line, counted, number = json.JSONDecoder(parse_constant=no_number), 1, 0, 0
+    one_line = "\n" not in text.strip()
+    at = _after_space(text, at + 1)
+    while text[at] != "]":
+        line, counted, number = line + text.count("\n", counted, at), at, number + 1
+        value, at = decoder.raw_decode(text, at)
+        yield number if one_line else line, value
+        at = _after_space(text, at)
+        at = _after_space(text, at + 1) if text[at] == "," else at
+
+
+def _members(text: str) -> Iterator[tuple[str, int]]:
+    """The names of the object that a text of valid JSON is, and where their values begin."""
+    decoder = json.JSONDecoder(parse_constant=no_number)
+    at = _after_space(text, _after_space(text, 0) + 1)
+    while text[at] != "}":
+        name, at = decoder.raw_decode(text, at)
+        at = _after_space(text, _after_space(text, at) + 1)
+        yield name, at
+        at = _after_space(text, decoder.raw_decode(text, at)[1])
+        at = _after_space(text, at + 1) if text[at] == "," else at
+
+
+def _of_object(text: str, whole: Any) -> Rows:
+    """The records in an object's lists, or the object as the only record."""
+    if not isinstance(whole, dict):
+        return [(1, whole)]
+    lists = [
+        name for name in whole if isinstance(whole[name], list) and _holds_records(whole[name])
+    ]
+    held = [name for name in _CONTAINERS if name in lists]
+    parts = held or (lists if len(lists) == len(whole) else [])
+    if not parts:
+        return [(1 + text[: _after_space(text, 0)].count("\n"), whole)]
+    shared = {"tokenizer": whole["tokenizer"]} if isinstance(whole.get("tokenizer"), str) else {}
+    return _of_parts(text, parts, shared)
+
+
+def _holds_records(some: list[Any]) -> bool:
+    return bool(some) and all(isinstance(one, dict | str) for one in some)
+
+
+def _of_parts(text: str, parts: list[str], shared: dict[str, str]) -> Iterator[tuple[int, Any]]:
+    for name, at in _members(text):
+        if name not in parts:
+            continue
+        part = {"part": name} if len(parts) > 1 else {}
+        for line, value in _elements(text, at):
+            fields = {TEXT: value} if isinstance(value, str) else value
+            yield line, {**shared, **part, **fields}

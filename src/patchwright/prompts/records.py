@@ -1,0 +1,152 @@
+"""Lines of a file -> its rows, each with the line where it begins, or why it cannot be read.
+
+Files are UTF-8, UTF-16 or UTF-32, with or without a mark of their byte order; their lines may
+end as on any system. What the rows mean is said elsewhere (`datasets`, `formats`).
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader, TextIOWrapper
+from itertools import chain
+from typing import Any, BinaryIO, TextIO, cast
+
+from patchwright.errors import InputError, RecordError, reason
+
+MOST_CHARACTERS = 200_000
+"""Of a line: more than any model's context, and little enough for the memory."""
+
+
+def text_of(stream: BinaryIO) -> TextIOWrapper:
+    """A file's text, in the encoding that its first bytes show.
+
+    In UTF-8 bytes that are no text become surrogates, for which `read_items` refuses their row
+    alone.
+    """
+    read = stream if isinstance(stream, BufferedReader) else BufferedReader(cast("Any", stream))
+    encoding = json.detect_encoding(read.peek(4)[:4])
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
+    return TextIOWrapper(read, encoding, errors=errors, newline="")
+
+
+def lines_of(stream: TextIO) -> Iterator[str]:
+    """The lines of a stream, each cut where it is longer than `read_items` takes.
+
+    Raises InputError where the text breaks off inside a character.
+    """
+    try:
+        while line := stream.readline(MOST_CHARACTERS + 1):
+            yield line
+            while len(line) > MOST_CHARACTERS and not line.endswith("\n"):
+                line = stream.readline(MOST_CHARACTERS + 1)
+                if not line:
+                    return
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"The file is not valid {error.encoding.upper()}: save it as UTF-8."
+        ) from error
+
+
+def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """What the lines of a JSONL file say, those that are blank left out."""
+    for number, line in enumerate(lines, 1):
+        line = line.removeprefix("\ufeff") if number == 1 else line
+        if not line.strip():
+            continue
+        if len(line) > MOST_CHARACTERS:
+            yield number, _too_long()
+            continue
+        try:
+            yield number, json.loads(line, parse_constant=no_number)
+        except RecursionError:
+            yield (
+                number,
+                RecordError("The JSON is nested too deeply: write one flat object a line."),
+            )
+        except ValueError as error:
+            what = getattr(error, "msg", str(error))
+            yield number, RecordError(f"This is not JSON ({what}): write one object a line.")
+
+
+def no_number(_: str) -> None:
+    """NaN and the infinities, which are no JSON and no value either."""
+
+
+def _too_long() -> RecordError:
+    return RecordError(
+        f"The line has more than {MOST_CHARACTERS:,} characters: shorten the prompt."
+    )
+
+
+def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | RecordError]]:
+    """The rows of a CSV file that are not empty, with their first lines' numbers."""
+    numbered = enumerate(lines, 1)
+    first, header = next(((at, line) for at, line in numbered if _EMPTY.sub("", line)), (1, ""))
+    delimiter = re.search("[,;\t]", header)
+    read = first - 1
+
+    def bounded(given: tuple[int, str]) -> str:
+        nonlocal read
+        read, line = given
+        if len(line) > MOST_CHARACTERS:
+            raise _too_long()
+        return line
+
+    # A `map` goes on behind an error; a generator would not.
+    taken = map(bounded, chain([(first, header.removeprefix("\ufeff"))], numbered))
+    reader = csv.reader(taken, delimiter=delimiter[0] if delimiter else ",", strict=True)
+    while True:
+        start = read + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except RecordError as error:
+            yield read, error
+        except csv.Error as error:
+            lost = f", and lines {start}-{read} are not read" if read > start else ""
+            yield start, RecordError(f"This is not CSV ({reason(error)}){lost}: check its quotes.")
+        else:
+            if any(cell.strip() for cell in cells):
+                yield start, cells
+
+
+_EMPTY = re.compile('[,;"\\s\ufeff]')
+"""What a row of empty cells is made of."""
+
+
+Header = Callable[[list[str]], "list[str] | RecordError"]
+"""The columns that a first row names, or why they cannot be used."""
+
+
+def csv_rows(lines: Iterable[str], header_of: Header) -> Iterator[tuple[int, Any]]:
+    """The rows of a CSV file by their columns' names; one error where these cannot be used."""
+    records = _records(lines)
+    line, cells = next(records, (1, []))
+    header = cells if isinstance(cells, RecordError) else header_of(without_empty_end(cells, 0))
+    if isinstance(header, RecordError):
+        yield line, header
+        return
+    for line, cells in records:
+        if isinstance(cells, RecordError):
+            yield line, cells
+            continue
+        cells = without_empty_end(cells, len(header))
+        if len(cells) != len(header):
+            advice = (
+                "put quotes around a text that holds what separates cells"
+                if len(cells) > len(header)
+                else "write an empty cell for what a row does not have"
+            )
+            counts = f"{len(cells)} cells and the header {len(header)}"
+            yield line, RecordError(f"The row has {counts}: {advice}.")
+        else:
+            yield line, dict(zip(header, cells, strict=True))
+
+
+def without_empty_end(cells: list[str], most: int) -> list[str]:
+    """The row without empty cells behind its first `most`, as spreadsheets write them."""
+    while len(cells) > most and not cells[-1].strip():
+        cells = cells[:-1]
+    return cells
