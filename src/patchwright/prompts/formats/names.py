@@ -1,7 +1,7 @@
 """Names: sentences and templates of indirect-object identification, and of pronouns."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from patchwright.errors import PromptError, RecordError
@@ -141,7 +141,7 @@ def pronoun_templates(source: Source) -> Convert:
     return _filled(source, template_of)
 
 
-def _filled(source: Source, template_of: Any) -> Convert:
+def _filled(source: Source, template_of: Callable[[str], dict[str, Any]]) -> Convert:
     """The pairs of templates, each with its share of the pairs that are wanted."""
     count = max(1, (source.how.count or TEMPLATE_PAIRS) // len(source.records))
 
