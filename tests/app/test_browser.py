@@ -382,7 +382,7 @@ def test_three_maps_of_a_trace_have_one_selection_and_one_colour_bar(visit: Visi
     expect(slider).to_have_count(1)
     seen_without_scrolling(rest(page), "map", "inspector")
     cell(page, "L3.attn_out@5").hover()
-    expect(page.get_by_text(re.compile("effect 0.55. ± 0"))).to_be_visible()
+    expect(page.get_by_text("effect 0.548 ± 0.54")).to_be_visible()
     cell(page, "L3.attn_out@5").click()
     expect(place(page)).to_have_text("L3.attn_out@5")
     expect(page.get_by_test_id("inspector")).to_contain_text("attention output of layer 3 put back")
