@@ -296,7 +296,9 @@ def test_the_spread_of_a_cell_is_told_in_the_unit_of_its_map(model: Model) -> No
         results.values(), trace_maps.maps_of(list(results.values())).spreads, strict=True
     ):
         effects = result.array("samples") / (result.clean.metric - result.corrupt.metric)
-        np.testing.assert_allclose(spreads, effects.std("sample", ddof=1).values, atol=1e-9)
+        np.testing.assert_allclose(
+            np.array(spreads, float), effects.std("sample", ddof=1).values, atol=1e-9
+        )
 
 
 def test_a_stopped_trace_says_so_under_the_maps_name_and_keeps_its_cells(model: Model) -> None:
