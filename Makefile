@@ -27,6 +27,7 @@ check: .venv/checked .venv/tested .venv/documented .axe/installed ## lint, forma
 	$(BIN)/lint-imports
 	$(BIN)/python docs/write_cli.py --check
 	$(BIN)/python docs/write_methods.py --check
+	$(BIN)/python docs/write_known_answers.py --check
 	$(SITE)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
@@ -45,6 +46,7 @@ docs: .venv/documented ## build the documentation site into build/site; warnings
 figures: .venv/tested ## write docs/cli.md, draw the figures of docs/methods and the pictures of the page
 	$(BIN)/python docs/write_cli.py
 	$(BIN)/python docs/write_methods.py
+	$(BIN)/python docs/write_known_answers.py
 	$(BIN)/python docs/draw_figures.py
 	$(BIN)/python docs/draw_pages.py
 

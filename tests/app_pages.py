@@ -1,11 +1,14 @@
 """The page without a browser, in Streamlit's own testing of apps: open, wait, read."""
 
 import json
+import math
 import re
+import struct
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
@@ -60,10 +63,46 @@ def _view(name: str) -> None:
     st.query_params.from_dict(url_state.written(name, st.session_state))
 
 
+def sent(page: AppTest) -> list[dict[str, Any]]:
+    """What each component of the page has been given, with its arrays as nested lists."""
+    return [unpacked(one.proto.bytes) for one in page.get("bidi_component")]
+
+
+def unpacked(message: bytes) -> dict[str, Any]:
+    """What was packed into a message, its numbers rounded to 32 bits."""
+    length = struct.unpack_from("<I", message)[0]
+    data, body = json.loads(message[4 : 4 + length]), message[4 + length :]
+
+    def read(one: Any) -> Any:
+        if one is None:
+            return None
+        kind = {"float": np.float32, "flag": np.uint8, "index": np.uint32}[one["kind"]]
+        count = math.prod(one["shape"])
+        return np.frombuffer(body, kind, count, one["at"]).reshape(one["shape"]).tolist()
+
+    for one in data["maps"]:
+        values = read(one["values"])
+        one["values"] = [[None if math.isnan(cell) else cell for cell in row] for row in values]
+        one["estimated"], one["unsure"] = read(one["estimated"]), read(one["unsure"])
+        if isinstance(one["places"], dict):
+            starts, ends = one["places"]["starts"], one["places"]["ends"]
+            one["places"] = [[start + end for end in ends] for start in starts]
+        if one["tops"] is not None:
+            listed, ids, shares = one["tops"]["words"], one["tops"]["ids"], one["tops"]["shares"]
+            pairs = zip(read(ids), read(shares), strict=True)
+            one["tops"] = [
+                [
+                    [(listed[k], share) for k, share in zip(*cell, strict=True) if k < len(listed)]
+                    for cell in zip(*row, strict=True)
+                ]
+                for row in pairs
+            ]
+    return data
+
+
 def work_under_way(page: AppTest) -> list[Job]:
     """The work for which the page shows Stop: over by now, or not yet."""
-    given = [one.proto.json for one in page.get("bidi_component")]
-    computing = any('"state": "computing"' in one for one in given)
+    computing = any(one["state"] == "computing" for one in sent(page))
     if not computing and not any(str(one.key).startswith("stop-") for one in page.button):
         return []
     return list(page.session_state["jobs"].values())
@@ -99,8 +138,7 @@ def errors(page: AppTest) -> list[str]:
 
 def workbench(page: AppTest) -> dict[str, Any]:
     """What the workbench has been given to show: `maps`, `inspector`, `set`, `progress`, `state`."""
-    given = [json.loads(one.proto.json) for one in page.get("bidi_component")]
-    return next(one for one in given if "inspector" in one)
+    return next(one for one in sent(page) if "inspector" in one)
 
 
 def looked_at(page: AppTest) -> str:

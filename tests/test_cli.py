@@ -24,6 +24,7 @@ from patchwright.insights.llm import KEY, MODEL, URL
 from patchwright.lessons import READINGS, built_in
 from patchwright.methods import METHODS
 from patience import SECONDS
+from pdf_text import sizes_of
 
 LONG = "the " * 80
 EIFFEL = [
@@ -35,7 +36,8 @@ EIFFEL = [
 def test_without_outputs_the_result_is_shown() -> None:
     done = process("patch", *IOI)
     assert done.returncode == 0, done.stderr
-    assert "Denoise: patching resid_pre, logit_diff" in done.stdout
+    title = "Share of the logit difference restored by copying the residual stream entering a layer"
+    assert title in done.stdout
     assert "Strongest places" in done.stdout
     assert done.stderr == ""
 
@@ -65,7 +67,7 @@ def test_every_output_at_once(tmp_path: Path) -> None:
 
 def test_places_together_and_an_examples_own_metric() -> None:
     together = patchwright("patch", *IOI, "--place", "L0.attn_out@-1", "--place", "L2H1.z")
-    assert "L0.attn_out@-1, L2H1.z together" in together.stdout
+    assert "L0.attn_out@-1, L2H1.z copied together from the clean run" in together.stdout
     years = patchwright("patch", "--example", "greater-than", "--layers", "0", "--json", "-")
     assert json.loads(years.stdout)["experiment"]["metric"] == "prob_diff"
 
@@ -81,29 +83,31 @@ def test_places_together_and_an_examples_own_metric() -> None:
         (["bench", "--tokens", "4", "--repeat", "1"], "z per head_position"),
         (
             ["trace", *EIFFEL],
-            "Trace: restoring resid_post, window 1, noise 3 σ on '·Eiffel·Tower', 10 samples",
+            "restored by the residual stream leaving a layer of the clean run, after noise on “Eiffel "
+            "Tower”\nNoise of 3 standard deviations of the subject's embeddings, mean of 10 samples; "
+            "one layer restored at a time.",
         ),
         (["trace", *EIFFEL[:2], "--subject-positions", "1-2", *EIFFEL[4:]], "·Eiffel"),
-        (["trace", "--example", "capital", "--samples", "2"], "on '·France', 2 samples"),
-        (["trace", "--example", "capital", "--subject", "capital", "--samples", "2"], "'·capital'"),
+        (["trace", "--example", "capital", "--samples", "2"], "after noise on “France”"),
+        (["trace", "--example", "capital", "--subject", "capital", "--samples", "2"], "“capital”"),
         (
             ["ablate", "--example", "ioi", "--ablation", "mean", "--prompt", IOI[3]],
-            "Ablation (mean)",
+            "lost by replacing a head's output before the output projection by the mean over other",
         ),
         (
             ["ablate", "--example", "ioi", "--place", "L3H1.z", "--place", "L0.mlp_out@-1"],
-            "L3H1.z, L0.mlp_out@-1 ablated (zero) together",
+            "Setting L3H1.z, L0.mlp_out@-1 to zero together",
         ),
-        (["attribute", "--example", "ioi", "--site", "z", "--exact"], "Estimate (gradient)"),
-        (["paths", "--example", "ioi", "--receiver", "L3H1.q"], "Paths from z to L3H1.q"),
+        (["attribute", "--example", "ioi", "--site", "z", "--exact"], "from one gradient."),
+        (["paths", "--example", "ioi", "--receiver", "L3H1.q"], "along the paths to L3H1.q"),
         (["patch", "--example", "ioi", "--site", "z", "--max-exact", "5"], "Warning (estimate)"),
         (["circuit", "--example", "ioi", "--top", "30"], "What the circuit keeps"),
         (["explain", "--example", "ioi"], "The difference enters at position 10 (` John` in the"),
         (["explain", "--example", "capital-unequal"], "has 11 tokens and its corrupted prompt 6"),
         (["explain", "--example", "capital-many-tokens"], "The answer ` Reykjavik` has 99.0 %"),
-        (["diff", "--example", "ioi"], "Clean against corrupted: resid_post"),
+        (["diff", "--example", "ioi"], "differ in the residual stream"),
         (["attention", "--example", "ioi"], "induction token"),
-        (["attention", "--example", "ioi", "--head", "L0H0"], "What head 0.0 attends to"),
+        (["attention", "--example", "ioi", "--head", "L0H0"], "What head 0 of layer 0 attends to"),
         (["lens", "--example", "ioi", "--place", "L0H0.z"], "patched"),
         (["lens", "--example", "ioi", "--direct", "layer"], "L0.mlp_out"),
         (["--help"], "patch"),
@@ -544,7 +548,8 @@ def test_lessons_are_listed_and_checked(tmp_path: Path) -> None:
     assert listed.returncode == 0
     for model in READINGS:
         for lesson in built_in(model):
-            assert re.search(rf"^{lesson.name} +{model} +{lesson.minutes} ", listed.stdout, re.M)
+            line = rf"^{lesson.name} +{lesson.model} +{lesson.minutes} "
+            assert re.search(line, listed.stdout, re.M)
     documented = Path("docs/lessons.md").read_text(encoding="utf-8")
     (lesson,) = re.findall(r"```yaml\n(.*?)```", documented, re.DOTALL)
     (tmp_path / "nouns.yaml").write_text(lesson, encoding="utf-8")
@@ -587,3 +592,42 @@ def test_a_lesson_of_the_package_is_checked_by_name_on_the_models_that_are_here(
     assert missing.startswith("1-prediction on smollm2: not checked, ")
     assert "`patchwright models get smollm2`" in missing
     assert checked == "1-prediction on demo: 3 steps, all of it holds."
+
+
+def test_a_figure_for_print_and_its_caption(tmp_path: Path) -> None:
+    figure, caption = tmp_path / "figure.pdf", tmp_path / "figure.tex"
+    options = ["--plot-width", "3.3", "--plot-title", "--no-plot-numbers"]
+    files = ["--plot", str(figure), "--caption", str(caption)]
+    done = patchwright("patch", "--example", "ioi", "--layers", "0-1", *files, *options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    pdf = figure.read_bytes()
+    assert b"/MediaBox [ 0 0 237.6 " in pdf
+    assert set(sizes_of(pdf)) == {6.0, 7.0, 8.0}
+    assert caption.read_text(encoding="utf-8").startswith(r"\caption{Share of the logit difference")
+    said = patchwright("patch", "--example", "ioi", "--layers", "0-1", "--caption", "-")
+    assert said.stdout.startswith("Share of the logit difference restored by copying")
+    assert said.stdout.count("\n") == 1
+
+
+def test_all_panels_of_a_trace_are_drawn_together(tmp_path: Path) -> None:
+    figure = tmp_path / "trace.svg"
+    options = [*EIFFEL[:-1], "2", "--window", "3", "--panels", str(figure), "--caption", "-"]
+    done = patchwright("trace", *options)
+    assert done.returncode == 0, done.stderr
+    drawn = figure.read_text(encoding="utf-8")
+    for name in ("Hidden state (3 layers", "MLP (3 layers", "Attention (3 layers"):
+        assert name in drawn
+    assert "by activations of the clean run" in done.stdout
+
+
+def test_a_figures_width_is_checked_before_anything_is_computed(tmp_path: Path) -> None:
+    figure = str(tmp_path / "figure.png")
+    done = patchwright("patch", "--example", "ioi", "--plot", figure, "--plot-width", "0.1")
+    assert done.returncode == 2
+    assert "A figure 0.1 inches wide cannot be drawn: give 2.5 to 20" in done.stderr
+
+
+def test_one_output_goes_to_standard_output() -> None:
+    done = patchwright("patch", "--example", "ioi", "--csv", "-", "--caption", "-")
+    assert done.returncode == 2
+    assert "Only one of --json, --csv and --caption can go to standard output" in done.stderr

@@ -147,7 +147,7 @@ def test_two_runs_are_compared_on_one_scale(command: Command, tmp_path: Path) ->
     assert "2.00" in shown
     figure = tmp_path / "c.svg"
     assert command("runs", "compare", one, two, "--plot", str(figure)).status == 0
-    assert "second − first" in figure.read_text(encoding="utf-8")
+    assert "Second − first" in figure.read_text(encoding="utf-8")
 
 
 def test_runs_of_other_cells_have_no_difference(command: Command) -> None:

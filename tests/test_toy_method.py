@@ -26,6 +26,7 @@ from patchwright.experiment.limits import Limits
 from patchwright.experiment.observation import measured
 from patchwright.experiment.run import run
 from patchwright.figures.matplotlib_figures import image
+from patchwright.figures.style import FigureStyle
 from patchwright.methods import METHODS
 from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair
@@ -157,7 +158,7 @@ def test_a_run_of_it_from_elsewhere_is_checked_by_what_it_declares(result: pw.Re
 
 
 def test_its_figure_and_its_script_are_there(result: pw.Result) -> None:
-    assert b"Loudness by the 3-norm" in image(result, "svg")
+    assert b"Loudness by the 3-norm" in image(result, "svg", FigureStyle(title=True))
     script = script_text(result, EVERY)
     ast.parse(script)
     assert "pw.Loudness(" in script

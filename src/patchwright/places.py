@@ -63,6 +63,12 @@ class SiteSpec:
         return self.begins_at or self.name
 
     @property
+    def phrase(self) -> str:
+        """What a sentence calls it: 'the residual stream entering a layer'."""
+        short = self.meaning.partition(",")[0]
+        return short if short.startswith(("a ", "an ", "what ")) else f"the {short}"
+
+    @property
     def pers(self) -> tuple[Per, ...]:
         """The kinds of sweep that it has; the first is its default."""
         if self.name in HEAD_SITES:
@@ -78,18 +84,23 @@ _HEAD, _KV_HEAD = ("position", "head", "d_head"), ("position", "kv_head", "d_hea
 _ROWS = (
     SiteSpec(
         "embed",
-        "tokens",
+        "token embedding",
         "token embedding, before positions are added",
         _STREAM,
         in_layers=False,
     ),
-    SiteSpec("resid_pre", "layer input", "residual stream entering a layer", _STREAM),
+    SiteSpec(
+        "resid_pre",
+        "residual stream entering the layer",
+        "residual stream entering a layer",
+        _STREAM,
+    ),
     SiteSpec("q", "queries", "a head's queries, as projected", _HEAD, "attention"),
     SiteSpec("k", "keys", "a head's keys, as projected", _KV_HEAD, "attention", begins_at="q"),
     SiteSpec("v", "values", "a head's values", _KV_HEAD, "attention", begins_at="q"),
     SiteSpec(
         "pattern",
-        "attention",
+        "attention weights",
         "a head's attention weights after the softmax, by query position",
         ("query", "head", "key"),
         "attention",
@@ -99,11 +110,15 @@ _ROWS = (
         "z", "head output", "a head's output before the output projection", _HEAD, "attention"
     ),
     SiteSpec(
-        "attn_out", "attention", "what attention adds to the residual stream", _STREAM, "attention"
+        "attn_out",
+        "attention output",
+        "what attention adds to the residual stream",
+        _STREAM,
+        "attention",
     ),
     SiteSpec(
         "resid_mid",
-        "before MLP",
+        "residual stream before the MLP",
         "residual stream between attention and MLP",
         _STREAM,
         absent_if="parallel",
@@ -117,7 +132,12 @@ _ROWS = (
         absent_if="routed",
     ),
     SiteSpec("mlp_out", "MLP output", "what the MLP adds to the residual stream", _STREAM, "mlp"),
-    SiteSpec("resid_post", "output", "residual stream leaving a layer", _STREAM),
+    SiteSpec(
+        "resid_post",
+        "residual stream leaving the layer",
+        "residual stream leaving a layer",
+        _STREAM,
+    ),
 )
 
 SITE_TABLE: dict[Site, SiteSpec] = {row.name: row for row in _ROWS}

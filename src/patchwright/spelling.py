@@ -8,6 +8,11 @@ def run_name(run: object) -> str:
     return "corrupted" if run == "corrupt" else str(run)
 
 
+def sentence_case(text: str) -> str:
+    """With a capital first letter, all others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def percent(share: float, decimals: int = 0) -> str:
     """A share (1 is the whole) in per cent, as '98 %'; no minus sign before nothing."""
     return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"

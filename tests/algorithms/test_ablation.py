@@ -15,6 +15,8 @@ import patchwright as pw
 from hooks import Change, activation, changed_logits
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.places import SITES, Place, Site, n_heads_of
+from patchwright.prompts.examples import example
+from planted import module_of
 from slow import next_logprob
 from tiny import N_HEADS, N_LAYERS, WIDTH, Splitting, pair_of
 
@@ -252,3 +254,30 @@ def test_reference_prompts_are_needed_and_must_fit(model: pw.Model) -> None:
     assert pw.ablate(model, PAIR, ablation="mean", prompts=[[1, 2]], by_position=False).patched.size
     with pytest.raises(ExperimentError, match="'ablation'"):
         pw.ablate(model, PAIR, ablation="burn")
+
+
+def test_a_head_that_says_nothing_is_held_so_while_another_one_is_ablated() -> None:
+    # L1H1 is silent, so that zeros in its place change nothing, until L0H2 is ablated: it then acts.
+    name = "planted-self-repair"
+    model, module, pair = pw.load_model(name), module_of(name, torch.float32), example(name).pair
+    places = [pw.parse_place(text) for text in ("L0H2.z", "L1H1.z")]
+    alone, both = (pw.ablate_together(model, pair, some) for some in (places[:1], places))
+    assert model.tokenizer is not None
+    tokens = [*model.tokenizer.start, *model.tokenizer.encode(str(pair.clean))[0]]
+    right, wrong = (
+        model.tokenizer.encode(str(one))[0][0] for one in (pair.answers[0], pair.wrongs[0])
+    )
+
+    def zero(head: int) -> Change:
+        def change(live: Tensor) -> None:
+            live[:, head] = 0
+
+        return change
+
+    changes = [("z", place.layer or 0, zero(place.head or 0)) for place in places]
+    assert activation(module, tokens, "z", 1)[:, 1].abs().max() == 0
+    for result, some in ((alone, changes[:1]), (both, changes)):
+        last = changed_logits(module, tokens, some)[-1]
+        expected = (last[right] - last[wrong]).item()
+        assert float(result.patched) == pytest.approx(expected, abs=1e-6)
+    assert (float(alone.patched), float(both.patched)) == (7.5, 0)

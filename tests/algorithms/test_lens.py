@@ -43,9 +43,10 @@ def test_every_layer_and_position_equals_the_unembedding_of_the_hooked_stream(
             check(result, run, layer, read(gpt2, resid))
 
 
-def test_a_patched_run_is_read_too(gpt2: GPT2LMHeadModel, model: pw.Model) -> None:
-    result = pw.logit_lens(model, PAIR, ["L1.mlp_out@2"], bos=False)
-    source = activation(gpt2, CLEAN, "mlp_out", 1)
+@pytest.mark.parametrize("patched", range(N_LAYERS))
+def test_a_patched_run_is_read_too(gpt2: GPT2LMHeadModel, model: pw.Model, patched: int) -> None:
+    result = pw.logit_lens(model, PAIR, [f"L{patched}.mlp_out@2"], bos=False)
+    source = activation(gpt2, CLEAN, "mlp_out", patched)
 
     def copy(live: torch.Tensor) -> None:
         live[2] = source[2]
@@ -56,7 +57,10 @@ def test_a_patched_run_is_read_too(gpt2: GPT2LMHeadModel, model: pw.Model) -> No
         def look(live: torch.Tensor, seen: list[torch.Tensor] = seen) -> None:
             seen.append(live.clone())
 
-        steps: list[tuple[str, int, Change]] = [("mlp_out", 1, copy), ("resid_post", layer, look)]
+        steps: list[tuple[str, int, Change]] = [
+            ("mlp_out", patched, copy),
+            ("resid_post", layer, look),
+        ]
         changed_logits(gpt2, CORRUPT, steps)
         check(result, "patched", layer, read(gpt2, seen[0]))
 

@@ -23,7 +23,7 @@ from hooks import (
     scale_behind_attention,
 )
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
-from patchwright.figures.grid import title_of
+from patchwright.figures.grid import note_of, title_of
 from patchwright.places import Place, Site, parse_place
 from slow import metric_of
 from tiny import N_HEADS, N_LAYERS, pair_of, random_gpt2, token_pairs
@@ -240,16 +240,17 @@ def test_metrics_over_the_vocabulary_see_the_frozen_final_norm_too(
     assert float(result.patched.sel(layer=2, head=1)) == pytest.approx(expected, abs=1e-9)
 
 
-def test_what_was_held_is_on_the_result_and_in_its_title(model: pw.Model) -> None:
+def test_what_was_held_is_on_the_result_and_in_its_note(model: pw.Model) -> None:
     result = pw.path_patch(model, PAIR, mlps="freeze", bos=False)
     assert result.details == {"mlps": "freeze", "norms": "recompute"}
     assert result.experiment["receivers"] == ["logits"]
-    assert title_of(result) == "Paths from z to logits, noise, MLPs frozen, norms recomputed"
+    assert note_of(result).endswith("other heads frozen, MLPs frozen, norms recomputed.")
     frozen = pw.path_patch(model, PAIR, norms="freeze", bos=False)
     assert frozen.details == {"mlps": "recompute", "norms": "freeze"}
-    assert title_of(frozen) == "Paths from z to logits, noise, MLPs recomputed, norms frozen"
+    assert note_of(frozen).endswith("other heads frozen, MLPs recomputed, norms frozen.")
     both = pw.path_patch(model, PAIR, bos=False)
-    assert title_of(both) == "Paths from z to logits, noise, MLPs and norms recomputed"
+    assert note_of(both).endswith("other heads frozen, MLPs and norms recomputed.")
+    assert title_of(both).endswith("along the paths to the logits")
 
 
 @pytest.mark.parametrize(

@@ -470,13 +470,14 @@ def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, h
     press(page, "Finish" if number == steps - 1 else "Next")
 
 
-def test_all_lessons_are_played_from_first_to_last(visit: Visitors, demo: pw.Model) -> None:
+def test_all_lessons_are_played_from_first_to_last(visit: Visitors) -> None:
     page = visit("learn")
     keyed(page, f"open-{built_in()[0].name}").get_by_role("button").click()
     for index, lesson in enumerate(built_in()):
         for number in range(len(lesson.steps)):
             first = index == 0 and number == 0
-            play(page, lesson, number, demo, right=(index, number) != (0, 1), hint=first)
+            model = pw.load_model(lesson.model)
+            play(page, lesson, number, model, right=(index, number) != (0, 1), hint=first)
         questions = sum(step.question is not None for step in lesson.steps)
         alone = page.get_by_test_id("stMetric").filter(has_text="Right without hints")
         expect(alone).to_contain_text(

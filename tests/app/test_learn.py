@@ -338,32 +338,33 @@ def test_the_score_counts_right_answers_with_and_without_hints() -> None:
 
 @pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
 def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
-    lesson: Lesson, demo: pw.Model
+    lesson: Lesson,
 ) -> None:
+    model = pw.load_model(lesson.model)
     for number in range(len(lesson.steps)):
         experiment = step_experiment(lesson, number)
-        found = nearest(experiment, pw.run(experiment, demo))
+        found = nearest(experiment, pw.run(experiment, model))
         assert found is not None
         name, fields = found
         controls = dict(session_state.FIELDS) | fields
         if isinstance(experiment, Patch):
-            assert build_experiment.experiment_of(controls, "demo") == experiment
+            assert build_experiment.experiment_of(controls, model.name) == experiment
         elif isinstance(experiment, Attribute):
-            swept = build_experiment.experiment_of(controls, "demo")
+            swept = build_experiment.experiment_of(controls, model.name)
             assert (swept.site, swept.per, swept.pairs) == (
                 experiment.site, experiment.per, experiment.pairs,
             )  # fmt: skip
             assert name == "patch"
         elif isinstance(experiment, Trace):
-            traced = build_experiment.trace_of(controls, "demo", experiment.site)
-            _same_numbers(traced, experiment, demo)
+            traced = build_experiment.trace_of(controls, model.name, experiment.site)
+            _same_numbers(traced, experiment, model)
         else:
             assert name == "attention"
             assert fields["chosen"] == "L3H1.z"
 
 
-def _same_numbers(one: Experiment, other: Experiment, demo: pw.Model) -> None:
-    assert (pw.run(one, demo).effect == pw.run(other, demo).effect).all()
+def _same_numbers(one: Experiment, other: Experiment, model: pw.Model) -> None:
+    assert (pw.run(one, model).effect == pw.run(other, model).effect).all()
 
 
 def test_token_ids_open_no_page(demo: pw.Model) -> None:

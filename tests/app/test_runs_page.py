@@ -73,7 +73,7 @@ def test_runs_are_found_by_their_words_the_newest_first(kept: tuple[Store, list[
 def test_one_run_is_shown_and_two_are_compared(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
     page = tick(one_view("runs"), ids[0])
-    assert "Denoise: patching z" in words(page, "markdown")
+    assert "restored by copying a head's output" in words(page, "markdown")
     tick(page, ids[1])
     assert "2 runs chosen" in words(page, "markdown")
     assert "second − first" in words(page, "caption")
@@ -140,7 +140,7 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
     page = one_view("runs")
     page.button(key=f"open-{strange}").click().run()
     assert "No page's controls can say this run" in words(page, "warning")
-    assert "Denoise: patching z" in words(page, "markdown")
+    assert "restored by copying a head's output" in words(page, "markdown")
     page.button(key=f"open-{ids[1]}").click().run()
     assert page.session_state["go_to"] == "patch"
     asked = {name: page.session_state[name] for name in ("site", "per", "direction", "clean")}

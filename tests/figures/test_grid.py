@@ -54,7 +54,7 @@ def test_the_scale_reaches_the_strongest_effect(model: pw.Model) -> None:
 def test_over_pairs_a_cell_is_the_ratio_of_means(model: pw.Model) -> None:
     result = pw.patch(model, [PAIR, pair_of([6, 2, 3, 4], [8, 5, 3, 4])], "z")
     np.testing.assert_allclose(grid_of(result).values, result.mean_effect.values)
-    assert title_of(result) == "Denoise: patching z, logit_diff"
+    assert title_of(result).startswith("Share of the logit difference restored by copying a head's")
 
 
 def test_a_sender_without_a_path_is_empty_and_no_other(model: pw.Model) -> None:

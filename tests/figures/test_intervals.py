@@ -16,6 +16,7 @@ from patchwright.cli.options import write_outputs
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of, grids_of
 from patchwright.figures.matplotlib_figures import draw, draw_intervals, save_intervals
+from patchwright.figures.style import FigureStyle
 from patchwright.figures.terminal import renderable
 
 N = 12
@@ -57,7 +58,8 @@ def test_a_heat_map_marks_the_cells_that_do_not_differ_from_zero(sure: pw.Result
     marks = grid_of(sure).unsure
     assert marks is not None
     assert not marks[1, 2]
-    axes = draw(sure).axes[0]
+    figure = draw(sure, style=FigureStyle(title=True))
+    axes = figure.axes[0]
     ends = [
         np.concatenate([np.asarray(line.get_ydata()), np.asarray(line.get_xdata())]).round()
         for line in axes.lines
@@ -65,10 +67,11 @@ def test_a_heat_map_marks_the_cells_that_do_not_differ_from_zero(sure: pw.Result
     at = {(int(row), int(column)) for row, column in ends}
     assert at == {(row, column) for row, column in np.argwhere(marks).tolist()}
     assert len(at) >= 3
-    assert "open circle: does not differ from zero over 12 pairs" in axes.get_xlabel()
+    assert "open circle: does not differ from zero over 12 pairs" in figure.get_supxlabel()
+    assert "Open circle: does not differ from zero over 12 pairs" in sure.caption()
     plain = draw(over_pairs()).axes[0]
     assert len(plain.lines) == 0
-    assert "circle" not in plain.get_xlabel()
+    assert "circle" not in over_pairs().caption()
 
 
 def test_error_bars_run_over_the_intervals(sure: pw.Result, tmp_path: Path) -> None:

@@ -97,10 +97,9 @@ def test_the_runs_of_a_lens_are_panels(model: pw.Model) -> None:
 
 def test_the_windows_size_is_on_the_figure(model: pw.Model) -> None:
     result = pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, window=3, sever="mlp_out")
-    title = draw(result).axes[0].get_title("left")
-    assert "window 3" in title
-    assert "mlp_out severed" in title
-    assert "noise 3 σ on '" in title
+    assert draw(result).axes[0].get_title() == "Hidden state (3 layers at a time)"
+    assert "Noise of 3 standard deviations" in result.caption()
+    assert "MLP severed." in result.caption()
 
 
 def test_the_graph_has_a_line_a_run(model: pw.Model, tmp_path: Path) -> None:

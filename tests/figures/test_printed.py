@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 import patchwright as pw
 from patchwright.errors import OutputError
-from patchwright.figures import matplotlib_figures
-from patchwright.figures.grid import grid_of
-from patchwright.figures.matplotlib_figures import color_of, draw, draw_bars, image, short
+from patchwright.figures import heat_map_figure
+from patchwright.figures.grid import grid_of, short
+from patchwright.figures.heat_map_figure import color_of
+from patchwright.figures.matplotlib_figures import draw, draw_bars, image
+from patchwright.figures.style import FigureStyle
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -31,12 +31,15 @@ def test_a_figure_is_the_same_file_every_time(model: pw.Model, tmp_path: Path, s
     assert path.read_bytes() == image(result, suffix)
 
 
-def test_the_heat_map_has_every_value_and_its_title(model: pw.Model) -> None:
+def test_the_heat_map_has_every_value_that_matters_and_its_title(model: pw.Model) -> None:
     result = pw.patch(model, PAIR, "z")
-    axes = draw(result).axes[0]
-    written = {text.get_text() for text in axes.texts}
-    assert {f"{round(value, 2) + 0.0:.2f}" for value in result.effect.values.ravel()} == written
-    assert axes.get_title("left") == "Denoise: patching z, logit_diff"
+    figure = draw(result, style=FigureStyle(title=True))
+    axes = figure.axes[0]
+    written = {text.get_text().replace("−", "-") for text in axes.texts}
+    values = [value for value in result.effect.values.ravel() if abs(value) > 0.05]
+    assert {f"{round(value, 2) + 0.0:.2f}" for value in values} == written
+    title = "Share of the logit difference restored by copying a head's output before the output"
+    assert figure.get_suptitle().replace("\n", " ").startswith(title)
     assert axes.get_ylim()[0] < axes.get_ylim()[1]
 
 
@@ -54,14 +57,16 @@ def test_any_prompt_can_be_drawn(demo: pw.Model, tmp_path: Path, text: str) -> N
 
 def test_places_together_are_drawn_as_three_bars(model: pw.Model, tmp_path: Path) -> None:
     result = pw.patch_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"])
-    result.plot(tmp_path / "bars.svg")
+    result.plot(tmp_path / "bars.svg", title=True)
     text = (tmp_path / "bars.svg").read_text(encoding="utf-8")
     assert all(word in text for word in ("clean", "patched", "corrupt", "L1H2.z"))
 
 
 def test_places_ablated_together_are_drawn_as_what_they_are(model: pw.Model) -> None:
-    axes = draw_bars(pw.ablate_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"])).axes[0]
-    assert axes.get_title("left") == "Ablation (zero): L1H2.z, L0.mlp_out@-1"
+    result = pw.ablate_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"])
+    figure = draw_bars(result, FigureStyle(title=True))
+    axes = figure.axes[0]
+    assert figure.get_suptitle() == "Setting L1H2.z, L0.mlp_out@-1 to zero together"
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "clean",
         "ablated",
@@ -73,15 +78,6 @@ def test_another_suffix_is_refused(model: pw.Model, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"\.png, \.svg or \.pdf"):
         pw.patch(model, PAIR).plot(tmp_path / "figure.gif")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("receivers", [["logits"], ["L2H1.q", "L2H2.k", "L2H3.v", "L2.mlp_out"]])
-def test_a_long_title_stays_on_the_figure(model: pw.Model, receivers: list[str]) -> None:
-    figure = draw(pw.path_patch(model, PAIR, receivers, mlps="freeze", bos=False))
-    FigureCanvasAgg(figure).draw()
-    written = [text for text in figure.findobj(Text) if text.get_text().startswith("Paths from")]
-    box = written[0].get_window_extent()
-    assert (box.x1 <= figure.bbox.x1, box.y1 <= figure.bbox.y1) == (True, True)
 
 
 def in_process(path: Path, seed: str) -> bytes:
@@ -109,7 +105,7 @@ def test_another_process_on_another_day_draws_the_same_bytes(
 
 def page_palette() -> dict[str, list[tuple[float, ...]]]:
     """The colours that the page's heat map names, by constant."""
-    source = Path(matplotlib_figures.__file__).parents[1] / "app" / "widgets" / "map_logic.js"
+    source = Path(heat_map_figure.__file__).parents[1] / "app" / "widgets" / "map_logic.js"
     text = source.read_text(encoding="utf-8")
 
     def named(name: str) -> list[tuple[float, ...]]:

@@ -48,7 +48,7 @@ def test_what_baselines_are_means_of_is_said(model: pw.Model) -> None:
 
 def test_places_together_are_a_line(model: pw.Model) -> None:
     text = printed(pw.patch_together(model, PAIR, ["L1H2.z", "L0.mlp_out@-1"]))
-    assert "L1H2.z, L0.mlp_out@3 together" in text or "L1H2.z, L0.mlp_out@-1 together" in text
+    assert "L1H2.z, L0.mlp_out@-1 copied together from the clean run: " in text
 
 
 def test_pairs_that_stand_out_are_numbered_as_in_warnings_and_tables(model: pw.Model) -> None:

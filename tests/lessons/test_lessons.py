@@ -28,6 +28,7 @@ from patchwright.lessons import (
 from patchwright.lessons.expressions import filled, holds, quantity
 from patchwright.lessons.grading import right_answers
 from patchwright.lessons.schema import MOST_BYTES, read_lesson_file
+from patchwright.model.catalog import is_planted
 
 PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
 SMALL = f"""\
@@ -51,8 +52,9 @@ def agreement(demo: pw.Model) -> pw.Result:
 
 
 @pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
-def test_every_lesson_says_what_the_demo_model_does(lesson: Lesson, demo: pw.Model) -> None:
-    assert check(lesson, lambda experiment: pw.run(experiment, demo)) == []
+def test_every_lesson_says_what_its_model_does(lesson: Lesson) -> None:
+    model = pw.load_model(lesson.model)
+    assert check(lesson, lambda experiment: pw.run(experiment, model)) == []
 
 
 def test_there_are_lessons_on_everything_that_they_should_teach() -> None:
@@ -65,12 +67,12 @@ def test_there_are_lessons_on_everything_that_they_should_teach() -> None:
     }
     assert {"patch", "attention", "trace", "attribute"} <= methods
     for lesson in built_in():
-        assert lesson.model == "demo"
+        assert lesson.model == "demo" or is_planted(lesson.model)
         assert any(step.cell for step in lesson.steps) or any(step.choices for step in lesson.steps)
 
 
 ALL = [one for model in READINGS for one in built_in(model)]
-FURTHER = [one for one in ALL if one.model != "demo"]
+FURTHER = [one for model in READINGS if model != "demo" for one in built_in(model)]
 
 
 def test_no_lesson_writes_down_a_result_instead_of_naming_it() -> None:
@@ -83,7 +85,7 @@ def test_every_folder_of_lessons_is_that_of_a_model_to_read_on() -> None:
     folder = Path(schema.__file__).parent / "built_in"
     models = [one.name for one in sorted(folder.iterdir()) if one.is_dir()]
     assert [*READINGS] == ["demo", *models]
-    for model in READINGS:
+    for model in models:
         assert {one.model for one in built_in(model)} == {model}
 
 

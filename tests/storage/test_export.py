@@ -21,6 +21,8 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
+from made import baseline, made
+from patchwright.algorithms.statistics import statistics
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.methods import METHODS
 from patchwright.storage.export import csv_text, frame_text, notebook_text, script_text
@@ -364,3 +366,39 @@ def test_every_csv_of_a_result_is_the_same_text(demo: pw.Model, tmp_path: Path, 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "cells.csv").read_bytes() == text.encode("utf-8")
     assert patchwright("runs", "show", run, "--csv", "-").stdout == text
+
+
+def test_a_csv_says_in_every_row_what_it_is_about(model: pw.Model) -> None:
+    pairs = [
+        pair_of([1, 2, 3, 4], [1, 5, 3, 4]),
+        pair_of([6, 2, 3, 4], [8, 5, 3, 4]),
+    ]
+    result = pw.patch(model, pairs, "z")
+    rows = list(DictReader(StringIO(csv_text(result))))
+    assert {row["model"] for row in rows} == {model.name}
+    assert {row["metric"] for row in rows} == {"logit_diff"}
+    for row in rows:
+        number = int(row["pair"]) - 1
+        assert row["clean_prompt"] == result.prompts("clean")[number] != ""
+        assert row["corrupt_prompt"] == result.prompts("corrupt")[number]
+    assert len({row["clean_prompt"] for row in rows}) == 2
+
+
+def test_the_prompts_of_a_csv_are_no_formulas(demo: pw.Model) -> None:
+    pair = pw.Pair(clean="=1+1 and red", corrupt="@SUM(1) blue", answer=" Mary", align="edges")
+    result = pw.patch(demo, pair, layers=[0], metric="logit")
+    rows = list(DictReader(StringIO(csv_text(result))))
+    assert {row["clean_prompt"] for row in rows} == {"'=1+1 and red"}
+    assert {row["corrupt_prompt"] for row in rows} == {"'@SUM(1) blue"}
+
+
+def test_a_table_over_pairs_has_their_number() -> None:
+    many: dict[str, Any] = {"pairs": [baseline(4.0)] * 12}
+    result = made(
+        [[[i / 12, 0.0]] for i in range(12)],
+        clean=baseline(4.0, **many),
+        corrupt=baseline(-4.0, **many),
+        tokens=([["a", "b"]] * 12, [["a", "c"]] * 12),
+    )
+    rows = list(DictReader(StringIO(csv_text(result, statistics(result).to_frame()))))
+    assert {row["clean_prompt"] for row in rows} == {"12 pairs"}

@@ -57,6 +57,8 @@ class MetricSpec:
     unit: Unit
     phrase: str
     """What a sentence calls it."""
+    label: str
+    """What a figure calls it."""
     read: Callable[["Readout"], "Tensor"]
     """A number for each row, in its unit, of what a run says."""
     needs_wrong: bool = False
@@ -82,6 +84,7 @@ _ROWS = (
         LOGITS,
         "the logit difference (the model's score, its logit, for the answer minus that for the "
         "wrong answer)",
+        "logit difference",
         lambda rows: rows.logit_diff(),
         needs_wrong=True,
         one_token=True,
@@ -92,6 +95,7 @@ _ROWS = (
         "logit",
         LOGITS,
         "the answer's logit (the model's score for it, before scores become probabilities)",
+        "answer's logit",
         lambda rows: rows.logit(),
         one_token=True,
         few_logits=True,
@@ -100,6 +104,7 @@ _ROWS = (
         "probability",
         PROBABILITY,
         "the answer's probability, from none to one",
+        "answer's probability",
         lambda rows: rows.logprob().exp(),
         bounds=(0.0, 1.0),
         lens_label="probability of the answer",
@@ -108,6 +113,7 @@ _ROWS = (
         "prob_diff",
         PROBABILITY,
         "the answer's probability minus the wrong answer's",
+        "probability difference",
         lambda rows: rows.logprob().exp() - rows.wrong_logprob().exp(),
         needs_wrong=True,
         bounds=(-1.0, 1.0),
@@ -116,6 +122,7 @@ _ROWS = (
         "logprob",
         NATS,
         "the natural logarithm of the answer's probability (its unit is the nat)",
+        "answer's log probability",
         lambda rows: rows.logprob(),
         bounds=(-math.inf, 0.0),
     ),
@@ -124,6 +131,7 @@ _ROWS = (
         NATS,
         "the natural logarithm of the answer's probability minus that of the wrong answer's (its "
         "unit is the nat)",
+        "log-probability difference",
         lambda rows: rows.logprob() - rows.wrong_logprob(),
         needs_wrong=True,
     ),
@@ -132,6 +140,7 @@ _ROWS = (
         NATS,
         "the KL divergence (how far all next-token probabilities are from the clean run's; its "
         "unit is the nat)",
+        "KL divergence",
         lambda rows: rows.kl(),
         lower_is_better=True,
         bounds=(0.0, math.inf),
@@ -145,6 +154,7 @@ _ROWS = (
         "rank",
         RANK,
         "the answer's rank among all tokens, the likeliest being first",
+        "answer's rank",
         lambda rows: rows.rank(),
         one_token=True,
         differentiable=False,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -191,6 +191,22 @@ class Result:
         texts = self.tokens[run]
         return [str(text) for text in texts] if all(isinstance(t, str) for t in texts) else None
 
+    def prompts(self, run: Literal["clean", "corrupt"]) -> list[str]:
+        """Text of the prompt of each pair, in order; of token ids and chats their tokens' text.
+
+        Causal tracing has the same prompt in both runs.
+        """
+        given: Any = self.experiment.get("pairs") or {run: self.experiment.get("prompt")}
+        texts = self.tokens[run]
+        some = [texts] if all(isinstance(text, str) for text in texts) else texts
+        pairs: list[Any] = given if isinstance(given, list) else [given]
+        typed = [one.get(run) for one in pairs]
+        typed += [None] * (len(some) - len(typed))
+        return [
+            one if isinstance(one, str) else "".join(str(text) for text in tokens)
+            for one, tokens in zip(typed, some, strict=False)
+        ]
+
     def averaged(self) -> "Result":
         """The arrays' means over pairs, of a cell over those that have it; of effects `mean_effect`.
 
@@ -248,15 +264,38 @@ class Result:
             write_atomic(path, text)
         return text
 
-    def plot(self, path: str | Path) -> None:
-        """Draw the heat map to a .png, .svg or .pdf file, the same as `--plot` does.
+    def plot(
+        self,
+        path: str | Path,
+        *,
+        beside: "Sequence[Result]" = (),
+        width: float = 5.5,
+        title: bool = False,
+        numbers: bool = True,
+    ) -> None:
+        """Draw the figure to a .png, .svg or .pdf file, the same as `--plot` does.
 
-        Raises OutputError for another suffix or a path that cannot be written.
+        It is `width` inches wide, with text of 7 points (6 in cells) at that width; a `title`
+        stands above it on request, and `numbers` in cells where they matter and fit. `beside`
+        are other results, such as traces of other sites, whose panels share its scale.
+        Raises OutputError for another suffix or a path that cannot be written, InputError for
+        a width that cannot be drawn or results that have no common scale.
         """
         # Drawing is a floor above; this one upward step keeps `result.plot` at hand.
-        from patchwright.figures.matplotlib_figures import save_heat_map
+        from patchwright.figures.matplotlib_figures import save
+        from patchwright.figures.style import FigureStyle
 
-        save_heat_map(self, path)
+        save([self, *beside], path, FigureStyle(width, title, numbers))
+
+    def caption(self, format: str = "text", *, beside: "Sequence[Result]" = ()) -> str:
+        r"""What the figure shows, in sentences: how, of which model, on which prompts.
+
+        `format` is text or latex; for LaTeX it is a `\caption{...}` in which every character that LaTeX would
+        read as a command is escaped. Raises InputError for another format.
+        """
+        from patchwright.figures.captions import caption_of
+
+        return caption_of([self, *beside], format)
 
 
 def result_of(document: dict[str, Any]) -> Result:

@@ -34,6 +34,19 @@ def shares(result: Result) -> xr.DataArray:
     return effect if has_scale(result) else xr.full_like(effect, np.nan)
 
 
+def measured(result: Result) -> str:
+    """What is compared between places, in words: 'share of the logit difference restored'.
+
+    The metric itself where the gap is too small for shares.
+    """
+    metric: Metric = result.experiment["metric"]
+    spec = METRIC_TABLE[metric]
+    if not has_scale(result):
+        return spec.label
+    done = "restored" if result.experiment["direction"] == "denoise" else "lost"
+    return f"share of the {'gap in ' if spec.lower_is_better else ''}{spec.label} {done}"
+
+
 def moved(result: Result) -> xr.DataArray:
     """How far each patch moved the metric from the run that was patched, in the metric's unit.
 

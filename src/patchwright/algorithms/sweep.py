@@ -366,19 +366,27 @@ def patch_jointly(
 def _rows_together(
     runs: PairRuns, places: Sequence[Place], direction: Direction, spec: ModelSpec
 ) -> list[Row]:
-    """One row for each continuation of a pair, with the edits of all places."""
+    """One row for each continuation of a pair, with the edits of all places.
+
+    A place that is alike in both runs is written too: another one may change it on the way.
+    """
     base = runs.base(direction)
     n_positions = base[0].read + 1
+    matched = {into for into, _ in runs.matched(direction)}
     edits: list[list[Edit]] = [[] for _ in base]
+    differ = False
     for place in (one.within(spec, n_positions) for one in places):
-        copies = ActivationCopier(runs, place.site, direction, spec.n_layers)
+        copies = ActivationCopier(runs, place.site, direction, spec.n_layers, everywhere=True)
         index = place.neuron if place.head is None else place.head
         positions = range(n_positions) if place.position is None else [place.position]
         layer = place.layer or 0
-        spans = copies.spans(layer, index, positions)
+        differ = differ or bool(copies.spans(layer, index, positions))
+        spans = spans_of(position for position in positions if position in matched)
         for found, more in zip(edits, copies.edits(layer, index, spans), strict=True):
             found.extend(more)
-    return [patched(run, *found) for run, found in zip(base, edits, strict=True)]
+    return [
+        patched(run, *(found if differ else ())) for run, found in zip(base, edits, strict=True)
+    ]
 
 
 class ActivationCopier:

@@ -1,7 +1,5 @@
 """The experiments that the controls ask for."""
 
-from typing import Any
-
 from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.app.page_fields import EDGE_ESTIMATES, FORMS
 from patchwright.app.session_state import SEPARATOR, State
@@ -205,24 +203,26 @@ def references_of(state: State) -> tuple[str | Messages, ...]:
 
 
 def ablate_of(state: State, swept: Patch) -> Ablate:
-    """Every place of one kind ablated, one at a time."""
-    return Ablate.of(_ablating(state, swept))
-
-
-def ablate_together_of(state: State, swept: Patch, places: list[str]) -> AblateTogether:
-    """Places ablated in the same way in one run."""
-    fields = _ablating(state, swept)
-    given = {name: fields[name] for name in AblateTogether.model_fields if name in fields}
-    return AblateTogether.of({**given, "places": tuple(places)})
-
-
-def _ablating(state: State, swept: Patch) -> dict[str, Any]:
-    """The fields of an ablation; what changes nothing has its usual value."""
+    """Every place of one kind ablated, one at a time; what changes nothing has its usual value."""
     fields = FORMS["ablation"].fields(state)
     for name in UNUSED[fields["ablation"]]:
         fields[name] = Ablate.model_fields[name].default
     common = {"model": swept.model, "pairs": swept.pairs, "bos": swept.bos}
-    return {**fields, **common, "prompts": references_of(state)}
+    return Ablate.of({**fields, **common, "prompts": references_of(state)})
+
+
+def ablate_together_of(swept: Ablate, places: list[str]) -> AblateTogether:
+    """Places ablated in the same way in one run."""
+    names = set(AblateTogether.model_fields) & set(Ablate.model_fields) - {"method"}
+    given = {name: getattr(swept, name) for name in names}
+    return AblateTogether.of({**given, "places": tuple(places)})
+
+
+def changed_alike(swept: Patch | Ablate, places: list[str]) -> PatchTogether | AblateTogether:
+    """Some places changed in one run, as a sweep changes each of its own."""
+    if isinstance(swept, Patch):
+        return together_of(swept, places)
+    return ablate_together_of(swept, places)
 
 
 def path_patch_of(state: State, swept: Patch) -> PathPatch:

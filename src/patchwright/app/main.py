@@ -66,7 +66,7 @@ if new or returned:
         found = url_state.read(name, st.query_params, resources.look_up())
         # An address that says anything has always meant the demo model where it names none.
         model = session_state.FIELDS["model"] if found else resources.first_model()
-        before = {"model": model} if new else url_state.usual(name, model)
+        before = session_state.fields_on(model) if new else url_state.usual(name, model)
         session_state.take(st.session_state, before | found)
     except PatchwrightError as error:
         if new:

@@ -9,7 +9,7 @@ from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
 from patchwright.prompts.align import differing
-from patchwright.prompts.examples import Example, example, examples, usual_bos
+from patchwright.prompts.examples import Example, example, examples, own_example, usual_bos
 
 FIRST_EXAMPLE = "ioi"
 _FIRST_OF = {"trace": "capital"}
@@ -36,6 +36,8 @@ FIELDS: dict[str, Any] = {
     "neuron_layer": 0,
     "chosen": "",
     "pinned": "",
+    "pinned_run": "",
+    "note": "",
     "threshold": 5,
     "places": [],
     "measure": "relative",
@@ -88,7 +90,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """From where to where numbers may go; the model bounds the window of causal tracing too."""
 
-_OTHER_LENGTHS = {"sentences": 40_000, "model_name": 300, "search": 200}
+_OTHER_LENGTHS = {"sentences": 40_000, "model_name": 300, "search": 200, "note": 300}
 
 MOST_CHARACTERS: dict[str, int] = {
     name: _OTHER_LENGTHS.get(name, 2000) for name, usual in FIELDS.items() if isinstance(usual, str)
@@ -158,6 +160,15 @@ def take_example(state: State, name: str) -> None:
     take_usual_bos(state)
 
 
+def take_model(state: State) -> None:
+    """After another model was chosen: an example gives way where only one of the two suits it."""
+    own, shown = own_example(model_of(state)), example_shown(state)
+    if shown is not None and (own or own_example(shown)):
+        take_example(state, own or FIRST_EXAMPLE)
+    else:
+        take_usual_bos(state)
+
+
 def take_usual_bos(state: State) -> None:
     """After another model or example was chosen: begin the prompts as is usual on the model."""
     usual = usual_bos(model_of(state))
@@ -169,7 +180,7 @@ def take_usual_bos(state: State) -> None:
 def move_places(state: State) -> None:
     """After the prompts' first token was put there or left out: places keep their own tokens."""
     by = 1 if state["bos"] else -1
-    for name in ("chosen", "pinned", "set_chosen"):
+    for name in ("chosen", "set_chosen"):
         state[name] = _moved(state[name], by)
     for name in PLACE_LISTS:
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
@@ -177,7 +188,7 @@ def move_places(state: State) -> None:
 
 def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
-    state.update(dict.fromkeys(("chosen", "pinned"), ""))
+    state["chosen"] = ""
     state.update({name: [] for name in PLACE_LISTS}, subject=[], subject_cleared=False)
 
 
@@ -204,6 +215,12 @@ def take(state: State, fields: Mapping[str, Any]) -> None:
         state["bos"] = usual_bos(model_of(state))
 
 
+def fields_on(model: str) -> dict[str, Any]:
+    """The controls of a page that opens on a model: with its own example, where it has one."""
+    own = own_example(model)
+    return {"model": model, **({} if own is None else fields_of(example(own)))}
+
+
 def fields_of(chosen: Example) -> dict[str, Any]:
     """The controls that an example sets."""
     pair = chosen.pair
@@ -218,7 +235,6 @@ def fields_of(chosen: Example) -> dict[str, Any]:
         "system": "",
         "subject": [],
         "chosen": "",
-        "pinned": "",
         "places": [],
         "references": "",
     }

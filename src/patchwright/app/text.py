@@ -67,12 +67,13 @@ def escape(text: str) -> str:
 def sentence(text: str) -> str:
     """A sentence of ours, as `escape`d text; the tokens between its backticks as code."""
     parts = _CODE.split(text)
-    return "".join(f"`{one}`" if i % 2 else escape(one) for i, one in enumerate(parts))
+    return "".join(f"`{visible(one)}`" if i % 2 else escape(one) for i, one in enumerate(parts))
 
 
 def sentence_html(text: str) -> str:
     """The same as HTML."""
-    return _CODE.sub(r"<code>\1</code>", html.escape(text))
+    parts = [html.escape(visible(one) if i % 2 else one) for i, one in enumerate(_CODE.split(text))]
+    return "".join(f"<code>{one}</code>" if i % 2 else one for i, one in enumerate(parts))
 
 
 _CODE = re.compile("`([^`\n]+)`")

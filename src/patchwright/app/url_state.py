@@ -59,7 +59,7 @@ LISTS = "~"
 PLACES = ("chosen", "pinned")
 """Controls that name a place, or nothing."""
 
-BENCH = ("chosen", "pinned", "threshold", "places")
+BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note")
 """Controls of the workbench, on every tab that has one."""
 
 _OWN: dict[str, tuple[str, ...]] = {
@@ -93,6 +93,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "edge_order",
         "edges",
         "edge_share",
+        "note",
     ),
     "learn": (
         "lesson",
@@ -115,6 +116,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "swap_answer",
         "neuron_layer",
         "set_chosen",
+        "note",
     ),
     "runs": ("search",),
 }
@@ -215,13 +217,18 @@ def _length(parameters: Mapping[str, str]) -> int:
     return sum(len(name) + len(value) for name, value in parameters.items())
 
 
-def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
-    """The controls of a stored run."""
+def _run_digits(text: str) -> str:
     if not re.fullmatch(f"[0-9a-f]{{{restore_state.DIGITS},64}}", text):
         raise InputError(
             f"The address has run '{text[:40]}': a run is named by at least {restore_state.DIGITS} "
             "digits out of 0-9 and a-f."
         )
+    return text
+
+
+def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
+    """The controls of a stored run."""
+    text = _run_digits(text)
     if look_up is None:
         raise InputError(
             "The address names a stored run, and this page was started without a store."
@@ -322,6 +329,8 @@ def _value(name: str, text: str) -> Any:
             return [_whole(part) for part in text.split(LISTS)] if text else []
         if name == "set_roles":
             return [part[:60] for part in text.split(LISTS) if part]
+        if name == "pinned_run":
+            return _run_digits(text)
         if name in PLACES and text:
             return _place(text)
         if isinstance(usual, list):

@@ -13,6 +13,7 @@ models    models offered by name: listed, fetched, removed
 runs      the run store: what is in it, comparing, archives
 run       `run`: many experiments, which goes on where it was ended
 build     pairs from templates and sentences, as a file
+known_answers  models with a planted circuit, and what every method must find in them
 tools     everything else: places, tokens, examples, verify, bench, app
 """
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Never
 
 import typer
 
-from patchwright.cli import build, explain, models, run, runs, tools
+from patchwright.cli import build, explain, known_answers, models, run, runs, tools
 from patchwright.cli.options import STOPPED, echo_err
 from patchwright.errors import PatchwrightError
 from patchwright.methods import summaries
@@ -58,8 +59,8 @@ def make_app(every: "Methods | None" = None, only: str | None = None) -> typer.T
     else:
         for name, summary in listed.items():
             made.command(name, help=summary)(_nothing)
-    for command in (*explain.COMMANDS, *run.COMMANDS, *tools.COMMANDS):
-        name = command.__name__.removesuffix("_")
+    for command in (*explain.COMMANDS, *run.COMMANDS, *tools.COMMANDS, *known_answers.COMMANDS):
+        name = command.__name__.removesuffix("_").replace("_", "-")
         whole = only in (None, name)
         made.command(name, help=command.__doc__)(command if whole else _nothing)
     for name, group in {"models": models.app, "runs": runs.app, "build": build.app}.items():

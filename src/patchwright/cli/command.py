@@ -7,11 +7,12 @@ from typing import Any, Literal, get_args, get_origin
 
 from patchwright.cli import options
 from patchwright.cli.field_option import FieldOption, Shape, Values, parameter_of
-from patchwright.cli.options import check_outputs, choose, progress_bar, write_outputs
+from patchwright.cli.options import check_outputs, choose, progress_bar, style_of, write_outputs
 from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.experiment.patching import Sweep
+from patchwright.figures.style import USUAL
 
 _BASE = frozenset({"method", "model", "revision", "metric", "bos", "pairs"})
 """Fields that other options fill."""
@@ -42,6 +43,10 @@ OUTPUTS = {
     "json": (options.Json, ""),
     "csv": (options.Csv, ""),
     "plot": (options.Plot, ""),
+    "plot_width": (options.PlotWidth, USUAL.width),
+    "plot_title": (options.PlotTitle, USUAL.title),
+    "plot_numbers": (options.PlotNumbers, USUAL.numbers),
+    "caption": (options.Caption, ""),
 }
 
 OVER_PAIRS = {
@@ -158,7 +163,8 @@ def _on_pairs(command: Command, given: Values) -> None:
     """One experiment on the pair, or the pairs, that the options name."""
     figure = given[command.figure] if command.figure else ""
     interval_plot = given.get("interval_plot", "")
-    check_outputs(given["json"], given["csv"], given["plot"], figure, interval_plot)
+    check_files(given, figure, interval_plot)
+    style = style_of(given)
     kind = command.kind(given)
     assert issubclass(kind, OnPairs), "other commands have a body of their own"
     fields = command.fields(given, kind)
@@ -170,7 +176,7 @@ def _on_pairs(command: Command, given: Values) -> None:
     asked = kind.on(chosen.model, chosen.pair, chosen.bos, **measured, **fields)
     with progress_bar() as progress:
         result = doing(asked, chosen.model, progress)
-    drawn = {command.figure: figure} if command.figure else {}
+    drawn: dict[str, Any] = {command.figure: figure} if command.figure else {}
     write_outputs(
         result,
         given["json"],
@@ -179,7 +185,15 @@ def _on_pairs(command: Command, given: Values) -> None:
         **drawn,
         intervals=given.get("intervals", False),
         interval_plot=interval_plot,
+        caption=given["caption"],
+        style=style,
     )
+
+
+def check_files(given: Values, *figures: str) -> None:
+    """Refuse files that cannot be written before anything long is computed."""
+    files = given["json"], given["csv"], given["plot"], *figures
+    check_outputs(*files, caption=given["caption"])
 
 
 def _check_figure(command: Command, given: Values, kind: type[Experiment], fields: Values) -> None:

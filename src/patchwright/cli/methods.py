@@ -4,21 +4,22 @@ Options are the fields of the experiments, and their help is the fields' own. On
 has it is here: a head as L3H1, the subject of a trace, a circuit that is found and then measured.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from patchwright.cli import options
-from patchwright.cli.command import Command, chosen_of
+from patchwright.cli.command import Command, check_files, chosen_of
 from patchwright.cli.field_option import Values
 from patchwright.cli.options import (
     bos_or_usual,
-    check_outputs,
     chosen_pair,
+    example_or_own,
     load,
     numbers,
     progress_bar,
     said_by_user,
+    style_of,
     write_outputs,
 )
 from patchwright.cli.runner import StoreRunner
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
 def _trace(command: Command, given: Values) -> None:
     """A trace has one prompt, whose subject may be an example's."""
     from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
-    from patchwright.methods.trace import Trace
+    from patchwright.methods.trace import Trace, TraceSite
 
-    check_outputs(given["json"], given["csv"], given["plot"])
+    check_files(given, given["panels"])
+    style = style_of(given)
     example, positions = given["example"], given["subject_positions"]
+    if not (given["prompt"] or given["subject"] or positions):
+        example = example_or_own(example, given["model"])
     chat = given["chat"], given["system"]
     if not given["noise"]:
         raise InputError("--noise 0 changes nothing: give a multiple such as 3.")
@@ -76,7 +80,17 @@ def _trace(command: Command, given: Values) -> None:
     )
     with progress_bar() as progress:
         result = doing(asked, model, progress)
-    write_outputs(result, given["json"], given["csv"], given["plot"])
+        sites = [site for site in get_args(TraceSite) if given["panels"] and site != asked.site]
+        beside = [doing(asked.of_panel(site), model, progress) for site in sites]
+    write_outputs(
+        result,
+        given["json"],
+        given["csv"],
+        given["plot"],
+        caption=given["caption"],
+        style=style,
+        panels=(given["panels"], beside),
+    )
 
 
 def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
@@ -99,7 +113,8 @@ def _circuit(command: Command, given: Values) -> None:
     from patchwright.figures.matplotlib_figures import save_circuit
     from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit, usual_sizes
 
-    check_outputs(given["json"], given["csv"], given["plot"], given["graph"])
+    check_files(given, given["graph"])
+    style = style_of(given)
     if given["save"]:
         check_writable(given["save"])
     doing = StoreRunner.of(given["no_store"], given["experiment"])
@@ -122,8 +137,9 @@ def _circuit(command: Command, given: Values) -> None:
     if given["save"]:
         circuit.to_json(given["save"])
     if given["graph"]:
-        save_circuit(circuit.edges, circuit.scores, given["graph"])
-    write_outputs(result, given["json"], given["csv"], given["plot"])
+        save_circuit(circuit.edges, circuit.scores, given["graph"], style)
+    files = given["json"], given["csv"], given["plot"]
+    write_outputs(result, *files, caption=given["caption"], style=style)
 
 
 def _by_promise(fields: Values) -> Values:
@@ -169,6 +185,13 @@ SPECIAL: dict[str, dict[str, Any]] = {
             "answer": (options.Answer, []),
             "wrong": (options.Wrong, []),
             "metric": (_text("As for patch."), "probability"),
+            "panels": (
+                _text(
+                    "Trace hidden state, MLP and attention, and draw all three on one scale to a .png, "
+                    ".svg or .pdf file."
+                ),
+                "",
+            ),
             "example": (
                 _text(
                     "Take the clean prompt and its answers from this example; the subject is where "

@@ -4,15 +4,16 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from patchwright.axes import METRICS
 from patchwright.errors import InputError, printable
+from patchwright.figures.style import USUAL, FigureStyle
 from patchwright.spelling import either
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ NO_METRIC = "probability"
 ModelName = Annotated[
     str,
     typer.Option(
-        "--model", help="demo, smollm2, a hub name such as gpt2, a local folder, or a .gguf file."
+        "--model",
+        help="demo, smollm2, a hub name such as gpt2, a local folder, or a .gguf file; `models` lists more.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -112,6 +114,20 @@ Positions = Annotated[str, typer.Option(help="Such as 3,-1.", show_default="all"
 Heads = Annotated[str, typer.Option(help="Such as 0-3.", show_default="all")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Plot = Annotated[str, typer.Option("--plot", help="Draw to a .png, .svg or .pdf file.")]
+PlotWidth = Annotated[float, typer.Option(help=FigureStyle.help_of("width"))]
+PlotTitle = Annotated[
+    bool, typer.Option("--plot-title/--no-plot-title", help=FigureStyle.help_of("title"))
+]
+PlotNumbers = Annotated[
+    bool, typer.Option("--plot-numbers/--no-plot-numbers", help=FigureStyle.help_of("numbers"))
+]
+Caption = Annotated[
+    str,
+    typer.Option(
+        "--caption",
+        help="Write the figure's caption to a file, for LaTeX if it ends in .tex; - is stdout.",
+    ),
+]
 NoStore = Annotated[
     bool,
     typer.Option(
@@ -193,7 +209,8 @@ def choose(
 
     `prompts` are clean, corrupted, answers and wrong answers; `loading` what `load`
     takes; `edges` says whether the command can match prompts of unequal length at their edges;
-    `chat` are the options --chat and --system.
+    `chat` are the options --chat and --system. Without any prompts they are those of the model's own
+    example, where it has one.
     Rows of a set that cannot be used, also by the model, are told on standard
     error, and the others go on; raises InputError where none is left.
     """
@@ -202,6 +219,8 @@ def choose(
             "--chat and --system go with prompts that are typed; in a file of pairs a prompt may be "
             "messages itself."
         )
+    if not (example or pairs or any(prompts)):
+        example = example_or_own("", loading[0])
     if not pairs:
         clean, corrupt, answer, wrong = prompts
         both = said_by_user(clean, *chat), said_by_user(corrupt, *chat)
@@ -213,6 +232,13 @@ def choose(
     model = load(*loading)
     measured, bos = metric or "logit_diff", bos_or_usual(bos)
     return Chosen(fitting_pairs(items, model, measured, bos, edges), measured, model, bos)
+
+
+def example_or_own(example: str, model: str) -> str:
+    """The example that was named, else the one that comes with the model, if one does."""
+    from patchwright.prompts.examples import own_example
+
+    return example or own_example(model) or ""
 
 
 def bos_or_usual(bos: bool | None, example: str = "", model: str = "") -> bool:
@@ -331,16 +357,21 @@ def numbers(text: str, option: str) -> list[int] | None:
     return found
 
 
-def check_outputs(json: str, csv: str, *figures: str) -> None:
+def style_of(given: Mapping[str, Any]) -> "FigureStyle":
+    """The options of figures, checked. Raises InputError."""
+    return FigureStyle(**{one.name: given[f"plot_{one.name}"] for one in fields(FigureStyle)})
+
+
+def check_outputs(json: str, csv: str, *figures: str, caption: str = "") -> None:
     """Refuse outputs that cannot be written before anything long is computed."""
     from patchwright.atomic_files import check_writable
     from patchwright.figures.formats import check_format
 
-    if json == "-" and csv == "-":
-        raise InputError("Only one of --json and --csv can go to standard output.")
+    if [json, csv, caption].count("-") > 1:
+        raise InputError("Only one of --json, --csv and --caption can go to standard output.")
     for figure in filter(None, figures):
         check_format(figure)
-    for path in (json, csv, *figures):
+    for path in (json, csv, caption, *figures):
         if path and path != "-":
             check_writable(path)
 
@@ -354,12 +385,17 @@ def write_outputs(
     scatter: str = "",
     intervals: bool = False,
     interval_plot: str = "",
+    caption: str = "",
+    style: FigureStyle = USUAL,
+    panels: "tuple[str, Sequence[Result]]" = ("", ()),
 ) -> None:
     """Write what was asked for; show the result in the terminal if nothing was.
 
+    `panels` are a figure's path and the results that stand in it beside the first.
+
     Ends the command with `STOPPED` where the result is that of a stopped method.
     """
-    from patchwright.storage.export import csv_text, frame_text
+    from patchwright.storage.export import csv_text
 
     table = None
     if intervals or interval_plot:
@@ -370,9 +406,13 @@ def write_outputs(
     if json:
         write(json, result.to_json())
     if csv:
-        write(csv, csv_text(result) if table is None else frame_text(table))
-    _draw(result, plot, graph, scatter, interval_plot)
-    if json or csv or plot or graph or scatter or interval_plot:
+        write(csv, csv_text(result, table))
+    figures = [plot, graph, scatter, interval_plot]
+    _draw(result, figures, style, panels)
+    if caption:
+        text = result.caption("latex" if caption.endswith(".tex") else "text", beside=panels[1])
+        write(caption, f"{text}\n")
+    if json or csv or caption or panels[0] or any(figures):
         for notice in result.warnings:
             echo_err(f"Warning ({notice['code']}): {notice['message']}")
     else:
@@ -383,22 +423,30 @@ def write_outputs(
         raise typer.Exit(STOPPED)
 
 
-def _draw(result: "Result", plot: str, graph: str, scatter: str, intervals: str) -> None:
+def _draw(
+    result: "Result",
+    figures: Sequence[str],
+    style: FigureStyle,
+    panels: "tuple[str, Sequence[Result]]",
+) -> None:
     """Draw the figures that were asked for."""
-    if not (plot or graph or scatter or intervals):
+    if not (panels[0] or any(figures)):
         return
     from patchwright.figures import matplotlib_figures
 
     kinds = (
-        matplotlib_figures.save_heat_map,
+        lambda one, path, style: matplotlib_figures.save([one], path, style),
         matplotlib_figures.save_graph,
         matplotlib_figures.save_scatter,
         matplotlib_figures.save_intervals,
     )
-    for save, path in zip(kinds, (plot, graph, scatter, intervals), strict=True):
+    for save, path in zip(kinds, figures, strict=True):
         if path:
             with telling():
-                save(result, path)
+                save(result, path, style)
+    if panels[0]:
+        with telling():
+            matplotlib_figures.save([result, *panels[1]], panels[0], style)
 
 
 @contextmanager

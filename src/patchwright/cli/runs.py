@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from patchwright.cli.options import (
+    Caption,
     Csv,
     Json,
     Plot,
+    PlotNumbers,
+    PlotTitle,
+    PlotWidth,
     check_outputs,
     console,
     say,
@@ -20,6 +24,7 @@ from patchwright.cli.options import (
 )
 from patchwright.cli.runner import echo_notices, when
 from patchwright.errors import InputError, printable
+from patchwright.figures.style import USUAL, FigureStyle
 
 if TYPE_CHECKING:
     from patchwright.storage.store import Entry, Failure, Store
@@ -68,25 +73,46 @@ def list_(
 
 
 @app.command()
-def show(run: Run, json: Json = "", csv: Csv = "", plot: Plot = "", store: Folder = "") -> None:
+def show(
+    run: Run,
+    json: Json = "",
+    csv: Csv = "",
+    plot: Plot = "",
+    plot_width: PlotWidth = USUAL.width,
+    plot_title: PlotTitle = USUAL.title,
+    plot_numbers: PlotNumbers = USUAL.numbers,
+    caption: Caption = "",
+    store: Folder = "",
+) -> None:
     """Show a run as its command did, or write it as JSON, CSV or a figure."""
-    check_outputs(json, csv, plot)
+    check_outputs(json, csv, plot, caption=caption)
+    style = FigureStyle(plot_width, plot_title, plot_numbers)
     opened = _opened(store)
     entry, result = opened.entry(run), opened.get(run)
     echo_notices(opened)
-    if not (json or csv or plot):
+    if not (json or csv or plot or caption):
         note = f" {entry.note}" if entry.note else ""
         say(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
-    write_outputs(result, json, csv, plot)
+    write_outputs(result, json, csv, plot, caption=caption, style=style)
 
 
 @app.command()
-def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Folder = "") -> None:
+def compare(
+    first: Run,
+    second: Run,
+    json: Json = "",
+    plot: Plot = "",
+    plot_width: PlotWidth = USUAL.width,
+    plot_title: PlotTitle = USUAL.title,
+    plot_numbers: PlotNumbers = USUAL.numbers,
+    store: Folder = "",
+) -> None:
     """Show two runs side by side, with their difference (second minus first) on one scale."""
     from patchwright.figures.comparison import compared
     from patchwright.figures.terminal import beside
 
     check_outputs(json, "", plot)
+    style = FigureStyle(plot_width, plot_title, plot_numbers)
     opened = _opened(store)
     one, other = opened.get(first), opened.get(second)
     echo_notices(opened)
@@ -108,7 +134,7 @@ def compare(first: Run, second: Run, json: Json = "", plot: Plot = "", store: Fo
         from patchwright.figures.matplotlib_figures import save_compared
 
         with telling():
-            save_compared(one, other, plot)
+            save_compared(one, other, plot, style)
     if not (json or plot):
         console().print(beside(one, other, grids))
 

@@ -97,6 +97,10 @@ class Experiment(BaseModel, ABC):
     def title(self, result: Result) -> str:
         """What was done, in one line: the title of a figure."""
 
+    def note(self, result: Result) -> str:
+        """More of how it was done, in whole sentences: the end of a figure's caption."""
+        return ""
+
     @abstractmethod
     def tokens(self, model: Model) -> list[TokenPair]:
         """The pairs in the model's tokens, checked against model and metric."""

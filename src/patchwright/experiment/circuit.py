@@ -82,6 +82,17 @@ class Circuit(BaseModel):
             write_atomic(path, text)
         return text
 
+    def plot(self, path: str | Path, *, width: float = 5.5, title: bool = False) -> None:
+        """Draw the edges as a graph to a .png, .svg or .pdf file, `width` inches wide.
+
+        Raises OutputError and InputError as `Result.plot` does.
+        """
+        # As with `Result.plot`, drawing is a floor above.
+        from patchwright.figures.matplotlib_figures import save_circuit
+        from patchwright.figures.style import FigureStyle
+
+        save_circuit(self.edges, self.scores, path, FigureStyle(width, title))
+
 
 def load_circuit(path: str | Path) -> Circuit:
     """The circuit that `Circuit.to_json` wrote. Raises InputError where it is none."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from patchwright.axes import CHOICE, DIMS, Per
+from patchwright.axes import CHOICE, DIMS, Direction, Per
 from patchwright.experiment.base import CellByCell, OnPairs
 from patchwright.experiment.declaration import (
     LIKELIEST,
@@ -17,7 +17,7 @@ from patchwright.experiment.declaration import (
     Output,
     PlaceNames,
 )
-from patchwright.places import KEYED_SITES, Site, pers_of
+from patchwright.places import KEYED_SITES, SITE_TABLE, Site, pers_of
 from patchwright.prompts.align import EDGES
 from patchwright.validation import Whole
 
@@ -41,6 +41,21 @@ PER: Any = Field(
     description="What one patch covers; by default a position, of heads a head.",
 )
 """The field `per`, which follows the site where it is left out."""
+
+
+_CELLS: dict[Per, str] = {
+    "position": "Each cell is one position in one layer.",
+    "head": "Each cell is one head, at all positions together.",
+    "head_position": "Each cell is one head at one position.",
+    "layer": "Each cell is one layer, at all positions together.",
+    "neuron": "Each cell is one neuron, at all positions together.",
+}
+
+
+def copied(site: Site, direction: Direction) -> str:
+    """What is copied from which run: 'the residual stream entering a layer from the clean run'."""
+    source = "clean" if direction == "denoise" else "corrupted"
+    return f"{SITE_TABLE[site].phrase} from the {source} run"
 
 
 class Sweep(OnPairs, CellByCell):
@@ -71,6 +86,10 @@ class Sweep(OnPairs, CellByCell):
         if self.site in KEYED_SITES:
             return ", or choose site='z' and align='edges' (--site z --align edges)"
         return EDGES
+
+    def note(self, result: Result) -> str:
+        """What a cell is."""
+        return "" if self.roles_named else _CELLS[self.per]
 
     @property
     def keeps(self) -> frozenset[Site]:

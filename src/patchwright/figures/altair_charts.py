@@ -11,11 +11,13 @@ from patchwright.figures.circuit_layout import LOWERS, Edge, layout, target_of
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent, run_name
 
+_CLEAN, _CORRUPTED, _ALTERED = "#2166ac", "#b2182b", "#8c6d1f"
 RUN_COLORS = {
-    "clean": "#2166ac",
-    "corrupted": "#b2182b",
-    "patched": "#8c6d1f",
-    "ablated": "#8c6d1f",
+    "clean": _CLEAN,
+    "A alone": _CLEAN,
+    "corrupted": _CORRUPTED,
+    "B alone": _CORRUPTED,
+    "patched": _ALTERED,
 }
 
 _LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
@@ -114,7 +116,7 @@ def samples_chart(
 
 
 def _run_color(names: Sequence[str]) -> alt.Color:
-    colors = alt.Scale(domain=list(names), range=[RUN_COLORS[name] for name in names])
+    colors = alt.Scale(domain=list(names), range=[RUN_COLORS.get(name, _ALTERED) for name in names])
     return alt.Color("run:N", scale=colors, sort=list(names), legend=_LEGEND)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
 
-MOST_LABEL = 28
+MOST_LABEL = 24
 """Characters of the label of a row or column."""
 MOST_NAMED = 10
 """Characters that a message names."""
@@ -53,13 +53,13 @@ def sentence(lacking: str, replaced: bool) -> str:
     return f"No font on this computer has the characters {some}: {shown}"
 
 
-def shortened(label: str) -> str:
+def shortened(label: str, most: int = MOST_LABEL) -> str:
     """A label that leaves room for the figure: of a token and its position the token is cut."""
-    if len(label) <= MOST_LABEL:
+    if len(label) <= most:
         return label
     token, space, position = label.rpartition(" ")
-    end = f"…{space}{position}" if len(position) < MOST_LABEL // 2 else "…"
-    return f"{(token or label)[: MOST_LABEL - len(end)]}{end}"
+    end = f"…{space}{position}" if len(position) < most // 2 else "…"
+    return f"{(token or label)[: most - len(end)]}{end}"
 
 
 @contextmanager

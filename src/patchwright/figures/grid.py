@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import CHOICE, Result, place_of
-from patchwright.algorithms.scale import has_scale
+from patchwright.algorithms.scale import has_scale, measured
 from patchwright.algorithms.statistics import statistics_on
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.patching import Sweep, Together
@@ -70,7 +71,7 @@ def grids_of(result: Result) -> list[Grid]:
     high = max(float(one.max(initial=0.0)) for one in known)
     if name in ("pattern", "induction", "probability"):
         low, high = 0.0, 1.0
-    kind = type(_asked(result))
+    kind = type(asked_of(result))
     unit, centred = kind.unit or name, kind.centred and name != "patched"
     if name == "patched":
         unit = result.experiment["metric"]
@@ -131,17 +132,29 @@ def likeliest_of(result: Result) -> list[list[list[tuple[str, float]]]] | None:
     ]
 
 
+def unit_of(result: Result, grid: Grid) -> str:
+    """What the numbers of a panel of `result` are, in words."""
+    if grid.unit == "effect":
+        return measured(result)
+    return next((one.label for one in METRIC_TABLE.values() if one.name == grid.unit), grid.unit)
+
+
 def title_of(result: Result) -> str:
     """What was done, in a line: for the head of a figure."""
-    return _asked(result).title(result)
+    return asked_of(result).title(result)
+
+
+def note_of(result: Result) -> str:
+    """More of how it was done, in sentences."""
+    return asked_of(result).note(result)
 
 
 def is_one_number(result: Result) -> bool:
     """Whether the result is a single number a pair: places that were changed together."""
-    return isinstance(_asked(result), Together)
+    return isinstance(asked_of(result), Together)
 
 
-def _asked(result: Result) -> Experiment:
+def asked_of(result: Result) -> Experiment:
     """The experiment of a result, which was checked when the result was read."""
     return result.asked or METHODS[result.method].model_construct(**result.experiment)
 
@@ -229,7 +242,7 @@ def _grid(
 
 def _within_reach(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_] | None:
     """Which patches can move anything: of the others there is nothing to show, not a 0."""
-    asked = _asked(result)
+    asked = asked_of(result)
     if not isinstance(asked, Sweep) or type(asked).reaches is Sweep.reaches:
         return None
     layers = np.array([[parse_place(one).layer or 0 for one in row] for row in places])

@@ -11,7 +11,7 @@ from rich.table import Table
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import SHARED, has_scale, nothing_moved, shares
 from patchwright.algorithms.statistics import NUMBERS, RATE, Statistics, statistics_on
-from patchwright.figures.grid import Grid, grids_of, is_one_number, title_of
+from patchwright.figures.grid import Grid, grids_of, is_one_number, note_of, title_of
 from patchwright.figures.tables import Line, table
 from patchwright.figures.terminal_map import TerminalMap
 from patchwright.prompts.tokens import visible
@@ -30,6 +30,7 @@ def renderable(result: Result) -> RenderableType:
     parts: list[RenderableType] = [_Baselines(result), Line()]
     if not is_one_number(result):
         parts.append(Line(title_of(result), style="bold"))
+        parts += [Line(note)] if (note := note_of(result)) else []
         for grid in grids_of(result):
             parts += [
                 *([Line(run_name(grid.title))] if grid.title else []),

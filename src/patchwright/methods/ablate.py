@@ -11,8 +11,10 @@ from patchwright.axes import BUDGET
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.declaration import KnownSite, Natural, Option
 from patchwright.experiment.patching import Sweep, Together
+from patchwright.places import SITE_TABLE
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Prompt
+from patchwright.spelling import sentence_case
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 Ablation = Literal["zero", "mean", "resample"]
 """What a place's activation is replaced by; see `algorithms.ablation`."""
 
+
+_REPLACED: dict[Ablation, str] = {
+    "zero": "setting {} to zero",
+    "mean": "replacing {} by the mean over other prompts",
+    "resample": "replacing {} by that of another prompt",
+}
 
 UNUSED: dict[Ablation, tuple[str, ...]] = {
     "zero": ("by_position", "seed"),
@@ -107,7 +115,10 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
 
     def title(self, result: Result) -> str:
         """What was ablated, and how."""
-        return f"Ablation ({self.ablation}) of {self.site}, {self.metric}"
+        from patchwright.algorithms.scale import measured
+
+        replaced = _REPLACED[self.ablation].format(SITE_TABLE[self.site].phrase)
+        return sentence_case(f"{measured(result)} by {replaced}")
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell."""
@@ -123,13 +134,15 @@ class AblateTogether(Ablating, Together):
     about the prompt. The effect is the share of the gap to the corrupted run that is lost.
     """
 
+    # 2: a place that is ablated already is held so where another place changes it.
+    numbers: ClassVar[int] = 2
     command: ClassVar[str] = "ablate"
 
     method: Literal["ablate_together"] = "ablate_together"
 
     def title(self, result: Result) -> str:
         """Which places were ablated, and how."""
-        return f"{', '.join(self.places)} ablated ({self.ablation}) together"
+        return sentence_case(f"{_REPLACED[self.ablation].format(', '.join(self.places))} together")
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are ablated."""

@@ -69,7 +69,9 @@ class HeadScores(OnPairs):
 
     def title(self, result: Result) -> str:
         """What random prompts are made of."""
-        return f"Head scores on repeated random {'words' if self.words else 'tokens'}"
+        return (
+            f"What each head attends to, on repeated random {'words' if self.words else 'tokens'}"
+        )
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Tokens of random prompts."""
@@ -117,7 +119,7 @@ class Attention(OnPairs):
 
     def title(self, result: Result) -> str:
         """Whose attention it is."""
-        return f"What head {self.layer}.{self.head} attends to"
+        return f"What head {self.head} of layer {self.layer} attends to"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A value for each query and key."""

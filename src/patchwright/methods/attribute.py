@@ -10,7 +10,7 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
 from patchwright.experiment.declaration import Cost, KnownSite, Option, Output
-from patchwright.experiment.patching import Sweep
+from patchwright.experiment.patching import Sweep, copied
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, TokenPair
+
+
+_ESTIMATED = {
+    "gradient": "Estimates are to first order, from one gradient.",
+    "qk_fix": "Estimates are to first order, with the softmax of queries and keys computed anew.",
+    "integrated": "Estimates are means of gradients at {} points between the two runs.",
+}
 
 
 class Attribute(Sweep):
@@ -66,7 +73,14 @@ class Attribute(Sweep):
 
     def title(self, result: Result) -> str:
         """What was estimated, and how."""
-        return f"Estimate ({self.estimator}) of patching {self.site}, {self.metric}"
+        from patchwright.algorithms.scale import measured
+
+        what = copied(self.site, self.direction)
+        return f"Estimated {measured(result)} by copying {what}"
+
+    def note(self, result: Result) -> str:
+        """What a cell is, and which gradients estimate it."""
+        return f"{super().note(result)} {_ESTIMATED[self.estimator].format(self.steps)}"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Cells, and gradients for each step."""

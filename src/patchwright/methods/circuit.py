@@ -82,7 +82,7 @@ class EdgeAttribution(OnEdges):
 
     def title(self, result: Result) -> str:
         """What it is called."""
-        return "Edges by attribution"
+        return "Estimated change of the metric when one edge is corrupted"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A pass for each step, and for each edge that is measured exactly."""

@@ -11,7 +11,7 @@ from patchwright.axes import DIMS, Per
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.declaration import Cost, KnownSite, Output
 from patchwright.experiment.patching import PER
-from patchwright.places import KEYED_SITES
+from patchwright.places import KEYED_SITES, SITE_TABLE
 from patchwright.prompts.align import EDGES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Difference(OnPairs):
     """The activations of the two runs are compared, place by place. Nothing is patched."""
 
     main: ClassVar[str] = "relative"
-    unit: ClassVar[str] = "|clean − corrupted| / |clean|"
+    unit: ClassVar[str] = "size of the difference, as a share of the clean run's"
     measures: ClassVar[bool] = False
     command: ClassVar[str] = "diff"
     summary: ClassVar[str] = "Compare clean and corrupted activations: norms and angles."
@@ -51,7 +51,7 @@ class Difference(OnPairs):
 
     def title(self, result: Result) -> str:
         """What was compared."""
-        return f"Clean against corrupted: {self.site}"
+        return f"How far the clean and the corrupted run differ in {SITE_TABLE[self.site].phrase}"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""

@@ -41,6 +41,8 @@ class LogitLens(OnPairs):
     With `places` also that of a run in which they are patched. Source: nostalgebraist 2020.
     """
 
+    # 2: places of the last layer before the last position are patched too.
+    numbers: ClassVar[int] = 2
     main: ClassVar[str] = "probability"
     unit: ClassVar[str] = "probability of the answer"
     measures: ClassVar[bool] = False
@@ -81,7 +83,7 @@ class LogitLens(OnPairs):
 
     def title(self, result: Result) -> str:
         """What it is called."""
-        return "Logit lens"
+        return "Probability of the answer as each layer's output reads (logit lens)"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Every layer and position is read by the whole unembedding."""
@@ -185,7 +187,7 @@ class LogitAttribution(OnPairs):
 
     def title(self, result: Result) -> str:
         """What it is called."""
-        return "Direct logit attribution"
+        return "What each part adds to the logit difference (direct logit attribution)"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""

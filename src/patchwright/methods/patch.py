@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from patchwright.axes import BUDGET, Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.declaration import Option
-from patchwright.experiment.patching import Sweep, Together
+from patchwright.experiment.patching import Sweep, Together, copied
+from patchwright.spelling import sentence_case
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class Patch(Sweep):
 
     def title(self, result: Result) -> str:
         """What was patched, and how."""
-        return f"{self.direction.capitalize()}: patching {self.site}, {self.metric}"
+        from patchwright.algorithms.scale import measured
+
+        return sentence_case(f"{measured(result)} by copying {copied(self.site, self.direction)}")
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell; by attribution also which are `estimated`."""
@@ -146,6 +149,8 @@ class Patch(Sweep):
 class PatchTogether(Together):
     """Activations of one run are copied into the other at several places at once."""
 
+    # 2: a place that is alike in both runs is held where another place changes it.
+    numbers: ClassVar[int] = 2
     main: ClassVar[str] = "effect"
     centred: ClassVar[bool] = True
     command: ClassVar[str] = "patch"
@@ -159,7 +164,8 @@ class PatchTogether(Together):
 
     def title(self, result: Result) -> str:
         """Which places were patched."""
-        return f"{', '.join(self.places)} together"
+        source = "clean" if self.direction == "denoise" else "corrupted"
+        return f"{', '.join(self.places)} copied together from the {source} run"
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are patched."""

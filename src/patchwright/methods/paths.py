@@ -9,8 +9,9 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET, Direction
 from patchwright.experiment.declaration import KnownSite, Option, PlaceNames
-from patchwright.experiment.patching import Sweep
+from patchwright.experiment.patching import Sweep, copied
 from patchwright.prompts.align import NO_EDGES
+from patchwright.spelling import sentence_case
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -105,12 +106,18 @@ class PathPatch(Sweep):
         return Paths(receivers, self.mlps, self.norms).reachable(self.site, layer, parallel)
 
     def title(self, result: Result) -> str:
-        """From where to where, and what was frozen."""
+        """From where to where."""
+        from patchwright.algorithms.scale import measured
+
+        ends = ", ".join("the logits" if one == LOGITS else one for one in self.receivers)
+        what = copied(self.site, self.direction)
+        return sentence_case(f"{measured(result)} by copying {what} along the paths to {ends}")
+
+    def note(self, result: Result) -> str:
+        """What a cell is, and what was frozen."""
         mlps, norms = _DONE[self.mlps], _DONE[self.norms]
         on_the_way = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
-        return (
-            f"Paths from {self.site} to {', '.join(self.receivers)}, {self.direction}, {on_the_way}"
-        )
+        return f"{super().note(result)} On the way: other heads frozen, {on_the_way}."
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every sender, by way of the receivers."""

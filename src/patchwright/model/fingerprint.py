@@ -90,6 +90,8 @@ def remembered(files: Sequence[Path], what: str, compute: Callable[[], str]) -> 
     the same if path, size and time of change are. The memory is a file in the user's cache
     folder; if it cannot be read or written nothing is lost.
     """
+    if not files:  # What is made in memory has nothing to be remembered by.
+        return compute()
     there = [(str(path.resolve()), path.stat()) for path in files]
     key = json.dumps(
         [REMEMBERED, what, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)]

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from patchwright.errors import (
     quoted,
     reason,
 )
-from patchwright.model.catalog import DEMO, file_of, local
+from patchwright.model.catalog import DEMO, file_of, is_planted, local
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.device_check import UNPROVEN, agrees_with_cpu
 from patchwright.model.devices import (
@@ -40,6 +41,7 @@ from patchwright.model.gguf import ENDING, GgufCheckpoint, check_gguf, is_gguf
 from patchwright.model.hub import fetch, is_hub_name
 from patchwright.model.kernels import may_copy
 from patchwright.model.package_index import OnBytes
+from patchwright.model.planted.builder import PlantedCheckpoint
 from patchwright.model.run_memory import RunMemory
 from patchwright.model.spec import ModelSpec
 from patchwright.model.tokenizer import TextTokenizer
@@ -47,7 +49,7 @@ from patchwright.model.weights import Network
 
 log = logging.getLogger(__name__)
 
-Source = Literal["demo", "catalog", "hub", "folder", "wrapped"]
+Source = Literal["demo", "planted", "catalog", "hub", "folder", "wrapped"]
 
 DTYPES = {
     "float32": torch.float32,
@@ -123,7 +125,7 @@ def load_model(
 ) -> Model:
     """Load `demo`, `smollm2`, a hub name such as `gpt2`, a local folder, or a GGUF file.
 
-    A model on the hub is downloaded if it is not on this machine. `smollm2` is not:
+    `planted-induction` and the like are made in memory (`model.planted`). A model on the hub is downloaded if it is not on this machine. `smollm2` is not:
     `patchwright models get smollm2` downloads it.
 
     `device_map` spreads the layers of a model over several devices: `balanced`, a
@@ -149,8 +151,7 @@ def load_model(
             f"'{name}' is not on the model hub, so it has no revision {quoted(revision)}: leave it out."
         )
     place = here or fetch(name, revision, progress, precision, devices)
-    check = check_checkpoint if place.is_dir() else check_gguf
-    checkpoint = check(place, name, precision, devices)
+    checkpoint = _checkpoint(place, name, precision, devices)
     tokenizer = TextTokenizer(checkpoint.tokenizer())
     if device_map is None:
         stored = network_of(_module(checkpoint, precision), name)
@@ -177,7 +178,7 @@ def load_model(
         _source(name),
         checkpoint.stored_dtype,
         checkpoint.quantization,
-        None if place.is_dir() else remembered(files, "file", lambda: digest_of(place)),
+        remembered(files, "file", lambda: digest_of(place)) if is_gguf(place) else None,
     )
 
 
@@ -229,7 +230,7 @@ def _place(name: str) -> Path | None:
         )
     if name == "demo":
         return DEMO
-    if file_of(name):
+    if file_of(name) or is_planted(name):
         here = local(name)
         if here is None:
             raise HubError(
@@ -276,7 +277,8 @@ def confined(name: str, allowed: Sequence[Path]) -> str:
     `gpt2` where the working directory has a folder called so. Raises InputError.
     """
     own = _looks_local(name) or os.path.lexists(_path(name))
-    if name == "demo" or file_of(name) or (not own and is_hub_name(name)):
+    ours = name == "demo" or file_of(name) or is_planted(name)
+    if ours or (not own and is_hub_name(name)):
         return name
     try:
         real = _path(name).resolve()
@@ -313,14 +315,27 @@ def _source(name: str) -> Source:
     """Where `_place` found the named model."""
     if name == "demo":
         return "demo"
+    if is_planted(name):
+        return "planted"
     if file_of(name):
         return "catalog"
     return "hub" if _place(name) is None else "folder"
 
 
-def _module(
-    checkpoint: Checkpoint | GgufCheckpoint, precision: torch.dtype | None = None
-) -> PreTrainedModel:
+AnyCheckpoint = Checkpoint | GgufCheckpoint | PlantedCheckpoint
+
+
+def _checkpoint(
+    place: Path, name: str, precision: torch.dtype, devices: Sequence[torch.device]
+) -> AnyCheckpoint:
+    """What `_place` found, checked; of a planted model what its file makes."""
+    if is_planted(name):
+        return import_module(f"patchwright.model.planted.{place.stem}").build(name)
+    check = check_checkpoint if place.is_dir() else check_gguf
+    return check(place, name, precision, devices)
+
+
+def _module(checkpoint: AnyCheckpoint, precision: torch.dtype | None = None) -> PreTrainedModel:
     """The Hugging Face model, of the checked config and weights alone: no other file is read.
 
     Without a `precision` in that of the files, or the narrowest that holds all of theirs.

@@ -53,6 +53,11 @@ def usual_bos(model: str) -> bool:
     return model not in WITHOUT_BOS
 
 
+def own_example(model: str) -> str | None:
+    """The example that a model comes with, and that no other model suits: that of its name."""
+    return next((one.id for one in examples() if one.models == (one.id,) == (model,)), None)
+
+
 def example(name: str) -> Example:
     """The example called `name`. Raises InputError with the names there are."""
     for one in examples():

@@ -45,9 +45,24 @@ class _Step:
     code: str
 
 
-def csv_text(result: Result) -> str:
-    """`Result.table` as `frame_text` writes a table."""
-    return frame_text(result.table())
+def csv_text(result: Result, frame: DataFrame | None = None) -> str:
+    """A result's table, by default `Result.table`, as `frame_text` writes a table.
+
+    Its last columns say in every row what it is about: `model`, `metric`, `clean_prompt` and
+    `corrupt_prompt`. A row that is over several pairs has their number in place of prompts.
+    """
+    return frame_text(_described(result.table() if frame is None else frame, result))
+
+
+def _described(frame: DataFrame, result: Result) -> DataFrame:
+    """The table with columns for the model, the metric, and the prompts of each row's pair."""
+    about = {"model": result.model["name"], "metric": result.experiment["metric"]}
+    for run in ("clean", "corrupt"):
+        prompts = result.prompts(run)
+        one = prompts[0] if len(prompts) == 1 else f"{len(prompts)} pairs"
+        rows = [prompts[pair - 1] for pair in frame["pair"]] if "pair" in frame else one
+        about[f"{run}_prompt"] = rows
+    return frame.assign(**about)
 
 
 def frame_text(frame: DataFrame) -> str:

@@ -37,9 +37,10 @@ OVER_NAMES = {"position": "each position by itself", "all": "all positions toget
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     swept = pair.shown(model)
     tabs.shown("ablation")
     try:
@@ -51,7 +52,7 @@ def show() -> None:
         if result is not None:
             controls.baselines(result)
             st.caption(f"Caution: {escape(SELF_REPAIR)}")
-            export.shown(result)
+            export.shown(bar, result)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -64,7 +65,7 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
         page="ablation",
         experiment=experiment,
         swept=swept,
-        together=lambda places: build_experiment.ablate_together_of(now, swept, places),
+        together=lambda places: build_experiment.ablate_together_of(experiment, places),
         target="A",
         change=f"{replaced_by(experiment)} in A",
         altered="A without it",
@@ -75,14 +76,22 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
         ],
         legend="share of the way from A to B that is lost; 0 is no change",
         closer=lambda chosen: place_detail.closer(chosen, swept, model),
+        zooms=("ablated_site", "ablated_per"),
     )
 
 
 def _choices(model: Model) -> DeltaGenerator:
     """What is replaced, by what, and how the answer is measured; room for one more control."""
-    columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
+    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
     controls.site_and_per(
-        columns[:2], SITES, "ablated_site", "ablated_per", "chosen", model, **fields.UNLABELLED
+        columns[:2],
+        SITES,
+        "ablated_site",
+        "ablated_per",
+        "chosen",
+        model,
+        "What is ablated",
+        **fields.UNLABELLED,
     )
     fields.choice(
         columns[2],
@@ -96,7 +105,13 @@ def _choices(model: Model) -> DeltaGenerator:
         **fields.UNLABELLED,
     )
     fields.choice(
-        columns[3], "Metric", METRICS, "metric", help=controls.METRIC_HELP, **fields.UNLABELLED
+        columns[3],
+        "Metric",
+        METRICS,
+        "metric",
+        controls.METRIC_NAMES,
+        help=controls.METRIC_HELP,
+        **fields.UNLABELLED,
     )
     if st.session_state["ablation"] != "zero":
         _references()

@@ -35,9 +35,10 @@ MEASURES = {
 
 def show() -> None:
     """The whole page, top to bottom."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("activations")
     try:
@@ -49,7 +50,7 @@ def show() -> None:
         tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
         explore.still(tab, _maps(result, measure), model)
         _furthest(result)
-        export.shown(result)
+        export.shown(bar, result)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -57,9 +58,9 @@ def show() -> None:
 def _choices(model: Model) -> tuple[str, str, DeltaGenerator]:
     """Which site is compared, by which measure; and room for one more control."""
     columns = st.container(key="controls").columns([4, 5, 2])
-    names = {site: f"{site}: {SITE_TABLE[site].meaning}" for site in model.spec.sites}
+    names = {site: SITE_TABLE[site].meaning for site in model.spec.sites}
     site = fields.choice(
-        columns[0], "Site", model.spec.sites, "seen_site", names, **fields.UNLABELLED
+        columns[0], "What is compared", model.spec.sites, "seen_site", names, **fields.UNLABELLED
     )
     measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES, **fields.UNLABELLED)
     return site, measure, columns[2]

@@ -1,11 +1,16 @@
 """Attention: what the selected head looks at in both runs, and what heads look at by habit."""
 
-import streamlit as st
+from dataclasses import replace
+from typing import Any
 
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown
-from patchwright.app.views import export, fields, pair, place_detail, tabs, topbar
+from patchwright.app.views import explore, export, fields, pair, place_detail, tabs, topbar
 from patchwright.app.widgets.heat_map import panels
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grids_of
@@ -14,39 +19,56 @@ from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
 from patchwright.prompts.tokens import encode
 
+CAPTIONS = ("In A", "In B", "A less B")
+
 
 def show() -> None:
     """The whole page, top to bottom."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("attention")
     if experiment is None:
         return
     try:
-        head = _head(model)
-        place_detail.attention(str(head), experiment, model)
-        _habits(experiment, model)
+        head, room = _head(model)
+        place_detail.picker(room, model)
         assert head.layer is not None, "a head is one of a layer"
         assert head.head is not None, "a head is one of a layer"
         asked_for = build_experiment.attention_of(experiment, head.layer, head.head)
-        export.shown(result_of(asked_for, model))
+        result = result_of(asked_for, model)
+        tab = explore.reading("attention", experiment, model, lambda _: [])
+        tab = replace(
+            tab, closer=lambda _: place_detail.answer_by_layer(str(head), experiment, model)
+        )
+        explore.still(tab, maps_of(result, str(head)), model)
+        _habits(experiment, model)
+        export.shown(bar, result)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _head(model: Model) -> Place:
-    """The head that is selected, here by its numbers or on another tab by its cell."""
+def maps_of(result: Result, head: str) -> explore.Maps:
+    """What a head looks at in A and in B, and the difference; rows look at columns."""
+    grids = [*grids_of(result), place_detail.difference_of(result)]
+    return explore.Maps(grids, result, head, CAPTIONS, of_place=True)
+
+
+def _head(model: Model) -> tuple[Place, DeltaGenerator]:
+    """The head that is selected, here by its numbers or on another tab by its cell; more room."""
     now = st.session_state
     seen = parse_place(now["chosen"]) if now["chosen"] else Place("z", 0, 0, None)
     layers, heads = range(model.spec.n_layers), range(model.spec.n_heads)
     now["seen_layer"] = min(seen.layer or 0, layers[-1])
     now["seen_number"] = min(seen.head or 0, heads[-1])
-    columns = st.container(key="controls").columns([1, 1, 4])
-    fields.choice(columns[0], "Layer", layers, "seen_layer", on_change=_take_head)
-    fields.choice(columns[1], "Head", heads, "seen_number", on_change=_take_head)
-    return Place("z", now["seen_layer"], now["seen_number"], None)
+    columns = st.container(key="controls").columns([2, 2, 7, 2])
+    names = {one: f"Layer {one}" for one in layers}, {one: f"Head {one}" for one in heads}
+    again: dict[str, Any] = {"on_change": _take_head, **fields.UNLABELLED}
+    fields.choice(columns[0], "Layer", layers, "seen_layer", names[0], **again)
+    fields.choice(columns[1], "Head", heads, "seen_number", names[1], **again)
+    return Place("z", now["seen_layer"], now["seen_number"], None), columns[3]
 
 
 def _take_head() -> None:

@@ -15,6 +15,7 @@ from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
 from patchwright.figures.altair_charts import checked_chart, circuit_curve, circuit_graph
+from patchwright.figures.matplotlib_figures import circuit_drawing, drawings_of
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.methods.circuit import EdgeAttribution
 from patchwright.methods.patch import Patch
@@ -27,9 +28,10 @@ MOST_DRAWN = 100
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("circuit")
     st.caption(
@@ -41,19 +43,21 @@ def show() -> None:
     try:
         scored = _estimated(experiment, model)
         if scored is not None:
-            _circuit(scored, experiment, model)
+            _circuit(scored, experiment, bar)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _circuit(scored: Result, experiment: Patch, model: Model) -> None:
+def _circuit(scored: Result, experiment: Patch, bar: topbar.Bar) -> None:
     """All that follows from the scores."""
+    model = bar.model
     circuit = _chosen(scored, model)
     evaluated = _confirmed(scored, circuit, experiment, model)
     _checked(scored)
     _drawn(circuit)
     if evaluated is not None:
-        export.shown(evaluated, linked=scored)
+        graph = circuit_drawing(circuit.edges, circuit.scores, scored)
+        export.shown(bar, evaluated, linked=scored, drawings=[graph, *drawings_of(evaluated)])
 
 
 def _estimated(swept: Patch, model: Model) -> Result | None:
@@ -65,6 +69,7 @@ def _estimated(swept: Patch, model: Model) -> Result | None:
         "Metric",
         METRICS,
         "metric",
+        controls.METRIC_NAMES,
         help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
     )
     fields.choice(

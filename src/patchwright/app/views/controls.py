@@ -8,6 +8,7 @@ from typing import Any, cast
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.app.text import escape
@@ -16,30 +17,31 @@ from patchwright.axes import Per
 from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Site, check_site, parse_place, pers_of
 
-SITE_NAMES = {site: f"{site}: {row.label}" for site, row in SITE_TABLE.items()}
+SITE_NAMES = {site: row.label for site, row in SITE_TABLE.items()}
+
+METRIC_NAMES = {name: row.label for name, row in METRIC_TABLE.items()}
 
 PER_NAMES: dict[Per, str] = {
-    "position": "a position",
-    "head": "a head, all positions",
-    "head_position": "a head at one position",
-    "layer": "a layer, all positions",
-    "neuron": "a neuron, all positions",
+    "position": "layers × tokens",
+    "head": "heads, all tokens",
+    "head_position": "heads × tokens",
+    "layer": "layers, all tokens",
+    "neuron": "neurons, all tokens",
 }
 
 DIRECTION_NAMES = {
-    "denoise": "denoise (sufficient?)",
-    "noise": "noise (necessary?)",
+    "denoise": "A → B: what is enough?",
+    "noise": "B → A: what is needed?",
 }
 
 DIRECTION_HELP = (
-    "Denoising copies clean activations into the corrupted run and asks whether a place is enough to "
-    "bring the answer back; noising copies corrupted ones into the clean run and asks whether the "
-    "answer can do without it. They are not mirror images."
+    "From A into B (denoising) asks whether a place is enough to bring A's answer back; from B into A "
+    "(noising) asks whether the answer can do without it. They are not mirror images."
 )
 
 METRIC_HELP = (
-    "logit_diff: the answer's logit minus the wrong answer's. It is linear in what the network "
-    "writes, and does not saturate as probabilities do."
+    "The logit difference is the answer's logit (the model's score for it) minus the wrong answer's. "
+    "It is linear in what the network writes, and does not saturate as probabilities do."
 )
 
 NOT_COMPUTED = "This cell is not computed: the work has not come to it, or was stopped before it."
@@ -52,7 +54,7 @@ def site_and_per(
     per_key: str,
     chosen_key: str,
     model: Model,
-    label: str = "Site",
+    label: str = "What is copied",
     help: str = "Which kind of activation is replaced.",
     **more: Any,
 ) -> None:

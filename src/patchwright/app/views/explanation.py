@@ -8,6 +8,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
 from patchwright.app.session_jobs import guessed_seconds
+from patchwright.app.terms import defined
 from patchwright.app.text import error_markdown, sentence, sentence_html
 from patchwright.app.views import llm_explanation
 from patchwright.errors import PatchwrightError
@@ -51,7 +52,7 @@ def conclusion_html(shown: Insights) -> str:
     text = "" if one is None else sentence_html(one.text)
     return (
         '<div data-testid="conclusion" style="display:flex;gap:1rem;justify-content:space-between">'
-        f'<strong>{text}</strong><span style="white-space:nowrap">{cautions}</span></div>'
+        f'<strong>{defined(text)}</strong><span style="white-space:nowrap">{cautions}</span></div>'
     )
 
 

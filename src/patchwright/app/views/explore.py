@@ -13,14 +13,16 @@ from patchwright.app.resources import job_queue
 from patchwright.app.results import result_of
 from patchwright.app.session_jobs import jobs_of, result_so_far, stop
 from patchwright.app.text import error_markdown, error_text, escape
-from patchwright.app.views import controls, inspector, place_detail, progress
+from patchwright.app.views import controls, inspector, pins, place_detail, progress
 from patchwright.app.widgets.heat_map import ROOM, data_of
 from patchwright.app.widgets.workbench import workbench
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.patching import Together
+from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, likeliest_of
 from patchwright.jobs import Job
+from patchwright.methods.ablate import Ablate
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
@@ -59,6 +61,13 @@ class Tab:
     legend: str
     closer: Callable[[str], None]
     """Draws more about the selected place."""
+    zooms: tuple[str, str] | None = None
+    """The controls of the site and of what a cell is, where a person can go from tokens to heads."""
+
+    @property
+    def sweep(self) -> pins.Swept:
+        """The run that the page is about: what a pin is of."""
+        return self.experiment if isinstance(self.experiment, Ablate) else self.swept
 
     @property
     def source(self) -> str:
@@ -108,6 +117,8 @@ class Maps:
     """Of each map, where it is known: how far its cells' values spread, [row][column]."""
     nothing: Mapping[str, str] = field(default_factory=dict[str, str])
     """Places without a value, and why."""
+    of_place: bool = False
+    """Whether all maps are of one place, so that no cell is another one; they stand side by side."""
 
 
 @dataclass(frozen=True)
@@ -226,29 +237,52 @@ def pinned(maps: Maps, chosen: str, effect: Callable[[str], float]) -> list[insp
 def _draw(tab: Tab, maps: Maps, model: Model) -> None:
     """The maps, and beside them the selected place."""
     now, result = st.session_state, maps.result
+    if now.pop("zoomed", False):
+        st.rerun()
     chosen = _selected(maps, model)
     try:
         one = result_of(tab.together([chosen]), model)
     except PatchwrightError as error:
         st.error(error_markdown(error))
         return
-    said = {
-        "place": chosen,
-        "title": inspector.title(parse_place(chosen), result),
-        **inspector.change(tab.source, tab.target, tab.change, tab.altered, one, result),
-        "facts": [
-            *tab.facts(parse_place(chosen)),
-            *inspector.logits(one),
-            *_beside(tab, chosen, result, model),
-        ],
-        "add": "Add to set",
-        "inSet": chosen in now["places"],
-        "addHelp": "Collect places to copy several at once.",
+    acts: dict[str, Callable[[Any], None]] = {
+        "pin": lambda place: pins.put(str(place), tab.sweep),
+        "zoom": lambda to: _zoom(tab, str(to)),
     }
-    drawn(tab.page, maps, Bench(said, _set(tab, model), now["places"]), [tab.page])
+    said = _inspected(tab, chosen, one, result, model)
+    bench = Bench(said, _set(tab, model), now["places"], acts)
+    drawn(tab.page, maps, bench, [tab.page])
     if maps.progress is None:
+        with st.expander("The ten likeliest next tokens"):
+            st.altair_chart(top_chart(inspector.runs_of(tab.source, tab.target, tab.altered, one)))
         tab.closer(chosen)
         _each_of_set(tab, model)
+
+
+def _inspected(tab: Tab, chosen: str, one: Result, swept: Result, model: Model) -> Json:
+    """What stands beside the map about the selected place."""
+    facts = [*tab.facts(parse_place(chosen)), *inspector.logits(one)]
+    change = inspector.change(tab.source, tab.target, tab.change, tab.altered, one, swept)
+    try:
+        pin = pins.pin_of(tab.sweep, model)
+    except PatchwrightError as error:
+        pin = None
+        facts.append(("pinned", f"{st.session_state['pinned']}: {error_text(error)}"))
+    pinned_here = pin is not None and (pin.place, pin.run) == (chosen, "")
+    if pin is not None and not pinned_here:
+        facts += inspector.apart(pin.place, pin.effect, float(shares(one)), pin.run)
+        change["ruler"] = inspector.with_mark(change["ruler"], pin.effect)
+    return {
+        "place": chosen,
+        "title": inspector.title(parse_place(chosen), swept),
+        **change,
+        "facts": facts,
+        "isPinned": pinned_here,
+        "add": "Add to set",
+        "inSet": chosen in st.session_state["places"],
+        "addHelp": "Collect places to copy several at once.",
+        "closer": _closer(tab, parse_place(chosen)),
+    }
 
 
 def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
@@ -258,10 +292,10 @@ def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
     data = {
         "state": "rest" if maps.progress is None else "computing",
         "progress": maps.progress,
-        "beside": maps.shared_bar and len(maps.grids[0].columns) <= MOST_BESIDE,
+        "beside": (maps.shared_bar or maps.of_place) and len(maps.grids[0].columns) <= MOST_BESIDE,
         "maps": [
             {
-                **data_of(grid, chosen, maps.nothing),
+                **data_of(grid, chosen, maps.nothing, numbered=maps.of_place),
                 "caption": maps.captions[i],
                 "tops": likeliest_of(maps.result) if many == 1 else None,
                 "spreads": maps.spreads[i] if maps.spreads else None,
@@ -271,16 +305,43 @@ def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
                 "pinned": now["pinned"],
                 "threshold": 0.0 if texts else now["threshold"] / 100,
                 "sliding": not texts,
-                "clickable": True,
-                "room": ROOM if many == 1 or maps.shared_bar else SHARED / many,
+                "clickable": not maps.of_place,
+                "room": ROOM if many == 1 or maps.shared_bar or maps.of_place else SHARED / many,
             }
             for i, grid in enumerate(maps.grids)
         ],
-        "inspector": {**bench.inspector, "isPinned": chosen == now["pinned"]},
+        "inspector": {"isPinned": chosen == now["pinned"], **bench.inspector},
         "set": bench.gathered,
     }
     workbench(data, "workbench", {**ACTS, "stop": lambda _: stop(slots), **bench.acts})
     address_bar.follow(page)
+
+
+def _closer(tab: Tab, chosen: Place) -> list[tuple[str, str]]:
+    """Where a person can go from here: from tokens to heads, from a head to what it looks at, and back."""
+    found: list[tuple[str, str]] = []
+    if tab.zooms is not None:
+        found.append(("heads", "Its heads") if chosen.head is None else ("tokens", "All layers"))
+    if chosen.head is not None and tab.page != "attention":
+        found.append(("attention", "Where it looks"))
+    return found
+
+
+def _zoom(tab: Tab, to: str) -> None:
+    """Go closer to the selected place, or away from it."""
+    now = st.session_state
+    now["zoomed"] = True
+    if to == "attention":
+        now["go_to"] = "attention"
+        return
+    assert tab.zooms is not None, "only such tabs offer it"
+    site, per = tab.zooms
+    position = parse_place(now["chosen"]).position if now["chosen"] else None
+    now["chosen"] = ""
+    if to == "tokens":
+        now[site], now[per] = "resid_pre", "position"
+    else:
+        now[site], now[per] = "z", "head" if position is None else "head_position"
 
 
 def _progress(jobs: Sequence[Job], what: str) -> Json:
@@ -308,7 +369,7 @@ def _results(jobs: Sequence[Job], sweeps: Mapping[str, CellByCell], model: Model
 def _selected(maps: Maps, model: Model) -> str:
     """The place that was chosen, if these prompts have it."""
     chosen: str = st.session_state["chosen"]
-    if not chosen:
+    if not chosen or maps.of_place:
         return maps.usual
     n_positions = min(len(maps.result.tokens[run]) for run in ("clean", "corrupt"))
     try:
@@ -322,24 +383,6 @@ def _selected(maps: Maps, model: Model) -> str:
 def _legend(grid: Grid, tab: Tab) -> str:
     """What the colour bar's numbers are."""
     return tab.legend if grid.centred else f"{grid.unit} (A and B are too close for shares)"
-
-
-def _effect(tab: Tab, one: str, swept: Result, model: Model) -> float:
-    if controls.is_exact(swept, one):
-        return controls.at_place(swept, one)[1]
-    return float(shares(result_of(tab.together([one]), model)))
-
-
-def _beside(tab: Tab, chosen: str, swept: Result, model: Model) -> list[inspector.Fact]:
-    """The pinned place's effect, and how far the selected one is from it."""
-    pinned: str = st.session_state["pinned"]
-    if not pinned or pinned == chosen:
-        return []
-    try:
-        effects = [_effect(tab, one, swept, model) for one in (pinned, chosen)]
-    except PatchwrightError as error:
-        return [("pinned", f"{pinned}: {error_text(error)}")]
-    return inspector.apart(pinned, *effects)
 
 
 def _set(tab: Tab, model: Model) -> Json:
@@ -390,10 +433,6 @@ def _drop(chosen: Any) -> None:
     session_state.drop_from_set(st.session_state, str(chosen))
 
 
-def _pin(chosen: Any) -> None:
-    st.session_state["pinned"] = "" if chosen == "-" else str(chosen)
-
-
 def _hide_below(share: Any) -> None:
     st.session_state["threshold"] = round(100 * float(share))
 
@@ -402,7 +441,7 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "place": _choose,
     "add": _add,
     "drop": _drop,
-    "pin": _pin,
+    "pin": lambda place: pins.put(str(place)),
     "threshold": _hide_below,
 }
 """What follows from what a person does in the workbench."""

@@ -1,6 +1,6 @@
 """Take it away: figures, tables, and programs that give the same numbers again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -8,28 +8,53 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import url_state
 from patchwright.app.results import origin
-from patchwright.figures.matplotlib_figures import image
+from patchwright.app.views import fields, figure_dialog
+from patchwright.app.views.topbar import Bar
+from patchwright.figures.grid import title_of
+from patchwright.figures.matplotlib_figures import Drawing, drawings_of
 from patchwright.methods import METHODS
 from patchwright.storage.export import csv_text, notebook_text, script_text
 
 
-def shown(result: Result, linked: Result | None = None, sharable: bool = True) -> None:
-    """One button a format; the file is made when it is asked for.
+def shown(
+    bar: Bar,
+    *results: Result,
+    linked: Result | None = None,
+    sharable: bool = True,
+    drawings: Sequence[Drawing] = (),
+) -> None:
+    """Fill the bar: what shares the page, and one button a format, whose file is made when asked for.
 
-    The address names `linked` where a page rests on several results; where no fields say what
-    the page shows, it is not `sharable` beyond this run store.
+    The figure is one of `drawings`, or where none are named of the result's own; of several
+    results a person chooses whose numbers the files have. The address names `linked` where a
+    page rests on several results; where no fields say what the page shows, it is not `sharable`
+    beyond this run store.
     """
-    st.markdown("**Export**")
-    files(result)
-    _link(result if linked is None else linked, sharable)
+    with bar.export.popover("Export", icon=":material/download:"):
+        files(_chosen(results), drawings)
+    with bar.share.popover("Share", icon=":material/share:"):
+        _link(results[0] if linked is None else linked, sharable)
+        _note()
 
 
-def files(result: Result) -> None:
-    """The buttons alone."""
+def _chosen(results: Sequence[Result]) -> Result:
+    """The result whose numbers are taken away."""
+    if len(results) == 1:
+        return results[0]
+    titles = [title_of(one) for one in results]
+    index = st.radio("Numbers of", range(len(results)), format_func=titles.__getitem__, key="taken")
+    return results[index]
+
+
+def _note() -> None:
+    """A line of the person's own, which the address keeps."""
+    if "note" in url_state.PAGES[st.session_state["page"]]:
+        fields.text_input(st.container(), "Note", "note", placeholder="What to look at here")
+
+
+def files(result: Result, drawings: Sequence[Drawing] = ()) -> None:
+    """The buttons alone: the figure, which a dialog draws, and one for each other format."""
     offered: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
-        "PNG": ("figure.png", "image/png", lambda: image(result, "png")),
-        "SVG": ("figure.svg", "image/svg+xml", lambda: image(result, "svg")),
-        "PDF": ("figure.pdf", "application/pdf", lambda: image(result, "pdf")),
         "CSV": ("cells.csv", "text/csv", lambda: csv_text(result)),
         "JSON": ("result.json", "application/json", lambda: result.to_json()),
         "Python": ("experiment.py", "text/x-python", lambda: script_text(result)),
@@ -40,6 +65,7 @@ def files(result: Result) -> None:
         ),
     }
     with st.container(horizontal=True):
+        figure_dialog.button(drawings or drawings_of(result), result.method)
         for name, (file, kind, content) in offered.items():
             st.download_button(
                 name,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment
@@ -37,18 +38,26 @@ def change(source: str, target: str, change: str, altered: str, one: Result, swe
     place = str(one.experiment["places"][0])
     if controls.is_exact(swept, place):
         after, effect = controls.at_place(swept, place)
-    base, other = (one.corrupt, one.clean) if target == "B" else (one.clean, one.corrupt)
-    runs = {f"{target} alone": base, altered: one.altered, f"{source} alone": other}
-    metric = one.experiment["metric"]
-    share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source}"
+    runs = runs_of(source, target, altered, one)
+    base, _, other = runs.values()
+    metric = METRIC_TABLE[one.experiment["metric"]]
+    gap = f"{abs(other.metric - base.metric):.3g}{metric.unit.suffix}"
+    share = "" if math.isnan(effect) else f": {percent(effect)} of the {gap} to {source}"
     return {
-        "sentence": f"{change}, it moves {metric} from {base.metric:.2f} to {after:.2f}{share}.",
+        "sentence": f"{change}, it moves the {metric.label} from {base.metric:.2f} to {after:.2f}{share}.",
         "ruler": ruler(source, target, base.metric, other.metric, after),
         "runs": [
             {"name": name, "tokens": likeliest(run), "strong": run is one.altered}
             for name, run in runs.items()
         ],
     }
+
+
+def runs_of(source: str, target: str, altered: str, one: Result) -> dict[str, Baseline]:
+    """The run that is changed, as changed, and the other one, by what each is called."""
+    assert one.altered is not None, "places changed together are one altered run"
+    base, other = (one.corrupt, one.clean) if target == "B" else (one.clean, one.corrupt)
+    return {f"{target} alone": base, altered: one.altered, f"{source} alone": other}
 
 
 def title(place: Place, swept: Result) -> str:
@@ -181,13 +190,18 @@ def logits(one: Result) -> list[Fact]:
     ]
 
 
-def apart(pinned: str, before: float, now: float) -> list[Fact]:
-    """The effect of the pinned place, and how far the selected one is from it."""
+def apart(pinned: str, before: float, now: float, run: str = "") -> list[Fact]:
+    """The effect of the pinned place, maybe of another `run`, and how far the selected one is from it."""
     if math.isnan(before) or math.isnan(now):
         return []
-    return [
-        (
-            "pinned",
-            f"{pinned}: {percent(before)}; this one is {100 * (now - before):+.0f} points from it",
-        )
-    ]
+    where = f"{pinned} ({run})" if run else pinned
+    points = f"this one is {100 * (now - before):+.0f} points from it"
+    what = "pinned in another run" if run else "pinned"
+    return [(what, f"{where}: {percent(before)}; {points}")]
+
+
+def with_mark(ruler: Json | None, effect: float) -> Json | None:
+    """A ruler that also shows where a pinned place of this `effect` leads; by shares, as all runs have them."""
+    if ruler is None or math.isnan(effect):
+        return ruler
+    return {**ruler, "mark": ruler["low"] + effect * (ruler["high"] - ruler["low"])}

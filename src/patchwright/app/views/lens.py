@@ -51,9 +51,10 @@ RUNS = {"clean": "A", "corrupt": "B"}
 
 def show() -> None:
     """The whole page, top to bottom."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("lens")
     if experiment is None:
@@ -72,7 +73,7 @@ def show() -> None:
             with st.expander("The logit difference at the last token after each layer"):
                 st.altair_chart(accumulated_chart(result.array("accumulated")))
         _direct(experiment, model)
-        export.shown(result)
+        export.shown(bar, result)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 

@@ -34,9 +34,10 @@ MOST_ODD = 10
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown(with_examples=False)
-    if model is None:
+    bar = topbar.shown(with_examples=False)
+    if bar is None:
         return
+    model = bar.model
     st.header("Sets", anchor=False)
     st.caption(
         "One pair is an anecdote. The same sweep over a set of pairs: the mean of every place, how "
@@ -52,7 +53,7 @@ def show() -> None:
         swept = _experiment(found, experiment, model)
         result = progress.finished(swept, model, "set", "cells")
         if result is not None:
-            _finished(found, result)
+            _finished(found, result, bar)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -77,7 +78,9 @@ def _choices(model: Model) -> None:
         controls.DIRECTION_NAMES,
         help=controls.DIRECTION_HELP,
     )
-    fields.choice(columns[3], "Metric", METRICS, "metric", help=controls.METRIC_HELP)
+    fields.choice(
+        columns[3], "Metric", METRICS, "metric", controls.METRIC_NAMES, help=controls.METRIC_HELP
+    )
     pair.beginning(model)
 
 
@@ -127,7 +130,7 @@ def _roles(found: PairSet) -> None:
         )
 
 
-def _finished(found: PairSet, raw: Result) -> None:
+def _finished(found: PairSet, raw: Result, bar: topbar.Bar) -> None:
     """The mean heat map, and beside it the pairs of one cell (at first the strongest)."""
     for notice in raw.warnings:
         if notice["code"] in OVER_PAIRS:
@@ -147,7 +150,7 @@ def _finished(found: PairSet, raw: Result) -> None:
         _cell(chosen, found, result, over)
     _odd(found, over)
     _said(result)
-    export.shown(result, sharable=st.session_state["set_source"] not in ("file", "run"))
+    export.shown(bar, result, sharable=st.session_state["set_source"] not in ("file", "run"))
 
 
 def _baselines(result: Result) -> None:

@@ -13,7 +13,7 @@ from patchwright.app import build_experiment, session_state
 from patchwright.app.results import unpatched
 from patchwright.app.session_jobs import in_best_order
 from patchwright.app.text import error_markdown, escape, token, typed
-from patchwright.app.views import fields
+from patchwright.app.views import controls, fields
 from patchwright.app.widgets.chips import chips_html
 from patchwright.errors import AnswerError, PatchwrightError, UnequalLengthsError
 from patchwright.experiment.run import tokens_of
@@ -31,7 +31,7 @@ from patchwright.prompts.tokens import (
 )
 from patchwright.spelling import percent
 
-NAMES = {"clean": "Clean prompt", "corrupt": "Corrupted prompt"}
+NAMES = {"clean": "Prompt A", "corrupt": "Prompt B"}
 ANSWER_NAMES = {"answer": "Answer", "wrong": "Wrong answer"}
 LETTERS = dict(zip("AB", zip(NAMES, ANSWER_NAMES, strict=True), strict=True))
 
@@ -74,10 +74,9 @@ def answered(place: DeltaGenerator, run: Baseline, metric: str) -> None:
     """What the model says next after one prompt."""
     first = run.top[0]
     place.markdown(
-        f"→ **{token(str(first['token']))}** {percent(first['probability'])} "
-        f":small[{escape(metric)} {run.metric:.3g}]",
-        help="What the model puts first after this prompt. "
-        + "Then: "
+        f"→ **{token(str(first['token']))}** {percent(first['probability'])}",
+        help="What the model puts first after this prompt; the "
+        + f"{escape(controls.METRIC_NAMES[metric])} is {run.metric:.3g}. Then: "
         + ", ".join(
             f"**{token(str(one['token']))}** {percent(one['probability'])}" for one in run.top[1:5]
         ),
@@ -302,7 +301,7 @@ def _replacements(model: Model) -> None:
     clean, corrupt = _ids(model)
     start = common_start(clean, corrupt)
     st.error(
-        f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they first differ at "
+        f"Prompt A has {len(clean)} tokens and prompt B has {len(corrupt)}; they first differ at "
         f"position {start}. Reword one so that both have the same number of tokens, or choose below."
     )
     assert model.tokenizer is not None, "text was encoded, so there is a tokenizer"
@@ -321,7 +320,7 @@ def _replacements(model: Model) -> None:
     ]
     same = list(dict.fromkeys(text for text in offered if text is not None))
     if same:
-        st.write("Corrupted prompts of the same length:")
+        st.write("Other prompts B, as long as A:")
     for i, text in enumerate(same):
         st.button(typed(text), key=f"same-{i}", on_click=_take_corrupt, args=(text,))
     st.button(

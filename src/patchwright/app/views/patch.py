@@ -29,9 +29,10 @@ from patchwright.places import SITES
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     experiment = pair.shown(model)
     tabs.shown("patch")
     try:
@@ -44,7 +45,7 @@ def show() -> None:
         conclusion = st.empty()
         result = explore.shown(tab_of(experiment, model), model)
         if result is not None:
-            _finished(experiment, result, model, conclusion)
+            _finished(experiment, result, bar, conclusion)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -67,12 +68,13 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
         ],
         legend=f"share of the way from {target} to {source}; 0 is no change",
         closer=lambda chosen: place_detail.closer(chosen, experiment, model),
+        zooms=("site", "per"),
     )
 
 
 def _choices(model: Model) -> DeltaGenerator:
     """What is patched, and how it is measured; room for one more control."""
-    columns = st.container(key="controls").columns([3, 3, 3, 3, 2])
+    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
     controls.site_and_per(
         columns[:2],
         SITES,
@@ -80,7 +82,8 @@ def _choices(model: Model) -> DeltaGenerator:
         "per",
         "chosen",
         model,
-        help="Which kind of activation is copied.",
+        "What is copied",
+        "Which kind of activation is copied.",
         **fields.UNLABELLED,
     )
     fields.choice(
@@ -93,14 +96,22 @@ def _choices(model: Model) -> DeltaGenerator:
         **fields.UNLABELLED,
     )
     fields.choice(
-        columns[3], "Metric", METRICS, "metric", help=controls.METRIC_HELP, **fields.UNLABELLED
+        columns[3],
+        "Metric",
+        METRICS,
+        "metric",
+        controls.METRIC_NAMES,
+        help=controls.METRIC_HELP,
+        **fields.UNLABELLED,
     )
     return columns[4]
 
 
-def _finished(experiment: Patch, result: Result, model: Model, conclusion: DeltaGenerator) -> None:
+def _finished(
+    experiment: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator
+) -> None:
     """What the finished sweep shows, and how to take it away."""
-    found = explanation.found(experiment, result, model)
+    found = explanation.found(experiment, result, bar.model)
     conclusion.html(explanation.conclusion_html(found))
     explanation.steps(found, experiment)
-    export.shown(result)
+    export.shown(bar, result)

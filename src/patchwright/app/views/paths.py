@@ -34,9 +34,10 @@ CAUTION = (
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     swept = pair.shown(model)
     tabs.shown("paths")
     if swept is None:
@@ -51,7 +52,7 @@ def show() -> None:
             controls.baselines(results[0])
             if experiment.mlps == "recompute":
                 st.caption(CAUTION)
-            export.shown(results[0])
+            export.shown(bar, results[0])
     except PatchwrightError as error:
         st.error(error_markdown(error))
 

@@ -15,7 +15,7 @@ from patchwright.app.views import fields
 from patchwright.app.widgets.heat_map import panels
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart
-from patchwright.figures.grid import grid_of_array, grids_of
+from patchwright.figures.grid import Grid, grid_of_array, grids_of
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import HEAD_SITES, Place, check_site, layer_named, n_heads_of, parse_place
@@ -88,17 +88,15 @@ def attention(place: str, experiment: Patch, model: Model) -> None:
     except PatchwrightError as error:
         st.caption(error_markdown(error))
         return
-    limit = float(abs(found.array("difference")).max())
-    change = grid_of_array(
-        found,
-        "difference",
-        "attention, clean − corrupted",
-        "clean − corrupted",
-        centred=True,
-        bounds=(-limit, limit),
-    )
-    panels([*grids_of(found), change], "attention", numbered=True)
+    panels([*grids_of(found), difference_of(found)], "attention", numbered=True)
     st.caption("Each row is a position that attends, each column one that it attends to.")
+
+
+def difference_of(found: Result) -> Grid:
+    """How much more a head looks somewhere in A than in B."""
+    limit = float(abs(found.array("difference")).max())
+    title, unit = "attention, A less B", "attention in A less in B"
+    return grid_of_array(found, "difference", title, unit, centred=True, bounds=(-limit, limit))
 
 
 def table(metric: str, single: dict[str, Result]) -> None:
@@ -119,6 +117,11 @@ def closer(chosen: str, experiment: Patch, model: Model) -> None:
     if parsed.head is not None and parsed.layer is not None:
         with st.expander(f"Where head {parsed.head} of layer {parsed.layer} looks"):
             attention(chosen, experiment, model)
+    answer_by_layer(chosen, experiment, model)
+
+
+def answer_by_layer(chosen: str, experiment: Patch, model: Model) -> None:
+    """The logit difference that each run has reached after each layer, for who wants it."""
     with st.expander("The answer, layer by layer"):
         by_layer(chosen, experiment, model)
 

@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from patchwright.app.text import typed
+
 TABS = {
     "patch": "Patch",
     "ablation": "Ablate",
@@ -23,3 +25,5 @@ def shown(now: str) -> None:
     with st.container(horizontal=True, gap="xxsmall", key="tabs"):
         for page, label in TABS.items():
             st.page_link(st.session_state["pages"][page], label=label)
+    if note := st.session_state["note"].strip():
+        st.caption(f"Note: {typed(note)}")

@@ -1,5 +1,6 @@
 """The bar at the top: the four places of the page, which model, which example."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,23 @@ PLACES = {"patch": "Explore", "many": "Sets", "learn": "Learn", "runs": "Library
 """The pages that the bar leads to."""
 
 
-def shown(with_examples: bool = True) -> Model | None:
-    """Draw the bar; the chosen model, or None where there is none yet, and then why."""
+@dataclass(frozen=True)
+class Bar:
+    """The chosen model, and where the page's links and files go once there is a result."""
+
+    model: Model
+    share: DeltaGenerator
+    export: DeltaGenerator
+
+
+def shown(with_examples: bool = True) -> Bar | None:
+    """Draw the bar; None where there is no model yet, and then why."""
     with titled():
         name = _name()
         if with_examples:
             _examples(name)
         about = st.popover("About", icon=":material/info:", help="This model and this example.")
+        share, export = _waiting("Share"), _waiting("Export")
     _first_model(name)
     if with_examples:
         _look_for(about, name)
@@ -47,9 +58,17 @@ def shown(with_examples: bool = True) -> Model | None:
     except PatchwrightError as error:
         st.error(error_markdown(error))
         return None
-    if model is not None:
-        _about(about, model)
-    return model
+    if model is None:
+        return None
+    _about(about, model)
+    return Bar(model, share, export)
+
+
+def _waiting(label: str) -> DeltaGenerator:
+    """Room for a button, which does nothing as long as there is no result."""
+    room = st.empty()
+    room.button(label, disabled=True, help="There is no result yet.")
+    return room
 
 
 def titled() -> DeltaGenerator:
@@ -65,7 +84,7 @@ def titled() -> DeltaGenerator:
 def _name() -> str:
     """The name of the model that is asked for."""
     here = st.container(width=190)
-    again: dict[str, Any] = {"on_change": session_state.take_usual_bos, "args": (st.session_state,)}
+    again: dict[str, Any] = {"on_change": session_state.take_model, "args": (st.session_state,)}
     # Where it is seen without scrolling: behind the models that need no hub.
     names = [*session_state.MODELS[:2], session_state.OTHER, *session_state.MODELS[2:]]
     hidden: dict[str, Any] = {"label_visibility": "collapsed"}
@@ -160,6 +179,8 @@ def _about(place: DeltaGenerator, model: Model) -> None:
     place.caption(f"{sizes}; {model.dtype} on {model.device}{stored}")
     if model.name == "demo":
         place.caption("A teaching model of the GPT-2 architecture, not GPT-2: it knows few words.")
+    if (entry := entry_of(model.name)) and model.source == "planted":
+        place.caption(f"Not a language model: {entry.note}.")
     if model.quantization is not None:
         place.caption(QUANTISED)
 

@@ -25,6 +25,7 @@ from patchwright.app.views import (
 )
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
+from patchwright.figures.matplotlib_figures import drawing_of
 from patchwright.methods.trace import Severed, Trace
 from patchwright.model.load import Model
 from patchwright.prompts.tokens import answer_text, token_texts
@@ -39,9 +40,10 @@ SEVER_NAMES = {
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    model = topbar.shown()
-    if model is None:
+    bar = topbar.shown()
+    if bar is None:
         return
+    model = bar.model
     says = _prompt(model)
     tabs.shown("trace")
     if says is None:
@@ -54,7 +56,7 @@ def show() -> None:
         noise.markdown(trace_maps.in_words(runs, st.session_state["sever"]))
         results = explore.followed(sweeps, partial(_draw, model=model), model, "runs")
         if results is not None:
-            _finished(results)
+            _finished(results, bar)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -239,15 +241,11 @@ def _draw(results: Sequence[Result], under_way: dict[str, Any] | None, model: Mo
     explore.drawn("trace", maps, explore.Bench(said, None), list(SLOTS))
     if under_way is None:
         trace_place.closer(chosen, result)
-        export.shown(result)
-        st.caption(
-            f"The files hold the map of the selected cell, {trace_maps.name(result)}: select a cell of "
-            "another map to take that one away."
-        )
 
 
-def _finished(results: Sequence[Result]) -> None:
-    """What the traces warn of, and how to read them."""
+def _finished(results: Sequence[Result], bar: topbar.Bar) -> None:
+    """What the traces warn of, how to read them, and how to take them away."""
+    export.shown(bar, *results, drawings=[drawing_of(*results)])
     for text in trace_maps.warnings_of(results):
         st.warning(escape(text))
     st.caption(

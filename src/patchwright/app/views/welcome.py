@@ -1,11 +1,14 @@
 """The first visit: three steps at the real controls, until the visitor has done them or closes it."""
 
+from html import escape
+
 import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.app import session_state
-from patchwright.app.text import token
+from patchwright.app.terms import defined
 from patchwright.lessons import built_in
+from patchwright.prompts.tokens import visible
 
 SEEN = "welcomed"
 """Set once the strip was closed, or a cell was chosen."""
@@ -17,15 +20,17 @@ def strip(runs: Result) -> None:
     if now["chosen"] or now.get(SEEN) or now.get("opened_on") is None:
         now[SEEN] = True
         return
-    says = [token(str(run.top[0]["token"]).strip()) for run in (runs.clean, runs.corrupt)]
+    firsts = [str(run.top[0]["token"]).strip() for run in (runs.clean, runs.corrupt)]
+    says = [f"<code>{escape(visible(one))}</code>" for one in firsts]
     text, *room = st.container(key="welcome").columns(
         [10, 1.5, 1.6, 0.9], vertical_alignment="center"
     )
-    text.markdown(
-        f":small[**1** After A the model says **{says[0]}**; one word changed, after B it says "
-        f"**{says[1]}**. **2** Each cell copies one inner state of the model from A into B: click a "
-        "red one. **3** Read beside the map what the copy does.]"
+    steps = defined(
+        f"<b>1</b> After A the model says <b>{says[0]}</b>; one word changed, after B it says "
+        f"<b>{says[1]}</b>. <b>2</b> Each cell copies one inner state of the model from A into B: "
+        "click a red one. <b>3</b> Read beside the map what the copy does."
     )
+    text.html(f'<div class="pw-steps">{steps}</div>')
     acts = {"Try your own": _own, "Start lesson 1": _lesson, "Close": _close}
     for place, (label, act) in zip(room, acts.items(), strict=True):
         place.button(label, on_click=act, width="stretch")

@@ -6,7 +6,8 @@
 function element(kind, className = "", text = "") {
   const made = document.createElement(kind);
   if (className) made.className = className;
-  if (text) made.textContent = text;
+  // A number and its percent sign stay in one line.
+  if (text) made.textContent = text.replace(/(\d) %/g, "$1\u00a0%");
   return made;
 }
 

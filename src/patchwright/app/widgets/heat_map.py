@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
+from patchwright.app.widgets.message import packed
 from patchwright.figures.grid import Grid
 from patchwright.spelling import run_name
 
@@ -28,7 +29,7 @@ def part(name: str) -> str:
 
 def script() -> str:
     """The components' one script: what is pure, the map, and what stands around it."""
-    return "\n".join(map(part, ("map_logic.js", "heat_map.js", "workbench.js")))
+    return "\n".join(map(part, ("message.js", "map_logic.js", "heat_map.js", "workbench.js")))
 
 
 @st.cache_resource
@@ -61,7 +62,8 @@ def heat_map(
 
     data = data_of(grid, selected, nothing, numbered)
     data |= {"clickable": on_choose is not None, "empty": empty, "marked": list(marked)}
-    _component()(data={"state": "rest", "maps": [data]}, key=key, on_place_change=clicked)
+    message = packed({"state": "rest", "maps": [data]})
+    _component()(data=message, key=key, on_place_change=clicked)
 
 
 def panels(

@@ -2,16 +2,21 @@
 // places that are patched together. Where the page gives no room for these, a map alone.
 
 // A line from one run to the other with a dot where the patched run stands.
-function ruler({ low, high, value, from, to, said }) {
+function ruler({ low, high, value, mark, from, to, said }) {
   const line = element("div", "ruler");
   line.setAttribute("role", "img");
   line.setAttribute("aria-label", said);
   line.append(element("span", "end", from));
   const track = line.appendChild(element("span", "track"));
-  const dot = track.appendChild(element("span", "dot"));
-  const share = high === low ? 0.5 : (value - low) / (high - low);
-  dot.style.left = `${100 * Math.max(0, Math.min(1, share))}%`;
-  dot.classList.toggle("outside", share < 0 || share > 1);
+  const stand = (at, kind) => {
+    const dot = track.appendChild(element("span", kind));
+    const share = (at - low) / (high - low);
+    dot.style.left = `${100 * Math.max(0, Math.min(1, share))}%`;
+    dot.classList.toggle("outside", share < 0 || share > 1);
+    return dot;
+  };
+  if (mark !== undefined) stand(mark, "dot of-pin").title = "The pinned place";
+  stand(value, "dot");
   line.append(element("span", "end", to));
   return line;
 }
@@ -60,6 +65,11 @@ function inspect(host, d, act) {
     const facts = element("dl", "facts");
     d.facts.forEach(([what, said]) => facts.append(element("dt", "", what), element("dd", "", said)));
     parts.push(facts);
+  }
+  if (d.closer?.length) {
+    const row = element("div", "closer", "Look closer:");
+    d.closer.forEach(([to, label]) => row.append(button(`zoom ${to}`, label, () => act("zoom", to))));
+    parts.push(row);
   }
   host.replaceChildren(...parts);
 }
@@ -113,6 +123,7 @@ function keepingFocus(host, build) {
 // As many maps as there are, one below the other or side by side; what is selected in one is so in all.
 function arrangeMaps(bench, host, data, beside) {
   host.classList.toggle("beside", beside);
+  host.classList.toggle("one-bar", data.some((one) => !one.scaled));
   while (bench.maps.length > data.length) bench.maps.pop().remove();
   data.forEach((one, i) => {
     if (!bench.maps[i]) {
@@ -126,7 +137,8 @@ function arrangeMaps(bench, host, data, beside) {
 }
 
 // Streamlit calls this when the workbench appears and again whenever its data change.
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: message, parentElement, setTriggerValue }) {
+  const data = unpacked(message);
   const root = parentElement.querySelector(".workbench");
   const act = (what, value) => setTriggerValue(what, value);
   const find = (name) => root.querySelector(`.${name}`);

@@ -7,8 +7,9 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from patchwright.app.widgets.heat_map import part, script
+from patchwright.app.widgets.message import packed
 
-ACTS = ("place", "add", "drop", "pin", "threshold", "stop")
+ACTS = ("place", "add", "drop", "pin", "zoom", "threshold", "stop")
 """What a person can do in it; each comes with a place, a number, or the word itself."""
 
 
@@ -36,4 +37,4 @@ def workbench(data: Mapping[str, Any], key: str, acts: Mapping[str, Callable[[An
 
         return call
 
-    _component()(data=data, key=key, **{f"on_{what}_change": called(what) for what in ACTS})
+    _component()(data=packed(data), key=key, **{f"on_{what}_change": called(what) for what in ACTS})

@@ -1,0 +1,94 @@
+"""A circuit for print: a graph whose layers grow upward, its edges by what they do."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+
+from patchwright.figures.circuit_layout import LOWERS, RAISES, Layout, layout, target_of
+from patchwright.figures.sheet import (
+    POINTS,
+    SMALL,
+    TEXT,
+    fit_height,
+    head,
+    printing,
+    sheet,
+    width_of,
+)
+from patchwright.figures.style import USUAL, FigureStyle
+
+_ROW, _LEAST_ROW, _TALLEST = 26.0, 11.0, 560.0
+"""Points from one row of nodes to the next, the least of them, and about the most of all rows."""
+_BOX = {
+    "boxstyle": "round,pad=0.3",
+    "facecolor": "white",
+    "edgecolor": "#777777",
+    "linewidth": 0.5,
+}
+_MEANING = {
+    LOWERS: "corrupting it lowers the metric",
+    RAISES: "corrupting it raises the metric",
+}
+
+
+def draw_circuit(
+    edges: Sequence[tuple[str, str]], scores: Sequence[float], style: FigureStyle = USUAL
+) -> Figure:
+    """A graph of edges: layers from the bottom up, width by |score|, colour by sign."""
+    placed = layout(edges)
+    with printing():
+        figure = sheet(style, 3.0)
+        axes = figure.add_subplot()
+        _draw_edges(axes, edges, scores, placed)
+        for name, (x, y) in placed.at.items():
+            axes.text(x, y, _short(name), ha="center", va="center", fontsize=SMALL, bbox=_BOX)
+        axes.set_xlim(-0.06, 1.12)
+        axes.set_ylim(-0.5, len(placed.rows) - 0.5)
+        axes.set_yticks(range(len(placed.rows)), placed.rows)
+        axes.tick_params(length=0)
+        axes.set_xticks([])
+        axes.spines[:].set_visible(False)
+        _explain(figure, scores)
+        if style.title:
+            head(figure, f"The circuit's {len(edges):,} edges")
+        rows = max(2, len(placed.rows))
+        fit_height(figure, axes, rows * max(_LEAST_ROW, min(_ROW, _TALLEST / rows)))
+    return figure
+
+
+def _draw_edges(
+    axes: Axes, edges: Sequence[tuple[str, str]], scores: Sequence[float], placed: Layout
+) -> None:
+    strongest = max((abs(score) for score in scores), default=1.0) or 1.0
+    for (sender, receiver), score in zip(edges, scores, strict=True):
+        axes.add_patch(
+            FancyArrowPatch(
+                placed.at[sender],
+                placed.at[target_of(receiver)],
+                arrowstyle="-",
+                connectionstyle="arc3,rad=0.12",
+                color=LOWERS if score < 0 else RAISES,
+                linewidth=0.3 + 2.2 * abs(score) / strongest,
+                alpha=0.6,
+            )
+        )
+
+
+def _explain(figure: Figure, scores: Sequence[float]) -> None:
+    """What the colours mean that there are."""
+    there = dict.fromkeys(LOWERS if score < 0 else RAISES for score in scores)
+    lines = [Line2D([], [], color=color) for color in there]
+    texts = [_MEANING[color] for color in there]
+    room = POINTS * figure.get_figwidth()
+    beside = sum(width_of(text, TEXT) + 5 * TEXT for text in texts) < room
+    figure.legend(lines, texts, loc="outside lower center", ncols=2 if beside else 1)
+
+
+def _short(node: str) -> str:
+    """A node beside the name of its row: the number of a head."""
+    if "H" in node:
+        return node.split("H")[1]
+    return "MLP" if node.endswith(".mlp") else node
