@@ -151,6 +151,11 @@ def facts(page: AppTest) -> dict[str, str]:
     return dict(workbench(page)["inspector"]["facts"])
 
 
+def offers_files(page: AppTest) -> bool:
+    """Whether what the page shows can be taken away."""
+    return any(one.proto.label == "CSV" for one in page.get("download_button"))
+
+
 def button(page: AppTest, label: str) -> Button:
     """The button that is called so."""
     return next(one for one in page.button if one.label == label)

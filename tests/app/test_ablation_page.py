@@ -39,8 +39,8 @@ def test_the_first_paint_ablates_every_head_and_says_what_the_strongest_loses(
     top = result.top(1).iloc[0]
     assert looked_at(page) == top["place"]
     assert workbench(page)["inspector"]["sentence"] == (
-        f"Set to zero in A, it moves logit_diff from {result.clean.metric:.2f} to "
-        f"{top['patched']:.2f}: {percent(top['effect'])} of the way to B."
+        f"Set to zero in A, it moves the logit difference from {result.clean.metric:.2f} to "
+        f"{top['patched']:.2f}: {percent(top['effect'])} of the way to B (22.2 logits)."
     )
     assert SELF_REPAIR in words(page)
 

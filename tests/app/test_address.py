@@ -71,6 +71,8 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
         return st.lists(st.sampled_from(["A", "last", "S#2"]), unique=True)
     if name in url_state.PLACES:
         return st.sampled_from(["", *PLACES])
+    if name == "pinned_run":
+        return st.sampled_from(["", "0123456789ab"])
     if isinstance(session_state.FIELDS[name], str):
         return st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
     usual = session_state.FIELDS[name]

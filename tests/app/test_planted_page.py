@@ -3,6 +3,7 @@
 import pytest
 
 from app_pages import one_view, settled, whole_page, words
+from patchwright.app import resources, session_state
 from patchwright.app.views.tabs import TABS
 from patchwright.model.catalog import CATALOG, is_planted
 from patchwright.prompts.examples import example
@@ -30,7 +31,7 @@ def test_choosing_a_planted_model_takes_its_example_and_another_model_leaves_it(
     page = settled(page.selectbox(key="model").set_value("planted-fact").run())
     assert page.session_state["clean"] == example("planted-fact").pair.clean
     page = settled(page.selectbox(key="model").set_value("demo").run())
-    assert page.session_state["clean"] == example(state.FIRST_EXAMPLE).pair.clean
+    assert page.session_state["clean"] == example(session_state.FIRST_EXAMPLE).pair.clean
     assert [one.value for one in page.error] == []
 
 
@@ -45,7 +46,7 @@ def test_prompts_of_ones_own_stay_when_a_planted_model_is_chosen() -> None:
 def test_a_page_that_is_started_on_a_planted_model_opens_on_its_example(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(work, "first_model", lambda: "planted-direction")
+    monkeypatch.setattr(resources, "first_model", lambda: "planted-direction")
     page = whole_page()
     assert page.session_state["model"] == "planted-direction"
     assert page.session_state["clean"] == example("planted-direction").pair.clean

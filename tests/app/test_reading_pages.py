@@ -3,7 +3,7 @@
 import pytest
 
 import patchwright as pw
-from app_pages import errors, facts, looked_at, one_view, workbench
+from app_pages import errors, facts, looked_at, offers_files, one_view, workbench
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.app.views import activations, lens
 from patchwright.places import SITES
@@ -88,4 +88,4 @@ def test_prompts_of_few_words_have_the_rest_of_the_page(prompt: str) -> None:
     )
     shown.run()
     assert errors(shown) == []
-    assert any(one.value == "**Export**" for one in shown.markdown)
+    assert offers_files(shown)

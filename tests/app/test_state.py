@@ -232,8 +232,9 @@ def test_the_inspector_carries_its_numbers(model: Model) -> None:
     assert one.altered is not None
     effect = percent(float(one.effect))
     assert sentence(one, swept) == (
-        f"Copied, it moves logit_diff from {one.corrupt.metric:.2f} to {one.altered.metric:.2f}: "
-        f"{effect} of the way to A."
+        "Copied, it moves the logit difference from "
+        f"{one.corrupt.metric:.2f} to {one.altered.metric:.2f}: {effect} of the way to A "
+        f"({abs(one.clean.metric - one.corrupt.metric):.3g} logits)."
     )
     shown = inspector.change("A", "B", "Copied", "changed", one, swept)
     assert [run["name"] for run in shown["runs"]] == ["B alone", "changed", "A alone"]

@@ -13,7 +13,8 @@ from made import baseline, made
 from patchwright.algorithms.statistics import statistics
 from patchwright.errors import InputError
 from patchwright.figures.captions import FINGERPRINT, latex
-from patchwright.figures.matplotlib_figures import circuit_drawing, drawing_of
+from patchwright.figures.matplotlib_figures import circuit_drawing, drawing_of, drawings_of
+from patchwright.figures.style import USUAL
 from tiny import pair_of
 
 PAIR = pw.Pair(
@@ -136,6 +137,13 @@ def test_drawings_have_their_captions(model: pw.Model) -> None:
     graph = circuit_drawing(circuit.edges, circuit.scores, scored)
     assert graph.caption("text").startswith("The circuit's 3 edges; wider lines")
     assert drawing_of(scored).caption("text") == scored.caption()
+    lens = {one.name: one for one in drawings_of(pw.logit_lens(model, pair))}
+    assert list(lens) == ["Map", "By layer"]
+    assert lens["By layer"].caption("text").startswith("Logit difference as each layer's output")
+    exact = drawings_of(pw.compare_with_exact(model, pair, "z"))
+    assert [one.name for one in exact] == ["Map", "Exact"]
+    for one in [*lens.values(), *exact, graph]:
+        assert one.file("pdf", USUAL)[0].startswith(b"%PDF")
 
 
 def test_every_method_has_a_caption_without_code_words(demo: pw.Model) -> None:

@@ -398,7 +398,8 @@ def test_a_table_over_pairs_has_their_number() -> None:
         [[[i / 12, 0.0]] for i in range(12)],
         clean=baseline(4.0, **many),
         corrupt=baseline(-4.0, **many),
-        tokens=([["a", "b"]] * 12, [["a", "c"]] * 12),
+        tokens=([[f"a{i}", "b"] for i in range(12)], [[f"a{i}", "c"] for i in range(12)]),
+        pairs=[{"clean": f"a{i}", "corrupt": "b", "answer": [" x"]} for i in range(12)],
     )
     rows = list(DictReader(StringIO(csv_text(result, statistics(result).to_frame()))))
     assert {row["clean_prompt"] for row in rows} == {"12 pairs"}

@@ -329,7 +329,7 @@ def _value(name: str, text: str) -> Any:
             return [_whole(part) for part in text.split(LISTS)] if text else []
         if name == "set_roles":
             return [part[:60] for part in text.split(LISTS) if part]
-        if name == "pinned_run":
+        if name == "pinned_run" and text:
             return _run_digits(text)
         if name in PLACES and text:
             return _place(text)

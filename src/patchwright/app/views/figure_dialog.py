@@ -74,7 +74,7 @@ def _style() -> FigureStyle:
             if one.name in SWITCHES:
                 switches[one.name] = st.toggle(
                     SWITCHES[one.name],
-                    bool(one.default),
+                    getattr(USUAL, one.name),
                     key=f"figure-{one.name}",
                     help=one.metadata["help"],
                 )

@@ -42,7 +42,7 @@ def change(source: str, target: str, change: str, altered: str, one: Result, swe
     base, _, other = runs.values()
     metric = METRIC_TABLE[one.experiment["metric"]]
     gap = f"{abs(other.metric - base.metric):.3g}{metric.unit.suffix}"
-    share = "" if math.isnan(effect) else f": {percent(effect)} of the {gap} to {source}"
+    share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source} ({gap})"
     return {
         "sentence": f"{change}, it moves the {metric.label} from {base.metric:.2f} to {after:.2f}{share}.",
         "ruler": ruler(source, target, base.metric, other.metric, after),
