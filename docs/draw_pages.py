@@ -43,7 +43,7 @@ SHOWN = {
 }
 """Each picture's address: an example that shows what the tab or place is for."""
 
-WORKBENCH = ("patch", "ablation")
+WORKBENCH = ("patch", "ablation", "trace", "paths")
 """What is seen without scrolling: the prompts, the map, and the selected place."""
 
 QUIET = """() => {

@@ -16,7 +16,7 @@ from made import baseline, made
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.scale import has_scale, nothing_moved, shares
 from patchwright.algorithms.statistics import statistics
-from patchwright.app.views import controls, inspector, many, paths, trace_result
+from patchwright.app.views import controls, inspector, many, path_place, trace_place
 from patchwright.app.views.lesson_result import beside
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import FactError, InputError
@@ -165,9 +165,9 @@ def pages(results: dict[str, pw.Result]) -> Iterator[str]:
     yield inspector.change("B", "A", "Set", "", results["ablate_together"], results["ablate"])[
         "sentence"
     ]
-    yield paths.sentence("L1H2.z", results["path_patch"], False)
-    yield paths.by_all_ways(results["patch_together"])
-    yield trace_result.sentence("L1.resid_post@12", results["trace"])
+    yield path_place.sentence("L1H2.z", results["path_patch"], False)
+    yield path_place.by_all_ways(results["patch_together"])
+    yield trace_place.sentence("L1.resid_post@12", results["trace"])
 
 
 def test_no_page_speaks_of_a_share(results: dict[str, pw.Result]) -> None:

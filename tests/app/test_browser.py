@@ -82,15 +82,20 @@ def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
     assert box["x"] + box["width"] <= width
 
 
-def test_the_map_the_inspector_and_the_prompts_are_seen_without_scrolling(page: Page) -> None:
-    page.set_viewport_size({"width": 1280, "height": 800})
-    rest(page)
+def seen_without_scrolling(page: Page, *names: str) -> None:
+    """Assert that these parts are wholly inside a window that is 800 high."""
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop") == 0
-    for name in ("conclusion", "map", "inspector", "setbar"):
+    for name in names:
         box = page.get_by_test_id(name).bounding_box()
         assert box is not None
         assert box["y"] >= 0, name
         assert box["y"] + box["height"] <= 800, name
+
+
+def test_the_map_the_inspector_and_the_prompts_are_seen_without_scrolling(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    rest(page)
+    seen_without_scrolling(page, "conclusion", "map", "inspector", "setbar")
     content = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
     assert content is not None
     assert content["height"] <= 1200
@@ -340,7 +345,9 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
     assert barriers(page, axe) == []
 
 
-@pytest.mark.parametrize("path", ["", "learn?lesson=3-patch-one-place", "learn"])
+@pytest.mark.parametrize(
+    "path", ["", "trace", "paths?receivers=L3H1.q", "learn?lesson=3-patch-one-place", "learn"]
+)
 def test_the_dark_theme_has_no_barrier_either(visit: Visitors, axe: str, path: str) -> None:
     assert barriers(visit(path, scheme="dark"), axe) == []
 
@@ -363,10 +370,65 @@ def test_the_scripts_of_the_package_make_no_markup_of_words() -> None:
 
 def test_the_subject_of_a_trace_is_chosen_by_its_chips(visit: Visitors) -> None:
     page = visit("trace?example=eiffel-tower")
-    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel ·Tower")).to_be_visible()
+    expect(page.get_by_text("Noise on ·Eiffel ·Tower, 3 × σ strong")).to_be_visible()
     press(page, "·Tower 3")
-    expect(page.get_by_text("Noise: 3 × σ on ·Eiffel, where")).to_be_visible()
+    expect(page.get_by_text("Noise on ·Eiffel, 3 × σ strong")).to_be_visible()
     expect(page).to_have_url(re.compile("subject=2$"))
+
+
+def test_three_maps_of_a_trace_have_one_selection_and_one_colour_bar(visit: Visitors) -> None:
+    page = visit("trace?example=eiffel-tower")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    bench = page.get_by_test_id("workbench")
+    expect(bench.get_by_role("grid")).to_have_count(3)
+    slider = bench.get_by_label("Hide cells below this share of the scale")
+    expect(slider).to_have_count(1)
+    seen_without_scrolling(rest(page), "map", "inspector")
+    cell(page, "L3.attn_out@5").hover()
+    expect(page.get_by_text("effect 0.548 ± 0.54")).to_be_visible()
+    cell(page, "L3.attn_out@5").click()
+    expect(place(page)).to_have_text("L3.attn_out@5")
+    expect(page.get_by_test_id("inspector")).to_contain_text("attention output of layer 3 put back")
+    expect(bench.locator("[aria-selected=true]")).to_have_count(1)
+    in_address(page, "chosen=L3.attn_out%405")
+    expect(
+        page.get_by_text("The files hold the map of the selected cell, Attention")
+    ).to_be_visible()
+    weak = cell(page, "L0.attn_out@2")
+    expect(weak).to_have_text("0.22")
+    slider.fill("0.4")
+    expect(weak).to_have_text("")
+    in_address(page, "threshold=40")
+
+
+def test_a_click_while_three_maps_are_computed_is_not_lost(visit: Visitors, large: Path) -> None:
+    asked = long_sweep(large, "Ruth").replace("&site=z&per=head_position", "")
+    page = visit(f"trace{asked}&subject=1", settled=False)
+    bench = page.get_by_test_id("workbench")
+    expect(bench).to_have_attribute("data-state", "computing")
+    expect(page.get_by_test_id("progress")).to_contain_text("Map 1 of 3")
+    cell(page, "L1.mlp_out@3").click()
+    expect(place(page)).to_have_text("L1.mlp_out@3")
+    page.get_by_role("button", name="Stop").click()
+    expect(bench).to_have_attribute("data-state", "rest")
+    expect(cell(page, "L1.mlp_out@3")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_text("Hidden state: The sweep was stopped")).to_be_visible()
+    page.get_by_role("button", name="Compute the rest").wait_for()
+
+
+def test_receivers_of_paths_are_added_by_clicking_cells(visit: Visitors) -> None:
+    page = visit("paths")
+    cell(page, "L3H1.z").click()
+    press(page, "Add L3H1.q as receiver")
+    in_address(page, "receivers=L3H1.q")
+    expect(page.get_by_test_id("inspector")).to_contain_text("lies above every receiver (L3H1.q)")
+    expect(cell(page, "L3H1.z")).to_have_class(re.compile("in-set"))
+    rest(page)
+    cell(page, "L3H4.z").click(modifiers=["Shift"])
+    expect(page.get_by_test_id("stMultiSelect")).to_contain_text("L3H4.q")
+    expect(page.get_by_test_id("inspector")).to_contain_text("(L3H1.q and L3H4.q)")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    seen_without_scrolling(rest(page), "map", "inspector")
 
 
 def test_the_page_circuit_says_what_its_edges_keep(visit: Visitors) -> None:
@@ -458,7 +520,7 @@ def painted(page: Page) -> int:
         (
             "paths?receivers=L5H1.q",
             "L2H3.z",
-            "clean run's L2H3.z reaching L5H1.q and nothing else",
+            "Copied from A into B, seen by L5H1.q and nothing else",
         ),
     ],
 )
@@ -524,13 +586,14 @@ def test_the_threshold_hides_small_effects_and_is_no_step_of_history(page: Page)
 LOGIC = """(logic) => new Function(logic + `;
   const d = {rows: [0, 1], columns: ["a 0", "b 1"], places: [["p", "q"], ["r", "s"]], placed: true,
     values: [[0.5, null], [-0.01, 1]], centred: true, limit: 1, unit: "effect", estimated: null,
-    unsure: null, texts: null, tops: [[[["x", 0.9]], []], [[], []]], marked: [], nothing: {}, empty: "no value"};
+    unsure: null, texts: null, spreads: null, tops: [[[["x", 0.9]], []], [[], []]], marked: [], nothing: {}, empty: "no value"};
   return {
     colours: [paint(1, d, [255, 255, 255]), paint(-0.5, d, [55, 0, 72]), paint(2, {...d, centred: false, low: 0, high: 4}, null)],
     inks: [inkOn([178, 24, 43]), inkOn([247, 247, 247]), inkOn([33, 145, 140])],
     texts: [textOf(0.5, d, 0, 0, 0.05, 40, 20), textOf(-0.01, d, 1, 0, 0.05, 40, 20),
       textOf(0.5, d, 0, 0, 0.05, 20, 20), textOf(0.5, d, 0, 0, 0.05, 40, 10)],
-    said: [spoken(d, 0, 0, 3), spoken(d, 0, 0), spoken(d, 0, 1), likeliest(d, 0, 0), likeliest(d, 0, 1)],
+    said: [spoken(d, 0, 0, 3), spoken(d, 0, 0), spoken(d, 0, 1), likeliest(d, 0, 0), likeliest(d, 0, 1),
+      spoken({...d, spreads: [[0.126, null], [0, 0]]}, 0, 0, 3)],
     moves: [moved({key: "ArrowUp"}, [0, 0], 2, 2), moved({key: "ArrowUp"}, [1, 0], 2, 2),
       moved({key: "End"}, [0, 0], 2, 2), moved({key: "Home", ctrlKey: true}, [1, 1], 2, 2), moved({key: "x"}, [0, 0], 2, 2)],
     meanings: [meaning({shiftKey: false}), meaning({shiftKey: true}), meaning({key: "Enter"}), meaning({key: "a"})],
@@ -555,6 +618,7 @@ def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Brows
         "q b 1: no value",
         "x 90 %",
         "",
+        "p a 0: effect 0.500 ± 0.13",
     ]
     assert found["moves"] == [[1, 0], [1, 0], [0, 1], [0, 0], None]
     assert found["meanings"] == ["place", "add", "place", None]

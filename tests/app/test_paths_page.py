@@ -1,4 +1,4 @@
-"""The page Paths: what it asks for, shows and says, without a browser."""
+"""The tab Paths: what it asks for, shows and says, without a browser."""
 
 from typing import Any
 
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import patchwright as pw
-from app_pages import errors, one_view, settled, words
-from patchwright.algorithms.paths import SENDERS
+from app_pages import errors, facts, looked_at, one_view, settled, workbench
+from patchwright.algorithms.paths import RECEIVERS, SENDERS
 from patchwright.app import session_state
-from patchwright.app.views import controls
-from patchwright.app.views import paths as view
+from patchwright.app.views import controls, path_place
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.figures.grid import grid_of
 from patchwright.model.load import Model
@@ -29,13 +28,15 @@ def test_the_first_paint_follows_every_head_to_the_logits(demo: pw.Model) -> Non
     assert errors(page) == []
     pair = example("ioi").pair
     top = pw.path_patch(demo, pair, direction="denoise").top(1).iloc[0]
-    assert f"With the clean run's `{top['place']}` reaching the logits" in words(page)
-    assert f"to {top['patched']:.3g}, **{percent(top['effect'])}** of the gap" in words(page)
+    said = workbench(page)["inspector"]
+    assert looked_at(page) == top["place"]
+    assert "from A into B, seen by the logits and nothing else" in said["sentence"]
+    assert f"to {top['patched']:.2f}: {percent(top['effect'])} of the way to A" in said["sentence"]
+    assert said["ruler"]["value"] == top["patched"]
     whole = pw.patch_together(demo, pair, [top["place"]])
-    assert f"it goes to {float(whole.patched):.3g}, **{percent(float(whole.effect))}**" in words(
-        page
-    )
-    assert "there is no path" not in words(page)
+    by_all_ways = f"to {float(whole.patched):.2f}, {percent(float(whole.effect))} of the gap"
+    assert facts(page)["by all ways at once"].startswith(by_all_ways)
+    assert workbench(page)["maps"][0]["nothing"] == {}
 
 
 @on_the_page
@@ -46,10 +47,16 @@ def test_a_receiver_is_added_by_its_numbers_and_senders_above_it_have_no_path() 
     settled(page.button(key="add_receiver").click().run())
     assert errors(page) == []
     assert page.multiselect(key="receivers").value == ["L2H1.q"]
-    assert "Senders marked – lie above every receiver" in words(page)
-    page.session_state["path"] = "L4H0.z"
+    (shown,) = workbench(page)["maps"]
+    assert set(shown["nothing"]) == {
+        f"L{layer}H{head}.z" for layer in (2, 3, 4, 5) for head in range(6)
+    }
+    assert set(shown["nothing"].values()) == {"no path"}
+    page.session_state["chosen"] = "L4H0.z"
     settled(page.run())
-    assert "`L4H0.z` lies above every receiver (`L2H1.q`)" in words(page)
+    said = workbench(page)["inspector"]
+    assert said["sentence"].startswith("L4H0.z lies above every receiver (L2H1.q)")
+    assert said["ruler"] is None
 
 
 @on_the_page
@@ -73,13 +80,13 @@ def test_every_sender_can_be_followed_its_ways(sender: str) -> None:
 @on_the_page
 def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
     asked = {"sender": "attn_out", "sender_per": "position", "receivers": "L3H1.q~L3.mlp_out"}
-    asked |= {"mlps": "freeze", "norms": "freeze", "direction": "noise", "path": "L1.attn_out@3"}
+    asked |= {"mlps": "freeze", "norms": "freeze", "direction": "noise", "chosen": "L1.attn_out@3"}
     page = one_view("paths", **asked)
     assert errors(page) == []
-    assert "With the corrupted run's `L1.attn_out@3` reaching `L3H1.q` and `L3.mlp_out`" in words(
-        page
-    )
-    assert "MLPs on the way are frozen, norms frozen" in words(page)
+    assert looked_at(page) == "L1.attn_out@3"
+    sentence = workbench(page)["inspector"]["sentence"]
+    assert "from B into A, seen by L3H1.q and L3.mlp_out and nothing else" in sentence
+    assert facts(page)["on the way"] == "heads frozen, MLPs frozen, norms frozen"
     assert {name: str(value) for name, value in page.query_params.items()} == {
         "model": "demo"
     } | asked
@@ -131,7 +138,7 @@ def test_senders_without_a_path_are_those_that_change_nothing_whatever_they_send
     model: Model, sender: str, receivers: list[str]
 ) -> None:
     result = pw.path_patch(model, PAIR, receivers, site=sender)
-    none = view.without_path(result, model)
+    none = path_place.without_path(result, model)
     table = result.table().set_index("place")
     base = result.base.metric
     assert all(table.loc[place, "patched"] == base for place in none)
@@ -143,7 +150,7 @@ def test_senders_without_a_path_are_those_that_change_nothing_whatever_they_send
 
 def test_the_map_is_empty_where_there_is_no_path_and_says_so(model: Model) -> None:
     result = pw.path_patch(model, PAIR, ["L1H0.q"])
-    none = view.without_path(result, model)
+    none = path_place.without_path(result, model)
     assert none
     data = data_of(grid_of(result), "", dict.fromkeys(none, "no path"))
     for values, places in zip(data["values"], data["places"], strict=True):
@@ -155,9 +162,43 @@ def test_the_map_is_empty_where_there_is_no_path_and_says_so(model: Model) -> No
 def test_the_sentence_carries_the_results_numbers(model: Model, direction: str) -> None:
     result = pw.path_patch(model, PAIR, ["L2H1.k"], direction=direction)
     for place, patched, effect in result.table()[["place", "patched", "effect"]].to_numpy():
-        text = view.sentence(place, result, False)
-        assert f"from {result.base.metric:.3g} to {patched:.3g}, **{percent(effect)}**" in text
-        assert ("clean run's" in text) == (direction == "denoise")
+        text = path_place.sentence(place, result, False)
+        assert f"from {result.base.metric:.2f} to {patched:.2f}: {percent(effect)} of the" in text
+        assert ("from A into B" in text) == (direction == "denoise")
     stopped = pw.path_patch(model, PAIR, ["L2H1.k"], progress=lambda _: False)
     assert np.isnan(stopped.patched.values).any()
-    assert view.sentence("L0H0.z", stopped, False) == controls.NOT_COMPUTED
+    assert path_place.sentence("L0H0.z", stopped, False) == controls.NOT_COMPUTED
+
+
+def test_what_of_a_cell_receives_is_what_is_chosen_of_it(grouped: str) -> None:
+    model = pw.load_model(grouped)
+    result = pw.path_patch(model, PAIR)
+    cells = {kind: path_place.receiver_at("L1H3.z", kind, result, model) for kind in RECEIVERS}
+    assert cells == {"q": "L1H3.q", "k": "L1H1.k", "v": "L1H1.v", "mlp_out": "L1.mlp_out"}
+    for place, receiver in {
+        "L2.attn_out": "L2.k",
+        "L2.mlp_out": "L2.mlp_out",
+        "L2H0.z@1": "L2H0.k@1",
+        "L0H1.z": "",
+        "embed@2": "",
+    }.items():
+        assert path_place.receiver_at(place, "k", result, model) == receiver, place
+    assert path_place.receiving(["L1H1.k"], grid_of(result), model) == ["L1H2.z", "L1H3.z"]
+
+
+@on_the_page
+def test_the_selected_cell_is_offered_as_receiver_and_marked_once_it_is_one() -> None:
+    page = one_view("paths", chosen="L3H1.z")
+    said = workbench(page)["inspector"]
+    assert (said["add"], said["inSet"]) == ("Add L3H1.q as receiver", False)
+    settled(page.selectbox(key="receiver_site").set_value("v").run())
+    assert workbench(page)["inspector"]["add"] == "Add L3H1.v as receiver"
+    page = one_view("paths", chosen="L3H1.z", receivers="L3H1.q")
+    bench = workbench(page)
+    assert bench["inspector"]["inSet"]
+    assert bench["maps"][0]["set"] == ["L3H1.z"]
+
+
+@on_the_page
+def test_an_address_of_before_chose_its_sender_by_another_name() -> None:
+    assert looked_at(one_view("paths", path="L2H3.z")) == "L2H3.z"

@@ -284,12 +284,12 @@ def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out
     page |= {
         "chosen": "L3.resid_pre@10",
         "pinned": "L1H2.z",
-        "trace_chosen": "a slip",
+        "set_chosen": "a slip",
         "places": ["L0.mlp_out@0", "L2H1.z@-1", "L2H1.z@4"],
     }
     page["bos"] = False
     session_state.move_places(page)
-    assert (page["chosen"], page["pinned"], page["trace_chosen"]) == (
+    assert (page["chosen"], page["pinned"], page["set_chosen"]) == (
         "L3.resid_pre@9",
         "L1H2.z",
         "a slip",

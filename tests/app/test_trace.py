@@ -1,4 +1,4 @@
-"""The page Trace: what it says and shows, without a browser."""
+"""The tab Causal trace: what it says and shows, without a browser."""
 
 import threading
 from typing import Any, cast
@@ -9,13 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from app_pages import errors, one_view, settled, unopened_view
+from app_pages import (
+    errors,
+    facts,
+    looked_at,
+    one_view,
+    settled,
+    unopened_view,
+    words,
+    workbench,
+)
 from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
 from patchwright.app import results, session_jobs, session_state, url_state
 from patchwright.app.text import BREAK
-from patchwright.app.views import trace as view
-from patchwright.app.views import trace_result as found
+from patchwright.app.views import explore, trace_maps, trace_place
 from patchwright.app.views.progress import how_far
 from patchwright.axes import METRICS
 from patchwright.errors import ExperimentError, InputError
@@ -39,45 +47,56 @@ def opened(**parameters: str) -> AppTest:
     return one_view("trace", **({"example": "eiffel-tower"} | parameters))
 
 
-def shown(page: AppTest) -> str:
-    """The place that is looked at."""
-    return next(one.value for one in page.markdown if one.value.startswith("#### ")).strip("# `")
-
-
 @on_the_page
 def test_the_first_paint_is_a_finished_trace_of_the_subject_in_which_the_prompts_differ() -> None:
     page = opened()
     assert errors(page) == []
     assert page.button_group(key="subject").value == [2, 3]
-    assert [one.label for one in page.metric][-1] == "Total effect"
-    assert shown(page).startswith("L0.mlp_out@2")
-    assert any("of what the noise took away" in one.value for one in page.markdown)
-    titles = [one.value for one in page.caption if one.value.endswith("single layers")]
-    assert len(titles) == 3
+    bench = workbench(page)
+    assert looked_at(page) == "L0.mlp_out@2"
+    assert "of what the noise took away" in bench["inspector"]["sentence"]
+    assert [one["caption"] for one in bench["maps"]] == ["Hidden state", "MLP", "Attention"]
+    assert [one["scaled"] for one in bench["maps"]] == [True, False, False]
+    assert "Noise on **·Eiffel** **·Tower**, 3 × σ strong" in words(page)
+    assert "drawn 10 times: probability goes from 0.999 to **0.281**" in words(page)
+    assert (
+        facts(page)["the 10 noisy runs say"]
+        == "·Rome (3), ·Athens (3), ·Paris (2), other tokens (2)"
+    )
+    noisy, restored, clean = bench["inspector"]["runs"]
+    assert [round(one["tokens"][0][1], 2) for one in (noisy, restored, clean)] == [0.28, 0.91, 1.0]
+    assert bench["inspector"]["ruler"]["value"] == restored["tokens"][0][1]
 
 
 @on_the_page
-def test_the_window_stands_over_each_panel_and_what_is_severed_below_them() -> None:
-    page = opened(window="3", sever="attn_out")
+def test_the_window_stands_over_each_map_and_what_is_severed_with_the_noise() -> None:
+    page = opened(window="3", sever="attn_out", chosen="L0.mlp_out@2")
     assert errors(page) == []
-    over = [one.value.replace("\\", "") for one in page.caption]
-    assert "resid_post, single layers" in over
-    assert "mlp_out, window of 3 layers" in over
-    assert "attn_out, window of 3 layers" in over
-    assert any("Severed, except in its own panel: attn_out held" in one for one in over)
+    assert [one["caption"] for one in workbench(page)["maps"]] == [
+        "Hidden state",
+        "MLP, 3 layers at once",
+        "Attention, 3 layers at once",
+    ]
+    assert facts(page)["restored at once"] == "layers 0 to 1"
+    assert "attn_out stays noisy where a place is restored, but in its own map" in words(page)
 
 
 @on_the_page
 def test_the_address_reproduces_what_was_chosen_and_seen() -> None:
     asked = {"subject": "2", "noise": "2.5", "samples": "3", "seed": "7"}
-    asked |= {"trace_chosen": "L3.attn_out@5", "trace_metric": "logit_diff"}
+    asked |= {"chosen": "L3.attn_out@5", "trace_metric": "logit_diff"}
     page = opened(**asked)
     assert errors(page) == []
-    assert shown(page) == "L3.attn_out@5"
+    assert looked_at(page) == "L3.attn_out@5"
     assert {name: str(value) for name, value in page.query_params.items()} == {
         "model": "demo",
         "example": "eiffel-tower",
     } | asked
+
+
+@on_the_page
+def test_an_address_of_before_chose_its_place_by_another_name() -> None:
+    assert looked_at(opened(trace_chosen="L3.attn_out@5", samples="1")) == "L3.attn_out@5"
 
 
 @on_the_page
@@ -218,13 +237,13 @@ def traced(model: Model) -> dict[TraceSite, Result]:
     windows = {"resid_post": 1, "mlp_out": 2, "attn_out": 2}
     return {
         site: trace(model, PROMPT, site=site, window=windows[site], **settings)
-        for site in view.SITES
+        for site in trace_maps.SITES
     }
 
 
-def test_the_panels_share_one_scale_that_holds_all_their_values(model: Model) -> None:
+def test_the_maps_share_one_scale_that_holds_all_their_values(model: Model) -> None:
     results = traced(model)
-    grids = found.grids_of_sites(results)
+    grids = trace_maps.maps_of(list(results.values())).grids
     assert len({(one.low, one.high) for one in grids}) == 1
     every = np.concatenate([one.values.ravel() for one in grids])
     assert (grids[0].low, grids[0].high) == (every.min(), every.max())
@@ -234,43 +253,55 @@ def test_the_panels_share_one_scale_that_holds_all_their_values(model: Model) ->
 
 def test_the_sentence_carries_the_results_numbers(model: Model) -> None:
     result = traced(model)["mlp_out"]
-    text = found.sentence("L1.mlp_out@2", result)
+    text = trace_place.sentence("L1.mlp_out@2", result)
     cell = {"layer": 1, "position": 2}
     assert f"to {float(result.patched.sel(cell)):.3g} on average over 3 samples" in text
     assert f"from {result.corrupt.metric:.3g}" in text
     assert f"(standard deviation {float(result.array('spread').sel(cell)):.2g})" in text
-    assert f"{percent(float(result.effect.sel(cell)))}" in text
+    assert f"{percent(float(result.effect.sel(cell)))} of what the noise took away" in text
     assert "MLP output of layer 1 in a window of 2 layers" in text
-    assert "changes nothing" in found.sentence("L1.mlp_out@0", result)
+    assert "changes nothing" in trace_place.sentence("L1.mlp_out@0", result)
 
 
 def test_the_samples_of_a_place_average_to_its_effect(model: Model) -> None:
     result = traced(model)["attn_out"]
     mean = result.array("samples").sel(layer=2, position=3).mean()
     assert float(result.patched.sel(layer=2, position=3)) == pytest.approx(float(mean))
-    assert len(found.predictions(result)) == 4
+    assert len(trace_place.predictions(result)) == 4
 
 
 def test_noise_that_leaves_the_answer_standing_is_said_and_only_then(demo: Model) -> None:
     asked = "The Eiffel Tower is in", "Eiffel Tower", " Paris"
     weak, strong = (trace(demo, *asked, noise=noise, samples=5) for noise in (0.01, 6.0))
-    assert "·Paris** (5)" in found.after_noise(weak)
-    assert "more noise may take more away" in found.after_noise(weak)
+    assert trace_place.after_noise(weak) == "·Paris (5)"
+    assert "more noise may take more away" in trace_maps.in_words(weak, "nothing")
     firsts = [str(one.top[0]["token"]) for one in strong.corrupt.pairs]
     assert firsts.count(" Paris") <= 2
-    assert "more noise" not in found.after_noise(strong)
+    assert "more noise" not in trace_maps.in_words(strong, "nothing")
 
 
 def test_a_place_that_the_maps_do_not_have_becomes_the_strongest_mlp(model: Model) -> None:
     results = traced(model)
-    strongest = "mlp_out", str(results["mlp_out"].top(1)["place"].iloc[0])
-    assert found.place_shown("L1.attn_out@3", results) == ("attn_out", "L1.attn_out@3")
-    assert found.place_shown("L1.attn_out@-1", results) == ("attn_out", "L1.attn_out@4")
+    maps = trace_maps.maps_of(list(results.values()))
+    strongest = str(results["mlp_out"].top(1)["place"].iloc[0])
+    assert explore.on_maps("L1.attn_out@3", maps) == "L1.attn_out@3"
+    assert explore.on_maps("L1.attn_out@-1", maps) == "L1.attn_out@4"
     for bad in ("", "L9.attn_out@3", "L1.attn_out@5", "L1.attn_out@-6", "L1H2.z@3", "L1.attn_out"):
-        assert found.place_shown(bad, results) == strongest
+        assert explore.on_maps(bad, maps) == strongest
 
 
-def test_a_stopped_trace_says_so_under_the_panels_name_and_keeps_its_cells(model: Model) -> None:
+def test_the_spread_of_a_cell_is_told_in_the_unit_of_its_map(model: Model) -> None:
+    results = traced(model)
+    for result, spreads in zip(
+        results.values(), trace_maps.maps_of(list(results.values())).spreads, strict=True
+    ):
+        effects = result.array("samples") / (result.clean.metric - result.corrupt.metric)
+        np.testing.assert_allclose(
+            np.array(spreads, float), effects.std("sample", ddof=1).values, atol=1e-9
+        )
+
+
+def test_a_stopped_trace_says_so_under_the_maps_name_and_keeps_its_cells(model: Model) -> None:
     def stop(now: Progress) -> bool:
         return False
 
@@ -286,11 +317,11 @@ def test_a_stopped_trace_says_so_under_the_panels_name_and_keeps_its_cells(model
         progress=stop,
         metric="logit_diff",
     )
-    said = [one for one in found.warnings_of(results) if "stopped" in one]
+    said = [one for one in trace_maps.warnings_of(list(results.values())) if "stopped" in one]
     assert len(said) == 1
     assert said[0].startswith("Attention: ")
-    assert "not computed" in found.sentence("L2.attn_out@3", results["attn_out"])
-    assert len(found.grids_of_sites(results)) == 3
+    assert "not computed" in trace_place.sentence("L2.attn_out@3", results["attn_out"])
+    assert len(trace_maps.maps_of(list(results.values())).grids) == 3
 
 
 def test_how_far_a_trace_is_counts_its_runs() -> None:

@@ -14,7 +14,6 @@ from patchwright.algorithms.scale import has_scale
 from patchwright.app.text import escape
 from patchwright.app.views import fields
 from patchwright.axes import Per
-from patchwright.figures.grid import Grid
 from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Site, check_site, parse_place, pers_of
 
@@ -124,14 +123,6 @@ def counted(chosen: str, result: Result) -> str:
     if place.position is not None and -n_positions <= place.position < 0:
         return str(replace(place, position=place.position + n_positions))
     return chosen
-
-
-def selected(chosen: str, grid: Grid, result: Result) -> str:
-    """The cell that was chosen, if the map has it, else the strongest; nothing of an empty map."""
-    if chosen and any(counted(chosen, result) in row for row in grid.places):
-        return counted(chosen, result)
-    top = result.top(1)["place"]
-    return "" if top.empty else str(top.iloc[0])
 
 
 def is_exact(result: Result, chosen: str) -> bool:

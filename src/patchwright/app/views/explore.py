@@ -214,9 +214,8 @@ def strongest(grid: Grid, result: Result) -> str:
     return grid.places[0][0] if top.empty else str(top.iloc[0])
 
 
-def on_maps(maps: Maps) -> str:
+def on_maps(chosen: str, maps: Maps) -> str:
     """The place that was chosen if one of the maps has it, else the usual one."""
-    chosen: str = st.session_state["chosen"]
     if not chosen:
         return maps.usual
     chosen = controls.counted(chosen, maps.result)

@@ -15,7 +15,6 @@ from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of
 from patchwright.figures.grid import grid_of
-from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
 from patchwright.methods.paths import OnTheWay, PathPatch
 from patchwright.model.load import Model
@@ -157,7 +156,8 @@ def _draw(
 ) -> None:
     """The senders, and what the selected one does by way of the receivers (at first the strongest)."""
     (result,) = results
-    if build_experiment.path_patch_of(st.session_state, swept) != METHODS.asked(result):
+    followed = build_experiment.path_patch_of(st.session_state, swept).receivers
+    if followed != path_place.asked(result).receivers:
         st.rerun()  # A receiver was added on the map, and the controls above show it too.
     grid, none = grid_of(result), path_place.without_path(result, model)
     maps = explore.Maps(
@@ -168,7 +168,7 @@ def _draw(
         legend=path_place.legend(result, grid.centred),
         nothing=dict.fromkeys(none, "no path"),
     )
-    chosen = explore.on_maps(maps)
+    chosen = explore.on_maps(st.session_state["chosen"], maps)
     receiver = _receiver(result, model, chosen)
     said = path_place.said(chosen, result, chosen in none, swept, model)
     said["facts"] += explore.pinned(maps, chosen, lambda one: controls.at_place(result, one)[1])

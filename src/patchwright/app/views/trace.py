@@ -82,7 +82,7 @@ def _prompt(model: Model) -> DeltaGenerator | None:
                 pair.answer_tokens(model, answers)
                 pair.chat(model)
                 pair.beginning(model)
-            _subject(_texts("clean", model), model)
+        _subject(_texts("clean", model), model)
     except PatchwrightError as error:
         st.error(error_markdown(error))
         return None
@@ -147,9 +147,7 @@ def _take_answer(model: Model) -> None:
 
 def _choices() -> DeltaGenerator:
     """How much noise, how much is restored at a time, and how it is measured; room for words."""
-    said, metric, options = st.container(key="controls").columns(
-        [9, 2.4, 1.6], vertical_alignment="center"
-    )
+    said, metric, options = st.columns([9, 2.4, 1.6], vertical_alignment="center")
     fields.choice(
         metric,
         "Metric",
@@ -236,7 +234,7 @@ def _experiments(model: Model) -> dict[str, Trace]:
 def _draw(results: Sequence[Result], under_way: dict[str, Any] | None, model: Model) -> None:
     """The three maps, as far as they are, and what restoring the selected place does."""
     maps = trace_maps.maps_of(results, under_way)
-    chosen = explore.on_maps(maps)
+    chosen = explore.on_maps(st.session_state["chosen"], maps)
     result = trace_maps.of_place(chosen, results)
     said = trace_place.said(chosen, result, model)
     said["facts"] += explore.pinned(maps, chosen, lambda one: trace_maps.effect_at(one, results))

@@ -127,7 +127,7 @@ class HeatMap {
     this.grid.style.setProperty("--gap", width > 6 && height > 6 ? "1px" : "0px");
     this.grid.style.setProperty("--lean", `${lean}px`);
     this.grid.classList.toggle("flat", flat);
-    const each = Math.max(1, Math.ceil((flat ? 18 : 13) / width));
+    const each = Math.max(1, Math.ceil((flat ? 18 : 16) / width));
     this.heads.forEach((head, column) => {
       const room = (left + (column + 0.6) * width) * Math.SQRT2;
       head.firstChild.style.maxWidth = flat ? "none" : `${Math.min(room, lean * Math.SQRT2)}px`;
