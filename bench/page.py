@@ -236,7 +236,7 @@ def opened(browser: Browser, url: str) -> Generator[Page]:
 
 def edits(page: Page, repeats: int, times: dict[str, list[float]]) -> None:
     """Put another name into the corrupted prompt and wait for its heat map."""
-    box = page.get_by_label("Corrupted prompt", exact=True)
+    box = page.get_by_label("Prompt B", exact=True)
     for number, name in enumerate(NAMES[: repeats + 1]):
         box.fill(CLEAN.replace(", John", f", {name}"))
         before = page.evaluate("window.text()")

@@ -47,8 +47,8 @@ DIFFERS = "·David10"
 
 def type_pair(page: Page) -> None:
     """Type a pair of one's own, and wait until it is swept."""
-    type_into(page, "Clean prompt", CLEAN)
-    type_into(page, "Corrupted prompt", CORRUPT)
+    type_into(page, "Prompt A", CLEAN)
+    type_into(page, "Prompt B", CORRUPT)
     type_into(page, "Answer", " Alice")
     type_into(page, "Wrong answer", " David")
     expect(page.locator(".pw-chip.differs").first).to_have_text(DIFFERS)
@@ -107,12 +107,12 @@ def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: V
     press_on_map(first, "ArrowRight", "ArrowUp")
     expect(place(first)).to_have_text("L1H1.z")
     in_address(first, "chosen=L1H1.z")
-    for name, text in {"Clean prompt": CLEAN, "Wrong answer": " David"}.items():
+    for name, text in {"Prompt A": CLEAN, "Wrong answer": " David"}.items():
         expect(field(first, name)).to_have_value(text)
     in_address(first, "run=")
     other = visit(first.url.split("/")[-1])
     expect(place(other)).to_have_text("L1H1.z")
-    expect(field(other, "Clean prompt")).to_have_value(CLEAN)
+    expect(field(other, "Prompt A")).to_have_value(CLEAN)
     expect(field(other, "Wrong answer")).to_have_value(" David")
     for name in ("conclusion", "inspector"):
         expect(other.get_by_test_id(name)).to_have_text(
@@ -138,8 +138,10 @@ def test_two_places_are_patched_together_as_the_library_does(
 
 
 def taken(page: Page, name: str) -> bytes:
+    press(page, "Export")
     with page.expect_download() as waiting:
         press(page, name, exact=True)
+    page.keyboard.press("Escape")
     return waiting.value.path().read_bytes()
 
 
@@ -193,16 +195,14 @@ def test_eight_visitors_at_the_same_instant_get_the_numbers_of_the_library(
         tab.evaluate(go, [url, start])
         assert tab.evaluate("Date.now()") < start, "everybody is ready before the start"
     for tab, one in zip(tabs, suited, strict=True):
-        tab.get_by_text("Export", exact=True).wait_for(timeout=3 * SECONDS)
+        export = tab.get_by_role("button", name="Export")
+        expect(export).to_be_enabled(timeout=3 * SECONDS)
         rest(tab)
         swept = pw.patch(demo, one.pair, metric=one.metric)
         values = np.array(json.loads(taken(tab, "JSON"))["patched"], dtype=float)
         np.testing.assert_array_equal(values, swept.patched.values)
-        prompts = keyed(tab, "prompts")
-        for run in (swept.clean, swept.corrupt):
-            expect(
-                prompts.get_by_text(f"{one.metric} {run.metric:.3g}", exact=True)
-            ).to_be_visible()
+        for letter, run in {"A": swept.clean, "B": swept.corrupt}.items():
+            expect(tab.get_by_test_id("inspector")).to_contain_text(f"{letter} {run.metric:.1f}")
 
 
 def long_sweep(large: Path, other: str) -> str:
@@ -294,7 +294,7 @@ def tab_to(page: Page, name: str) -> None:
 
 def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page) -> None:
     keys = page.keyboard
-    for label, text in {"Clean prompt": CLEAN, "Corrupted prompt": CORRUPT}.items():
+    for label, text in {"Prompt A": CLEAN, "Prompt B": CORRUPT}.items():
         tab_to(page, label)
         keys.press("Control+a")
         keys.type(text)
@@ -306,7 +306,7 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
     expect(field(page, "Wrong answer")).to_have_value(" David")
     expect(page.locator(".pw-chip.differs").first).to_have_text(DIFFERS)
     rest(page)
-    tab_to(page, "Site")
+    tab_to(page, "What is copied")
     keys.type("mlp_out")
     keys.press("Enter")
     expect(cell(page, "L0.mlp_out@0")).to_be_visible()
@@ -500,7 +500,7 @@ def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visitors) -> N
     pick(page, 1, None)
     press(page, "Check answer")
     press(page, "Open this experiment")
-    expect(page.get_by_label("Corrupted prompt")).to_have_value("The keys to the cabinets")
+    expect(page.get_by_label("Prompt B")).to_have_value("The keys to the cabinets")
     page.get_by_role("link", name="Learn", exact=True).click()
     expect(page.get_by_text("Step 2 of 3")).to_be_visible()
 
@@ -516,7 +516,7 @@ def painted(page: Page) -> int:
 @pytest.mark.parametrize(
     ("asked", "clicked", "says"),
     [
-        ("ablation", "L3H5.z", "Set to zero in A, it moves logit_diff from"),
+        ("ablation", "L3H5.z", "Set to zero in A, it moves the logit difference from"),
         (
             "paths?receivers=L5H1.q",
             "L2H3.z",

@@ -32,9 +32,9 @@ def shows(page: Page, tab: str, first: str = "", says: str = "") -> None:
 
 
 def test_back_undoes_one_step_at_a_time_over_pages_and_forth_does_it_again(page: Page) -> None:
-    choose(page, "Site", "z: head output")
+    choose(page, "What is copied", "head output")
     shows(page, "Patch", "L0H0.z", "Copied from A into B")
-    choose(page, "Direction", "noise (necessary?)")
+    choose(page, "Direction", "B → A: what is needed?")
     shows(page, "Patch", "L0H0.z", "Copied from B into A")
     cell(page, "L3H1.z").click()
     expect(page.get_by_test_id("inspector")).to_contain_text("L3H1.z")
@@ -63,27 +63,27 @@ def test_back_leaves_the_page_where_no_step_was_done(page: Page, address: str) -
 
 
 def test_what_was_typed_just_before_a_click_on_another_page_is_kept(page: Page) -> None:
-    field(page, "Clean prompt").fill(CLEAN)
+    field(page, "Prompt A").fill(CLEAN)
     page.get_by_role("link", name="Logit lens").click(delay=PRESS)
     shows(page, "Logit lens")
-    expect(field(page, "Clean prompt")).to_have_value(CLEAN)
+    expect(field(page, "Prompt A")).to_have_value(CLEAN)
     rest(page)
     page.get_by_role("link", name="Patch", exact=True).click(delay=PRESS)
     shows(page, "Patch")
-    expect(field(page, "Clean prompt")).to_have_value(CLEAN)
+    expect(field(page, "Prompt A")).to_have_value(CLEAN)
 
 
 def test_two_thousand_pasted_words_stay_and_a_sentence_says_how_many_are_too_many(
     page: Page,
 ) -> None:
     pasted = " ".join(["word"] * 2000)
-    field(page, "Clean prompt").fill(pasted)
-    field(page, "Clean prompt").press("Control+Enter")
-    said = page.get_by_text("The field Clean prompt has 9,999 characters")
+    field(page, "Prompt A").fill(pasted)
+    field(page, "Prompt A").press("Control+Enter")
+    said = page.get_by_text("The field Prompt A has 9,999 characters")
     expect(said).to_be_visible()
-    expect(field(page, "Clean prompt")).to_have_value(pasted)
-    field(page, "Clean prompt").fill(FIRST)
-    field(page, "Clean prompt").press("Control+Enter")
+    expect(field(page, "Prompt A")).to_have_value(pasted)
+    field(page, "Prompt A").fill(FIRST)
+    field(page, "Prompt A").press("Control+Enter")
     rest(page)
     expect(said).to_have_count(0)
 

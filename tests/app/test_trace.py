@@ -58,7 +58,7 @@ def test_the_first_paint_is_a_finished_trace_of_the_subject_in_which_the_prompts
     assert [one["caption"] for one in bench["maps"]] == ["Hidden state", "MLP", "Attention"]
     assert [one["scaled"] for one in bench["maps"]] == [True, False, False]
     assert "Noise on **·Eiffel** **·Tower**, 3 × σ strong" in words(page)
-    assert "drawn 10 times: probability goes from 0.999 to **0.281**" in words(page)
+    assert "drawn 10 times: the answer's probability goes from 0.999 to **0.281**" in words(page)
     assert (
         facts(page)["the 10 noisy runs say"]
         == "·Rome (3), ·Athens (3), ·Paris (2), other tokens (2)"

@@ -78,7 +78,7 @@ def without_path(result: Result, model: Model) -> set[str]:
 def legend(result: Result, centred: bool) -> str:
     """What the colour bar's numbers are."""
     if not centred:
-        return f"{result.experiment['metric']} (A and B are too close for shares)"
+        return f"{controls.METRIC_NAMES[result.experiment['metric']]} (A and B are too close for shares)"
     source, target = ends(result)
     return f"share of the way from {target} to {source} through the receivers alone"
 
@@ -129,7 +129,7 @@ def sentence(chosen: str, result: Result, cut_off: bool) -> str:
     share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source}"
     return (
         f"Copied from {source} into {target}, seen by {to} and nothing else, it moves "
-        f"{done['metric']} from {result.base.metric:.2f} to {after:.2f}{share}."
+        f"the {controls.METRIC_NAMES[done['metric']]} from {result.base.metric:.2f} to {after:.2f}{share}."
     )
 
 

@@ -105,7 +105,9 @@ def _on_the_way() -> None:
         controls.DIRECTION_NAMES,
         help=controls.DIRECTION_HELP,
     )
-    fields.choice(first[1], "Metric", METRICS, "metric", help=controls.METRIC_HELP)
+    fields.choice(
+        first[1], "Metric", METRICS, "metric", controls.METRIC_NAMES, help=controls.METRIC_HELP
+    )
     fields.choice(
         second[0],
         "MLPs on the way",

@@ -14,6 +14,7 @@ from patchwright.app import build_experiment, session_state
 from patchwright.app.results import unpatched
 from patchwright.app.text import error_markdown, escape, token
 from patchwright.app.views import (
+    controls,
     explore,
     export,
     fields,
@@ -153,8 +154,9 @@ def _choices() -> DeltaGenerator:
         "Metric",
         METRICS,
         "trace_metric",
-        help="The paper traces the probability of the answer. logit_diff compares with a wrong "
-        "answer.",
+        controls.METRIC_NAMES,
+        help="The paper traces the probability of the answer. The logit difference compares with a "
+        "wrong answer.",
         **fields.UNLABELLED,
     )
     with options.popover(

@@ -34,7 +34,7 @@ def in_words(runs: Result, held: str) -> str:
     return (
         f"Noise on {subject}, {done['noise']:g} × σ strong (σ = {runs.details['sigma']:.3g}, the "
         f"spread of these tokens' embeddings) and drawn {'once' if drawn == 1 else f'{drawn} times'}: "
-        f"{escape(done['metric'])} goes from {runs.clean.metric:.3g} to "
+        f"the {escape(controls.METRIC_NAMES[done['metric']])} goes from {runs.clean.metric:.3g} to "
         f"**{runs.corrupt.metric:.3g}**.{more}"
     )
 

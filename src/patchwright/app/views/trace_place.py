@@ -81,7 +81,7 @@ def sentence(chosen: str, result: Result) -> str:
     )
     return (
         f"With the clean {RESTORED[done['site']]} of layer {place.layer}{window} put back at "
-        f"{text}{severed}, {done['metric']} goes from {result.corrupt.metric:.3g} to "
+        f"{text}{severed}, the {controls.METRIC_NAMES[done['metric']]} goes from {result.corrupt.metric:.3g} to "
         f"{after:.3g}{over}{share}."
     )
 
