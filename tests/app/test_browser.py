@@ -391,9 +391,6 @@ def test_three_maps_of_a_trace_have_one_selection_and_one_colour_bar(visit: Visi
     expect(page.get_by_test_id("inspector")).to_contain_text("attention output of layer 3 put back")
     expect(bench.locator("[aria-selected=true]")).to_have_count(1)
     in_address(page, "chosen=L3.attn_out%405")
-    expect(
-        page.get_by_text("The files hold the map of the selected cell, Attention")
-    ).to_be_visible()
     weak = cell(page, "L0.attn_out@2")
     expect(weak).to_have_text("0.22")
     slider.fill("0.4")
@@ -409,6 +406,7 @@ def test_a_click_while_three_maps_are_computed_is_not_lost(visit: Visitors, larg
     expect(page.get_by_test_id("progress")).to_contain_text("Map 1 of 3")
     cell(page, "L1.mlp_out@3").click()
     expect(place(page)).to_have_text("L1.mlp_out@3")
+    expect(page.get_by_test_id("inspector")).to_contain_text("Layer 1, MLP output")
     page.get_by_role("button", name="Stop").click()
     expect(bench).to_have_attribute("data-state", "rest")
     expect(cell(page, "L1.mlp_out@3")).to_have_attribute("aria-selected", "true")
