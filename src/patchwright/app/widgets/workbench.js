@@ -57,6 +57,7 @@ function inspect(host, d, act) {
   if (d.add) {
     buttons.append(button("add", d.add, () => act("add", d.place), { disabled: d.inSet, title: d.addHelp }));
   }
+  d.closer?.forEach(([to, label]) => buttons.append(button(`zoom ${to}`, label, () => act("zoom", to))));
   parts.push(head);
   if (d.sentence) parts.push(element("p", "sentence", d.sentence));
   if (d.ruler) parts.push(ruler(d.ruler));
@@ -65,11 +66,6 @@ function inspect(host, d, act) {
     const facts = element("dl", "facts");
     d.facts.forEach(([what, said]) => facts.append(element("dt", "", what), element("dd", "", said)));
     parts.push(facts);
-  }
-  if (d.closer?.length) {
-    const row = element("div", "closer", "Look closer:");
-    d.closer.forEach(([to, label]) => row.append(button(`zoom ${to}`, label, () => act("zoom", to))));
-    parts.push(row);
   }
   host.replaceChildren(...parts);
 }
