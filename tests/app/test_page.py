@@ -28,7 +28,7 @@ from patchwright.axes import METRICS
 from patchwright.errors import AnswerError
 from patchwright.places import SITES, check_site, pers_of
 from patchwright.prompts import tokens
-from patchwright.prompts.examples import examples
+from patchwright.prompts.examples import example, examples
 from patchwright.spelling import percent
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -324,6 +324,36 @@ def test_a_set_with_a_slip_is_one_sentence_and_the_page_goes_on(typed: str) -> N
     page.session_state["places"] = ["L0.resid_pre@3"]
     page.run()
     assert errors(page) == []
+
+
+def test_a_place_stays_pinned_in_its_run_when_another_run_is_shown(demo: pw.Model) -> None:
+    page = whole_page(chosen="L0.resid_pre@10", pinned="L1.resid_pre@14")
+    run = page.session_state["run"]
+    page.session_state["pinned_run"] = run.hash[:12]
+    page.session_state["pinned_runs"] = {run.hash[:12]: run}
+    page = settled(button(page, "⇄").click().run())
+    pair = example("ioi").pair
+    swapped = pw.Pair(clean=pair.corrupt, corrupt=pair.clean, answer=pair.wrong, wrong=pair.answer)
+    before = float(pw.patch_together(demo, pair, ["L1.resid_pre@14"]).effect)
+    now = float(pw.patch_together(demo, swapped, [looked_at(page)]).effect)
+    said = facts(page)["pinned in another run"]
+    assert said.startswith(f"L1.resid_pre@14 (“{pair.clean}”): {percent(before)}")
+    assert f"{100 * (now - before):+.0f} points" in said
+    ruler = workbench(page)["inspector"]["ruler"]
+    share = (ruler["mark"] - ruler["low"]) / (ruler["high"] - ruler["low"])
+    assert share == pytest.approx(before, abs=1e-5)
+
+
+def test_a_pin_of_a_run_that_is_not_here_says_so() -> None:
+    page = whole_page(pinned="L1.resid_pre@14", pinned_run="0123456789ab")
+    assert errors(page) == []
+    assert "0123456789ab" in facts(page)["pinned"] or "not on this server" in facts(page)["pinned"]
+
+
+def test_a_note_is_in_the_address_and_under_the_tabs() -> None:
+    page = whole_page(note="Look at <b>Mary</b>")
+    assert "Note: Look at <b>Mary</b>" in words(page, "caption")
+    assert parameters_of(page)["note"] == "Look at <b>Mary</b>"
 
 
 def test_a_pinned_place_is_compared_with_the_one_that_is_looked_at(demo: pw.Model) -> None:
