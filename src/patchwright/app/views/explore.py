@@ -61,6 +61,8 @@ class Tab:
     legend: str
     closer: Callable[[str], None]
     """Draws more about the selected place."""
+    question: str = ""
+    """What the map answers, which stands above it."""
     zooms: tuple[str, str] | None = None
     """The controls of the site and of what a cell is, where a person can go from tokens to heads."""
 
@@ -147,7 +149,8 @@ def shown(tab: Tab, model: Model) -> Result | None:
         (result,) = results
         grid = grid_of(result)
         usual, said = strongest(grid, result), _legend(grid, tab)
-        _draw(tab, Maps([grid], result, usual, progress=under_way, legend=said), model)
+        maps = Maps([grid], result, usual, (tab.question,), under_way, said)
+        _draw(tab, maps, model)
 
     results = followed({tab.page: tab.experiment}, draw, model)
     if results is None:

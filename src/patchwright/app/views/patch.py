@@ -41,7 +41,9 @@ def show() -> None:
             return
         place_detail.picker(room, model)
         experiment = pair.checked(model)
-        welcome.strip(unpatched(experiment, model))
+        # A place of its own: with what comes and goes in it the map keeps its place on the page.
+        with st.container():
+            welcome.strip(unpatched(experiment, model))
         conclusion = st.empty()
         result = explore.shown(tab_of(experiment, model), model)
         if result is not None:
@@ -68,8 +70,17 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
         ],
         legend=f"share of the way from {target} to {source}; 0 is no change",
         closer=lambda chosen: place_detail.closer(chosen, experiment, model),
+        question=question_of(experiment),
         zooms=("site", "per"),
     )
+
+
+def question_of(experiment: Patch) -> str:
+    """What a sweep asks, as its title: `Which heads bring back the answer of A?`"""
+    places = controls.ASKED_OF[experiment.per]
+    if experiment.direction == "denoise":
+        return f"Which {places} bring back the answer of A?"
+    return f"Which {places} does the answer of A need?"
 
 
 def _choices(model: Model) -> DeltaGenerator:

@@ -25,5 +25,6 @@ def shown(now: str) -> None:
     with st.container(horizontal=True, gap="xxsmall", key="tabs"):
         for page, label in TABS.items():
             st.page_link(st.session_state["pages"][page], label=label)
-    if note := st.session_state["note"].strip():
-        st.caption(f"Note: {typed(note)}")
+    with st.container():
+        if note := st.session_state["note"].strip():
+            st.caption(f"Note: {typed(note)}")
