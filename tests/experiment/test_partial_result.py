@@ -207,5 +207,5 @@ def test_what_is_under_way_is_called_by_what_was_asked_for(demo: pw.Model) -> No
     )
     mlps = stream.of_panel("mlp_out")
     shown = partial_result(mlps, demo, stream.unpatched(demo), None)
-    assert "restoring mlp_out" in title_of(shown)
+    assert "restored by what the MLP adds" in title_of(shown)
     assert shown.asked == mlps
