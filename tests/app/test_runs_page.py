@@ -140,7 +140,7 @@ def test_a_run_opens_on_its_page_or_is_shown_here(
     page = one_view("runs")
     page.button(key=f"open-{strange}").click().run()
     assert "No page's controls can say this run" in words(page, "warning")
-    assert "restored by copying a head's output" in words(page, "markdown")
+    assert "by copying a head's output" in words(page, "markdown")
     page.button(key=f"open-{ids[1]}").click().run()
     assert page.session_state["go_to"] == "patch"
     asked = {name: page.session_state[name] for name in ("site", "per", "direction", "clean")}

@@ -31,7 +31,7 @@ FORMATS = (
     Format(
         OWN,
         "Patchwright's own",
-        "`patchwright build`, the page",
+        "patchwright build, the page",
         (("clean", "corrupt", "answer"),),
         Becomes("`clean`", "`corrupt`", "`answer`", "`wrong`"),
         own,
