@@ -1,5 +1,7 @@
 """The experiments that the controls ask for."""
 
+from typing import Any
+
 from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.app.page_fields import EDGE_ESTIMATES, FORMS
 from patchwright.app.session_state import SEPARATOR, State
@@ -57,40 +59,26 @@ def swept_as(swept: Patch, site: str) -> Patch:
     return swept.model_copy(update={**usual, "order": "layers"})
 
 
+def asked_alike(swept: Patch) -> dict[str, Any]:
+    """The model, the pair and the metric of a sweep, for another method that is asked of them."""
+    return {name: getattr(swept, name) for name in ("model", "pairs", "metric", "bos")}
+
+
 def together_of(swept: Patch, places: list[str]) -> PatchTogether:
     """The same experiment with some places patched in one run."""
-    return PatchTogether(
-        model=swept.model,
-        pairs=swept.pairs,
-        direction=swept.direction,
-        metric=swept.metric,
-        bos=swept.bos,
-        places=tuple(places),
-    )
+    fields = {"direction": swept.direction, "places": tuple(places)}
+    return PatchTogether.of({**asked_alike(swept), **fields})
 
 
 def lens_of(swept: Patch, places: list[str]) -> LogitLens:
     """The logit lens of both runs, and of the one with `places` patched."""
-    return LogitLens(
-        model=swept.model,
-        pairs=swept.pairs,
-        direction=swept.direction,
-        metric=swept.metric,
-        bos=swept.bos,
-        places=tuple(places),
-    )
+    fields = {"direction": swept.direction, "places": tuple(places)}
+    return LogitLens.of({**asked_alike(swept), **fields})
 
 
 def attention_of(swept: Patch, layer: int, head: int) -> Attention:
     """The pattern of one head in both runs."""
-    return Attention(
-        model=swept.model,
-        pairs=swept.pairs,
-        metric=swept.metric,
-        bos=swept.bos,
-        layer=layer,
-        head=head,
-    )
+    return Attention.of({**asked_alike(swept), "layer": layer, "head": head})
 
 
 def scores_of(swept: Patch, different: int) -> HeadScores:
@@ -99,58 +87,33 @@ def scores_of(swept: Patch, different: int) -> HeadScores:
     `different` tokens are there to draw from.
     """
     pair = swept.pairs if isinstance(swept.pairs, Pair) else swept.pairs[0]
-    return HeadScores(
-        model=swept.model,
-        pairs=swept.pairs,
-        metric=swept.metric,
-        bos=swept.bos,
-        words=spoken(pair.clean) if is_chat(pair.clean) else str(pair.clean),
-        length=min(10, different),
-    )
+    words = spoken(pair.clean) if is_chat(pair.clean) else str(pair.clean)
+    return HeadScores.of({**asked_alike(swept), "words": words, "length": min(10, different)})
 
 
 def difference_of(swept: Patch, site: str) -> Difference:
     """How far the two runs' activations of a site lie apart."""
     checked = check_site(site)
-    return Difference(
-        model=swept.model,
-        pairs=swept.pairs,
-        metric=swept.metric,
-        bos=swept.bos,
-        site=checked,
-        per="neuron" if checked == "mlp_act" else pers_of(checked)[0],
-    )
+    per = "neuron" if checked == "mlp_act" else pers_of(checked)[0]
+    return Difference.of({**asked_alike(swept), "site": checked, "per": per})
 
 
 def attribution_of(swept: Patch, part: str) -> LogitAttribution:
     """What the parts of the model add to the answer directly."""
-    document = {"part": part, "model": swept.model, "metric": swept.metric, "bos": swept.bos}
-    return LogitAttribution.of({**document, "pairs": swept.pairs})
+    return LogitAttribution.of({**asked_alike(swept), "part": part})
 
 
 def edges_of(state: State, swept: Patch) -> EdgeAttribution:
     """The scores of every edge, and of the strongest what they estimate."""
-    return EdgeAttribution(
-        model=swept.model,
-        pairs=swept.pairs,
-        metric=swept.metric,
-        bos=swept.bos,
-        steps=EDGE_ESTIMATES[state["edge_estimate"]],
-        exact=CHECKED_EDGES,
-    )
+    steps = EDGE_ESTIMATES[state["edge_estimate"]]
+    return EdgeAttribution.of({**asked_alike(swept), "steps": steps, "exact": CHECKED_EDGES})
 
 
 def evaluation_of(swept: Patch, circuit: Circuit, chosen: int) -> EvaluateCircuit:
     """What the first edges of a circuit keep: `chosen` of them, and fewer and more."""
     sizes = sizes_of(chosen, len(circuit.edges))
-    return EvaluateCircuit(
-        model=swept.model,
-        pairs=swept.pairs,
-        metric=swept.metric,
-        bos=swept.bos,
-        edges=circuit.edges[: sizes[-1]],
-        sizes=sizes,
-    )
+    edges = circuit.edges[: sizes[-1]]
+    return EvaluateCircuit.of({**asked_alike(swept), "edges": edges, "sizes": sizes})
 
 
 def sizes_of(chosen: int, n_edges: int) -> tuple[int, ...]:

@@ -146,7 +146,7 @@ def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
 @_where_it_can_be_asked
 def ablated(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What is lost of the answer in A when the place is set to zero."""
-    fields = {name: getattr(experiment, name) for name in ("model", "pairs", "metric", "bos")}
+    fields = build_experiment.asked_alike(experiment)
     one = result_of(AblateTogether.of({**fields, "places": (str(place),)}), model)
     effect = float(shares(one))
     return (
