@@ -12,17 +12,35 @@ SECONDS = 90_000
 PRESS = 60
 """Milliseconds for which a person holds a button of the mouse."""
 
-AT_REST = """() => {
+LISTEN = """
+window.WebSocket = class extends WebSocket {
+  constructor(...of) {
+    super(...of);
+    this.addEventListener("message", () => { window.heard = performance.now(); });
+  }
+  send(message) {
+    window.sent = performance.now();
+    super.send(message);
+  }
+};
+"""
+"""Notes when the page last asked its server for something, and when it last heard from it."""
+
+UNANSWERED = 10_000
+"""Milliseconds after which an answer is waited for no longer: not every message has one."""
+
+AT_REST = """(unanswered) => {
   const app = document.querySelector(".stApp");
   const working = app?.dataset.testScriptState !== "notRunning"
     || document.querySelector("[data-testid=stMain] :is(h1, [data-testid=stHeading])") === null
     || [...document.querySelectorAll("*")].some((one) => one.shadowRoot?.querySelector("[data-state=computing]"))
     || document.querySelector("[data-testid=stSpinner], [data-testid=stSkeleton]") !== null
-    || [...document.querySelectorAll("button")].some((one) => one.innerText === "Stop");
+    || [...document.querySelectorAll("button")].some((one) => one.innerText === "Stop")
+    || (window.sent > (window.heard ?? 0) && performance.now() - window.sent < unanswered);
   window.since = working ? null : (window.since ?? performance.now());
   return !working && performance.now() - window.since > 300;
 }"""
-"""Something is drawn, nothing runs, nothing is being fetched, and that for a moment."""
+"""Something is drawn, nothing runs, nothing is asked or being fetched, and that for a moment."""
 
 expect.set_options(timeout=SECONDS)
 
@@ -30,7 +48,7 @@ expect.set_options(timeout=SECONDS)
 def rest(page: Page) -> Page:
     """Wait until the page shows what was asked for, and draws no more."""
     page.evaluate("window.since = null")
-    page.wait_for_function(AT_REST, timeout=SECONDS)
+    page.wait_for_function(AT_REST, arg=UNANSWERED, timeout=SECONDS)
     return page
 
 
@@ -61,6 +79,7 @@ class Visitors:
                 viewport={"width": 1280, "height": 1600}, color_scheme=scheme
             )
             one.set_default_timeout(SECONDS)
+            one.add_init_script(LISTEN)
             self._contexts[scheme] = one
         return self._contexts[scheme]
 
@@ -97,7 +116,11 @@ def press(page: Page, name: str, exact: bool = False) -> None:
 
 
 def type_into(page: Page, label: str, text: str) -> None:
-    """Type into a field, and wait until the page has answered."""
+    """Type into a field of a page at rest, and wait until it has answered.
+
+    What is typed while the page empties the field, as after "Try your own", is emptied too.
+    """
+    rest(page)
     field(page, label).fill(text)
     field(page, label).press("Control+Enter")
     rest(page)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from patchwright.app import session_state, url_state
-from patchwright.app.page_fields import ELSEWHERE, FORMS, Form, control_value
+from patchwright.app.page_fields import ELSEWHERE, FORMS, Form, place_lists
 from patchwright.methods.paths import PathPatch
 
 
@@ -30,7 +30,21 @@ def test_every_choice_can_be_made_and_is_shown_again(page: str) -> None:
         for choice in form.choices.get(control, ()):
             chosen: dict[str, Any] = {**session_state.FIELDS, **form.usual, control: choice}
             value = form.fields(chosen)[name]
-            assert control_value(control, value) == choice or name == "per", (control, choice)
+            assert form.shown(name, value) == choice or name == "per", (control, choice)
+
+
+@pytest.mark.parametrize(("page", "name"), [("paths", "receivers"), ("many", "roles")])
+def test_a_list_is_empty_where_the_field_is_left_as_it_is(page: str, name: str) -> None:
+    form = FORMS[page]
+    control, usual = form.names[name], form.kind.model_fields[name].default
+    for chosen, value in (([], usual), (["L1H0.q", "subject"], ("L1H0.q", "subject"))):
+        fields = form.fields({**session_state.FIELDS, control: chosen})
+        assert fields[name] == value
+        assert form.shown(name, value) == chosen
+
+
+def test_the_lists_of_places_are_those_whose_fields_hold_places() -> None:
+    assert place_lists() == ["places", "receivers"]
 
 
 def test_a_new_parameter_has_a_control_an_address_and_a_way_back() -> None:

@@ -10,11 +10,12 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.experiment.declaration import PlaceNames
 from patchwright.methods.ablate import Ablate
 from patchwright.methods.circuit import EdgeAttribution
 from patchwright.methods.diff import Difference
 from patchwright.methods.patch import Patch
-from patchwright.methods.paths import LOGITS, PathPatch
+from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
 from patchwright.places import check_site, pers_of
 
@@ -42,9 +43,6 @@ def _named(values: Mapping[str, Any]) -> Spelling:
 EDGE_ESTIMATES = {"integrated": 5, "gradient": None}
 """How edges are scored: over so many runs between the prompts, or at the clean run alone."""
 
-PLACE_LISTS = ("places", "receivers")
-"""Controls that hold a list of places."""
-
 NOTHING = "nothing"
 """What a control says of a choice that may be left out."""
 
@@ -52,13 +50,8 @@ OVERS = ("position", "all")
 """What a mean is taken over: the reference prompts at each position, or all their positions."""
 
 SPELLINGS: dict[str, Spelling] = {
-    "receivers": Spelling(
-        lambda named: [] if tuple(named) == (LOGITS,) else list(named),
-        lambda chosen: tuple(chosen) or (LOGITS,),
-    ),
     "over": _named(dict(zip(OVERS, (True, False), strict=True))),
     "edge_estimate": _named(EDGE_ESTIMATES),
-    "set_roles": Spelling(lambda named: list(named or ()), lambda chosen: tuple(chosen) or None),
     "subject": Spelling(list, lambda chosen: tuple(sorted(chosen))),
 }
 
@@ -90,8 +83,15 @@ class Form:
             value = () if info.is_required() else info.default
             if name == "per":
                 value = pers_of(self.kind.model_fields["site"].default)[0]
-            found[control] = control_value(control, value)
+            found[control] = self.shown(name, value)
         return found
+
+    @property
+    def place_lists(self) -> list[str]:
+        """The controls that hold a list of places."""
+        _, checked = get_args(PlaceNames)
+        fields = self.kind.model_fields
+        return [to for name, to in self.names.items() if checked in fields[name].metadata]
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
@@ -122,7 +122,7 @@ class Form:
         """What the controls show of an experiment, as far as it has their fields."""
         given = type(experiment).model_fields
         found = {
-            control: control_value(control, getattr(experiment, name))
+            control: self.shown(name, getattr(experiment, name))
             for name, control in self.names.items()
             if name in given
         }
@@ -133,19 +133,28 @@ class Form:
         control = self.names[name]
         if control in SPELLINGS:
             return SPELLINGS[control].field(value)
-        kind: Any = self.kind.model_fields[name].annotation
+        info = self.kind.model_fields[name]
+        kind: Any = info.annotation
         if kind in (int, float):
             return kind(value)
+        if isinstance(value, list):
+            return tuple(map(str, value)) or info.default
         return None if value == NOTHING and NoneType in get_args(kind) else value
 
+    def shown(self, name: str, value: Any) -> Any:
+        """What a control shows of a field's value; a list is empty where it is left as it is."""
+        control = self.names[name]
+        if control in SPELLINGS:
+            return SPELLINGS[control].control(value)
+        info = self.kind.model_fields[name]
+        if isinstance(value, tuple) or _listed(info.annotation):
+            return [] if value == info.default else list(value)
+        return NOTHING if value is None else value
 
-def control_value(control: str, value: Any) -> Any:
-    """What a control shows of a field's value."""
-    if control in SPELLINGS:
-        return SPELLINGS[control].control(value)
-    if value is None:
-        return NOTHING
-    return list(value) if isinstance(value, tuple) else value
+
+def _listed(annotation: Any) -> bool:
+    """Whether a field holds several values, or none."""
+    return any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))
 
 
 def _options(annotation: Any) -> tuple[str, ...]:
@@ -198,3 +207,8 @@ def usual() -> dict[str, Any]:
 def choices() -> dict[str, tuple[str, ...]]:
     """What may be chosen in the controls of all forms."""
     return {name: options for form in FORMS.values() for name, options in form.choices.items()}
+
+
+def place_lists() -> list[str]:
+    """The controls of all forms that hold a list of places, and the set that every page has."""
+    return ["places", *(name for form in FORMS.values() for name in form.place_lists)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from patchwright.app.page_fields import PLACE_LISTS, usual
+from patchwright.app.page_fields import place_lists, usual
 from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
@@ -182,14 +182,14 @@ def move_places(state: State) -> None:
     by = 1 if state["bos"] else -1
     for name in ("chosen", "set_chosen"):
         state[name] = _moved(state[name], by)
-    for name in PLACE_LISTS:
+    for name in place_lists():
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
 
 
 def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
     state["chosen"] = ""
-    state.update({name: [] for name in PLACE_LISTS}, subject=[], subject_cleared=False)
+    state.update({name: [] for name in place_lists()}, subject=[], subject_cleared=False)
 
 
 def _moved(text: str, by: int) -> str:
@@ -270,7 +270,7 @@ def choose_place(state: State, place: str) -> None:
 
 
 def add_to_set(state: State, place: str, name: str = "places") -> None:
-    """Add a place to those that are patched together, or to another of `PLACE_LISTS`."""
+    """Add a place to those that are patched together, or to another of `place_lists`."""
     if place not in state[name]:
         state[name] = [*state[name], place]
 

@@ -14,7 +14,7 @@ from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.metrics import LENS_METRICS
 from patchwright.algorithms.paths import SENDERS
 from patchwright.app import restore_state
-from patchwright.app.page_fields import FORMS, PLACE_LISTS, choices
+from patchwright.app.page_fields import FORMS, choices, place_lists
 from patchwright.app.session_state import (
     BOUNDS,
     EDGE_ORDERS,
@@ -299,7 +299,7 @@ def usual(page: str, model: str) -> dict[str, Any]:
 
 def _text(name: str, value: Any) -> str:
     """A control's value; of the set only what names a place: a slip is not worth sharing."""
-    if name in PLACE_LISTS:
+    if name in place_lists():
         return LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
     if isinstance(value, bool):
         return str(int(value))
