@@ -64,8 +64,8 @@ def _view(name: str) -> None:
 
 
 def sent(page: AppTest) -> list[dict[str, Any]]:
-    """What each component of the page has been given, with its arrays as nested lists."""
-    return [unpacked(one.proto.bytes) for one in page.get("bidi_component")]
+    """What each map and workbench of the page has been given, with its arrays as nested lists."""
+    return [unpacked(one.proto.bytes) for one in page.get("bidi_component") if one.proto.bytes]
 
 
 def unpacked(message: bytes) -> dict[str, Any]:

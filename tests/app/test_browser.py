@@ -335,6 +335,42 @@ def test_the_keyboard_alone_does_everything_from_the_top_of_the_page(page: Page)
     in_address(page, "places=L2.mlp_out%403")
 
 
+def test_the_palette_finds_choices_and_places_and_question_mark_shows_the_keys(page: Page) -> None:
+    keys, palette = page.keyboard, page.get_by_role("dialog")
+    keys.press("Control+k")
+    expect(palette).to_be_visible()
+    keys.type("head output")
+    expect(palette.get_by_role("option")).to_have_count(1)
+    keys.press("Enter")
+    in_address(page, "site=z")
+    expect(cell(page, "L3H1.z")).to_be_visible()
+    rest(page)
+    keys.press("?")
+    expect(palette).to_contain_text("from cell to cell")
+    keys.type("layer 3 head 1")
+    keys.press("Enter")
+    in_address(page, "chosen=L3H1.z")
+    expect(place(page)).to_have_text("L3H1.z")
+    field(page, "Prompt A").press("End")
+    keys.type("?")
+    expect(palette).not_to_be_visible()
+    page.get_by_role("button", name="Go to…").click()
+    keys.type("no such words")
+    expect(palette).to_contain_text("No command has all these words.")
+    keys.press("Escape")
+    expect(palette).not_to_be_visible()
+
+
+def test_the_values_of_all_cells_are_spread_above_the_colour_bar(page: Page) -> None:
+    spread = page.get_by_role("img", name="How the values of")
+    expect(spread).to_have_accessible_name(re.compile("values of 90 cells are spread, from -1"))
+    found = [
+        str(one) for one in spread.locator("span").evaluate_all("all => all.map((a) => a.title)")
+    ]
+    assert sum(int(one.split()[0]) for one in found) == 90
+    assert found[-1].startswith("6 cells between")
+
+
 PAGES = {**tabs.TABS, "many": "Sets", "runs": "Library", "learn": "Learn"}
 
 
@@ -371,7 +407,9 @@ def barriers(page: Page, axe: str) -> list[str]:
 
 
 def test_the_scripts_of_the_package_make_no_markup_of_words() -> None:
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", script())
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", script() + part("palette.js")
+    )
 
 
 def test_the_subject_of_a_trace_is_chosen_by_its_chips(visit: Visitors) -> None:
@@ -601,6 +639,9 @@ LOGIC = """(logic) => new Function(logic + `;
     moves: [moved({key: "ArrowUp"}, [0, 0], 2, 2), moved({key: "ArrowUp"}, [1, 0], 2, 2),
       moved({key: "End"}, [0, 0], 2, 2), moved({key: "Home", ctrlKey: true}, [1, 1], 2, 2), moved({key: "x"}, [0, 0], 2, 2)],
     meanings: [meaning({shiftKey: false}), meaning({shiftKey: true}), meaning({key: "Enter"}), meaning({key: "a"})],
+    spread: [spreadOver({centred: true, limit: 1, values: [[-1, 0.1, null], [1, 3, 0.2]]}, 4),
+      spreadOver({centred: false, low: 2, high: 4, values: [[2, 3], [4, 4]]}, 2),
+      spreadOver({centred: false, low: 2, high: 2, values: [[2, 2]]}, 2)],
     heights: [heightOf(6, 15, 45, 340), heightOf(48, 25, 20, 340), heightOf(144, 15, 40, 340), heightOf(15, 15, 8, 340)],
   };`)()"""
 
@@ -626,4 +667,5 @@ def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Brows
     ]
     assert found["moves"] == [[1, 0], [1, 0], [0, 1], [0, 0], None]
     assert found["meanings"] == ["place", "add", "place", None]
+    assert found["spread"] == [[1, 0, 2, 2], [1, 3], [2, 0]]
     assert found["heights"] == [30, 7, 5, 8]

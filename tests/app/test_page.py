@@ -226,50 +226,18 @@ def test_swapping_exchanges_prompts_and_answers() -> None:
     assert (page.text_area(key="corrupt").value, page.text_input(key="answer").value) == before
 
 
-def test_a_place_that_is_typed_is_looked_at_and_a_wrong_one_is_a_sentence() -> None:
-    page = whole_page()
-    page.text_input(key="typed").set_value("L1H2.z@-1").run()
-    assert errors(page) == []
-    last = len(page.session_state["clean"].split()) + 1
-    assert looked_at(page).startswith("L1H2.z@")
-    assert parameters_of(page)["chosen"].startswith("L1H2.z@")
-    assert int(parameters_of(page)["chosen"].split("@")[1]) >= last - 1
-    shown = looked_at(page)
-    for text, says in {
-        "L9": "'L9' is not a place",
-        "L77.resid_pre": "Layer 77: demo has layers",
-        "L0.resid_pre@99": "Position 99",
-        "L" + "9" * 5000 + ".z": "is not a place",
-        HOSTILE: "is not a place",
-    }.items():
-        page.text_input(key="typed").set_value(text).run()
-        found = errors(page)
-        assert len(found) == 1
-        assert says in found[0]
-        assert looked_at(page) == shown, "what was looked at stays"
-    page.text_input(key="typed").set_value("embed@2").run()
-    assert errors(page) == []
-    assert looked_at(page) == "embed@2"
-
-
-def test_a_place_can_be_picked_by_numbers() -> None:
-    page = whole_page()
-    page.selectbox(key="pick_site").set_value("z").run()
-    page.selectbox(key="pick_head").set_value(2).run()
-    page.selectbox(key="pick_position").set_value(3).run()
-    button(page, "Look at L0H2.z@3").click().run()
-    assert errors(page) == []
-    assert looked_at(page) == "L0H2.z@3"
-
-
-def test_a_list_of_heads_has_as_many_as_the_site(grouped: str) -> None:
-    page = whole_page(model=grouped)
-    heads = {"z": 4, "q": 4, "pattern": 4, "k": 2, "v": 2, "resid_pre": 0}
-    for site, count in heads.items():
-        page.selectbox(key="pick_site").set_value(site).run()
-        assert page.selectbox(key="pick_head").options == ["all", *map(str, range(count))], site
-    page.text_input(key="typed").set_value("L1H2.k").run()
-    assert "key/value heads 0-1 in each layer" in errors(page)[0]
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("L77.resid_pre", "Layer 77: demo has layers"),
+        ("L0.resid_pre@99", "Position 99"),
+        ("L0H9.z", "demo has heads 0-5"),
+    ],
+)
+def test_a_place_that_this_model_does_not_have_is_a_sentence(place: str, says: str) -> None:
+    page = whole_page(chosen=place)
+    assert says in words(page, "warning")
+    assert looked_at(page) != place
 
 
 @pytest.mark.parametrize(("family", "missing"), [("gpt_neox", "resid_mid"), ("mixtral", "mlp_act")])
@@ -280,7 +248,7 @@ def test_a_site_that_the_model_does_not_have_is_not_offered(
     monkeypatch.setattr("sys.argv", ["main.py", "--folder", str(tmp_path)])
     resources.options.clear()
     keys = {
-        "patch": ("site", "pick_site"),
+        "patch": ("site",),
         "ablation": ("ablated_site",),
         "activations": ("seen_site",),
     }
@@ -428,7 +396,7 @@ def test_an_address_shows_its_experiment_and_the_place_that_was_selected() -> No
     first = whole_page()
     first.selectbox(key="site").set_value("z").run()
     first.selectbox(key="direction").set_value("noise").run()
-    first.text_input(key="typed").set_value("L1H2.z").run()
+    first.session_state["chosen"] = "L1H2.z"
     first.text_input(key="wrong").set_value(" the").run()
     assert errors(first) == []
     parameters = parameters_of(first)

@@ -3,7 +3,6 @@
 from typing import get_args
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import build_experiment, page_fields, session_state
 from patchwright.app.text import error_markdown, escape
@@ -44,10 +43,9 @@ def show() -> None:
     swept = pair.shown(model)
     tabs.shown("ablation")
     try:
-        room = _choices(model)
+        _choices(model)
         if swept is None:
             return
-        place_detail.picker(room, model)
         result = explore.shown(tab_of(swept, model), model)
         if result is not None:
             controls.baselines(result)
@@ -81,9 +79,9 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
     )
 
 
-def _choices(model: Model) -> DeltaGenerator:
-    """What is replaced, by what, and how the answer is measured; room for one more control."""
-    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
+def _choices(model: Model) -> None:
+    """What is replaced, by what, and how the answer is measured."""
+    columns = st.container(key="controls").columns([4, 3, 3, 3])
     controls.site_and_per(
         columns[:2],
         SITES,
@@ -116,7 +114,6 @@ def _choices(model: Model) -> DeltaGenerator:
     )
     if st.session_state["ablation"] != "zero":
         _references()
-    return columns[4]
 
 
 def _references() -> None:

@@ -3,7 +3,6 @@
 from functools import partial
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
@@ -16,7 +15,6 @@ from patchwright.app.views import (
     fields,
     inspector,
     pair,
-    place_detail,
     tabs,
     topbar,
 )
@@ -42,10 +40,9 @@ def show() -> None:
     experiment = pair.shown(model)
     tabs.shown("activations")
     try:
-        site, measure, room = _choices(model)
+        site, measure = _choices(model)
         if experiment is None:
             return
-        place_detail.picker(room, model)
         result = result_of(build_experiment.difference_of(experiment, site), model, keep=True)
         tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
         explore.still(tab, _maps(result, measure), model)
@@ -55,15 +52,15 @@ def show() -> None:
         st.error(error_markdown(error))
 
 
-def _choices(model: Model) -> tuple[str, str, DeltaGenerator]:
-    """Which site is compared, by which measure; and room for one more control."""
-    columns = st.container(key="controls").columns([4, 5, 2])
+def _choices(model: Model) -> tuple[str, str]:
+    """Which site is compared, by which measure."""
+    columns = st.container(key="controls").columns([4, 5])
     names = {site: SITE_TABLE[site].meaning for site in model.spec.sites}
     site = fields.choice(
         columns[0], "What is compared", model.spec.sites, "seen_site", names, **fields.UNLABELLED
     )
     measure = fields.choice(columns[1], "Measure", ARRAYS, "measure", MEASURES, **fields.UNLABELLED)
-    return site, measure, columns[2]
+    return site, measure
 
 
 def _maps(result: Result, measure: str) -> explore.Maps:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
@@ -33,8 +32,7 @@ def show() -> None:
     if experiment is None:
         return
     try:
-        head, room = _head(model)
-        place_detail.picker(room, model)
+        head = _head(model)
         assert head.layer is not None, "a head is one of a layer"
         assert head.head is not None, "a head is one of a layer"
         asked_for = build_experiment.attention_of(experiment, head.layer, head.head)
@@ -56,19 +54,19 @@ def maps_of(result: Result, head: str) -> explore.Maps:
     return explore.Maps(grids, result, head, CAPTIONS, of_place=True)
 
 
-def _head(model: Model) -> tuple[Place, DeltaGenerator]:
-    """The head that is selected, here by its numbers or on another tab by its cell; more room."""
+def _head(model: Model) -> Place:
+    """The head that is selected, here by its numbers or on another tab by its cell."""
     now = st.session_state
     seen = parse_place(now["chosen"]) if now["chosen"] else Place("z", 0, 0, None)
     layers, heads = range(model.spec.n_layers), range(model.spec.n_heads)
     now["seen_layer"] = min(seen.layer or 0, layers[-1])
     now["seen_number"] = min(seen.head or 0, heads[-1])
-    columns = st.container(key="controls").columns([2, 2, 7, 2])
+    columns = st.container(key="controls").columns([2, 2, 9])
     names = {one: f"Layer {one}" for one in layers}, {one: f"Head {one}" for one in heads}
     again: dict[str, Any] = {"on_change": _take_head, **fields.UNLABELLED}
     fields.choice(columns[0], "Layer", layers, "seen_layer", names[0], **again)
     fields.choice(columns[1], "Head", heads, "seen_number", names[1], **again)
-    return Place("z", now["seen_layer"], now["seen_number"], None), columns[3]
+    return Place("z", now["seen_layer"], now["seen_number"], None)
 
 
 def _take_head() -> None:

@@ -7,7 +7,6 @@ from typing import get_args
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_metric
 from patchwright.algorithms.result import Result
@@ -20,7 +19,6 @@ from patchwright.app.views import (
     fields,
     inspector,
     pair,
-    place_detail,
     tabs,
     topbar,
 )
@@ -61,8 +59,7 @@ def show() -> None:
         return
     try:
         result = result_of(build_experiment.lens_of(experiment, []), model, keep=True)
-        measure, room = _choices(result)
-        place_detail.picker(room, model)
+        measure = _choices(result)
         tab = explore.reading("lens", experiment, model, partial(readings, result))
         explore.still(tab, _maps(result, measure, model), model)
         st.caption(
@@ -78,14 +75,17 @@ def show() -> None:
         st.error(error_markdown(error))
 
 
-def _choices(result: Result) -> tuple[str, DeltaGenerator]:
-    """By which measure cells are coloured; and room for one more control."""
-    columns = st.container(key="controls").columns([9, 2])
+def _choices(result: Result) -> str:
+    """By which measure cells are coloured."""
     there = [name for name in MEASURES if name in result.arrays]
-    measure = fields.choice(
-        columns[0], "Measure", there, "lens_measure", MEASURES, **fields.UNLABELLED
+    return fields.choice(
+        st.container(key="controls"),
+        "Measure",
+        there,
+        "lens_measure",
+        MEASURES,
+        **fields.UNLABELLED,
     )
-    return measure, columns[1]
 
 
 def _maps(result: Result, measure: str, model: Model) -> explore.Maps:

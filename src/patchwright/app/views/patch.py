@@ -36,10 +36,9 @@ def show() -> None:
     experiment = pair.shown(model)
     tabs.shown("patch")
     try:
-        room = _choices(model)
+        _choices(model)
         if experiment is None:
             return
-        place_detail.picker(room, model)
         experiment = pair.checked(model)
         # A place of its own: with what comes and goes in it the map keeps its place on the page.
         with st.container():
@@ -83,9 +82,9 @@ def question_of(experiment: Patch) -> str:
     return f"Which {places} does the answer of A need?"
 
 
-def _choices(model: Model) -> DeltaGenerator:
-    """What is patched, and how it is measured; room for one more control."""
-    columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
+def _choices(model: Model) -> None:
+    """What is patched, and how it is measured."""
+    columns = st.container(key="controls").columns([4, 3, 3, 3])
     controls.site_and_per(
         columns[:2],
         SITES,
@@ -115,7 +114,6 @@ def _choices(model: Model) -> DeltaGenerator:
         help=controls.METRIC_HELP,
         **fields.UNLABELLED,
     )
-    return columns[4]
 
 
 def _finished(

@@ -4,76 +4,20 @@ import math
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import build_experiment, session_state
+from patchwright.app import build_experiment
 from patchwright.app.results import layers_of, result_of
 from patchwright.app.text import error_markdown
-from patchwright.app.views import fields
 from patchwright.app.widgets.heat_map import panels
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart
 from patchwright.figures.grid import Grid, grid_of_array, grids_of
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import HEAD_SITES, Place, check_site, layer_named, n_heads_of, parse_place
-from patchwright.prompts.pair import prompt_ids
+from patchwright.places import parse_place
 from patchwright.spelling import percent
-
-
-def picker(column: DeltaGenerator, model: Model) -> None:
-    """Choose any place of the model: by its name, or by site, layer, head and position."""
-    with column.popover("Go to a place…", icon=":material/my_location:", width="stretch"):
-        st.text_input(
-            "Place",
-            key="typed",
-            placeholder="L1H2.z@-1",
-            on_change=_take_typed,
-            args=(model,),
-            help="As in L9.resid_pre@14, L9H6.z, L3.mlp_act[217]@2; @-1 is the last position.",
-        )
-        if said := st.session_state.get("typed_complaint"):
-            st.error(said)
-        site = check_site(
-            fields.choice(st.container(), "Site", model.spec.sites, "pick_site", usual="resid_pre")
-        )
-        columns = st.columns(3)
-        layer = fields.choice(columns[0], "Layer", range(model.spec.n_layers), "pick_layer")
-        own = range(n_heads_of(site, model.spec)) if site in HEAD_SITES else ()
-        head = fields.choice(columns[1], "Head", ["all", *own], "pick_head")
-        positions = ["all", *range(_length(model))]
-        position = fields.choice(columns[2], "Position", positions, "pick_position")
-        picked = Place(
-            site,
-            layer_named(site, layer),
-            None if head == "all" else int(head),
-            None if position == "all" else int(position),
-        )
-        st.button(
-            f"Look at {picked}",
-            on_click=session_state.choose_place,
-            args=(st.session_state, str(picked)),
-        )
-
-
-def _length(model: Model) -> int:
-    """How many tokens the prompt that is patched has."""
-    now = st.session_state
-    key = "corrupt" if now["direction"] == "denoise" else "clean"
-    return len(prompt_ids(build_experiment.prompt_of(now, now[key]), model.tokenizer, now["bos"]))
-
-
-def _take_typed(model: Model) -> None:
-    """Choose the place whose name was typed, or say what is wrong with it."""
-    st.session_state["typed_complaint"] = None
-    try:
-        typed = parse_place(st.session_state["typed"]).within(model.spec, _length(model))
-    except PatchwrightError as error:
-        st.session_state["typed_complaint"] = error_markdown(error)
-    else:
-        session_state.choose_place(st.session_state, str(typed))
 
 
 def attention(place: str, experiment: Patch, model: Model) -> None:

@@ -11,7 +11,7 @@ from patchwright.app import session_state
 from patchwright.app.downloads import Download
 from patchwright.app.resources import download_of, model_called, options
 from patchwright.app.text import error_markdown, escape
-from patchwright.app.views import fields
+from patchwright.app.views import commands, fields
 from patchwright.app.views.tabs import TABS
 from patchwright.errors import PatchwrightError
 from patchwright.model.catalog import entry_of, local
@@ -78,12 +78,14 @@ def titled() -> DeltaGenerator:
     for page, label in PLACES.items() if "pages" in st.session_state else ():
         here = page == "patch" and st.session_state.get("page") in TABS
         bar.page_link(st.session_state["pages"][page], label=f"**{label}**" if here else label)
+    with bar:
+        commands.shown()
     return bar
 
 
 def _name() -> str:
     """The name of the model that is asked for."""
-    here = st.container(width=190)
+    here = st.container(width=150)
     again: dict[str, Any] = {"on_change": session_state.take_model, "args": (st.session_state,)}
     # Where it is seen without scrolling: behind the models that need no hub.
     names = [*session_state.MODELS[:2], session_state.OTHER, *session_state.MODELS[2:]]
@@ -194,7 +196,7 @@ def _examples(model: str) -> None:
     # A field of its own for each example: what the browser says of an earlier one is no choice,
     # and may come late, with a prompt that was just typed.
     key = f"example-{now}"
-    st.container(width=280).selectbox(
+    st.container(width=230).selectbox(
         "Example",
         list(titles),
         None if now is None else list(titles).index(now),

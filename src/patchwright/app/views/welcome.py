@@ -22,9 +22,7 @@ def strip(runs: Result) -> None:
         return
     firsts = [str(run.top[0]["token"]).strip() for run in (runs.clean, runs.corrupt)]
     says = [f"<code>{escape(visible(one))}</code>" for one in firsts]
-    text, *room = st.container(key="welcome").columns(
-        [10, 1.5, 1.6, 0.9], vertical_alignment="center"
-    )
+    text, room = st.container(key="welcome").columns([10, 4], vertical_alignment="center")
     steps = defined(
         f"<b>1</b> After A the model says <b>{says[0]}</b>; one word changed, after B it says "
         f"<b>{says[1]}</b>. <b>2</b> Each cell copies one inner state of the model from A into B: "
@@ -32,8 +30,9 @@ def strip(runs: Result) -> None:
     )
     text.html(f'<div class="pw-steps">{steps}</div>')
     acts = {"Try your own": _own, "Start lesson 1": _lesson, "Close": _close}
-    for place, (label, act) in zip(room, acts.items(), strict=True):
-        place.button(label, on_click=act, width="stretch")
+    with room.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        for label, act in acts.items():
+            st.button(label, on_click=act)
 
 
 def _own() -> None:

@@ -11,6 +11,8 @@ function element(kind, className = "", text = "") {
   return made;
 }
 
+const PARTS = 40;
+
 const measured = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 function widest(labels) {
   measured.font = "12px sans-serif";
@@ -201,14 +203,33 @@ class HeatMap {
   scale() {
     const d = this.data, steps = 24, stops = [];
     if (!d.scaled) return this.bar.replaceChildren();
-    const [low, high] = d.centred ? [-d.limit, d.limit] : [d.low, d.high];
+    const [low, high] = ends(d);
     for (let i = 0; i <= steps; i++) stops.push(css(paint(low + ((high - low) * i) / steps, d, this.neutral)));
+    const legend = element("span", "colours");
     const strip = element("span", "strip");
     strip.style.background = `linear-gradient(to right, ${stops.join(",")})`;
-    const parts = [element("span", "end", short(low)), strip, element("span", "end", short(high)),
+    legend.append(this.spread(low, high), strip);
+    const parts = [element("span", "end", short(low)), legend, element("span", "end", short(high)),
       element("span", "unit", d.legend || d.unit)];
     if (d.centred && d.sliding) parts.push(this.slider());
     this.bar.replaceChildren(...parts);
+  }
+
+  // How the values of all cells are spread over the scale. A few cells among thousands can be seen:
+  // a column is as high as the root of its count.
+  spread(low, high) {
+    const d = this.data, counts = spreadOver(d, PARTS), most = Math.sqrt(Math.max(1, ...counts));
+    const spread = element("span", "spread"), step = (high - low) / PARTS;
+    counts.forEach((count, i) => {
+      const column = spread.appendChild(element("span"));
+      column.style.height = `${(100 * Math.sqrt(count)) / most}%`;
+      const [from, to] = [low + i * step, low + (i + 1) * step];
+      column.title = `${count} cell${count === 1 ? "" : "s"} between ${short(from)} and ${short(to)}`;
+    });
+    spread.setAttribute("role", "img");
+    spread.setAttribute("aria-label", `How the values of ${counts.reduce((a, b) => a + b)} cells are spread, ` +
+      `from ${short(low)} to ${short(high)}`);
+    return spread;
   }
 
   slider() {

@@ -40,6 +40,20 @@ const short = (value) => value.toFixed(Math.abs(value) < 10 ? 2 : 1).replace(/^-
 // Of a centred scale, what is nearer to 0 than this share of its end is not told from nothing.
 const isSmall = (value, d, threshold) => d.centred && Math.abs(value) < threshold * d.limit;
 
+// From where to where the scale goes.
+const ends = (d) => (d.centred ? [-d.limit, d.limit] : [d.low, d.high]);
+
+// How many cells fall into each of so many equal parts of the scale; what is outside is at its end.
+function spreadOver(d, parts) {
+  const counts = new Array(parts).fill(0), [low, high] = ends(d);
+  for (const value of d.values.flat()) {
+    if (value === null) continue;
+    const at = Math.floor(((value - low) / (high - low || 1)) * parts);
+    counts[Math.max(0, Math.min(parts - 1, at))] += 1;
+  }
+  return counts;
+}
+
 // What stands in a cell of this size.
 function textOf(value, d, row, column, threshold, width, height) {
   const place = d.places[row][column];
