@@ -367,7 +367,7 @@ def test_a_role_stands_where_its_characters_do(name: str) -> None:
     pair = chat_pair(clean=[system("abc"[:2]), user(said)], roles=[role])
     tokenizer = tokenizer_of(name)
     tokens = prompt_ids(pair.clean, tokenizer, True)
-    at = role_position(pair, tokens, tokenizer, "country")
+    at = role_position(pair.clean, pair.roles, tokens, tokenizer, "country")
     assert "".join(token_texts(tokens[: at + 1], tokenizer)).endswith("The capital of France")
     with pytest.raises(pw.PatchwrightError, match="after the clean prompt's end"):
         chat_pair(roles=[Role(name="far", start=0, stop=len(said) + 1)])

@@ -13,7 +13,9 @@ CLEAN = "The keys to the cabinet"
 
 
 def at(pair: pw.Pair, model: pw.Model, name: str, bos: bool = True) -> int:
-    return role_position(pair, prompt_ids(pair.clean, model.tokenizer, bos), model.tokenizer, name)
+    return role_position(
+        pair.clean, pair.roles, prompt_ids(pair.clean, model.tokenizer, bos), model.tokenizer, name
+    )
 
 
 def named(clean: str, start: int, stop: int) -> pw.Pair:
@@ -61,8 +63,8 @@ def test_characters_of_several_tokens_are_counted_as_characters(
 
 def test_roles_of_token_ids_are_positions(model: pw.Model) -> None:
     pair = pair_of([1, 2, 3, 4], [1, 5, 3, 4], roles=(Role(name="subject", start=0, stop=2),))
-    assert role_position(pair, (49, 1, 2, 3, 4), None, "subject") == 2
-    assert role_position(pair, (1, 2, 3, 4), None, "subject") == 1
+    assert role_position(pair.clean, pair.roles, (49, 1, 2, 3, 4), None, "subject") == 2
+    assert role_position(pair.clean, pair.roles, (1, 2, 3, 4), None, "subject") == 1
 
 
 def test_an_unknown_role_is_refused_with_the_pair_and_its_roles(demo: pw.Model) -> None:

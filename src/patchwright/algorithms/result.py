@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
+from typing import Any, ClassVar, Literal, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,6 @@ from patchwright.errors import InputError
 from patchwright.places import SITE_TABLE, Place, check_site
 from patchwright.upgrade import upgrade_result
 from patchwright.warnings import Notice
-
-if TYPE_CHECKING:
-    from patchwright.experiment.base import Experiment
 
 SCHEMA = 1
 """Number of the JSON layout that `to_json` writes."""
@@ -54,6 +51,14 @@ class Baseline:
     pairs: list["Baseline"] = field(default_factory=list["Baseline"])
 
 
+@runtime_checkable
+class Asked(Protocol):
+    """What a result needs of its experiment, which stands a floor above it."""
+
+    main: ClassVar[str]
+    """The array that the result is about."""
+
+
 @dataclass(frozen=True)
 class Result:
     """The result of an experiment: `arrays` by name, each with labelled dims.
@@ -81,7 +86,7 @@ class Result:
     altered: Baseline | None = None
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     numbers: int = 1
-    asked: "Experiment | None" = field(default=None, compare=False, repr=False)
+    asked: "Asked | None" = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """One line: the method, the model, and what its main array is over."""

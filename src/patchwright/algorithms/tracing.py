@@ -9,7 +9,7 @@ and in all layers, as their section 2.3 does.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from patchwright.algorithms.batches import (
 )
 from patchwright.algorithms.pair_runs import check_runs, spans_of, stacked
 from patchwright.algorithms.readout import MetricReader
+from patchwright.axes import Metric
 from patchwright.errors import ExperimentError
 from patchwright.model.base_runs import base_runs
 from patchwright.model.edits import Edit
@@ -33,9 +34,6 @@ from patchwright.model.requests import BASE_SITES, Row, Run, patched
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
-
-if TYPE_CHECKING:
-    from patchwright.methods.trace import Trace
 
 BASELINE_BYTES = 8192
 """What a result holds of each noisy run, about: its numbers and its likeliest tokens."""
@@ -58,7 +56,47 @@ class Traced:
     done: int
 
 
-def check(asked: "Trace", n_layers: int) -> None:
+@runtime_checkable
+class TraceOptions(Protocol):
+    """The fields of `methods.trace.Trace` that tracing reads."""
+
+    @property
+    def site(self) -> Site:
+        """What is restored."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """In how many layers at once."""
+        ...
+
+    @property
+    def sever(self) -> Site | None:
+        """Which path is frozen, if one is."""
+        ...
+
+    @property
+    def noise(self) -> float:
+        """Standard deviations of the subject's embeddings."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """How many draws of the noise."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the draws."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """What is measured."""
+        ...
+
+
+def check(asked: TraceOptions, n_layers: int) -> None:
     """Raise ExperimentError for a choice that cannot be traced."""
     if not asked.noise >= 0:
         raise ExperimentError(f"A noise of {asked.noise}: give a multiple of 0 or more.")
@@ -90,7 +128,7 @@ class _WorkItem:
 def trace(
     network: Network,
     prompt: TokenPair,
-    asked: "Trace",
+    asked: TraceOptions,
     subject: tuple[int, ...],
     progress: OnProgress | None,
     budget: int,
@@ -125,7 +163,7 @@ class Start:
     """
 
     network: Network
-    asked: "Trace"
+    asked: TraceOptions
     subject: tuple[int, ...]
     clean: tuple[Run, ...]
     sigma: float
@@ -137,7 +175,7 @@ class Start:
         cls,
         network: Network,
         prompt: TokenPair,
-        asked: "Trace",
+        asked: TraceOptions,
         subject: tuple[int, ...],
         budget: int,
     ) -> "Start":
@@ -237,7 +275,7 @@ def _batches(
 
 
 def _restored(
-    item: _WorkItem, clean: Sequence[Run], noisy: Sequence[Run], asked: "Trace"
+    item: _WorkItem, clean: Sequence[Run], noisy: Sequence[Run], asked: TraceOptions
 ) -> list[Row]:
     """The noisy runs of a sample with the clean activations of a window put back."""
     n_layers, at = len(clean[0].kept[asked.site]), item.position

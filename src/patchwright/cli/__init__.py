@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Never
 import typer
 
 from patchwright.cli import build, explain, known_answers, models, run, runs, tools
-from patchwright.cli.options import STOPPED, echo_err
+from patchwright.cli.options import STOPPED
+from patchwright.cli.output import echo_err
 from patchwright.errors import PatchwrightError
 from patchwright.methods import summaries
 from patchwright.streams import mute, prepare_streams

@@ -20,9 +20,8 @@ from patchwright.cli.options import (
     Revision,
     Seed,
     Wrong,
-    echo_err,
-    write,
 )
+from patchwright.cli.output import echo_err, write
 from patchwright.errors import InputError, OutputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from patchwright.cli import options, pairs
 from patchwright.cli.field_option import FieldOption, Shape, Values, parameter_of
-from patchwright.cli.options import check_outputs, choose, progress_bar, style_of, write_outputs
+from patchwright.cli.options import check_outputs, choose, style_of, write_outputs
+from patchwright.cli.output import progress_bar
 from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment, OnPairs

@@ -25,10 +25,8 @@ from patchwright.cli.options import (
     Wrong,
     check_outputs,
     choose,
-    console,
-    progress_bar,
-    write,
 )
+from patchwright.cli.output import console, progress_bar, write
 from patchwright.cli.pairs import Asked, PairsPath
 from patchwright.cli.runner import StoreRunner
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import Device, load, say
+from patchwright.cli.options import Device, load
+from patchwright.cli.output import say
 
 if TYPE_CHECKING:
     from patchwright.known_answers import Answer, Finding, Planted

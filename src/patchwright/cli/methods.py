@@ -17,11 +17,11 @@ from patchwright.cli.options import (
     example_or_own,
     load,
     numbers,
-    progress_bar,
     said_by_user,
     style_of,
     write_outputs,
 )
+from patchwright.cli.output import progress_bar
 from patchwright.cli.runner import StoreRunner, lines_of
 from patchwright.errors import InputError, UnknownPlaceError, quoted
 from patchwright.experiment.registry import Methods

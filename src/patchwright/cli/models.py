@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import console, echo_err, say
+from patchwright.cli.output import console, echo_err, say
 
 if TYPE_CHECKING:
     from patchwright.model.catalog import CatalogModel

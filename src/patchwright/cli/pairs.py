@@ -141,7 +141,7 @@ class Asked:
         return self._told(PairSet.of(file, file.rows()))
 
     def _told(self, found: "PairSet", how: str = "") -> "list[Pair]":
-        from patchwright.cli.options import echo_err, write
+        from patchwright.cli.output import echo_err, write
 
         for line in _told(found):
             echo_err(line)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import STOPPED, Device, Dtype, echo_err, progress_bar, say
+from patchwright.cli.options import STOPPED, Device, Dtype
+from patchwright.cli.output import echo_err, progress_bar, say
 from patchwright.cli.runner import echo_notices
 from patchwright.errors import InputError, PatchwrightError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from patchwright.cli.options import echo_err, progress_bar, write
+from patchwright.cli.output import echo_err, progress_bar, write
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result

@@ -16,12 +16,10 @@ from patchwright.cli.options import (
     PlotTitle,
     PlotWidth,
     check_outputs,
-    console,
-    say,
     telling,
-    write,
     write_outputs,
 )
+from patchwright.cli.output import console, say, write
 from patchwright.cli.runner import echo_notices, when
 from patchwright.errors import InputError, printable
 from patchwright.figures.style import USUAL, FigureStyle

@@ -14,11 +14,10 @@ from patchwright.cli.options import (
     NoBos,
     Revision,
     System,
-    console,
     load,
     said_by_user,
-    say,
 )
+from patchwright.cli.output import console, say
 from patchwright.errors import InputError, PatchwrightError, quoted
 
 if TYPE_CHECKING:

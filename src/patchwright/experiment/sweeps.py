@@ -127,7 +127,9 @@ def at_roles(
     found: list[Cells] = []
     missing = np.zeros((len(pairs), len(roles)), dtype=np.bool_)
     for i, (pair, own) in enumerate(zip(pairs, tokens, strict=True)):
-        clean = [role_position(pair, own.clean, tokenizer, role) for role in roles]
+        clean = [
+            role_position(pair.clean, pair.roles, own.clean, tokenizer, role) for role in roles
+        ]
         into = {a: b if direction == "denoise" else a for a, b in own.matching}
         missing[i] = [position not in into for position in clean]
         found.append(replace(cells, positions=tuple(into.get(one, 0) for one in clean)))

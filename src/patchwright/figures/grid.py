@@ -156,7 +156,9 @@ def is_one_number(result: Result) -> bool:
 
 def asked_of(result: Result) -> Experiment:
     """The experiment of a result, which was checked when the result was read."""
-    return result.asked or METHODS[result.method].model_construct(**result.experiment)
+    if isinstance(result.asked, Experiment):
+        return result.asked
+    return METHODS[result.method].model_construct(**result.experiment)
 
 
 def short(value: float) -> str:

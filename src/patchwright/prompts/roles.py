@@ -1,7 +1,7 @@
 """Roles: named places of a prompt, by which positions of different prompts are compared."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -9,9 +9,6 @@ from patchwright.errors import PromptError
 from patchwright.prompts.characters import text_of, tokens_of_span
 from patchwright.prompts.messages import is_chat, prompt_text
 from patchwright.prompts.tokens import Tokenizer, visible
-
-if TYPE_CHECKING:
-    from patchwright.prompts.pair import Pair
 
 LAST = "last"
 """The role that every prompt has: its last token."""
@@ -60,28 +57,32 @@ def check_roles(roles: Sequence[Role], length: int) -> None:
 
 
 def role_position(
-    pair: "Pair", tokens: Sequence[int], tokenizer: Tokenizer | None, name: str
+    clean: Sequence[object],
+    roles: Sequence[Role],
+    tokens: Sequence[int],
+    tokenizer: Tokenizer | None,
+    name: str,
 ) -> int:
-    """Where in the clean prompt's `tokens` the role `name` stands: the last token it touches.
+    """Where in the `tokens` of a pair's clean prompt the role `name` stands: the last token it touches.
 
     Raises PromptError with the roles that the pair has.
     """
     if name == LAST:
         return len(tokens) - 1
-    role = next((one for one in pair.roles if one.name == name), None)
+    role = next((one for one in roles if one.name == name), None)
     if role is None:
-        known = ", ".join([*(visible(one.name) for one in pair.roles), LAST])
+        known = ", ".join([*(visible(one.name) for one in roles), LAST])
         raise PromptError(
-            f"The pair '{visible(prompt_text(pair.clean))}' has no role '{visible(name)}': its roles are "
+            f"The pair '{visible(prompt_text(clean))}' has no role '{visible(name)}': its roles are "
             f"{known}. Name one of these, or give every pair the role."
         )
-    if not isinstance(pair.clean, str) and not is_chat(pair.clean):
-        return role.stop - 1 + len(tokens) - len(pair.clean)
-    _, spans = text_of(pair.clean, tokens, tokenizer)
+    if not isinstance(clean, str) and not is_chat(clean):
+        return role.stop - 1 + len(tokens) - len(clean)
+    _, spans = text_of(clean, tokens, tokenizer)
     touched = tokens_of_span(spans, (role.start, role.stop))
     if not touched:
         raise PromptError(
             f"The model's tokenizer leaves out what the role '{visible(role.name)}' names in "
-            f"'{visible(prompt_text(pair.clean))}', so no token stands for it: name other characters."
+            f"'{visible(prompt_text(clean))}', so no token stands for it: name other characters."
         )
     return touched[-1]
