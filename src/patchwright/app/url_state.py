@@ -21,6 +21,7 @@ from patchwright.app.session_state import (
     FIELDS,
     MOST_EDGES,
     PAIR_FIELDS,
+    SHELVES,
     SOURCES,
     State,
     example_shown,
@@ -118,7 +119,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "set_chosen",
         "note",
     ),
-    "runs": ("search",),
+    "runs": ("search", "shelf", "picked"),
 }
 """Controls that are no field of the page's method."""
 
@@ -146,6 +147,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "edge_order": EDGE_ORDERS,
     "sender": SENDERS,
     "set_source": SOURCES,
+    "shelf": SHELVES,
     "task": tuple(one.name for one in tasks()),
 }
 
@@ -329,6 +331,8 @@ def _value(name: str, text: str) -> Any:
             return [_whole(part) for part in text.split(LISTS)] if text else []
         if name == "set_roles":
             return [part[:60] for part in text.split(LISTS) if part]
+        if name == "picked":
+            return [_run_digits(part) for part in text.split(LISTS) if part]
         if name == "pinned_run" and text:
             return _run_digits(text)
         if name in PLACES and text:
