@@ -38,6 +38,10 @@ def test_an_effect_is_blue_or_red_and_the_clearer_the_larger_it_is() -> None:
     assert found[0].tolist() == [[*RED, 128], [*RED, 255]]
 
 
+def test_a_single_effect_is_as_clear_as_its_share_of_the_gap() -> None:
+    assert pixels(grid([[-0.2]], low=-0.2, high=0.0)).tolist() == [[[*BLUE, 51]]]
+
+
 def test_amounts_go_from_dark_to_bright_and_what_is_missing_is_see_through() -> None:
     found = pixels(grid([[0.0, 4.0, np.nan]], centred=False, low=0.0, high=4.0))
     assert found[0, :2].tolist() == [[*DARK, 255], [*YELLOW, 255]]

@@ -244,12 +244,12 @@ def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
         ) from None
     if shown is None:
         raise InputError(
-            f"The run '{text[:16]}…' has what no page's controls can say: open it on the page Runs."
+            f"The run '{text[:16]}…' has what no page's controls can say: open it in the Library."
         )
     if shown[0] != page:
         raise InputError(
-            f"The run '{text[:16]}…' is one of the page {shown[0].capitalize()}: open it there, or on "
-            "the page Runs."
+            f"The run '{text[:16]}…' is one of the page {shown[0].capitalize()}: open it there, or in "
+            "the Library."
         )
     return shown[1]
 

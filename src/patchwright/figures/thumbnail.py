@@ -64,7 +64,9 @@ def _painted(grid: Grid) -> Pixels:
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
     if grid.centred:
-        share = np.clip(filled / grid.limit, -1, 1)
+        # A single effect has no other to be the largest: it is shown as a share of the whole gap.
+        limit = grid.limit if values.size > 1 else max(grid.limit, 1.0)
+        share = np.clip(filled / limit, -1, 1)
         colors = np.where((share < 0)[..., None], _rgb(NEGATIVE), _rgb(POSITIVE))
         opacity = np.abs(share)
     else:
