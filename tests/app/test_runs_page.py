@@ -2,7 +2,10 @@
 
 import io
 import re
+import sqlite3
 import zipfile
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,6 +129,33 @@ def test_the_maps_of_one_trace_are_one_row_and_other_traces_are_others(
     unread = saved(entries, {})
     assert [one.ids for one in unread] == [[one.id] for one in entries]
     assert unread[0].title == entries[0].about
+
+
+def test_what_is_not_as_usual_with_a_run_is_said_in_its_row(kept: tuple[Store, list[str]]) -> None:
+    store, ids = kept
+    entry = replace(store.entry(ids[0]), whole=False, origin="imported", note="look <here>")
+    (row,) = saved([entry], {})
+    assert row.codes().endswith("· stopped before its end · imported · note: look <here>")
+    assert "stopped" not in saved([store.entry(ids[0])], {})[0].codes()
+
+
+@on_the_page
+@pytest.mark.usefixtures("own")
+def test_pictures_of_large_runs_come_too_and_a_run_that_is_damaged_has_none(
+    kept: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ids = kept
+    monkeypatch.setattr(runs, "LARGE", 0)
+    assert len(pictures(one_view("runs"))) == 3
+    runs._picture.clear()  # pyright: ignore[reportPrivateUsage]
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute("UPDATE runs SET arrays = x'00' WHERE id = ?", (ids[0],))
+    page = one_view("runs")
+    assert len(pictures(page)) == 2
+    tick(page, ids[0])
+    assert "is not what was written" in words(page, "error")
+    page.button(key="delete-runs").click().run()
+    assert set(listed(page)) == set(ids[1:])
 
 
 def test_only_runs_of_a_visitors_own_tell_them_their_experiments(

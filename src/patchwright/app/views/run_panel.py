@@ -82,7 +82,6 @@ def _buttons(ids: list[str], kept: Access) -> None:
 
 def _one(one: Saved, kept: Access) -> None:
     """A run's question, what may be done with it, its map, its note and its files."""
-    results = [_with_statistics(kept.result(run)) for run in one.ids]
     _titled(one)
     with st.container(horizontal=True):
         opens = None if one.asked is None else restore_state.page_of(one.asked)
@@ -99,6 +98,7 @@ def _one(one: Saved, kept: Access) -> None:
         _buttons(one.ids, kept)
     if opens is None:
         st.caption("This run uses settings that no page offers, so it is read-only here.")
+    results = [_with_statistics(kept.result(run)) for run in one.ids]
     _draw(_maps(results), "run-map")
     st.caption(
         f"Computed in {sum(result.seconds for result in results):.1f} s on "
