@@ -4,7 +4,7 @@ import json
 import re
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from typer.main import get_command
@@ -81,6 +81,49 @@ def test_every_method_says_what_it_did_and_has_the_array_that_it_is_about(
     # A result from a file is the same to all that show it.
     again = METHODS.read_result(json.loads(result.to_json()))
     assert (again.main, METHODS.asked(again).title(again)) == (result.main, title)
+
+
+@pytest.mark.parametrize("pairs", [PAIR, (PAIR, PAIR)], ids=["one pair", "pairs"])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_asks_its_question_in_words(name: str, pairs: Any) -> None:
+    questions = {kind: one.question for kind, one in every_experiment(pairs).items()}
+    asked = questions[name]
+    assert list(questions.values()).count(asked) == 1, "another method asks the same"
+    assert re.fullmatch(r"[A-Z][^?{}_\n]+\?", asked)
+    assert not re.search(r"\bL\d|resid_|logit_diff|denoise|clean|corrupt", asked)
+    about = name not in ("attention", "head_scores", "difference")
+    assert ("Mary" in asked) == (about and (pairs is PAIR or name == "trace"))
+    assert ("over 2 pairs" in asked) == (pairs is not PAIR and name not in ("trace", "head_scores"))
+
+
+def test_a_question_names_what_is_changed_and_between_which_answers() -> None:
+    years = pw.Pair(clean="a", corrupt="b", answer=[" 39", " 40", " 41"], wrong="?\n*")
+    asked: list[tuple[Any, str]] = [
+        (
+            pw.Patch(model="demo", pairs=PAIR, site="z"),
+            "Which heads bring back “Mary” instead of “John”?",
+        ),
+        (
+            pw.Patch(model="demo", pairs=PAIR, site="mlp_out", direction="noise"),
+            "Which MLPs, at which tokens, does “Mary” need to stay ahead of “John”?",
+        ),
+        (
+            pw.Ablate(model="demo", pairs=years, site="z", per="layer"),
+            "Without which attention layers is “39” or “40” … lost to “?↵*”?",
+        ),
+        (
+            pw.PatchTogether(
+                model="demo", pairs=PAIR, places=("L9H6.z", "L1.mlp_out@-1", "embed@2", "L3H1.q")
+            ),
+            "Is “Mary” brought back instead of “John” by head 6 of layer 9, the MLP output of layer 1 "
+            "at the last token, token embedding at token 2 and 1 more?",
+        ),
+        (
+            pw.Trace(model="demo", prompt="Paris", subject="Paris", answer=" is"),
+            "Which layers, at which tokens, bring back “is” after noise on “Paris”?",
+        ),
+    ]
+    assert [one.question for one, _ in asked] == [words for _, words in asked]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -58,6 +58,11 @@ class Loudness(OnPairs):
         return f"Loudness by the {self.power}-norm"
 
     @property
+    def question(self) -> str:
+        """What it asks."""
+        return "How loud is each layer?"
+
+    @property
     def output(self) -> Output:
         """A norm a layer."""
         return Output({"loudness": ("layer",)})

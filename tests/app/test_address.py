@@ -71,6 +71,8 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
         return st.lists(st.sampled_from(["A", "last", "S#2"]), unique=True)
     if name in url_state.PLACES:
         return st.sampled_from(["", *PLACES])
+    if name == "picked":
+        return st.lists(st.sampled_from(["0123456789abcdef", "a" * 16]), unique=True)
     if name == "pinned_run":
         return st.sampled_from(["", "0123456789ab"])
     if isinstance(session_state.FIELDS[name], str):

@@ -1,19 +1,16 @@
-"""Many prompts and Runs in a real browser: a cell of a set, a shared set, a deletion undone."""
+"""Many prompts in a real browser: a cell of a set, a shared set."""
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 import patchwright as pw
-from browser_pages import Visitors, cell, choose, keyed, place, press, rest
+from browser_pages import Visitors, cell, choose, place, rest
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, write_items
-from patchwright.prompts.examples import example
 from patchwright.prompts.templates import from_template
-from patchwright.storage.store import Store
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
@@ -40,28 +37,3 @@ def test_an_uploaded_set_is_swept_clicked_and_shared(visit: Visitors, demo: pw.M
     other = visit(tab.url.rpartition("/")[2])
     expect(other.get_by_text("mean of 6 pairs")).to_be_visible()
     expect(place(other)).to_have_text(chosen)
-
-
-def test_runs_are_compared_deleted_and_brought_back(
-    visit: Visitors, server_home: Path, demo: pw.Model
-) -> None:
-    store, pair = Store(server_home), example("ioi").pair
-    results = [
-        pw.patch(demo, pair, site="z", per="layer", direction=direction)
-        for direction in ("denoise", "noise")
-    ]
-    for run in store.save_all(results):
-        store.note(run, "to be compared")
-    late, early = store.entries("to be compared", 3)
-    tab = visit("runs?search=to+be+compared")
-    for i, entry in enumerate((late, early)):
-        keyed(tab, f"tick-{entry.id}").locator("label").click()
-        expect(tab.get_by_text(f"{i + 1} run{'s' * i} chosen")).to_be_visible()
-    expect(tab.get_by_text("second − first")).to_be_visible()
-    press(tab, "Delete")
-    expect(tab.get_by_text("No run has all these words")).to_be_visible()
-    press(tab, "Undo")
-    expect(tab.get_by_test_id("stCheckbox")).to_have_count(2)
-    keyed(rest(tab), f"open-{late.id}").get_by_role("button").click()
-    expect(tab.get_by_role("heading", name="Patch", exact=True)).to_be_attached()
-    expect(tab.get_by_test_id("inspector")).to_contain_text("Copied from B into A")

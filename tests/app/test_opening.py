@@ -99,7 +99,7 @@ def test_a_run_without_the_first_token_is_restored_without_it(page: str) -> None
 )
 def test_what_no_page_can_say_is_no_pages(unlike: Experiment) -> None:
     assert restore_state.page_of(unlike) is None
-    with pytest.raises(InputError, match="open it on the page Runs"):
+    with pytest.raises(InputError, match="open it in the Library"):
         url_state.read("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
 
 

@@ -1,20 +1,27 @@
-"""The page Runs: find, see, compare, note, delete, undo, export, import; without a browser."""
+"""The Library: find, see, compare, note, delete, undo, export, import; without a browser."""
 
 import io
+import re
+import sqlite3
 import zipfile
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import MAIN, one_view, words, work_under_way, workbench
-from patchwright.app import resources
+from app_pages import MAIN, one_view, parameters_of, sent, words, work_under_way, workbench
+from patchwright.app import resources, url_state
 from patchwright.app.access import Access
-from patchwright.app.views import runs
-from patchwright.errors import ArchiveError
-from patchwright.prompts.examples import example
+from patchwright.app.run_list import saved, toggled, when
+from patchwright.app.views import example_list, run_panel, runs
+from patchwright.errors import ArchiveError, InputError
+from patchwright.prompts.examples import example, examples
 from patchwright.storage.store import Store
 from patience import SECONDS
 from tiny import pair_of
@@ -45,8 +52,7 @@ def owned(store: Store) -> Access:
 
 def tick(page: AppTest, *ids: str) -> AppTest:
     for one in ids:
-        page.checkbox(key=f"tick-{one}").check()
-    page.run()
+        page.checkbox(key=f"tick-{one}").check().run()
     assert not page.exception
     return page
 
@@ -55,17 +61,134 @@ def listed(page: AppTest) -> list[str]:
     return [str(one.key).removeprefix("tick-") for one in page.checkbox]
 
 
+def pictures(page: AppTest) -> list[str]:
+    found = (
+        re.search(r'<img class="pw-thumb" .*alt="(.*)">', one.proto.body)
+        for one in page.get("html")
+    )
+    return [one[1] for one in found if one]
+
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("created", "words"),
+    [
+        ("2026-03-01T09:05:59.123456+00:00", "today 9:05 UTC"),
+        ("2026-03-01T00:00:00.000000+00:00", "today 0:00 UTC"),
+        ("2026-02-28T23:59:59.000000+00:00", "yesterday 23:59 UTC"),
+        ("2026-02-27T14:00:00.000000+00:00", "27 February 14:00 UTC"),
+        ("2025-12-31T14:00:00.000000+00:00", "31 December 2025 14:00 UTC"),
+        ("2026-03-01T01:05:00.000000+02:00", "yesterday 23:05 UTC"),
+    ],
+)
+def test_a_date_is_in_words(created: str, words: str) -> None:
+    assert when(created, NOW) == words
+
+
+def test_a_count_says_what_was_searched() -> None:
+    assert runs.counted(1, "") == "1 run, the newest first."
+    assert runs.counted(2, "mary") == "2 runs with all these words."
+    assert runs.counted(0, " x ") == "No run has all these words."
+    assert runs.counted(0, " ") == "Nothing is kept yet: run an experiment."
+    assert runs.counted(runs.MOST_LISTED, "") == "the newest 1,000 runs, the newest first."
+
+
+def test_a_row_is_ticked_whole_and_its_tick_taken_away_whole() -> None:
+    assert toggled(["a"], ["b", "c"]) == ["a", "b", "c"]
+    assert toggled(["a", "c"], ["b", "c"]) == ["a"]
+
+
+def traces(demo: pw.Model, **changes: Any) -> list[pw.Result]:
+    asked: list[dict[str, Any]] = [{"site": "mlp_out", "window": 3}, {"site": "resid_post"}]
+    pair = example("capital").pair
+    return [
+        pw.trace(demo, pair.clean, "France", answer=pair.answer, samples=2, **{**one, **changes})
+        for one in asked
+    ]
+
+
+def test_the_maps_of_one_trace_are_one_row_and_other_traces_are_others(
+    demo: pw.Model, home: Path
+) -> None:
+    store = Store()
+    mlp, stream = (store.save(one) for one in traces(demo))
+    patched = store.save(pw.patch(demo, example("capital").pair, per="layer"))
+    noisier, other = (store.save(one) for one in traces(demo, noise=5.0))
+    entries = store.entries()
+    found = saved(entries, owned(store).experiments(entries))
+    # The stream's map is first, as on the tab, whichever was done first.
+    assert [one.ids for one in found] == [[other, noisier], [patched], [stream, mlp]]
+    assert (
+        found[-1].title
+        == "Which layers, at which tokens, bring back “Paris” after noise on “France”?"
+    )
+    assert "demo · 2 maps · trace resid_post" in found[-1].codes()
+    # Of what this version cannot read nothing is known but what is written in the list.
+    unread = saved(entries, {})
+    assert [one.ids for one in unread] == [[one.id] for one in entries]
+    assert unread[0].title == entries[0].about
+
+
+def test_what_is_not_as_usual_with_a_run_is_said_in_its_row(kept: tuple[Store, list[str]]) -> None:
+    store, ids = kept
+    entry = replace(store.entry(ids[0]), whole=False, origin="imported", note="look <here>")
+    (row,) = saved([entry], {})
+    assert row.codes().endswith("· stopped before its end · imported · note: look <here>")
+    assert "stopped" not in saved([store.entry(ids[0])], {})[0].codes()
+
+
+@on_the_page
+@pytest.mark.usefixtures("own")
+def test_pictures_of_large_runs_come_too_and_a_run_that_is_damaged_has_none(
+    kept: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ids = kept
+    monkeypatch.setattr(runs, "LARGE", 0)
+    assert len(pictures(one_view("runs"))) == 3
+    runs._picture.clear()  # pyright: ignore[reportPrivateUsage]
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.execute("UPDATE runs SET arrays = x'00' WHERE id = ?", (ids[0],))
+    page = one_view("runs")
+    assert len(pictures(page)) == 2
+    tick(page, ids[0])
+    assert "is not what was written" in words(page, "error")
+    page.button(key="delete-runs").click().run()
+    assert set(listed(page)) == set(ids[1:])
+
+
+def test_only_runs_of_a_visitors_own_tell_them_their_experiments(
+    kept: tuple[Store, list[str]],
+) -> None:
+    store, ids = kept
+    entries = store.entries()
+    mine = store.entry(ids[1])
+    visitor = Access(store, own=False, seen={(mine.experiment_hash, mine.fingerprint)})
+    assert list(visitor.experiments(entries)) == [ids[1]]
+    assert set(owned(store).experiments(entries)) == set(ids)
+
+
 @on_the_page
 @pytest.mark.usefixtures("own")
 def test_runs_are_found_by_their_words_the_newest_first(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
     page = one_view("runs")
     assert listed(page) == ids[::-1]
+    assert [one.label.partition(" · ")[0] for one in page.checkbox] == [
+        "Which layers bring back “Paris” instead of “Rome”?",
+        "Which attention layers does “Mary” need to stay ahead of “John”?",
+        "Which attention layers bring back “Mary” instead of “John”?",
+    ]
+    assert all(re.search(r" · (to|yester)day .* UTC$", one.label) for one in page.checkbox)
+    assert "demo · patch z layer noise logit_diff: When Mary" in words(page, "caption")
+    assert [one.split(",")[0] for one in pictures(page)] == 3 * ["Map of 6 × 1 cells"]
     page.text_input(key="search").set_value("noise z Mary").run()
     assert set(listed(page)) == {ids[0], ids[1]}  # "denoise" has the word too
+    assert "2 runs with all these words" in words(page, "caption")
     page.text_input(key="search").set_value("nothing of the kind").run()
     assert listed(page) == []
-    assert "No run has all these words" in words(page, "info")
+    assert "No run has all these words" in words(page, "caption")
 
 
 @on_the_page
@@ -73,18 +196,63 @@ def test_runs_are_found_by_their_words_the_newest_first(kept: tuple[Store, list[
 def test_one_run_is_shown_and_two_are_compared(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
     page = tick(one_view("runs"), ids[0])
-    assert "restored by copying a head's output" in words(page, "markdown")
+    (shown,) = sent(page)
+    assert [len(one["values"]) for one in shown["maps"]] == [6]
+    assert "Computed in" in words(page, "caption")
     tick(page, ids[1])
-    assert "2 runs chosen" in words(page, "markdown")
-    assert "second − first" in words(page, "caption")
-    page.checkbox(key=f"tick-{ids[0]}").uncheck()
+    assert [one["maps"][0]["title"] for one in sent(page)] == ["first", "second", "second − first"]
+    assert len({one["maps"][0]["limit"] for one in sent(page)}) == 1
+    assert words(page, "warning") == "These two differ in the direction (A → B; B → A)."
+    page.checkbox(key=f"tick-{ids[0]}").uncheck().run()
     tick(page, ids[2])
-    assert "they have no difference" in words(page, "warning")
+    said = words(page, "warning")
+    assert (
+        "differ in the prompts, the direction (B → A; A → B) and what is changed (head output;"
+        in said
+    )
+    assert "they have no difference" in said
+    assert [one["maps"][0]["title"] for one in sent(page)] == ["first", "second"]
+    page.button(key="clear-runs").click().run()
+    assert not any(one.value for one in page.checkbox)
+    assert sent(page) == []
 
 
 @on_the_page
 @pytest.mark.usefixtures("own")
-def test_a_note_is_kept_and_found(kept: tuple[Store, list[str]]) -> None:
+def test_the_maps_of_a_trace_are_shown_and_compared_together(demo: pw.Model, home: Path) -> None:
+    store = Store()
+    early, late = (store.save_all(traces(demo, **more)) for more in ({}, {"noise": 5.0}))
+    page = tick(one_view("runs"), early[1])
+    assert [one["maps"][0]["title"] for one in sent(page)] == [
+        "Hidden state",
+        "MLP (3 layers at a time)",
+    ]
+    tick(page, late[1])
+    assert len(sent(page)) == 6
+    assert "second − first" in words(page, "caption")
+    page.button(key="delete-runs").click().run()
+    assert "4 runs deleted." in words(page, "markdown")
+
+
+@on_the_page
+@pytest.mark.usefixtures("own")
+def test_what_is_selected_is_in_the_address(kept: tuple[Store, list[str]]) -> None:
+    _, ids = kept
+    page = tick(one_view("runs", search="mary"), ids[0])
+    parameters = {"model": "demo", "search": "mary", "picked": ids[0]}
+    assert parameters_of(page) == parameters
+    page = one_view("runs", **parameters)
+    assert [one.value for one in page.checkbox] == [False, True]
+    assert len(sent(page)) == 1
+    page = one_view("runs", picked=f"{'ab' * 8}~{ids[2]}")
+    assert "1 selected run is not in this list" in words(page, "caption")
+    with pytest.raises(InputError, match="a run is named by at least 12 digits"):
+        url_state.read("runs", {"picked": "<b>"})
+
+
+@on_the_page
+@pytest.mark.usefixtures("own")
+def test_a_note_is_kept_and_found_and_its_change_undone(kept: tuple[Store, list[str]]) -> None:
     store, ids = kept
     page = tick(one_view("runs"), ids[2])
     page.text_input(key=f"note-{ids[2]}").set_value("figure <2> *of*").run()
@@ -92,6 +260,11 @@ def test_a_note_is_kept_and_found(kept: tuple[Store, list[str]]) -> None:
     assert "note: figure <2> *of*" in words(page, "caption")
     page.text_input(key="search").set_value("FIGURE").run()
     assert listed(page) == [ids[2]]
+    page.text_input(key="search").set_value("").run()
+    assert "Note changed." in words(page, "markdown")
+    page.button(key="undo-change").click().run()
+    assert store.entry(ids[2]).note == ""
+    assert page.text_input(key=f"note-{ids[2]}").value == ""
 
 
 @on_the_page
@@ -101,10 +274,10 @@ def test_a_deletion_can_be_undone(kept: tuple[Store, list[str]]) -> None:
     page = tick(one_view("runs"), ids[0], ids[2])
     page.button(key="delete-runs").click().run()
     assert listed(page) == [ids[1]]
-    assert "2 runs deleted" in words(page, "info")
-    page.button(key="undo-delete").click().run()
+    assert "2 runs deleted." in words(page, "markdown")
+    page.button(key="undo-change").click().run()
     assert set(listed(page)) == set(ids)
-    assert "deleted" not in words(page, "info")
+    assert "deleted" not in words(page, "markdown")
 
 
 @on_the_page
@@ -114,17 +287,20 @@ def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
     monkeypatch.setattr(resources, "options", lambda: resources.Options(1, (), (), True, False))
     page = one_view("runs")
     assert listed(page) == []
+    assert "Others do not see this list" in words(page, "caption")
     store, ids = kept
     store.note(ids[1], "the owner's secret note")
     mine = store.entry(ids[1])
     page.session_state["seen_runs"] = {(mine.experiment_hash, mine.fingerprint)}
+    page.session_state["picked"] = [ids[0]]
     page.run()
     assert listed(page) == [ids[1]]
+    assert sent(page) == []
     tick(page, ids[1])
-    assert "1 run chosen" in words(page, "markdown")
-    assert not [one for one in page.button if one.key in ("delete-runs", "undo-delete")]
+    assert len(sent(page)) == 1
+    assert not [one for one in page.button if one.key in ("delete-runs", "undo-change")]
     assert [one.key for one in page.text_input] == ["search"]
-    assert len(page.expander) == 0
+    assert not page.get("file_uploader")
     assert "secret" not in str(page.session_state) + repr(page.main)
     page.text_input(key="search").set_value("secret").run()
     assert listed(page) == []
@@ -132,20 +308,52 @@ def test_on_a_public_server_a_visitor_sees_and_changes_nothing_of_others(
 
 @on_the_page
 @pytest.mark.usefixtures("own")
-def test_a_run_opens_on_its_page_or_is_shown_here(
+def test_a_run_opens_on_its_tab_or_is_read_only_here(
     kept: tuple[Store, list[str]], model: pw.Model
 ) -> None:
     store, ids = kept
     strange = store.save(pw.patch(model, pair_of([1, 2, 3], [1, 4, 3]), site="z", per="head"))
-    page = one_view("runs")
-    page.button(key=f"open-{strange}").click().run()
-    assert "No page's controls can say this run" in words(page, "warning")
-    assert "by copying a head's output" in words(page, "markdown")
-    page.button(key=f"open-{ids[1]}").click().run()
+    page = tick(one_view("runs"), strange)
+    assert "settings that no page offers" in words(page, "caption")
+    assert page.button(key="open-run").disabled
+    page.checkbox(key=f"tick-{strange}").uncheck().run()
+    tick(page, ids[1])
+    page.button(key="open-run").click().run()
     assert page.session_state["go_to"] == "patch"
     asked = {name: page.session_state[name] for name in ("site", "per", "direction", "clean")}
     clean = str(example("ioi").pair.clean)
     assert asked == {"site": "z", "per": "layer", "direction": "noise", "clean": clean}
+
+
+def test_examples_are_by_subject_and_found_by_all_their_words() -> None:
+    every = example_list.by_subject("")
+    assert {one.id: one.task for one in examples()} == {
+        one.id: subject for subject, group in every.items() for one in group
+    }
+    assert example_list.by_subject("DECIDE demo towers alone") == {"fact": [example("same-city")]}
+    assert example_list.by_subject("nothing of the kind") == {}
+
+
+def test_an_example_opens_on_the_chosen_model_if_it_suits_it() -> None:
+    assert example_list.model_for(example("ioi"), "gpt2") == "gpt2"
+    assert example_list.model_for(example("gpt2-weekday"), "demo") == "gpt2"
+
+
+@on_the_page
+def test_examples_have_names_of_their_own_and_open_on_explore(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resources, "options", lambda: resources.Options(1, (), (), False, True))
+    page = one_view("runs", shelf="examples")
+    names = [one.label for one in page.button if str(one.key).startswith("open-example-")]
+    assert len(names) == len(set(names)) == len(examples())
+    assert "Suits demo, gpt2, smollm2." in words(page, "caption")
+    page.text_input(key="search").set_value("planted induction").run()
+    assert "1 example with all these words." in words(page, "caption")
+    page.button(key="open-example-planted-induction").click().run()
+    now = page.session_state
+    assert (now["go_to"], now["model"]) == ("patch", "planted-induction")
+    assert now["clean"] == str(example("planted-induction").pair.clean)
 
 
 @on_the_page
@@ -181,11 +389,11 @@ def test_a_store_that_cannot_be_opened_costs_no_result(
 
 def test_an_archive_goes_out_and_comes_back(kept: tuple[Store, list[str]], tmp_path: Path) -> None:
     store, ids = kept
-    content = runs.exported(owned(store), ids[:2])
+    content = run_panel.exported(owned(store), ids[:2])
     other = Store(tmp_path / "other")
     assert runs.imported(owned(other), content) == "2 new runs; 0 were here already."
     assert runs.imported(owned(other), content) == "0 new runs; 2 were here already."
-    assert runs.exported(owned(other), ids[:2]) == content
+    assert run_panel.exported(owned(other), ids[:2]) == content
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"no archive", bytes(5000)])

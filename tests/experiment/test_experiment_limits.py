@@ -45,7 +45,9 @@ def test_an_experiment_that_states_no_cost_cannot_be() -> None:
         main: ClassVar[str] = "heard"
         method: str = "unheard"
 
-    with pytest.raises(TypeError, match=r"Unheard.*abstract methods.*compute.*cost.*output.*title"):
+    with pytest.raises(
+        TypeError, match=r"Unheard.*abstract methods.*compute.*cost.*output.*question.*title"
+    ):
         Unheard.of({"model": "tiny", "pairs": PAIR})
 
 

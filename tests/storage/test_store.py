@@ -277,6 +277,17 @@ def test_a_note_stays_when_its_run_is_computed_again() -> None:
     assert (store.entry(run).note, store.entry(run).seconds) == ("mine", 9.0)
 
 
+def test_the_experiments_of_runs_are_read_by_their_ids_at_once(model: pw.Model) -> None:
+    store = Store()
+    assert store.experiments(["0" * 16]) == {}
+    results = [pw.patch(model, pair_of([1, 2], [one, 2])) for one in (3, 4)]
+    ids = store.save_all(results)
+    assert store.experiments([*ids, "0" * 16]) == {
+        run: result.experiment for run, result in zip(ids, results, strict=True)
+    }
+    assert store.experiments(ids[:1]).keys() == {ids[0]}
+
+
 def test_a_failure_is_kept_until_its_experiment_succeeds(model: pw.Model) -> None:
     store, result = Store(), pw.patch(model, pair_of([1, 2], [3, 2]))
     asked = pw.Patch.of(result.experiment)

@@ -1,12 +1,13 @@
 """What a visitor of the page may see of the run store, and do with it: decided here alone."""
 
 from collections.abc import Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchwright.algorithms.result import Result
 from patchwright.app.restore_state import DIGITS
-from patchwright.errors import InputError, UnknownRunError
+from patchwright.errors import ExperimentError, InputError, UnknownRunError
 from patchwright.experiment.base import Experiment
 from patchwright.methods import METHODS
 from patchwright.storage.store import Entry, Store
@@ -38,6 +39,15 @@ class Access:
     def result(self, run: str) -> Result:
         """A run's result. Raises UnknownRunError for a run that this visitor may not see, too."""
         return self.store.get(self._seen(run).id)
+
+    def experiments(self, entries: Sequence[Entry]) -> dict[str, Experiment]:
+        """The experiments of runs that this visitor may see, by run; without those of other versions."""
+        found: dict[str, Experiment] = {}
+        runs = [one.id for one in entries if self._may_see(one)]
+        for run, document in self.store.experiments(runs).items():
+            with suppress(ExperimentError):
+                found[run] = METHODS.parse(document)
+        return found
 
     def experiment(self, beginning: str) -> Experiment:
         """The experiment whose hash begins so, for whoever has its address.

@@ -34,9 +34,14 @@ def write(page: str, arrived: bool = False, returned: bool = False) -> None:
 
 def follow(page: str) -> None:
     """As `write`, at the end of a fragment: a run of the whole page writes at its own end."""
-    running = get_script_run_ctx()
-    if running is not None and running.fragment_ids_this_run:
+    if in_fragment():
         write(page)
+
+
+def in_fragment() -> bool:
+    """Whether a fragment runs by itself, and not the whole page."""
+    running = get_script_run_ctx()
+    return running is not None and bool(running.fragment_ids_this_run)
 
 
 def _steps(parameters: dict[str, str]) -> dict[str, str]:

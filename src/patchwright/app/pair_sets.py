@@ -182,7 +182,7 @@ def _from_file(state: State, model: Model) -> LoadedSet:
 def _from_run(state: State, model: Model) -> LoadedSet:
     pairs: tuple[Pair, ...] | None = state.get("set_pairs")
     if pairs is None:
-        raise InputError("No stored set is open: open a run over pairs on the page Runs.")
+        raise InputError("No stored set is open: open a run over pairs in the Library.")
     return LoadedSet(_items(pairs))
 
 

@@ -69,11 +69,16 @@ FIELDS: dict[str, Any] = {
     "set_per": "head",
     "set_chosen": "",
     "search": "",
+    "shelf": "runs",
+    "picked": [],
 }
 """The controls of all pages, by key, with what they start from."""
 
 SOURCES = ("template", "own", "sentences", "swap", "file", "run")
 """Where a set of pairs comes from."""
+
+SHELVES = ("runs", "examples")
+"""The parts of the library."""
 
 MOST_PAIRS = 1000
 """Pairs of a set on the page."""

@@ -28,10 +28,10 @@ _ON_THE_PAGE = {
     r"`patchwright tokens` shows them\.": "The chips under the prompts show them.",
     r"`patchwright models` lists names that work": "The list at the top has names that work",
     r"fetch it with `patchwright models get [^`]*`": "choose it at the top, which offers to fetch it",
-    r"`patchwright runs list` has them": "The page Runs has them",
-    r"`patchwright runs prune`": "delete some on the page Runs",
-    r"\(`patchwright runs delete [^`]*`\)": "on the page Runs",
-    r"`patchwright runs export` wrote": "the page Runs exported",
+    r"`patchwright runs list` has them": "The Library has them",
+    r"`patchwright runs prune`": "delete some in the Library",
+    r"\(`patchwright runs delete [^`]*`\)": "in the Library",
+    r"`patchwright runs export` wrote": "the Library exported",
 }
 """What to do on the page in place of a command, by what the command's hint says."""
 

@@ -21,6 +21,7 @@ from patchwright.app.session_state import (
     FIELDS,
     MOST_EDGES,
     PAIR_FIELDS,
+    SHELVES,
     SOURCES,
     State,
     example_shown,
@@ -118,7 +119,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "set_chosen",
         "note",
     ),
-    "runs": ("search",),
+    "runs": ("search", "shelf", "picked"),
 }
 """Controls that are no field of the page's method."""
 
@@ -146,6 +147,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "edge_order": EDGE_ORDERS,
     "sender": SENDERS,
     "set_source": SOURCES,
+    "shelf": SHELVES,
     "task": tuple(one.name for one in tasks()),
 }
 
@@ -242,12 +244,12 @@ def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
         ) from None
     if shown is None:
         raise InputError(
-            f"The run '{text[:16]}…' has what no page's controls can say: open it on the page Runs."
+            f"The run '{text[:16]}…' has what no page's controls can say: open it in the Library."
         )
     if shown[0] != page:
         raise InputError(
-            f"The run '{text[:16]}…' is one of the page {shown[0].capitalize()}: open it there, or on "
-            "the page Runs."
+            f"The run '{text[:16]}…' is one of the page {shown[0].capitalize()}: open it there, or in "
+            "the Library."
         )
     return shown[1]
 
@@ -329,6 +331,8 @@ def _value(name: str, text: str) -> Any:
             return [_whole(part) for part in text.split(LISTS)] if text else []
         if name == "set_roles":
             return [part[:60] for part in text.split(LISTS) if part]
+        if name == "picked":
+            return [_run_digits(part) for part in text.split(LISTS) if part]
         if name == "pinned_run" and text:
             return _run_digits(text)
         if name in PLACES and text:

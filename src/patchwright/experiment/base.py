@@ -18,6 +18,7 @@ from patchwright.algorithms.metrics import usual_metric
 from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError, quoted
 from patchwright.experiment.declaration import Cost, Output
+from patchwright.experiment.questions import Contest, contest
 from patchwright.hashing import hash_of
 from patchwright.places import KEYED_SITES, check_site, parse_place
 from patchwright.prompts.align import EDGES
@@ -43,7 +44,7 @@ class Experiment(BaseModel, ABC):
 
     - `main`, the array that its result is about, and that array's `unit` if that is not the
       array's own name; `centred` if the scale of its figure is centred at 0;
-    - `compute`, `cost`, `output` and `title`, without which a class cannot be used;
+    - `compute`, `cost`, `output`, `title` and `question`, without which a class cannot be used;
     - a docstring whose first paragraph describes the method to users.
 
     `numbers` is the version of the method's numbers. It is raised when a correction changes
@@ -96,6 +97,11 @@ class Experiment(BaseModel, ABC):
     @abstractmethod
     def title(self, result: Result) -> str:
         """What was done, in one line: the title of a figure."""
+
+    @property
+    @abstractmethod
+    def question(self) -> str:
+        """What it asks, as a question without code words: the title of its runs in a list."""
 
     def note(self, result: Result) -> str:
         """More of how it was done, in whole sentences: the end of a figure's caption."""
@@ -212,6 +218,11 @@ class OnPairs(Experiment):
     def pair_list(self) -> tuple[Pair, ...]:
         """`pairs`, as a list always."""
         return (self.pairs,) if isinstance(self.pairs, Pair) else self.pairs
+
+    @property
+    def contest(self) -> Contest:
+        """The answer and its rival, as its question names them."""
+        return contest(self.pair_list)
 
     @property
     def many(self) -> bool:

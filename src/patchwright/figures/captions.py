@@ -18,7 +18,7 @@ from patchwright.errors import InputError, printable
 from patchwright.figures.chart_figures import unsure
 from patchwright.figures.grid import asked_of, grids_of, is_one_number, note_of, title_of
 from patchwright.methods.trace import Trace
-from patchwright.prompts.tokens import visible
+from patchwright.prompts.tokens import quoted_answers
 from patchwright.spelling import either, sentence_case
 
 FORMATS = ("text", "latex")
@@ -111,7 +111,7 @@ def _prompts(result: Result) -> list[str]:
     if not clean:
         return []
     if "prompt" in result.experiment:
-        answer = _answers(result.experiment["answer"])
+        answer = quoted_answers(result.experiment["answer"], MOST_ANSWERS)
         return [f"Prompt: {_quoted(clean[0])}, answer {answer}."]
     pairs = result.experiment.get("pairs") or {}
     many = isinstance(pairs, list) and len(clean) > 1
@@ -119,7 +119,9 @@ def _prompts(result: Result) -> list[str]:
     lead = (
         f"Means over {len(clean)} pairs of prompts, the first of them: clean" if many else "Clean"
     )
-    right, wrong = (_answers(pair.get(name, [])) for name in ("answer", "wrong"))
+    right, wrong = (
+        quoted_answers(pair.get(name, []), MOST_ANSWERS) for name in ("answer", "wrong")
+    )
     return [
         f"{lead} prompt: {_quoted(clean[0])}{f', answer {right}' if right else ''}.",
         f"Corrupted prompt: {_quoted(corrupt[0])}{f', answer {wrong}' if wrong else ''}.",
@@ -153,13 +155,6 @@ def _marks(result: Result) -> list[str]:
     if found is not None and any(grid.unsure is not None for grid in grids):
         said.append(f"{sentence_case(unsure(found))}.")
     return said
-
-
-def _answers(answers: Sequence[Any]) -> str:
-    """The answers as they are read in a sentence, without their leading spaces."""
-    texts = [str(one).strip() or visible(str(one)) for one in answers]
-    more = " …" if len(texts) > MOST_ANSWERS else ""
-    return " or ".join(map(_quoted, texts[:MOST_ANSWERS])) + more
 
 
 def _quoted(text: str) -> str:

@@ -1,12 +1,16 @@
 """Two results side by side, and their difference, on one scale."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.errors import InputError
 from patchwright.figures.grid import Grid, grids_of, on_one_scale, title_of
+from patchwright.places import SITE_TABLE
 from patchwright.spelling import run_name
 
 
@@ -25,6 +29,39 @@ def compared(one: Result, other: Result) -> list[Grid]:
         first, second = (replace(one, columns=labels) for one in on_one_scale([a, b]))
         found += _with_difference(first, second)
     return found
+
+
+def unlike(one: Result, other: Result) -> list[str]:
+    """In what the two are not alike, so that their difference is not of one thing alone.
+
+    Each is a few words that stand behind 'they differ in'.
+    """
+    found: list[str] = []
+    sizes = [len(result.prompts("clean")) for result in (one, other)]
+    if sizes[0] != sizes[1]:
+        means = ("one pair" if size == 1 else f"a mean over {size} pairs" for size in sizes)
+        found.append(f"the prompts ({'; '.join(means)})")
+    elif any(one.prompts(run) != other.prompts(run) for run in ("clean", "corrupt")):
+        found.append("the prompts")
+    names = [str(result.model.get("name", "unnamed")) for result in (one, other)]
+    if one.model.get("fingerprint") != other.model.get("fingerprint"):
+        same = names[0] == names[1]
+        found.append("the model's weights" if same else f"the model ({names[0]}; {names[1]})")
+    if one.method != other.method:
+        found.append(f"the method ({one.method}; {other.method})")
+    for field, (words, names) in _COMPARED.items():
+        ours, theirs = (result.experiment.get(field) for result in (one, other))
+        if ours != theirs and None not in (ours, theirs):
+            found.append(f"{words} ({names[ours]}; {names[theirs]})")
+    return found
+
+
+_COMPARED: dict[str, tuple[str, Mapping[Any, str]]] = {
+    "metric": ("the metric", {name: one.label for name, one in METRIC_TABLE.items()}),
+    "direction": ("the direction", {"denoise": "A → B", "noise": "B → A"}),
+    "site": ("what is changed", {name: one.label for name, one in SITE_TABLE.items()}),
+}
+"""Fields that are compared: what each is, and what its values are called."""
 
 
 def _with_difference(first: Grid, second: Grid) -> list[Grid]:

@@ -64,6 +64,22 @@ def grid_of(result: Result) -> Grid:
 
 def grids_of(result: Result) -> list[Grid]:
     """The panels of a result's figure, on one scale."""
+    averaged, panels, scale = _scaled(result)
+    return [_grid(averaged, title, array, *scale) for title, array in panels.items()]
+
+
+def bare_grid_of(result: Result) -> Grid:
+    """The first panel without labels and places, which take longest: for what draws no words."""
+    _, panels, scale = _scaled(result)
+    title, array = next(iter(panels.items()))
+    rows, columns = map(str, array.dims)
+    return Grid(title, array.values.astype(np.float64), [], [], rows, columns, [], *scale)
+
+
+def _scaled(
+    result: Result,
+) -> tuple[Result, dict[str, xr.DataArray], tuple[bool, str, float, float]]:
+    """A result's mean over its pairs, its panels, and their scale: centred or not, unit, low, high."""
     averaged = result.averaged() if "pair" in result.arrays[result.main].dims else result
     name, panels = _panels(averaged)
     known = [values[np.isfinite(values)] for values in (one.values for one in panels.values())]
@@ -77,9 +93,7 @@ def grids_of(result: Result) -> list[Grid]:
         unit = result.experiment["metric"]
         low = min(float(one.min(initial=np.inf)) for one in known)
         high = max(float(one.max(initial=-np.inf)) for one in known)
-    return [
-        _grid(averaged, title, array, centred, unit, low, high) for title, array in panels.items()
-    ]
+    return averaged, panels, (centred, unit, low, high)
 
 
 def on_one_scale(grids: Sequence[Grid]) -> list[Grid]:

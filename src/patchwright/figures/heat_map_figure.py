@@ -25,14 +25,11 @@ from patchwright.figures.sheet import (
     width_of,
     wrapped,
 )
-from patchwright.figures.style import FigureStyle
+from patchwright.figures.style import AMOUNTS, NEGATIVE, POSITIVE, FigureStyle
 from patchwright.spelling import run_name, sentence_case
 
-DIVERGING = LinearSegmentedColormap.from_list("effects", ["#2166ac", "#f7f7f7", "#b2182b"], 1023)
-SEQUENTIAL = LinearSegmentedColormap.from_list(
-    "amounts", ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"], 1025
-)
-"""The colours of the page's heat maps (`app/widgets/heat_map.js`): blue to red, and viridis."""
+DIVERGING = LinearSegmentedColormap.from_list("effects", [NEGATIVE, "#f7f7f7", POSITIVE], 1023)
+SEQUENTIAL = LinearSegmentedColormap.from_list("amounts", AMOUNTS, 1025)
 
 MATTERS = 0.05
 """The share, or where numbers are larger the part of the scale, from which on a number is written."""

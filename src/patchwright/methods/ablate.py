@@ -11,6 +11,7 @@ from patchwright.axes import BUDGET
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.declaration import KnownSite, Natural, Option
 from patchwright.experiment.patching import Sweep, Together
+from patchwright.experiment.questions import parts, places_in_words
 from patchwright.places import SITE_TABLE
 from patchwright.prompts.align import EDGES
 from patchwright.prompts.pair import Prompt
@@ -120,6 +121,13 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
         replaced = _REPLACED[self.ablation].format(SITE_TABLE[self.site].phrase)
         return sentence_case(f"{measured(result)} by {replaced}")
 
+    @property
+    def question(self) -> str:
+        """Without which places the answer is lost."""
+        said = self.contest
+        what = parts(self.site, self.per)
+        return f"Without which {what} is {said.answer} lost{said.against('to')}{said.over}?"
+
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell."""
         from patchwright.experiment.sweeps import cells_of, found_of, patch_cells
@@ -143,6 +151,13 @@ class AblateTogether(Ablating, Together):
     def title(self, result: Result) -> str:
         """Which places were ablated, and how."""
         return sentence_case(f"{_REPLACED[self.ablation].format(', '.join(self.places))} together")
+
+    @property
+    def question(self) -> str:
+        """Whether it is lost without all of them."""
+        said = self.contest
+        places = places_in_words(self.places)
+        return f"Is {said.answer} lost{said.against('to')} without {places}{said.over}?"
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are ablated."""

@@ -73,6 +73,11 @@ class HeadScores(OnPairs):
             f"What each head attends to, on repeated random {'words' if self.words else 'tokens'}"
         )
 
+    @property
+    def question(self) -> str:
+        """Which heads do what is told of heads."""
+        return f"Which heads look for repeated {'words' if self.words else 'tokens'}?"
+
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Tokens of random prompts."""
         return Cost(drawn=self.repeats * 2 * self.length)
@@ -120,6 +125,12 @@ class Attention(OnPairs):
     def title(self, result: Result) -> str:
         """Whose attention it is."""
         return f"What head {self.head} of layer {self.layer} attends to"
+
+    @property
+    def question(self) -> str:
+        """Where the head looks."""
+        over = self.contest.over
+        return f"What does head {self.head} of layer {self.layer} look at{over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A value for each query and key."""

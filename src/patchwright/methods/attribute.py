@@ -11,6 +11,7 @@ from pydantic import Field
 from patchwright.axes import BUDGET, Direction
 from patchwright.experiment.declaration import Cost, KnownSite, Option, Output
 from patchwright.experiment.patching import Sweep, copied
+from patchwright.experiment.questions import parts
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ class Attribute(Sweep):
 
         what = copied(self.site, self.direction)
         return f"Estimated {measured(result)} by copying {what}"
+
+    @property
+    def question(self) -> str:
+        """That of the sweep that is estimated."""
+        how = ", as gradients estimate it"
+        return self.contest.back(parts(self.site, self.per), self.direction, how)
 
     def note(self, result: Result) -> str:
         """What a cell is, and which gradients estimate it."""

@@ -84,6 +84,11 @@ class EdgeAttribution(OnEdges):
         """What it is called."""
         return "Estimated change of the metric when one edge is corrupted"
 
+    @property
+    def question(self) -> str:
+        """Which edges the answer needs."""
+        return self.contest.back("edges between the model's parts", "noise")
+
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A pass for each step, and for each edge that is measured exactly."""
         passes = len(tokens) * ((self.steps or 1) + self.exact)
@@ -187,6 +192,12 @@ class EvaluateCircuit(OnEdges):
     def title(self, result: Result) -> str:
         """What it shows."""
         return "What the circuit keeps, by its number of edges"
+
+    @property
+    def question(self) -> str:
+        """How large a circuit has to be."""
+        said = self.contest
+        return f"How few edges are enough for {said.answer}{said.against('instead of')}{said.over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Each circuit, its complement, and circuits drawn at random."""

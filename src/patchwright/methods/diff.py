@@ -11,6 +11,7 @@ from patchwright.axes import DIMS, Per
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.declaration import Cost, KnownSite, Output
 from patchwright.experiment.patching import PER
+from patchwright.experiment.questions import parts
 from patchwright.places import KEYED_SITES, SITE_TABLE
 from patchwright.prompts.align import EDGES
 
@@ -52,6 +53,12 @@ class Difference(OnPairs):
     def title(self, result: Result) -> str:
         """What was compared."""
         return f"How far the clean and the corrupted run differ in {SITE_TABLE[self.site].phrase}"
+
+    @property
+    def question(self) -> str:
+        """Where the runs differ."""
+        over = self.contest.over
+        return f"Which {parts(self.site, self.per)} differ most between A and B{over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 Part = Literal["layer", "head", "position", "neuron"]
 """How finely: layers' attention and MLP, heads, heads by source position, neurons."""
 
+_WRITERS: dict[Part, str] = {
+    "layer": "halves of layers",
+    "head": "heads",
+    "position": "heads, from which tokens,",
+    "neuron": "neurons",
+}
+"""What is attributed, as its question names it."""
+
 INSIDE: dict[Part, Dims] = {
     "head": ("layer", "head"),
     "position": ("layer", "head", "position"),
@@ -84,6 +92,12 @@ class LogitLens(OnPairs):
     def title(self, result: Result) -> str:
         """What it is called."""
         return "Probability of the answer as each layer's output reads (logit lens)"
+
+    @property
+    def question(self) -> str:
+        """When the answer can be read."""
+        said = self.contest
+        return f"After which layer does the model say {said.answer}{said.against('instead of')}{said.over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Every layer and position is read by the whole unembedding."""
@@ -188,6 +202,12 @@ class LogitAttribution(OnPairs):
     def title(self, result: Result) -> str:
         """What it is called."""
         return "What each part adds to the logit difference (direct logit attribution)"
+
+    @property
+    def question(self) -> str:
+        """Which parts write the answer."""
+        said = self.contest
+        return f"Which {_WRITERS[self.part]} write {said.answer}{said.against('rather than')}{said.over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""

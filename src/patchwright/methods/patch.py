@@ -11,6 +11,7 @@ from patchwright.axes import BUDGET, Direction
 from patchwright.errors import ExperimentError
 from patchwright.experiment.declaration import Option
 from patchwright.experiment.patching import Sweep, Together, copied
+from patchwright.experiment.questions import parts, places_in_words
 from patchwright.spelling import sentence_case
 from patchwright.upgrade import also_takes
 
@@ -91,6 +92,11 @@ class Patch(Sweep):
 
         return sentence_case(f"{measured(result)} by copying {copied(self.site, self.direction)}")
 
+    @property
+    def question(self) -> str:
+        """Which places bring the answer back, or are needed for it."""
+        return self.contest.back(parts(self.site, self.per), self.direction)
+
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell; by attribution also which are `estimated`."""
         import numpy as np
@@ -166,6 +172,14 @@ class PatchTogether(Together):
         """Which places were patched."""
         source = "clean" if self.direction == "denoise" else "corrupted"
         return f"{', '.join(self.places)} copied together from the {source} run"
+
+    @property
+    def question(self) -> str:
+        """Whether the places do it together."""
+        said, places = self.contest, places_in_words(self.places)
+        if self.direction == "noise":
+            return f"Does {said.answer} need {places}{said.against('to stay ahead of')}{said.over}?"
+        return f"Is {said.answer} brought back{said.against('instead of')} by {places}{said.over}?"
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are patched."""

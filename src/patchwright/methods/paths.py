@@ -10,6 +10,7 @@ from pydantic import Field
 from patchwright.axes import BUDGET, Direction
 from patchwright.experiment.declaration import KnownSite, Option, PlaceNames
 from patchwright.experiment.patching import Sweep, copied
+from patchwright.experiment.questions import parts, places_in_words
 from patchwright.prompts.align import NO_EDGES
 from patchwright.spelling import sentence_case
 
@@ -112,6 +113,12 @@ class PathPatch(Sweep):
         ends = ", ".join("the logits" if one == LOGITS else one for one in self.receivers)
         what = copied(self.site, self.direction)
         return sentence_case(f"{measured(result)} by copying {what} along the paths to {ends}")
+
+    @property
+    def question(self) -> str:
+        """What has an effect through the receivers."""
+        how = f" along paths to {places_in_words(self.receivers)}"
+        return self.contest.back(parts(self.site, self.per), self.direction, how)
 
     def note(self, result: Result) -> str:
         """What a cell is, and what was frozen."""

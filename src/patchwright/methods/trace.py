@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
 from patchwright.axes import BUDGET, Metric
+from patchwright.errors import printable
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.declaration import Cost, Natural, Output
+from patchwright.experiment.questions import MOST_ANSWERS
 from patchwright.places import SITE_TABLE
 from patchwright.prompts.pair import Answers, Prompt
+from patchwright.prompts.tokens import quoted_answers
 from patchwright.spelling import sentence_case
 from patchwright.validation import Whole
 
@@ -118,6 +121,13 @@ class Trace(CellByCell):
     def title(self, result: Result) -> str:
         """What was restored after noise on what."""
         return self._titled(result, f"{SITE_TABLE[self.site].phrase} of the clean run")
+
+    @property
+    def question(self) -> str:
+        """What brings the answer back: the same of all sites, which together are one trace."""
+        answer = quoted_answers(cast("Sequence[object]", self.answer), MOST_ANSWERS) or "the answer"
+        subject = f"“{printable(self.subject)}”" if isinstance(self.subject, str) else "the subject"
+        return f"Which layers, at which tokens, bring back {answer} after noise on {subject}?"
 
     def title_of_panels(self, result: Result) -> str:
         """The title of a figure that has traces of several sites."""

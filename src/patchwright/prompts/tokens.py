@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from patchwright.errors import AnswerError, PromptError, quoted
+from patchwright.errors import AnswerError, PromptError, printable, quoted
 from patchwright.warnings import Notice
 
 Span = tuple[int, int]
@@ -210,6 +210,16 @@ def visible(text: str) -> str:
 def in_sentence(token: str) -> str:
     """A token as a sentence shows it: in backticks, with its leading space, as in ` Mary`."""
     return f"`{_LEADING_SPACE.sub(' ', visible(token))}`"
+
+
+def quoted_answers(answers: Sequence[object], most: int) -> str:
+    """Answers as a sentence quotes them, without their leading spaces: “Mary” or “John” …
+
+    An answer that is nothing but spaces has them made visible. '' where there are none.
+    """
+    texts = [printable(str(one).strip()) or visible(str(one)) for one in answers]
+    shown = " or ".join(f"“{one.replace(chr(10), '↵')}”" for one in texts[:most])
+    return shown + (" …" if len(texts) > most else "")
 
 
 _LEADING_SPACE = re.compile("^·(?=[^·])")

@@ -192,6 +192,18 @@ class Store:
             raise UnknownRunError(f"The run store has {what} whose hash begins with '{beginning}'.")
         return json.loads(rows[0][1])
 
+    def experiments(self, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The experiments of runs, by their full ids, as JSON; no numbers are read."""
+        sql = (
+            "SELECT id, json_extract(document, '$.experiment') FROM runs "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        asked = (json.dumps(list(runs)),)
+        return {
+            one: json.loads(document)
+            for one, document in self._read(lambda c: c.execute(sql, asked).fetchall(), [])
+        }
+
     def get(self, run: str) -> "Result":
         """The result of a run by its id, or the beginning of it. Raises UnknownRunError."""
         return result_in(self.record(run))

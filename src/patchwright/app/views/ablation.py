@@ -74,7 +74,7 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
         ],
         legend="share of the way from A to B that is lost; 0 is no change",
         closer=lambda chosen: place_detail.closer(chosen, swept, model),
-        question=f"Which {controls.ASKED_OF[experiment.per]} does the answer of A need?",
+        question=experiment.question,
         zooms=("ablated_site", "ablated_per"),
     )
 

@@ -29,15 +29,6 @@ PER_NAMES: dict[Per, str] = {
     "neuron": "neurons, all tokens",
 }
 
-ASKED_OF: dict[Per, str] = {
-    "position": "layers, at which tokens,",
-    "head": "heads",
-    "head_position": "heads, at which tokens,",
-    "layer": "layers",
-    "neuron": "neurons",
-}
-"""What a sweep asks about, in its question."""
-
 DIRECTION_NAMES = {
     "denoise": "A → B: what is enough?",
     "noise": "B → A: what is needed?",

@@ -31,18 +31,24 @@ def shown(
     beyond this run store.
     """
     with bar.export.popover("Export", icon=":material/download:"):
-        files(_chosen(results), drawings)
+        files(chosen(results), drawings)
     with bar.share.popover("Share", icon=":material/share:"):
         _link(results[0] if linked is None else linked, sharable)
         _note()
 
 
-def _chosen(results: Sequence[Result]) -> Result:
-    """The result whose numbers are taken away."""
+def chosen(results: Sequence[Result], names: Sequence[str] = ()) -> Result:
+    """The result whose numbers are taken away; they are called by short `names`, else by their titles."""
     if len(results) == 1:
         return results[0]
-    titles = [title_of(one) for one in results]
-    index = st.radio("Numbers of", range(len(results)), format_func=titles.__getitem__, key="taken")
+    titles = names or [title_of(one) for one in results]
+    index = st.radio(
+        "Numbers of",
+        range(len(results)),
+        format_func=titles.__getitem__,
+        key="taken",
+        horizontal=bool(names),
+    )
     return results[index]
 
 

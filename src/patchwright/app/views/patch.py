@@ -69,17 +69,9 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
         ],
         legend=f"share of the way from {target} to {source}; 0 is no change",
         closer=lambda chosen: place_detail.closer(chosen, experiment, model),
-        question=question_of(experiment),
+        question=experiment.question,
         zooms=("site", "per"),
     )
-
-
-def question_of(experiment: Patch) -> str:
-    """What a sweep asks, as its title: `Which heads bring back the answer of A?`"""
-    places = controls.ASKED_OF[experiment.per]
-    if experiment.direction == "denoise":
-        return f"Which {places} bring back the answer of A?"
-    return f"Which {places} does the answer of A need?"
 
 
 def _choices(model: Model) -> None:

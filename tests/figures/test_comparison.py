@@ -1,0 +1,35 @@
+"""Two results side by side: in what they are not alike."""
+
+from dataclasses import replace
+
+import patchwright as pw
+from patchwright.figures.comparison import unlike
+from tiny import pair_of
+
+PAIR, OTHER = pair_of([1, 2, 3, 4], [1, 5, 3, 4]), pair_of([1, 2, 3, 4], [1, 6, 3, 4])
+
+
+def test_what_is_not_alike_is_named_and_what_is_alike_is_not(model: pw.Model) -> None:
+    one = pw.patch(model, PAIR, "z")
+    assert unlike(one, pw.patch(model, PAIR, "z", layers=[0])) == []
+    assert unlike(one, pw.patch(model, OTHER, "z")) == ["the prompts"]
+    assert unlike(one, pw.patch(model, [PAIR, OTHER], "z")) == [
+        "the prompts (one pair; a mean over 2 pairs)"
+    ]
+    changed = pw.patch(model, PAIR, "z", direction="noise", metric="logit")
+    assert unlike(one, changed) == [
+        "the metric (logit difference; answer's logit)",
+        "the direction (A → B; B → A)",
+    ]
+    assert unlike(one, pw.ablate(model, PAIR, "q"))[:1] == ["the method (patch; ablate)"]
+    assert unlike(one, pw.patch(model, PAIR, "q")) == ["what is changed (head output; queries)"]
+
+
+def test_other_weights_are_not_alike_even_under_one_name(model: pw.Model) -> None:
+    one = pw.patch(model, PAIR, "z")
+    for name, said in (("tiny", "the model's weights"), ("big", "the model (tiny; big)")):
+        there = (
+            {**one.model, "name": "tiny"},
+            {**one.model, "name": name, "fingerprint": "sha256:0"},
+        )
+        assert unlike(*(replace(one, model=model) for model in there)) == [said]
