@@ -71,6 +71,8 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
         return st.lists(st.sampled_from(["A", "last", "S#2"]), unique=True)
     if name in url_state.PLACES:
         return st.sampled_from(["", *PLACES])
+    if name == "edge_chosen":
+        return st.sampled_from(["", "embed", "logits", "L3H1", "L2.mlp", "L2.mlp>L3H1.q"])
     if name == "pinned_run":
         return st.sampled_from(["", "0123456789ab"])
     if isinstance(session_state.FIELDS[name], str):
