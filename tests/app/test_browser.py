@@ -453,7 +453,7 @@ def test_a_circuit_is_read_in_its_graph(visit: Visitors) -> None:
     head = graph.locator("[data-node=L3H1]")
     # A node's edges are lit while the pointer is on it, with their scores, before the server is asked.
     head.hover()
-    expect(graph.locator(".edge.on")).to_have_count(6)
+    expect(graph.locator("svg.graph .edge.on")).to_have_count(6)
     expect(graph.locator(".score")).to_have_count(6)
     expect(graph.locator(".tip")).to_have_text("L3H1: 3 edges in, 3 out")
     head.click()
