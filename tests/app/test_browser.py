@@ -471,6 +471,10 @@ def test_a_circuit_is_read_in_its_graph(visit: Visitors) -> None:
     expect(inspector).to_contain_text("MLP")
     page.go_back()
     expect(inspector).to_contain_text("its queries")
+    inspector.get_by_role("button", name="Layer 3, head 1").click()
+    inspector.get_by_role("button", name="Where it looks").click()
+    expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_attached()
+    in_address(page, "chosen=L3H1.z")
 
 
 def test_the_slider_of_a_circuit_prunes_while_it_moves_and_measures_when_let_go(

@@ -53,7 +53,7 @@ class CircuitGraph {
     this.frame.setAttribute("aria-label",
       `Graph of the circuit's ${counted(data.size, "edge")}. Arrow keys move, Enter selects.`);
     if (data.waiting) return;
-    if (!again && !pruning) this.explain();
+    if (!again) this.explain();
     if (!again) this.draw();
     else this.mark();
   }
@@ -134,13 +134,14 @@ class CircuitGraph {
 
   // What is selected, and which node the keyboard reaches.
   mark() {
+    if (!this.at) return;
     const { selected } = this.data;
-    this.spots?.forEach((node, name) => {
+    this.spots.forEach((node, name) => {
       node.classList.toggle("selected", name === selected);
       node.setAttribute("aria-selected", String(name === selected));
     });
     if (!this.at[this.focused]) this.focused = this.at[selected] ? selected : Object.keys(this.at)[0];
-    this.spots?.forEach((node, name) => node.setAttribute("tabindex", name === this.focused ? 0 : -1));
+    this.spots.forEach((node, name) => node.setAttribute("tabindex", name === this.focused ? 0 : -1));
     this.light(null);
   }
 
@@ -216,48 +217,59 @@ class CircuitGraph {
     return inWords(this.data, this.ranks ?? [], id);
   }
 
-  // What lines mean, and how many edges are kept.
+  // What lines mean, and how many edges are kept. The slider stays the same one: it may have the focus.
   explain() {
-    const parts = this.data.legend.map(([words, raises]) => {
+    this.slider ??= this.makeSlider();
+    const lines = this.data.legend.map(([words, raises]) => {
       const one = element("span", "line-of");
       const line = one.appendChild(drawn("svg", { width: 26, height: 8, "aria-hidden": "true" }));
       line.append(drawn("path", { d: "M0 4H26", class: raises ? "edge raises on" : "edge on", "stroke-width": 3 }));
       one.append(words);
       return one;
     });
-    this.foot.replaceChildren(...parts, this.slider());
+    this.foot.querySelectorAll(".line-of").forEach((one) => one.remove());
+    this.foot.prepend(...lines);
+    this.slider.number.max = this.data.most;
+    this.keep(this.size);
   }
 
-  slider() {
-    const d = this.data, label = element("label", "threshold", "edges kept ");
+  makeSlider() {
+    const label = this.foot.appendChild(element("label", "threshold", "edges kept "));
     const range = label.appendChild(element("input")), number = label.appendChild(element("input", "count"));
     Object.assign(range, { type: "range", min: 0, max: 1, step: 0.005 });
-    Object.assign(number, { type: "number", min: 1, max: d.most, step: 1 });
+    Object.assign(number, { type: "number", min: 1, step: 1 });
     range.setAttribute("aria-label", "Edges kept, on a logarithmic scale");
     number.setAttribute("aria-label", "Edges kept");
-    const take = (size, from) => {
-      if (from !== range) range.value = shareAt(size, d.most);
-      if (from !== number) number.value = size;
-      range.setAttribute("aria-valuetext", counted(size, "edge"));
-      this.size = size;
-    };
-    const prune = (size, from) => {
-      take(size, from);
-      this.draw();
-    };
-    const commit = () => {
-      this.awaited = { what: "size", value: this.size, until: Date.now() + 1500 };
-      this.act("edges", this.size);
-    };
-    take(this.size);
-    const typed = () => Math.max(1, Math.min(d.most, Math.round(Number(number.value)) || 1));
-    range.oninput = () => prune(sizeAt(Number(range.value), d.most), range);
-    number.oninput = () => prune(typed(), number);
-    range.onchange = commit;
+    const most = () => this.data.most;
+    const typed = () => Math.max(1, Math.min(most(), Math.round(Number(number.value)) || 1));
+    range.oninput = () => this.prune(sizeAt(Number(range.value), most()), range);
+    number.oninput = () => this.prune(typed(), number);
+    range.onchange = () => this.commit();
     number.onchange = () => {
-      prune(typed());
-      commit();
+      this.prune(typed());
+      this.commit();
     };
-    return label;
+    return { range, number };
+  }
+
+  // Say in both fields, but the one that is being used, how many edges are kept.
+  keep(size, used) {
+    const { range, number } = this.slider;
+    if (used !== range) range.value = shareAt(size, this.data.most);
+    if (used !== number) number.value = size;
+    range.setAttribute("aria-valuetext", counted(size, "edge"));
+    this.size = size;
+  }
+
+  // The graph follows at once; the server is asked when the slider is let go.
+  prune(size, used) {
+    this.awaited = { what: "size", value: size, until: Infinity };
+    this.keep(size, used);
+    this.draw();
+  }
+
+  commit() {
+    this.awaited = { what: "size", value: this.size, until: Date.now() + 1500 };
+    this.act("edges", this.size);
   }
 }
