@@ -663,8 +663,8 @@ def test_what_a_graph_shows_and_a_key_means_is_known_without_a_page(browser: Bro
     assert found["joined"] == [[0, 1], [0], [2]]
     assert found["path"] == "M0 10C0 6 4 6 4 2"
     assert found["words"] == [
-        "a>b: estimate −0.50, measured −0.25",
-        "b>c: estimate +1.00",
+        "a>b: estimate −0.5, measured −0.25",
+        "b>c: estimate +1",
         "C: 2 edges in, 0 out",
         "",
     ]

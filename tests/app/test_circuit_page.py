@@ -54,8 +54,8 @@ def test_an_edge_in_the_address_is_shown_with_its_estimate_and_exact_value() -> 
     facts = dict(inspector["facts"])
     assert inspector["title"] == "Embedding → layer 0, head 0"
     assert facts["feeds"] == "layer 0, head 0: its values: what it reads there"
-    assert facts["exact"] == f"{edge['exact']:+.3f}".replace("-", "−")
-    assert facts["estimate"] == f"{edge['score']:+.3f}".replace("-", "−")
+    assert facts["exact"] == f"{edge['exact']:+.3g}".replace("-", "−")
+    assert facts["estimate"] == f"{edge['score']:+.3g}".replace("-", "−")
     assert [one["rows"][0][0] for one in inspector["links"]] == ["embed", "L0H0"]
 
 

@@ -150,7 +150,11 @@ def _in_order(key: str, order: str, _scored: Result, _model: Model) -> Circuit:
 
 def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
     """The graph with its inspector, as far as the work is; another run of the page where that turns."""
-    found = _found(swept, model, 0.0)
+    try:
+        found = _found(swept, model, 0.0)
+    except PatchwrightError as error:
+        st.error(error_markdown(error))
+        return
     if st.session_state.pop("zoomed", False) or under_way != (found.job is not None):
         st.rerun()
     st.html(_conclusion(found))
@@ -257,9 +261,9 @@ def _curve(evaluated: Result) -> None:
     """What circuits of every size keep, and the smallest that suffices."""
     size = int(st.session_state["edges"])
     if has_scale(evaluated) and bool(evaluated.array("faithfulness").notnull().any()):
+        st.markdown("**What circuits of each size keep**", help=escape(areas(evaluated)))
         st.altair_chart(circuit_curve(evaluated, size))
         _pruned(evaluated, size)
-        st.caption(escape(areas(evaluated)))
 
 
 def areas(evaluated: Result) -> str:
@@ -302,15 +306,16 @@ def _checked(scored: Result) -> None:
     frame = checked_rows(scored)
     if frame.empty:
         return
+    metric = scored.experiment["metric"]
+    st.markdown(
+        "**Estimates against exact values**",
+        help=f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
+        f"{escape(metric)}. On the dashed line estimate and exact value agree.",
+    )
+    st.altair_chart(checked_chart(frame, metric))
     worst = disagreement(scored)
     if worst is not None:
         st.markdown(escape(worst.text))
-    metric = scored.experiment["metric"]
-    st.altair_chart(checked_chart(frame, metric))
-    st.caption(
-        f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
-        f"{escape(metric)}. On the dashed line estimate and exact value agree."
-    )
 
 
 def checked_rows(scored: Result) -> pd.DataFrame:
@@ -328,17 +333,19 @@ def checked_rows(scored: Result) -> pd.DataFrame:
 def _listed(circuit: Circuit, scored: Result) -> None:
     """All chosen edges, and the circuit as a file."""
     size = int(st.session_state["edges"])
-    with st.expander("The edges as a table"):
+    all_edges, file = st.columns([5, 2])
+    with all_edges.expander("The edges as a table"):
         left, right = st.columns(2, gap="medium")
         _table(left, f"The {size:,} edges kept", edge_rows(circuit, size, scored))
         _table(right, "The edges that were measured exactly", checked_rows(scored))
-    st.download_button(
+    file.download_button(
         "Save the circuit (JSON)",
         lambda: circuit.first(size).to_json(),
         "patchwright-circuit.json",
         "application/json",
         key="take-circuit",
         on_click="ignore",
+        width="stretch",
         help="Its edges and their scores; `patchwright circuit --circuit FILE` measures it again, on "
         "other prompts too.",
     )

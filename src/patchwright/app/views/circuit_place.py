@@ -255,4 +255,4 @@ def _rank(edge: Edge, circuit: Circuit, size: int) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{value:+.3g}".replace("-", "−")

@@ -5,7 +5,8 @@
 const sizeAt = (share, most) => Math.max(1, Math.min(most, Math.round(most ** share)));
 const shareAt = (size, most) => (most > 1 ? Math.log(size) / Math.log(most) : 1);
 
-const signed = (value) => short(value).replace(/^(?=\d)/, "+").replace("-", "−");
+// Three digits that mean something: scores are logits, or probabilities far below one.
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(Number(value.toPrecision(3)))}`;
 
 // The layout of a circuit of so many edges, and which of its edges are in it, by their rank: below
 // the size that was asked for they go, and all others keep their places.
