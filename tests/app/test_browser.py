@@ -645,6 +645,7 @@ GRAPH_LOGIC = """(logic) => new Function(logic + `;
     sizes: [sizeAt(0, 2188), sizeAt(0.5, 2188), sizeAt(1, 2188), sizeAt(0.3, 1)],
     shares: [shareAt(1, 2188), shareAt(2188, 2188), shareAt(1, 1)],
     kept: [keptOf(d, 1), keptOf(d, 2), keptOf(d, 3)].map(({ layout, ranks }) => [layout.ranks.length, ranks]),
+    drawn: [drawnOf([0, 1], 2), drawnOf([0, 1], 1500)],
     joined: [edgesOf(d, [0, 1, 2], "b"), edgesOf(d, [0, 1], "a"), edgesOf(d, [0, 1, 2], "a>c")],
     path: pathOf([[0, 10], [4, 2]]),
     words: [inWords(d, [0, 1, 2], "a>b"), inWords(d, [0, 1, 2], "b>c"), inWords(d, [0, 1, 2], "c"), inWords(d, [0, 1], "a>c")],
@@ -660,6 +661,7 @@ def test_what_a_graph_shows_and_a_key_means_is_known_without_a_page(browser: Bro
     assert found["sizes"] == [1, 47, 2188, 1]
     assert found["shares"] == [0, 1, 1]
     assert found["kept"] == [[2, [0]], [2, [0, 1]], [3, [0, 1, 2]]]
+    assert found["drawn"] == ["", "drawn: 2"]
     assert found["joined"] == [[0, 1], [0], [2]]
     assert found["path"] == "M0 10C0 6 4 6 4 2"
     assert found["words"] == [

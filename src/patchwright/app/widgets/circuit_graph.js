@@ -71,6 +71,7 @@ class CircuitGraph {
     this.point = ([across, up]) => [start + across * unit, height - 2 - row * (up + 0.5)];
     this.box = [Math.min(56, unit * 0.94), Math.min(21, row * 0.8)];
     this.ranks = ranks;
+    this.slider.drawn.textContent = drawnOf(ranks, this.size);
     this.layout = layout;
     Object.entries({ viewBox: `0 0 ${width} ${height}`, width, height })
       .forEach(([name, value]) => this.frame.setAttribute(name, value));
@@ -249,7 +250,7 @@ class CircuitGraph {
       this.prune(typed());
       this.commit();
     };
-    return { range, number };
+    return { range, number, drawn: label.appendChild(element("output")) };
   }
 
   // Say in both fields, but the one that is being used, how many edges are kept.

@@ -15,6 +15,9 @@ function keptOf(d, size) {
   return { layout, ranks: layout.ranks.filter((rank) => rank < size) };
 }
 
+// What is said where not all edges that are kept are drawn.
+const drawnOf = (ranks, size) => (ranks.length < size ? `drawn: ${ranks.length}` : "");
+
 // Which of these edges a node or an edge stands for.
 const edgesOf = (d, ranks, id) => ranks.filter((rank) => {
   const edge = d.edges[rank];
