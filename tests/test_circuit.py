@@ -158,11 +158,24 @@ def test_more_edges_to_measure_than_there_are_means_all(model: pw.Model) -> None
 
 
 def test_a_stopped_check_says_how_many_edges_were_measured(model: pw.Model) -> None:
-    found = pw.edge_attribution(
-        model, PAIR, exact=4, bos=False, progress=lambda now: now.total == 1 or now.done < 2
-    )
+    found = pw.edge_attribution(model, PAIR, exact=4, bos=False, progress=lambda now: now.done < 3)
     assert int(found.array("exact").notnull().sum()) == 2
     assert any("2 of 4 edges" in notice["message"] for notice in found.warnings)
+
+
+def test_a_stop_during_the_scores_begins_no_other_work(model: pw.Model) -> None:
+    counted: list[tuple[int, int]] = []
+
+    def progress(now: pw.Progress) -> bool:
+        counted.append((now.done, now.total))
+        return False
+
+    found = pw.edge_attribution(model, PAIR, steps=3, exact=4, bos=False, progress=progress)
+    assert counted == [(1, 7)]
+    assert "exact" not in found.arrays
+    assert "1 of 3 steps" in found.warnings[-1]["message"]
+    found = pw.edge_attribution(model, PAIR, exact=4, bos=False, progress=lambda _: False)
+    assert "0 of 4 edges" in found.warnings[-1]["message"]
 
 
 def test_edges_to_measure_are_counted_from_nothing_up(model: pw.Model) -> None:

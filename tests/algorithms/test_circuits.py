@@ -11,6 +11,7 @@ import hooks
 import patchwright as pw
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.circuits import (
+    Scored,
     area,
     edge_scores,
     greedy,
@@ -162,11 +163,11 @@ def test_a_greedy_walk_always_stays_connected_to_the_logits(
 
 
 def test_random_circuits_are_the_same_for_the_same_seed(model: pw.Model) -> None:
-    graph = Graph(model.spec)
-    one, other = (random_circuits(graph, 5, 3, seed=seed) for seed in (0, 1))
-    assert one == random_circuits(graph, 5, 3, seed=0)
+    every = every_edge(model)
+    one, other = (random_circuits(every, 5, 3, seed=seed) for seed in (0, 1))
+    assert one == random_circuits(every, 5, 3, seed=0)
     assert one != other
-    assert all(len(set(edges)) == 5 and set(edges) <= set(every_edge(model)) for edges in one)
+    assert all(len(set(edges)) == 5 and set(edges) <= set(every) for edges in one)
 
 
 def test_the_area_is_the_mean_height() -> None:
@@ -229,20 +230,28 @@ def test_stopped_scores_are_means_over_the_pairs_that_are_done(
     np.testing.assert_allclose(whole, np.mean(each, axis=0), atol=1e-12)
 
 
-def test_passes_are_counted_and_the_pair_under_way_is_finished(
-    model: pw.Model, pair: TokenPair
-) -> None:
+def test_a_stop_is_heeded_between_two_passes_of_a_pair(model: pw.Model, pair: TokenPair) -> None:
     pairs = [pair, tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])]
     seen: list[tuple[int, int]] = []
 
-    def progress(now: Progress) -> bool:
-        seen.append((now.done, now.total))
-        return now.done < 2
+    def until(last: int) -> Scored:
+        def progress(now: Progress) -> bool:
+            seen.append((now.done, now.total))
+            return now.done < last
 
-    found = edge_scores(model.network, pairs, "logit_diff", 3, progress)
-    first = edge_scores(model.network, pairs[:1], "logit_diff", 3).values
-    assert (found.done, seen) == (1, [(1, 6), (2, 6)])
-    np.testing.assert_array_equal(found.values, first)
+        seen.clear()
+        return edge_scores(model.network, pairs, "logit_diff", 3, progress)
+
+    first = edge_scores(model.network, pairs[:1], "logit_diff", 3)
+    found = until(4)
+    assert (found.done, found.steps, seen) == (1, 3, [(1, 6), (2, 6), (3, 6), (4, 6)])
+    np.testing.assert_array_equal(found.values, first.values)
+    found = until(1)
+    assert (found.done, found.steps, seen) == (1, 1, [(1, 6)])
+    # The one pass that is done lies a sixth of the way from one prompt to the other.
+    assert np.isfinite(found.values[~np.isnan(first.values)]).all()
+    assert not np.allclose(found.values, first.values, equal_nan=True)
+    assert (found.stopped, first.stopped) == (True, False)
 
 
 @pytest.mark.parametrize("budget", [0, 20_000, BUDGET])

@@ -73,6 +73,8 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(["", *PLACES])
     if name == "picked":
         return st.lists(st.sampled_from(["0123456789abcdef", "a" * 16]), unique=True)
+    if name == "edge_chosen":
+        return st.sampled_from(["", "embed", "logits", "L3H1", "L2.mlp", "L2.mlp>L3H1.q"])
     if name == "pinned_run":
         return st.sampled_from(["", "0123456789ab"])
     if isinstance(session_state.FIELDS[name], str):

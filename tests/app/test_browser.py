@@ -475,11 +475,60 @@ def test_receivers_of_paths_are_added_by_clicking_cells(visit: Visitors) -> None
 
 def test_the_page_circuit_says_what_its_edges_keep(visit: Visitors) -> None:
     page = visit("circuit?edges=8")
-    kept = page.get_by_text("8 of 2,188 edges keep")
-    expect(kept).to_be_visible()
+    conclusion = page.get_by_test_id("conclusion")
+    expect(conclusion).to_contain_text("8 of 2,188 edges keep")
     press(page, "Prune to")
-    expect(kept).not_to_be_visible()
-    expect(page.get_by_text("of 2,188 edges keep")).to_be_visible()
+    expect(conclusion).not_to_contain_text("8 of 2,188 edges keep")
+    expect(conclusion).to_contain_text("of 2,188 edges keep")
+
+
+def test_a_circuit_is_read_in_its_graph(visit: Visitors) -> None:
+    page = visit("circuit")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    rest(page)
+    seen_without_scrolling(page, "conclusion", "map", "inspector")
+    graph, inspector = page.get_by_test_id("map"), page.get_by_test_id("inspector")
+    head = graph.locator("[data-node=L3H1]")
+    # A node's edges are lit while the pointer is on it, with their scores, before the server is asked.
+    head.hover()
+    expect(graph.locator("svg.graph .edge.on")).to_have_count(6)
+    expect(graph.locator(".score")).to_have_count(6)
+    expect(graph.locator(".tip")).to_have_text("L3H1: 3 edges in, 3 out")
+    head.click()
+    expect(inspector).to_contain_text("Layer 3, head 1")
+    expect(inspector).to_contain_text("in A looks from")
+    expect(head).to_have_attribute("aria-selected", "true")
+    in_address(page, "edge_chosen=L3H1")
+    # An edge of the inspector's list, then by the keyboard a node above.
+    inspector.get_by_role("button", name="MLP 0 to q").click()
+    expect(inspector).to_contain_text("layer 3, head 1: its queries: what it looks for")
+    in_address(page, "edge_chosen=L0.mlp%3EL3H1.q")
+    graph.locator("[tabindex='0']").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(inspector).to_contain_text("MLP")
+    page.go_back()
+    expect(inspector).to_contain_text("its queries")
+    inspector.get_by_role("button", name="Layer 3, head 1").click()
+    inspector.get_by_role("button", name="Where it looks").click()
+    expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_attached()
+    in_address(page, "chosen=L3H1.z")
+
+
+def test_the_slider_of_a_circuit_prunes_while_it_moves_and_measures_when_let_go(
+    visit: Visitors,
+) -> None:
+    page = visit("circuit")
+    graph, slider = page.get_by_test_id("map"), page.get_by_label("Edges kept, on a")
+    drawn = graph.locator("svg.graph .edge")
+    expect(drawn).to_have_count(30)
+    slider.evaluate("one => { one.value = 0.3; one.dispatchEvent(new Event('input')); }")
+    expect(drawn).to_have_count(10)
+    expect(page.get_by_test_id("conclusion")).to_contain_text("30 of 2,188 edges keep")
+    slider.dispatch_event("change")
+    expect(page.get_by_test_id("conclusion")).to_contain_text("10 of 2,188 edges keep")
+    expect(drawn).to_have_count(10)
+    in_address(page, "edges=10")
 
 
 def pick(page: Page, answer: int | str, grid: Grid | None) -> None:
@@ -623,6 +672,44 @@ def test_the_threshold_hides_small_effects_and_is_no_step_of_history(page: Page)
     in_address(page, "threshold=40")
     expect(strong).to_have_text("1.00")
     assert page.evaluate("history.length") == steps
+
+
+GRAPH_LOGIC = """(logic) => new Function(logic + `;
+  const edge = (id, sender, target, score, exact) => ({id, name: id, sender, target, input: "", score, exact});
+  const d = {size: 2, near: {ranks: [0, 1]}, wide: {ranks: [0, 1, 2]}, names: {a: "A", b: "B", c: "C"},
+    edges: [edge("a>b", "a", "b", -0.5, -0.25), edge("b>c", "b", "c", 1, null), edge("a>c", "a", "c", 0.1, null)]};
+  const at = {a: [1, 0], b: [0.5, 1], c: [2, 1], e: [1, 3]};
+  return {
+    sizes: [sizeAt(0, 2188), sizeAt(0.5, 2188), sizeAt(1, 2188), sizeAt(0.3, 1)],
+    shares: [shareAt(1, 2188), shareAt(2188, 2188), shareAt(1, 1)],
+    kept: [keptOf(d, 1), keptOf(d, 2), keptOf(d, 3)].map(({ layout, ranks }) => [layout.ranks.length, ranks]),
+    drawn: [drawnOf([0, 1], 2), drawnOf([0, 1], 1500)],
+    joined: [edgesOf(d, [0, 1, 2], "b"), edgesOf(d, [0, 1], "a"), edgesOf(d, [0, 1, 2], "a>c")],
+    path: pathOf([[0, 10], [4, 2]]),
+    words: [inWords(d, [0, 1, 2], "a>b"), inWords(d, [0, 1, 2], "b>c"), inWords(d, [0, 1, 2], "c"), inWords(d, [0, 1], "a>c")],
+    beside: ["ArrowUp", "ArrowDown", "ArrowRight"].map((key) => nodeBeside(key, at, "b")),
+    from: [nodeBeside("ArrowUp", at, "a"), nodeBeside("ArrowDown", at, "a"), nodeBeside("ArrowLeft", at, "c")],
+  };`)()"""
+
+
+def test_what_a_graph_shows_and_a_key_means_is_known_without_a_page(browser: Browser) -> None:
+    tab = browser.new_page()
+    found = tab.evaluate(GRAPH_LOGIC, part("map_logic.js") + part("graph_logic.js"))
+    tab.close()
+    assert found["sizes"] == [1, 47, 2188, 1]
+    assert found["shares"] == [0, 1, 1]
+    assert found["kept"] == [[2, [0]], [2, [0, 1]], [3, [0, 1, 2]]]
+    assert found["drawn"] == ["", "drawn: 2"]
+    assert found["joined"] == [[0, 1], [0], [2]]
+    assert found["path"] == "M0 10C0 6 4 6 4 2"
+    assert found["words"] == [
+        "a>b: estimate −0.5, measured −0.25",
+        "b>c: estimate +1",
+        "C: 2 edges in, 0 out",
+        "",
+    ]
+    assert found["beside"] == ["e", "a", "c"]
+    assert found["from"] == ["b", "a", "b"]
 
 
 LOGIC = """(logic) => new Function(logic + `;

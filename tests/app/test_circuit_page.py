@@ -1,23 +1,20 @@
-"""The page Circuit without a browser: its steps, its sentences, and what it refuses."""
+"""The page Circuit without a browser: its graph, its sentences, and what it refuses."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import offers_files, one_view, settled, words
+from app_pages import offers_files, one_view, settled, words, workbench
 from patchwright.app import build_experiment, session_state, url_state
-from patchwright.app.views.circuit import areas, checked_rows, strongest_of
+from patchwright.app.views import circuit_place
+from patchwright.app.views.circuit import areas, checked_rows, edge_rows
 from patchwright.errors import InputError
-from patchwright.figures.altair_charts import (
-    checked_chart,
-    circuit_curve,
-    circuit_graph,
-    curve_rows,
-    graph_rows,
-)
-from patchwright.figures.circuit_layout import layout
+from patchwright.figures.altair_charts import checked_chart, circuit_curve, curve_rows
+from patchwright.jobs import Job
+from patchwright.model.graph import Graph
 from patchwright.prompts.examples import example
 from tiny import pair_of
 
@@ -26,17 +23,69 @@ pytestmark = pytest.mark.filterwarnings("default")
 PAIR = pair_of([3, 8, 21, 5], [3, 9, 22, 5])
 
 
-def test_the_first_paint_goes_through_all_five_steps() -> None:
+def conclusion(page: AppTest) -> str:
+    """The sentence above the graph."""
+    (found,) = (one.proto.body for one in page.get("html") if "conclusion" in one.proto.body)
+    return found.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_first_paint_is_a_graph_with_an_inspector_and_a_conclusion() -> None:
     page = one_view("circuit")
     assert not page.error
-    titles = [one.value for one in page.subheader]
-    assert [title[:2] for title in titles[:5]] == ["1.", "2.", "3.", "4.", "5."]
     assert offers_files(page)
-    text = words(page, "markdown")
-    assert "**2,188 edges**" in text
-    assert "30 of 2,188 edges keep" in text
-    assert "random circuits of that size keep" in text
-    assert "10 edges were measured exactly" in text
+    assert "30 of 2,188 edges keep" in conclusion(page)
+    assert "random circuits of that size keep" in conclusion(page)
+    assert "10 edges were measured exactly" in words(page, "markdown")
+    bench = workbench(page)
+    graph, inspector = bench["graph"], bench["inspector"]
+    assert (bench["state"], graph["size"], graph["most"]) == ("rest", 30, 2188)
+    assert graph["near"]["ranks"] == list(range(30))
+    assert graph["wide"]["ranks"] == list(range(100))
+    first = graph["edges"]["0"]
+    assert (first["target"], inspector["place"]) == ("logits", first["sender"])
+    assert sum(edge["exact"] is not None for edge in graph["edges"].values()) <= 10
+    assert [one["title"].split(" (")[0] for one in inspector["links"]] == ["In, from", "Out, to"]
+
+
+def test_an_edge_in_the_address_is_shown_with_its_estimate_and_exact_value() -> None:
+    page = one_view("circuit", edge_chosen="embed>L0H0.v")
+    inspector, scored = workbench(page)["inspector"], workbench(page)["graph"]["edges"]
+    edge = next(one for one in scored.values() if one["id"] == "embed>L0H0.v")
+    facts = dict(inspector["facts"])
+    assert inspector["title"] == "Embedding → layer 0, head 0"
+    assert facts["feeds"] == "layer 0, head 0: its values: what it reads there"
+    assert facts["exact"] == f"{edge['exact']:+.3g}".replace("-", "−")
+    assert facts["estimate"] == f"{edge['score']:+.3g}".replace("-", "−")
+    assert [one["rows"][0][0] for one in inspector["links"]] == ["embed", "L0H0"]
+
+
+def test_a_head_says_where_it_looks_and_leads_there() -> None:
+    inspector = workbench(one_view("circuit", edge_chosen="L3H1"))["inspector"]
+    assert inspector["closer"] == [["attention", "Where it looks"]]
+    assert any(what.startswith("in A looks from") for what, _ in inspector["facts"])
+    assert "set to zero in A" in dict(inspector["facts"])
+
+
+def test_a_node_of_another_model_gives_way_with_a_sentence() -> None:
+    page = one_view("circuit", edge_chosen="L11H3")
+    assert any("no 'L11H3'" in one.value for one in page.warning)
+    assert workbench(page)["inspector"]["place"] == workbench(page)["graph"]["edges"]["0"]["sender"]
+
+
+def test_work_that_is_stopped_shows_what_there_is_and_offers_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    note = vars(Job)["_note"]
+    monkeypatch.setattr(Job, "_note", lambda job, now: note(job, now) and False)
+    # The prompts are the test's own: what another one has computed is not computed again.
+    page = one_view("circuit", clean="When Tom and Emma went to the park, Emma gave a ball to",
+        corrupt="When Tom and Emma went to the park, Tom gave a ball to", answer=" Tom", wrong=" Emma")  # fmt: skip
+    assert "Stopped: what these 30 edges keep is not measured" in conclusion(page)
+    assert any("1 of 5 steps" in one.value for one in page.warning)
+    assert len(workbench(page)["graph"]["near"]["ranks"]) == 30
+    monkeypatch.setattr(Job, "_note", note)
+    settled(page.button(key="rest-edges job").click().run())
+    assert "30 of 2,188 edges keep" in conclusion(page)
 
 
 def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
@@ -45,8 +94,8 @@ def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
     wanted = int(prune.label.split()[2])
     assert wanted < 64
     settled(prune.click().run())
-    assert page.number_input(key="edges").value == wanted
-    assert f"{wanted} of 2,188 edges keep" in words(page, "markdown")
+    assert page.session_state["edges"] == wanted
+    assert f"{wanted} of 2,188 edges keep" in conclusion(page)
     assert page.button(key="prune").disabled
 
 
@@ -70,9 +119,10 @@ def test_what_has_no_circuit_is_refused_in_one_sentence(given: dict[str, str], s
 
 def test_a_size_beyond_the_models_edges_becomes_all_of_them() -> None:
     page = one_view("circuit", edges="4096", edge_order="strongest", edge_estimate="gradient")
-    assert page.number_input(key="edges").value == 2188
-    assert "2,188 of 2,188 edges keep 100 % of the gap" in words(page, "markdown")
-    assert any("100 strongest of its 2,188" in one.value for one in page.caption)
+    graph = workbench(page)["graph"]
+    assert (page.session_state["edges"], graph["size"]) == (2188, 2188)
+    assert "2,188 of 2,188 edges keep 100 % of the gap" in conclusion(page)
+    assert len(graph["near"]["ranks"]) == 100
 
 
 def test_sizes_rise_hold_the_chosen_one_and_end_within_the_circuit() -> None:
@@ -94,6 +144,9 @@ def test_sizes_rise_hold_the_chosen_one_and_end_within_the_circuit() -> None:
         ("edge_share", "101", "1 to 100"),
         ("edge_order", "greedy", "connected, strongest"),
         ("edge_estimate", "exact", "integrated, gradient"),
+        ("edge_chosen", "L3H1.z", "it may be a node"),
+        ("edge_chosen", "logits>L3H1.q", "it may be a node"),
+        ("edge_chosen", "<b>", "it may be a node"),
     ],
 )
 def test_a_wrong_address_is_refused_with_what_it_may_be(name: str, text: str, says: str) -> None:
@@ -104,17 +157,15 @@ def test_a_wrong_address_is_refused_with_what_it_may_be(name: str, text: str, sa
 def test_the_address_holds_what_was_chosen() -> None:
     page: dict[object, object] = {}
     session_state.prepare(page)
-    page |= {"edges": 12, "edge_order": "strongest", "edge_estimate": "gradient", "edge_share": 70}
-    written = url_state.written("circuit", page)
-    read = url_state.read("circuit", written)
-    assert {
-        name: read[name] for name in ("edges", "edge_order", "edge_estimate", "edge_share")
-    } == {
+    chosen = {
         "edges": 12,
         "edge_order": "strongest",
         "edge_estimate": "gradient",
         "edge_share": 70,
+        "edge_chosen": "L2.mlp>L3H1.q",
     }
+    read = url_state.read("circuit", url_state.written("circuit", page | chosen))
+    assert {name: read[name] for name in chosen} == chosen
 
 
 @pytest.fixture
@@ -128,18 +179,30 @@ def circuit(model: pw.Model, scored: pw.Result) -> pw.Circuit:
 
 
 def test_checked_edges_are_the_results_strongest_first(scored: pw.Result) -> None:
-    frame = checked_rows(scored)
-    assert len(frame) == 5
+    frame, exact = checked_rows(scored), circuit_place.measured(scored)
+    assert len(frame) == len(exact) == 5
     sizes = frame["estimate"].abs().tolist()
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == float(np.nanmax(np.abs(scored.array("edges").values)))
-    for row in frame.to_dict("records"):
-        sender, receiver = str(row["edge"]).split(" → ")
+    for (sender, receiver), value in exact.items():
         at = {"sender": sender, "receiver": receiver}
-        assert row["exact"] == float(scored.array("exact").sel(at))
-        assert row["difference"] == row["estimate"] - row["exact"]
+        assert value == float(scored.array("exact").sel(at))
+        row = frame[frame["edge"] == circuit_place.edge_name((sender, receiver))]
+        assert row["exact"].item() == value
+        assert row["difference"].item() == row["estimate"].item() - value
     drawn = checked_chart(frame, "logit_diff").to_dict()
     assert len(drawn["layer"]) == 2
+
+
+def test_edges_are_listed_with_exact_values_beside_estimates(
+    scored: pw.Result, circuit: pw.Circuit
+) -> None:
+    rows, exact = edge_rows(circuit, 12, scored), circuit_place.measured(scored)
+    assert rows.index.tolist() == list(range(1, 13))
+    assert rows["estimate"].tolist() == list(circuit.scores[:12])
+    known = rows["exact"].dropna().tolist()
+    assert known == [exact[edge] for edge in circuit.edges[:12] if edge in exact]
+    assert len(known) == 5
 
 
 def test_the_curve_draws_every_measured_circuit_once(model: pw.Model, circuit: pw.Circuit) -> None:
@@ -161,46 +224,38 @@ def test_nothing_is_drawn_for_what_was_stopped(model: pw.Model, circuit: pw.Circ
 
 
 def test_the_strongest_edges_are_those_drawn(circuit: pw.Circuit) -> None:
-    edges, scores = strongest_of(circuit, 20, 6)
-    known = dict(zip(circuit.edges[:20], circuit.scores[:20], strict=True))
-    assert len(edges) == 6
-    assert [known[edge] for edge in edges] == scores
-    left_out = [abs(known[edge]) for edge in known if edge not in edges]
-    assert min(map(abs, scores)) >= max(left_out)
+    ranks = circuit_place.strongest_of(circuit, 20, 6)
+    assert ranks == sorted(ranks)
+    assert len(ranks) == 6
+    left_out = [abs(circuit.scores[i]) for i in range(20) if i not in ranks]
+    assert min(abs(circuit.scores[i]) for i in ranks) >= max(left_out)
 
 
-def test_every_edge_runs_up_from_its_sender_to_its_receivers_node(circuit: pw.Circuit) -> None:
-    lines, nodes = graph_rows(circuit.edges, circuit.scores)
-    at = {row["node"]: (row["across"], row["up"]) for row in nodes.to_dict("records")}
-    assert lines["edge"].nunique() == len(circuit.edges)
-    for (sender, receiver), score in zip(circuit.edges, circuit.scores, strict=True):
-        points = lines[lines["edge"] == f"{sender} → {receiver}"].sort_values("step")
-        path = list(zip(points["across"], points["up"], strict=True))
-        assert path[0] == at[sender]
-        assert path[-1] == pytest.approx(
-            at[receiver.split(".")[0] if "H" in receiver else receiver]
-        )
-        assert path[0][1] < path[-1][1]
-        lowers = points["sign"].iloc[0] == "corrupting it lowers the metric"
-        assert lowers == (score < 0)
-    assert nodes["edges in"].sum() == nodes["edges out"].sum() == len(circuit.edges)
+def test_an_edge_that_is_not_kept_says_which_one_it_is(
+    model: pw.Model, scored: pw.Result, circuit: pw.Circuit
+) -> None:
+    swept = pw.Patch(model="tiny", pairs=PAIR, bos=False)
+
+    def facts(chosen: str, size: int) -> dict[str, str]:
+        return dict(circuit_place.said(chosen, circuit, size, scored, swept, model)["facts"])
+
+    tenth = circuit_place.named(circuit.edges[9])
+    assert facts(tenth, 9)["in the circuit"] == "not kept: it is number 10"
+    assert facts(tenth, 10)["in the circuit"] == "number 10 of 10"
+    assert facts(tenth, 9)["exact"] == "not measured: only the 5 strongest are"
+    left_out = next(edge for edge in Graph(model.spec).edges if edge not in circuit.edges)
+    said = facts(circuit_place.named(left_out), 9)
+    assert said["in the circuit"] == "not among the edges that could be chosen"
 
 
-def test_no_two_nodes_stand_in_one_place() -> None:
-    spec = pw.load_model("demo").spec
-    heads = [f"L{layer}H{head}" for layer in range(spec.n_layers) for head in range(spec.n_heads)]
-    edges = [("embed", f"{head}.k") for head in heads] + [
-        ("L0.mlp", "L1.mlp"),
-        ("L1.mlp", "logits"),
-    ]
-    placed = layout(edges)
-    assert len(set(placed.at.values())) == len(placed.at)
-    assert placed.rows[0] == "embed"
-    assert placed.rows[-1] == "logits"
-    assert all(0 <= across <= 1 for across, _ in placed.at.values())
+def test_nodes_and_edges_are_those_of_the_model(model: pw.Model) -> None:
+    for there in ("embed", "logits", "L0H1", "L2.mlp", "embed>L0H1.q", "L0.mlp>logits"):
+        assert circuit_place.is_in(there, model)
+    for not_there in ("L9H0", "L0H1>embed", "L2.mlp>L1H0.q", "L0H1>L0H1.q", ""):
+        assert not circuit_place.is_in(not_there, model)
 
 
-def test_a_graph_of_one_edge_and_of_many_can_be_drawn(circuit: pw.Circuit) -> None:
-    for count in (1, 40):
-        drawn = circuit_graph(circuit.edges[:count], circuit.scores[:count]).to_dict()
-        assert len(drawn["layer"]) == 3
+def test_what_a_receiver_is_fed_for_is_said_in_words() -> None:
+    assert circuit_place.feeds("logits") == "the answer directly"
+    assert circuit_place.feeds("L2.mlp") == "layer 2, MLP: its one input"
+    assert circuit_place.feeds("L3H1.q") == "layer 3, head 1: its queries: what it looks for"

@@ -1,7 +1,7 @@
 """Many altered runs in few batches: cut by memory, read out together, reported on."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -41,6 +41,13 @@ OnProgress = Callable[[Progress], bool | None]
 """Called after each batch; returning False stops the work and keeps what is finished."""
 
 Item = TypeVar("Item")
+
+
+def part_of(progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
+    """What reports on one part of a work of `total` cells, `before` of which other parts have done."""
+    if progress is None:
+        return None
+    return lambda now: progress(replace(now, done=before + now.done, total=total))
 
 
 class ProgressReporter:

@@ -34,11 +34,15 @@ Edge = tuple[str, str]
 class Scored:
     """Each edge's score, the mean over the first `done` pairs; NaN where there is no edge.
 
-    In the metric's unit: the change to first order when the edge alone is corrupted.
+    In the metric's unit: the change to first order when the edge alone is corrupted. Gradients
+    are means over `steps` passes, fewer than were asked for where the work was `stopped` in the
+    first pair.
     """
 
     values: NDArray[np.float64]
     done: int
+    steps: int
+    stopped: bool
 
 
 def edge_scores(
@@ -50,8 +54,9 @@ def edge_scores(
 ) -> Scored:
     """Score every edge, [receiver, sender], until `progress`, called after each pass, says stop.
 
-    With `steps` gradients are integrated, over as many passes a pair; a pair whose
-    first pass is done is finished. Raises ExperimentError for a metric without a gradient.
+    With `steps` gradients are integrated, over as many passes a pair. A pair that is stopped
+    between its passes is left out, but for the first one, whose scores are then means over the
+    passes that are done. Raises ExperimentError for a metric without a gradient.
     """
     check_differentiable(metric)
     if steps is not None and steps < 1:
@@ -60,27 +65,35 @@ def edge_scores(
     for pair in pairs:
         _check(pair)
     scores = np.where(Graph(network.spec).exists().numpy(), 0.0, np.nan)
-    report = ProgressReporter(progress, scores, total=len(pairs) * (steps or 1))
-    done = 0
+    count = steps or 1
+    report = ProgressReporter(progress, scores, total=len(pairs) * count)
+    done, taken = 0, count
     for pair in pairs:
         if report.stopped:
             break
-        own = _scores_of(network, pair, metric, steps, report).numpy()
+        own, passes = _scores_of(network, pair, metric, steps, report)
+        if done == 0:
+            taken = passes
+        elif passes < count:
+            break
         done += 1
-        scores += (own - scores) / done
-    return Scored(scores, done)
+        scores += (own.numpy() - scores) / done
+    return Scored(scores, done, taken, report.stopped)
 
 
 def _scores_of(
     network: Network, pair: TokenPair, metric: Metric, steps: int | None, report: ProgressReporter
-) -> Tensor:
+) -> tuple[Tensor, int]:
+    """A pair's scores, and how many passes they are the mean of."""
     clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
     whole = pass_through(network, clean)
     reader = MetricReader(network, pair, whole.final[-1])
     change = (pass_through(network, corrupt).written - whole.written).flatten(1)
-    count = steps or 1
+    count, done = steps or 1, 0
     total = torch.zeros(1)
     for step in range(count):
+        if report.stopped:
+            break
         share = 0.0 if steps is None else (step + 0.5) / steps
         with torch.enable_grad():
             between = (clean + share * (corrupt - clean)).detach().requires_grad_()
@@ -90,8 +103,9 @@ def _scores_of(
         slopes = torch.cat([slope.to(change) for slope in found])
         check_finite(slopes)
         total = total.to(slopes) + slopes.flatten(1) @ change.T
+        done += 1
         report.advance(1)
-    return total.double().cpu() / count
+    return total.double().cpu() / done, done
 
 
 def _read(reader: MetricReader, metric: Metric, passed: GraphRun) -> Tensor:
@@ -269,9 +283,8 @@ def _mean_written(network: Network, pairs: Sequence[TokenPair]) -> Tensor:
     return total / len(pairs)
 
 
-def random_circuits(graph: Graph, size: int, count: int, seed: int) -> list[list[Edge]]:
-    """`count` circuits of `size` edges drawn evenly from all there are, the same for a seed."""
-    every = graph.edges
+def random_circuits(every: Sequence[Edge], size: int, count: int, seed: int) -> list[list[Edge]]:
+    """`count` circuits of `size` edges drawn evenly from `every` one, the same for a seed."""
     draw = np.random.default_rng([seed, size])
     return [[every[i] for i in draw.choice(len(every), size, replace=False)] for _ in range(count)]
 

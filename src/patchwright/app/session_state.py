@@ -45,6 +45,7 @@ FIELDS: dict[str, Any] = {
     "part": "head",
     "references": "",
     "edges": 30,
+    "edge_chosen": "",
     "edge_estimate": "integrated",
     "edge_order": "connected",
     "edge_share": 80,

@@ -93,6 +93,7 @@ _OWN: dict[str, tuple[str, ...]] = {
     "circuit": (
         "edge_order",
         "edges",
+        "edge_chosen",
         "edge_share",
         "note",
     ),
@@ -151,6 +152,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "task": tuple(one.name for one in tasks()),
 }
 
+
+_SENDER = r"embed|L[0-9]{1,4}H[0-9]{1,4}|L[0-9]{1,4}\.mlp"
+_RECEIVER = r"L[0-9]{1,4}H[0-9]{1,4}\.[qkv]|L[0-9]{1,4}\.mlp|logits"
+_IN_GRAPH = re.compile(rf"{_SENDER}|logits|(?:{_SENDER})>(?:{_RECEIVER})")
+"""Nodes of a circuit, and edges between them."""
 
 LookUp = Callable[[str], Experiment]
 """The stored experiment whose hash begins so. Raises PatchwrightError where there is none."""
@@ -337,6 +343,8 @@ def _value(name: str, text: str) -> Any:
             return _run_digits(text)
         if name in PLACES and text:
             return _place(text)
+        if name == "edge_chosen" and text:
+            return _in_graph(text)
         if isinstance(usual, list):
             return [_place(part) for part in text.split(LISTS)] if text else []
         if isinstance(usual, float):
@@ -352,6 +360,15 @@ def _place(text: str) -> str:
     if len(text) > 60:
         raise InputError(f"The address has '{text[:60]}…', which is too long for a place.")
     return str(parse_place(text))
+
+
+def _in_graph(text: str) -> str:
+    if not _IN_GRAPH.fullmatch(text):
+        raise InputError(
+            f"The address has edge_chosen '{text[:40]}': it may be a node, such as embed, L3H1, L2.mlp "
+            "or logits, or an edge, such as L2.mlp>L3H1.q."
+        )
+    return text
 
 
 def _within(name: str, number: float) -> float:

@@ -47,9 +47,12 @@ class Circuit(BaseModel):
         scores = scored.array("edges")
         graph = Graph(model.spec)
         order = greedy if connected else strongest
-        edges = order(scores.values, graph)
-        values = [float(scores.sel(sender=one, receiver=other)) for one, other in edges]
-        kept = list(zip(edges, values, strict=True))[:top]
+        edges = order(scores.values, graph)[:top]
+        # Looking up each edge by its labels takes seconds on a large model.
+        row = {name: i for i, name in enumerate(graph.receivers)}
+        column = {name: i for i, name in enumerate(graph.senders)}
+        values = [float(scores.values[row[other], column[one]]) for one, other in edges]
+        kept = list(zip(edges, values, strict=True))
         if threshold is not None:
             kept = [(edge, value) for edge, value in kept if abs(value) >= threshold]
         return cls(

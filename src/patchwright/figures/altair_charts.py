@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from patchwright.algorithms.result import Baseline, Result
-from patchwright.figures.circuit_layout import LOWERS, Edge, layout, target_of
+from patchwright.figures.circuit_layout import LOWERS
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent, run_name
 
@@ -172,7 +172,7 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     mark = alt.Chart(at).mark_rule(color="#888888", strokeDash=[2, 3]).encode(x=alt.X("edges:Q"))
     whole = pd.DataFrame({"share": [0.0, 1.0]})
     levels = alt.Chart(whole).mark_rule(color="#888888", opacity=0.6).encode(y="share:Q")
-    return alt.layer(levels, mark, lines, points).properties(height=320)
+    return alt.layer(levels, mark, lines, points).properties(height=240)
 
 
 _CURVES = {"circuit": "#2166ac", "all but it": "#b2182b", "random": "#8a8a8a"}
@@ -217,124 +217,7 @@ def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.Face
             tooltip=["edge", *(alt.Tooltip(f"{one}:Q", format=".3f") for one in _BOTH)],
         )
     )
-    return alt.layer(line, points).properties(height=300)
+    return alt.layer(line, points).properties(height=240)
 
 
 _BOTH = ("estimate", "exact")
-
-
-def circuit_graph(
-    edges: Sequence[Edge], scores: Sequence[float]
-) -> alt.LayerChart | alt.FacetChart:
-    """A circuit: layers from the bottom up, width by |score|, colour and dashes by sign."""
-    placed = layout(edges)
-    lines, nodes = graph_rows(edges, scores)
-    top = len(placed.rows) - 1
-    labels = ", ".join(f"'{name}'" for name in placed.rows)
-    height = alt.Y(
-        "up:Q",
-        scale=alt.Scale(domain=[-0.5, top + 0.5], nice=False),
-        axis=alt.Axis(
-            values=list(range(top + 1)),
-            labelExpr=f"[{labels}][datum.value]",
-            title=None,
-            grid=False,
-            ticks=False,
-            domain=False,
-        ),
-    )
-    across = alt.X("across:Q", scale=alt.Scale(domain=[-0.03, 1.12], nice=False), axis=None)
-    signs = list(_SIGNS)
-    drawn = (
-        alt.Chart(lines)
-        .mark_line(opacity=0.8)
-        .encode(
-            x=across,
-            y=height,
-            detail="edge:N",
-            order="step:O",
-            strokeWidth=alt.StrokeWidth(
-                "size:Q",
-                scale=alt.Scale(domain=[0, float(lines["size"].max())], range=[1, 5]),
-                legend=None,
-            ),
-            strokeDash=alt.StrokeDash(
-                "sign:N", scale=alt.Scale(domain=signs, range=[[1, 0], [5, 3]]), legend=None
-            ),
-            color=alt.Color(
-                "sign:N",
-                scale=alt.Scale(domain=signs, range=list(_SIGNS.values())),
-                legend=alt.Legend(
-                    orient="top", title=None, columns=1, labelLimit=0, symbolType="stroke"
-                ),
-            ),
-            tooltip=["edge", alt.Tooltip("score:Q", format="+.3f")],
-        )
-    )
-    base = alt.Chart(nodes).encode(x=across, y=height, tooltip=["node", "edges in", "edges out"])
-    spots = base.mark_point(
-        shape="circle", size=560, filled=True, fill="#f7f7f7", stroke="#777777", opacity=1
-    )
-    names = base.mark_text(color="#222222", fontSize=10).encode(text="label:N")
-    row = max(30, min(56, 900 // len(placed.rows)))
-    return alt.layer(drawn, spots, names).properties(height=row * len(placed.rows) + 60)
-
-
-_SIGNS = {"corrupting it lowers the metric": "#4393c3", "corrupting it raises it": "#d6604d"}
-"""The palette's lighter blue and red: thin lines must be seen on white and on black."""
-_BENDS = {"q": -0.02, "k": 0.0, "v": 0.02}
-_STEPS = 12
-"""Straight pieces of a bent edge."""
-
-
-def graph_rows(edges: Sequence[Edge], scores: Sequence[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The points that each edge is drawn through, and the nodes."""
-    at = layout(edges).at
-    lines = [
-        {
-            "edge": f"{sender} → {receiver}",
-            "score": score,
-            "size": abs(score),
-            "sign": list(_SIGNS)[score >= 0],
-            "step": step,
-            "across": across,
-            "up": up,
-        }
-        for (sender, receiver), score in zip(edges, scores, strict=True)
-        for step, (across, up) in enumerate(
-            _bent(at[sender], at[target_of(receiver)], _BENDS.get(receiver[-1], 0.0))
-        )
-    ]
-    nodes = [
-        {
-            "node": name,
-            "label": _label(name),
-            "across": across,
-            "up": up,
-            "edges in": sum(target_of(receiver) == name for _, receiver in edges),
-            "edges out": sum(sender == name for sender, _ in edges),
-        }
-        for name, (across, up) in at.items()
-    ]
-    return pd.DataFrame(lines), pd.DataFrame(nodes)
-
-
-def _bent(
-    start: tuple[float, int], end: tuple[float, int], more: float
-) -> list[tuple[float, float]]:
-    """Points of a curve that leaves the straight line to the right, the more the longer it is."""
-    bend = min(0.09, 0.012 * (end[1] - start[1])) + more
-    shares = [step / _STEPS for step in range(_STEPS + 1)]
-    return [
-        (
-            start[0] + share * (end[0] - start[0]) + 4 * bend * share * (1 - share),
-            start[1] + share * (end[1] - start[1]),
-        )
-        for share in shares
-    ]
-
-
-def _label(node: str) -> str:
-    if "H" in node:
-        return "H" + node.split("H")[1]
-    return {"embed": "emb", "logits": "out"}.get(node, "MLP")

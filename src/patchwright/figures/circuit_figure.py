@@ -1,13 +1,15 @@
 """A circuit for print: a graph whose layers grow upward, its edges by what they do."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
-from patchwright.figures.circuit_layout import LOWERS, RAISES, Layout, layout, target_of
+from patchwright.figures.circuit_layout import LOWERS, RAISES, Layout, layout
 from patchwright.figures.sheet import (
     POINTS,
     SMALL,
@@ -42,10 +44,10 @@ def draw_circuit(
     with printing():
         figure = sheet(style, 3.0)
         axes = figure.add_subplot()
-        _draw_edges(axes, edges, scores, placed)
+        _draw_edges(axes, scores, placed)
         for name, (x, y) in placed.at.items():
             axes.text(x, y, _short(name), ha="center", va="center", fontsize=SMALL, bbox=_BOX)
-        axes.set_xlim(-0.06, 1.12)
+        axes.set_xlim(-0.1, placed.width + 0.1)
         axes.set_ylim(-0.5, len(placed.rows) - 0.5)
         axes.set_yticks(range(len(placed.rows)), placed.rows)
         axes.tick_params(length=0)
@@ -59,22 +61,28 @@ def draw_circuit(
     return figure
 
 
-def _draw_edges(
-    axes: Axes, edges: Sequence[tuple[str, str]], scores: Sequence[float], placed: Layout
-) -> None:
+def _draw_edges(axes: Axes, scores: Sequence[float], placed: Layout) -> None:
     strongest = max((abs(score) for score in scores), default=1.0) or 1.0
-    for (sender, receiver), score in zip(edges, scores, strict=True):
+    for lane, score in zip(placed.lanes, scores, strict=True):
         axes.add_patch(
-            FancyArrowPatch(
-                placed.at[sender],
-                placed.at[target_of(receiver)],
-                arrowstyle="-",
-                connectionstyle="arc3,rad=0.12",
-                color=LOWERS if score < 0 else RAISES,
+            PathPatch(
+                _curve(lane),
+                fill=False,
+                edgecolor=LOWERS if score < 0 else RAISES,
                 linewidth=0.3 + 2.2 * abs(score) / strongest,
                 alpha=0.6,
             )
         )
+
+
+def _curve(lane: Sequence[tuple[float, int]]) -> Path:
+    """A line through these points that is upright at each of them."""
+    points, codes = list[tuple[float, float]](lane[:1]), [Path.MOVETO]
+    for (x, y), (to_x, to_y) in pairwise(lane):
+        middle = (y + to_y) / 2
+        points += [(x, middle), (to_x, middle), (to_x, to_y)]
+        codes += [Path.CURVE4] * 3
+    return Path(points, codes)
 
 
 def _explain(figure: Figure, scores: Sequence[float]) -> None:

@@ -98,6 +98,7 @@ class EdgeAttribution(OnEdges):
         """The array `edges`, [receiver, sender]: each edge's score; `exact` of the strongest."""
         import xarray as xr
 
+        from patchwright.algorithms.batches import part_of
         from patchwright.algorithms.circuits import edge_scores
         from patchwright.experiment.assembly import stopped
         from patchwright.experiment.observation import measured
@@ -106,43 +107,51 @@ class EdgeAttribution(OnEdges):
         if self.exact < 0:
             raise ExperimentError(f"{self.exact} edges to measure exactly: give 0 or more.")
         graph = Graph(work.model.spec)
-        network = work.model.network
-        scored = edge_scores(network, tokens, self.metric, self.steps, work.progress)
+        network, steps = work.model.network, self.steps or 1
+        passes = len(tokens) * steps
+        n_exact = min(self.exact, int(graph.exists().sum()))
+        progress = part_of(work.progress, 0, passes + n_exact)
+        scored = edge_scores(network, tokens, self.metric, self.steps, progress)
         coords = {"receiver": graph.receivers, "sender": graph.senders}
         found = measured(self, work, tokens, (), lambda _: {})
         found.arrays["edges"] = xr.DataArray(scored.values, dims=list(coords), coords=coords)
-        if scored.done < len(tokens):
+        if scored.steps < steps:
+            found.notices.append(
+                stopped(f"{scored.steps} of {steps} steps of a pair: scores are means over those.")
+            )
+        elif scored.done < len(tokens):
             found.notices.append(
                 stopped(f"{scored.done} of {len(tokens)} pairs: scores are means over those.")
             )
-        elif self.exact:
-            self._measure_exactly(found, work)
+        elif n_exact:
+            progress = part_of(work.progress, passes, passes + n_exact)
+            done = 0 if scored.stopped else self._measure_exactly(found, work, progress)
+            if done < n_exact:
+                found.notices.append(
+                    stopped(f"{done} of {n_exact} edges: the others are not measured exactly.")
+                )
         return found
 
-    def _measure_exactly(self, found: RawResult, work: RunContext) -> None:
-        """Add the array `exact`: the metric's change when one edge alone is corrupted."""
+    def _measure_exactly(
+        self, found: RawResult, work: RunContext, progress: OnProgress | None
+    ) -> int:
+        """Add the array `exact`, the metric's change when one edge alone is corrupted; of how many."""
         import numpy as np
         import xarray as xr
 
         from patchwright.algorithms.circuits import measure, strongest
-        from patchwright.experiment.assembly import stopped
         from patchwright.model.graph import Graph
 
         graph, network = Graph(work.model.spec), work.model.network
         edges = strongest(found.arrays["edges"].values, graph)[: self.exact]
         every = set(graph.edges)
         others = [every - {edge} for edge in edges]
-        ran = measure(
-            network, found.tokens, others, self.metric, "corrupt", work.progress, work.budget
-        )
+        ran = measure(network, found.tokens, others, self.metric, "corrupt", progress, work.budget)
         exact = xr.full_like(found.arrays["edges"], np.nan)
         for (sender, receiver), value in zip(edges, ran.values, strict=True):
             exact.loc[{"sender": sender, "receiver": receiver}] = value - ran.clean
         found.arrays["exact"] = exact
-        if ran.done < len(edges):
-            found.notices.append(
-                stopped(f"{ran.done} of {len(edges)} edges: the others are not measured exactly.")
-            )
+        return ran.done
 
 
 class EvaluateCircuit(OnEdges):
@@ -251,12 +260,12 @@ class EvaluateCircuit(OnEdges):
         from patchwright.algorithms.circuits import random_circuits
         from patchwright.model.graph import Graph
 
-        graph = Graph(work.model.spec)
-        edges, every = list(self.edges), set(graph.edges)
+        edges, every = list(self.edges), Graph(work.model.spec).edges
         circuits: list[list[tuple[str, str]]] = []
         for size in sizes:
-            drawn = random_circuits(graph, min(size, len(every)), self.n_random, self.seed)
-            circuits += [edges[:size], sorted(every - set(edges[:size])), *drawn]
+            kept = set(edges[:size])
+            drawn = random_circuits(every, min(size, len(every)), self.n_random, self.seed)
+            circuits += [edges[:size], [one for one in every if one not in kept], *drawn]
         return circuits
 
 
@@ -291,8 +300,9 @@ def edge_attribution(
     The array `edges`, dims (receiver, sender), is the mean over pairs; with `steps`
     gradients are integrated over that many runs between the prompts. Of the `exact`
     strongest edges the array `exact` has what the score estimates, NaN elsewhere.
-    `progress` counts passes, `steps` (or one) a pair, then edges measured exactly;
-    stopped, the pair under way is finished and the mean is over those that are done.
+    `progress` counts passes, `steps` (or one) a pair, and then edges measured exactly, as one
+    total. Stopped, scores are means over the pairs that are done, and where there is none over
+    the first one's passes.
     See `algorithms.circuits`; `Circuit.choose` makes a circuit of it. Raises
     ExperimentError where `exact` is below 0.
     """

@@ -1,29 +1,50 @@
 """Circuit: estimate every edge, choose the best, measure what they keep, and draw them."""
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
+
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import NO_GRADIENT
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app import build_experiment, page_fields, session_state
-from patchwright.app.text import error_markdown, escape
-from patchwright.app.views import controls, export, fields, pair, tabs, topbar
-from patchwright.app.views.progress import finished
+from patchwright.app import address_bar, build_experiment, page_fields, session_state
+from patchwright.app.resources import job_queue
+from patchwright.app.results import key_of
+from patchwright.app.session_jobs import PATIENCE, job_of, stop
+from patchwright.app.text import error_markdown, escape, sentence_html
+from patchwright.app.views import (
+    circuit_place,
+    controls,
+    explore,
+    export,
+    fields,
+    pair,
+    progress,
+    tabs,
+    topbar,
+)
+from patchwright.app.widgets.workbench import workbench
 from patchwright.axes import METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
-from patchwright.figures.altair_charts import checked_chart, circuit_curve, circuit_graph
+from patchwright.figures.altair_charts import checked_chart, circuit_curve
 from patchwright.figures.matplotlib_figures import circuit_drawing, drawings_of
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
-from patchwright.methods.circuit import EdgeAttribution
+from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.spelling import percent
 
-MOST_DRAWN = 100
-"""Edges that a graph shows; with more nobody can follow one."""
+_ESTIMATES = {
+    "integrated": "integrated (5 runs)",
+    "gradient": "gradient (1 run)",
+}
+
+SLOTS = ("edges job", "circuit job")
+"""The works of this page: the scores of all edges, then what the chosen ones keep."""
 
 
 def show() -> None:
@@ -34,115 +55,215 @@ def show() -> None:
     model = bar.model
     experiment = pair.shown(model)
     tabs.shown("circuit")
-    st.caption(
-        "Which connections between the model's parts carry the answer, and how much of it do the best "
-        "of them keep when all others are corrupted?"
-    )
+    _choices()
     if experiment is None:
         return
+    swept = experiment.model_copy(update={"metric": st.session_state["metric"]})
     try:
-        scored = _estimated(experiment, model)
-        if scored is not None:
-            _circuit(scored, experiment, bar)
+        found = _found(swept, model, PATIENCE)
+        again = None if found.job is None else explore.LOOK_AGAIN
+        st.fragment(_drawn, run_every=again)(swept, model, found.job is not None)
+        if found.job is None:
+            _finished(found, bar)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _circuit(scored: Result, experiment: Patch, bar: topbar.Bar) -> None:
-    """All that follows from the scores."""
-    model = bar.model
-    circuit = _chosen(scored, model)
-    evaluated = _confirmed(scored, circuit, experiment, model)
-    _checked(scored)
-    _drawn(circuit)
+def _choices() -> None:
+    """What the page asks, and how edges are scored and put in order."""
+    columns = st.container(key="controls").columns([14, 1.2], vertical_alignment="center")
+    columns[0].markdown(
+        "**Which connections between the model's parts carry the answer?**",
+        help="Edges join the embedding, heads and MLPs to the queries, keys and values of heads, the "
+        "MLPs and the logits above them. Each is scored by about how much the metric changes when "
+        "that edge alone carries the corrupted run.",
+    )
+    with columns[1].popover("⚙", help="Metric, estimate, order of the edges", width="stretch"):
+        place = st.container()
+        fields.choice(
+            place,
+            "Metric",
+            METRICS,
+            "metric",
+            controls.METRIC_NAMES,
+            help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
+        )
+        fields.choice(
+            place,
+            "Scores are",
+            list(page_fields.EDGE_ESTIMATES),
+            "edge_estimate",
+            _ESTIMATES,
+            help="Integrated: the mean gradient over 5 runs between the two prompts. Gradient: at the "
+            "clean run alone, which is faster, and misses edges where a softmax is saturated.",
+        )
+        fields.choice(
+            place,
+            "Which edges first",
+            session_state.EDGE_ORDERS,
+            "edge_order",
+            help="Connected: from the logits down, always the strongest edge into what is reached, so "
+            "that every edge leads to the answer. Strongest: by the size of the score alone.",
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What there is so far: the `job` under way, if one is, and what others have found."""
+
+    job: Job | None = None
+    scored: Result | None = None
+    circuit: Circuit | None = None
+    evaluated: Result | None = None
+
+
+def _found(swept: Patch, model: Model, patience: float) -> _Found:
+    """The scores of all edges, then what the chosen ones keep; waits for each a while.
+
+    Raises what the work raised.
+    """
+    edges = build_experiment.edges_of(st.session_state, swept)
+    job = job_of(edges, model, SLOTS[0], patience)
+    if not job.over:
+        return _Found(job)
+    scored = progress.result_of_job(job, edges, model)
+    if scored is None:
+        return _Found()
+    circuit = _in_order(key_of(edges, model), st.session_state["edge_order"], scored, model)
+    size = min(max(1, int(st.session_state["edges"])), len(circuit.edges))
+    st.session_state["edges"] = size
+    if progress.stopped(scored):
+        return _Found(None, scored, circuit)
+    experiment = build_experiment.evaluation_of(swept, circuit, size)
+    job = job_of(experiment, model, SLOTS[1], patience)
+    if not job.over:
+        return _Found(job, scored, circuit)
+    return _Found(None, scored, circuit, progress.result_of_job(job, experiment, model))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _in_order(key: str, order: str, _scored: Result, _model: Model) -> Circuit:
+    """All edges that may be chosen, the first chosen first."""
+    connected = order == "connected"
+    return Circuit.choose(_scored, _model, session_state.MOST_EDGES, connected=connected)
+
+
+def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
+    """The graph with its inspector, as far as the work is; another run of the page where that turns."""
+    try:
+        found = _found(swept, model, 0.0)
+    except PatchwrightError as error:
+        st.error(error_markdown(error))
+        return
+    if st.session_state.pop("zoomed", False) or under_way != (found.job is not None):
+        st.rerun()
+    st.html(_conclusion(found))
+    size = int(st.session_state["edges"])
+    if found.scored is None or found.circuit is None:
+        graph, said = circuit_place.waiting(size), None
+    else:
+        chosen = st.session_state["edge_shown"] = _selected(found.circuit, model)
+        graph = circuit_place.graph_of(found.circuit, size, found.scored, chosen)
+        said = circuit_place.said(chosen, found.circuit, size, found.scored, swept, model)
+    data = {
+        "state": "rest" if found.job is None else "computing",
+        "progress": None if found.job is None else _progress(found),
+        "maps": [],
+        "graph": graph,
+        "inspector": said or {"place": "", "title": "", "facts": []},
+        "set": None,
+    }
+    workbench(data, "workbench", _ACTS)
+    address_bar.follow("circuit")
+
+
+def _conclusion(found: _Found) -> str:
+    """One sentence: what the chosen edges keep; text, never markup."""
+    text = "Stopped before the edges were scored."
+    size = int(st.session_state["edges"])
+    if found.job is not None:
+        text = (
+            "Scoring all edges." if found.scored is None else f"Measuring what {size:,} edges keep."
+        )
+    elif found.evaluated is not None and found.scored is not None:
+        text = kept(found.evaluated, size, _n_edges(found.scored)).text
+    elif found.scored is not None:
+        text = f"Stopped: what these {size:,} edges keep is not measured."
+    return f'<div data-testid="conclusion"><strong>{sentence_html(text)}</strong></div>'
+
+
+def _n_edges(scored: Result) -> int:
+    return int(scored.array("edges").notnull().sum())
+
+
+def _progress(found: _Found) -> dict[str, Any]:
+    """How far the work under way is."""
+    assert found.job is not None, "asked of work under way"
+    what = "passes" if found.scored is None else "circuits"
+    share, said = progress.how_far(found.job, job_queue().ahead_of(found.job), what)
+    stoppable = not (found.job.over or found.job.stopping)
+    return {"share": share, "said": said, "stoppable": stoppable}
+
+
+def _selected(circuit: Circuit, model: Model) -> str:
+    """The node or edge that was chosen, if the model has it; at first what writes the answer most."""
+    chosen: str = st.session_state["edge_chosen"]
+    usual = circuit.edges[0][0]
+    if chosen and not circuit_place.is_in(chosen, model):
+        st.warning(
+            f"This model has no '{escape(chosen)}'. Shown is {circuit_place.node_name(usual)}."
+        )
+        return usual
+    return chosen or usual
+
+
+def _choose(chosen: Any) -> None:
+    st.session_state["edge_chosen"] = str(chosen)
+
+
+def _take_size(size: Any) -> None:
+    st.session_state["edges"] = int(size)
+
+
+def _look(to: Any) -> None:
+    """See the selected head on another tab."""
+    now = st.session_state
+    now.update(chosen=f"{now['edge_shown']}.z", go_to=str(to), zoomed=True)
+
+
+_ACTS = {"zoom": _look, "place": _choose, "edges": _take_size, "stop": lambda _: stop(SLOTS)}
+
+
+def _finished(found: _Found, bar: topbar.Bar) -> None:
+    """What follows from the scores: the curve, the checked estimates, all edges, and files."""
+    scored, circuit, evaluated = found.scored, found.circuit, found.evaluated
+    if evaluated is None or progress.stopped(evaluated):
+        progress.rest(list(SLOTS))
+    if scored is None or circuit is None:
+        return
+    messages = [*controls.warned(scored), *(controls.warned(evaluated) if evaluated else [])]
+    for message in dict.fromkeys(messages):
+        st.warning(escape(message))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if evaluated is not None:
+            _curve(evaluated)
+    with right:
+        _checked(scored)
+    _listed(circuit, scored)
     if evaluated is not None:
-        graph = circuit_drawing(circuit.edges, circuit.scores, scored)
+        size = int(st.session_state["edges"])
+        graph = circuit_drawing(circuit.edges[:size], circuit.scores[:size], scored)
         export.shown(bar, evaluated, linked=scored, drawings=[graph, *drawings_of(evaluated)])
 
 
-def _estimated(swept: Patch, model: Model) -> Result | None:
-    """Step 1: a score for every edge."""
-    st.subheader("1. Estimate", anchor=False)
-    left, right = st.columns(2)
-    fields.choice(
-        left,
-        "Metric",
-        METRICS,
-        "metric",
-        controls.METRIC_NAMES,
-        help=f"What the answer is measured by; {', '.join(NO_GRADIENT)} has no gradient.",
-    )
-    fields.choice(
-        right,
-        "Scores are",
-        list(page_fields.EDGE_ESTIMATES),
-        "edge_estimate",
-        _ESTIMATES,
-        help="Integrated: the mean gradient over 5 runs between the two prompts. Gradient: at the clean "
-        "run alone, which is faster, and misses edges where a softmax is saturated.",
-    )
-    swept = swept.model_copy(update={"metric": st.session_state["metric"]})
-    experiment: EdgeAttribution = build_experiment.edges_of(st.session_state, swept)
-    scored = finished(experiment, model, "edges job", "steps")
-    if scored is None:
-        return None
-    n_edges = int(scored.array("edges").notnull().sum())
-    st.markdown(
-        f"**{n_edges:,} edges** join the embedding, heads and MLPs to the queries, keys and values of "
-        "heads, the MLPs and the logits above them. Each has a score: about how much "
-        f"{escape(swept.metric)} changes when that edge alone carries the corrupted run."
-    )
-    for message in controls.warned(scored):
-        st.warning(escape(message))
-    return scored
-
-
-_ESTIMATES = {
-    "integrated": "integrated (5 runs)",
-    "gradient": "gradient (1 run)",
-}
-
-
-def _chosen(scored: Result, model: Model) -> Circuit:
-    """Step 2: how many edges, taken in which order; all of them in that order."""
-    st.subheader("2. Choose", anchor=False)
-    left, right = st.columns(2)
-    order = fields.choice(
-        right,
-        "Which edges first",
-        session_state.EDGE_ORDERS,
-        "edge_order",
-        help="Connected: from the logits down, always the strongest edge into what is reached, so that "
-        "every edge leads to the answer. Strongest: by the size of the score alone.",
-    )
-    circuit = Circuit.choose(
-        scored, model, session_state.MOST_EDGES, connected=order == "connected"
-    )
-    most = len(circuit.edges)
-    st.session_state["edges"] = min(max(1, int(st.session_state["edges"])), most)
-    fields.number_input(left, "Edges in the circuit", 1, most, "edges", step=1)
-    return circuit
-
-
-def _confirmed(scored: Result, circuit: Circuit, swept: Patch, model: Model) -> Result | None:
-    """Step 3: what the circuit keeps, measured, against its size."""
-    st.subheader("3. Confirm", anchor=False)
+def _curve(evaluated: Result) -> None:
+    """What circuits of every size keep, and the smallest that suffices."""
     size = int(st.session_state["edges"])
-    swept = swept.model_copy(update={"metric": st.session_state["metric"]})
-    experiment = build_experiment.evaluation_of(swept, circuit, size)
-    evaluated = finished(experiment, model, "circuit job", "circuits")
-    if evaluated is None:
-        return None
-    n_edges = int(scored.array("edges").notnull().sum())
-    st.markdown(f"**{escape(kept(evaluated, size, n_edges).text)}**")
-    for notice in evaluated.warnings:
-        if notice not in scored.warnings:
-            st.warning(escape(notice["message"]))
     if has_scale(evaluated) and bool(evaluated.array("faithfulness").notnull().any()):
+        st.markdown("**What circuits of each size keep**", help=escape(areas(evaluated)))
         st.altair_chart(circuit_curve(evaluated, size))
-        st.caption(escape(areas(evaluated)))
         _pruned(evaluated, size)
-    return evaluated
 
 
 def areas(evaluated: Result) -> str:
@@ -164,10 +285,9 @@ def areas(evaluated: Result) -> str:
 
 def _pruned(evaluated: Result, size: int) -> None:
     """The smallest size that suffices, and a button that takes it."""
-    left, middle, right = st.columns([2, 5, 2], vertical_alignment="bottom")
+    left, right = st.columns(2, vertical_alignment="bottom")
     fields.number_input(left, "Keep at least (%)", 1, 100, "edge_share", step=5)
     share = int(st.session_state["edge_share"]) / 100
-    middle.markdown(escape(pruned(evaluated, share).text))
     enough = smallest(evaluated, share)
     if enough is not None:
         right.button(
@@ -178,90 +298,74 @@ def _pruned(evaluated: Result, size: int) -> None:
             disabled=enough == size,
             width="stretch",
         )
-
-
-def _take_size(size: int) -> None:
-    st.session_state["edges"] = size
+    st.markdown(escape(pruned(evaluated, share).text))
 
 
 def _checked(scored: Result) -> None:
-    """Step 4: the strongest edges' estimates beside their exact effects."""
+    """The strongest edges' estimates against their exact effects."""
     frame = checked_rows(scored)
     if frame.empty:
         return
-    st.subheader("4. Check the estimate", anchor=False)
+    metric = scored.experiment["metric"]
+    st.markdown(
+        "**Estimates against exact values**",
+        help=f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
+        f"{escape(metric)}. On the dashed line estimate and exact value agree.",
+    )
+    st.altair_chart(checked_chart(frame, metric))
     worst = disagreement(scored)
     if worst is not None:
         st.markdown(escape(worst.text))
-    metric = scored.experiment["metric"]
-    left, right = st.columns(2, gap="medium")
-    left.altair_chart(checked_chart(frame, metric))
-    right.dataframe(
-        frame,
-        hide_index=True,
-        height="content",
-        column_config={
-            name: st.column_config.NumberColumn(format="%.3f") for name in frame.columns[1:]
-        },
-    )
-    st.caption(
-        f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
-        f"{escape(metric)}. On the dashed line estimate and exact value agree."
-    )
 
 
 def checked_rows(scored: Result) -> pd.DataFrame:
     """The edges that were measured exactly, the strongest estimate first."""
-    if "exact" not in scored.arrays:
-        return pd.DataFrame()
-    table = scored.table()
-    table = table[table["exact"].notna()]
-    frame = pd.DataFrame(
-        {
-            "edge": table["sender"] + " → " + table["receiver"],
-            "estimate": table["edges"],
-            "exact": table["exact"],
-            "difference": table["edges"] - table["exact"],
-        }
-    )
-    order = np.argsort(-frame["estimate"].abs().to_numpy(), kind="stable")
-    return frame.iloc[order].reset_index(drop=True)
+    scores, exact = scored.array("edges"), circuit_place.measured(scored)
+    rows = [
+        (circuit_place.edge_name(edge), float(scores.sel(sender=edge[0], receiver=edge[1])), value)
+        for edge, value in exact.items()
+    ]
+    rows = sorted(rows, key=lambda row: -abs(row[1]))
+    frame = pd.DataFrame(rows, columns=["edge", "estimate", "exact"])
+    return frame.assign(difference=frame["estimate"] - frame["exact"])
 
 
-def _drawn(circuit: Circuit) -> None:
-    """Step 5: the circuit as a graph."""
-    st.subheader("5. The circuit", anchor=False)
+def _listed(circuit: Circuit, scored: Result) -> None:
+    """All chosen edges, and the circuit as a file."""
     size = int(st.session_state["edges"])
-    edges, scores = strongest_of(circuit, size, MOST_DRAWN)
-    if size > len(edges):
-        st.caption(f"Drawn are the {len(edges)} strongest of its {size:,} edges.")
-    st.altair_chart(circuit_graph(edges, scores))
-    st.caption(
-        "Layers grow upward from the embedding (emb) to the logits (out); heads stand side by side, "
-        "MLPs to their right. The wider an edge, the stronger its score. Point at an edge to see which "
-        "input of a head it feeds: q, k or v."
-    )
-    with st.expander("The edges as a table"):
-        names = [f"{sender} → {receiver}" for sender, receiver in circuit.edges[:size]]
-        table = pd.DataFrame({"edge": names, "score": circuit.scores[:size]})
-        table.index += 1
-        st.dataframe(table, column_config={"score": st.column_config.NumberColumn(format="%.4f")})
-    st.download_button(
+    all_edges, file = st.columns([5, 2])
+    with all_edges.expander("The edges as a table"):
+        left, right = st.columns(2, gap="medium")
+        _table(left, f"The {size:,} edges kept", edge_rows(circuit, size, scored))
+        _table(right, "The edges that were measured exactly", checked_rows(scored))
+    file.download_button(
         "Save the circuit (JSON)",
         lambda: circuit.first(size).to_json(),
         "patchwright-circuit.json",
         "application/json",
         key="take-circuit",
         on_click="ignore",
+        width="stretch",
         help="Its edges and their scores; `patchwright circuit --circuit FILE` measures it again, on "
         "other prompts too.",
     )
 
 
-def strongest_of(
-    circuit: Circuit, size: int, most: int
-) -> tuple[list[tuple[str, str]], list[float]]:
-    """Of a circuit's first `size` edges the `most` with the highest |score|, and the scores."""
-    pairs = list(zip(circuit.edges, circuit.scores, strict=True))[:size]
-    pairs = sorted(pairs, key=lambda one: -abs(one[1]))[:most]
-    return [edge for edge, _ in pairs], [score for _, score in pairs]
+def _table(place: DeltaGenerator, title: str, rows: pd.DataFrame) -> None:
+    numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns[1:]}
+    place.caption(title)
+    place.dataframe(rows, column_config=numbers)
+
+
+def edge_rows(circuit: Circuit, size: int, scored: Result) -> pd.DataFrame:
+    """The first `size` edges by rank: estimates, and exact values where they were measured."""
+    edges, exact = circuit.edges[:size], circuit_place.measured(scored)
+    table = pd.DataFrame(
+        {
+            "edge": [circuit_place.edge_name(edge) for edge in edges],
+            "estimate": circuit.scores[:size],
+            "exact": [exact.get(edge) for edge in edges],
+        }
+    )
+    table.index += 1
+    return table

@@ -92,4 +92,6 @@ def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
         waits = f"Waiting: {ahead} before it" if ahead else "Waiting for its turn"
         return 0.0, "Running the prompts" if job.running else waits
     time = "" if left is None else f", about {left:.0f} s left"
+    if job.stopping:
+        time = ", stopping"
     return now.done / now.total, f"{now.done:,} of {now.total:,} {what}{time}"

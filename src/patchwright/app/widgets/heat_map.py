@@ -15,6 +15,11 @@ from patchwright.spelling import run_name
 _HTML = """<div class="workbench"><div class="map"></div>
 <div class="spoken" role="status" aria-live="polite"></div></div>"""
 
+_SCRIPTS = (
+    *("message.js", "map_logic.js", "heat_map.js"),
+    *("graph_logic.js", "circuit_graph.js", "workbench.js"),
+)
+
 ROOM = 300
 """Pixels that the rows of a map share."""
 
@@ -28,8 +33,8 @@ def part(name: str) -> str:
 
 
 def script() -> str:
-    """The components' one script: what is pure, the map, and what stands around it."""
-    return "\n".join(map(part, ("message.js", "map_logic.js", "heat_map.js", "workbench.js")))
+    """The components' one script: what is pure, the map, the graph, and what stands around them."""
+    return "\n".join(map(part, _SCRIPTS))
 
 
 @st.cache_resource

@@ -43,6 +43,23 @@ function predictions(runs) {
   return table;
 }
 
+// Lists of what the selected place is joined to, each a step to it.
+function links(lists, act) {
+  const all = element("div", "links");
+  lists.forEach(({ title, rows, more }) => {
+    const list = all.appendChild(element("div"));
+    list.appendChild(element("div", "links-title", title));
+    rows.forEach(([place, label, score]) => {
+      const link = button(`to ${place}`, "", () => act("place", place));
+      link.className = "link";
+      link.append(element("span", "word", label), element("span", "share", score));
+      list.append(link);
+    });
+    if (more) list.append(element("div", "run-name", more));
+  });
+  return all;
+}
+
 function inspect(host, d, act) {
   const parts = [];
   const head = element("div", "inspector-head");
@@ -50,10 +67,12 @@ function inspect(host, d, act) {
   name.appendChild(element("span", "", d.title + " "));
   name.appendChild(element("code", "", d.place));
   const buttons = head.appendChild(element("div", "buttons"));
-  buttons.append(
-    button("pin", d.isPinned ? "Unpin" : "Pin", () => act("pin", d.isPinned ? "-" : d.place),
-      { title: "Keep this cell beside the next ones, to compare them." }),
-  );
+  if (d.isPinned !== undefined) {
+    buttons.append(
+      button("pin", d.isPinned ? "Unpin" : "Pin", () => act("pin", d.isPinned ? "-" : d.place),
+        { title: "Keep this cell beside the next ones, to compare them." }),
+    );
+  }
   if (d.add) {
     buttons.append(button("add", d.add, () => act("add", d.place), { disabled: d.inSet, title: d.addHelp }));
   }
@@ -67,6 +86,7 @@ function inspect(host, d, act) {
     d.facts.forEach(([what, said]) => facts.append(element("dt", "", what), element("dd", "", said)));
     parts.push(facts);
   }
+  if (d.links) parts.push(links(d.links, act));
   host.replaceChildren(...parts);
 }
 
@@ -132,6 +152,16 @@ function arrangeMaps(bench, host, data, beside) {
   });
 }
 
+// Instead of maps: a graph.
+function arrangeGraph(bench, host, data) {
+  if (!bench.maps[0]) {
+    const made = new CircuitGraph(host.appendChild(element("div", "one-map")), (what, value) => bench.act(what, value));
+    made.say = (text) => bench.say(text);
+    bench.maps.push(made);
+  }
+  bench.maps[0].show(data);
+}
+
 // Streamlit calls this when the workbench appears and again whenever its data change.
 export default function ({ data: message, parentElement, setTriggerValue }) {
   const data = unpacked(message);
@@ -150,7 +180,8 @@ export default function ({ data: message, parentElement, setTriggerValue }) {
     }
     act(what, value);
   };
-  arrangeMaps(bench, find("map"), data.maps, Boolean(data.beside));
+  if (data.graph) arrangeGraph(bench, find("map"), data.graph);
+  else arrangeMaps(bench, find("map"), data.maps, Boolean(data.beside));
   if (data.inspector) {
     report(find("report"), data.progress, act);
     const said = JSON.stringify([data.inspector, data.set]);
@@ -161,6 +192,6 @@ export default function ({ data: message, parentElement, setTriggerValue }) {
       });
     }
     bench.said = said;
-    if (data.inspector.place === data.maps[0].selected) inspector.classList.remove("coming");
+    if (data.inspector.place === (data.graph ?? data.maps[0]).selected) inspector.classList.remove("coming");
   }
 }

@@ -9,7 +9,7 @@ from streamlit.components.v2 import component
 from patchwright.app.widgets.heat_map import part, script
 from patchwright.app.widgets.message import packed
 
-ACTS = ("place", "add", "drop", "pin", "zoom", "threshold", "stop")
+ACTS = ("place", "add", "drop", "pin", "zoom", "threshold", "edges", "stop")
 """What a person can do in it; each comes with a place, a number, or the word itself."""
 
 
@@ -24,7 +24,7 @@ def _component() -> Any:
 
 
 def workbench(data: Mapping[str, Any], key: str, acts: Mapping[str, Callable[[Any], None]]) -> None:
-    """Show `data` (`maps`, `inspector`, `set`, `progress`, `state`), and call what a person does.
+    """Show `data` (`maps` or a `graph`, `inspector`, `set`, `progress`, `state`), and call what a person does.
 
     It keeps its place under the pointer from the first cell of a sweep to the last.
     """

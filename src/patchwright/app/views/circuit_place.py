@@ -1,0 +1,258 @@
+"""A circuit for the browser: its graph, and what is known of one of its nodes or edges."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from patchwright.algorithms.result import Result
+from patchwright.app.views import controls, inspector
+from patchwright.experiment.circuit import Circuit
+from patchwright.figures.circuit_layout import Edge, layout, target_of
+from patchwright.methods.patch import Patch
+from patchwright.model.graph import LOGITS, Graph
+from patchwright.model.load import Model
+from patchwright.places import parse_place
+
+MOST_DRAWN = 100
+"""Edges that a graph shows; with more nobody can follow one."""
+
+MOST_LISTED = 7
+"""Edges in the inspector, into a node and out of it."""
+
+ROOM = 420
+"""Pixels that the rows of the graph share."""
+
+_INPUTS = {
+    "q": "its queries: what it looks for",
+    "k": "its keys: by what it finds a token",
+    "v": "its values: what it reads there",
+}
+
+
+def named(edge: Edge) -> str:
+    """An edge as the address has it."""
+    return ">".join(edge)
+
+
+def node_name(node: str) -> str:
+    """A node in the graph: `L3H1`, `MLP 2`, `emb`, `logits`."""
+    return (
+        f"MLP {node[1:].split('.')[0]}" if node.endswith(".mlp") else node.replace("embed", "emb")
+    )
+
+
+def edge_name(edge: Edge) -> str:
+    """An edge in words: `MLP 2 → L3H1.q`."""
+    sender, receiver = edge
+    part = f".{receiver[-1]}" if "H" in receiver else ""
+    return f"{node_name(sender)} → {node_name(target_of(receiver))}{part}"
+
+
+def strongest_of(circuit: Circuit, size: int, most: int) -> list[int]:
+    """Of a circuit's first `size` edges the ranks of the `most` with the highest |score|."""
+    ranks = sorted(range(min(size, len(circuit.edges))), key=lambda i: -abs(circuit.scores[i]))
+    return sorted(ranks[:most])
+
+
+def graph_of(circuit: Circuit, size: int, scored: Result, selected: str) -> inspector.Json:
+    """What the script draws: the edges by rank, laid out for `size` of them, and for as many as fit."""
+    near = strongest_of(circuit, size, MOST_DRAWN)
+    wide = strongest_of(circuit, min(MOST_DRAWN, len(circuit.edges)), MOST_DRAWN)
+    ranks = sorted({*near, *wide})
+    edges = {rank: circuit.edges[rank] for rank in ranks}
+    nodes = {node for edge in edges.values() for node in (edge[0], target_of(edge[1]))}
+    metric, exact = controls.METRIC_NAMES[scored.experiment["metric"]], measured(scored)
+    return {
+        "waiting": "",
+        "edges": {rank: _edge(circuit, rank, exact) for rank in ranks},
+        "names": {node: node_name(node) for node in nodes},
+        "near": {"ranks": near, **_laid_out(tuple(circuit.edges[rank] for rank in near))},
+        "wide": {"ranks": wide, **_laid_out(tuple(circuit.edges[rank] for rank in wide))},
+        "size": size,
+        "most": len(circuit.edges),
+        "limit": max(abs(circuit.scores[rank]) for rank in ranks),
+        "legend": [
+            (f"corrupting it lowers the {metric}", False),
+            ("raises it", True),
+        ],
+        "room": ROOM,
+        "selected": selected,
+    }
+
+
+def waiting(size: int) -> inspector.Json:
+    """The graph before there are scores."""
+    said = "Each connection is being scored. The graph appears as soon as that is done."
+    return {"waiting": said, "size": size, "selected": ""}
+
+
+@lru_cache(maxsize=64)
+def _laid_out(edges: tuple[Edge, ...]) -> Mapping[str, Any]:
+    placed = layout(edges)
+    return {
+        "at": placed.at,
+        "lanes": placed.lanes,
+        "layers": placed.layers,
+        "width": placed.width,
+    }
+
+
+def _edge(circuit: Circuit, rank: int, exact: Mapping[Edge, float]) -> inspector.Json:
+    sender, receiver = edge = circuit.edges[rank]
+    return {
+        "id": named(edge),
+        "name": edge_name(edge),
+        "sender": sender,
+        "target": target_of(receiver),
+        "input": receiver[-1] if "H" in receiver else "",
+        "score": circuit.scores[rank],
+        "exact": exact.get(edge),
+    }
+
+
+def measured(scored: Result) -> dict[Edge, float]:
+    """What edges do when they alone are corrupted, of those that were measured."""
+    if "exact" not in scored.arrays:
+        return {}
+    exact = scored.array("exact")
+    senders, receivers = exact["sender"].values, exact["receiver"].values
+    found = zip(*np.nonzero(np.isfinite(exact.values)), strict=True)
+    return {
+        (str(senders[column]), str(receivers[row])): float(exact.values[row, column])
+        for row, column in found
+    }
+
+
+def is_in(chosen: str, model: Model) -> bool:
+    """Whether the model has such a node or edge."""
+    graph, (sender, *rest) = Graph(model.spec), chosen.split(">")
+    if rest:
+        return (sender, rest[0]) in set(graph.edges)
+    return sender in {*graph.senders, LOGITS}
+
+
+def said(
+    chosen: str, circuit: Circuit, size: int, scored: Result, swept: Patch, model: Model
+) -> inspector.Json:
+    """A node or an edge for the inspector."""
+    sender, *rest = chosen.split(">")
+    if rest:
+        return _said_of_edge((sender, rest[0]), circuit, size, scored)
+    return _said_of_node(chosen, circuit.first(size), swept, model)
+
+
+def _said_of_node(node: str, kept: Circuit, swept: Patch, model: Model) -> inspector.Json:
+    pairs = sorted(zip(kept.edges, kept.scores, strict=True), key=lambda one: -abs(one[1]))
+    into = [(edge, score) for edge, score in pairs if target_of(edge[1]) == node]
+    out = [(edge, score) for edge, score in pairs if edge[0] == node]
+    sentence = (
+        f"Of the {len(kept.edges):,} edges kept, {len(into)} lead into it and {len(out)} out of it."
+    )
+    return {
+        "place": node,
+        "title": title(node),
+        "sentence": sentence,
+        "facts": _facts_of(node, swept, model),
+        "closer": [("attention", "Where it looks")] if "H" in node else [],
+        "links": [
+            _listed("In, from", [(edge, score, _source(edge)) for edge, score in into]),
+            _listed("Out, to", [(edge, score, _aim(edge)) for edge, score in out]),
+        ],
+    }
+
+
+def _source(edge: Edge) -> str:
+    part = f" to {edge[1][-1]}" if "H" in edge[1] else ""
+    return f"{node_name(edge[0])}{part}"
+
+
+def _aim(edge: Edge) -> str:
+    return edge_name(edge).split(" → ")[1]
+
+
+def _listed(title: str, edges: Sequence[tuple[Edge, float, str]]) -> inspector.Json:
+    left_out = len(edges) - MOST_LISTED
+    return {
+        "title": f"{title} ({len(edges)})",
+        "rows": [
+            (named(edge), label, _signed(score)) for edge, score, label in edges[:MOST_LISTED]
+        ],
+        "more": f"and {left_out} weaker" if left_out > 0 else "",
+    }
+
+
+def title(node: str) -> str:
+    """A node in words: `Layer 3, head 1`."""
+    if node == "embed":
+        return "Embedding"
+    if node == LOGITS:
+        return "Logits"
+    layer, *head = node[1:].split(".")[0].split("H")
+    return f"Layer {layer}, head {head[0]}" if head else f"Layer {layer}, MLP"
+
+
+def _facts_of(node: str, swept: Patch, model: Model) -> list[inspector.Fact]:
+    """What other methods say of a node."""
+    if node in ("embed", LOGITS):
+        return []
+    place = parse_place(f"{node}.z" if "H" in node else f"{node}_out")
+    return [
+        *inspector.attention(place, swept, model),
+        *inspector.copied(place, swept, model),
+        *inspector.ablated(place, swept, model),
+        *inspector.direct(place, swept, model),
+    ]
+
+
+def _said_of_edge(edge: Edge, circuit: Circuit, size: int, scored: Result) -> inspector.Json:
+    sender, receiver = edge
+    score = float(scored.array("edges").sel(sender=sender, receiver=receiver))
+    exact = measured(scored)
+    metric = controls.METRIC_NAMES[scored.experiment["metric"]]
+    unknown = f"not measured: only the {len(exact)} strongest are"
+    start, end = title(sender), title(target_of(receiver))
+    return {
+        "place": named(edge),
+        "title": f"{start} → {end[:1].lower()}{end[1:]}",
+        "sentence": (
+            f"Corrupted alone, it changes the {metric} by an estimated {_signed(score)}"
+            + (f", and measured {_signed(exact[edge])}." if edge in exact else ".")
+        ),
+        "facts": [
+            ("estimate", _signed(score)),
+            ("exact", _signed(exact[edge]) if edge in exact else unknown),
+            ("feeds", feeds(receiver)),
+            ("in the circuit", _rank(edge, circuit, size)),
+        ],
+        "links": [
+            {"title": "From", "rows": [(sender, start, "")], "more": ""},
+            {
+                "title": "To",
+                "rows": [(target_of(receiver), end, "")],
+                "more": "",
+            },
+        ],
+    }
+
+
+def feeds(receiver: str) -> str:
+    """What an edge into this receiver is for."""
+    if receiver == LOGITS:
+        return "the answer directly"
+    node = title(target_of(receiver))
+    head = "H" in receiver
+    return f"{node[:1].lower()}{node[1:]}: {_INPUTS[receiver[-1]] if head else 'its one input'}"
+
+
+def _rank(edge: Edge, circuit: Circuit, size: int) -> str:
+    """Whether an edge is kept, and which one it is."""
+    if edge not in circuit.edges:
+        return "not among the edges that could be chosen"
+    rank = circuit.edges.index(edge) + 1
+    return f"number {rank} of {size:,}" if rank <= size else f"not kept: it is number {rank:,}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−")
