@@ -99,6 +99,9 @@ _OWN: dict[str, tuple[str, ...]] = {
         "lesson",
         "reading",
         "step",
+        "ask",
+        "explain",
+        "of",
     ),
     "many": (
         "set_source",

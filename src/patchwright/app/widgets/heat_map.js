@@ -155,7 +155,7 @@ class HeatMap {
   fill() {
     const d = this.data;
     this.neutral = this.themed();
-    this.looks = { marked: new Set(d.marked), inSet: new Set(d.set) };
+    this.looks = { marked: new Set(d.marked), inSet: new Set(d.set), asked: d.asked && new Set(d.asked) };
     d.values.forEach((values, row) => values.forEach((_, column) => this.fillCell(row, column)));
     this.grid.style.setProperty("--size", `${this.size[0] < 34 ? 10 : 11}px`);
     this.grid.classList.toggle("clickable", d.clickable);
@@ -163,7 +163,7 @@ class HeatMap {
   }
 
   fillCell(row, column) {
-    const d = this.data, [width, height] = this.size, { marked, inSet } = this.looks;
+    const d = this.data, [width, height] = this.size, { marked, inSet, asked } = this.looks;
     const cell = this.cells[row][column], place = d.places[row][column], value = d.values[row][column];
     const guess = value !== null && d.estimated !== null && d.estimated[row][column];
     const unsure = value !== null && d.unsure !== null && d.unsure[row][column];
@@ -171,7 +171,7 @@ class HeatMap {
     const full = small ? this.neutral : paint(value, d, this.neutral);
     const color = guess ? mix(this.neutral, full, 0.55) : full;
     cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure",
-      marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned",
+      marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned", asked && !asked.has(place) && "not-asked",
       place === d.selected && "selected"].filter(Boolean).join(" ");
     cell.style.setProperty("--value", css(color));
     cell.style.color = value === null ? "" : inkOn(color);
@@ -280,6 +280,7 @@ class HeatMap {
     this.at = at;
     this.moved = true;
     const place = d.places[at[0]][at[1]];
+    if (d.asked && !d.asked.includes(place)) return this.say("This cell is not asked for.");
     if (what === "place") {
       this.select(place);
     } else {

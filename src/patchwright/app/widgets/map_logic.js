@@ -61,7 +61,7 @@ function spoken(d, row, column, digits) {
   const around = d.spreads === null || value === null ? "" : ` ± ${short(d.spreads[row][column])}`;
   const token = d.placed ? ` ${d.columns[column]}` : "";
   const shown = value === null
-    ? (d.nothing[place] ?? d.empty)
+    ? (d.asked && !d.asked.includes(place) ? "not asked for" : d.nothing[place] ?? d.empty)
     : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${around}${guess}${unsure}`;
   return `${place}${token}: ${shown}${right}`;
 }
