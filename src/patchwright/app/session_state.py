@@ -38,6 +38,7 @@ FIELDS: dict[str, Any] = {
     "pinned": "",
     "pinned_run": "",
     "note": "",
+    "view": "",
     "threshold": 5,
     "places": [],
     "measure": "relative",

@@ -59,7 +59,7 @@ LISTS = "~"
 PLACES = ("chosen", "pinned")
 """Controls that name a place, or nothing."""
 
-BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note")
+BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note", "view")
 """Controls of the workbench, on every tab that has one."""
 
 _OWN: dict[str, tuple[str, ...]] = {
@@ -102,6 +102,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "ask",
         "explain",
         "of",
+        "view",
     ),
     "many": (
         "set_source",
@@ -143,6 +144,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "bos": ("0", "1"),
     "chat": ("0", "1"),
     "reading": tuple(READINGS),
+    "view": ("", "projector"),
     "measure": ARRAYS,
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),

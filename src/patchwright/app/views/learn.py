@@ -12,7 +12,6 @@ from patchwright.app import asked_question
 from patchwright.app.lesson_progress import (
     Attempt,
     Catalog,
-    Score,
     Tries,
     first_left,
     key_of,
@@ -21,9 +20,9 @@ from patchwright.app.lesson_progress import (
 )
 from patchwright.app.resources import lessons
 from patchwright.app.text import error_markdown, escape, paragraphs
-from patchwright.app.views import fields, lesson_result, progress, save_answers, topbar
+from patchwright.app.views import fields, lesson_end, lesson_result, progress, projector, topbar
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.lessons import READINGS, Lesson, mark, readings_of, step_experiment
+from patchwright.lessons import READINGS, Lesson, Step, mark, readings_of, step_experiment
 from patchwright.lessons.expressions import filled
 from patchwright.lessons.grading import Answer, right_answers
 
@@ -145,8 +144,11 @@ def _lesson(lesson: Lesson, number: int) -> None:
     head.header(escape(lesson.title), anchor=False)
     st.session_state.setdefault("left_at", {})[key_of(lesson)] = number + 1
     _readings(head, list(readings_of(lesson)))
+    with head:
+        projector.button()
     if number == len(lesson.steps):
-        _summary(lesson)
+        lesson_end.shown(lesson, tries_of(lesson), _go)
+        st.button("Take it again", on_click=_again, args=(lesson,), help="Forgets your answers.")
         return
     open_ = number in questions_of(lesson) and not _tried(lesson, number).over
     steps = len(lesson.steps)
@@ -158,7 +160,8 @@ def _lesson(lesson: Lesson, number: int) -> None:
             _step(lesson, number, rooms)
         except PatchwrightError as error:
             st.error(error_markdown(error))
-        _ways(lesson, number, open_)
+        if not projector.on():
+            _ways(lesson, number, open_)
 
 
 def _step(lesson: Lesson, number: int, rooms: Rooms) -> None:
@@ -177,17 +180,19 @@ def _step(lesson: Lesson, number: int, rooms: Rooms) -> None:
     rooms.text.markdown(paragraphs(filled(step.text, result)))
     if step.cell is not None and not right_answers(step, result):
         raise InputError("This step asks for a cell of a map, and no cell of this result is right.")
+    if projector.on() and step.question is not None:
+        tried = Attempt(mark=mark(step, result, ""), shown=projector.revealed())
     if step.question is not None:
         st.markdown(f"**{paragraphs(filled(step.question, result))}**")
         picked = "" if tried.over else _asked(lesson, number, result, tried)
     if tried.over:
-        _marked(lesson, number, result, tried)
+        _marked(step, result, tried)
         st.markdown(paragraphs(filled(step.reveal or "", result)))
+    picks, key = st.session_state.setdefault("picks", {}), _pick_key(lesson, number)
     with rooms.map:
-        picks, key = st.session_state.setdefault("picks", {}), _pick_key(lesson, number)
-        lesson_result.drawn(
-            lesson, number, result, tries_of(lesson), picked, lambda one: picks.update({key: one})
-        )
+        tries = {**tries_of(lesson), number: tried}
+        on_choose = None if projector.on() else lambda one: picks.update({key: one})
+        lesson_result.drawn(lesson, number, result, tries, picked, on_choose)
     if tried.over or (step.question is None and step.experiment is not None):
         lesson_result.way_in(experiment, result)
 
@@ -199,6 +204,9 @@ def _pick_key(lesson: Lesson, number: int) -> str:
 def _asked(lesson: Lesson, number: int, result: Result, tried: Attempt) -> str:
     """What the reader predicts with, the button that checks it, and hints; the picked cell."""
     step, key, picked = lesson.steps[number], _pick_key(lesson, number), None
+    if projector.on():
+        _choices(step, tried)
+        return ""
     if step.cell is None:
         picked = st.radio(
             "Your prediction",
@@ -251,29 +259,29 @@ def _change(lesson: Lesson, number: int, fields: dict[str, int]) -> None:
     tries_of(lesson)[number] = replace(_tried(lesson, number), **fields)
 
 
-def _marked(lesson: Lesson, number: int, result: Result, tried: Attempt) -> None:
+def _marked(step: Step, result: Result, tried: Attempt) -> None:
     """Right or not, and what would have been."""
     assert tried.mark is not None, "what is over was checked"
-    step = lesson.steps[number]
     if tried.right:
         st.success(f"{tried.outcome.removeprefix('✓ ')}.", icon=":material/check_circle:")
-    else:
+    elif tried.answers:
         st.error("Not quite. This is the answer:", icon=":material/cancel:")
     if step.cell is None:
-        st.markdown("\n".join(_choice(lesson, number, i) for i in range(len(step.choices))))
+        _choices(step, tried, tried.mark.answers)
         return
     right = [lesson_result.place_in_words(str(one), result) for one in tried.mark.answers]
     more = f" and {len(right) - 4} more" if len(right) > 4 else ""
-    own = lesson_result.place_in_words(str(tried.answers[-1]), result)
-    st.markdown(f"You predicted **{own}**. Right: {'; '.join(right[:4])}{more}.")
+    own = [lesson_result.place_in_words(str(one), result) for one in tried.answers[-1:]]
+    predicted = f"You predicted **{own[0]}**. " if own else ""
+    st.markdown(f"{predicted}Right: {'; '.join(right[:4])}{more}.")
 
 
-def _choice(lesson: Lesson, number: int, choice: int) -> str:
-    tried = _tried(lesson, number)
-    right = tried.mark is not None and choice in tried.mark.answers
-    text = escape(lesson.steps[number].choices[choice].text)
-    shown = f"- ✓ **{text}**" if right else f"- {text}"
-    return shown + (" — *your prediction*" if choice in tried.answers[-1:] else "")
+def _choices(step: Step, tried: Attempt, right: Sequence[Answer] = ()) -> None:
+    """All choices, the right one and the reader's own marked."""
+    texts = [escape(one.text) for one in step.choices]
+    marked = [f"✓ **{text}**" if i in right else text for i, text in enumerate(texts)]
+    own = [" — *your prediction*" if i in tried.answers[-1:] else "" for i in range(len(texts))]
+    st.markdown("\n".join(f"- {text}{said}" for text, said in zip(marked, own, strict=True)))
 
 
 def _ways(lesson: Lesson, number: int, open_: bool) -> None:
@@ -287,47 +295,6 @@ def _ways(lesson: Lesson, number: int, open_: bool) -> None:
             on_click=_go,
             args=(lesson.name, number + 1),
         )
-
-
-def _summary(lesson: Lesson) -> None:
-    """What came of the lesson, question by question."""
-    tries = tries_of(lesson)
-    found = score(lesson, tries)
-    st.subheader("How it went", anchor=False)
-    counts = {
-        "Right at once": f"{found.at_once} of {found.asked}",
-        "Right at the second try": found.second,
-        "Right with hints": found.with_hints,
-        "Not answered": found.asked - found.answered,
-    }
-    for column, (label, count) in zip(st.columns(len(counts)), counts.items(), strict=True):
-        column.metric(label, count)
-    for number in questions_of(lesson):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                f"Look at step {number + 1}",
-                on_click=_go,
-                args=(lesson.name, number),
-            )
-            st.markdown(_tried(lesson, number).outcome)
-    st.markdown(_verdict(found))
-    save_answers.offered(lesson, tries)
-    names = list(lessons().lessons)
-    following = names[names.index(lesson.name) + 1 :] if lesson.name in names else []
-    with st.container(horizontal=True):
-        if following:
-            st.button("Next lesson", type="primary", on_click=_go, args=(following[0], 0))
-        st.button("Take it again", on_click=_again, args=(lesson,), help="Forgets your answers.")
-
-
-def _verdict(found: Score) -> str:
-    if not found.answered:
-        return "Nothing is answered yet in this session: begin with the first step."
-    if not found.done:
-        return "The questions that are left can be answered still."
-    if found.at_once == found.asked:
-        return "Every prediction was right at once."
-    return "A prediction that failed is worth a second look: open its experiment and change it."
 
 
 def _again(lesson: Lesson) -> None:

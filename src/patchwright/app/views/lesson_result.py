@@ -43,7 +43,7 @@ def drawn(
     result: Result,
     tries: Tries,
     picked: str,
-    on_choose: Callable[[str], None],
+    on_choose: Callable[[str], None] | None,
 ) -> None:
     """The prompts, and below them what may be seen of the result by now."""
     step, tried = lesson.steps[number], tries.get(number, Attempt())

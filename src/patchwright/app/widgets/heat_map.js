@@ -117,7 +117,7 @@ class HeatMap {
     const rows = d.rows.length, columns = d.columns.length;
     const left = Math.min(110, widest(d.rowsShort ?? d.rows) + 8);
     const width = Math.min(140, (this.host.clientWidth - left - 24) / columns);
-    const height = heightOf(rows, columns, width, d.room);
+    const height = heightOf(rows, columns, width, d.room, Number(this.style("--row-most")) || 30);
     const labels = d.columnsShort ?? d.columns;
     const flat = widest(labels) <= width - 2;
     const lean = flat ? 20 : Math.min(96, widest(labels) * 0.72 + 14);
@@ -181,9 +181,13 @@ class HeatMap {
     cell.setAttribute("aria-selected", String(place === d.selected));
   }
 
+  style(name) {
+    return getComputedStyle(this.host).getPropertyValue(name).trim();
+  }
+
   // The neutral colour of the theme, as it is now.
   themed() {
-    measured.fillStyle = getComputedStyle(this.host).getPropertyValue("--neutral").trim() || "#f7f7f7";
+    measured.fillStyle = this.style("--neutral") || "#f7f7f7";
     measured.fillRect(0, 0, 1, 1);
     return [...measured.getImageData(0, 0, 1, 1).data.slice(0, 3)];
   }
@@ -249,10 +253,10 @@ class HeatMap {
     const tokens = likeliest(this.data, row, column);
     if (tokens) this.tip.appendChild(element("div", "next", `next: ${tokens}`));
     this.tip.style.display = "block";
-    const box = this.host.getBoundingClientRect();
-    const left = Math.min(event.clientX - box.left + 14, box.width - this.tip.offsetWidth - 4);
+    const box = this.host.getBoundingClientRect(), zoom = this.host.currentCSSZoom ?? 1;
+    const left = Math.min((event.clientX - box.left) / zoom + 14, box.width / zoom - this.tip.offsetWidth - 4);
     this.tip.style.left = `${Math.max(0, left)}px`;
-    this.tip.style.top = `${event.clientY - box.top + 16}px`;
+    this.tip.style.top = `${(event.clientY - box.top) / zoom + 16}px`;
   }
 
   unhover() {

@@ -91,10 +91,10 @@ function meaning({ key, shiftKey }) {
   return shiftKey ? "add" : "place";
 }
 
-// How high a row is in so much room; a square map of narrow cells stays square.
-function heightOf(rows, columns, width, room) {
+// How high a row is in so much room, but at most `most`; a square map of narrow cells stays square.
+function heightOf(rows, columns, width, room, most = 30) {
   const fits = Math.max(5, Math.floor(room / rows));
-  return Math.min(30, fits, rows === columns ? Math.max(6, width) : 30);
+  return Math.min(most, fits, rows === columns ? Math.max(6, width) : most);
 }
 
 // Every how many rows have a label: a map of heads names a layer where it begins.
