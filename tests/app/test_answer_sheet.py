@@ -65,7 +65,7 @@ def test_json_and_csv_have_the_same_answers() -> None:
     assert [one["outcome"] for one in given["answers"]] == [row["result"] for row in rows]
     assert [row["result"] for row in rows] == [
         "Right at the second try with 1 hint",
-        "Not answered",
+        "Left open after a wrong answer",
         "Not answered",
     ]
     assert [(row["tries"], row["hints"]) for row in rows] == [("2", "1"), ("1", "0"), ("0", "0")]

@@ -1,14 +1,18 @@
 """A question asked of a map without a browser: its address, what it opens, and what it refuses."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import patchwright as pw
 from app_pages import button, settled, unopened_view, words
 from patchwright.app import asked_question, build_experiment, session_state, url_state
-from patchwright.errors import InputError
-from patchwright.lessons.from_map import lesson_of
+from patchwright.errors import InputError, PatchwrightError
+from patchwright.lessons import read_lesson
+from patchwright.lessons.from_map import lesson_of, yaml_of
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -73,6 +77,21 @@ def test_a_bad_address_is_one_sentence(changed: dict[str, str], said: str) -> No
         asked_question.lesson_shown({**asked_question.CLEARED, **asked(), **changed})
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@given(st.text(), st.text(), st.text())
+@example("Which?", "", "patch?" + "&" * 50)
+@example("Which?", "", "patch?metric=\ud800")
+@example("Which?", "{", "patch?answer=%00&wrong=%F0")
+@example("Which?", "", "patch?model=other%E2%80%A6")
+def test_whatever_an_address_says_is_a_lesson_or_an_error_of_ours(
+    question: str, explanation: str, text: str
+) -> None:
+    for of in (text, f"patch?clean={text}", f"ablation?references={text}&bos={text}"):
+        fields = {"ask": question, "explain": explanation, "of": of}
+        with suppress(PatchwrightError):
+            lesson = asked_question.lesson_shown(fields)
+            assert read_lesson(yaml_of(lesson), lesson.name) == lesson
 
 
 def test_a_question_of_an_address_is_answered_as_text_and_left_again(

@@ -25,7 +25,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin:
 dt { color: #555; }
 dd { margin: 0; }
 @page { margin: 2cm; }
-@media print { body { font-size: 11pt; max-width: none; margin: 0; padding: 0; } button { display: none; } }
+@media print { body { font-size: 11pt; max-width: none; margin: 0; padding: 0; } }
 """
 
 

@@ -78,7 +78,9 @@ class Attempt:
         if self.right:
             when = " at the second try" if len(self.answers) > 1 else "" if helped else " at once"
             return f"✓ Right{when}{helped}"
-        return f"✗ Not right{helped}" if self.over else "Not answered"
+        if self.over:
+            return f"✗ Not right{helped}"
+        return "Left open after a wrong answer" if self.answers else "Not answered"
 
 
 Tries = MutableMapping[int, Attempt]

@@ -144,12 +144,11 @@ def _lesson(lesson: Lesson, number: int) -> None:
     head.header(escape(lesson.title), anchor=False)
     st.session_state.setdefault("left_at", {})[key_of(lesson)] = number + 1
     _readings(head, list(readings_of(lesson)))
+    if number == len(lesson.steps):
+        lesson_end.shown(lesson, tries_of(lesson), _go, lambda: _again(lesson))
+        return
     with head:
         projector.button()
-    if number == len(lesson.steps):
-        lesson_end.shown(lesson, tries_of(lesson), _go)
-        st.button("Take it again", on_click=_again, args=(lesson,), help="Forgets your answers.")
-        return
     open_ = number in questions_of(lesson) and not _tried(lesson, number).over
     steps = len(lesson.steps)
     st.progress((number + 1 - open_) / steps, f"Step {number + 1} of {steps}")

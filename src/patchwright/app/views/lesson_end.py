@@ -18,8 +18,13 @@ FILES: dict[str, tuple[str, str, Callable[[Sheet], str]]] = {
 """What can be saved, with its file's ending and kind."""
 
 
-def shown(lesson: Lesson, tries: Mapping[int, Attempt], go: Callable[[str, int], None]) -> None:
-    """What came of the lesson; `go` leads to a step of a lesson."""
+def shown(
+    lesson: Lesson,
+    tries: Mapping[int, Attempt],
+    go: Callable[[str, int], None],
+    again: Callable[[], None],
+) -> None:
+    """What came of the lesson; `go` leads to a step of a lesson, `again` to a new start."""
     found = score(lesson, tries)
     st.subheader("How it went", anchor=False)
     counts = {
@@ -38,8 +43,10 @@ def shown(lesson: Lesson, tries: Mapping[int, Attempt], go: Callable[[str, int],
     _files(lesson, tries)
     names = list(lessons().lessons)
     following = names[names.index(lesson.name) + 1 :] if lesson.name in names else []
-    if following:
-        st.button("Next lesson", type="primary", on_click=go, args=(following[0], 0))
+    with st.container(horizontal=True):
+        if following:
+            st.button("Next lesson", type="primary", on_click=go, args=(following[0], 0))
+        st.button("Take it again", on_click=again, help="Forgets your answers.")
 
 
 def _verdict(found: Score) -> str:

@@ -29,6 +29,7 @@ def button() -> None:
     st.button(
         "Projector",
         icon=":material/present_to_all:",
+        key="open-projector",
         on_click=_turn,
         args=(VIEW,),
         help="A large map with its question and no controls. Escape leads back.",
