@@ -114,6 +114,14 @@ def test_a_question_of_an_address_is_answered_as_text_and_left_again(
     assert shown.session_state["of"] == ""
 
 
+def test_a_lesson_that_is_begun_elsewhere_takes_the_place_of_a_question() -> None:
+    shown = settled(unopened_view("learn", **asked()).run())
+    shown.session_state["lesson"] = "1-prediction"
+    shown = settled(shown.run())
+    assert shown.header[0].value == "What a prediction is"
+    assert shown.session_state["of"] == ""
+
+
 def test_a_bad_question_of_an_address_is_said_above_the_list_of_lessons() -> None:
     shown = settled(unopened_view("learn", ask="Which?", of="patch?site=<b>").run())
     assert "The address has site '<b>'" in words(shown, "warning")

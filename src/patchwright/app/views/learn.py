@@ -53,12 +53,13 @@ def show() -> None:
 def _chosen() -> Lesson | None:
     """The lesson of the address, if it names one. Raises InputError where that is not there."""
     now = st.session_state
-    if any(now[name] for name in asked_question.CLEARED):
+    lesson = lessons().on(now["reading"]).get(now["lesson"])
+    if lesson is not None:
+        now.update(asked_question.CLEARED)
+    elif any(now[name] for name in asked_question.CLEARED):
         lesson = asked_question.lesson_shown(now)
     elif now["lesson"]:
-        lesson = lessons().on(now["reading"]).get(now["lesson"])
-        if lesson is None:
-            raise InputError(f"There is no lesson '{now['lesson'][:60]}' here.")
+        raise InputError(f"There is no lesson '{now['lesson'][:60]}' here.")
     else:
         return None
     if not 1 <= now["step"] <= len(lesson.steps) + 1:
@@ -131,7 +132,7 @@ def _tried(lesson: Lesson, number: int) -> Attempt:
 
 def _go(name: str, number: int) -> None:
     st.session_state.update(lesson=name, step=number + 1)
-    if not name or name in lessons().lessons:
+    if not name:
         st.session_state.update(asked_question.CLEARED)
 
 
