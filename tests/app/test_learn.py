@@ -1,17 +1,19 @@
 """The page Learn without a browser: nothing is shown before the reader has predicted."""
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import MAIN, button, settled, unopened_view, words
+from app_pages import MAIN, button, sent, settled, unopened_view, words
 from patchwright.app import build_experiment, resources, session_state, url_state
 from patchwright.app.lesson_progress import (
     Attempt,
     asks_later,
+    first_left,
     key_of,
     load_catalog,
     on_runs_alone,
@@ -19,7 +21,7 @@ from patchwright.app.lesson_progress import (
 )
 from patchwright.app.restore_state import nearest
 from patchwright.app.text import paragraphs
-from patchwright.app.views import learn, topbar
+from patchwright.app.views import topbar
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import READINGS, Lesson, built_in, mark, step_experiment
@@ -87,12 +89,12 @@ def test_nothing_is_revealed_before_the_answer_is_checked() -> None:
     shown.radio[0].set_value(1).run()
     assert "The first choice is" not in words(shown)
     shown = click(shown, "Check answer")
-    assert [one.value for one in shown.success] == ["Right."]
+    assert [one.value for one in shown.success] == ["Right at once."]
     assert "The first choice is '·Paris' with a probability of" in words(shown)
     assert "{" not in words(shown)
 
 
-def test_a_wrong_answer_and_a_hint_are_counted_and_the_summary_says_so() -> None:
+def test_a_wrong_answer_gets_a_second_try_and_the_summary_says_so() -> None:
     shown = page(lesson=FIRST.name, step=1)
     shown = click(shown, "Give me a hint")
     assert "Hint 1: The text ends after" in words(shown)
@@ -100,18 +102,55 @@ def test_a_wrong_answer_and_a_hint_are_counted_and_the_summary_says_so() -> None
     shown = click(click(shown, "Check answer"), "Next")
     shown.radio[0].set_value(0).run()
     shown = click(shown, "Check answer")
-    assert "Not so" in shown.error[0].value
+    assert "Not quite. Try once more." in words(shown, "warning")
+    assert "It has" not in words(shown), "nothing is revealed"
+    assert button(shown, "Check answer").disabled, "the same answer is no second try"
+    shown.radio[0].set_value(1).run()
+    shown = click(shown, "Check answer")
+    assert "Not quite. This is the answer:" in words(shown, "error")
     assert "✓ **Almost zero**" in words(shown)
-    assert "More than half: the model likes Paris — *your prediction*" in words(shown)
+    assert "About a tenth: it is a capital too — *your prediction*" in words(shown)
     shown = click(click(shown, "Next"), "Skip")
-    assert [one.value for one in shown.metric] == ["0 of 3", "1", "1"]
-    assert "Step 1**: ✓ right with 1 hint" in words(shown)
-    assert "Step 2**: ✗ not right" in words(shown)
-    assert "Step 3**: not answered" in words(shown)
+    assert [one.value for one in shown.metric] == ["0 of 3", "0", "1", "1"]
+    assert "✓ Right with 1 hint\n✗ Not right\nNot answered" in words(shown)
     shown = click(shown, "All lessons")
     assert "2 of 3 questions answered" in words(shown)
     shown = settled(shown.button(key=f"open-{FIRST.name}").click().run())
     assert shown.session_state["step"] == 3, "it goes on at the first question that is left"
+
+
+def test_the_second_try_can_be_right_and_the_answer_can_be_shown_instead() -> None:
+    shown = page(lesson=FIRST.name, step=2)
+    shown.radio[0].set_value(0).run()
+    shown = click(shown, "Check answer")
+    shown.radio[0].set_value(2).run()
+    shown = click(shown, "Check answer")
+    assert [one.value for one in shown.success] == ["Right at the second try."]
+    shown = click(shown, "Next")
+    shown.radio[0].set_value(1).run()
+    shown = click(shown, "Check answer")
+    assert "Hint 1: It is always Paris minus Rome." in words(shown), "the next hint comes by itself"
+    shown = click(shown, "Show the answer")
+    assert "It is about zero — *your prediction*" in words(shown)
+    shown = click(shown, "Finish")
+    assert [one.value for one in shown.metric] == ["0 of 3", "1", "0", "1"]
+
+
+def test_the_bar_is_full_only_when_the_last_question_is_answered() -> None:
+    shown = page(lesson=FIRST.name, step=3)
+    assert shown.get("progress")[0].proto.value == 66
+    shown.radio[0].set_value(0).run()
+    shown = click(shown, "Check answer")
+    assert shown.get("progress")[0].proto.value == 100
+
+
+def test_only_cells_that_are_asked_for_can_be_picked() -> None:
+    third = built_in()[2]
+    assert sent(page(lesson=third.name, step=1))[0]["maps"][0]["asked"] == [
+        f"L0.resid_pre@{position}" for position in range(6)
+    ]
+    shown = sent(page(lesson=built_in()[3].name, step=1))[0]["maps"][0]
+    assert (shown["asked"], shown["clickable"], shown["scaled"]) == (None, False, False)
 
 
 def test_the_next_lesson_and_the_same_one_again_follow_the_summary() -> None:
@@ -131,10 +170,10 @@ def test_every_step_of_every_lesson_is_shown_before_and_after(lesson: Lesson) ->
         job = shown.session_state["jobs"]["lesson-job"]
         answer = mark(step, job.result, "").answers[0]
         given = {
-            key_of(lesson): {number: Attempt(answer=answer, mark=mark(step, job.result, answer))}
+            key_of(lesson): {number: Attempt().answered(answer, mark(step, job.result, answer))}
         }
         shown = page(lesson=lesson.name, step=number + 1, tries=given)
-        assert [one.value for one in shown.success] == ["Right."]
+        assert [one.value for one in shown.success] == ["Right at once."]
         reveal = " ".join(filled(step.reveal or "", job.result).split("\n\n")[0].split())
         assert reveal in words(shown)
         assert "How it went" not in words(shown)
@@ -181,7 +220,7 @@ def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> N
     shown = page(lesson="mine", step=1, picks=picked)
     assert "Your prediction: **layer 0, position 2 (·key)**" in words(shown)
     shown = click(shown, "Check answer")
-    assert [one.value for one in shown.success] == ["Right."]
+    assert [one.value for one in shown.success] == ["Right at once."]
     assert "100 % it is." in words(shown)
 
 
@@ -227,7 +266,7 @@ def test_an_address_of_a_second_reading_opens_it_where_its_model_is_not_here() -
 def test_the_list_offers_the_lessons_on_each_model() -> None:
     shown = page()
     (choice,) = shown.selectbox
-    assert choice.options == [*READINGS.values()]
+    assert choice.options == [f"Read on {name}" for name in READINGS.values()]
     assert "models get" not in words(shown)
     assert FIRST.about in words(shown)
     shown = settled(choice.set_value("smollm2").run())
@@ -251,7 +290,7 @@ def test_step_and_answers_are_kept_for_each_reading() -> None:
     shown = settled(shown.selectbox[0].set_value("demo").run())
     assert shown.session_state["step"] == 2
     shown = click(shown, "Back")
-    assert [one.value for one in shown.success] == ["Right."], "and without a hint"
+    assert [one.value for one in shown.success] == ["Right at once."], "and without a hint"
     shown = settled(shown.selectbox[0].set_value("smollm2").run())
     assert shown.session_state["step"] == 2
 
@@ -311,7 +350,7 @@ def test_a_map_is_kept_back_while_a_later_step_asks_for_a_cell_of_it() -> None:
     third = built_in()[2]
     assert third.steps[1].experiment is None
     assert asks_later(third, 0, {})
-    answered = {1: Attempt(answer="x", mark=mark(FIRST.steps[0], _any_result(), 0))}
+    answered = {1: Attempt().answered("x", mark(FIRST.steps[0], _any_result(), 1))}
     assert not asks_later(third, 0, answered)
     assert not asks_later(third, 1, {})
     assert not asks_later(third, 2, {})
@@ -322,18 +361,39 @@ def _any_result() -> pw.Result:
 
 
 def test_a_question_on_the_runs_alone_shows_no_map() -> None:
-    result = _any_result()
+    model = pw.load_model("demo")
+    result = pw.run(step_experiment(FIRST, 0), model, top=3)
     assert all(on_runs_alone(step, result) for step in FIRST.steps)
     assert not on_runs_alone(built_in()[2].steps[0], result)
 
 
-def test_the_score_counts_right_answers_with_and_without_hints() -> None:
+def test_the_score_tells_first_tries_second_tries_and_hints_apart() -> None:
     right, wrong = (mark(FIRST.steps[0], _any_result(), answer) for answer in (1, 0))
-    tries = {0: Attempt(0, 1, right), 1: Attempt(2, 1, right), 2: Attempt(0, 0, wrong)}
-    found = score(FIRST, tries)
-    assert (found.asked, found.answered, found.alone, found.with_hints) == (3, 3, 1, 1)
-    assert learn.how_far(found) == "✓ Done: 2 of 3 right, 1 of them with hints."
-    assert not score(FIRST, {0: Attempt(1)}).answered
+    once = Attempt().answered(1, right)
+    second = Attempt().answered(0, wrong).answered(1, right)
+    failed = Attempt().answered(0, wrong).answered(2, wrong)
+    found = score(FIRST, {0: once, 1: Attempt(2).answered(0, wrong).answered(1, right), 2: second})
+    assert (found.asked, found.answered) == (3, 3)
+    assert (found.at_once, found.second, found.with_hints) == (1, 1, 1)
+    assert found.words == "✓ Done: 3 of 3 right, 1 at the second try, 1 with hints."
+    assert score(FIRST, {0: Attempt(1), 1: Attempt().answered(0, wrong)}).words == "Not started"
+    assert score(FIRST, {0: failed}).words == "1 of 3 questions answered."
+    assert [one.over for one in (once, second, failed)] == [True] * 3
+    assert [one.outcome for one in (once, second, failed, Attempt(1))] == [
+        "✓ Right at once",
+        "✓ Right at the second try",
+        "✗ Not right",
+        "Not answered",
+    ]
+
+
+def test_the_first_wrong_answer_ends_nothing_and_the_answer_can_be_shown() -> None:
+    wrong = Attempt(1).answered(0, mark(FIRST.steps[0], _any_result(), 0))
+    assert not wrong.over
+    assert wrong.helped == 2, "one more hint comes with the second try"
+    assert replace(wrong, shown=True).over
+    assert first_left(FIRST, {0: replace(wrong, shown=True)}) == 1
+    assert first_left(FIRST, {0: wrong}) == 0
 
 
 @pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)

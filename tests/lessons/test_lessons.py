@@ -26,7 +26,7 @@ from patchwright.lessons import (
     step_experiment,
 )
 from patchwright.lessons.expressions import filled, holds, quantity
-from patchwright.lessons.grading import right_answers
+from patchwright.lessons.grading import cells_asked, right_answers
 from patchwright.lessons.schema import MOST_BYTES, read_lesson_file
 from patchwright.model.catalog import is_planted
 
@@ -49,6 +49,19 @@ steps:
 @pytest.fixture(scope="module")
 def agreement(demo: pw.Model) -> pw.Result:
     return pw.run(step_experiment(read_lesson(SMALL, "small"), 0), demo)
+
+
+def test_only_cells_among_those_asked_for_are_right_and_half_of_them_at_most(
+    agreement: pw.Result,
+) -> None:
+    text = SMALL.replace("cell: effect > 0.9 and", "cell: effect > 0.9\n    among:")
+    step = read_lesson(text, "small").steps[0]
+    assert cells_asked(step, agreement) == [f"L0.resid_pre@{i}" for i in range(6)]
+    assert right_answers(step, agreement) == ("L0.resid_pre@2",)
+    most = read_lesson(text.replace("effect > 0.9", "effect > -1"), "small")
+    assert "6 of 6 cells are right" in check(most, lambda _: agreement)[0]
+    faulty = read_lesson(text.replace("layer is 0", "layers"), "small")
+    assert "'layers' is not a condition" in check(faulty, lambda _: agreement)[0]
 
 
 @pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
@@ -181,6 +194,11 @@ def test_any_condition_is_true_false_or_a_sentence(text: str, agreement: pw.Resu
     [
         ("minutes: 3", "minutes: 0", "line 3: 'minutes'"),
         ("minutes: 3", "minute: 3", "line 3: 'minute'"),
+        (
+            "    cell: effect > 0.9 and layer is 0\n",
+            "    choices: [{text: a}, {text: b}]\n    among: layer is 0\n",
+            "among says which cells can be picked, so it needs a cell",
+        ),
         ("    cell: effect > 0.9 and layer is 0\n", "", "either choices or a cell"),
         ("    question: Where?\n", "", "line 5: 'steps.0': choices, cell"),
         ("title: A small", "title: [A, small", "line 2"),

@@ -7,7 +7,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from patchwright.app import url_state
 
-REPLACED = frozenset({"threshold", "pinned", "pinned_run", "note"})
+REPLACED = frozenset({"threshold", "pinned", "pinned_run", "note", "view"})
 """What is in the address, and no step that Back undoes."""
 
 

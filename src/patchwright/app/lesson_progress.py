@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchwright.algorithms.result import Result
@@ -22,6 +22,9 @@ from patchwright.lessons.grading import Answer
 ON_CELLS = ("strongest", "largest", "smallest", "details")
 """Words of quantities, besides the arrays' names, that are about more than the two runs."""
 
+MOST_TRIES = 2
+"""Answers to a question before the right one is shown."""
+
 
 @dataclass(frozen=True)
 class Catalog:
@@ -37,11 +40,47 @@ class Catalog:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a reader did at one step: hints taken, and the answer and its mark once it is given."""
+    """What a reader did at one step: hints asked for, answers given, and the last one's mark."""
 
     hints: int = 0
-    answer: Answer | None = None
+    answers: tuple[Answer, ...] = ()
     mark: Mark | None = None
+    shown: bool = False
+    """Whether the reader had the answer shown."""
+    asked: str = ""
+    """The question as it was put."""
+    said: tuple[str, ...] = ()
+    """The answers in words."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the last answer is right."""
+        return self.mark is not None and self.mark.right
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to try, so that the answer can be revealed."""
+        return self.right or self.shown or len(self.answers) == MOST_TRIES
+
+    @property
+    def helped(self) -> int:
+        """Hints to show: those asked for, and one more for the second try."""
+        return self.hints + len(self.answers[: MOST_TRIES - 1])
+
+    def answered(self, answer: Answer, mark: Mark) -> "Attempt":
+        """The same after one more answer."""
+        return replace(self, answers=(*self.answers, answer), mark=mark)
+
+    @property
+    def outcome(self) -> str:
+        """How it went, in words."""
+        helped = f" with {self.hints} hint" + "s" * (self.hints > 1) if self.hints else ""
+        if self.right:
+            when = " at the second try" if len(self.answers) > 1 else "" if helped else " at once"
+            return f"✓ Right{when}{helped}"
+        if self.over:
+            return f"✗ Not right{helped}"
+        return "Left open after a wrong answer" if self.answers else "Not answered"
 
 
 Tries = MutableMapping[int, Attempt]
@@ -50,17 +89,30 @@ Tries = MutableMapping[int, Attempt]
 
 @dataclass(frozen=True)
 class Score:
-    """Of the questions of a lesson: how many there are, were answered, and how well."""
+    """Of the questions of a lesson: how many there are, are over, and how the right ones came."""
 
     asked: int
     answered: int
-    alone: int
+    at_once: int
+    second: int
     with_hints: int
 
     @property
     def done(self) -> bool:
         """Whether no question is left."""
         return self.answered == self.asked
+
+    @property
+    def words(self) -> str:
+        """A reader's progress, in a sentence."""
+        if not self.answered:
+            return "Not started"
+        if not self.done:
+            return f"{self.answered} of {self.asked} questions answered."
+        right = self.at_once + self.second + self.with_hints
+        ways = {"at the second try": self.second, "with hints": self.with_hints}
+        how = "".join(f", {count} {way}" for way, count in ways.items() if count)
+        return f"✓ Done: {right} of {self.asked} right{how}."
 
 
 def key_of(lesson: Lesson) -> str:
@@ -90,19 +142,34 @@ def load_catalog(folders: Sequence[Path]) -> Catalog:
     return Catalog(lessons, tuple(faults))
 
 
+def questions_of(lesson: Lesson) -> dict[int, Step]:
+    """The steps that ask something, by number."""
+    return {i: step for i, step in enumerate(lesson.steps) if step.question is not None}
+
+
 def score(lesson: Lesson, tries: Mapping[int, Attempt]) -> Score:
-    """How a reader did: right without hints, right with some, answered at all."""
-    questions = [i for i, step in enumerate(lesson.steps) if step.question is not None]
-    given = [tries[i] for i in questions if i in tries and tries[i].mark is not None]
-    right = [one for one in given if one.mark is not None and one.mark.right]
-    alone = sum(not one.hints for one in right)
-    return Score(len(questions), len(given), alone, len(right) - alone)
+    """How a reader did."""
+    questions = questions_of(lesson)
+    over = [tries[i] for i in questions if i in tries and tries[i].over]
+    right = [one for one in over if one.right]
+    alone = [one for one in right if not one.hints]
+    at_once = sum(len(one.answers) == 1 for one in alone)
+    return Score(len(questions), len(over), at_once, len(alone) - at_once, len(right) - len(alone))
+
+
+def first_left(lesson: Lesson, tries: Mapping[int, Attempt]) -> int:
+    """The step at which to go on: the first with a question that is open, else the first."""
+    left = [i for i in questions_of(lesson) if not tries.get(i, Attempt()).over]
+    return left[0] if tries and left else 0
 
 
 def on_runs_alone(step: Step, result: Result) -> bool:
     """Whether a question is about the two unpatched runs, and not about places."""
     conditions = [one.right or "" for one in step.choices] + [step.cell or ""]
-    words = set(re.findall(r"[a-z_]+", " ".join([*conditions, *slots(step.reveal or "")])))
+    of_cells = re.sub(
+        r"\b(clean|corrupt)\.\w+", "", " ".join([*conditions, *slots(step.reveal or "")])
+    )
+    words = set(re.findall(r"[a-z_]+", of_cells))
     return not words & {*result.arrays, *ON_CELLS}
 
 
@@ -114,7 +181,7 @@ def asks_later(lesson: Lesson, number: int, tries: Mapping[int, Attempt]) -> boo
     here = step_experiment(lesson, number)
     return any(
         step.cell is not None
-        and tries.get(later, Attempt()).mark is None
+        and not tries.get(later, Attempt()).over
         and step_experiment(lesson, later) == here
         for later, step in enumerate(lesson.steps)
         if later > number

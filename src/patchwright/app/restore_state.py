@@ -153,6 +153,11 @@ def _asked(page: str, controls: Controls, experiment: Experiment) -> Experiment 
     assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
     if page == "many":
         return build_experiment.set_experiment_of(controls, model, experiment.pair_list)
+    return made(page, controls, model)
+
+
+def made(page: str, controls: Controls, model: str) -> Experiment:
+    """What a page of one pair asks for. Raises InputError where its controls make no experiment."""
     swept = build_experiment.experiment_of(controls, model)
     if page == "patch":
         return swept

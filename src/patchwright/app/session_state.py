@@ -38,6 +38,7 @@ FIELDS: dict[str, Any] = {
     "pinned": "",
     "pinned_run": "",
     "note": "",
+    "view": "",
     "threshold": 5,
     "places": [],
     "measure": "relative",
@@ -52,6 +53,9 @@ FIELDS: dict[str, Any] = {
     "lesson": "",
     "reading": "demo",
     "step": 1,
+    "ask": "",
+    "explain": "",
+    "of": "",
     "set_source": "template",
     "task": "indirect-object",
     "set_count": 20,
@@ -96,7 +100,14 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """From where to where numbers may go; the model bounds the window of causal tracing too."""
 
-_OTHER_LENGTHS = {"sentences": 40_000, "model_name": 300, "search": 200, "note": 300}
+_OTHER_LENGTHS = {
+    "sentences": 40_000,
+    "model_name": 300,
+    "search": 200,
+    "note": 300,
+    "ask": 300,
+    "of": 4000,
+}
 
 MOST_CHARACTERS: dict[str, int] = {
     name: _OTHER_LENGTHS.get(name, 2000) for name, usual in FIELDS.items() if isinstance(usual, str)

@@ -60,7 +60,7 @@ LISTS = "~"
 PLACES = ("chosen", "pinned")
 """Controls that name a place, or nothing."""
 
-BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note")
+BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note", "view")
 """Controls of the workbench, on every tab that has one."""
 
 _OWN: dict[str, tuple[str, ...]] = {
@@ -101,6 +101,10 @@ _OWN: dict[str, tuple[str, ...]] = {
         "lesson",
         "reading",
         "step",
+        "ask",
+        "explain",
+        "of",
+        "view",
     ),
     "many": (
         "set_source",
@@ -142,6 +146,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "bos": ("0", "1"),
     "chat": ("0", "1"),
     "reading": tuple(READINGS),
+    "view": ("", "projector"),
     "measure": ARRAYS,
     "lens_measure": LENS_METRICS,
     "part": get_args(Part),

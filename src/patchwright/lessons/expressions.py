@@ -2,7 +2,7 @@
 
 quantity    gap | clean.metric | corrupt.probability | clean.top | strongest |
             effect L0H0.z@-1 | largest effect | pattern[clean, 14, 2] | details.correlation
-condition   QUANTITY (< | <= | > | >= | is) NUMBER-OR-QUANTITY, or QUANTITY is "text"; several joined by
+condition   QUANTITY (< | <= | > | >= | is | about) NUMBER-OR-QUANTITY, or QUANTITY is "text"; several joined by
             and. Of a cell that was clicked, a bare effect is its own, and so are layer, head, position
 text        words with {quantities} in braces; shares and probabilities are shown in per cent
 """
@@ -28,18 +28,22 @@ SHARES = ("effect", "probability", "pattern", "spread", "samples")
 OF_GAP = (*SHARED, "complement", "random", "area", "random_area")
 """Arrays and details that are shares of the gap."""
 
+NEAR = 0.05
+"""Of a number: what lies no further from it is about the same."""
+
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "<": operator.lt,
     ">": operator.gt,
     "is": operator.eq,
+    "about": lambda value, other: abs(value - other) <= NEAR * abs(other),
 }
 
 _RUN = re.compile(r"(clean|corrupt|altered)\.(metric|probability|rank|logit_diff|top)")
 _CELL = re.compile(r"([a-z_]+) ((?:L\d+)?[^ ]*[a-z_][^ ]*)")
 _INDEXED = re.compile(r"([a-z_]+)\[([^\]]*)\]")
-_CONDITION = re.compile(r"(.+?)\s*(<=|>=|<|>|\bis\b)\s*(.+)")
+_CONDITION = re.compile(r"(.+?)\s*(<=|>=|<|>|\bis\b|\babout\b)\s*(.+)")
 _SLOT = re.compile(r"\{([^{}]*)\}")
 
 
@@ -107,7 +111,7 @@ def _one_holds(condition: str, result: Result, here: str | None) -> bool:
     found = _CONDITION.fullmatch(condition.strip())
     if found is None:
         raise FactError(
-            f"'{condition}' is not a condition: write a quantity, one of < <= > >= is, and a number, as "
+            f"'{condition}' is not a condition: write a quantity, one of < <= > >= is about, and a number, as "
             'in: effect L0H0.z > 0.5; or: clean.top is " Mary".'
         )
     left, sign, other = found[1], found[2], found[3].strip()

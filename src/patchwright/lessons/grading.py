@@ -47,9 +47,14 @@ def right_answers(step: Step, result: Result) -> tuple[Answer, ...]:
     if step.cell is None:
         choices = [one.right is not None and holds(one.right, result) for one in step.choices]
         return tuple(i for i, right in enumerate(choices) if right)
+    return tuple(place for place in cells_asked(step, result) if holds(step.cell, result, place))
+
+
+def cells_asked(step: Step, result: Result) -> list[str]:
+    """The places of the cells that can be picked. Raises FactError for a faulty condition."""
     table = result.table()
-    places = table["place"].tolist() if "place" in table else []
-    return tuple(place for place in places if holds(step.cell, result, place))
+    places: list[str] = table["place"].tolist() if "place" in table else []
+    return [one for one in places if step.among is None or holds(step.among, result, one)]
 
 
 def check(lesson: Lesson, run: Callable[[Experiment], Result]) -> list[str]:
@@ -86,7 +91,7 @@ def _odd_answers(step: Step, result: Result) -> Iterator[str]:
     right = right_answers(step, result)
     if step.choices and len(right) != 1:
         yield f"{len(right)} of {len(step.choices)} choices are right: exactly one has to be."
-    cells = len(result.table())
+    cells = 0 if step.cell is None else len(cells_asked(step, result))
     if step.cell is not None and not 0 < len(right) <= cells // 2:
         yield f"{len(right)} of {cells} cells are right: at least one has to be, and at most half."
 

@@ -41,9 +41,9 @@ class Step(_Frozen):
     """A text; where it asks something, the question, and what is revealed after the answer.
 
     The reader picks one of `choices`, or a cell of the step's map: right is one for which
-    the condition `cell` holds. `experiment` is an Experiment's JSON without its model; a
-    step that has none goes on with the one before. `claims` are conditions that the texts
-    rest on.
+    the condition `cell` holds, and only cells can be picked for which `among` does.
+    `experiment` is an Experiment's JSON without its model; a step that has none goes on with
+    the one before. `claims` are conditions that the texts rest on.
     """
 
     text: str = Field(min_length=1)
@@ -51,6 +51,7 @@ class Step(_Frozen):
     question: str | None = None
     choices: tuple[Choice, ...] = ()
     cell: str | None = None
+    among: str | None = None
     hints: tuple[str, ...] = ()
     reveal: str | None = None
     claims: tuple[str, ...] = ()
@@ -64,6 +65,8 @@ class Step(_Frozen):
             raise ValueError("a question needs either choices or a cell, and a reveal")
         if len(self.choices) == 1:
             raise ValueError("give at least two choices")
+        if self.among is not None and self.cell is None:
+            raise ValueError("among says which cells can be picked, so it needs a cell")
         return self
 
 

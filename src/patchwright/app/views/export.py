@@ -8,7 +8,7 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import url_state
 from patchwright.app.results import origin
-from patchwright.app.views import fields, figure_dialog
+from patchwright.app.views import ask, fields, figure_dialog, projector
 from patchwright.app.views.topbar import Bar
 from patchwright.figures.grid import title_of
 from patchwright.figures.matplotlib_figures import Drawing, drawings_of
@@ -35,6 +35,15 @@ def shown(
     with bar.share.popover("Share", icon=":material/share:"):
         _link(results[0] if linked is None else linked, sharable)
         _note()
+        _for_a_class(results[0])
+
+
+def _for_a_class(result: Result) -> None:
+    """What a teacher does with a map."""
+    if "view" in url_state.PAGES[st.session_state["page"]]:
+        with st.container(horizontal=True):
+            ask.button(result)
+            projector.button()
 
 
 def chosen(results: Sequence[Result], names: Sequence[str] = ()) -> Result:

@@ -9,15 +9,18 @@ import streamlit as st
 from patchwright.algorithms.result import Result, Tokens
 from patchwright.algorithms.scale import has_scale
 from patchwright.app import restore_state, session_state
-from patchwright.app.lesson_progress import Attempt
-from patchwright.app.text import escape
+from patchwright.app.lesson_progress import Attempt, Tries, asks_later, on_runs_alone
+from patchwright.app.text import escape, token
 from patchwright.app.views.tabs import TABS
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.experiment.base import Experiment
 from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, grids_of, is_one_number, on_one_scale, title_of
-from patchwright.lessons import Step
+from patchwright.lessons import Lesson, Step
+from patchwright.lessons.grading import Answer, cells_asked
+from patchwright.places import parse_place
+from patchwright.prompts.tokens import visible
 
 
 def prompts(result: Result) -> None:
@@ -34,22 +37,75 @@ def _first(tokens: Tokens) -> list[str]:
     return [str(text) for text in (tokens if isinstance(one, str) else one)]
 
 
-def to_predict(step: Step, result: Result, picked: str, on_choose: Callable[[str], None]) -> None:
-    """The map without its values, to pick a cell of.
+def drawn(
+    lesson: Lesson,
+    number: int,
+    result: Result,
+    tries: Tries,
+    picked: str,
+    on_choose: Callable[[str], None] | None,
+) -> None:
+    """The prompts, and below them what may be seen of the result by now."""
+    step, tried = lesson.steps[number], tries.get(number, Attempt())
+    if step.question is None and step.experiment is None:
+        return
+    prompts(result)
+    if step.question is None:
+        whole(result)
+    elif on_runs_alone(step, result):
+        if tried.over:
+            runs(result)
+    elif not tried.over:
+        to_predict(step, result, picked, None if step.cell is None else on_choose)
+    elif step.cell is not None:
+        whole(result, tried, asks_later(lesson, number, tries))
+    elif asks_later(lesson, number, tries):
+        st.caption("The map of this experiment comes after the next question.")
+    else:
+        whole(result)
+
+
+def in_words(step: Step, answer: Answer, result: Result) -> str:
+    """An answer as a reader gave it."""
+    if isinstance(answer, int):
+        return step.choices[answer].text
+    return place_in_words(answer, result, visible)
+
+
+def place_in_words(name: str, result: Result, shown: Callable[[str], str] = token) -> str:
+    """A place as a reader finds it on the map: 'layer 0, position 2 (·keys)'; `shown` shows a token."""
+    place, texts = parse_place(name), result.position_tokens or ()
+    words = [] if place.layer is None else [f"layer {place.layer}"]
+    words += [] if place.head is None else [f"head {place.head}"]
+    if place.position is not None:
+        text = str(texts[place.position]) if 0 <= place.position < len(texts) else ""
+        words.append(f"position {place.position}" + (f" ({shown(text)})" if text else ""))
+    return ", ".join(words) or name
+
+
+def to_predict(
+    step: Step, result: Result, picked: str, on_choose: Callable[[str], None] | None
+) -> None:
+    """The map without its values, to pick a cell of where one is asked for.
 
     Of an estimate that is asked about its exact values the estimate is shown.
     """
+    if is_one_number(result):
+        return
     grid, known = grid_of(result), "exact" in result.arrays and "exact" in (step.cell or "")
     if known:
         grid = beside(result)[0]
         st.caption("The estimate; the exact values come after your prediction.")
     else:
         grid = replace(grid, values=np.full_like(grid.values, np.nan), estimated=None, texts=None)
-    heat_map(grid, "lesson-map", picked, on_choose, empty="not shown yet", marked=())
+    asked = None if step.among is None else cells_asked(step, result)
+    heat_map(grid, "lesson-predict", picked, on_choose, empty="not shown yet", asked=asked)
+    how = "Click a cell, or move with the arrow keys and press Enter."
+    framed = " Only the hatched cells are asked for." if asked else ""
     st.caption(
         "Layers grow upwards. "
         + ("" if known else "The map is empty until you have predicted. ")
-        + "Click a cell, or move with the arrow keys and press Enter."
+        + (how + framed if on_choose else "")
     )
 
 
@@ -60,37 +116,27 @@ def runs(result: Result) -> None:
     st.altair_chart(top_chart({name: run for name, run in named.items() if run.top}))
 
 
-def part(result: Result, tried: Attempt) -> None:
-    """Of a map that is asked about later, only the cells that this question was about."""
-    answers = [] if tried.mark is None else [str(one) for one in tried.mark.answers]
-    own = tried.answer if isinstance(tried.answer, str) else ""
-    if not own:
-        st.caption("The map of this experiment comes after the next question.")
-        return
-    grid = grid_of(result)
-    seen = np.array([[place in (*answers, own) for place in row] for row in grid.places])
-    values = np.where(seen, grid.values, np.nan)
-    st.markdown(f"**{escape(title_of(result))}**")
-    heat_map(
-        replace(grid, values=values), "lesson-part", own, empty="not shown yet", marked=answers
-    )
-    st.caption(f"{_legend(grid, True)} The other cells come after a later question.")
+def whole(result: Result, tried: Attempt | None = None, only: bool = False) -> None:
+    """All panels of the result's figure; the right cells framed where a cell was asked for.
 
-
-def whole(result: Result, tried: Attempt | None = None) -> None:
-    """All panels of the result's figure; the right cells outlined where a cell was asked for."""
+    Of a map that is asked about later, `only` the cells that this question was about.
+    """
     if is_one_number(result):
         runs(result)
         return
     grids = beside(result) if "exact" in result.arrays else grids_of(result)
     answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
-    own = str(tried.answer) if tried else ""
+    own = str(tried.answers[-1]) if tried and tried.answers else ""
+    if only:
+        seen = [[place in (*answers, own) for place in row] for row in grids[0].places]
+        grids = [replace(grids[0], values=np.where(seen, grids[0].values, np.nan))]
     st.markdown(f"**{escape(title_of(result))}**")
     if len(grids) == 1:
-        heat_map(grids[0], "lesson-whole", own, marked=answers)
+        heat_map(grids[0], "lesson-whole", own, empty="not shown yet", marked=answers)
     else:
         panels(grids, "lesson-whole", own, numbered=True, marked=answers)
-    st.caption(_legend(grids[0], bool(answers)))
+    later = " The other cells come after a later question." if only else ""
+    st.caption(_legend(grids[0], bool(answers)) + later)
 
 
 def beside(result: Result) -> list[Grid]:

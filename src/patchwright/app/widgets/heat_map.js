@@ -119,7 +119,7 @@ class HeatMap {
     const rows = d.rows.length, columns = d.columns.length;
     const left = Math.min(110, widest(d.rowsShort ?? d.rows) + 8);
     const width = Math.min(140, (this.host.clientWidth - left - 24) / columns);
-    const height = heightOf(rows, columns, width, d.room);
+    const height = heightOf(rows, columns, width, d.room, Number(this.style("--row-most")) || 30);
     const labels = d.columnsShort ?? d.columns;
     const flat = widest(labels) <= width - 2;
     const lean = flat ? 20 : Math.min(96, widest(labels) * 0.72 + 14);
@@ -157,7 +157,7 @@ class HeatMap {
   fill() {
     const d = this.data;
     this.neutral = this.themed();
-    this.looks = { marked: new Set(d.marked), inSet: new Set(d.set) };
+    this.looks = { marked: new Set(d.marked), inSet: new Set(d.set), asked: d.asked && new Set(d.asked) };
     d.values.forEach((values, row) => values.forEach((_, column) => this.fillCell(row, column)));
     this.grid.style.setProperty("--size", `${this.size[0] < 34 ? 10 : 11}px`);
     this.grid.classList.toggle("clickable", d.clickable);
@@ -165,7 +165,7 @@ class HeatMap {
   }
 
   fillCell(row, column) {
-    const d = this.data, [width, height] = this.size, { marked, inSet } = this.looks;
+    const d = this.data, [width, height] = this.size, { marked, inSet, asked } = this.looks;
     const cell = this.cells[row][column], place = d.places[row][column], value = d.values[row][column];
     const guess = value !== null && d.estimated !== null && d.estimated[row][column];
     const unsure = value !== null && d.unsure !== null && d.unsure[row][column];
@@ -173,7 +173,7 @@ class HeatMap {
     const full = small ? this.neutral : paint(value, d, this.neutral);
     const color = guess ? mix(this.neutral, full, 0.55) : full;
     cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure",
-      marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned",
+      marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned", asked && !asked.has(place) && "not-asked",
       place === d.selected && "selected"].filter(Boolean).join(" ");
     cell.style.setProperty("--value", css(color));
     cell.style.color = value === null ? "" : inkOn(color);
@@ -183,9 +183,13 @@ class HeatMap {
     cell.setAttribute("aria-selected", String(place === d.selected));
   }
 
+  style(name) {
+    return getComputedStyle(this.host).getPropertyValue(name).trim();
+  }
+
   // The neutral colour of the theme, as it is now.
   themed() {
-    measured.fillStyle = getComputedStyle(this.host).getPropertyValue("--neutral").trim() || "#f7f7f7";
+    measured.fillStyle = this.style("--neutral") || "#f7f7f7";
     measured.fillRect(0, 0, 1, 1);
     return [...measured.getImageData(0, 0, 1, 1).data.slice(0, 3)];
   }
@@ -270,10 +274,10 @@ class HeatMap {
     const tokens = likeliest(this.data, row, column);
     if (tokens) this.tip.appendChild(element("div", "next", `next: ${tokens}`));
     this.tip.style.display = "block";
-    const box = this.host.getBoundingClientRect();
-    const left = Math.min(event.clientX - box.left + 14, box.width - this.tip.offsetWidth - 4);
+    const box = this.host.getBoundingClientRect(), zoom = this.host.currentCSSZoom ?? 1;
+    const left = Math.min((event.clientX - box.left) / zoom + 14, box.width / zoom - this.tip.offsetWidth - 4);
     this.tip.style.left = `${Math.max(0, left)}px`;
-    this.tip.style.top = `${event.clientY - box.top + 16}px`;
+    this.tip.style.top = `${(event.clientY - box.top) / zoom + 16}px`;
   }
 
   unhover() {
@@ -301,6 +305,7 @@ class HeatMap {
     this.at = at;
     this.moved = true;
     const place = d.places[at[0]][at[1]];
+    if (d.asked && !d.asked.includes(place)) return this.say("This cell is not asked for.");
     if (what === "place") {
       this.select(place);
     } else {

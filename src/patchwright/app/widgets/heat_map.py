@@ -51,13 +51,15 @@ def heat_map(
     nothing: Mapping[str, str] = {},
     empty: str = "no value",
     marked: Sequence[str] = (),
+    asked: Sequence[str] | None = None,
 ) -> None:
     """Show `grid`; `on_choose` is called with the place of a cell that is clicked.
 
     A `numbered` map is labelled with positions alone, to be small; its tips have the tokens.
     The cells of places in `nothing` are empty, and its words are said of them; `empty` is said
     of others without a value. The `marked` places are framed as right answers, and the selected
-    one then as a reader's.
+    one then as a reader's. Where some cells are `asked` for, no other one can be selected. A map
+    without values has no colour bar, which would tell the largest.
     """
 
     def clicked() -> None:
@@ -67,6 +69,7 @@ def heat_map(
 
     data = data_of(grid, selected, nothing, numbered)
     data |= {"clickable": on_choose is not None, "empty": empty, "marked": list(marked)}
+    data |= {"asked": asked, "scaled": bool(np.isfinite(grid.values).any())}
     message = packed({"state": "rest", "maps": [data]})
     _component()(data=message, key=key, on_place_change=clicked)
 
@@ -126,6 +129,7 @@ def data_of(
         "spreads": None,
         "unsure": None if grid.unsure is None else grid.unsure.tolist(),
         "marked": [],
+        "asked": None,
         "set": [],
         "pinned": "",
         "clickable": False,

@@ -75,7 +75,7 @@ function spoken(d, row, column, digits) {
   const around = d.spreads === null || value === null ? "" : ` ± ${short(d.spreads[row][column])}`;
   const token = d.placed ? ` ${d.columns[column]}` : "";
   const shown = value === null
-    ? (d.nothing[place] ?? d.empty)
+    ? (d.asked && !d.asked.includes(place) ? "not asked for" : d.nothing[place] ?? d.empty)
     : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${around}${guess}${unsure}`;
   return `${place}${token}: ${shown}${right}`;
 }
@@ -105,10 +105,10 @@ function meaning({ key, shiftKey }) {
   return shiftKey ? "add" : "place";
 }
 
-// How high a row is in so much room; a square map of narrow cells stays square.
-function heightOf(rows, columns, width, room) {
+// How high a row is in so much room, but at most `most`; a square map of narrow cells stays square.
+function heightOf(rows, columns, width, room, most = 30) {
   const fits = Math.max(5, Math.floor(room / rows));
-  return Math.min(30, fits, rows === columns ? Math.max(6, width) : 30);
+  return Math.min(most, fits, rows === columns ? Math.max(6, width) : most);
 }
 
 // Every how many rows have a label: a map of heads names a layer where it begins.

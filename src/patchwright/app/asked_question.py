@@ -1,0 +1,64 @@
+"""A question that somebody asks of a map of Explore, as it stands in an address of Learn; no widgets here."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from patchwright.app import restore_state, session_state, url_state
+from patchwright.app.session_state import FIELDS, MOST_CHARACTERS, State, first_example
+from patchwright.errors import InputError
+from patchwright.experiment.base import Experiment
+from patchwright.lessons import Lesson
+from patchwright.lessons.from_map import lesson_of
+
+CLEARED = {"ask": "", "explain": "", "of": ""}
+"""The fields of Learn when it shows a lesson of its own."""
+
+PAGES = ("patch", "ablation", "activations", "paths")
+"""The pages whose maps can be asked about."""
+
+LABELS = {"ask": "Question", "explain": "Explanation", "of": "Map"}
+
+
+def map_of(page: str, state: State) -> str:
+    """A map of Explore: its page and the controls that it rests on, as in its own address."""
+    kept = {
+        name: text
+        for name, text in url_state.written(page, state).items()
+        if name not in url_state.BENCH
+    }
+    return f"{page}?{urlencode(kept)}"
+
+
+def fields_of(question: str, explanation: str, state: State) -> dict[str, str]:
+    """The fields of Learn that ask about the map that is shown."""
+    return {
+        "ask": question.strip(),
+        "explain": explanation.strip(),
+        "of": map_of(state["page"], state),
+    }
+
+
+def experiment_of(text: str) -> Experiment:
+    """The experiment of a map. Raises InputError where the text is of none."""
+    page, _, query = text.partition("?")
+    if page not in PAGES:
+        raise InputError(
+            f"The address asks about a map of '{page[:40]}': it may be one of {', '.join(PAGES)}."
+        )
+    found = url_state.read(page, dict(parse_qsl(query, keep_blank_values=True)))
+    state = dict(FIELDS)
+    session_state.take_example(state, first_example(page))
+    session_state.take(state, {"model": "demo", **found})
+    return restore_state.made(page, state, session_state.model_of(state))
+
+
+def lesson_shown(state: Mapping[Any, Any]) -> Lesson:
+    """The question in the fields of Learn, as a lesson. Raises InputError for what is wrong."""
+    for name, label in LABELS.items():
+        if len(state[name]) > MOST_CHARACTERS[name]:
+            raise InputError(
+                f"{label}: {len(state[name]):,} characters are too many, at most "
+                f"{MOST_CHARACTERS[name]:,} are taken."
+            )
+    return lesson_of(experiment_of(state["of"]), state["ask"], state["explain"])

@@ -1,0 +1,81 @@
+"""The dialog that makes a lesson of the map that a person sees: a file, and an address."""
+
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from patchwright.algorithms.result import Result
+from patchwright.app import asked_question, url_state
+from patchwright.app.text import error_markdown
+from patchwright.errors import InputError, PatchwrightError
+from patchwright.lessons import Lesson, check
+from patchwright.lessons.from_map import LEAST, lesson_of, proposed, yaml_of
+from patchwright.methods import METHODS
+from patchwright.spelling import percent
+
+
+def button(result: Result) -> None:
+    """The button that opens the dialog, where a question can be asked of the map."""
+    if st.session_state["page"] not in asked_question.PAGES:
+        return
+    if st.button("Ask this as a question", icon=":material/quiz:", key="open-ask"):
+        _dialog(result)
+
+
+@st.dialog("Ask this as a question", width="large")
+def _dialog(result: Result) -> None:
+    experiment = METHODS.parse(result.experiment)
+    question = st.text_area("Question", proposed(experiment) or "", key="ask-question", height=70)
+    st.caption(
+        "The reader picks a cell of the empty map. Right is the strongest one, or one about as strong: "
+        "that is computed, so you need not type it."
+    )
+    explanation = st.text_area(
+        "Explanation",
+        key="ask-explanation",
+        height=90,
+        placeholder="What the reader learns once the answer is shown",
+    )
+    try:
+        lesson = lesson_of(experiment, question, explanation)
+        _check(lesson, result)
+        _offered(lesson, asked_question.fields_of(question, explanation, st.session_state))
+    except PatchwrightError as error:
+        st.error(error_markdown(error))
+
+
+def _check(lesson: Lesson, result: Result) -> None:
+    """Raises InputError with what the checker of lessons says of it."""
+    faults = check(lesson, lambda _: result)
+    if any("does not hold" in one for one in faults):
+        raise InputError(
+            f"No cell of this map is stronger than {percent(LEAST)}, so none is an answer: choose "
+            "another map."
+        )
+    if faults:
+        raise InputError(faults[0].split(": ", 1)[-1])
+
+
+def _offered(lesson: Lesson, fields: dict[str, str]) -> None:
+    """The question's address and its file."""
+    asked_question.lesson_shown(fields)  # raises what its address would say
+    fits = url_state.fits(fields)
+    here = (st.context.url or "").rstrip("/").removesuffix("/" + st.session_state["page"])
+    address = f"{here}/learn?{urlencode({name: text for name, text in fields.items() if text})}"
+    if fits:
+        st.caption("Whoever opens this address on this server answers the question:")
+        st.code(address, language=None, wrap_lines=True)
+    else:
+        st.caption("This question is too long for an address: hand out its file.")
+    with st.container(horizontal=True):
+        st.download_button(
+            "Lesson file",
+            yaml_of(lesson),
+            f"{lesson.name}.yaml",
+            "application/yaml",
+            icon=":material/download:",
+            on_click="ignore",
+            help="For a folder that the page was started with: `patchwright app --lessons FOLDER`.",
+        )
+        if fits:
+            st.link_button("Open the question", address, icon=":material/open_in_new:")

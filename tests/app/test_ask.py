@@ -1,0 +1,134 @@
+"""A question asked of a map without a browser: its address, what it opens, and what it refuses."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import patchwright as pw
+from app_pages import button, settled, unopened_view, words
+from patchwright.app import asked_question, build_experiment, session_state, url_state
+from patchwright.errors import InputError, PatchwrightError
+from patchwright.lessons import read_lesson
+from patchwright.lessons.from_map import lesson_of, yaml_of
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+QUESTION = "Which <b>head</b> brings *Mary* back?"
+
+
+def controls(page: str, **changed: object) -> dict[Any, Any]:
+    """The controls of a page as a visitor finds them, with some changed."""
+    state: dict[Any, Any] = {}
+    session_state.prepare(state, page)
+    return state | changed
+
+
+def asked(page: str = "patch", **changed: object) -> dict[str, str]:
+    """The parameters of the address of a question."""
+    return asked_question.fields_of(QUESTION, "", controls(page, **changed))
+
+
+def test_the_address_has_the_question_and_the_experiment_and_nothing_of_the_asker() -> None:
+    state = controls("patch", site="z", per="head", chosen="L3H1.z", note="to myself", step=3)
+    found = asked_question.fields_of(f" {QUESTION} ", "Why", state)
+    assert found == {
+        "ask": QUESTION,
+        "explain": "Why",
+        "of": "patch?model=demo&site=z&per=head",
+    }
+    assert url_state.read("learn", found) == found
+    assert url_state.written("learn", dict(session_state.FIELDS) | found) == found
+
+
+@pytest.mark.parametrize("page", asked_question.PAGES)
+def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
+    state = controls(page)
+    state |= {"metric": "prob_diff", "clean": "The keys to the cabinet", "answer": " are"}
+    state |= {"corrupt": "The key to the cabinet", "wrong": " is"}
+    found = asked_question.experiment_of(asked_question.map_of(page, state))
+    swept = build_experiment.experiment_of(state, "demo")
+    expected = {
+        "patch": swept,
+        "ablation": build_experiment.ablate_of(state, swept),
+        "activations": build_experiment.difference_of(swept, state["seen_site"]),
+        "paths": build_experiment.path_patch_of(state, swept),
+    }
+    assert found == expected[page]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"ask": " "}, "The question has no text"),
+        ({"ask": "x" * 301}, "Question: 301 characters are too many"),
+        ({"of": ""}, "a map of '': it may be one of patch, ablation, activations, paths"),
+        ({"of": "many?task=x"}, "a map of 'many'"),
+        ({"of": "patch?site=nowhere"}, "The address has site 'nowhere'"),
+        ({"of": "patch?window=3"}, "means nothing on this page"),
+        ({"of": "patch?run=0123456789ab"}, "started without a store"),
+        ({"of": "patch?" + "clean=x" * 900}, "Map: "),
+    ],
+)
+def test_a_bad_address_is_one_sentence(changed: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        asked_question.lesson_shown({**asked_question.CLEARED, **asked(), **changed})
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@given(st.text(), st.text(), st.text())
+@example("Which?", "", "patch?" + "&" * 50)
+@example("Which?", "", "patch?metric=\ud800")
+@example("Which?", "{", "patch?answer=%00&wrong=%F0")
+@example("Which?", "", "patch?model=other%E2%80%A6")
+def test_whatever_an_address_says_is_a_lesson_or_an_error_of_ours(
+    question: str, explanation: str, text: str
+) -> None:
+    for of in (text, f"patch?clean={text}", f"ablation?references={text}&bos={text}"):
+        fields = {"ask": question, "explain": explanation, "of": of}
+        with suppress(PatchwrightError):
+            lesson = asked_question.lesson_shown(fields)
+            assert read_lesson(yaml_of(lesson), lesson.name) == lesson
+
+
+def test_a_question_of_an_address_is_answered_as_text_and_left_again(
+    demo: pw.Model,
+) -> None:
+    shown = settled(unopened_view("learn", **asked(site="z", per="head")).run())
+    assert QUESTION in words(shown)
+    assert "Your prediction: **none yet**" in words(shown)
+    experiment = asked_question.experiment_of(asked(site="z", per="head")["of"])
+    name = lesson_of(experiment, QUESTION, "").name
+    strongest = pw.run(experiment, demo).top(1)["place"].iloc[0]
+    shown.session_state["picks"] = {f"pick-demo/{name}-0": strongest}
+    shown = settled(button(settled(shown.run()), "Check answer").click().run())
+    assert [one.value for one in shown.success] == ["Right at once."]
+    assert "The strongest cell has" in words(shown)
+    shown = settled(button(shown, "Finish").click().run())
+    assert [one.value for one in shown.metric] == ["1 of 1", "0", "0", "0"]
+    shown = settled(button(shown, "All lessons").click().run())
+    assert "What a prediction is" in words(shown)
+    assert shown.session_state["of"] == ""
+
+
+def test_a_lesson_that_is_begun_elsewhere_takes_the_place_of_a_question() -> None:
+    shown = settled(unopened_view("learn", **asked()).run())
+    shown.session_state["lesson"] = "1-prediction"
+    shown = settled(shown.run())
+    assert shown.header[0].value == "What a prediction is"
+    assert shown.session_state["of"] == ""
+
+
+def test_a_bad_question_of_an_address_is_said_above_the_list_of_lessons() -> None:
+    shown = settled(unopened_view("learn", ask="Which?", of="patch?site=<b>").run())
+    assert "The address has site '<b>'" in words(shown, "warning")
+    assert "What a prediction is" in words(shown)
+
+
+def test_a_quantity_that_is_none_is_said_in_place_of_the_answer() -> None:
+    fields = asked() | {"ask": "Is it {nothing}?"}
+    shown = settled(unopened_view("learn", **fields).run())
+    assert "'nothing' is not a quantity" in words(shown, "error")

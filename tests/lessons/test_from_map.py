@@ -1,0 +1,95 @@
+"""A lesson that is made from a map: its file loads, is valid, and grades what the model says."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import patchwright as pw
+from patchwright.errors import InputError
+from patchwright.experiment.base import Experiment
+from patchwright.lessons import check, find_lessons, mark, read_lesson, step_experiment
+from patchwright.lessons.expressions import holds
+from patchwright.lessons.from_map import lesson_of, proposed, yaml_of
+from patchwright.methods import METHODS
+
+PAIR = {
+    "clean": "When Mary and John went to the store, John gave a drink to",
+    "corrupt": "When Mary and John went to the store, Mary gave a drink to",
+    "answer": " Mary",
+    "wrong": " John",
+}
+HEADS = {"method": "patch", "site": "z", "per": "head"}
+MAPS: list[dict[str, Any]] = [
+    HEADS,
+    {"method": "patch", "direction": "noise"},
+    {"method": "ablate", "site": "z", "per": "head"},
+    {"method": "path_patch"},
+    {"method": "difference", "site": "resid_pre"},
+]
+
+
+def asked(fields: dict[str, Any], **pair: str) -> Experiment:
+    """An experiment on the pair."""
+    return METHODS.parse({"model": "demo", "pairs": PAIR | pair, **fields})
+
+
+@pytest.mark.parametrize("fields", MAPS, ids=lambda one: "-".join(map(str, one.values())))
+def test_the_file_of_every_map_loads_and_holds_by_its_own_checker(
+    fields: dict[str, Any], demo: pw.Model, tmp_path: Path
+) -> None:
+    experiment = asked(fields)
+    question = proposed(experiment)
+    assert question is not None
+    lesson = lesson_of(experiment, question, "Heads move {gap} logits.\nReally.")
+    (tmp_path / f"{lesson.name}.yaml").write_text(yaml_of(lesson), encoding="utf-8")
+    assert find_lessons(tmp_path) == [lesson]
+    assert step_experiment(lesson, 0) == experiment
+    assert check(lesson, lambda one: pw.run(one, demo)) == []
+    assert (lesson.title, lesson.about) == ("Mary or John?", question)
+
+
+def test_the_strongest_cell_is_right_and_a_weak_one_is_not(demo: pw.Model) -> None:
+    experiment = asked(HEADS)
+    result = pw.run(experiment, demo)
+    step = lesson_of(experiment, "Which head?", "").steps[0]
+    table = result.table().sort_values("effect")
+    assert mark(step, result, table["place"].iloc[-1]).right
+    assert not mark(step, result, table["place"].iloc[0]).right
+    least = min(result.effect.values.max() * 0.95, 1)
+    strong = table[table["effect"] >= least]["place"]
+    assert set(mark(step, result, "").answers) == set(strong)
+
+
+def test_a_map_on_which_nothing_stands_out_fails_its_own_check(demo: pw.Model) -> None:
+    experiment = asked({"method": "patch", "site": "z", "per": "head", "layers": [0]})
+    result = pw.run(experiment, demo)
+    faint = result.arrays["effect"] * 0.01
+    weak = replace(result, arrays={**result.arrays, "effect": faint})
+    lesson = lesson_of(experiment, "Which head?", "")
+    assert any("does not hold" in one for one in check(lesson, lambda _: weak))
+
+
+@pytest.mark.parametrize("text", ["a: b\n- c", "'\"}<b>*&anchor", "😀 {gap}", "#", "yes"])
+def test_any_text_is_in_the_file_as_it_was_typed(text: str) -> None:
+    lesson = lesson_of(asked(HEADS, clean=f"{text} John gave"), text, text)
+    again = read_lesson(yaml_of(lesson), lesson.name)
+    assert again == lesson
+    assert again.steps[0].question == text
+
+
+def test_an_empty_question_and_a_method_without_cells_are_refused() -> None:
+    with pytest.raises(InputError, match="The question has no text"):
+        lesson_of(asked(HEADS), " \n", "")
+    with pytest.raises(InputError, match="A question can be made of the maps of"):
+        lesson_of(asked({"method": "logit_lens"}), "Which?", "")
+    assert proposed(asked({"method": "logit_lens"})) is None
+
+
+def test_about_is_no_further_off_than_five_per_cent(demo: pw.Model) -> None:
+    result = pw.run(asked(HEADS), demo)
+    assert holds("gap about gap", result)
+    value = result.clean.metric - result.corrupt.metric
+    assert holds(f"gap about {value * 1.04}", result)
+    assert not holds(f"gap about {value * 1.06}", result)
