@@ -1,21 +1,23 @@
 """The page Circuit without a browser: its graph, its sentences, and what it refuses."""
 
 from itertools import pairwise
+from threading import Event
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import offers_files, one_view, settled, words, workbench
+from app_pages import offers_files, one_view, settled, unopened_view, words, workbench
 from patchwright.app import build_experiment, session_state, url_state
 from patchwright.app.views import circuit_place
-from patchwright.app.views.circuit import areas, checked_rows, edge_rows
+from patchwright.app.views.circuit import SLOTS, areas, checked_rows, edge_rows
 from patchwright.errors import InputError
 from patchwright.figures.altair_charts import checked_chart, circuit_curve, curve_rows
 from patchwright.jobs import Job
 from patchwright.model.graph import Graph
 from patchwright.prompts.examples import example
+from patience import SECONDS
 from tiny import pair_of
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -72,18 +74,29 @@ def test_a_node_of_another_model_gives_way_with_a_sentence() -> None:
     assert workbench(page)["inspector"]["place"] == workbench(page)["graph"]["edges"]["0"]["sender"]
 
 
-def test_work_that_is_stopped_shows_what_there_is_and_offers_the_rest(
+def test_progress_and_stop_are_there_at_once_and_what_is_done_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    note = vars(Job)["_note"]
-    monkeypatch.setattr(Job, "_note", lambda job, now: note(job, now) and False)
+    note, go_on = vars(Job)["_note"], Event()
+    monkeypatch.setattr(Job, "_note", lambda job, now: go_on.wait(SECONDS) and note(job, now))
     # The prompts are the test's own: what another one has computed is not computed again.
-    page = one_view("circuit", clean="When Tom and Emma went to the park, Emma gave a ball to",
-        corrupt="When Tom and Emma went to the park, Tom gave a ball to", answer=" Tom", wrong=" Emma")  # fmt: skip
+    page = unopened_view(
+        "circuit",
+        clean="When Tom and Emma went to the park, Emma gave a ball to",
+        corrupt="When Tom and Emma went to the park, Tom gave a ball to",
+        answer=" Tom",
+        wrong=" Emma",
+    ).run()
+    bench = workbench(page)
+    assert (bench["state"], bench["progress"]["stoppable"]) == ("computing", True)
+    assert "being scored" in bench["graph"]["waiting"]
+    assert "Scoring all edges" in conclusion(page)
+    page.session_state["jobs"][SLOTS[0]].stop()
+    go_on.set()
+    settled(page.run())
     assert "Stopped: what these 30 edges keep is not measured" in conclusion(page)
     assert any("1 of 5 steps" in one.value for one in page.warning)
     assert len(workbench(page)["graph"]["near"]["ranks"]) == 30
-    monkeypatch.setattr(Job, "_note", note)
     settled(page.button(key="rest-edges job").click().run())
     assert "30 of 2,188 edges keep" in conclusion(page)
 

@@ -170,7 +170,7 @@ def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
         "progress": None if found.job is None else _progress(found),
         "maps": [],
         "graph": graph,
-        "inspector": said or {"place": "", "title": "", "facts": []},
+        "inspector": said or {"place": "", "title": "Nothing to look at yet", "facts": []},
         "set": None,
     }
     workbench(data, "workbench", _ACTS)

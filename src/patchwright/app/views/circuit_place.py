@@ -129,7 +129,7 @@ def is_in(chosen: str, model: Model) -> bool:
     """Whether the model has such a node or edge."""
     graph, (sender, *rest) = Graph(model.spec), chosen.split(">")
     if rest:
-        return (sender, rest[0]) in set(graph.edges)
+        return (sender, rest[0]) in graph.edges
     return sender in {*graph.senders, LOGITS}
 
 
