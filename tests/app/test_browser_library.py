@@ -86,6 +86,8 @@ def test_a_run_and_an_example_are_opened_on_explore(visit: Visitors, noted: list
     expect(tab.get_by_role("heading", name="Patch", exact=True)).to_be_attached()
     expect(tab.get_by_test_id("inspector")).to_contain_text("Copied from B into A")
     expect(tab.get_by_test_id("map")).to_contain_text(NEEDS)
+    rest(tab).go_back()
+    expect(row(tab, NEEDS).get_by_role("checkbox")).to_be_checked()
     tab = visit("runs")
     tab.get_by_text("Examples", exact=True).click()
     in_address(tab, "shelf=examples")

@@ -55,7 +55,8 @@ chosen = st.navigation([*PAGES.values(), named], position="hidden")
 name = chosen.url_path or FIRST
 if (to := st.session_state.pop("go_to", name)) != name:
     session_state.keep(st.session_state)
-    st.switch_page(PAGES[to])
+    # Without its parameters the page that is left would stand in the browser's history bare.
+    st.switch_page(PAGES[to], query_params=st.query_params.to_dict())
 turned = st.session_state.get("page", name) != name
 if turned:
     session_jobs.leave_page()
