@@ -70,6 +70,7 @@ def test_every_format_becomes_the_pairs_that_it_means_and_keeps_the_rest_as_note
         shots=int(given.get("--shots", 5)),
         count=int(given.get("--pairs-count", 0)) or None,
     )
+    assert found.format is not None
     assert (found.format.name, len(found.items), found.skipped) == (file.format, file.pairs, ())
     assert set(found.items[0].notes) == set(file.notes)
     pair = found.pairs[0]
