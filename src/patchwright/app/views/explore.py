@@ -29,6 +29,12 @@ from patchwright.places import Place, parse_place
 
 Json = dict[str, Any]
 
+LIKE = (
+    "Fifty like this",
+    "Asks the same of up to fifty pairs like this one: does it hold on average?",
+)
+"""The button that makes the pair a set, and its tip."""
+
 SHARED = 240
 """Pixels that the rows of several maps share."""
 
@@ -117,6 +123,8 @@ class Maps:
     """Whether the maps are of one kind, and stand side by side under one colour bar if they can."""
     spreads: Sequence[list[list[float | None]]] = ()
     """Of each map, where it is known: how far its cells' values spread, [row][column]."""
+    bounds: Sequence[list[list[tuple[float, float] | None]]] = ()
+    """Of each map, where it is known: the interval of its cells' means, [row][column]."""
     nothing: Mapping[str, str] = field(default_factory=dict[str, str])
     """Places without a value, and why."""
     of_place: bool = False
@@ -240,7 +248,7 @@ def pinned(maps: Maps, chosen: str, effect: Callable[[str], float]) -> list[insp
 def _draw(tab: Tab, maps: Maps, model: Model) -> None:
     """The maps, and beside them the selected place."""
     now, result = st.session_state, maps.result
-    if now.pop("zoomed", False):
+    if now.pop("zoomed", False) or "go_to" in now:
         st.rerun()
     chosen = _selected(maps, model)
     try:
@@ -302,6 +310,7 @@ def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
                 "caption": maps.captions[i],
                 "tops": likeliest_of(maps.result) if many == 1 else None,
                 "spreads": maps.spreads[i] if maps.spreads else None,
+                "bounds": maps.bounds[i] if maps.bounds else None,
                 "legend": maps.legend or grid.unit,
                 "scaled": not maps.shared_bar or i == 0,
                 "set": bench.marked,
@@ -333,13 +342,14 @@ def _closer(tab: Tab, chosen: Place) -> list[tuple[str, str]]:
 def _zoom(tab: Tab, to: str) -> None:
     """Go closer to the selected place, or away from it."""
     now = st.session_state
-    now["zoomed"] = True
     if to == "attention":
         now["go_to"] = "attention"
         return
+    now["zoomed"] = True
     assert tab.zooms is not None, "only such tabs offer it"
     site, per = tab.zooms
-    position = parse_place(now["chosen"]).position if now["chosen"] else None
+    chosen = "" if session_state.names_role(now["chosen"]) else now["chosen"]
+    position = parse_place(chosen).position if chosen else None
     now["chosen"] = ""
     if to == "tokens":
         now[site], now[per] = "resid_pre", "position"
@@ -372,7 +382,7 @@ def _results(jobs: Sequence[Job], sweeps: Mapping[str, CellByCell], model: Model
 def _selected(maps: Maps, model: Model) -> str:
     """The place that was chosen, if these prompts have it."""
     chosen: str = st.session_state["chosen"]
-    if not chosen or maps.of_place:
+    if not chosen or maps.of_place or session_state.names_role(chosen):
         return maps.usual
     n_positions = min(len(maps.result.tokens[run]) for run in ("clean", "corrupt"))
     try:
@@ -392,7 +402,7 @@ def _set(tab: Tab, model: Model) -> Json:
     """The places that are changed together, and what that does."""
     places: list[str] = st.session_state["places"]
     hint = "Add places to change several at once: together they can do more, or less, than the sum."
-    data: Json = {"places": places, "hint": hint, "said": ""}
+    data: Json = {"places": places, "hint": hint, "said": "", "like": LIKE}
     if places:
         try:
             joint, single = _together(tab, model)
@@ -446,5 +456,6 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "drop": _drop,
     "pin": lambda place: pins.put(str(place)),
     "threshold": _hide_below,
+    "like": lambda _: session_state.make_set(st.session_state),
 }
 """What follows from what a person does in the workbench."""

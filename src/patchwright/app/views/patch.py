@@ -36,7 +36,7 @@ def show() -> None:
     experiment = pair.shown(model)
     tabs.shown("patch")
     try:
-        room = _choices(model)
+        room = choices(model, "site", "per")
         if experiment is None:
             return
         place_detail.picker(room, model)
@@ -83,14 +83,14 @@ def question_of(experiment: Patch) -> str:
     return f"Which {places} does the answer of A need?"
 
 
-def _choices(model: Model) -> DeltaGenerator:
-    """What is patched, and how it is measured; room for one more control."""
+def choices(model: Model, site: str, per: str) -> DeltaGenerator:
+    """What is patched, by these two controls, and how it is measured; room for one more."""
     columns = st.container(key="controls").columns([4, 3, 3, 3, 2])
     controls.site_and_per(
         columns[:2],
         SITES,
-        "site",
-        "per",
+        site,
+        per,
         "chosen",
         model,
         "What is copied",

@@ -170,7 +170,14 @@ class HeatMap {
     const small = value === null || isSmall(value, d, this.threshold);
     const full = small ? this.neutral : paint(value, d, this.neutral);
     const color = guess ? mix(this.neutral, full, 0.55) : full;
-    cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure",
+    const bounds = d.bounds?.[row][column];
+    const ranged = bounds && value !== null && !small && !unsure && width >= 22 && height >= 14;
+    if (ranged) {
+      const [from, wide] = whisker(bounds, d, width);
+      cell.style.setProperty("--from", `${from}px`);
+      cell.style.setProperty("--wide", `${wide}px`);
+    }
+    cell.className = ["cell", ranged && "ranged", value === null && "empty", guess && "guess", unsure && "unsure", small && "small",
       marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned",
       place === d.selected && "selected"].filter(Boolean).join(" ");
     cell.style.setProperty("--value", css(color));

@@ -119,6 +119,7 @@ def data_of(
         "texts": grid.texts,
         "tops": None,
         "spreads": None,
+        "bounds": None,
         "unsure": None if grid.unsure is None else grid.unsure.tolist(),
         "marked": [],
         "set": [],
