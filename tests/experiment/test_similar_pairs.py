@@ -38,7 +38,7 @@ def test_what_was_tried_is_kept_or_counted_and_said(demo: pw.Model) -> None:
     assert kept + dropped == found.tried
     assert found.told(50) == (
         f"Only {kept} of 50 pairs like this one: other words in the built-in template landmark. "
-        f"{found.tried} were tried; dropped were {dropped} because their tokens would not line up with this "
+        f"{found.tried} were tried; dropped: {dropped} because their tokens would not line up with this "
         "pair's."
     )
 

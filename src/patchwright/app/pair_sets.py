@@ -63,9 +63,12 @@ def fitting(whole: PairSet, swept: Patch, model: Model) -> PairSet:
 def in_words(found: PairSet) -> str:
     """How a set was made or read, and how long its prompts are."""
     made = found.summary or f"{many(len(found.items), 'pair')}."
-    groups = [f"{count} of {length}" for length, count in sorted(Counter(found.lengths).items())]
-    each = f"each of {found.lengths[0]}" if len(groups) == 1 else ", ".join(groups)
-    return f"{made} Their prompts: {each} tokens."
+    groups = sorted(Counter(found.lengths).items())
+    if len(groups) == 1:
+        return f"{made} {groups[0][0]} tokens each."
+    return (
+        f"{made} Lengths: {', '.join(f'{count} of {length} tokens' for length, count in groups)}."
+    )
 
 
 def read_file(
@@ -102,8 +105,8 @@ def _from_own(state: State, model: Model) -> PairSet:
         )
     template = typed_template(
         state["template_text"],
-        _lines(state["template_slots"]),
-        _lines(state["template_swap"]),
+        state["template_slots"].splitlines(),
+        state["template_swap"].splitlines(),
         answers_of(state["template_answer"]),
         answers_of(state["template_wrong"]),
         ("The line", "The line"),
@@ -156,10 +159,6 @@ def _from_run(state: State, model: Model) -> PairSet:
     if pairs is None:
         raise InputError("No stored set is open: open a run over pairs on the page Runs.")
     return PairSet.made(pairs)
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
 
 
 _SOURCES: dict[str, Callable[[State, Model], PairSet]] = {

@@ -41,8 +41,8 @@ class Similar:
         """What was done, in a sentence or two."""
         n = len(self.pairs)
         few = f"Only {n} of {wanted} pairs" if n < wanted else f"{n} pairs"
-        dropped = ", ".join(f"{count:,} because {why}" for why, count in self.dropped.most_common())
-        rest = f"dropped were {dropped}" if dropped else "none was dropped"
+        why = [f"{count:,} because {reason}" for reason, count in self.dropped.most_common()]
+        rest = f"dropped: {', '.join(why)}" if why else "none was dropped"
         return f"{few} like this one: {self.varied}. {self.tried:,} were tried; {rest}."
 
 

@@ -12,6 +12,7 @@ from patchwright.prompts.formats import FORMATS, OWN, format_of
 from patchwright.prompts.formats.document import document
 from patchwright.prompts.formats.format import Format, Reading, Record, Source
 from patchwright.prompts.formats.own import PARTS, named
+from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair, with_spaces, without_space
 from patchwright.prompts.roles import LAST
 from patchwright.prompts.tokens import Tokenizer
@@ -131,6 +132,20 @@ class PairSet:
         shared = set.intersection(*({role.name for role in pair.roles} for pair in self.pairs))
         first = [role.name for role in self.pairs[0].roles if role.name in shared]
         return (*first, LAST)
+
+    def table(self) -> dict[str, list[Any]]:
+        """Columns with a row a pair, counted from 1; its line in the file where that is another number."""
+        numbers = list(range(1, len(self.items) + 1))
+        lines = [item.line for item in self.items]
+        return {
+            "pair": numbers,
+            **({} if lines == numbers or None in lines else {"line": lines}),
+            "clean": [prompt_text(pair.clean) for pair in self.pairs],
+            "corrupted": [prompt_text(pair.corrupt) for pair in self.pairs],
+            "answer": ["|".join(map(str, pair.answers)) for pair in self.pairs],
+            "wrong": ["|".join(map(str, pair.wrongs)) for pair in self.pairs],
+            **({"tokens": list(self.lengths)} if self.lengths else {}),
+        }
 
     def rejects(self) -> str:
         """The skipped records as JSONL: line, reason and the record."""

@@ -123,8 +123,6 @@ class Maps:
     """Whether the maps are of one kind, and stand side by side under one colour bar if they can."""
     spreads: Sequence[list[list[float | None]]] = ()
     """Of each map, where it is known: how far its cells' values spread, [row][column]."""
-    bounds: Sequence[list[list[tuple[float, float] | None]]] = ()
-    """Of each map, where it is known: the interval of its cells' means, [row][column]."""
     nothing: Mapping[str, str] = field(default_factory=dict[str, str])
     """Places without a value, and why."""
     of_place: bool = False
@@ -310,7 +308,6 @@ def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
                 "caption": maps.captions[i],
                 "tops": likeliest_of(maps.result) if many == 1 else None,
                 "spreads": maps.spreads[i] if maps.spreads else None,
-                "bounds": maps.bounds[i] if maps.bounds else None,
                 "legend": maps.legend or grid.unit,
                 "scaled": not maps.shared_bar or i == 0,
                 "set": bench.marked,

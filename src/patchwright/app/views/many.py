@@ -1,8 +1,9 @@
 """Sets: many pairs, the mean map with its intervals, and the pairs behind each place."""
 
 import math
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -26,18 +27,16 @@ from patchwright.app.views import (
     pair,
     pair_set_form,
     patch,
-    progress,
     topbar,
 )
 from patchwright.errors import PatchwrightError
-from patchwright.figures.grid import Grid, grid_of
-from patchwright.insights import insights
+from patchwright.figures.grid import grid_of, shared_texts
+from patchwright.insights import Insights, insights
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import parse_place
+from patchwright.places import Place, parse_place
 from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pairs_file import PairSet
-from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
 
 OVER_PAIRS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
@@ -74,9 +73,9 @@ def show() -> None:
             _roles(found, more)
         swept = build_experiment.set_experiment_of(st.session_state, model.name, tuple(found.pairs))
         conclusion = st.empty()
-        result = progress.finished(swept, model, "set", "cells")
-        if result is not None:
-            _finished(swept, statistics_of(result), bar, conclusion)
+        results = explore.followed({"set": swept}, partial(_draw, swept=swept), model)
+        if results is not None:
+            _finished(swept, statistics_of(results[0]), bar, conclusion)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -118,20 +117,20 @@ def _roles(found: PairSet, more: DeltaGenerator) -> None:
 
 
 def _finished(swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator) -> None:
-    """The workbench of the mean over the pairs, and what it shows."""
+    """What the mean over the pairs shows, and how to take it away."""
     over = statistics_on(result)
     assert over is not None, "they were just computed"
     for notice in result.warnings:
         if notice["code"] in OVER_PAIRS:
             st.warning(escape(notice["message"]))
-    st.fragment(_draw)(swept, result, over)
     _odd(swept, over)
+    shown = Insights((), ())
     try:
-        found = insights(result)
-        conclusion.html(explanation.conclusion_html(found, in_short(result, over)))
-        explanation.steps(found, swept)
+        shown = insights(result)
+        explanation.steps(shown, swept)
     except PatchwrightError as error:
         st.caption(error_markdown(error))
+    conclusion.html(explanation.conclusion_html(shown, in_short(result, over)))
     export.shown(bar, result, sharable=st.session_state["set_source"] not in ("file", "run"))
 
 
@@ -144,38 +143,45 @@ def in_short(result: Result, over: Statistics) -> str:
     done = "brings back" if result.experiment["direction"] == "denoise" else "takes away"
     differing, tested = int(over.differs().sum()), int(over.p_value.notnull().sum())
     named = title_of(str(row["place"]), result)
-    odd = len({one.pair for one in over.odd_pairs})
+    odd = len(over.outliers)
     outliers = f"; {odd} {'pairs are outliers' if odd > 1 else 'pair is an outlier'}" if odd else ""
     return (
         f"In short: over {len(result.clean.pairs)} pairs, {named[:1].lower()}{named[1:]} {done} "
-        f"{percent(row['mean_effect'])} of the gap on average{_bounds(row, over, ' (', ')')}; "
+        f"{percent(row['mean_effect'])} of the gap on average{_interval(row, over)}; "
         f"{differing} of {tested} places differ from zero{outliers}."
     )
 
 
-def title_of(place: str, result: Result) -> str:
-    """A place of a set in words; its position may be a role of each pair."""
+def parsed(place: str) -> tuple[Place, str]:
+    """A place of a set, and the role of each pair that it stands at, if it does."""
     base, _, role = place.rpartition("@") if names_role(place) else (place, "", "")
-    parsed = parse_place(base)
-    named = inspector.title(replace(parsed, position=None), result)
-    where = role if parsed.position is None else tokens_of(result)[parsed.position]
-    return f"{named}, at {where}" if where else named
+    return parse_place(base), role
 
 
-def _bounds(row: Any, over: Statistics, before: str = "", behind: str = "") -> str:
-    """A cell's interval, in the unit of the effect; nothing where it has no bounds."""
+def title_of(place: str, result: Result) -> str:
+    """A place of a set in words."""
+    one, role = parsed(place)
+    named = inspector.title(replace(one, position=None), result)
+    if one.position is not None:
+        role = (shared_texts(result) or {})[one.position] or f"position {one.position}"
+    return f"{named}, at {role}" if role else named
+
+
+def _interval(row: Any, over: Statistics, none: str = "") -> str:
+    """A cell's interval in brackets; `none` where it has no bounds."""
     if not math.isfinite(row["low"]):
-        return ""
-    return f"{before}{percent(over.level)} interval {percent(row['low'])} to {percent(row['high'])}{behind}"
+        return none
+    return f" ({percent(over.level)} interval {percent(row['low'])} to {percent(row['high'])})"
 
 
-def _draw(swept: Patch, result: Result, over: Statistics) -> None:
+def _draw(results: Sequence[Result], under_way: inspector.Json | None, swept: Patch) -> None:
     """The mean map, and beside it what the pairs do at the selected place (at first the strongest)."""
     if "go_to" in st.session_state:
         st.rerun()
-    maps = maps_of(swept, result, over)
+    result = results[0] if under_way else statistics_of(results[0])
+    maps = maps_of(swept, result, under_way)
     chosen = explore.on_maps(st.session_state["chosen"], maps)
-    said = inspected(chosen, swept, result, over)
+    said = inspected(chosen, swept, result)
     said["facts"] += explore.pinned(
         maps, chosen, lambda one: controls.at_place(result.averaged(), one)[1]
     )
@@ -183,72 +189,63 @@ def _draw(swept: Patch, result: Result, over: Statistics) -> None:
     explore.drawn("many", maps, explore.Bench(said, None, acts=acts), ["set"])
 
 
-def maps_of(swept: Patch, result: Result, over: Statistics) -> explore.Maps:
-    """The mean of each place, with its interval where it is one of effects."""
+def maps_of(swept: Patch, result: Result, under_way: inspector.Json | None = None) -> explore.Maps:
+    """The mean of each place, with its interval where it is one of effects and all is done."""
     grid = grid_of(result)
-    n, question = len(result.clean.pairs), patch.question_of(swept).removesuffix("?")
-    if grid.column_title == "position":
-        tokens = tokens_of(result)
-        grid = replace(grid, columns=[tokens[int(one)] for one in grid.columns])
-    legend = f"{grid.unit}, mean of {n} pairs; ○ not distinguishable from zero"
-    if grid.centred:
-        legend = "mean share of the gap; line: its 95 % interval; ○ not distinguishable from zero"
+    n = len(swept.pair_list if under_way else result.clean.pairs)
+    question = patch.question_of(swept).removesuffix("?")
+    legend = "mean share of the gap" if grid.centred else f"mean {grid.unit}"
+    legend += "; line: 95 % interval" if grid.bounds is not None else ""
+    legend += "; ○ not distinguishable from zero" if grid.unsure is not None else ""
     return explore.Maps(
         [grid],
         result,
         explore.strongest(grid, result),
         [f"{question}, on average over {n} pairs?"],
-        legend=legend,
-        bounds=[bounds_of(grid, over)] if grid.centred else (),
+        under_way,
+        legend,
     )
 
 
-def tokens_of(result: Result) -> list[str]:
-    """Each position with the token that all prompts have there; `…` where their tokens differ."""
-    prompts = [tokens for run in ("clean", "corrupt") for tokens in result.tokens[run]]
-    there = [set(map(str, column)) for column in zip(*prompts, strict=True)]
-    return [f"{visible(min(some)) if len(some) == 1 else '…'} {i}" for i, some in enumerate(there)]
-
-
-def bounds_of(grid: Grid, over: Statistics) -> list[list[tuple[float, float] | None]]:
-    """The interval of each cell of a map, [row][column]; None where it has none."""
-    rows = over.to_frame()
-    known = {
-        place: (low, high)
-        for place, low, high in zip(rows["place"], rows["low"], rows["high"], strict=True)
-        if math.isfinite(low) and math.isfinite(high)
-    }
-    return [[known.get(place) for place in row] for row in grid.places]
-
-
-def inspected(chosen: str, swept: Patch, result: Result, over: Statistics) -> inspector.Json:
+def inspected(chosen: str, swept: Patch, result: Result) -> inspector.Json:
     """A place for the inspector: its mean, interval and test, every pair's value, and outliers."""
-    said: inspector.Json = {"place": chosen, "title": title_of(chosen, result), "facts": []}
+    a, b = result.clean, result.corrupt
+    after, effect = controls.at_place(result.averaged(), chosen)
+    source, target = ("A", "B") if swept.direction == "denoise" else ("B", "A")
+    base, other = (b, a) if target == "B" else (a, b)
+    unit = METRIC_TABLE[check_metric(swept.metric)].label
+    copied = f"; with the copy {after:.3g}" if math.isfinite(after) else ""
+    said: inspector.Json = {
+        "place": chosen,
+        "title": title_of(chosen, result),
+        "ruler": inspector.ruler(source, target, base.metric, other.metric, after),
+        "facts": [(f"mean {unit}", f"A {a.metric:.3g}, B {b.metric:.3g}{copied}")],
+    }
+    if not has_scale(result):
+        return {**said, "sentence": without_scale(chosen, result)}
+    over = statistics_on(result)
+    if over is None:
+        so_far = (
+            f"{percent(effect)} of the gap so far" if math.isfinite(effect) else "Not computed yet"
+        )
+        return {**said, "sentence": f"{so_far}; the interval comes when all pairs are done."}
     rows = over.to_frame()
-    rows = rows[rows["place"] == chosen] if "place" in rows else rows[:0]
+    rows = rows[rows["place"] == chosen]
     if rows.empty:
         few = "Fewer than two pairs have this cell, so nothing says how sure it is."
         return {**said, "sentence": few}
-    row = rows.iloc[0]
-    a, b, after = result.clean, result.corrupt, controls.at_place(result.averaged(), chosen)[0]
-    unit = METRIC_TABLE[check_metric(swept.metric)].label
-    said["facts"] = [
-        (f"mean {unit}", f"A {a.metric:.3g}, B {b.metric:.3g}; with the copy {after:.3g}"),
+    row, odd = rows.iloc[0], over.outliers
+    said["facts"] += [
         ("pairs", f"{int(row['pairs'])}, of which {int(row['same_sign'])} have the mean's sign"),
         ("corrected p", f"{row['q_value']:.2g}, at a false discovery rate of {percent(RATE)}"),
     ]
-    if over.array == "effect" and not has_scale(result):
-        return {**said, "sentence": without_scale(chosen, result)}
-    odd = {one.pair: one.why for one in reversed(over.odd_pairs)}
-    source, target = ("A", "B") if swept.direction == "denoise" else ("B", "A")
-    base, other = (b, a) if target == "B" else (a, b)
     return {
         **said,
         "sentence": cell_sentence(row, over),
-        "ruler": inspector.ruler(source, target, base.metric, other.metric, after),
         "strip": strip(chosen, swept, result, row, odd),
         "outliers": [
-            (number + 1, _shortened(swept, number), odd[number]) for number in list(odd)[:BESIDE]
+            (i + 1, prompt_text(swept.pair_list[i].clean)[:MOST_WORDS], odd[i])
+            for i in list(odd)[:BESIDE]
         ],
     }
 
@@ -257,23 +254,19 @@ def strip(
     chosen: str, swept: Patch, result: Result, row: Any, odd: Collection[int]
 ) -> inspector.Json:
     """Every pair's own value at a place, with the mean and its interval; pairs count from 1."""
-    table = result.table()
-    values = table[table["place"] == chosen].set_index("pair")[result.main].dropna()
+    place, role = parsed(chosen)
+    array, at = result.arrays[result.main], {**asdict(place), "role": role or None}
+    cell = array.sel({dim: at[str(dim)] for dim in array.dims if at.get(str(dim)) is not None})
+    values = cell.transpose("pair", ...).values.reshape(array.sizes["pair"], -1)[:, 0].tolist()
     return {
         "mean": float(row["mean_effect"]),
         "interval": None if math.isnan(row["low"]) else (float(row["low"]), float(row["high"])),
         "dots": [
-            (i, float(values[i]), i - 1 in odd, _shortened(swept, i - 1))
-            for i in range(1, len(swept.pair_list) + 1)
-            if i in values.index
+            (i + 1, value, i in odd, prompt_text(swept.pair_list[i].clean)[:MOST_WORDS])
+            for i, value in enumerate(values)
+            if math.isfinite(value)
         ],
     }
-
-
-def _shortened(swept: Patch, number: int) -> str:
-    """A pair's first prompt, as far as it names the pair."""
-    text = prompt_text(swept.pair_list[number].clean)
-    return text if len(text) <= MOST_WORDS else f"{text[: MOST_WORDS - 1]}…"
 
 
 def _open(swept: Patch, result: Result, number: int) -> None:
@@ -281,9 +274,8 @@ def _open(swept: Patch, result: Result, number: int) -> None:
     one = swept.model_copy(update={"pairs": (swept.pair_list[number],)})
     found = restore_state.nearest(one, result)
     if found is None:
-        st.session_state["complaint"] = (
-            f"Pair {number + 1} is of token ids or of a longer chat, which no text field holds."
-        )
+        said = f"Pair {number + 1} is of token ids or of a longer chat, which no text field holds."
+        st.session_state.update(complaint=said, go_to="many")
         return
     page, given = found
     kept = {"chosen": st.session_state["chosen"]}
@@ -303,21 +295,21 @@ def without_scale(chosen: str, result: Result) -> str:
 def cell_sentence(row: Any, over: Statistics) -> str:
     """What a cell's numbers say."""
     sure = "differs from zero" if row["q_value"] <= RATE else "does not differ from zero"
-    bounds = _bounds(row, over, " (", ")") or (
-        " (no interval: the gap itself is not distinguishable from zero)"
-    )
-    return f"On average the copy moves {percent(row['mean_effect'])} of the gap{bounds}. It {sure}."
+    none = " (no interval: the gap itself is not distinguishable from zero)"
+    moved = f"{percent(row['mean_effect'])} of the gap{_interval(row, over, none)}"
+    return f"On average the copy moves {moved}. It {sure}."
 
 
 def _odd(swept: Patch, over: Statistics) -> None:
     """The pairs that stand out, with their prompts and why."""
-    if not over.odd_pairs:
+    odd = over.outliers
+    if not odd:
         st.caption("No pair stands out, in its gap or in how its effects lie over the places.")
         return
-    with st.expander(f"Outliers: pairs unlike the rest ({len(over.odd_pairs)})"):
-        for one in over.odd_pairs[:MOST_ODD]:
-            both = swept.pair_list[one.pair]
-            st.markdown(f"**Pair {one.pair + 1}**: {escape(one.why)}")
+    with st.expander(f"Outliers: pairs unlike the rest ({len(odd)})"):
+        for i in list(odd)[:MOST_ODD]:
+            both = swept.pair_list[i]
+            st.markdown(f"**Pair {i + 1}**: {escape(odd[i])}")
             st.caption(f"{typed(prompt_text(both.clean))}  \n{typed(prompt_text(both.corrupt))}")
-        if (more := len(over.odd_pairs) - MOST_ODD) > 0:
+        if (more := len(odd) - MOST_ODD) > 0:
             st.caption(f"And {more} more: the exported JSON has them all.")

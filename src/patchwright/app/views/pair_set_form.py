@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -18,7 +17,6 @@ from patchwright.prompts.formats import FORMATS
 from patchwright.prompts.formats.document import ENDINGS
 from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.formats.own import PARTS
-from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pairs_file import PairSet, many
 
 SOURCE_NAMES = {
@@ -182,14 +180,14 @@ def _field(place: DeltaGenerator, key: str) -> None:
 
 def _count(count: DeltaGenerator, seed: DeltaGenerator | None = None) -> None:
     """How many pairs, and where they are drawn with which seed."""
-    _whole(count, "How many pairs", "set_count")
-    if seed is not None:
-        _whole(seed, "Seed", "set_seed", "The same seed gives the same pairs.")
-
-
-def _whole(place: DeltaGenerator, label: str, key: str, help: str | None = None) -> None:
-    low, high = session_state.BOUNDS[key]
-    fields.number_input(place, label, int(low), int(high), key, help=help)
+    again = "The same seed gives the same pairs."
+    for place, label, key, help in (
+        (count, "How many pairs", "set_count", None),
+        (seed, "Seed", "set_seed", again),
+    ):
+        if place is not None:
+            low, high = map(int, session_state.BOUNDS[key])
+            fields.number_input(place, label, low, high, key, help=help)
 
 
 def understood(found: PairSet) -> None:
@@ -197,7 +195,7 @@ def understood(found: PairSet) -> None:
     line, pairs = st.columns([9, 2], vertical_alignment="center")
     line.caption(escape(pair_sets.in_words(found)))
     with pairs.popover(f"The {len(found.items):,} pairs", width="stretch"):
-        st.dataframe(table_of(found), hide_index=True, height=280, width=900)
+        st.dataframe(found.table(), hide_index=True, height=280, width=900)
         st.download_button(
             "Pairs (JSONL)",
             lambda: "".join(write_items(found.items)),
@@ -219,21 +217,3 @@ def understood(found: PairSet) -> None:
             f"The set goes on, and this page takes at most {session_state.MOST_PAIRS:,} pairs: the rows behind "
             "them were not read. The command line has no such bound."
         )
-
-
-def table_of(found: PairSet) -> pd.DataFrame:
-    """One row a pair, counted from 1, and its line in the file where that is another number."""
-    numbers = list(range(1, len(found.items) + 1))
-    lines = [item.line for item in found.items]
-    separated = session_state.SEPARATOR.join
-    return pd.DataFrame(
-        {
-            "pair": numbers,
-            **({} if lines == numbers or None in lines else {"line": lines}),
-            "clean": [prompt_text(pair.clean) for pair in found.pairs],
-            "corrupted": [prompt_text(pair.corrupt) for pair in found.pairs],
-            "answer": [separated(map(str, pair.answers)) for pair in found.pairs],
-            "wrong": [separated(map(str, pair.wrongs)) for pair in found.pairs],
-            "tokens": list(found.lengths),
-        }
-    )

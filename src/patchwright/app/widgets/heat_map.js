@@ -166,12 +166,12 @@ class HeatMap {
     const d = this.data, [width, height] = this.size, { marked, inSet } = this.looks;
     const cell = this.cells[row][column], place = d.places[row][column], value = d.values[row][column];
     const guess = value !== null && d.estimated !== null && d.estimated[row][column];
-    const unsure = value !== null && d.unsure !== null && d.unsure[row][column];
+    const unsure = value !== null && d.unsure !== null && d.unsure[row][column] && height >= 10;
     const small = value === null || isSmall(value, d, this.threshold);
     const full = small ? this.neutral : paint(value, d, this.neutral);
     const color = guess ? mix(this.neutral, full, 0.55) : full;
     const bounds = d.bounds?.[row][column];
-    const ranged = bounds && value !== null && !small && !unsure && width >= 22 && height >= 14;
+    const ranged = bounds && value !== null && !small && width >= 22 && height >= 14;
     if (ranged) {
       const [from, wide] = whisker(bounds, d, width);
       cell.style.setProperty("--from", `${from}px`);
