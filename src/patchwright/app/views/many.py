@@ -146,7 +146,7 @@ def in_short(result: Result, over: Statistics) -> str:
     odd = len(over.outliers)
     outliers = f"; {odd} {'pairs are outliers' if odd > 1 else 'pair is an outlier'}" if odd else ""
     return (
-        f"In short: over {len(result.clean.pairs)} pairs, {named[:1].lower()}{named[1:]} {done} "
+        f"In short: over {int(row['pairs'])} pairs, {named[:1].lower()}{named[1:]} {done} "
         f"{percent(row['mean_effect'])} of the gap on average{_interval(row, over)}; "
         f"{differing} of {tested} places differ from zero{outliers}."
     )
@@ -196,7 +196,7 @@ def maps_of(swept: Patch, result: Result, under_way: inspector.Json | None = Non
     question = patch.question_of(swept).removesuffix("?")
     legend = "mean share of the gap" if grid.centred else f"mean {grid.unit}"
     legend += "; line: 95 % interval" if grid.bounds is not None else ""
-    legend += "; ○ not distinguishable from zero" if grid.unsure is not None else ""
+    legend += "; ○ may be 0" if grid.unsure is not None else ""
     return explore.Maps(
         [grid],
         result,

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import pair_sets, session_state
 from patchwright.app.text import error_markdown, escape, typed
-from patchwright.app.views import fields
+from patchwright.app.views import fields, pair
 from patchwright.errors import FormatError, PatchwrightError
 from patchwright.model.load import Model
 from patchwright.prompts.builtin_templates import tasks
@@ -30,6 +30,9 @@ SOURCE_NAMES = {
 }
 
 LABELS = {
+    **pair.NAMES,
+    **pair.ANSWER_NAMES,
+    "system": "System message",
     "template_text": "Text with slots",
     "template_slots": "Words of the slots, a slot a line",
     "template_swap": "In the corrupted prompt",
