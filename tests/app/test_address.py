@@ -33,7 +33,9 @@ def on_demo(page: str) -> dict[str, str]:
 
 def shared(page: str, controls: dict[Any, Any]) -> dict[Any, Any]:
     """What an address is to bring to another browser."""
-    pair = () if page in url_state.PAIRLESS else session_state.PAIR_FIELDS
+    like_one = page == "many" and controls["set_source"] == "pair"
+    pairless = page in url_state.PAIRLESS and not like_one
+    pair = () if pairless else session_state.PAIR_FIELDS
     names = (*pair, *url_state.PAGES[page], *(() if page in url_state.PROMPTLESS else ("bos",)))
     asked = controls["model"]
     model = controls["model_name"] if asked == session_state.OTHER else asked

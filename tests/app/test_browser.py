@@ -724,7 +724,9 @@ LOGIC = """(logic) => new Function(logic + `;
     texts: [textOf(0.5, d, 0, 0, 0.05, 40, 20), textOf(-0.01, d, 1, 0, 0.05, 40, 20),
       textOf(0.5, d, 0, 0, 0.05, 20, 20), textOf(0.5, d, 0, 0, 0.05, 40, 10)],
     said: [spoken(d, 0, 0, 3), spoken(d, 0, 0), spoken(d, 0, 1), likeliest(d, 0, 0), likeliest(d, 0, 1),
-      spoken({...d, spreads: [[0.126, null], [0, 0]]}, 0, 0, 3)],
+      spoken({...d, spreads: [[0.126, null], [0, 0]]}, 0, 0, 3),
+      spoken({...d, bounds: [[[0.4, 0.61], null], [null, null]]}, 0, 0, 3)],
+    whiskers: [whisker([-d.limit, d.limit], d, 103), whisker([0, 0], d, 103)],
     moves: [moved({key: "ArrowUp"}, [0, 0], 2, 2), moved({key: "ArrowUp"}, [1, 0], 2, 2),
       moved({key: "End"}, [0, 0], 2, 2), moved({key: "Home", ctrlKey: true}, [1, 1], 2, 2), moved({key: "x"}, [0, 0], 2, 2)],
     meanings: [meaning({shiftKey: false}), meaning({shiftKey: true}), meaning({key: "Enter"}), meaning({key: "a"})],
@@ -753,7 +755,9 @@ def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Brows
         "x 90 %",
         "",
         "p a 0: effect 0.500 ± 0.13",
+        "p a 0: effect 0.500, interval 0.40 to 0.61",
     ]
+    assert found["whiskers"] == [[0, 100], [50, 3]]
     assert found["moves"] == [[1, 0], [1, 0], [0, 1], [0, 0], None]
     assert found["meanings"] == ["place", "add", "place", None]
     assert found["spread"] == [[1, 0, 2, 2], [1, 3], [2, 0]]

@@ -1,6 +1,7 @@
 """The page Many prompts: sets, bounds, what is said of a cell; without a browser."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,20 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import one_view, parameters_of, settled, unopened_view, words
+from app_pages import one_view, parameters_of, settled, unopened_view, words, workbench
 from patchwright.algorithms.statistics import statistics
 from patchwright.app import build_experiment, pair_sets, session_state, url_state
+from patchwright.app.views import many
 from patchwright.app.views.many import cell_sentence
-from patchwright.app.views.pair_set_form import table_of
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of
-from patchwright.figures.pair_strip import Interval, strip_chart, strip_rows
 from patchwright.methods.patch import Patch
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, RowError
+from patchwright.prompts.pairs_file import PairSet
 from patchwright.prompts.templates import from_template
+from patchwright.spelling import percent
 from public_data import FILES, NUMBERS
 from tiny import pair_of
 
@@ -41,6 +43,18 @@ def opened(**parameters: str) -> AppTest:
     return one_view("many", **({"set_count": "4"} | parameters))
 
 
+def conclusion(page: AppTest) -> str:
+    """The sentence above the map, without its marks."""
+    bodies = [one.proto.body for one in page.get("html")]
+    found = next(one for one in bodies if 'data-testid="conclusion"' in one)
+    return re.sub("<[^>]+>", "", found)
+
+
+def mean_of(page: AppTest) -> str:
+    """What is asked above the map."""
+    return workbench(page)["maps"][0]["caption"]
+
+
 def shortest_of(page: AppTest) -> dict[str, str]:
     """The address under which the whole page shows it."""
     controls: Any = page.session_state
@@ -54,13 +68,16 @@ def test_the_page_says_of_its_strongest_head_what_the_library_says(demo: pw.Mode
     pairs = from_template(task("indirect-object").template, 4, demo.tokenizer, 0)
     found = statistics(pw.patch(demo, pairs, site="z", per="head"))
     top = found.strongest(1).iloc[0]
-    said = words(page, "markdown")
-    assert f"#### `{top['place']}`" in said
-    assert f"Mean effect **{top['mean_effect']:+.3f}**" in said
-    assert f"interval {top['low']:+.3f} to {top['high']:+.3f}" in said
-    assert f"{top['same_sign']} of 4 pairs have its sign" in said
+    shown = workbench(page)["inspector"]
+    assert shown["place"] == top["place"]
+    assert f"moves {percent(top['mean_effect'])} of the gap" in shown["sentence"]
+    interval = f"interval {percent(top['low'])} to {percent(top['high'])}"
+    assert interval in shown["sentence"]
+    assert f"of which {top['same_sign']} have the mean's sign" in dict(shown["facts"])["pairs"]
+    assert [pair for pair, *_ in shown["strip"]["dots"]] == [1, 2, 3, 4]
     differing = int(found.differs().sum())
-    assert f"Over 4 pairs, the effects of {differing} of 36 heads differ from zero" in said
+    assert f"{differing} of 36 places differ from zero" in conclusion(page)
+    assert interval in conclusion(page)
     assert parameters_of(page) == {"model": "demo", "set_count": "4"}
 
 
@@ -94,12 +111,13 @@ def test_a_set_that_cannot_be_used_is_one_sentence(parameters: dict[str, str], s
 
 @on_the_page
 @pytest.mark.parametrize(
-    "source", [{"set_source": "own"}, {"set_source": "swap"}, {"set_source": "sentences"}]
+    "source",
+    [{"set_source": one} for one in ("own", "swap", "sentences", "pair")],
 )
 def test_every_way_to_build_a_set_gives_a_map_and_an_address(source: dict[str, str]) -> None:
     page = opened(**source)
     assert words(page, "error") == ""
-    assert "mean of" in words(page, "markdown")
+    assert "on average over" in mean_of(page)
     assert parameters_of(page)["set_source"] == source["set_source"]
 
 
@@ -123,11 +141,11 @@ def test_a_files_bad_rows_are_told_by_line_and_its_set_comes_back_by_its_run(
     assert "2 rows cannot be used; the others go on" in warned
     assert "Line 2: This is not JSON" in warned
     assert "Line 3: The clean prompt has" in warned
-    assert "mean of 3 pairs" in words(page, "markdown")
+    assert "over 3 pairs" in mean_of(page)
     shared = shortest_of(page)
     assert list(shared) == ["run"]
     other = one_view("many", **shared)
-    assert "mean of 3 pairs" in words(other, "markdown")
+    assert "over 3 pairs" in mean_of(other)
     assert shortest_of(other) == shared
 
 
@@ -155,7 +173,7 @@ def test_a_published_file_is_uploaded_and_what_was_understood_is_said(demo: pw.M
     settled(uploader.upload(file.name, file.content(demo.tokenizer)).run())
     assert words(page, "error") == ""
     assert "Read as known_1000 (format known-1000): 4 records, 4 pairs" in words(page, "caption")
-    assert "mean of 4 pairs" in words(page, "markdown")
+    assert "over 4 pairs" in mean_of(page)
 
 
 @on_the_page
@@ -172,7 +190,7 @@ def test_the_columns_of_an_unknown_file_are_asked_for() -> None:
 
 
 def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:
-    found = pair_sets.LoadedSet((), (RowError(4, "It is empty."),))
+    found = PairSet((), (RowError(4, "It is empty."),))
     with pytest.raises(InputError, match=r"no usable pairs.*Line 4: It is empty"):
         pair_sets.fitting(found, build_experiment.set_experiment_of(fresh(), "demo", ()), demo)
 
@@ -189,7 +207,8 @@ def test_reading_ends_where_the_page_has_enough() -> None:
     assert len(found.items) == most
     assert found.more
     bad = pair_sets.read_file("a.jsonl", b"{\n" * 10_000)
-    assert len(bad.errors) == pair_sets.MOST_ERRORS
+    assert len(bad.skipped) == pair_sets.MOST_ERRORS
+    assert "the first 200 of 10,000 rows" in bad.summary
 
 
 @pytest.mark.parametrize(
@@ -210,9 +229,9 @@ def test_the_table_of_pairs_has_their_lines_where_these_are_other_numbers() -> N
     pair = pair_of([1, 2], [1, 3])
     for lines, columns in (([2, 4], ["pair", "line"]), ([1, 2], ["pair"]), ([None] * 2, ["pair"])):
         items = tuple(Item(pair=pair, line=line) for line in lines)
-        table = table_of(pair_sets.LoadedSet(items, lengths=(3, 3)))
-        assert list(table.columns[: len(columns)]) == columns
-        assert list(table["pair"]) == [1, 2]
+        table = PairSet(items, lengths=(3, 3)).table()
+        assert list(table)[: len(columns)] == columns
+        assert table["pair"] == [1, 2]
         assert "line" in columns or "line" not in table
 
 
@@ -225,7 +244,7 @@ def test_rows_with_the_same_fault_are_one_sentence() -> None:
 def test_roles_are_those_that_every_pair_has() -> None:
     a, b = (pw.Pair(clean="a b", corrupt="c b", answer="x", roles=roles) for roles in _roles())
     items = tuple(Item(pair=one) for one in (a, b))
-    assert pair_sets.LoadedSet(items).roles == ("S", "last")
+    assert PairSet(items).roles == ("S", "last")
 
 
 def _roles() -> list[tuple[pw.Role, ...]]:
@@ -242,19 +261,7 @@ def test_cells_not_told_from_zero_have_an_open_circle(demo: pw.Model) -> None:
     assert 0 < np.sum(drawn) < 36
     assert data_of(grid_of(result))["unsure"] is None
     weak = found.to_frame().sort_values("q_value").iloc[-1]
-    assert "does **not** differ from zero" in cell_sentence(weak, found)
-
-
-def test_the_strip_has_every_pair_sorted_and_marks_the_odd_ones() -> None:
-    values = [0.5, float("nan"), -0.25, 0.75]
-    rows = strip_rows(values, ["a", "b", "c", "d"], [3], "effect")
-    assert rows["effect"].tolist() == [-0.25, 0.5, 0.75]
-    assert rows["number"].tolist() == [3, 1, 4]
-    assert rows["kind"].tolist() == ["pair", "pair", "stands out"]
-    chart = strip_chart(values, ["a", "b", "c", "d"], [3], Interval(0.3, 0.1, 0.6), "effect")
-    data = json.dumps(chart.to_dict())
-    assert '"low": 0.1' in data
-    assert '"high": 0.6' in data
+    assert "does not differ from zero" in cell_sentence(weak, found)
 
 
 def test_an_experiment_of_roles_names_them() -> None:
@@ -270,3 +277,81 @@ def test_an_experiment_of_roles_names_them() -> None:
         build_experiment.set_experiment_of({**controls, "set_per": "layer"}, "demo", ()).roles
         is None
     )
+
+
+@on_the_page
+def test_the_pair_on_explore_becomes_a_set_that_says_what_was_varied_and_dropped() -> None:
+    page = opened(set_source="pair", example="same-city", set_count="50")
+    assert words(page, "error") == ""
+    said = words(page, "caption")
+    assert "A The Willis Tower is in" in said
+    found = re.search(
+        r"Only (\d+) of 50 pairs like this one: other words in the built-in template", said
+    )
+    assert found is not None
+    assert f"over {found[1]} pairs" in mean_of(page)
+    assert "because their tokens would not line up with this pair's" in said
+    assert parameters_of(page)["example"] == "same-city"
+
+
+@on_the_page
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"clean": ""}, "The prompt is empty"),
+        ({"chat": "1", "clean": "Hello", "corrupt": "Bye", "answer": " a"}, "messages of a chat"),
+        ({"clean": "<b>x", "corrupt": "<i>y", "answer": " a", "wrong": " b"}, "No set can be made"),
+    ],
+)
+def test_a_pair_of_which_no_set_can_be_made_is_one_sentence(
+    given: dict[str, str], says: str
+) -> None:
+    page = opened(set_source="pair", **given)
+    assert says in words(page, "error")
+
+
+def test_fifty_like_this_ask_what_explore_asks_and_keep_its_place() -> None:
+    page = fresh() | {"site": "mlp_out", "per": "layer", "chosen": "L2.mlp_out"}
+    session_state.make_set(page)
+    assert (page["set_site"], page["set_per"], page["set_count"]) == ("mlp_out", "layer", 50)
+    assert (page["set_source"], page["go_to"], page["chosen"]) == ("pair", "many", "L2.mlp_out")
+    assert set(pair_sets.FIELDS) == set(session_state.SOURCES)
+
+
+def test_an_address_of_before_still_selects_its_place_also_at_a_role() -> None:
+    assert url_state.read("many", {"set_chosen": "L1H2.z"})["chosen"] == "L1H2.z"
+    at_role = {"set_chosen": "L1.resid_pre@subject"}
+    assert url_state.read("many", at_role)["chosen"] == "L1.resid_pre@subject"
+    with pytest.raises(InputError, match="not a site"):
+        url_state.read("many", {"set_chosen": "L1.nothing@subject"})
+
+
+@on_the_page
+def test_a_role_that_was_chosen_is_looked_at_and_explore_goes_on_without_it() -> None:
+    asked = {"set_source": "sentences", "set_site": "resid_pre", "set_per": "position"}
+    page = opened(**asked, chosen="L3.resid_pre@last")
+    shown = workbench(page)["inspector"]
+    assert (shown["place"], shown["title"][-7:]) == ("L3.resid_pre@last", "at last")
+    assert len(shown["strip"]["dots"]) == 2
+    explore = one_view("patch", chosen="L3.resid_pre@last")
+    assert workbench(explore)["inspector"]["place"] == "L1.resid_pre@14"
+    assert words(explore, "warning") == ""
+
+
+def test_a_places_values_are_those_of_its_pairs_and_outliers_are_marked(demo: pw.Model) -> None:
+    pairs = from_template(task("capital").template, 8, demo.tokenizer, 2)
+    turned = {"answer": pairs[4].wrongs, "wrong": pairs[4].answers}
+    pairs[4] = pairs[4].model_copy(update=turned)
+    result = statistics(pw.patch(demo, pairs, site="z", per="head_position"))
+    swept = Patch.of({"model": "demo", "pairs": pairs, "site": "z", "per": "head_position"})
+    whole = pw.patch(demo, pairs, site="z", per="head_position")
+    shown = many.inspected("L1H3.z@4", swept, result.on(whole))
+    assert shown["title"] == "Layer 1, head 3, at position 4"
+    table = whole.table().set_index(["place", "pair"])["effect"]["L1H3.z@4"]
+    dots = shown["strip"]["dots"]
+    assert [value for _, value, *_ in dots] == pytest.approx(table.tolist())
+    assert [pair for pair, _, odd, _ in dots if odd] == [number for number, *_ in shown["outliers"]]
+    assert 5 in [number for number, *_ in shown["outliers"]]
+    farthest = sorted(result.odd_pairs, key=lambda one: -abs(one.score))
+    assert list(result.outliers) == list(dict.fromkeys(one.pair for one in farthest))
+    assert result.outliers[farthest[0].pair] == farthest[0].why

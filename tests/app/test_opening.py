@@ -54,7 +54,7 @@ def test_a_short_address_brings_back_the_experiment_and_what_it_does_not_hold(pa
     assert found is not None
     assert found[0] == page
     controls = fresh() | found[1]
-    beside = {"patch": "chosen", "many": "set_chosen", "circuit": "edge_order"}
+    beside = {"patch": "chosen", "many": "chosen", "circuit": "edge_order"}
     if page in beside:
         controls[beside[page]] = "strongest" if page == "circuit" else "L1H2.z"
     written = url_state.shortest(page, controls, experiment)

@@ -71,7 +71,7 @@ def test_every_field_of_a_set_is_bounded() -> None:
     typed = {name for names in pair_sets.FIELDS.values() for name in names} & set(
         session_state.MOST_CHARACTERS
     )
-    assert set(pair_set_form.LABELS) == typed - {"task"}
+    assert set(pair_set_form.LABELS) == typed - {"task", "align"}
 
 
 def test_another_site_forgets_the_place_of_the_map_before() -> None:

@@ -284,20 +284,18 @@ def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out
     page |= {
         "chosen": "L3.resid_pre@10",
         "pinned": "L1H2.z",
-        "set_chosen": "a slip",
         "places": ["L0.mlp_out@0", "L2H1.z@-1", "L2H1.z@4"],
     }
     page["bos"] = False
     session_state.move_places(page)
-    assert (page["chosen"], page["pinned"], page["set_chosen"]) == (
-        "L3.resid_pre@9",
-        "L1H2.z",
-        "a slip",
-    )
+    assert (page["chosen"], page["pinned"]) == ("L3.resid_pre@9", "L1H2.z")
     assert page["places"] == ["L2H1.z@-1", "L2H1.z@3"]
     page["bos"] = True
     session_state.move_places(page)
     assert page["chosen"] == "L3.resid_pre@10"
+    page["chosen"] = "L3.resid_pre@subject"
+    session_state.move_places(page)
+    assert page["chosen"] == "L3.resid_pre@subject"
 
 
 def test_another_model_moves_places_only_where_its_prompts_begin_otherwise() -> None:

@@ -22,6 +22,7 @@ from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
 from patchwright.model.load import Model
 from patchwright.places import SITES, Site, pers_of
+from patchwright.prompts.builtin_templates import task
 from tiny import pair_of, token_pairs
 
 PAIR = pair_of([1, 2, 3, 4, 6], [1, 5, 3, 8, 6])
@@ -209,3 +210,22 @@ def test_what_is_under_way_is_called_by_what_was_asked_for(demo: pw.Model) -> No
     shown = partial_result(mlps, demo, stream.unpatched(demo), None)
     assert "restored by what the MLP adds" in title_of(shown)
     assert shown.asked == mlps
+
+
+@pytest.mark.parametrize("per", ["head", "head_position"])
+def test_over_many_pairs_it_has_those_that_are_done(demo: pw.Model, per: Per) -> None:
+    pairs = pw.from_template(task("capital").template, 5, demo.tokenizer)
+    experiment = Patch.of({"model": "demo", "pairs": pairs, "site": "z", "per": per})
+    whole, seen = followed(experiment, demo, budget=1 << 20)
+    unpatched = experiment.unpatched(demo)
+    last = partial_result(experiment, demo, unpatched, seen[-1])
+    for name in ("patched", "effect"):
+        xr.testing.assert_identical(last.array(name), whole.array(name))
+    xr.testing.assert_identical(last.mean_effect, whole.mean_effect)
+    part = partial_result(experiment, demo, unpatched, seen[1])
+    known = part.patched.notnull()
+    assert 0 < int(known.sum()) < known.size
+    xr.testing.assert_identical(part.patched, whole.patched.where(known))
+    some = experiment.model_copy(update={"pairs": experiment.pair_list[:2]})
+    first = partial_result(some, demo, some.unpatched(demo), seen[-1])
+    np.testing.assert_array_equal(first.patched.values, whole.patched.values[:2])

@@ -6,6 +6,7 @@ import pytest
 import patchwright as pw
 from patchwright.figures.grid import grid_of, title_of
 from patchwright.places import parse_place
+from patchwright.prompts.builtin_templates import task
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -63,3 +64,20 @@ def test_a_sender_without_a_path_is_empty_and_no_other(model: pw.Model) -> None:
     empty = np.isnan(grid.values).tolist()
     for row, places in zip(empty, grid.places, strict=True):
         assert row == [parse_place(place).layer != 0 for place in places]
+
+
+def test_over_pairs_a_position_is_named_by_the_token_that_all_have(demo: pw.Model) -> None:
+    pairs = pw.from_template(task("capital").template, 4, demo.tokenizer)
+    columns = grid_of(pw.patch(demo, pairs)).columns
+    assert columns[-4:] == ["·capital 2", "·of 3", "4", "·is 5"]
+
+
+def test_cells_have_the_intervals_of_the_statistics(demo: pw.Model) -> None:
+    pairs = pw.from_template(task("capital").template, 6, demo.tokenizer)
+    result = pw.patch(demo, pairs, "z", "head")
+    found = pw.statistics(result)
+    assert grid_of(result).bounds is None
+    bounds = grid_of(found.on(result)).bounds
+    assert bounds is not None
+    np.testing.assert_array_equal(bounds[..., 0], found.low.values)
+    np.testing.assert_array_equal(bounds[..., 1], found.high.values)

@@ -40,6 +40,7 @@ def test_a_table_is_read_however_it_was_saved(encoding: str, end: str, delimiter
     ]
     text = end.join([*rows, ""]).replace(",", delimiter)
     found = read(text.encode(encoding))
+    assert found.format is not None
     assert found.format.name == "feature-circuits"
     assert [(one.pair.clean, one.line) for one in found.items] == [("é b", 3), ("d", 5)]
     assert found.skipped == ()
@@ -238,5 +239,6 @@ def test_only_so_many_pairs_are_taken() -> None:
 def test_the_format_is_that_of_most_records() -> None:
     odd = {"clean": "a", "corrupt": "b", "answer": " c"}
     found = read(json.dumps([odd, ROW, ROW]), "a.json")
+    assert found.format is not None
     assert found.format.name == "feature-circuits"
     assert [one.line for one in found.skipped] == [1]

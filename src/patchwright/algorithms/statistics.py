@@ -110,6 +110,14 @@ class Statistics:
         """Which of the cells that were tested do not differ from zero at `RATE`."""
         return self.q_value > RATE
 
+    @property
+    def outliers(self) -> dict[int, str]:
+        """The pairs that stand out, by index, the farthest first, each with its strongest reason."""
+        ordered = sorted(self.odd_pairs, key=lambda one: abs(one.score))
+        strongest = {one.pair: one for one in ordered}
+        farthest = sorted(strongest.values(), key=lambda one: -abs(one.score))
+        return {one.pair: one.why for one in farthest}
+
     def to_frame(self) -> pd.DataFrame:
         """One row for each cell that at least two pairs have: its place and dims, and `NUMBERS`."""
         columns = {name: getattr(self, name) for name in NUMBERS}

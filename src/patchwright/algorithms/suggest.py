@@ -24,6 +24,13 @@ def likeliest(network: Network, tokens: Sequence[int], count: int = 10) -> list[
     return torch.topk(of_tokens, count).indices.tolist()
 
 
+def first_tokens(network: Network, prompts: Sequence[Sequence[int]]) -> list[int]:
+    """The most probable next token after each of some prompts, which run together."""
+    runs = forward(network, [Row(tuple(one), len(one) - 1) for one in prompts])
+    n = network.spec.n_tokens
+    return [int(logits(network, run.final[0])[:n].argmax()) for run in runs]
+
+
 def suggested_answers(
     network: Network, clean: Sequence[int], corrupt: Sequence[int]
 ) -> tuple[int, int]:

@@ -44,7 +44,7 @@ HOLDS: dict[str, type[Experiment]] = {
 """What each page is about: of Trace its first panel's, of Circuit the scores."""
 
 CLEARED: Controls = {
-    **dict.fromkeys(("chosen", "set_chosen", "edge_chosen"), ""),
+    **dict.fromkeys(("chosen", "edge_chosen"), ""),
     "places": [],
     "subject_tokens": None,
     "subject_cleared": False,

@@ -11,7 +11,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
 from patchwright.app.resources import job_queue, store
 from patchwright.app.results import compute, key_of, origins, unpatched
-from patchwright.experiment.base import CellByCell, Experiment
+from patchwright.experiment.base import CellByCell, Experiment, OnPairs
 from patchwright.experiment.cost import cell_count
 from patchwright.experiment.partial_result import partial_result
 from patchwright.jobs import Job
@@ -21,6 +21,9 @@ from patchwright.prompts.pair import TokenPair
 
 PATIENCE = 0.7
 """Seconds that the page waits for a sweep before it shows how far it is."""
+
+SHOWN_FIRST = 50
+"""Pairs of a set whose cells are shown before it is done."""
 
 LONG = 2.0
 """Seconds from which on a sweep is worth an estimate before it."""
@@ -112,7 +115,13 @@ def leave_page() -> None:
 
 
 def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
-    """The cells of a sweep under way that are finished, and estimates of the others."""
+    """The cells of a sweep under way that are finished, and estimates of the others.
+
+    Of many pairs the first ones: to run all unpatched here would take as long as a part of the work.
+    """
+    if isinstance(experiment, OnPairs) and experiment.many:
+        first = experiment.pair_list[:SHOWN_FIRST]
+        experiment = experiment.model_copy(update={"pairs": first})
     return partial_result(experiment, model, unpatched(experiment, model), job.progress, job.over)
 
 

@@ -72,14 +72,13 @@ FIELDS: dict[str, Any] = {
     "swap_answer": " Mary",
     "set_site": "z",
     "set_per": "head",
-    "set_chosen": "",
     "search": "",
     "shelf": "runs",
     "picked": [],
 }
 """The controls of all pages, by key, with what they start from."""
 
-SOURCES = ("template", "own", "sentences", "swap", "file", "run")
+SOURCES = ("pair", "template", "own", "sentences", "swap", "file", "run")
 """Where a set of pairs comes from."""
 
 SHELVES = ("runs", "examples")
@@ -87,6 +86,9 @@ SHELVES = ("runs", "examples")
 
 MOST_PAIRS = 1000
 """Pairs of a set on the page."""
+
+LIKE_ONE = 50
+"""Pairs like one pair, unless a person asks for another number."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "noise": (0.0, 20.0),
@@ -197,8 +199,7 @@ def take_usual_bos(state: State) -> None:
 def move_places(state: State) -> None:
     """After the prompts' first token was put there or left out: places keep their own tokens."""
     by = 1 if state["bos"] else -1
-    for name in ("chosen", "set_chosen"):
-        state[name] = _moved(state[name], by)
+    state["chosen"] = _moved(state["chosen"], by)
     for name in place_lists():
         state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
 
@@ -207,6 +208,11 @@ def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
     state["chosen"] = ""
     state.update({name: [] for name in place_lists()}, subject=[], subject_cleared=False)
+
+
+def names_role(place: str) -> bool:
+    """Whether a place stands at a role of its prompt, as in `L3.resid_pre@last`: only sets have such."""
+    return "@" in place and not place.rpartition("@")[2].lstrip("-").isdigit()
 
 
 def _moved(text: str, by: int) -> str:
@@ -279,6 +285,12 @@ def empty_prompts(state: State) -> None:
     """Make room for prompts of the visitor's own."""
     forget_places(state)
     state.update({name: FIELDS[name] for name in PAIR_FIELDS}, opened_on=None)
+
+
+def make_set(state: State) -> None:
+    """Ask of many pairs like the one on Explore what is asked of it there."""
+    asked = {"set_site": state["site"], "set_per": state["per"], "set_roles": []}
+    state.update(asked, set_source="pair", set_count=LIKE_ONE, go_to="many")
 
 
 def choose_place(state: State, place: str) -> None:

@@ -28,6 +28,7 @@ from patchwright.app.session_state import (
     fields_of,
     first_example,
     model_of,
+    names_role,
 )
 from patchwright.errors import InputError, PatchwrightError, UnknownRunError
 from patchwright.experiment.base import Experiment
@@ -49,7 +50,7 @@ RANGES: dict[str, tuple[float, float]] = {
 """Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
 FORMER = {
-    **dict.fromkeys(("ablated", "seen_head", "trace_chosen", "path"), "chosen"),
+    **dict.fromkeys(("ablated", "seen_head", "trace_chosen", "path", "set_chosen"), "chosen"),
     "how": "ablation",
 }
 """Names that controls had in addresses of before."""
@@ -121,8 +122,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "swap_word",
         "swap_answer",
         "neuron_layer",
-        "set_chosen",
-        "note",
+        *BENCH,
     ),
     "runs": ("search", "shelf", "picked"),
 }
@@ -169,7 +169,7 @@ LookUp = Callable[[str], Experiment]
 
 def written(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows, by its fields."""
-    found, usual = ({}, dict(FIELDS)) if page in PAIRLESS else _of_pair(page, state)
+    found, usual = _of_pair(page, state) if _has_pair(page, state) else ({}, dict(FIELDS))
     if page not in PROMPTLESS and state["bos"] != usual_bos(model_of(state)):
         found["bos"] = _text("bos", state["bos"])
     if page != "learn":
@@ -182,6 +182,11 @@ def written(page: str, state: State) -> dict[str, str]:
     return found
 
 
+def _has_pair(page: str, state: State) -> bool:
+    """Whether what a page shows depends on the pair of Explore, as a set of pairs like it does."""
+    return page not in PAIRLESS or (page == "many" and state["set_source"] == "pair")
+
+
 def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
     """What says which pair it is, and what the controls then usually are."""
     shown = example_shown(state)
@@ -192,7 +197,8 @@ def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
         }
         return {"clean": state["clean"], **given}, dict(FIELDS)
     usual = FIELDS | fields_of(example(shown))
-    return ({} if shown == first_example(page) else {"example": shown}), usual
+    named = page in PAIRLESS or shown != first_example(page)
+    return ({"example": shown} if named else {}), usual
 
 
 def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
@@ -204,6 +210,8 @@ def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
     shown = None if run is None else restore_state.page_of(run)
     if run is None or shown is None or shown[0] != page:
         return long
+    if page in PAIRLESS and _has_pair(page, state):
+        return long  # The set follows from its one pair, which a run over many does not name.
     brought = {**FIELDS, **fields_of(example(first_example(page))), **shown[1]}
     short = {"run": run.hash[: restore_state.DIGITS]}
     if (model := model_of(state)) != brought["model"]:
@@ -292,7 +300,7 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
     if found.get("set_source") in ("file", "run") and "set_pairs" not in found:
         raise InputError(
             "The address is of a set of pairs from a file, which is not in this machine's run "
-            "store: upload the file on the page Many prompts."
+            "store: upload the file on the page Sets."
         )
     return found
 
@@ -364,6 +372,9 @@ def _value(name: str, text: str) -> Any:
 def _place(text: str) -> str:
     if len(text) > 60:
         raise InputError(f"The address has '{text[:60]}…', which is too long for a place.")
+    if names_role(text):
+        base, _, role = text.rpartition("@")
+        return f"{parse_place(base)}@{role}"
     return str(parse_place(text))
 
 

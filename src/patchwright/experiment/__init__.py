@@ -19,4 +19,5 @@ limits     what one of many may ask for
 cost       how large an experiment is, before it is done
 circuit    a circuit as a file
 swap       corrupted prompts by swapping a word, ranked
+similar_pairs  more pairs like one
 """

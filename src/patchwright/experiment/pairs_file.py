@@ -85,6 +85,22 @@ def pairs_for(file: PairsFile, fit: Fit, count_answers: bool = True) -> PairSet:
     return replace(found, counted=(*found.counted, *seen.told(fit)))
 
 
+def fitted(found: PairSet, fit: Fit) -> PairSet:
+    """The pairs of a set that a model can run, with their lengths; the others are skipped, and why."""
+    items: list[Item] = []
+    skipped, lengths = list(found.skipped), list[int]()
+    for number, item in enumerate(found.items, 1):
+        row, tokens = _checked(item.model_copy(update={"line": item.line or number}), fit)
+        if tokens is None:
+            assert isinstance(row, RowError), "what has no tokens has a reason"
+            skipped.append(row)
+            continue
+        items.append(item)
+        lengths.append(max(len(tokens.clean), len(tokens.corrupt)))
+    skipped.sort(key=lambda one: one.line)
+    return replace(found, items=tuple(items), skipped=tuple(skipped), lengths=tuple(lengths))
+
+
 @dataclass
 class _Seen:
     """What was counted of the pairs that were looked at."""

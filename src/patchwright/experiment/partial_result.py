@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import xarray as xr
+
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import Result, effect_of
+from patchwright.algorithms.result import Baseline, Result, effect_of
 from patchwright.experiment.assembly import stopped_sweep
 from patchwright.experiment.base import CellByCell
 from patchwright.model.load import Model
@@ -17,17 +19,19 @@ def partial_result(
     now: Progress | None,
     stopped: bool = False,
 ) -> Result:
-    """The sweep of one pair as it stands: finished cells, estimates where there are any.
+    """The sweep as it stands, of one pair or over several: finished cells, estimates where there are any.
 
     `unpatched` is what `experiment.unpatched` gave. Cells without either are NaN; the array
     `estimated` is 1 where a cell holds an estimate. With `stopped`, a warning says how
     many are there, as of a sweep that goes no further.
     """
     arrays = experiment.partial_arrays(unpatched, model, now)
-    gap = unpatched.clean.metric, unpatched.corrupt.metric
+    clean, corrupt = (_metric(one, experiment.many) for one in (unpatched.clean, unpatched.corrupt))
     smallest = METRIC_TABLE[experiment.metric].unit.min_gap
     patched = arrays["patched"]
-    arrays["effect"] = effect_of(patched, *gap, experiment.direction, smallest)
+    arrays["effect"] = effect_of(patched, clean, corrupt, experiment.direction, smallest).transpose(
+        *patched.dims
+    )
     warnings = list(unpatched.warnings)
     if stopped:
         guessed = "estimated" in arrays and bool(arrays["estimated"].any())
@@ -39,4 +43,13 @@ def partial_result(
         asked=experiment,
         arrays=arrays,
         warnings=warnings,
+    )
+
+
+def _metric(run: Baseline, many: bool) -> xr.DataArray:
+    """The metric of an unpatched run, of each pair where there are many."""
+    return (
+        xr.DataArray([one.metric for one in run.pairs], dims="pair")
+        if many
+        else xr.DataArray(run.metric)
     )

@@ -75,7 +75,7 @@ def swap(
     other = asked.wrongs[0][0] if asked.wrongs else None
     found = _place(prompt, word, occurrence)
     before, behind = prompt[: found[0]], prompt[found[1] :]
-    offered = [*words, *_expected(model, before, word, bos)]
+    offered = [*words, *expected_words(model, before, word, bos)]
     texts = {one: before + one + behind for one in dict.fromkeys(offered) if one != word}
     tokens = {one: encode_prompt(text, tokenizer, bos) for one, text in texts.items()}
     fitting = [one for one, ids in tokens.items() if len(ids) == len(clean) and ids != clean]
@@ -118,7 +118,7 @@ def _place(prompt: str, word: str, occurrence: int) -> Span:
     return places[occurrence - 1]
 
 
-def _expected(model: Model, before: str, word: str, bos: bool) -> list[str]:
+def expected_words(model: Model, before: str, word: str, bos: bool) -> list[str]:
     """Words of the vocabulary that may follow `before`, likeliest first."""
     spaced = before.endswith(" ")
     context = before.removesuffix(" ")

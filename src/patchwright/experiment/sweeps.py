@@ -160,24 +160,32 @@ def unpatched(experiment: Sweep, model: Model) -> Result:
 def partial_arrays(
     experiment: Sweep, unpatched: Result, model: Model, now: Progress | None
 ) -> dict[str, xr.DataArray]:
-    """The arrays of one pair's sweep: finished cells, estimates where there are any."""
-    run_patched = "corrupt" if experiment.direction == "denoise" else "clean"
-    n_positions = len(unpatched.tokens[run_patched])
+    """The arrays of a sweep: finished cells, estimates where there are any.
+
+    Of a sweep that goes on over more pairs than `experiment` has, those of its pairs.
+    """
+    n, texts = len(experiment.pair_list), unpatched.tokens
+    run_patched = texts["corrupt" if experiment.direction == "denoise" else "clean"]
+    n_positions = len(run_patched[0] if experiment.many else run_patched)
     cells = _chosen(experiment, model, n_positions)
     coords = cells.coords(n_positions)
     if experiment.roles_named is not None:
         cells = replace(cells, positions=tuple(range(len(experiment.roles_named))))
         coords = role_coords(coords, experiment.roles_named)
-    values = np.full(cells.shape(n_positions), np.nan)
+    values = np.full((n, *cells.shape(n_positions)), np.nan)
     estimated = np.zeros(values.shape)
     if now is not None:
-        values = now.patched[0].copy()
+        values = now.patched[:n].copy()
     if now is not None and now.estimate is not None:
-        unknown = np.isnan(values) & ~np.isnan(now.estimate[0])
-        values[unknown] = now.estimate[0][unknown]
+        unknown = np.isnan(values) & ~np.isnan(now.estimate[:n])
+        values[unknown] = now.estimate[:n][unknown]
         estimated[unknown] = 1
-    patched = xr.DataArray(values, dims=list(coords), coords=coords, name="patched")
-    return {"patched": patched, "estimated": patched.copy(data=estimated).rename("estimated")}
+    every = {"pair": range(n), **coords}
+    patched = xr.DataArray(values, dims=list(every), coords=every, name="patched")
+    found = {"patched": patched, "estimated": patched.copy(data=estimated).rename("estimated")}
+    if experiment.many:
+        return found
+    return {name: array.isel(pair=0, drop=True) for name, array in found.items()}
 
 
 def found_of(

@@ -33,7 +33,8 @@ class Grid:
     it goes from `low` to `high`. `places` names each cell. NaN: not computed, or
     without a counterpart or a path. `estimated` marks the cells that hold an estimate; `texts`
     stand in the cells in the place of their numbers. `unsure` marks the cells that over
-    the result's pairs do not differ from zero, where its statistics are known.
+    the result's pairs do not differ from zero, where its statistics are known; `bounds`
+    [row, column, 2] are then the ends of each cell's interval, NaN where it has none.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Grid:
     estimated: NDArray[np.bool_] | None = None
     texts: list[list[str]] | None = None
     unsure: NDArray[np.bool_] | None = None
+    bounds: NDArray[np.float64] | None = None
 
     @property
     def limit(self) -> float:
@@ -233,7 +235,10 @@ def _grid(
     estimated = None
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
         estimated = _two_axes(result.arrays["estimated"]).values > 0
-    unsure = _unsure(result, array)
+    unsure, low_end, high_end = (
+        _over_pairs(result, array, one) for one in ("unsure", "low", "high")
+    )
+    bounds = None if low_end is None or high_end is None else np.stack([low_end, high_end], axis=-1)
     words = None
     if result.method == "logit_lens" and "top" in result.arrays:
         top = result.arrays["top"].sel(run=title).transpose(*array.dims)
@@ -253,6 +258,7 @@ def _grid(
         estimated,
         words,
         unsure,
+        bounds,
     )
 
 
@@ -267,12 +273,12 @@ def _within_reach(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np
     return np.isin(layers, reached)
 
 
-def _unsure(result: Result, array: xr.DataArray) -> NDArray[np.bool_] | None:
-    """Of the cells of a panel of the main array, as the result's statistics have it."""
+def _over_pairs(result: Result, array: xr.DataArray, name: str) -> NDArray[Any] | None:
+    """Of the cells of a panel of the main array, what the result's statistics have of this name."""
     found = statistics_on(result)
     if found is None or array.name != found.array:
         return None
-    cells = found.unsure
+    cells: xr.DataArray = getattr(found, name)
     for dim in [dim for dim in cells.dims if dim not in array.dims and dim in array.coords]:
         if array[dim].ndim == 0:
             cells = cells.sel({dim: array[dim].item()}, drop=True)
@@ -295,7 +301,7 @@ def _texts(result: Result, title: str) -> list[str] | None:
     """The token at each position: both runs' where they differ, one's in a panel that names it."""
     texts = result.position_tokens
     if texts is None:
-        return None
+        return shared_texts(result)
     if title in result.tokens:
         return [visible(str(text)) for text in result.tokens[title]]
     clean, corrupt = (result.tokens[run] for run in ("clean", "corrupt"))
@@ -307,6 +313,15 @@ def _texts(result: Result, title: str) -> list[str] | None:
     return [one if one == other else f"{one}→{other}" for one, other in pairs]
 
 
+def shared_texts(result: Result) -> list[str] | None:
+    """Of many pairs the token that all their prompts have at a position; nothing where they differ."""
+    prompts = [texts for some in result.tokens.values() for texts in some]
+    if len({len(texts) for texts in prompts}) > 1:
+        return None
+    there = [{visible(str(text)) for text in column} for column in zip(*prompts, strict=True)]
+    return [min(some) if len(some) == 1 else "" for some in there]
+
+
 def _label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None) -> str:
     value = array[dim].values[index]
     if dim == "place":
@@ -314,7 +329,7 @@ def _label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None
     if dim == "all":
         return "all"
     if dim in ("position", "query", "key") and texts is not None:
-        return f"{texts[value]} {value}" if value < len(texts) else str(value)
+        return f"{texts[value]} {value}".strip() if value < len(texts) else str(value)
     return visible(str(value)) if dim == "role" else run_name(value)
 
 

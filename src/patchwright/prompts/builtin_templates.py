@@ -263,6 +263,11 @@ def gendered() -> tuple[Word, ...]:
     return (*((name, " she") for name in _WOMEN), *((name, " he") for name in _MEN))
 
 
+def kinds() -> tuple[tuple[Word, ...], ...]:
+    """Words of one kind each: any may stand where another does, with what it brings along."""
+    return (gendered(), PLACES, OBJECTS, _THINGS, _COLORS, _CAPITALS, _LANDMARKS, _CITIES, _nouns())
+
+
 def task(name: str) -> Task:
     """The built-in template called `name`. Raises InputError with the names there are."""
     for one in tasks():

@@ -12,7 +12,9 @@ from patchwright.prompts.formats import FORMATS, OWN, format_of
 from patchwright.prompts.formats.document import document
 from patchwright.prompts.formats.format import Format, Reading, Record, Source
 from patchwright.prompts.formats.own import PARTS, named
+from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair, with_spaces, without_space
+from patchwright.prompts.roles import LAST
 from patchwright.prompts.tokens import Tokenizer
 
 LOOKED_AT = 50
@@ -65,19 +67,26 @@ def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PairSet:
-    """The pairs of a file.
+    """Pairs that belong together, as of a file.
 
-    `items` are its pairs with their lines, tags and notes; `skipped` the records that gave none, with
-    their lines and reasons; `format` is what it was read as, and `counted` says further things in
-    words. `more` says that the file goes on behind the pairs that were wanted.
+    `items` are the pairs, of a file with their lines, tags and notes; `skipped` the records that gave
+    none, with their lines and reasons; `format` is what a file was read as, and `counted` says further
+    things in words. `more` says that there are more behind the pairs that were wanted. `lengths` are
+    in tokens, one a pair, once the set is fitted to a model.
     """
 
     items: tuple[Item, ...]
-    skipped: tuple[RowError, ...]
-    format: Format
-    records: int
+    skipped: tuple[RowError, ...] = ()
+    format: Format | None = None
+    records: int = 0
     more: bool = False
     counted: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+
+    @classmethod
+    def made(cls, pairs: Iterable[Pair], *tags: str) -> Self:
+        """A set of pairs that are in no file."""
+        return cls(tuple(Item(pair=pair, tags=tags) for pair in pairs))
 
     @classmethod
     def of(cls, file: PairsFile, rows: Iterable[Item | RowError], most: int | None = None) -> Self:
@@ -107,11 +116,36 @@ class PairSet:
     @property
     def summary(self) -> str:
         """What was understood, in one line."""
+        if self.format is None:
+            return "; ".join(self.counted)
         pairs = ("the first " if self.more else "") + many(len(self.items), "pair")
         read = f"Read as {self.format.title} (format {self.format.name}): "
         skipped = [f"{len(self.skipped):,} skipped"] if self.skipped else []
         told = [f"{read}{many(self.records, 'record')}", pairs, *skipped]
         return "; ".join([", ".join(told), *self.counted]) + "."
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that every pair has, in the first one's order; `last` is one always."""
+        if not self.items:
+            return ()
+        shared = set.intersection(*({role.name for role in pair.roles} for pair in self.pairs))
+        first = [role.name for role in self.pairs[0].roles if role.name in shared]
+        return (*first, LAST)
+
+    def table(self) -> dict[str, list[Any]]:
+        """Columns with a row a pair, counted from 1; its line in the file where that is another number."""
+        numbers = list(range(1, len(self.items) + 1))
+        lines = [item.line for item in self.items]
+        return {
+            "pair": numbers,
+            **({} if lines == numbers or None in lines else {"line": lines}),
+            "clean": [prompt_text(pair.clean) for pair in self.pairs],
+            "corrupted": [prompt_text(pair.corrupt) for pair in self.pairs],
+            "answer": ["|".join(map(str, pair.answers)) for pair in self.pairs],
+            "wrong": ["|".join(map(str, pair.wrongs)) for pair in self.pairs],
+            **({"tokens": list(self.lengths)} if self.lengths else {}),
+        }
 
     def rejects(self) -> str:
         """The skipped records as JSONL: line, reason and the record."""

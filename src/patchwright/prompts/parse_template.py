@@ -32,7 +32,7 @@ def typed_template(
 
 def _split(given: Iterable[str], what: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    for text in given:
+    for text in filter(str.strip, given):
         name, equals, words = text.partition("=")
         if not equals:
             raise InputError(f"{what} '{text}': write a slot and what it gets, as in A=Mary,John.")

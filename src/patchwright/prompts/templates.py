@@ -35,7 +35,7 @@ ENUMERATED = 20_000
 MEASURED = 100
 """Combinations whose tokens are counted to know how long a template's prompts are."""
 
-_SLOT = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)(?:\.(\d{1,3}))?\}", re.ASCII)
+SLOT = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)(?:\.(\d{1,3}))?\}", re.ASCII)
 
 
 class Template(BaseModel):
@@ -102,7 +102,7 @@ class Template(BaseModel):
 
     def _check_text(self, text: str, allowed: list[str], lists: bool = False) -> None:
         """Raise ValueError for slots that have no words, or none that a text can take."""
-        for match in _SLOT.finditer(text):
+        for match in SLOT.finditer(text):
             name, form = match[1], int(match[2] or 0)
             if name not in allowed:
                 known = ", ".join(f"{{{one}}}" for one in allowed)
@@ -122,31 +122,52 @@ def from_template(
     Words with another number of tokens than their slot takes are skipped, and so are answers of
     several tokens. Raises PromptError if the words give fewer pairs, and says how many.
     """
+    found = list(draw(template, count, tokenizer, seed))
+    if len(found) < count:
+        raise PromptError(_too_few(count, len(found), template, tokenizer))
+    return found
+
+
+def draw(
+    template: Template, count: int, tokenizer: Tokenizer | None, seed: int = 0
+) -> Iterator[Pair]:
+    """The pairs of `from_template` as they are drawn; as many as the words give where these are fewer."""
     if count < 1:
         raise PromptError(f"{count} pairs were asked for: ask for at least 1.")
     if seed < 0:
         raise PromptError(f"A seed of {seed}: give a whole number of 0 or more.")
-    words = {name: _usable(template, name, tokenizer) for name in template.lists}
+    words = _all_usable(template, tokenizer)
     length = _length(template, words, tokenizer)
-    found: dict[Pair, None] = {}
-    tried = 0
+    found: set[Pair] = set()
     for text, filling in _fillings(template.texts, words, count, random.Random(index(seed))):
-        tried += 1
-        pair = _pair(template, text, filling)
+        pair = filled(template, text, filling)
         if pair is not None and pair not in found and _fits(pair, length, tokenizer):
-            found[pair] = None
+            found.add(pair)
+            yield pair
         if len(found) == count:
-            return list(found)
-    raise PromptError(_too_few(count, len(found), tried, words))
+            return
 
 
-def _too_few(count: int, found: int, tried: int, words: Mapping[str, list[Any]]) -> str:
+def _too_few(count: int, found: int, template: Template, tokenizer: Tokenizer | None) -> str:
+    words = _all_usable(template, tokenizer)
+    tried = _combinations(template.texts, words)
+    tried = tried if tried <= ENUMERATED else max(ENUMERATED, 50 * count)
     sizes = ", ".join(f"{{{name}}} {len(some)}" for name, some in words.items())
     return (
         f"{count} pairs were asked for, and {tried:,} combinations of the words gave {found} "
         f"different ones of one token length. Ask for at most {found}, or give more words "
         f"(usable ones: {sizes})."
     )
+
+
+def _all_usable(
+    template: Template, tokenizer: Tokenizer | None
+) -> dict[str, list[tuple[Form, ...]]]:
+    return {name: _usable(template, name, tokenizer) for name in template.lists}
+
+
+def _combinations(texts: tuple[str, ...], words: Mapping[str, list[Any]]) -> int:
+    return len(texts) * prod(len(some) for some in words.values())
 
 
 def _fillings(
@@ -156,8 +177,7 @@ def _fillings(
     rng: random.Random,
 ) -> Iterator[tuple[str, Filling]]:
     """Different combinations of a text and words, in a random order: all, or enough of them."""
-    total = len(texts) * prod(len(some) for some in words.values())
-    if total <= ENUMERATED:
+    if _combinations(texts, words) <= ENUMERATED:
         every = list(product(texts, *words.values()))
         rng.shuffle(every)
         for text, *chosen in every:
@@ -168,7 +188,7 @@ def _fillings(
         yield rng.choice(texts), {name: rng.choice(some) for name, some in words.items()}
 
 
-def _pair(template: Template, text: str, filling: Filling) -> Pair | None:
+def filled(template: Template, text: str, filling: Filling) -> Pair | None:
     """The pair of these words; None where a word comes twice or the answers meet."""
     if len({word[0] for word in filling.values()}) < len(filling):
         return None
@@ -199,7 +219,7 @@ def _filled(text: str, lookup: Lookup) -> tuple[str, tuple[Role, ...]]:
     parts: list[str] = []
     roles: list[Role] = []
     at = length = 0
-    for match in _SLOT.finditer(text):
+    for match in SLOT.finditer(text):
         word = lookup(match[1], int(match[2] or 0))
         assert isinstance(word, str), f"{match[0]} is a list, which only answers take"
         before = text[at : match.start()]
@@ -217,7 +237,7 @@ def _answers(texts: str | tuple[str, ...], lookup: Lookup) -> Iterator[str]:
     for text in _listed(texts):
         many = [
             found
-            for match in _SLOT.finditer(text)
+            for match in SLOT.finditer(text)
             if isinstance(found := lookup(match[1], int(match[2] or 0)), tuple)
         ]
         if many:
@@ -244,7 +264,7 @@ def _length(
     lengths: dict[int, None] = {}
     for text in template.texts:
         drawn = islice(_fillings((text,), words, 1, random.Random(0)), MEASURED)
-        pairs = [_pair(template, text, filling) for _, filling in drawn]
+        pairs = [filled(template, text, filling) for _, filling in drawn]
         counts = Counter(len(encode(str(pair.clean), tokenizer)) for pair in pairs if pair)
         lengths |= dict.fromkeys(length for length, _ in counts.most_common(1))
     if len(lengths) > 1:
@@ -291,17 +311,17 @@ def _uses(template: Template, name: str) -> Iterator[tuple[str | None, int, int]
     Nothing (None) stands before the first word of a text.
     """
     for text in template.texts:
-        for match in _SLOT.finditer(text):
+        for match in SLOT.finditer(text):
             before = " " if text[: match.start()].endswith(" ") else ""
             before = before if match.start() else None
             slot, words = match[1], template.slots[match[1]]
             own = words if isinstance(words, str) else match[0]
             for expression in (own, template.corrupt.get(slot, own)):
-                reference = _SLOT.fullmatch(expression)
+                reference = SLOT.fullmatch(expression)
                 if reference is not None and reference[1] == name:
                     yield before, int(reference[2] or 0), template.tokens.get(slot, 1)
     for text in (*_listed(template.answer), *_listed(template.wrong)):
-        reference = _SLOT.fullmatch(text.lstrip(" "))
+        reference = SLOT.fullmatch(text.lstrip(" "))
         if reference is not None and reference[1] == name:
             yield text[: -len(reference[0])], int(reference[2] or 0), 1
 

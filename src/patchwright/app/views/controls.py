@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
+from patchwright.app.session_state import names_role
 from patchwright.app.text import escape
 from patchwright.app.views import fields
 from patchwright.axes import Per
@@ -118,6 +119,8 @@ def warned(result: Result) -> list[str]:
 
 def counted(chosen: str, result: Result) -> str:
     """A place with its position counted from the first token, as cells have it."""
+    if names_role(chosen):
+        return chosen
     n_positions = len(result.position_tokens or ())
     place = parse_place(chosen)
     if place.position is not None and -n_positions <= place.position < 0:

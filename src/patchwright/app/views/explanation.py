@@ -44,12 +44,12 @@ def found(experiment: Patch, result: Result, model: Model) -> Insights:
     return insights(result, **more)
 
 
-def conclusion_html(shown: Insights) -> str:
+def conclusion_html(shown: Insights, instead: str = "") -> str:
     """One sentence for above the map, and how many cautions there are; text, never markup."""
     one = shown.conclusion
     n = len(shown.cautions)
     cautions = f"{n} caution{'' if n == 1 else 's'}" if n else ""
-    text = "" if one is None else sentence_html(one.text)
+    text = sentence_html(instead if one is None else one.text)
     return (
         '<div data-testid="conclusion" style="display:flex;gap:1rem;justify-content:space-between">'
         f'<strong>{defined(text)}</strong><span style="white-space:nowrap">{cautions}</span></div>'
@@ -60,7 +60,8 @@ def steps(shown: Insights, experiment: Patch) -> None:
     """Steps from the prompts to a conclusion, then cautions."""
     with st.expander("What this shows, step by step"):
         _listed(shown.steps)
-        llm_explanation.offered((*shown.steps, *shown.cautions), experiment)
+        if not experiment.many:
+            llm_explanation.offered((*shown.steps, *shown.cautions), experiment)
     if shown.cautions:
         with st.expander(f"Cautions: when not to believe it ({len(shown.cautions)})"):
             _listed(shown.cautions, len(shown.steps) + 1)

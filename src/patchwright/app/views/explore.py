@@ -29,6 +29,12 @@ from patchwright.places import Place, parse_place
 
 Json = dict[str, Any]
 
+LIKE = (
+    "Fifty like this",
+    "Asks the same of up to fifty pairs like this one: does it hold on average?",
+)
+"""The button that makes the pair a set, and its tip."""
+
 SHARED = 240
 """Pixels that the rows of several maps share."""
 
@@ -240,7 +246,7 @@ def pinned(maps: Maps, chosen: str, effect: Callable[[str], float]) -> list[insp
 def _draw(tab: Tab, maps: Maps, model: Model) -> None:
     """The maps, and beside them the selected place."""
     now, result = st.session_state, maps.result
-    if now.pop("zoomed", False):
+    if now.pop("zoomed", False) or "go_to" in now:
         st.rerun()
     chosen = _selected(maps, model)
     try:
@@ -333,13 +339,14 @@ def _closer(tab: Tab, chosen: Place) -> list[tuple[str, str]]:
 def _zoom(tab: Tab, to: str) -> None:
     """Go closer to the selected place, or away from it."""
     now = st.session_state
-    now["zoomed"] = True
     if to == "attention":
         now["go_to"] = "attention"
         return
+    now["zoomed"] = True
     assert tab.zooms is not None, "only such tabs offer it"
     site, per = tab.zooms
-    position = parse_place(now["chosen"]).position if now["chosen"] else None
+    chosen = "" if session_state.names_role(now["chosen"]) else now["chosen"]
+    position = parse_place(chosen).position if chosen else None
     now["chosen"] = ""
     if to == "tokens":
         now[site], now[per] = "resid_pre", "position"
@@ -372,7 +379,7 @@ def _results(jobs: Sequence[Job], sweeps: Mapping[str, CellByCell], model: Model
 def _selected(maps: Maps, model: Model) -> str:
     """The place that was chosen, if these prompts have it."""
     chosen: str = st.session_state["chosen"]
-    if not chosen or maps.of_place:
+    if not chosen or maps.of_place or session_state.names_role(chosen):
         return maps.usual
     n_positions = min(len(maps.result.tokens[run]) for run in ("clean", "corrupt"))
     try:
@@ -392,7 +399,7 @@ def _set(tab: Tab, model: Model) -> Json:
     """The places that are changed together, and what that does."""
     places: list[str] = st.session_state["places"]
     hint = "Add places to change several at once: together they can do more, or less, than the sum."
-    data: Json = {"places": places, "hint": hint, "said": ""}
+    data: Json = {"places": places, "hint": hint, "said": "", "like": LIKE}
     if places:
         try:
             joint, single = _together(tab, model)
@@ -446,5 +453,6 @@ ACTS: dict[str, Callable[[Any], None]] = {
     "drop": _drop,
     "pin": lambda place: pins.put(str(place)),
     "threshold": _hide_below,
+    "like": lambda _: session_state.make_set(st.session_state),
 }
 """What follows from what a person does in the workbench."""

@@ -1,35 +1,55 @@
-"""Many prompts: a set of pairs, its mean heat map with intervals, and the pairs behind a cell."""
+"""Sets: many pairs, the mean map with its intervals, and the pairs behind each place."""
 
 import math
-from typing import Any, cast
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
-from patchwright.app import build_experiment, pair_sets
-from patchwright.app.pair_sets import LoadedSet
+from patchwright.app import build_experiment, pair_sets, restore_state, session_state
 from patchwright.app.results import statistics_of
+from patchwright.app.session_state import names_role
 from patchwright.app.text import error_markdown, escape, typed
-from patchwright.app.views import controls, export, fields, pair, pair_set_form, progress, topbar
-from patchwright.app.widgets.heat_map import heat_map
-from patchwright.axes import DIRECTIONS, METRICS
+from patchwright.app.views import (
+    controls,
+    explanation,
+    explore,
+    export,
+    fields,
+    inspector,
+    pair,
+    pair_set_form,
+    patch,
+    topbar,
+)
 from patchwright.errors import PatchwrightError
-from patchwright.figures.grid import Grid, grid_of, title_of
-from patchwright.figures.pair_strip import Interval, strip_chart
-from patchwright.insights import insights
+from patchwright.figures.grid import grid_of, shared_texts
+from patchwright.insights import Insights, insights
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
-from patchwright.places import SITES
+from patchwright.places import Place, parse_place
 from patchwright.prompts.messages import prompt_text
+from patchwright.prompts.pairs_file import PairSet
 from patchwright.spelling import percent
 
 OVER_PAIRS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
 """Warnings that are about the whole set, not about one of its pairs."""
 
 MOST_ODD = 10
-"""Pairs that stand out, shown one by one."""
+"""Pairs that stand out, told one by one."""
+
+BESIDE = 2
+"""Of them, those that stand beside the map."""
+
+MOST_WORDS = 70
+"""Characters of a prompt that names its pair."""
 
 
 def show() -> None:
@@ -38,82 +58,53 @@ def show() -> None:
     if bar is None:
         return
     model = bar.model
-    st.header("Sets", anchor=False)
-    st.caption(
-        "One pair is an anecdote. The same sweep over a set of pairs: the mean of every place, how "
-        "sure it is, and the pairs that behave unlike the rest."
-    )
+    st.html('<h1 class="pw-title">Sets</h1>')
     try:
         pair_set_form.choices(model)
-        below = st.container()
-        _choices(model)
-        found, experiment = _set(model)
-        with below:
-            pair_set_form.listed(found)
-        swept = _experiment(found, experiment, model)
-        result = progress.finished(swept, model, "set", "cells")
-        if result is not None:
-            _finished(found, result, bar)
+        understood = st.container()
+        room, right = st.columns([12, 1])
+        with room:
+            patch.choices(model, "set_site", "set_per")
+        more = right.popover("⚙", help="First token, roles", width="stretch")
+        with more:
+            pair.beginning(model)
+        found, swept = _set(model)
+        with understood:
+            pair_set_form.understood(found)
+        if swept.per in ("position", "head_position"):
+            _roles(found, more)
+        swept = build_experiment.set_experiment_of(st.session_state, model.name, tuple(found.pairs))
+        conclusion = st.empty()
+        results = explore.followed({"set": swept}, partial(_draw, swept=swept), model)
+        if results is not None:
+            _finished(swept, statistics_of(results[0]), bar, conclusion)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _choices(model: Model) -> None:
-    """What is patched, and how it is measured."""
-    columns = st.columns(4)
-    controls.site_and_per(
-        columns[:2],
-        SITES,
-        "set_site",
-        "set_per",
-        "set_chosen",
-        model,
-        help="Which kind of activation is copied.",
-    )
-    fields.choice(
-        columns[2],
-        "Direction",
-        DIRECTIONS,
-        "direction",
-        controls.DIRECTION_NAMES,
-        help=controls.DIRECTION_HELP,
-    )
-    fields.choice(
-        columns[3], "Metric", METRICS, "metric", controls.METRIC_NAMES, help=controls.METRIC_HELP
-    )
-    pair.beginning(model)
-
-
-def _set(model: Model) -> tuple[LoadedSet, Patch]:
+def _set(model: Model) -> tuple[PairSet, Patch]:
     """The pairs that this model can take, and the sweep over them; built once for its controls."""
     swept = build_experiment.set_experiment_of(
         {**st.session_state, "set_roles": []}, model.name, ()
     )
     key = (pair_sets.wanted(st.session_state), swept.metric, model.fingerprint)
-    held: tuple[Any, LoadedSet] | None = st.session_state.get("built")
+    held: tuple[Any, PairSet] | None = st.session_state.get("built")
     if held is None or held[0] != key:
-        whole = pair_sets.pair_set(st.session_state, model)
-        held = (key, pair_sets.fitting(whole, swept, model))
+        with st.spinner("Making the pairs", show_time=True):
+            whole = pair_sets.pair_set(st.session_state, model)
+            held = (key, pair_sets.fitting(whole, swept, model))
         st.session_state["built"] = held
     return held[1], swept
 
 
-def _experiment(found: LoadedSet, swept: Patch, model: Model) -> Patch:
-    """The sweep, by roles where they are chosen. Raises InputError for what is too much."""
-    at_positions = swept.per in ("position", "head_position")
-    if at_positions:
-        _roles(found)
-    return build_experiment.set_experiment_of(st.session_state, model.name, found.pairs)
-
-
-def _roles(found: LoadedSet) -> None:
-    """Positions, or named places of each pair's own prompt."""
-    offered = found.roles
-    st.session_state["set_roles"] = [one for one in st.session_state["set_roles"] if one in offered]
+def _roles(found: PairSet, more: DeltaGenerator) -> None:
+    """Positions, or named places of each pair's own prompt: these where the lengths differ."""
+    now, offered = st.session_state, found.roles
+    now["set_roles"] = [one for one in now["set_roles"] if one in offered]
     unequal = len(set(found.lengths)) > 1
-    if unequal and not st.session_state["set_roles"]:
-        st.session_state["set_roles"] = list(offered)
-    st.multiselect(
+    if unequal and not now["set_roles"]:
+        now["set_roles"] = list(offered)
+    more.multiselect(
         "Compare by roles",
         offered,
         key="set_roles",
@@ -124,152 +115,201 @@ def _roles(found: LoadedSet) -> None:
         "Without roles, position is compared with position.",
     )
     if unequal:
-        st.caption(
-            f"The prompts have different lengths ({pair_sets.length_groups(found.lengths)}), so they "
-            "are compared by roles."
-        )
+        st.caption("The prompts have different lengths, so they are compared by roles.")
 
 
-def _finished(found: LoadedSet, raw: Result, bar: topbar.Bar) -> None:
-    """The mean heat map, and beside it the pairs of one cell (at first the strongest)."""
-    for notice in raw.warnings:
-        if notice["code"] in OVER_PAIRS:
-            st.warning(escape(notice["message"]))
-    result = statistics_of(raw)
+def _finished(swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator) -> None:
+    """What the mean over the pairs shows, and how to take it away."""
     over = statistics_on(result)
     assert over is not None, "they were just computed"
-    _baselines(result)
-    grid = grid_of(result)
-    chosen = _chosen(grid, over)
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        st.markdown(f"#### {escape(title_of(result))}, mean of {len(found.items)} pairs")
-        heat_map(grid, "set-map", chosen, _choose)
-        st.caption(_legend(grid))
-    with right:
-        _cell(chosen, found, result, over)
-    _odd(found, over)
-    _said(result)
+    for notice in result.warnings:
+        if notice["code"] in OVER_PAIRS:
+            st.warning(escape(notice["message"]))
+    _odd(swept, over)
+    shown = Insights((), ())
+    try:
+        shown = insights(result)
+        explanation.steps(shown, swept)
+    except PatchwrightError as error:
+        st.caption(error_markdown(error))
+    conclusion.html(explanation.conclusion_html(shown, in_short(result, over)))
     export.shown(bar, result, sharable=st.session_state["set_source"] not in ("file", "run"))
 
 
-def _baselines(result: Result) -> None:
-    """Both unpatched runs, as means over the pairs."""
-    metric = result.experiment["metric"]
-    with st.container(horizontal=True, gap="large"):
-        for name, run in {"Clean": result.clean, "Corrupted": result.corrupt}.items():
-            st.metric(f"{name} runs: mean {metric}", f"{run.metric:.3g}", width="content")
-        gap = result.clean.metric - result.corrupt.metric
-        st.metric("Mean gap", f"{gap:.3g}", width="content")
-        st.metric("Pairs", len(result.clean.pairs), width="content")
-
-
-def _chosen(grid: Grid, over: Statistics) -> str:
-    """The chosen cell if the map has it, else the strongest."""
-    chosen: str = st.session_state["set_chosen"]
-    if any(chosen in row for row in grid.places):
-        return chosen
+def in_short(result: Result, over: Statistics) -> str:
+    """What the set shows, in a sentence; nothing where there is nothing to conclude."""
     top = over.strongest(1)
-    return "" if top.empty or "place" not in top else str(top["place"].iloc[0])
-
-
-def _choose(chosen: str) -> None:
-    st.session_state["set_chosen"] = chosen
-
-
-def _legend(grid: Grid) -> str:
-    circles = (
-        f"Cells with an open circle do not differ from zero at a false discovery rate of {percent(RATE)}. "
-        "Click a cell, or move with the arrow keys and press Enter."
+    if over.array != "effect" or not has_scale(result) or top.empty or "place" not in top:
+        return ""
+    row = top.iloc[0]
+    done = "brings back" if result.experiment["direction"] == "denoise" else "takes away"
+    differing, tested = int(over.differs().sum()), int(over.p_value.notnull().sum())
+    named = title_of(str(row["place"]), result)
+    odd = len(over.outliers)
+    outliers = f"; {odd} {'pairs are outliers' if odd > 1 else 'pair is an outlier'}" if odd else ""
+    return (
+        f"In short: over {int(row['pairs'])} pairs, {named[:1].lower()}{named[1:]} {done} "
+        f"{percent(row['mean_effect'])} of the gap on average{_interval(row, over)}; "
+        f"{differing} of {tested} places differ from zero{outliers}."
     )
-    if grid.centred:
-        return (
-            "Each cell is a mean over the pairs: the share of the mean gap that the patch moved. White "
-            f"is nothing, 1 all the way to the other run. {circles}"
+
+
+def parsed(place: str) -> tuple[Place, str]:
+    """A place of a set, and the role of each pair that it stands at, if it does."""
+    base, _, role = place.rpartition("@") if names_role(place) else (place, "", "")
+    return parse_place(base), role
+
+
+def title_of(place: str, result: Result) -> str:
+    """A place of a set in words."""
+    one, role = parsed(place)
+    named = inspector.title(replace(one, position=None), result)
+    if one.position is not None:
+        role = (shared_texts(result) or {})[one.position] or f"position {one.position}"
+    return f"{named}, at {role}" if role else named
+
+
+def _interval(row: Any, over: Statistics, none: str = "") -> str:
+    """A cell's interval in brackets; `none` where it has no bounds."""
+    if not math.isfinite(row["low"]):
+        return none
+    return f" ({percent(over.level)} interval {percent(row['low'])} to {percent(row['high'])})"
+
+
+def _draw(results: Sequence[Result], under_way: inspector.Json | None, swept: Patch) -> None:
+    """The mean map, and beside it what the pairs do at the selected place (at first the strongest)."""
+    if "go_to" in st.session_state:
+        st.rerun()
+    result = results[0] if under_way else statistics_of(results[0])
+    maps = maps_of(swept, result, under_way)
+    chosen = explore.on_maps(st.session_state["chosen"], maps)
+    said = inspected(chosen, swept, result)
+    said["facts"] += explore.pinned(
+        maps, chosen, lambda one: controls.at_place(result.averaged(), one)[1]
+    )
+    acts = {"pair": lambda number: _open(swept, result, int(number) - 1)}
+    explore.drawn("many", maps, explore.Bench(said, None, acts=acts), ["set"])
+
+
+def maps_of(swept: Patch, result: Result, under_way: inspector.Json | None = None) -> explore.Maps:
+    """The mean of each place, with its interval where it is one of effects and all is done."""
+    grid = grid_of(result)
+    legend = "mean share of the gap" if grid.centred else f"mean {grid.unit}"
+    legend += "; line: 95 % interval" if grid.bounds is not None else ""
+    legend += "; ○ may be 0" if grid.unsure is not None else ""
+    return explore.Maps(
+        [grid],
+        result,
+        explore.strongest(grid, result),
+        [swept.question],
+        under_way,
+        legend,
+    )
+
+
+def inspected(chosen: str, swept: Patch, result: Result) -> inspector.Json:
+    """A place for the inspector: its mean, interval and test, every pair's value, and outliers."""
+    a, b = result.clean, result.corrupt
+    after, effect = controls.at_place(result.averaged(), chosen)
+    source, target = ("A", "B") if swept.direction == "denoise" else ("B", "A")
+    base, other = (b, a) if target == "B" else (a, b)
+    unit = METRIC_TABLE[check_metric(swept.metric)].label
+    copied = f"; with the copy {after:.3g}" if math.isfinite(after) else ""
+    said: inspector.Json = {
+        "place": chosen,
+        "title": title_of(chosen, result),
+        "ruler": inspector.ruler(source, target, base.metric, other.metric, after),
+        "facts": [(f"mean {unit}", f"A {a.metric:.3g}, B {b.metric:.3g}{copied}")],
+    }
+    if not has_scale(result):
+        return {**said, "sentence": without_scale(chosen, result)}
+    over = statistics_on(result)
+    if over is None:
+        so_far = (
+            f"{percent(effect)} of the gap so far" if math.isfinite(effect) else "Not computed yet"
         )
-    if grid.unsure is None:
-        return f"Each cell is a mean over the pairs: {grid.unit}. The mean gap is too small for effects."
-    return f"Each cell is a mean over the pairs: {grid.unit}. {circles}"
-
-
-def _cell(chosen: str, found: LoadedSet, result: Result, over: Statistics) -> None:
-    """One cell: its mean, interval and test in a sentence, and every pair's value."""
+        return {**said, "sentence": f"{so_far}; the interval comes when all pairs are done."}
     rows = over.to_frame()
-    rows = rows[rows["place"] == chosen] if "place" in rows else rows[:0]
+    rows = rows[rows["place"] == chosen]
     if rows.empty:
-        st.caption("Fewer than two pairs have this cell, so nothing says how sure it is.")
-        return
-    row = rows.iloc[0]
-    st.markdown(f"#### `{chosen}`")
-    if over.array == "effect" and not has_scale(result):
-        st.markdown(without_scale(chosen, result))
-        return
-    st.markdown(cell_sentence(row, over))
-    table = result.table()
-    table = table[table["place"] == chosen].set_index("pair")
-    name = over.array
-    values = [
-        cast("float", table[name].get(i, math.nan)) for i in range(1, len(result.clean.pairs) + 1)
+        few = "Fewer than two pairs have this cell, so nothing says how sure it is."
+        return {**said, "sentence": few}
+    row, odd = rows.iloc[0], over.outliers
+    said["facts"] += [
+        ("pairs", f"{int(row['pairs'])}, of which {int(row['same_sign'])} have the mean's sign"),
+        ("corrected p", f"{row['q_value']:.2g}, at a false discovery rate of {percent(RATE)}"),
     ]
-    prompts = [prompt_text(pair.clean) for pair in found.pairs]
-    odd = [one.pair for one in over.odd_pairs]
-    interval = Interval(*(float(row[one]) for one in ("mean_effect", "low", "high")))
-    st.altair_chart(strip_chart(values, prompts, odd, interval, name))
-    st.caption(
-        f"Every pair's own {name}, sorted. Dashed: the mean over pairs; the band is its "
-        f"{percent(over.level)} interval. Squares are pairs that stand out, listed below."
-    )
+    return {
+        **said,
+        "sentence": cell_sentence(row, over),
+        "strip": strip(chosen, swept, result, row, odd),
+        "outliers": [
+            (i + 1, prompt_text(swept.pair_list[i].clean)[:MOST_WORDS], odd[i])
+            for i in list(odd)[:BESIDE]
+        ],
+    }
+
+
+def strip(
+    chosen: str, swept: Patch, result: Result, row: Any, odd: Collection[int]
+) -> inspector.Json:
+    """Every pair's own value at a place, with the mean and its interval; pairs count from 1."""
+    place, role = parsed(chosen)
+    array, at = result.arrays[result.main], {**asdict(place), "role": role or None}
+    cell = array.sel({dim: at[str(dim)] for dim in array.dims if at.get(str(dim)) is not None})
+    values = cell.transpose("pair", ...).values.reshape(array.sizes["pair"], -1)[:, 0].tolist()
+    return {
+        "mean": float(row["mean_effect"]),
+        "interval": None if math.isnan(row["low"]) else (float(row["low"]), float(row["high"])),
+        "dots": [
+            (i + 1, value, i in odd, prompt_text(swept.pair_list[i].clean)[:MOST_WORDS])
+            for i, value in enumerate(values)
+            if math.isfinite(value)
+        ],
+    }
+
+
+def _open(swept: Patch, result: Result, number: int) -> None:
+    """Look at one pair of the set in Explore, at the same map and place."""
+    one = swept.model_copy(update={"pairs": (swept.pair_list[number],)})
+    found = restore_state.nearest(one, result)
+    if found is None:
+        said = f"Pair {number + 1} is of token ids or of a longer chat, which no text field holds."
+        st.session_state.update(complaint=said, go_to="many")
+        return
+    page, given = found
+    kept = {"chosen": st.session_state["chosen"]}
+    session_state.take(st.session_state, restore_state.CLEARED | given | kept)
+    st.session_state["go_to"] = page
 
 
 def without_scale(chosen: str, result: Result) -> str:
-    """What a cell does in the metric's own unit, where shares of the gap say nothing, as Markdown."""
+    """What a cell does in the metric's own unit, where shares of the gap say nothing."""
     after, _ = controls.at_place(result.averaged(), chosen)
     return (
-        f"Mean {escape(result.experiment['metric'])} **{after:.3g}** after the patch, "
-        f"{result.base.metric:.3g} before it. The mean gap is too small for shares of it."
+        f"Mean {result.experiment['metric']} {after:.3g} after the patch, {result.base.metric:.3g} "
+        "before it. The mean gap is too small for shares of it."
     )
 
 
 def cell_sentence(row: Any, over: Statistics) -> str:
-    """What a cell's numbers say, as Markdown."""
-    sure = "differs from zero" if row["q_value"] <= RATE else "does **not** differ from zero"
-    bounds = (
-        f" ({percent(over.level)} interval {row['low']:+.3f} to {row['high']:+.3f})"
-        if math.isfinite(row["low"])
-        else " (its interval has no bounds: the gap itself is not told from zero)"
-    )
-    return (
-        f"Mean {over.array} **{row['mean_effect']:+.3f}**{bounds}; {int(row['same_sign'])} of "
-        f"{int(row['pairs'])} pairs have its sign. It {sure} at a false discovery rate of {percent(RATE)} "
-        f"(corrected p {row['q_value']:.2g})."
-    )
+    """What a cell's numbers say."""
+    sure = "differs from zero" if row["q_value"] <= RATE else "does not differ from zero"
+    none = " (no interval: the gap itself is not distinguishable from zero)"
+    moved = f"{percent(row['mean_effect'])} of the gap{_interval(row, over, none)}"
+    return f"On average the copy moves {moved}. It {sure}."
 
 
-def _odd(found: LoadedSet, over: Statistics) -> None:
-    """The pairs that stand out, with their prompts."""
-    st.subheader("Pairs unlike the rest", anchor=False)
-    if not over.odd_pairs:
+def _odd(swept: Patch, over: Statistics) -> None:
+    """The pairs that stand out, with their prompts and why."""
+    odd = over.outliers
+    if not odd:
         st.caption("No pair stands out, in its gap or in how its effects lie over the places.")
         return
-    for one in over.odd_pairs[:MOST_ODD]:
-        pair = found.pairs[one.pair]
-        st.markdown(f"**Pair {one.pair + 1}**: {escape(one.why)}")
-        st.caption(f"{typed(prompt_text(pair.clean))}  \n{typed(prompt_text(pair.corrupt))}")
-    if (more := len(over.odd_pairs) - MOST_ODD) > 0:
-        st.caption(f"And {more} more: the JSON below has them all.")
-
-
-def _said(result: Result) -> None:
-    """Steps and cautions over the pairs."""
-    st.subheader("What this shows", anchor=False)
-    try:
-        found = insights(result)
-    except PatchwrightError as error:
-        st.caption(error_markdown(error))
-        return
-    for number, one in enumerate(found.steps, 1):
-        st.markdown(f"{number}. {escape(one.text)}")
-    if found.cautions:
-        st.markdown("**Cautions**")
-    for number, one in enumerate(found.cautions, 1):
-        st.markdown(f"{number}. {escape(one.text)}")
+    with st.expander(f"Outliers: pairs unlike the rest ({len(odd)})"):
+        for i in list(odd)[:MOST_ODD]:
+            both = swept.pair_list[i]
+            st.markdown(f"**Pair {i + 1}**: {escape(odd[i])}")
+            st.caption(f"{typed(prompt_text(both.clean))}  \n{typed(prompt_text(both.corrupt))}")
+        if (more := len(odd) - MOST_ODD) > 0:
+            st.caption(f"And {more} more: the exported JSON has them all.")

@@ -1,15 +1,14 @@
-"""Where a set of pairs comes from: a template, sentences, a swapped word, a file; and its pairs."""
+"""Where a set of pairs comes from: the pair on Explore, a template, sentences, a file; and its pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import pair_sets, session_state
-from patchwright.app.pair_sets import LoadedSet
-from patchwright.app.text import error_markdown, escape
-from patchwright.app.views import fields
+from patchwright.app.text import error_markdown, escape, typed
+from patchwright.app.views import fields, pair
 from patchwright.errors import FormatError, PatchwrightError
 from patchwright.model.load import Model
 from patchwright.prompts.builtin_templates import tasks
@@ -18,9 +17,10 @@ from patchwright.prompts.formats import FORMATS
 from patchwright.prompts.formats.document import ENDINGS
 from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.formats.own import PARTS
-from patchwright.prompts.messages import prompt_text
+from patchwright.prompts.pairs_file import PairSet, many
 
 SOURCE_NAMES = {
+    "pair": "The pair on Explore",
     "template": "A built-in template",
     "own": "A template of your own",
     "sentences": "Sentences: agreement",
@@ -30,6 +30,9 @@ SOURCE_NAMES = {
 }
 
 LABELS = {
+    **pair.NAMES,
+    **pair.ANSWER_NAMES,
+    "system": "System message",
     "template_text": "Text with slots",
     "template_slots": "Words of the slots, a slot a line",
     "template_swap": "In the corrupted prompt",
@@ -42,86 +45,96 @@ LABELS = {
 }
 """Of the fields to type into."""
 
+HELP = {
+    "template_slots": "`A=Mary,Alice`, or another slot: `S={B}`. Other forms of a word follow it behind "
+    "slashes: with `NOUN=key/keys` the slot `{NOUN.1}` is the plural.",
+    "template_swap": "What goes into a slot there: `S={A}`.",
+    "template_answer": "By its slot, with the leading space.",
+    "template_wrong": "By its slot, with the leading space.",
+    "sentences": "Each with is/are, was/were, has/have or does/do behind its subject. The verb is asked "
+    "for; the corrupted prompt has the subject in the other number.",
+    "swap_answer": "With its leading space.",
+    "swap_word": "Others of as many tokens stand in its place: those that flip the answer best (at most "
+    f"{pair_sets.MOST_SWAPS}). Chosen for what they do, they are no sample: their intervals say nothing of other words.",
+}
+
 MOST_TOLD = 10
 """Reasons why rows cannot be used, told one by one."""
 
 
 def choices(model: Model) -> None:
-    """Where the pairs come from, and what that needs."""
-    offered = [
-        one for one in session_state.SOURCES if one != "run" or st.session_state.get("set_pairs")
-    ]
-    source = fields.choice(st.container(), "Pairs from", offered, "set_source", SOURCE_NAMES)
-    if source == "file":
-        _file(model)
-    else:
-        _CHOICES[source]()
+    """Where the pairs come from, and what that needs, in a row."""
+    stored = st.session_state.get("set_pairs")
+    offered = [one for one in session_state.SOURCES if one != "run" or stored]
+    of_source = {**_ROWS, "file": partial(_file, model)}
+    first, rest = st.columns([2.3, 9], vertical_alignment="bottom", gap="small")
+    source = fields.choice(first, "Pairs from", offered, "set_source", SOURCE_NAMES, "template")
+    of_source[source](rest)
     fields.check({key: LABELS[key] for key in pair_sets.FIELDS[source] if key in LABELS})
 
 
-def _template() -> None:
-    columns = st.columns([3, 1, 1])
+def _pair(row: DeltaGenerator) -> None:
+    prompts, count, seed = row.columns([6, 1.5, 1.3], vertical_alignment="bottom")
+    now = st.session_state
+    prompts.caption(f"A {typed(now['clean'])}  \nB {typed(now['corrupt'])}")
+    _count(count, seed)
+
+
+def _template(row: DeltaGenerator) -> None:
+    chosen, count, seed = row.columns([6, 1.5, 1.3])
     titles = {one.name: f"{one.name}: {one.title}" for one in tasks()}
     fields.choice(
-        columns[0],
+        chosen,
         "Task",
         list(titles),
         "task",
         titles,
         help="Its words are those that are single tokens of the model at hand.",
     )
-    _count(columns[1])
-    _seed(columns[2])
+    _count(count, seed)
 
 
-def _own() -> None:
-    _field("template_text")
-    left, right = st.columns(2)
-    fields.text_area(
-        left,
-        LABELS["template_slots"],
-        "template_slots",
-        height=130,
-        help="`A=Mary,Alice`, or another slot: `S={B}`. Other forms of a word follow it behind "
-        "slashes: with `NOUN=key/keys` the slot `{NOUN.1}` is the plural.",
-    )
-    with right:
-        _field("template_swap", "What goes into a slot there: `S={A}`.")
-        _field("template_answer", "By its slot, with the leading space.")
-        _field("template_wrong", "By its slot, with the leading space.")
-    columns = st.columns(2)
-    _count(columns[0])
-    _seed(columns[1])
+def _own(row: DeltaGenerator) -> None:
+    text, more, count, seed = row.columns([4.4, 1.6, 1.5, 1.3], vertical_alignment="bottom")
+    _field(text, "template_text")
+    with more.popover("Slots, answers", width="stretch"):
+        here = st.container()
+        key = "template_slots"
+        fields.text_area(here, LABELS[key], key, height=130, help=HELP[key])
+        for key in ("template_swap", "template_answer", "template_wrong"):
+            _field(here, key)
+    _count(count, seed)
 
 
-def _sentences() -> None:
-    fields.text_area(
-        st.container(),
-        LABELS["sentences"],
-        "sentences",
-        height=110,
-        help="Each with is/are, was/were, has/have or does/do behind its subject. The verb is asked "
-        "for; the corrupted prompt has the subject in the other number.",
-    )
+def _sentences(row: DeltaGenerator) -> None:
+    fields.text_area(row, LABELS["sentences"], "sentences", height=80, help=HELP["sentences"])
 
 
-def _swap() -> None:
-    _field("swap_prompt")
-    columns = st.columns(3)
-    with columns[0]:
-        _field("swap_word")
-    with columns[1]:
-        _field("swap_answer", "With its leading space.")
-    _count(columns[2])
-    st.caption(
-        "The word is replaced by others of as many tokens, those that flip the answer best "
-        f"(at most {pair_sets.MOST_SWAPS}). Chosen for what they do, they are no sample: their intervals say nothing of "
-        "other words."
-    )
+def _swap(row: DeltaGenerator) -> None:
+    prompt, word, answer, count = row.columns([4, 1.6, 1.6, 1.5])
+    _field(prompt, "swap_prompt")
+    _field(word, "swap_word")
+    _field(answer, "swap_answer")
+    _count(count)
 
 
-def _file(model: Model) -> None:
-    given = st.file_uploader(
+def _run(row: DeltaGenerator) -> None:
+    row.caption(f"{len(st.session_state['set_pairs']):,} pairs, as the run store has them.")
+
+
+_ROWS: dict[str, Callable[[DeltaGenerator], None]] = {
+    "pair": _pair,
+    "template": _template,
+    "own": _own,
+    "sentences": _sentences,
+    "swap": _swap,
+    "run": _run,
+}
+
+
+def _file(model: Model, row: DeltaGenerator) -> None:
+    upload, how = row.columns([6, 3], vertical_alignment="bottom")
+    given = upload.file_uploader(
         "A file of pairs",
         type=list(ENDINGS),
         key="set_upload",
@@ -131,13 +144,16 @@ def _file(model: Model) -> None:
     if given is None:
         return
     of, columns = st.session_state.get("set_columns", ("", ()))
-    how = _reading(model, columns if of == given.file_id else ())
-    asked = given.file_id, model.fingerprint, how
+    with how:
+        wanted = _reading(model, columns if of == given.file_id else ())
+    asked = given.file_id, model.fingerprint, wanted
     if st.session_state.get("set_upload_id") == asked:
         return
     st.session_state["set_file"] = None
     try:
-        st.session_state["set_file"] = pair_sets.read_file(given.name, given.getvalue(), how, model)
+        st.session_state["set_file"] = pair_sets.read_file(
+            given.name, given.getvalue(), wanted, model
+        )
         st.session_state["set_upload_id"] = asked
     except FormatError as error:
         st.session_state["set_columns"] = given.file_id, error.columns
@@ -150,66 +166,39 @@ def _file(model: Model) -> None:
 
 def _reading(model: Model, columns: Sequence[str]) -> Reading:
     """How the file is read; its `columns` are asked for where its format is not known."""
-    left, right = st.columns(2)
-    space = left.checkbox("Put a space before answers that have none", key="set_space")
-    own = right.checkbox("Its token ids are those of this model", key="set_own_ids")
+    space = st.checkbox("Put a space before answers that have none", key="set_space")
+    own = st.checkbox("Its token ids are those of this model", key="set_own_ids")
     named: dict[str, str] = {}
-    if columns:
-        for place, part in zip(st.columns(len(PARTS)), PARTS, strict=True):
-            chosen = place.selectbox(
-                f"Column: {part}", columns, None, format_func=escape, key=f"set_column_{part}"
-            )
-            named |= {part: chosen} if chosen else {}
+    for part in PARTS if columns else ():
+        chosen = st.selectbox(
+            f"Column: {part}", columns, None, format_func=escape, key=f"set_column_{part}"
+        )
+        named |= {part: chosen} if chosen else {}
     return Reading(columns=named, add_space=space, token_ids=model.name if own else "")
 
 
-def _run() -> None:
-    st.caption(f"{len(st.session_state['set_pairs']):,} pairs, as the run store has them.")
+def _field(place: DeltaGenerator, key: str) -> None:
+    fields.text_input(place, LABELS[key], key, help=HELP.get(key))
 
 
-_CHOICES = {
-    "template": _template,
-    "own": _own,
-    "sentences": _sentences,
-    "swap": _swap,
-    "run": _run,
-}
+def _count(count: DeltaGenerator, seed: DeltaGenerator | None = None) -> None:
+    """How many pairs, and where they are drawn with which seed."""
+    again = "The same seed gives the same pairs."
+    for place, label, key, help in (
+        (count, "How many pairs", "set_count", None),
+        (seed, "Seed", "set_seed", again),
+    ):
+        if place is not None:
+            low, high = map(int, session_state.BOUNDS[key])
+            fields.number_input(place, label, low, high, key, help=help)
 
 
-def _field(key: str, help: str | None = None) -> None:
-    fields.text_input(st.container(), LABELS[key], key, help=help)
-
-
-def _count(place: DeltaGenerator) -> None:
-    low, high = session_state.BOUNDS["set_count"]
-    fields.number_input(place, "How many pairs", int(low), int(high), "set_count")
-
-
-def _seed(place: DeltaGenerator) -> None:
-    low, high = session_state.BOUNDS["set_seed"]
-    fields.number_input(
-        place, "Seed", int(low), int(high), "set_seed", help="The same seed gives the same pairs."
-    )
-
-
-def listed(found: LoadedSet) -> None:
-    """The pairs, and the rows that gave none."""
-    if found.errors:
-        every = sentences(found.errors)
-        told = [f"- {escape(one)}" for one in every[:MOST_TOLD]]
-        more = len(every) - MOST_TOLD
-        told += [f"- and {more} more"] if more > 0 else []
-        rows = f"{len(found.errors)} row{'s' if len(found.errors) > 1 else ''}"
-        st.warning("\n".join([f"{rows} cannot be used; the others go on.", *told]))
-    if found.summary:
-        st.caption(escape(found.summary))
-    if found.more:
-        st.warning(
-            f"The set goes on, and this page takes at most {session_state.MOST_PAIRS:,} pairs: the rows behind "
-            "them were not read. The command line has no such bound."
-        )
-    with st.expander(f"The {len(found.items):,} pairs"):
-        st.dataframe(table_of(found), hide_index=True, height=280)
+def understood(found: PairSet) -> None:
+    """What was understood in a line, beside it the pairs; then the rows that gave none."""
+    line, pairs = st.columns([9, 2], vertical_alignment="center")
+    line.caption(escape(pair_sets.in_words(found)))
+    with pairs.popover(f"The {len(found.items):,} pairs", width="stretch"):
+        st.dataframe(found.table(), hide_index=True, height=280, width=900)
         st.download_button(
             "Pairs (JSONL)",
             lambda: "".join(write_items(found.items)),
@@ -219,22 +208,15 @@ def listed(found: LoadedSet) -> None:
             on_click="ignore",
             help="The set itself, for `--pairs` on the command line or to upload here again.",
         )
-
-
-def table_of(found: LoadedSet) -> pd.DataFrame:
-    """One row a pair, counted from 1, and its line in the file where that is another number."""
-    numbers = list(range(1, len(found.items) + 1))
-    lines = [item.line for item in found.items]
-    return pd.DataFrame(
-        {
-            "pair": numbers,
-            **({} if lines == numbers or None in lines else {"line": lines}),
-            "clean": [prompt_text(pair.clean) for pair in found.pairs],
-            "corrupted": [prompt_text(pair.corrupt) for pair in found.pairs],
-            "answer": [
-                session_state.SEPARATOR.join(map(str, pair.answers)) for pair in found.pairs
-            ],
-            "wrong": [session_state.SEPARATOR.join(map(str, pair.wrongs)) for pair in found.pairs],
-            "tokens": list(found.lengths),
-        }
-    )
+    if found.skipped:
+        every = sentences(found.skipped)
+        told = [f"- {escape(one)}" for one in every[:MOST_TOLD]]
+        more = len(every) - MOST_TOLD
+        told += [f"- and {more} more"] if more > 0 else []
+        head = f"{many(len(found.skipped), 'row')} cannot be used; the others go on."
+        st.warning("\n".join([head, *told]))
+    if found.more:
+        st.warning(
+            f"The set goes on, and this page takes at most {session_state.MOST_PAIRS:,} pairs: the rows behind "
+            "them were not read. The command line has no such bound."
+        )

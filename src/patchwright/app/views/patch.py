@@ -36,7 +36,7 @@ def show() -> None:
     experiment = pair.shown(model)
     tabs.shown("patch")
     try:
-        _choices(model)
+        choices(model, "site", "per")
         if experiment is None:
             return
         experiment = pair.checked(model)
@@ -74,14 +74,14 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
     )
 
 
-def _choices(model: Model) -> None:
-    """What is patched, and how it is measured."""
+def choices(model: Model, site: str, per: str) -> None:
+    """What is patched, by these two controls, and how it is measured."""
     columns = st.container(key="controls").columns([4, 3, 3, 3])
     controls.site_and_per(
         columns[:2],
         SITES,
-        "site",
-        "per",
+        site,
+        per,
         "chosen",
         model,
         "What is copied",

@@ -1,7 +1,5 @@
 """Long work on the page: how far it is, Stop, and what is finished meanwhile."""
 
-from typing import TypeGuard
-
 import streamlit as st
 
 from patchwright.algorithms.result import Result
@@ -45,14 +43,9 @@ def result_of_job(job: Job, experiment: Experiment, model: Model) -> Result | No
     """
     if job.error is not None:
         raise job.error
-    if job.result is None and _of_one(experiment):
+    if job.result is None and isinstance(experiment, CellByCell):
         return result_so_far(experiment, model, job)
     return job.result
-
-
-def _of_one(experiment: Experiment) -> TypeGuard[CellByCell]:
-    """Whether the cells so far can be shown: those of one pair or prompt."""
-    return isinstance(experiment, CellByCell) and not experiment.many
 
 
 def stopped(result: Result) -> bool:

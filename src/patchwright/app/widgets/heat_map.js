@@ -168,12 +168,20 @@ class HeatMap {
     const d = this.data, [width, height] = this.size, { marked, inSet, asked } = this.looks;
     const cell = this.cells[row][column], place = d.places[row][column], value = d.values[row][column];
     const guess = value !== null && d.estimated !== null && d.estimated[row][column];
-    const unsure = value !== null && d.unsure !== null && d.unsure[row][column];
+    const unsure = value !== null && d.unsure !== null && d.unsure[row][column] && height >= 10;
     const small = value === null || isSmall(value, d, this.threshold);
     const full = small ? this.neutral : paint(value, d, this.neutral);
     const color = guess ? mix(this.neutral, full, 0.55) : full;
-    cell.className = ["cell", value === null && "empty", guess && "guess", unsure && "unsure",
-      marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned", asked && !asked.has(place) && "not-asked",
+    const bounds = d.bounds?.[row][column];
+    const ranged = bounds && value !== null && !small && width >= 22 && height >= 14;
+    if (ranged) {
+      const [from, wide] = whisker(bounds, d, width);
+      cell.style.setProperty("--from", `${from}px`);
+      cell.style.setProperty("--wide", `${wide}px`);
+    }
+    cell.className = ["cell", ranged && "ranged", value === null && "empty", guess && "guess", unsure && "unsure", small && "small",
+      marked.has(place) && "marked", inSet.has(place) && "in-set", place === d.pinned && "pinned",
+      asked && !asked.has(place) && "not-asked",
       place === d.selected && "selected"].filter(Boolean).join(" ");
     cell.style.setProperty("--value", css(color));
     cell.style.color = value === null ? "" : inkOn(color);

@@ -127,6 +127,7 @@ def data_of(
         "texts": grid.texts,
         "tops": None,
         "spreads": None,
+        "bounds": _bounds(grid),
         "unsure": None if grid.unsure is None else grid.unsure.tolist(),
         "marked": [],
         "asked": None,
@@ -140,3 +141,12 @@ def data_of(
     for axis in ("rows", "columns") if numbered else ():
         data[axis + "Short"] = [label.rsplit(" ", 1)[-1] for label in data[axis]]
     return data
+
+
+def _bounds(grid: Grid) -> list[list[list[float] | None]] | None:
+    """The ends of each cell's interval, None where it has none."""
+    if grid.bounds is None or not grid.centred:
+        return None
+    return [
+        [ends if np.isfinite(ends).all() else None for ends in row] for row in grid.bounds.tolist()
+    ]

@@ -63,6 +63,12 @@ function textOf(value, d, row, column, threshold, width, height) {
   return width < 29 || isSmall(value, d, threshold) ? "" : short(value);
 }
 
+// Where in a cell of this width its interval lies, as [from, wide] in pixels: the cell's width is the scale.
+function whisker([low, high], d, width) {
+  const [from, to] = [low, high].map((one) => (shareOf(one, d) + 1) / 2 * (width - 3));
+  return [from, Math.max(3, to - from)];
+}
+
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 // The cell in words: as it stands there for screen readers, with more digits for the tip.
@@ -73,10 +79,12 @@ function spoken(d, row, column, digits) {
   const word = d.texts === null || value === null ? "" : `top token ${d.texts[row][column]}, `;
   const right = d.marked.includes(place) ? ", right" : "";
   const around = d.spreads === null || value === null ? "" : ` ± ${short(d.spreads[row][column])}`;
+  const bounds = d.bounds?.[row][column];
+  const from = bounds && value !== null ? `, interval ${bounds.map(short).join(" to ")}` : "";
   const token = d.placed ? ` ${d.columns[column]}` : "";
   const shown = value === null
     ? (d.asked && !d.asked.includes(place) ? "not asked for" : d.nothing[place] ?? d.empty)
-    : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${around}${guess}${unsure}`;
+    : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${around}${from}${guess}${unsure}`;
   return `${place}${token}: ${shown}${right}`;
 }
 

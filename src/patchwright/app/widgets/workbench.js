@@ -60,6 +60,48 @@ function links(lists, act) {
   return all;
 }
 
+// Every pair's value as a dot over the mean's interval; dots that would meet stand on one another.
+function dots({ mean, interval, dots: all }, act) {
+  const box = element("div", "dots");
+  const values = [...all.map(([, value]) => value), mean, ...(interval ?? [])];
+  const low = Math.min(...values), span = Math.max(...values) - low || 1;
+  const at = (value) => 2 + (96 * (value - low)) / span;
+  const stand = (kind, left) => {
+    const made = box.appendChild(element("span", kind));
+    made.style.left = `${left}%`;
+    return made;
+  };
+  if (interval) stand("of-interval", at(interval[0])).style.width = `${at(interval[1]) - at(interval[0])}%`;
+  if (low < 0 && low + span > 0) stand("of-zero", at(0));
+  stand("of-mean", at(mean)).title = `Mean ${short(mean)}`;
+  const ends = [];
+  [...all].sort((one, other) => one[1] - other[1]).forEach(([pair, value, odd, text]) => {
+    let row = ends.findIndex((end) => at(value) - end >= 3);
+    if (row < 0) row = ends.length < 6 ? ends.length : 5;
+    ends[row] = at(value);
+    const dot = stand(odd ? "of-pair odd" : "of-pair", at(value));
+    dot.style.bottom = `${1 + 10 * row}px`;
+    dot.title = `Pair ${pair}: ${value.toFixed(3)}\n${text}\nClick to open it in Explore.`;
+    dot.dataset.pair = pair;
+    dot.onclick = () => act("pair", pair);
+  });
+  box.append(element("span", "end", short(low)), element("span", "end last", short(low + span)));
+  box.setAttribute("role", "img");
+  box.setAttribute("aria-label", `The values of ${all.length} pairs, from ${short(low)} to ${short(low + span)}, mean ${short(mean)}`);
+  return box;
+}
+
+// The pairs that stand out, each a way to it.
+function outliers(some, act) {
+  const list = element("div", "outliers");
+  some.forEach(([number, text, why]) => {
+    const line = list.appendChild(element("p"));
+    line.append(button(`pair ${number}`, `Outlier: pair ${number}`, () => act("pair", number),
+      { title: `${text}\nOpens it in Explore.` }), ` ${why}`);
+  });
+  return list;
+}
+
 function inspect(host, d, act) {
   const parts = [];
   const head = element("div", "inspector-head");
@@ -81,12 +123,14 @@ function inspect(host, d, act) {
   if (d.sentence) parts.push(element("p", "sentence", d.sentence));
   if (d.ruler) parts.push(ruler(d.ruler));
   if (d.runs) parts.push(predictions(d.runs));
+  if (d.strip) parts.push(dots(d.strip, act));
   if (d.facts.length > 0) {
     const facts = element("dl", "facts");
     d.facts.forEach(([what, said]) => facts.append(element("dt", "", what), element("dd", "", said)));
     parts.push(facts);
   }
   if (d.links) parts.push(links(d.links, act));
+  if (d.outliers?.length) parts.push(outliers(d.outliers, act));
   host.replaceChildren(...parts);
 }
 
@@ -109,6 +153,11 @@ function gather(host, d, act) {
     parts.push(one);
   });
   if (d.said) parts.push(element("span", "said", d.said));
+  if (d.like) {
+    const like = button("like", d.like[0], () => act("like", "like"), { title: d.like[1] });
+    like.classList.add("like");
+    parts.push(like);
+  }
   host.replaceChildren(...parts);
 }
 

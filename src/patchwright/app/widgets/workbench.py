@@ -9,7 +9,7 @@ from streamlit.components.v2 import component
 from patchwright.app.widgets.heat_map import part, script
 from patchwright.app.widgets.message import packed
 
-ACTS = ("place", "add", "drop", "pin", "zoom", "threshold", "edges", "stop")
+ACTS = ("place", "add", "drop", "pin", "zoom", "threshold", "edges", "stop", "like", "pair")
 """What a person can do in it; each comes with a place, a number, or the word itself."""
 
 
