@@ -101,7 +101,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "step",
         "ask",
         "explain",
-        "of",
+        "map",
         "view",
     ),
     "many": (
