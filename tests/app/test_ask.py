@@ -37,7 +37,7 @@ def test_the_address_has_the_question_and_the_experiment_and_nothing_of_the_aske
     assert found == {
         "ask": QUESTION,
         "explain": "Why",
-        "of": "patch?model=demo&site=z&per=head",
+        "map": "patch?model=demo&site=z&per=head",
     }
     assert url_state.read("learn", found) == found
     assert url_state.written("learn", dict(session_state.FIELDS) | found) == found
@@ -64,12 +64,12 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
     [
         ({"ask": " "}, "The question has no text"),
         ({"ask": "x" * 301}, "Question: 301 characters are too many"),
-        ({"of": ""}, "a map of '': it may be one of patch, ablation, activations, paths"),
-        ({"of": "many?task=x"}, "a map of 'many'"),
-        ({"of": "patch?site=nowhere"}, "The address has site 'nowhere'"),
-        ({"of": "patch?window=3"}, "means nothing on this page"),
-        ({"of": "patch?run=0123456789ab"}, "started without a store"),
-        ({"of": "patch?" + "clean=x" * 900}, "Map: "),
+        ({"map": ""}, "a map of '': it may be one of patch, ablation, activations, paths"),
+        ({"map": "many?task=x"}, "a map of 'many'"),
+        ({"map": "patch?site=nowhere"}, "The address has site 'nowhere'"),
+        ({"map": "patch?window=3"}, "means nothing on this page"),
+        ({"map": "patch?run=0123456789ab"}, "started without a store"),
+        ({"map": "patch?" + "clean=x" * 900}, "Map: "),
     ],
 )
 def test_a_bad_address_is_one_sentence(changed: dict[str, str], said: str) -> None:
@@ -87,8 +87,8 @@ def test_a_bad_address_is_one_sentence(changed: dict[str, str], said: str) -> No
 def test_whatever_an_address_says_is_a_lesson_or_an_error_of_ours(
     question: str, explanation: str, text: str
 ) -> None:
-    for of in (text, f"patch?clean={text}", f"ablation?references={text}&bos={text}"):
-        fields = {"ask": question, "explain": explanation, "of": of}
+    for text_of_map in (text, f"patch?clean={text}", f"ablation?references={text}&bos={text}"):
+        fields = {"ask": question, "explain": explanation, "map": text_of_map}
         with suppress(PatchwrightError):
             lesson = asked_question.lesson_shown(fields)
             assert read_lesson(yaml_of(lesson), lesson.name) == lesson
@@ -100,7 +100,7 @@ def test_a_question_of_an_address_is_answered_as_text_and_left_again(
     shown = settled(unopened_view("learn", **asked(site="z", per="head")).run())
     assert QUESTION in words(shown)
     assert "Your prediction: **none yet**" in words(shown)
-    experiment = asked_question.experiment_of(asked(site="z", per="head")["of"])
+    experiment = asked_question.experiment_of(asked(site="z", per="head")["map"])
     name = lesson_of(experiment, QUESTION, "").name
     strongest = pw.run(experiment, demo).top(1)["place"].iloc[0]
     shown.session_state["picks"] = {f"pick-demo/{name}-0": strongest}
@@ -111,7 +111,7 @@ def test_a_question_of_an_address_is_answered_as_text_and_left_again(
     assert [one.value for one in shown.metric] == ["1 of 1", "0", "0", "0"]
     shown = settled(button(shown, "All lessons").click().run())
     assert "What a prediction is" in words(shown)
-    assert shown.session_state["of"] == ""
+    assert shown.session_state["map"] == ""
 
 
 def test_a_lesson_that_is_begun_elsewhere_takes_the_place_of_a_question() -> None:
@@ -119,11 +119,11 @@ def test_a_lesson_that_is_begun_elsewhere_takes_the_place_of_a_question() -> Non
     shown.session_state["lesson"] = "1-prediction"
     shown = settled(shown.run())
     assert shown.header[0].value == "What a prediction is"
-    assert shown.session_state["of"] == ""
+    assert shown.session_state["map"] == ""
 
 
 def test_a_bad_question_of_an_address_is_said_above_the_list_of_lessons() -> None:
-    shown = settled(unopened_view("learn", ask="Which?", of="patch?site=<b>").run())
+    shown = settled(unopened_view("learn", ask="Which?", map="patch?site=<b>").run())
     assert "The address has site '<b>'" in words(shown, "warning")
     assert "What a prediction is" in words(shown)
 

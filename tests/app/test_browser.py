@@ -388,7 +388,15 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
 
 
 @pytest.mark.parametrize(
-    "path", ["", "trace", "paths?receivers=L3H1.q", "learn?lesson=3-patch-one-place", "learn"]
+    "path",
+    [
+        "",
+        "trace",
+        "paths?receivers=L3H1.q",
+        "learn?lesson=3-patch-one-place",
+        "learn",
+        "?view=projector",
+    ],
 )
 def test_the_dark_theme_has_no_barrier_either(visit: Visitors, axe: str, path: str) -> None:
     assert barriers(visit(path, scheme="dark"), axe) == []

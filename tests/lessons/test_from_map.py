@@ -71,7 +71,9 @@ def test_a_map_on_which_nothing_stands_out_fails_its_own_check(demo: pw.Model) -
     assert any("does not hold" in one for one in check(lesson, lambda _: weak))
 
 
-@pytest.mark.parametrize("text", ["a: b\n- c", "'\"}<b>*&anchor", "😀 {gap}", "#", "yes"])
+@pytest.mark.parametrize(
+    "text", ["a: b\n- c", "'\"}<b>*&anchor", "😀 {gap}", "#", "yes", "a\x85b\u2028c"]
+)
 def test_any_text_is_in_the_file_as_it_was_typed(text: str) -> None:
     lesson = lesson_of(asked(HEADS, clean=f"{text} John gave"), text, text)
     again = read_lesson(yaml_of(lesson), lesson.name)

@@ -11,13 +11,13 @@ from patchwright.experiment.base import Experiment
 from patchwright.lessons import Lesson
 from patchwright.lessons.from_map import lesson_of
 
-CLEARED = {"ask": "", "explain": "", "of": ""}
+CLEARED = {"ask": "", "explain": "", "map": ""}
 """The fields of Learn when it shows a lesson of its own."""
 
 PAGES = ("patch", "ablation", "activations", "paths")
 """The pages whose maps can be asked about."""
 
-LABELS = {"ask": "Question", "explain": "Explanation", "of": "Map"}
+LABELS = {"ask": "Question", "explain": "Explanation", "map": "Map"}
 
 
 def map_of(page: str, state: State) -> str:
@@ -35,7 +35,7 @@ def fields_of(question: str, explanation: str, state: State) -> dict[str, str]:
     return {
         "ask": question.strip(),
         "explain": explanation.strip(),
-        "of": map_of(state["page"], state),
+        "map": map_of(state["page"], state),
     }
 
 
@@ -61,4 +61,4 @@ def lesson_shown(state: Mapping[Any, Any]) -> Lesson:
                 f"{label}: {len(state[name]):,} characters are too many, at most "
                 f"{MOST_CHARACTERS[name]:,} are taken."
             )
-    return lesson_of(experiment_of(state["of"]), state["ask"], state["explain"])
+    return lesson_of(experiment_of(state["map"]), state["ask"], state["explain"])

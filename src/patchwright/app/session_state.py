@@ -55,7 +55,7 @@ FIELDS: dict[str, Any] = {
     "step": 1,
     "ask": "",
     "explain": "",
-    "of": "",
+    "map": "",
     "set_source": "template",
     "task": "indirect-object",
     "set_count": 20,
@@ -108,7 +108,7 @@ _OTHER_LENGTHS = {
     "search": 200,
     "note": 300,
     "ask": 300,
-    "of": 4000,
+    "map": 4000,
 }
 
 MOST_CHARACTERS: dict[str, int] = {

@@ -104,7 +104,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "step",
         "ask",
         "explain",
-        "of",
+        "map",
         "view",
     ),
     "many": (
