@@ -53,12 +53,12 @@ def test_numbers_in_words_are_the_numbers_of_the_place(
 def test_what_is_no_place_is_a_sentence_and_what_was_chosen_stays(
     typed: str, now: dict[str, Any]
 ) -> None:
-    with pytest.raises(UnknownPlaceError, match="is not a place"):
+    with pytest.raises(UnknownPlaceError, match="is not a (place|site)"):
         commands.place_called(typed)
     now["chosen"] = "L1.resid_pre@2"
     commands.do(f"place {typed}")
     assert now["chosen"] == "L1.resid_pre@2"
-    assert "is not a place" in now["complaint"]
+    assert "is not a" in now["complaint"]
 
 
 def test_every_command_that_is_offered_does_something(

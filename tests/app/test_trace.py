@@ -23,8 +23,9 @@ from patchwright.algorithms.batches import OnProgress, Progress
 from patchwright.algorithms.result import Result
 from patchwright.app import results, session_jobs, session_state, url_state
 from patchwright.app.text import BREAK
-from patchwright.app.views import explore, trace_maps, trace_place
+from patchwright.app.views import trace_maps, trace_place
 from patchwright.app.views.progress import how_far
+from patchwright.app.views.workbench import on_maps
 from patchwright.axes import METRICS
 from patchwright.errors import ExperimentError, InputError
 from patchwright.figures.grid import grid_of
@@ -284,10 +285,10 @@ def test_a_place_that_the_maps_do_not_have_becomes_the_strongest_mlp(model: Mode
     results = traced(model)
     maps = trace_maps.maps_of(list(results.values()))
     strongest = str(results["mlp_out"].top(1)["place"].iloc[0])
-    assert explore.on_maps("L1.attn_out@3", maps) == "L1.attn_out@3"
-    assert explore.on_maps("L1.attn_out@-1", maps) == "L1.attn_out@4"
+    assert on_maps("L1.attn_out@3", maps) == "L1.attn_out@3"
+    assert on_maps("L1.attn_out@-1", maps) == "L1.attn_out@4"
     for bad in ("", "L9.attn_out@3", "L1.attn_out@5", "L1.attn_out@-6", "L1H2.z@3", "L1.attn_out"):
-        assert explore.on_maps(bad, maps) == strongest
+        assert on_maps(bad, maps) == strongest
 
 
 def test_the_spread_of_a_cell_is_told_in_the_unit_of_its_map(model: Model) -> None:

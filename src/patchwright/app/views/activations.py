@@ -9,15 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment
 from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown
-from patchwright.app.views import (
-    explore,
-    export,
-    fields,
-    inspector,
-    pair,
-    tabs,
-    topbar,
-)
+from patchwright.app.views import explore, export, fields, inspector, pair, tabs, topbar, workbench
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grid_of_array
 from patchwright.model.load import Model
@@ -63,12 +55,12 @@ def _choices(model: Model) -> tuple[str, str]:
     return site, measure
 
 
-def _maps(result: Result, measure: str) -> explore.Maps:
+def _maps(result: Result, measure: str) -> workbench.Maps:
     bounds = (-1.0, 1.0) if measure == "cosine" else None
     grid = grid_of_array(
         result, measure, MEASURES[measure], centred=measure == "cosine", bounds=bounds
     )
-    return explore.Maps([grid], result, str(result.top(1)["place"].iloc[0]))
+    return workbench.Maps([grid], result, str(result.top(1)["place"].iloc[0]))
 
 
 def _differences_at(result: Result, chosen: Place) -> list[inspector.Fact]:

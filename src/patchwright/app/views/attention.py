@@ -9,7 +9,16 @@ from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown
-from patchwright.app.views import explore, export, fields, pair, place_detail, tabs, topbar
+from patchwright.app.views import (
+    explore,
+    export,
+    fields,
+    pair,
+    place_detail,
+    tabs,
+    topbar,
+    workbench,
+)
 from patchwright.app.widgets.heat_map import panels
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grids_of
@@ -48,10 +57,10 @@ def show() -> None:
         st.error(error_markdown(error))
 
 
-def maps_of(result: Result, head: str) -> explore.Maps:
+def maps_of(result: Result, head: str) -> workbench.Maps:
     """What a head looks at in A and in B, and the difference; rows look at columns."""
     grids = [*grids_of(result), place_detail.difference_of(result)]
-    return explore.Maps(grids, result, head, CAPTIONS, of_place=True)
+    return workbench.Maps(grids, result, head, CAPTIONS, of_place=True)
 
 
 def _head(model: Model) -> Place:

@@ -18,7 +18,6 @@ from patchwright.app.text import error_markdown, escape, sentence_html
 from patchwright.app.views import (
     circuit_place,
     controls,
-    explore,
     export,
     fields,
     pair,
@@ -61,7 +60,7 @@ def show() -> None:
     swept = experiment.model_copy(update={"metric": st.session_state["metric"]})
     try:
         found = _found(swept, model, PATIENCE)
-        again = None if found.job is None else explore.LOOK_AGAIN
+        again = None if found.job is None else progress.LOOK_AGAIN
         st.fragment(_drawn, run_every=again)(swept, model, found.job is not None)
         if found.job is None:
             _finished(found, bar)

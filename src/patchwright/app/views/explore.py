@@ -1,48 +1,35 @@
-"""The workbench of Explore: a sweep as a map, its selected place, and the set, whatever the method."""
+"""What the tabs of Explore share: a sweep as a map, its selected place, and the set."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import address_bar, build_experiment, session_state
-from patchwright.app.resources import job_queue
+from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
-from patchwright.app.session_jobs import jobs_of, result_so_far, stop
 from patchwright.app.text import error_markdown, error_text, escape
-from patchwright.app.views import controls, inspector, pins, place_detail, progress
-from patchwright.app.widgets.heat_map import ROOM, data_of
-from patchwright.app.widgets.workbench import workbench
+from patchwright.app.views import controls, inspector, pins, place_detail
+from patchwright.app.views.inspector import Json
+from patchwright.app.views.progress import followed
+from patchwright.app.views.workbench import Bench, Maps, drawn, strongest
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.patching import Together
 from patchwright.figures.altair_charts import top_chart
-from patchwright.figures.grid import Grid, grid_of, likeliest_of
-from patchwright.jobs import Job
+from patchwright.figures.grid import Grid, grid_of
 from patchwright.methods.ablate import Ablate
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
-
-Json = dict[str, Any]
 
 LIKE = (
     "Fifty like this",
     "Asks the same of up to fifty pairs like this one: does it hold on average?",
 )
 """The button that makes the pair a set, and its tip."""
-
-SHARED = 240
-"""Pixels that the rows of several maps share."""
-
-MOST_BESIDE = 48
-"""Columns up to which several maps fit beside one another."""
-
-LOOK_AGAIN = 0.4
-"""Seconds between two looks at work that is under way."""
 
 
 @dataclass(frozen=True)
@@ -107,46 +94,6 @@ def reading(
     )
 
 
-@dataclass(frozen=True)
-class Maps:
-    """What is drawn: one map, or several of one result on one scale, each under its caption."""
-
-    grids: Sequence[Grid]
-    result: Result
-    usual: str
-    """The place that is looked at until one is chosen."""
-    captions: Sequence[str] = ("",)
-    progress: Json | None = None
-    legend: str = ""
-    """What the colour bar's numbers are; the unit where nothing is said."""
-    shared_bar: bool = False
-    """Whether the maps are of one kind, and stand side by side under one colour bar if they can."""
-    spreads: Sequence[list[list[float | None]]] = ()
-    """Of each map, where it is known: how far its cells' values spread, [row][column]."""
-    nothing: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Places without a value, and why."""
-    of_place: bool = False
-    """Whether all maps are of one place, so that no cell is another one; they stand side by side."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What stands around the maps: what is said of the selected place, and which places are a set."""
-
-    inspector: Json
-    """The place, its title, its sentence, its facts."""
-    gathered: Json | None
-    """The bar below the maps, if there is one."""
-    marked: Sequence[str] = ()
-    """The places that are marked as added."""
-    acts: Mapping[str, Callable[[Any], None]] = field(default_factory=dict[str, Any])
-    """What a person can do on this tab alone, or does otherwise than elsewhere."""
-
-
-Draw = Callable[[Sequence[Result], Json | None], None]
-"""Draws the workbench of results: as far as they are, with their progress, or at the end without."""
-
-
 def shown(tab: Tab, model: Model) -> Result | None:
     """Draw the workbench of a sweep; its result once it is over. Raises what the work raised."""
     assert tab.experiment is not None, "a sweep is asked for"
@@ -167,80 +114,9 @@ def shown(tab: Tab, model: Model) -> Result | None:
     return results[0]
 
 
-def followed(
-    sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str = "cells"
-) -> list[Result] | None:
-    """Draw sweeps, by slot, as far as they are; their results once all are over.
-
-    Raises what any of them raised.
-    """
-    jobs = jobs_of(sweeps, model)
-    _check(jobs)
-    under_way = not all(job.over for job in jobs)
-    again = LOOK_AGAIN if under_way else None
-    st.fragment(_swept, run_every=again)(sweeps, draw, model, what, under_way)
-    if under_way:
-        return None
-    results = _results(jobs, sweeps, model)
-    if any(job.late for job in jobs):
-        st.warning(progress.TOO_LONG)
-    elif any(map(progress.stopped, results)):
-        progress.rest(list(sweeps))
-    return results
-
-
 def still(tab: Tab, maps: Maps, model: Model) -> None:
     """Draw the workbench around maps that take no work of their own."""
     st.fragment(_draw)(tab, maps, model)
-
-
-def _check(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job.error is not None:
-            raise job.error
-
-
-def _swept(
-    sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str, under_way: bool
-) -> None:
-    """The sweeps as far as they are."""
-    jobs = jobs_of(sweeps, model, patience=0.0)
-    if under_way and (all(job.over for job in jobs) or any(job.error for job in jobs)):
-        st.rerun()
-    if under_way:
-        so_far = [
-            job.result or result_so_far(sweep, model, job)
-            for sweep, job in zip(sweeps.values(), jobs, strict=True)
-        ]
-        draw(so_far, _progress(jobs, what))
-    else:
-        draw(_results(jobs, sweeps, model), None)
-
-
-def strongest(grid: Grid, result: Result) -> str:
-    """The place of the largest effect so far, else the first one."""
-    top = result.top(1)["place"]
-    return grid.places[0][0] if top.empty else str(top.iloc[0])
-
-
-def on_maps(chosen: str, maps: Maps) -> str:
-    """The place that was chosen if one of the maps has it, else the usual one."""
-    if not chosen:
-        return maps.usual
-    chosen = controls.counted(chosen, maps.result)
-    return chosen if _has(maps, chosen) else maps.usual
-
-
-def _has(maps: Maps, place: str) -> bool:
-    return any(place in row for grid in maps.grids for row in grid.places)
-
-
-def pinned(maps: Maps, chosen: str, effect: Callable[[str], float]) -> list[inspector.Fact]:
-    """The effect of the pinned place, if the maps have it, and how far the selected one is from it."""
-    one: str = st.session_state["pinned"]
-    if one == chosen or not _has(maps, one):
-        return []
-    return inspector.apart(one, effect(one), effect(chosen))
 
 
 def _draw(tab: Tab, maps: Maps, model: Model) -> None:
@@ -294,38 +170,6 @@ def _inspected(tab: Tab, chosen: str, one: Result, swept: Result, model: Model) 
     }
 
 
-def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
-    """Draw the one workbench of the page; Stop ends the work in `slots`."""
-    now, chosen, many = st.session_state, str(bench.inspector["place"]), len(maps.grids)
-    texts = maps.grids[0].texts is not None
-    data = {
-        "state": "rest" if maps.progress is None else "computing",
-        "progress": maps.progress,
-        "beside": (maps.shared_bar or maps.of_place) and len(maps.grids[0].columns) <= MOST_BESIDE,
-        "maps": [
-            {
-                **data_of(grid, chosen, maps.nothing, numbered=maps.of_place),
-                "caption": maps.captions[i],
-                "tops": likeliest_of(maps.result) if many == 1 else None,
-                "spreads": maps.spreads[i] if maps.spreads else None,
-                "legend": maps.legend or grid.unit,
-                "scaled": not maps.shared_bar or i == 0,
-                "set": bench.marked,
-                "pinned": now["pinned"],
-                "threshold": 0.0 if texts else now["threshold"] / 100,
-                "sliding": not texts,
-                "clickable": not maps.of_place,
-                "room": ROOM if many == 1 or maps.shared_bar or maps.of_place else SHARED / many,
-            }
-            for i, grid in enumerate(maps.grids)
-        ],
-        "inspector": {"isPinned": chosen == now["pinned"], **bench.inspector},
-        "set": bench.gathered,
-    }
-    workbench(data, "workbench", {**ACTS, "stop": lambda _: stop(slots), **bench.acts})
-    address_bar.follow(page)
-
-
 def _closer(tab: Tab, chosen: Place) -> list[tuple[str, str]]:
     """Where a person can go from here: from tokens to heads, from a head to what it looks at, and back."""
     found: list[tuple[str, str]] = []
@@ -352,28 +196,6 @@ def _zoom(tab: Tab, to: str) -> None:
         now[site], now[per] = "resid_pre", "position"
     else:
         now[site], now[per] = "z", "head" if position is None else "head_position"
-
-
-def _progress(jobs: Sequence[Job], what: str) -> Json:
-    """How far works are that are shown together: in words of the first that is not over."""
-    ahead = job_queue().ahead_of
-    far = [progress.how_far(job, ahead(job), what) for job in jobs]
-    at = next((i for i, job in enumerate(jobs) if not job.over), len(jobs) - 1)
-    which = f"Map {at + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
-    return {
-        "share": sum(share for share, _ in far) / len(jobs),
-        "said": which + far[at][1],
-        "stoppable": not all(job.over or job.stopping for job in jobs),
-    }
-
-
-def _results(jobs: Sequence[Job], sweeps: Mapping[str, CellByCell], model: Model) -> list[Result]:
-    """What sweeps that are over found. Raises what one raised."""
-    found = [
-        progress.result_of_job(job, sweep, model)
-        for job, sweep in zip(jobs, sweeps.values(), strict=True)
-    ]
-    return [one for one in found if one is not None]
 
 
 def _selected(maps: Maps, model: Model) -> str:
@@ -429,30 +251,3 @@ def _each_of_set(tab: Tab, model: Model) -> None:
             st.error(error_markdown(error))
             return
         place_detail.table(tab.swept.metric, single)
-
-
-def _choose(chosen: Any) -> None:
-    session_state.choose_place(st.session_state, str(chosen))
-
-
-def _add(chosen: Any) -> None:
-    session_state.add_to_set(st.session_state, str(chosen))
-
-
-def _drop(chosen: Any) -> None:
-    session_state.drop_from_set(st.session_state, str(chosen))
-
-
-def _hide_below(share: Any) -> None:
-    st.session_state["threshold"] = round(100 * float(share))
-
-
-ACTS: dict[str, Callable[[Any], None]] = {
-    "place": _choose,
-    "add": _add,
-    "drop": _drop,
-    "pin": lambda place: pins.put(str(place)),
-    "threshold": _hide_below,
-    "like": lambda _: session_state.make_set(st.session_state),
-}
-"""What follows from what a person does in the workbench."""

@@ -13,15 +13,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown
-from patchwright.app.views import (
-    explore,
-    export,
-    fields,
-    inspector,
-    pair,
-    tabs,
-    topbar,
-)
+from patchwright.app.views import explore, export, fields, inspector, pair, tabs, topbar, workbench
 from patchwright.app.widgets.heat_map import panels
 from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart, components_chart
@@ -88,7 +80,7 @@ def _choices(result: Result) -> str:
     )
 
 
-def _maps(result: Result, measure: str, model: Model) -> explore.Maps:
+def _maps(result: Result, measure: str, model: Model) -> workbench.Maps:
     """Both prompts through the logit lens, on one scale; a cell is the stream behind its layer."""
     values = result.array(measure).values
     limit = float(pd.Series(values.ravel()).abs().max())
@@ -101,7 +93,7 @@ def _maps(result: Result, measure: str, model: Model) -> explore.Maps:
         for run in RUNS
     ]
     usual = grids[0].places[model.spec.n_layers - 1][-1]
-    return explore.Maps(grids, result, usual, list(RUNS.values()))
+    return workbench.Maps(grids, result, usual, list(RUNS.values()))
 
 
 def _placed(grid: Grid) -> Grid:

@@ -20,14 +20,15 @@ from patchwright.app.text import error_markdown, escape, typed
 from patchwright.app.views import (
     controls,
     explanation,
-    explore,
     export,
     fields,
     inspector,
     pair,
     pair_set_form,
     patch,
+    progress,
     topbar,
+    workbench,
 )
 from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grid_of, shared_texts
@@ -75,7 +76,7 @@ def show() -> None:
             _roles(found, more)
         swept = build_experiment.set_experiment_of(st.session_state, model.name, tuple(found.pairs))
         conclusion = st.empty()
-        results = explore.followed({"set": swept}, partial(_draw, swept=swept), model)
+        results = progress.followed({"set": swept}, partial(_draw, swept=swept), model)
         if results is not None:
             _finished(swept, statistics_of(results[0]), bar, conclusion)
     except PatchwrightError as error:
@@ -182,25 +183,27 @@ def _draw(results: Sequence[Result], under_way: inspector.Json | None, swept: Pa
         st.rerun()
     result = results[0] if under_way else statistics_of(results[0])
     maps = maps_of(swept, result, under_way)
-    chosen = explore.on_maps(st.session_state["chosen"], maps)
+    chosen = workbench.on_maps(st.session_state["chosen"], maps)
     said = inspected(chosen, swept, result)
-    said["facts"] += explore.pinned(
+    said["facts"] += workbench.pinned(
         maps, chosen, lambda one: controls.at_place(result.averaged(), one)[1]
     )
     acts = {"pair": lambda number: _open(swept, result, int(number) - 1)}
-    explore.drawn("many", maps, explore.Bench(said, None, acts=acts), ["set"])
+    workbench.drawn("many", maps, workbench.Bench(said, None, acts=acts), ["set"])
 
 
-def maps_of(swept: Patch, result: Result, under_way: inspector.Json | None = None) -> explore.Maps:
+def maps_of(
+    swept: Patch, result: Result, under_way: inspector.Json | None = None
+) -> workbench.Maps:
     """The mean of each place, with its interval where it is one of effects and all is done."""
     grid = grid_of(result)
     legend = "mean share of the gap" if grid.centred else f"mean {grid.unit}"
     legend += "; line: 95 % interval" if grid.bounds is not None else ""
     legend += "; ○ may be 0" if grid.unsure is not None else ""
-    return explore.Maps(
+    return workbench.Maps(
         [grid],
         result,
-        explore.strongest(grid, result),
+        workbench.strongest(grid, result),
         [swept.question],
         under_way,
         legend,

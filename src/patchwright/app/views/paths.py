@@ -10,7 +10,17 @@ from patchwright.algorithms.paths import SENDERS, receivers_of
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.text import error_markdown
-from patchwright.app.views import controls, explore, export, fields, pair, path_place, tabs, topbar
+from patchwright.app.views import (
+    controls,
+    export,
+    fields,
+    pair,
+    path_place,
+    progress,
+    tabs,
+    topbar,
+    workbench,
+)
 from patchwright.axes import DIRECTIONS, METRICS
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of
@@ -47,7 +57,7 @@ def show() -> None:
         experiment = build_experiment.path_patch_of(st.session_state, swept)
         _check(experiment, swept, model)
         draw = partial(_draw, swept=swept, model=model)
-        results = explore.followed({"paths": experiment}, draw, model, "senders")
+        results = progress.followed({"paths": experiment}, draw, model, "senders")
         if results is not None:
             controls.baselines(results[0])
             if experiment.mlps == "recompute":
@@ -162,18 +172,18 @@ def _draw(
     if followed != path_place.asked(result).receivers:
         st.rerun()  # A receiver was added on the map, and the controls above show it too.
     grid, none = grid_of(result), path_place.without_path(result, model)
-    maps = explore.Maps(
+    maps = workbench.Maps(
         [grid],
         result,
-        explore.strongest(grid, result),
+        workbench.strongest(grid, result),
         progress=under_way,
         legend=path_place.legend(result, grid.centred),
         nothing=dict.fromkeys(none, "no path"),
     )
-    chosen = explore.on_maps(st.session_state["chosen"], maps)
+    chosen = workbench.on_maps(st.session_state["chosen"], maps)
     receiver = _receiver(result, model, chosen)
     said = path_place.said(chosen, result, chosen in none, swept, model)
-    said["facts"] += explore.pinned(maps, chosen, lambda one: controls.at_place(result, one)[1])
+    said["facts"] += workbench.pinned(maps, chosen, lambda one: controls.at_place(result, one)[1])
     said |= {
         "add": f"Add {receiver} as receiver" if receiver else "",
         "addHelp": "Follow what senders write to this place alone. Shift-click adds a cell too.",
@@ -181,7 +191,7 @@ def _draw(
     }
     marked = path_place.receiving(st.session_state["receivers"], grid, model)
     add = {"add": lambda place: _add(_receiver(result, model, place))}
-    explore.drawn("paths", maps, explore.Bench(said, None, marked, add), ["paths"])
+    workbench.drawn("paths", maps, workbench.Bench(said, None, marked, add), ["paths"])
 
 
 def _receiver(result: Result, model: Model, place: str) -> str:

@@ -1,14 +1,20 @@
 """Long work on the page: how far it is, Stop, and what is finished meanwhile."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
 from patchwright.app.resources import job_queue
-from patchwright.app.session_jobs import job_of, result_so_far, start_again, stop
+from patchwright.app.session_jobs import job_of, jobs_of, result_so_far, start_again, stop
+from patchwright.app.views.inspector import Json
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.jobs import Job
 from patchwright.model.load import Model
+
+LOOK_AGAIN = 0.4
+"""Seconds between two looks at work that is under way."""
 
 TOO_LONG = (
     f"An experiment may work for {LIMITS.seconds:g} seconds on this page: what was finished by then "
@@ -88,3 +94,73 @@ def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
     if job.stopping:
         time = ", stopping"
     return now.done / now.total, f"{now.done:,} of {now.total:,} {what}{time}"
+
+
+Draw = Callable[[Sequence[Result], Json | None], None]
+"""Draws the workbench of results: as far as they are, with their progress, or at the end without."""
+
+
+def followed(
+    sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str = "cells"
+) -> list[Result] | None:
+    """Draw sweeps, by slot, as far as they are; their results once all are over.
+
+    Raises what any of them raised.
+    """
+    jobs = jobs_of(sweeps, model)
+    _check(jobs)
+    under_way = not all(job.over for job in jobs)
+    again = LOOK_AGAIN if under_way else None
+    st.fragment(_swept, run_every=again)(sweeps, draw, model, what, under_way)
+    if under_way:
+        return None
+    results = _results(jobs, sweeps, model)
+    if any(job.late for job in jobs):
+        st.warning(TOO_LONG)
+    elif any(map(stopped, results)):
+        rest(list(sweeps))
+    return results
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if job.error is not None:
+            raise job.error
+
+
+def _swept(
+    sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str, under_way: bool
+) -> None:
+    """The sweeps as far as they are."""
+    jobs = jobs_of(sweeps, model, patience=0.0)
+    if under_way and (all(job.over for job in jobs) or any(job.error for job in jobs)):
+        st.rerun()
+    if under_way:
+        so_far = [
+            job.result or result_so_far(sweep, model, job)
+            for sweep, job in zip(sweeps.values(), jobs, strict=True)
+        ]
+        draw(so_far, _progress(jobs, what))
+    else:
+        draw(_results(jobs, sweeps, model), None)
+
+
+def _progress(jobs: Sequence[Job], what: str) -> Json:
+    """How far works are that are shown together: in words of the first that is not over."""
+    ahead = job_queue().ahead_of
+    far = [how_far(job, ahead(job), what) for job in jobs]
+    at = next((i for i, job in enumerate(jobs) if not job.over), len(jobs) - 1)
+    which = f"Map {at + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
+    return {
+        "share": sum(share for share, _ in far) / len(jobs),
+        "said": which + far[at][1],
+        "stoppable": not all(job.over or job.stopping for job in jobs),
+    }
+
+
+def _results(jobs: Sequence[Job], sweeps: Mapping[str, CellByCell], model: Model) -> list[Result]:
+    """What sweeps that are over found. Raises what one raised."""
+    found = [
+        result_of_job(job, sweep, model) for job, sweep in zip(jobs, sweeps.values(), strict=True)
+    ]
+    return [one for one in found if one is not None]

@@ -15,14 +15,15 @@ from patchwright.app.results import unpatched
 from patchwright.app.text import error_markdown, escape, token
 from patchwright.app.views import (
     controls,
-    explore,
     export,
     fields,
     pair,
+    progress,
     tabs,
     topbar,
     trace_maps,
     trace_place,
+    workbench,
 )
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
@@ -55,7 +56,7 @@ def show() -> None:
         runs = unpatched(next(iter(sweeps.values())), model)
         pair.answered(says, runs.clean, runs.experiment["metric"])
         noise.markdown(trace_maps.in_words(runs, st.session_state["sever"]))
-        results = explore.followed(sweeps, partial(_draw, model=model), model, "runs")
+        results = progress.followed(sweeps, partial(_draw, model=model), model, "runs")
         if results is not None:
             _finished(results, bar)
     except PatchwrightError as error:
@@ -236,11 +237,11 @@ def _experiments(model: Model) -> dict[str, Trace]:
 def _draw(results: Sequence[Result], under_way: dict[str, Any] | None, model: Model) -> None:
     """The three maps, as far as they are, and what restoring the selected place does."""
     maps = trace_maps.maps_of(results, under_way)
-    chosen = explore.on_maps(st.session_state["chosen"], maps)
+    chosen = workbench.on_maps(st.session_state["chosen"], maps)
     result = trace_maps.of_place(chosen, results)
     said = trace_place.said(chosen, result, model)
-    said["facts"] += explore.pinned(maps, chosen, lambda one: trace_maps.effect_at(one, results))
-    explore.drawn("trace", maps, explore.Bench(said, None), list(SLOTS))
+    said["facts"] += workbench.pinned(maps, chosen, lambda one: trace_maps.effect_at(one, results))
+    workbench.drawn("trace", maps, workbench.Bench(said, None), list(SLOTS))
     if under_way is None:
         trace_place.closer(chosen, result)
 

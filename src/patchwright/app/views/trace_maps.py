@@ -7,7 +7,7 @@ from typing import Any, cast
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale, shares
 from patchwright.app.text import escape, token
-from patchwright.app.views import controls, explore, trace_place
+from patchwright.app.views import controls, trace_place, workbench
 from patchwright.figures.grid import grid_of, on_one_scale
 from patchwright.methods.trace import TraceSite
 from patchwright.places import parse_place
@@ -39,7 +39,7 @@ def in_words(runs: Result, held: str) -> str:
     )
 
 
-def maps_of(results: Sequence[Result], under_way: dict[str, Any] | None = None) -> explore.Maps:
+def maps_of(results: Sequence[Result], under_way: dict[str, Any] | None = None) -> workbench.Maps:
     """Finished traces of all sites, or what there is of them, on one scale.
 
     What is looked at first is the strongest MLP. The hidden state is no place to begin: its last
@@ -50,10 +50,10 @@ def maps_of(results: Sequence[Result], under_way: dict[str, Any] | None = None) 
     legend = "share of what the noise took away that comes back"
     if not grids[0].centred:
         legend = f"{grids[0].unit} with the place restored"
-    usual = explore.strongest(grids[SITES.index("mlp_out")], mlp)
+    usual = workbench.strongest(grids[SITES.index("mlp_out")], mlp)
     captions = [_caption(one) for one in results]
     spreads = [spread_of(one) for one in results]
-    return explore.Maps(grids, first, usual, captions, under_way, legend, True, spreads)
+    return workbench.Maps(grids, first, usual, captions, under_way, legend, True, spreads)
 
 
 def name(result: Result) -> str:
