@@ -1,7 +1,7 @@
 """Take the pictures of the page that README.md and docs/page.md show: docs/pages/*.png.
 
 Starts the page on the demo model and drives a Chromium: 1280 pixels wide, light. The workbench is
-shown as a window of 1280 by 800 has it, the other tabs and places down to their end.
+shown as a window of 1280 by 800 has it, the other tabs down to their end.
 """
 
 import io
@@ -43,8 +43,8 @@ SHOWN = {
 }
 """Each picture's address: an example that shows what the tab or place is for."""
 
-WORKBENCH = ("patch", "ablation", "trace", "paths")
-"""What is seen without scrolling: the prompts, the map, and the selected place."""
+WORKBENCH = ("patch", "ablation", "trace", "paths", "circuit", "many", "learn", "runs")
+"""What is seen without scrolling: the prompts, the map or graph, and the selected place."""
 
 QUIET = """() => {
   const app = document.querySelector(".stApp");

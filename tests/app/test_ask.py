@@ -53,6 +53,7 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
     expected = {
         "patch": swept,
         "ablation": build_experiment.ablate_of(state, swept),
+        "trace": build_experiment.trace_of(state, "demo", "mlp_out"),
         "activations": build_experiment.difference_of(swept, state["seen_site"]),
         "paths": build_experiment.path_patch_of(state, swept),
     }
@@ -64,7 +65,7 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
     [
         ({"ask": " "}, "The question has no text"),
         ({"ask": "x" * 301}, "Question: 301 characters are too many"),
-        ({"map": ""}, "a map of '': it may be one of patch, ablation, activations, paths"),
+        ({"map": ""}, "a map of '': it may be one of patch, ablation, activations, trace, paths"),
         ({"map": "many?task=x"}, "a map of 'many'"),
         ({"map": "patch?site=nowhere"}, "The address has site 'nowhere'"),
         ({"map": "patch?window=3"}, "means nothing on this page"),

@@ -450,6 +450,14 @@ def test_three_maps_of_a_trace_have_one_selection_and_one_colour_bar(visit: Visi
     in_address(page, "threshold=40")
 
 
+def test_the_one_colour_bar_of_a_trace_says_how_the_values_of_all_maps_are_spread(
+    visit: Visitors,
+) -> None:
+    tab = visit("trace")
+    cells = tab.get_by_role("gridcell").count()
+    expect(tab.get_by_role("img", name=f"How the values of {cells} cells")).to_be_visible()
+
+
 def test_a_click_while_three_maps_are_computed_is_not_lost(visit: Visitors, large: Path) -> None:
     asked = long_sweep(large, "Ruth").replace("&site=z&per=head_position", "")
     page = visit(f"trace{asked}&subject=1", settled=False)
@@ -738,9 +746,9 @@ LOGIC = """(logic) => new Function(logic + `;
     moves: [moved({key: "ArrowUp"}, [0, 0], 2, 2), moved({key: "ArrowUp"}, [1, 0], 2, 2),
       moved({key: "End"}, [0, 0], 2, 2), moved({key: "Home", ctrlKey: true}, [1, 1], 2, 2), moved({key: "x"}, [0, 0], 2, 2)],
     meanings: [meaning({shiftKey: false}), meaning({shiftKey: true}), meaning({key: "Enter"}), meaning({key: "a"})],
-    spread: [spreadOver({centred: true, limit: 1, values: [[-1, 0.1, null], [1, 3, 0.2]]}, 4),
-      spreadOver({centred: false, low: 2, high: 4, values: [[2, 3], [4, 4]]}, 2),
-      spreadOver({centred: false, low: 2, high: 2, values: [[2, 2]]}, 2)],
+    spread: [spreadOver([[-1, 0.1, null], [1, 3, 0.2]], {centred: true, limit: 1}, 4),
+      spreadOver([[2, 3], [4, 4]], {centred: false, low: 2, high: 4}, 2),
+      spreadOver([[2, 2]], {centred: false, low: 2, high: 2}, 2)],
     heights: [heightOf(6, 15, 45, 340), heightOf(48, 25, 20, 340), heightOf(144, 15, 40, 340), heightOf(15, 15, 8, 340)],
   };`)()"""
 

@@ -53,7 +53,7 @@ def test_numbers_in_words_are_the_numbers_of_the_place(
 def test_what_is_no_place_is_a_sentence_and_what_was_chosen_stays(
     typed: str, now: dict[str, Any]
 ) -> None:
-    with pytest.raises(UnknownPlaceError, match="is not a (place|site)"):
+    with pytest.raises(UnknownPlaceError, match=r"is not a (place|site)"):
         commands.place_called(typed)
     now["chosen"] = "L1.resid_pre@2"
     commands.do(f"place {typed}")

@@ -27,11 +27,18 @@ MAPS: list[dict[str, Any]] = [
     {"method": "ablate", "site": "z", "per": "head"},
     {"method": "path_patch"},
     {"method": "difference", "site": "resid_pre"},
+    {"method": "trace", "site": "mlp_out", "samples": 2},
 ]
 
 
 def asked(fields: dict[str, Any], **pair: str) -> Experiment:
     """An experiment on the pair."""
+    if fields["method"] == "trace":
+        one = PAIR | pair
+        about = {"prompt": one["clean"], "subject": "Mary", "metric": "logit_diff"}
+        return METHODS.parse(
+            {"model": "demo", **about, "answer": one["answer"], "wrong": one["wrong"], **fields}
+        )
     return METHODS.parse({"model": "demo", "pairs": PAIR | pair, **fields})
 
 

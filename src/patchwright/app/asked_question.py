@@ -14,7 +14,7 @@ from patchwright.lessons.from_map import lesson_of
 CLEARED = {"ask": "", "explain": "", "map": ""}
 """The fields of Learn when it shows a lesson of its own."""
 
-PAGES = ("patch", "ablation", "activations", "paths")
+PAGES = ("patch", "ablation", "activations", "trace", "paths")
 """The pages whose maps can be asked about."""
 
 LABELS = {"ask": "Question", "explain": "Explanation", "map": "Map"}

@@ -157,7 +157,12 @@ def _asked(page: str, controls: Controls, experiment: Experiment) -> Experiment 
 
 
 def made(page: str, controls: Controls, model: str) -> Experiment:
-    """What a page of one pair asks for. Raises InputError where its controls make no experiment."""
+    """What a page of one pair asks for, of a trace its map of MLPs.
+
+    Raises InputError where its controls make no experiment.
+    """
+    if page == "trace":
+        return build_experiment.trace_of(controls, model, "mlp_out")
     swept = build_experiment.experiment_of(controls, model)
     if page == "patch":
         return swept

@@ -1,6 +1,8 @@
 """A lesson made from a map: the reader picks a cell, and one of the strongest is right."""
 
 import re
+from collections.abc import Sequence
+from typing import cast
 
 import yaml
 
@@ -12,6 +14,7 @@ from patchwright.methods.ablate import Ablate
 from patchwright.methods.diff import Difference
 from patchwright.methods.patch import Patch
 from patchwright.methods.paths import PathPatch
+from patchwright.methods.trace import Trace
 from patchwright.spelling import percent
 
 LEAST = 0.05
@@ -41,6 +44,11 @@ _ASKED: dict[tuple[type[Experiment], str], tuple[str, str]] = {
         "In which cell do the runs of A and B differ most?",
         "Each cell of the map says how far apart the runs of prompt A and prompt B are there.",
     ),
+    (Trace, ""): (
+        "After noise on the subject, which one clean MLP output brings back the answer most?",
+        "Noise on the subject's tokens takes the answer away. In each cell of the map the clean "
+        "output of one MLP is put back at one token. The effect is the share that comes back.",
+    ),
 }
 """The question of each map, by method and direction, and what its cells are."""
 
@@ -65,8 +73,10 @@ def lesson_of(experiment: Experiment, question: str, explanation: str) -> Lesson
     question, explanation = question.strip(), explanation.strip()
     if not question:
         raise InputError("The question has no text: write what the reader is asked.")
-    if _kind(experiment) not in _ASKED or not isinstance(experiment, OnPairs):
-        raise InputError("A question can be made of the maps of Patch, Ablate, Compare and Paths.")
+    if _kind(experiment) not in _ASKED:
+        raise InputError(
+            "A question can be made of the maps of Patch, Ablate, Compare, Causal trace and Paths."
+        )
     effect = experiment.main
     found = (
         f"The strongest cell has {{largest {effect}}}. Cells whose value is within "
@@ -99,10 +109,14 @@ def _name(question: str, experiment: Experiment) -> str:
     return "-".join([*words, experiment.hash[:6]])
 
 
-def _title(experiment: OnPairs) -> str:
+def _title(experiment: Experiment) -> str:
     """The two answers, where each of them is a text."""
-    pair = experiment.pair_list[0]
-    firsts = [one[0] for one in (pair.answers, pair.wrongs) if one and isinstance(one[0], str)]
+    if isinstance(experiment, Trace):
+        some = [cast("Sequence[object]", one) for one in (experiment.answer, experiment.wrong)]
+    else:
+        assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
+        some = [experiment.pair_list[0].answers, experiment.pair_list[0].wrongs]
+    firsts = [one[0] for one in some if one and isinstance(one[0], str)]
     words = [str(one).strip() for one in firsts]
     return f"{words[0]} or {words[1]}?" if len(words) == 2 and all(words) else "A question on a map"
 

@@ -20,6 +20,7 @@ def shown(
     bar: Bar,
     *results: Result,
     linked: Result | None = None,
+    asked: Result | None = None,
     sharable: bool = True,
     drawings: Sequence[Drawing] = (),
 ) -> None:
@@ -28,14 +29,14 @@ def shown(
     The figure is one of `drawings`, or where none are named of the result's own; of several
     results a person chooses whose numbers the files have. The address names `linked` where a
     page rests on several results; where no fields say what the page shows, it is not `sharable`
-    beyond this run store.
+    beyond this run store. A question is made of the map of `asked`, or of the first.
     """
     with bar.export.popover("Export", icon=":material/download:"):
         files(chosen(results), drawings)
     with bar.share.popover("Share", icon=":material/share:"):
         _link(results[0] if linked is None else linked, sharable)
         _note()
-        _for_a_class(results[0])
+        _for_a_class(results[0] if asked is None else asked)
 
 
 def _for_a_class(result: Result) -> None:

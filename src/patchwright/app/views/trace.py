@@ -248,7 +248,9 @@ def _draw(results: Sequence[Result], under_way: dict[str, Any] | None, model: Mo
 
 def _finished(results: Sequence[Result], bar: topbar.Bar) -> None:
     """What the traces warn of, how to read them, and how to take them away."""
-    export.shown(bar, *results, drawings=[drawing_of(*results)])
+    # The hidden states have their strongest cell at the end of the last row, whatever is asked.
+    mlps = results[trace_maps.SITES.index("mlp_out")]
+    export.shown(bar, *results, asked=mlps, drawings=[drawing_of(*results)])
     for text in trace_maps.warnings_of(results):
         st.warning(escape(text))
     st.caption(

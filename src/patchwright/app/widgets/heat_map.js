@@ -230,7 +230,7 @@ class HeatMap {
   // How the values of all cells are spread over the scale. A few cells among thousands can be seen:
   // a column is as high as the root of its count.
   spread(low, high) {
-    const d = this.data, counts = spreadOver(d, PARTS), most = Math.sqrt(Math.max(1, ...counts));
+    const d = this.data, counts = spreadOver(d.pooled, d, PARTS), most = Math.sqrt(Math.max(1, ...counts));
     const spread = element("span", "spread"), step = (high - low) / PARTS;
     counts.forEach((count, i) => {
       const column = spread.appendChild(element("span"));

@@ -43,10 +43,10 @@ const isSmall = (value, d, threshold) => d.centred && Math.abs(value) < threshol
 // From where to where the scale goes.
 const ends = (d) => (d.centred ? [-d.limit, d.limit] : [d.low, d.high]);
 
-// How many cells fall into each of so many equal parts of the scale; what is outside is at its end.
-function spreadOver(d, parts) {
+// How many values fall into each of so many equal parts of the scale; what is outside is at its end.
+function spreadOver(rows, d, parts) {
   const counts = new Array(parts).fill(0), [low, high] = ends(d);
-  for (const value of d.values.flat()) {
+  for (const value of rows.flat()) {
     if (value === null) continue;
     const at = Math.floor(((value - low) / (high - low || 1)) * parts);
     counts[Math.max(0, Math.min(parts - 1, at))] += 1;

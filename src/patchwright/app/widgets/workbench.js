@@ -188,7 +188,8 @@ function keepingFocus(host, build) {
 // As many maps as there are, one below the other or side by side; what is selected in one is so in all.
 function arrangeMaps(bench, host, data, beside) {
   host.classList.toggle("beside", beside);
-  host.classList.toggle("one-bar", data.some((one) => !one.scaled));
+  const oneBar = data.some((one) => !one.scaled);
+  host.classList.toggle("one-bar", oneBar);
   while (bench.maps.length > data.length) bench.maps.pop().remove();
   data.forEach((one, i) => {
     if (!bench.maps[i]) {
@@ -197,7 +198,8 @@ function arrangeMaps(bench, host, data, beside) {
       made.slid = (share) => bench.maps.forEach((map) => map.hideBelow(share));
       bench.maps.push(made);
     }
-    bench.maps[i].show(one);
+    // One colour bar stands for all: so does what it says of their values.
+    bench.maps[i].show({ ...one, pooled: oneBar ? data.flatMap(({ values }) => values) : one.values });
   });
 }
 
