@@ -5,20 +5,17 @@ from typing import get_args
 import streamlit as st
 
 from patchwright.app import build_experiment, page_fields, session_state
-from patchwright.app.text import error_markdown, escape
+from patchwright.app.text import escape
 from patchwright.app.views import (
     controls,
     explore,
     export,
     fields,
     inspector,
-    pair,
     place_detail,
-    tabs,
     topbar,
 )
 from patchwright.axes import METRICS
-from patchwright.errors import PatchwrightError
 from patchwright.insights.cautions import SELF_REPAIR
 from patchwright.methods.ablate import Ablate, Ablation
 from patchwright.methods.patch import Patch
@@ -36,23 +33,19 @@ OVER_NAMES = {"position": "each position by itself", "all": "all positions toget
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    bar = topbar.shown()
-    if bar is None:
-        return
+    explore.of_pair("ablation", _page)
+
+
+def _page(swept: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    swept = pair.shown(model)
-    tabs.shown("ablation")
-    try:
-        _choices(model)
-        if swept is None:
-            return
-        result = explore.shown(tab_of(swept, model), model)
-        if result is not None:
-            controls.baselines(result)
-            st.caption(f"Caution: {escape(SELF_REPAIR)}")
-            export.shown(bar, result)
-    except PatchwrightError as error:
-        st.error(error_markdown(error))
+    _choices(model)
+    if swept is None:
+        return
+    result = explore.shown(tab_of(swept, model), model)
+    if result is not None:
+        controls.baselines(result)
+        st.caption(f"Caution: {escape(SELF_REPAIR)}")
+        export.shown(bar, result)
 
 
 def tab_of(swept: Patch, model: Model) -> explore.Tab:

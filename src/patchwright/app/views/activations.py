@@ -8,10 +8,9 @@ from patchwright.algorithms.difference import ARRAYS
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment
 from patchwright.app.results import result_of
-from patchwright.app.text import error_markdown
-from patchwright.app.views import explore, export, fields, inspector, pair, tabs, topbar, workbench
-from patchwright.errors import PatchwrightError
+from patchwright.app.views import explore, export, fields, inspector, topbar, workbench
 from patchwright.figures.grid import grid_of_array
+from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Place
 
@@ -24,24 +23,20 @@ MEASURES = {
 
 
 def show() -> None:
-    """The whole page, top to bottom."""
-    bar = topbar.shown()
-    if bar is None:
-        return
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    explore.of_pair("activations", _page)
+
+
+def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    experiment = pair.shown(model)
-    tabs.shown("activations")
-    try:
-        site, measure = _choices(model)
-        if experiment is None:
-            return
-        result = result_of(build_experiment.difference_of(experiment, site), model, keep=True)
-        tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
-        explore.still(tab, _maps(result, measure), model)
-        _furthest(result)
-        export.shown(bar, result)
-    except PatchwrightError as error:
-        st.error(error_markdown(error))
+    site, measure = _choices(model)
+    if experiment is None:
+        return
+    result = result_of(build_experiment.difference_of(experiment, site), model, keep=True)
+    tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
+    explore.still(tab, _maps(result, measure), model)
+    _furthest(result)
+    export.shown(bar, result)
 
 
 def _choices(model: Model) -> tuple[str, str]:

@@ -8,19 +8,15 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
-from patchwright.app.text import error_markdown
 from patchwright.app.views import (
     explore,
     export,
     fields,
-    pair,
     place_detail,
-    tabs,
     topbar,
     workbench,
 )
 from patchwright.app.widgets.heat_map import panels
-from patchwright.errors import PatchwrightError
 from patchwright.figures.grid import grids_of
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
@@ -31,30 +27,24 @@ CAPTIONS = ("In A", "In B", "A less B")
 
 
 def show() -> None:
-    """The whole page, top to bottom."""
-    bar = topbar.shown()
-    if bar is None:
-        return
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    explore.of_pair("attention", _page)
+
+
+def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    experiment = pair.shown(model)
-    tabs.shown("attention")
     if experiment is None:
         return
-    try:
-        head = _head(model)
-        assert head.layer is not None, "a head is one of a layer"
-        assert head.head is not None, "a head is one of a layer"
-        asked_for = build_experiment.attention_of(experiment, head.layer, head.head)
-        result = result_of(asked_for, model)
-        tab = explore.reading("attention", experiment, model, lambda _: [])
-        tab = replace(
-            tab, closer=lambda _: place_detail.answer_by_layer(str(head), experiment, model)
-        )
-        explore.still(tab, maps_of(result, str(head)), model)
-        _habits(experiment, model)
-        export.shown(bar, result)
-    except PatchwrightError as error:
-        st.error(error_markdown(error))
+    head = _head(model)
+    assert head.layer is not None, "a head is one of a layer"
+    assert head.head is not None, "a head is one of a layer"
+    asked_for = build_experiment.attention_of(experiment, head.layer, head.head)
+    result = result_of(asked_for, model)
+    tab = explore.reading("attention", experiment, model, lambda _: [])
+    tab = replace(tab, closer=lambda _: place_detail.answer_by_layer(str(head), experiment, model))
+    explore.still(tab, maps_of(result, str(head)), model)
+    _habits(experiment, model)
+    export.shown(bar, result)
 
 
 def maps_of(result: Result, head: str) -> workbench.Maps:

@@ -18,11 +18,10 @@ from patchwright.app.text import error_markdown, escape, sentence_html
 from patchwright.app.views import (
     circuit_place,
     controls,
+    explore,
     export,
     fields,
-    pair,
     progress,
-    tabs,
     topbar,
 )
 from patchwright.app.widgets.workbench import workbench
@@ -48,24 +47,20 @@ SLOTS = ("edges job", "circuit job")
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    bar = topbar.shown()
-    if bar is None:
-        return
+    explore.of_pair("circuit", _page)
+
+
+def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    experiment = pair.shown(model)
-    tabs.shown("circuit")
     _choices()
     if experiment is None:
         return
     swept = experiment.model_copy(update={"metric": st.session_state["metric"]})
-    try:
-        found = _found(swept, model, PATIENCE)
-        again = None if found.job is None else progress.LOOK_AGAIN
-        st.fragment(_drawn, run_every=again)(swept, model, found.job is not None)
-        if found.job is None:
-            _finished(found, bar)
-    except PatchwrightError as error:
-        st.error(error_markdown(error))
+    found = _found(swept, model, PATIENCE)
+    again = None if found.job is None else progress.LOOK_AGAIN
+    st.fragment(_drawn, run_every=again)(swept, model, found.job is not None)
+    if found.job is None:
+        _finished(found, bar)
 
 
 def _choices() -> None:

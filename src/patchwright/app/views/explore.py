@@ -11,7 +11,7 @@ from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown, error_text, escape
-from patchwright.app.views import controls, inspector, pins, place_detail
+from patchwright.app.views import controls, inspector, pair, pins, place_detail, tabs, topbar
 from patchwright.app.views.inspector import Json
 from patchwright.app.views.progress import followed
 from patchwright.app.views.workbench import Bench, Maps, drawn, strongest
@@ -68,6 +68,22 @@ class Tab:
     def source(self) -> str:
         """The letter of the other run, which an effect of 1 leads to."""
         return "A" if self.target == "B" else "B"
+
+
+def of_pair(page: str, draw: Callable[[Patch | None, topbar.Bar], None]) -> None:
+    """A tab about the pair at the top; what is wrong is said in place of what follows.
+
+    `draw` is given no pair where it cannot be run: why is said above the tabs.
+    """
+    bar = topbar.shown()
+    if bar is None:
+        return
+    experiment = pair.shown(bar.model)
+    tabs.shown(page)
+    try:
+        draw(experiment, bar)
+    except PatchwrightError as error:
+        st.error(error_markdown(error))
 
 
 def reading(

@@ -12,10 +12,8 @@ from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE, check_met
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
-from patchwright.app.text import error_markdown
-from patchwright.app.views import explore, export, fields, inspector, pair, tabs, topbar, workbench
+from patchwright.app.views import explore, export, fields, inspector, topbar, workbench
 from patchwright.app.widgets.heat_map import panels
-from patchwright.errors import PatchwrightError
 from patchwright.figures.altair_charts import accumulated_chart, components_chart
 from patchwright.figures.grid import Grid, grid_of_array, grids_of
 from patchwright.methods.lens import Part
@@ -40,31 +38,27 @@ RUNS = {"clean": "A", "corrupt": "B"}
 
 
 def show() -> None:
-    """The whole page, top to bottom."""
-    bar = topbar.shown()
-    if bar is None:
-        return
+    """The whole page, top to bottom; what is wrong is said in place of what follows."""
+    explore.of_pair("lens", _page)
+
+
+def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    experiment = pair.shown(model)
-    tabs.shown("lens")
     if experiment is None:
         return
-    try:
-        result = result_of(build_experiment.lens_of(experiment, []), model, keep=True)
-        measure = _choices(result)
-        tab = explore.reading("lens", experiment, model, partial(readings, result))
-        explore.still(tab, _maps(result, measure, model), model)
-        st.caption(
-            "Each cell holds the likeliest next token after that layer, read by the final norm and the "
-            "unembedding; its colour is the measure. Nothing is patched in the maps."
-        )
-        if "accumulated" in result.arrays:
-            with st.expander("The logit difference at the last token after each layer"):
-                st.altair_chart(accumulated_chart(result.array("accumulated")))
-        _direct(experiment, model)
-        export.shown(bar, result)
-    except PatchwrightError as error:
-        st.error(error_markdown(error))
+    result = result_of(build_experiment.lens_of(experiment, []), model, keep=True)
+    measure = _choices(result)
+    tab = explore.reading("lens", experiment, model, partial(readings, result))
+    explore.still(tab, _maps(result, measure, model), model)
+    st.caption(
+        "Each cell holds the likeliest next token after that layer, read by the final norm and the "
+        "unembedding; its colour is the measure. Nothing is patched in the maps."
+    )
+    if "accumulated" in result.arrays:
+        with st.expander("The logit difference at the last token after each layer"):
+            st.altair_chart(accumulated_chart(result.array("accumulated")))
+    _direct(experiment, model)
+    export.shown(bar, result)
 
 
 def _choices(result: Result) -> str:

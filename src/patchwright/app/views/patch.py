@@ -6,7 +6,6 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment
 from patchwright.app.results import unpatched
-from patchwright.app.text import error_markdown
 from patchwright.app.views import (
     controls,
     explanation,
@@ -16,12 +15,10 @@ from patchwright.app.views import (
     inspector,
     pair,
     place_detail,
-    tabs,
     topbar,
     welcome,
 )
 from patchwright.axes import DIRECTIONS, METRICS
-from patchwright.errors import PatchwrightError
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import SITES
@@ -29,26 +26,22 @@ from patchwright.places import SITES
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    bar = topbar.shown()
-    if bar is None:
-        return
+    explore.of_pair("patch", _page)
+
+
+def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    experiment = pair.shown(model)
-    tabs.shown("patch")
-    try:
-        choices(model, "site", "per")
-        if experiment is None:
-            return
-        experiment = pair.checked(model)
-        # A place of its own: with what comes and goes in it the map keeps its place on the page.
-        with st.container():
-            welcome.strip(unpatched(experiment, model))
-        conclusion = st.empty()
-        result = explore.shown(tab_of(experiment, model), model)
-        if result is not None:
-            _finished(experiment, result, bar, conclusion)
-    except PatchwrightError as error:
-        st.error(error_markdown(error))
+    choices(model, "site", "per")
+    if experiment is None:
+        return
+    experiment = pair.checked(model)
+    # A place of its own: with what comes and goes in it the map keeps its place on the page.
+    with st.container():
+        welcome.strip(unpatched(experiment, model))
+    conclusion = st.empty()
+    result = explore.shown(tab_of(experiment, model), model)
+    if result is not None:
+        _finished(experiment, result, bar, conclusion)
 
 
 def tab_of(experiment: Patch, model: Model) -> explore.Tab:

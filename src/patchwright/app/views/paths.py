@@ -9,20 +9,17 @@ import streamlit as st
 from patchwright.algorithms.paths import SENDERS, receivers_of
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
-from patchwright.app.text import error_markdown
 from patchwright.app.views import (
     controls,
+    explore,
     export,
     fields,
-    pair,
     path_place,
     progress,
-    tabs,
     topbar,
     workbench,
 )
 from patchwright.axes import DIRECTIONS, METRICS
-from patchwright.errors import PatchwrightError
 from patchwright.experiment.run import tokens_of
 from patchwright.figures.grid import grid_of
 from patchwright.methods.patch import Patch
@@ -44,27 +41,23 @@ CAUTION = (
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    bar = topbar.shown()
-    if bar is None:
-        return
+    explore.of_pair("paths", _page)
+
+
+def _page(swept: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    swept = pair.shown(model)
-    tabs.shown("paths")
     if swept is None:
         return
-    try:
-        _choices(model)
-        experiment = build_experiment.path_patch_of(st.session_state, swept)
-        _check(experiment, swept, model)
-        draw = partial(_draw, swept=swept, model=model)
-        results = progress.followed({"paths": experiment}, draw, model, "senders")
-        if results is not None:
-            controls.baselines(results[0])
-            if experiment.mlps == "recompute":
-                st.caption(CAUTION)
-            export.shown(bar, results[0])
-    except PatchwrightError as error:
-        st.error(error_markdown(error))
+    _choices(model)
+    experiment = build_experiment.path_patch_of(st.session_state, swept)
+    _check(experiment, swept, model)
+    draw = partial(_draw, swept=swept, model=model)
+    results = progress.followed({"paths": experiment}, draw, model, "senders")
+    if results is not None:
+        controls.baselines(results[0])
+        if experiment.mlps == "recompute":
+            st.caption(CAUTION)
+        export.shown(bar, results[0])
 
 
 def _choices(model: Model) -> None:

@@ -220,7 +220,8 @@ class HeatMap {
     const legend = element("span", "colours");
     const strip = element("span", "strip");
     strip.style.background = `linear-gradient(to right, ${stops.join(",")})`;
-    legend.append(this.spread(low, high), strip);
+    if (d.texts === null) legend.append(this.spread(low, high));
+    legend.append(strip);
     const parts = [element("span", "end", short(low)), legend, element("span", "end", short(high)),
       element("span", "unit", d.legend || d.unit)];
     if (d.centred && d.sliding) parts.push(this.slider());

@@ -185,6 +185,26 @@ function keepingFocus(host, build) {
   if (key) host.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
+// A button that is replaced while it is pressed is not clicked: what would replace it waits until it
+// is let go, and is not needed where the click asked for something newer.
+function onceLetGo(root, build) {
+  const letGo = () => {
+    root.pressed = false;
+    // The click itself comes first.
+    setTimeout(() => {
+      const waiting = root.waiting;
+      root.waiting = null;
+      if (!root.querySelector(".coming")) waiting?.();
+    });
+  };
+  root.onpointerdown ??= () => {
+    root.pressed = true;
+    for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, letGo, { once: true });
+  };
+  if (root.pressed) root.waiting = build;
+  else build();
+}
+
 // As many maps as there are, one below the other or side by side; what is selected in one is so in all.
 function arrangeMaps(bench, host, data, beside) {
   host.classList.toggle("beside", beside);
@@ -237,10 +257,10 @@ export default function ({ data: message, parentElement, setTriggerValue }) {
     report(find("report"), data.progress, act);
     const said = JSON.stringify([data.inspector, data.set]);
     if (said !== bench.said || inspector.classList.contains("coming")) {
-      keepingFocus(root, () => {
+      onceLetGo(root, () => keepingFocus(root, () => {
         inspect(inspector, data.inspector, act);
         gather(find("setbar"), data.set, act);
-      });
+      }));
     }
     bench.said = said;
     if (data.inspector.place === (data.graph ?? data.maps[0]).selected) inspector.classList.remove("coming");
