@@ -109,6 +109,9 @@ def test_the_maps_and_the_inspector_of_every_tab_are_seen_without_scrolling(
     page.set_viewport_size({"width": 1280, "height": 800})
     rest(page)
     seen_without_scrolling(page, "map", "inspector")
+    content = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
+    assert content is not None
+    assert content["height"] <= 1200
 
 
 def test_an_address_shows_the_same_experiment_and_cell_to_somebody_else(visit: Visitors) -> None:

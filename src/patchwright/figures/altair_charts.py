@@ -172,7 +172,7 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     mark = alt.Chart(at).mark_rule(color="#888888", strokeDash=[2, 3]).encode(x=alt.X("edges:Q"))
     whole = pd.DataFrame({"share": [0.0, 1.0]})
     levels = alt.Chart(whole).mark_rule(color="#888888", opacity=0.6).encode(y="share:Q")
-    return alt.layer(levels, mark, lines, points).properties(height=240)
+    return alt.layer(levels, mark, lines, points).properties(height=150)
 
 
 _CURVES = {"circuit": "#2166ac", "all but it": "#b2182b", "random": "#8a8a8a"}
@@ -217,7 +217,7 @@ def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.Face
             tooltip=["edge", *(alt.Tooltip(f"{one}:Q", format=".3f") for one in _BOTH)],
         )
     )
-    return alt.layer(line, points).properties(height=240)
+    return alt.layer(line, points).properties(height=150)
 
 
 _BOTH = ("estimate", "exact")

@@ -75,18 +75,18 @@ def _take_head() -> None:
 
 def _habits(experiment: Patch, model: Model) -> None:
     """Which heads look at the previous token, at duplicates, at what followed them."""
-    st.subheader("Heads by what they look at", anchor=False)
-    different = len(set(encode(st.session_state["clean"], model.tokenizer)))
-    if different < 2:
-        st.caption("To repeat its words, prompt A must have two different ones.")
-        return
-    scores = result_of(build_experiment.scores_of(experiment, different), model)
-    panels(grids_of(scores), "scores", "", _choose_head)
-    st.caption(
-        "Measured on a shuffled, repeated version of prompt A: shares of attention on the token "
-        "before, on earlier copies of the same token, and on what followed those (induction). Click "
-        "a head to see where it looks on these prompts."
-    )
+    with st.expander("Heads by what they look at"):
+        different = len(set(encode(st.session_state["clean"], model.tokenizer)))
+        if different < 2:
+            st.caption("To repeat its words, prompt A must have two different ones.")
+            return
+        scores = result_of(build_experiment.scores_of(experiment, different), model)
+        panels(grids_of(scores), "scores", "", _choose_head)
+        st.caption(
+            "Measured on a shuffled, repeated version of prompt A: shares of attention on the token "
+            "before, on earlier copies of the same token, and on what followed those (induction). Click "
+            "a head to see where it looks on these prompts."
+        )
 
 
 def _choose_head(chosen: str) -> None:

@@ -114,15 +114,15 @@ def readings(result: Result, chosen: Place) -> list[inspector.Fact]:
 
 def _direct(experiment: Patch, model: Model) -> None:
     """Direct logit attribution: the parts' shares of the logit difference."""
-    st.subheader("Who writes the answer", anchor=False)
-    part: str = fields.choice(st.container(), "Parts", get_args(Part), "part", PARTS)
-    result = result_of(build_experiment.attribution_of(experiment, part), model)
-    if part == "layer":
-        st.altair_chart(components_chart(result.array("components")))
-    else:
-        panels(grids_of(result), "direct")
-    st.caption(
-        "Logits that each part adds to the answer's logit minus the wrong answer's at the last "
-        "position, with the final norm's scale held at the run's own. What a part causes by way of "
-        "later layers is not in it."
-    )
+    with st.expander("Who writes the answer"):
+        part: str = fields.choice(st.container(), "Parts", get_args(Part), "part", PARTS)
+        result = result_of(build_experiment.attribution_of(experiment, part), model)
+        if part == "layer":
+            st.altair_chart(components_chart(result.array("components")))
+        else:
+            panels(grids_of(result), "direct")
+        st.caption(
+            "Logits that each part adds to the answer's logit minus the wrong answer's at the last "
+            "position, with the final norm's scale held at the run's own. What a part causes by way of "
+            "later layers is not in it."
+        )
