@@ -357,7 +357,7 @@ def test_what_the_workbench_refuses_names_the_way_out_on_the_page() -> None:
     said = (facts(page)["pinned"], workbench(page)["set"]["said"])
     for one in said:
         assert "patchwright places" not in one
-        assert "The selectors on this page" in one
+        assert "The maps and lists on this page" in one
 
 
 def test_what_the_user_typed_is_never_markup() -> None:

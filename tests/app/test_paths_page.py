@@ -98,7 +98,7 @@ def test_the_address_brings_back_what_was_chosen_and_seen() -> None:
     [
         (["L3H1.z"], "'L3H1.z' cannot receive"),
         (["L0H1.q"], "Every sender lies above its receivers"),
-        (["L77.q"], "The selectors on this page offer those that there are."),
+        (["L77.q"], "The maps and lists on this page have those that there are."),
         (["<b>x</b>"], "is not a place"),
         (["logits", "L3H1.q"], "The logits are a receiver by themselves"),
     ],

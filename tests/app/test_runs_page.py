@@ -269,6 +269,19 @@ def test_a_note_is_kept_and_found_and_its_change_undone(kept: tuple[Store, list[
 
 @on_the_page
 @pytest.mark.usefixtures("own")
+def test_a_note_that_is_too_long_stays_in_its_field_and_its_length_is_said(
+    kept: tuple[Store, list[str]],
+) -> None:
+    store, ids = kept
+    page = tick(one_view("runs"), ids[2])
+    page.text_input(key=f"note-{ids[2]}").set_value("n" * 1001).run()
+    assert "The note has 1,001 characters, and at most 1,000 are kept" in words(page, "warning")
+    assert page.text_input(key=f"note-{ids[2]}").value == "n" * 1001
+    assert store.entry(ids[2]).note == ""
+
+
+@on_the_page
+@pytest.mark.usefixtures("own")
 def test_a_deletion_can_be_undone(kept: tuple[Store, list[str]]) -> None:
     _, ids = kept
     page = tick(one_view("runs"), ids[0], ids[2])

@@ -106,7 +106,7 @@ def test_what_names_a_command_elsewhere_names_what_to_do_on_the_page(
         parse_place(text).within(demo.spec, 5)
     said = error_markdown(raised.value).replace("\\", "")
     assert "`patchwright" not in said
-    assert "on this page offer" in said or "chips under the prompts" in said
+    assert "on this page have" in said or "chips under the prompts" in said
     assert said.startswith(str(raised.value)[:8])
 
 

@@ -1,16 +1,17 @@
 """A reader's answers to a lesson as files: a page to print, and JSON and CSV to collect."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 
+import pandas as pd
+
 from patchwright.app.lesson_progress import Attempt, questions_of, score
 from patchwright.errors import printable
 from patchwright.lessons import Lesson
+from patchwright.storage.export import frame_text
 
 MOST_NAME = 100
 """Characters of a name; more is cut off."""
@@ -109,19 +110,17 @@ def json_of(sheet: Sheet) -> str:
 
 def csv_of(sheet: Sheet) -> str:
     """One line a question, with reader and lesson in each: files of a class can be joined."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    heads = ("name", "lesson", "model", "date", "step", "question", "answer", "result", "tries")
-    table.writerow([*heads, "hints"])
-    about = (sheet.name, sheet.lesson, sheet.model, sheet.date)
-    for one in sheet.answers:
-        answers = "; then ".join(one.answers)
-        row = (*about, one.step, one.question, answers, one.outcome, one.tries, one.hints)
-        table.writerow([_cell(value) for value in row])
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula begins with an apostrophe."""
-    acts = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{value}" if acts else value
+    about = {name: getattr(sheet, name) for name in ("name", "lesson", "model", "date")}
+    rows = [
+        {
+            **about,
+            "step": one.step,
+            "question": one.question,
+            "answer": "; then ".join(one.answers),
+            "result": one.outcome,
+            "tries": one.tries,
+            "hints": one.hints,
+        }
+        for one in sheet.answers
+    ]
+    return frame_text(pd.DataFrame(rows))

@@ -23,8 +23,8 @@ _MARKS = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
 
 
 _ON_THE_PAGE = {
-    r"`patchwright places --model [^`]*` lists its places\.": "The selectors on this page offer those "
-    "that there are.",
+    r"`patchwright places --model [^`]*` lists its places\.": "The maps and lists on this page "
+    "have those that there are.",
     r"`patchwright tokens` shows them\.": "The chips under the prompts show them.",
     r"`patchwright models` lists names that work": "The list at the top has names that work",
     r"fetch it with `patchwright models get [^`]*`": "choose it at the top, which offers to fetch it",

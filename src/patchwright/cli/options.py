@@ -1,4 +1,4 @@
-"""What commands share: their options, loading, outputs, progress."""
+"""What commands share: their options, how they load models and pairs, and which files they write."""
 
 import warnings
 from collections.abc import Generator, Mapping, Sequence

@@ -4,8 +4,7 @@ Effects are drawn as the page draws them, from no colour at 0 to blue or red at 
 scale: the colours are see-through, so that one picture serves the light and the dark theme.
 """
 
-import struct
-import zlib
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,11 @@ Pixels = NDArray[np.uint8]
 
 def thumbnail(grid: Grid) -> bytes:
     """The picture of a map, its first row at the bottom; cells without a value are see-through."""
-    return png(_painted(grid)[::-1])
+    from matplotlib.image import imsave
+
+    picture = BytesIO()
+    imsave(picture, _painted(grid)[::-1], format="png")
+    return picture.getvalue()
 
 
 def in_words(grid: Grid) -> str:
@@ -82,17 +85,3 @@ def _painted(grid: Grid) -> Pixels:
 def _rgb(color: str) -> tuple[int, int, int]:
     red, green, blue = bytes.fromhex(color.removeprefix("#"))
     return red, green, blue
-
-
-def png(pixels: Pixels) -> bytes:
-    """The file of an image, [row, column, (red, green, blue, alpha)]."""
-    height, width, _ = pixels.shape
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    # Eight bits a channel, red, green, blue and alpha; each row begins with its filter, which is none.
-    header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 6, 0, 0, 0))
-    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

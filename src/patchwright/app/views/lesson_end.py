@@ -51,9 +51,9 @@ def shown(
 
 def _verdict(found: Score) -> str:
     if not found.answered:
-        return "Nothing is answered yet in this session: begin with the first step."
+        return "You have not answered a question yet: begin with the first step."
     if not found.done:
-        return "The questions that are left can be answered still."
+        return "You can still answer the questions that are left."
     if found.at_once == found.asked:
         return "Every prediction was right at once."
     return "A prediction that failed is worth a second look: open its experiment and change it."
@@ -67,7 +67,7 @@ def _files(lesson: Lesson, tries: Mapping[int, Attempt]) -> None:
             key="answers-name",
             width=240,
             placeholder="optional",
-            help="It stands only in the files. The server keeps neither it nor your answers.",
+            help="It is written only into the files. The server keeps neither your name nor your answers.",
         )
         sheet = sheet_of(lesson, tries, name, f"{datetime.now(UTC):%Y-%m-%d}")
         for label, (ending, kind, text_of) in FILES.items():

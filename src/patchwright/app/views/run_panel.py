@@ -23,6 +23,7 @@ from patchwright.figures.matplotlib_figures import drawing_of
 from patchwright.methods.trace import Trace
 
 MOST_NOTE = 1000
+"""Characters of a note."""
 
 
 def shown(chosen: Sequence[Saved], kept: Access) -> None:
@@ -215,7 +216,6 @@ def _note(one: Saved, kept: Access) -> None:
     st.text_input(
         "Note",
         key=key,
-        max_chars=MOST_NOTE,
         on_change=_write_note,
         args=(one, key, kept),
         help="Kept beside the run; the search finds its words.",
@@ -232,7 +232,12 @@ def _write_note(one: Saved, key: str, kept: Access) -> None:
         st.session_state[key] = one.first.note
 
     def work() -> None:
-        write(st.session_state[key].strip())
+        text = st.session_state[key].strip()
+        if len(text) > MOST_NOTE:
+            raise InputError(
+                f"The note has {len(text):,} characters, and at most {MOST_NOTE:,} are kept: shorten it."
+            )
+        write(text)
         st.session_state["undo"] = "Note changed.", undo
 
     _try(work)
