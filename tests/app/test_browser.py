@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import patchwright as pw
 from browser_pages import (
+    LISTEN,
     PRESS,
     SECONDS,
     Visitors,
@@ -99,6 +100,25 @@ def test_the_map_the_inspector_and_the_prompts_are_seen_without_scrolling(page: 
     content = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
     assert content is not None
     assert content["height"] <= 1200
+
+
+SHIFTS = """
+    window.shifted = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+"""Adds up how far a page has moved under its visitor's eyes: Chromium's cumulative layout shift."""
+
+
+def test_nothing_jumps_while_the_page_comes(browser: Browser, address: str) -> None:
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        context.set_default_timeout(SECONDS)
+        context.add_init_script(LISTEN + SHIFTS)
+        page = context.new_page()
+        page.goto(address)
+        rest(page)
+        assert page.evaluate("window.shifted") < 0.1
 
 
 @pytest.mark.parametrize("path", [*tabs.TABS, "many"])

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -16,6 +17,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 from page_server import page_process, page_served
+from patchwright.app import server
 from patchwright.web import listening
 from poison import poisoned
 
@@ -108,6 +110,23 @@ def test_settings_of_streamlit_come_from_its_variables_too(
     with page_process(tmp_path, at="/below") as (url, _):
         assert status(url, "GET", "/below/", {}) == 200
         assert status(url, "GET", "/_stcore/health", {}) == 404
+
+
+def test_a_page_comes_with_its_style_whatever_its_path_and_what_a_browser_has_of_it(
+    address: str,
+) -> None:
+    wants = {"Accept": "text/html", "Accept-Encoding": "gzip"}
+    style = Path(server.__file__).with_name("page.css").read_text("utf-8")
+    for path in ("/", "/patch", "/no-such-page"):
+        with urlopen(Request(address + path, headers=wants), timeout=60) as response:
+            page = response.read().decode()
+            kept = {name: response.headers[name] for name in ("ETag", "Last-Modified")}
+        assert page.endswith(f"<style>{style}</style>")
+        assert page.count("</html>") == 1
+        assert not any(kept.values()), "another version has another style"
+    with urlopen(Request(address + "/favicon.png", headers=wants), timeout=60) as response:
+        assert b"<style>" not in response.read()
+        assert response.headers["ETag"]
 
 
 REQUESTS = {

@@ -1,7 +1,5 @@
 """The page: `patchwright app` runs this file under Streamlit."""
 
-from pathlib import Path
-
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
@@ -26,8 +24,6 @@ from patchwright.app.views.topbar import PLACES
 from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
-
-st.html(f"<style>{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style>")
 
 VIEWS = {
     "patch": patch.show,

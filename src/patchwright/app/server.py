@@ -15,8 +15,9 @@ from typing import Any
 import click
 import streamlit as st
 from anyio.to_thread import run_sync
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.web.bootstrap import load_config_options
 from streamlit.web.cli import configurator_options
 
@@ -25,6 +26,7 @@ from patchwright.web import listening
 from patchwright.web.hosts import Hosts, host_of, is_loopback, same_origin
 
 PAGE = Path(__file__).with_name("main.py")
+STYLE = Path(__file__).with_name("page.css")
 
 SETTINGS: Mapping[str, object] = {
     "browser.gatherUsageStats": False,
@@ -57,7 +59,7 @@ def serve(
     sys.argv = [str(PAGE), *options]
     sys.argv += [flag for flag, is_so in (("--allow-edits", own), ("--alone", alone)) if is_so]
     configure({**SETTINGS, "server.address": host, "server.port": port, "secrets.files": []})
-    app: ASGIApp = st.App(PAGE, lifespan=_life)
+    app: ASGIApp = Styled(st.App(PAGE, lifespan=_life), STYLE.read_text("utf-8"))
     if own or names:
         app = OwnNames(app, Hosts(host, tuple(names)))
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -96,6 +98,44 @@ async def _life(_: st.App) -> AsyncGenerator[dict[str, Any] | None]:
         print(said, flush=True)
     yield None
     await run_sync(resources.job_queue.clear)
+
+
+class Styled:
+    """Sends the style of the page with its HTML: as an element of the app it comes late, and all jumps.
+
+    It follows the document's end, which browsers read as the end of its body: so its rules come
+    after those that Streamlit adds to the head, and the document streams as it is.
+    """
+
+    _NOT_WHOLE = (b"accept-encoding", b"if-none-match", b"if-modified-since", b"range")
+    """Headers that ask for less than the whole plain document, whose style may be a newer one."""
+
+    def __init__(self, app: ASGIApp, style: str) -> None:
+        self._app = app
+        self._style = f"<style>{style}</style>".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the app does, with the style after a document."""
+        is_document = False
+
+        async def send_styled(message: Message) -> None:
+            nonlocal is_document
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                is_document = headers.get("content-type", "").startswith("text/html")
+                if is_document:
+                    size = int(headers["content-length"]) + len(self._style)
+                    headers["content-length"] = str(size)
+                    del headers["etag"], headers["last-modified"]
+            elif is_document and not message.get("more_body"):
+                message["body"] = message.get("body", b"") + self._style
+            await send(message)
+
+        if scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", ""):
+            kept = [header for header in scope["headers"] if header[0] not in self._NOT_WHOLE]
+            await self._app({**scope, "headers": kept}, receive, send_styled)
+        else:
+            await self._app(scope, receive, send)
 
 
 class OwnNames:

@@ -51,8 +51,8 @@ def conclusion_html(shown: Insights, instead: str = "") -> str:
     cautions = f"{n} caution{'' if n == 1 else 's'}" if n else ""
     text = sentence_html(instead if one is None else one.text)
     return (
-        '<div data-testid="conclusion" style="display:flex;gap:1rem;justify-content:space-between">'
-        f'<strong>{defined(text)}</strong><span style="white-space:nowrap">{cautions}</span></div>'
+        '<div data-testid="conclusion">'
+        f"<strong>{defined(text)}</strong><span>{cautions}</span></div>"
     )
 
 

@@ -27,6 +27,7 @@ from patchwright.app.views import (
     pair_set_form,
     patch,
     progress,
+    tabs,
     topbar,
     workbench,
 )
@@ -59,7 +60,7 @@ def show() -> None:
     if bar is None:
         return
     model = bar.model
-    st.html('<h1 class="pw-title">Sets</h1>')
+    tabs.heading("Sets")
     try:
         pair_set_form.choices(model)
         understood = st.container()
@@ -75,7 +76,7 @@ def show() -> None:
         if swept.per in ("position", "head_position"):
             _roles(found, more)
         swept = build_experiment.set_experiment_of(st.session_state, model.name, tuple(found.pairs))
-        conclusion = st.empty()
+        conclusion = st.container(key="conclusion").empty()
         results = progress.followed({"set": swept}, partial(_draw, swept=swept), model)
         if results is not None:
             _finished(swept, statistics_of(results[0]), bar, conclusion)

@@ -49,7 +49,8 @@ def shown(model: Model) -> Patch | None:
                 "changed into B. Then let ⚙ take the model's own answers, or type them."
             )
             return None
-        st.html(chips_html(*(token_texts(ids, model.tokenizer) for ids in _ids(model))))
+        texts = [token_texts(ids, model.tokenizer) for ids in _ids(model)]
+        st.container(key="tokens").html(chips_html(*texts))
         _edges()
         _suits(model)
         experiment = checked(model)

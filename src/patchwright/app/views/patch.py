@@ -38,7 +38,7 @@ def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
     # A place of its own: with what comes and goes in it the map keeps its place on the page.
     with st.container():
         welcome.strip(unpatched(experiment, model))
-    conclusion = st.empty()
+    conclusion = st.container(key="conclusion").empty()
     result = explore.shown(tab_of(experiment, model), model)
     if result is not None:
         _finished(experiment, result, bar, conclusion)

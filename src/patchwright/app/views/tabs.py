@@ -17,9 +17,14 @@ TABS = {
 """The pages that are tabs, with what they are called."""
 
 
+def heading(title: str) -> None:
+    """Say to screen readers which page this is; who sees it, sees that in the bar or among the tabs."""
+    st.container(key="heading").html(f"<h1>{title}</h1>")
+
+
 def shown(now: str) -> None:
-    """Draw the tabs, and say for screen readers which one this is."""
-    st.html(f'<h1 class="pw-title">{TABS[now]}</h1>')
+    """Draw the tabs, with the note of the experiment below them."""
+    heading(TABS[now])
     if "pages" not in st.session_state:
         return
     with st.container(horizontal=True, gap="xxsmall", key="tabs"):

@@ -10,19 +10,6 @@ from patchwright.prompts.tokens import visible
 Column = tuple[int | None, int | None]
 """Positions in the two prompts; None where one has no counterpart."""
 
-_STYLE = """<style>
-.pw-chips { display: flex; flex-wrap: wrap; gap: 6px 3px; margin: 0; font: 13px monospace; }
-.pw-column { display: flex; flex-direction: column; gap: 2px; }
-.pw-names { font: 13px sans-serif; opacity: .75; padding-right: 6px; }
-.pw-names span { min-height: 21px; line-height: 21px; }
-.pw-chip { border: 1px solid rgba(128,128,128,.45); border-radius: 4px; padding: 1px 5px;
-  min-height: 21px; box-sizing: border-box; }
-.pw-chip sub { opacity: .75; font-size: 9px; padding-left: 3px; }
-.pw-chip.differs { border: 2px solid #c2410c; padding: 0 4px; text-decoration: underline;
-  font-weight: bold; }
-.pw-chip.none { border-style: dashed; opacity: .5; }
-</style>"""
-
 
 def chips_html(clean: Sequence[str], corrupt: Sequence[str]) -> str:
     """Both prompts' chips, each with its position.
@@ -34,7 +21,7 @@ def chips_html(clean: Sequence[str], corrupt: Sequence[str]) -> str:
         f"<span>A: {len(clean)} tokens</span><span>B: {len(corrupt)}</span></div>"
     )
     pairs = "".join(_column(clean, corrupt, *column) for column in columns_of(clean, corrupt))
-    return f'{_STYLE}<div class="pw-chips" data-testid="prompts" role="group" aria-label="Tokens">{names}{pairs}</div>'
+    return f'<div class="pw-chips" data-testid="prompts" role="group" aria-label="Tokens">{names}{pairs}</div>'
 
 
 def noisy_chips_html(texts: Sequence[str], noisy: Sequence[int]) -> str:
@@ -44,7 +31,7 @@ def noisy_chips_html(texts: Sequence[str], noisy: Sequence[int]) -> str:
         for i, text in enumerate(texts)
     )
     name = f'<div class="pw-column pw-names"><span>Prompt, {len(texts)} tokens</span></div>'
-    return f'{_STYLE}<div class="pw-chips" role="group" aria-label="Tokens">{name}{chips}</div>'
+    return f'<div class="pw-chips" role="group" aria-label="Tokens">{name}{chips}</div>'
 
 
 def columns_of(clean: Sequence[str], corrupt: Sequence[str]) -> Iterator[Column]:
