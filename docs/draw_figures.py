@@ -32,7 +32,7 @@ def commands_of(page: Path) -> list[str]:
 
 
 def with_table(text: str) -> str:
-    """A page with the table between its marks written anew."""
+    """A page with the table between its marks written again."""
     before, rest = text.split("<!-- table -->\n")
     _, after = rest.split("<!-- end -->")
     return f"{before}<!-- table -->\n{heads_table()}<!-- end -->{after}"

@@ -6,7 +6,7 @@ import pytest
 
 import patchwright as pw
 from patchwright.app.access import Access
-from patchwright.app.restore_state import DIGITS
+from patchwright.app.page_controls import DIGITS
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.prompts.examples import example
 from patchwright.storage.store import Store

@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchwright.app import session_state, url_state
+from patchwright.app.page_controls import CONTROLS
 from patchwright.errors import InputError
 from patchwright.places import Place, parse_place
 from patchwright.prompts.examples import example, examples
+
+NAMED_PLACES = ("chosen", "pinned")
+"""Controls that name a place, or nothing."""
 
 PLACES = ("L0.resid_pre@3", "L1H2.z@-1", "L9H6.z", "embed@0", "L3.mlp_act[217]@2", "L0.pattern")
 
@@ -64,14 +68,17 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
     """Any value that a control may have."""
     if name == "set_source":
         # A set of a file is in no address but a stored run's.
-        return st.sampled_from([one for one in session_state.SOURCES if one not in ("file", "run")])
-    if name in url_state.CHOICES:
-        return st.sampled_from(url_state.CHOICES[name])
+        return st.sampled_from(
+            [one for one in CONTROLS["set_source"].choices if one not in ("file", "run")]
+        )
+    control = CONTROLS[name]
+    if control.choices and not isinstance(control.usual, bool):
+        return st.sampled_from(control.choices)
     if name == "subject":
         return st.lists(st.integers(0, 300), max_size=4)
     if name == "set_roles":
         return st.lists(st.sampled_from(["A", "last", "S#2"]), unique=True)
-    if name in url_state.PLACES:
+    if name in NAMED_PLACES:
         return st.sampled_from(["", *PLACES])
     if name == "picked":
         return st.lists(st.sampled_from(["0123456789abcdef", "a" * 16]), unique=True)
@@ -79,15 +86,13 @@ def value_of(name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(["", "embed", "logits", "L3H1", "L2.mlp", "L2.mlp>L3H1.q"])
     if name == "pinned_run":
         return st.sampled_from(["", "0123456789ab"])
-    if isinstance(session_state.FIELDS[name], str):
+    if isinstance(control.usual, str):
         return st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-    usual = session_state.FIELDS[name]
-    if isinstance(usual, list):
+    if isinstance(control.usual, list):
         return st.lists(st.sampled_from(PLACES), unique=True)
-    if isinstance(usual, float):
-        return st.floats(*url_state.RANGES[name])
-    least, most = url_state.RANGES.get(name, (0, 1_000_000))
-    return st.integers(int(least), int(most))
+    if isinstance(control.usual, float):
+        return st.floats(*control.bounds)
+    return st.integers(*map(int, control.bounds))
 
 
 @pytest.mark.parametrize("page", url_state.PAGES)
@@ -181,7 +186,7 @@ def test_a_slip_in_the_set_is_not_shared_and_does_not_spoil_the_address() -> Non
         ({"metric": ""}, "metric ''"),
         ({"example": "x" * 5000}, "is not an example"),
         ({"neuron_layer": "two"}, "neuron_layer 'two', which is no number"),
-        ({"neuron_layer": "-1"}, "no number"),
+        ({"neuron_layer": "-1"}, "neuron_layer -1: it may be 0 to 1,000,000"),
         ({"neuron_layer": "9" * 5000}, "no number"),
         ({"chosen": "L9"}, "not a place"),
         ({"chosen": "L" + "9" * 5000 + ".z"}, "too long for a place"),
@@ -207,7 +212,7 @@ def test_what_an_address_may_not_hold_is_one_short_sentence(
      ("subject", "-1"), ("seed", "1.5"), ("seed", "2000000")],
 )  # fmt: skip
 def test_a_number_that_is_none_is_refused(name: str, text: str) -> None:
-    with pytest.raises(InputError, match="which is no number"):
+    with pytest.raises(InputError, match=r"which is no number|it may be 0 to"):
         url_state.read("trace", {name: text})
 
 
@@ -228,11 +233,11 @@ def test_whatever_an_address_holds_it_is_read_or_refused(
     assert set(found) <= set(session_state.FIELDS)
     for name, value in found.items():
         assert type(value) is type(session_state.FIELDS[name]), name
-        if name in url_state.CHOICES:
+        if CONTROLS[name].choices:
             written = str(int(value)) if isinstance(value, bool) else value
-            assert written in url_state.CHOICES[name]
+            assert written in CONTROLS[name].choices
     places = [*found.get("places", []), *found.get("receivers", [])]
-    places += filter(None, [found.get(name) for name in url_state.PLACES])
+    places += filter(None, [found.get(name) for name in NAMED_PLACES])
     assert all(isinstance(parse_place(place), Place) for place in places)
 
 

@@ -12,6 +12,7 @@ import patchwright as pw
 from app_pages import one_view, parameters_of, settled, unopened_view, words, workbench
 from patchwright.algorithms.statistics import statistics
 from patchwright.app import build_experiment, pair_sets, session_state, url_state
+from patchwright.app.page_controls import CONTROLS
 from patchwright.app.views import many
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
@@ -315,7 +316,7 @@ def test_fifty_like_this_ask_what_explore_asks_and_keep_its_place() -> None:
     session_state.make_set(page)
     assert (page["set_site"], page["set_per"], page["set_count"]) == ("mlp_out", "layer", 50)
     assert (page["set_source"], page["go_to"], page["chosen"]) == ("pair", "many", "L2.mlp_out")
-    assert set(pair_sets.FIELDS) == set(session_state.SOURCES)
+    assert set(pair_sets.FIELDS) == set(CONTROLS["set_source"].choices)
 
 
 def test_an_address_of_before_still_selects_its_place_also_at_a_role() -> None:

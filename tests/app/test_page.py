@@ -22,7 +22,8 @@ from app_pages import (
     workbench,
 )
 from checkpoints import save_tiny
-from patchwright.app import pair_sets, resources, session_state
+from patchwright.app import pair_sets, resources
+from patchwright.app.page_controls import CONTROLS
 from patchwright.app.views import pair_set_form
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError
@@ -69,9 +70,8 @@ def test_a_text_that_is_too_long_stays_and_its_length_is_said(key: str) -> None:
 
 
 def test_every_field_of_a_set_is_bounded() -> None:
-    typed = {name for names in pair_sets.FIELDS.values() for name in names} & set(
-        session_state.MOST_CHARACTERS
-    )
+    named = {name for names in pair_sets.FIELDS.values() for name in names}
+    typed = {name for name in named & set(CONTROLS) if isinstance(CONTROLS[name].usual, str)}
     assert set(pair_set_form.LABELS) == typed - {"task", "align"}
 
 

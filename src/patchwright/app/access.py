@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchwright.algorithms.result import Result
-from patchwright.app.restore_state import DIGITS
+from patchwright.app.page_controls import DIGITS
 from patchwright.errors import ExperimentError, InputError, UnknownRunError
 from patchwright.experiment.base import Experiment
 from patchwright.methods import METHODS

@@ -5,7 +5,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from patchwright.app import restore_state, session_state, url_state
-from patchwright.app.session_state import FIELDS, MOST_CHARACTERS, State, first_example
+from patchwright.app.page_controls import CONTROLS
+from patchwright.app.session_state import FIELDS, State, first_example
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import Lesson
@@ -56,9 +57,9 @@ def experiment_of(text: str) -> Experiment:
 def lesson_shown(state: Mapping[Any, Any]) -> Lesson:
     """The question in the fields of Learn, as a lesson. Raises InputError for what is wrong."""
     for name, label in LABELS.items():
-        if len(state[name]) > MOST_CHARACTERS[name]:
+        if len(state[name]) > CONTROLS[name].most:
             raise InputError(
                 f"{label}: {len(state[name]):,} characters are too many, at most "
-                f"{MOST_CHARACTERS[name]:,} are taken."
+                f"{CONTROLS[name].most:,} are taken."
             )
     return lesson_of(experiment_of(state["map"]), state["ask"], state["explain"])

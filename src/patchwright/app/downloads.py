@@ -8,7 +8,7 @@ from patchwright.model import catalog
 
 
 class Download:
-    """One model's files; fetched once for everybody who asks for it."""
+    """One model's files; fetched once for everybody who wants it."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -10,7 +10,8 @@ from typing import Any
 
 from patchwright.app.build_experiment import answers_of, pair_of
 from patchwright.app.limits import LIMITS
-from patchwright.app.session_state import MOST_PAIRS, PAIR_FIELDS, State
+from patchwright.app.page_controls import MOST_PAIRS
+from patchwright.app.session_state import PAIR_FIELDS, State
 from patchwright.errors import InputError
 from patchwright.experiment.pairs_file import Fit, fitted
 from patchwright.experiment.similar_pairs import similar_pairs

@@ -28,7 +28,7 @@ REAL = "smollm2"
 """The model that the page opens on where it is here and nothing else is asked for."""
 
 LESSONS_FOR = 10.0
-"""Seconds after which lessons are read anew: a teacher who mends one sees it."""
+"""Seconds after which lessons are read again: a teacher who mends one sees it."""
 
 
 @dataclass(frozen=True)

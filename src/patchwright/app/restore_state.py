@@ -26,9 +26,6 @@ from patchwright.methods.trace import Trace
 from patchwright.prompts.messages import is_chat, user_says
 from patchwright.prompts.pair import Pair, Prompt
 
-DIGITS = 12
-"""Of an experiment's hash, in an address."""
-
 Controls = dict[str, Any]
 
 HOLDS: dict[str, type[Experiment]] = {

@@ -4,7 +4,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from patchwright.app.page_fields import place_lists, usual
+from patchwright.app.page_controls import CONTROLS
+from patchwright.app.page_fields import place_lists
 from patchwright.errors import UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
@@ -21,108 +22,13 @@ MODELS = tuple(one.name for one in CATALOG)
 SEPARATOR = "|"
 """Between several answers in one text field."""
 
-FIELDS: dict[str, Any] = {
-    **usual(),
-    "model": "demo",
-    "model_name": "",
-    "clean": "",
-    "corrupt": "",
-    "answer": "",
-    "wrong": "",
-    "align": "exact",
-    "chat": False,
-    "system": "",
-    "bos": True,
-    "neuron_layer": 0,
-    "chosen": "",
-    "pinned": "",
-    "pinned_run": "",
-    "note": "",
-    "view": "",
-    "threshold": 5,
-    "places": [],
-    "measure": "relative",
-    "lens_measure": "probability",
-    "part": "head",
-    "references": "",
-    "edges": 30,
-    "edge_chosen": "",
-    "edge_estimate": "integrated",
-    "edge_order": "connected",
-    "edge_share": 80,
-    "lesson": "",
-    "reading": "demo",
-    "step": 1,
-    "ask": "",
-    "explain": "",
-    "map": "",
-    "set_source": "template",
-    "task": "indirect-object",
-    "set_count": 20,
-    "set_seed": 0,
-    "template_text": "When {A} and {B} went to the {PLACE}, {S} gave a {OBJECT} to",
-    "template_slots": "A=Mary,Alice,Emma\nB=John,David,Tom\nPLACE=store,park,school\n"
-    "OBJECT=drink,book,ball\nS={B}",
-    "template_swap": "S={A}",
-    "template_answer": " {A}",
-    "template_wrong": " {B}",
-    "sentences": "The keys to the cabinet are on the table\nThe dog near the cars is happy",
-    "swap_prompt": "When Mary and John went to the store, John gave a drink to",
-    "swap_word": "Mary",
-    "swap_answer": " Mary",
-    "set_site": "z",
-    "set_per": "head",
-    "search": "",
-    "shelf": "runs",
-    "picked": [],
-}
-"""The controls of all pages, by key, with what they start from."""
-
-SOURCES = ("pair", "template", "own", "sentences", "swap", "file", "run")
-"""Where a set of pairs comes from."""
-
-SHELVES = ("runs", "examples")
-"""The parts of the library."""
-
-MOST_PAIRS = 1000
-"""Pairs of a set on the page."""
+FIELDS: dict[str, Any] = {name: control.usual for name, control in CONTROLS.items()}
+"""What the controls of all pages start from, by key."""
 
 LIKE_ONE = 50
 """Pairs like one pair, unless a person asks for another number."""
 
-BOUNDS: dict[str, tuple[float, float]] = {
-    "noise": (0.0, 20.0),
-    "samples": (1, 100),
-    "window": (1, 1000),
-    "seed": (0, 1_000_000),
-    "draw_seed": (0, 1_000_000),
-    "set_seed": (0, 1_000_000),
-    "set_count": (2, MOST_PAIRS),
-    "threshold": (0, 50),
-}
-"""From where to where numbers may go; the model bounds the window of causal tracing too."""
-
-_OTHER_LENGTHS = {
-    "sentences": 40_000,
-    "model_name": 300,
-    "search": 200,
-    "note": 300,
-    "ask": 300,
-    "map": 4000,
-}
-
-MOST_CHARACTERS: dict[str, int] = {
-    name: _OTHER_LENGTHS.get(name, 2000) for name, usual in FIELDS.items() if isinstance(usual, str)
-}
-"""What a field of text may hold: enough for the tokens that a prompt may have, and to be read."""
-
 State = MutableMapping[Any, Any]
-
-EDGE_ORDERS = ("connected", "strongest")
-
-
-MOST_EDGES = 4096
-"""Edges that a circuit may have on the page."""
 
 
 def first_example(page: str) -> str:
@@ -140,7 +46,7 @@ def prepare(state: State, page: str = "patch") -> bool:
 
     An example that another page opened on, and that nobody touched, gives way to this page's.
 
-    Streamlit forgets controls that are not shown: they are set anew when the page is
+    Streamlit forgets controls that are not shown: they are set again when the page is
     turned, else from what `keep` has kept. Controls on the screen are left alone: to set
     them would undo what is typed meanwhile. Returns whether the visitor is new.
     """
@@ -208,11 +114,6 @@ def forget_places(state: State) -> None:
     """After the prompts became a chat, or text again: what was chosen stands elsewhere now."""
     state["chosen"] = ""
     state.update({name: [] for name in place_lists()}, subject=[], subject_cleared=False)
-
-
-def names_role(place: str) -> bool:
-    """Whether a place stands at a role of its prompt, as in `L3.resid_pre@last`: only sets have such."""
-    return "@" in place and not place.rpartition("@")[2].lstrip("-").isdigit()
 
 
 def _moved(text: str, by: int) -> str:
@@ -334,7 +235,7 @@ def settle_subject(
     if not fits and before is None:
         state["subject_complaint"] = (
             f"The address has a subject outside positions {first}-{len(clean) - 1}, which are all "
-            "that this prompt has: choose it anew."
+            "that this prompt has: choose it again."
         )
     return state.get("subject_complaint")
 

@@ -1,53 +1,30 @@
 """The address of what the page shows: its controls as query parameters, and back.
 
 An example's pair is written as the example's name, the first one's not at all; a
-control that stands at its usual value is left out. What comes from an address is
-checked before it is used: anybody can write one.
+control that stands at its usual value is left out.
 """
 
-import math
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 
-from patchwright.algorithms.difference import ARRAYS
-from patchwright.algorithms.metrics import LENS_METRICS
-from patchwright.algorithms.paths import SENDERS
 from patchwright.app import restore_state
-from patchwright.app.page_fields import FORMS, choices, place_lists
+from patchwright.app.page_controls import CONTROLS, DIGITS, run_digits
+from patchwright.app.page_fields import FORMS
 from patchwright.app.session_state import (
-    BOUNDS,
-    EDGE_ORDERS,
     FIELDS,
-    MOST_EDGES,
     PAIR_FIELDS,
-    SHELVES,
-    SOURCES,
     State,
     example_shown,
     fields_of,
     first_example,
     model_of,
-    names_role,
 )
-from patchwright.errors import InputError, PatchwrightError, UnknownRunError
+from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment.base import Experiment
-from patchwright.lessons import READINGS
-from patchwright.methods.lens import Part
-from patchwright.places import parse_place
-from patchwright.prompts.builtin_templates import tasks
 from patchwright.prompts.examples import example, usual_bos
 
 MOST_CHARACTERS = 6000
 """In a whole address; browsers and proxies cut longer ones."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    "edges": (1, MOST_EDGES),
-    "edge_share": (1, 100),
-    "step": (1, 1000),
-    **BOUNDS,
-}
-"""Numbers that have a least and a most; other whole ones go from 0 to a million."""
 
 FORMER = {
     **dict.fromkeys(("ablated", "seen_head", "trace_chosen", "path", "set_chosen"), "chosen"),
@@ -55,58 +32,19 @@ FORMER = {
 }
 """Names that controls had in addresses of before."""
 
-LISTS = "~"
-"""Between the entries of a list; no place and no number contains it."""
-
-PLACES = ("chosen", "pinned")
-"""Controls that name a place, or nothing."""
-
 BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note", "view")
 """Controls of the workbench, on every tab that has one."""
 
 _OWN: dict[str, tuple[str, ...]] = {
-    "patch": (
-        "neuron_layer",
-        *BENCH,
-    ),
-    "activations": (
-        "metric",
-        "measure",
-        *BENCH,
-    ),
-    "attention": (
-        "metric",
-        *BENCH,
-    ),
+    "patch": ("neuron_layer", *BENCH),
+    "activations": ("metric", "measure", *BENCH),
+    "attention": ("metric", *BENCH),
     "trace": BENCH,
-    "lens": (
-        "metric",
-        "lens_measure",
-        "part",
-        *BENCH,
-    ),
-    "ablation": (
-        "neuron_layer",
-        "references",
-        *BENCH,
-    ),
+    "lens": ("metric", "lens_measure", "part", *BENCH),
+    "ablation": ("neuron_layer", "references", *BENCH),
     "paths": BENCH,
-    "circuit": (
-        "edge_order",
-        "edges",
-        "edge_chosen",
-        "edge_share",
-        "note",
-    ),
-    "learn": (
-        "lesson",
-        "reading",
-        "step",
-        "ask",
-        "explain",
-        "map",
-        "view",
-    ),
+    "circuit": ("edge_order", "edges", "edge_chosen", "edge_share", "note"),
+    "learn": ("lesson", "reading", "step", "ask", "explain", "map", "view"),
     "many": (
         "set_source",
         "task",
@@ -140,29 +78,6 @@ PROMPTLESS = ("runs", "learn")
 PAIRLESS = ("many", *PROMPTLESS)
 """Pages that do not show the pair of the others; Learn has its lesson's model too."""
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    **choices(),
-    "align": ("exact", "edges"),
-    "bos": ("0", "1"),
-    "chat": ("0", "1"),
-    "reading": tuple(READINGS),
-    "view": ("", "projector"),
-    "measure": ARRAYS,
-    "lens_measure": LENS_METRICS,
-    "part": get_args(Part),
-    "edge_order": EDGE_ORDERS,
-    "sender": SENDERS,
-    "set_source": SOURCES,
-    "shelf": SHELVES,
-    "task": tuple(one.name for one in tasks()),
-}
-
-
-_SENDER = r"embed|L[0-9]{1,4}H[0-9]{1,4}|L[0-9]{1,4}\.mlp"
-_RECEIVER = r"L[0-9]{1,4}H[0-9]{1,4}\.[qkv]|L[0-9]{1,4}\.mlp|logits"
-_IN_GRAPH = re.compile(rf"{_SENDER}|logits|(?:{_SENDER})>(?:{_RECEIVER})")
-"""Nodes of a circuit, and edges between them."""
-
 LookUp = Callable[[str], Experiment]
 """The stored experiment whose hash begins so. Raises PatchwrightError where there is none."""
 
@@ -171,13 +86,13 @@ def written(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows, by its fields."""
     found, usual = _of_pair(page, state) if _has_pair(page, state) else ({}, dict(FIELDS))
     if page not in PROMPTLESS and state["bos"] != usual_bos(model_of(state)):
-        found["bos"] = _text("bos", state["bos"])
+        found["bos"] = CONTROLS["bos"].write(state["bos"])
     if page != "learn":
         # Always: what a page opens on without one is another model on another machine.
         found = {"model": model_of(state), **found}
     for name in PAGES[page]:
-        text = _text(name, state[name])
-        if text != _text(name, usual[name]):
+        text = CONTROLS[name].write(state[name])
+        if text != CONTROLS[name].write(usual[name]):
             found[name] = text
     return found
 
@@ -193,7 +108,9 @@ def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
     if shown is None:
         # Written also when it is empty: a pair without any field is the first example's.
         given = {
-            name: _text(name, state[name]) for name in PAIR_FIELDS if state[name] != FIELDS[name]
+            name: CONTROLS[name].write(state[name])
+            for name in PAIR_FIELDS
+            if state[name] != FIELDS[name]
         }
         return {"clean": state["clean"], **given}, dict(FIELDS)
     usual = FIELDS | fields_of(example(shown))
@@ -213,16 +130,16 @@ def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
     if page in PAIRLESS and _has_pair(page, state):
         return long  # The set follows from its one pair, which a run over many does not name.
     brought = {**FIELDS, **fields_of(example(first_example(page))), **shown[1]}
-    short = {"run": run.hash[: restore_state.DIGITS]}
+    short = {"run": run.hash[:DIGITS]}
     if (model := model_of(state)) != brought["model"]:
         short["model"] = model
     if state["bos"] != brought["bos"]:
-        short["bos"] = _text("bos", state["bos"])
+        short["bos"] = CONTROLS["bos"].write(state["bos"])
     from_run = state["set_source"] in ("file", "run")
     pair = () if page in PAIRLESS else PAIR_FIELDS
     for name in (*pair, *PAGES[page]):
-        text = _text(name, state[name])
-        if text != _text(name, brought[name]) and not (name == "set_source" and from_run):
+        text = CONTROLS[name].write(state[name])
+        if text != CONTROLS[name].write(brought[name]) and not (name == "set_source" and from_run):
             short[name] = text
     needed = page == "many" and from_run
     # What is named on every page is not what makes one of them long.
@@ -238,18 +155,9 @@ def _length(parameters: Mapping[str, str]) -> int:
     return sum(len(name) + len(value) for name, value in parameters.items())
 
 
-def _run_digits(text: str) -> str:
-    if not re.fullmatch(f"[0-9a-f]{{{restore_state.DIGITS},64}}", text):
-        raise InputError(
-            f"The address has run '{text[:40]}': a run is named by at least {restore_state.DIGITS} "
-            "digits out of 0-9 and a-f."
-        )
-    return text
-
-
 def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
     """The controls of a stored run."""
-    text = _run_digits(text)
+    text = run_digits(text)
     if look_up is None:
         raise InputError(
             "The address names a stored run, and this page was started without a store."
@@ -296,7 +204,7 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
             continue
         if name not in ("model", "bos", *PAIR_FIELDS, *PAGES[page]):
             raise InputError(f"The address has '{name[:40]}', which means nothing on this page.")
-        found[name] = _value(name, text)
+        found[name] = CONTROLS[name].read(name, text)
     if found.get("set_source") in ("file", "run") and "set_pairs" not in found:
         raise InputError(
             "The address is of a set of pairs from a file, which is not in this machine's run "
@@ -316,93 +224,3 @@ def usual(page: str, model: str) -> dict[str, Any]:
     # What was chosen for the subject belongs to the prompt that was there.
     found |= {"subject_tokens": None, "subject_cleared": False}
     return found | {name: FIELDS[name] for name in names}
-
-
-def _text(name: str, value: Any) -> str:
-    """A control's value; of the set only what names a place: a slip is not worth sharing."""
-    if name in place_lists():
-        return LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, list):
-        return LISTS.join(str(one) for one in value)
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def _is_place(text: str) -> bool:
-    try:
-        parse_place(text)
-    except PatchwrightError:
-        return False
-    return True
-
-
-def _value(name: str, text: str) -> Any:
-    if name in CHOICES and text not in CHOICES[name]:
-        raise InputError(
-            f"The address has {name} '{text[:40]}': it may be {', '.join(CHOICES[name])}."
-        )
-    usual = FIELDS[name]
-    if isinstance(usual, bool):
-        return text == "1"
-    try:
-        if name == "subject":
-            return [_whole(part) for part in text.split(LISTS)] if text else []
-        if name == "set_roles":
-            return [part[:60] for part in text.split(LISTS) if part]
-        if name == "picked":
-            return [_run_digits(part) for part in text.split(LISTS) if part]
-        if name == "pinned_run" and text:
-            return _run_digits(text)
-        if name in PLACES and text:
-            return _place(text)
-        if name == "edge_chosen" and text:
-            return _in_graph(text)
-        if isinstance(usual, list):
-            return [_place(part) for part in text.split(LISTS)] if text else []
-        if isinstance(usual, float):
-            return _within(name, _finite(text))
-        return _within(name, _whole(text)) if isinstance(usual, int) else text
-    except PatchwrightError:
-        raise
-    except ValueError:
-        raise InputError(f"The address has {name} '{text[:40]}', which is no number.") from None
-
-
-def _place(text: str) -> str:
-    if len(text) > 60:
-        raise InputError(f"The address has '{text[:60]}…', which is too long for a place.")
-    if names_role(text):
-        base, _, role = text.rpartition("@")
-        return f"{parse_place(base)}@{role}"
-    return str(parse_place(text))
-
-
-def _in_graph(text: str) -> str:
-    if not _IN_GRAPH.fullmatch(text):
-        raise InputError(
-            f"The address has edge_chosen '{text[:40]}': it may be a node, such as embed, L3H1, L2.mlp "
-            "or logits, or an edge, such as L2.mlp>L3H1.q."
-        )
-    return text
-
-
-def _within(name: str, number: float) -> float:
-    least, most = RANGES.get(name, (number, number))
-    if not least <= number <= most:
-        raise InputError(f"The address has {name} {number:g}: it may be {least:g} to {most:,g}.")
-    return number
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 1_000_000:
-        raise ValueError(text)
-    return number
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ESTIMATED = {
     "gradient": "Estimates are to first order, from one gradient.",
-    "qk_fix": "Estimates are to first order, with the softmax of queries and keys computed anew.",
+    "qk_fix": "Estimates are to first order, with the softmax of queries and keys recomputed.",
     "integrated": "Estimates are means of gradients at {} points between the two runs.",
 }
 

@@ -4,7 +4,8 @@ from typing import get_args
 
 import streamlit as st
 
-from patchwright.app import build_experiment, page_fields, session_state
+from patchwright.app import build_experiment, page_fields
+from patchwright.app.page_controls import CONTROLS
 from patchwright.app.text import escape
 from patchwright.app.views import (
     controls,
@@ -123,7 +124,7 @@ def _references() -> None:
     if st.session_state["ablation"] == "mean":
         fields.choice(right, "Mean over", page_fields.OVERS, "over", OVER_NAMES)
     else:
-        low, high = session_state.BOUNDS["draw_seed"]
+        low, high = CONTROLS["draw_seed"].bounds
         fields.number_input(
             right,
             "Seed",

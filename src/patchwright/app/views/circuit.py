@@ -10,7 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.metrics import NO_GRADIENT
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app import address_bar, build_experiment, page_fields, session_state
+from patchwright.app import address_bar, build_experiment, page_fields
+from patchwright.app.page_controls import CONTROLS, MOST_EDGES
 from patchwright.app.resources import job_queue
 from patchwright.app.results import key_of
 from patchwright.app.session_jobs import PATIENCE, job_of, stop
@@ -94,7 +95,7 @@ def _choices() -> None:
         fields.choice(
             place,
             "Which edges first",
-            session_state.EDGE_ORDERS,
+            CONTROLS["edge_order"].choices,
             "edge_order",
             help="Connected: from the logits down, always the strongest edge into what is reached, so "
             "that every edge leads to the answer. Strongest: by the size of the score alone.",
@@ -139,7 +140,7 @@ def _found(swept: Patch, model: Model, patience: float) -> _Found:
 def _in_order(key: str, order: str, _scored: Result, _model: Model) -> Circuit:
     """All edges that may be chosen, the first chosen first."""
     connected = order == "connected"
-    return Circuit.choose(_scored, _model, session_state.MOST_EDGES, connected=connected)
+    return Circuit.choose(_scored, _model, MOST_EDGES, connected=connected)
 
 
 def _drawn(swept: Patch, model: Model, under_way: bool) -> None:

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app.session_state import names_role
+from patchwright.app.page_controls import names_role
 from patchwright.app.text import escape
 from patchwright.app.views import fields
 from patchwright.axes import Per

@@ -8,7 +8,8 @@ import streamlit as st
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import shares
-from patchwright.app import build_experiment, session_state
+from patchwright.app import build_experiment
+from patchwright.app.page_controls import names_role
 from patchwright.app.results import result_of
 from patchwright.app.text import error_markdown, error_text, escape
 from patchwright.app.views import controls, inspector, pair, pins, place_detail, tabs, topbar
@@ -205,7 +206,7 @@ def _zoom(tab: Tab, to: str) -> None:
     now["zoomed"] = True
     assert tab.zooms is not None, "only such tabs offer it"
     site, per = tab.zooms
-    chosen = "" if session_state.names_role(now["chosen"]) else now["chosen"]
+    chosen = "" if names_role(now["chosen"]) else now["chosen"]
     position = parse_place(chosen).position if chosen else None
     now["chosen"] = ""
     if to == "tokens":
@@ -217,7 +218,7 @@ def _zoom(tab: Tab, to: str) -> None:
 def _selected(maps: Maps, model: Model) -> str:
     """The place that was chosen, if these prompts have it."""
     chosen: str = st.session_state["chosen"]
-    if not chosen or maps.of_place or session_state.names_role(chosen):
+    if not chosen or maps.of_place or names_role(chosen):
         return maps.usual
     n_positions = min(len(maps.result.tokens[run]) for run in ("clean", "corrupt"))
     try:

@@ -14,8 +14,8 @@ from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
 from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
 from patchwright.app import build_experiment, pair_sets, restore_state, session_state
+from patchwright.app.page_controls import names_role
 from patchwright.app.results import statistics_of
-from patchwright.app.session_state import names_role
 from patchwright.app.text import error_markdown, escape, typed
 from patchwright.app.views import (
     controls,

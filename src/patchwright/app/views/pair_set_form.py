@@ -6,7 +6,8 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app import pair_sets, session_state
+from patchwright.app import pair_sets
+from patchwright.app.page_controls import CONTROLS, MOST_PAIRS
 from patchwright.app.text import error_markdown, escape, typed
 from patchwright.app.views import fields, pair
 from patchwright.errors import FormatError, PatchwrightError
@@ -65,7 +66,7 @@ MOST_TOLD = 10
 def choices(model: Model) -> None:
     """Where the pairs come from, and what that needs, in a row."""
     stored = st.session_state.get("set_pairs")
-    offered = [one for one in session_state.SOURCES if one != "run" or stored]
+    offered = [one for one in CONTROLS["set_source"].choices if one != "run" or stored]
     of_source = {**_ROWS, "file": partial(_file, model)}
     first, rest = st.columns([2.3, 9], vertical_alignment="bottom", gap="small")
     source = fields.choice(first, "Pairs from", offered, "set_source", SOURCE_NAMES, "template")
@@ -139,7 +140,7 @@ def _file(model: Model, row: DeltaGenerator) -> None:
         type=list(ENDINGS),
         key="set_upload",
         help=f"Published data as it is ({', '.join(one.title for one in FORMATS)}), or a table whose columns you name. "
-        f"At most 5 MB and {session_state.MOST_PAIRS:,} pairs.",
+        f"At most 5 MB and {MOST_PAIRS:,} pairs.",
     )
     if given is None:
         return
@@ -189,7 +190,7 @@ def _count(count: DeltaGenerator, seed: DeltaGenerator | None = None) -> None:
         (seed, "Seed", "set_seed", again),
     ):
         if place is not None:
-            low, high = map(int, session_state.BOUNDS[key])
+            low, high = map(int, CONTROLS[key].bounds)
             fields.number_input(place, label, low, high, key, help=help)
 
 
@@ -217,6 +218,6 @@ def understood(found: PairSet) -> None:
         st.warning("\n".join([head, *told]))
     if found.more:
         st.warning(
-            f"The set goes on, and this page takes at most {session_state.MOST_PAIRS:,} pairs: the rows behind "
+            f"The set goes on, and this page takes at most {MOST_PAIRS:,} pairs: the rows behind "
             "them were not read. The command line has no such bound."
         )

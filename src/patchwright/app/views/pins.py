@@ -7,8 +7,8 @@ import streamlit as st
 from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.algorithms.scale import shares
 from patchwright.app import build_experiment
+from patchwright.app.page_controls import DIGITS
 from patchwright.app.resources import look_up, model_called
-from patchwright.app.restore_state import DIGITS
 from patchwright.app.results import result_of
 from patchwright.errors import InputError
 from patchwright.methods.ablate import Ablate

@@ -12,9 +12,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import address_bar
 from patchwright.app.access import Access
+from patchwright.app.page_controls import CONTROLS
 from patchwright.app.resources import access
 from patchwright.app.run_list import Saved, saved, toggled, when
-from patchwright.app.session_state import SHELVES
 from patchwright.app.text import error_markdown, typed
 from patchwright.app.views import example_list, fields, run_panel, topbar
 from patchwright.errors import ArchiveError, PatchwrightError
@@ -42,7 +42,7 @@ def show() -> None:
     head.header("Library", anchor=False, width="content")
     head.segmented_control(
         "Part of the library",
-        SHELVES,
+        CONTROLS["shelf"].choices,
         key="shelf",
         required=True,
         format_func=SHELF_NAMES.__getitem__,

@@ -11,6 +11,7 @@ from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.suggest import likeliest
 from patchwright.app import build_experiment, session_state
+from patchwright.app.page_controls import CONTROLS
 from patchwright.app.results import unpatched
 from patchwright.app.text import error_markdown, escape, token
 from patchwright.app.views import (
@@ -170,7 +171,7 @@ def _choices() -> DeltaGenerator:
 
 def _noise() -> None:
     columns = st.columns(3)
-    low, high = session_state.BOUNDS["noise"]
+    low, high = CONTROLS["noise"].bounds
     fields.number_input(
         columns[0],
         "Noise",
@@ -218,7 +219,7 @@ def _restored() -> None:
 
 
 def _whole(name: str) -> tuple[int, int]:
-    low, high = session_state.BOUNDS[name]
+    low, high = CONTROLS[name].bounds
     return int(low), int(high)
 
 
