@@ -81,6 +81,12 @@ def test_nothing_is_wider_than_the_window(page: Page, width: int) -> None:
     box = page.get_by_test_id("map").bounding_box()
     assert box is not None
     assert box["x"] + box["width"] <= width
+    links = [one.bounding_box() for one in keyed(page, "tabs").get_by_role("link").all()]
+    below = keyed(page, "controls").bounding_box()
+    assert below is not None
+    for link in links:
+        assert link is not None
+        assert link["y"] + link["height"] <= below["y"] + 2, "tabs lie over what is below them"
 
 
 def seen_without_scrolling(page: Page, *names: str) -> None:
