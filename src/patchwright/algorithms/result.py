@@ -50,6 +50,12 @@ class Baseline:
     top: list[dict[str, Any]]
     pairs: list["Baseline"] = field(default_factory=list["Baseline"])
 
+    def metrics(self, many: bool = True) -> xr.DataArray:
+        """The metric of each of several pairs, with a `pair` dim; if not `many`, of all together."""
+        if many:
+            return xr.DataArray([one.metric for one in self.pairs], dims="pair")
+        return xr.DataArray(self.metric)
+
 
 @runtime_checkable
 class Asked(Protocol):
@@ -124,15 +130,13 @@ class Result:
         direction: Direction = self.experiment["direction"]
         metric: Metric = self.experiment["metric"]
         runs = self._mean_of(self.clean), self._mean_of(self.corrupt)
-        smallest = METRIC_TABLE[metric].unit.min_gap
-        return effect_of(self.patched.mean("pair"), *runs, direction, smallest)
+        return effect_of(self.patched.mean("pair"), *runs, direction, metric)
 
     def _mean_of(self, baseline: Baseline) -> xr.DataArray:
         """The metric of a run, for each cell the mean over the pairs that have the cell."""
         if "pair" not in self.patched.dims:
             return xr.DataArray(baseline.metric)
-        own = xr.DataArray([one.metric for one in baseline.pairs], dims="pair")
-        return own.where(self.patched.notnull()).mean("pair")
+        return baseline.metrics().where(self.patched.notnull()).mean("pair")
 
     @property
     def main(self) -> str:
@@ -358,20 +362,21 @@ def _check_kinds(document: dict[str, Any]) -> None:
 
 def effect_of(
     patched: xr.DataArray,
-    clean: float | xr.DataArray,
-    corrupt: float | xr.DataArray,
+    clean: xr.DataArray,
+    corrupt: xr.DataArray,
     direction: Direction,
-    min_gap: float,
+    metric: Metric,
 ) -> xr.DataArray:
-    """Share of the clean-corrupt gap that each patch moved; unitless.
+    """Share of the clean-corrupt gap that each patch moved; unitless, with the dims of `patched`.
 
-    Denoising counts from the corrupted run, noising from the clean one. NaN where
-    the runs differ by `min_gap` or less: there is no scale then.
+    Denoising counts from the corrupted run, noising from the clean one. NaN where the runs
+    differ by no more than the `min_gap` of the metric's unit: there is no scale then.
     Source: Zhang & Nanda 2023, section 2 (their normalisation).
     """
-    gap = xr.DataArray(clean) - corrupt
+    gap = clean - corrupt
     moved = patched - corrupt if direction == "denoise" else clean - patched
-    return (moved / gap.where(abs(gap) > min_gap)).rename("effect")
+    shares = moved / gap.where(abs(gap) > METRIC_TABLE[metric].unit.min_gap)
+    return shares.transpose(*patched.dims).rename("effect")
 
 
 def place_of(site: str, cell: Mapping[Any, Any]) -> str:

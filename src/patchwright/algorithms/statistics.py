@@ -24,7 +24,7 @@ from scipy.stats import false_discovery_control, median_abs_deviation
 
 from patchwright.algorithms.duplicates import groups_of
 from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import Baseline, Result, place_of
+from patchwright.algorithms.result import Result, place_of
 from patchwright.axes import Metric
 from patchwright.errors import InputError
 
@@ -252,7 +252,7 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
         )
     if result.main != "effect":
         return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
-    clean, corrupt = (_metrics(one) for one in (result.clean, result.corrupt))
+    clean, corrupt = (one.metrics().values for one in (result.clean, result.corrupt))
     metric: Metric = result.experiment["metric"]
     smallest = METRIC_TABLE[metric].unit.min_gap
     if ratio == "mean_of":
@@ -266,10 +266,6 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
 def _flat(array: xr.DataArray) -> Values:
     values: Values = np.asarray(array.values, dtype=np.float64)
     return values.reshape(len(values), -1)
-
-
-def _metrics(baseline: Baseline) -> Values:
-    return np.array([one.metric for one in baseline.pairs])
 
 
 def _alike(values: Values) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
@@ -399,7 +395,7 @@ def _further(values: Values, flipped: NDArray[np.integer[Any]]) -> Values:
 def _odd_gaps(result: Result, groups: NDArray[np.intp]) -> list[OddPair]:
     """Pairs whose clean-corrupt gap is far from the others'."""
     metric: Metric = result.experiment["metric"]
-    gaps = _metrics(result.clean) - _metrics(result.corrupt)
+    gaps = (result.clean.metrics() - result.corrupt.metrics()).values
     return [
         OddPair(
             pair,

@@ -9,7 +9,6 @@ import xarray as xr
 
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.duplicates import duplicate_pairs
-from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.pair_runs import (
     PairRuns,
     averaged,
@@ -139,9 +138,7 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
             xr.DataArray([one.metric for one in some], dims=["pair"])
             for some in (found.cleans, found.corrupts)
         )
-        smallest = METRIC_TABLE[metric].unit.min_gap
-        effect = effect_of(patched, clean, corrupt, direction, smallest)
-        arrays["effect"] = effect.transpose(*patched.dims)
+        arrays["effect"] = effect_of(patched, clean, corrupt, direction, metric)
         unfinished = _estimates(arrays)
         if found.done < patched.size:
             others = "estimates" if "estimated" in arrays else "empty"
