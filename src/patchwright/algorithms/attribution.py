@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchwright.algorithms.metrics import check_differentiable
-from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
+from patchwright.algorithms.pair_runs import PairRuns, run_in_groups
 from patchwright.algorithms.readout import check_finite
 from patchwright.algorithms.sweep import (
     ActivationCopier,
@@ -57,8 +57,8 @@ def attribute(
     keep = BASE_SITES | frozenset[Site]({site, "embed", "pattern"})
     values: list[NDArray[np.float64]] = []
     ran: list[PairRuns] = []
-    for group in run_in_groups(network, pairs, keep, budget):
-        for runs in read_both(group, metric):
+    for group in run_in_groups(network, pairs, keep, budget, metric):
+        for runs in group:
             own = every[len(ran)]
             values.append(_estimate(network, runs, own, direction, metric, how, steps))
             ran.append(runs.without_activations())

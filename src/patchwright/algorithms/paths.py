@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchwright.algorithms.batches import OnProgress, ProgressReporter, cut, read_rows, row_bytes
-from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
+from patchwright.algorithms.pair_runs import PairRuns, run_in_groups
 from patchwright.algorithms.sweep import (
     ActivationCopier,
     Cells,
@@ -114,8 +114,8 @@ def path_patch(
     keep = ON_PATHS | frozenset[Site]({cells.site})
     if paths.norms == "freeze" and any(layer.norm_mlp_out for layer in network.layers):
         keep |= frozenset[Site]({"mlp_act"})  # What the norm behind an MLP had its scale from.
-    for group in run_in_groups(network, pairs, keep, budget):
-        for runs in read_both(group, metric):
+    for group in run_in_groups(network, pairs, keep, budget, metric):
+        for runs in group:
             mine = values[len(ran)]
             mine[:] = baseline_values(runs, cells, direction)
             _of_pair(network, runs, cells, paths, direction, metric, mine, report, budget)

@@ -22,6 +22,7 @@ from patchwright.algorithms.batches import (
     cut,
     read_rows,
     row_bytes,
+    runs_cost,
 )
 from patchwright.algorithms.pair_runs import check_runs, spans_of, stacked
 from patchwright.algorithms.readout import MetricReader
@@ -243,7 +244,11 @@ class Start:
             for sample in samples
         ]
         report.advance(len(samples) * n_layers * before)
-        for batch in _batches(self.network, items, self.clean, budget):
+
+        def cost(item: _WorkItem) -> tuple[int, int]:
+            return runs_cost(self.network, self.clean, item.position)
+
+        for batch in cut(items, cost, budget):
             if report.stopped:
                 break
             rows = [
@@ -261,17 +266,6 @@ def _on_subject(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]
     for start, stop in spans_of(subject):
         yield Edit("embed", 0, start, noise[at : at + stop - start], add=True)
         at += stop - start
-
-
-def _batches(
-    network: Network, items: Sequence[_WorkItem], clean: Sequence[Run], budget: int
-) -> Iterator[list[_WorkItem]]:
-    def cost(item: _WorkItem) -> tuple[int, int]:
-        own = [len(run.tokens) - item.position for run in clean]
-        sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(clean, own, strict=True)]
-        return sum(own), sum(sizes)
-
-    return cut(items, cost, budget)
 
 
 def _restored(
