@@ -93,6 +93,4 @@ def difference(
     Arrays with the dims that `per` names: `norm` of the difference, the same
     `relative` to `clean_norm`, and the `cosine`. Nothing is patched.
     """
-    from patchwright.experiment.run import run
-
-    return run(Difference.on(model, pair, bos, site=site, per=per), model)
+    return Difference.call(**locals())

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import printable
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.declaration import Cost, Natural, Output
+from patchwright.experiment.declaration import Cost, Output, Seed
 from patchwright.experiment.questions import MOST_ANSWERS
 from patchwright.places import SITE_TABLE
 from patchwright.prompts.pair import Answers, Prompt
@@ -91,7 +91,7 @@ class Trace(CellByCell):
         title="Site",
         description="What is restored.",
     )
-    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+    seed: Seed = 0
     sever: Annotated[
         Severed | None, BeforeValidator(lambda given: "mlp_out" if given == "mlp" else given)
     ] = Field(
@@ -315,22 +315,4 @@ def trace(
     (it means `mlp_out`, as the experiment has it) or `attn_out` at the noisy run's
     values. Source: Meng et al. 2022.
     """
-    from patchwright.experiment.run import run
-
-    asked = Trace.for_model(
-        model,
-        bos=bos,
-        prompt=prompt,
-        subject=subject,
-        occurrence=occurrence,
-        answer=answer,
-        wrong=wrong,
-        noise=noise,
-        samples=samples,
-        window=window,
-        site=site,
-        metric=metric,
-        seed=seed,
-        sever=sever,
-    )
-    return run(asked, model, progress, budget)
+    return Trace.call(**locals())
