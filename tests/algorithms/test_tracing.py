@@ -14,7 +14,7 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 from hooks import Change, activation, changed_logits, embedding_of, logits
-from patchwright.algorithms.tracing import Start, trace
+from patchwright.algorithms.tracing import Start, TraceOptions, trace
 from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
 from patchwright.model.edits import Edit
@@ -238,11 +238,7 @@ def test_restoring_every_position_of_the_first_layers_input_gives_the_clean_run_
     tokens = tokenize_prompt(
         *(prompt, ANSWER, (), None), n_vocab=VOCAB, n_context=CONTEXT, bos=False
     )  # fmt: skip
-    asked = pw.Trace(
-        model="tiny", prompt=prompt, subject=(0,), answer=ANSWER, metric="logit",
-        noise=noise, samples=2, seed=seed,
-    )  # fmt: skip
-    how = asked, tuple(sorted(subject))
+    how = TraceOptions("resid_post", "logit", noise, 2, seed), tuple(sorted(subject))
     found = trace(model.network, tokens, *how, None, BUDGET)
     clean = found.clean[0].kept["resid_pre"][0]
     draw = np.random.default_rng(seed)

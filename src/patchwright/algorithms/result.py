@@ -1,7 +1,6 @@
 """The Result of an experiment: labelled arrays, baselines, provenance, warnings."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -246,7 +245,7 @@ class Result:
             "corrupt": asdict(self.corrupt),
             **self._patches(),
             "arrays": {
-                name: {**_axes(array), "values": _nullable(array.values.tolist())}
+                name: {**axes_of(array), "values": plain_values(array)}
                 for name, array in self.arrays.items()
                 if name not in PATCHES
             },
@@ -260,8 +259,8 @@ class Result:
         """`patched` and `effect`, which share their axes, where the method has them."""
         if "patched" not in self.arrays:
             return {}
-        values = {name: _nullable(self.arrays[name].values.tolist()) for name in PATCHES}
-        return {**_axes(self.patched), **values}
+        values = {name: plain_values(self.arrays[name]) for name in PATCHES}
+        return {**axes_of(self.patched), **values}
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The result as JSON text, written to `path` if one is given.
@@ -395,7 +394,8 @@ def _baseline(document: dict[str, Any]) -> Baseline:
     return Baseline(**document | parts)
 
 
-def _axes(array: xr.DataArray) -> dict[str, Any]:
+def axes_of(array: xr.DataArray) -> dict[str, Any]:
+    """The dims and their labels as plain JSON types."""
     coords = {str(dim): array[dim].values.tolist() for dim in array.dims}
     return {"dims": list(array.dims), "coords": coords}
 
@@ -407,10 +407,12 @@ def _array(name: str, document: dict[str, Any]) -> xr.DataArray:
     return xr.DataArray(values, dims=document["dims"], coords=document["coords"], name=name)
 
 
-def _nullable(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_nullable(value) for value in values]
-    return values if isinstance(values, str) or math.isfinite(values) else None
+def plain_values(array: xr.DataArray) -> Any:
+    """The values as plain JSON types; NaN becomes null."""
+    values = array.values.astype(object)
+    if array.dtype.kind == "f":
+        values[~np.isfinite(array.values)] = None
+    return values.tolist()
 
 
 def _lists(texts: Tokens) -> list[Any]:

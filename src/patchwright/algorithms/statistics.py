@@ -24,7 +24,7 @@ from scipy.stats import false_discovery_control, median_abs_deviation
 
 from patchwright.algorithms.duplicates import groups_of
 from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import Result, place_of
+from patchwright.algorithms.result import Result, axes_of, place_of, plain_values
 from patchwright.axes import Metric
 from patchwright.errors import InputError
 
@@ -138,12 +138,10 @@ class Statistics:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON types; NaN becomes null."""
-        cells = self.mean_effect
         return {
             **{name: getattr(self, name) for name in CHOICES},
-            "dims": list(cells.dims),
-            "coords": {str(dim): cells[dim].values.tolist() for dim in cells.dims},
-            **{name: _nullable(getattr(self, name).values) for name in NUMBERS},
+            **axes_of(self.mean_effect),
+            **{name: plain_values(getattr(self, name)) for name in NUMBERS},
             "odd_pairs": [asdict(one) for one in self.odd_pairs],
         }
 
@@ -446,9 +444,3 @@ def _far(values: Values, groups: NDArray[np.intp]) -> Iterator[tuple[int, float,
 def _firsts(groups: NDArray[np.intp]) -> NDArray[np.intp]:
     """The first pair of each group, rising."""
     return np.sort(np.unique(groups, return_index=True)[1])
-
-
-def _nullable(values: Values) -> Any:
-    known = values.astype(object)
-    known[~np.isfinite(values)] = None
-    return known.tolist()

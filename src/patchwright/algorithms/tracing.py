@@ -9,7 +9,6 @@ and in all layers, as their section 2.3 does.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -57,44 +56,21 @@ class Traced:
     done: int
 
 
-@runtime_checkable
-class TraceOptions(Protocol):
-    """The fields of `methods.trace.Trace` that tracing reads."""
+@dataclass(frozen=True)
+class TraceOptions:
+    """What is traced, as the fields of `methods.trace.Trace` say it.
 
-    @property
-    def site(self) -> Site:
-        """What is restored."""
-        ...
+    The noise, in standard deviations of the subject's embeddings, is drawn `samples` times by
+    `seed`; `site` is restored in `window` layers at once, and `sever` is the path that is frozen.
+    """
 
-    @property
-    def window(self) -> int:
-        """In how many layers at once."""
-        ...
-
-    @property
-    def sever(self) -> Site | None:
-        """Which path is frozen, if one is."""
-        ...
-
-    @property
-    def noise(self) -> float:
-        """Standard deviations of the subject's embeddings."""
-        ...
-
-    @property
-    def samples(self) -> int:
-        """How many draws of the noise."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """Of the draws."""
-        ...
-
-    @property
-    def metric(self) -> Metric:
-        """What is measured."""
-        ...
+    site: Site
+    metric: Metric
+    noise: float
+    samples: int
+    seed: int
+    window: int = 1
+    sever: Site | None = None
 
 
 def check(asked: TraceOptions, n_layers: int) -> None:

@@ -190,7 +190,7 @@ class Trace(CellByCell):
         import numpy as np
 
         from patchwright.algorithms.pair_runs import averaged
-        from patchwright.algorithms.tracing import trace
+        from patchwright.algorithms.tracing import TraceOptions, trace
         from patchwright.experiment.assembly import RawResult, stopped
         from patchwright.prompts.subject import find_subject
 
@@ -198,7 +198,9 @@ class Trace(CellByCell):
         subject = find_subject(
             self.prompt, prompt.clean, model.tokenizer, self.subject, self.occurrence
         )
-        traced = trace(model.network, prompt, self, subject.positions, work.progress, work.budget)
+        drawn = self.noise, self.samples, self.seed
+        asked = TraceOptions(self.site, self.metric, *drawn, self.window, self.sever)
+        traced = trace(model.network, prompt, asked, subject.positions, work.progress, work.budget)
         # Samples that came in turn may have been stopped between two turns: no place has them all.
         over = np.arange(self.samples)
         notices: list[Notice] = [*subject.notices]
