@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.experiment.base import OnPairs
+from patchwright.experiment.cost import longest
 from patchwright.experiment.declaration import Cost, Option, Output, Seed
 from patchwright.prompts.align import NO_EDGES
 from patchwright.prompts.pair import Prompt, Text
@@ -134,8 +135,6 @@ class Attention(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A value for each query and key."""
-        from patchwright.experiment.cost import longest
-
         return Cost(sum(longest(one) ** 2 for one in tokens))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:

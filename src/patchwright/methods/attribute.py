@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET
+from patchwright.experiment.cost import runs_of
 from patchwright.experiment.declaration import CopyDirection, Cost, KnownSite, Option, Output
 from patchwright.experiment.patching import Sweep, copied
 from patchwright.experiment.questions import parts
@@ -87,8 +88,6 @@ class Attribute(Sweep):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Cells, and gradients for each step."""
-        from patchwright.experiment.cost import runs_of
-
         cells = super().cost(tokens, model).cells
         return Cost(cells, passes=self.steps * sum(map(runs_of, tokens)))
 

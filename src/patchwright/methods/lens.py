@@ -9,6 +9,7 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET
 from patchwright.experiment.base import OnPairs
+from patchwright.experiment.cost import longest
 from patchwright.experiment.declaration import CopyDirection, Cost, Dims, Option, Output, PlaceNames
 from patchwright.prompts.align import EDGES
 
@@ -97,8 +98,6 @@ class LogitLens(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Every layer and position is read by the whole unembedding."""
-        from patchwright.experiment.cost import longest
-
         return Cost(sum(model.spec.n_layers * longest(one) for one in tokens))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
@@ -207,8 +206,6 @@ class LogitAttribution(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""
-        from patchwright.experiment.cost import longest
-
         spec = model.spec
         width = {"neuron": spec.d_mlp}.get(self.part, spec.n_heads)
         sizes = (width * (longest(one) if self.part == "position" else 1) for one in tokens)

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import printable
 from patchwright.experiment.base import CellByCell
+from patchwright.experiment.cost import runs_of
 from patchwright.experiment.declaration import Cost, Output, Seed
 from patchwright.experiment.questions import MOST_ANSWERS
 from patchwright.places import SITE_TABLE
@@ -178,8 +179,6 @@ class Trace(CellByCell):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A run a cell and sample; what the noisy runs keep."""
-        from patchwright.experiment.cost import runs_of
-
         (prompt,) = tokens
         n, n_layers = len(prompt.clean), model.spec.n_layers
         kept = self.samples * n * KEPT_PER_TOKEN * n_layers * model.spec.d_model * 4
