@@ -26,7 +26,7 @@ from patchwright.algorithms.sweep import (
     baseline_values,
     one_each,
 )
-from patchwright.axes import Direction, Metric
+from patchwright.axes import BUDGET, Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
 from patchwright.model.plain_forward import Taps, gradients
@@ -42,9 +42,9 @@ def attribute(
     cells: Cells | Sequence[Cells],
     direction: Direction,
     metric: Metric,
-    how: str,
-    steps: int,
-    budget: int,
+    how: str = "gradient",
+    steps: int = 1,
+    budget: int = BUDGET,
 ) -> SweepValues:
     """Estimate each cell of a sweep from one backward pass a pair.
 

@@ -176,13 +176,12 @@ def _sent(
     """The base runs with a sender's activation copied in and what lies above frozen in place."""
     at = item.spans[0][0]
     above = item.layer + 1 if SITE_TABLE[cells.site].in_layers else 0
-    frozen: list[tuple[Site, int]] = []
-    for layer in range(above, spec.n_layers):
-        frozen.append(("z", layer))
+    frozen: list[tuple[Site, int]] = [("z", layer) for layer in range(above, spec.n_layers)]
     if paths.mlps == "freeze":
+        receiving = {(place.site, place.layer) for place in paths.receivers}
         first = item.layer if SITE_TABLE[cells.site].half == "attention" else above
         for layer in range(first, spec.n_layers):
-            if not _receives(paths, layer):
+            if ("mlp_out", layer) not in receiving:
                 frozen.append(("mlp_out", layer))
     sent = copies.edits(item.layer, item.index, item.spans)
     return [
@@ -193,10 +192,6 @@ def _sent(
         )
         for run, edits in zip(copies.base, sent, strict=True)
     ]
-
-
-def _receives(paths: Paths, layer: int) -> bool:
-    return any(place.site == "mlp_out" and place.layer == layer for place in paths.receivers)
 
 
 def _received(

@@ -322,10 +322,8 @@ def result_of(document: dict[str, Any]) -> Result:
     more: dict[str, Any] = document["arrays"]
     arrays |= {name: _array(name, one) for name, one in more.items()}
     baselines = {name: _baseline(document[name]) for name in ("clean", "corrupt")}
-    same = ("method", "numbers", "experiment", "model", "tokens", "warnings", "seconds", "details")
-    parts: dict[str, Any] = {name: document[name] for name in same}
-    parts["arrays"] = arrays
-    parts |= baselines
+    parts: dict[str, Any] = {name: document[name] for name in _KINDS}
+    parts |= {"arrays": arrays, **baselines}
     if document["altered"] is not None:
         parts["altered"] = _baseline(document["altered"])
     return Result(**parts)

@@ -110,11 +110,7 @@ class Cells:
 
     def shape(self, n_positions: int) -> tuple[int, ...]:
         """Of one pair's result, in the order of `DIMS[per]`."""
-        sizes = {
-            "layer": len(self.layers),
-            "position": n_positions if self.positions is None else len(self.positions),
-        }
-        return tuple(sizes.get(dim, len(self.indices)) for dim in DIMS[self.per])
+        return tuple(map(len, self.coords(n_positions).values()))
 
     def coords(self, n_positions: int) -> dict[str, list[int]]:
         """The labels of the result's axes."""

@@ -135,16 +135,8 @@ class Patch(Sweep):
             return None
         if self.max_exact is not None and self.max_exact < 1:
             raise ExperimentError(f"max_exact={self.max_exact}: compute at least 1 cell exactly.")
-        estimate = attribute(
-            work.model.network,
-            tokens,
-            cells,
-            self.direction,
-            self.metric,
-            "gradient",
-            1,
-            work.budget,
-        )
+        network, direction, metric = work.model.network, self.direction, self.metric
+        estimate = attribute(network, tokens, cells, direction, metric, budget=work.budget)
         return Priority(estimate.values, self.max_exact)
 
 
