@@ -224,12 +224,14 @@ class OnPairs(Experiment):
 
     @classmethod
     def for_model(cls, model: Model, **fields: object) -> Self:
-        """The experiment on a loaded model and a `pair`; a field that is None is as usual.
+        """The experiment on a loaded model; a field that is None is as usual.
 
-        Of a method that measures nothing the metric is what baselines show. Raises
-        UnknownPlaceError for a site that there is not, ExperimentError for other fields that
+        On a `pair`, or several, of a method that measures nothing the metric is what baselines show.
+        Raises UnknownPlaceError for a site that there is not, ExperimentError for other fields that
         cannot be.
         """
+        if "pair" not in fields:
+            return super().for_model(model, **fields)
         pairs = _pairs(fields.pop("pair"))
         if fields.get("site") is not None:
             check_site(str(fields["site"]))
