@@ -9,7 +9,7 @@ in float64, so that what is left between engine and oracle is rounding to 1e-15.
 """
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +20,9 @@ from transformers import PreTrainedModel
 
 Change = Callable[[Tensor], None]
 """Edits one run's activation at a site, [position, ...], in place."""
+
+Step = tuple[str, int, Change]
+"""Where an activation is edited, and how: (site, layer, change)."""
 
 QKV = ("q", "k", "v")
 
@@ -160,21 +163,21 @@ def logits(model: PreTrainedModel, tokens: list[int]) -> Tensor:
         return model(torch.tensor([tokens])).logits[0]
 
 
-def changed_logits(
-    model: PreTrainedModel, tokens: list[int], changes: list[tuple[str, int, Change]]
-) -> Tensor:
-    """[position, vocab] of the model whose sites are edited: (site, layer, change)."""
+def changed_logits(model: PreTrainedModel, tokens: list[int], changes: Iterable[Step]) -> Tensor:
+    """[position, vocab] of the model whose sites are edited."""
     with ExitStack() as stack:
         for site, layer, change in changes:
             stack.enter_context(at_site(model, site, layer, change))
         return logits(model, tokens)
 
 
-def activation(model: PreTrainedModel, tokens: list[int], site: str, layer: int) -> Tensor:
-    """A site's activation in the untouched run."""
+def activation(
+    model: PreTrainedModel, tokens: list[int], site: str, layer: int, changes: Iterable[Step] = ()
+) -> Tensor:
+    """A site's activation in the untouched run, or after `changes`."""
     seen: list[Tensor] = []
-    with at_site(model, site, layer, lambda live: seen.append(live.clone())):
-        logits(model, tokens)
+    look: Step = (site, layer, lambda live: seen.append(live.clone()))
+    changed_logits(model, tokens, [*changes, look])
     return seen[0]
 
 

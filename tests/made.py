@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 import patchwright as pw
-from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, effect_of
 from patchwright.axes import DIMS
 from patchwright.errors import ExperimentError
@@ -61,12 +60,12 @@ def made(
     dims = ("pair", *dims) if values.ndim > len(dims) else dims
     coords = {dim: range(size) for dim, size in zip(dims, values.shape, strict=True)}
     shares = xr.DataArray(values, dims=dims, coords=coords)
-    ours, theirs = (_metrics(run) for run in (clean, corrupt))
+    ours, theirs = (run.metrics(bool(run.pairs)) for run in (clean, corrupt))
     denoising = given["direction"] == "denoise"
     patched = theirs + shares * (ours - theirs) if denoising else ours - shares * (ours - theirs)
-    smallest = METRIC_TABLE[given["metric"]].unit.min_gap
-    effect = effect_of(patched, ours, theirs, given["direction"], smallest)
-    arrays = {"patched": patched.transpose(*dims), "effect": effect.transpose(*dims)}
+    patched = patched.transpose(*dims)
+    effect = effect_of(patched, ours, theirs, given["direction"], given["metric"])
+    arrays = {"patched": patched, "effect": effect}
     if estimated is not None:
         arrays["estimated"] = patched.copy(data=np.broadcast_to(estimated, values.shape) * 1.0)
     with suppress(ExperimentError):  # some tests need no whole experiment
@@ -86,13 +85,6 @@ def numbered(effects: Any, number: int, **changes: Any) -> pw.Result:
     """`made` of a pair of its own: results of other numbers are of other experiments."""
     pairs: Any = {"clean": f"a{number}", "corrupt": "b", "answer": [" Mary"], "wrong": [" John"]}
     return made(effects, pairs=changes.pop("pairs", pairs), **changes)
-
-
-def _metrics(run: Baseline) -> xr.DataArray:
-    """The metric of a run, or of each pair's."""
-    if run.pairs:
-        return xr.DataArray([one.metric for one in run.pairs], dims="pair")
-    return xr.DataArray(run.metric)
 
 
 def attends(

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import patchwright as pw
-from hooks import Change, activation, changed_logits, logits
+from hooks import Step, activation, changed_logits, logits
 from patchwright.axes import DIMS, Per
 from patchwright.places import Site
 
@@ -31,6 +31,18 @@ def metric_of(
     }[name]().item()
 
 
+def writing(place: pw.Place, value: Tensor) -> Step:
+    """The step that writes `value`, a whole activation of the site, at a place."""
+    at = slice(None) if place.position is None else place.position
+    index = place.neuron if place.head is None else place.head
+    where = (at,) if index is None else (at, index)
+
+    def change(live: Tensor) -> None:
+        live[where] = value[where]
+
+    return place.site, place.layer or 0, change
+
+
 def cell_logits(
     module: PreTrainedModel,
     into: list[int],
@@ -38,21 +50,8 @@ def cell_logits(
     place: pw.Place,
 ) -> Tensor:
     """[position, vocab] of the run of `into` with one place copied from the run of `out_of`."""
-    layer = place.layer or 0
-    source = activation(module, out_of, place.site, layer)
-    index = place.neuron if place.head is None else place.head
-
-    def change(live: Tensor) -> None:
-        at = slice(None) if place.position is None else place.position
-        if index is None:
-            live[at] = source[at]
-        elif place.position is None:
-            live[:, index] = source[:, index]
-        else:
-            live[at, index] = source[at, index]
-
-    steps: list[tuple[str, int, Change]] = [(place.site, layer, change)]
-    return changed_logits(module, into, steps)
+    source = activation(module, out_of, place.site, place.layer or 0)
+    return changed_logits(module, into, [writing(place, source)])
 
 
 def sweep(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import xarray as xr
 from jaxtyping import TypeCheckError
 
 import patchwright
@@ -55,5 +56,6 @@ def test_a_wrong_shape_is_no_field_of_a_dataclass() -> None:
 
 
 def test_a_wrong_type_is_no_argument_either() -> None:
+    runs = xr.DataArray(1.0), xr.DataArray(0.0)
     with pytest.raises(TypeCheckError, match="effect_of"):
-        effect_of([0.5], 1.0, 0.0, "denoise", 0.1)  # pyright: ignore[reportArgumentType]
+        effect_of([0.5], *runs, "denoise", "logit")  # pyright: ignore[reportArgumentType]

@@ -1,5 +1,6 @@
 """Ablation against hooks that write zeros, means, or another prompt's activations."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,12 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
-from hooks import Change, activation, changed_logits
+from hooks import activation, changed_logits
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.places import SITES, Place, Site, n_heads_of
 from patchwright.prompts.examples import example
 from planted import module_of
-from slow import next_logprob
+from slow import next_logprob, writing
 from tiny import N_HEADS, N_LAYERS, WIDTH, Splitting, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
@@ -25,15 +26,9 @@ OTHERS = [[1, 2, 3, 4], [11, 12, 13, 14], [20, 21, 22, 23]]
 PAIR = pair_of(CLEAN, CORRUPT)
 
 
-def by_hooks(
-    module: PreTrainedModel, site: Site, layer: int, at: tuple[slice | int, ...], value: Tensor
-) -> float:
-    """The logit difference of the clean run with `value` written at [position, index]."""
-
-    def change(live: Tensor) -> None:
-        live[at] = value[at]
-
-    last = changed_logits(module, CLEAN, [(site, layer, change)])[-1]
+def by_hooks(module: PreTrainedModel, places: Sequence[Place], values: Sequence[Tensor]) -> float:
+    """The logit difference of the clean run with these values written at the places."""
+    last = changed_logits(module, CLEAN, map(writing, places, values))[-1]
     return (last[7] - last[11]).item()
 
 
@@ -57,7 +52,7 @@ def test_ablating_positions_equals_hooks(
     for layer in range(N_LAYERS):
         value = reference(module, site, layer, how)
         for position in range(len(CLEAN)):
-            expected = by_hooks(module, site, layer, (position,), value)
+            expected = by_hooks(module, [Place(site, layer, position=position)], [value])
             found = float(result.patched.sel(layer=layer, position=position))
             assert found == pytest.approx(expected, abs=1e-9)
 
@@ -72,7 +67,7 @@ def test_ablating_heads_equals_hooks(
     for layer in range(N_LAYERS):
         value = reference(module, site, layer, how)
         for head in range(n_heads_of(site, model.spec)):
-            expected = by_hooks(module, site, layer, (slice(None), head), value)
+            expected = by_hooks(module, [Place(site, layer, head)], [value])
             found = float(result.patched.sel(layer=layer, head=head))
             assert found == pytest.approx(expected, abs=1e-9)
 
@@ -80,9 +75,9 @@ def test_ablating_heads_equals_hooks(
 def test_resampling_writes_one_of_the_prompts_the_same_for_the_same_seed(
     gpt2: GPT2LMHeadModel, model: pw.Model
 ) -> None:
+    place = Place("mlp_out", 1, position=2)
     values = [
-        [by_hooks(gpt2, "mlp_out", 1, (2,), activation(gpt2, other, "mlp_out", 1))]
-        for other in OTHERS
+        [by_hooks(gpt2, [place], [activation(gpt2, other, "mlp_out", 1)])] for other in OTHERS
     ]
     found = [
         float(
@@ -114,17 +109,6 @@ def some_places(draw: st.DrawFn) -> list[Place]:
     return [place() for _ in range(draw(st.integers(1, 5)))]
 
 
-def writing(place: Place, value: Tensor) -> Change:
-    at = slice(None) if place.position is None else slice(place.position, place.position + 1)
-    index = place.neuron if place.head is None else place.head
-    where = (at,) if index is None else (at, index)
-
-    def change(live: Tensor) -> None:
-        live[where] = value[where]
-
-    return change
-
-
 @given(places=some_places(), how=st.sampled_from(["zero", "mean", "mean over all"]))
 def test_places_ablated_together_equal_hooks(
     gpt2: GPT2LMHeadModel, model: pw.Model, places: list[Place], how: str
@@ -133,12 +117,8 @@ def test_places_ablated_together_equal_hooks(
         *(model, PAIR, places),
         ablation=how.split()[0], prompts=OTHERS, by_position=how != "mean over all", bos=False,
     )  # fmt: skip
-    steps = [
-        (one.site, one.layer or 0, writing(one, reference(gpt2, one.site, one.layer or 0, how)))
-        for one in places
-    ]
-    last = changed_logits(gpt2, CLEAN, steps)[-1]
-    expected = (last[7] - last[11]).item()
+    values = [reference(gpt2, one.site, one.layer or 0, how) for one in places]
+    expected = by_hooks(gpt2, places, values)
     assert float(result.patched) == pytest.approx(expected, abs=1e-9)
     gap = result.clean.metric - result.corrupt.metric
     lost = (result.clean.metric - expected) / gap
@@ -162,18 +142,10 @@ def test_resampling_takes_every_place_from_the_same_prompt(
     gpt2: GPT2LMHeadModel, model: pw.Model
 ) -> None:
     places = [Place("mlp_out", 0), Place("z", 1, head=2), Place("resid_mid", 2, position=1)]
-    values: list[float] = []
-    for other in OTHERS:
-        steps = [
-            (
-                one.site,
-                one.layer or 0,
-                writing(one, activation(gpt2, other, one.site, one.layer or 0)),
-            )
-            for one in places
-        ]
-        last = changed_logits(gpt2, CLEAN, steps)[-1]
-        values.append((last[7] - last[11]).item())
+    values = [
+        by_hooks(gpt2, places, [activation(gpt2, other, p.site, p.layer or 0) for p in places])
+        for other in OTHERS
+    ]
     found = [
         float(pw.ablate_together(
             model, PAIR, places, "resample", OTHERS, seed=seed, bos=False
@@ -267,15 +239,9 @@ def test_a_head_that_says_nothing_is_held_so_while_another_one_is_ablated() -> N
     right, wrong = (
         model.tokenizer.encode(str(one))[0][0] for one in (pair.answers[0], pair.wrongs[0])
     )
-
-    def zero(head: int) -> Change:
-        def change(live: Tensor) -> None:
-            live[:, head] = 0
-
-        return change
-
-    changes = [("z", place.layer or 0, zero(place.head or 0)) for place in places]
-    assert activation(module, tokens, "z", 1)[:, 1].abs().max() == 0
+    z = activation(module, tokens, "z", 1)
+    changes = [writing(place, torch.zeros_like(z)) for place in places]
+    assert z[:, 1].abs().max() == 0
     for result, some in ((alone, changes[:1]), (both, changes)):
         last = changed_logits(module, tokens, some)[-1]
         expected = (last[right] - last[wrong]).item()

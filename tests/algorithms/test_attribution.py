@@ -98,18 +98,13 @@ def test_the_fix_recomputes_the_softmax(
         place = place_of(site, per, cell)
         layer, head = cell[0], cell[1]
         source = activation(module, CLEAN, site, layer)
-        seen: list[Tensor] = []
-
-        def look(live: Tensor, seen: list[Tensor] = seen) -> None:
-            seen.append(live.clone())
-
-        changed = [(site, layer, moved(source, place, 1.0)), ("pattern", layer, look)]
-        changed_logits(module, CORRUPT, changed)
+        copied = [(site, layer, moved(source, place, 1.0))]
+        pattern = activation(module, CORRUPT, "pattern", layer, copied)
         group = model.spec.n_heads // n_heads_of(site, model.spec)
         readers = range(head * group, (head + 1) * group)
 
         def run(
-            step: float, layer: int = layer, readers: range = readers, new: Tensor = seen[0]
+            step: float, layer: int = layer, readers: range = readers, new: Tensor = pattern
         ) -> Tensor:
             steps: list[tuple[str, int, Change]] = [
                 ("pattern", layer, moved(new, Place("pattern", layer, one), step))

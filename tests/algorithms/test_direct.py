@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedModel
 
+import every_method
 import patchwright as pw
 from hooks import activation, final_norm, logits, norm_scale, normed, written_by_head
 from tiny import N_HEADS, N_LAYERS, pair_of
@@ -74,13 +75,7 @@ def test_without_a_wrong_answer_the_logit_is_attributed(
 
 
 def test_float32_sums_to_a_thousandth_on_the_demo_model(demo: pw.Model) -> None:
-    pair = pw.Pair(
-        clean="When Mary and John went to the store, John gave a drink to",
-        corrupt="When Mary and John went to the store, Mary gave a drink to",
-        answer=" Mary",
-        wrong=" John",
-    )
-    result = pw.logit_attribution(demo, pair)
+    result = pw.logit_attribution(demo, every_method.PAIR)
     for run, baseline in (("clean", result.clean), ("corrupt", result.corrupt)):
         total = float(result.arrays["components"].sel(run=run).sum())
         assert total == pytest.approx(baseline.logit_diff, abs=1e-3)

@@ -4,8 +4,9 @@ import torch
 from transformers import GPT2LMHeadModel
 
 import patchwright as pw
-from hooks import Change, activation, changed_logits
+from hooks import activation
 from patchwright.errors import AnswerError
+from slow import writing
 from tiny import N_LAYERS, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
@@ -47,22 +48,10 @@ def test_every_layer_and_position_equals_the_unembedding_of_the_hooked_stream(
 def test_a_patched_run_is_read_too(gpt2: GPT2LMHeadModel, model: pw.Model, patched: int) -> None:
     result = pw.logit_lens(model, PAIR, [f"L{patched}.mlp_out@2"], bos=False)
     source = activation(gpt2, CLEAN, "mlp_out", patched)
-
-    def copy(live: torch.Tensor) -> None:
-        live[2] = source[2]
-
+    copy = writing(pw.Place("mlp_out", patched, position=2), source)
     for layer in range(N_LAYERS):
-        seen: list[torch.Tensor] = []
-
-        def look(live: torch.Tensor, seen: list[torch.Tensor] = seen) -> None:
-            seen.append(live.clone())
-
-        steps: list[tuple[str, int, Change]] = [
-            ("mlp_out", patched, copy),
-            ("resid_post", layer, look),
-        ]
-        changed_logits(gpt2, CORRUPT, steps)
-        check(result, "patched", layer, read(gpt2, seen[0]))
+        resid = activation(gpt2, CORRUPT, "resid_post", layer, [copy])
+        check(result, "patched", layer, read(gpt2, resid))
 
 
 def test_the_last_layer_is_the_models_own_prediction(model: pw.Model) -> None:

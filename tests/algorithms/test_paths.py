@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from transformers import PreTrainedModel
 
 import patchwright as pw
 from hooks import (
-    Change,
     activation,
     changed_logits,
     final_norm,
@@ -25,23 +23,11 @@ from hooks import (
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.figures.grid import note_of, title_of
 from patchwright.places import Place, Site, parse_place
-from slow import metric_of
+from slow import metric_of, writing
 from tiny import N_HEADS, N_LAYERS, pair_of, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]
 PAIR = pair_of(CLEAN, CORRUPT)
-
-
-def writing(value: Tensor, head: int | None, position: int | None) -> Change:
-    at = slice(None) if position is None else position
-
-    def change(live: Tensor) -> None:
-        if head is None:
-            live[at] = value[at]
-        else:
-            live[at, head] = value[at, head]
-
-    return change
 
 
 def on_the_way(
@@ -60,36 +46,24 @@ def by_hooks(
 ) -> float:
     into, out_of = (CORRUPT, CLEAN) if direction == "denoise" else (CLEAN, CORRUPT)
     site, layer = sender.site, sender.layer or 0
-    steps: list[tuple[str, int, Change]] = [
-        (
-            site,
-            layer,
-            writing(activation(module, out_of, site, layer), sender.head, sender.position),
-        )
-    ]
+    steps = [writing(sender, activation(module, out_of, site, layer))]
     above = 0 if site == "embed" else layer + 1
     for one in range(above, N_LAYERS):
-        steps.append(("z", one, writing(activation(module, into, "z", one), None, None)))
+        steps.append(writing(Place("z", one), activation(module, into, "z", one)))
     if mlps == "freeze":
         first = above if site in ("mlp_out", "embed") else layer
         for one in range(first, N_LAYERS):
             if f"L{one}.mlp_out" not in receivers:
                 own = activation(module, into, "mlp_out", one)
-                steps.append(("mlp_out", one, writing(own, None, None)))
+                steps.append(writing(Place("mlp_out", one), own))
     if list(receivers) != ["logits"]:
-        written: list[tuple[str, int, Change]] = []
-        for text in receivers:
-            place = parse_place(text)
-            seen: list[Tensor] = []
-
-            def look(live: Tensor, seen: list[Tensor] = seen) -> None:
-                seen.append(live.clone())
-
-            with on_the_way(module, into, norms):
-                changed_logits(module, into, [*steps, (place.site, place.layer or 0, look)])
-            change = writing(seen[0], place.head, place.position)
-            written.append((place.site, place.layer or 0, change))
-        steps, norms = written, "recompute"
+        places = [parse_place(text) for text in receivers]
+        with on_the_way(module, into, norms):
+            steps = [
+                writing(one, activation(module, into, one.site, one.layer or 0, steps))
+                for one in places
+            ]
+        norms = "recompute"
     with on_the_way(module, into, norms):
         last = changed_logits(module, into, steps)[-1]
     return (last[7] - last[11]).item()
@@ -235,7 +209,7 @@ def test_metrics_over_the_vocabulary_see_the_frozen_final_norm_too(
     result = pw.path_patch(model, PAIR, norms="freeze", metric=metric, bos=False)
     own = activation(module, CORRUPT, "z", 2)
     with norms_frozen(module, CLEAN):
-        last = changed_logits(module, CLEAN, [("z", 2, writing(own, 1, None))])[-1]
+        last = changed_logits(module, CLEAN, [writing(Place("z", 2, 1), own)])[-1]
     expected = metric_of(metric, last, logits(module, CLEAN)[-1], [7], [11])
     assert float(result.patched.sel(layer=2, head=1)) == pytest.approx(expected, abs=1e-9)
 

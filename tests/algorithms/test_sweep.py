@@ -220,20 +220,11 @@ def test_places_of_every_kind_patched_together_equal_hooks(
 ) -> None:
     places = ["L0H1.v", "L1.resid_mid@2", "L1H3.pattern@4", "L2.mlp_act[9]@-1", "embed@3", "L2.k"]
     result = pw.patch_together(model, pair_of(CLEAN, CORRUPT), places)
-    changes = []
-    for text in places:
-        place = pw.parse_place(text).within(model.spec, len(CLEAN))
-        source = slow.activation(gpt2, CLEAN, place.site, place.layer or 0)
-
-        def change(live: Tensor, place: pw.Place = place, source: Tensor = source) -> None:
-            at = (
-                slice(None) if place.position is None else slice(place.position, place.position + 1)
-            )
-            index = place.neuron if place.head is None else place.head
-            where = (at,) if index is None else (at, index)
-            live[where] = source[where]
-
-        changes.append((place.site, place.layer or 0, change))
+    parsed = [pw.parse_place(text).within(model.spec, len(CLEAN)) for text in places]
+    changes = [
+        slow.writing(place, slow.activation(gpt2, CLEAN, place.site, place.layer or 0))
+        for place in parsed
+    ]
     values = changed_logits(gpt2, CORRUPT, changes)[-1]
     assert float(result.patched) == pytest.approx((values[7] - values[11]).item(), abs=1e-9)
 

@@ -13,28 +13,23 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
-from hooks import Change, activation, changed_logits, embedding_of, logits
-from patchwright.algorithms.tracing import Start, trace
+from hooks import Step, activation, changed_logits, embedding_of, logits
+from patchwright.algorithms.tracing import Start, TraceOptions, trace
 from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.requests import patched
+from patchwright.places import Site
 from patchwright.prompts.pair import tokenize_prompt
+from slow import writing
 from tiny import CONTEXT, N_LAYERS, VOCAB, WIDTH
 
 PROMPT, SUBJECT, ANSWER, SAMPLES = [3, 8, 21, 5, 30], (1, 2), 7, 3
 
 
-def restoring(value: Tensor, position: int) -> Change:
-    def change(live: Tensor) -> None:
-        live[position] = value[position]
-
-    return change
-
-
 def traced_by_hooks(
-    module: PreTrainedModel, site: str, window: int, seed: int, sever: str | None
+    module: PreTrainedModel, site: Site, window: int, seed: int, sever: Site | None
 ) -> NDArray[np.float64]:
     """[sample, layer, position]: the paper's loop, one run a cell and sample."""
     embeddings = embedding_of(module, [PROMPT[i] for i in SUBJECT])
@@ -52,29 +47,18 @@ def traced_by_hooks(
             for one in range(layer - window // 2, layer - window // 2 + window)
             if 0 <= one < N_LAYERS
         ]
-        steps: list[tuple[str, int, Change]] = [("embed", 0, noisy)]
-        steps += [
-            (site, one, restoring(activation(module, PROMPT, site, one), position))
-            for one in window_layers
-        ]
+        noise: list[Step] = [("embed", 0, noisy)]
+        steps = [*noise]
+        for one in window_layers:
+            good = activation(module, PROMPT, site, one)
+            steps.append(writing(pw.Place(site, one, position=position), good))
         if sever is not None:
-            steps += [
-                (sever, one, restoring(of_noisy_run(module, noisy, sever, one), position))
-                for one in range(N_LAYERS)
-            ]
+            for one in range(N_LAYERS):
+                bad = activation(module, PROMPT, sever, one, noise)
+                steps.append(writing(pw.Place(sever, one, position=position), bad))
         shares = changed_logits(module, PROMPT, steps)[-1].softmax(-1)
         values[sample, layer, position] = shares[ANSWER].item()
     return values
-
-
-def of_noisy_run(module: PreTrainedModel, noisy: Change, site: str, layer: int) -> Tensor:
-    seen: list[Tensor] = []
-
-    def look(live: Tensor) -> None:
-        seen.append(live.clone())
-
-    changed_logits(module, PROMPT, [("embed", 0, noisy), (site, layer, look)])
-    return seen[0]
 
 
 @pytest.mark.every_family
@@ -86,7 +70,7 @@ def of_noisy_run(module: PreTrainedModel, noisy: Change, site: str, layer: int) 
     ],
 )
 def test_tracing_equals_hooks(
-    module: PreTrainedModel, model: pw.Model, site: str, window: int, sever: str | None
+    module: PreTrainedModel, model: pw.Model, site: Site, window: int, sever: Site | None
 ) -> None:
     result = pw.trace(
         *(model, PROMPT, SUBJECT, ANSWER),
@@ -238,11 +222,7 @@ def test_restoring_every_position_of_the_first_layers_input_gives_the_clean_run_
     tokens = tokenize_prompt(
         *(prompt, ANSWER, (), None), n_vocab=VOCAB, n_context=CONTEXT, bos=False
     )  # fmt: skip
-    asked = pw.Trace(
-        model="tiny", prompt=prompt, subject=(0,), answer=ANSWER, metric="logit",
-        noise=noise, samples=2, seed=seed,
-    )  # fmt: skip
-    how = asked, tuple(sorted(subject))
+    how = TraceOptions("resid_post", "logit", noise, 2, seed), tuple(sorted(subject))
     found = trace(model.network, tokens, *how, None, BUDGET)
     clean = found.clean[0].kept["resid_pre"][0]
     draw = np.random.default_rng(seed)

@@ -11,8 +11,9 @@ import patchwright as pw
 from patchwright.app import limits as page
 from patchwright.errors import InputError
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.cost import cell_count, longest
+from patchwright.experiment.cost import longest
 from patchwright.experiment.limits import Limits
+from patchwright.experiment.patching import cell_count
 from patchwright.experiment.run import run, tokens_of
 from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch

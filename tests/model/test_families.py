@@ -15,7 +15,7 @@ from command import patchwright
 from families import FAMILIES, ROPE
 from patchwright.algorithms.readout import logits
 from patchwright.errors import CheckpointError, PromptError, UnknownPlaceError
-from patchwright.experiment.cost import cell_count
+from patchwright.experiment.patching import cell_count
 from patchwright.model import ops
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward

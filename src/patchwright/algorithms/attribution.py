@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchwright.algorithms.metrics import check_differentiable
-from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
+from patchwright.algorithms.pair_runs import PairRuns, run_in_groups
 from patchwright.algorithms.readout import check_finite
 from patchwright.algorithms.sweep import (
     ActivationCopier,
@@ -26,7 +26,7 @@ from patchwright.algorithms.sweep import (
     baseline_values,
     one_each,
 )
-from patchwright.axes import Direction, Metric
+from patchwright.axes import BUDGET, Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
 from patchwright.model.plain_forward import Taps, gradients
@@ -42,9 +42,9 @@ def attribute(
     cells: Cells | Sequence[Cells],
     direction: Direction,
     metric: Metric,
-    how: str,
-    steps: int,
-    budget: int,
+    how: str = "gradient",
+    steps: int = 1,
+    budget: int = BUDGET,
 ) -> SweepValues:
     """Estimate each cell of a sweep from one backward pass a pair.
 
@@ -57,8 +57,8 @@ def attribute(
     keep = BASE_SITES | frozenset[Site]({site, "embed", "pattern"})
     values: list[NDArray[np.float64]] = []
     ran: list[PairRuns] = []
-    for group in run_in_groups(network, pairs, keep, budget):
-        for runs in read_both(group, metric):
+    for group in run_in_groups(network, pairs, keep, budget, metric):
+        for runs in group:
             own = every[len(ran)]
             values.append(_estimate(network, runs, own, direction, metric, how, steps))
             ran.append(runs.without_activations())
@@ -141,11 +141,7 @@ def _sum(one: Taps, other: Taps) -> Taps:
 
 def _laid_out(moved: Tensor, cells: Cells) -> Tensor:
     """Products [position, ...] summed over all but the axes of the sweep, less its layer."""
-    by_place = indexed(moved, cells.site).sum(dim=2)  # [position, index]
-    if cells.indices == (None,):
-        by_place = by_place.sum(dim=1, keepdim=True)
-    else:
-        by_place = by_place[:, [index or 0 for index in cells.indices]]
+    by_place = _of_indices(indexed(moved, cells.site).sum(dim=2), cells)
     positions = slice(None) if cells.positions is None else list(cells.positions)
     by_place = by_place[positions]
     if not cells.over_positions:
@@ -191,15 +187,18 @@ def _softmax_again(
         by_head = ((again - old) * slope).sum(dim=2)  # [query, head]
         by_head = _of_own_heads(by_head, new.shape[1])
         if cells.over_positions:
-            return _heads(by_head[list(chosen)], cells)
-        return _heads(by_head.sum(dim=0, keepdim=True), cells)
+            by_place = by_head[list(chosen)]
+        else:
+            by_place = by_head.sum(dim=0, keepdim=True)
+        return _along_axes(_of_indices(by_place, cells), cells)
     rows: list[Tensor] = []
     for position in chosen:
         taken = k.clone()
         taken[position] = new[position]
         again = ops.attention_pattern(q, taken, visible, weights)
         rows.append(((again - old) * slope).sum(dim=(0, 2)))
-    return _heads(_of_own_heads(torch.stack(rows), k.shape[1]), cells)
+    by_place = _of_own_heads(torch.stack(rows), k.shape[1])
+    return _along_axes(_of_indices(by_place, cells), cells)
 
 
 def _joint_softmax_again(
@@ -239,11 +238,11 @@ def _of_own_heads(by_head: Tensor, n_heads: int) -> Tensor:
     return by_head.unflatten(-1, (n_heads, -1)).sum(dim=-1)
 
 
-def _heads(by_place: Tensor, cells: Cells) -> Tensor:
-    """[position or one, head] -> the axes of the sweep, less its layer."""
+def _of_indices(by_place: Tensor, cells: Cells) -> Tensor:
+    """[position or one, index of the site] -> [position or one, index of the sweep, or one]."""
     if cells.indices == (None,):
-        return _along_axes(by_place.sum(dim=1, keepdim=True), cells)
-    return _along_axes(by_place[:, [index or 0 for index in cells.indices]], cells)
+        return by_place.sum(dim=1, keepdim=True)
+    return by_place[:, [index or 0 for index in cells.indices]]
 
 
 MOST = 10

@@ -13,7 +13,7 @@ from patchwright.algorithms.readout import MetricReader, read_each
 from patchwright.axes import Metric
 from patchwright.errors import MemoryBudgetError
 from patchwright.model.forward import forward
-from patchwright.model.requests import Row
+from patchwright.model.requests import Row, Run
 from patchwright.model.weights import Network
 
 BATCH_TOKENS = 2048
@@ -119,6 +119,13 @@ def row_bytes(network: Network, n_positions: int, n_own: int) -> int:
     pattern = 3 * spec.n_heads * n_positions
     keys_and_values = 2 * widest * n_positions
     return network.embed.element_size() * (n_own * (residual + pattern) + keys_and_values)
+
+
+def runs_cost(network: Network, runs: Sequence[Run], start: int) -> tuple[int, int]:
+    """Tokens and bytes of altered `runs`, whose own positions are those from `start` on."""
+    own = [len(run.tokens) - start for run in runs]
+    sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(runs, own, strict=True)]
+    return sum(own), sum(sizes)
 
 
 def read_rows(

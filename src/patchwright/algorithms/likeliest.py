@@ -36,11 +36,11 @@ class Likeliest:
         shape = (*cells, count)
         return cls(np.full(shape, NONE), np.full(shape, np.nan))
 
-    def of_pairs(self, some: slice) -> "Likeliest":
-        """Those of some pairs, as a view: [pair, cell, choice]."""
-        shape = (-1, int(np.prod(self.tokens.shape[1:-1])), self.tokens.shape[-1])
-        tokens, probabilities = self.tokens[some], self.probabilities[some]
-        return Likeliest(tokens.reshape(shape), probabilities.reshape(shape))
+    def by_pair(self) -> "Likeliest":
+        """The same as a view: [pair, cell, choice]."""
+        pairs, *_, count = self.tokens.shape
+        shape = pairs, -1, count
+        return Likeliest(self.tokens.reshape(shape), self.probabilities.reshape(shape))
 
     def read(
         self,

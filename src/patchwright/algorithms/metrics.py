@@ -7,24 +7,18 @@ tokens that there are, rows of padding left out. A `_diff` is the same over the
 answers minus over the wrong answers. An answer of several tokens has a joint
 probability, read behind the prompt followed by its own first tokens (teacher forcing).
 
-To add a metric, add its name to `axes.Metric` and a row to the table; what no other metric
-is made of gets a method of `readout.Readout`. Nothing here needs PyTorch, so that the
-command line can list the metrics without it.
+To add a metric, add its name to `axes.Metric`, a row to the table, and a method of that name to
+`readout.Readout`. Nothing here needs PyTorch, so that the command line can list the metrics
+without it.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import AnswerError, ExperimentError
+from patchwright.prompts.pair import TokenPair
 from patchwright.spelling import either
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from patchwright.algorithms.readout import Readout
 
 
 @dataclass(frozen=True)
@@ -59,8 +53,6 @@ class MetricSpec:
     """What a sentence calls it."""
     label: str
     """What a figure calls it."""
-    read: Callable[["Readout"], "Tensor"]
-    """A number for each row, in its unit, of what a run says."""
     needs_wrong: bool = False
     """Whether it compares with a wrong answer."""
     one_token: bool = False
@@ -85,7 +77,6 @@ _ROWS = (
         "the logit difference (the model's score, its logit, for the answer minus that for the "
         "wrong answer)",
         "logit difference",
-        lambda rows: rows.logit_diff(),
         needs_wrong=True,
         one_token=True,
         few_logits=True,
@@ -96,7 +87,6 @@ _ROWS = (
         LOGITS,
         "the answer's logit (the model's score for it, before scores become probabilities)",
         "answer's logit",
-        lambda rows: rows.logit(),
         one_token=True,
         few_logits=True,
     ),
@@ -105,7 +95,6 @@ _ROWS = (
         PROBABILITY,
         "the answer's probability, from none to one",
         "answer's probability",
-        lambda rows: rows.logprob().exp(),
         bounds=(0.0, 1.0),
         lens_label="probability of the answer",
     ),
@@ -114,7 +103,6 @@ _ROWS = (
         PROBABILITY,
         "the answer's probability minus the wrong answer's",
         "probability difference",
-        lambda rows: rows.logprob().exp() - rows.wrong_logprob().exp(),
         needs_wrong=True,
         bounds=(-1.0, 1.0),
     ),
@@ -123,7 +111,6 @@ _ROWS = (
         NATS,
         "the natural logarithm of the answer's probability (its unit is the nat)",
         "answer's log probability",
-        lambda rows: rows.logprob(),
         bounds=(-math.inf, 0.0),
     ),
     MetricSpec(
@@ -132,7 +119,6 @@ _ROWS = (
         "the natural logarithm of the answer's probability minus that of the wrong answer's (its "
         "unit is the nat)",
         "log-probability difference",
-        lambda rows: rows.logprob() - rows.wrong_logprob(),
         needs_wrong=True,
     ),
     MetricSpec(
@@ -141,7 +127,6 @@ _ROWS = (
         "the KL divergence (how far all next-token probabilities are from the clean run's; its "
         "unit is the nat)",
         "KL divergence",
-        lambda rows: rows.kl(),
         lower_is_better=True,
         bounds=(0.0, math.inf),
         caution=(
@@ -155,7 +140,6 @@ _ROWS = (
         RANK,
         "the answer's rank among all tokens, the likeliest being first",
         "answer's rank",
-        lambda rows: rows.rank(),
         one_token=True,
         differentiable=False,
         lower_is_better=True,
@@ -177,21 +161,6 @@ LENS_METRICS: tuple[Metric, ...] = tuple(row.name for row in _ROWS if row.lens_l
 NO_GRADIENT: tuple[Metric, ...] = tuple(row.name for row in _ROWS if not row.differentiable)
 
 
-@runtime_checkable
-class Answered(Protocol):
-    """What a metric has to know of a pair's answers; `prompts.pair.TokenPair` has it."""
-
-    @property
-    def wrongs(self) -> tuple[tuple[int, ...], ...]:
-        """The wrong answers, in tokens."""
-        ...
-
-    @property
-    def single_tokens(self) -> bool:
-        """Whether every answer and wrong answer is one token."""
-        ...
-
-
 def check_metric(name: str) -> Metric:
     """`name` as a metric. Raises ExperimentError with the list of metrics."""
     for metric in METRICS:
@@ -200,7 +169,7 @@ def check_metric(name: str) -> Metric:
     raise ExperimentError(f"'{name}' is not a metric. The metrics are: {', '.join(METRICS)}.")
 
 
-def check_answers(metric: Metric, pair: Answered) -> None:
+def check_answers(metric: Metric, pair: TokenPair) -> None:
     """Raise AnswerError where the metric cannot be taken of these answers."""
     row = METRIC_TABLE[metric]
     if row.needs_wrong and not pair.wrongs:
@@ -217,7 +186,7 @@ def check_answers(metric: Metric, pair: Answered) -> None:
         )
 
 
-def fits(metric: Metric, pair: Answered) -> bool:
+def fits(metric: Metric, pair: TokenPair) -> bool:
     """Whether the metric can be taken of these answers."""
     row = METRIC_TABLE[metric]
     return not ((row.needs_wrong and not pair.wrongs) or (row.one_token and not pair.single_tokens))

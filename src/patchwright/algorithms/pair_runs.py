@@ -101,14 +101,20 @@ def spans_of(positions: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def run_in_groups(
-    network: Network, pairs: Sequence[TokenPair], keep: frozenset[Site], budget: int
+    network: Network,
+    pairs: Sequence[TokenPair],
+    keep: frozenset[Site],
+    budget: int,
+    metric: Metric | None = None,
 ) -> Iterator[list[PairRuns]]:
-    """`run_pairs` for as many pairs at a time as keep within `budget` bytes.
+    """`run_pairs` for as many pairs at a time as keep within `budget` bytes; `metric` is read.
 
     A list that was handed out is emptied before the next pairs run.
     """
     for group in _groups(network, pairs, keep, budget):
         ran = run_pairs(network, group, keep)
+        if metric is not None:
+            ran = _read_both(ran, metric)
         yield ran
         ran.clear()
 
@@ -135,7 +141,7 @@ def _pair_runs(network: Network, pair: TokenPair, runs: list[tuple[Run, Run]]) -
     return PairRuns(pair, MetricReader(network, pair, clean[0].final[0]), clean, corrupt)
 
 
-def read_both(runs: Sequence[PairRuns], metric: Metric) -> list[PairRuns]:
+def _read_both(runs: Sequence[PairRuns], metric: Metric) -> list[PairRuns]:
     """The same, with the metric of the clean and of the corrupted run, which `baselines` repeats."""
     both = [stacked([one.clean, one.corrupt]) for one in runs]
     read = read_each(metric, [one.reader for one in runs], both)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchwright.algorithms.batches import OnProgress, ProgressReporter, cut, read_rows, row_bytes
-from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups
+from patchwright.algorithms.pair_runs import PairRuns, run_in_groups
 from patchwright.algorithms.sweep import (
     ActivationCopier,
     Cells,
@@ -114,8 +114,8 @@ def path_patch(
     keep = ON_PATHS | frozenset[Site]({cells.site})
     if paths.norms == "freeze" and any(layer.norm_mlp_out for layer in network.layers):
         keep |= frozenset[Site]({"mlp_act"})  # What the norm behind an MLP had its scale from.
-    for group in run_in_groups(network, pairs, keep, budget):
-        for runs in read_both(group, metric):
+    for group in run_in_groups(network, pairs, keep, budget, metric):
+        for runs in group:
             mine = values[len(ran)]
             mine[:] = baseline_values(runs, cells, direction)
             _of_pair(network, runs, cells, paths, direction, metric, mine, report, budget)
@@ -176,13 +176,12 @@ def _sent(
     """The base runs with a sender's activation copied in and what lies above frozen in place."""
     at = item.spans[0][0]
     above = item.layer + 1 if SITE_TABLE[cells.site].in_layers else 0
-    frozen: list[tuple[Site, int]] = []
-    for layer in range(above, spec.n_layers):
-        frozen.append(("z", layer))
+    frozen: list[tuple[Site, int]] = [("z", layer) for layer in range(above, spec.n_layers)]
     if paths.mlps == "freeze":
+        receiving = {(place.site, place.layer) for place in paths.receivers}
         first = item.layer if SITE_TABLE[cells.site].half == "attention" else above
         for layer in range(first, spec.n_layers):
-            if not _receives(paths, layer):
+            if ("mlp_out", layer) not in receiving:
                 frozen.append(("mlp_out", layer))
     sent = copies.edits(item.layer, item.index, item.spans)
     return [
@@ -193,10 +192,6 @@ def _sent(
         )
         for run, edits in zip(copies.base, sent, strict=True)
     ]
-
-
-def _receives(paths: Paths, layer: int) -> bool:
-    return any(place.site == "mlp_out" and place.layer == layer for place in paths.receivers)
 
 
 def _received(

@@ -1,7 +1,4 @@
-"""Reads metrics off a run: from its final residual stream to a number a row.
-
-What a metric is made of here, the table in `metrics` puts together.
-"""
+"""Reads metrics off a run: from its final residual stream to a number a row."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -124,9 +121,10 @@ def _one_product(batch: Sequence[tuple[MetricReader, Sequence[Tensor]]]) -> Iter
 
 
 class Readout:
-    """Metrics of some rows, whose logits over the vocabulary are computed at most once.
+    """Metrics of some rows, each by the method of its name.
 
-    They may also be given, as one tensor for each of `finals`.
+    The logits over the vocabulary are computed at most once, unless they are given, as one tensor
+    for each of `finals`.
     """
 
     def __init__(
@@ -143,7 +141,7 @@ class Readout:
 
         Raises NonFiniteError where it is no finite number, as a difference of huge logits is.
         """
-        values = METRIC_TABLE[metric].read(self)
+        values: Tensor = getattr(self, metric)()
         check_finite(values)
         return values
 
@@ -155,13 +153,21 @@ class Readout:
         """The mean logit of the answers minus that of the wrong answers."""
         return self._mean_logit(compared=True)
 
+    def probability(self) -> Float[Tensor, " row"]:
+        """Probability that any of the answers comes next."""
+        return self.logprob().exp()
+
+    def prob_diff(self) -> Float[Tensor, " row"]:
+        """The same minus the probability of the wrong answers."""
+        return self.probability() - self._joint(self._pair.wrongs).exp()
+
     def logprob(self) -> Float[Tensor, " row"]:
         """Log-probability that any of the answers comes next."""
         return self._joint(self._pair.answers)
 
-    def wrong_logprob(self) -> Float[Tensor, " row"]:
-        """Log-probability that any of the wrong answers comes next."""
-        return self._joint(self._pair.wrongs)
+    def logprob_diff(self) -> Float[Tensor, " row"]:
+        """The same minus the log-probability of the wrong answers."""
+        return self.logprob() - self._joint(self._pair.wrongs)
 
     def kl(self) -> Float[Tensor, " row"]:
         """KL(clean || row): what is lost by taking the row's distribution for the clean one."""

@@ -1,7 +1,6 @@
 """The Result of an experiment: labelled arrays, baselines, provenance, warnings."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -49,6 +48,12 @@ class Baseline:
     rank: float | None
     top: list[dict[str, Any]]
     pairs: list["Baseline"] = field(default_factory=list["Baseline"])
+
+    def metrics(self, many: bool = True) -> xr.DataArray:
+        """The metric of each of several pairs, with a `pair` dim; if not `many`, of all together."""
+        if many:
+            return xr.DataArray([one.metric for one in self.pairs], dims="pair")
+        return xr.DataArray(self.metric)
 
 
 @runtime_checkable
@@ -124,15 +129,13 @@ class Result:
         direction: Direction = self.experiment["direction"]
         metric: Metric = self.experiment["metric"]
         runs = self._mean_of(self.clean), self._mean_of(self.corrupt)
-        smallest = METRIC_TABLE[metric].unit.min_gap
-        return effect_of(self.patched.mean("pair"), *runs, direction, smallest)
+        return effect_of(self.patched.mean("pair"), *runs, direction, metric)
 
     def _mean_of(self, baseline: Baseline) -> xr.DataArray:
         """The metric of a run, for each cell the mean over the pairs that have the cell."""
         if "pair" not in self.patched.dims:
             return xr.DataArray(baseline.metric)
-        own = xr.DataArray([one.metric for one in baseline.pairs], dims="pair")
-        return own.where(self.patched.notnull()).mean("pair")
+        return baseline.metrics().where(self.patched.notnull()).mean("pair")
 
     @property
     def main(self) -> str:
@@ -242,7 +245,7 @@ class Result:
             "corrupt": asdict(self.corrupt),
             **self._patches(),
             "arrays": {
-                name: {**_axes(array), "values": _nullable(array.values.tolist())}
+                name: {**axes_of(array), "values": plain_values(array)}
                 for name, array in self.arrays.items()
                 if name not in PATCHES
             },
@@ -256,8 +259,8 @@ class Result:
         """`patched` and `effect`, which share their axes, where the method has them."""
         if "patched" not in self.arrays:
             return {}
-        values = {name: _nullable(self.arrays[name].values.tolist()) for name in PATCHES}
-        return {**_axes(self.patched), **values}
+        values = {name: plain_values(self.arrays[name]) for name in PATCHES}
+        return {**axes_of(self.patched), **values}
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The result as JSON text, written to `path` if one is given.
@@ -319,10 +322,8 @@ def result_of(document: dict[str, Any]) -> Result:
     more: dict[str, Any] = document["arrays"]
     arrays |= {name: _array(name, one) for name, one in more.items()}
     baselines = {name: _baseline(document[name]) for name in ("clean", "corrupt")}
-    same = ("method", "numbers", "experiment", "model", "tokens", "warnings", "seconds", "details")
-    parts: dict[str, Any] = {name: document[name] for name in same}
-    parts["arrays"] = arrays
-    parts |= baselines
+    parts: dict[str, Any] = {name: document[name] for name in _KINDS}
+    parts |= {"arrays": arrays, **baselines}
     if document["altered"] is not None:
         parts["altered"] = _baseline(document["altered"])
     return Result(**parts)
@@ -358,20 +359,21 @@ def _check_kinds(document: dict[str, Any]) -> None:
 
 def effect_of(
     patched: xr.DataArray,
-    clean: float | xr.DataArray,
-    corrupt: float | xr.DataArray,
+    clean: xr.DataArray,
+    corrupt: xr.DataArray,
     direction: Direction,
-    min_gap: float,
+    metric: Metric,
 ) -> xr.DataArray:
-    """Share of the clean-corrupt gap that each patch moved; unitless.
+    """Share of the clean-corrupt gap that each patch moved; unitless, with the dims of `patched`.
 
-    Denoising counts from the corrupted run, noising from the clean one. NaN where
-    the runs differ by `min_gap` or less: there is no scale then.
+    Denoising counts from the corrupted run, noising from the clean one. NaN where the runs
+    differ by no more than the `min_gap` of the metric's unit: there is no scale then.
     Source: Zhang & Nanda 2023, section 2 (their normalisation).
     """
-    gap = xr.DataArray(clean) - corrupt
+    gap = clean - corrupt
     moved = patched - corrupt if direction == "denoise" else clean - patched
-    return (moved / gap.where(abs(gap) > min_gap)).rename("effect")
+    shares = moved / gap.where(abs(gap) > METRIC_TABLE[metric].unit.min_gap)
+    return shares.transpose(*patched.dims).rename("effect")
 
 
 def place_of(site: str, cell: Mapping[Any, Any]) -> str:
@@ -390,7 +392,8 @@ def _baseline(document: dict[str, Any]) -> Baseline:
     return Baseline(**document | parts)
 
 
-def _axes(array: xr.DataArray) -> dict[str, Any]:
+def axes_of(array: xr.DataArray) -> dict[str, Any]:
+    """The dims and their labels as plain JSON types."""
     coords = {str(dim): array[dim].values.tolist() for dim in array.dims}
     return {"dims": list(array.dims), "coords": coords}
 
@@ -402,10 +405,12 @@ def _array(name: str, document: dict[str, Any]) -> xr.DataArray:
     return xr.DataArray(values, dims=document["dims"], coords=document["coords"], name=name)
 
 
-def _nullable(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_nullable(value) for value in values]
-    return values if isinstance(values, str) or math.isfinite(values) else None
+def plain_values(array: xr.DataArray) -> Any:
+    """The values as plain JSON types; NaN becomes null."""
+    values = array.values.astype(object)
+    if array.dtype.kind == "f":
+        values[~np.isfinite(array.values)] = None
+    return values.tolist()
 
 
 def _lists(texts: Tokens) -> list[Any]:

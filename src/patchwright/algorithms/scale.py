@@ -52,10 +52,7 @@ def moved(result: Result) -> xr.DataArray:
 
     With a `pair` dim where the result has one. Raises InputError where nothing was patched.
     """
-    if "pair" not in result.patched.dims:
-        return result.patched - result.base.metric
-    own = xr.DataArray([one.metric for one in result.base.pairs], dims="pair")
-    return result.patched - own
+    return result.patched - result.base.metrics("pair" in result.patched.dims)
 
 
 def nothing_moved(result: Result) -> bool:

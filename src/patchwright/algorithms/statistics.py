@@ -24,7 +24,7 @@ from scipy.stats import false_discovery_control, median_abs_deviation
 
 from patchwright.algorithms.duplicates import groups_of
 from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import Baseline, Result, place_of
+from patchwright.algorithms.result import Result, axes_of, place_of, plain_values
 from patchwright.axes import Metric
 from patchwright.errors import InputError
 
@@ -138,12 +138,10 @@ class Statistics:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON types; NaN becomes null."""
-        cells = self.mean_effect
         return {
             **{name: getattr(self, name) for name in CHOICES},
-            "dims": list(cells.dims),
-            "coords": {str(dim): cells[dim].values.tolist() for dim in cells.dims},
-            **{name: _nullable(getattr(self, name).values) for name in NUMBERS},
+            **axes_of(self.mean_effect),
+            **{name: plain_values(getattr(self, name)) for name in NUMBERS},
             "odd_pairs": [asdict(one) for one in self.odd_pairs],
         }
 
@@ -252,7 +250,7 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
         )
     if result.main != "effect":
         return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
-    clean, corrupt = (_metrics(one) for one in (result.clean, result.corrupt))
+    clean, corrupt = (one.metrics().values for one in (result.clean, result.corrupt))
     metric: Metric = result.experiment["metric"]
     smallest = METRIC_TABLE[metric].unit.min_gap
     if ratio == "mean_of":
@@ -266,10 +264,6 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
 def _flat(array: xr.DataArray) -> Values:
     values: Values = np.asarray(array.values, dtype=np.float64)
     return values.reshape(len(values), -1)
-
-
-def _metrics(baseline: Baseline) -> Values:
-    return np.array([one.metric for one in baseline.pairs])
 
 
 def _alike(values: Values) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
@@ -399,7 +393,7 @@ def _further(values: Values, flipped: NDArray[np.integer[Any]]) -> Values:
 def _odd_gaps(result: Result, groups: NDArray[np.intp]) -> list[OddPair]:
     """Pairs whose clean-corrupt gap is far from the others'."""
     metric: Metric = result.experiment["metric"]
-    gaps = _metrics(result.clean) - _metrics(result.corrupt)
+    gaps = (result.clean.metrics() - result.corrupt.metrics()).values
     return [
         OddPair(
             pair,
@@ -450,9 +444,3 @@ def _far(values: Values, groups: NDArray[np.intp]) -> Iterator[tuple[int, float,
 def _firsts(groups: NDArray[np.intp]) -> NDArray[np.intp]:
     """The first pair of each group, rising."""
     return np.sort(np.unique(groups, return_index=True)[1])
-
-
-def _nullable(values: Values) -> Any:
-    known = values.astype(object)
-    known[~np.isfinite(values)] = None
-    return known.tolist()

@@ -9,9 +9,8 @@ Places whose activations are the same bit for bit in both runs, and places that
 nothing read depends on, are the baseline exactly and cost nothing.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -25,10 +24,10 @@ from patchwright.algorithms.batches import (
     cut,
     finals_of,
     read_finals,
-    row_bytes,
+    runs_cost,
 )
 from patchwright.algorithms.likeliest import Likeliest
-from patchwright.algorithms.pair_runs import PairRuns, read_both, run_in_groups, spans_of
+from patchwright.algorithms.pair_runs import PairRuns, run_in_groups, spans_of
 from patchwright.axes import BUDGET, DIMS, Direction, Metric, Per
 from patchwright.errors import (
     ExperimentError,
@@ -111,11 +110,7 @@ class Cells:
 
     def shape(self, n_positions: int) -> tuple[int, ...]:
         """Of one pair's result, in the order of `DIMS[per]`."""
-        sizes = {
-            "layer": len(self.layers),
-            "position": n_positions if self.positions is None else len(self.positions),
-        }
-        return tuple(sizes.get(dim, len(self.indices)) for dim in DIMS[self.per])
+        return tuple(map(len, self.coords(n_positions).values()))
 
     def coords(self, n_positions: int) -> dict[str, list[int]]:
         """The labels of the result's axes."""
@@ -189,204 +184,10 @@ class WorkItem:
     index: int | None
     spans: tuple[tuple[int, int], ...]
 
-
-def sweep(
-    network: Network,
-    pairs: Sequence[TokenPair],
-    cells: Cells | Sequence[Cells],
-    direction: Direction,
-    metric: Metric,
-    progress: OnProgress | None = None,
-    budget: int = BUDGET,
-    source: Source | None = None,
-    priority: Priority | None = None,
-    top: int = 0,
-) -> SweepValues:
-    """Patch each cell, one at a time, until `progress` returns False.
-
-    Pairs of different lengths have no position axis in common: then `cells` have none,
-    or are one for each pair, with as many `positions`, in an order that is compared.
-    `source` puts other activations in the place of those that are copied from;
-    `priority` has an order for the cells; `top` is how many of each cell's likeliest tokens
-    to read as well.
-    Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
-    """
-    n_positions = len(patched_tokens(pairs[0], direction))
-    every = one_each(cells, pairs)
-    values = np.full((len(pairs), *every[0].shape(n_positions)), np.nan)
-    estimated = np.zeros(values.shape, dtype=np.bool_)
-    tops = Likeliest.empty(values.shape, top, network.spec.n_tokens) if top else None
-    ran: list[PairRuns] = []
-    report = ProgressReporter(
-        progress, values, estimate=None if priority is None else priority.values
-    )
-    keep = BASE_SITES | frozenset[Site]({every[0].site})
-
-    def swept(group: Sequence[PairRuns]) -> list[PairRuns]:
-        here = slice(len(ran), len(ran) + len(group))
-        mine, own = values[here], every[here]
-        copied = group if source is None else [source(one) for one in group]
-        both = zip(copied, own, strict=True)
-        mine[:] = [baseline_values(one, places, direction) for one, places in both]
-        first = None
-        if priority is not None:
-            first = Priority(priority.values[here], priority.max_exact)
-        _sweep_group(
-            network,
-            copied,
-            own,
-            direction,
-            metric,
-            mine,
-            report,
-            budget,
-            first,
-            estimated[here],
-            tops and tops.of_pairs(here),
-        )
-        return [one.without_activations() for one in group]
-
-    for group in run_in_groups(network, pairs, keep, budget):
-        ran += swept(read_both(group, metric))
-    if tops is not None:
-        tops.forget(np.isnan(values) | estimated)
-    return SweepValues(values, report.done, ran, estimated, tops)
-
-
-def _sweep_group(
-    network: Network,
-    runs: Sequence[PairRuns],
-    cells: Sequence[Cells],
-    direction: Direction,
-    metric: Metric,
-    values: NDArray[np.float64],
-    report: ProgressReporter,
-    budget: int,
-    priority: Priority | None,
-    estimated: NDArray[np.bool_],
-    tops: Likeliest | None,
-) -> None:
-    """Compute the cells of some pairs in place; `values` holds their baselines."""
-    if tops is not None:
-        for i, one in enumerate(runs):
-            tops.read(network, [one.base(direction)[0].final], i)
-    flat = values.reshape(len(runs), -1)
-    site = cells[0].site
-    copies = [ActivationCopier(one, site, direction, network.spec.n_layers) for one in runs]
-    items = [item for i, one in enumerate(copies) for item in work_items(i, one, cells[i])]
-    items = [item for item in items if np.isfinite(flat[item.pair, item.cell])]
-    others: list[WorkItem] = []
-    if priority is not None:
-        items, others = _best_first(items, priority, flat)
-    for item in items:
-        flat[item.pair, item.cell] = np.nan
-    report.advance(flat.size - len(items))
-    waiting = deque(items)
-    for batch in _batches(items, runs, direction, network, budget):
-        if report.stopped:
-            break
-        rows = [copies[item.pair].rows(item.layer, item.index, item.spans) for item in batch]
-        finals = finals_of(network, rows)
-        found = read_finals([runs[item.pair].reader for item in batch], finals, metric)
-        if tops is not None:
-            at = [item.pair for item in batch], [item.cell for item in batch]
-            tops.read(network, [some[0] for some in finals], *at)
-        for item, value in zip(batch, found, strict=True):
-            flat[item.pair, item.cell] = value
-            waiting.popleft()
-        report.advance(len(batch))
-    if priority is not None:
-        _leave_estimates([*others, *waiting], priority, values, estimated)
-
-
-def _leave_estimates(
-    items: Iterable[WorkItem],
-    priority: Priority,
-    values: NDArray[np.float64],
-    estimated: NDArray[np.bool_],
-) -> None:
-    """Give the cells that are not computed their estimate, and mark them."""
-    pairs = len(values)
-    for item in items:
-        cell = item.pair, item.cell
-        values.reshape(pairs, -1)[cell] = priority.values.reshape(pairs, -1)[cell]
-        estimated.reshape(pairs, -1)[cell] = True
-
-
-def _best_first(
-    items: Sequence[WorkItem], priority: Priority, baselines: NDArray[np.float64]
-) -> tuple[list[WorkItem], list[WorkItem]]:
-    """The items to do, in their order, and those that are left out."""
-    moved = np.abs(priority.values.reshape(baselines.shape) - baselines)
-    ordered = sorted(items, key=lambda item: -float(moved[item.pair, item.cell]))
-    most = len(items) if priority.max_exact is None else priority.max_exact
-    chosen: list[WorkItem] = []
-    others: list[WorkItem] = []
-    taken = [0] * len(baselines)
-    for item in ordered:
-        taken[item.pair] += 1
-        (chosen if taken[item.pair] <= most else others).append(item)
-    return chosen, others
-
-
-def patched_tokens(pair: TokenPair, direction: Direction) -> tuple[int, ...]:
-    """The tokens of the run that is patched."""
-    return pair.corrupt if direction == "denoise" else pair.clean
-
-
-def patch_jointly(
-    network: Network,
-    pairs: Sequence[TokenPair],
-    places: Sequence[Place],
-    direction: Direction,
-    budget: int = BUDGET,
-    keep: frozenset[Site] = frozenset(),
-    source: Source | None = None,
-) -> list[tuple[PairRuns, tuple[Run, ...]]]:
-    """Patch all of `places` in one run: each pair's base runs and its patched run.
-
-    The patched run comes once for each continuation of the pair, as the base runs
-    do, and keeps the sites in `keep`. `source` is as for `sweep`.
-    """
-    ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
-    based = BASE_SITES | keep | frozenset[Site](place.site for place in places)
-
-    def patched_of(group: Sequence[PairRuns]) -> Iterator[tuple[PairRuns, tuple[Run, ...]]]:
-        copied = group if source is None else [source(one) for one in group]
-        rows = [_rows_together(one, places, direction, network.spec) for one in copied]
-        finished = iter(forward(network, [row for some in rows for row in some], keep))
-        for one, some in zip(group, rows, strict=True):
-            yield one.without_activations(), tuple(next(finished) for _ in some)
-
-    for group in run_in_groups(network, pairs, based, budget):
-        ran += patched_of(group)
-    return ran
-
-
-def _rows_together(
-    runs: PairRuns, places: Sequence[Place], direction: Direction, spec: ModelSpec
-) -> list[Row]:
-    """One row for each continuation of a pair, with the edits of all places.
-
-    A place that is alike in both runs is written too: another one may change it on the way.
-    """
-    base = runs.base(direction)
-    n_positions = base[0].read + 1
-    matched = {into for into, _ in runs.matched(direction)}
-    edits: list[list[Edit]] = [[] for _ in base]
-    differ = False
-    for place in (one.within(spec, n_positions) for one in places):
-        copies = ActivationCopier(runs, place.site, direction, spec.n_layers, everywhere=True)
-        index = place.neuron if place.head is None else place.head
-        positions = range(n_positions) if place.position is None else [place.position]
-        layer = place.layer or 0
-        differ = differ or bool(copies.spans(layer, index, positions))
-        spans = spans_of(position for position in positions if position in matched)
-        for found, more in zip(edits, copies.edits(layer, index, spans), strict=True):
-            found.extend(more)
-    return [
-        patched(run, *(found if differ else ())) for run, found in zip(base, edits, strict=True)
-    ]
+    @property
+    def at(self) -> tuple[int, int]:
+        """Where its value goes, in arrays [pair, cell]."""
+        return self.pair, self.cell
 
 
 class ActivationCopier:
@@ -404,6 +205,7 @@ class ActivationCopier:
         everywhere: bool = False,
     ) -> None:
         self.site: Site = site
+        self.reader = runs.reader
         self.base = runs.base(direction)
         self._source = runs.source(direction)
         self._matched = runs.matched(direction)
@@ -491,17 +293,187 @@ def work_items(pair: int, copies: ActivationCopier, cells: Cells) -> Iterator[Wo
             yield WorkItem(pair, cell, layer, index, spans)
 
 
-def _batches(
-    items: Sequence[WorkItem],
-    runs: Sequence[PairRuns],
-    direction: Direction,
+def sweep(
     network: Network,
-    budget: int,
-) -> Iterator[list[WorkItem]]:
-    def cost(item: WorkItem) -> tuple[int, int]:
-        base = runs[item.pair].base(direction)
-        own = [len(run.tokens) - item.spans[0][0] for run in base]
-        sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(base, own, strict=True)]
-        return sum(own), sum(sizes)
+    pairs: Sequence[TokenPair],
+    cells: Cells | Sequence[Cells],
+    direction: Direction,
+    metric: Metric,
+    progress: OnProgress | None = None,
+    budget: int = BUDGET,
+    source: Source | None = None,
+    priority: Priority | None = None,
+    top: int = 0,
+) -> SweepValues:
+    """Patch each cell, one at a time, until `progress` returns False.
 
-    return cut(items, cost, budget)
+    Pairs of different lengths have no position axis in common: then `cells` have none,
+    or are one for each pair, with as many `positions`, in an order that is compared.
+    `source` puts other activations in the place of those that are copied from;
+    `priority` has an order for the cells; `top` is how many of each cell's likeliest tokens
+    to read as well.
+    Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
+    """
+    every = one_each(cells, pairs)
+    n_positions = len(patched_tokens(pairs[0], direction))
+    values = np.full((len(pairs), *every[0].shape(n_positions)), np.nan)
+    estimated = np.zeros(values.shape, dtype=np.bool_)
+    tops = Likeliest.empty(values.shape, top, network.spec.n_tokens) if top else None
+    estimate = None if priority is None else priority.values
+    report = ProgressReporter(progress, values, estimate=estimate)
+    found = SweepValues(values, 0, [], estimated, tops)
+    under_way = _Sweep(network, every, direction, metric, source, priority, report, budget, found)
+    keep = BASE_SITES | frozenset[Site]({every[0].site})
+    for group in run_in_groups(network, pairs, keep, budget, metric):
+        found.runs.extend(under_way.of_pairs(group))
+    if tops is not None:
+        tops.forget(np.isnan(values) | estimated)
+    return replace(found, done=report.done)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A sweep that is under way: what is asked, and what is found of the pairs so far."""
+
+    network: Network
+    cells: list[Cells]
+    direction: Direction
+    metric: Metric
+    source: Source | None
+    priority: Priority | None
+    report: ProgressReporter
+    budget: int
+    found: SweepValues
+
+    def of_pairs(self, group: Sequence[PairRuns]) -> list[PairRuns]:
+        """Fill in the cells of the next pairs; their runs without what they keep."""
+        values = self.found.values.reshape(len(self.cells), -1)
+        tops = None if self.found.top is None else self.found.top.by_pair()
+        copies: dict[int, ActivationCopier] = {}
+        items: list[WorkItem] = []
+        for pair, one in enumerate(group, len(self.found.runs)):
+            runs, cells = one if self.source is None else self.source(one), self.cells[pair]
+            copies[pair] = ActivationCopier(
+                runs, cells.site, self.direction, self.network.spec.n_layers
+            )
+            values[pair] = baseline_values(runs, cells, self.direction).ravel()
+            if tops is not None:
+                tops.read(self.network, [copies[pair].base[0].final], pair)
+            for item in work_items(pair, copies[pair], cells):
+                if np.isfinite(values[item.at]):
+                    items.append(item)
+        others: list[WorkItem] = []
+        if self.priority is not None:
+            items, others = _best_first(items, self.priority, values)
+        for item in items:
+            values[item.at] = np.nan
+        self.report.advance(len(group) * values.shape[1] - len(items))
+        self._compute(items, copies, values, tops)
+        if self.priority is not None:
+            estimate = self.priority.values.reshape(values.shape)
+            estimated = self.found.estimated.reshape(values.shape)
+            for item in [*others, *(one for one in items if np.isnan(values[one.at]))]:
+                values[item.at] = estimate[item.at]
+                estimated[item.at] = True
+        return [one.without_activations() for one in group]
+
+    def _compute(
+        self,
+        items: Sequence[WorkItem],
+        copies: Mapping[int, ActivationCopier],
+        values: NDArray[np.float64],
+        tops: Likeliest | None,
+    ) -> None:
+        """Fill in `values` and `tops` of the items, until the report says stop."""
+
+        def cost(item: WorkItem) -> tuple[int, int]:
+            return runs_cost(self.network, copies[item.pair].base, item.spans[0][0])
+
+        for batch in cut(items, cost, self.budget):
+            if self.report.stopped:
+                return
+            rows = [copies[item.pair].rows(item.layer, item.index, item.spans) for item in batch]
+            finals = finals_of(self.network, rows)
+            readers = [copies[item.pair].reader for item in batch]
+            for item, value in zip(batch, read_finals(readers, finals, self.metric), strict=True):
+                values[item.at] = value
+            if tops is not None:
+                at = [item.pair for item in batch], [item.cell for item in batch]
+                tops.read(self.network, [some[0] for some in finals], *at)
+            self.report.advance(len(batch))
+
+
+def _best_first(
+    items: Sequence[WorkItem], priority: Priority, baselines: NDArray[np.float64]
+) -> tuple[list[WorkItem], list[WorkItem]]:
+    """The items to do, in their order, and those that are left out."""
+    estimate = priority.values.reshape(baselines.shape)
+    ordered = sorted(items, key=lambda item: -abs(float(estimate[item.at] - baselines[item.at])))
+    most = len(items) if priority.max_exact is None else priority.max_exact
+    chosen: list[WorkItem] = []
+    others: list[WorkItem] = []
+    taken = [0] * len(baselines)
+    for item in ordered:
+        taken[item.pair] += 1
+        (chosen if taken[item.pair] <= most else others).append(item)
+    return chosen, others
+
+
+def patched_tokens(pair: TokenPair, direction: Direction) -> tuple[int, ...]:
+    """The tokens of the run that is patched."""
+    return pair.corrupt if direction == "denoise" else pair.clean
+
+
+def patch_jointly(
+    network: Network,
+    pairs: Sequence[TokenPair],
+    places: Sequence[Place],
+    direction: Direction,
+    budget: int = BUDGET,
+    keep: frozenset[Site] = frozenset(),
+    source: Source | None = None,
+) -> list[tuple[PairRuns, tuple[Run, ...]]]:
+    """Patch all of `places` in one run: each pair's base runs and its patched run.
+
+    The patched run comes once for each continuation of the pair, as the base runs
+    do, and keeps the sites in `keep`. `source` is as for `sweep`.
+    """
+    ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
+    based = BASE_SITES | keep | frozenset[Site](place.site for place in places)
+
+    def patched_of(group: Sequence[PairRuns]) -> Iterator[tuple[PairRuns, tuple[Run, ...]]]:
+        copied = group if source is None else [source(one) for one in group]
+        rows = [_rows_together(one, places, direction, network.spec) for one in copied]
+        finished = iter(forward(network, [row for some in rows for row in some], keep))
+        for one, some in zip(group, rows, strict=True):
+            yield one.without_activations(), tuple(next(finished) for _ in some)
+
+    for group in run_in_groups(network, pairs, based, budget):
+        ran += patched_of(group)
+    return ran
+
+
+def _rows_together(
+    runs: PairRuns, places: Sequence[Place], direction: Direction, spec: ModelSpec
+) -> list[Row]:
+    """One row for each continuation of a pair, with the edits of all places.
+
+    A place that is alike in both runs is written too: another one may change it on the way.
+    """
+    base = runs.base(direction)
+    n_positions = base[0].read + 1
+    matched = {into for into, _ in runs.matched(direction)}
+    edits: list[list[Edit]] = [[] for _ in base]
+    differ = False
+    for place in (one.within(spec, n_positions) for one in places):
+        copies = ActivationCopier(runs, place.site, direction, spec.n_layers, everywhere=True)
+        index = place.neuron if place.head is None else place.head
+        positions = range(n_positions) if place.position is None else [place.position]
+        layer = place.layer or 0
+        differ = differ or bool(copies.spans(layer, index, positions))
+        spans = spans_of(position for position in positions if position in matched)
+        for found, more in zip(edits, copies.edits(layer, index, spans), strict=True):
+            found.extend(more)
+    return [
+        patched(run, *(found if differ else ())) for run, found in zip(base, edits, strict=True)
+    ]

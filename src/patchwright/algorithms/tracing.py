@@ -9,7 +9,6 @@ and in all layers, as their section 2.3 does.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from patchwright.algorithms.batches import (
     cut,
     read_rows,
     row_bytes,
+    runs_cost,
 )
 from patchwright.algorithms.pair_runs import check_runs, spans_of, stacked
 from patchwright.algorithms.readout import MetricReader
@@ -56,44 +56,21 @@ class Traced:
     done: int
 
 
-@runtime_checkable
-class TraceOptions(Protocol):
-    """The fields of `methods.trace.Trace` that tracing reads."""
+@dataclass(frozen=True)
+class TraceOptions:
+    """What is traced, as the fields of `methods.trace.Trace` say it.
 
-    @property
-    def site(self) -> Site:
-        """What is restored."""
-        ...
+    The noise, in standard deviations of the subject's embeddings, is drawn `samples` times by
+    `seed`; `site` is restored in `window` layers at once, and `sever` is the path that is frozen.
+    """
 
-    @property
-    def window(self) -> int:
-        """In how many layers at once."""
-        ...
-
-    @property
-    def sever(self) -> Site | None:
-        """Which path is frozen, if one is."""
-        ...
-
-    @property
-    def noise(self) -> float:
-        """Standard deviations of the subject's embeddings."""
-        ...
-
-    @property
-    def samples(self) -> int:
-        """How many draws of the noise."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """Of the draws."""
-        ...
-
-    @property
-    def metric(self) -> Metric:
-        """What is measured."""
-        ...
+    site: Site
+    metric: Metric
+    noise: float
+    samples: int
+    seed: int
+    window: int = 1
+    sever: Site | None = None
 
 
 def check(asked: TraceOptions, n_layers: int) -> None:
@@ -243,7 +220,11 @@ class Start:
             for sample in samples
         ]
         report.advance(len(samples) * n_layers * before)
-        for batch in _batches(self.network, items, self.clean, budget):
+
+        def cost(item: _WorkItem) -> tuple[int, int]:
+            return runs_cost(self.network, self.clean, item.position)
+
+        for batch in cut(items, cost, budget):
             if report.stopped:
                 break
             rows = [
@@ -261,17 +242,6 @@ def _on_subject(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]
     for start, stop in spans_of(subject):
         yield Edit("embed", 0, start, noise[at : at + stop - start], add=True)
         at += stop - start
-
-
-def _batches(
-    network: Network, items: Sequence[_WorkItem], clean: Sequence[Run], budget: int
-) -> Iterator[list[_WorkItem]]:
-    def cost(item: _WorkItem) -> tuple[int, int]:
-        own = [len(run.tokens) - item.position for run in clean]
-        sizes = [row_bytes(network, len(run.tokens), n) for run, n in zip(clean, own, strict=True)]
-        return sum(own), sum(sizes)
-
-    return cut(items, cost, budget)
 
 
 def _restored(

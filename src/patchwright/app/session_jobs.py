@@ -12,8 +12,8 @@ from patchwright.app.limits import LIMITS
 from patchwright.app.resources import job_queue, store
 from patchwright.app.results import compute, key_of, origins, unpatched
 from patchwright.experiment.base import CellByCell, Experiment, OnPairs
-from patchwright.experiment.cost import cell_count
 from patchwright.experiment.partial_result import partial_result
+from patchwright.experiment.patching import cell_count
 from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model

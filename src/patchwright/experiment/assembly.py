@@ -9,7 +9,6 @@ import xarray as xr
 
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.duplicates import duplicate_pairs
-from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.pair_runs import (
     PairRuns,
     averaged,
@@ -131,24 +130,14 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
         name: array.assign_coords(labels if "pair" in array.dims else {}).rename(name)
         for name, array in found.arrays.items()
     }
-    unfinished: list[Notice] = []
+    clean, corrupt = averaged(found.cleans), averaged(found.corrupts)
     direction = getattr(experiment, "direction", None)
     if "patched" in arrays and direction is not None:
-        patched = arrays["patched"]
-        clean, corrupt = (
-            xr.DataArray([one.metric for one in some], dims=["pair"])
-            for some in (found.cleans, found.corrupts)
-        )
-        smallest = METRIC_TABLE[metric].unit.min_gap
-        effect = effect_of(patched, clean, corrupt, direction, smallest)
-        arrays["effect"] = effect.transpose(*patched.dims)
-        unfinished = _estimates(arrays)
-        if found.done < patched.size:
-            others = "estimates" if "estimated" in arrays else "empty"
-            unfinished = [stopped_sweep(found.done, patched.size, others), *unfinished]
+        both = clean.metrics(), corrupt.metrics()
+        arrays["effect"] = effect_of(arrays["patched"], *both, direction, metric)
     warnings = [
-        notices_of(one, clean, corrupt, metric)
-        for one, clean, corrupt in zip(found.tokens, found.cleans, found.corrupts, strict=True)
+        notices_of(tokens, first, second, metric)
+        for tokens, first, second in zip(found.tokens, found.cleans, found.corrupts, strict=True)
     ]
     texts = {
         "clean": [one.clean_texts for one in found.tokens],
@@ -159,8 +148,8 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
         experiment=experiment.model_dump(mode="json"),
         model=_provenance(work.model),
         tokens={name: some if many else some[0] for name, some in texts.items()},
-        clean=_one_or_average(found.cleans, many),
-        corrupt=_one_or_average(found.corrupts, many),
+        clean=clean if many else found.cleans[0],
+        corrupt=corrupt if many else found.corrupts[0],
         arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
         warnings=[
             *_numbered(warnings),
@@ -168,10 +157,10 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
             *_precision(work.model),
             *_joint_norms(experiment, work.model),
             *found.notices,
-            *unfinished,
+            *_unfinished(arrays, found.done),
         ],
         seconds=seconds,
-        altered=_one_or_average(found.altered, many) if found.altered else None,
+        altered=(averaged(found.altered) if many else found.altered[0]) if found.altered else None,
         details=found.details,
         numbers=experiment.numbers,
         asked=experiment,
@@ -187,10 +176,6 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
 def _alone(array: xr.DataArray) -> xr.DataArray:
     """Of a single pair, without its pair axis."""
     return array.isel(pair=0, drop=True) if "pair" in array.dims else array
-
-
-def _one_or_average(baselines: list[Baseline], many: bool) -> Baseline:
-    return averaged(baselines) if many else baselines[0]
 
 
 def _provenance(model: Model) -> dict[str, Any]:
@@ -279,11 +264,17 @@ def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
     )
 
 
-def _estimates(arrays: dict[str, xr.DataArray]) -> list[Notice]:
-    estimated = arrays.get("estimated")
-    if estimated is None or not bool(estimated.any()):
+def _unfinished(arrays: dict[str, xr.DataArray], done: int) -> list[Notice]:
+    """Of patches whose effect is known: that some were not computed, and that some are estimates."""
+    if "effect" not in arrays:
         return []
-    return [estimates(f"{int(estimated.sum())} of {estimated.size} values are")]
+    found: list[Notice] = []
+    cells, estimated = arrays["effect"].size, arrays.get("estimated")
+    if done < cells:
+        found.append(stopped_sweep(done, cells, "empty" if estimated is None else "estimates"))
+    if estimated is not None and bool(estimated.any()):
+        found.append(estimates(f"{int(estimated.sum())} of {cells} values are"))
+    return found
 
 
 def estimates(what: str) -> Notice:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from patchwright.algorithms.metrics import usual_metric
-from patchwright.axes import Direction, Metric
+from patchwright.axes import BUDGET, Direction, Metric
 from patchwright.errors import ExperimentError, quoted
 from patchwright.experiment.declaration import Cost, Output
 from patchwright.experiment.questions import Contest, contest
@@ -30,7 +30,7 @@ from patchwright.validation import plain, where_and_what
 if TYPE_CHECKING:
     import xarray as xr
 
-    from patchwright.algorithms.batches import Progress
+    from patchwright.algorithms.batches import OnProgress, Progress
     from patchwright.algorithms.result import Result
     from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
@@ -191,6 +191,24 @@ class Experiment(BaseModel, ABC):
         given = {name: plain(value) for name, value in fields.items() if value is not None}
         return cls.of({"model": model.name, "revision": model.revision, **given})
 
+    @classmethod
+    def call(
+        cls,
+        model: Model,
+        progress: OnProgress | None = None,
+        budget: int = BUDGET,
+        top: int = 0,
+        **fields: object,
+    ) -> Result:
+        """The result of the experiment on a loaded model, as `for_model` and `run` take their parts.
+
+        It is the whole of a method's public function, whose arguments have the names of the
+        fields: `return Patch.call(**locals())`.
+        """
+        from patchwright.experiment.run import run
+
+        return run(cls.for_model(model, **fields), model, progress, budget, top)
+
 
 class OnPairs(Experiment):
     """An experiment on one pair, or on a list; a list of one pair still gives a pair dim."""
@@ -201,18 +219,25 @@ class OnPairs(Experiment):
     def on(
         cls, model: Model, pair: Pair | Sequence[Pair], bos: bool = True, **fields: object
     ) -> Self:
+        """What `for_model` gives on one pair, or on several."""
+        return cls.for_model(model, pair=pair, bos=bos, **fields)
+
+    @classmethod
+    def for_model(cls, model: Model, **fields: object) -> Self:
         """The experiment on a loaded model; a field that is None is as usual.
 
-        Of a method that measures nothing the metric is what baselines show. Raises
-        UnknownPlaceError for a site that there is not, ExperimentError for other fields that
+        On a `pair`, or several, of a method that measures nothing the metric is what baselines show.
+        Raises UnknownPlaceError for a site that there is not, ExperimentError for other fields that
         cannot be.
         """
-        pairs = _pairs(pair)
+        if "pair" not in fields:
+            return super().for_model(model, **fields)
+        pairs = _pairs(fields.pop("pair"))
         if fields.get("site") is not None:
             check_site(str(fields["site"]))
         if not cls.measures:
             fields["metric"] = _usual_metric(model, pairs)
-        return cls.for_model(model, pairs=pairs, bos=bos, **fields)
+        return super().for_model(model, pairs=pairs, **fields)
 
     @property
     def pair_list(self) -> tuple[Pair, ...]:

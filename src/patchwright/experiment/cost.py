@@ -1,10 +1,15 @@
 """How large an experiment is, before it is done: cells and bytes, for those who bound them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from patchwright.axes import Per
-from patchwright.experiment.patching import Sweep
-from patchwright.model.load import Model
 from patchwright.places import SITE_TABLE, Site, n_heads_of
-from patchwright.prompts.pair import TokenPair
+
+if TYPE_CHECKING:
+    from patchwright.model.load import Model
+    from patchwright.prompts.pair import TokenPair
 
 GRAPH_COPIES = 8
 """Of every edge's reader's input, kept for the gradient: it, its norm's parts, its projections."""
@@ -19,12 +24,6 @@ def longest(pair: TokenPair) -> int:
 def runs_of(pair: TokenPair) -> int:
     """Runs that a cell takes: one for each beginning of an answer of several tokens."""
     return max(1, len(pair.continuations))
-
-
-def cell_count(experiment: Sweep, n_positions: int, model: Model) -> int:
-    """Cells of a sweep of one pair over every layer that it names."""
-    layers = None if experiment.layers is None else len(experiment.layers)
-    return places_count(experiment.site, experiment.per, n_positions, model, layers)
 
 
 def places_count(

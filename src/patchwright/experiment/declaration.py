@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from pydantic import BeforeValidator, Field
 
+from patchwright.axes import Direction
 from patchwright.errors import UnknownPlaceError, quoted
 from patchwright.places import Place, Site, check_site
 
@@ -27,6 +28,17 @@ def _places(given: object) -> list[str]:
 
 Natural = Annotated[int, Field(ge=0)]
 """A number of something, or a seed, which NumPy's generators take from 0 on."""
+
+Seed = Annotated[Natural, Field(title="Seed", description="Random seed.")]
+
+CopyDirection = Annotated[
+    Direction,
+    Field(
+        title="Direction",
+        description="denoise copies clean activations into the corrupted run, noise the other way.",
+    ),
+]
+"""Which run's activations are copied into the other."""
 
 KnownSite = Annotated[Site, BeforeValidator(_site)]
 """A site that there is; another is refused with the list of them."""

@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 
-import xarray as xr
-
 from patchwright.algorithms.batches import Progress
-from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import Baseline, Result, effect_of
+from patchwright.algorithms.result import Result, effect_of
 from patchwright.experiment.assembly import stopped_sweep
 from patchwright.experiment.base import CellByCell
 from patchwright.model.load import Model
@@ -26,12 +23,9 @@ def partial_result(
     many are there, as of a sweep that goes no further.
     """
     arrays = experiment.partial_arrays(unpatched, model, now)
-    clean, corrupt = (_metric(one, experiment.many) for one in (unpatched.clean, unpatched.corrupt))
-    smallest = METRIC_TABLE[experiment.metric].unit.min_gap
-    patched = arrays["patched"]
-    arrays["effect"] = effect_of(patched, clean, corrupt, experiment.direction, smallest).transpose(
-        *patched.dims
-    )
+    patched, direction, metric = arrays["patched"], experiment.direction, experiment.metric
+    clean, corrupt = (one.metrics(experiment.many) for one in (unpatched.clean, unpatched.corrupt))
+    arrays["effect"] = effect_of(patched, clean, corrupt, direction, metric)
     warnings = list(unpatched.warnings)
     if stopped:
         guessed = "estimated" in arrays and bool(arrays["estimated"].any())
@@ -43,13 +37,4 @@ def partial_result(
         asked=experiment,
         arrays=arrays,
         warnings=warnings,
-    )
-
-
-def _metric(run: Baseline, many: bool) -> xr.DataArray:
-    """The metric of an unpatched run, of each pair where there are many."""
-    return (
-        xr.DataArray([one.metric for one in run.pairs], dims="pair")
-        if many
-        else xr.DataArray(run.metric)
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from patchwright.axes import CHOICE, DIMS, Direction, Per
 from patchwright.experiment.base import CellByCell, OnPairs
+from patchwright.experiment.cost import longest, places_count, runs_of
 from patchwright.experiment.declaration import (
     LIKELIEST,
     Cost,
@@ -138,11 +139,15 @@ class Sweep(OnPairs, CellByCell):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One run a cell, and one a reference prompt."""
-        from patchwright.experiment.cost import cell_count, longest, runs_of
-
         roles = len(self.roles_named or ())
         cells = sum(cell_count(self, roles or longest(one), model) * runs_of(one) for one in tokens)
         return Cost(cells, passes=len(self.references))
+
+
+def cell_count(experiment: Sweep, n_positions: int, model: Model) -> int:
+    """Cells of a sweep of one pair over every layer that it names."""
+    layers = None if experiment.layers is None else len(experiment.layers)
+    return places_count(experiment.site, experiment.per, n_positions, model, layers)
 
 
 class Together(OnPairs):
@@ -167,6 +172,4 @@ class Together(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One altered run a pair."""
-        from patchwright.experiment.cost import runs_of
-
         return Cost(sum(map(runs_of, tokens)), passes=len(self.references))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.likeliest import Likeliest
-from patchwright.algorithms.pair_runs import read_both, run_in_groups
+from patchwright.algorithms.pair_runs import run_in_groups
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.sweep import (
     Cells,
@@ -148,11 +148,10 @@ def unpatched(experiment: Sweep, model: Model) -> Result:
     """The runs that a sweep starts from, read as the sweep reads them, and no cell."""
     started = perf_counter()
     work, tokens = RunContext(model, None, BUDGET), experiment.tokens(model)
-    groups = run_in_groups(model.network, tokens, BASE_SITES | experiment.keeps, work.budget)
-    read = (read_both(group, experiment.metric) for group in groups)
-    found = found_in(
-        experiment, work, [one.without_activations() for some in read for one in some], {}
-    )
+    keep, metric = BASE_SITES | experiment.keeps, experiment.metric
+    groups = run_in_groups(model.network, tokens, keep, work.budget, metric)
+    runs = [one.without_activations() for group in groups for one in group]
+    found = found_in(experiment, work, runs, {})
     found.details.update(experiment.told)
     return as_result(experiment, work, found, perf_counter() - started)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.declaration import KnownSite, Natural, Option
+from patchwright.experiment.declaration import KnownSite, Option, Seed
 from patchwright.experiment.patching import Sweep, Together
 from patchwright.experiment.questions import parts, places_in_words
 from patchwright.places import SITE_TABLE
@@ -67,7 +67,7 @@ class Ablating(OnPairs):
     by_position: Annotated[bool, Option("over-positions", off=True)] = Field(
         default=True, title="Mean at each position", description="One mean over all positions."
     )
-    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+    seed: Seed = 0
     direction: Literal["noise"] = "noise"
 
     @property
@@ -192,24 +192,7 @@ def ablate(
     over all of theirs; `resample`, from one of `prompts` drawn by `seed`. `effect`
     is the share of the gap to the corrupted run that is lost. See `algorithms.ablation`.
     """
-    from patchwright.experiment.run import run
-
-    asked = Ablate.on(
-        model,
-        pair,
-        bos,
-        metric=metric,
-        site=site,
-        per=per,
-        ablation=ablation,
-        prompts=prompts,
-        by_position=by_position,
-        seed=seed,
-        layers=layers,
-        positions=positions,
-        heads=heads,
-    )
-    return run(asked, model, progress, budget)
+    return Ablate.call(**locals())
 
 
 @also_takes(how="ablation")
@@ -231,17 +214,4 @@ def ablate_together(
     takes all places of a pair from the same one of `prompts`. Raises
     UnknownPlaceError for a place that the model or the prompt does not have.
     """
-    from patchwright.experiment.run import run
-
-    asked = AblateTogether.on(
-        model,
-        pair,
-        bos,
-        metric=metric,
-        places=places,
-        ablation=ablation,
-        prompts=prompts,
-        by_position=by_position,
-        seed=seed,
-    )
-    return run(asked, model, budget=budget)
+    return AblateTogether.call(**locals())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.declaration import Cost, Natural, Option, Output
+from patchwright.experiment.cost import longest
+from patchwright.experiment.declaration import Cost, Option, Output, Seed
 from patchwright.prompts.align import NO_EDGES
 from patchwright.prompts.pair import Prompt, Text
 
@@ -44,7 +45,7 @@ class HeadScores(OnPairs):
         title="Length",
         description="Number of random tokens, which are repeated once, for scores.",
     )
-    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+    seed: Seed = 0
     words: Annotated[Text, Option(usual="all tokens")] = Field(
         default="",
         title="Words",
@@ -134,8 +135,6 @@ class Attention(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A value for each query and key."""
-        from patchwright.experiment.cost import longest
-
         return Cost(sum(longest(one) ** 2 for one in tokens))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
@@ -158,9 +157,7 @@ def attention(
     model: Model, pair: Pair | Sequence[Pair], layer: int, head: int, bos: bool = True
 ) -> Result:
     """What one head attends to: `pattern` (run, query, key), and clean − corrupted `difference`."""
-    from patchwright.experiment.run import run
-
-    return run(Attention.on(model, pair, bos, layer=layer, head=head), model)
+    return Attention.call(**locals())
 
 
 def head_scores(
@@ -179,7 +176,4 @@ def head_scores(
     `words` (without repetition) or from the whole vocabulary. A small model may
     repeat only words that it has seen. See `algorithms.attention`.
     """
-    from patchwright.experiment.run import run
-
-    asked = HeadScores.on(model, pair, bos, length=length, repeats=repeats, seed=seed, words=words)
-    return run(asked, model)
+    return HeadScores.call(**locals())

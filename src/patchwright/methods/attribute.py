@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.declaration import Cost, KnownSite, Option, Output
+from patchwright.axes import BUDGET
+from patchwright.experiment.cost import runs_of
+from patchwright.experiment.declaration import CopyDirection, Cost, KnownSite, Option, Output
 from patchwright.experiment.patching import Sweep, copied
 from patchwright.experiment.questions import parts
 from patchwright.upgrade import also_takes
@@ -45,11 +46,7 @@ class Attribute(Sweep):
     site: KnownSite = Field(
         default="resid_pre", title="Site", description="What would be patched; see `places`."
     )
-    direction: Direction = Field(
-        default="denoise",
-        title="Direction",
-        description="denoise copies clean activations into the corrupted run, noise the other way.",
-    )
+    direction: CopyDirection = "denoise"
     estimator: Annotated[Literal["gradient", "qk_fix", "integrated"], Option(older="method")] = (
         Field(
             default="gradient",
@@ -91,8 +88,6 @@ class Attribute(Sweep):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Cells, and gradients for each step."""
-        from patchwright.experiment.cost import runs_of
-
         cells = super().cost(tokens, model).cells
         return Cost(cells, passes=self.steps * sum(map(runs_of, tokens)))
 
@@ -166,24 +161,7 @@ def attribute(
     and `details` has their `correlation` and the `recall` of the strongest cells.
     Source: Nanda 2023; Kramár et al. 2024 (AtP*).
     """
-    from patchwright.experiment.run import run
-
-    asked = Attribute.on(
-        model,
-        pair,
-        bos,
-        metric=metric,
-        direction=direction,
-        site=site,
-        per=per,
-        estimator=estimator,
-        steps=steps,
-        layers=layers,
-        positions=positions,
-        heads=heads,
-        exact=exact,
-    )
-    return run(asked, model, progress, budget)
+    return Attribute.call(**locals())
 
 
 def compare_with_exact(

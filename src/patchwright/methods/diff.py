@@ -9,6 +9,7 @@ from pydantic import Field
 
 from patchwright.axes import DIMS, Per
 from patchwright.experiment.base import OnPairs
+from patchwright.experiment.cost import longest, places_count
 from patchwright.experiment.declaration import Cost, KnownSite, Output
 from patchwright.experiment.patching import PER
 from patchwright.experiment.questions import parts
@@ -62,8 +63,6 @@ class Difference(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""
-        from patchwright.experiment.cost import longest, places_count
-
         sizes = (places_count(self.site, self.per, longest(one), model) for one in tokens)
         return Cost(sum(sizes))
 
@@ -93,6 +92,4 @@ def difference(
     Arrays with the dims that `per` names: `norm` of the difference, the same
     `relative` to `clean_norm`, and the `cosine`. Nothing is patched.
     """
-    from patchwright.experiment.run import run
-
-    return run(Difference.on(model, pair, bos, site=site, per=per), model)
+    return Difference.call(**locals())

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from patchwright.axes import BUDGET, Direction
+from patchwright.axes import BUDGET
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.declaration import Cost, Dims, Option, Output, PlaceNames
+from patchwright.experiment.cost import longest
+from patchwright.experiment.declaration import CopyDirection, Cost, Dims, Option, Output, PlaceNames
 from patchwright.prompts.align import EDGES
 
 if TYPE_CHECKING:
@@ -63,11 +64,7 @@ class LogitLens(OnPairs):
         title="Places",
         description="Read a run with these places patched too.",
     )
-    direction: Direction = Field(
-        default="denoise",
-        title="Direction",
-        description="denoise copies clean activations into the corrupted run, noise the other way.",
-    )
+    direction: CopyDirection = "denoise"
 
     @property
     def named_places(self) -> Sequence[str]:
@@ -101,8 +98,6 @@ class LogitLens(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Every layer and position is read by the whole unembedding."""
-        from patchwright.experiment.cost import longest
-
         return Cost(sum(model.spec.n_layers * longest(one) for one in tokens))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
@@ -211,8 +206,6 @@ class LogitAttribution(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""
-        from patchwright.experiment.cost import longest
-
         spec = model.spec
         width = {"neuron": spec.d_mlp}.get(self.part, spec.n_heads)
         sizes = (width * (longest(one) if self.part == "position" else 1) for one in tokens)
@@ -255,9 +248,7 @@ def logit_lens(
     and `top_probability`; `accumulated` (run, layer) is the logit difference at the
     last position. With `places` the third run has those patched. See `algorithms.lens`.
     """
-    from patchwright.experiment.run import run
-
-    return run(LogitLens.on(model, pair, bos, places=places, direction=direction), model)
+    return LogitLens.call(**locals())
 
 
 def logit_attribution(
@@ -269,6 +260,4 @@ def logit_attribution(
     array `components` (run, component) sums to the logit difference; `contribution`
     divides it further. See `algorithms.direct_logit_attribution`.
     """
-    from patchwright.experiment.run import run
-
-    return run(LogitAttribution.on(model, pair, bos, part=part), model)
+    return LogitAttribution.call(**locals())

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from patchwright.axes import BUDGET, Direction
+from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError
-from patchwright.experiment.declaration import Option
+from patchwright.experiment.declaration import CopyDirection, Option
 from patchwright.experiment.patching import Sweep, Together, copied
 from patchwright.experiment.questions import parts, places_in_words
 from patchwright.spelling import sentence_case
@@ -43,11 +43,7 @@ class Patch(Sweep):
     summary: ClassVar[str] = "Patch place by place and see how far the answer moves."
 
     method: Literal["patch"] = "patch"
-    direction: Direction = Field(
-        default="denoise",
-        title="Direction",
-        description="denoise copies clean activations into the corrupted run, noise the other way.",
-    )
+    direction: CopyDirection = "denoise"
     order: Annotated[Literal["layers", "attribution"], Option(hidden=True)] = Field(
         default="layers",
         title="Order",
@@ -139,16 +135,8 @@ class Patch(Sweep):
             return None
         if self.max_exact is not None and self.max_exact < 1:
             raise ExperimentError(f"max_exact={self.max_exact}: compute at least 1 cell exactly.")
-        estimate = attribute(
-            work.model.network,
-            tokens,
-            cells,
-            self.direction,
-            self.metric,
-            "gradient",
-            1,
-            work.budget,
-        )
+        network, direction, metric = work.model.network, self.direction, self.metric
+        estimate = attribute(network, tokens, cells, direction, metric, budget=work.budget)
         return Priority(estimate.values, self.max_exact)
 
 
@@ -162,11 +150,7 @@ class PatchTogether(Together):
     command: ClassVar[str] = "patch"
 
     method: Literal["patch_together"] = "patch_together"
-    direction: Direction = Field(
-        default="denoise",
-        title="Direction",
-        description="denoise copies clean activations into the corrupted run, noise the other way.",
-    )
+    direction: CopyDirection = "denoise"
 
     def title(self, result: Result) -> str:
         """Which places were patched."""
@@ -223,24 +207,7 @@ def patch(
     bounds the bytes that altered runs take. Raises InputError, whose subclasses say what was wrong.
     Source: Vig et al. 2020; Zhang & Nanda 2023.
     """
-    from patchwright.experiment.run import run
-
-    asked = Patch.on(
-        model,
-        pair,
-        bos,
-        metric=metric,
-        direction=direction,
-        site=site,
-        per=per,
-        layers=layers,
-        positions=positions,
-        heads=heads,
-        order=order,
-        max_exact=max_exact,
-        roles=roles,
-    )
-    return run(asked, model, progress, budget, top)
+    return Patch.call(**locals())
 
 
 def patch_together(
@@ -257,7 +224,4 @@ def patch_together(
     Places are written as in `L9H9.z@-1`. Raises UnknownPlaceError for one that
     the model or the prompt does not have.
     """
-    from patchwright.experiment.run import run
-
-    asked = PatchTogether.on(model, pair, bos, metric=metric, direction=direction, places=places)
-    return run(asked, model, budget=budget)
+    return PatchTogether.call(**locals())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from patchwright.axes import BUDGET, Direction
-from patchwright.experiment.declaration import KnownSite, Option, PlaceNames
+from patchwright.axes import BUDGET
+from patchwright.experiment.declaration import CopyDirection, KnownSite, Option, PlaceNames
 from patchwright.experiment.patching import Sweep, copied
 from patchwright.experiment.questions import parts, places_in_words
 from patchwright.prompts.align import NO_EDGES
@@ -60,11 +60,7 @@ class PathPatch(Sweep):
     site: KnownSite = Field(
         default="z", title="Senders", description="What sends: z, attn_out, mlp_out or embed."
     )
-    direction: Direction = Field(
-        default="noise",
-        title="Direction",
-        description="denoise copies clean activations into the corrupted run, noise the other way.",
-    )
+    direction: CopyDirection = "noise"
     mlps: OnTheWay = Field(
         default="recompute",
         title="MLPs on the way",
@@ -179,21 +175,4 @@ def path_patch(
     sender above every receiver has no path: its cell is the baseline. See
     `algorithms.paths`. Source: Wang et al. 2022.
     """
-    from patchwright.experiment.run import run
-
-    asked = PathPatch.on(
-        model,
-        pair,
-        bos,
-        metric=metric,
-        direction=direction,
-        site=site,
-        per=per,
-        receivers=receivers,
-        mlps=mlps,
-        norms=norms,
-        layers=layers,
-        positions=positions,
-        heads=heads,
-    )
-    return run(asked, model, progress, budget)
+    return PathPatch.call(**locals())

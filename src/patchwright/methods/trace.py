@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field
 from patchwright.axes import BUDGET, Metric
 from patchwright.errors import printable
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.declaration import Cost, Natural, Output
+from patchwright.experiment.cost import runs_of
+from patchwright.experiment.declaration import Cost, Output, Seed
 from patchwright.experiment.questions import MOST_ANSWERS
 from patchwright.places import SITE_TABLE
 from patchwright.prompts.pair import Answers, Prompt
@@ -91,7 +92,7 @@ class Trace(CellByCell):
         title="Site",
         description="What is restored.",
     )
-    seed: Natural = Field(default=0, title="Seed", description="Random seed.")
+    seed: Seed = 0
     sever: Annotated[
         Severed | None, BeforeValidator(lambda given: "mlp_out" if given == "mlp" else given)
     ] = Field(
@@ -178,8 +179,6 @@ class Trace(CellByCell):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A run a cell and sample; what the noisy runs keep."""
-        from patchwright.experiment.cost import runs_of
-
         (prompt,) = tokens
         n, n_layers = len(prompt.clean), model.spec.n_layers
         kept = self.samples * n * KEPT_PER_TOKEN * n_layers * model.spec.d_model * 4
@@ -190,7 +189,7 @@ class Trace(CellByCell):
         import numpy as np
 
         from patchwright.algorithms.pair_runs import averaged
-        from patchwright.algorithms.tracing import trace
+        from patchwright.algorithms.tracing import TraceOptions, trace
         from patchwright.experiment.assembly import RawResult, stopped
         from patchwright.prompts.subject import find_subject
 
@@ -198,7 +197,9 @@ class Trace(CellByCell):
         subject = find_subject(
             self.prompt, prompt.clean, model.tokenizer, self.subject, self.occurrence
         )
-        traced = trace(model.network, prompt, self, subject.positions, work.progress, work.budget)
+        drawn = self.noise, self.samples, self.seed
+        asked = TraceOptions(self.site, self.metric, *drawn, self.window, self.sever)
+        traced = trace(model.network, prompt, asked, subject.positions, work.progress, work.budget)
         # Samples that came in turn may have been stopped between two turns: no place has them all.
         over = np.arange(self.samples)
         notices: list[Notice] = [*subject.notices]
@@ -315,22 +316,4 @@ def trace(
     (it means `mlp_out`, as the experiment has it) or `attn_out` at the noisy run's
     values. Source: Meng et al. 2022.
     """
-    from patchwright.experiment.run import run
-
-    asked = Trace.for_model(
-        model,
-        bos=bos,
-        prompt=prompt,
-        subject=subject,
-        occurrence=occurrence,
-        answer=answer,
-        wrong=wrong,
-        noise=noise,
-        samples=samples,
-        window=window,
-        site=site,
-        metric=metric,
-        seed=seed,
-        sever=sever,
-    )
-    return run(asked, model, progress, budget)
+    return Trace.call(**locals())

@@ -12,8 +12,7 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import Baseline, Result, effect_of
+from patchwright.algorithms.result import Result, effect_of
 from patchwright.errors import reason
 from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.experiment.registry import Methods
@@ -258,15 +257,9 @@ def _is_natural(label: Any) -> bool:
 
 def _check_effect(experiment: Any, result: Result, many: bool) -> None:
     """Effects are the share of the gap that `patched` says."""
-    clean, corrupt = (_metrics(one, many) for one in (result.clean, result.corrupt))
-    smallest = METRIC_TABLE[experiment.metric].unit.min_gap
-    again = effect_of(result.patched, clean, corrupt, experiment.direction, smallest)
+    clean, corrupt = (one.metrics(many) for one in (result.clean, result.corrupt))
+    direction, metric = experiment.direction, experiment.metric
+    again = effect_of(result.patched, clean, corrupt, direction, metric)
     again = again.transpose(*result.effect.dims)
     same = np.allclose(result.effect, again, rtol=1e-9, atol=1e-12, equal_nan=True)
     _require(same, "its effects are not those of its patched runs")
-
-
-def _metrics(run: Baseline, many: bool) -> xr.DataArray:
-    if many:
-        return xr.DataArray([one.metric for one in run.pairs], dims=["pair"])
-    return xr.DataArray(run.metric)
