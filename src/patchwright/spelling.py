@@ -18,6 +18,17 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"
 
 
+def stretches(numbers: Iterable[int]) -> list[str]:
+    """Rising numbers as `0-3` and `7`, of 0, 1, 2, 3, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ["-".join(map(str, run)) for run in runs]
+
+
 def either(names: Iterable[str]) -> str:
     """The names of a choice, at least one: `a, b or c`."""
     *others, last = names

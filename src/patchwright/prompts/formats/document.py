@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO, StringIO
+from io import StringIO
 from typing import Any
 
 from patchwright.errors import InputError, RecordError, quoted
 from patchwright.prompts.datasets import RowError
 from patchwright.prompts.formats.format import TEXT, Record
-from patchwright.prompts.records import csv_rows, json_rows, lines_of, no_number, text_of
+from patchwright.prompts.records import csv_rows, json_rows, no_number
 
 Rows = Iterable[tuple[int, Any]]
 """What a file has, each with its line."""
@@ -43,7 +43,7 @@ def document(content: bytes, name: str) -> Document:
     table = _is_table(text, name)
     records: list[Record] = []
     errors: list[RowError] = []
-    for line, row in _table(text) if table else _rows(text, name):
+    for line, row in csv_rows(_lines(text), _header) if table else _rows(text, name):
         if isinstance(row, RecordError):
             errors.append(RowError(line, str(row)))
         elif isinstance(row, dict):
@@ -58,8 +58,14 @@ def document(content: bytes, name: str) -> Document:
 
 
 def _decoded(content: bytes, name: str) -> str:
+    """A file's text, in UTF-8, UTF-16 or UTF-32, with or without a mark of its byte order.
+
+    In UTF-8 bytes that are no text become surrogates, for which their row alone is refused.
+    """
+    encoding = json.detect_encoding(content)
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
     try:
-        text = text_of(BytesIO(content)).read().removeprefix("\ufeff")
+        text = content.decode(encoding, errors).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InputError(
             f"The file is not valid {error.encoding.upper()}: save it as UTF-8."
@@ -83,12 +89,9 @@ def _is_table(text: str, name: str) -> bool:
     )
 
 
-def _lines(text: str) -> Iterator[str]:
-    return lines_of(StringIO(text, newline=""))
-
-
-def _table(text: str) -> Rows:
-    return csv_rows(_lines(text), _header)
+def _lines(text: str) -> Iterable[str]:
+    """The lines of a text, which may end as on any system."""
+    return StringIO(text, newline="")
 
 
 def _header(cells: list[str]) -> list[str] | RecordError:

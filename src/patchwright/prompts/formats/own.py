@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from patchwright.prompts.datasets import row_of
+from patchwright.prompts.datasets import COLUMNS, FIELDS, row_of
 from patchwright.prompts.formats.format import (
     Becomes,
     Convert,
@@ -17,15 +17,12 @@ from patchwright.prompts.formats.format import (
 PARTS = ("clean", "corrupt", "answer", "wrong", "subject")
 """What a column can be named for."""
 
-_CELLS = ("clean", "corrupt", "answer", "wrong", "tags", "align")
-_FIELDS = (*_CELLS, "roles", "notes")
-
 
 def own(source: Source) -> Convert:
     """Records that have a pair's own fields; a `subject` becomes a role."""
 
     def convert(record: Record) -> Iterator[Row]:
-        fields = _CELLS if record.table else _FIELDS
+        fields = COLUMNS if record.table else FIELDS
         row: Row = {name: value for name in fields if (value := record.get(name)) is not None}
         if record.table:
             row = row_of(row)
