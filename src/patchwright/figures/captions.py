@@ -16,8 +16,7 @@ from patchwright.algorithms.statistics import statistics_on
 from patchwright.axes import Metric
 from patchwright.errors import InputError, printable
 from patchwright.figures.chart_figures import unsure
-from patchwright.figures.grid import asked_of, grids_of, is_one_number, note_of, title_of
-from patchwright.methods.trace import Trace
+from patchwright.figures.grid import grids_of, is_one_number, note_of, title_of_all
 from patchwright.prompts.tokens import quoted_answers
 from patchwright.spelling import either, sentence_case
 
@@ -68,7 +67,7 @@ def caption_of(results: Sequence[Result], format: str, shows: str = "") -> str:
         raise InputError(f"A caption is no '{format}': choose {either(FORMATS)}.")
     first = results[0]
     parts = [
-        f"{shows or _title(results)}.",
+        f"{shows or title_of_all(results, '; ')}.",
         *dict.fromkeys(map(note_of, results)),
         _model(first),
         *_prompts(first),
@@ -84,13 +83,6 @@ def latex(text: str) -> str:
     # Two of a kind would become a dash or another quotation mark.
     parts = re.sub(r"([-',])(?=\1)", r"\1\0", text)
     return "".join(_LATEX.get(one, one) for one in parts)
-
-
-def _title(results: Sequence[Result]) -> str:
-    asked = asked_of(results[0])
-    if len(results) > 1 and isinstance(asked, Trace):
-        return asked.title_of_panels(results[0])
-    return "; ".join(dict.fromkeys(map(title_of, results)))
 
 
 def _model(result: Result) -> str:

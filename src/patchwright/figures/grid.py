@@ -20,6 +20,7 @@ from patchwright.algorithms.statistics import statistics_on
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.patching import Sweep, Together
 from patchwright.methods import METHODS
+from patchwright.methods.trace import Trace
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import run_name
@@ -158,6 +159,14 @@ def unit_of(result: Result, grid: Grid) -> str:
 def title_of(result: Result) -> str:
     """What was done, in a line: for the head of a figure."""
     return asked_of(result).title(result)
+
+
+def title_of_all(results: Sequence[Result], between: str) -> str:
+    """One title for several results that are panels of a figure."""
+    asked = asked_of(results[0])
+    if len(results) > 1 and isinstance(asked, Trace):
+        return asked.title_of_panels(results[0])
+    return between.join(dict.fromkeys(map(title_of, results)))
 
 
 def note_of(result: Result) -> str:
