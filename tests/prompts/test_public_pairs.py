@@ -202,6 +202,12 @@ def test_how_a_file_is_read_is_checked(how: dict[str, Any], says: str) -> None:
         read(TABLE + "a,b, x, y\n", **how)
 
 
+def test_a_subject_of_nothing_but_spaces_is_a_reason() -> None:
+    fact = {"prompt": "Rome is in", "subject": " ", "target_true": " Italy", "relation_id": "P1"}
+    (skipped,) = read(json.dumps([fact]), "a.json").skipped
+    assert "'subject' is missing, empty or no text" in skipped.message
+
+
 def test_a_missing_space_is_counted_and_put_there_only_where_it_is_asked_for() -> None:
     text = TABLE + "a b,a c,x,y\nto 17,to 18,98,97\n"
     found = read(text)

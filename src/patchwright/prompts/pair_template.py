@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from patchwright.prompts.align import common_start
+from patchwright.prompts.align import differing
 from patchwright.prompts.builtin_templates import Task, kinds, tasks
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.templates import SLOT, Filling, Form, Template, Word, filled
@@ -140,10 +140,10 @@ def _template(
 def _parts(clean: str, corrupt: str) -> tuple[str, str, str, str]:
     """What both begin with, in whole words; what differs in each; what both end with."""
     one, other = (re.findall(r"[^\W\d_]+|.", text, re.DOTALL) for text in (clean, corrupt))
-    start = common_start(one, other)
-    end = min(common_start(one[::-1], other[::-1]), min(len(one), len(other)) - start)
-    changed, to = ("".join(some[start : len(some) - end]) for some in (one, other))
-    return "".join(one[:start]), changed, to, "".join(one[len(one) - end :])
+    span = differing(one, other)
+    end = len(one) - span.stop
+    changed, to = ("".join(some[span.start : len(some) - end]) for some in (one, other))
+    return "".join(one[: span.start]), changed, to, "".join(one[span.stop :])
 
 
 def _slotted(text: str, expressions: dict[str, str]) -> str:

@@ -144,26 +144,30 @@ def _elements(text: str, at: int) -> Iterator[tuple[int, Any]]:
 
     Where all are on one line, which would tell nothing, it is their number.
     """
-    decoder, line, counted, number = json.JSONDecoder(parse_constant=no_number), 1, 0, 0
     one_line = "\n" not in text.strip()
-    at = _after_space(text, at + 1)
-    while text[at] != "]":
-        line, counted, number = line + text.count("\n", counted, at), at, number + 1
-        value, at = decoder.raw_decode(text, at)
+    line, counted = 1, 0
+    for number, (_, start, value) in enumerate(_members(text, at), 1):
+        line, counted = line + text.count("\n", counted, start), start
         yield number if one_line else line, value
-        at = _after_space(text, at)
-        at = _after_space(text, at + 1) if text[at] == "," else at
 
 
-def _members(text: str) -> Iterator[tuple[str, int]]:
-    """The names of the object that a text of valid JSON is, and where their values begin."""
+def _members(text: str, at: int) -> Iterator[tuple[str, int, Any]]:
+    """What is in the list or object that begins at a character of valid JSON.
+
+    Each has its name, which is empty in a list, the character where it begins, and its value.
+    """
     decoder = json.JSONDecoder(parse_constant=no_number)
-    at = _after_space(text, _after_space(text, 0) + 1)
-    while text[at] != "}":
-        name, at = decoder.raw_decode(text, at)
-        at = _after_space(text, _after_space(text, at) + 1)
-        yield name, at
-        at = _after_space(text, decoder.raw_decode(text, at)[1])
+    named = text[at] == "{"
+    at = _after_space(text, at + 1)
+    while text[at] not in "]}":
+        name = ""
+        if named:
+            name, at = decoder.raw_decode(text, at)
+            at = _after_space(text, _after_space(text, at) + 1)
+        start = at
+        value, at = decoder.raw_decode(text, at)
+        yield name, start, value
+        at = _after_space(text, at)
         at = _after_space(text, at + 1) if text[at] == "," else at
 
 
@@ -187,7 +191,7 @@ def _holds_records(some: list[Any]) -> bool:
 
 
 def _of_parts(text: str, parts: list[str], shared: dict[str, str]) -> Iterator[tuple[int, Any]]:
-    for name, at in _members(text):
+    for name, at, _ in _members(text, _after_space(text, 0)):
         if name not in parts:
             continue
         part = {"part": name} if len(parts) > 1 else {}

@@ -6,7 +6,7 @@ same number of tokens, and the one whose answer the record itself names as false
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -38,48 +38,31 @@ class Fact:
         return f"{self.before}{subject}{self.behind}"
 
 
-def counterfact(record: Record) -> Fact:
-    """A record of CounterFact."""
-    rewrite = "requested_rewrite"
-    prompt = record.needed(f"{rewrite}.prompt")
-    return Fact(
-        *_parts(prompt, "{}", record.needed(f"{rewrite}.subject")),
-        record.needed(f"{rewrite}.target_true.str"),
-        str(record.get(f"{rewrite}.relation_id") or prompt),
-        str(record.get(f"{rewrite}.target_new.str") or ""),
-    )
+def facts(
+    prompt: str,
+    subject: str,
+    answer: str,
+    relation: Sequence[str],
+    false: str = "",
+    mark: str = "",
+) -> Callable[[Source], Convert]:
+    """Pairs of facts, each with another subject of its relation in the corrupted prompt.
 
+    The arguments are fields of a record. Of `relation` the first that it has says which facts are
+    alike. The subject stands at `mark` in its prompt, or, without one, as itself.
+    """
 
-def counterfact_tracing(record: Record) -> Fact:
-    """A record of counterfact-tracing, whose subject and targets have their spaces."""
-    subject = record.needed("subject").strip()
-    return Fact(
-        *_parts(record.needed("prompt"), subject, subject),
-        record.needed("target_true"),
-        str(record.get("relation_id") or record.get("relation") or ""),
-        str(record.get("target_false") or ""),
-    )
-
-
-def known(record: Record) -> Fact:
-    """A record of known_1000."""
-    subject = record.needed("subject")
-    return Fact(
-        *_parts(record.needed("prompt"), subject, subject),
-        record.needed("attribute"),
-        str(record.get("relation_id") or record.get("template") or ""),
-    )
-
-
-def _parts(prompt: str, mark: str, subject: str) -> tuple[str, str, str]:
-    before, found, behind = prompt.partition(mark)
-    if not found:
-        raise RecordError(f"The prompt does not hold '{mark}', in whose place the subject stands.")
-    return before, subject, behind
-
-
-def facts(fact_of: Callable[[Record], Fact]) -> Callable[[Source], Convert]:
-    """Pairs of facts, each with another subject of its relation in the corrupted prompt."""
+    def fact_of(record: Record) -> Fact:
+        text, named = record.needed(prompt), record.needed(subject)
+        named = named if mark else named.strip()
+        before, found, behind = text.partition(mark or named)
+        if not found:
+            raise RecordError(
+                f"The prompt does not hold '{mark or named}', in whose place the subject stands."
+            )
+        alike = next((str(one) for name in relation if (one := record.get(name))), "")
+        right, wrong = record.needed(answer), str(record.get(false) or "")
+        return Fact(before, named, behind, right, alike, wrong)
 
     def converter(source: Source) -> Convert:
         relations: dict[str, list[Fact]] = defaultdict(list)

@@ -128,12 +128,10 @@ def pronoun_templates(source: Source) -> Convert:
     """Templates with a name, whose pronoun comes next; the corrupted prompt has another name."""
 
     def template_of(text: str) -> dict[str, Any]:
-        slots = {"NAME": gendered(), "OTHER": gendered()}
-        changed = {"NAME": "{OTHER}"}
         return {
             "text": text,
-            "slots": slots,
-            "corrupt": changed,
+            "slots": {"NAME": gendered(), "OTHER": gendered()},
+            "corrupt": {"NAME": "{OTHER}"},
             "answer": "{NAME.1}",
             "wrong": "{OTHER.1}",
         }

@@ -1,16 +1,15 @@
 """Patchwright's own format, as `build` writes it, and tables whose columns a person names."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from patchwright.prompts.datasets import COLUMNS, FIELDS, row_of
 from patchwright.prompts.formats.format import (
-    Becomes,
     Convert,
     Format,
     Record,
     Row,
     Source,
-    by_columns,
+    renamed,
     with_role,
 )
 
@@ -34,13 +33,7 @@ def own(source: Source) -> Convert:
 def named(columns: Mapping[str, str]) -> Format:
     """The format whose columns are called as a person says, those not named as a pair's fields."""
     clean, corrupt, answer, wrong, subject = (columns.get(part, part) for part in PARTS)
-    converter: Callable[[Source], Convert] = by_columns(clean, corrupt, answer, wrong, subject)
-    return Format(
-        "columns",
-        "a table with named columns",
-        "any JSONL, JSON, CSV or TSV",
-        ((clean, corrupt, answer),),
-        Becomes(f"`{clean}`", f"`{corrupt}`", f"`{answer}`", f"`{wrong}`"),
-        converter,
-        (wrong, subject, "tokenizer"),
+    four = clean, corrupt, answer, wrong
+    return renamed(
+        "columns", "a table with named columns", "any JSONL, JSON, CSV or TSV", four, subject
     )
