@@ -12,11 +12,10 @@ from patchwright.axes import Metric
 from patchwright.errors import InputError
 from patchwright.figures.grid import title_of
 from patchwright.figures.sheet import POINTS, TEXT, fit_height, head, printing, sheet, wrapped
-from patchwright.figures.style import USUAL, FigureStyle
+from patchwright.figures.style import BLUE, BROWN, GREY, RED, USUAL, FigureStyle
 from patchwright.spelling import percent, run_name
 
-BLUE, RED, GREY = "#2166ac", "#b2182b", "#777777"
-RUN_COLORS = {"clean": BLUE, "corrupt": RED, "patched": "#8c6d1f"}
+RUN_COLORS = {"clean": BLUE, "corrupt": RED, "patched": BROWN}
 STRONGEST = 15
 """Places whose intervals are drawn."""
 

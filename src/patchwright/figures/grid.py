@@ -86,17 +86,14 @@ def _scaled(
     averaged = result.averaged() if "pair" in result.arrays[result.main].dims else result
     name, panels = _panels(averaged)
     known = [values[np.isfinite(values)] for values in (one.values for one in panels.values())]
-    low = min(float(one.min(initial=0.0)) for one in known)
-    high = max(float(one.max(initial=0.0)) for one in known)
+    kind, metric = type(asked_of(result)), name == "patched"
+    least, most = (np.inf, -np.inf) if metric else (0.0, 0.0)  # No metric need come near 0.
+    low = min(float(one.min(initial=least)) for one in known)
+    high = max(float(one.max(initial=most)) for one in known)
     if name in ("pattern", "induction", "probability"):
         low, high = 0.0, 1.0
-    kind = type(asked_of(result))
-    unit, centred = kind.unit or name, kind.centred and name != "patched"
-    if name == "patched":
-        unit = result.experiment["metric"]
-        low = min(float(one.min(initial=np.inf)) for one in known)
-        high = max(float(one.max(initial=-np.inf)) for one in known)
-    return averaged, panels, (centred, unit, low, high)
+    unit = result.experiment["metric"] if metric else kind.unit or name
+    return averaged, panels, (kind.centred and not metric, unit, low, high)
 
 
 def on_one_scale(grids: Sequence[Grid]) -> list[Grid]:
