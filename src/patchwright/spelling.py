@@ -29,7 +29,12 @@ def stretches(numbers: Iterable[int]) -> list[str]:
     return ["-".join(map(str, run)) for run in runs]
 
 
+def listed(parts: Iterable[str], word: str = "and") -> str:
+    """'a', 'a and b', 'a, b and c'; '' of none."""
+    *others, last = [*parts] or [""]
+    return f"{', '.join(others)} {word} {last}" if others else last
+
+
 def either(names: Iterable[str]) -> str:
-    """The names of a choice, at least one: `a, b or c`."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
+    """The names of a choice: `a, b or c`."""
+    return listed(names, "or")

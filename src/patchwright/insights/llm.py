@@ -13,12 +13,13 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
-from json import JSONDecodeError, JSONDecoder, dumps
+from json import JSONDecoder, dumps
 from threading import Thread
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from annotated_types import Predicate
+from pydantic import BaseModel, ConfigDict, Field
 
 from patchwright.errors import ExplainError
 from patchwright.insights.sentences import Sentence
@@ -95,14 +96,18 @@ class _Reply(BaseModel):
 class _Said(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    text: str
+    text: Annotated[
+        str,
+        Field(max_length=MOST_CHARACTERS),
+        Predicate(lambda text: text.isprintable() and bool(text.strip())),
+    ]
     facts: list[int]
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    sentences: list[_Said]
+    sentences: list[_Said] = Field(min_length=1, max_length=MOST_SENTENCES)
 
 
 def endpoint(environment: Mapping[str, str] = os.environ) -> Endpoint | None:
@@ -267,15 +272,9 @@ def _parsed(answer: str) -> list[_Said] | None:
         return None
     try:
         document, _ = JSONDecoder().raw_decode(answer, start)
-        said = _Answer.model_validate(document).sentences
-    except (JSONDecodeError, ValidationError, RecursionError):
+        return _Answer.model_validate(document).sentences
+    except (ValueError, RecursionError):
         return None
-    fits = 0 < len(said) <= MOST_SENTENCES and all(_fits(one) for one in said)
-    return said if fits else None
-
-
-def _fits(one: _Said) -> bool:
-    return bool(one.text.strip()) and len(one.text) <= MOST_CHARACTERS and one.text.isprintable()
 
 
 def _shows_key(answer: str, key: str) -> bool:
