@@ -18,7 +18,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchwright.errors import InputError, RecordError, quoted
-from patchwright.prompts.messages import is_chat
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.records import csv_rows, json_rows
 from patchwright.spelling import stretches
@@ -93,22 +92,10 @@ def ranges(numbers: Iterable[int]) -> str:
 def write_items(items: Iterable[Item]) -> Iterator[str]:
     """Each item as a line of JSONL, which `read_items` reads as the same pair and tags."""
     for item in items:
-        pair = item.pair
-        row: dict[str, Any] = {"clean": _plain(pair.clean), "corrupt": _plain(pair.corrupt)}
-        row |= {"answer": _alone(pair.answers), "wrong": _alone(pair.wrongs)}
-        if pair.align != "exact":
-            row["align"] = pair.align
-        if item.tags:
-            row["tags"] = item.tags
-        if pair.roles:
-            row["roles"] = [role.model_dump() for role in pair.roles]
-        if item.notes:
-            row["notes"] = item.notes
+        row = item.pair.model_dump(exclude_defaults=True)
+        row |= {"answer": _alone(item.pair.answers), "wrong": _alone(item.pair.wrongs)}
+        row |= item.model_dump(include={"tags", "notes"}, exclude_defaults=True)
         yield json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _plain(prompt: object) -> object:
-    return [one.model_dump() for one in prompt] if is_chat(prompt) else prompt
 
 
 def _alone(answers: tuple[Any, ...]) -> Any:

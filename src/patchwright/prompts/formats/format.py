@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from patchwright.errors import AnswerError, InputError, RecordError, quoted
 from patchwright.prompts.characters import find_text
-from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import Tokenizer, answer_text, encode
 
 Row = dict[str, Any]
@@ -262,18 +261,6 @@ def with_role(row: Row, name: str, words: Any) -> Row:
         if found:
             row["roles"] = [{"name": name, "start": found[0][0], "stop": found[0][1]}]
     return row
-
-
-def row_of_pair(pair: Pair) -> Row:
-    """The fields of a pair that is there already."""
-    roles = [role.model_dump() for role in pair.roles]
-    return {
-        "clean": pair.clean,
-        "corrupt": pair.corrupt,
-        "answer": list(pair.answers),
-        "wrong": list(pair.wrongs),
-        "roles": roles,
-    }
 
 
 T = TypeVar("T")
