@@ -139,8 +139,7 @@ def _marks(result: Result) -> list[str]:
     found, said = statistics_on(result), list[str]()
     if any("→" in label for grid in grids for label in grid.columns):
         said.append("Where the prompts differ, labels are clean→corrupted.")
-    if any(grid.estimated is not None and grid.estimated.any() for grid in grids):
-        n = sum(int(grid.estimated.sum()) for grid in grids if grid.estimated is not None)
+    if n := sum(int(grid.estimated.sum()) for grid in grids if grid.estimated is not None):
         said.append(f"{n:,} of {sum(grid.values.size for grid in grids):,} cells are estimates.")
     if any(np.isnan(grid.values).any() for grid in grids):
         said.append("Grey: not computed, or without a value.")

@@ -25,6 +25,9 @@ from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import run_name
 
+Scale = tuple[bool, str, float, float]
+"""Of a grid: whether it is centred, its unit, its lowest and its highest value."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -68,7 +71,7 @@ def grid_of(result: Result) -> Grid:
 def grids_of(result: Result) -> list[Grid]:
     """The panels of a result's figure, on one scale."""
     averaged, panels, scale = _scaled(result)
-    return [_grid(averaged, title, array, *scale) for title, array in panels.items()]
+    return [_grid(averaged, title, array, scale) for title, array in panels.items()]
 
 
 def bare_grid_of(result: Result) -> Grid:
@@ -79,10 +82,8 @@ def bare_grid_of(result: Result) -> Grid:
     return Grid(title, array.values.astype(np.float64), [], [], rows, columns, [], *scale)
 
 
-def _scaled(
-    result: Result,
-) -> tuple[Result, dict[str, xr.DataArray], tuple[bool, str, float, float]]:
-    """A result's mean over its pairs, its panels, and their scale: centred or not, unit, low, high."""
+def _scaled(result: Result) -> tuple[Result, dict[str, xr.DataArray], Scale]:
+    """A result's mean over its pairs, its panels, and their scale."""
     averaged = result.averaged() if "pair" in result.arrays[result.main].dims else result
     name, panels = _panels(averaged)
     known = [values[np.isfinite(values)] for values in (one.values for one in panels.values())]
@@ -119,7 +120,7 @@ def grid_of_array(
     array = result.array(name).sel(dict(at), drop=True)
     known = array.values[np.isfinite(array.values)]
     low, high = bounds or (float(known.min(initial=0.0)), float(known.max(initial=0.0)))
-    return _grid(result, title, _two_axes(array), centred, unit, low, high)
+    return _grid(result, title, _two_axes(array), (centred, unit, low, high))
 
 
 def likeliest_of(result: Result) -> list[list[list[tuple[str, float]]]] | None:
@@ -215,15 +216,7 @@ def _panels(result: Result) -> tuple[str, dict[str, xr.DataArray]]:
     return name, {"": _two_axes(array)}
 
 
-def _grid(
-    result: Result,
-    title: str,
-    array: xr.DataArray,
-    centred: bool,
-    unit: str,
-    low: float,
-    high: float,
-) -> Grid:
+def _grid(result: Result, title: str, array: xr.DataArray, scale: Scale) -> Grid:
     texts = _texts(result, title)
     rows, columns = (
         [_label(array, array.dims[axis], i, texts) for i in range(array.shape[axis])]
@@ -237,7 +230,7 @@ def _grid(
     values = array.values.astype(np.float64)
     if site is not None and (reached := _within_reach(result, places)) is not None:
         values = np.where(reached, values, np.nan)
-    row_title, column_title = (_title(str(dim)) for dim in array.dims)
+    titles = _title(array.dims[0]), _title(array.dims[1])
     estimated = None
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
         estimated = _two_axes(result.arrays["estimated"]).values > 0
@@ -250,21 +243,7 @@ def _grid(
         top = result.arrays["top"].sel(run=title).transpose(*array.dims)
         words = [[visible(str(text)) for text in row] for row in top.values]
     return Grid(
-        title,
-        values,
-        rows,
-        columns,
-        row_title,
-        column_title,
-        places,
-        centred,
-        unit,
-        low,
-        high,
-        estimated,
-        words,
-        unsure,
-        bounds,
+        title, values, rows, columns, *titles, places, *scale, estimated, words, unsure, bounds
     )
 
 
@@ -339,8 +318,8 @@ def _label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None
     return visible(str(value)) if dim == "role" else run_name(value)
 
 
-def _title(dim: str) -> str:
-    return {"place": "layer.head", "all": "positions"}.get(dim, dim)
+def _title(dim: object) -> str:
+    return {"place": "layer.head", "all": "positions"}.get(str(dim), str(dim))
 
 
 def _place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:

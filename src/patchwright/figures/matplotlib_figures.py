@@ -105,9 +105,10 @@ def draw(*results: Result, style: FigureStyle = USUAL) -> Figure:
         return draw_curve(first, style)
     found = statistics_on(first)
     grids = _panels(results)
-    marked = found is not None and any(grid.unsure is not None for grid in grids)
-    more = f"\n{unsure(found)}" if marked and found is not None else ""
-    return draw_grids(grids, title_of_all(results, " / "), baselines(first) + more, style)
+    note = baselines(first)
+    if found is not None and any(grid.unsure is not None for grid in grids):
+        note += f"\n{unsure(found)}"
+    return draw_grids(grids, title_of_all(results, " / "), note, style)
 
 
 def _panels(results: Sequence[Result]) -> list[Grid]:
