@@ -27,19 +27,8 @@ def read(content: bytes | str, name: str = "a.csv", **how: Any) -> PairSet:
     return PairSet.of(file, file.rows())
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_table_is_read_however_it_was_saved(encoding: str, end: str, delimiter: str) -> None:
-    rows = [
-        "clean_prefix,patch_prefix,clean_answer,patch_answer",
-        "",
-        "é b,é c, x, y",
-        ",,,",
-        "d,e, x, y",
-    ]
-    text = end.join([*rows, ""]).replace(",", delimiter)
-    found = read(text.encode(encoding))
+def test_empty_rows_of_a_table_are_passed_over_and_counted() -> None:
+    found = read(f"{TABLE}\né b,é c, x, y\n,,,\nd,e, x, y\n")
     assert found.format is not None
     assert found.format.name == "feature-circuits"
     assert [(one.pair.clean, one.line) for one in found.items] == [("é b", 3), ("d", 5)]
