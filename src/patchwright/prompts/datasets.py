@@ -72,15 +72,14 @@ def sentences(errors: Iterable[RowError]) -> list[str]:
     lines: dict[str, list[int]] = {}
     for error in errors:
         lines.setdefault(error.message, []).append(error.line)
-    return [
-        f"Line{'s' if len(some) > 1 else ''} {ranges(some)}{_in_all(some)}: {message}"
-        for message, some in lines.items()
-    ]
+    return [f"{_named(some)}: {message}" for message, some in lines.items()]
 
 
-def _in_all(lines: list[int]) -> str:
-    """How many there are, where not all are named."""
-    return f" ({len(lines):,} in all)" if ranges(lines).endswith("…") else ""
+def _named(lines: list[int]) -> str:
+    """`Lines 2-5, 7`, and how many there are where not all are named."""
+    named = ranges(lines)
+    more = f" ({len(lines):,} in all)" if named.endswith("…") else ""
+    return f"Line{'s' if len(lines) > 1 else ''} {named}{more}"
 
 
 def ranges(numbers: Iterable[int]) -> str:

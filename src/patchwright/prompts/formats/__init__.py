@@ -5,7 +5,7 @@ its declaration; `docs/data.md` and the tests ask for its row and for a file of 
 """
 
 from patchwright.errors import InputError, quoted
-from patchwright.prompts.formats.facts import facts
+from patchwright.prompts.formats.facts import FactFields, facts
 from patchwright.prompts.formats.few_shot import few_shot
 from patchwright.prompts.formats.format import TEXT, Becomes, Format, renamed
 from patchwright.prompts.formats.minimal_pairs import minimal_pairs
@@ -52,12 +52,14 @@ FORMATS = (
             "`prompt` with `subject` for `{}`", _ANOTHER_SUBJECT, "`target_true.str`", _ITS_ANSWER
         ),
         facts(
-            "requested_rewrite.prompt",
-            "requested_rewrite.subject",
-            "requested_rewrite.target_true.str",
-            ("requested_rewrite.relation_id", "requested_rewrite.prompt"),
-            "requested_rewrite.target_new.str",
-            mark="{}",
+            FactFields(
+                "requested_rewrite.prompt",
+                "requested_rewrite.subject",
+                "requested_rewrite.target_true.str",
+                ("requested_rewrite.relation_id", "requested_rewrite.prompt"),
+                "requested_rewrite.target_new.str",
+                mark="{}",
+            )
         ),
         ("requested_rewrite.target_new.str", "requested_rewrite.relation_id"),
     ),
@@ -67,7 +69,11 @@ FORMATS = (
         "huggingface.co/datasets/NeelNanda/counterfact-tracing",
         (("prompt", "subject", "target_true"),),
         Becomes("`prompt`", _ANOTHER_SUBJECT, "`target_true`", _ITS_ANSWER),
-        facts("prompt", "subject", "target_true", ("relation_id", "relation"), "target_false"),
+        facts(
+            FactFields(
+                "prompt", "subject", "target_true", ("relation_id", "relation"), "target_false"
+            )
+        ),
         ("target_false", "relation_id", "relation"),
     ),
     Format(
@@ -76,7 +82,7 @@ FORMATS = (
         "Meng et al. 2022, github.com/kmeng01/rome",
         (("subject", "attribute", "prompt"),),
         Becomes("`prompt`", _ANOTHER_SUBJECT, "`attribute`", _ITS_ANSWER),
-        facts("prompt", "subject", "attribute", ("relation_id", "template")),
+        facts(FactFields("prompt", "subject", "attribute", ("relation_id", "template"))),
         ("relation_id", "template"),
     ),
     Format(

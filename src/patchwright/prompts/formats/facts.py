@@ -38,45 +38,51 @@ class Fact:
         return f"{self.before}{subject}{self.behind}"
 
 
-def facts(
-    prompt: str,
-    subject: str,
-    answer: str,
-    relation: Sequence[str],
-    false: str = "",
-    mark: str = "",
-) -> Callable[[Source], Convert]:
-    """Pairs of facts, each with another subject of its relation in the corrupted prompt.
+@dataclass(frozen=True)
+class FactFields:
+    """The fields of a record that are a fact's.
 
-    The arguments are fields of a record. Of `relation` the first that it has says which facts are
-    alike. The subject stands at `mark` in its prompt, or, without one, as itself.
+    Of `relation` the first that a record has says which facts are alike. The subject stands at
+    `mark` in its prompt, or, without one, as itself.
     """
 
-    def fact_of(record: Record) -> Fact:
-        text, named = record.needed(prompt), record.needed(subject)
-        named = named if mark else named.strip()
-        before, found, behind = text.partition(mark or named)
+    prompt: str
+    subject: str
+    answer: str
+    relation: Sequence[str]
+    false: str = ""
+    mark: str = ""
+
+    def fact(self, record: Record) -> Fact:
+        """The fact of a record. Raises RecordError."""
+        prompt, subject = record.needed(self.prompt), record.needed(self.subject)
+        subject = subject if self.mark else subject.strip()
+        before, found, behind = prompt.partition(self.mark or subject)
         if not found:
             raise RecordError(
-                f"The prompt does not hold '{mark or named}', in whose place the subject stands."
+                f"The prompt does not hold '{self.mark or subject}', in whose place the subject stands."
             )
-        alike = next((str(one) for name in relation if (one := record.get(name))), "")
-        right, wrong = record.needed(answer), str(record.get(false) or "")
-        return Fact(before, named, behind, right, alike, wrong)
+        alike = next((str(one) for name in self.relation if (one := record.get(name))), "")
+        answer, false = record.needed(self.answer), str(record.get(self.false) or "")
+        return Fact(before, subject, behind, answer, alike, false)
+
+
+def facts(fields: FactFields) -> Callable[[Source], Convert]:
+    """Pairs of facts, each with another subject of its relation in the corrupted prompt."""
 
     def converter(source: Source) -> Convert:
         relations: dict[str, list[Fact]] = defaultdict(list)
         places: dict[int, int] = {}
         for record in source.records:
             try:
-                fact = fact_of(record)
+                fact = fields.fact(record)
             except RecordError:
                 continue
             places[id(record)] = len(relations[fact.relation])
             relations[fact.relation].append(fact)
 
         def convert(record: Record) -> Iterator[Row]:
-            fact = fact_of(record)
+            fact = fields.fact(record)
             alike, at = relations[fact.relation], places[id(record)]
             other = _other(fact, [*alike[at + 1 :], *alike[:at]], source)
             row: Row = {"clean": fact.about(fact.subject), "corrupt": fact.about(other.subject)}
