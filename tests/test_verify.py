@@ -96,11 +96,19 @@ def test_a_model_without_figures_is_refused() -> None:
         figures_of("distilgpt2")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": "x"}'])
-def test_a_file_without_figures_is_refused(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", r"Invalid JSON: EOF"),
+        ("[]", r"should be an object"),
+        ("{}", r"model: it is missing\)"),
+        ('{"model": "x"}', r"source: it is missing\)"),
+    ],
+)
+def test_a_file_without_figures_is_refused(tmp_path: Path, content: str, says: str) -> None:
     path = tmp_path / "figures.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match="holds no figures"):
+    with pytest.raises(InputError, match=rf"holds no figures to verify \(.*{says}"):
         read_figures(path)
 
 

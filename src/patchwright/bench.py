@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
 import torch
 
@@ -40,26 +42,22 @@ def time_sweeps(model: Model, n_tokens: int, repeat: int) -> Iterator[Timing]:
     ids = torch.randperm(model.n_tokens, generator=generator)[: 2 * n_tokens + 2].tolist()
     clean, corrupt = ids[:n_tokens], ids[n_tokens:-2]
     pair = Pair(clean=clean, corrupt=corrupt, answer=ids[-2], wrong=ids[-1])
-
-    def whole_run() -> None:
-        forward(model.network, [Row(tuple(clean), n_tokens - 1)])
-
-    one_run = _median_seconds(whole_run, max(repeat, 5))
+    whole_run = partial(forward, model.network, [Row(tuple(clean), n_tokens - 1)])
+    one_run, _ = _timed(whole_run, max(repeat, 5))
     for site, per in SWEEPS:
-        sizes: list[int] = []
-
-        def sweep(site: str = site, per: str = per, sizes: list[int] = sizes) -> None:
-            sizes.append(patch(model, pair, site, per, bos=False).patched.size)
-
-        seconds = _median_seconds(sweep, repeat)
-        yield Timing(f"{site} per {per}", sizes[0], seconds, sizes[0] * one_run)
+        seconds, found = _timed(partial(patch, model, pair, site, per, bos=False), repeat)
+        places = found.patched.size
+        yield Timing(f"{site} per {per}", places, seconds, places * one_run)
 
 
-def _median_seconds(work: Callable[[], None], repeat: int) -> float:
-    """Median over `repeat` runs after one that does not count."""
-    seconds: list[float] = []
-    for _ in range(repeat + 1):
+_Found = TypeVar("_Found")
+
+
+def _timed(work: Callable[[], _Found], repeat: int) -> tuple[float, _Found]:
+    """The median seconds of `repeat` runs, after one that does not count, and what it finds."""
+    found, seconds = work(), list[float]()
+    for _ in range(repeat):
         started = perf_counter()
         work()
         seconds.append(perf_counter() - started)
-    return median(seconds[1:])
+    return median(seconds), found

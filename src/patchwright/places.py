@@ -9,10 +9,13 @@ What is known about each site stands once, in the Site table, `SITE_TABLE`.
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from patchwright.axes import Per
 from patchwright.errors import UnknownPlaceError, quoted
+
+if TYPE_CHECKING:
+    from patchwright.model.spec import ModelSpec
 
 Site = Literal[
     "embed",
@@ -186,40 +189,6 @@ def reads_from(receiver: Site, sender: Site, parallel: bool) -> bool:
     return halves == ("attention", "mlp") and not parallel
 
 
-class Sizes(Protocol):
-    """What a place is checked against; `model.spec.ModelSpec` has it."""
-
-    @property
-    def name(self) -> str:
-        """What the model is called."""
-        ...
-
-    @property
-    def n_layers(self) -> int:
-        """Number of layers."""
-        ...
-
-    @property
-    def n_heads(self) -> int:
-        """Query heads in each layer."""
-        ...
-
-    @property
-    def n_kv_heads(self) -> int:
-        """Key/value heads in each layer."""
-        ...
-
-    @property
-    def d_mlp(self) -> int:
-        """Neurons in each layer."""
-        ...
-
-    @property
-    def sites(self) -> tuple[Site, ...]:
-        """The sites that the model has."""
-        ...
-
-
 @dataclass(frozen=True, order=True)
 class Place:
     """One site at one layer (none for `embed`); None elsewhere means all."""
@@ -237,16 +206,16 @@ class Place:
         position = "" if self.position is None else f"@{self.position}"
         return f"{where}{self.site}{neuron}{position}"
 
-    def within(self, sizes: Sizes, n_positions: int) -> "Place":
+    def within(self, spec: "ModelSpec", n_positions: int) -> "Place":
         """This place with its position counted from 0.
 
         Raises UnknownPlaceError where the model or the prompt has no such place.
         """
-        check_layer(self.layer, self.site, sizes)
-        n_heads = n_heads_of(self.site, sizes)
-        kind = "head" if n_heads == sizes.n_heads else "key/value head"
-        _check_index(kind, self.head, n_heads, self, sizes)
-        _check_index("neuron", self.neuron, sizes.d_mlp, self, sizes)
+        check_layer(self.layer, self.site, spec)
+        n_heads = n_heads_of(self.site, spec)
+        kind = "head" if n_heads == spec.n_heads else "key/value head"
+        _check_index(kind, self.head, n_heads, self, spec)
+        _check_index("neuron", self.neuron, spec.d_mlp, self, spec)
         if self.position is None:
             return self
         return replace(self, position=check_position(self.position, n_positions))
@@ -287,9 +256,9 @@ def check_site(name: str) -> Site:
     )
 
 
-def n_heads_of(site: Site, sizes: Sizes) -> int:
+def n_heads_of(site: Site, spec: "ModelSpec") -> int:
     """How many heads `site` has in each layer; one with heads is asked for."""
-    return sizes.n_kv_heads if site in KV_SITES else sizes.n_heads
+    return spec.n_kv_heads if site in KV_SITES else spec.n_heads
 
 
 def pers_of(site: Site) -> tuple[Per, ...]:
@@ -307,21 +276,21 @@ def layer_named(site: Site, layer: int) -> int | None:
     return layer if SITE_TABLE[site].in_layers else None
 
 
-def check_layer(layer: int | None, site: Site, sizes: Sizes) -> None:
+def check_layer(layer: int | None, site: Site, spec: "ModelSpec") -> None:
     """Raise UnknownPlaceError where the model has no such site, or `site` no such layer."""
     row = SITE_TABLE[site]
-    if site not in sizes.sites:
+    if site not in spec.sites:
         raise UnknownPlaceError(
-            f"The site '{site}' ({row.meaning}) is not in {sizes.name}"
-            f"{_WITHOUT.get(row.absent_if or '', '')}. Its sites are: {', '.join(sizes.sites)}."
+            f"The site '{site}' ({row.meaning}) is not in {spec.name}"
+            f"{_WITHOUT.get(row.absent_if or '', '')}. Its sites are: {', '.join(spec.sites)}."
         )
     if (layer is not None) != row.in_layers:
         needs = "needs a layer, as in L0." + site if row.in_layers else "has no layer"
         raise UnknownPlaceError(f"The site '{site}' {needs}.")
-    if layer is not None and not 0 <= layer < sizes.n_layers:
+    if layer is not None and not 0 <= layer < spec.n_layers:
         raise UnknownPlaceError(
-            f"Layer {layer}: {sizes.name} has layers 0-{sizes.n_layers - 1}. "
-            f"`patchwright places --model {sizes.name}` lists its places."
+            f"Layer {layer}: {spec.name} has layers 0-{spec.n_layers - 1}. "
+            f"`patchwright places --model {spec.name}` lists its places."
         )
 
 
@@ -335,11 +304,11 @@ def check_position(position: int, n_positions: int) -> int:
     return position % n_positions
 
 
-def _check_index(what: str, index: int | None, size: int, place: Place, sizes: Sizes) -> None:
+def _check_index(what: str, index: int | None, size: int, place: Place, spec: "ModelSpec") -> None:
     if index is not None and not 0 <= index < size:
         raise UnknownPlaceError(
-            f"'{place}': {sizes.name} has {what}s 0-{size - 1} in each layer. "
-            f"`patchwright places --model {sizes.name}` lists its places."
+            f"'{place}': {spec.name} has {what}s 0-{size - 1} in each layer. "
+            f"`patchwright places --model {spec.name}` lists its places."
         )
 
 

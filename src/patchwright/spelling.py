@@ -18,7 +18,23 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"
 
 
+def stretches(numbers: Iterable[int]) -> list[str]:
+    """Rising numbers as `0-3` and `7`, of 0, 1, 2, 3, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ["-".join(map(str, run)) for run in runs]
+
+
+def listed(parts: Iterable[str], word: str = "and") -> str:
+    """'a', 'a and b', 'a, b and c'; '' of none."""
+    *others, last = [*parts] or [""]
+    return f"{', '.join(others)} {word} {last}" if others else last
+
+
 def either(names: Iterable[str]) -> str:
-    """The names of a choice, at least one: `a, b or c`."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
+    """The names of a choice: `a, b or c`."""
+    return listed(names, "or")

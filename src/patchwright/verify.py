@@ -1,10 +1,10 @@
 """Published figures, recomputed: does this installation give them?"""
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from patchwright.algorithms.result import Result
 from patchwright.errors import InputError, reason
@@ -12,6 +12,7 @@ from patchwright.methods.patch import patch
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
 from patchwright.prompts.pair import Pair
+from patchwright.validation import where_and_what
 
 VERIFIABLE = ("demo", "smollm2", "gpt2")
 """Models whose figures come with the package."""
@@ -33,6 +34,9 @@ class Figures:
     bos: bool = True
 
 
+_FIGURES = TypeAdapter(Figures)
+
+
 @dataclass(frozen=True)
 class Check:
     """One figure: published and found here."""
@@ -51,14 +55,17 @@ def figures_of(model: str) -> Figures:
             "give a file with --figures."
         )
     folder = files("patchwright") / ("demo" if model == "demo" else "published")
-    return _figures(json.loads((folder / f"{model}-figures.json").read_text(encoding="utf-8")))
+    return _FIGURES.validate_json((folder / f"{model}-figures.json").read_bytes())
 
 
 def read_figures(path: Path) -> Figures:
     """Figures from a file like those of the package. Raises InputError where it is none."""
     try:
-        return _figures(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return _FIGURES.validate_json(path.read_bytes())
+    except ValidationError as error:
+        what = ": ".join(filter(None, where_and_what(error))).rstrip(".")
+        raise InputError(f"'{path}' holds no figures to verify ({what}).") from error
+    except OSError as error:
         raise InputError(f"'{path}' holds no figures to verify ({reason(error)}).") from error
 
 
@@ -93,15 +100,3 @@ def _effect_at(result: Result, place: Place) -> float:
     named = {"layer": place.layer, "head": place.head, "position": place.position}
     at = {dim: index for dim, index in named.items() if index is not None}
     return float(result.mean_effect.sel(at))
-
-
-def _figures(document: dict[str, Any]) -> Figures:
-    return Figures(
-        model=document["model"],
-        source=document["source"],
-        tolerance=document["tolerance"],
-        pairs=tuple(Pair(**pair) for pair in document["pairs"]),
-        clean=tuple(document["clean"]),
-        effects=dict(document["effects"]),
-        bos=bool(document.get("bos", True)),
-    )

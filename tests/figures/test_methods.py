@@ -15,8 +15,7 @@ from patchwright.figures.matplotlib_figures import (
     draw,
     draw_graph,
     draw_scatter,
-    save_graph,
-    save_scatter,
+    save,
 )
 from patchwright.figures.terminal import renderable
 from patchwright.spelling import run_name
@@ -109,21 +108,20 @@ def test_the_graph_has_a_line_a_run(model: pw.Model, tmp_path: Path) -> None:
     for run in ("clean", "corrupt", "patched"):
         expected = result.arrays["accumulated"].sel(run=run)
         np.testing.assert_allclose(drawn[run_name(run)], expected)
-    save_graph(result, tmp_path / "graph.svg")
+    save(draw_graph(result), tmp_path / "graph.svg")
     assert (tmp_path / "graph.svg").read_text(encoding="utf-8").count("after layer") == 1
 
 
-def test_without_a_wrong_answer_there_is_no_graph(model: pw.Model, tmp_path: Path) -> None:
+def test_without_a_wrong_answer_there_is_no_graph(model: pw.Model) -> None:
     result = pw.logit_lens(model, pair_of([1, 2], [1, 3], wrong=[]))
     with pytest.raises(InputError, match="accumulated"):
-        save_graph(result, tmp_path / "graph.svg")
+        draw_graph(result)
 
 
-def test_estimates_are_drawn_against_exact_values(model: pw.Model, tmp_path: Path) -> None:
+def test_estimates_are_drawn_against_exact_values(model: pw.Model) -> None:
     result = pw.compare_with_exact(model, PAIR, "z")
     points = np.asarray(draw_scatter(result).axes[0].collections[0].get_offsets())
     np.testing.assert_allclose(points[:, 0], result.arrays["exact"].values.ravel())
     np.testing.assert_allclose(points[:, 1], result.patched.values.ravel())
-    save_scatter(result, tmp_path / "scatter.png")
     with pytest.raises(InputError, match="exact"):
-        save_scatter(pw.attribute(model, PAIR), tmp_path / "none.png")
+        draw_scatter(pw.attribute(model, PAIR))

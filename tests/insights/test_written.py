@@ -18,7 +18,16 @@ from chat_server import ChatServer
 from made import made
 from patchwright.errors import ExplainError
 from patchwright.insights import Sentence, insights
-from patchwright.insights.llm import KEY, MODEL, URL, Endpoint, Written, endpoint, write_explanation
+from patchwright.insights.llm import (
+    KEY,
+    MODEL,
+    URL,
+    Cited,
+    Endpoint,
+    Written,
+    endpoint,
+    write_explanation,
+)
 from patchwright.insights.sentences import Numbers
 
 SECRET = "sk-0123456789abcdefgh"
@@ -104,19 +113,16 @@ def test_a_sentence_that_its_facts_do_not_bear_is_struck_and_counted(
 def test_a_number_is_known_if_and_only_if_it_rounds_as_the_rules_round(
     value: float, other: float
 ) -> None:
-    from patchwright.insights.llm import (
-        _borne,  # pyright: ignore[reportPrivateUsage]
-        _Said,  # pyright: ignore[reportPrivateUsage]
-    )
+    from patchwright.insights.llm import _borne  # pyright: ignore[reportPrivateUsage]
 
     say = Numbers()
     fact = say.sentence("x", f"{say.amount(value)} and {say.chance(value)}")
-    assert _borne(_Said(text=fact.text, facts=[1]), [fact])
+    assert _borne(Cited(text=fact.text, facts=(1,)), [fact])
     wrong = Numbers()
     text = f"It is {wrong.amount(other)}"
     close = abs(other - value) <= 1e-3 * max(abs(other), 1e-2)
     if not close:
-        assert not _borne(_Said(text=wrong.sentence("x", text).text, facts=[1]), [fact])
+        assert not _borne(Cited(text=wrong.sentence("x", text).text, facts=(1,)), [fact])
 
 
 def test_every_sentence_of_the_rules_bears_itself(demo: pw.Model) -> None:

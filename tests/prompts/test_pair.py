@@ -133,7 +133,3 @@ def test_one_answer_or_a_list_are_the_same_pair(given: Any) -> None:
 def test_an_unknown_field_is_refused() -> None:
     with pytest.raises(InputError, match="'corrupted': there is no such field"):
         pw.Pair(clean="a", corrupted="b", answer=" c")  # pyright: ignore[reportCallIssue]
-
-
-def test_control_and_bidirectional_characters_are_named() -> None:
-    assert visible(" a\n\t\x1b\u202e") == "·a↵→<U+001B><U+202E>"

@@ -27,19 +27,8 @@ def read(content: bytes | str, name: str = "a.csv", **how: Any) -> PairSet:
     return PairSet.of(file, file.rows())
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_table_is_read_however_it_was_saved(encoding: str, end: str, delimiter: str) -> None:
-    rows = [
-        "clean_prefix,patch_prefix,clean_answer,patch_answer",
-        "",
-        "é b,é c, x, y",
-        ",,,",
-        "d,e, x, y",
-    ]
-    text = end.join([*rows, ""]).replace(",", delimiter)
-    found = read(text.encode(encoding))
+def test_empty_rows_of_a_table_are_passed_over_and_counted() -> None:
+    found = read(f"{TABLE}\né b,é c, x, y\n,,,\nd,e, x, y\n")
     assert found.format is not None
     assert found.format.name == "feature-circuits"
     assert [(one.pair.clean, one.line) for one in found.items] == [("é b", 3), ("d", 5)]
@@ -200,6 +189,12 @@ def test_a_column_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_how_a_file_is_read_is_checked(how: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         read(TABLE + "a,b, x, y\n", **how)
+
+
+def test_a_subject_of_nothing_but_spaces_is_a_reason() -> None:
+    fact = {"prompt": "Rome is in", "subject": " ", "target_true": " Italy", "relation_id": "P1"}
+    (skipped,) = read(json.dumps([fact]), "a.json").skipped
+    assert "'subject' is missing, empty or no text" in skipped.message
 
 
 def test_a_missing_space_is_counted_and_put_there_only_where_it_is_asked_for() -> None:

@@ -185,10 +185,10 @@ def test_a_text_is_offered_for_tokens_only_if_it_has_them(kind: str) -> None:
 
 
 def test_no_token_looks_like_the_sign_of_another() -> None:
-    tokens = [" ", "\t", "\n", "·", "→", "↵", "\u2028", "\u202e"]
+    tokens = [" ", "\t", "\n", "·", "→", "↵", "\u2028", "\u202e", "\x1b"]
     assert [visible(one) for one in tokens] == [
         *("·", "→", "↵"),
-        *("<U+00B7>", "<U+2192>", "<U+21B5>", "<U+2028>", "<U+202E>"),
+        *("<U+00B7>", "<U+2192>", "<U+21B5>", "<U+2028>", "<U+202E>", "<U+001B>"),
     ]
 
 

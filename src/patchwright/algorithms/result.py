@@ -290,10 +290,10 @@ class Result:
         a width that cannot be drawn or results that have no common scale.
         """
         # Drawing is a floor above; this one upward step keeps `result.plot` at hand.
-        from patchwright.figures.matplotlib_figures import save
+        from patchwright.figures.matplotlib_figures import draw, save
         from patchwright.figures.style import FigureStyle
 
-        save([self, *beside], path, FigureStyle(width, title, numbers))
+        save(draw(self, *beside, style=FigureStyle(width, title, numbers)), path)
 
     def caption(self, format: str = "text", *, beside: "Sequence[Result]" = ()) -> str:
         r"""What the figure shows, in sentences: how, of which model, on which prompts.

@@ -11,7 +11,7 @@ from patchwright.axes import BUDGET
 from patchwright.model.forward import forward
 from patchwright.model.requests import BASE_SITES, Row
 from patchwright.model.weights import Network
-from patchwright.prompts.align import common_start
+from patchwright.prompts.align import differing
 
 LOOKED_AT = 50
 """Most probable tokens among which words are looked for."""
@@ -67,12 +67,10 @@ def same_length(
     have nothing in common, one only adds to the other, or the stretch does not end in
     a word of one token.
     """
-    start = common_start(clean, corrupt)
-    shorter = min(len(clean), len(corrupt)) - start
-    end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
-    last = len(clean) - end - 1
+    changed = differing(clean, corrupt)
+    last = changed.stop - 1
     # What both begin with may be the beginning-of-text token alone.
-    if last < max(start, 1) or not (end or start > 1):
+    if last < max(changed.start, 1) or not (changed.stop < len(clean) or changed.start > 1):
         return []
     before, word, after = (
         "".join(map(texts, clean[i : i + 1])) for i in (last - 1, last, last + 1)

@@ -143,7 +143,8 @@ def _circuit(command: Command, given: Values) -> None:
     """A circuit is found, or read from a file, and then measured."""
     from patchwright.atomic_files import check_writable
     from patchwright.experiment.circuit import Circuit, load_circuit
-    from patchwright.figures.matplotlib_figures import save_circuit
+    from patchwright.figures.circuit_figure import draw_circuit
+    from patchwright.figures.matplotlib_figures import save
     from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit, usual_sizes
 
     check_files(given, given["graph"])
@@ -170,7 +171,7 @@ def _circuit(command: Command, given: Values) -> None:
     if given["save"]:
         circuit.to_json(given["save"])
     if given["graph"]:
-        save_circuit(circuit.edges, circuit.scores, given["graph"], style)
+        save(draw_circuit(circuit.edges, circuit.scores, style), given["graph"])
     files = given["json"], given["csv"], given["plot"]
     write_outputs(result, *files, caption=given["caption"], style=style)
 

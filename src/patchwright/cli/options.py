@@ -369,21 +369,16 @@ def _draw(
     """Draw the figures that were asked for."""
     if not (panels[0] or any(figures)):
         return
-    from patchwright.figures import matplotlib_figures
+    from patchwright.figures.chart_figures import draw_graph, draw_intervals, draw_scatter
+    from patchwright.figures.matplotlib_figures import draw, save
 
-    kinds = (
-        lambda one, path, style: matplotlib_figures.save([one], path, style),
-        matplotlib_figures.save_graph,
-        matplotlib_figures.save_scatter,
-        matplotlib_figures.save_intervals,
-    )
-    for save, path in zip(kinds, figures, strict=True):
-        if path:
-            with telling():
-                save(result, path, style)
-    if panels[0]:
-        with telling():
-            matplotlib_figures.save([result, *panels[1]], panels[0], style)
+    kinds = (lambda one, style: draw(one, style=style), draw_graph, draw_scatter, draw_intervals)
+    with telling():
+        for kind, path in zip(kinds, figures, strict=True):
+            if path:
+                save(kind(result, style), path)
+        if panels[0]:
+            save(draw(result, *panels[1], style=style), panels[0])
 
 
 @contextmanager

@@ -129,10 +129,10 @@ def compare(
         named = {"first": opened.entry(first).id, "second": opened.entry(second).id}
         write(json, _json({**named, "panels": parts}))
     if plot:
-        from patchwright.figures.matplotlib_figures import save_compared
+        from patchwright.figures.matplotlib_figures import draw_compared, save
 
         with telling():
-            save_compared(one, other, plot, style)
+            save(draw_compared(one, other, style), plot)
     if not (json or plot):
         console().print(beside(one, other, grids))
 

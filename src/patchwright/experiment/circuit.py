@@ -91,10 +91,11 @@ class Circuit(BaseModel):
         Raises OutputError and InputError as `Result.plot` does.
         """
         # As with `Result.plot`, drawing is a floor above.
-        from patchwright.figures.matplotlib_figures import save_circuit
+        from patchwright.figures.circuit_figure import draw_circuit
+        from patchwright.figures.matplotlib_figures import save
         from patchwright.figures.style import FigureStyle
 
-        save_circuit(self.edges, self.scores, path, FigureStyle(width, title))
+        save(draw_circuit(self.edges, self.scores, FigureStyle(width, title)), path)
 
 
 def load_circuit(path: str | Path) -> Circuit:

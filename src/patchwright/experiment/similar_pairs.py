@@ -13,6 +13,7 @@ from patchwright.model.load import Model
 from patchwright.prompts.pair import Pair, TokenPair
 from patchwright.prompts.pair_template import fitting_task, known_alike, own_templates
 from patchwright.prompts.templates import Template, Word, draw
+from patchwright.spelling import listed
 
 AT_ONCE = 32
 """Pairs whose prompts run together."""
@@ -107,8 +108,7 @@ def _sources(
         begun = [(words, pairs) for template, words in made for pairs in drawn(template)]
         if begun:
             words = [word for some, _ in begun for word in some]
-            named = " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
-            yield how.format(named), _in_turn([pairs for _, pairs in begun])
+            yield how.format(listed(words)), _in_turn([pairs for _, pairs in begun])
 
 
 def _in_turn(some: Sequence[Iterator[Pair]]) -> Iterator[Pair]:

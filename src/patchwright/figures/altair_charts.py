@@ -8,16 +8,16 @@ import xarray as xr
 
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.figures.circuit_layout import LOWERS
+from patchwright.figures.style import BLUE, BROWN, RED
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent, run_name
 
-_CLEAN, _CORRUPTED, _ALTERED = "#2166ac", "#b2182b", "#8c6d1f"
 RUN_COLORS = {
-    "clean": _CLEAN,
-    "A alone": _CLEAN,
-    "corrupted": _CORRUPTED,
-    "B alone": _CORRUPTED,
-    "patched": _ALTERED,
+    "clean": BLUE,
+    "A alone": BLUE,
+    "corrupted": RED,
+    "B alone": RED,
+    "patched": BROWN,
 }
 
 _LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
@@ -47,11 +47,7 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title="probability"),
             color=_run_color(names),
-            tooltip=[
-                alt.Tooltip("run:N"),
-                alt.Tooltip("token:N"),
-                alt.Tooltip("in per cent:N", title="probability"),
-            ],
+            tooltip=["run:N", "token:N", alt.Tooltip("in per cent:N", title="probability")],
         )
         .properties(height=34 * len(order) + 90)
     )
@@ -59,26 +55,18 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
 
 def accumulated_chart(values: xr.DataArray) -> alt.Chart:
     """The logit difference that each run has reached after each layer, dims (run, layer)."""
-    names = [run_name(run) for run in values["run"].values]
-    rows = [
-        {"layer": int(layer), "run": name, "logit difference": float(values[i, j])}
-        for i, name in enumerate(names)
-        for j, layer in enumerate(values["layer"].values)
-    ]
+    frame = _by_run(values, "logit difference")
+    names = frame["run"].unique().tolist()
     return (
-        alt.Chart(pd.DataFrame(rows))
+        alt.Chart(frame)
         .mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
         .encode(
             x=alt.X("layer:O", title="after layer", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("logit difference:Q", title="logit difference"),
+            y="logit difference:Q",
             color=_run_color(names),
             strokeDash=alt.StrokeDash("run:N", sort=names, legend=_LEGEND),
             shape=alt.Shape("run:N", sort=names, legend=_LEGEND),
-            tooltip=[
-                alt.Tooltip("run:N"),
-                alt.Tooltip("layer:O"),
-                alt.Tooltip("logit difference:Q", format=".3f"),
-            ],
+            tooltip=["run:N", "layer:O", alt.Tooltip("logit difference:Q", format=".3f")],
         )
         .properties(height=260)
     )
@@ -115,33 +103,30 @@ def samples_chart(
     return alt.layer(line, way, points).properties(height=max(160, min(420, 20 * len(noisy))) + 80)
 
 
+def _by_run(values: xr.DataArray, unit: str) -> pd.DataFrame:
+    """A row for each value of dims (run, other), under its unit; runs as people read them."""
+    frame = values.to_dataframe(unit).reset_index()
+    return frame.assign(run=frame["run"].map(run_name))[[*map(str, values.dims), unit]]
+
+
 def _run_color(names: Sequence[str]) -> alt.Color:
-    colors = alt.Scale(domain=list(names), range=[RUN_COLORS.get(name, _ALTERED) for name in names])
+    colors = alt.Scale(domain=list(names), range=[RUN_COLORS.get(name, BROWN) for name in names])
     return alt.Color("run:N", scale=colors, sort=list(names), legend=_LEGEND)
 
 
 def components_chart(values: xr.DataArray) -> alt.Chart:
     """What each part adds to the logit difference, dims (run, component), as paired bars."""
-    names = [run_name(run) for run in values["run"].values]
-    components = [str(name) for name in values["component"].values]
-    rows = [
-        {"part": part, "run": name, "logits": float(values[i, j])}
-        for i, name in enumerate(names)
-        for j, part in enumerate(components)
-    ]
+    frame = _by_run(values.rename(component="part"), "logits")
+    names, components = (frame[name].unique().tolist() for name in ("run", "part"))
     return (
-        alt.Chart(pd.DataFrame(rows))
+        alt.Chart(frame)
         .mark_bar()
         .encode(
             y=alt.Y("part:N", sort=components, title=None, axis=alt.Axis(labelOverlap=False)),
             yOffset=alt.YOffset("run:N", sort=names),
             x=alt.X("logits:Q", title="logits added to the difference"),
             color=_run_color(names),
-            tooltip=[
-                alt.Tooltip("run:N"),
-                alt.Tooltip("part:N"),
-                alt.Tooltip("logits:Q", format=".3f"),
-            ],
+            tooltip=["run:N", "part:N", alt.Tooltip("logits:Q", format=".3f")],
         )
         .properties(height=26 * len(components) + 90)
     )
@@ -175,7 +160,7 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     return alt.layer(levels, mark, lines, points).properties(height=150)
 
 
-_CURVES = {"circuit": "#2166ac", "all but it": "#b2182b", "random": "#8a8a8a"}
+_CURVES = {"circuit": BLUE, "all but it": RED, "random": "#8a8a8a"}
 _DASHES, _SHAPES = [[1, 0], [5, 3], [2, 2]], ["circle", "square", "triangle-up"]
 _WHOLE = alt.Axis(format="d", grid=False)
 _PER_CENT = alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'")
@@ -201,8 +186,8 @@ def curve_rows(evaluated: Result) -> pd.DataFrame:
 
 def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.FacetChart:
     """Edges' estimates against their exact effects, rows of `edge`, `estimate`, `exact`."""
-    ends = [float(checked[["estimate", "exact"]].min().min())]
-    ends.append(float(checked[["estimate", "exact"]].max().max()))
+    both = checked[["estimate", "exact"]].to_numpy()
+    ends = [float(both.min()), float(both.max())]
     line = (
         alt.Chart(pd.DataFrame({"exact": ends, "estimate": ends}))
         .mark_line(color="#888888", strokeDash=[4, 3], strokeWidth=1)
@@ -214,10 +199,10 @@ def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.Face
         .encode(
             x=alt.X("exact:Q", title=f"exact: change of {unit}", scale=alt.Scale(zero=False)),
             y=alt.Y("estimate:Q", title="estimate", scale=alt.Scale(zero=False)),
-            tooltip=["edge", *(alt.Tooltip(f"{one}:Q", format=".3f") for one in _BOTH)],
+            tooltip=[
+                "edge",
+                *(alt.Tooltip(f"{one}:Q", format=".3f") for one in ("estimate", "exact")),
+            ],
         )
     )
     return alt.layer(line, points).properties(height=150)
-
-
-_BOTH = ("estimate", "exact")

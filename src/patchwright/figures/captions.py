@@ -16,8 +16,7 @@ from patchwright.algorithms.statistics import statistics_on
 from patchwright.axes import Metric
 from patchwright.errors import InputError, printable
 from patchwright.figures.chart_figures import unsure
-from patchwright.figures.grid import asked_of, grids_of, is_one_number, note_of, title_of
-from patchwright.methods.trace import Trace
+from patchwright.figures.grid import grids_of, is_one_number, note_of, title_of_all
 from patchwright.prompts.tokens import quoted_answers
 from patchwright.spelling import either, sentence_case
 
@@ -68,7 +67,7 @@ def caption_of(results: Sequence[Result], format: str, shows: str = "") -> str:
         raise InputError(f"A caption is no '{format}': choose {either(FORMATS)}.")
     first = results[0]
     parts = [
-        f"{shows or _title(results)}.",
+        f"{shows or title_of_all(results, '; ')}.",
         *dict.fromkeys(map(note_of, results)),
         _model(first),
         *_prompts(first),
@@ -84,13 +83,6 @@ def latex(text: str) -> str:
     # Two of a kind would become a dash or another quotation mark.
     parts = re.sub(r"([-',])(?=\1)", r"\1\0", text)
     return "".join(_LATEX.get(one, one) for one in parts)
-
-
-def _title(results: Sequence[Result]) -> str:
-    asked = asked_of(results[0])
-    if len(results) > 1 and isinstance(asked, Trace):
-        return asked.title_of_panels(results[0])
-    return "; ".join(dict.fromkeys(map(title_of, results)))
 
 
 def _model(result: Result) -> str:
@@ -147,8 +139,7 @@ def _marks(result: Result) -> list[str]:
     found, said = statistics_on(result), list[str]()
     if any("→" in label for grid in grids for label in grid.columns):
         said.append("Where the prompts differ, labels are clean→corrupted.")
-    if any(grid.estimated is not None and grid.estimated.any() for grid in grids):
-        n = sum(int(grid.estimated.sum()) for grid in grids if grid.estimated is not None)
+    if n := sum(int(grid.estimated.sum()) for grid in grids if grid.estimated is not None):
         said.append(f"{n:,} of {sum(grid.values.size for grid in grids):,} cells are estimates.")
     if any(np.isnan(grid.values).any() for grid in grids):
         said.append("Grey: not computed, or without a value.")

@@ -12,11 +12,10 @@ from patchwright.axes import Metric
 from patchwright.errors import InputError
 from patchwright.figures.grid import title_of
 from patchwright.figures.sheet import POINTS, TEXT, fit_height, head, printing, sheet, wrapped
-from patchwright.figures.style import USUAL, FigureStyle
+from patchwright.figures.style import BLUE, BROWN, GREY, RED, USUAL, FigureStyle
 from patchwright.spelling import percent, run_name
 
-BLUE, RED, GREY = "#2166ac", "#b2182b", "#777777"
-RUN_COLORS = {"clean": BLUE, "corrupt": RED, "patched": "#8c6d1f"}
+RUN_COLORS = {"clean": BLUE, "corrupt": RED, "patched": BROWN}
 STRONGEST = 15
 """Places whose intervals are drawn."""
 
@@ -52,7 +51,8 @@ def draw_intervals(result: Result, style: FigureStyle = USUAL) -> Figure:
         axes.invert_yaxis()
         axes.axvline(0, color="#444444", linewidth=0.6)
         what = measured(result) if found.array == "effect" else found.array
-        _x_label(axes, f"{what}, {percent(found.level)} intervals over pairs", style)
+        label = f"{what}, {percent(found.level)} intervals over pairs"
+        axes.set_xlabel(wrapped(label, TEXT, 0.75 * POINTS * style.width))
         if style.title:
             head(figure, title_of(result), unsure(found))
         fit_height(figure, axes, _ROW * max(2, len(rows)))
@@ -193,7 +193,3 @@ def _chart(style: FigureStyle, high: float = 0.62) -> tuple[Figure, Axes]:
     """A figure of one chart, so `high` for its width, and at most as high as a third of a page."""
     figure = sheet(style, min(high * style.width, 3.4))
     return figure, figure.add_subplot()
-
-
-def _x_label(axes: Axes, label: str, style: FigureStyle) -> None:
-    axes.set_xlabel(wrapped(label, TEXT, 0.75 * POINTS * style.width))

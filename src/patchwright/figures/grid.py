@@ -20,9 +20,13 @@ from patchwright.algorithms.statistics import statistics_on
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.patching import Sweep, Together
 from patchwright.methods import METHODS
+from patchwright.methods.trace import Trace
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import run_name
+
+Scale = tuple[bool, str, float, float]
+"""Of a grid: whether it is centred, its unit, its lowest and its highest value."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def grid_of(result: Result) -> Grid:
 def grids_of(result: Result) -> list[Grid]:
     """The panels of a result's figure, on one scale."""
     averaged, panels, scale = _scaled(result)
-    return [_grid(averaged, title, array, *scale) for title, array in panels.items()]
+    return [_grid(averaged, title, array, scale) for title, array in panels.items()]
 
 
 def bare_grid_of(result: Result) -> Grid:
@@ -78,24 +82,19 @@ def bare_grid_of(result: Result) -> Grid:
     return Grid(title, array.values.astype(np.float64), [], [], rows, columns, [], *scale)
 
 
-def _scaled(
-    result: Result,
-) -> tuple[Result, dict[str, xr.DataArray], tuple[bool, str, float, float]]:
-    """A result's mean over its pairs, its panels, and their scale: centred or not, unit, low, high."""
+def _scaled(result: Result) -> tuple[Result, dict[str, xr.DataArray], Scale]:
+    """A result's mean over its pairs, its panels, and their scale."""
     averaged = result.averaged() if "pair" in result.arrays[result.main].dims else result
     name, panels = _panels(averaged)
     known = [values[np.isfinite(values)] for values in (one.values for one in panels.values())]
-    low = min(float(one.min(initial=0.0)) for one in known)
-    high = max(float(one.max(initial=0.0)) for one in known)
+    kind, metric = type(asked_of(result)), name == "patched"
+    least, most = (np.inf, -np.inf) if metric else (0.0, 0.0)  # No metric need come near 0.
+    low = min(float(one.min(initial=least)) for one in known)
+    high = max(float(one.max(initial=most)) for one in known)
     if name in ("pattern", "induction", "probability"):
         low, high = 0.0, 1.0
-    kind = type(asked_of(result))
-    unit, centred = kind.unit or name, kind.centred and name != "patched"
-    if name == "patched":
-        unit = result.experiment["metric"]
-        low = min(float(one.min(initial=np.inf)) for one in known)
-        high = max(float(one.max(initial=-np.inf)) for one in known)
-    return averaged, panels, (centred, unit, low, high)
+    unit = result.experiment["metric"] if metric else kind.unit or name
+    return averaged, panels, (kind.centred and not metric, unit, low, high)
 
 
 def on_one_scale(grids: Sequence[Grid]) -> list[Grid]:
@@ -121,7 +120,7 @@ def grid_of_array(
     array = result.array(name).sel(dict(at), drop=True)
     known = array.values[np.isfinite(array.values)]
     low, high = bounds or (float(known.min(initial=0.0)), float(known.max(initial=0.0)))
-    return _grid(result, title, _two_axes(array), centred, unit, low, high)
+    return _grid(result, title, _two_axes(array), (centred, unit, low, high))
 
 
 def likeliest_of(result: Result) -> list[list[list[tuple[str, float]]]] | None:
@@ -158,6 +157,14 @@ def unit_of(result: Result, grid: Grid) -> str:
 def title_of(result: Result) -> str:
     """What was done, in a line: for the head of a figure."""
     return asked_of(result).title(result)
+
+
+def title_of_all(results: Sequence[Result], between: str) -> str:
+    """One title for several results that are panels of a figure."""
+    asked = asked_of(results[0])
+    if len(results) > 1 and isinstance(asked, Trace):
+        return asked.title_of_panels(results[0])
+    return between.join(dict.fromkeys(map(title_of, results)))
 
 
 def note_of(result: Result) -> str:
@@ -209,15 +216,7 @@ def _panels(result: Result) -> tuple[str, dict[str, xr.DataArray]]:
     return name, {"": _two_axes(array)}
 
 
-def _grid(
-    result: Result,
-    title: str,
-    array: xr.DataArray,
-    centred: bool,
-    unit: str,
-    low: float,
-    high: float,
-) -> Grid:
+def _grid(result: Result, title: str, array: xr.DataArray, scale: Scale) -> Grid:
     texts = _texts(result, title)
     rows, columns = (
         [_label(array, array.dims[axis], i, texts) for i in range(array.shape[axis])]
@@ -231,7 +230,7 @@ def _grid(
     values = array.values.astype(np.float64)
     if site is not None and (reached := _within_reach(result, places)) is not None:
         values = np.where(reached, values, np.nan)
-    row_title, column_title = (_title(str(dim)) for dim in array.dims)
+    titles = _title(array.dims[0]), _title(array.dims[1])
     estimated = None
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
         estimated = _two_axes(result.arrays["estimated"]).values > 0
@@ -244,21 +243,7 @@ def _grid(
         top = result.arrays["top"].sel(run=title).transpose(*array.dims)
         words = [[visible(str(text)) for text in row] for row in top.values]
     return Grid(
-        title,
-        values,
-        rows,
-        columns,
-        row_title,
-        column_title,
-        places,
-        centred,
-        unit,
-        low,
-        high,
-        estimated,
-        words,
-        unsure,
-        bounds,
+        title, values, rows, columns, *titles, places, *scale, estimated, words, unsure, bounds
     )
 
 
@@ -333,8 +318,8 @@ def _label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None
     return visible(str(value)) if dim == "role" else run_name(value)
 
 
-def _title(dim: str) -> str:
-    return {"place": "layer.head", "all": "positions"}.get(dim, dim)
+def _title(dim: object) -> str:
+    return {"place": "layer.head", "all": "positions"}.get(str(dim), str(dim))
 
 
 def _place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:

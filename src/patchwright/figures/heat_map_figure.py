@@ -58,10 +58,6 @@ class _Plan:
     cell_width: float
     cell_height: float
 
-    @property
-    def cell(self) -> tuple[float, float]:
-        return self.cell_width, self.cell_height
-
 
 def draw_grids(grids: Sequence[Grid], title: str, note: str, style: FigureStyle) -> Figure:
     """Panels side by side, or below each other where their cells would be too narrow."""
@@ -177,10 +173,9 @@ def _spread(labels: Sequence[str], step: int) -> list[int]:
 
 
 def _label_rows(axes: Axes, grid: Grid, plan: _Plan, named: bool) -> None:
-    labels = _row_labels(grid)
-    title = _AXES.get(grid.row_title, grid.row_title)
-    at = np.arange(len(labels), dtype=float)[:: max(1, ceil(_LINE / plan.cell_height))]
-    labels = labels[:: max(1, ceil(_LINE / plan.cell_height))]
+    labels, title = _row_labels(grid), _AXES.get(grid.row_title, grid.row_title)
+    step = max(1, ceil(_LINE / plan.cell_height))
+    at, labels = np.arange(len(labels), dtype=float)[::step], labels[::step]
     if grid.row_title == "layer.head" and plan.cell_height < _LINE:
         layers = [label.split(".")[0] for label in grid.rows]
         names = list(dict.fromkeys(layers))
@@ -210,16 +205,12 @@ def _part_layers(axes: Axes, grid: Grid) -> None:
 
 def _write_cells(axes: Axes, grid: Grid, plan: _Plan) -> None:
     """Numbers, or the texts that stand in their place, in cells that have room for all of them."""
-    width, height = plan.cell
-    texts = _numbers(grid) if grid.texts is None else _cut(grid, width - 2)
-    if (
-        not texts
-        or height < SMALL
-        or max(width_of(one, SMALL) for one in texts.values()) > width - 1
-    ):
+    texts = _numbers(grid) if grid.texts is None else _cut(grid.texts, grid, plan.cell_width - 2)
+    widest = max((width_of(one, SMALL) for one in texts.values()), default=0.0)
+    if plan.cell_height < SMALL or widest > plan.cell_width - 1:
         return
     for (row, column), text in texts.items():
-        color = "white" if is_dark(color_of(float(grid.values[row, column]), grid)) else "black"
+        color = _ink(grid, row, column)
         written = axes.text(column, row, text, fontsize=SMALL, color=color, parse_math=False)
         written.set(ha="center", va="center_baseline")
 
@@ -235,17 +226,12 @@ def _signed(value: float) -> str:
     return short(value).replace("-", "−")
 
 
-def _cut(grid: Grid, room: float) -> dict[tuple[int, int], str]:
+def _cut(texts: list[list[str]], grid: Grid, room: float) -> dict[tuple[int, int], str]:
     """The texts of the cells, as much of each as fits; none where that is less than a few letters."""
-    assert grid.texts is not None, "numbers stand in other cells"
     if room < 3 * SMALL:
         return {}
-    return {
-        (row, column): cut(text, SMALL, room)
-        for row, texts in enumerate(grid.texts)
-        for column, text in enumerate(texts)
-        if np.isfinite(grid.values[row, column])
-    }
+    cells = np.argwhere(np.isfinite(grid.values)).tolist()
+    return {(row, column): cut(texts[row][column], SMALL, room) for row, column in cells}
 
 
 def cut(text: str, size: float, room: float) -> str:
@@ -260,16 +246,20 @@ def cut(text: str, size: float, room: float) -> str:
 def _mark(axes: Axes, grid: Grid, cells: NDArray[np.bool_], plan: _Plan) -> None:
     """A small open circle in a corner of the cells that do not differ from zero."""
     for row, column in np.argwhere(cells & np.isfinite(grid.values)).tolist():
-        color = "white" if is_dark(color_of(float(grid.values[row, column]), grid)) else "black"
         axes.plot(
             column + 0.38,
             row + 0.34,
             marker="o",
-            markersize=min(2.2, 0.3 * min(plan.cell)),
+            markersize=min(2.2, 0.3 * min(plan.cell_width, plan.cell_height)),
             fillstyle="none",
-            color=color,
+            color=_ink(grid, row, column),
             markeredgewidth=0.4,
         )
+
+
+def _ink(grid: Grid, row: int, column: int) -> str:
+    """The colour of what is written on a cell."""
+    return "white" if is_dark(color_of(float(grid.values[row, column]), grid)) else "black"
 
 
 def color_of(value: float, grid: Grid) -> tuple[float, float, float]:

@@ -35,6 +35,7 @@ from patchwright.figures.grid import (
     is_one_number,
     on_one_scale,
     title_of,
+    title_of_all,
     unit_of,
 )
 from patchwright.figures.heat_map_figure import draw_grids
@@ -104,9 +105,10 @@ def draw(*results: Result, style: FigureStyle = USUAL) -> Figure:
         return draw_curve(first, style)
     found = statistics_on(first)
     grids = _panels(results)
-    marked = found is not None and any(grid.unsure is not None for grid in grids)
-    more = f"\n{unsure(found)}" if marked and found is not None else ""
-    return draw_grids(grids, title_of_all(results), baselines(first) + more, style)
+    note = baselines(first)
+    if found is not None and any(grid.unsure is not None for grid in grids):
+        note += f"\n{unsure(found)}"
+    return draw_grids(grids, title_of_all(results, " / "), note, style)
 
 
 def _panels(results: Sequence[Result]) -> list[Grid]:
@@ -130,14 +132,6 @@ def _windowed(result: Result) -> bool:
     return isinstance(asked, Trace) and asked.window > 1
 
 
-def title_of_all(results: Sequence[Result]) -> str:
-    """One title for panels of several results."""
-    asked = asked_of(results[0])
-    if len(results) > 1 and isinstance(asked, Trace):
-        return asked.title_of_panels(results[0])
-    return " / ".join(dict.fromkeys(map(title_of, results)))
-
-
 def _check_alike(results: Sequence[Result]) -> None:
     """Raise InputError unless the results show one thing, so that one colour bar serves them."""
     units = list(dict.fromkeys(unit_of(one, grid_of(one)) for one in results))
@@ -148,13 +142,11 @@ def _check_alike(results: Sequence[Result]) -> None:
         )
 
 
-def save(results: Sequence[Result], path: str | Path, style: FigureStyle = USUAL) -> None:
-    """Draw a result, or several on one scale, to `path`.
-
-    Raises OutputError for a suffix that is not in `formats.FORMATS`, InputError where the results
-    have no common scale.
-    """
-    _save(draw(*results, style=style), path)
+def draw_compared(one: Result, other: Result, style: FigureStyle = USUAL) -> Figure:
+    """Two results and their difference (`figures.comparison`). Raises InputError where they have none."""
+    notes = "\n".join(dict.fromkeys((baselines(one), baselines(other))))
+    grids = [replace(grid, unit=unit_of(one, grid)) for grid in compared(one, other)]
+    return draw_grids(grids, title_of_all((one, other), " / "), notes, style)
 
 
 def image(result: Result, suffix: str, style: FigureStyle = USUAL) -> bytes:
@@ -162,55 +154,13 @@ def image(result: Result, suffix: str, style: FigureStyle = USUAL) -> bytes:
     return file_of(draw(result, style=style), suffix)[0]
 
 
-def save_compared(one: Result, other: Result, path: str | Path, style: FigureStyle = USUAL) -> None:
-    """Draw two results and their difference (`figures.comparison`) to `path`.
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure; warn, as MissingCharactersWarning, of characters that no font has.
 
-    Raises InputError where they have none, OutputError for another suffix.
+    Raises OutputError for a suffix that is not in `formats.FORMATS`.
     """
-    notes = "\n".join(dict.fromkeys((baselines(one), baselines(other))))
-    grids = [replace(grid, unit=unit_of(one, grid)) for grid in compared(one, other)]
-    _save(draw_grids(grids, title_of_all((one, other)), notes, style), path)
-
-
-def save_intervals(result: Result, path: str | Path, style: FigureStyle = USUAL) -> None:
-    """Draw the strongest places with their intervals over pairs.
-
-    Raises OutputError for another suffix, InputError where the result has no statistics or
-    no gap that is a scale.
-    """
-    _save(draw_intervals(result, style), path)
-
-
-def save_graph(result: Result, path: str | Path, style: FigureStyle = USUAL) -> None:
-    """Draw the logit difference after each layer, one line a run of a logit lens.
-
-    Raises OutputError for another suffix, InputError where there is no wrong answer.
-    """
-    _save(draw_graph(result, style), path)
-
-
-def save_scatter(result: Result, path: str | Path, style: FigureStyle = USUAL) -> None:
-    """Draw estimate against exact of an attribution that was compared.
-
-    Raises OutputError for another suffix, InputError where there are no exact values.
-    """
-    _save(draw_scatter(result, style), path)
-
-
-def save_circuit(
-    edges: Sequence[tuple[str, str]],
-    scores: Sequence[float],
-    path: str | Path,
-    style: FigureStyle = USUAL,
-) -> None:
-    """Draw a circuit's edges to `path`. Raises OutputError for another suffix."""
-    _save(draw_circuit(edges, scores, style), path)
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    """Write a figure; warn, as MissingCharactersWarning, of characters that no font has."""
     suffix = check_format(path)
     content, lacking = file_of(figure, suffix)
     write_atomic(path, content)
     if lacking:
-        warnings.warn(sentence(lacking, suffix != "svg"), MissingCharactersWarning, stacklevel=3)
+        warnings.warn(sentence(lacking, suffix != "svg"), MissingCharactersWarning, stacklevel=2)

@@ -9,7 +9,8 @@ WIDTHS = {"a column": 3.3, "one column of text": 5.5, "both columns": 6.75}
 
 NARROWEST, WIDEST = 2.5, 20.0
 
-NEGATIVE, POSITIVE = "#2166ac", "#b2182b"
+BLUE, RED, BROWN, GREY = "#2166ac", "#b2182b", "#8c6d1f", "#777777"
+NEGATIVE, POSITIVE = BLUE, RED
 AMOUNTS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"]
 """The colours of heat maps, as the page has them (`app/widgets/map_logic.js`): of effects on both
 sides of 0, and viridis from the least to the most.

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.axes import Direction
-from patchwright.insights.sentences import Numbers, Sentence, listed
+from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.steps import Sources
 from patchwright.insights.sweep_view import Cell, SweepView
+from patchwright.spelling import listed
 
 ABOVE = 1.1
 BELOW = -0.25
@@ -44,14 +45,14 @@ def cautions(sources: Sources, steps: Sequence[Sentence]) -> Iterator[Sentence]:
         yield from _added_up(sources.heads)
         yield from _wrong_answer(main)
         if main.direction == "noise":
-            yield Sentence("self_repair", SELF_REPAIR, None, ())
-        yield Sentence("one_direction", OTHER_DIRECTION[main.direction], None, ())
+            yield Sentence("self_repair", SELF_REPAIR)
+        yield Sentence("one_direction", OTHER_DIRECTION[main.direction])
     yield from _metric(main)
     yield from _pairs(main)
     yield from _unequal(main)
     yield from _partial(sources)
     if any(step.code.startswith("attention") for step in steps):
-        yield Sentence("attention", _ATTENTION, None, ())
+        yield Sentence("attention", _ATTENTION)
 
 
 _ATTENTION = (
@@ -73,7 +74,7 @@ def _warnings(sources: Sources) -> Iterator[Sentence]:
                 text = f"{sweep.site} per {sweep.per}: {message}" if about_sweep else message
                 if (code, text) not in said:
                     said.add((code, text))
-                    yield Sentence(code, text, None, ())
+                    yield Sentence(code, text)
             if len(messages) > OF_A_KIND:
                 say = Numbers()
                 more = say.count(len(messages) - OF_A_KIND)
@@ -150,7 +151,7 @@ def _metric(main: SweepView) -> Iterator[Sentence]:
     """What the metric cannot see."""
     metric = METRIC_TABLE[main.metric]
     if metric.caution is not None:
-        yield Sentence(*metric.caution, None, ())
+        yield Sentence(*metric.caution)
     if metric.unit.saturates:
         say, result = Numbers(), main.result
         text = (
@@ -170,7 +171,7 @@ def _pairs(main: SweepView) -> Iterator[Sentence]:
             "This is one pair of prompts, and its names, its word order or chance may explain the "
             "result: try other pairs."
         )
-        yield Sentence("single_pair", text, None, ())
+        yield Sentence("single_pair", text)
     if n == 1:
         return
     say = Numbers()
@@ -212,4 +213,4 @@ def _partial(sources: Sources) -> Iterator[Sentence]:
                 f"The sweep of {sweep.site} per {sweep.per} covers only the {listed(chosen)} that "
                 "were chosen: there may be stronger places outside them."
             )
-            yield Sentence("partial", text, None, ())
+            yield Sentence("partial", text)

@@ -33,14 +33,13 @@ def explained(
     done = do or (lambda experiment: run(experiment, model))
     stream = done(Patch.on(model, pair, site="resid_pre", **asked))
     heads = done(Patch.on(model, pair, site="z", **asked))
-    found = {name: parse_place(name) for name in heads_to_look_at(heads)}
+    found = [parse_place(name) for name in heads_to_look_at(heads)]
     if not found:
         return stream, insights(stream, heads=heads)
-    layers, numbers = zip(*((one.layer or 0, one.head or 0) for one in found.values()), strict=True)
     patterns = {
-        name: done(Attention.on(model, pair, bos, layer=layer, head=head))
-        for name, layer, head in zip(found, layers, numbers, strict=True)
+        str(one): done(Attention.on(model, pair, bos, layer=one.layer, head=one.head))
+        for one in found
     }
-    chosen = {"per": "head_position", "layers": layers, "heads": numbers}
-    acting = done(Patch.on(model, pair, site="z", **chosen, **asked))
+    asked |= {"layers": [one.layer for one in found], "heads": [one.head for one in found]}
+    acting = done(Patch.on(model, pair, site="z", per="head_position", **asked))
     return stream, insights(stream, heads=heads, patterns=patterns, acting=acting)

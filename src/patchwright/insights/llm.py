@@ -13,12 +13,13 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
-from json import JSONDecodeError, JSONDecoder, dumps
+from json import JSONDecoder, dumps
 from threading import Thread
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from annotated_types import Predicate
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from patchwright.errors import ExplainError
 from patchwright.insights.sentences import Sentence
@@ -58,9 +59,15 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Cited:
-    """A sentence whose numbers and places are all in the facts that it cites (from 1)."""
+    """A sentence of a language model, and by their numbers (from 1) the facts that it cites."""
 
-    text: str
+    __pydantic_config__ = ConfigDict(strict=True)
+
+    text: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_CHARACTERS),
+        Predicate(str.isprintable),
+    ]
     facts: tuple[int, ...]
 
 
@@ -68,7 +75,8 @@ class Cited:
 class Written:
     """What a language model made of the facts.
 
-    `rejected` counts the sentences that were taken out because the facts do not bear them.
+    `sentences` have no number and no place that the facts which they cite do not have; `rejected`
+    counts those that were taken out for it.
     `note` says why there is no text, where there is none: show the rules' sentences then.
     """
 
@@ -92,17 +100,10 @@ class _Reply(BaseModel):
     choices: list[_Choice]
 
 
-class _Said(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    text: str
-    facts: list[int]
-
-
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    sentences: list[_Said]
+    sentences: list[Cited] = Field(min_length=1, max_length=MOST_SENTENCES)
 
 
 def endpoint(environment: Mapping[str, str] = os.environ) -> Endpoint | None:
@@ -160,7 +161,7 @@ def write_explanation(
             note=f"All {rejected} sentences of the language model had numbers or places that the "
             "results do not have. Below is what the rules say.",
         )
-    return Written(tuple(Cited(one.text.strip(), tuple(one.facts)) for one in kept), rejected)
+    return Written(tuple(kept), rejected)
 
 
 def _asked(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
@@ -260,22 +261,16 @@ _STATUS = {
 }
 
 
-def _parsed(answer: str) -> list[_Said] | None:
+def _parsed(answer: str) -> list[Cited] | None:
     """The sentences of the first JSON object in `answer`; None where it is not in the form."""
     start = answer.find("{")
     if start < 0:
         return None
     try:
-        document, _ = JSONDecoder().raw_decode(answer, start)
-        said = _Answer.model_validate(document).sentences
-    except (JSONDecodeError, ValidationError, RecursionError):
+        _, stop = JSONDecoder().raw_decode(answer, start)
+        return _Answer.model_validate_json(answer[start:stop]).sentences
+    except (ValueError, RecursionError):
         return None
-    fits = 0 < len(said) <= MOST_SENTENCES and all(_fits(one) for one in said)
-    return said if fits else None
-
-
-def _fits(one: _Said) -> bool:
-    return bool(one.text.strip()) and len(one.text) <= MOST_CHARACTERS and one.text.isprintable()
 
 
 def _shows_key(answer: str, key: str) -> bool:
@@ -301,7 +296,7 @@ _WORDS = {
 _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 
 
-def _borne(said: _Said, facts: Sequence[Sentence]) -> bool:
+def _borne(said: Cited, facts: Sequence[Sentence]) -> bool:
     """Whether the cited facts have every number and every place of the sentence."""
     if not said.facts or not all(1 <= number <= len(facts) for number in said.facts):
         return False

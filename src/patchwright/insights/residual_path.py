@@ -80,7 +80,7 @@ def travel(way: Travel) -> Iterator[Sentence]:
     yield _spread(way) if way.source is None else _enters(way, way.source)
     if way.source is not None and way.source == way.stream.last:
         text = "That is the last token, where the model gives its answer, so nothing has to move."
-        yield Sentence("stays", text, way.bottom[way.source].place, ())
+        yield Sentence("stays", text, way.bottom[way.source].place)
     elif way.last and way.rises is None:
         yield _not_arrived(way)
     elif way.rises and way.falls:

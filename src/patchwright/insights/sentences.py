@@ -1,7 +1,6 @@
 """A sentence that carries its numbers, and how numbers are written into one."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patchwright.places import parse_place
@@ -20,8 +19,8 @@ class Sentence:
 
     code: str
     text: str
-    place: str | None
-    numbers: tuple[float, ...]
+    place: str | None = None
+    numbers: tuple[float, ...] = ()
     written: tuple[str, ...] = ()
 
 
@@ -77,8 +76,3 @@ class Numbers:
 
 _MARK = re.compile("\0([0-9]+)\0")
 """No text has such a mark: tokens are shown with their control characters made visible."""
-
-
-def listed(parts: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))

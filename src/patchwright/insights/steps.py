@@ -8,7 +8,7 @@ from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.statistics import RATE, statistics_on
 from patchwright.axes import Direction
-from patchwright.insights.residual_path import Travel, travel
+from patchwright.insights.residual_path import HALF, Travel, travel
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.strongest import attention_sentences, still, strongest
 from patchwright.insights.sweep_view import NEED, VERB, SweepView
@@ -16,8 +16,6 @@ from patchwright.prompts.tokens import in_sentence
 
 CONCLUSION = "conclusion"
 """The code of the sentence that sums the others up."""
-
-HALF = 0.5
 
 WAY: dict[Direction, str] = {
     "denoise": "Each patch copies the activations of one place from the clean run into the "
@@ -48,11 +46,10 @@ def steps(sources: Sources) -> Iterator[Sentence]:
     """The steps in reading order. A flat gap ends them: there is no scale for what would follow."""
     main, stream, heads = sources.main, sources.stream, sources.heads
     yield from _predictions(main)
+    yield _gap(main)
     if main.flat:
-        yield _gap(main, "flat")
         return
-    yield _gap(main, "gap")
-    yield Sentence("way", WAY[main.direction], None, ())
+    yield Sentence("way", WAY[main.direction])
     way = None if stream is None or stream.still else Travel.of(stream)
     if way is not None:
         yield from travel(way)
@@ -146,7 +143,7 @@ def _mean_predictions(main: SweepView) -> Sentence:
     return say.sentence("predicts_pairs", text + ".")
 
 
-def _gap(main: SweepView, code: str) -> Sentence:
+def _gap(main: SweepView) -> Sentence:
     say, result = Numbers(), main.result
     metric = METRIC_TABLE[main.metric]
     mean = "" if len(main.baselines) == 1 else "the mean of "
@@ -155,13 +152,13 @@ def _gap(main: SweepView, code: str) -> Sentence:
         f"run and {say.amount(result.corrupt.metric)} in the corrupted run. "
     )
     gap = f"{say.amount(abs(main.gap))}{metric.unit.suffix}"
-    if code == "flat":
-        text += f"A difference of {gap} is too small to compare effects with, so no place can be "
-        text += "said to matter."
-    else:
-        text += f"The difference, {gap}, is the gap, and an effect is the share of it that a patch "
-        text += "moves."
-    return say.sentence(code, text)
+    if main.flat:
+        text += f"A difference of {gap} is too small to compare effects with, so no place can be said to matter."
+        return say.sentence("flat", text)
+    text += (
+        f"The difference, {gap}, is the gap, and an effect is the share of it that a patch moves."
+    )
+    return say.sentence("gap", text)
 
 
 def _conclusion(way: Travel, heads: SweepView) -> Iterator[Sentence]:

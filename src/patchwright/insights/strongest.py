@@ -8,9 +8,10 @@ import numpy as np
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.axes import Direction
-from patchwright.insights.sentences import Numbers, Sentence, listed
+from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.sweep_view import NOTABLE, VERB, Cell, SweepView
 from patchwright.places import SITE_TABLE, Place, parse_place
+from patchwright.spelling import listed
 
 MOST_NAMED = 4
 """So many places are named in one sentence."""

@@ -139,13 +139,14 @@ class SweepView:
 
     def column(self, position: int) -> dict[int, Cell]:
         """The cells at a position, by layer; those without an effect left out."""
-        places = {n: Place(self.site, n, position=position) for n in self.layers}
-        return {n: cell for n, one in places.items() if (cell := self._named.get(str(one)))}
+        return self._at({n: Place(self.site, n, position=position) for n in self.layers})
 
     def of_head(self, head: Place) -> dict[int, Cell]:
         """A head's cells, by position; those without an effect left out."""
-        places = {p: replace(head, position=p) for p in self.positions}
-        return {p: cell for p, one in places.items() if (cell := self._named.get(str(one)))}
+        return self._at({p: replace(head, position=p) for p in self.positions})
+
+    def _at(self, places: dict[int, Place]) -> dict[int, Cell]:
+        return {n: cell for n, one in places.items() if (cell := self._named.get(str(one)))}
 
     @cached_property
     def _named(self) -> dict[str, Cell]:

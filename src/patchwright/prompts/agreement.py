@@ -19,9 +19,10 @@ SUBJECT = "subject"
 
 _VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}
 """Singular -> plural."""
+_COUNTERPARTS = _VERBS | {many: one for one, many in _VERBS.items()}
 
 # Never inside another word: not in "this", "isn't", "has-been" or "Does".
-_VERB = re.compile(rf"(?<![\w'’-])(?:{'|'.join((*_VERBS, *_VERBS.values()))})(?![\w'’-])")
+_VERB = re.compile(rf"(?<![\w'’-])(?:{'|'.join(_COUNTERPARTS)})(?![\w'’-])")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 _AFTER_THE_SUBJECT = frozenset(
@@ -54,19 +55,18 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
     if verb is None:
         raise PromptError(
             f"'{visible(sentence)}' has no verb to ask for: write one of "
-            f"{', '.join((*_VERBS, *_VERBS.values()))} after its subject, in lower case."
+            f"{', '.join(_COUNTERPARTS)} after its subject, in lower case."
         )
     clean = sentence[: verb.start()].rstrip()
     subject = _subject(clean)
     singular = verb[0] in _VERBS
     corrupt = _renumbered(clean, subject, singular, verb[0])
-    counterpart = _VERBS[verb[0]] if singular else _singular_verb(verb[0])
     role = Role(name=SUBJECT, start=subject.start(), stop=subject.end())
     pair = Pair(
         clean=clean,
         corrupt=corrupt,
         answer=f" {verb[0]}",
-        wrong=f" {counterpart}",
+        wrong=f" {_COUNTERPARTS[verb[0]]}",
         align=align,
         roles=(role,),
     )
@@ -97,10 +97,6 @@ def _renumbered(prompt: str, subject: re.Match[str], singular: bool, verb: str) 
     """The prompt with its subject, which is `singular`, in the other number."""
     other = _other_number(subject[0], singular, verb)
     return prompt[: subject.start()] + other + prompt[subject.end() :]
-
-
-def _singular_verb(plural: str) -> str:
-    return next(one for one, many in _VERBS.items() if many == plural)
 
 
 def _subject(prompt: str) -> re.Match[str]:

@@ -24,13 +24,13 @@ def matching(clean: Sequence[int], corrupt: Sequence[int], align: Align) -> Matc
         return tuple((i, i) for i in range(len(clean)))
     if align == "exact":
         raise ValueError("unequal lengths")
-    start = common_start(clean, corrupt)
-    shorter = min(len(clean), len(corrupt)) - start
-    end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
-    clean_end, corrupt_end = len(clean) - end, len(corrupt) - end
-    middle = [(clean_end - 1, corrupt_end - 1)] if min(clean_end, corrupt_end) > start else []
-    ends = [(clean_end + i, corrupt_end + i) for i in range(end)]
-    return (*((i, i) for i in range(start)), *middle, *ends)
+    changed = differing(clean, corrupt)
+    end = len(clean) - changed.stop
+    corrupt_end = len(corrupt) - end
+    both = min(changed.stop, corrupt_end) > changed.start
+    middle = [(changed.stop - 1, corrupt_end - 1)] if both else []
+    ends = [(changed.stop + i, corrupt_end + i) for i in range(end)]
+    return (*((i, i) for i in range(changed.start)), *middle, *ends)
 
 
 def differing(clean: Sequence[object], corrupt: Sequence[object]) -> range:
@@ -62,9 +62,7 @@ def unequal_lengths(
 
     `instead` ends the sentence that asks to reword one: what else can be done.
     """
-    pairs = enumerate(zip(clean, corrupt, strict=False))
-    shorter = min(len(clean), len(corrupt))
-    parting = next((i for i, (one, other) in pairs if one != other), shorter)
+    parting = common_start(clean, corrupt)
     return UnequalLengthsError(
         f"The clean prompt has {len(clean)} tokens and the corrupted one {len(corrupt)}; they "
         f"first differ at position {parting}. Reword one so that both have the same number of tokens"

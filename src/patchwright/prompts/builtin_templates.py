@@ -48,18 +48,15 @@ _IDENTIFIERS = (
 )
 _COLORS = tuple("red blue green black white yellow brown pink gray purple".split())
 _CAPITALS = tuple(
-    (country, city)
-    for country, city in (
-        pair.split("-")
-        for pair in (
-            "France-Paris Italy-Rome England-London Germany-Berlin Spain-Madrid Greece-Athens "
-            "Russia-Moscow China-Beijing Japan-Tokyo Austria-Vienna Portugal-Lisbon "
-            "Hungary-Budapest Sweden-Stockholm Norway-Oslo Denmark-Copenhagen Belgium-Brussels "
-            "Poland-Warsaw Finland-Helsinki Ireland-Dublin Egypt-Cairo Kenya-Nairobi Peru-Lima "
-            "Cuba-Havana Canada-Ottawa Chile-Santiago Turkey-Ankara Iran-Tehran Iraq-Baghdad "
-            "Korea-Seoul Thailand-Bangkok Vietnam-Hanoi Bulgaria-Sofia Romania-Bucharest"
-        ).split()
-    )
+    tuple(pair.split("-"))
+    for pair in (
+        "France-Paris Italy-Rome England-London Germany-Berlin Spain-Madrid Greece-Athens "
+        "Russia-Moscow China-Beijing Japan-Tokyo Austria-Vienna Portugal-Lisbon "
+        "Hungary-Budapest Sweden-Stockholm Norway-Oslo Denmark-Copenhagen Belgium-Brussels "
+        "Poland-Warsaw Finland-Helsinki Ireland-Dublin Egypt-Cairo Kenya-Nairobi Peru-Lima "
+        "Cuba-Havana Canada-Ottawa Chile-Santiago Turkey-Ankara Iran-Tehran Iraq-Baghdad "
+        "Korea-Seoul Thailand-Bangkok Vietnam-Hanoi Bulgaria-Sofia Romania-Bucharest"
+    ).split()
 )
 _LANDMARKS = tuple(
     tuple(pair.split("-"))

@@ -141,7 +141,7 @@ def located(messages: Messages, tokenizer: Tokenizer | None) -> Located | None:
     at, spoken_at = 0, 0
     for before, core, content in zip(pieces[::2], cores, contents, strict=False):
         first, behind = at + len(before), at + len(before) + len(core)
-        head, tail = _around(content, core)
+        head, _, tail = content.partition(core)  # the spaces around what was said
         # Some templates take off the spaces around a message.
         kept = len(head) if text[:first].endswith(head) else 0
         more = len(tail) if text.startswith(tail, behind) else 0
@@ -150,12 +150,6 @@ def located(messages: Messages, tokenizer: Tokenizer | None) -> Located | None:
         at, spoken_at = behind, spoken_at + len(content) + 1
     assert spoken_at == len(spoken(messages)) + 1
     return Located(text, tuple(spans), tuple(starts))
-
-
-def _around(content: str, core: str) -> tuple[str, str]:
-    """The spaces before and behind what was said."""
-    head, _, tail = content.partition(core)
-    return head, tail
 
 
 def _with_template(tokenizer: Tokenizer | None) -> Tokenizer:

@@ -6,8 +6,8 @@ JSONL has one object a line, with the fields of a `Pair` and `tags`:
 `[{"role": "user", "content": "…"}]`. CSV has a header with the
 columns `clean,corrupt,answer` and, if wanted, `wrong,tags,align`, in large or small letters,
 between commas, semicolons or tabs; several answers or tags in a cell are separated by `|`,
-and spaces count. An answer that holds a `|`, token ids, messages and roles need JSONL. Files are
-UTF-8, UTF-16 or UTF-32. Empty lines are skipped, and so are empty cells at a row's end.
+and spaces count. An answer that holds a `|`, token ids, messages and roles need JSONL. Empty
+lines are skipped, and so are empty cells at a row's end.
 """
 
 import json
@@ -18,17 +18,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchwright.errors import InputError, RecordError, quoted
-from patchwright.prompts.messages import is_chat
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.records import csv_rows, json_rows
+from patchwright.spelling import stretches
 
 Kind = Literal["jsonl", "csv"]
 
 MOST_RANGES = 20
 """Of lines that have the same error, stretches that are named."""
 
-_COLUMNS = ("clean", "corrupt", "answer", "wrong", "tags", "align")
-_FIELDS = (*_COLUMNS, "roles", "notes")
+COLUMNS = ("clean", "corrupt", "answer", "wrong", "tags", "align")
+FIELDS = (*COLUMNS, "roles", "notes")
 _NEEDED = ("clean", "corrupt", "answer")
 
 
@@ -55,8 +55,7 @@ class RowError:
 def read_items(lines: Iterable[str], kind: Kind) -> Iterator[Item | RowError]:
     """The pairs of a file, row by row; a faulty row gives a RowError.
 
-    `lines` keep their line ends; read them with `text_of` and `lines_of` where a file may
-    be anything. A CSV file with an unusable header gives a single error.
+    `lines` keep their line ends. A CSV file with an unusable header gives a single error.
     """
     rows = json_rows(lines) if kind == "jsonl" else csv_rows(lines, _header)
     for line, row in rows:
@@ -73,48 +72,29 @@ def sentences(errors: Iterable[RowError]) -> list[str]:
     lines: dict[str, list[int]] = {}
     for error in errors:
         lines.setdefault(error.message, []).append(error.line)
-    return [
-        f"Line{'s' if len(some) > 1 else ''} {ranges(some)}{_in_all(some)}: {message}"
-        for message, some in lines.items()
-    ]
+    return [f"{_named(some)}: {message}" for message, some in lines.items()]
 
 
-def _in_all(lines: list[int]) -> str:
-    """How many there are, where not all are named."""
-    return f" ({len(lines):,} in all)" if ranges(lines).endswith("…") else ""
+def _named(lines: list[int]) -> str:
+    """`Lines 2-5, 7`, and how many there are where not all are named."""
+    named = ranges(lines)
+    more = f" ({len(lines):,} in all)" if named.endswith("…") else ""
+    return f"Line{'s' if len(lines) > 1 else ''} {named}{more}"
 
 
 def ranges(numbers: Iterable[int]) -> str:
     """Rising numbers as in `2-5, 7`; of many stretches the first `MOST_RANGES`."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and found[-1][-1] == number - 1:
-            found[-1][1:] = [number]
-        else:
-            found.append([number])
-    shown = ["-".join(map(str, one)) for one in found[:MOST_RANGES]]
-    return ", ".join([*shown, *(["…"] if len(found) > MOST_RANGES else [])])
+    found = stretches(numbers)
+    return ", ".join([*found[:MOST_RANGES], *(["…"] if len(found) > MOST_RANGES else [])])
 
 
 def write_items(items: Iterable[Item]) -> Iterator[str]:
     """Each item as a line of JSONL, which `read_items` reads as the same pair and tags."""
     for item in items:
-        pair = item.pair
-        row: dict[str, Any] = {"clean": _plain(pair.clean), "corrupt": _plain(pair.corrupt)}
-        row |= {"answer": _alone(pair.answers), "wrong": _alone(pair.wrongs)}
-        if pair.align != "exact":
-            row["align"] = pair.align
-        if item.tags:
-            row["tags"] = item.tags
-        if pair.roles:
-            row["roles"] = [role.model_dump() for role in pair.roles]
-        if item.notes:
-            row["notes"] = item.notes
+        row = item.pair.model_dump(exclude_defaults=True)
+        row |= {"answer": _alone(item.pair.answers), "wrong": _alone(item.pair.wrongs)}
+        row |= item.model_dump(include={"tags", "notes"}, exclude_defaults=True)
         yield json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _plain(prompt: object) -> object:
-    return [one.model_dump() for one in prompt] if is_chat(prompt) else prompt
 
 
 def _alone(answers: tuple[Any, ...]) -> Any:
@@ -124,22 +104,17 @@ def _alone(answers: tuple[Any, ...]) -> Any:
 def _header(cells: list[str]) -> list[str] | RecordError:
     """The columns that a header names, or why they cannot be used."""
     header = [name.strip().casefold() for name in cells]
-    return _bad_header(header) or header
-
-
-def _bad_header(header: list[str]) -> RecordError | None:
-    columns = ", ".join(_COLUMNS)
+    columns = ", ".join(COLUMNS)
     for name in header:
-        if name not in _COLUMNS or header.count(name) > 1:
-            what = "twice" if name in _COLUMNS else "unknown"
+        if name not in COLUMNS or header.count(name) > 1:
+            what = "twice" if name in COLUMNS else "unknown"
             return RecordError(
                 f"The column {quoted(name)} is {what}: the first line names columns out of "
                 f"{columns}."
             )
-    missing = [name for name in _NEEDED if name not in header]
-    if missing:
+    if missing := [name for name in _NEEDED if name not in header]:
         return RecordError(f"The column '{missing[0]}' is missing: the first line names {columns}.")
-    return None
+    return header
 
 
 def row_of(cells: dict[str, str]) -> dict[str, Any]:
@@ -159,9 +134,9 @@ def item_of(row: Any, line: int) -> Item:
             'The line is not an object: write {"clean": …, "corrupt": …, "answer": …}.'
         )
     given: dict[str, Any] = {str(name): value for name, value in row.items()}
-    if unknown := [name for name in given if name not in _FIELDS]:
+    if unknown := [name for name in given if name not in FIELDS]:
         raise RecordError(
-            f"The field {quoted(unknown[0])} is unknown: a pair has {', '.join(_FIELDS)}."
+            f"The field {quoted(unknown[0])} is unknown: a pair has {', '.join(FIELDS)}."
         )
     for name in _NEEDED:
         if given.get(name) in (None, "", []):

@@ -1,9 +1,10 @@
 """The example library: pairs to start from."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+
+from pydantic import TypeAdapter
 
 from patchwright.errors import InputError
 from patchwright.prompts.pair import Pair
@@ -27,25 +28,17 @@ class Example:
     title: str
     task: str
     look_for: str
-    seen: dict[str, str]
     models: tuple[str, ...]
     metric: str
     pair: Pair
+    seen: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @cache
 def examples() -> tuple[Example, ...]:
     """All examples that come with the package, in the order of the file."""
-    text = files("patchwright.prompts").joinpath("examples.json").read_text(encoding="utf-8")
-    return tuple(
-        Example(
-            **{name: entry[name] for name in ("id", "title", "task", "look_for", "metric")},
-            seen=entry.get("seen", {}),
-            models=tuple(entry["models"]),
-            pair=Pair(**entry["pair"]),
-        )
-        for entry in json.loads(text)
-    )
+    text = files("patchwright.prompts").joinpath("examples.json").read_bytes()
+    return TypeAdapter(tuple[Example, ...]).validate_json(text)
 
 
 def usual_bos(model: str) -> bool:

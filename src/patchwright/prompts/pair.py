@@ -218,17 +218,13 @@ def tokenize(
             "The clean and the corrupted prompt are the same tokens, so there is nothing to "
             "patch: change at least one word of the corrupted prompt."
         )
-    for name, prompt in (("clean", clean), ("corrupted", corrupt)):
-        _check_length(f"The {name} prompt", len(prompt), n_context)
+    prompts = {"The clean prompt": clean, "The corrupted prompt": corrupt}
+    for name, ids in prompts.items():
+        _check_length(name, len(ids), n_context)
     clean_texts, corrupt_texts = token_texts(clean, tokenizer), token_texts(corrupt, tokenizer)
     if len(clean) != len(corrupt) and (pair.align == "exact" or instead != EDGES):
         raise unequal_lengths(clean_texts, corrupt_texts, instead)
-    answers, wrongs = _both_answers(pair, tokenizer, n_vocab)
-    longest = max(len(answer) for answer in (*answers, *wrongs)) - 1
-    for name, prompt in (("clean", clean), ("corrupted", corrupt)):
-        _check_length(
-            f"The {name} prompt with its longest answer", len(prompt) + longest, n_context
-        )
+    answers, wrongs = _both_answers(pair, prompts, tokenizer, n_vocab, n_context)
     return TokenPair(
         clean,
         corrupt,
@@ -255,9 +251,7 @@ def tokenize_prompt(
     fields: dict[str, Any] = {"answer": answer, "wrong": wrong}
     pair = Pair(clean=prompt, corrupt=prompt, **fields)
     ids = _prompt("clean", pair.clean, tokenizer, n_vocab, bos)
-    answers, wrongs = _both_answers(pair, tokenizer, n_vocab)
-    longest = max(len(one) for one in (*answers, *wrongs)) - 1
-    _check_length("The prompt with its longest answer", len(ids) + longest, n_context)
+    answers, wrongs = _both_answers(pair, {"The prompt": ids}, tokenizer, n_vocab, n_context)
     texts = token_texts(ids, tokenizer)
     notices = (*_spaces_at_end(pair)[:1], *_missing_spaces(pair, tokenizer))
     return TokenPair(ids, ids, texts, texts, answers, wrongs, matching(ids, ids, "exact"), notices)
@@ -287,9 +281,13 @@ def prompt_notices(
 
 
 def _both_answers(
-    pair: Pair, tokenizer: Tokenizer | None, n_vocab: int
+    pair: Pair,
+    prompts: Mapping[str, tuple[int, ...]],
+    tokenizer: Tokenizer | None,
+    n_vocab: int,
+    n_context: int,
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
-    """Answers and wrong answers in tokens; they have none in common."""
+    """Answers and wrong answers in tokens; they have none in common, and fit behind the prompts."""
     answers = _answers("answer", pair.answers, tokenizer, n_vocab)
     if not answers:
         raise AnswerError("No answer was given: name at least one right next token.")
@@ -297,6 +295,9 @@ def _both_answers(
     if common := set(answers) & set(wrongs):
         shown = visible("".join(token_texts(min(common), tokenizer)))
         raise AnswerError(f"'{shown}' is both an answer and a wrong answer: name it only once.")
+    longest = max(len(one) for one in (*answers, *wrongs)) - 1
+    for name, ids in prompts.items():
+        _check_length(f"{name} with its longest answer", len(ids) + longest, n_context)
     return answers, wrongs
 
 

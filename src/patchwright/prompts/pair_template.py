@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from patchwright.prompts.align import common_start
+from patchwright.prompts.align import differing
 from patchwright.prompts.builtin_templates import Task, kinds, tasks
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.templates import SLOT, Filling, Form, Template, Word, filled
+from patchwright.prompts.templates import SLOT, Filling, Form, Template, Word, as_tuple, filled
 from patchwright.prompts.tokens import Tokenizer, encode, encode_inside
 
 CHANGED = "changed"
@@ -96,9 +96,8 @@ def _words(text: str) -> Iterator[tuple[str, str]]:
 
 def _row(rows: Sequence[Word]) -> Iterator[str]:
     """All forms of the first of some words."""
-    first = (rows[0],) if isinstance(rows[0], str) else rows[0]
-    for form in first:
-        yield from (form,) if isinstance(form, str) else form
+    for form in as_tuple(rows[0]):
+        yield from as_tuple(form)
 
 
 def _template(
@@ -112,9 +111,8 @@ def _template(
         name = word.replace(" ", "_")
         name = name if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) else f"word{i + 1}"
         slots[name] = tuple(rows)
-        first = (rows[0],) if isinstance(rows[0], str) else rows[0]
-        for form, texts in enumerate(first):
-            for text in (texts,) if isinstance(texts, str) else texts:
+        for form, texts in enumerate(as_tuple(rows[0])):
+            for text in as_tuple(texts):
                 expressions.setdefault(text, f"{{{name}.{form}}}" if form else f"{{{name}}}")
         begins = str(pair.clean).startswith(word)
         lengths[name] = len(
@@ -140,10 +138,10 @@ def _template(
 def _parts(clean: str, corrupt: str) -> tuple[str, str, str, str]:
     """What both begin with, in whole words; what differs in each; what both end with."""
     one, other = (re.findall(r"[^\W\d_]+|.", text, re.DOTALL) for text in (clean, corrupt))
-    start = common_start(one, other)
-    end = min(common_start(one[::-1], other[::-1]), min(len(one), len(other)) - start)
-    changed, to = ("".join(some[start : len(some) - end]) for some in (one, other))
-    return "".join(one[:start]), changed, to, "".join(one[len(one) - end :])
+    span = differing(one, other)
+    end = len(one) - span.stop
+    changed, to = ("".join(some[span.start : len(some) - end]) for some in (one, other))
+    return "".join(one[: span.start]), changed, to, "".join(one[span.stop :])
 
 
 def _slotted(text: str, expressions: dict[str, str]) -> str:
@@ -172,6 +170,6 @@ def known_alike(pair: Pair) -> Alike:
 
 def _from(word: str, kind: Sequence[Word]) -> list[Word]:
     """A kind with this word first; nothing where it is none of them."""
-    rows = [one if isinstance(one, tuple) else (one,) for one in kind]
+    rows = list(map(as_tuple, kind))
     own = next((row for row in rows if row[0] == word), None)
     return [] if own is None else [own, *(row for row in rows if row != own)]

@@ -1,51 +1,19 @@
 """Lines of a file -> its rows, each with the line where it begins, or why it cannot be read.
 
-Files are UTF-8, UTF-16 or UTF-32, with or without a mark of their byte order; their lines may
-end as on any system. What the rows mean is said elsewhere (`datasets`, `formats`).
+What the rows mean is said elsewhere (`datasets`, `formats`).
 """
 
 import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from io import BufferedReader, TextIOWrapper
 from itertools import chain
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any
 
-from patchwright.errors import InputError, RecordError, reason
+from patchwright.errors import RecordError, reason
 
 MOST_CHARACTERS = 200_000
 """Of a line: more than any model's context, and little enough for the memory."""
-
-
-def text_of(stream: BinaryIO) -> TextIOWrapper:
-    """A file's text, in the encoding that its first bytes show.
-
-    In UTF-8 bytes that are no text become surrogates, for which `read_items` refuses their row
-    alone.
-    """
-    read = stream if isinstance(stream, BufferedReader) else BufferedReader(cast("Any", stream))
-    encoding = json.detect_encoding(read.peek(4)[:4])
-    errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
-    return TextIOWrapper(read, encoding, errors=errors, newline="")
-
-
-def lines_of(stream: TextIO) -> Iterator[str]:
-    """The lines of a stream, each cut where it is longer than `read_items` takes.
-
-    Raises InputError where the text breaks off inside a character.
-    """
-    try:
-        while line := stream.readline(MOST_CHARACTERS + 1):
-            yield line
-            while len(line) > MOST_CHARACTERS and not line.endswith("\n"):
-                line = stream.readline(MOST_CHARACTERS + 1)
-                if not line:
-                    return
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"The file is not valid {error.encoding.upper()}: save it as UTF-8."
-        ) from error
 
 
 def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:

@@ -68,14 +68,9 @@ def _of_text(text: str, spans: Sequence[Span], subject: str, occurrence: int) ->
     held = text[min(spans[i][0] for i in positions) : max(spans[i][1] for i in positions)]
     if whole and held.strip() == text[first:behind]:
         return Subject(positions)
-    return Subject(positions, (_inside(shown, visible(held.strip()), whole),))
-
-
-def _inside(subject: str, held: str, whole: bool) -> Notice:
-    """The warning that what was chosen is a part of a word, or more than the subject."""
     part = "" if whole else " occurs in the prompt only as a part of a word, and it"
-    return Notice(
-        code="subject_inside_word",
-        message=f"The subject '{subject}'{part} was found in the tokens of '{held}': noise is added "
-        "to all of these tokens.",
+    message = (
+        f"The subject '{shown}'{part} was found in the tokens of '{visible(held.strip())}': noise is "
+        "added to all of these tokens."
     )
+    return Subject(positions, (Notice(code="subject_inside_word", message=message),))

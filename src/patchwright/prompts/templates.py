@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice, product
 from math import prod
 from operator import index
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -24,6 +24,7 @@ from patchwright.prompts.pair import Pair
 from patchwright.prompts.roles import Role
 from patchwright.prompts.tokens import Tokenizer, encode, encode_inside, visible
 
+_One = TypeVar("_One")
 Form = str | tuple[str, ...]
 Word = str | tuple[Form, ...]
 Filling = Mapping[str, tuple[Form, ...]]
@@ -69,13 +70,13 @@ class Template(BaseModel):
     @property
     def texts(self) -> tuple[str, ...]:
         """`text`, as a list always."""
-        return (self.text,) if isinstance(self.text, str) else self.text
+        return as_tuple(self.text)
 
     @property
     def lists(self) -> dict[str, list[tuple[Form, ...]]]:
         """The slots that have words of their own, each word with what it brings along."""
         return {
-            name: [(word,) if isinstance(word, str) else word for word in words]
+            name: [as_tuple(word) for word in words]
             for name, words in self.slots.items()
             if not isinstance(words, str)
         }
@@ -96,7 +97,7 @@ class Template(BaseModel):
             self._check_text(text, list(self.lists))
         for text in (*self.texts, *self.corrupt.values()):
             self._check_text(text, list(self.slots))
-        for text in (*_listed(self.answer), *_listed(self.wrong)):
+        for text in (*as_tuple(self.answer), *as_tuple(self.wrong)):
             self._check_text(text, list(self.slots), lists=True)
         return self
 
@@ -234,7 +235,7 @@ def _filled(text: str, lookup: Lookup) -> tuple[str, tuple[Role, ...]]:
 
 def _answers(texts: str | tuple[str, ...], lookup: Lookup) -> Iterator[str]:
     """Answers with words in their slots; one that names a list gives each of its words."""
-    for text in _listed(texts):
+    for text in as_tuple(texts):
         many = [
             found
             for match in SLOT.finditer(text)
@@ -302,7 +303,7 @@ def _usable_word(
             return len(encode(one, tokenizer))
         return len(encode_inside(before + one, tokenizer))
 
-    return all(length(before, one) == n for before, form, n in uses for one in _listed(word[form]))
+    return all(length(before, one) == n for before, form, n in uses for one in as_tuple(word[form]))
 
 
 def _uses(template: Template, name: str) -> Iterator[tuple[str | None, int, int]]:
@@ -320,11 +321,12 @@ def _uses(template: Template, name: str) -> Iterator[tuple[str | None, int, int]
                 reference = SLOT.fullmatch(expression)
                 if reference is not None and reference[1] == name:
                     yield before, int(reference[2] or 0), template.tokens.get(slot, 1)
-    for text in (*_listed(template.answer), *_listed(template.wrong)):
+    for text in (*as_tuple(template.answer), *as_tuple(template.wrong)):
         reference = SLOT.fullmatch(text.lstrip(" "))
         if reference is not None and reference[1] == name:
             yield text[: -len(reference[0])], int(reference[2] or 0), 1
 
 
-def _listed(one: str | tuple[str, ...]) -> tuple[str, ...]:
+def as_tuple(one: str | tuple[_One, ...]) -> tuple[str | _One, ...]:
+    """A text as a tuple of one; a tuple as it is."""
     return (one,) if isinstance(one, str) else one

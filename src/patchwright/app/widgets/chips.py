@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import zip_longest
 
-from patchwright.prompts.align import common_start
+from patchwright.prompts.align import differing
 from patchwright.prompts.tokens import visible
 
 Column = tuple[int | None, int | None]
@@ -36,14 +36,10 @@ def noisy_chips_html(texts: Sequence[str], noisy: Sequence[int]) -> str:
 
 def columns_of(clean: Sequence[str], corrupt: Sequence[str]) -> Iterator[Column]:
     """Which positions stand under one another: common start, what differs, common end."""
-    start = common_start(clean, corrupt)
-    shorter = min(len(clean), len(corrupt)) - start
-    end = min(common_start(clean[::-1], corrupt[::-1]), shorter)
-    yield from ((i, i) for i in range(start))
-    yield from zip_longest(range(start, len(clean) - end), range(start, len(corrupt) - end))
-    yield from zip(
-        range(len(clean) - end, len(clean)), range(len(corrupt) - end, len(corrupt)), strict=True
-    )
+    above, below = differing(clean, corrupt), differing(corrupt, clean)
+    yield from ((i, i) for i in range(above.start))
+    yield from zip_longest(above, below)
+    yield from zip(range(above.stop, len(clean)), range(below.stop, len(corrupt)), strict=True)
 
 
 def _column(

@@ -5,9 +5,9 @@ its declaration; `docs/data.md` and the tests ask for its row and for a file of 
 """
 
 from patchwright.errors import InputError, quoted
-from patchwright.prompts.formats.facts import counterfact, counterfact_tracing, facts, known
+from patchwright.prompts.formats.facts import FactFields, facts
 from patchwright.prompts.formats.few_shot import few_shot
-from patchwright.prompts.formats.format import TEXT, Becomes, Format, by_columns
+from patchwright.prompts.formats.format import TEXT, Becomes, Format, renamed
 from patchwright.prompts.formats.minimal_pairs import minimal_pairs
 from patchwright.prompts.formats.names import (
     ioi_sentences,
@@ -51,7 +51,16 @@ FORMATS = (
         Becomes(
             "`prompt` with `subject` for `{}`", _ANOTHER_SUBJECT, "`target_true.str`", _ITS_ANSWER
         ),
-        facts(counterfact),
+        facts(
+            FactFields(
+                "requested_rewrite.prompt",
+                "requested_rewrite.subject",
+                "requested_rewrite.target_true.str",
+                ("requested_rewrite.relation_id", "requested_rewrite.prompt"),
+                "requested_rewrite.target_new.str",
+                mark="{}",
+            )
+        ),
         ("requested_rewrite.target_new.str", "requested_rewrite.relation_id"),
     ),
     Format(
@@ -60,7 +69,11 @@ FORMATS = (
         "huggingface.co/datasets/NeelNanda/counterfact-tracing",
         (("prompt", "subject", "target_true"),),
         Becomes("`prompt`", _ANOTHER_SUBJECT, "`target_true`", _ITS_ANSWER),
-        facts(counterfact_tracing),
+        facts(
+            FactFields(
+                "prompt", "subject", "target_true", ("relation_id", "relation"), "target_false"
+            )
+        ),
         ("target_false", "relation_id", "relation"),
     ),
     Format(
@@ -69,7 +82,7 @@ FORMATS = (
         "Meng et al. 2022, github.com/kmeng01/rome",
         (("subject", "attribute", "prompt"),),
         Becomes("`prompt`", _ANOTHER_SUBJECT, "`attribute`", _ITS_ANSWER),
-        facts(known),
+        facts(FactFields("prompt", "subject", "attribute", ("relation_id", "template"))),
         ("relation_id", "template"),
     ),
     Format(
@@ -83,46 +96,32 @@ FORMATS = (
         eap,
         ("tokenizer",),
     ),
-    Format(
+    renamed(
         "auto-circuit",
         "auto-circuit",
         "Miller et al. 2024, github.com/UFO-101/auto-circuit",
-        (("clean", "corrupt", "answers"),),
-        Becomes("`clean`", "`corrupt`", "`answers`", "`wrong_answers`"),
-        by_columns("clean", "corrupt", "answers", "wrong_answers"),
-        ("wrong_answers", "tokenizer"),
+        ("clean", "corrupt", "answers", "wrong_answers"),
     ),
-    Format(
+    renamed(
         "docstring",
         "Docstrings",
         "Heimersheim & Janiak 2023, github.com/ArthurConmy/Automatic-Circuit-Discovery",
-        (("clean_prompt", "corrupt_prompt", "correct_answers"),),
-        Becomes(
-            "`clean_prompt`",
-            "`corrupt_prompt`, of several `random_random` or the first",
-            "`correct_answers`",
-            "`wrong_answers`",
-        ),
-        by_columns("clean_prompt", "corrupt_prompt", "correct_answers", "wrong_answers"),
-        ("wrong_answers", "tokenizer"),
+        ("clean_prompt", "corrupt_prompt", "correct_answers", "wrong_answers"),
+        of_corrupt=", of several `random_random` or the first",
     ),
-    Format(
+    renamed(
         "feature-circuits",
         "Sparse feature circuits",
         "Marks et al. 2024, github.com/saprmarks/feature-circuits",
-        (("clean_prefix", "patch_prefix", "clean_answer"),),
-        Becomes("`clean_prefix`", "`patch_prefix`", "`clean_answer`", "`patch_answer`"),
-        by_columns("clean_prefix", "patch_prefix", "clean_answer", "patch_answer"),
-        ("patch_answer", "tokenizer"),
+        ("clean_prefix", "patch_prefix", "clean_answer", "patch_answer"),
     ),
-    Format(
+    renamed(
         "pronouns",
         "Gendered pronouns",
         "Mathwin et al. 2023; Bhaskar et al. 2024, github.com/princeton-nlp/Edge-Pruning",
-        (("prefix", "corr_prefix", "pronoun"),),
-        Becomes("`prefix`", "`corr_prefix`", "`pronoun`", "`corr_pronoun`"),
-        by_columns("prefix", "corr_prefix", "pronoun", "corr_pronoun", "name", space=True),
-        ("corr_pronoun", "name", "tokenizer"),
+        ("prefix", "corr_prefix", "pronoun", "corr_pronoun"),
+        "name",
+        space=True,
     ),
     Format(
         "greater-than",

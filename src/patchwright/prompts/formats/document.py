@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO, StringIO
+from io import StringIO
 from typing import Any
 
 from patchwright.errors import InputError, RecordError, quoted
 from patchwright.prompts.datasets import RowError
 from patchwright.prompts.formats.format import TEXT, Record
-from patchwright.prompts.records import csv_rows, json_rows, lines_of, no_number, text_of
+from patchwright.prompts.records import csv_rows, json_rows, no_number
 
 Rows = Iterable[tuple[int, Any]]
 """What a file has, each with its line."""
@@ -43,7 +43,7 @@ def document(content: bytes, name: str) -> Document:
     table = _is_table(text, name)
     records: list[Record] = []
     errors: list[RowError] = []
-    for line, row in _table(text) if table else _rows(text, name):
+    for line, row in csv_rows(_lines(text), _header) if table else _rows(text, name):
         if isinstance(row, RecordError):
             errors.append(RowError(line, str(row)))
         elif isinstance(row, dict):
@@ -58,8 +58,14 @@ def document(content: bytes, name: str) -> Document:
 
 
 def _decoded(content: bytes, name: str) -> str:
+    """A file's text, in UTF-8, UTF-16 or UTF-32, with or without a mark of its byte order.
+
+    In UTF-8 bytes that are no text become surrogates, for which their row alone is refused.
+    """
+    encoding = json.detect_encoding(content)
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
     try:
-        text = text_of(BytesIO(content)).read().removeprefix("\ufeff")
+        text = content.decode(encoding, errors).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InputError(
             f"The file is not valid {error.encoding.upper()}: save it as UTF-8."
@@ -83,12 +89,9 @@ def _is_table(text: str, name: str) -> bool:
     )
 
 
-def _lines(text: str) -> Iterator[str]:
-    return lines_of(StringIO(text, newline=""))
-
-
-def _table(text: str) -> Rows:
-    return csv_rows(_lines(text), _header)
+def _lines(text: str) -> Iterable[str]:
+    """The lines of a text, which may end as on any system."""
+    return StringIO(text, newline="")
 
 
 def _header(cells: list[str]) -> list[str] | RecordError:
@@ -141,26 +144,30 @@ def _elements(text: str, at: int) -> Iterator[tuple[int, Any]]:
 
     Where all are on one line, which would tell nothing, it is their number.
     """
-    decoder, line, counted, number = json.JSONDecoder(parse_constant=no_number), 1, 0, 0
     one_line = "\n" not in text.strip()
-    at = _after_space(text, at + 1)
-    while text[at] != "]":
-        line, counted, number = line + text.count("\n", counted, at), at, number + 1
-        value, at = decoder.raw_decode(text, at)
+    line, counted = 1, 0
+    for number, (_, start, value) in enumerate(_members(text, at), 1):
+        line, counted = line + text.count("\n", counted, start), start
         yield number if one_line else line, value
-        at = _after_space(text, at)
-        at = _after_space(text, at + 1) if text[at] == "," else at
 
 
-def _members(text: str) -> Iterator[tuple[str, int]]:
-    """The names of the object that a text of valid JSON is, and where their values begin."""
+def _members(text: str, at: int) -> Iterator[tuple[str, int, Any]]:
+    """What is in the list or object that begins at a character of valid JSON.
+
+    Each has its name, which is empty in a list, the character where it begins, and its value.
+    """
     decoder = json.JSONDecoder(parse_constant=no_number)
-    at = _after_space(text, _after_space(text, 0) + 1)
-    while text[at] != "}":
-        name, at = decoder.raw_decode(text, at)
-        at = _after_space(text, _after_space(text, at) + 1)
-        yield name, at
-        at = _after_space(text, decoder.raw_decode(text, at)[1])
+    named = text[at] == "{"
+    at = _after_space(text, at + 1)
+    while text[at] not in "]}":
+        name = ""
+        if named:
+            name, at = decoder.raw_decode(text, at)
+            at = _after_space(text, _after_space(text, at) + 1)
+        start = at
+        value, at = decoder.raw_decode(text, at)
+        yield name, start, value
+        at = _after_space(text, at)
         at = _after_space(text, at + 1) if text[at] == "," else at
 
 
@@ -184,7 +191,7 @@ def _holds_records(some: list[Any]) -> bool:
 
 
 def _of_parts(text: str, parts: list[str], shared: dict[str, str]) -> Iterator[tuple[int, Any]]:
-    for name, at in _members(text):
+    for name, at, _ in _members(text, _after_space(text, 0)):
         if name not in parts:
             continue
         part = {"part": name} if len(parts) > 1 else {}

@@ -6,7 +6,7 @@ same number of tokens, and the one whose answer the record itself names as false
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -38,47 +38,36 @@ class Fact:
         return f"{self.before}{subject}{self.behind}"
 
 
-def counterfact(record: Record) -> Fact:
-    """A record of CounterFact."""
-    rewrite = "requested_rewrite"
-    prompt = record.needed(f"{rewrite}.prompt")
-    return Fact(
-        *_parts(prompt, "{}", record.needed(f"{rewrite}.subject")),
-        record.needed(f"{rewrite}.target_true.str"),
-        str(record.get(f"{rewrite}.relation_id") or prompt),
-        str(record.get(f"{rewrite}.target_new.str") or ""),
-    )
+@dataclass(frozen=True)
+class FactFields:
+    """The fields of a record that are a fact's.
+
+    Of `relation` the first that a record has says which facts are alike. The subject stands at
+    `mark` in its prompt, or, without one, as itself.
+    """
+
+    prompt: str
+    subject: str
+    answer: str
+    relation: Sequence[str]
+    false: str = ""
+    mark: str = ""
+
+    def fact(self, record: Record) -> Fact:
+        """The fact of a record. Raises RecordError."""
+        prompt, subject = record.needed(self.prompt), record.needed(self.subject)
+        subject = subject if self.mark else subject.strip()
+        before, found, behind = prompt.partition(self.mark or subject)
+        if not found:
+            raise RecordError(
+                f"The prompt does not hold '{self.mark or subject}', in whose place the subject stands."
+            )
+        alike = next((str(one) for name in self.relation if (one := record.get(name))), "")
+        answer, false = record.needed(self.answer), str(record.get(self.false) or "")
+        return Fact(before, subject, behind, answer, alike, false)
 
 
-def counterfact_tracing(record: Record) -> Fact:
-    """A record of counterfact-tracing, whose subject and targets have their spaces."""
-    subject = record.needed("subject").strip()
-    return Fact(
-        *_parts(record.needed("prompt"), subject, subject),
-        record.needed("target_true"),
-        str(record.get("relation_id") or record.get("relation") or ""),
-        str(record.get("target_false") or ""),
-    )
-
-
-def known(record: Record) -> Fact:
-    """A record of known_1000."""
-    subject = record.needed("subject")
-    return Fact(
-        *_parts(record.needed("prompt"), subject, subject),
-        record.needed("attribute"),
-        str(record.get("relation_id") or record.get("template") or ""),
-    )
-
-
-def _parts(prompt: str, mark: str, subject: str) -> tuple[str, str, str]:
-    before, found, behind = prompt.partition(mark)
-    if not found:
-        raise RecordError(f"The prompt does not hold '{mark}', in whose place the subject stands.")
-    return before, subject, behind
-
-
-def facts(fact_of: Callable[[Record], Fact]) -> Callable[[Source], Convert]:
+def facts(fields: FactFields) -> Callable[[Source], Convert]:
     """Pairs of facts, each with another subject of its relation in the corrupted prompt."""
 
     def converter(source: Source) -> Convert:
@@ -86,14 +75,14 @@ def facts(fact_of: Callable[[Record], Fact]) -> Callable[[Source], Convert]:
         places: dict[int, int] = {}
         for record in source.records:
             try:
-                fact = fact_of(record)
+                fact = fields.fact(record)
             except RecordError:
                 continue
             places[id(record)] = len(relations[fact.relation])
             relations[fact.relation].append(fact)
 
         def convert(record: Record) -> Iterator[Row]:
-            fact = fact_of(record)
+            fact = fields.fact(record)
             alike, at = relations[fact.relation], places[id(record)]
             other = _other(fact, [*alike[at + 1 :], *alike[:at]], source)
             row: Row = {"clean": fact.about(fact.subject), "corrupt": fact.about(other.subject)}

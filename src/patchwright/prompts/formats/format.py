@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from patchwright.errors import AnswerError, InputError, RecordError, quoted
 from patchwright.prompts.characters import find_text
-from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import Tokenizer, answer_text, encode
 
 Row = dict[str, Any]
@@ -54,7 +53,7 @@ class Record:
     def needed(self, field: str) -> str:
         """A field that must be a text. Raises RecordError."""
         value = self.get(field)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value.strip():
             raise RecordError(f"The field {quoted(field)} is missing, empty or no text.")
         return value
 
@@ -166,21 +165,17 @@ class Format:
         return tuple(dict.fromkeys([*(name for some in self.fields for name in some), *self.read]))
 
 
-def by_columns(
-    clean: str, corrupt: str, answer: str, wrong: str = "", subject: str = "", space: bool = False
+def _by_columns(
+    clean: str, corrupt: str, answer: str, wrong: str, subject: str, space: bool
 ) -> Callable[[Source], Convert]:
-    """A format whose fields are the pair's under other names; `space` puts one before answers."""
+    """Pairs of records that have the pair's fields under these names."""
 
     def converter(source: Source) -> Convert:
         def convert(record: Record) -> Iterator[Row]:
             row: Row = {"clean": record.get(clean), "corrupt": _one_of(record.get(corrupt))}
             row |= {"answer": listed(record, answer), "wrong": listed(record, wrong)}
-            if any(
-                isinstance(one, int)
-                for some in row.values()
-                if isinstance(some, list)
-                for one in some
-            ):
+            lists = [some for some in row.values() if isinstance(some, list)]
+            if any(isinstance(one, int) for some in lists for one in some):
                 tokenizer = source.ids_tokenizer(record)
                 if isinstance(row.get("clean"), str):
                     row |= {
@@ -193,6 +188,32 @@ def by_columns(
         return convert
 
     return converter
+
+
+def renamed(
+    name: str,
+    title: str,
+    source: str,
+    columns: tuple[str, str, str, str],
+    subject: str = "",
+    *,
+    space: bool = False,
+    of_corrupt: str = "",
+) -> Format:
+    """The format whose columns are a pair's clean, corrupt, answer and wrong under other names.
+
+    `space` puts one before answers; `of_corrupt` says what is read of the corrupted prompt's column.
+    """
+    clean, corrupt, answer, wrong = (f"`{one}`" for one in columns)
+    return Format(
+        name,
+        title,
+        source,
+        (columns[:3],),
+        Becomes(clean, corrupt + of_corrupt, answer, wrong),
+        _by_columns(*columns, subject, space),
+        tuple(filter(None, (columns[3], subject, "tokenizer"))),
+    )
 
 
 def _one_of(prompts: Any) -> Any:
@@ -240,18 +261,6 @@ def with_role(row: Row, name: str, words: Any) -> Row:
         if found:
             row["roles"] = [{"name": name, "start": found[0][0], "stop": found[0][1]}]
     return row
-
-
-def row_of_pair(pair: Pair) -> Row:
-    """The fields of a pair that is there already."""
-    roles = [role.model_dump() for role in pair.roles]
-    return {
-        "clean": pair.clean,
-        "corrupt": pair.corrupt,
-        "answer": list(pair.answers),
-        "wrong": list(pair.wrongs),
-        "roles": roles,
-    }
 
 
 T = TypeVar("T")

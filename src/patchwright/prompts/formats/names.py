@@ -6,7 +6,7 @@ from typing import Any
 
 from patchwright.errors import PromptError, RecordError
 from patchwright.prompts.builtin_templates import NAMES, OBJECTS, PLACES, gendered
-from patchwright.prompts.formats.format import SLOT, Convert, Record, Row, Source, row_of_pair
+from patchwright.prompts.formats.format import SLOT, Convert, Record, Row, Source
 from patchwright.prompts.templates import Template, from_template
 from patchwright.prompts.tokens import Span
 
@@ -128,12 +128,10 @@ def pronoun_templates(source: Source) -> Convert:
     """Templates with a name, whose pronoun comes next; the corrupted prompt has another name."""
 
     def template_of(text: str) -> dict[str, Any]:
-        slots = {"NAME": gendered(), "OTHER": gendered()}
-        changed = {"NAME": "{OTHER}"}
         return {
             "text": text,
-            "slots": slots,
-            "corrupt": changed,
+            "slots": {"NAME": gendered(), "OTHER": gendered()},
+            "corrupt": {"NAME": "{OTHER}"},
             "answer": "{NAME.1}",
             "wrong": "{OTHER.1}",
         }
@@ -156,6 +154,6 @@ def _filled(source: Source, template_of: Callable[[str], dict[str, Any]]) -> Con
             pairs = from_template(template, count, source.tokenizer, source.how.seed)
         except PromptError as error:
             raise RecordError(str(error)) from error
-        yield from (row_of_pair(pair) for pair in pairs)
+        yield from (pair.model_dump() for pair in pairs)
 
     return convert

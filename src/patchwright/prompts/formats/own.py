@@ -1,31 +1,27 @@
 """Patchwright's own format, as `build` writes it, and tables whose columns a person names."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from patchwright.prompts.datasets import row_of
+from patchwright.prompts.datasets import COLUMNS, FIELDS, row_of
 from patchwright.prompts.formats.format import (
-    Becomes,
     Convert,
     Format,
     Record,
     Row,
     Source,
-    by_columns,
+    renamed,
     with_role,
 )
 
 PARTS = ("clean", "corrupt", "answer", "wrong", "subject")
 """What a column can be named for."""
 
-_CELLS = ("clean", "corrupt", "answer", "wrong", "tags", "align")
-_FIELDS = (*_CELLS, "roles", "notes")
-
 
 def own(source: Source) -> Convert:
     """Records that have a pair's own fields; a `subject` becomes a role."""
 
     def convert(record: Record) -> Iterator[Row]:
-        fields = _CELLS if record.table else _FIELDS
+        fields = COLUMNS if record.table else FIELDS
         row: Row = {name: value for name in fields if (value := record.get(name)) is not None}
         if record.table:
             row = row_of(row)
@@ -37,13 +33,7 @@ def own(source: Source) -> Convert:
 def named(columns: Mapping[str, str]) -> Format:
     """The format whose columns are called as a person says, those not named as a pair's fields."""
     clean, corrupt, answer, wrong, subject = (columns.get(part, part) for part in PARTS)
-    converter: Callable[[Source], Convert] = by_columns(clean, corrupt, answer, wrong, subject)
-    return Format(
-        "columns",
-        "a table with named columns",
-        "any JSONL, JSON, CSV or TSV",
-        ((clean, corrupt, answer),),
-        Becomes(f"`{clean}`", f"`{corrupt}`", f"`{answer}`", f"`{wrong}`"),
-        converter,
-        (wrong, subject, "tokenizer"),
+    four = clean, corrupt, answer, wrong
+    return renamed(
+        "columns", "a table with named columns", "any JSONL, JSON, CSV or TSV", four, subject
     )
