@@ -25,8 +25,9 @@ from made import baseline, made, numbered
 from patchwright.algorithms.result import Result
 from patchwright.atomic_files import home
 from patchwright.errors import InputError, StoreError, UnknownRunError
+from patchwright.storage.database import FILE
 from patchwright.storage.serialization import record_of, result_in
-from patchwright.storage.store import FILE, Store
+from patchwright.storage.store import Store
 from tiny import pair_of
 
 ANY_ARRAY = hnp.arrays(

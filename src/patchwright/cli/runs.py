@@ -234,7 +234,8 @@ def import_(
 def _opened(folder: str) -> "Store":
     from pathlib import Path
 
-    from patchwright.storage.store import FILE, Store
+    from patchwright.storage.database import FILE
+    from patchwright.storage.store import Store
 
     if folder and not (Path(folder) / FILE).exists():
         raise InputError(f"--store '{folder}': there is no run store ({FILE}) in this folder.")
