@@ -579,6 +579,8 @@ def test_the_first_token_is_there_unless_it_is_asked_to_be_left_out(
 ) -> None:
     done = patchwright("patch", "--example", "capital", *asked, "--experiment", "-")
     assert json.loads(done.stdout)["bos"] is expected
+    first = patchwright("tokens", "Mary", *asked).stdout.splitlines()[1]
+    assert ("<|endoftext|>" in first) is expected
 
 
 def test_an_example_leaves_the_first_token_out_where_it_starts_a_chat_turn() -> None:

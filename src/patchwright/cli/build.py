@@ -13,12 +13,11 @@ from patchwright.cli import options
 from patchwright.cli.options import (
     Align,
     Answer,
+    Bos,
     Device,
     Dtype,
     ModelName,
-    NoBos,
     Revision,
-    Seed,
     Wrong,
 )
 from patchwright.cli.output import echo_err, write
@@ -57,7 +56,7 @@ def template(
     answer: Answer = [],  # noqa: B006
     wrong: Wrong = [],  # noqa: B006
     count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 100,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     model: ModelName = "demo",
     revision: Revision = None,
     out: Out = "-",
@@ -130,7 +129,7 @@ def swap(
     ] = [],  # noqa: B006 - Typer copies it
     occurrence: Annotated[int, typer.Option(help="Which occurrence of the word, from 1.")] = 1,
     count: Annotated[int, typer.Option(help="How many pairs, the best first.", min=1)] = 10,
-    no_bos: NoBos = False,
+    bos: Bos = True,
     model: ModelName = "demo",
     device: Device = "auto",
     dtype: Dtype = "float32",
@@ -141,9 +140,7 @@ def swap(
     from patchwright.experiment.swap import swap as swapped
 
     loaded = options.load(model, device, dtype, revision)
-    found = swapped(
-        loaded, prompt, word, answer, wrong or None, count, words, occurrence, bos=not no_bos
-    )
+    found = swapped(loaded, prompt, word, answer, wrong or None, count, words, occurrence, bos=bos)
     _write(out, [_item(one.pair, "swap") for one in found])
 
 

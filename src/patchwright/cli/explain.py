@@ -9,7 +9,7 @@ import typer
 from patchwright.cli.options import (
     Align,
     Answer,
-    Bos,
+    BosOrUsual,
     Clean,
     Corrupt,
     Device,
@@ -46,7 +46,7 @@ def explain(
     align: Align = "exact",
     direction: Direction = "denoise",
     metric: Metric = "",
-    bos: Bos = None,
+    bos: BosOrUsual = None,
     model: ModelName = "demo",
     device: Device = "auto",
     device_map: DeviceMap = "",

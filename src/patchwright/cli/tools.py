@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli.options import (
+    Bos,
     Chat,
     Device,
     ModelName,
-    NoBos,
     Revision,
     System,
     load,
@@ -23,6 +23,12 @@ from patchwright.errors import InputError, PatchwrightError, quoted
 if TYPE_CHECKING:
     from patchwright.lessons import Lesson
     from patchwright.model.load import Model
+
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+MaxJobs = Annotated[
+    int, typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64)
+]
 
 
 def places(
@@ -53,7 +59,7 @@ def tokens(
     other: Annotated[str, typer.Argument(help="A second prompt, to compare.")] = "",
     chat: Chat = False,
     system: System = "",
-    no_bos: NoBos = False,
+    bos: Bos = True,
     model: ModelName = "demo",
     revision: Revision = None,
 ) -> None:
@@ -66,23 +72,20 @@ def tokens(
 
     tokenizer = load(model, "cpu", "float32", revision).tokenizer
     prompts = [said_by_user(each, chat, system) for each in (text, other) if each or each is text]
-    ids = [prompt_ids(each, tokenizer, not no_bos) for each in prompts]
+    ids = [prompt_ids(each, tokenizer, bos) for each in prompts]
     runs = ("id", "clean", "id", "corrupted", "") if other else ("id", "token")
     rows = table("position", *runs, right=("id",))
     for position, row in enumerate(zip_longest(*ids)):
-        cells = [
-            part
-            for token in row
-            for part in (
-                ("", "")
-                if token is None
-                else (str(token), visible(token_texts([token], tokenizer)[0]))
+        cells: list[str] = []
+        for token in row:
+            there = token is not None
+            cells += (
+                [str(token), visible(token_texts([token], tokenizer)[0])] if there else ["", ""]
             )
-        ]
         differs = ["<- differs"] if other and row[0] != row[1] else []
-        rows.add_row(str(position), *(Line(cell) for cell in [*cells, *differs]))
+        rows.add_row(str(position), *map(Line, [*cells, *differs]))
     console().print(rows)
-    for notice in prompt_notices(prompts, tokenizer, not no_bos):
+    for notice in prompt_notices(prompts, tokenizer, bos):
         console().print(Line(notice["message"]))
 
 
@@ -98,16 +101,9 @@ def examples() -> None:
     rows = table(*names, whole=("name",))
     for one in library():
         pair = one.pair
-        answers = [_few(pair.answers), _few(pair.wrongs)]
-        texts = (
-            one.id,
-            one.task,
-            " ".join(one.models),
-            str(pair.clean),
-            str(pair.corrupt),
-            *answers,
-        )
-        rows.add_row(*(Line(text) for text in texts))
+        prompts, answers = (pair.clean, pair.corrupt), (_few(pair.answers), _few(pair.wrongs))
+        texts = one.id, one.task, " ".join(one.models), *map(str, prompts), *answers
+        rows.add_row(*map(Line, texts))
     console().print(rows)
 
 
@@ -257,7 +253,7 @@ def app_(
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8501,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     name: Annotated[
         list[str] | None,
         typer.Option(help="Another host name of the page, such as a proxy's; may be repeated."),
@@ -279,10 +275,7 @@ def app_(
             file_okay=False,
         ),
     ] = None,
-    max_jobs: Annotated[
-        int,
-        typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
-    ] = 2,
+    max_jobs: MaxJobs = 2,
     no_store: Annotated[bool, typer.Option("--no-store", help="Do not use the run store.")] = False,
     allow_edits: Annotated[
         bool,
@@ -319,7 +312,7 @@ def serve(
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -327,10 +320,7 @@ def serve(
         ),
     ] = None,
     device: Device = "auto",
-    max_jobs: Annotated[
-        int,
-        typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
-    ] = 2,
+    max_jobs: MaxJobs = 2,
     queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=10_000)] = 32,
     seconds: Annotated[float, typer.Option(help="Seconds that a job may run.", min=1)] = 600,
 ) -> None:

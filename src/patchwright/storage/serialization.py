@@ -20,7 +20,7 @@ from patchwright.errors import StoreError, reason
 from patchwright.hashing import hash_of
 from patchwright.storage.choices import choices
 from patchwright.upgrade import upgrade_experiment, upgrade_result
-from patchwright.warnings import Notice
+from patchwright.warnings import Notice, is_stopped
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
@@ -120,7 +120,7 @@ class Record:
     @property
     def whole(self) -> bool:
         """Whether it answers its experiment: it was not stopped before its end."""
-        return all(notice["code"] != "stopped" for notice in self.content["warnings"])
+        return not is_stopped(self.content["warnings"])
 
     @property
     def about(self) -> str:
