@@ -18,6 +18,17 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"
 
 
+def stretches(numbers: Iterable[int]) -> list[str]:
+    """Rising numbers, those that follow one another in one: '0-3' and '7' of 0, 1, 2, 3, 7."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][-1] == number - 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    return ["-".join(map(str, one)) for one in found]
+
+
 def either(names: Iterable[str]) -> str:
     """The names of a choice, at least one: `a, b or c`."""
     *others, last = names

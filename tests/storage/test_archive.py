@@ -16,6 +16,7 @@ from made import numbered
 from patchwright.errors import ArchiveError, OutputError
 from patchwright.hashing import hash_of
 from patchwright.storage import serialization
+from patchwright.storage.archive import unpacked_size
 from patchwright.storage.job_store import JobStore
 from patchwright.storage.serialization import run_id
 from patchwright.storage.store import Store
@@ -228,6 +229,12 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(ArchiveError, match="is not a sound archive"):
         Store(tmp_path / "elsewhere").import_archive(tmp_path / "x.zip")
+
+
+def test_a_file_that_is_not_there_is_neither_measured_nor_taken_in(tmp_path: Path) -> None:
+    for look in (unpacked_size, Store(tmp_path / "elsewhere").import_archive):
+        with pytest.raises(ArchiveError, match=r"'.*none\.zip' cannot be read"):
+            look(tmp_path / "none.zip")
 
 
 def test_a_torn_archive_is_refused(archive: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from patchwright.errors import InputError, RecordError, quoted
 from patchwright.prompts.messages import is_chat
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.records import csv_rows, json_rows
+from patchwright.spelling import stretches
 
 Kind = Literal["jsonl", "csv"]
 
@@ -86,14 +87,8 @@ def _in_all(lines: list[int]) -> str:
 
 def ranges(numbers: Iterable[int]) -> str:
     """Rising numbers as in `2-5, 7`; of many stretches the first `MOST_RANGES`."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and found[-1][-1] == number - 1:
-            found[-1][1:] = [number]
-        else:
-            found.append([number])
-    shown = ["-".join(map(str, one)) for one in found[:MOST_RANGES]]
-    return ", ".join([*shown, *(["…"] if len(found) > MOST_RANGES else [])])
+    found = stretches(numbers)
+    return ", ".join([*found[:MOST_RANGES], *(["…"] if len(found) > MOST_RANGES else [])])
 
 
 def write_items(items: Iterable[Item]) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """What tells an experiment from others of its method on the same prompts, in a few words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
 from patchwright.errors import quoted
+from patchwright.spelling import stretches
 
 MOST_NAMED = 6
 """Places or prompts that are named one by one; of more their number."""
@@ -45,18 +46,7 @@ def _written(value: Any) -> str:
     if not isinstance(value, list | tuple):
         return quoted(value).strip("'") if isinstance(value, str) else f"{value}"
     if all(isinstance(one, int) for one in value):
-        return _ranges(value)
+        return ",".join(stretches(value))
     if all(isinstance(one, str) for one in value) and len(value) <= MOST_NAMED:
         return " ".join(quoted(one).strip("'") for one in value)
     return f"({len(value)})"
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """'0-3,7' of 0, 1, 2, 3, 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ",".join(f"{run[0]}-{run[-1]}" if run[1:] else str(run[0]) for run in runs)
