@@ -1,6 +1,5 @@
 """`runs`: what the run store has, two runs compared, notes, archives, and what may go."""
 
-import json as to_json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.cli.options import (
-    Caption,
-    Csv,
-    Json,
-    Plot,
-    PlotNumbers,
-    PlotTitle,
-    PlotWidth,
-    check_outputs,
-    telling,
-    write_outputs,
-)
-from patchwright.cli.output import console, say, write
+from patchwright.cli import options
+from patchwright.cli.output import console, say, write_json
 from patchwright.cli.runner import echo_notices, when
 from patchwright.errors import InputError, printable
 from patchwright.figures.style import USUAL, FigureStyle
@@ -52,17 +40,17 @@ def list_(
     failures: Annotated[
         bool, typer.Option("--failures", help="Show experiments of `run` that failed.")
     ] = False,
-    json: Json = "",
+    json: options.Json = "",
     store: Folder = "",
 ) -> None:
     """List runs, the newest first; only those with all the words, if any are given."""
-    check_outputs(json, "")
+    options.check_outputs(json, "")
     with _opened(store) as opened:
         every = opened.entries(" ".join(words or []), limit, deleted)
         found = opened.failures(limit) if failures else every
     if json:
         name = "failures" if failures else "runs"
-        write(json, _json({name: [asdict(one) for one in found]}))
+        write_json(json, {name: [asdict(one) for one in found]})
     elif not found:
         say(f"Nothing of the kind in {opened.path}.")
     else:
@@ -72,42 +60,42 @@ def list_(
 @app.command()
 def show(
     run: Run,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    plot_width: PlotWidth = USUAL.width,
-    plot_title: PlotTitle = USUAL.title,
-    plot_numbers: PlotNumbers = USUAL.numbers,
-    caption: Caption = "",
+    json: options.Json = "",
+    csv: options.Csv = "",
+    plot: options.Plot = "",
+    plot_width: options.PlotWidth = USUAL.width,
+    plot_title: options.PlotTitle = USUAL.title,
+    plot_numbers: options.PlotNumbers = USUAL.numbers,
+    caption: options.Caption = "",
     store: Folder = "",
 ) -> None:
     """Show a run as its command did, or write it as JSON, CSV or a figure."""
-    check_outputs(json, csv, plot, caption=caption)
+    options.check_outputs(json, csv, plot, caption=caption)
     style = FigureStyle(plot_width, plot_title, plot_numbers)
     with _opened(store) as opened:
         entry, result = opened.entry(run), opened.get(run)
     if not (json or csv or plot or caption):
         note = f" {entry.note}" if entry.note else ""
         say(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
-    write_outputs(result, json, csv, plot, caption=caption, style=style)
+    options.write_outputs(result, json, csv, plot, caption=caption, style=style)
 
 
 @app.command()
 def compare(
     first: Run,
     second: Run,
-    json: Json = "",
-    plot: Plot = "",
-    plot_width: PlotWidth = USUAL.width,
-    plot_title: PlotTitle = USUAL.title,
-    plot_numbers: PlotNumbers = USUAL.numbers,
+    json: options.Json = "",
+    plot: options.Plot = "",
+    plot_width: options.PlotWidth = USUAL.width,
+    plot_title: options.PlotTitle = USUAL.title,
+    plot_numbers: options.PlotNumbers = USUAL.numbers,
     store: Folder = "",
 ) -> None:
     """Show two runs side by side, with their difference (second minus first) on one scale."""
     from patchwright.figures.comparison import compared
     from patchwright.figures.terminal import beside
 
-    check_outputs(json, "", plot)
+    options.check_outputs(json, "", plot)
     style = FigureStyle(plot_width, plot_title, plot_numbers)
     with _opened(store) as opened:
         one, other = opened.get(first), opened.get(second)
@@ -124,11 +112,11 @@ def compare(
             for grid in grids
         ]
         named = {"first": opened.entry(first).id, "second": opened.entry(second).id}
-        write(json, _json({**named, "panels": parts}))
+        write_json(json, {**named, "panels": parts})
     if plot:
         from patchwright.figures.matplotlib_figures import save_compared
 
-        with telling():
+        with options.telling():
             save_compared(one, other, plot, style)
     if not (json or plot):
         console().print(beside(one, other, grids))
@@ -172,18 +160,18 @@ def prune(
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove them; without it, only say what would be removed.")
     ] = False,
-    json: Json = "",
+    json: options.Json = "",
     store: Folder = "",
 ) -> None:
     """Remove deleted runs for good, and old ones if asked. Runs with a note stay, unless deleted."""
-    check_outputs(json, "")
+    options.check_outputs(json, "")
     with _opened(store) as opened:
         older = None if older_than is None else timedelta(days=older_than)
         going = opened.prunable(older, keep)
         if yes and going:
             opened.prune(going)
     if json:
-        write(json, _json({"pruned": yes, "runs": [asdict(one) for one in going]}))
+        write_json(json, {"pruned": yes, "runs": [asdict(one) for one in going]})
         return
     what = f"{len(going)} runs, {sum(one.size for one in going) / 2**20:.1f} MiB"
     say(f"Removed {what}." if yes else f"Would remove {what}. Add --yes to do it.")
@@ -235,10 +223,6 @@ def _opened(folder: str) -> "Generator[Store]":
     store = Store(folder or None)
     yield store
     echo_notices(store)
-
-
-def _json(document: object) -> str:
-    return to_json.dumps(document, ensure_ascii=False) + "\n"
 
 
 def _table(found: "Sequence[Entry] | Sequence[Failure]", failures: bool) -> Any:
