@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from families import FAMILIES
-from patchwright.model.load import DEMO
+from patchwright.model.catalog import DEMO
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 

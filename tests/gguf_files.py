@@ -16,7 +16,7 @@ from gguf import (
 from transformers import PreTrainedModel
 
 from families import FAMILIES
-from patchwright.model.load import DEMO
+from patchwright.model.catalog import DEMO
 
 ARCHITECTURES = {
     "gpt2": "gpt2",

@@ -7,6 +7,13 @@ from types import TracebackType
 from typing import Any, Self
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class _Counting(ThreadingHTTPServer):
     accepted = 0
 

@@ -1,7 +1,6 @@
 """The page as `patchwright app` serves it, in a process of its own."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+from local_server import free_port
 from patience import SECONDS
 
 
@@ -25,9 +25,7 @@ def page_process(
     home: Path, *options: str, at: str = ""
 ) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
     """The page's address, and the process that serves it; `at` is its path below the address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     # Not `python -m` alone, which looks for modules in the current folder; `patchwright` does not.
     command = [sys.executable, "-P", "-m", "patchwright.cli", "app", "--headless"]
     server = subprocess.Popen(

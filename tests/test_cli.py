@@ -166,7 +166,9 @@ def changed(option: str, value: str) -> list[str]:
         ([*IOI, "--device", "tpu"], "choose auto"),
         ([*IOI, "--json", "no/such/folder.json"], "there is no folder 'no/such'"),
         ([*IOI, "--plot", "figure.gif"], ".png, .svg or .pdf"),
+        ([*IOI, "--plot", "figure.png", "--plot-width", "0.1"], "give 2.5 to 20"),
         ([*IOI, "--json", "-", "--csv", "-"], "Only one of"),
+        ([*IOI, "--csv", "-", "--caption", "-"], "--json, --csv and --caption can go to standard"),
         ([*IOI, "--model", "./nowhere"], "there is no such folder"),
         ([*IOI, "--model", ""], "No model was named"),
         ([*IOI, "--sight", "z"], "--sight"),
@@ -338,7 +340,7 @@ def test_weights_without_numbers_are_not_the_users_fault(tmp_path: Path) -> None
 
 
 def test_verify_ends_with_1_where_a_figure_differs(tmp_path: Path) -> None:
-    from patchwright.model.load import DEMO
+    from patchwright.model.catalog import DEMO
 
     document = json.loads((DEMO / "demo-figures.json").read_text(encoding="utf-8"))
     document["clean"][0] += 1
@@ -441,18 +443,15 @@ def test_what_ctrl_c_kept_is_shown_where_nothing_is_written(tmp_path: Path) -> N
     assert "Strongest places" in done.stdout
 
 
-def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
-    done = interrupted("3,3", *LONG_COMMANDS[0], "--json", "out.json", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("at", "unsaid"), [("3,3", "Warning"), ("1", "Stopping")], ids=["a second one", "too early"]
+)
+def test_a_second_ctrl_c_or_one_before_anything_is_finished_ends_at_once(
+    tmp_path: Path, at: str, unsaid: str
+) -> None:
+    done = interrupted(at, *LONG_COMMANDS[0], "--json", "out.json", cwd=tmp_path)
     assert done.returncode == 130, done.stderr
-    assert "Warning" not in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_ctrl_c_before_anything_is_finished_ends_at_once(tmp_path: Path) -> None:
-    done = interrupted("1", *LONG_COMMANDS[0], "--json", "out.json", cwd=tmp_path)
-    assert done.returncode == 130, done.stderr
-    assert "Stopping" not in done.stderr
+    assert unsaid not in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -579,6 +578,8 @@ def test_the_first_token_is_there_unless_it_is_asked_to_be_left_out(
 ) -> None:
     done = patchwright("patch", "--example", "capital", *asked, "--experiment", "-")
     assert json.loads(done.stdout)["bos"] is expected
+    first = patchwright("tokens", "Mary", *asked).stdout.splitlines()[1]
+    assert ("<|endoftext|>" in first) is expected
 
 
 def test_an_example_leaves_the_first_token_out_where_it_starts_a_chat_turn() -> None:
@@ -623,16 +624,3 @@ def test_all_panels_of_a_trace_are_drawn_together(tmp_path: Path) -> None:
     for name in ("Hidden state (3 layers", "MLP (3 layers", "Attention (3 layers"):
         assert name in drawn
     assert "by activations of the clean run" in done.stdout
-
-
-def test_a_figures_width_is_checked_before_anything_is_computed(tmp_path: Path) -> None:
-    figure = str(tmp_path / "figure.png")
-    done = patchwright("patch", "--example", "ioi", "--plot", figure, "--plot-width", "0.1")
-    assert done.returncode == 2
-    assert "A figure 0.1 inches wide cannot be drawn: give 2.5 to 20" in done.stderr
-
-
-def test_one_output_goes_to_standard_output() -> None:
-    done = patchwright("patch", "--example", "ioi", "--csv", "-", "--caption", "-")
-    assert done.returncode == 2
-    assert "Only one of --json, --csv and --caption can go to standard output" in done.stderr

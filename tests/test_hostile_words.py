@@ -32,8 +32,9 @@ from patchwright.methods import METHODS
 from patchwright.places import parse_place
 from patchwright.prompts.datasets import RowError, read_items
 from patchwright.storage.archive import read_archive, write_archive
+from patchwright.storage.database import FILE
 from patchwright.storage.serialization import Record, record_of
-from patchwright.storage.store import FILE, Store
+from patchwright.storage.store import Store
 
 HOSTILE = [
     "'; DROP TABLE runs; --",

@@ -10,7 +10,7 @@ import hooks
 import patchwright as pw
 import slow
 from patchwright.errors import InputError
-from patchwright.model.load import DEMO
+from patchwright.model.catalog import DEMO
 from patchwright.places import parse_place
 from patchwright.verify import figures_of, read_figures, verify_figures
 

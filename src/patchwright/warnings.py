@@ -1,5 +1,6 @@
 """What a result has to say about itself: warnings with a stable code."""
 
+from collections.abc import Iterable
 from typing import TypedDict
 
 
@@ -8,3 +9,8 @@ class Notice(TypedDict):
 
     code: str
     message: str
+
+
+def is_stopped(notices: Iterable[Notice]) -> bool:
+    """Whether the result that says this was stopped before its end."""
+    return any(one["code"] == "stopped" for one in notices)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import string
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from app_pages import unescaped
+from local_server import free_port
 from patchwright.app.text import BREAK, escape, paragraphs, token
 from patchwright.errors import printable
 from patchwright.prompts.tokens import visible
@@ -97,9 +97,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, Pat
     folder = tmp_path_factory.mktemp("texts")
     (folder / "texts.json").write_text("[]", encoding="utf-8")
     (folder / "page.py").write_text(PAGE, encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--server.port", str(port), "--server.headless", "true"]
     options += ["--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
     command = [sys.executable, "-m", "streamlit", "run", str(folder / "page.py"), *options]

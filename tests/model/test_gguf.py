@@ -17,9 +17,9 @@ from gguf_files import ARCHITECTURES, demo_tokenizer, save_gguf, tiny
 from hooks import logits
 from patchwright.algorithms.readout import logits as read
 from patchwright.errors import CheckpointError, PatchwrightError, UnknownFamilyError
+from patchwright.model.catalog import DEMO
 from patchwright.model.forward import forward
 from patchwright.model.gguf import check_gguf
-from patchwright.model.load import DEMO
 from patchwright.model.requests import Row
 
 PROMPT = [3, 8, 21, 5]

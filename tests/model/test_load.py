@@ -165,13 +165,6 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
     refused(folder, "no tokenizer")
 
 
-def test_a_model_larger_than_the_memory_is_refused_with_both_sizes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(devices, "available_memory", lambda: 1000)
-    refused(folder, "GiB for its weights and", MemoryBudgetError)
-
-
 def test_unknown_devices_and_precisions_say_what_there_is() -> None:
     with pytest.raises(InputError, match="choose auto or"):
         pw.load_model("demo", device="tpu")

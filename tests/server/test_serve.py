@@ -16,8 +16,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from command import patchwright
+from local_server import free_port
 from patchwright.errors import InputError
-from patchwright.model.load import DEMO
+from patchwright.model.catalog import DEMO
 from patchwright.server import serving
 from patience import SECONDS
 from poison import poisoned
@@ -159,9 +160,7 @@ def test_the_interface_runs_no_code_of_the_folder_that_it_is_started_in(
     folder.mkdir()
     mark = poisoned(folder)
     monkeypatch.chdir(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = started(port, tmp_path / "home")
     try:
         said = request(port, "/v1/agreement", {"sentence": "The keys to the cabinet are here"})
@@ -178,9 +177,7 @@ def test_the_interface_runs_no_code_of_the_folder_that_it_is_started_in(
 def test_after_a_kill_finished_results_are_there_and_unfinished_jobs_are_marked_so(
     tmp_path: Path,
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     first = started(port, tmp_path, ENDLESS)
     try:
         small = request(port, "/v1/experiments", asked())["id"]

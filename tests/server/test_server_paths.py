@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from patchwright.model.load import DEMO
+from patchwright.model.catalog import DEMO
 from patchwright.server.serving import load_all
+from patchwright.storage.database import FILE
 from patchwright.storage.job_store import JobStore
-from patchwright.storage.store import FILE
 from served import PAIR, asked, client_of
 
 SECRET = "the-servers-secret-place"

@@ -16,6 +16,7 @@ from made import numbered
 from patchwright.errors import ArchiveError, OutputError
 from patchwright.hashing import hash_of
 from patchwright.storage import serialization
+from patchwright.storage.archive import unpacked_size
 from patchwright.storage.job_store import JobStore
 from patchwright.storage.serialization import run_id
 from patchwright.storage.store import Store
@@ -105,34 +106,31 @@ def change_list(change: Callable[[dict[str, Any]], object]) -> Callable[[Members
     return changed
 
 
-def change_run(old: str, new: str) -> Callable[[Members], None]:
+def change_run(change: Callable[[str, bytes], tuple[str, bytes]]) -> Callable[[Members], None]:
     """Other contents in the first run, with a digest that fits them."""
 
     def changed(parts: Members) -> None:
         document = json.loads(parts["runs.json"])
         listed = document["runs"][0]
         name = f"runs/{listed['id']}"
-        text = parts[f"{name}.json"].decode()
-        assert old in text
-        parts[f"{name}.json"] = text.replace(old, new).encode()
-        kept = serialization.Record(text.replace(old, new), parts[f"{name}.npz"], listed["created"])
-        listed["digest"] = kept.digest
+        text, arrays = change(parts[f"{name}.json"].decode(), parts[f"{name}.npz"])
+        listed["digest"] = serialization.Record(text, arrays, listed["created"]).digest
+        parts |= {f"{name}.json": text.encode(), f"{name}.npz": arrays}
         parts["runs.json"] = json.dumps(document).encode()
 
     return changed
+
+
+def change_text(old: str, new: str) -> Callable[[Members], None]:
+    def changed(text: str, arrays: bytes) -> tuple[str, bytes]:
+        assert old in text
+        return text.replace(old, new), arrays
+
+    return change_run(changed)
 
 
 def change_arrays(content: bytes) -> Callable[[Members], None]:
-    def changed(parts: Members) -> None:
-        document = json.loads(parts["runs.json"])
-        listed = document["runs"][0]
-        name = f"runs/{listed['id']}"
-        parts[f"{name}.npz"] = content
-        kept = serialization.Record(parts[f"{name}.json"].decode(), content, listed["created"])
-        listed["digest"] = kept.digest
-        parts["runs.json"] = json.dumps(document).encode()
-
-    return changed
+    return change_run(lambda text, _: (text, content))
 
 
 def npz(*arrays: Any, allow_pickle: bool = False) -> bytes:
@@ -174,10 +172,10 @@ SPOILED: dict[str, tuple[Callable[[Members], object], str]] = {
         "holds no result",
     ),
     "another digest": (change_list(lambda d: d["runs"][0].update(digest="0")), "not fit its hash"),
-    "another experiment": (change_run('"denoise"', '"noise"'), "do not fit its hash"),
-    "another model": (change_run("sha256:0", "sha256:1"), "do not fit its hash"),
-    "a newer run": (change_run('"schema":1', '"schema":2'), "newer Patchwright"),
-    "a run without tokens": (change_run('"tokens":', '"token":'), "holds no result"),
+    "another experiment": (change_text('"denoise"', '"noise"'), "do not fit its hash"),
+    "another model": (change_text("sha256:0", "sha256:1"), "do not fit its hash"),
+    "a newer run": (change_text('"schema":1', '"schema":2'), "newer Patchwright"),
+    "a run without tokens": (change_text('"tokens":', '"token":'), "holds no result"),
     "arrays that are none": (change_arrays(b"nothing"), "holds no result"),
     "too few arrays": (change_arrays(npz(np.zeros(3))), "holds no result"),
     "arrays larger than their bytes": (
@@ -231,6 +229,12 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(ArchiveError, match="is not a sound archive"):
         Store(tmp_path / "elsewhere").import_archive(tmp_path / "x.zip")
+
+
+def test_a_file_that_is_not_there_is_neither_measured_nor_taken_in(tmp_path: Path) -> None:
+    for look in (unpacked_size, Store(tmp_path / "elsewhere").import_archive):
+        with pytest.raises(ArchiveError, match=r"'.*none\.zip' cannot be read"):
+            look(tmp_path / "none.zip")
 
 
 def test_a_torn_archive_is_refused(archive: Path, tmp_path: Path) -> None:

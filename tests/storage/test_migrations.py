@@ -12,9 +12,10 @@ from patchwright.errors import StoreError
 from patchwright.hashing import canonical_json, hash_of
 from patchwright.methods.patch import Patch
 from patchwright.storage import migrations
+from patchwright.storage.database import FILE
 from patchwright.storage.job_store import JobStore
 from patchwright.storage.serialization import Record, record_of
-from patchwright.storage.store import FILE, Store
+from patchwright.storage.store import Store
 from patchwright.warnings import Notice
 
 LATEST = len(migrations.STEPS)
@@ -56,13 +57,13 @@ def insert_run(
     names = {"experiment_hash": one.experiment_hash, "id": one.id}
     names = earlier_names(one) if earlier else names
     values = {
-        **{name: getattr(one, name) for name in ("fingerprint", "device")},
-        **{name: getattr(one, name) for name in ("version", "about", "search", "created")},
-        **{name: getattr(one, name) for name in ("document", "arrays", "digest")},
-        "method": "patch",
-        "model": "m",
-        "seconds": 1.0,
-        "whole": one.whole,
+        **{
+            name: getattr(one, name)
+            for name in (
+                "fingerprint device version method model about search seconds whole created document "
+                "arrays digest"
+            ).split()
+        },
         **names,
         **more,
     }

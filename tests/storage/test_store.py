@@ -1,7 +1,6 @@
 """The run store: exact, searchable, undone, shared, and honest about what goes wrong."""
 
 import os
-import resource
 import shutil
 import sqlite3
 import stat
@@ -21,12 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import patchwright as pw
+from full_disk import limited_files
 from made import baseline, made, numbered
 from patchwright.algorithms.result import Result
 from patchwright.atomic_files import home
 from patchwright.errors import InputError, StoreError, UnknownRunError
+from patchwright.storage.database import FILE
 from patchwright.storage.serialization import record_of, result_in
-from patchwright.storage.store import FILE, Store
+from patchwright.storage.store import Store
 from tiny import pair_of
 
 ANY_ARRAY = hnp.arrays(
@@ -353,22 +354,11 @@ def test_damage_that_sqlite_does_not_see_is_found_by_the_digest(model: pw.Model)
     assert_same(result, store.get(run))
 
 
-@contextmanager
-def at_most(size: int) -> Generator[None]:
-    """No file may grow beyond `size` bytes: as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     run = store.save(kept(1))
     large = made(np.random.default_rng(0).normal(size=(100, 4000)))
-    with at_most(200_000), pytest.raises(StoreError, match=r"is the disk full\?.*prune"):
+    with limited_files(200_000), pytest.raises(StoreError, match=r"is the disk full\?.*prune"):
         store.save(large)
     assert [one.id for one in store.entries()] == [run]
     again = store.save(large)

@@ -10,17 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from patchwright.cli import options
-from patchwright.cli.options import (
-    Align,
-    Answer,
-    Device,
-    Dtype,
-    ModelName,
-    NoBos,
-    Revision,
-    Seed,
-    Wrong,
-)
 from patchwright.cli.output import echo_err, write
 from patchwright.errors import InputError, OutputError
 
@@ -54,12 +43,12 @@ def template(
         list[str],
         typer.Option(help="Content of a slot in the corrupted prompt: S={A}. Repeatable."),
     ] = [],  # noqa: B006
-    answer: Answer = [],  # noqa: B006
-    wrong: Wrong = [],  # noqa: B006
+    answer: options.Answer = [],  # noqa: B006
+    wrong: options.Wrong = [],  # noqa: B006
     count: Annotated[int, typer.Option(help="How many pairs.", min=1)] = 100,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    revision: Revision = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    model: options.ModelName = "demo",
+    revision: options.Revision = None,
     out: Out = "-",
 ) -> None:
     """Fill a template's slots with words, all pairs of one token length.
@@ -88,9 +77,9 @@ def agreement(
             "lines of standard input."
         ),
     ],
-    align: Align = "exact",
-    model: ModelName = "demo",
-    revision: Revision = None,
+    align: options.Align = "exact",
+    model: options.ModelName = "demo",
+    revision: options.Revision = None,
     out: Out = "-",
 ) -> None:
     """Make a pair from each sentence: the verb is the answer, and the subject changes its number.
@@ -130,20 +119,18 @@ def swap(
     ] = [],  # noqa: B006 - Typer copies it
     occurrence: Annotated[int, typer.Option(help="Which occurrence of the word, from 1.")] = 1,
     count: Annotated[int, typer.Option(help="How many pairs, the best first.", min=1)] = 10,
-    no_bos: NoBos = False,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
+    bos: options.Bos = True,
+    model: options.ModelName = "demo",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    revision: options.Revision = None,
     out: Out = "-",
 ) -> None:
     """Find words of the same number of tokens that flip the answer best."""
     from patchwright.experiment.swap import swap as swapped
 
     loaded = options.load(model, device, dtype, revision)
-    found = swapped(
-        loaded, prompt, word, answer, wrong or None, count, words, occurrence, bos=not no_bos
-    )
+    found = swapped(loaded, prompt, word, answer, wrong or None, count, words, occurrence, bos=bos)
     _write(out, [_item(one.pair, "swap") for one in found])
 
 

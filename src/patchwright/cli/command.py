@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from patchwright.cli import options, pairs
 from patchwright.cli.field_option import FieldOption, Shape, Values, parameter_of
-from patchwright.cli.options import check_outputs, choose, style_of, write_outputs
+from patchwright.cli.options import check_outputs, choose, option, style_of, write_outputs
 from patchwright.cli.output import progress_bar
 from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError
@@ -32,7 +32,7 @@ PAIR = {
 LOADING = {
     "chat": (options.Chat, False),
     "system": (options.System, ""),
-    "bos": (options.Bos, None),
+    "bos": (options.BosOrUsual, None),
     "model": (options.ModelName, "demo"),
     "device": (options.Device, "auto"),
     "device_map": (options.DeviceMap, ""),
@@ -51,8 +51,19 @@ OUTPUTS = {
 }
 
 OVER_PAIRS = {
-    "intervals": (options.Intervals, False),
-    "interval_plot": (options.IntervalPlot, ""),
+    "intervals": (
+        option(
+            bool,
+            "Of a list of pairs, add intervals, q-values and odd pairs to what is written and drawn; "
+            "--csv is then one row a place.",
+            "--intervals",
+        ),
+        False,
+    ),
+    "interval_plot": (
+        option(str, "Draw the strongest places with their intervals to a .png, .svg or .pdf file."),
+        "",
+    ),
 }
 """Of sweeps, which have statistics over pairs."""
 

@@ -1,32 +1,12 @@
 """`explain`: the sweeps that sentences need, and the sentences."""
 
-import json as to_json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.cli.options import (
-    Align,
-    Answer,
-    Bos,
-    Clean,
-    Corrupt,
-    Device,
-    DeviceMap,
-    Direction,
-    Dtype,
-    ExampleName,
-    Json,
-    Metric,
-    ModelName,
-    NoStore,
-    Revision,
-    Wrong,
-    check_outputs,
-    choose,
-)
-from patchwright.cli.output import console, progress_bar, write
+from patchwright.cli import options
+from patchwright.cli.output import console, progress_bar, write_json
 from patchwright.cli.pairs import Asked, PairsPath
 from patchwright.cli.runner import StoreRunner
 
@@ -37,23 +17,23 @@ if TYPE_CHECKING:
 
 
 def explain(
-    clean: Clean = "",
-    corrupt: Corrupt = "",
-    answer: Answer = [],  # noqa: B006 - Typer copies it
-    wrong: Wrong = [],  # noqa: B006
-    example: ExampleName = "",
+    clean: options.Clean = "",
+    corrupt: options.Corrupt = "",
+    answer: options.Answer = [],  # noqa: B006 - Typer copies it
+    wrong: options.Wrong = [],  # noqa: B006
+    example: options.ExampleName = "",
     pairs: PairsPath = "",
-    align: Align = "exact",
-    direction: Direction = "denoise",
-    metric: Metric = "",
-    bos: Bos = None,
-    model: ModelName = "demo",
-    device: Device = "auto",
-    device_map: DeviceMap = "",
-    dtype: Dtype = "float32",
-    revision: Revision = None,
-    json: Json = "",
-    no_store: NoStore = False,
+    align: options.Align = "exact",
+    direction: options.Direction = "denoise",
+    metric: options.Metric = "",
+    bos: options.BosOrUsual = None,
+    model: options.ModelName = "demo",
+    device: options.Device = "auto",
+    device_map: options.DeviceMap = "",
+    dtype: options.Dtype = "float32",
+    revision: options.Revision = None,
+    json: options.Json = "",
+    no_store: options.NoStore = False,
     in_words: Annotated[
         bool,
         typer.Option(
@@ -70,9 +50,9 @@ def explain(
     """
     from patchwright.insights.explain import explained
 
-    check_outputs(json, "")
+    options.check_outputs(json, "")
     where = _endpoint() if in_words else None
-    chosen = choose(
+    chosen = options.choose(
         (clean, corrupt, answer, wrong),
         example,
         Asked(pairs, align=align),
@@ -96,7 +76,7 @@ def explain(
         if words is not None:
             # `struck` is the older name of `rejected`, for a release.
             document["written"] = {**asdict(words), "struck": words.rejected}
-        write(json, to_json.dumps(document, ensure_ascii=False) + "\n")
+        write_json(json, document)
     else:
         if words is not None:
             console().print(_shown_words(words))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import Device, load
+from patchwright.cli import options
 from patchwright.cli.output import say
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def known_answers(
     model: Annotated[
         str, typer.Option("--model", help="One planted model.", show_default="all")
     ] = "",
-    device: Device = "auto",
+    device: options.Device = "auto",
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Run every method on models whose circuit is known.
@@ -32,7 +32,7 @@ def known_answers(
     chosen = [planted_named(model, KNOWN)] if model else KNOWN
     findings: list[Finding] = []
     for planted in chosen:
-        found = list(check(planted, load(planted.model, device, "float32", None)))
+        found = list(check(planted, options.load(planted.model, device, "float32", None)))
         findings += found
         if not json:
             _show(planted, found)

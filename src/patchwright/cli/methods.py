@@ -17,6 +17,7 @@ from patchwright.cli.options import (
     example_or_own,
     load,
     numbers,
+    option,
     said_by_user,
     style_of,
     write_outputs,
@@ -196,75 +197,67 @@ def _one_head(fields: Values) -> Values:
     return {**fields, "layer": place.layer, "head": place.head}
 
 
-def _text(help: str) -> Any:
-    return Annotated[str, typer.Option(help=help)]
-
-
 SPECIAL: dict[str, dict[str, Any]] = {
     "patch": {"adjust": _by_promise},
     "attention": {"adjust": _one_head, "retyped": {"head": "text"}},
     "lens": {
         "figure": "graph",
         "more": {
-            "graph": (_text("Draw the logit difference by layer to a .png, .svg or .pdf file."), "")
+            "graph": (
+                option(str, "Draw the logit difference by layer to a .png, .svg or .pdf file."),
+                "",
+            )
         },
     },
     "attribute": {
         "figure": "scatter",
-        "more": {"scatter": (_text("Draw estimate against exact to a file; needs --exact."), "")},
+        "more": {
+            "scatter": (option(str, "Draw estimate against exact to a file; needs --exact."), "")
+        },
     },
     "trace": {
         "body": _trace,
         "more": {
             "answer": (options.Answer, []),
             "wrong": (options.Wrong, []),
-            "metric": (_text("As for patch."), "probability"),
+            "metric": (option(str, "As for patch.", shown=True), "probability"),
             "panels": (
-                _text(
+                option(
+                    str,
                     "Trace hidden state, MLP and attention, and draw all three on one scale to a .png, "
-                    ".svg or .pdf file."
+                    ".svg or .pdf file.",
                 ),
                 "",
             ),
             "example": (
-                _text(
+                option(
+                    str,
                     "Take the clean prompt and its answers from this example; the subject is where "
-                    "its prompts differ."
+                    "its prompts differ.",
                 ),
                 "",
             ),
             "pairs": (pairs.PairsPath, ""),
             "pair": (Annotated[int, typer.Option(help="Which pair of the file.", min=1)], 1),
             **pairs.FILE,
-            "subject_positions": (
-                Annotated[
-                    str,
-                    typer.Option(help="Or their positions, such as 2-4.", show_default=False),
-                ],
-                "",
-            ),
+            "subject_positions": (option(str, "Or their positions, such as 2-4."), ""),
         },
     },
     "circuit": {
         "body": _circuit,
         "more": {
             "top": (Annotated[int, typer.Option(help="Keep at most N edges.", min=1)], 200),
-            "threshold": (
-                Annotated[float, typer.Option(help="Keep edges of at least this |score|.")],
-                0.0,
-            ),
+            "threshold": (option(float, "Keep edges of at least this |score|.", shown=True), 0.0),
             "connected": (
-                Annotated[
-                    bool,
-                    typer.Option(
-                        "--connected", help="Choose edges by a walk down from the logits."
-                    ),
-                ],
+                option(bool, "Choose edges by a walk down from the logits.", "--connected"),
                 False,
             ),
-            "circuit": (_text("Evaluate the circuit in this file instead of finding one."), ""),
-            "save": (_text("Write the circuit to this JSON file."), ""),
-            "graph": (_text("Draw the edges to a .png, .svg or .pdf file."), ""),
+            "circuit": (
+                option(str, "Evaluate the circuit in this file instead of finding one."),
+                "",
+            ),
+            "save": (option(str, "Write the circuit to this JSON file."), ""),
+            "graph": (option(str, "Draw the edges to a .png, .svg or .pdf file."), ""),
         },
     },
 }

@@ -13,6 +13,7 @@ from patchwright.cli.output import console, echo_err, write
 from patchwright.errors import InputError
 from patchwright.figures.style import USUAL, FigureStyle
 from patchwright.spelling import either
+from patchwright.warnings import is_stopped
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
@@ -48,12 +49,14 @@ Dtype = Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
 ]
-NoBos = Annotated[bool, typer.Option("--no-bos", help="Leave out the beginning-of-text token.")]
-Bos = Annotated[
+_BOS = "--bos/--no-bos"
+_ABOUT_BOS = "Put the beginning-of-text token first, or leave it out."
+Bos = Annotated[bool, typer.Option(_BOS, help=_ABOUT_BOS)]
+BosOrUsual = Annotated[
     bool | None,
     typer.Option(
-        "--bos/--no-bos",
-        help="Put the beginning-of-text token first, or leave it out.",
+        _BOS,
+        help=_ABOUT_BOS,
         show_default="--bos; with --example, what is usual for the model",
     ),
 ]
@@ -79,16 +82,6 @@ Align = Annotated[
 ExampleName = Annotated[
     str, typer.Option("--example", help="Take prompts and answers from this example.")
 ]
-Roles = Annotated[
-    str,
-    typer.Option(
-        help="Compare by role instead of position, such as subject,last.",
-        show_default="positions",
-    ),
-]
-Per = Annotated[
-    str, typer.Option(help="position, head, head_position, layer or neuron.", show_default=False)
-]
 Direction = Annotated[str, typer.Option(help="denoise or noise.")]
 Metric = Annotated[
     str,
@@ -99,10 +92,6 @@ Metric = Annotated[
 ]
 Json = Annotated[str, typer.Option("--json", help="Write the result as JSON; - is stdout.")]
 Csv = Annotated[str, typer.Option("--csv", help="Write one row per cell as CSV; - is stdout.")]
-Layers = Annotated[str, typer.Option(help="Such as 0-5,7.", show_default="all")]
-Positions = Annotated[str, typer.Option(help="Such as 3,-1.", show_default="all")]
-Heads = Annotated[str, typer.Option(help="Such as 0-3.", show_default="all")]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
 Plot = Annotated[str, typer.Option("--plot", help="Draw to a .png, .svg or .pdf file.")]
 PlotWidth = Annotated[float, typer.Option(help=FigureStyle.help_of("width"))]
 PlotTitle = Annotated[
@@ -134,20 +123,10 @@ ExperimentFile = Annotated[
     ),
 ]
 
-Intervals = Annotated[
-    bool,
-    typer.Option(
-        "--intervals",
-        help="Of a list of pairs, add intervals, q-values and odd pairs to what is written and drawn; "
-        "--csv is then one row a place.",
-    ),
-]
-IntervalPlot = Annotated[
-    str,
-    typer.Option(
-        help="Draw the strongest places with their intervals to a .png, .svg or .pdf file."
-    ),
-]
+
+def option(kind: Any, help: str, *names: str, shown: str | bool = False) -> Any:
+    """The type of an option in a command that is built from tables."""
+    return Annotated[kind, typer.Option(*names, help=help, show_default=shown)]
 
 
 def load(name: str, device: str, dtype: str, revision: str | None, device_map: str = "") -> "Model":
@@ -356,7 +335,7 @@ def write_outputs(
         from patchwright.figures.terminal import renderable
 
         console().print(renderable(result))
-    if any(notice["code"] == "stopped" for notice in result.warnings):
+    if is_stopped(result.warnings):
         raise typer.Exit(STOPPED)
 
 

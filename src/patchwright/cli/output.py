@@ -1,5 +1,6 @@
 """What commands write: lines, files, tables, and how far their work is."""
 
+import json
 import os
 import signal
 import sys
@@ -33,6 +34,11 @@ def write(path: str, text: str) -> None:
         sys.stdout.buffer.flush()
     else:
         write_atomic(path, text)
+
+
+def write_json(path: str, document: object) -> None:
+    """Write a document in one line, as `write` does."""
+    write(path, json.dumps(document, ensure_ascii=False) + "\n")
 
 
 def console() -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from patchwright.cli.options import option
 from patchwright.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ MOST_TOLD = 20
 """Reasons for skipped records that are told one by one."""
 
 
-def _option(kind: Any, help: str, *names: str, shown: str | bool = False) -> Any:
-    option = typer.Option(*names, help=help, show_default=shown)
-    return Annotated[kind, option]
-
-
 PairsPath = Annotated[
     str,
     typer.Option(
@@ -33,7 +29,7 @@ PairsPath = Annotated[
 ]
 
 COLUMNS = {
-    f"{part}_column": (_option(str, f"The column of the file that has {what}."), "")
+    f"{part}_column": (option(str, f"The column of the file that has {what}."), "")
     for part, what in (
         ("clean", "the clean prompts"),
         ("corrupt", "the corrupted prompts"),
@@ -45,7 +41,7 @@ COLUMNS = {
 
 FILE = {
     "pairs_format": (
-        _option(
+        option(
             str,
             "Format of the file, such as blimp; an unknown one lists all.",
             shown="by its fields",
@@ -54,20 +50,20 @@ FILE = {
     ),
     **COLUMNS,
     "add_space": (
-        _option(bool, "Put a space before answers that have none.", "--add-space"),
+        option(bool, "Put a space before answers that have none.", "--add-space"),
         False,
     ),
-    "token_ids": (_option(str, "The model whose tokenizer the file's token ids are from."), ""),
+    "token_ids": (option(str, "The model whose tokenizer the file's token ids are from."), ""),
     "only_answered": (
-        _option(bool, "Leave out pairs that the model answers wrongly.", "--only-answered"),
+        option(bool, "Leave out pairs that the model answers wrongly.", "--only-answered"),
         False,
     ),
     "pairs_count": (
-        _option(int | None, "Take this many pairs at most.", shown="all; 100 of templates"),
+        option(int | None, "Take this many pairs at most.", shown="all; 100 of templates"),
         None,
     ),
-    "shots": (_option(int, "Examples in a few-shot prompt.", shown=True), 5),
-    "rejects": (_option(str, "Write skipped records with their reasons as JSONL."), ""),
+    "shots": (option(int, "Examples in a few-shot prompt.", shown=True), 5),
+    "rejects": (option(str, "Write skipped records with their reasons as JSONL."), ""),
 }
 """Options that say how the file is read."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import STOPPED, Device, Dtype
+from patchwright.cli import options
 from patchwright.cli.output import echo_err, progress_bar, say
 from patchwright.cli.runner import echo_notices
 from patchwright.errors import InputError, PatchwrightError
@@ -24,8 +24,8 @@ def run(
     out: Annotated[
         str, typer.Option(help="Folder of the run store.", show_default="the user's own")
     ] = "",
-    device: Device = "auto",
-    dtype: Dtype = "float32",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     on: Annotated[
         str, typer.Option(help="ray: spread over a Ray cluster.", show_default="this process")
     ] = "",
@@ -65,7 +65,7 @@ def run(
     say(f"{_summary(status, bad)} In {store.path}")
     if status.stopped:
         echo_err("Stopped: the same command goes on from here.")
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(options.STOPPED)
     if status.failed or bad:
         raise typer.Exit(1)
 

@@ -1,25 +1,15 @@
 """`runs`: what the run store has, two runs compared, notes, archives, and what may go."""
 
-import json as to_json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from patchwright.cli.options import (
-    Caption,
-    Csv,
-    Json,
-    Plot,
-    PlotNumbers,
-    PlotTitle,
-    PlotWidth,
-    check_outputs,
-    telling,
-    write_outputs,
-)
-from patchwright.cli.output import console, say, write
+from patchwright.cli import options
+from patchwright.cli.output import console, say, write_json
 from patchwright.cli.runner import echo_notices, when
 from patchwright.errors import InputError, printable
 from patchwright.figures.style import USUAL, FigureStyle
@@ -50,70 +40,65 @@ def list_(
     failures: Annotated[
         bool, typer.Option("--failures", help="Show experiments of `run` that failed.")
     ] = False,
-    json: Json = "",
+    json: options.Json = "",
     store: Folder = "",
 ) -> None:
     """List runs, the newest first; only those with all the words, if any are given."""
-    check_outputs(json, "")
-    opened = _opened(store)
-    if failures:
-        found: list[Any] = opened.failures(limit)
-    else:
-        found = list(opened.entries(" ".join(words or []), limit, deleted))
-    echo_notices(opened)
+    options.check_outputs(json, "")
+    with _opened(store) as opened:
+        every = opened.entries(" ".join(words or []), limit, deleted)
+        found = opened.failures(limit) if failures else every
     if json:
         name = "failures" if failures else "runs"
-        write(json, _json({name: [asdict(one) for one in found]}))
+        write_json(json, {name: [asdict(one) for one in found]})
     elif not found:
         say(f"Nothing of the kind in {opened.path}.")
     else:
-        console().print(_failures(found) if failures else _table(found))
+        console().print(_table(found, failures))
 
 
 @app.command()
 def show(
     run: Run,
-    json: Json = "",
-    csv: Csv = "",
-    plot: Plot = "",
-    plot_width: PlotWidth = USUAL.width,
-    plot_title: PlotTitle = USUAL.title,
-    plot_numbers: PlotNumbers = USUAL.numbers,
-    caption: Caption = "",
+    json: options.Json = "",
+    csv: options.Csv = "",
+    plot: options.Plot = "",
+    plot_width: options.PlotWidth = USUAL.width,
+    plot_title: options.PlotTitle = USUAL.title,
+    plot_numbers: options.PlotNumbers = USUAL.numbers,
+    caption: options.Caption = "",
     store: Folder = "",
 ) -> None:
     """Show a run as its command did, or write it as JSON, CSV or a figure."""
-    check_outputs(json, csv, plot, caption=caption)
+    options.check_outputs(json, csv, plot, caption=caption)
     style = FigureStyle(plot_width, plot_title, plot_numbers)
-    opened = _opened(store)
-    entry, result = opened.entry(run), opened.get(run)
-    echo_notices(opened)
+    with _opened(store) as opened:
+        entry, result = opened.entry(run), opened.get(run)
     if not (json or csv or plot or caption):
         note = f" {entry.note}" if entry.note else ""
         say(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
-    write_outputs(result, json, csv, plot, caption=caption, style=style)
+    options.write_outputs(result, json, csv, plot, caption=caption, style=style)
 
 
 @app.command()
 def compare(
     first: Run,
     second: Run,
-    json: Json = "",
-    plot: Plot = "",
-    plot_width: PlotWidth = USUAL.width,
-    plot_title: PlotTitle = USUAL.title,
-    plot_numbers: PlotNumbers = USUAL.numbers,
+    json: options.Json = "",
+    plot: options.Plot = "",
+    plot_width: options.PlotWidth = USUAL.width,
+    plot_title: options.PlotTitle = USUAL.title,
+    plot_numbers: options.PlotNumbers = USUAL.numbers,
     store: Folder = "",
 ) -> None:
     """Show two runs side by side, with their difference (second minus first) on one scale."""
     from patchwright.figures.comparison import compared
     from patchwright.figures.terminal import beside
 
-    check_outputs(json, "", plot)
+    options.check_outputs(json, "", plot)
     style = FigureStyle(plot_width, plot_title, plot_numbers)
-    opened = _opened(store)
-    one, other = opened.get(first), opened.get(second)
-    echo_notices(opened)
+    with _opened(store) as opened:
+        one, other = opened.get(first), opened.get(second)
     grids = compared(one, other)
     if json:
         parts = [
@@ -127,11 +112,11 @@ def compare(
             for grid in grids
         ]
         named = {"first": opened.entry(first).id, "second": opened.entry(second).id}
-        write(json, _json({**named, "panels": parts}))
+        write_json(json, {**named, "panels": parts})
     if plot:
         from patchwright.figures.matplotlib_figures import draw_compared, save
 
-        with telling():
+        with options.telling():
             save(draw_compared(one, other, style), plot)
     if not (json or plot):
         console().print(beside(one, other, grids))
@@ -144,26 +129,23 @@ def note(
     store: Folder = "",
 ) -> None:
     """Add a note to a run; `list` searches notes too."""
-    opened = _opened(store)
-    opened.note(run, text)
-    echo_notices(opened)
+    with _opened(store) as opened:
+        opened.note(run, text)
 
 
 @app.command()
 def delete(runs: Runs, store: Folder = "") -> None:
     """Delete runs; `restore` brings them back until `prune`."""
-    opened = _opened(store)
-    ids = opened.delete(runs)
-    echo_notices(opened)
+    with _opened(store) as opened:
+        ids = opened.delete(runs)
     say(f"Deleted {len(ids)}. To undo: patchwright runs restore {' '.join(ids)}")
 
 
 @app.command()
 def restore(runs: Runs, store: Folder = "") -> None:
     """Restore deleted runs."""
-    opened = _opened(store)
-    ids = opened.restore(runs)
-    echo_notices(opened)
+    with _opened(store) as opened:
+        ids = opened.restore(runs)
     say(f"Restored {len(ids)}.")
 
 
@@ -178,19 +160,18 @@ def prune(
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove them; without it, only say what would be removed.")
     ] = False,
-    json: Json = "",
+    json: options.Json = "",
     store: Folder = "",
 ) -> None:
     """Remove deleted runs for good, and old ones if asked. Runs with a note stay, unless deleted."""
-    check_outputs(json, "")
-    opened = _opened(store)
-    older = None if older_than is None else timedelta(days=older_than)
-    going = opened.prunable(older, keep)
-    if yes and going:
-        opened.prune(going)
-    echo_notices(opened)
+    options.check_outputs(json, "")
+    with _opened(store) as opened:
+        older = None if older_than is None else timedelta(days=older_than)
+        going = opened.prunable(older, keep)
+        if yes and going:
+            opened.prune(going)
     if json:
-        write(json, _json({"pruned": yes, "runs": [asdict(one) for one in going]}))
+        write_json(json, {"pruned": yes, "runs": [asdict(one) for one in going]})
         return
     what = f"{len(going)} runs, {sum(one.size for one in going) / 2**20:.1f} MiB"
     say(f"Removed {what}." if yes else f"Would remove {what}. Add --yes to do it.")
@@ -206,9 +187,8 @@ def export(
     store: Folder = "",
 ) -> None:
     """Write runs, with their notes, to one file for `import` on another machine."""
-    opened = _opened(store)
-    count = opened.export(path, runs or None)
-    echo_notices(opened)
+    with _opened(store) as opened:
+        count = opened.export(path, runs or None)
     say(f"{count} runs are in {path}.")
 
 
@@ -225,51 +205,43 @@ def import_(
 
     They are marked as imported, and answer no experiment unless they are trusted.
     """
-    opened = _opened(store)
-    new, known = opened.import_archive(path, trust_imported)
-    echo_notices(opened)
+    with _opened(store) as opened:
+        new, known = opened.import_archive(path, trust_imported)
     say(f"{new} runs taken in, {known} were here already.")
 
 
-def _opened(folder: str) -> "Store":
+@contextmanager
+def _opened(folder: str) -> "Generator[Store]":
+    """The run store; what it has to say is told on standard error once it was asked."""
     from pathlib import Path
 
-    from patchwright.storage.store import FILE, Store
+    from patchwright.storage.database import FILE
+    from patchwright.storage.store import Store
 
     if folder and not (Path(folder) / FILE).exists():
         raise InputError(f"--store '{folder}': there is no run store ({FILE}) in this folder.")
-    return Store(folder or None)
+    store = Store(folder or None)
+    yield store
+    echo_notices(store)
 
 
-def _json(document: object) -> str:
-    return to_json.dumps(document, ensure_ascii=False) + "\n"
-
-
-def _table(entries: "list[Entry]") -> Any:
+def _table(found: "Sequence[Entry] | Sequence[Failure]", failures: bool) -> Any:
     from patchwright.figures.tables import Line, table
 
-    rows = table("run", "computed", "method", "model", "what", "note", whole=("run",))
-    for one in entries:
-        marks = (
-            "" if one.whole else "(stopped) ",
-            "" if one.origin == "computed" else "(imported) ",
-        )
-        what = "".join((*marks, one.about))
-        cells = (one.id, when(one.created), one.method, one.model, what, one.note)
-        rows.add_row(*(Line(_plain(cell)) for cell in cells))
+    names = ("run", "computed", "method", "model", "what", "note")
+    rows = table(*(("tried", "why not", "experiment") if failures else names), whole=("run",))
+    for one in found:
+        # What was typed: no control character of it reaches the terminal.
+        rows.add_row(*(Line(printable(cell.replace("\n", "↵"))) for cell in _cells(one)))
     return rows
 
 
-def _failures(failures: "list[Failure]") -> Any:
-    from patchwright.figures.tables import Line, table
+def _cells(one: "Entry | Failure") -> tuple[str, ...]:
+    from patchwright.storage.store import Entry
 
-    rows = table("tried", "why not", "experiment")
-    for one in failures:
-        cells = (when(one.created), one.reason, one.experiment)
-        rows.add_row(*(Line(_plain(cell)) for cell in cells))
-    return rows
-
-
-def _plain(text: str) -> str:
-    """What was typed, as it may stand in a terminal: no control characters reach it."""
-    return printable(text.replace("\n", "↵"))
+    moment = when(one.created)
+    if not isinstance(one, Entry):
+        return moment, one.reason, one.experiment
+    stopped = "" if one.whole else "(stopped) "
+    imported = "" if one.origin == "computed" else "(imported) "
+    return one.id, moment, one.method, one.model, f"{stopped}{imported}{one.about}", one.note

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.options import (
-    Chat,
-    Device,
-    ModelName,
-    NoBos,
-    Revision,
-    System,
-    load,
-    said_by_user,
-)
+from patchwright.cli import options
 from patchwright.cli.output import console, say
 from patchwright.errors import InputError, PatchwrightError, quoted
 
@@ -25,16 +16,22 @@ if TYPE_CHECKING:
     from patchwright.model.load import Model
 
 
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+MaxJobs = Annotated[
+    int, typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64)
+]
+
+
 def places(
-    model: ModelName = "demo",
-    device: Device = "cpu",
-    revision: Revision = None,
+    model: options.ModelName = "demo",
+    device: options.Device = "cpu",
+    revision: options.Revision = None,
 ) -> None:
     """List the places of a model and how they are written."""
     from patchwright.figures.tables import table
     from patchwright.places import HEAD_SITES, NEURON_SITES, SITE_TABLE, n_heads_of
 
-    spec = load(model, device, "float32", revision).spec
+    spec = options.load(model, device, "float32", revision).spec
     layers = f"L0-{spec.n_layers - 1}"
     rows = table("site", "places", "example", "per", "what it is", whole=("site",))
     for site in spec.sites:
@@ -51,11 +48,11 @@ def places(
 def tokens(
     text: Annotated[str, typer.Argument(help="A prompt.")],
     other: Annotated[str, typer.Argument(help="A second prompt, to compare.")] = "",
-    chat: Chat = False,
-    system: System = "",
-    no_bos: NoBos = False,
-    model: ModelName = "demo",
-    revision: Revision = None,
+    chat: options.Chat = False,
+    system: options.System = "",
+    bos: options.Bos = True,
+    model: options.ModelName = "demo",
+    revision: options.Revision = None,
 ) -> None:
     """Show how a model splits one or two prompts into tokens."""
     from itertools import zip_longest
@@ -64,25 +61,24 @@ def tokens(
     from patchwright.prompts.pair import prompt_ids, prompt_notices
     from patchwright.prompts.tokens import token_texts, visible
 
-    tokenizer = load(model, "cpu", "float32", revision).tokenizer
-    prompts = [said_by_user(each, chat, system) for each in (text, other) if each or each is text]
-    ids = [prompt_ids(each, tokenizer, not no_bos) for each in prompts]
+    tokenizer = options.load(model, "cpu", "float32", revision).tokenizer
+    prompts = [
+        options.said_by_user(each, chat, system) for each in (text, other) if each or each is text
+    ]
+    ids = [prompt_ids(each, tokenizer, bos) for each in prompts]
     runs = ("id", "clean", "id", "corrupted", "") if other else ("id", "token")
     rows = table("position", *runs, right=("id",))
     for position, row in enumerate(zip_longest(*ids)):
-        cells = [
-            part
-            for token in row
-            for part in (
-                ("", "")
-                if token is None
-                else (str(token), visible(token_texts([token], tokenizer)[0]))
+        cells: list[str] = []
+        for token in row:
+            there = token is not None
+            cells += (
+                [str(token), visible(token_texts([token], tokenizer)[0])] if there else ["", ""]
             )
-        ]
         differs = ["<- differs"] if other and row[0] != row[1] else []
-        rows.add_row(str(position), *(Line(cell) for cell in [*cells, *differs]))
+        rows.add_row(str(position), *map(Line, [*cells, *differs]))
     console().print(rows)
-    for notice in prompt_notices(prompts, tokenizer, not no_bos):
+    for notice in prompt_notices(prompts, tokenizer, bos):
         console().print(Line(notice["message"]))
 
 
@@ -98,16 +94,9 @@ def examples() -> None:
     rows = table(*names, whole=("name",))
     for one in library():
         pair = one.pair
-        answers = [_few(pair.answers), _few(pair.wrongs)]
-        texts = (
-            one.id,
-            one.task,
-            " ".join(one.models),
-            str(pair.clean),
-            str(pair.corrupt),
-            *answers,
-        )
-        rows.add_row(*(Line(text) for text in texts))
+        prompts, answers = (pair.clean, pair.corrupt), (_few(pair.answers), _few(pair.wrongs))
+        texts = one.id, one.task, " ".join(one.models), *map(str, prompts), *answers
+        rows.add_row(*map(Line, texts))
     console().print(rows)
 
 
@@ -116,7 +105,7 @@ def lessons(
         list[Path] | None,
         typer.Argument(help="Lessons to check: .yaml files, or names of built-in lessons."),
     ] = None,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """List the lessons, or check some: run each one and test its texts and questions.
 
@@ -134,7 +123,9 @@ def lessons(
         console().print(rows)
         return
     wanted = [one for file in files for one in _wanted(file)]
-    models = {name: load(name, device, "float32", None) for name in {one.model for one in wanted}}
+    models = {
+        name: options.load(name, device, "float32", None) for name in {one.model for one in wanted}
+    }
     faults = [fault for lesson in wanted for fault in _checked(lesson, models[lesson.model])]
     if faults:
         raise typer.Exit(1)
@@ -202,7 +193,7 @@ def methods(
 
 def verify(
     model: Annotated[str, typer.Argument(help="demo, smollm2 or gpt2.")] = "demo",
-    device: Device = "auto",
+    device: options.Device = "auto",
     figures: Annotated[
         str, typer.Option(help="A file of figures, instead of those in the package.")
     ] = "",
@@ -214,7 +205,7 @@ def verify(
     from patchwright.verify import figures_of, read_figures, verify_figures
 
     published = read_figures(Path(figures)) if figures else figures_of(model)
-    checks = verify_figures(load(model, device, "float32", None), published)
+    checks = verify_figures(options.load(model, device, "float32", None), published)
     for check in checks:
         mark = "ok " if check.passed else "BAD"
         say(f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}")
@@ -226,8 +217,8 @@ def verify(
 
 
 def bench(
-    model: ModelName = "demo",
-    device: Device = "auto",
+    model: options.ModelName = "demo",
+    device: options.Device = "auto",
     tokens: Annotated[int, typer.Option(help="Length of the random prompts.", min=3)] = 15,
     repeat: Annotated[int, typer.Option(help="Number of runs; the median counts.", min=1)] = 3,
 ) -> None:
@@ -235,7 +226,7 @@ def bench(
     from patchwright.bench import time_sweeps
     from patchwright.model.kernels import uses
 
-    loaded = load(model, device, "float32", None)
+    loaded = options.load(model, device, "float32", None)
     products = uses(loaded.network.embed)
     say(f"{loaded.name} on {loaded.device}, {tokens} tokens, median of {repeat}")
     say(f"Matrix products: {products}.")
@@ -257,7 +248,7 @@ def app_(
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 8501,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     name: Annotated[
         list[str] | None,
         typer.Option(help="Another host name of the page, such as a proxy's; may be repeated."),
@@ -279,10 +270,7 @@ def app_(
             file_okay=False,
         ),
     ] = None,
-    max_jobs: Annotated[
-        int,
-        typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
-    ] = 2,
+    max_jobs: MaxJobs = 2,
     no_store: Annotated[bool, typer.Option("--no-store", help="Do not use the run store.")] = False,
     allow_edits: Annotated[
         bool,
@@ -302,12 +290,12 @@ def app_(
             f"{quoted(model)} is no name that the page can open on: give demo, smollm2, or a hub name "
             "such as gpt2. A folder or a file is typed at the top of the page, under other…."
         )
-    options = ["--max-jobs", str(max_jobs)]
-    options += [] if model is None else ["--model", model]
-    options += ["--no-store"] if no_store else []
-    options += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
-    options += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]
-    serve_page(host, port, name or [], allow_edits, headless or not sys.stdout.isatty(), options)
+    passed = ["--max-jobs", str(max_jobs)]
+    passed += [] if model is None else ["--model", model]
+    passed += ["--no-store"] if no_store else []
+    passed += [part for one in folder or () for part in ("--folder", str(one.absolute()))]
+    passed += [part for one in lessons or () for part in ("--lessons", str(one.absolute()))]
+    serve_page(host, port, name or [], allow_edits, headless or not sys.stdout.isatty(), passed)
 
 
 def serve(
@@ -319,18 +307,15 @@ def serve(
         ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     token_file: Annotated[
         Path | None,
         typer.Option(
             help="A file with the token that requests must send, instead of PATCHWRIGHT_TOKEN."
         ),
     ] = None,
-    device: Device = "auto",
-    max_jobs: Annotated[
-        int,
-        typer.Option("--max-jobs", "--sweeps", help="Jobs that run at one time.", min=1, max=64),
-    ] = 2,
+    device: options.Device = "auto",
+    max_jobs: MaxJobs = 2,
     queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=10_000)] = 32,
     seconds: Annotated[float, typer.Option(help="Seconds that a job may run.", min=1)] = 600,
 ) -> None:

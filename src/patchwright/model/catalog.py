@@ -136,6 +136,11 @@ def is_planted(name: str) -> bool:
     return name.startswith(PLANTED) and entry_of(name) is not None
 
 
+def is_ours(name: str) -> bool:
+    """Whether a name is of a model that is in the package, or on the package index."""
+    return name == "demo" or is_planted(name) or file_of(name) is not None
+
+
 def local(name: str) -> Path | None:
     """The folder or the file of a model on this machine; None where it is not here, whole.
 

@@ -115,7 +115,7 @@ def check_checkpoint(
     module = empty(config, name)
     names = _names(found, module, name)
     check_shapes({names[key]: shape for key, shape in found.items() if key in names}, module, name)
-    _check_memory(module, precision, name, devices)
+    check_memory(module, precision, name, devices)
     return Checkpoint(folder, name, config, files, names)
 
 
@@ -155,18 +155,15 @@ def _shards(index: dict[str, Any], name: str) -> list[str]:
 
 
 def check_memory(
-    config: ModelConfig, precision: torch.dtype, name: str, devices: Sequence[torch.device] = (CPU,)
+    module: PreTrainedModel,
+    precision: torch.dtype,
+    name: str,
+    devices: Sequence[torch.device] = (CPU,),
 ) -> None:
     """Raise MemoryBudgetError where the weights are larger than the free memory of `devices`.
 
-    It asks for the config alone, so that it can be asked before weights come.
+    It asks for the model as `empty` makes it of its config alone, before weights come.
     """
-    _check_memory(empty(config, name), precision, name, devices)
-
-
-def _check_memory(
-    module: PreTrainedModel, precision: torch.dtype, name: str, devices: Sequence[torch.device]
-) -> None:
     # A tied unembedding is the embedding's own parameter, and counts once.
     needed = sum(one.numel() * precision.itemsize for one in module.parameters())
     needed += sum(buffer.nbytes for buffer in module.buffers())
@@ -206,11 +203,16 @@ def _damaged(path: Path, name: str) -> Callable[[str], CheckpointError]:
 
 def _names(stored: Iterable[str], module: PreTrainedModel, name: str) -> dict[str, str]:
     """What Transformers calls each tensor that is read. Raises CheckpointError for two of one name."""
-    own = {key: ".".join(_own_parts(key)) for key in stored if not key.endswith(_BUFFERS)}
+    own = {
+        key: ".".join(part for part in key.split(".") if part not in _WRAPPERS)
+        for key in stored
+        if not key.endswith(_BUFFERS)
+    }
     prefix = f"{module.base_model_prefix}."
     if not any(one.startswith(prefix) for one in own.values()):
         # The body's own names: the first GPT-2 checkpoints have them, and a body saved alone.
-        expected = {**module.state_dict(), **_as_saved(module, module.state_dict())}
+        # They may be saved under other names, or divided.
+        expected = {**module.state_dict(), **revert_weight_conversion(module, module.state_dict())}
         own = {key: one if one in expected else prefix + one for key, one in own.items()}
     seen: dict[str, str] = {}
     for key, one in own.items():
@@ -223,15 +225,6 @@ def _names(stored: Iterable[str], module: PreTrainedModel, name: str) -> dict[st
     return own
 
 
-def _own_parts(key: str) -> list[str]:
-    return [part for part in key.split(".") if part not in _WRAPPERS]
-
-
-def _as_saved(module: PreTrainedModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a model as its class saves them, which may be under other names, or divided."""
-    return revert_weight_conversion(module, tensors)
-
-
 def check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: str) -> None:
     """Raise CheckpointError where tensors are missing, unknown or of another shape.
 
@@ -240,7 +233,7 @@ def check_shapes(found: dict[str, list[int]], module: PreTrainedModel, name: str
     tied, own = module.all_tied_weights_keys, module.state_dict()
     needed = {key: tensor for key, tensor in own.items() if key not in tied}
     if not set(found) <= set(own):
-        own, needed = _as_saved(module, own), _as_saved(module, needed)
+        own, needed = (revert_weight_conversion(module, some) for some in (own, needed))
     expected = {key: list(tensor.shape) for key, tensor in own.items()}
     missing = sorted(set(needed) - set(found))
     unknown = sorted(set(found) - set(expected))

@@ -197,54 +197,43 @@ def _by_layer(
     """A device for each layer."""
     if isinstance(asked, Mapping):
         return _named(asked, len(sizes), name)
-    if isinstance(asked, str):
-        *gpus, last = devices_of(asked, dtype)
-        fits = _levelled(gpus, sizes) if gpus else None
-        return fits or _shared([*gpus, last], sizes, _filled([*gpus, last], sizes), name)
-    devices = [device_named(one) for one in asked]
-    return _shared(devices, sizes, _levelled(devices, sizes), name)
-
-
-def _shared(
-    devices: Sequence[torch.device],
-    sizes: Sequence[int],
-    found: list[torch.device] | None,
-    name: str,
-) -> list[torch.device]:
+    balanced = isinstance(asked, str)
+    devices = devices_of(asked, dtype) if balanced else [device_named(one) for one in asked]
+    free = [free_memory(one) for one in devices]
+    if balanced:
+        # The last one, the CPU, gets what the GPUs do not hold.
+        found = _levelled(devices[:-1], sizes, free) or _packed(devices, sizes, free)
+    else:
+        found = _levelled(devices, sizes, free)
     if found is not None:
         return found
     check_room(sum(sizes), list(dict.fromkeys(devices)), name)
-    largest = max(sizes) / 2**30
-    free = _each_free(devices, [free_memory(device) for device in devices])
     raise MemoryBudgetError(
         f"'{name}' does not fit layer by layer: {sum(sizes) / 2**30:.1f} GiB of weights, up to "
-        f"{largest:.1f} GiB a layer (the first has the embedding), and {free}. Free some memory, "
-        "or add a device."
+        f"{max(sizes) / 2**30:.1f} GiB a layer (the first has the embedding), and "
+        f"{_each_free(devices, free)}. Free some memory, or add a device."
     )
 
 
-def _levelled(devices: Sequence[torch.device], sizes: Sequence[int]) -> list[torch.device] | None:
+def _levelled(
+    devices: Sequence[torch.device], sizes: Sequence[int], free: Sequence[int]
+) -> list[torch.device] | None:
     """Consecutive layers on each device, the largest share as small as can be; None: no room."""
-    whole = sum(sizes)
-    free = [free_memory(at) for at in devices]
 
     def pack(level: int) -> list[torch.device] | None:
         return _packed(devices, sizes, [min(level, one) for one in free])
 
     # What fits under one level fits under every higher one.
+    whole = sum(sizes)
     return pack(bisect_left(range(whole), True, key=lambda level: pack(level) is not None))
-
-
-def _filled(devices: Sequence[torch.device], sizes: Sequence[int]) -> list[torch.device] | None:
-    """Consecutive layers, each device filled before the next one gets any; None: no room."""
-    return _packed(devices, sizes, [free_memory(at) for at in devices])
 
 
 def _packed(
     devices: Sequence[torch.device], sizes: Sequence[int], room: Sequence[int]
 ) -> list[torch.device] | None:
+    """Consecutive layers, each device filled before the next one gets any; None: no room."""
     found: list[torch.device] = []
-    for device, most in zip(devices, room, strict=True):
+    for device, most in zip(devices, room, strict=False):
         used = 0
         for size in sizes[len(found) :]:
             if used + size > most:

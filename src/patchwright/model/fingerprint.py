@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -109,8 +109,7 @@ def remembered(files: Sequence[Path], what: str, compute: Callable[[], str]) -> 
 
 
 def _memory() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "patchwright" / "fingerprints.json"
+    return platformdirs.user_cache_path("patchwright", False) / "fingerprints.json"
 
 
 def _recall(memory: Path) -> dict[str, str]:

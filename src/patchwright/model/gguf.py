@@ -10,7 +10,7 @@ import mmap
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,18 +44,6 @@ from patchwright.model.devices import CPU
 
 ENDING = ".gguf"
 
-_ARCHITECTURES = {
-    "gpt2": "GPT2LMHeadModel",
-    "llama": "LlamaForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "gemma2": "Gemma2ForCausalLM",
-    "gemma3": "Gemma3ForCausalLM",
-    "phi3": "Phi3ForCausalLM",
-    "qwen3moe": "Qwen3MoeForCausalLM",
-}
-"""The class of Transformers by `general.architecture`. Mistral's models call themselves llama."""
-
 _FIELDS = {
     "block_count": "num_hidden_layers",
     "context_length": "max_position_embeddings",
@@ -70,20 +58,6 @@ _FIELDS = {
     "vocab_size": "vocab_size",
 }
 """A config's fields by what GGUF calls them behind the architecture's name."""
-
-_WINDOW = {"attention.sliding_window": "sliding_window"}
-_GEMMA = {
-    **_WINDOW,
-    "attn_logit_softcapping": "attn_logit_softcapping",
-    "final_logit_softcapping": "final_logit_softcapping",
-}
-_EXPERTS = {
-    "expert_count": "num_experts",
-    "expert_used_count": "num_experts_per_tok",
-    "expert_feed_forward_length": "moe_intermediate_size",
-}
-_OWN_FIELDS = {"gemma2": _GEMMA, "gemma3": _GEMMA, "phi3": _WINDOW, "qwen3moe": _EXPERTS}
-"""Further fields of some architectures' configs."""
 
 _OF_EXPERTS = {
     "gate_up_proj": ("ffn_gate_exps", "ffn_up_exps"),
@@ -101,6 +75,53 @@ _NEEDED = (
     "feed_forward_length",
     "attention.head_count",
 )
+"""Keys that no file may lack."""
+
+_RMS, _WIDTH = "attention.layer_norm_rms_epsilon", "attention.key_length"
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """A class of Transformers, and what the metadata of its files say beside what all say.
+
+    `needed` are keys that they may not lack either; `own` and `optional` are further fields of its
+    config by their keys, of which they may not lack those of `own`; `settled` are fields that no
+    key says.
+    """
+
+    model_class: str
+    needed: tuple[str, ...] = (_RMS,)
+    own: Mapping[str, str] = field(default_factory=dict[str, str])
+    optional: Mapping[str, str] = field(default_factory=dict[str, str])
+    settled: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+_WINDOW = {"attention.sliding_window": "sliding_window"}
+_CAPS = {one: one for one in ("attn_logit_softcapping", "final_logit_softcapping")}
+_EXPERTS = {
+    "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+}
+_WHOLE = {"use_sliding_window": False}
+# Experts are weighed as llama.cpp weighs them, whatever a file says.
+_ROUTED = _WHOLE | {"norm_topk_prob": True}
+
+# Where a width is needed, the class would take heads of another one than llama.cpp does. Phi-3's
+# padding token is not in every vocabulary.
+_ARCHITECTURES = {
+    "gpt2": _Architecture("GPT2LMHeadModel", ("attention.layer_norm_epsilon",)),
+    "llama": _Architecture("LlamaForCausalLM"),
+    "qwen2": _Architecture("Qwen2ForCausalLM", settled=_WHOLE),
+    "qwen3": _Architecture("Qwen3ForCausalLM", (_RMS, _WIDTH), settled=_WHOLE),
+    "gemma2": _Architecture("Gemma2ForCausalLM", (_RMS, _WIDTH), _WINDOW, _CAPS),
+    "gemma3": _Architecture("Gemma3ForCausalLM", (_RMS, _WIDTH), _WINDOW, _CAPS),
+    "phi3": _Architecture("Phi3ForCausalLM", own=_WINDOW, settled={"pad_token_id": None}),
+    "qwen3moe": _Architecture("Qwen3MoeForCausalLM", (_RMS, _WIDTH), _EXPERTS, settled=_ROUTED),
+}
+"""By `general.architecture`. Mistral's models call themselves llama."""
+
+_GEMMA = ("gemma2", "gemma3")
 
 _ORDINARY: dict[str, object] = {
     "attention.causal": True,
@@ -184,9 +205,8 @@ class GgufCheckpoint:
         """The weights by the model's names, in float32. Raises CheckpointError."""
         with foreign(_damaged(self.name)):
             found = _unpacked(self.path, self.header, self.config, self.names)
-        check_shapes(
-            {key: list(one.shape) for key, one in found.items()}, self._module(), self.name
-        )
+        shapes = {key: list(one.shape) for key, one in found.items()}
+        check_shapes(shapes, empty(self.config, self.name), self.name)
         return found
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -208,9 +228,6 @@ class GgufCheckpoint:
                 **{f"{key}_token": one for key, one in tokens.items()},
             )
 
-    def _module(self) -> Any:
-        return empty(self.config, self.name)
-
 
 def is_gguf(path: Path) -> bool:
     """Whether a file begins as GGUF files do."""
@@ -231,10 +248,11 @@ def check_gguf(
     with foreign(_damaged(name)):
         header = read_header(path)
     config = config_of(_document(header, name), name, "metadata")
+    module = empty(config, name)
     # The values are unpacked to float32, whatever precision comes after.
-    check_memory(config, max(precision, torch.float32, key=lambda one: one.itemsize), name, devices)
+    check_memory(module, max(precision, torch.float32, key=lambda one: one.itemsize), name, devices)
     architecture = header.metadata["general.architecture"]
-    names = _names_of(empty(config, name), architecture)
+    names = _names_of(module, architecture)
     own = {one.name for one in header.tensors}
     if "rope_freqs.weight" in own:
         raise CheckpointError(
@@ -349,65 +367,56 @@ def _stored(cursor: _Cursor) -> Stored:
 def _document(header: Header, name: str) -> dict[str, Any]:
     """The metadata by the names of a config.json. Raises CheckpointError, UnknownFamilyError."""
     metadata = header.metadata
+    architecture = _architecture_of(metadata, name)
+    known, prefix = _ARCHITECTURES[architecture], f"{architecture}."
+    own = {
+        key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)
+    }
+    if missing := [key for key in (*_NEEDED, *known.needed, *known.own) if key not in own]:
+        raise CheckpointError(f"'{name}': its metadata lack {prefix}{missing[0]}. Fetch it again.")
+    fields = {**_FIELDS, **known.own, **known.optional}
+    _check_ordinary(own, fields, prefix, name)
+    names = {one.name for one in header.tensors}
+    tokens = metadata.get("tokenizer.ggml.tokens", _Length(0))
+    found = {field: own[key] for key, field in fields.items() if key in own}
+    found |= {
+        "architectures": [known.model_class],
+        "vocab_size": own.get("vocab_size", getattr(tokens, "items", None)),
+        "tie_word_embeddings": "output.weight" not in names,
+        **known.settled,
+    }
+    if architecture == "gpt2":
+        return found | {"n_inner": found.pop("intermediate_size")}
+    if architecture == "phi3":
+        found["sliding_window"] = found["sliding_window"] or None  # Files say 0 for none.
+    if architecture in _GEMMA:
+        by_width = architecture == "gemma2" and found["num_hidden_layers"] == _WIDE_QUERIES
+        per_head = found["hidden_size"] // found["num_attention_heads"]
+        found["query_pre_attn_scalar"] = per_head if by_width else found["head_dim"]
+    return {
+        "num_key_value_heads": found["num_attention_heads"],
+        "rope_theta": _BASE,
+        "attention_bias": "blk.0.attn_q.bias" in names,
+        "mlp_bias": "blk.0.ffn_up.bias" in names,
+        **found,
+    }
+
+
+def _architecture_of(metadata: Mapping[str, Any], name: str) -> str:
+    """The architecture of a whole model that can be read."""
     architecture = metadata.get("general.architecture")
     if architecture not in _ARCHITECTURES:
         raise UnknownFamilyError(
             f"'{name}' is a GGUF file of the architecture {quoted(str(architecture))}. Those that "
             f"can be read are: {', '.join(_ARCHITECTURES)}."
         )
-    if metadata.get("general.type", "model") != "model" or metadata.get("split.count", 1) not in (
-        0,
-        1,
-    ):
+    is_model = metadata.get("general.type", "model") == "model"
+    if not is_model or metadata.get("split.count", 1) not in (0, 1):
         raise CheckpointError(
             f"'{name}' is a part of a model: give a single file that holds all of it (the parts of a "
             "split file are joined by `llama-gguf-split --merge`)."
         )
-    prefix = f"{architecture}."
-    own = {
-        key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)
-    }
-    epsilon = (
-        "attention.layer_norm_epsilon"
-        if architecture == "gpt2"
-        else "attention.layer_norm_rms_epsilon"
-    )
-    # Its class would take heads of another width than llama.cpp does.
-    is_gemma = architecture in ("gemma2", "gemma3")
-    wide = is_gemma or architecture in ("qwen3", "qwen3moe")
-    width = ("attention.key_length",) if wide else ()
-    window = ("attention.sliding_window",) if is_gemma or architecture == "phi3" else ()
-    experts = tuple(_EXPERTS) if architecture == "qwen3moe" else ()
-    if missing := [key for key in (*_NEEDED, epsilon, *width, *window, *experts) if key not in own]:
-        raise CheckpointError(f"'{name}': its metadata lack {prefix}{missing[0]}. Fetch it again.")
-    fields = _FIELDS | _OWN_FIELDS.get(architecture, {})
-    _check_ordinary(own, fields, prefix, name)
-    names = {one.name for one in header.tensors}
-    tokens = metadata.get("tokenizer.ggml.tokens", _Length(0))
-    found = {field: own[key] for key, field in fields.items() if key in own}
-    found |= {
-        "architectures": [_ARCHITECTURES[architecture]],
-        "vocab_size": own.get("vocab_size", getattr(tokens, "items", None)),
-        "tie_word_embeddings": "output.weight" not in names,
-    }
-    if architecture == "gpt2":
-        return found | {"n_inner": found.pop("intermediate_size")}
-    found |= {
-        "attention_bias": "blk.0.attn_q.bias" in names,
-        "mlp_bias": "blk.0.ffn_up.bias" in names,
-    }
-    if architecture in ("qwen2", "qwen3", "qwen3moe"):
-        found |= {"use_sliding_window": False}
-    if architecture == "qwen3moe":
-        found |= {"norm_topk_prob": True}  # As llama.cpp computes it, whatever a file says.
-    if architecture == "phi3":
-        # Files say 0 for none. The class's padding token is not in every vocabulary.
-        found |= {"sliding_window": found["sliding_window"] or None, "pad_token_id": None}
-    if is_gemma:
-        by_width = architecture == "gemma2" and found["num_hidden_layers"] == _WIDE_QUERIES
-        per_head = found["hidden_size"] // found["num_attention_heads"]
-        found |= {"query_pre_attn_scalar": per_head if by_width else found["head_dim"]}
-    return {"num_key_value_heads": found["num_attention_heads"], "rope_theta": _BASE, **found}
+    return architecture
 
 
 def _check_ordinary(
@@ -489,7 +498,7 @@ def _check_tokenizer(metadata: Mapping[str, Any], name: str) -> None:
     else:
         # Gemma's puts no space before a text, and its reader none either.
         puts_space = metadata.get("tokenizer.ggml.add_space_prefix", True)
-        is_gemma = metadata["general.architecture"] in ("gemma2", "gemma3")
+        is_gemma = metadata["general.architecture"] in _GEMMA
         known = model == "llama" and bool(puts_space) is not is_gemma
     if not known:
         raise CheckpointError(

@@ -31,6 +31,7 @@ from patchwright.model.checkpoint import (
     INDEX,
     WEIGHTS,
     check_memory,
+    empty,
     weight_files,
 )
 from patchwright.model.config import read_config
@@ -147,7 +148,7 @@ def _downloaded(
         # The config alone first: an unknown architecture, or one too large for the memory, is
         # refused before its weights come.
         config = Path(hf_hub_download(name, "config.json", revision=revision))
-        check_memory(read_config(config, name), precision, name, devices)
+        check_memory(empty(read_config(config, name), name), precision, name, devices)
         if progress is None:
             return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
         _follow(name, config.parent.name, progress)

@@ -22,7 +22,7 @@ from patchwright.errors import (
     quoted,
     reason,
 )
-from patchwright.model.catalog import DEMO, file_of, is_planted, local
+from patchwright.model.catalog import file_of, is_ours, is_planted, local
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
 from patchwright.model.device_check import UNPROVEN, agrees_with_cpu
 from patchwright.model.devices import (
@@ -140,12 +140,14 @@ def load_model(
     """
     if device_map is not None and device != "auto":
         raise InputError("Both a device and a device map were given: give one of them.")
-    precision = _dtype(dtype)
+    if dtype not in DTYPES:
+        raise ExperimentError(f"'{dtype}' is not a precision: choose {', '.join(DTYPES)}.")
+    precision = DTYPES[dtype]
     if device_map is None:
         devices = [device_named(device, precision)]
     else:
         devices = devices_of(device_map, precision)
-    here = _place(name)
+    source, here = _found(name)
     if here is not None and revision is not None:
         raise InputError(
             f"'{name}' is not on the model hub, so it has no revision {quoted(revision)}: leave it out."
@@ -153,33 +155,46 @@ def load_model(
     place = here or fetch(name, revision, progress, precision, devices)
     checkpoint = _checkpoint(place, name, precision, devices)
     tokenizer = TextTokenizer(checkpoint.tokenizer())
-    if device_map is None:
-        stored = network_of(_module(checkpoint, precision), name)
-        network = placed(stored, devices * stored.spec.n_layers)
-    else:
-        # As the files have them, weights are mapped, not read: more than main memory can go through.
-        stored = network_of(_module(checkpoint), name)
-        network = spread(stored, device_map, name, precision)
-    if not agrees_with_cpu(network, stored):
-        if device_map not in (None, "balanced") or (device_map is None and device != "auto"):
-            raise _untrusted(name, devices, "choose the device cpu")
-        log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
-        network = placed(stored, [CPU] * stored.spec.n_layers, precision)
+    named = device != "auto" if device_map is None else device_map != "balanced"
+    network = _on_devices(checkpoint, name, devices, device_map, precision, named)
     network = replace(padded(network, tokenizer), memory=RunMemory())
     may_copy(network)
     files = checkpoint.files
-    mark = remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole))
     return Model(
         name,
         revision,
         network,
         tokenizer,
-        mark,
-        _source(name),
+        remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole)),
+        source,
         checkpoint.stored_dtype,
         checkpoint.quantization,
         remembered(files, "file", lambda: digest_of(place)) if is_gguf(place) else None,
     )
+
+
+def _on_devices(
+    checkpoint: "AnyCheckpoint",
+    name: str,
+    devices: Sequence[torch.device],
+    device_map: DeviceMap | None,
+    precision: torch.dtype,
+    named: bool,
+) -> Network:
+    """The network on its devices; on the CPU where they give other numbers, unless they were named."""
+    if device_map is None:
+        stored = network_of(_module(checkpoint, precision), name)
+        network = placed(stored, [*devices] * stored.spec.n_layers)
+    else:
+        # As the files have them, weights are mapped, not read: more than main memory can go through.
+        stored = network_of(_module(checkpoint), name)
+        network = spread(stored, device_map, name, precision)
+    if agrees_with_cpu(network, stored):
+        return network
+    if named:
+        raise _untrusted(name, devices, "choose the device cpu")
+    log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
+    return placed(stored, [CPU] * stored.spec.n_layers, precision)
 
 
 def wrap_model(
@@ -222,37 +237,35 @@ def _untrusted(name: str, devices: Sequence[torch.device], instead: str) -> Inpu
     )
 
 
-def _place(name: str) -> Path | None:
-    """The folder or GGUF file that holds the named model; None where the name is the hub's."""
+def _found(name: str) -> tuple[Source, Path | None]:
+    """Where a named model comes from, and its folder or file; None where that is the hub's."""
     if not name.strip():
         raise InputError(
             "No model was named: give demo, a hub name such as gpt2, a folder, or a .gguf file."
         )
-    if name == "demo":
-        return DEMO
-    if file_of(name) or is_planted(name):
+    if is_ours(name):
         here = local(name)
         if here is None:
             raise HubError(
                 f"'{name}' is not on this machine yet: fetch it with `patchwright models get {name}`."
             )
-        return here
+        return "planted" if is_planted(name) else "catalog" if file_of(name) else "demo", here
     path = _path(name)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name[:60]!r} cannot be a folder ({reason(error)}).") from error
     if is_folder:
-        return _gguf_in(path, name) or path
+        return "folder", _gguf_in(path, name) or path
     if is_file and (is_gguf(path) or path.suffix == ENDING):
-        return path
+        return "folder", path
     if is_file:
         raise CheckpointError(
             f"'{name}' is a file, and not a GGUF file: name the folder that contains it."
         )
     if _looks_local(name):
         raise CheckpointError(f"'{name}': there is no such folder or file. Check the path.")
-    return None
+    return "hub", None
 
 
 def _gguf_in(folder: Path, name: str) -> Path | None:
@@ -277,8 +290,7 @@ def confined(name: str, allowed: Sequence[Path]) -> str:
     `gpt2` where the working directory has a folder called so. Raises InputError.
     """
     own = _looks_local(name) or os.path.lexists(_path(name))
-    ours = name == "demo" or file_of(name) or is_planted(name)
-    if ours or (not own and is_hub_name(name)):
+    if is_ours(name) or (not own and is_hub_name(name)):
         return name
     try:
         real = _path(name).resolve()
@@ -311,24 +323,13 @@ def _looks_local(name: str) -> bool:
     )
 
 
-def _source(name: str) -> Source:
-    """Where `_place` found the named model."""
-    if name == "demo":
-        return "demo"
-    if is_planted(name):
-        return "planted"
-    if file_of(name):
-        return "catalog"
-    return "hub" if _place(name) is None else "folder"
-
-
 AnyCheckpoint = Checkpoint | GgufCheckpoint | PlantedCheckpoint
 
 
 def _checkpoint(
     place: Path, name: str, precision: torch.dtype, devices: Sequence[torch.device]
 ) -> AnyCheckpoint:
-    """What `_place` found, checked; of a planted model what its file makes."""
+    """What `_found` found, checked; of a planted model what its file makes."""
     if is_planted(name):
         return import_module(f"patchwright.model.planted.{place.stem}").build(name)
     check = check_checkpoint if place.is_dir() else check_gguf
@@ -361,9 +362,3 @@ def _module(checkpoint: AnyCheckpoint, precision: torch.dtype | None = None) -> 
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name not in DTYPES:
-        raise ExperimentError(f"'{name}' is not a precision: choose {', '.join(DTYPES)}.")
-    return DTYPES[name]

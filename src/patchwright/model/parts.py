@@ -27,47 +27,30 @@ ROTARY_SETTINGS = set(
 """What a config may say of these; Transformers makes the frequencies and the factor of it."""
 
 
-def spec_of(
-    config: Any, name: str, layers: Sequence[Layer], d_mlp: int | None = None, **own: Any
-) -> ModelSpec:
-    """The sizes of a model of these layers, by the names that Transformers has for all families.
-
-    `d_mlp` where the config has it under a name of its own; `own` are further fields.
-    """
-    d_head = layers[0].d_head
-    return ModelSpec(
-        name=name,
-        family=config.model_type,
-        n_layers=len(layers),
-        n_heads=layers[0].o.weight.shape[0] // d_head,
-        n_kv_heads=layers[0].k.by_head(d_head)[0].shape[1],
-        d_model=config.hidden_size,
-        d_head=d_head,
-        d_mlp=config.intermediate_size if d_mlp is None else d_mlp,
-        n_vocab=config.vocab_size,
-        n_context=config.max_position_embeddings,
-        **own,
-    )
+Described = dict[str, Any]
+"""Some fields of a `Layer`, by their names."""
 
 
 def network_around(
     module: Any,
-    spec: ModelSpec,
+    name: str,
     layers: tuple[Layer, ...],
     embed: nn.Module,
     norm_final: Norm,
     embed_position: Float[Tensor, "context d_model"] | None = None,
     logit_cap: float | None = None,
+    **sizes: Any,
 ) -> Network:
     """The network of these layers, its unembedding where Transformers has it in all classes.
 
-    Raises CheckpointError for an embedding or an unembedding of another class.
+    `sizes` are fields of its `ModelSpec` that neither the layers nor the config say. Raises
+    CheckpointError for an embedding or an unembedding of another class.
     """
     if type(embed) is not nn.Embedding and not type(embed).__name__.endswith("ScaledWordEmbedding"):
-        raise _strange(embed, "Embedding", spec.name)
-    unembed = linear_of(module.lm_head, spec.name)
+        raise _strange(embed, "Embedding", name)
+    unembed = linear_of(module.lm_head, name)
     return Network(
-        spec=spec,
+        spec=_spec_of(module.config, name, layers, **sizes),
         embed=embed.get_parameter("weight").detach(),
         embed_position=embed_position,
         layers=layers,
@@ -77,6 +60,43 @@ def network_around(
         embed_scale=float(getattr(embed, "embed_scale", 1.0)),
         logit_cap=logit_cap,
     )
+
+
+def _spec_of(config: Any, name: str, layers: Sequence[Layer], **own: Any) -> ModelSpec:
+    """The sizes of a model of these layers, by the names that Transformers has for all families."""
+    first, d_head = layers[0], layers[0].d_head
+    if "d_mlp" not in own:
+        own["d_mlp"] = len(first.mlp_out.weight) if first.mlp_out else config.intermediate_size
+    return ModelSpec(
+        name=name,
+        family=config.model_type,
+        n_layers=len(layers),
+        n_heads=first.o.weight.shape[0] // d_head,
+        n_kv_heads=first.k.by_head(d_head)[0].shape[1],
+        d_model=config.hidden_size,
+        d_head=d_head,
+        n_vocab=config.vocab_size,
+        n_context=config.max_position_embeddings,
+        **own,
+    )
+
+
+def heads_of(attn: Any, name: str, output: str = "o_proj", scale: float | None = None) -> Described:
+    """The heads of a module each of whose projections is one of its own, the last called `output`.
+
+    `scale` where the module does not say by what it multiplies scores. Norms of queries and keys
+    are RMS norms, where it has them. Raises CheckpointError for other modules.
+    """
+    norms = [one for one in ("q_norm", "k_norm") if hasattr(attn, one)]
+    return {
+        "q": linear_of(attn.q_proj, name),
+        "k": linear_of(attn.k_proj, name),
+        "v": linear_of(attn.v_proj, name),
+        "o": linear_of(getattr(attn, output), name),
+        "d_head": attn.head_dim,
+        "attn_scale": attn.scaling if scale is None else scale,
+        **{one: rms_norm_of(getattr(attn, one), name) for one in norms},
+    }
 
 
 def linear_of(part: nn.Module, name: str) -> Linear:
@@ -93,8 +113,7 @@ def cut(joint: Linear, widths: Sequence[int]) -> list[Linear]:
     weights = joint.weight.split(list(widths), dim=1)
     if joint.bias is None:
         return [Linear(weight, None) for weight in weights]
-    both = zip(weights, joint.bias.split(list(widths)), strict=True)
-    return [Linear(weight, bias) for weight, bias in both]
+    return list(map(Linear, weights, joint.bias.split(list(widths))))
 
 
 def bias_of(part: nn.Module) -> Float[Tensor, " outputs"] | None:

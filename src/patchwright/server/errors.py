@@ -20,8 +20,17 @@ from patchwright.errors import (
 
 _log = logging.getLogger(__name__)
 
-RETRY_AFTER = "10"
-"""Seconds after which one who was turned away may ask again."""
+RETRY = {"Retry-After": "10"}
+"""The header with the seconds after which one who was turned away may ask again."""
+
+STATUS_OF: dict[type[PatchwrightError], int] = {
+    QueueFullError: 429,
+    UnknownRunError: 404,
+    InputError: 422,
+    StoreError: 503,
+    PatchwrightError: 500,
+}
+"""The status of an error: that of the first class here that it is of."""
 
 INTERNAL = (
     "This should not have happened, and nothing was changed: ask again, or for something else. "
@@ -55,19 +64,11 @@ def refusal(
 
 def refused(error: PatchwrightError) -> JSONResponse:
     """The answer to what one of ours says is wrong."""
-    headers: dict[str, str] = {}
     if isinstance(error, ApiError):
         status, headers = error.status, error.headers
-    elif isinstance(error, QueueFullError):
-        status, headers = 429, {"Retry-After": RETRY_AFTER}
-    elif isinstance(error, UnknownRunError):
-        status = 404
-    elif isinstance(error, InputError):
-        status = 422
-    elif isinstance(error, StoreError):
-        status, headers = 503, {"Retry-After": RETRY_AFTER}
     else:
-        status = 500
+        status = next(one for kind, one in STATUS_OF.items() if isinstance(error, kind))
+        headers = RETRY if status in (429, 503) else None
     if error.public != str(error):
         _log.warning("%s", error)
     return refusal(status, code_of(error), error.public, headers)

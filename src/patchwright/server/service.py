@@ -4,10 +4,11 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
 from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
@@ -23,12 +24,13 @@ from patchwright.experiment.registry import Methods
 from patchwright.jobs import Job, JobQueue
 from patchwright.methods import METHODS
 from patchwright.model.load import Model
-from patchwright.server.errors import code_of
+from patchwright.server.errors import RETRY, code_of
 from patchwright.server.limits import Limits
-from patchwright.server.schemas import ErrorBody, JobView
+from patchwright.server.schemas import ErrorBody, JobView, State
 from patchwright.server.turns import Turns
 from patchwright.storage.job_store import JobRecord, JobStore, now
 from patchwright.storage.run_cached import run_cached
+from patchwright.warnings import is_stopped
 
 KEPT = 256
 """Jobs that are held in memory; the store has the others."""
@@ -36,6 +38,8 @@ KEPT = 256
 NOTHING = "Cancelled before it started; there is no result."
 
 _log = logging.getLogger(__name__)
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(eq=False)
@@ -47,6 +51,11 @@ class Submission:
     created: str = field(default_factory=now)
     ended: str | None = None
     told: threading.Event = field(default_factory=threading.Event)
+
+    def record(self, state: str, message: str) -> JobRecord:
+        """The job as the store keeps it."""
+        asked = self.experiment
+        return JobRecord(self.id, asked.hash, asked.model, state, message, self.created, self.ended)
 
 
 class ExperimentService:
@@ -94,7 +103,7 @@ class ExperimentService:
         """Raise where an experiment that came now could not be taken on and kept."""
         self._store.check()
         if self.queue.full():
-            raise ApiError(503, "busy", "The queue is full.", {"Retry-After": "10"})
+            raise ApiError(503, "busy", "The queue is full.", RETRY)
 
     def model_called(self, name: str | None, revision: str | None = None) -> Model:
         """The served model of that name, or the first. Raises ExperimentError."""
@@ -109,12 +118,7 @@ class ExperimentService:
 
     def stored(self, experiment: Experiment) -> bool:
         """Whether the run store answers the experiment."""
-        model = self.model_called(experiment.model, experiment.revision)
-        try:
-            return self._store.has(experiment, model.fingerprint, str(model.device))
-        except StoreError as error:
-            _log.warning("%s", error)
-            return False
+        return bool(self._kept(experiment, self._store.has))
 
     def ask(self, experiment: Experiment) -> str:
         """The id of the job that does the experiment: one for all who ask meanwhile.
@@ -140,7 +144,7 @@ class ExperimentService:
 
     def do(self, experiment: Experiment) -> Result:
         """The experiment's result, waited for. Raises what `ask` and its job raise."""
-        found = self._find(experiment)
+        found = self._kept(experiment, self._store.find)
         if found is not None:
             return found
         _, job = self._submissions[self.ask(experiment)]
@@ -148,8 +152,8 @@ class ExperimentService:
             pass
         if job.error is not None:
             raise job.error
-        if job.result is None or not _whole(job.result):
-            raise ApiError(503, "stopped", _why(job), {"Retry-After": "10"})
+        if job.result is None or is_stopped(job.result.warnings):
+            raise ApiError(503, "stopped", _why(job), RETRY)
         return job.result
 
     def view(self, name: str) -> JobView:
@@ -210,11 +214,15 @@ class ExperimentService:
             "/v1/experiments.",
         )
 
-    def _find(self, experiment: Experiment) -> Result | None:
+    def _kept(
+        self, experiment: Experiment, look: Callable[[Experiment, str, str], _Found]
+    ) -> _Found | None:
+        """What the run store has of the experiment; None where it cannot be read."""
         model = self.model_called(experiment.model, experiment.revision)
         try:
-            return self._store.find(experiment, model.fingerprint, str(model.device))
-        except StoreError:
+            return look(experiment, model.fingerprint, str(model.device))
+        except StoreError as error:
+            _log.warning("%s", error)
             return None
 
     def _work(self, submission: Submission, model: Model, progress: OnProgress) -> Result:
@@ -222,7 +230,7 @@ class ExperimentService:
         state, message = "failed", "This should not have happened."
         try:
             result, _ = run_cached(submission.experiment, model, self._store, progress)
-            state = "done" if _whole(result) else "stopped"
+            state = "stopped" if is_stopped(result.warnings) else "done"
             message = _stopped(result)
         except PatchwrightError as error:
             message = error.public
@@ -238,46 +246,32 @@ class ExperimentService:
         self._put(submission, state, message)
 
     def _put(self, submission: Submission, state: str, message: str) -> None:
-        asked = submission.experiment
-        record = JobRecord(
-            id=submission.id,
-            experiment_hash=asked.hash,
-            model=asked.model,
-            state=state,
-            message=message,
-            created=submission.created,
-            ended=submission.ended,
-        )
         try:
-            self._store.put_job(record)
+            self._store.put_job(submission.record(state, message))
         except StoreError as error:
             _log.warning("Job %s is not written down: %s", submission.id, error)
 
     def _seen(self, submission: Submission, job: Job) -> JobView:
-        over, now_ = job.over, job.progress
+        over, progress = job.over, job.progress
         if not over:
             state = "stopping" if job.stopping else "running" if job.running else "waiting"
         elif job.error is not None:
             state = "failed"
         else:
-            state = "done" if job.result is not None and _whole(job.result) else "stopped"
+            whole = job.result is not None and not is_stopped(job.result.warnings)
+            state = "done" if whole else "stopped"
         error = job.error if over else None
-        hash_ = submission.experiment.hash
-        return JobView(
-            id=submission.id,
-            state=state,
-            hash=hash_,
-            model=submission.experiment.model,
-            created=submission.created,
+        message = _why(job) if state == "stopped" else "" if error is None else error.public
+        return _viewed(
+            submission.record(state, message),
+            state,
+            over and job.result is not None,
             ended=submission.ended if over else None,
             ahead=self.queue.ahead_of(job) if state == "waiting" else 0,
-            done=0 if now_ is None else now_.done,
-            total=None if now_ is None else now_.total,
+            done=0 if progress is None else progress.done,
+            total=None if progress is None else progress.total,
             seconds_left=None if over else job.seconds_left,
-            result=address_of(hash_) if over and job.result is not None else None,
-            events=f"/v1/jobs/{submission.id}/events",
-            message=_why(job) if state == "stopped" else None if error is None else error.public,
-            error=None if error is None else ErrorBody(code=code_of(error), message=error.public),
+            error=None if error is None else ErrorBody(code=code_of(error), message=message),
         )
 
     def _remembered(self, record: JobRecord) -> JobView:
@@ -285,22 +279,7 @@ class ExperimentService:
         state = record.state if record.state in ("done", "stopped", "failed") else "lost"
         there = state in ("done", "stopped") and self._run_of(record.experiment_hash) is not None
         failed = ErrorBody(code="failed", message=record.message) if state == "failed" else None
-        return JobView(
-            id=record.id,
-            state=state,
-            hash=record.experiment_hash,
-            model=record.model,
-            created=record.created,
-            ended=record.ended,
-            ahead=0,
-            done=0,
-            total=None,
-            seconds_left=None,
-            result=address_of(record.experiment_hash) if there else None,
-            events=f"/v1/jobs/{record.id}/events",
-            message=record.message or None,
-            error=failed,
-        )
+        return _viewed(record, state, there, error=failed)
 
     def _run_of(self, experiment_hash: str) -> str | None:
         marks = {one.fingerprint for one in self.models.values()}
@@ -329,17 +308,32 @@ def address_of(experiment_hash: str) -> str:
     return f"/v1/results/{experiment_hash}"
 
 
-def _whole(result: Result) -> bool:
-    return not any(True for _ in _stops(result))
-
-
-def _stops(result: Result) -> Iterable[str]:
-    return (one["message"] for one in result.warnings if one["code"] == "stopped")
+def _viewed(record: JobRecord, state: State, has_result: bool, **of_job: Any) -> JobView:
+    """A job as it is shown; what is not said of it is as of a job that is over."""
+    shown: dict[str, Any] = {
+        "ended": record.ended,
+        "ahead": 0,
+        "done": 0,
+        "total": None,
+        "seconds_left": None,
+        **of_job,
+    }
+    return JobView(
+        id=record.id,
+        state=state,
+        hash=record.experiment_hash,
+        model=record.model,
+        created=record.created,
+        result=address_of(record.experiment_hash) if has_result else None,
+        events=f"/v1/jobs/{record.id}/events",
+        message=record.message or None,
+        **shown,
+    )
 
 
 def _stopped(result: Result) -> str:
     """What is finished of a stopped result; nothing of a whole one."""
-    return " ".join(_stops(result))
+    return " ".join(one["message"] for one in result.warnings if one["code"] == "stopped")
 
 
 def _why(job: Job) -> str:

@@ -8,13 +8,14 @@ no small file can unpack into a large one.
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from patchwright.errors import ArchiveError, ExperimentError, StoreError, reason
+from patchwright.errors import ArchiveError, ExperimentError, StoreError, foreign, reason
 from patchwright.hashing import canonical_json, hash_of
 from patchwright.storage.serialization import UNREADABLE, Record, result_in
 from patchwright.storage.soundness import check_sound
@@ -48,18 +49,11 @@ def read_archive(path: str | Path) -> Iterator[Record]:
 
     Raises ArchiveError: no archive, of a newer version, or contents that do not fit.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            schema, listed = _listed(archive, path)
-            _check_members(archive, [one["id"] for one in listed], path)
-            for one in listed:
-                yield _record(archive, schema, one, path)
-    except OSError as error:
-        raise ArchiveError(f"'{path}' cannot be read: {error.strerror or error}.") from error
-    except (*UNREADABLE, NotImplementedError) as error:
-        if isinstance(error, ArchiveError):
-            raise
-        raise _refusal(path, reason(error)) from error
+    with _opened(path) as archive:
+        schema, listed = _listed(archive, path)
+        _check_members(archive, [one["id"] for one in listed], path)
+        for one in listed:
+            yield _record(archive, schema, one, path)
 
 
 def unpacked_size(path: str | Path) -> int:
@@ -67,16 +61,22 @@ def unpacked_size(path: str | Path) -> int:
 
     No more than that is ever unpacked of them. Raises ArchiveError where it is no archive.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                raise _refusal(path, "it is compressed, which no archive of runs is")
-            runs = [name for name in archive.namelist() if name.endswith(".npz")]
-            return sum(_npz_size(archive.read(name)) for name in runs)
-    except UNREADABLE as error:
-        if isinstance(error, ArchiveError):
-            raise
-        raise _refusal(path, str(error)) from error
+    with _opened(path) as archive:
+        runs = [name for name in archive.namelist() if name.endswith(".npz")]
+        return sum(_npz_size(archive.read(name)) for name in runs)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Generator[zipfile.ZipFile]:
+    """An archive that may be read; whatever a wrong one raises meanwhile is an ArchiveError."""
+    with foreign(lambda why: _refusal(path, why)):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+                    raise _refusal(path, "it is compressed, which no archive of runs is")
+                yield archive
+        except OSError as error:
+            raise ArchiveError(f"'{path}' cannot be read: {error.strerror or error}.") from error
 
 
 def _npz_size(packed: bytes) -> int:
@@ -86,8 +86,6 @@ def _npz_size(packed: bytes) -> int:
 
 def _listed(archive: zipfile.ZipFile, path: str | Path) -> tuple[int, list[dict[str, str]]]:
     """The archive's layout, and what it says that it holds."""
-    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-        raise _refusal(path, "it is compressed, which no archive of runs is")
     try:
         listed: Any = json.loads(archive.read(_LIST))
         schema, runs = listed["archive"], listed["runs"]

@@ -9,9 +9,9 @@ from patchwright.errors import ClusterError, PatchwrightError, StoreError
 from patchwright.experiment.batching import Batch, Outcome, group, run_batch
 from patchwright.model.load import load_model
 from patchwright.storage.store import Store
+from patchwright.warnings import is_stopped
 
 if TYPE_CHECKING:
-    from patchwright.algorithms.result import Result
     from patchwright.experiment.base import Experiment
     from patchwright.model.load import Model
 
@@ -164,7 +164,8 @@ class _Work:
     def _keep(self) -> None:
         """Put what waits into the store, and count it."""
         waiting, self._waiting = self._waiting, []
-        results = [one.result for one in waiting if one.result is not None and _whole(one.result)]
+        found = [one.result for one in waiting if one.result is not None]
+        results = [one for one in found if not is_stopped(one.warnings)]
         reasons = {one.index: one.error for one in waiting if one.error is not None}
         if results:
             self._store.save_all(results)
@@ -180,10 +181,6 @@ class _Work:
         if self._progress is not None and self._progress(self.status()) is False:
             self.stopped = True
         return not self.stopped
-
-
-def _whole(result: "Result") -> bool:
-    return all(notice["code"] != "stopped" for notice in result.warnings)
 
 
 def _every_outcome(indices: Iterable[int], outcomes: Iterable[Outcome]) -> Iterator[Outcome]:

@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import astuple, dataclass
+from datetime import timedelta
 
-from patchwright.storage.store import ANSWERS, CURRENT, Store
+from patchwright.storage.store import ANSWERS, CURRENT, Store, ago, now
 
 REMEMBERED = timedelta(days=30)
 """How long what became of a job can be asked for."""
@@ -31,20 +31,17 @@ class JobStore(Store):
 
     def check(self) -> None:
         """Raise StoreError where nothing can be looked up."""
-        self._read(lambda c: c.execute("SELECT 1 FROM jobs LIMIT 1").fetchone(), None)
+        self._rows("SELECT 1 FROM jobs LIMIT 1")
 
     def put_job(self, record: JobRecord) -> None:
         """Keep a job as it is now."""
-        values = tuple(getattr(record, name) for name in JobRecord.__dataclass_fields__)
-        self._write(
-            lambda c: c.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-        )
+        sql = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._change(sql, [astuple(record)])
 
     def job(self, name: str) -> JobRecord | None:
         """The job of that id, if there was one."""
-        sql = "SELECT * FROM jobs WHERE id = ?"
-        row = self._read(lambda c: c.execute(sql, (name,)).fetchone(), None)
-        return None if row is None else JobRecord(*row)
+        rows = self._rows("SELECT * FROM jobs WHERE id = ?", name)
+        return JobRecord(*rows[0]) if rows else None
 
     def recover_jobs(self) -> int:
         """Close the jobs that an earlier server left open; how many are lost.
@@ -58,11 +55,10 @@ class JobStore(Store):
             f"AND runs.created >= jobs.created AND {ANSWERS})"
         )
         lost = "UPDATE jobs SET state = 'lost', message = ?, ended = ? WHERE state = 'open'"
-        old = (datetime.now(UTC) - REMEMBERED).isoformat(timespec="microseconds")
 
         def closed(connection: sqlite3.Connection) -> int:
             connection.execute(kept, (moment,))
-            connection.execute("DELETE FROM jobs WHERE created < ?", (old,))
+            connection.execute("DELETE FROM jobs WHERE created < ?", (ago(REMEMBERED),))
             return connection.execute(lost, (LOST, moment)).rowcount
 
         return self._write(closed)
@@ -74,11 +70,5 @@ class JobStore(Store):
             f"SELECT id FROM runs WHERE experiment_hash = ? AND fingerprint IN ({marks}) AND "
             f"{CURRENT} ORDER BY whole DESC, created DESC LIMIT 1"
         )
-        asked = (experiment_hash, *fingerprints)
-        row = self._read(lambda c: c.execute(sql, asked).fetchone(), None)
-        return None if row is None else str(row[0])
-
-
-def now() -> str:
-    """This moment in UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+        rows = self._rows(sql, experiment_hash, *fingerprints)
+        return str(rows[0]["id"]) if rows else None

@@ -29,18 +29,19 @@ def run_cached(
     A store that fails costs nobody a result: `store.notices` then says why. Without
     a store the experiment is run. Raises what `run` raises.
     """
-    if store is None:
-        return run(experiment, model, progress, budget, top), False
-    try:
-        found = store.find(experiment, model.fingerprint, str(model.device))
-    except StoreError as error:
-        store.notices.append(f"{error} Nothing is looked up there, nor kept.")
-        return run(experiment, model, progress, budget, top), False
+    found = None
+    if store is not None:
+        try:
+            found = store.find(experiment, model.fingerprint, str(model.device))
+        except StoreError as error:
+            store.notices.append(f"{error} Nothing is looked up there, nor kept.")
+            store = None
     if found is not None:
         return found, True
     result = run(experiment, model, progress, budget, top)
-    try:
-        store.save(result)
-    except StoreError as error:
-        store.notices.append(f"This run was not kept. {error}")
+    if store is not None:
+        try:
+            store.save(result)
+        except StoreError as error:
+            store.notices.append(f"This run was not kept. {error}")
     return result, False

@@ -20,7 +20,7 @@ from patchwright.errors import StoreError, reason
 from patchwright.hashing import hash_of
 from patchwright.storage.choices import choices
 from patchwright.upgrade import upgrade_experiment, upgrade_result
-from patchwright.warnings import Notice
+from patchwright.warnings import Notice, is_stopped
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
@@ -83,6 +83,21 @@ class Record:
         return METHODS.parse(self.content["experiment"]).hash
 
     @property
+    def method(self) -> str:
+        """Of its experiment."""
+        return self.content["method"]
+
+    @property
+    def model(self) -> str:
+        """What the model is called."""
+        return self.content["model"].get("name", "")
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.content["seconds"]
+
+    @property
     def numbers(self) -> int:
         """The version of the method's numbers that computed it."""
         return upgrade_result(self.content)["numbers"]
@@ -105,12 +120,12 @@ class Record:
     @property
     def whole(self) -> bool:
         """Whether it answers its experiment: it was not stopped before its end."""
-        return all(notice["code"] != "stopped" for notice in self.content["warnings"])
+        return not is_stopped(self.content["warnings"])
 
     @property
     def about(self) -> str:
         """What was done on which prompt, in a line."""
-        asked = upgrade_experiment(self.content["experiment"], self.content["method"])
+        asked = upgrade_experiment(self.content["experiment"], self.method)
         prompts = _prompts(asked)
         what = [
             str(asked[name]) for name in ("site", "per", "direction", "metric") if name in asked
@@ -122,7 +137,7 @@ class Record:
     @property
     def search(self) -> str:
         """What a search looks in."""
-        names = (self.id, self.content["method"], self.content["model"].get("name", ""), self.about)
+        names = (self.id, self.method, self.model, self.about)
         prompts = " ".join(map(_text, _prompts(self.content["experiment"])))
         return f"{' '.join(names)} {prompts[:MOST_SEARCHED]}".casefold()
 

@@ -8,7 +8,7 @@ server that anybody on its machine may use without a password answers to its own
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,13 +54,13 @@ def is_loopback(host: str) -> bool:
     return _plain(host) == "localhost" if address is None else address.is_loopback
 
 
-def host_of(scope: Mapping[str, Any] | MutableMapping[str, Any]) -> str | None:
+def host_of(scope: Mapping[str, Any]) -> str | None:
     """The one header Host of an ASGI scope; None where there is none, or several."""
     found = list(_headers(scope, b"host"))
     return found[0] if len(found) == 1 else None
 
 
-def same_origin(scope: Mapping[str, Any] | MutableMapping[str, Any]) -> bool:
+def same_origin(scope: Mapping[str, Any]) -> bool:
     """Whether a request was made by no web page, or by one of the same host and port."""
     host = host_of(scope) or ""
     return all(

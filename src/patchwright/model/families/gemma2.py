@@ -4,29 +4,23 @@ Scores and logits are bent to within a cap, embeddings multiplied by the root of
 every other layer attends within a sliding window.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from patchwright.errors import CheckpointError
-from patchwright.model.families.llama import around_layers, gated_mlp, heads_of, windows_by_type
-from patchwright.model.parts import activation_of, rms_norm_of, rotary_of, window_of
-from patchwright.model.weights import Layer, Network, Rotary
+from patchwright.model import parts
+from patchwright.model.families.llama import read_decoder, windows_by_type
+from patchwright.model.weights import Network
 
 ARCHITECTURE = "Gemma2ForCausalLM"
 
 
 def read(module: Any, name: str) -> Network:
     """A Gemma 2 as a network. Raises CheckpointError for what cannot be computed."""
-    attn = module.model.layers[0].self_attn
-    rotary = rotary_of(module.model.rotary_emb, attn.head_dim, name)
-    cap = module.config.attn_logit_softcapping
-    return read_gemma(module, name, [rotary] * module.config.num_hidden_layers, cap)
+    return read_gemma(module, name, attn_cap=module.config.attn_logit_softcapping)
 
 
-def read_gemma(
-    module: Any, name: str, rotaries: Sequence[Rotary], attn_cap: float | None
-) -> Network:
-    """A module built as Gemma 2's; `rotaries` has each layer's rotary positions.
+def read_gemma(module: Any, name: str, **own: Any) -> Network:
+    """A module built as Gemma 2's; `own` is what `read_decoder` takes.
 
     Raises CheckpointError for what cannot be computed.
     """
@@ -36,21 +30,21 @@ def read_gemma(
             f"'{name}' has use_bidirectional_attention={config.use_bidirectional_attention}; only models "
             "whose tokens see those before them can be read."
         )
-    layers = tuple(
-        Layer(
-            norm_attn=rms_norm_of(block.input_layernorm, name),
-            norm_attn_out=rms_norm_of(block.post_attention_layernorm, name),
-            norm_mlp=rms_norm_of(block.pre_feedforward_layernorm, name),
-            norm_mlp_out=rms_norm_of(block.post_feedforward_layernorm, name),
-            activation=activation_of(config.hidden_activation, name),
-            rotary=rotary,
-            window=window_of(window, name),
-            attn_cap=attn_cap,
-            **heads_of(block.self_attn, name),
-            **gated_mlp(block.mlp, name),
-        )
-        for block, window, rotary in zip(
-            module.model.layers, windows_by_type(config, name), rotaries, strict=True
-        )
+    return read_decoder(
+        module,
+        name,
+        windows_by_type(config, name),
+        norms=_norms,
+        activation=config.hidden_activation,
+        logit_cap=config.final_logit_softcapping,
+        **own,
     )
-    return around_layers(module, name, layers, config.final_logit_softcapping)
+
+
+def _norms(block: Any, name: str) -> parts.Described:
+    return {
+        "norm_attn": parts.rms_norm_of(block.input_layernorm, name),
+        "norm_attn_out": parts.rms_norm_of(block.post_attention_layernorm, name),
+        "norm_mlp": parts.rms_norm_of(block.pre_feedforward_layernorm, name),
+        "norm_mlp_out": parts.rms_norm_of(block.post_feedforward_layernorm, name),
+    }

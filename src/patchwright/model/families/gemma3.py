@@ -6,8 +6,8 @@ Layers within a sliding window have rotary positions of a base of their own.
 from typing import Any
 
 from patchwright.errors import CheckpointError
+from patchwright.model import parts
 from patchwright.model.families.gemma2 import read_gemma
-from patchwright.model.parts import rotary_of
 from patchwright.model.weights import Network
 
 ARCHITECTURE = "Gemma3ForCausalLM"
@@ -23,7 +23,7 @@ def read(module: Any, name: str) -> Network:
         )
     attn = body.layers[0].self_attn
     rotaries = {
-        one: rotary_of(body.rotary_emb, attn.head_dim, name, layer_type=one)
+        one: parts.rotary_of(body.rotary_emb, attn.head_dim, name, layer_type=one)
         for one in set(config.layer_types)
     }
-    return read_gemma(module, name, [rotaries[one] for one in config.layer_types], None)
+    return read_gemma(module, name, rotaries=[rotaries[one] for one in config.layer_types])

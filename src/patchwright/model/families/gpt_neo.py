@@ -9,14 +9,7 @@ from typing import Any
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import (
-    activation_of,
-    layer_norm_of,
-    linear_of,
-    network_around,
-    spec_of,
-    window_of,
-)
+from patchwright.model import parts
 from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "GPTNeoForCausalLM"
@@ -27,11 +20,8 @@ def read(module: PreTrainedModel, name: str) -> Network:
     assert isinstance(module, GPTNeoForCausalLM)
     config, body = module.config, module.transformer
     layers = tuple(_layer(config, block, name) for block in body.h)
-    spec = spec_of(config, name, layers, d_mlp=config.intermediate_size or 4 * config.hidden_size)
-    norm_final = layer_norm_of(body.ln_f, name)
-    return network_around(
-        module, spec, layers, body.wte, norm_final, embed_position=body.wpe.weight.detach()
-    )
+    norm_final, positions = parts.layer_norm_of(body.ln_f, name), body.wpe.weight.detach()
+    return parts.network_around(module, name, layers, body.wte, norm_final, positions)
 
 
 def _layer(config: GPTNeoConfig, block: Any, name: str) -> Layer:
@@ -43,16 +33,11 @@ def _layer(config: GPTNeoConfig, block: Any, name: str) -> Layer:
             f"here. The types that can are: {', '.join(windows)}."
         )
     return Layer(
-        norm_attn=layer_norm_of(block.ln_1, name),
-        q=linear_of(attn.q_proj, name),
-        k=linear_of(attn.k_proj, name),
-        v=linear_of(attn.v_proj, name),
-        o=linear_of(attn.out_proj, name),
-        norm_mlp=layer_norm_of(block.ln_2, name),
-        mlp_in=linear_of(block.mlp.c_fc, name),
-        mlp_out=linear_of(block.mlp.c_proj, name),
-        d_head=attn.head_dim,
-        attn_scale=1.0,
-        activation=activation_of(config.activation_function, name),
-        window=window_of(windows[attn.attention_type], name),
+        norm_attn=parts.layer_norm_of(block.ln_1, name),
+        norm_mlp=parts.layer_norm_of(block.ln_2, name),
+        mlp_in=parts.linear_of(block.mlp.c_fc, name),
+        mlp_out=parts.linear_of(block.mlp.c_proj, name),
+        activation=parts.activation_of(config.activation_function, name),
+        window=parts.window_of(windows[attn.attention_type], name),
+        **parts.heads_of(attn, name, "out_proj", scale=1.0),
     )

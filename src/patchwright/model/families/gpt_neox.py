@@ -6,14 +6,7 @@ heads are rotated, and one projection has each head's query, key and value in tu
 
 from typing import Any
 
-from patchwright.model.parts import (
-    activation_of,
-    layer_norm_of,
-    linear_of,
-    network_around,
-    rotary_of,
-    spec_of,
-)
+from patchwright.model import parts
 from patchwright.model.weights import Layer, Linear, Network, Rotary
 
 ARCHITECTURE = "GPTNeoXForCausalLM"
@@ -23,28 +16,30 @@ def read(module: Any, name: str) -> Network:
     """A GPT-NeoX as a network. Raises CheckpointError for what cannot be computed."""
     config, body = module.config, module.gpt_neox
     d_head = body.layers[0].attention.head_size
-    rotary = rotary_of(body.rotary_emb, d_head, name, partial=True)
+    rotary = parts.rotary_of(body.rotary_emb, d_head, name, partial=True)
     layers = tuple(_layer(config, block, rotary, name) for block in body.layers)
-    spec = spec_of(config, name, layers, parallel=config.use_parallel_residual)
-    norm_final = layer_norm_of(body.final_layer_norm, name)
-    return network_around(module, spec, layers, body.embed_in, norm_final)
+    norm_final, parallel = (
+        parts.layer_norm_of(body.final_layer_norm, name),
+        config.use_parallel_residual,
+    )
+    return parts.network_around(module, name, layers, body.embed_in, norm_final, parallel=parallel)
 
 
 def _layer(config: Any, block: Any, rotary: Rotary, name: str) -> Layer:
     attn = block.attention
-    q, k, v = _in_turn(linear_of(attn.query_key_value, name), attn.head_size)
+    q, k, v = _in_turn(parts.linear_of(attn.query_key_value, name), attn.head_size)
     return Layer(
-        norm_attn=layer_norm_of(block.input_layernorm, name),
+        norm_attn=parts.layer_norm_of(block.input_layernorm, name),
         q=q,
         k=k,
         v=v,
-        o=linear_of(attn.dense, name),
-        norm_mlp=layer_norm_of(block.post_attention_layernorm, name),
-        mlp_in=linear_of(block.mlp.dense_h_to_4h, name),
-        mlp_out=linear_of(block.mlp.dense_4h_to_h, name),
+        o=parts.linear_of(attn.dense, name),
+        norm_mlp=parts.layer_norm_of(block.post_attention_layernorm, name),
+        mlp_in=parts.linear_of(block.mlp.dense_h_to_4h, name),
+        mlp_out=parts.linear_of(block.mlp.dense_4h_to_h, name),
         d_head=attn.head_size,
         attn_scale=attn.scaling,
-        activation=activation_of(config.hidden_act, name),
+        activation=parts.activation_of(config.hidden_act, name),
         rotary=rotary,
     )
 
@@ -54,5 +49,4 @@ def _in_turn(joint: Linear, d_head: int) -> list[Linear]:
     weights = joint.weight.unflatten(1, (-1, 3, d_head)).unbind(2)
     if joint.bias is None:
         return [Linear(weight, None) for weight in weights]
-    biases = joint.bias.unflatten(0, (-1, 3, d_head)).unbind(1)
-    return [Linear(weight, bias) for weight, bias in zip(weights, biases, strict=True)]
+    return list(map(Linear, weights, joint.bias.unflatten(0, (-1, 3, d_head)).unbind(1)))

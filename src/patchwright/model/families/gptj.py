@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, layer_norm_of, linear_of, network_around, spec_of
+from patchwright.model import parts
 from patchwright.model.weights import Layer, Network, Rotary
 
 ARCHITECTURE = "GPTJForCausalLM"
@@ -27,26 +27,20 @@ def read(module: Any, name: str) -> Network:
             f"a head has {d_head}."
         )
     layers = tuple(_layer(config, block, name) for block in body.h)
-    spec = spec_of(config, name, layers, d_mlp=config.n_inner or 4 * config.n_embd, parallel=True)
-    norm_final = layer_norm_of(body.ln_f, name)
-    return network_around(module, spec, layers, body.wte, norm_final)
+    norm_final = parts.layer_norm_of(body.ln_f, name)
+    return parts.network_around(module, name, layers, body.wte, norm_final, parallel=True)
 
 
 def _layer(config: Any, block: Any, name: str) -> Layer:
-    attn, norm = block.attn, layer_norm_of(block.ln_1, name)
+    attn, norm = block.attn, parts.layer_norm_of(block.ln_1, name)
     steps = torch.arange(0, config.rotary_dim, 2, dtype=torch.int64) / config.rotary_dim
     frequencies = (1 / BASE**steps).double().tolist()
     return Layer(
         norm_attn=norm,
-        q=linear_of(attn.q_proj, name),
-        k=linear_of(attn.k_proj, name),
-        v=linear_of(attn.v_proj, name),
-        o=linear_of(attn.out_proj, name),
         norm_mlp=norm,
-        mlp_in=linear_of(block.mlp.fc_in, name),
-        mlp_out=linear_of(block.mlp.fc_out, name),
-        d_head=attn.head_dim,
-        attn_scale=attn.scaling,
-        activation=activation_of(config.activation_function, name),
+        mlp_in=parts.linear_of(block.mlp.fc_in, name),
+        mlp_out=parts.linear_of(block.mlp.fc_out, name),
+        activation=parts.activation_of(config.activation_function, name),
         rotary=Rotary(tuple(frequencies), interleaved=True),
+        **parts.heads_of(attn, name, "out_proj"),
     )

@@ -1,7 +1,7 @@
 """Llama (Touvron et al. 2023) and all checkpoints of its class: SmolLM2, TinyLlama, Llama 3.
 
-And what other families build of the same parts: `read_decoder` where a whole block is Llama's,
-`heads_of`, `gated_mlp` and `around_layers` where only these are.
+And what other families build of the same parts: `read_decoder`, with what is Llama's unless they
+say otherwise.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,97 +10,86 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import (
-    activation_of,
-    linear_of,
-    network_around,
-    rms_norm_of,
-    rotary_of,
-    spec_of,
-    window_of,
-)
-from patchwright.model.weights import Layer, Network
+from patchwright.model import parts
+from patchwright.model.weights import Layer, Network, Rotary
 
 ARCHITECTURE = "LlamaForCausalLM"
-
-Described = dict[str, Any]
-"""Some fields of a `Layer`, or of a `Network`, by their names."""
 
 
 def read(module: PreTrainedModel, name: str) -> Network:
     """A Llama as a network. Raises CheckpointError for what cannot be computed."""
-    return read_decoder(module, name, [None] * module.config.num_hidden_layers)
+    return read_decoder(module, name)
 
 
-def heads_of(attn: Any, name: str) -> Described:
-    """Llama's heads, each projection a module of its own, with norms where the module has them.
-
-    Raises CheckpointError for other modules.
-    """
-    norms = [one for one in ("q_norm", "k_norm") if hasattr(attn, one)]
+def norms_before(block: Any, name: str) -> parts.Described:
+    """Llama's norms, before attention and before the MLP."""
     return {
-        "q": linear_of(attn.q_proj, name),
-        "k": linear_of(attn.k_proj, name),
-        "v": linear_of(attn.v_proj, name),
-        "o": linear_of(attn.o_proj, name),
-        "d_head": attn.head_dim,
-        "attn_scale": attn.scaling,
-        **{one: rms_norm_of(getattr(attn, one), name) for one in norms},
+        "norm_attn": parts.rms_norm_of(block.input_layernorm, name),
+        "norm_mlp": parts.rms_norm_of(block.post_attention_layernorm, name),
     }
 
 
-def gated_mlp(mlp: Any, name: str) -> Described:
+def gated_mlp(mlp: Any, name: str) -> parts.Described:
     """Llama's MLP. Raises CheckpointError for other modules."""
     return {
-        "mlp_in": linear_of(mlp.up_proj, name),
-        "mlp_gate": linear_of(mlp.gate_proj, name),
-        "mlp_out": linear_of(mlp.down_proj, name),
+        "mlp_in": parts.linear_of(mlp.up_proj, name),
+        "mlp_gate": parts.linear_of(mlp.gate_proj, name),
+        "mlp_out": parts.linear_of(mlp.down_proj, name),
     }
+
+
+Reader = Callable[[Any, str], parts.Described]
+"""From a module, and what the model is called, to fields of a `Layer`."""
 
 
 def read_decoder(
     module: Any,
     name: str,
-    windows: Sequence[int | None],
-    heads: Callable[[Any, str], Described] = heads_of,
-    mlp: Callable[[Any, str], Described] = gated_mlp,
+    windows: Sequence[int | None] | int | None = None,
+    norms: Reader = norms_before,
+    heads: Reader = parts.heads_of,
+    mlp: Reader = gated_mlp,
+    *,
+    activation: str | None = None,
+    rotaries: Sequence[Rotary] | None = None,
     partial: bool = False,
-    **sizes: Any,
-) -> Network:
-    """A module whose blocks are built as Llama's; `windows` has each layer's sliding window.
-
-    `heads` and `mlp` take those modules of a block, and what the model is called, to fields of a
-    `Layer`; `partial` is as for `rotary_of`, `sizes` as for `spec_of`. Raises CheckpointError for
-    what cannot be computed.
-    """
-    config, body = module.config, module.model
-    rotary = rotary_of(body.rotary_emb, body.layers[0].self_attn.head_dim, name, partial)
-    layers = tuple(
-        Layer(
-            norm_attn=rms_norm_of(block.input_layernorm, name),
-            norm_mlp=rms_norm_of(block.post_attention_layernorm, name),
-            activation=activation_of(config.hidden_act, name),
-            rotary=rotary,
-            window=window_of(window, name),
-            **heads(block.self_attn, name),
-            **mlp(block.mlp, name),
-        )
-        for block, window in zip(body.layers, windows, strict=True)
-    )
-    return around_layers(module, name, layers, **sizes)
-
-
-def around_layers(
-    module: Any,
-    name: str,
-    layers: tuple[Layer, ...],
+    attn_cap: float | None = None,
     logit_cap: float | None = None,
     **sizes: Any,
 ) -> Network:
-    """The network of these layers, its embedding and its end where Llama's class has them."""
-    body = module.model
-    spec, norm_final = spec_of(module.config, name, layers, **sizes), rms_norm_of(body.norm, name)
-    return network_around(module, spec, layers, body.embed_tokens, norm_final, logit_cap=logit_cap)
+    """A module that is put together as Llama's.
+
+    `windows` has each layer's sliding window, or that of all. `norms` reads a block, `heads` and
+    `mlp` those modules of it. `activation` and `rotaries` are the nonlinearity and each layer's
+    rotary positions, where they are not where Llama has them; `partial` is as for `rotary_of`,
+    `sizes` as for `network_around`. Raises CheckpointError for what cannot be computed.
+    """
+    config, body = module.config, module.model
+    count = len(body.layers)
+    if rotaries is None:
+        d_head = body.layers[0].self_attn.head_dim
+        rotaries = [parts.rotary_of(body.rotary_emb, d_head, name, partial)] * count
+    layers = tuple(
+        Layer(
+            activation=parts.activation_of(activation or config.hidden_act, name),
+            rotary=rotary,
+            window=parts.window_of(window, name),
+            attn_cap=attn_cap,
+            **norms(block, name),
+            **heads(block.self_attn, name),
+            **mlp(block.mlp, name),
+        )
+        for block, window, rotary in zip(
+            body.layers,
+            windows if isinstance(windows, Sequence) else [windows] * count,
+            rotaries,
+            strict=True,
+        )
+    )
+    norm_final = parts.rms_norm_of(body.norm, name)
+    return parts.network_around(
+        module, name, layers, body.embed_tokens, norm_final, logit_cap=logit_cap, **sizes
+    )
 
 
 def windows_by_type(config: Any, name: str) -> list[int | None]:

@@ -17,4 +17,4 @@ def read(module: PreTrainedModel, name: str) -> Network:
             f"'{name}' names layers of several types (layer_types), which its architecture does not "
             "compute: its config.json belongs to another one."
         )
-    return read_decoder(module, name, [config.sliding_window] * config.num_hidden_layers)
+    return read_decoder(module, name, config.sliding_window)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from patchwright.model.families.llama import Described, read_decoder
-from patchwright.model.parts import known
+from patchwright.model import parts
+from patchwright.model.families.llama import read_decoder
 from patchwright.model.weights import Experts, Network
 
 ARCHITECTURE = "MixtralForCausalLM"
@@ -11,13 +11,15 @@ ARCHITECTURE = "MixtralForCausalLM"
 
 def read(module: Any, name: str) -> Network:
     """A Mixtral as a network. Raises CheckpointError for what cannot be computed."""
-    windows = [module.config.sliding_window] * module.config.num_hidden_layers
-    return read_decoder(module, name, windows, mlp=experts_of, routed=True)
+    return read_decoder(module, name, module.config.sliding_window, mlp=experts_of, routed=True)
 
 
-def experts_of(mlp: Any, name: str) -> Described:
+def experts_of(mlp: Any, name: str) -> parts.Described:
     """A router and its experts, as fields of a `Layer`. Raises CheckpointError for other modules."""
-    router, experts = known(mlp.gate, "TopKRouter", name), known(mlp.experts, "Experts", name)
+    router, experts = (
+        parts.known(mlp.gate, "TopKRouter", name),
+        parts.known(mlp.experts, "Experts", name),
+    )
     return {
         "mlp_in": None,
         "mlp_out": None,

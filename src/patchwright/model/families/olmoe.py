@@ -20,5 +20,4 @@ def read(module: Any, name: str) -> Network:
         raise CheckpointError(
             f"'{name}' has clip_qkv={config.clip_qkv}; only clip_qkv=None can be computed here."
         )
-    windows = [None] * config.num_hidden_layers
-    return read_decoder(module, name, windows, mlp=experts_of, routed=True)
+    return read_decoder(module, name, mlp=experts_of, routed=True)

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import OPTConfig, OPTForCausalLM, PreTrainedModel
 
 from patchwright.errors import CheckpointError
-from patchwright.model.parts import activation_of, layer_norm_of, linear_of, network_around, spec_of
+from patchwright.model import parts
 from patchwright.model.weights import Layer, Network
 
 ARCHITECTURE = "OPTForCausalLM"
@@ -22,16 +22,9 @@ def read(module: PreTrainedModel, name: str) -> Network:
     _check(config, name)
     assert body.final_layer_norm is not None
     layers = tuple(_layer(config, block, name) for block in body.layers)
-    spec = spec_of(config, name, layers, d_mlp=config.ffn_dim)
-    norm_final = layer_norm_of(body.final_layer_norm, name)
-    return network_around(
-        module,
-        spec,
-        layers,
-        body.embed_tokens,
-        norm_final,
-        embed_position=body.embed_positions.weight.detach()[body.embed_positions.offset :],
-    )
+    norm_final, embed = parts.layer_norm_of(body.final_layer_norm, name), body.embed_positions
+    positions = embed.weight.detach()[embed.offset :]
+    return parts.network_around(module, name, layers, body.embed_tokens, norm_final, positions)
 
 
 def _check(config: OPTConfig, name: str) -> None:
@@ -50,17 +43,11 @@ def _check(config: OPTConfig, name: str) -> None:
 
 
 def _layer(config: OPTConfig, block: Any, name: str) -> Layer:
-    attn = block.self_attn
     return Layer(
-        norm_attn=layer_norm_of(block.self_attn_layer_norm, name),
-        q=linear_of(attn.q_proj, name),
-        k=linear_of(attn.k_proj, name),
-        v=linear_of(attn.v_proj, name),
-        o=linear_of(attn.out_proj, name),
-        norm_mlp=layer_norm_of(block.final_layer_norm, name),
-        mlp_in=linear_of(block.fc1, name),
-        mlp_out=linear_of(block.fc2, name),
-        d_head=attn.head_dim,
-        attn_scale=attn.scaling,
-        activation=activation_of(config.activation_function, name),
+        norm_attn=parts.layer_norm_of(block.self_attn_layer_norm, name),
+        norm_mlp=parts.layer_norm_of(block.final_layer_norm, name),
+        mlp_in=parts.linear_of(block.fc1, name),
+        mlp_out=parts.linear_of(block.fc2, name),
+        activation=parts.activation_of(config.activation_function, name),
+        **parts.heads_of(block.self_attn, name, "out_proj"),
     )

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from patchwright.model.families.llama import Described, gated_mlp, read_decoder
+from patchwright.model import parts
+from patchwright.model.families.llama import gated_mlp, read_decoder
 from patchwright.model.families.mixtral import experts_of
 from patchwright.model.weights import Network
 
@@ -12,10 +13,9 @@ ARCHITECTURE = "Qwen3MoeForCausalLM"
 def read(module: Any, name: str) -> Network:
     """A Qwen3-MoE as a network. Raises CheckpointError for what cannot be computed."""
     config = module.config
-    windows = [config.sliding_window] * config.num_hidden_layers
     d_mlp = config.moe_intermediate_size
-    return read_decoder(module, name, windows, mlp=_mlp, d_mlp=d_mlp, routed=True)
+    return read_decoder(module, name, config.sliding_window, mlp=_mlp, d_mlp=d_mlp, routed=True)
 
 
-def _mlp(mlp: Any, name: str) -> Described:
+def _mlp(mlp: Any, name: str) -> parts.Described:
     return experts_of(mlp, name) if hasattr(mlp, "experts") else gated_mlp(mlp, name)
