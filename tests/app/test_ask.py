@@ -45,7 +45,7 @@ def test_the_address_has_the_question_and_the_experiment_and_nothing_of_the_aske
 
 @pytest.mark.parametrize("page", asked_question.PAGES)
 def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
-    state = controls(page)
+    state = controls(page, chosen="L3H1.z", edges=7, part="layer")
     state |= {"metric": "prob_diff", "clean": "The keys to the cabinet", "answer": " are"}
     state |= {"corrupt": "The key to the cabinet", "wrong": " is"}
     found = asked_question.experiment_of(asked_question.map_of(page, state))
@@ -56,6 +56,9 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
         "trace": build_experiment.trace_of(state, "demo", "mlp_out"),
         "activations": build_experiment.difference_of(swept, state["seen_site"]),
         "paths": build_experiment.path_patch_of(state, swept),
+        "attention": build_experiment.attention_of(swept, 3, 1),
+        "lens": build_experiment.lens_of(swept, []),
+        "circuit": build_experiment.edges_of(state, swept),
     }
     assert found == expected[page]
 
@@ -65,7 +68,10 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
     [
         ({"ask": " "}, "The question has no text"),
         ({"ask": "x" * 301}, "Question: 301 characters are too many"),
-        ({"map": ""}, "a map of '': it may be one of patch, ablation, activations, trace, paths"),
+        (
+            {"map": ""},
+            "a map of '': it may be one of patch, activations, attention, trace, lens, ablation",
+        ),
         ({"map": "many?task=x"}, "a map of 'many'"),
         ({"map": "patch?site=nowhere"}, "The address has site 'nowhere'"),
         ({"map": "patch?window=3"}, "means nothing on this page"),

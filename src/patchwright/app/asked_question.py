@@ -14,20 +14,20 @@ from patchwright.lessons.from_map import lesson_of
 CLEARED = {"ask": "", "explain": "", "map": ""}
 """The fields of Learn when it shows a lesson of its own."""
 
-PAGES = ("patch", "ablation", "activations", "trace", "paths")
-"""The pages whose maps can be asked about."""
+PAGES = tuple(page for page in restore_state.HOLDS if page != "many")
+"""The pages whose maps can be asked about: all tabs of Explore."""
+
+BESIDE = ("measure", "lens_measure", "part", "edge_order", "edges", "edge_chosen", "edge_share")
+"""Controls, beside those of every workbench, that a map does not rest on."""
 
 LABELS = {"ask": "Question", "explain": "Explanation", "map": "Map"}
 
 
 def map_of(page: str, state: State) -> str:
     """A map of Explore: its page and the controls that it rests on, as in its own address."""
-    kept = {
-        name: text
-        for name, text in url_state.written(page, state).items()
-        if name not in url_state.BENCH
-    }
-    return f"{page}?{urlencode(kept)}"
+    left_out = {*url_state.BENCH, *BESIDE} - ({"chosen"} if page == "attention" else set())
+    written = url_state.written(page, state)
+    return f"{page}?{urlencode({name: written[name] for name in written if name not in left_out})}"
 
 
 def fields_of(question: str, explanation: str, state: State) -> dict[str, str]:

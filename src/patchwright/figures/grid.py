@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import CHOICE, Result, place_of
+from patchwright.algorithms.result import CHOICE, Result, cell_name
 from patchwright.algorithms.scale import has_scale, measured
 from patchwright.algorithms.statistics import statistics_on
 from patchwright.experiment.base import Experiment
@@ -90,7 +90,8 @@ def _scaled(
     if name in ("pattern", "induction", "probability"):
         low, high = 0.0, 1.0
     kind = type(asked_of(result))
-    unit, centred = kind.unit or name, kind.centred and name != "patched"
+    unit = (kind.unit if name == kind.main else "") or name
+    centred = kind.centred and name != "patched"
     if name == "patched":
         unit = result.experiment["metric"]
         low = min(float(one.min(initial=np.inf)) for one in known)
@@ -345,6 +346,4 @@ def _place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:
             cell |= {"layer": value[0], "head": value[1]}
         elif dim != "all":
             cell[str(dim)] = value
-    if site is None:
-        return ", ".join(f"{dim} {value}" for dim, value in cell.items())
-    return place_of(site, cell)
+    return cell_name(site, cell)

@@ -9,9 +9,8 @@ from patchwright.app import asked_question, url_state
 from patchwright.app.text import error_markdown
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import Lesson, check
-from patchwright.lessons.from_map import LEAST, lesson_of, proposed, yaml_of
+from patchwright.lessons.from_map import lesson_of, proposed, unanswered, yaml_of
 from patchwright.methods import METHODS
-from patchwright.spelling import percent
 
 
 def button(result: Result) -> None:
@@ -25,10 +24,9 @@ def button(result: Result) -> None:
 @st.dialog("Ask this as a question", width="large")
 def _dialog(result: Result) -> None:
     experiment = METHODS.parse(result.experiment)
-    question = st.text_area("Question", proposed(experiment) or "", key="ask-question", height=70)
+    question = st.text_area("Question", proposed(experiment), key="ask-question", height=70)
     st.caption(
-        "The reader picks a cell of the empty map. Right is the strongest one, or one about as strong: "
-        "that is computed, so you need not type it."
+        "The reader picks a cell of the empty map. Which one is right is computed, so you need not type it."
     )
     explanation = st.text_area(
         "Explanation",
@@ -47,11 +45,8 @@ def _dialog(result: Result) -> None:
 def _check(lesson: Lesson, result: Result) -> None:
     """Raises InputError with what the checker of lessons says of it."""
     faults = check(lesson, lambda _: result)
-    if any("does not hold" in one for one in faults):
-        raise InputError(
-            f"No cell of this map is stronger than {percent(LEAST)}, so none is an answer: choose "
-            "another map."
-        )
+    if any("does not hold" in one or "cells are right" in one for one in faults):
+        raise InputError(unanswered(METHODS.parse(result.experiment)))
     if faults:
         raise InputError(faults[0].split(": ", 1)[-1])
 

@@ -23,6 +23,7 @@ from patchwright.app.text import error_markdown, escape, paragraphs
 from patchwright.app.views import fields, lesson_end, lesson_result, progress, projector, topbar
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import READINGS, Lesson, Step, mark, readings_of, step_experiment
+from patchwright.lessons.cells import on_parts
 from patchwright.lessons.expressions import filled
 from patchwright.lessons.grading import Answer, right_answers
 
@@ -173,9 +174,10 @@ def _step(lesson: Lesson, number: int, rooms: Rooms) -> None:
         if model.quantization is not None:
             st.caption(topbar.QUANTISED)
         experiment = step_experiment(lesson, number)
-        result = progress.finished(experiment, model, "lesson-job", "cells")
-        if result is None or progress.stopped(result):
+        found = progress.finished(experiment, model, "lesson-job", "cells")
+        if found is None or progress.stopped(found):
             return
+        result = on_parts(found)
     step, tried, picked = lesson.steps[number], _tried(lesson, number), ""
     rooms.text.markdown(paragraphs(filled(step.text, result)))
     if step.cell is not None and not right_answers(step, result):

@@ -14,10 +14,12 @@ from patchwright.app.text import escape, token
 from patchwright.app.views.tabs import TABS
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.errors import UnknownPlaceError
 from patchwright.experiment.base import Experiment
 from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, grids_of, is_one_number, on_one_scale, title_of
 from patchwright.lessons import Lesson, Step
+from patchwright.lessons.cells import POSITIONS, texts_of
 from patchwright.lessons.grading import Answer, cells_asked
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
@@ -74,13 +76,28 @@ def in_words(step: Step, answer: Answer, result: Result) -> str:
 
 def place_in_words(name: str, result: Result, shown: Callable[[str], str] = token) -> str:
     """A place as a reader finds it on the map: 'layer 0, position 2 (·keys)'; `shown` shows a token."""
-    place, texts = parse_place(name), result.position_tokens or ()
-    words = [] if place.layer is None else [f"layer {place.layer}"]
-    words += [] if place.head is None else [f"head {place.head}"]
-    if place.position is not None:
-        text = str(texts[place.position]) if 0 <= place.position < len(texts) else ""
-        words.append(f"position {place.position}" + (f" ({shown(text)})" if text else ""))
+    texts = texts_of(result) or ()
+    words: list[str] = []
+    for label, value in _labels(name).items():
+        at = int(value) if label in POSITIONS else -1
+        text = str(texts[at]) if 0 <= at < len(texts) else ""
+        told = f"{_LABELS.get(label, label)} {value}".lstrip()
+        words.append(f"{told} ({shown(text)})" if text else told)
     return ", ".join(words) or name
+
+
+_LABELS = {"query": "from position", "key": "to position", "part": ""}
+"""How labels of a map are called in a sentence, where not as they are."""
+
+
+def _labels(name: str) -> dict[str, str]:
+    """The labels of a cell: those that it is named by, or those of the place that its name is."""
+    try:
+        place = parse_place(name)
+    except UnknownPlaceError:
+        return dict(label.split(" ", 1) for label in name.split(", "))
+    parts = {"layer": place.layer, "head": place.head, "position": place.position}
+    return {label: str(value) for label, value in parts.items() if value is not None}
 
 
 def to_predict(
@@ -92,7 +109,7 @@ def to_predict(
     """
     if is_one_number(result):
         return
-    grid, known = grid_of(result), "exact" in result.arrays and "exact" in (step.cell or "")
+    grid, known = grid_of(result), _estimates(result) and "exact" in (step.cell or "")
     if known:
         grid = beside(result)[0]
         st.caption("The estimate; the exact values come after your prediction.")
@@ -124,19 +141,34 @@ def whole(result: Result, tried: Attempt | None = None, only: bool = False) -> N
     if is_one_number(result):
         runs(result)
         return
-    grids = beside(result) if "exact" in result.arrays else grids_of(result)
+    grids = beside(result) if _estimates(result) else grids_of(result)
     answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
     own = str(tried.answers[-1]) if tried and tried.answers else ""
     if only:
         seen = [[place in (*answers, own) for place in row] for row in grids[0].places]
         grids = [replace(grids[0], values=np.where(seen, grids[0].values, np.nan))]
-    st.markdown(f"**{escape(title_of(result))}**")
+    st.markdown(f"**{escape(_headline(result))}**")
     if len(grids) == 1:
         heat_map(grids[0], "lesson-whole", own, empty="not shown yet", marked=answers)
     else:
-        panels(grids, "lesson-whole", own, numbered=True, marked=answers)
+        # Of two runs the question is about the first.
+        last = 1 if "run" in result.arrays[result.main].dims else len(grids)
+        panels(grids, "lesson-whole", own, numbered=True, marked=answers, last=last)
     later = " The other cells come after a later question." if only else ""
     st.caption(_legend(grids[0], bool(answers)) + later)
+
+
+def _estimates(result: Result) -> bool:
+    """Whether the map is an estimate of values that are known."""
+    exact = result.arrays.get("exact")
+    return exact is not None and exact.dims == result.arrays[result.main].dims
+
+
+def _headline(result: Result) -> str:
+    """The title of a map."""
+    if result.method == "edge_attribution":
+        return "Estimated share of the gap that is lost when all edges out of a part are corrupted"
+    return title_of(result)
 
 
 def beside(result: Result) -> list[Grid]:
