@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import patchwright as pw
-from app_pages import button, settled, unopened_view, words
+from app_pages import button, sent, settled, unopened_view, words
 from patchwright.app import asked_question, build_experiment, session_state, url_state
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import read_lesson
@@ -119,6 +119,38 @@ def test_a_question_of_an_address_is_answered_as_text_and_left_again(
     shown = settled(button(shown, "All lessons").click().run())
     assert "What a prediction is" in words(shown)
     assert shown.session_state["map"] == ""
+
+
+@pytest.mark.parametrize(
+    ("page", "wrong", "said", "panels"),
+    [
+        ("lens", "layer 1, position 14", "Right: layer 3, position 14 (·to).", [1, 0]),
+        (
+            "attention",
+            "query 14, key 2",
+            "You predicted **from position 14 (·to) to position 2 (·Mary)**. Right: from position 14 (·to) "
+            "to position 7 (·the).",
+            [1, 0],
+        ),
+        ("circuit", "layer 2, part head 3", "Right: layer 0, head 0; layer 0, MLP.", [2]),
+    ],
+)
+def test_a_question_of_a_map_without_a_site_is_marked_on_the_map_of_the_first_run(
+    page: str, wrong: str, said: str, panels: list[int]
+) -> None:
+    fields = asked(page, chosen="L5H3.z")
+    name = asked_question.lesson_shown(fields).name
+    view = unopened_view("learn", **{one: text for one, text in fields.items() if text})
+    shown = settled(view.run())
+    (empty,) = sent(shown)[0]["maps"]
+    assert {one for row in empty["values"] for one in row} == {None}
+    shown.session_state["picks"] = {f"pick-demo/{name}-0": wrong}
+    shown = settled(button(settled(shown.run()), "Check answer").click().run())
+    shown = settled(button(shown, "Show the answer").click().run())
+    assert said in words(shown)
+    maps = [one["maps"][0] for one in sent(shown)]
+    assert [len(one["marked"]) for one in maps] == panels
+    assert [one["selected"] for one in maps] == [wrong, *[""] * (len(panels) - 1)]
 
 
 def test_a_lesson_that_is_begun_elsewhere_takes_the_place_of_a_question() -> None:

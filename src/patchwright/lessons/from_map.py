@@ -67,7 +67,7 @@ _ASKED: dict[type[Experiment], _Map] = {
     LogitLens: _Map(
         "Each cell of the map is the run of prompt A after one layer, at one token. There the model's "
         "last step is applied at once, as if no further layer came: that gives a next token.",
-        "Pick the first layer after which the answer of A is the likeliest next token, at the last token.",
+        "Pick the first layer after which that is the likeliest next token, at the end of prompt A.",
         cell="rank is 1",
         among="position is -1",
         lowest=True,
@@ -86,10 +86,10 @@ _ASKED: dict[type[Experiment], _Map] = {
         "another head.",
     ),
     EdgeAttribution: _Map(
-        "Each cell of the map is a head or an MLP, and all connections that lead from it to later parts "
-        "of the model. The effect is the share of the gap between A and B that is lost if they carry the "
-        "run of prompt B, as gradients estimate it.",
-        "Pick the head or the MLP whose connections the answer needs most.",
+        "Each cell of the map is a head or an MLP, with all edges from it to later parts of the model. The "
+        "effect is the share of the gap between A and B that is lost when these edges carry the "
+        "activations of prompt B, as gradients estimate it.",
+        "Pick the head or the MLP whose edges it needs most.",
         array="effect",
     ),
 }

@@ -83,7 +83,7 @@ def place_in_words(name: str, result: Result, shown: Callable[[str], str] = toke
         text = str(texts[at]) if 0 <= at < len(texts) else ""
         told = f"{_LABELS.get(label, label)} {value}".lstrip()
         words.append(f"{told} ({shown(text)})" if text else told)
-    return ", ".join(words) or name
+    return ", ".join(words).replace(", to position", " to position") or name
 
 
 _LABELS = {"query": "from position", "key": "to position", "part": ""}
@@ -120,7 +120,7 @@ def to_predict(
     how = "Click a cell, or move with the arrow keys and press Enter."
     framed = " Only the hatched cells are asked for." if asked else ""
     st.caption(
-        "Layers grow upwards. "
+        ("Layers grow upwards. " if grid.row_title.startswith("layer") else "")
         + ("" if known else "The map is empty until you have predicted. ")
         + (how + framed if on_choose else "")
     )
@@ -153,9 +153,14 @@ def whole(result: Result, tried: Attempt | None = None, only: bool = False) -> N
     else:
         # Of two runs the question is about the first.
         last = 1 if "run" in result.arrays[result.main].dims else len(grids)
+        grids = [replace(one, title=_RUNS.get(one.title, one.title)) for one in grids]
         panels(grids, "lesson-whole", own, numbered=True, marked=answers, last=last)
     later = " The other cells come after a later question." if only else ""
     st.caption(_legend(grids[0], bool(answers)) + later)
+
+
+_RUNS = {"clean": "A, the clean run", "corrupt": "B, the corrupted run"}
+"""How the panels of two runs are called, below prompts A and B."""
 
 
 def _estimates(result: Result) -> bool:
@@ -193,8 +198,8 @@ def _legend(grid: Grid, outlined: bool) -> str:
     what = f"Each cell: {grid.unit}."
     if grid.unit == "effect":
         what = (
-            "Each cell: the share of the gap that the change moved. White is 0, red is 1 or 100 %, blue "
-            "goes the other way."
+            "Each cell: the share of the gap that the change moved. Red is 1 or 100 %, blue goes the other "
+            "way, and a cell without colour is near 0."
         )
     elif grid.unit == "attention":
         what = "Each row is a position that looks, each column one that it looks at."
