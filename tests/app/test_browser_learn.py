@@ -92,6 +92,7 @@ def test_a_question_is_asked_of_a_map_and_answered_by_somebody_else(visit: Visit
     dialog.get_by_label("Question").press("Control+Enter")
     dialog.get_by_label("Explanation").fill("It restores {largest effect}.")
     dialog.get_by_label("Explanation").press("Control+Enter")
+    expect(dialog.get_by_text("Right: layer 0, head 0.")).to_be_visible()
     address = dialog.get_by_test_id("stCode")
     expect(address).to_contain_text("It+restores")
     file = saved(teacher, "Lesson file")

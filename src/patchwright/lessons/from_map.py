@@ -1,14 +1,12 @@
 """A lesson made from a map: the reader picks a cell, as a rule the strongest."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import yaml
 
 from patchwright.errors import InputError
-from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.experiment.base import Experiment
 from patchwright.lessons.expressions import NEAR
 from patchwright.lessons.schema import Lesson, Step
 from patchwright.methods.ablate import Ablate
@@ -62,7 +60,8 @@ _ASKED: dict[type[Experiment], _Map] = {
     ),
     Trace: _Map(
         "Noise on the subject's tokens takes the answer away. In each cell of the map the clean "
-        "output of one MLP is put back at one token. The effect is the share that comes back."
+        "output of one MLP is put back at one token. The effect is the share that comes back.",
+        "Pick the MLP that does so most.",
     ),
     LogitLens: _Map(
         "Each cell of the map is the run of prompt A after one layer, at one token. There the model's "
@@ -156,15 +155,9 @@ def _name(question: str, experiment: Experiment) -> str:
 
 
 def _title(experiment: Experiment) -> str:
-    """The two answers, where each of them is a text."""
-    if isinstance(experiment, Trace):
-        some = [cast("Sequence[object]", one) for one in (experiment.answer, experiment.wrong)]
-    else:
-        assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
-        some = [experiment.pair_list[0].answers, experiment.pair_list[0].wrongs]
-    firsts = [one[0] for one in some if one and isinstance(one[0], str)]
-    words = [str(one).strip() for one in firsts]
-    return f"{words[0]} or {words[1]}?" if len(words) == 2 and all(words) else "A question on a map"
+    """The two answers, where there is one to compare with."""
+    said = experiment.contest
+    return f"{said.answer} or {said.rival}?" if said.rival else "A question on a map"
 
 
 def yaml_of(lesson: Lesson) -> str:

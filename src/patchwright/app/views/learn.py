@@ -280,11 +280,9 @@ def _marked(step: Step, result: Result, tried: Attempt) -> None:
     if step.cell is None:
         _choices(step, tried, tried.mark.answers)
         return
-    right = [lesson_result.place_in_words(str(one), result) for one in tried.mark.answers]
-    more = f" and {len(right) - 4} more" if len(right) > 4 else ""
     own = [lesson_result.place_in_words(str(one), result) for one in tried.answers[-1:]]
     predicted = f"You predicted **{own[0]}**. " if own else ""
-    st.markdown(f"{predicted}Right: {'; '.join(right[:4])}{more}.")
+    st.markdown(f"{predicted}{lesson_result.right_in_words(tried.mark.answers, result)}")
 
 
 def _choices(step: Step, tried: Attempt, right: Sequence[Answer] = ()) -> None:

@@ -1,6 +1,6 @@
 """What a lesson shows of a result: nothing but an empty map first, all of it after the answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,9 @@ from patchwright.lessons.cells import POSITIONS, texts_of
 from patchwright.lessons.grading import Answer, cells_asked
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
+
+MOST_NAMED = 4
+"""Right cells that a sentence names."""
 
 
 def prompts(result: Result) -> None:
@@ -72,6 +75,13 @@ def in_words(step: Step, answer: Answer, result: Result) -> str:
     if isinstance(answer, int):
         return step.choices[answer].text
     return place_in_words(answer, result, visible)
+
+
+def right_in_words(answers: Sequence[Answer], result: Result) -> str:
+    """The right cells of a map, as far as a sentence can name them."""
+    right = [place_in_words(str(one), result) for one in answers]
+    more = f" and {len(right) - MOST_NAMED} more" if len(right) > MOST_NAMED else ""
+    return f"Right: {'; '.join(right[:MOST_NAMED])}{more}."
 
 
 def place_in_words(name: str, result: Result, shown: Callable[[str], str] = token) -> str:
