@@ -67,7 +67,7 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
     ("changed", "said"),
     [
         ({"ask": " "}, "The question has no text"),
-        ({"ask": "x" * 301}, "Question: 301 characters are too many"),
+        ({"ask": "x" * 301}, "The field Question has 301 characters"),
         (
             {"map": ""},
             "a map of '': it may be one of patch, activations, attention, trace, lens, ablation",
@@ -76,7 +76,7 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
         ({"map": "patch?site=nowhere"}, "The address has site 'nowhere'"),
         ({"map": "patch?window=3"}, "means nothing on this page"),
         ({"map": "patch?run=0123456789ab"}, "started without a store"),
-        ({"map": "patch?" + "clean=x" * 900}, "Map: "),
+        ({"map": "patch?" + "clean=x" * 900}, "The field Map has"),
     ],
 )
 def test_a_bad_address_is_one_sentence(changed: dict[str, str], said: str) -> None:

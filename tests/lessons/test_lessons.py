@@ -203,6 +203,23 @@ def test_a_part_of_an_array_is_named_by_its_first_labels(read_off: pw.Result) ->
         quantity("largest top", read_off)
 
 
+def test_over_several_pairs_a_lesson_reads_the_means_that_its_map_shows(demo: pw.Model) -> None:
+    singular = {"clean": "The key to the cabinet", "corrupt": "The keys to the cabinet"}
+    plural = {"clean": singular["corrupt"], "corrupt": singular["clean"]}
+    pairs = [
+        pw.Pair(clean=one["clean"], corrupt=one["corrupt"], answer=answers[0], wrong=answers[1])
+        for one, answers in ((plural, (" are", " is")), (singular, (" is", " are")))
+    ]
+    result = pw.patch(demo, pairs, site="z", per="head")
+    mean = result.mean_effect
+    assert len(cells(result)) == mean.size
+    assert quantity("largest effect", result) == float(mean.max())
+    assert quantity("effect L5H0.z", result) == float(mean[5, 0])
+    strongest = str(result.top(1)["place"].iloc[0])
+    found = [one for one in cells(result) if holds("effect is largest effect", result, one)]
+    assert [one["place"] for one in found] == [strongest]
+
+
 def test_of_a_cell_all_that_its_map_knows_of_it_is_meant(read_off: pw.Result) -> None:
     first, last = cells(read_off)[0], cells(read_off)[-1]
     assert (first["place"], last["place"]) == ("layer 0, position 0", "layer 5, position 5")

@@ -5,14 +5,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from patchwright.app import restore_state, session_state, url_state
-from patchwright.app.session_state import FIELDS, MOST_CHARACTERS, State, first_example
+from patchwright.app.session_state import FIELDS, State, first_example
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import Lesson
 from patchwright.lessons.from_map import lesson_of
-
-CLEARED = {"ask": "", "explain": "", "map": ""}
-"""The fields of Learn when it shows a lesson of its own."""
 
 PAGES = tuple(page for page in restore_state.HOLDS if page != "many")
 """The pages whose maps can be asked about: all tabs of Explore."""
@@ -21,6 +18,10 @@ BESIDE = ("measure", "lens_measure", "part", "edge_order", "edges", "edge_chosen
 """Controls, beside those of every workbench, that a map does not rest on."""
 
 LABELS = {"ask": "Question", "explain": "Explanation", "map": "Map"}
+"""The fields of Learn that a question stands in."""
+
+CLEARED = dict.fromkeys(LABELS, "")
+"""The same when Learn shows a lesson of its own."""
 
 
 def map_of(page: str, state: State) -> str:
@@ -55,10 +56,5 @@ def experiment_of(text: str) -> Experiment:
 
 def lesson_shown(state: Mapping[Any, Any]) -> Lesson:
     """The question in the fields of Learn, as a lesson. Raises InputError for what is wrong."""
-    for name, label in LABELS.items():
-        if len(state[name]) > MOST_CHARACTERS[name]:
-            raise InputError(
-                f"{label}: {len(state[name]):,} characters are too many, at most "
-                f"{MOST_CHARACTERS[name]:,} are taken."
-            )
+    session_state.check_lengths(state, LABELS)
     return lesson_of(experiment_of(state["map"]), state["ask"], state["explain"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from patchwright.app.page_fields import place_lists, usual
-from patchwright.errors import UnknownPlaceError
+from patchwright.errors import PromptError, UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
 from patchwright.prompts.align import differing
@@ -117,6 +117,18 @@ MOST_CHARACTERS: dict[str, int] = {
 """What a field of text may hold: enough for the tokens that a prompt may have, and to be read."""
 
 State = MutableMapping[Any, Any]
+
+
+def check_lengths(state: Mapping[Any, Any], labels: Mapping[str, str]) -> None:
+    """Raise PromptError for the first field, by its key, with more text than the page takes."""
+    for key, label in labels.items():
+        length, most = len(state[key]), MOST_CHARACTERS[key]
+        if length > most:
+            raise PromptError(
+                f"The field {label} has {length:,} characters, and this page takes at most {most:,}: "
+                "shorten it."
+            )
+
 
 EDGE_ORDERS = ("connected", "strongest")
 

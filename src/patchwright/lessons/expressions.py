@@ -16,7 +16,7 @@ import xarray as xr
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import SHARED, has_scale
 from patchwright.errors import FactError
-from patchwright.lessons.cells import POSITIONS, Cell, texts_of
+from patchwright.lessons.cells import POSITIONS, Cell, cells, texts_of
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
@@ -57,7 +57,10 @@ def quantity(name: str, result: Result) -> Quantity:
         return result.clean.metric - result.corrupt.metric
     _check_scale(name, result)
     if name == "strongest":
-        return str(_cells(result).top(1)["place"].iloc[0])
+        top = result.top(1)
+        if "place" not in top:
+            raise FactError(f"A result of '{result.method}' has no places to name.")
+        return str(top["place"].iloc[0])
     word, _, array = name.partition(" ")
     if word in ("largest", "smallest") and (some := _values(array, result)) is not None:
         if some.dtype.kind == "U":
@@ -97,15 +100,14 @@ def _is_a_share(name: str, result: Result) -> bool:
 
 def value_at(result: Result, array: str, place: str) -> float:
     """The value of an array at a place. Raises FactError where it has none there."""
-    table = _cells(result).table()
-    asked = parse_place(place)
-    texts = result.position_tokens
+    asked, texts = parse_place(place), result.position_tokens
     if asked.position is not None and asked.position < 0 and texts is not None:
         place = place[: place.index("@") + 1] + str(asked.position + len(texts))
-    found = table[table["place"] == place]
-    if array not in table or found.empty:
-        raise FactError(f"This result has no '{array}' at {place}: its {len(table)} places differ.")
-    return float(found[array].iloc[0])
+    some = cells(result)
+    found = [one[array] for one in some if one["place"] == place and array in one]
+    if not found:
+        raise FactError(f"This result has no '{array}' at {place}: its {len(some)} places differ.")
+    return float(found[0])
 
 
 def holds(condition: str, result: Result, cell: Cell | None = None) -> bool:
@@ -167,12 +169,16 @@ def _of_run(run: str, what: str, result: Result) -> Quantity:
 def _values(name: str, result: Result) -> xr.DataArray | None:
     """An array, or its part at the labels in brackets, in the order of its dims; None where there is no such.
 
-    Labels may count from the end.
+    Labels may count from the end. Without labels an array over several pairs is their mean, as on the map.
     """
     found = _INDEXED.fullmatch(name)
     array = result.arrays.get(found[1] if found else name)
     if array is None or found is None:
-        return array
+        return (
+            result.averaged().arrays.get(name)
+            if array is not None and "pair" in array.dims
+            else array
+        )
     labels = [label.strip() for label in found[2].split(",")]
     if len(labels) > array.ndim:
         raise _unlike(name, result)
@@ -191,12 +197,6 @@ def _unlike(name: str, result: Result) -> FactError:
     array = result.arrays[name.partition("[")[0]]
     axes = ", ".join(f"{dim} ({array.sizes[dim]})" for dim in array.dims)
     return FactError(f"'{name}' does not fit: its labels are {axes}.")
-
-
-def _cells(result: Result) -> Result:
-    if "place" not in result.table():
-        raise FactError(f"A result of '{result.method}' has no places to name.")
-    return result
 
 
 def of_cell(cell: Cell, name: str, result: Result) -> Quantity:
