@@ -63,9 +63,20 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
     assert found == expected[page]
 
 
+def test_a_map_of_all_heads_is_in_the_address_with_how_many_words_are_repeated() -> None:
+    state = controls("attention", chosen="L3H1.z")
+    scores = build_experiment.scores_of(build_experiment.experiment_of(state, "demo"), 9)
+    fields = asked_question.fields_of("Which?", "", state, scores)
+    assert fields["map"] == "attention?model=demo&repeated=9"
+    assert asked_question.experiment_of(fields["map"]) == scores
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"map": "attention?repeated=%00"}, "The address repeats"),
+        ({"map": "attention?repeated=999999"}, "it may be 1 to 99"),
+        ({"map": "lens?repeated=9"}, "means nothing on this page"),
         ({"ask": " "}, "The question has no text"),
         ({"ask": "x" * 301}, "The field Question has 301 characters"),
         (

@@ -33,6 +33,7 @@ MAPS: list[dict[str, Any]] = [
     {"method": "trace", "site": "mlp_out", "samples": 2},
     {"method": "logit_lens"},
     {"method": "attention", "layer": 5, "head": 3},
+    {"method": "head_scores", "words": PAIR["clean"], "length": 10},
     {"method": "edge_attribution"},
 ]
 
@@ -101,6 +102,18 @@ def test_of_a_head_what_it_looks_at_most_from_the_last_token_is_right(demo: pw.M
     assert len(cells_asked(step, result)) == 15
 
 
+def test_of_all_heads_the_one_with_the_highest_score_on_repeated_words_is_right(
+    demo: pw.Model,
+) -> None:
+    experiment = asked({"method": "head_scores", "words": PAIR["clean"], "length": 10})
+    result = pw.run(experiment, demo)
+    scores = result.arrays["induction"].sel(prompt="random")
+    most = scores.argmax(("layer", "head"))
+    marked = mark(lesson_of(experiment, "Which head?", "").steps[0], result, "").answers
+    assert f"layer {int(most['layer'])}, head {int(most['head'])}" in marked
+    assert len(marked) < scores.size / 2
+
+
 def test_of_a_circuit_a_part_whose_edges_matter_most_is_right(demo: pw.Model) -> None:
     experiment = asked({"method": "edge_attribution"})
     result = on_parts(pw.run(experiment, demo))
@@ -137,8 +150,8 @@ def test_an_empty_question_and_a_method_without_cells_are_refused() -> None:
     with pytest.raises(InputError, match="The question has no text"):
         lesson_of(asked(HEADS), " \n", "")
     for attempt in (proposed, lambda one: lesson_of(one, "Which?", "")):
-        with pytest.raises(InputError, match="No question can be made of a map of 'head_scores'"):
-            attempt(asked({"method": "head_scores"}))
+        with pytest.raises(InputError, match="No question can be made of a map of 'attribute'"):
+            attempt(asked({"method": "attribute"}))
 
 
 def test_about_is_no_further_off_than_five_per_cent(demo: pw.Model) -> None:

@@ -17,6 +17,9 @@ Cell = Mapping[str, Any]
 POSITIONS = ("position", "query", "key")
 """Labels that are positions: below 0 they count from the end."""
 
+_DRAWN = {"run": "clean", "prompt": "random"}
+"""Of axes that a map does not have, the label that it shows."""
+
 _PART = re.compile(r"L(\d+)(?:H(\d+)|\.mlp)")
 
 
@@ -43,11 +46,12 @@ def on_parts(result: Result) -> Result:
 
 
 def cells(result: Result) -> list[Cell]:
-    """Every cell of a result's map; of several runs the first one's, of several pairs the means."""
+    """Every cell of a result's map; of several runs the clean one's, of several pairs the means."""
     over_pairs = "pair" in result.arrays[result.main].dims
     table = (result.averaged() if over_pairs else result).table()
-    if "run" in table:
-        table = table[table["run"] == table["run"].iloc[0]].drop(columns="run")
+    for dim, label in _DRAWN.items():
+        if dim in table:
+            table = table[table[dim] == label].drop(columns=dim)
     dims = [str(dim) for dim in result.arrays[result.main].dims if dim in table]
     rows = cast("list[dict[str, Any]]", table.to_dict("records")) if dims else []
     return [{"place": cell_name(None, {dim: row[dim] for dim in dims}), **row} for row in rows]

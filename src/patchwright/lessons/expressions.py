@@ -23,7 +23,10 @@ from patchwright.spelling import percent
 
 Quantity = float | str
 
-SHARES = ("effect", "probability", "pattern", "spread", "samples")
+SHARES = (
+    *("effect", "probability", "pattern", "spread", "samples"),
+    *("previous", "duplicate", "induction"),
+)
 """Arrays and baselines' numbers that are shown in per cent (of the last two where they are)."""
 
 OF_GAP = (*SHARED, "complement", "random", "area", "random_area")

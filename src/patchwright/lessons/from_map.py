@@ -10,7 +10,7 @@ from patchwright.experiment.base import Experiment
 from patchwright.lessons.expressions import NEAR
 from patchwright.lessons.schema import Lesson, Step
 from patchwright.methods.ablate import Ablate
-from patchwright.methods.attention import Attention
+from patchwright.methods.attention import Attention, HeadScores
 from patchwright.methods.circuit import EdgeAttribution
 from patchwright.methods.diff import Difference
 from patchwright.methods.lens import LogitLens
@@ -83,6 +83,16 @@ _ASKED: dict[type[Experiment], _Map] = {
         found=f"The largest share is {{largest pattern[clean, -1]}}. {_ALIKE}",
         none="This head looks at no token of prompt A more than at others, so no cell is right: choose "
         "another head.",
+    ),
+    HeadScores: _Map(
+        "Each cell of the map is an attention head that reads random words, and then the same words once "
+        "more. It is scored by how much it looks from a word at what followed the first copy of that word.",
+        "Pick the head that looks most at what followed the first copy.",
+        cell="induction about largest induction[random]",
+        found="From a word it looks there with {largest induction[random]} of its attention. "
+        + _ALIKE,
+        none="No head of this model looks more at what followed a first copy than others, so no cell is "
+        "right: choose another model.",
     ),
     EdgeAttribution: _Map(
         "Each cell of the map is a head or an MLP, with all edges from it to later parts of the model. The "

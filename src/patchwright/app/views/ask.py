@@ -16,11 +16,11 @@ from patchwright.lessons.grading import right_answers
 from patchwright.methods import METHODS
 
 
-def button(result: Result) -> None:
+def button(result: Result, key: str = "open-ask") -> None:
     """The button that opens the dialog, where a question can be asked of the map."""
     if st.session_state["page"] not in asked_question.PAGES:
         return
-    if st.button("Ask this as a question", icon=":material/quiz:", key="open-ask"):
+    if st.button("Ask this as a question", icon=":material/quiz:", key=key):
         _dialog(result)
 
 
@@ -42,7 +42,8 @@ def _dialog(result: Result) -> None:
             "The reader picks a cell of the empty map. Which one is right is computed, so you need not "
             f"type it. {answers}"
         )
-        _offered(lesson, asked_question.fields_of(question, explanation, st.session_state))
+        now = st.session_state
+        _offered(lesson, asked_question.fields_of(question, explanation, now, experiment))
     except PatchwrightError as error:
         st.error(error_markdown(error))
 

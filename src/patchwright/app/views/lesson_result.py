@@ -105,9 +105,10 @@ def _labels(name: str) -> dict[str, str]:
     try:
         place = parse_place(name)
     except UnknownPlaceError:
-        return dict(label.split(" ", 1) for label in name.split(", "))
-    parts = {"layer": place.layer, "head": place.head, "position": place.position}
-    return {label: str(value) for label, value in parts.items() if value is not None}
+        return dict(label.split(" ", 1) for label in name.split(", ") if " " in label)
+    labels = ("layer", "head", "neuron", "position")
+    found = {label: getattr(place, label) for label in labels}
+    return {label: str(value) for label, value in found.items() if value is not None}
 
 
 def to_predict(
@@ -211,7 +212,7 @@ def _legend(grid: Grid, outlined: bool) -> str:
             "Each cell: the share of the gap that the change moved. Red is 1 or 100 %, blue goes the other "
             "way, and a cell without colour is near 0."
         )
-    elif grid.unit == "attention":
+    elif grid.column_title == "key":
         what = "Each row is a position that looks, each column one that it looks at."
     frame = " A thick frame: right. A dotted one: your prediction." if outlined else ""
     return what + frame
