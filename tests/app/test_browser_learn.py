@@ -134,6 +134,14 @@ def test_the_projector_shows_the_map_alone_until_escape(visit: Visitors) -> None
     expect(page.get_by_role("button", name="Reveal")).to_have_count(0)
 
 
+def test_on_the_projector_two_maps_have_their_names(visit: Visitors) -> None:
+    page = visit("learn?ask=Where%3F&map=lens%3Fmodel%3Ddemo&view=projector")
+    press(page, "Reveal")
+    for name in ("A, the clean run", "B, the corrupted run"):
+        expect(page.get_by_text(name)).to_be_visible()
+    expect(page.get_by_text("A thick frame: right.")).to_be_hidden()
+
+
 def test_the_projector_shows_a_lessons_question_and_answer_and_marks_nothing(
     visit: Visitors,
 ) -> None:
