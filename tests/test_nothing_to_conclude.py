@@ -27,6 +27,7 @@ from patchwright.figures.terminal import renderable
 from patchwright.insights import heads_to_look_at, insights
 from patchwright.insights.circuits import disagreement, kept, pruned, smallest
 from patchwright.insights.explain import explained
+from patchwright.lessons.cells import cells
 from patchwright.lessons.expressions import filled, holds, quantity
 
 SMALL = pw.Pair(clean=CLEAN, corrupt=CLEAN.replace("store", "house"), answer=" Mary", wrong=" John")
@@ -145,7 +146,7 @@ def test_lessons_have_no_quantity_that_is_a_share(results: dict[str, pw.Result])
     swept = results["patch"]
     for condition in ("effect L0.resid_pre@3 > 0.5", "largest effect < 0.5", "effect >= 0.5"):
         with pytest.raises(FactError, match="too small"):
-            holds(condition, swept, "L0.resid_pre@3")
+            holds(condition, swept, cells(swept)[0])
     with pytest.raises(FactError, match="too small"):
         filled("It restores {effect L0.resid_pre@3}.", swept)
     evaluated = results["evaluate_circuit"]

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import patchwright as pw
-from app_pages import button, settled, unopened_view, words
+from app_pages import button, sent, settled, unopened_view, words
 from patchwright.app import asked_question, build_experiment, session_state, url_state
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import read_lesson
@@ -45,7 +45,7 @@ def test_the_address_has_the_question_and_the_experiment_and_nothing_of_the_aske
 
 @pytest.mark.parametrize("page", asked_question.PAGES)
 def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
-    state = controls(page)
+    state = controls(page, chosen="L3H1.z", edges=7, part="layer")
     state |= {"metric": "prob_diff", "clean": "The keys to the cabinet", "answer": " are"}
     state |= {"corrupt": "The key to the cabinet", "wrong": " is"}
     found = asked_question.experiment_of(asked_question.map_of(page, state))
@@ -56,21 +56,38 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
         "trace": build_experiment.trace_of(state, "demo", "mlp_out"),
         "activations": build_experiment.difference_of(swept, state["seen_site"]),
         "paths": build_experiment.path_patch_of(state, swept),
+        "attention": build_experiment.attention_of(swept, 3, 1),
+        "lens": build_experiment.lens_of(swept, []),
+        "circuit": build_experiment.edges_of(state, swept),
     }
     assert found == expected[page]
+
+
+def test_a_map_of_all_heads_is_in_the_address_with_how_many_words_are_repeated() -> None:
+    state = controls("attention", chosen="L3H1.z")
+    scores = build_experiment.scores_of(build_experiment.experiment_of(state, "demo"), 9)
+    fields = asked_question.fields_of("Which?", "", state, scores)
+    assert fields["map"] == "attention?model=demo&repeated=9"
+    assert asked_question.experiment_of(fields["map"]) == scores
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"map": "attention?repeated=%00"}, "The address repeats"),
+        ({"map": "attention?repeated=999999"}, "it may be 1 to 99"),
+        ({"map": "lens?repeated=9"}, "means nothing on this page"),
         ({"ask": " "}, "The question has no text"),
-        ({"ask": "x" * 301}, "Question: 301 characters are too many"),
-        ({"map": ""}, "a map of '': it may be one of patch, ablation, activations, trace, paths"),
+        ({"ask": "x" * 301}, "The field Question has 301 characters"),
+        (
+            {"map": ""},
+            "a map of '': it may be one of patch, activations, attention, trace, lens, ablation",
+        ),
         ({"map": "many?task=x"}, "a map of 'many'"),
         ({"map": "patch?site=nowhere"}, "The address has site 'nowhere'"),
         ({"map": "patch?window=3"}, "means nothing on this page"),
         ({"map": "patch?run=0123456789ab"}, "started without a store"),
-        ({"map": "patch?" + "clean=x" * 900}, "Map: "),
+        ({"map": "patch?" + "clean=x" * 900}, "The field Map has"),
     ],
 )
 def test_a_bad_address_is_one_sentence(changed: dict[str, str], said: str) -> None:
@@ -113,6 +130,38 @@ def test_a_question_of_an_address_is_answered_as_text_and_left_again(
     shown = settled(button(shown, "All lessons").click().run())
     assert "What a prediction is" in words(shown)
     assert shown.session_state["map"] == ""
+
+
+@pytest.mark.parametrize(
+    ("page", "wrong", "said", "panels"),
+    [
+        ("lens", "layer 1, position 14", "Right: layer 3, position 14 (·to).", [1, 0]),
+        (
+            "attention",
+            "query 14, key 2",
+            "You predicted **from position 14 (·to) to position 2 (·Mary)**. Right: from position 14 (·to) "
+            "to position 7 (·the).",
+            [1, 0],
+        ),
+        ("circuit", "layer 2, part head 3", "Right: layer 0, head 0; layer 0, MLP.", [2]),
+    ],
+)
+def test_a_question_of_a_map_without_a_site_is_marked_on_the_map_of_the_first_run(
+    page: str, wrong: str, said: str, panels: list[int]
+) -> None:
+    fields = asked(page, chosen="L5H3.z")
+    name = asked_question.lesson_shown(fields).name
+    view = unopened_view("learn", **{one: text for one, text in fields.items() if text})
+    shown = settled(view.run())
+    (empty,) = sent(shown)[0]["maps"]
+    assert {one for row in empty["values"] for one in row} == {None}
+    shown.session_state["picks"] = {f"pick-demo/{name}-0": wrong}
+    shown = settled(button(settled(shown.run()), "Check answer").click().run())
+    shown = settled(button(shown, "Show the answer").click().run())
+    assert said in words(shown)
+    maps = [one["maps"][0] for one in sent(shown)]
+    assert [len(one["marked"]) for one in maps] == panels
+    assert [one["selected"] for one in maps] == [wrong, *[""] * (len(panels) - 1)]
 
 
 def test_a_lesson_that_is_begun_elsewhere_takes_the_place_of_a_question() -> None:

@@ -92,6 +92,7 @@ def test_a_question_is_asked_of_a_map_and_answered_by_somebody_else(visit: Visit
     dialog.get_by_label("Question").press("Control+Enter")
     dialog.get_by_label("Explanation").fill("It restores {largest effect}.")
     dialog.get_by_label("Explanation").press("Control+Enter")
+    expect(dialog.get_by_text("Right: layer 0, head 0.")).to_be_visible()
     address = dialog.get_by_test_id("stCode")
     expect(address).to_contain_text("It+restores")
     file = saved(teacher, "Lesson file")
@@ -104,6 +105,8 @@ def test_a_question_is_asked_of_a_map_and_answered_by_somebody_else(visit: Visit
     expect(student.get_by_text("Not quite. Try once more.")).to_be_visible()
     press(student, "Show the answer")
     expect(student.get_by_text("The strongest cell has")).to_be_visible()
+    own = student.get_by_role("gridcell", name=re.compile("your prediction$"))
+    expect(own).to_have_css("outline-style", "dotted")
     press(student, "Open this experiment")
     in_address(student, "per=head")
 
@@ -131,6 +134,14 @@ def test_the_projector_shows_the_map_alone_until_escape(visit: Visitors) -> None
     expect(page.get_by_role("button", name="Reveal")).to_have_count(0)
 
 
+def test_on_the_projector_two_maps_have_their_names(visit: Visitors) -> None:
+    page = visit("learn?ask=Where%3F&map=lens%3Fmodel%3Ddemo&view=projector")
+    press(page, "Reveal")
+    for name in ("A, the clean run", "B, the corrupted run"):
+        expect(page.get_by_text(name)).to_be_visible()
+    expect(page.get_by_text("A thick frame: right.")).to_be_hidden()
+
+
 def test_the_projector_shows_a_lessons_question_and_answer_and_marks_nothing(
     visit: Visitors,
 ) -> None:
@@ -139,6 +150,19 @@ def test_the_projector_shows_a_lessons_question_and_answer_and_marks_nothing(
     expect(page.get_by_role("button", name="Check answer")).to_have_count(0)
     press(page, "Reveal")
     expect(page.get_by_text("Right: layer 0, position 2 (·key).")).to_be_visible()
+    rest(page).keyboard.press("ArrowRight")
+    expect(page.get_by_text("2 of 3")).to_be_visible()
+    rest(page).keyboard.press("v")
+    expect(page.get_by_text("Right: layer")).to_be_visible()
+    press(page, "Next")
+    expect(page.get_by_text("3 of 3")).to_be_visible()
+    expect(page.get_by_text("About half")).to_be_visible()
+    expect(page.get_by_role("button", name="Reveal")).to_be_visible()
+    expect(page.get_by_role("button", name="Next")).to_be_hidden()
+    for step in ("2 of 3", "1 of 3"):
+        rest(page).keyboard.press("ArrowLeft")
+        expect(page.get_by_text(step)).to_be_visible()
+    in_address(page, "view=projector")
     rest(page).keyboard.press("Escape")
     expect(page.get_by_role("button", name="Check answer")).to_be_visible()
     expect(page.get_by_text("Your prediction: none yet")).to_be_visible()

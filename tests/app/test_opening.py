@@ -33,6 +33,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "patch": Patch.of({**ON, "site": "z", "per": "head", "metric": "prob_diff"}),
     "many": Patch.of({"model": "demo", "pairs": [PAIR, PAIR], "site": "z", "per": "head"}),
     "activations": Difference.of({**ON, "site": "mlp_out", "per": "position"}),
+    "attention": Attention.of({**ON, "layer": 2, "head": 1}),
     "trace": Trace.of(
         {"model": "gpt2", "prompt": "The Eiffel Tower is in", "subject": [1, 2], "answer": " Paris",
          "noise": 2.5, "seed": 3}

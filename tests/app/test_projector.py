@@ -4,8 +4,10 @@ import pytest
 
 from app_pages import sent, settled, unopened_view, whole_page, words
 from patchwright.app import url_state
+from patchwright.app.lesson_progress import Catalog
+from patchwright.app.views import learn
 from patchwright.errors import InputError
-from patchwright.lessons import built_in
+from patchwright.lessons import Step, built_in
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -41,6 +43,20 @@ def test_a_lesson_shows_question_and_map_and_marks_nothing() -> None:
     assert "Right: layer 0, position 2 (·key)." in words(page)
     assert sent(page)[0]["maps"][0]["marked"] == ["L0.resid_pre@2"]
     assert page.session_state["tries"] == {f"demo/{LESSON.name}": {}}
+
+
+@pytest.mark.parametrize("step", ["1", "2", "9"])
+def test_a_step_that_asks_nothing_shows_its_text_and_has_nothing_to_reveal(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Step(text="Now try *another* pair.")
+    own = LESSON.model_copy(update={"name": "own", "steps": (LESSON.steps[0], told)})
+    monkeypatch.setattr(learn, "lessons", lambda: Catalog({"own": own}, ()))
+    page = settled(unopened_view("learn", lesson="own", step=step, view="projector").run())
+    labels = [one.label for one in page.button]
+    assert ("Reveal" in labels) == (step == "1")
+    assert ("Now try" in words(page)) == (step == "2")
+    assert ("Leave" in labels) == (step != "9"), "of a step that is not there the list is shown"
 
 
 def test_choices_stand_there_as_a_list() -> None:

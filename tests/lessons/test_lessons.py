@@ -25,6 +25,7 @@ from patchwright.lessons import (
     schema,
     step_experiment,
 )
+from patchwright.lessons.cells import cells
 from patchwright.lessons.expressions import filled, holds, quantity
 from patchwright.lessons.grading import cells_asked, right_answers
 from patchwright.lessons.schema import MOST_BYTES, read_lesson_file
@@ -183,8 +184,63 @@ def test_what_is_not_there_is_not_a_quantity(name: str, agreement: pw.Result) ->
         quantity(name, agreement)
 
 
+@pytest.fixture(scope="module")
+def read_off(demo: pw.Model) -> pw.Result:
+    clean, corrupt = "The keys to the cabinet", "The key to the cabinet"
+    pair = pw.Pair(clean=clean, corrupt=corrupt, answer=" are", wrong=" is")
+    return pw.logit_lens(demo, pair)
+
+
+def test_a_part_of_an_array_is_named_by_its_first_labels(read_off: pw.Result) -> None:
+    rank, top = read_off.arrays["rank"], read_off.arrays["top"]
+    assert quantity("largest rank[clean, -1]", read_off) == float(rank[0, -1].max())
+    assert quantity("smallest rank[ clean , 2]", read_off) == float(rank[0, 2].min())
+    assert quantity("top[corrupt, 0, -1]", read_off) == str(top[1, 0, -1].item())
+    for faulty in ("rank[clean]", "rank[clean, -9, 0]", "rank[clean, 1, 2, 3]", "rank[]"):
+        with pytest.raises(pw.PatchwrightError, match="its labels are run"):
+            quantity(faulty, read_off)
+    with pytest.raises(pw.PatchwrightError, match="holds texts"):
+        quantity("largest top", read_off)
+
+
+def test_over_several_pairs_a_lesson_reads_the_means_that_its_map_shows(demo: pw.Model) -> None:
+    singular = {"clean": "The key to the cabinet", "corrupt": "The keys to the cabinet"}
+    plural = {"clean": singular["corrupt"], "corrupt": singular["clean"]}
+    pairs = [
+        pw.Pair(clean=one["clean"], corrupt=one["corrupt"], answer=answers[0], wrong=answers[1])
+        for one, answers in ((plural, (" are", " is")), (singular, (" is", " are")))
+    ]
+    result = pw.patch(demo, pairs, site="z", per="head")
+    mean = result.mean_effect
+    assert len(cells(result)) == mean.size
+    assert quantity("largest effect", result) == float(mean.max())
+    assert quantity("effect L5H0.z", result) == float(mean[5, 0])
+    strongest = str(result.top(1)["place"].iloc[0])
+    found = [one for one in cells(result) if holds("effect is largest effect", result, one)]
+    assert [one["place"] for one in found] == [strongest]
+
+
+def test_of_a_cell_all_that_its_map_knows_of_it_is_meant(read_off: pw.Result) -> None:
+    first, last = cells(read_off)[0], cells(read_off)[-1]
+    assert (first["place"], last["place"]) == ("layer 0, position 0", "layer 5, position 5")
+    assert holds("layer is 5 and position is -1 and rank is rank[clean, 5, 5]", read_off, last)
+    assert not holds("position is -1", read_off, first)
+    assert holds(f'top is "{last["top"]}"', read_off, last)
+    with pytest.raises(pw.PatchwrightError, match="'head' is not a quantity"):
+        holds("head is 0", read_off, last)
+
+
 @given(text=st.text(max_size=40))
-def test_any_condition_is_true_false_or_a_sentence(text: str, agreement: pw.Result) -> None:
+def test_any_condition_on_a_cell_is_true_false_or_a_sentence(
+    text: str, read_off: pw.Result
+) -> None:
+    for condition in (text, f"top[{text}] is 1", f"largest {text} < rank", f"top is {text}"):
+        with contextlib.suppress(pw.PatchwrightError):
+            assert holds(condition, read_off, cells(read_off)[0]) in (True, False)
+
+
+@given(text=st.text(max_size=40))
+def test_any_condition_is_is_true_false_or_a_sentence(text: str, agreement: pw.Result) -> None:
     with contextlib.suppress(pw.PatchwrightError):
         assert holds(text, agreement) in (True, False)
 
@@ -198,6 +254,11 @@ def test_any_condition_is_true_false_or_a_sentence(text: str, agreement: pw.Resu
             "    cell: effect > 0.9 and layer is 0\n",
             "    choices: [{text: a}, {text: b}]\n    among: layer is 0\n",
             "among says which cells can be picked, so it needs a cell",
+        ),
+        (
+            "    cell: effect > 0.9 and layer is 0\n",
+            "    choices: [{text: a}, {text: b}]\n    lowest: true\n",
+            "lowest says which cells are right, so it needs a cell",
         ),
         ("    cell: effect > 0.9 and layer is 0\n", "", "either choices or a cell"),
         ("    question: Where?\n", "", "line 5: 'steps.0': choices, cell"),

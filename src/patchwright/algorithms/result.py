@@ -387,6 +387,13 @@ def place_of(site: str, cell: Mapping[Any, Any]) -> str:
     return f"{place}@{cell['role']}" if "role" in cell else place
 
 
+def cell_name(site: str | None, cell: Mapping[Any, Any]) -> str:
+    """What a cell is called by its labels: the place that it is of, or where there is no site the labels."""
+    if site is None:
+        return ", ".join(f"{dim} {value}" for dim, value in cell.items())
+    return place_of(site, cell)
+
+
 def _baseline(document: dict[str, Any]) -> Baseline:
     parts: dict[str, Any] = {"pairs": [_baseline(pair) for pair in document["pairs"]]}
     return Baseline(**document | parts)

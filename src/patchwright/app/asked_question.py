@@ -1,42 +1,53 @@
 """A question that somebody asks of a map of Explore, as it stands in an address of Learn; no widgets here."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from patchwright.app import restore_state, session_state, url_state
-from patchwright.app.page_controls import CONTROLS
+from patchwright.app import build_experiment, restore_state, session_state, url_state
 from patchwright.app.session_state import FIELDS, State, first_example
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import Lesson
 from patchwright.lessons.from_map import lesson_of
+from patchwright.methods.attention import HeadScores
 
-CLEARED = {"ask": "", "explain": "", "map": ""}
-"""The fields of Learn when it shows a lesson of its own."""
+PAGES = tuple(page for page in restore_state.HOLDS if page != "many")
+"""The pages whose maps can be asked about: all tabs of Explore."""
 
-PAGES = ("patch", "ablation", "activations", "trace", "paths")
-"""The pages whose maps can be asked about."""
+BESIDE = ("measure", "lens_measure", "part", "edge_order", "edges", "edge_chosen", "edge_share")
+"""Controls, beside those of every workbench, that a map does not rest on."""
 
 LABELS = {"ask": "Question", "explain": "Explanation", "map": "Map"}
+"""The fields of Learn that a question stands in."""
+
+CLEARED = dict.fromkeys(LABELS, "")
+"""The same when Learn shows a lesson of its own."""
 
 
-def map_of(page: str, state: State) -> str:
+SCORED = "repeated"
+"""The part of a map's text that makes it the one of all heads: how many words are repeated."""
+
+
+def map_of(page: str, state: State, experiment: Experiment | None = None) -> str:
     """A map of Explore: its page and the controls that it rests on, as in its own address."""
-    kept = {
-        name: text
-        for name, text in url_state.written(page, state).items()
-        if name not in url_state.BENCH
-    }
+    left_out = {*url_state.BENCH, *BESIDE} - ({"chosen"} if page == "attention" else set())
+    written = url_state.written(page, state)
+    kept = {name: written[name] for name in written if name not in left_out}
+    if isinstance(experiment, HeadScores):
+        kept = {name: kept[name] for name in kept if name != "chosen"} | {SCORED: experiment.length}
     return f"{page}?{urlencode(kept)}"
 
 
-def fields_of(question: str, explanation: str, state: State) -> dict[str, str]:
-    """The fields of Learn that ask about the map that is shown."""
+def fields_of(
+    question: str, explanation: str, state: State, experiment: Experiment | None = None
+) -> dict[str, str]:
+    """The fields of Learn that ask about the map of the page, or about another of its `experiment`."""
     return {
         "ask": question.strip(),
         "explain": explanation.strip(),
-        "map": map_of(state["page"], state),
+        "map": map_of(state["page"], state, experiment),
     }
 
 
@@ -47,19 +58,21 @@ def experiment_of(text: str) -> Experiment:
         raise InputError(
             f"The address asks about a map of '{page[:40]}': it may be one of {', '.join(PAGES)}."
         )
-    found = url_state.read(page, dict(parse_qsl(query, keep_blank_values=True)))
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    repeated = given.pop(SCORED, "") if page == "attention" else ""
+    found = url_state.read(page, given)
     state = dict(FIELDS)
     session_state.take_example(state, first_example(page))
     session_state.take(state, {"model": "demo", **found})
-    return restore_state.made(page, state, session_state.model_of(state))
+    model = session_state.model_of(state)
+    if not repeated:
+        return restore_state.made(page, state, model)
+    if not re.fullmatch("[1-9][0-9]?", repeated):
+        raise InputError(f"The address repeats '{repeated[:40]}' words: it may be 1 to 99.")
+    return build_experiment.scores_of(build_experiment.experiment_of(state, model), int(repeated))
 
 
 def lesson_shown(state: Mapping[Any, Any]) -> Lesson:
     """The question in the fields of Learn, as a lesson. Raises InputError for what is wrong."""
-    for name, label in LABELS.items():
-        if len(state[name]) > CONTROLS[name].most:
-            raise InputError(
-                f"{label}: {len(state[name]):,} characters are too many, at most "
-                f"{CONTROLS[name].most:,} are taken."
-            )
+    session_state.check_lengths(state, LABELS)
     return lesson_of(experiment_of(state["map"]), state["ask"], state["explain"])

@@ -14,7 +14,7 @@ from patchwright.methods.lens import LogitAttribution, LogitLens
 from patchwright.methods.patch import Patch, PatchTogether
 from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
-from patchwright.places import check_site, pers_of
+from patchwright.places import check_site, parse_place, pers_of
 from patchwright.prompts.messages import Messages, is_chat, spoken, user_says
 from patchwright.prompts.pair import Pair
 
@@ -79,6 +79,12 @@ def lens_of(swept: Patch, places: list[str]) -> LogitLens:
 def attention_of(swept: Patch, layer: int, head: int) -> Attention:
     """The pattern of one head in both runs."""
     return Attention.of({**asked_alike(swept), "layer": layer, "head": head})
+
+
+def attention_at(swept: Patch, place: str) -> Attention:
+    """The pattern of the head that a place is of, or of the first one of its layer or of all."""
+    head = parse_place(place or "L0H0.z")
+    return attention_of(swept, head.layer or 0, head.head or 0)
 
 
 def scores_of(swept: Patch, different: int) -> HeadScores:

@@ -83,6 +83,7 @@ session_state.keep(st.session_state)
 st.session_state["run"] = None
 # Drawn by this script, not by `chosen.run()`: when the page is turned, Streamlit forgets fields
 # that a page has drawn, and with them what was typed just before the click.
-projector.frame()
+if name != "learn":
+    projector.frame()
 VIEWS[name]()
 address_bar.write(name, arrived, returned)

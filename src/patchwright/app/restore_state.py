@@ -6,6 +6,7 @@ that comes nearest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,18 +29,6 @@ from patchwright.prompts.pair import Pair, Prompt
 
 Controls = dict[str, Any]
 
-HOLDS: dict[str, type[Experiment]] = {
-    "patch": Patch,
-    "many": Patch,
-    "activations": Difference,
-    "trace": Trace,
-    "lens": LogitLens,
-    "ablation": Ablate,
-    "paths": PathPatch,
-    "circuit": EdgeAttribution,
-}
-"""What each page is about: of Trace its first panel's, of Circuit the scores."""
-
 CLEARED: Controls = {
     **dict.fromkeys(("chosen", "edge_chosen"), ""),
     "places": [],
@@ -51,10 +40,10 @@ CLEARED: Controls = {
 
 def page_of(experiment: Experiment) -> tuple[str, Controls] | None:
     """The page that shows this experiment, and its controls; None where none does."""
-    for page, kind in HOLDS.items():
-        if not isinstance(experiment, kind) or _untypable(experiment):
+    for page, held in HOLDS.items():
+        if not isinstance(experiment, held.kind) or _untypable(experiment):
             continue
-        controls = _CONTROLS[page](experiment)
+        controls = held.controls(experiment)
         if controls is not None and holds(page, controls, experiment):
             return page, controls
     return None
@@ -88,7 +77,7 @@ def holds(page: str, controls: Mapping[str, Any], experiment: Experiment) -> boo
         again = _asked(page, full, experiment)
     except PatchwrightError:
         return False
-    return again is not None and _plain(again) == _plain(experiment)
+    return _plain(again) == _plain(experiment)
 
 
 def _plain(experiment: Experiment) -> Experiment:
@@ -142,36 +131,16 @@ def _listed(answers: Any) -> tuple[Any, ...]:
     return tuple(answers)
 
 
-def _asked(page: str, controls: Controls, experiment: Experiment) -> Experiment | None:
+def _asked(page: str, controls: Controls, experiment: Experiment) -> Experiment:
     """What the page would ask for."""
-    model = experiment.model
     if isinstance(experiment, Trace):
-        return build_experiment.trace_of(controls, model, experiment.site)
-    assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
-    if page == "many":
-        return build_experiment.set_experiment_of(controls, model, experiment.pair_list)
-    return made(page, controls, model)
+        return build_experiment.trace_of(controls, experiment.model, experiment.site)
+    return made(page, controls, experiment.model)
 
 
 def made(page: str, controls: Controls, model: str) -> Experiment:
-    """What a page of one pair asks for, of a trace its map of MLPs.
-
-    Raises InputError where its controls make no experiment.
-    """
-    if page == "trace":
-        return build_experiment.trace_of(controls, model, "mlp_out")
-    swept = build_experiment.experiment_of(controls, model)
-    if page == "patch":
-        return swept
-    if page == "activations":
-        return build_experiment.difference_of(swept, controls["seen_site"])
-    if page == "lens":
-        return build_experiment.lens_of(swept, [])
-    if page == "ablation":
-        return build_experiment.ablate_of(controls, swept)
-    if page == "paths":
-        return build_experiment.path_patch_of(controls, swept)
-    return build_experiment.edges_of(controls, swept)
+    """What a page asks for, of a trace its map of MLPs. Raises InputError where its controls make no experiment."""
+    return HOLDS[page].made(controls, model)
 
 
 def _common(experiment: OnPairs) -> Controls | None:
@@ -239,16 +208,55 @@ def _of_circuit(one: Any) -> Controls | None:
     return _of_page("circuit", one) if one.steps in EDGE_ESTIMATES.values() else None
 
 
-_CONTROLS: dict[str, Callable[[Any], Controls | None]] = {
-    "patch": partial(_of_page, "patch"),
-    "many": _of_set,
-    "activations": partial(_of_page, "activations"),
-    "trace": _of_trace,
-    "lens": _common,
-    "ablation": _of_ablation,
-    "paths": partial(_of_page, "paths"),
-    "circuit": _of_circuit,
+def _of_attention(one: Any) -> Controls | None:
+    common = _common(one)
+    return None if common is None else common | {"chosen": f"L{one.layer}H{one.head}.z"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a page is about, and how its controls and the experiment lead to one another."""
+
+    kind: type[Experiment]
+    controls: Callable[[Any], Controls | None]
+    """Of an experiment; None where the page cannot show it."""
+    made: Callable[[Controls, str], Experiment]
+    """Of controls, on a model."""
+
+
+def _swept(make: Callable[[Controls, Patch], Experiment]) -> Callable[[Controls, str], Experiment]:
+    """What a page asks of the pair that the sweep of the same controls is about."""
+    return lambda controls, model: make(controls, build_experiment.experiment_of(controls, model))
+
+
+HOLDS: dict[str, Held] = {
+    "patch": Held(Patch, partial(_of_page, "patch"), build_experiment.experiment_of),
+    "many": Held(
+        Patch,
+        _of_set,
+        lambda now, model: build_experiment.set_experiment_of(now, model, now["set_pairs"]),
+    ),
+    "activations": Held(
+        Difference,
+        partial(_of_page, "activations"),
+        _swept(lambda now, swept: build_experiment.difference_of(swept, now["seen_site"])),
+    ),
+    "attention": Held(
+        Attention,
+        _of_attention,
+        _swept(lambda now, swept: build_experiment.attention_at(swept, now["chosen"])),
+    ),
+    "trace": Held(
+        Trace,
+        _of_trace,
+        lambda now, model: build_experiment.trace_of(now, model, "mlp_out"),
+    ),
+    "lens": Held(LogitLens, _common, _swept(lambda _, swept: build_experiment.lens_of(swept, []))),
+    "ablation": Held(Ablate, _of_ablation, _swept(build_experiment.ablate_of)),
+    "paths": Held(PathPatch, partial(_of_page, "paths"), _swept(build_experiment.path_patch_of)),
+    "circuit": Held(EdgeAttribution, _of_circuit, _swept(build_experiment.edges_of)),
 }
+"""What each page is about: of Trace its first panel's, of Circuit the scores."""
 
 
 def _of_together(one: Any) -> Controls:
@@ -260,25 +268,17 @@ def _of_ablation_together(one: Any) -> Controls:
     return {**(_of_ablation(one) or {}), "chosen": place}
 
 
-def _of_attention(one: Any) -> Controls:
-    return {**(_common(one) or {}), "chosen": f"L{one.layer}H{one.head}.z"}
-
-
 def _of_attribution(one: Any) -> Controls:
     return {**(_common(one) or {}), "part": one.part}
 
 
 _NEAREST: tuple[tuple[Any, str, Callable[[Any], Controls | None]], ...] = (
-    (Patch | Attribute, "patch", partial(_of_page, "patch")),
+    (Attribute, "patch", partial(_of_page, "patch")),
     (PatchTogether, "patch", _of_together),
-    (Ablate, "ablation", _of_ablation),
     (AblateTogether, "ablation", _of_ablation_together),
-    (PathPatch, "paths", partial(_of_page, "paths")),
-    (Attention, "attention", _of_attention),
-    (Difference, "activations", partial(_of_page, "activations")),
     (HeadScores, "attention", _common),
     (EdgeAttribution | EvaluateCircuit, "circuit", _common),
     (LogitAttribution, "lens", _of_attribution),
-    (LogitLens, "lens", _common),
+    *((held.kind, page, held.controls) for page, held in HOLDS.items() if page != "many"),
 )
 """Kinds of experiments, the page for each, and its controls."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from patchwright.app.page_controls import CONTROLS
 from patchwright.app.page_fields import place_lists
-from patchwright.errors import UnknownPlaceError
+from patchwright.errors import PromptError, UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
 from patchwright.prompts.align import differing
@@ -29,6 +29,17 @@ LIKE_ONE = 50
 """Pairs like one pair, unless a person asks for another number."""
 
 State = MutableMapping[Any, Any]
+
+
+def check_lengths(state: Mapping[Any, Any], labels: Mapping[str, str]) -> None:
+    """Raise PromptError for the first field, by its key, with more text than the page takes."""
+    for key, label in labels.items():
+        length, most = len(state[key]), CONTROLS[key].most
+        if length > most:
+            raise PromptError(
+                f"The field {label} has {length:,} characters, and this page takes at most {most:,}: "
+                "shorten it."
+            )
 
 
 def first_example(page: str) -> str:

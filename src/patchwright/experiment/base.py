@@ -99,6 +99,11 @@ class Experiment(BaseModel, ABC):
         """What was done, in one line: the title of a figure."""
 
     @property
+    def contest(self) -> Contest:
+        """The answer and its rival, as its question names them."""
+        return Contest("the answer", "")
+
+    @property
     @abstractmethod
     def question(self) -> str:
         """What it asks, as a question without code words: the title of its runs in a list."""
@@ -246,7 +251,7 @@ class OnPairs(Experiment):
 
     @property
     def contest(self) -> Contest:
-        """The answer and its rival, as its question names them."""
+        """What is between the prompts of a pair."""
         return contest(self.pair_list)
 
     @property

@@ -46,10 +46,15 @@ def contest(pairs: Sequence[Pair]) -> Contest:
     """What is between the two prompts of a pair; of several pairs on the whole."""
     if len(pairs) != 1:
         return Contest("the answer", "", f", on average over {len(pairs)} pairs")
-    answer, rival = (
-        quoted_answers(some, MOST_ANSWERS) for some in (pairs[0].answers, pairs[0].wrongs)
-    )
-    return Contest(answer or "the answer of A", rival)
+    return contest_of(pairs[0].answers, pairs[0].wrongs, "the answer of A")
+
+
+def contest_of(
+    answers: Sequence[object], wrongs: Sequence[object], unnamed: str = "the answer"
+) -> Contest:
+    """What is between these answers and their rivals; `unnamed` is an answer that has no text."""
+    answer, rival = (quoted_answers(some, MOST_ANSWERS) for some in (answers, wrongs))
+    return Contest(answer or unnamed, rival)
 
 
 def parts(site: Site, per: Per) -> str:

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.result import CHOICE, Result, place_of
+from patchwright.algorithms.result import CHOICE, Result, cell_name
 from patchwright.algorithms.scale import has_scale, measured
 from patchwright.algorithms.statistics import statistics_on
 from patchwright.experiment.base import Experiment
@@ -93,7 +93,8 @@ def _scaled(result: Result) -> tuple[Result, dict[str, xr.DataArray], Scale]:
     high = max(float(one.max(initial=most)) for one in known)
     if name in ("pattern", "induction", "probability"):
         low, high = 0.0, 1.0
-    unit = result.experiment["metric"] if metric else kind.unit or name
+    of_method = (kind.unit if name == kind.main else "") or name
+    unit = result.experiment["metric"] if metric else of_method
     return averaged, panels, (kind.centred and not metric, unit, low, high)
 
 
@@ -330,6 +331,4 @@ def _place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:
             cell |= {"layer": value[0], "head": value[1]}
         elif dim != "all":
             cell[str(dim)] = value
-    if site is None:
-        return ", ".join(f"{dim} {value}" for dim, value in cell.items())
-    return place_of(site, cell)
+    return cell_name(site, cell)

@@ -3,7 +3,8 @@
 schema    a lesson file -> Lesson, every error with its line
 expressions  what a lesson may say of a Result: quantities, conditions, texts with numbers in them
 grading   whether an answer is right; whether a lesson still says what the model does
-from_map  a lesson made from a map: the reader picks a cell, and one of the strongest is right
+cells     the cells of a result's map, which a reader can pick
+from_map  a lesson made from a map: the reader picks a cell, as a rule the strongest
 built_in  the lessons that come with the package, one file each; further readings of them, on other
           models, in a folder named after the model
 

@@ -1,9 +1,9 @@
 """What a lesson may say of a Result: quantities, conditions on them, and texts that hold them.
 
-quantity    gap | clean.metric | corrupt.probability | clean.top | strongest |
-            effect L0H0.z@-1 | largest effect | pattern[clean, 14, 2] | details.correlation
+quantity    gap | clean.metric | corrupt.probability | clean.top | strongest | effect L0H0.z@-1 |
+            largest effect | pattern[clean, 14, 2] | largest pattern[clean, -1] | details.correlation
 condition   QUANTITY (< | <= | > | >= | is | about) NUMBER-OR-QUANTITY, or QUANTITY is "text"; several joined by
-            and. Of a cell that was clicked, a bare effect is its own, and so are layer, head, position
+            and. Of a cell that was clicked, a bare effect is its own, and so are layer, head, position (-1 is the last)
 text        words with {quantities} in braces; shares and probabilities are shown in per cent
 """
 
@@ -16,13 +16,17 @@ import xarray as xr
 from patchwright.algorithms.result import Baseline, Result
 from patchwright.algorithms.scale import SHARED, has_scale
 from patchwright.errors import FactError
+from patchwright.lessons.cells import POSITIONS, Cell, cells, texts_of
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
 
 Quantity = float | str
 
-SHARES = ("effect", "probability", "pattern", "spread", "samples")
+SHARES = (
+    *("effect", "probability", "pattern", "spread", "samples"),
+    *("previous", "duplicate", "induction"),
+)
 """Arrays and baselines' numbers that are shown in per cent (of the last two where they are)."""
 
 OF_GAP = (*SHARED, "complement", "random", "area", "random_area")
@@ -54,21 +58,24 @@ def quantity(name: str, result: Result) -> Quantity:
         return _of_run(run[1], run[2], result)
     if name == "gap":
         return result.clean.metric - result.corrupt.metric
-    if not has_scale(result) and _is_a_share(name, result):
-        raise FactError(
-            f"'{name}' is a share of the gap, or ranks by it, and this result's gap is too small for "
-            "that: choose prompts whose answers differ more, or a quantity in the metric's unit."
-        )
+    _check_scale(name, result)
     if name == "strongest":
-        return str(_cells(result).top(1)["place"].iloc[0])
+        top = result.top(1)
+        if "place" not in top:
+            raise FactError(f"A result of '{result.method}' has no places to name.")
+        return str(top["place"].iloc[0])
     word, _, array = name.partition(" ")
-    if word in ("largest", "smallest") and array in result.arrays:
-        values = result.arrays[array]
-        return float(values.max() if word == "largest" else values.min())
+    if word in ("largest", "smallest") and (some := _values(array, result)) is not None:
+        if some.dtype.kind == "U":
+            raise FactError(f"'{name}' is not there: '{array}' holds texts, not numbers.")
+        return float(some.max() if word == "largest" else some.min())
     if name.startswith("details.") and name[8:] in result.details:
         return _number(result.details[name[8:]], name)
-    if (entry := _INDEXED.fullmatch(name)) and entry[1] in result.arrays:
-        return _entry(result.arrays[entry[1]], entry[2], name)
+    if "[" in name and (entry := _values(name, result)) is not None:
+        if entry.ndim:
+            raise _unlike(name, result)
+        value = entry.item()
+        return value if isinstance(value, str) else float(value)
     if (cell := _CELL.fullmatch(name)) and cell[1] in result.arrays:
         return value_at(result, cell[1], cell[2])
     raise FactError(
@@ -76,6 +83,15 @@ def quantity(name: str, result: Result) -> Quantity:
         f"clean.top, strongest, largest effect, details.NAME, or one of {', '.join(result.arrays)} "
         "with a place or its labels, as in: effect L0H0.z@-1, pattern[clean, 14, 2]."
     )
+
+
+def _check_scale(name: str, result: Result) -> None:
+    """Raise FactError for a share of the gap where the gap is no scale."""
+    if not has_scale(result) and _is_a_share(name, result):
+        raise FactError(
+            f"'{name}' is a share of the gap, or ranks by it, and this result's gap is too small for "
+            "that: choose prompts whose answers differ more, or a quantity in the metric's unit."
+        )
 
 
 def _is_a_share(name: str, result: Result) -> bool:
@@ -87,27 +103,26 @@ def _is_a_share(name: str, result: Result) -> bool:
 
 def value_at(result: Result, array: str, place: str) -> float:
     """The value of an array at a place. Raises FactError where it has none there."""
-    table = _cells(result).table()
-    asked = parse_place(place)
-    texts = result.position_tokens
+    asked, texts = parse_place(place), result.position_tokens
     if asked.position is not None and asked.position < 0 and texts is not None:
         place = place[: place.index("@") + 1] + str(asked.position + len(texts))
-    found = table[table["place"] == place]
-    if array not in table or found.empty:
-        raise FactError(f"This result has no '{array}' at {place}: its {len(table)} places differ.")
-    return float(found[array].iloc[0])
+    some = cells(result)
+    found = [one[array] for one in some if one["place"] == place and array in one]
+    if not found:
+        raise FactError(f"This result has no '{array}' at {place}: its {len(some)} places differ.")
+    return float(found[0])
 
 
-def holds(condition: str, result: Result, here: str | None = None) -> bool:
-    """Whether a condition is true of `result`; `effect` alone is meant at the place `here`.
+def holds(condition: str, result: Result, cell: Cell | None = None) -> bool:
+    """Whether a condition is true of `result`; `effect` alone is that of the `cell`.
 
     Raises FactError where it is not a condition.
     """
-    parts = [_one_holds(part, result, here) for part in condition.split(" and ")]
+    parts = [_one_holds(part, result, cell or {}) for part in condition.split(" and ")]
     return all(parts)
 
 
-def _one_holds(condition: str, result: Result, here: str | None) -> bool:
+def _one_holds(condition: str, result: Result, cell: Cell) -> bool:
     found = _CONDITION.fullmatch(condition.strip())
     if found is None:
         raise FactError(
@@ -115,10 +130,13 @@ def _one_holds(condition: str, result: Result, here: str | None) -> bool:
             'in: effect L0H0.z > 0.5; or: clean.top is " Mary".'
         )
     left, sign, other = found[1], found[2], found[3].strip()
-    value = quantity(left, result) if here is None else _at(here, left, result)
+    value = of_cell(cell, left, result)
     if isinstance(value, str) and sign == "is":
         return value == (other[1:-1] if other[:1] == other[-1:] == '"' else other)
-    return COMPARE[sign](_number(value, left), _limit(other, result))
+    limit = _limit(other, result)
+    if left in POSITIONS and left in cell and limit < 0:
+        limit += len(texts_of(result) or ())
+    return COMPARE[sign](_number(value, left), limit)
 
 
 def filled(text: str, result: Result) -> str:
@@ -151,35 +169,46 @@ def _of_run(run: str, what: str, result: Result) -> Quantity:
     return _number(getattr(found, what), f"{run}.{what}")
 
 
-def _entry(array: xr.DataArray, labels: str, name: str) -> float:
-    """An array's entry by its labels, in the order of its dims; positions may count from the end."""
-    wanted = [label.strip() for label in labels.split(",")]
-    if len(wanted) == array.ndim:
-        for dim, label in zip(array.dims, wanted, strict=True):
-            known = array[dim].values.tolist()
-            found = [i for i, one in enumerate(known) if str(one) == label]
-            if not found and label.startswith("-") and label[1:].isdigit():
-                found = [len(known) - int(label[1:])] if 0 < int(label[1:]) <= len(known) else []
-            if not found:
-                break
-            array = array.isel({dim: slice(found[0], found[0] + 1)})
-        else:
-            return float(array.values.item())
+def _values(name: str, result: Result) -> xr.DataArray | None:
+    """An array, or its part at the labels in brackets, in the order of its dims; None where there is no such.
+
+    Labels may count from the end. Without labels an array over several pairs is their mean, as on the map.
+    """
+    found = _INDEXED.fullmatch(name)
+    array = result.arrays.get(found[1] if found else name)
+    if array is None or found is None:
+        return (
+            result.averaged().arrays.get(name)
+            if array is not None and "pair" in array.dims
+            else array
+        )
+    labels = [label.strip() for label in found[2].split(",")]
+    if len(labels) > array.ndim:
+        raise _unlike(name, result)
+    for dim, label in zip(array.dims, labels, strict=False):
+        known = [str(one) for one in array[dim].values]
+        if label not in known and re.fullmatch(r"-[0-9]{1,9}", label):
+            label = dict(zip(range(-len(known), 0), known, strict=True)).get(int(label), "")
+        if label not in known:
+            raise _unlike(name, result)
+        array = array.isel({dim: known.index(label)})
+    return array
+
+
+def _unlike(name: str, result: Result) -> FactError:
+    """That the labels in brackets are not those of the array."""
+    array = result.arrays[name.partition("[")[0]]
     axes = ", ".join(f"{dim} ({array.sizes[dim]})" for dim in array.dims)
-    raise FactError(f"'{name}' does not fit: its labels are {axes}.")
+    return FactError(f"'{name}' does not fit: its labels are {axes}.")
 
 
-def _cells(result: Result) -> Result:
-    if "place" not in result.table():
-        raise FactError(f"A result of '{result.method}' has no places to name.")
-    return result
-
-
-def _at(here: str, name: str, result: Result) -> Quantity:
-    """A quantity of the cell at the place `here`, or else of the whole result."""
-    if name in ("layer", "head", "position"):
-        return _number(getattr(parse_place(here), name), name)
-    return quantity(f"{name} {here}" if name in result.arrays else name, result)
+def of_cell(cell: Cell, name: str, result: Result) -> Quantity:
+    """A label or a value of the cell, or else a quantity of the whole result. Raises FactError as `quantity`."""
+    if name not in cell:
+        return quantity(name, result)
+    _check_scale(name, result)
+    value = cell[name]
+    return value if isinstance(value, str) else float(value)
 
 
 def _limit(text: str, result: Result) -> float:

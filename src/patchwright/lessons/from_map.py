@@ -1,17 +1,19 @@
-"""A lesson made from a map: the reader picks a cell, and one of the strongest is right."""
+"""A lesson made from a map: the reader picks a cell, as a rule the strongest."""
 
 import re
-from collections.abc import Sequence
-from typing import cast
+from dataclasses import dataclass
 
 import yaml
 
 from patchwright.errors import InputError
-from patchwright.experiment.base import Experiment, OnPairs
+from patchwright.experiment.base import Experiment
 from patchwright.lessons.expressions import NEAR
 from patchwright.lessons.schema import Lesson, Step
 from patchwright.methods.ablate import Ablate
+from patchwright.methods.attention import Attention, HeadScores
+from patchwright.methods.circuit import EdgeAttribution
 from patchwright.methods.diff import Difference
+from patchwright.methods.lens import LogitLens
 from patchwright.methods.patch import Patch
 from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
@@ -20,52 +22,110 @@ from patchwright.spelling import percent
 LEAST = 0.05
 """The least effect of the strongest cell: where all are smaller, none of them is an answer."""
 
+_ALIKE = f"Cells whose value is within {percent(NEAR)} of that are right too."
 _COPIED = (
     "In each cell of the map one activation is copied from prompt {} into prompt {}. "
     "The effect is the share of the gap between A and B that the copy moves."
 )
-_ASKED: dict[tuple[type[Experiment], str], tuple[str, str]] = {
-    (Patch, "denoise"): ("Which cell brings back the answer of A most?", _COPIED.format("A", "B")),
-    (Patch, "noise"): ("Which cell does the answer of A need most?", _COPIED.format("B", "A")),
-    (Ablate, ""): (
-        "Without which cell does the answer of A lose most?",
+
+
+@dataclass(frozen=True)
+class _Map:
+    """What a lesson on a method's map says of its cells, and which of them is right."""
+
+    cells: str
+    """What a cell is."""
+    pick: str = "Pick the strongest cell."
+    """What is added to the question of the experiment."""
+    array: str = ""
+    """What is largest in the right cell, where that is not the main array."""
+    cell: str = ""
+    """What holds of the right cell, where that is not the largest value."""
+    among: str | None = None
+    lowest: bool = False
+    found: str = ""
+    none: str = f"No cell of this map is stronger than {percent(LEAST)}, so none is an answer: choose another map."
+    """What there is to say where no cell is right, or too many are."""
+
+
+_ASKED: dict[type[Experiment], _Map] = {
+    Patch: _Map(_COPIED),
+    Ablate: _Map(
         "In each cell of the map one activation is removed from the run of prompt A. The effect is "
-        "the share of the gap between A and B that is lost.",
+        "the share of the gap between A and B that is lost."
     ),
-    (PathPatch, "denoise"): (
-        "Which sender brings back the answer of A most, by the direct paths alone?",
-        _COPIED.format("A", "B") + " Only its direct paths to the receivers are changed.",
+    PathPatch: _Map(_COPIED + " Only its direct paths to the receivers are changed."),
+    Difference: _Map(
+        "Each cell of the map says how far apart the runs of prompt A and prompt B are there."
     ),
-    (PathPatch, "noise"): (
-        "Which sender does the answer of A need most, by the direct paths alone?",
-        _COPIED.format("B", "A") + " Only its direct paths to the receivers are changed.",
-    ),
-    (Difference, ""): (
-        "In which cell do the runs of A and B differ most?",
-        "Each cell of the map says how far apart the runs of prompt A and prompt B are there.",
-    ),
-    (Trace, ""): (
-        "After noise on the subject, which one clean MLP output brings back the answer most?",
+    Trace: _Map(
         "Noise on the subject's tokens takes the answer away. In each cell of the map the clean "
         "output of one MLP is put back at one token. The effect is the share that comes back.",
+        "Pick the MLP that does so most.",
+    ),
+    LogitLens: _Map(
+        "Each cell of the map is the run of prompt A after one layer, at one token. There the model's "
+        "last step is applied at once, as if no further layer came: that gives a next token.",
+        "Pick the first layer after which that is the likeliest next token, at the end of prompt A.",
+        cell="rank is 1",
+        among="position is -1",
+        lowest=True,
+        found="After the last layer the answer of A has a probability of {clean.probability}.",
+        none="The answer of A is not the likeliest token after any layer, so no cell is right: choose other "
+        "prompts or another answer.",
+    ),
+    Attention: _Map(
+        "One attention head reads prompt A. Each row of the map is a token that looks, each column one "
+        "that it looks at. The shares of a row add up to 100 %.",
+        "Pick what it looks at most from the last token.",
+        cell="pattern about largest pattern[clean, -1]",
+        among="query is -1",
+        found=f"The largest share is {{largest pattern[clean, -1]}}. {_ALIKE}",
+        none="This head looks at no token of prompt A more than at others, so no cell is right: choose "
+        "another head.",
+    ),
+    HeadScores: _Map(
+        "Each cell of the map is an attention head that reads random words, and then the same words once "
+        "more. It is scored by how much it looks from a word at what followed the first copy of that word.",
+        "Pick the head that looks most at what followed the first copy.",
+        cell="induction about largest induction[random]",
+        found="From a word it looks there with {largest induction[random]} of its attention. "
+        + _ALIKE,
+        none="No head of this model looks more at what followed a first copy than others, so no cell is "
+        "right: choose another model.",
+    ),
+    EdgeAttribution: _Map(
+        "Each cell of the map is a head or an MLP, with all edges from it to later parts of the model. The "
+        "effect is the share of the gap between A and B that is lost when these edges carry the "
+        "activations of prompt B, as gradients estimate it.",
+        "Pick the head or the MLP whose edges it needs most.",
+        array="effect",
     ),
 }
-"""The question of each map, by method and direction, and what its cells are."""
+"""The maps that can be asked about, by method."""
 
 
-def proposed(experiment: Experiment) -> str | None:
-    """The question that a map asks, in words; None for a method whose maps are not asked about."""
-    return _ASKED.get(_kind(experiment), (None,))[0]
+def proposed(experiment: Experiment) -> str:
+    """The question that a map asks, in words. Raises InputError for a method whose maps are not asked about."""
+    return f"{experiment.question} {_asked(experiment).pick}"
 
 
-def _kind(experiment: Experiment) -> tuple[type[Experiment], str]:
-    kind = type(experiment)
-    asked = kind in (Patch, PathPatch)
-    return kind, str(getattr(experiment, "direction", "")) if asked else ""
+def unanswered(experiment: Experiment) -> str:
+    """Why nothing can be asked of a map on which the lesson's own check finds no right cell."""
+    return _asked(experiment).none
+
+
+def _asked(experiment: Experiment) -> _Map:
+    if type(experiment) not in _ASKED:
+        names = ", ".join(kind.name() for kind in _ASKED)
+        raise InputError(
+            f"No question can be made of a map of '{experiment.name()}': it may be one of {names}."
+        )
+    return _ASKED[type(experiment)]
 
 
 def lesson_of(experiment: Experiment, question: str, explanation: str) -> Lesson:
-    """The lesson of one step that asks for the strongest cell of the experiment's map; one about as strong is right too.
+    """The lesson of one step that asks for a cell of the experiment's map, as a rule the strongest.
 
     Both texts may have quantities in braces, as in any lesson. Raises InputError for an empty
     question, and for a method whose maps are not asked about.
@@ -73,26 +133,21 @@ def lesson_of(experiment: Experiment, question: str, explanation: str) -> Lesson
     question, explanation = question.strip(), explanation.strip()
     if not question:
         raise InputError("The question has no text: write what the reader is asked.")
-    if _kind(experiment) not in _ASKED:
-        raise InputError(
-            "A question can be made of the maps of Patch, Ablate, Compare, Causal trace and Paths."
-        )
-    effect = experiment.main
-    found = (
-        f"The strongest cell has {{largest {effect}}}. Cells whose value is within "
-        f"{percent(NEAR)} of that are right too."
-    )
-    given = experiment.model_dump(mode="json", exclude_defaults=True)
+    asked = _asked(experiment)
+    array = asked.array or experiment.main
+    found = asked.found or f"The strongest cell has {{largest {array}}}. {_ALIKE}"
+    given = experiment.model_dump(mode="json", exclude={"model"}, exclude_defaults=True)
+    letters = ("B", "A") if given.get("direction") == "noise" else ("A", "B")
     step = Step(
-        text=_ASKED[_kind(experiment)][1],
-        experiment={"method": getattr(experiment, "method", ""), **given},
+        text=asked.cells.format(*letters),
+        experiment={"method": experiment.name(), **given},
         question=question,
-        cell=f"{effect} about largest {effect}",
+        cell=asked.cell or f"{array} about largest {array}",
+        among=asked.among,
+        lowest=asked.lowest,
         reveal=f"{explanation}\n\n{found}" if explanation else found,
-        claims=(f"largest {effect} > {LEAST}",),
+        claims=() if asked.cell else (f"largest {array} > {LEAST}",),
     )
-    assert step.experiment is not None, "it was just given"
-    del step.experiment["model"]
     return Lesson(
         name=_name(question, experiment),
         title=_title(experiment),
@@ -110,15 +165,9 @@ def _name(question: str, experiment: Experiment) -> str:
 
 
 def _title(experiment: Experiment) -> str:
-    """The two answers, where each of them is a text."""
-    if isinstance(experiment, Trace):
-        some = [cast("Sequence[object]", one) for one in (experiment.answer, experiment.wrong)]
-    else:
-        assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
-        some = [experiment.pair_list[0].answers, experiment.pair_list[0].wrongs]
-    firsts = [one[0] for one in some if one and isinstance(one[0], str)]
-    words = [str(one).strip() for one in firsts]
-    return f"{words[0]} or {words[1]}?" if len(words) == 2 and all(words) else "A question on a map"
+    """The two answers, where there is one to compare with."""
+    said = experiment.contest
+    return f"{said.answer} or {said.rival}?" if said.rival else "A question on a map"
 
 
 def yaml_of(lesson: Lesson) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from patchwright.algorithms.result import Result
 from patchwright.errors import ExperimentError, InputError
 from patchwright.experiment.base import Experiment
-from patchwright.lessons.expressions import filled, holds
+from patchwright.lessons.cells import Cell, cells, on_parts
+from patchwright.lessons.expressions import filled, holds, of_cell
 from patchwright.lessons.schema import Lesson, Step
 from patchwright.methods import METHODS
 
@@ -47,14 +48,21 @@ def right_answers(step: Step, result: Result) -> tuple[Answer, ...]:
     if step.cell is None:
         choices = [one.right is not None and holds(one.right, result) for one in step.choices]
         return tuple(i for i, right in enumerate(choices) if right)
-    return tuple(place for place in cells_asked(step, result) if holds(step.cell, result, place))
+    right = [one for one in _asked(step, result) if holds(step.cell, result, one)]
+    if step.lowest and right:
+        layers = [of_cell(one, "layer", result) for one in right]
+        right = [one for one, at in zip(right, layers, strict=True) if at == min(layers)]
+    return tuple(str(one["place"]) for one in right)
 
 
 def cells_asked(step: Step, result: Result) -> list[str]:
     """The places of the cells that can be picked. Raises FactError for a faulty condition."""
-    table = result.table()
-    places: list[str] = table["place"].tolist() if "place" in table else []
-    return [one for one in places if step.among is None or holds(step.among, result, one)]
+    return [str(one["place"]) for one in _asked(step, result)]
+
+
+def _asked(step: Step, result: Result) -> list[Cell]:
+    some = cells(result)
+    return [one for one in some if step.among is None or holds(step.among, result, one)]
 
 
 def check(lesson: Lesson, run: Callable[[Experiment], Result]) -> list[str]:
@@ -63,7 +71,7 @@ def check(lesson: Lesson, run: Callable[[Experiment], Result]) -> list[str]:
     for number, step in enumerate(lesson.steps):
         where = f"{lesson.name}, step {number + 1}: "
         try:
-            result = run(step_experiment(lesson, number))
+            result = on_parts(run(step_experiment(lesson, number)))
         except InputError as error:
             found.append(f"{where}{error}")
             continue

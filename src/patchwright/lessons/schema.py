@@ -41,7 +41,8 @@ class Step(_Frozen):
     """A text; where it asks something, the question, and what is revealed after the answer.
 
     The reader picks one of `choices`, or a cell of the step's map: right is one for which
-    the condition `cell` holds, and only cells can be picked for which `among` does.
+    the condition `cell` holds, and only cells can be picked for which `among` does. Where the
+    `lowest` is asked for, only those in the lowest layer for which it holds are right.
     `experiment` is an Experiment's JSON without its model; a step that has none goes on with
     the one before. `claims` are conditions that the texts rest on.
     """
@@ -52,6 +53,7 @@ class Step(_Frozen):
     choices: tuple[Choice, ...] = ()
     cell: str | None = None
     among: str | None = None
+    lowest: bool = False
     hints: tuple[str, ...] = ()
     reveal: str | None = None
     claims: tuple[str, ...] = ()
@@ -67,6 +69,8 @@ class Step(_Frozen):
             raise ValueError("give at least two choices")
         if self.among is not None and self.cell is None:
             raise ValueError("among says which cells can be picked, so it needs a cell")
+        if self.lowest and self.cell is None:
+            raise ValueError("lowest says which cells are right, so it needs a cell")
         return self
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.cost import longest
 from patchwright.experiment.declaration import Cost, Option, Output, Seed
+from patchwright.experiment.questions import Contest
 from patchwright.prompts.align import NO_EDGES
 from patchwright.prompts.pair import Prompt, Text
 
@@ -56,6 +57,11 @@ class HeadScores(OnPairs):
     def references(self) -> Sequence[Prompt]:
         """The text whose tokens are drawn from."""
         return [self.words] if self.words else []
+
+    @property
+    def contest(self) -> Contest:
+        """None: what heads do with random words is about no answer."""
+        return Contest("", "")
 
     @property
     def prompts_read(self) -> Sequence[Prompt]:

@@ -12,10 +12,9 @@ from patchwright.errors import printable
 from patchwright.experiment.base import CellByCell
 from patchwright.experiment.cost import runs_of
 from patchwright.experiment.declaration import Cost, Output, Seed
-from patchwright.experiment.questions import MOST_ANSWERS
+from patchwright.experiment.questions import Contest, contest_of
 from patchwright.places import SITE_TABLE
 from patchwright.prompts.pair import Answers, Prompt
-from patchwright.prompts.tokens import quoted_answers
 from patchwright.spelling import sentence_case
 from patchwright.validation import Whole
 
@@ -126,9 +125,14 @@ class Trace(CellByCell):
     @property
     def question(self) -> str:
         """What brings the answer back: the same of all sites, which together are one trace."""
-        answer = quoted_answers(cast("Sequence[object]", self.answer), MOST_ANSWERS) or "the answer"
         subject = f"“{printable(self.subject)}”" if isinstance(self.subject, str) else "the subject"
-        return f"Which layers, at which tokens, bring back {answer} after noise on {subject}?"
+        return f"Which layers, at which tokens, bring back {self.contest.answer} after noise on {subject}?"
+
+    @property
+    def contest(self) -> Contest:
+        """The answer of the prompt, and a wrong one if there is one to compare with."""
+        answers, wrongs = (cast("Sequence[object]", one) for one in (self.answer, self.wrong))
+        return contest_of(answers, wrongs)
 
     def title_of_panels(self, result: Result) -> str:
         """The title of a figure that has traces of several sites."""

@@ -7,29 +7,28 @@ import streamlit as st
 from patchwright.algorithms.result import Result
 from patchwright.app import asked_question, url_state
 from patchwright.app.text import error_markdown
+from patchwright.app.views import lesson_result
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import Lesson, check
-from patchwright.lessons.from_map import LEAST, lesson_of, proposed, yaml_of
+from patchwright.lessons.cells import on_parts
+from patchwright.lessons.from_map import lesson_of, proposed, unanswered, yaml_of
+from patchwright.lessons.grading import right_answers
 from patchwright.methods import METHODS
-from patchwright.spelling import percent
 
 
-def button(result: Result) -> None:
+def button(result: Result, key: str = "open-ask") -> None:
     """The button that opens the dialog, where a question can be asked of the map."""
     if st.session_state["page"] not in asked_question.PAGES:
         return
-    if st.button("Ask this as a question", icon=":material/quiz:", key="open-ask"):
+    if st.button("Ask this as a question", icon=":material/quiz:", key=key):
         _dialog(result)
 
 
 @st.dialog("Ask this as a question", width="large")
 def _dialog(result: Result) -> None:
     experiment = METHODS.parse(result.experiment)
-    question = st.text_area("Question", proposed(experiment) or "", key="ask-question", height=70)
-    st.caption(
-        "The reader picks a cell of the empty map. Right is the strongest one, or one about as strong: "
-        "that is computed, so you need not type it."
-    )
+    question = st.text_area("Question", proposed(experiment), key="ask-question", height="content")
+    right = st.empty()
     explanation = st.text_area(
         "Explanation",
         key="ask-explanation",
@@ -38,22 +37,26 @@ def _dialog(result: Result) -> None:
     )
     try:
         lesson = lesson_of(experiment, question, explanation)
-        _check(lesson, result)
-        _offered(lesson, asked_question.fields_of(question, explanation, st.session_state))
+        answers = _right(lesson, result)
+        right.caption(
+            "The reader picks a cell of the empty map. Which one is right is computed, so you need not "
+            f"type it. {answers}"
+        )
+        now = st.session_state
+        _offered(lesson, asked_question.fields_of(question, explanation, now, experiment))
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _check(lesson: Lesson, result: Result) -> None:
-    """Raises InputError with what the checker of lessons says of it."""
+def _right(lesson: Lesson, result: Result) -> str:
+    """The right cells, in words. Raises InputError with what the checker of lessons says of it."""
     faults = check(lesson, lambda _: result)
-    if any("does not hold" in one for one in faults):
-        raise InputError(
-            f"No cell of this map is stronger than {percent(LEAST)}, so none is an answer: choose "
-            "another map."
-        )
+    if any("does not hold" in one or "cells are right" in one for one in faults):
+        raise InputError(unanswered(METHODS.parse(result.experiment)))
     if faults:
         raise InputError(faults[0].split(": ", 1)[-1])
+    seen = on_parts(result)
+    return lesson_result.right_in_words(right_answers(lesson.steps[0], seen), seen)
 
 
 def _offered(lesson: Lesson, fields: dict[str, str]) -> None:

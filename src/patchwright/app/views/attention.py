@@ -9,6 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
 from patchwright.app.views import (
+    ask,
     explore,
     export,
     fields,
@@ -87,6 +88,7 @@ def _habits(experiment: Patch, model: Model) -> None:
             "before, on earlier copies of the same token, and on what followed those (induction). Click "
             "a head to see where it looks on these prompts."
         )
+        ask.button(scores, "open-ask-heads")
 
 
 def _choose_head(chosen: str) -> None:

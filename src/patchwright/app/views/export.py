@@ -29,21 +29,21 @@ def shown(
     The figure is one of `drawings`, or where none are named of the result's own; of several
     results a person chooses whose numbers the files have. The address names `linked` where a
     page rests on several results; where no fields say what the page shows, it is not `sharable`
-    beyond this run store. A question is made of the map of `asked`, or of the first.
+    beyond this run store. A question is made of the map of `asked`, or of the same.
     """
     with bar.export.popover("Export", icon=":material/download:"):
         files(chosen(results), drawings)
     with bar.share.popover("Share", icon=":material/share:"):
         _link(results[0] if linked is None else linked, sharable)
         _note()
-        _for_a_class(results[0] if asked is None else asked)
+        _for_a_class(asked or linked or results[0])
 
 
 def _for_a_class(result: Result) -> None:
     """What a teacher does with a map."""
-    if "view" in url_state.PAGES[st.session_state["page"]]:
-        with st.container(horizontal=True):
-            ask.button(result)
+    with st.container(horizontal=True):
+        ask.button(result)
+        if "view" in url_state.PAGES[st.session_state["page"]]:
             projector.button()
 
 

@@ -9,8 +9,7 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from patchwright.app.page_controls import CONTROLS
-from patchwright.errors import PromptError
+from patchwright.app.session_state import check_lengths
 
 T = TypeVar("T")
 
@@ -70,10 +69,4 @@ def choice(
 
 def check(labels: Mapping[str, str]) -> None:
     """Raise PromptError for the first field, by its key, with more text than the page takes."""
-    for key, label in labels.items():
-        length, most = len(st.session_state[key]), CONTROLS[key].most
-        if length > most:
-            raise PromptError(
-                f"The field {label} has {length:,} characters, and this page takes at most {most:,}: "
-                "shorten it."
-            )
+    check_lengths(st.session_state, labels)

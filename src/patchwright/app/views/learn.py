@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import streamlit as st
@@ -23,6 +24,7 @@ from patchwright.app.text import error_markdown, escape, paragraphs
 from patchwright.app.views import fields, lesson_end, lesson_result, progress, projector, topbar
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import READINGS, Lesson, Step, mark, readings_of, step_experiment
+from patchwright.lessons.cells import on_parts
 from patchwright.lessons.expressions import filled
 from patchwright.lessons.grading import Answer, right_answers
 
@@ -45,6 +47,7 @@ def show() -> None:
         lesson = None
     if lesson is None:
         _go("", 0)
+        st.session_state["view"] = ""
         _list(lessons())
     else:
         _lesson(lesson, st.session_state["step"] - 1)
@@ -131,13 +134,17 @@ def _tried(lesson: Lesson, number: int) -> Attempt:
 
 
 def _go(name: str, number: int) -> None:
-    st.session_state.update(lesson=name, step=number + 1)
+    st.session_state.update(lesson=name, step=number + 1, revealed=False)
     if not name:
         st.session_state.update(asked_question.CLEARED)
 
 
 def _lesson(lesson: Lesson, number: int) -> None:
     """One step with the ways on and back, or what came of them all."""
+    steps = len(lesson.steps)
+    if projector.on():
+        number = min(number, steps - 1)
+        projector.frame(lesson.steps[number].question is not None)
     head = st.container(horizontal=True, vertical_alignment="center", key="lesson-head")
     head.button(
         "All lessons", icon=":material/arrow_back:", type="tertiary", on_click=_go, args=("", 0)
@@ -145,14 +152,14 @@ def _lesson(lesson: Lesson, number: int) -> None:
     head.header(escape(lesson.title), anchor=False)
     st.session_state.setdefault("left_at", {})[key_of(lesson)] = number + 1
     _readings(head, list(readings_of(lesson)))
-    if number == len(lesson.steps):
+    if number == steps:
         lesson_end.shown(lesson, tries_of(lesson), _go, lambda: _again(lesson))
         return
     with head:
         projector.button()
     open_ = number in questions_of(lesson) and not _tried(lesson, number).over
-    steps = len(lesson.steps)
-    st.progress((number + 1 - open_) / steps, f"Step {number + 1} of {steps}")
+    if steps > 1 and not projector.on():
+        st.progress((number + 1 - open_) / steps, f"Step {number + 1} of {steps}")
     with st.container(key="lesson"):
         rooms = Rooms(*(st.container(key=f"lesson-{name}") for name in Rooms._fields))
     with rooms.question:
@@ -160,7 +167,9 @@ def _lesson(lesson: Lesson, number: int) -> None:
             _step(lesson, number, rooms)
         except PatchwrightError as error:
             st.error(error_markdown(error))
-        if not projector.on():
+        if projector.on():
+            projector.ways(number, steps, partial(_go, lesson.name))
+        else:
             _ways(lesson, number, open_)
 
 
@@ -173,9 +182,10 @@ def _step(lesson: Lesson, number: int, rooms: Rooms) -> None:
         if model.quantization is not None:
             st.caption(topbar.QUANTISED)
         experiment = step_experiment(lesson, number)
-        result = progress.finished(experiment, model, "lesson-job", "cells")
-        if result is None or progress.stopped(result):
+        found = progress.finished(experiment, model, "lesson-job", "cells")
+        if found is None or progress.stopped(found):
             return
+        result = on_parts(found)
     step, tried, picked = lesson.steps[number], _tried(lesson, number), ""
     rooms.text.markdown(paragraphs(filled(step.text, result)))
     if step.cell is not None and not right_answers(step, result):
@@ -193,7 +203,8 @@ def _step(lesson: Lesson, number: int, rooms: Rooms) -> None:
         tries = {**tries_of(lesson), number: tried}
         on_choose = None if projector.on() else lambda one: picks.update({key: one})
         lesson_result.drawn(lesson, number, result, tries, picked, on_choose)
-    if tried.over or (step.question is None and step.experiment is not None):
+    shown = tried.over or (step.question is None and step.experiment is not None)
+    if shown and not projector.on():
         lesson_result.way_in(experiment, result)
 
 
@@ -269,11 +280,9 @@ def _marked(step: Step, result: Result, tried: Attempt) -> None:
     if step.cell is None:
         _choices(step, tried, tried.mark.answers)
         return
-    right = [lesson_result.place_in_words(str(one), result) for one in tried.mark.answers]
-    more = f" and {len(right) - 4} more" if len(right) > 4 else ""
     own = [lesson_result.place_in_words(str(one), result) for one in tried.answers[-1:]]
     predicted = f"You predicted **{own[0]}**. " if own else ""
-    st.markdown(f"{predicted}Right: {'; '.join(right[:4])}{more}.")
+    st.markdown(f"{predicted}{lesson_result.right_in_words(tried.mark.answers, result)}")
 
 
 def _choices(step: Step, tried: Attempt, right: Sequence[Answer] = ()) -> None:

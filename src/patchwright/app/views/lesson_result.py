@@ -1,6 +1,6 @@
 """What a lesson shows of a result: nothing but an empty map first, all of it after the answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +14,18 @@ from patchwright.app.text import escape, token
 from patchwright.app.views.tabs import TABS
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
 from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.errors import UnknownPlaceError
 from patchwright.experiment.base import Experiment
 from patchwright.figures.altair_charts import top_chart
 from patchwright.figures.grid import Grid, grid_of, grids_of, is_one_number, on_one_scale, title_of
 from patchwright.lessons import Lesson, Step
+from patchwright.lessons.cells import POSITIONS, texts_of
 from patchwright.lessons.grading import Answer, cells_asked
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
+
+MOST_NAMED = 4
+"""Right cells that a sentence names."""
 
 
 def prompts(result: Result) -> None:
@@ -72,15 +77,38 @@ def in_words(step: Step, answer: Answer, result: Result) -> str:
     return place_in_words(answer, result, visible)
 
 
+def right_in_words(answers: Sequence[Answer], result: Result) -> str:
+    """The right cells of a map, as far as a sentence can name them."""
+    right = [place_in_words(str(one), result) for one in answers]
+    more = f" and {len(right) - MOST_NAMED} more" if len(right) > MOST_NAMED else ""
+    return f"Right: {'; '.join(right[:MOST_NAMED])}{more}."
+
+
 def place_in_words(name: str, result: Result, shown: Callable[[str], str] = token) -> str:
     """A place as a reader finds it on the map: 'layer 0, position 2 (·keys)'; `shown` shows a token."""
-    place, texts = parse_place(name), result.position_tokens or ()
-    words = [] if place.layer is None else [f"layer {place.layer}"]
-    words += [] if place.head is None else [f"head {place.head}"]
-    if place.position is not None:
-        text = str(texts[place.position]) if 0 <= place.position < len(texts) else ""
-        words.append(f"position {place.position}" + (f" ({shown(text)})" if text else ""))
-    return ", ".join(words) or name
+    texts = texts_of(result) or ()
+    words: list[str] = []
+    for label, value in _labels(name).items():
+        at = int(value) if label in POSITIONS else -1
+        text = str(texts[at]) if 0 <= at < len(texts) else ""
+        told = f"{_LABELS.get(label, label)} {value}".lstrip()
+        words.append(f"{told} ({shown(text)})" if text else told)
+    return ", ".join(words).replace(", to position", " to position") or name
+
+
+_LABELS = {"query": "from position", "key": "to position", "part": ""}
+"""How labels of a map are called in a sentence, where not as they are."""
+
+
+def _labels(name: str) -> dict[str, str]:
+    """The labels of a cell: those that it is named by, or those of the place that its name is."""
+    try:
+        place = parse_place(name)
+    except UnknownPlaceError:
+        return dict(label.split(" ", 1) for label in name.split(", ") if " " in label)
+    labels = ("layer", "head", "neuron", "position")
+    found = {label: getattr(place, label) for label in labels}
+    return {label: str(value) for label, value in found.items() if value is not None}
 
 
 def to_predict(
@@ -92,7 +120,7 @@ def to_predict(
     """
     if is_one_number(result):
         return
-    grid, known = grid_of(result), "exact" in result.arrays and "exact" in (step.cell or "")
+    grid, known = grid_of(result), _estimates(result) and "exact" in (step.cell or "")
     if known:
         grid = beside(result)[0]
         st.caption("The estimate; the exact values come after your prediction.")
@@ -103,7 +131,7 @@ def to_predict(
     how = "Click a cell, or move with the arrow keys and press Enter."
     framed = " Only the hatched cells are asked for." if asked else ""
     st.caption(
-        "Layers grow upwards. "
+        ("Layers grow upwards. " if grid.row_title.startswith("layer") else "")
         + ("" if known else "The map is empty until you have predicted. ")
         + (how + framed if on_choose else "")
     )
@@ -124,19 +152,39 @@ def whole(result: Result, tried: Attempt | None = None, only: bool = False) -> N
     if is_one_number(result):
         runs(result)
         return
-    grids = beside(result) if "exact" in result.arrays else grids_of(result)
+    grids = beside(result) if _estimates(result) else grids_of(result)
     answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
     own = str(tried.answers[-1]) if tried and tried.answers else ""
     if only:
         seen = [[place in (*answers, own) for place in row] for row in grids[0].places]
         grids = [replace(grids[0], values=np.where(seen, grids[0].values, np.nan))]
-    st.markdown(f"**{escape(title_of(result))}**")
+    st.markdown(f"**{escape(_headline(result))}**")
     if len(grids) == 1:
         heat_map(grids[0], "lesson-whole", own, empty="not shown yet", marked=answers)
     else:
-        panels(grids, "lesson-whole", own, numbered=True, marked=answers)
+        # Of two runs the question is about the first.
+        last = 1 if "run" in result.arrays[result.main].dims else len(grids)
+        grids = [replace(one, title=_RUNS.get(one.title, one.title)) for one in grids]
+        panels(grids, "lesson-whole", own, numbered=True, marked=answers, last=last)
     later = " The other cells come after a later question." if only else ""
     st.caption(_legend(grids[0], bool(answers)) + later)
+
+
+_RUNS = {"clean": "A, the clean run", "corrupt": "B, the corrupted run"}
+"""How the panels of two runs are called, below prompts A and B."""
+
+
+def _estimates(result: Result) -> bool:
+    """Whether the map is an estimate of values that are known."""
+    exact = result.arrays.get("exact")
+    return exact is not None and exact.dims == result.arrays[result.main].dims
+
+
+def _headline(result: Result) -> str:
+    """The title of a map."""
+    if result.method == "edge_attribution":
+        return "Estimated share of the gap that is lost when all edges out of a part are corrupted"
+    return title_of(result)
 
 
 def beside(result: Result) -> list[Grid]:
@@ -161,10 +209,10 @@ def _legend(grid: Grid, outlined: bool) -> str:
     what = f"Each cell: {grid.unit}."
     if grid.unit == "effect":
         what = (
-            "Each cell: the share of the gap that the change moved. White is 0, red is 1 or 100 %, blue "
-            "goes the other way."
+            "Each cell: the share of the gap that the change moved. Red is 1 or 100 %, blue goes the other "
+            "way, and a cell without colour is near 0."
         )
-    elif grid.unit == "attention":
+    elif grid.column_title == "key":
         what = "Each row is a position that looks, each column one that it looks at."
     frame = " A thick frame: right. A dotted one: your prediction." if outlined else ""
     return what + frame

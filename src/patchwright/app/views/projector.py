@@ -1,5 +1,6 @@
 """The view for the projector: a large map with its question and no controls; Escape leaves it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -12,6 +13,10 @@ HIDDEN = """
 [data-testid="conclusion"] { display: none !important; }
 """
 """The style that hides what the class is to predict."""
+
+
+WITHOUT_TEXT = ".st-key-lesson > :has(> .st-key-lesson-text) { display: none; }"
+"""The style that leaves a question alone beside the map of a lesson."""
 
 
 def on() -> bool:
@@ -36,20 +41,56 @@ def button() -> None:
     )
 
 
-def frame() -> None:
-    """Where the page is shown so: what hides the rest of it, and the two buttons that are left."""
+def frame(asks: bool = True) -> None:
+    """Where the page is shown so: what hides the rest of it, and the buttons that are left.
+
+    What `asks` nothing has nothing to reveal.
+    """
     if not on():
         return
     style = Path(__file__).parents[1].joinpath("projector.css").read_text(encoding="utf-8")
-    st.html(f"<style>{style}{'' if revealed() else HIDDEN}</style>")
+    style += ("" if revealed() else HIDDEN) + (WITHOUT_TEXT if asks else "")
+    st.html(f"<style>{style}</style>")
     with st.container(horizontal=True, horizontal_alignment="right", key="projector"):
-        st.button(
-            "Hide" if revealed() else "Reveal",
-            type="primary",
-            on_click=_reveal,
-            help="The answer and what is known of the selected cell.",
-        )
+        if asks:
+            st.button(
+                "Hide" if revealed() else "Reveal",
+                key="projector-reveal",
+                type="primary",
+                shortcut="V",
+                on_click=_reveal,
+                help="The answer and what is known of the selected cell.",
+            )
         st.button("Leave", type="tertiary", shortcut="Esc", on_click=_turn, args=("",))
+
+
+def ways(number: int, steps: int, go: Callable[[int], None]) -> None:
+    """The step of a lesson, from 0, and the buttons to those before and behind it."""
+    if steps == 1:
+        return
+    with st.container(
+        horizontal=True,
+        horizontal_alignment="distribute",
+        vertical_alignment="center",
+        key="projector-ways",
+    ):
+        st.button(
+            "Previous",
+            type="tertiary",
+            shortcut="Left",
+            disabled=number == 0,
+            on_click=go,
+            args=(number - 1,),
+        )
+        st.markdown(f"{number + 1} of {steps}", width="content")
+        st.button(
+            "Next",
+            type="tertiary",
+            shortcut="Right",
+            disabled=number == steps - 1,
+            on_click=go,
+            args=(number + 1,),
+        )
 
 
 def _turn(view: str) -> None:

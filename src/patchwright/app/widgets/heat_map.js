@@ -161,6 +161,7 @@ class HeatMap {
     d.values.forEach((values, row) => values.forEach((_, column) => this.fillCell(row, column)));
     this.grid.style.setProperty("--size", `${this.size[0] < 34 ? 10 : 11}px`);
     this.grid.classList.toggle("clickable", d.clickable);
+    this.grid.classList.toggle("answered", d.marked.length > 0);
     this.reach();
   }
 

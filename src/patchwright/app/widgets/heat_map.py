@@ -81,12 +81,24 @@ def panels(
     on_choose: Callable[[str], None] | None = None,
     numbered: bool = False,
     marked: Sequence[str] = (),
+    last: int | None = None,
 ) -> None:
-    """Several maps side by side, each under its title; they stack in a narrow window."""
+    """Several maps side by side, each under its title; they stack in a narrow window.
+
+    Cells are selected and marked on the first ones, before the `last`.
+    """
     for index, (grid, column) in enumerate(zip(grids, st.columns(len(grids)), strict=True)):
+        here = last is None or index < last
         with column:
             st.caption(f"**{run_name(grid.title)}**")
-            heat_map(grid, f"{key}-{index}", selected, on_choose, numbered, marked=marked)
+            heat_map(
+                grid,
+                f"{key}-{index}",
+                selected if here else "",
+                on_choose,
+                numbered,
+                marked=marked if here else (),
+            )
 
 
 def data_of(

@@ -78,6 +78,7 @@ function spoken(d, row, column, digits) {
   const unsure = d.unsure !== null && d.unsure[row][column] ? " (not distinguishable from zero)" : "";
   const word = d.texts === null || value === null ? "" : `top token ${d.texts[row][column]}, `;
   const right = d.marked.includes(place) ? ", right" : "";
+  const own = d.marked.length && place === d.selected ? ", your prediction" : "";
   const around = d.spreads === null || value === null ? "" : ` ± ${short(d.spreads[row][column])}`;
   const bounds = d.bounds?.[row][column];
   const from = bounds && value !== null ? `, interval ${bounds.map(short).join(" to ")}` : "";
@@ -85,7 +86,7 @@ function spoken(d, row, column, digits) {
   const shown = value === null
     ? (d.asked && !d.asked.includes(place) ? "not asked for" : d.nothing[place] ?? d.empty)
     : `${word}${d.unit} ${digits ? value.toFixed(digits).replace(/^-(0\.0+)$/, "$1") : short(value)}${around}${from}${guess}${unsure}`;
-  return `${place}${token}: ${shown}${right}`;
+  return `${place}${token}: ${shown}${own}${right}`;
 }
 
 // The likeliest next tokens of a cell's run, in a line; nothing where they are not known.
