@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from patchwright.axes import METRICS
 from patchwright.cli.output import console, echo_err, write
@@ -148,6 +149,20 @@ IntervalPlot = Annotated[
         help="Draw the strongest places with their intervals to a .png, .svg or .pdf file."
     ),
 ]
+
+
+class OneName(TyperCommand):
+    """A command that refuses an option given under two of its names, of which one would be ignored."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options. Raises InputError."""
+        given = {one.partition("=")[0] for one in args}
+        for option in self.params:
+            names = [name for name in option.opts if name in given]
+            if len(names) > 1:
+                today, older = names[:2]
+                raise InputError(f"{older} is the older name of {today}: give only one.")
+        return super().parse_args(ctx, args)
 
 
 def load(name: str, device: str, dtype: str, revision: str | None, device_map: str = "") -> "Model":
