@@ -2,6 +2,8 @@
 
 import json
 import re
+from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import expect
@@ -80,3 +82,24 @@ def test_a_cell_of_a_set_has_its_interval_and_an_outlier_leads_to_its_pair(
     expect(field(tab, "Prompt A")).to_have_value(str(odd.clean))
     expect(field(tab, "Answer")).to_have_value(str(odd.answers[0]))
     expect(place(rest(tab))).to_have_text("L1H3.z")
+
+
+def test_a_set_is_stopped_stays_so_while_the_library_is_looked_at_and_is_gone_on_with(
+    visit: Visitors, large: Path
+) -> None:
+    asked = {"model": str(large), "set_count": 120, "set_site": "z", "set_per": "head_position"}
+    tab = visit(f"many?{urlencode(asked)}", settled=False)
+    bench, rest_of_it = tab.get_by_test_id("workbench"), tab.get_by_text("Compute the rest")
+    expect(bench).to_have_attribute("data-state", "computing")
+    tab.get_by_role("button", name="Stop").click()
+    expect(bench).to_have_attribute("data-state", "rest")
+    expect(tab.get_by_test_id("stAlertContentWarning")).to_contain_text("The sweep was stopped")
+    expect(rest_of_it).to_be_visible()
+    rest(tab).get_by_role("link", name="Library").click()
+    expect(tab.get_by_role("heading", name="Library")).to_be_visible()
+    rest(tab).get_by_role("link", name="Sets").click()
+    expect(rest_of_it).to_be_visible()
+    press(tab, "Compute the rest")
+    expect(bench).to_have_attribute("data-state", "computing")
+    expect(rest_of_it).to_have_count(0)
+    expect(tab.get_by_test_id("progress")).to_contain_text("cells")

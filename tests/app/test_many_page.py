@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import one_view, parameters_of, settled, unopened_view, words, workbench
+from app_pages import button, one_view, parameters_of, settled, unopened_view, words, workbench
 from patchwright.algorithms.statistics import statistics
 from patchwright.app import build_experiment, pair_sets, session_state, url_state
 from patchwright.app.views import many
@@ -17,6 +18,7 @@ from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of
+from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, RowError
@@ -89,6 +91,29 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
     resources.job_queue.clear()
     again = opened(set_seed="5")
     assert "Loaded from saved runs" in words(again, "caption")
+
+
+@on_the_page
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_set_that_is_stopped_offers_the_rest_and_the_rest_is_the_whole(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = "_note" if begun else "do"
+    real: Callable[..., Any] = vars(Job)[step]
+
+    def stopped(job: Job, given: Any) -> Any:
+        job.cancel()
+        return real(job, given)
+
+    monkeypatch.setattr(Job, step, stopped)
+    page = opened(set_count="60", set_seed="23" if begun else "24")
+    assert "The sweep was stopped: 0 of " in words(page, "warning")
+    assert "In short" not in conclusion(page)
+    monkeypatch.undo()
+    settled(button(page, "Compute the rest").click().run())
+    assert words(page, "warning", "error") == ""
+    assert "over 60 pairs" in conclusion(page)
+    assert not [one for one in page.button if one.label == "Compute the rest"]
 
 
 @on_the_page

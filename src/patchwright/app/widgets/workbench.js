@@ -168,8 +168,11 @@ function report(host, d, act) {
     const track = host.appendChild(element("div", "progress"));
     track.setAttribute("role", "progressbar");
     track.appendChild(element("div", "done"));
-    host.append(element("span", "said"), button("stop", "Stop", () => act("stop", "stop")));
-    host.querySelector("button").title = "Keeps what is finished.";
+    const stop = button("stop", "Stop", () => {
+      stop.disabled = true; // the server has the work to look after, and may answer late
+      act("stop", "stop");
+    }, { title: "Keeps what is finished." });
+    host.append(element("span", "said"), stop);
   }
   host.querySelector(".done").style.width = `${100 * d.share}%`;
   host.querySelector(".progress").setAttribute("aria-valuenow", Math.round(100 * d.share));
