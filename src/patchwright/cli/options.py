@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from patchwright.cli.pairs import Asked
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, Prompt
+    from patchwright.storage.export import Notes
 
 MOST_NUMBER = 10**6
 """In a list such as 0-3,7: more than any model has of anything."""
@@ -191,12 +192,13 @@ def _device_map(text: str) -> str | list[str] | dict[str, str]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a command works on; a set from a file is a list of pairs, also of one."""
+    """What a command works on; a set from a file is a list of pairs, also of one, with their notes."""
 
     pair: "Pair | list[Pair]"
     metric: str
     model: "Model"
     bos: bool
+    notes: "Notes" = ()
 
 
 def choose(
@@ -235,7 +237,9 @@ def choose(
     file = pairs.opened()
     model = load(*loading)
     measured, bos = metric or "logit_diff", bos_or_usual(bos)
-    return Chosen(pairs.pairs(file, model, measured, bos, edges), measured, model, bos)
+    items = pairs.items(file, model, measured, bos, edges)
+    notes = [one.notes for one in items]
+    return Chosen([one.pair for one in items], measured, model, bos, notes)
 
 
 def example_or_own(example: str, model: str) -> str:
@@ -340,10 +344,12 @@ def write_outputs(
     caption: str = "",
     style: FigureStyle = USUAL,
     panels: "tuple[str, Sequence[Result]]" = ("", ()),
+    notes: "Notes" = (),
 ) -> None:
     """Write what was asked for; show the result in the terminal if nothing was.
 
-    `panels` are a figure's path and the results that stand in it beside the first.
+    `panels` are a figure's path and the results that stand in it beside the first; `notes` what a
+    file says of the pairs, for the CSV.
 
     Ends the command with `STOPPED` where the result is that of a stopped method.
     """
@@ -358,7 +364,7 @@ def write_outputs(
     if json:
         write(json, result.to_json())
     if csv:
-        write(csv, csv_text(result, table))
+        write(csv, csv_text(result, table, notes))
     figures = [plot, graph, scatter, interval_plot]
     _draw(result, figures, style, panels)
     if caption:

@@ -78,7 +78,7 @@ def show() -> None:
         conclusion = st.empty()
         results = progress.followed({"set": swept}, partial(_draw, swept=swept), model)
         if results is not None:
-            _finished(swept, statistics_of(results[0]), bar, conclusion)
+            _finished(swept, statistics_of(results[0]), bar, conclusion, found)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -119,7 +119,9 @@ def _roles(found: PairSet, more: DeltaGenerator) -> None:
         st.caption("The prompts have different lengths, so they are compared by roles.")
 
 
-def _finished(swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator) -> None:
+def _finished(
+    swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator, found: PairSet
+) -> None:
     """What the mean over the pairs shows, and how to take it away."""
     over = statistics_on(result)
     assert over is not None, "they were just computed"
@@ -134,7 +136,8 @@ def _finished(swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGe
     except PatchwrightError as error:
         st.caption(error_markdown(error))
     conclusion.html(explanation.conclusion_html(shown, in_short(result, over)))
-    export.shown(bar, result, sharable=st.session_state["set_source"] not in ("file", "run"))
+    sharable = st.session_state["set_source"] not in ("file", "run")
+    export.shown(bar, result, sharable=sharable, notes=[one.notes for one in found.items])
 
 
 def in_short(result: Result, over: Statistics) -> str:
