@@ -20,6 +20,7 @@ from browser_pages import (
     PRESS,
     SECONDS,
     Visitors,
+    barriers,
     cell,
     field,
     heat_map,
@@ -413,18 +414,6 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
 )
 def test_the_dark_theme_has_no_barrier_either(visit: Visitors, axe: str, path: str) -> None:
     assert barriers(visit(path, scheme="dark"), axe) == []
-
-
-def barriers(page: Page, axe: str) -> list[str]:
-    """What axe finds that keeps somebody out."""
-    page.evaluate(axe)
-    found = page.evaluate("axe.run()")
-    return [
-        f"{one['id']}: {node['target']} {node['html'][:200]}"
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
 
 
 def test_the_scripts_of_the_package_make_no_markup_of_words() -> None:

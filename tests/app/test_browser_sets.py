@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 import patchwright as pw
-from browser_pages import Visitors, cell, choose, field, in_address, place, press, rest
+from browser_pages import Visitors, barriers, cell, choose, field, in_address, place, press, rest
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, write_items
 from patchwright.prompts.templates import from_template
@@ -58,7 +58,7 @@ def test_one_click_asks_of_fifty_pairs_what_explore_asks_of_one(visit: Visitors)
 
 
 def test_a_cell_of_a_set_has_its_interval_and_an_outlier_leads_to_its_pair(
-    visit: Visitors, demo: pw.Model
+    visit: Visitors, demo: pw.Model, axe: str
 ) -> None:
     pairs = from_template(task("capital").template, 12, demo.tokenizer, 2)
     turned = {"answer": pairs[4].wrongs, "wrong": pairs[4].answers}
@@ -75,6 +75,19 @@ def test_a_cell_of_a_set_has_its_interval_and_an_outlier_leads_to_its_pair(
     expect(place(tab)).to_have_text("L1H3.z")
     expect(inspector).to_contain_text("95 % interval")
     expect(inspector.locator(".of-pair")).to_have_count(12)
+    assert barriers(tab, axe) == []
+    dots = inspector.get_by_role("group", name="The values of 12 pairs")
+    names = dots.get_by_role("button").evaluate_all("all => all.map((one) => one.ariaLabel)")
+    at = next(i for i, name in enumerate(names) if name.startswith("Pair 5: "))
+    assert names[at].endswith(f", an outlier. {odd.clean}")
+    dots.locator("[tabindex='0']").focus()
+    for key in ("Home", *["ArrowRight"] * at):
+        tab.keyboard.press(key)
+    expect(dots.locator(".of-name")).to_contain_text("Pair 5: ")
+    tab.keyboard.press("Enter")
+    expect(field(tab, "Prompt A")).to_have_value(str(odd.clean))
+    rest(tab).go_back()
+    expect(dots).to_be_visible()
     cell(tab, "L0H0.z").hover()
     expect(tab.locator(".tip")).to_contain_text(re.compile(r"interval -?\d\.\d\d to -?\d\.\d\d"))
     press(tab, "Outlier: pair 5")
