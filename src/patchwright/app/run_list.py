@@ -1,5 +1,6 @@
 """The saved runs as a list shows them: titles in words, dates in words, one trace as one; no widgets."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -93,6 +94,16 @@ def when(created: str, now: datetime) -> str:
         return f"yesterday {time}"
     year = "" if moment.year == now.year else f" {moment.year}"
     return f"{moment.day} {moment:%B}{year} {time}"
+
+
+def dates(rows: Sequence[Saved], now: datetime) -> list[str]:
+    """When each was computed; behind it their ids where one question was asked twice in a minute."""
+    asked = [(row.title, when(row.first.created, now)) for row in rows]
+    counts = Counter(asked)
+    return [
+        f"{one[1]} · {row.first.id[:DIGITS]}" if counts[one] > 1 else one[1]
+        for one, row in zip(asked, rows, strict=True)
+    ]
 
 
 def toggled(picked: Sequence[str], ids: Sequence[str]) -> list[str]:
