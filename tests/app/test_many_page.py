@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from patchwright.app.views import many
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import InputError
+from patchwright.experiment.assembly import stopped_sweep
 from patchwright.figures.grid import grid_of
 from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
@@ -91,6 +93,17 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
     resources.job_queue.clear()
     again = opened(set_seed="5")
     assert "Loaded from saved runs" in words(again, "caption")
+
+
+def test_nothing_is_concluded_from_a_part_of_a_set(demo: pw.Model) -> None:
+    """Its strongest place may be one of those that only one pair has, or none has yet."""
+    pairs = from_template(task("indirect-object").template, 4, demo.tokenizer, 0)
+    whole = pw.patch(demo, pairs, site="z", per="head")
+    over = statistics(whole)
+    assert many.in_short(whole, over).startswith("In short: over 4 pairs")
+    part = replace(whole, warnings=[*whole.warnings, stopped_sweep(143, 1440)])
+    assert many.in_short(part, over) == ""
+    assert "143 of 1,440 cells" in part.warnings[-1]["message"]
 
 
 @on_the_page

@@ -141,9 +141,11 @@ def _finished(
 
 
 def in_short(result: Result, over: Statistics) -> str:
-    """What the set shows, in a sentence; nothing where there is nothing to conclude."""
+    """What the set shows, in a sentence; nothing where there is nothing to conclude, or not yet."""
     top = over.strongest(1)
     if over.array != "effect" or not has_scale(result) or top.empty or "place" not in top:
+        return ""
+    if progress.stopped(result):
         return ""
     row = top.iloc[0]
     done = "brings back" if result.experiment["direction"] == "denoise" else "takes away"
