@@ -18,6 +18,11 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"
 
 
+def plural(number: int, what: str) -> str:
+    """A number of things, as '1 pair' and '2,000 pairs'."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def either(names: Iterable[str]) -> str:
     """The names of a choice, at least one: `a, b or c`."""
     *others, last = names

@@ -63,11 +63,10 @@ def saved(entries: Sequence[Entry], experiments: Mapping[str, Experiment]) -> li
             alike = asked.model_copy(update={"site": "resid_post", "window": 1})
             key = (alike.hash, entry.fingerprint, entry.device, entry.version, entry.origin)
             group = traces.get(key, [])
-            if group and asked.site not in (_site(experiments[one.id]) for one in group):
-                group.append(entry)
-                continue
-            traces[key] = [entry]
-            groups.append(traces[key])
+            if not group or asked.site in (_site(experiments[one.id]) for one in group):
+                group = traces[key] = list[Entry]()
+                groups.append(group)
+            group.append(entry)
         else:
             groups.append([entry])
     return [_saved(group, experiments) for group in groups]

@@ -108,17 +108,13 @@ def followed(
     Raises what any of them raised.
     """
     jobs = jobs_of(sweeps, model)
-    _check(jobs)
+    for job in jobs:
+        if job.error is not None:
+            raise job.error
     under_way = not all(job.over for job in jobs)
     again = LOOK_AGAIN if under_way else None
     st.fragment(_swept, run_every=again)(sweeps, draw, model, what, under_way)
     return None if under_way else _results(jobs, sweeps, model)
-
-
-def _check(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job.error is not None:
-            raise job.error
 
 
 def _swept(

@@ -20,6 +20,7 @@ from patchwright.app.views import example_list, fields, run_panel, topbar
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.figures.grid import bare_grid_of
 from patchwright.figures.thumbnail import in_words, thumbnail
+from patchwright.spelling import plural
 from patchwright.storage.archive import unpacked_size
 
 SHOWN = 20
@@ -107,7 +108,7 @@ def _listed(kept: Access) -> None:
 def counted(found: int, search: str) -> str:
     """How many runs there are, in words."""
     most = "the newest " if found == MOST_LISTED else ""
-    runs = f"{most}{found:,} run{'' if found == 1 else 's'}"
+    runs = f"{most}{plural(found, 'run')}"
     if search.strip():
         return f"{runs} with all these words." if found else "No run has all these words."
     return f"{runs}, the newest first." if found else "Nothing is kept yet: run an experiment."
@@ -189,4 +190,4 @@ def imported(kept: Access, content: bytes) -> str:
             fresh, there = kept.import_archive(path)
         except ArchiveError as error:
             raise ArchiveError(str(error).replace(f"'{path}'", "The file")) from error
-    return f"{fresh} new run{'' if fresh == 1 else 's'}; {there} were here already."
+    return f"{plural(fresh, 'new run')}; {there} were here already."
