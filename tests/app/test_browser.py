@@ -193,9 +193,10 @@ def test_a_sweep_that_is_stopped_keeps_what_is_finished(visit: Visitors, large: 
     page.get_by_role("button", name="Stop").click()
     page.get_by_text(re.compile("The sweep was stopped")).wait_for()
     said = page.get_by_text(re.compile("The sweep was stopped")).inner_text()
-    found = re.search(r"(\d+) of (\d+) cells", said)
+    found = re.search(r"([\d,]+) of ([\d,]+) cells", said)
     assert found
-    assert 0 < int(found[1]) < int(found[2])
+    done, cells = (int(one.replace(",", "")) for one in found.groups())
+    assert 0 < done < cells
     document = json.loads(taken(page, "JSON"))
     assert any(notice["code"] == "stopped" for notice in document["warnings"])
     page.get_by_role("button", name="Compute the rest").wait_for()
