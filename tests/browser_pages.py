@@ -152,6 +152,18 @@ def press_on_map(page: Page, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+def barriers(page: Page, axe: str) -> list[str]:
+    """What axe finds that keeps somebody out."""
+    page.evaluate(axe)
+    found = page.evaluate("axe.run()")
+    return [
+        f"{one['id']}: {node['target']} {node['html'][:200]}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
 def in_address(page: Page, text: str) -> None:
     """Wait until the address has this in it."""
     expect(page).to_have_url(re.compile(re.escape(text)))

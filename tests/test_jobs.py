@@ -168,6 +168,47 @@ def test_who_stops_leaves_the_work_to_the_others_and_keeps_what_was_finished(
     assert mine.progress.done == 3, "what was kept does not move on"
 
 
+def test_who_stops_before_their_turn_waits_no_longer(desk: JobQueue, work: list[Work]) -> None:
+    for i in range(2):
+        desk.ask(str(i), work[i])
+        assert work[i].began.wait(SECONDS)
+    waiting = desk.ask("waiting", work[2])
+    assert desk.stop(waiting) is waiting
+    assert (waiting.over, waiting.stopping, waiting.result) == (True, True, None)
+    fresh = desk.ask("waiting", work[3])
+    for one in work:
+        one.finish()
+    assert done(fresh) == CELLS
+    assert (work[2].runs, waiting.result) == (0, None)
+
+
+def test_work_that_began_just_before_it_was_cancelled_is_not_over_before_its_end(
+    finished: Result,
+) -> None:
+    job, seen = Job("a"), list[bool]()
+
+    def compute(_: OnProgress) -> Result:
+        job.cancel()
+        seen.append(job.over)
+        return finished
+
+    job.do(compute)
+    assert seen == [False]
+    assert job.result is finished
+
+
+def test_time_that_is_up_is_told_however_often_the_work_tells_of_itself(finished: Result) -> None:
+    job = Job("a", seconds=-1.0)
+
+    def compute(progress: OnProgress) -> Result:
+        told = [progress(Progress(i, 2, np.zeros((1, 2)))) for i in range(3)]
+        assert told == [False] * 3
+        return finished
+
+    job.do(compute)
+    assert (job.late, job.stopping) == (True, True)
+
+
 def test_stopping_what_is_over_changes_nothing(desk: JobQueue, work: list[Work]) -> None:
     job = desk.ask("a", work[0])
     desk.ask("a", work[0])

@@ -77,6 +77,15 @@ def test_an_option_is_read_under_its_older_name_too(
     assert asked[0] == asked[1]
 
 
+@pytest.mark.parametrize(("command", "old", "new", "value"), OPTIONS)
+def test_an_option_under_both_names_is_one_sentence(
+    command: list[str], old: str, new: str, value: str
+) -> None:
+    said = patchwright(*command, *IOI, f"{old}={value}", new, value, "--experiment", "-")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == f"Error: {old} is the older name of {new}: give only one.\n"
+
+
 @pytest.mark.parametrize(
     ("command", "old", "new"),
     [
@@ -94,6 +103,8 @@ def test_options_of_the_servers_are_read_under_their_older_names_too(
         said = process(command, option, *value, "--port", "0")
         assert said.returncode == 2
         assert "'--port'" in said.stderr
+    both = patchwright(command, old, *value, new, *value)
+    assert f"{old} is the older name of {new}" in both.stderr
 
 
 def test_the_status_of_a_batch_is_exported_under_its_older_name_too() -> None:

@@ -1,6 +1,8 @@
 """Every published format is loaded and patched with one command, and by upload."""
 
 import json
+from csv import DictReader
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,36 @@ def test_every_format_is_patched_with_one_command(
     document = json.loads(Path(out).read_text(encoding="utf-8"))
     pairs = document["experiment"]["pairs"]
     assert len(pairs if isinstance(pairs, list) else [pairs]) == file.pairs
+
+
+def test_what_a_file_says_beside_a_pair_is_in_the_csv_of_the_set(
+    command: Command, tmp_path: Path, demo: pw.Model
+) -> None:
+    file = next(one for one in FILES if one.name == "known_1000.json")
+    path, out = written(file, tmp_path, demo), tmp_path / "cells.csv"
+    given = "--pairs", path, "--site", "z", "--layers", "0", "--csv", str(out)
+    assert command("patch", *given).status == 0
+    found = pw.read_pairs(path, model=demo)
+    notes = {str(i): one.notes["known_id"] for i, one in enumerate(found.items, 1)}
+    rows = list(DictReader(StringIO(out.read_text(encoding="utf-8-sig"), newline="")))
+    assert {row["pair"]: row["note_known_id"] for row in rows} == {
+        pair: str(note) for pair, note in notes.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["templates.json", "pronouns.txt"])
+def test_the_pairs_of_templates_are_drawn_with_a_seed(
+    command: Command, tmp_path: Path, demo: pw.Model, name: str
+) -> None:
+    file = next(one for one in FILES if one.name == name)
+    given = "--pairs", written(file, tmp_path, demo), "--pairs-count", "6", "--experiment", "-"
+    usual, same, other = (
+        command("patch", *given, *seed).out
+        for seed in ((), ("--pairs-seed", "0"), ("--pairs-seed", "1"))
+    )
+    assert usual == same != other
+    told = command("patch", *given, "--pairs-seed", "-1")
+    assert (told.status, "'--pairs-seed'" in told.err) == (2, True)
 
 
 @EVERY

@@ -43,6 +43,7 @@ class Job:
         self._first: tuple[int, float] | None = None
         self._stop = threading.Event()
         self._over = threading.Event()
+        self._beginning = threading.Lock()
 
     @property
     def running(self) -> bool:
@@ -85,16 +86,20 @@ class Job:
         return (monotonic() - at) / (now.done - done) * (now.total - now.done)
 
     def cancel(self) -> None:
-        """It is over before its turn has come."""
-        self.subscribers = 0
-        self._over.set()
+        """Stop it; where its turn has not come, it is over at once and is never begun."""
+        self.stop()
+        with self._beginning:
+            if self._started is None:
+                self._over.set()
 
     def do(self, compute: Compute) -> None:
         """Run `compute` here and now, unless nobody waits for it any more."""
-        if self.subscribers <= 0:
-            self._over.set()
-            return
-        self._started = monotonic()
+        with self._beginning:
+            if self.subscribers <= 0:
+                self._over.set()
+            if self.over:
+                return
+            self._started = monotonic()
         try:
             self.result = compute(self._note)
         except PatchwrightError as error:
@@ -114,8 +119,9 @@ class Job:
         if self._first is None:
             # The first cells cost nothing: they are the baseline's.
             self._first = (now.done, monotonic())
-        if self.seconds is not None and monotonic() - (self._started or 0.0) > self.seconds:
-            self.late = not self.stopping
+        so_long = monotonic() - (self._started or 0.0)
+        if self.seconds is not None and so_long > self.seconds and not self.stopping:
+            self.late = True
             self.stop()
         return not self.stopping
 
@@ -180,12 +186,13 @@ class JobQueue:
     def stop(self, job: Job) -> Job:
         """One who asked wants no more of it; the job that they look at from now on.
 
-        The last one ends the work itself, and gets what is finished as its result; while
-        others wait for it, it goes on, and one who stops has its progress alone.
+        The last one ends the work itself, and gets what is finished as its result: nothing where
+        its turn had not come. While others wait for it, it goes on, and one who stops has its
+        progress alone.
         """
         with self._lock:
             if job.over or job.subscribers <= 1:
-                job.stop()
+                job.cancel()
                 return job
             job.subscribers -= 1
             return job.snapshot()
@@ -193,9 +200,7 @@ class JobQueue:
     def end(self, job: Job) -> None:
         """Stop it for everybody who asked; before its turn it is then never begun."""
         with self._lock:
-            job.stop()
-            if not job.running:
-                job.cancel()
+            job.cancel()
 
     def close(self) -> None:
         """End everything, and wait until what is finished is handed over; nothing begins any more."""

@@ -35,6 +35,11 @@ def listed(parts: Iterable[str], word: str = "and") -> str:
     return f"{', '.join(others)} {word} {last}" if others else last
 
 
+def plural(number: int, what: str) -> str:
+    """A number of things, as '1 pair' and '2,000 pairs'."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def either(names: Iterable[str]) -> str:
     """The names of a choice: `a, b or c`."""
     return listed(names, "or")

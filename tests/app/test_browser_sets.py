@@ -2,12 +2,14 @@
 
 import json
 import re
+from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import expect
 
 import patchwright as pw
-from browser_pages import Visitors, cell, choose, field, in_address, place, press, rest
+from browser_pages import Visitors, barriers, cell, choose, field, in_address, place, press, rest
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, write_items
 from patchwright.prompts.templates import from_template
@@ -56,7 +58,7 @@ def test_one_click_asks_of_fifty_pairs_what_explore_asks_of_one(visit: Visitors)
 
 
 def test_a_cell_of_a_set_has_its_interval_and_an_outlier_leads_to_its_pair(
-    visit: Visitors, demo: pw.Model
+    visit: Visitors, demo: pw.Model, axe: str
 ) -> None:
     pairs = from_template(task("capital").template, 12, demo.tokenizer, 2)
     turned = {"answer": pairs[4].wrongs, "wrong": pairs[4].answers}
@@ -73,6 +75,19 @@ def test_a_cell_of_a_set_has_its_interval_and_an_outlier_leads_to_its_pair(
     expect(place(tab)).to_have_text("L1H3.z")
     expect(inspector).to_contain_text("95 % interval")
     expect(inspector.locator(".of-pair")).to_have_count(12)
+    assert barriers(tab, axe) == []
+    dots = inspector.get_by_role("group", name="The values of 12 pairs")
+    names = dots.get_by_role("button").evaluate_all("all => all.map((one) => one.ariaLabel)")
+    at = next(i for i, name in enumerate(names) if name.startswith("Pair 5: "))
+    assert names[at].endswith(f", an outlier. {odd.clean}")
+    dots.locator("[tabindex='0']").focus()
+    for key in ("Home", *["ArrowRight"] * at):
+        tab.keyboard.press(key)
+    expect(dots.locator(".of-name")).to_contain_text("Pair 5: ")
+    tab.keyboard.press("Enter")
+    expect(field(tab, "Prompt A")).to_have_value(str(odd.clean))
+    rest(tab).go_back()
+    expect(dots).to_be_visible()
     cell(tab, "L0H0.z").hover()
     expect(tab.locator(".tip")).to_contain_text(re.compile(r"interval -?\d\.\d\d to -?\d\.\d\d"))
     press(tab, "Outlier: pair 5")
@@ -80,3 +95,24 @@ def test_a_cell_of_a_set_has_its_interval_and_an_outlier_leads_to_its_pair(
     expect(field(tab, "Prompt A")).to_have_value(str(odd.clean))
     expect(field(tab, "Answer")).to_have_value(str(odd.answers[0]))
     expect(place(rest(tab))).to_have_text("L1H3.z")
+
+
+def test_a_set_is_stopped_stays_so_while_the_library_is_looked_at_and_is_gone_on_with(
+    visit: Visitors, large: Path
+) -> None:
+    asked = {"model": str(large), "set_count": 120, "set_site": "z", "set_per": "head_position"}
+    tab = visit(f"many?{urlencode(asked)}", settled=False)
+    bench, rest_of_it = tab.get_by_test_id("workbench"), tab.get_by_text("Compute the rest")
+    expect(bench).to_have_attribute("data-state", "computing")
+    tab.get_by_role("button", name="Stop").click()
+    expect(bench).to_have_attribute("data-state", "rest")
+    expect(tab.get_by_test_id("stAlertContentWarning")).to_contain_text("The sweep was stopped")
+    expect(rest_of_it).to_be_visible()
+    rest(tab).get_by_role("link", name="Library").click()
+    expect(tab.get_by_role("heading", name="Library")).to_be_visible()
+    rest(tab).get_by_role("link", name="Sets").click()
+    expect(rest_of_it).to_be_visible()
+    press(tab, "Compute the rest")
+    expect(bench).to_have_attribute("data-state", "computing")
+    expect(rest_of_it).to_have_count(0)
+    expect(tab.get_by_test_id("progress")).to_contain_text("cells")

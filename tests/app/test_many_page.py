@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
-from app_pages import one_view, parameters_of, settled, unopened_view, words, workbench
+from app_pages import button, one_view, parameters_of, settled, unopened_view, words, workbench
 from patchwright.algorithms.statistics import statistics
 from patchwright.app import build_experiment, pair_sets, session_state, url_state
 from patchwright.app.page_controls import CONTROLS
@@ -17,7 +19,9 @@ from patchwright.app.views import many
 from patchwright.app.views.many import cell_sentence
 from patchwright.app.widgets.heat_map import data_of
 from patchwright.errors import InputError
+from patchwright.experiment.assembly import stopped_sweep
 from patchwright.figures.grid import grid_of
+from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
 from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, RowError
@@ -90,6 +94,40 @@ def test_another_visitor_is_answered_from_the_run_store_and_told_so(demo: pw.Mod
     resources.job_queue.clear()
     again = opened(set_seed="5")
     assert "Loaded from saved runs" in words(again, "caption")
+
+
+def test_nothing_is_concluded_from_a_part_of_a_set(demo: pw.Model) -> None:
+    """Its strongest place may be one of those that only one pair has, or none has yet."""
+    pairs = from_template(task("indirect-object").template, 4, demo.tokenizer, 0)
+    whole = pw.patch(demo, pairs, site="z", per="head")
+    over = statistics(whole)
+    assert many.in_short(whole, over).startswith("In short: over 4 pairs")
+    part = replace(whole, warnings=[*whole.warnings, stopped_sweep(143, 1440)])
+    assert many.in_short(part, over) == ""
+    assert "143 of 1,440 cells" in part.warnings[-1]["message"]
+
+
+@on_the_page
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_set_that_is_stopped_offers_the_rest_and_the_rest_is_the_whole(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = "_note" if begun else "do"
+    real: Callable[..., Any] = vars(Job)[step]
+
+    def stopped(job: Job, given: Any) -> Any:
+        job.cancel()
+        return real(job, given)
+
+    monkeypatch.setattr(Job, step, stopped)
+    page = opened(set_count="60", set_seed="23" if begun else "24")
+    assert "The sweep was stopped: 0 of " in words(page, "warning")
+    assert "In short" not in conclusion(page)
+    monkeypatch.undo()
+    settled(button(page, "Compute the rest").click().run())
+    assert words(page, "warning", "error") == ""
+    assert "over 60 pairs" in conclusion(page)
+    assert not [one for one in page.button if one.label == "Compute the rest"]
 
 
 @on_the_page

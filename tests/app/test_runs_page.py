@@ -18,7 +18,7 @@ import patchwright as pw
 from app_pages import MAIN, one_view, parameters_of, sent, words, work_under_way, workbench
 from patchwright.app import resources, url_state
 from patchwright.app.access import Access
-from patchwright.app.run_list import saved, toggled, when
+from patchwright.app.run_list import dates, saved, toggled, when
 from patchwright.app.views import example_list, run_panel, runs
 from patchwright.errors import ArchiveError, InputError
 from patchwright.prompts.examples import example, examples
@@ -85,6 +85,25 @@ NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 )
 def test_a_date_is_in_words(created: str, words: str) -> None:
     assert when(created, NOW) == words
+
+
+def test_rows_of_one_question_in_one_minute_have_names_of_their_own(
+    kept: tuple[Store, list[str]],
+) -> None:
+    entry = kept[0].entry(kept[1][0])
+    at = "2026-03-01T09:05:{}+00:00"
+    entries = [
+        replace(entry, id="a" * 12, created=at.format("01"), model="demo"),
+        replace(entry, id="b" * 12, created=at.format("59"), model="gpt2"),
+        replace(entry, id="c" * 12, created="2026-03-01T09:06:00+00:00"),
+    ]
+    other = replace(entry, id="d" * 12, created=at.format("02"), about="another question")
+    assert dates(saved([*entries, other], {}), NOW) == [
+        "today 9:05 UTC · aaaaaaaa",
+        "today 9:05 UTC · bbbbbbbb",
+        "today 9:06 UTC",
+        "today 9:05 UTC",
+    ]
 
 
 def test_a_count_says_what_was_searched() -> None:

@@ -384,6 +384,26 @@ def test_a_csv_says_in_every_row_what_it_is_about(model: pw.Model) -> None:
     assert len({row["clean_prompt"] for row in rows}) == 2
 
 
+def test_a_csv_has_the_notes_of_each_rows_pair(model: pw.Model) -> None:
+    pairs = [pair_of([1, 2, 3, 4], [1, 5, 3, 4]), pair_of([6, 2, 3, 4], [8, 5, 3, 4])]
+    notes: list[dict[str, Any]] = [
+        {"id": 7, "condition": "=A1", "words": ["red", "é"]},
+        {"condition": "two, lines\nof it"},
+    ]
+    result = pw.patch(model, pairs, "z")
+    rows = list(DictReader(StringIO(csv_text(result, notes=notes).lstrip("\ufeff"), newline="")))
+    assert {
+        (row["pair"], row["note_id"], row["note_condition"], row["note_words"]) for row in rows
+    } == {
+        ("1", "7", "'=A1", '["red", "é"]'),
+        ("2", "", "two, lines\nof it", ""),
+    }
+    over_pairs = csv_text(result, statistics(result).to_frame(), notes)
+    assert "note_" not in over_pairs
+    one = DictReader(StringIO(csv_text(pw.patch(model, pairs[:1], "z"), notes=notes[1:])))
+    assert {row["note_condition"] for row in one} == {"two, lines\nof it"}
+
+
 def test_the_prompts_of_a_csv_are_no_formulas(demo: pw.Model) -> None:
     pair = pw.Pair(clean="=1+1 and red", corrupt="@SUM(1) blue", answer=" Mary", align="edges")
     result = pw.patch(demo, pair, layers=[0], metric="logit")

@@ -23,10 +23,11 @@ from patchwright.prompts.builtin_templates import task
 from patchwright.prompts.datasets import Item, RowError, sentences
 from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.pairs_file import PairSet, many, pairs_file
+from patchwright.prompts.pairs_file import PairSet, pairs_file
 from patchwright.prompts.parse_template import typed_template
 from patchwright.prompts.templates import Template, from_template
 from patchwright.prompts.tokens import encode_prompt
+from patchwright.spelling import plural
 
 MOST_SWAPS = 50
 MOST_ERRORS = 200
@@ -52,7 +53,7 @@ def fitting(whole: PairSet, swept: Patch, model: Model) -> PairSet:
     found = fitted(whole, Fit(model, swept.metric, swept.bos))
     if len({(one.clean, one.corrupt) for one in found.pairs}) < 2:
         n = len(found.items)
-        usable = many(n, "usable pair") if n else "no usable pairs"
+        usable = plural(n, "usable pair") if n else "no usable pairs"
         same = " that are all the same" if n > 1 else ""
         why = f" {sentences(found.skipped)[0]}" if found.skipped else ""
         raise InputError(
@@ -63,7 +64,7 @@ def fitting(whole: PairSet, swept: Patch, model: Model) -> PairSet:
 
 def in_words(found: PairSet) -> str:
     """How a set was made or read, and how long its prompts are."""
-    made = found.summary or f"{many(len(found.items), 'pair')}."
+    made = found.summary or f"{plural(len(found.items), 'pair')}."
     groups = sorted(Counter(found.lengths).items())
     if len(groups) == 1:
         return f"{made} {groups[0][0]} tokens each."

@@ -1,5 +1,6 @@
 """The saved runs as a list shows them: titles in words, dates in words, one trace as one; no widgets."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,11 +63,10 @@ def saved(entries: Sequence[Entry], experiments: Mapping[str, Experiment]) -> li
             alike = asked.model_copy(update={"site": "resid_post", "window": 1})
             key = (alike.hash, entry.fingerprint, entry.device, entry.version, entry.origin)
             group = traces.get(key, [])
-            if group and asked.site not in (_site(experiments[one.id]) for one in group):
-                group.append(entry)
-                continue
-            traces[key] = [entry]
-            groups.append(traces[key])
+            if not group or asked.site in (_site(experiments[one.id]) for one in group):
+                group = traces[key] = list[Entry]()
+                groups.append(group)
+            group.append(entry)
         else:
             groups.append([entry])
     return [_saved(group, experiments) for group in groups]
@@ -93,6 +93,16 @@ def when(created: str, now: datetime) -> str:
         return f"yesterday {time}"
     year = "" if moment.year == now.year else f" {moment.year}"
     return f"{moment.day} {moment:%B}{year} {time}"
+
+
+def dates(rows: Sequence[Saved], now: datetime) -> list[str]:
+    """When each was computed; behind it their ids where one question was asked twice in a minute."""
+    asked = [(row.title, when(row.first.created, now)) for row in rows]
+    counts = Counter(asked)
+    return [
+        f"{one[1]} · {row.first.id[:DIGITS]}" if counts[one] > 1 else one[1]
+        for one, row in zip(asked, rows, strict=True)
+    ]
 
 
 def toggled(picked: Sequence[str], ids: Sequence[str]) -> list[str]:

@@ -35,11 +35,20 @@ FLOPS = 1e11
 @st.cache_resource(
     scope="session",
     show_spinner=False,
-    on_release=lambda held: job_queue().leave_all(held.values()),
+    on_release=lambda known: job_queue().leave_all(job for one in known for job in one.values()),
 )
-def _jobs() -> dict[str, Job]:
+def _known() -> list[dict[str, Job]]:
+    """What `_by_slot` gave this visitor; it outlives the state of the session to give up the work."""
+    return []
+
+
+def _by_slot() -> dict[str, Job]:
     """This visitor's long work, by slot; given up when they close the page."""
-    return {}
+    if "jobs" not in st.session_state:
+        jobs: dict[str, Job] = {}
+        _known().append(jobs)
+        st.session_state["jobs"] = jobs
+    return st.session_state["jobs"]
 
 
 def job_of(
@@ -63,55 +72,50 @@ def jobs_of(
     return jobs
 
 
+# Streamlit may end a run of the page wherever it is asked for something, the session's state too.
+# So nothing is asked of it between a step of the queue and its note in the slots: work that no slot
+# knows would go on for nobody, and of three works that are stopped together one might go on.
+
+
 def _started(experiment: Experiment, model: Model, slot: str) -> Job:
-    held = _by_slot().get(slot)
-    key = key_of(experiment, model)
-    if held is None or held.key != key:
-        LIMITS.check(experiment, model)
-        if held is not None:
-            _pop(slot)  # left once only, also where the next line raises
-            job_queue().leave(held)
-        held = job_queue().ask(key, partial(compute, experiment, model, store(), origins()))
-        _remember(slot, held)
-    return held
-
-
-def _remember(slot: str, job: Job) -> None:
-    _by_slot()[slot] = _jobs()[slot] = job
-
-
-def _pop(slot: str) -> Job | None:
-    _jobs().pop(slot, None)
-    return _by_slot().pop(slot, None)
-
-
-def _by_slot() -> dict[str, Job]:
-    """What this visitor looks at now; `_jobs` outlives the session to give it up."""
-    return st.session_state.setdefault("jobs", {})
+    by_slot, key = _by_slot(), key_of(experiment, model)
+    held = by_slot.get(slot)
+    if held is not None and held.key == key:
+        return held
+    LIMITS.check(experiment, model)
+    queue, work = job_queue(), partial(compute, experiment, model, store(), origins())
+    if held is not None:
+        del by_slot[slot]  # left once only, also where the next line raises
+        queue.leave(held)
+    by_slot[slot] = queue.ask(key, work)
+    return by_slot[slot]
 
 
 def stop(slots: Iterable[str]) -> None:
     """End this visitor's long work in `slots`; others who wait for it are not disturbed."""
+    by_slot, queue = _by_slot(), job_queue()
     for slot in slots:
-        job = _by_slot().get(slot)
+        job = by_slot.get(slot)
         if job is not None and not job.over:
-            _remember(slot, job_queue().stop(job))
+            by_slot[slot] = queue.stop(job)
 
 
 def start_again(slots: Iterable[str]) -> None:
     """Do what was stopped after all."""
+    by_slot, queue = _by_slot(), job_queue()
     for slot in slots:
-        job = _pop(slot)
+        job = by_slot.pop(slot, None)
         if job is not None:
-            job_queue().forget(job)
+            queue.forget(job)
 
 
 def leave_page() -> None:
-    """Give up all of this visitor's long work: they look at another page now."""
-    for slot in list(_by_slot()):
-        job = _pop(slot)
-        if job is not None:
-            job_queue().leave(job)
+    """Give up this visitor's long work: they look at another page now. What they stopped stays so."""
+    by_slot, queue = _by_slot(), job_queue()
+    for slot, job in list(by_slot.items()):
+        if not job.stopping:
+            del by_slot[slot]
+            queue.leave(job)
 
 
 def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Never
 import typer
 
 from patchwright.cli import build, explain, known_answers, models, run, runs, tools
-from patchwright.cli.options import STOPPED
+from patchwright.cli.options import STOPPED, OneName
 from patchwright.cli.output import echo_err
 from patchwright.errors import PatchwrightError
 from patchwright.methods import summaries
@@ -56,14 +56,16 @@ def make_app(every: "Methods | None" = None, only: str | None = None) -> typer.T
 
         for one in commands(every or METHODS):
             whole = only in (None, one.name)
-            made.command(one.name, help=one.summary)(one.callback() if whole else _nothing)
+            made.command(one.name, help=one.summary, cls=OneName)(
+                one.callback() if whole else _nothing
+            )
     else:
         for name, summary in listed.items():
             made.command(name, help=summary)(_nothing)
     for command in (*explain.COMMANDS, *run.COMMANDS, *tools.COMMANDS, *known_answers.COMMANDS):
         name = command.__name__.removesuffix("_").replace("_", "-")
         whole = only in (None, name)
-        made.command(name, help=command.__doc__)(command if whole else _nothing)
+        made.command(name, help=command.__doc__, cls=OneName)(command if whole else _nothing)
     for name, group in {"models": models.app, "runs": runs.app, "build": build.app}.items():
         if only in (None, name):
             made.add_typer(group, name=name)

@@ -200,6 +200,7 @@ def _on_pairs(command: Command, given: Values) -> None:
         interval_plot=interval_plot,
         caption=given["caption"],
         style=style,
+        notes=chosen.notes,
     )
 
 

@@ -174,7 +174,7 @@ def _circuit(command: Command, given: Values) -> None:
     if given["graph"]:
         save(draw_circuit(circuit.edges, circuit.scores, style), given["graph"])
     files = given["json"], given["csv"], given["plot"]
-    write_outputs(result, *files, caption=given["caption"], style=style)
+    write_outputs(result, *files, caption=given["caption"], style=style, notes=chosen.notes)
 
 
 def _by_promise(fields: Values) -> Values:

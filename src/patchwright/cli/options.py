@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from patchwright.axes import METRICS
 from patchwright.cli.output import console, echo_err, write
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from patchwright.cli.pairs import Asked
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, Prompt
+    from patchwright.storage.export import Notes
 
 MOST_NUMBER = 10**6
 """In a list such as 0-3,7: more than any model has of anything."""
@@ -129,6 +131,20 @@ def option(kind: Any, help: str, *names: str, shown: str | bool = False) -> Any:
     return Annotated[kind, typer.Option(*names, help=help, show_default=shown)]
 
 
+class OneName(TyperCommand):
+    """A command that refuses an option given under two of its names, of which one would be ignored."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options. Raises InputError."""
+        given = {one.partition("=")[0] for one in args}
+        for option in self.params:
+            names = [name for name in option.opts if name in given]
+            if len(names) > 1:
+                today, older = names[:2]
+                raise InputError(f"{older} is the older name of {today}: give only one.")
+        return super().parse_args(ctx, args)
+
+
 def load(name: str, device: str, dtype: str, revision: str | None, device_map: str = "") -> "Model":
     """The model that the options name."""
     from patchwright.model.load import load_model
@@ -155,12 +171,13 @@ def _device_map(text: str) -> str | list[str] | dict[str, str]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a command works on; a set from a file is a list of pairs, also of one."""
+    """What a command works on; a set from a file is a list of pairs, also of one, with their notes."""
 
     pair: "Pair | list[Pair]"
     metric: str
     model: "Model"
     bos: bool
+    notes: "Notes" = ()
 
 
 def choose(
@@ -199,7 +216,9 @@ def choose(
     file = pairs.opened()
     model = load(*loading)
     measured, bos = metric or "logit_diff", bos_or_usual(bos)
-    return Chosen(pairs.pairs(file, model, measured, bos, edges), measured, model, bos)
+    items = pairs.items(file, model, measured, bos, edges)
+    notes = [one.notes for one in items]
+    return Chosen([one.pair for one in items], measured, model, bos, notes)
 
 
 def example_or_own(example: str, model: str) -> str:
@@ -304,10 +323,12 @@ def write_outputs(
     caption: str = "",
     style: FigureStyle = USUAL,
     panels: "tuple[str, Sequence[Result]]" = ("", ()),
+    notes: "Notes" = (),
 ) -> None:
     """Write what was asked for; show the result in the terminal if nothing was.
 
-    `panels` are a figure's path and the results that stand in it beside the first.
+    `panels` are a figure's path and the results that stand in it beside the first; `notes` what a
+    file says of the pairs, for the CSV.
 
     Ends the command with `STOPPED` where the result is that of a stopped method.
     """
@@ -322,7 +343,7 @@ def write_outputs(
     if json:
         write(json, result.to_json())
     if csv:
-        write(csv, csv_text(result, table))
+        write(csv, csv_text(result, table, notes))
     figures = [plot, graph, scatter, interval_plot]
     _draw(result, figures, style, panels)
     if caption:

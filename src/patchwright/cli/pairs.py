@@ -1,7 +1,7 @@
 """`--pairs`: a file of pairs, how it is read, and what is told of it."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from patchwright.errors import InputError
 
 if TYPE_CHECKING:
     from patchwright.model.load import Model
+    from patchwright.prompts.datasets import Item
     from patchwright.prompts.pair import Pair
     from patchwright.prompts.pairs_file import PairSet, PairsFile
 
@@ -63,6 +64,13 @@ FILE = {
         None,
     ),
     "shots": (option(int, "Examples in a few-shot prompt.", shown=True), 5),
+    "pairs_seed": (
+        Annotated[
+            int,
+            typer.Option(help="Random seed of pairs of templates and of few-shot examples.", min=0),
+        ],
+        0,
+    ),
     "rejects": (option(str, "Write skipped records with their reasons as JSONL."), ""),
 }
 """Options that say how the file is read."""
@@ -105,7 +113,8 @@ class Asked:
             self._given("add_space"),
             self._given("pairs_count"),
             self._given("shots"),
-            align=self.align,
+            self._given("pairs_seed"),
+            self.align,
         )
         return pairs_file(self._content(), self.path, how)
 
@@ -117,10 +126,10 @@ class Asked:
         except OSError as error:
             raise InputError(f"'{self.path}' cannot be read: {error.strerror}.") from error
 
-    def pairs(
+    def items(
         self, file: "PairsFile", model: "Model", metric: str, bos: bool, edges: bool
-    ) -> "list[Pair]":
-        """Those that the model can run; what was skipped, and what was read, is told on standard error.
+    ) -> "Sequence[Item]":
+        """The pairs that the model can run; what was skipped, and what was read, is told on standard error.
 
         Raises InputError where none is left.
         """
@@ -134,9 +143,9 @@ class Asked:
         from patchwright.prompts.pairs_file import PairSet
 
         file = file.for_model(model.tokenizer, model.name)
-        return self._told(PairSet.of(file, file.rows()))
+        return [one.pair for one in self._told(PairSet.of(file, file.rows()))]
 
-    def _told(self, found: "PairSet", how: str = "") -> "list[Pair]":
+    def _told(self, found: "PairSet", how: str = "") -> "Sequence[Item]":
         from patchwright.cli.output import echo_err, write
 
         for line in _told(found):
@@ -147,7 +156,7 @@ class Asked:
             raise InputError(
                 f"'{self.path}' has no pair that can be used{how}: the lines above say why."
             )
-        return found.pairs
+        return found.items
 
 
 def _told(found: "PairSet") -> Iterator[str]:

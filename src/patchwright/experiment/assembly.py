@@ -259,7 +259,7 @@ def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
     """The warning that only so many cells have been computed, and what the others are."""
     return Notice(
         code="stopped",
-        message=f"The sweep was stopped: {done} of {cells} cells are computed, and the others are "
+        message=f"The sweep was stopped: {done:,} of {cells:,} cells are computed, and the others are "
         f"{others}.",
     )
 

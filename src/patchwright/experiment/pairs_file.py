@@ -11,7 +11,8 @@ from patchwright.experiment.run import check_pair
 from patchwright.model.load import Model
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.pairs_file import PairSet, PairsFile, Reading, many, pairs_file
+from patchwright.prompts.pairs_file import PairSet, PairsFile, Reading, pairs_file
+from patchwright.spelling import plural
 
 AT_ONCE = 32
 """Pairs whose clean prompts run together."""
@@ -121,7 +122,7 @@ class _Seen:
         if len(self.lengths) > 1:
             yield f"their prompts have {min(self.lengths)} to {max(self.lengths)} tokens"
         if self.several:
-            yield f"{many(self.several, 'pair')} with answers of several tokens"
+            yield f"{plural(self.several, 'pair')} with answers of several tokens"
         if self.asked:
             rest = (
                 ""

@@ -44,15 +44,9 @@ def shrunk(grid: Grid) -> NDArray[np.float64]:
         if values.shape[axis] <= most:
             continue
         blocks = np.array_split(values, most, axis=axis)
-        strongest = [
-            np.expand_dims(np.argmax(_strength(grid, one), axis=axis), axis) for one in blocks
-        ]
+        strongest = [np.argmax(_strength(grid, one), axis, keepdims=True) for one in blocks]
         values = np.concatenate(
-            [
-                np.take_along_axis(one, at, axis=axis)
-                for one, at in zip(blocks, strongest, strict=True)
-            ],
-            axis=axis,
+            [np.take_along_axis(*one, axis) for one in zip(blocks, strongest, strict=True)], axis
         )
     return values
 

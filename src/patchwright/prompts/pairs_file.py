@@ -16,6 +16,7 @@ from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair, with_spaces, without_space
 from patchwright.prompts.roles import LAST
 from patchwright.prompts.tokens import Tokenizer
+from patchwright.spelling import plural
 
 LOOKED_AT = 50
 """Records whose fields say which format a file has."""
@@ -118,10 +119,10 @@ class PairSet:
         """What was understood, in one line."""
         if self.format is None:
             return "; ".join(self.counted)
-        pairs = ("the first " if self.more else "") + many(len(self.items), "pair")
+        pairs = ("the first " if self.more else "") + plural(len(self.items), "pair")
         read = f"Read as {self.format.title} (format {self.format.name}): "
         skipped = [f"{len(self.skipped):,} skipped"] if self.skipped else []
-        told = [f"{read}{many(self.records, 'record')}", pairs, *skipped]
+        told = [f"{read}{plural(self.records, 'record')}", pairs, *skipped]
         return "; ".join([", ".join(told), *self.counted]) + "."
 
     @property
@@ -153,11 +154,6 @@ class PairSet:
             {"line": one.line, "reason": one.message, "record": one.row} for one in self.skipped
         )
         return "".join(f"{json.dumps(row, default=str)}\n" for row in rows)
-
-
-def many(number: int, what: str) -> str:
-    """A number of things, in words."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def pairs_file(content: bytes, name: str, how: Reading | None = None) -> PairsFile:
@@ -241,12 +237,12 @@ def _counted(items: Sequence[Item]) -> Iterator[str]:
     if lacking:
         are = "have answers" if lacking > 1 else "has an answer"
         yield (
-            f"{many(lacking, 'pair')} {are} without a space before them, which "
+            f"{plural(lacking, 'pair')} {are} without a space before them, which "
             "add_space=True (--add-space) puts there"
         )
     again = len(items) - len(dict.fromkeys(one.pair for one in items))
     if again:
-        yield f"{many(again, 'pair')} repeat{'s' if again == 1 else ''} an earlier one"
+        yield f"{plural(again, 'pair')} repeat{'s' if again == 1 else ''} an earlier one"
     notes = tuple(dict.fromkeys(name for one in items for name in one.notes))
     if notes:
         yield f"kept as notes: {_named(notes)}"

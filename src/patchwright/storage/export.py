@@ -7,7 +7,7 @@ Python literal, so that no prompt can become code.
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import signature
@@ -45,24 +45,46 @@ class _Step:
     code: str
 
 
-def csv_text(result: Result, frame: DataFrame | None = None) -> str:
+Notes = Sequence[Mapping[str, Any]]
+"""What a file says of each of its pairs beside prompts and answers."""
+
+
+def csv_text(result: Result, frame: DataFrame | None = None, notes: Notes = ()) -> str:
     """A result's table, by default `Result.table`, as `frame_text` writes a table.
 
-    Its last columns say in every row what it is about: `model`, `metric`, `clean_prompt` and
-    `corrupt_prompt`. A row that is over several pairs has their number in place of prompts.
+    Its last columns say in every row what it is about: `model`, `metric`, `clean_prompt`,
+    `corrupt_prompt`, and each of the pair's `notes` as `note_` with its name. A row that is over
+    several pairs has their number in place of prompts, and no notes.
     """
-    return frame_text(_described(result.table() if frame is None else frame, result))
+    frame = result.table() if frame is None else frame
+    return frame_text(frame.assign(**_about_rows(frame, result), **_noted(frame, notes)))
 
 
-def _described(frame: DataFrame, result: Result) -> DataFrame:
-    """The table with columns for the model, the metric, and the prompts of each row's pair."""
+def _about_rows(frame: DataFrame, result: Result) -> dict[str, Any]:
+    """Columns for the model, the metric, and the prompts of each row's pair."""
     about = {"model": result.model["name"], "metric": result.experiment["metric"]}
     for run in ("clean", "corrupt"):
         prompts = result.prompts(run)
         one = prompts[0] if len(prompts) == 1 else f"{len(prompts)} pairs"
         rows = [prompts[pair - 1] for pair in frame["pair"]] if "pair" in frame else one
         about[f"{run}_prompt"] = rows
-    return frame.assign(**about)
+    return about
+
+
+def _noted(frame: DataFrame, notes: Notes) -> dict[str, Any]:
+    """A column for each note of the rows' pairs."""
+    if "pair" not in frame and len(notes) != 1:
+        return {}
+    pairs = frame["pair"] if "pair" in frame else [1] * len(frame)
+    names = dict.fromkeys(name for one in notes for name in one)
+    return {f"note_{name}": [_plain(notes[pair - 1].get(name)) for pair in pairs] for name in names}
+
+
+def _plain(note: object) -> object:
+    """A text or a number as it is, nothing as an empty text, all else as JSON."""
+    if note is None:
+        return ""
+    return note if isinstance(note, str | int | float) else json.dumps(note, ensure_ascii=False)
 
 
 def frame_text(frame: DataFrame) -> str:

@@ -5,6 +5,7 @@ import streamlit as st
 from patchwright.app import session_state
 from patchwright.app.text import escape
 from patchwright.prompts.examples import Example, examples
+from patchwright.spelling import plural
 
 
 def shown() -> None:
@@ -12,7 +13,7 @@ def shown() -> None:
     search: str = st.session_state["search"]
     subjects = by_subject(search)
     total = sum(map(len, subjects.values()))
-    told = f"{total} example{'' if total == 1 else 's'}" if total else "No example"
+    told = plural(total, "example") if total else "No example"
     st.caption(f"{told} with all these words." if search.strip() else f"{told}, by subject.")
     room, used = st.columns(2, gap="large"), 0
     for subject, group in subjects.items():

@@ -13,7 +13,7 @@ from patchwright.app.views.topbar import Bar
 from patchwright.figures.grid import title_of
 from patchwright.figures.matplotlib_figures import Drawing, drawings_of
 from patchwright.methods import METHODS
-from patchwright.storage.export import csv_text, notebook_text, script_text
+from patchwright.storage.export import Notes, csv_text, notebook_text, script_text
 
 
 def shown(
@@ -23,16 +23,18 @@ def shown(
     asked: Result | None = None,
     sharable: bool = True,
     drawings: Sequence[Drawing] = (),
+    notes: Notes = (),
 ) -> None:
     """Fill the bar: what shares the page, and one button a format, whose file is made when asked for.
 
     The figure is one of `drawings`, or where none are named of the result's own; of several
     results a person chooses whose numbers the files have. The address names `linked` where a
     page rests on several results; where no fields say what the page shows, it is not `sharable`
-    beyond this run store. A question is made of the map of `asked`, or of the same.
+    beyond this run store. A question is made of the map of `asked`, or of the same. `notes` are
+    what a file says of the pairs.
     """
     with bar.export.popover("Export", icon=":material/download:"):
-        files(chosen(results), drawings)
+        files(chosen(results), drawings, notes)
     with bar.share.popover("Share", icon=":material/share:"):
         _link(results[0] if linked is None else linked, sharable)
         _note()
@@ -68,10 +70,10 @@ def _note() -> None:
         fields.text_input(st.container(), "Note", "note", placeholder="What to look at here")
 
 
-def files(result: Result, drawings: Sequence[Drawing] = ()) -> None:
+def files(result: Result, drawings: Sequence[Drawing] = (), notes: Notes = ()) -> None:
     """The buttons alone: the figure, which a dialog draws, and one for each other format."""
     offered: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
-        "CSV": ("cells.csv", "text/csv", lambda: csv_text(result)),
+        "CSV": ("cells.csv", "text/csv", lambda: csv_text(result, notes=notes)),
         "JSON": ("result.json", "application/json", lambda: result.to_json()),
         "Python": ("experiment.py", "text/x-python", lambda: script_text(result)),
         "Notebook": (

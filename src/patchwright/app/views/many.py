@@ -79,7 +79,7 @@ def show() -> None:
         conclusion = st.container(key="conclusion").empty()
         results = progress.followed({"set": swept}, partial(_draw, swept=swept), model)
         if results is not None:
-            _finished(swept, statistics_of(results[0]), bar, conclusion)
+            _finished(swept, statistics_of(results[0]), bar, conclusion, found)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
@@ -120,7 +120,9 @@ def _roles(found: PairSet, more: DeltaGenerator) -> None:
         st.caption("The prompts have different lengths, so they are compared by roles.")
 
 
-def _finished(swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator) -> None:
+def _finished(
+    swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator, found: PairSet
+) -> None:
     """What the mean over the pairs shows, and how to take it away."""
     over = statistics_on(result)
     assert over is not None, "they were just computed"
@@ -135,13 +137,16 @@ def _finished(swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGe
     except PatchwrightError as error:
         st.caption(error_markdown(error))
     conclusion.html(explanation.conclusion_html(shown, in_short(result, over)))
-    export.shown(bar, result, sharable=st.session_state["set_source"] not in ("file", "run"))
+    sharable = st.session_state["set_source"] not in ("file", "run")
+    export.shown(bar, result, sharable=sharable, notes=[one.notes for one in found.items])
 
 
 def in_short(result: Result, over: Statistics) -> str:
-    """What the set shows, in a sentence; nothing where there is nothing to conclude."""
+    """What the set shows, in a sentence; nothing where there is nothing to conclude, or not yet."""
     top = over.strongest(1)
     if over.array != "effect" or not has_scale(result) or top.empty or "place" not in top:
+        return ""
+    if progress.stopped(result):
         return ""
     row = top.iloc[0]
     done = "brings back" if result.experiment["direction"] == "denoise" else "takes away"

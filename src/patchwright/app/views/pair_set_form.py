@@ -18,7 +18,8 @@ from patchwright.prompts.formats import FORMATS
 from patchwright.prompts.formats.document import ENDINGS
 from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.formats.own import PARTS
-from patchwright.prompts.pairs_file import PairSet, many
+from patchwright.prompts.pairs_file import PairSet
+from patchwright.spelling import plural
 
 SOURCE_NAMES = {
     "pair": "The pair on Explore",
@@ -214,7 +215,7 @@ def understood(found: PairSet) -> None:
         told = [f"- {escape(one)}" for one in every[:MOST_TOLD]]
         more = len(every) - MOST_TOLD
         told += [f"- and {more} more"] if more > 0 else []
-        head = f"{many(len(found.skipped), 'row')} cannot be used; the others go on."
+        head = f"{plural(len(found.skipped), 'row')} cannot be used; the others go on."
         st.warning("\n".join([head, *told]))
     if found.more:
         st.warning(

@@ -87,13 +87,13 @@ def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
     now, left = job.progress, job.seconds_left
     if job.result is not None:
         return 1.0, "Done"
-    if now is None:
-        waits = f"Waiting: {ahead} before it" if ahead else "Waiting for its turn"
-        return 0.0, "Running the prompts" if job.running else waits
+    share, said = 0.0, f"Waiting: {ahead} before it" if ahead else "Waiting for its turn"
+    if job.running:
+        said = "Running the prompts"
+    if now is not None:
+        share, said = now.done / now.total, f"{now.done:,} of {now.total:,} {what}"
     time = "" if left is None else f", about {left:.0f} s left"
-    if job.stopping:
-        time = ", stopping"
-    return now.done / now.total, f"{now.done:,} of {now.total:,} {what}{time}"
+    return share, said + (", stopping" if job.stopping else time)
 
 
 Draw = Callable[[Sequence[Result], Json | None], None]
@@ -108,32 +108,22 @@ def followed(
     Raises what any of them raised.
     """
     jobs = jobs_of(sweeps, model)
-    _check(jobs)
-    under_way = not all(job.over for job in jobs)
-    again = LOOK_AGAIN if under_way else None
-    st.fragment(_swept, run_every=again)(sweeps, draw, model, what, under_way)
-    if under_way:
-        return None
-    results = _results(jobs, sweeps, model)
-    if any(job.late for job in jobs):
-        st.warning(TOO_LONG)
-    elif any(map(stopped, results)):
-        rest(list(sweeps))
-    return results
-
-
-def _check(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.error is not None:
             raise job.error
+    under_way = not all(job.over for job in jobs)
+    again = LOOK_AGAIN if under_way else None
+    st.fragment(_swept, run_every=again)(sweeps, draw, model, what, under_way)
+    return None if under_way else _results(jobs, sweeps, model)
 
 
 def _swept(
     sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str, under_way: bool
 ) -> None:
-    """The sweeps as far as they are."""
+    """The sweeps as far as they are; where they were stopped, the way to the rest."""
     jobs = jobs_of(sweeps, model, patience=0.0)
-    if under_way and (all(job.over for job in jobs) or any(job.error for job in jobs)):
+    over = all(job.over for job in jobs)
+    if over == under_way or any(job.error for job in jobs):
         st.rerun()
     if under_way:
         so_far = [
@@ -141,8 +131,14 @@ def _swept(
             for sweep, job in zip(sweeps.values(), jobs, strict=True)
         ]
         draw(so_far, _progress(jobs, what))
-    else:
-        draw(_results(jobs, sweeps, model), None)
+        return
+    results = _results(jobs, sweeps, model)
+    draw(results, None)
+    unfinished = [slot for slot, one in zip(sweeps, results, strict=True) if stopped(one)]
+    if any(job.late for job in jobs):
+        st.warning(TOO_LONG)
+    elif unfinished:
+        rest(unfinished)
 
 
 def _progress(jobs: Sequence[Job], what: str) -> Json:

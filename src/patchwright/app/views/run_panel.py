@@ -21,6 +21,7 @@ from patchwright.figures.comparison import compared, unlike
 from patchwright.figures.grid import Grid, grid_of, grids_of, on_one_scale
 from patchwright.figures.matplotlib_figures import drawing_of
 from patchwright.methods.trace import Trace
+from patchwright.spelling import plural
 
 MOST_NOTE = 1000
 """Characters of a note."""
@@ -204,7 +205,7 @@ def _delete(kept: Access, ids: list[str]) -> None:
     def work() -> None:
         kept.delete(ids)
         _drop(ids)
-        said = f"{len(ids)} run{'s' if len(ids) > 1 else ''} deleted."
+        said = f"{plural(len(ids), 'run')} deleted."
         st.session_state["undo"] = said, lambda: kept.restore(ids)
 
     _try(work)

@@ -14,12 +14,13 @@ from patchwright.app import address_bar
 from patchwright.app.access import Access
 from patchwright.app.page_controls import CONTROLS
 from patchwright.app.resources import access
-from patchwright.app.run_list import Saved, saved, toggled, when
+from patchwright.app.run_list import Saved, dates, saved, toggled
 from patchwright.app.text import error_markdown, typed
 from patchwright.app.views import example_list, fields, run_panel, topbar
 from patchwright.errors import ArchiveError, PatchwrightError
 from patchwright.figures.grid import bare_grid_of
 from patchwright.figures.thumbnail import in_words, thumbnail
+from patchwright.spelling import plural
 from patchwright.storage.archive import unpacked_size
 
 SHOWN = 20
@@ -93,7 +94,8 @@ def _listed(kept: Access) -> None:
     left, right = st.columns([6, 7], gap="medium")
     with left.container(key="saved-runs"):
         st.caption(counted(len(found), now["search"]))
-        late = [(row, place) for row in rows[:count] if (place := _row(row, kept)) is not None]
+        dated = zip(rows[:count], dates(rows[:count], datetime.now(UTC)), strict=True)
+        late = [(row, place) for row, date in dated if (place := _row(row, date, kept)) is not None]
         if len(rows) > count or len(found) > len(near):
             st.button("Show more", on_click=_more)
     with right.container(key="picked-runs"):
@@ -106,7 +108,7 @@ def _listed(kept: Access) -> None:
 def counted(found: int, search: str) -> str:
     """How many runs there are, in words."""
     most = "the newest " if found == MOST_LISTED else ""
-    runs = f"{most}{found:,} run{'' if found == 1 else 's'}"
+    runs = f"{most}{plural(found, 'run')}"
     if search.strip():
         return f"{runs} with all these words." if found else "No run has all these words."
     return f"{runs}, the newest first." if found else "Nothing is kept yet: run an experiment."
@@ -116,7 +118,7 @@ def _more() -> None:
     st.session_state["runs_shown"] += SHOWN
 
 
-def _row(row: Saved, kept: Access) -> DeltaGenerator | None:
+def _row(row: Saved, date: str, kept: Access) -> DeltaGenerator | None:
     """One row; where its picture takes long, the place that is left for it."""
     key, first = f"tick-{row.first.id}", row.first
     ticked = any(one in st.session_state["picked"] for one in row.ids)
@@ -129,8 +131,7 @@ def _row(row: Saved, kept: Access) -> DeltaGenerator | None:
         with st.container(gap=None):
             # Screen readers are told the label with its escapes: those that Markdown does not need go.
             title = re.sub(r"\\([?,])", r"\1", typed(row.title))
-            label = f"{title} · {when(first.created, datetime.now(UTC))}"
-            st.checkbox(label, key=key, on_change=_toggle, args=(row.ids,), wrap=True)
+            st.checkbox(f"{title} · {date}", key=key, on_change=_toggle, args=(row.ids,), wrap=True)
             st.caption(typed(row.codes()))
     return place if first.size > LARGE else None
 
@@ -189,4 +190,4 @@ def imported(kept: Access, content: bytes) -> str:
             fresh, there = kept.import_archive(path)
         except ArchiveError as error:
             raise ArchiveError(str(error).replace(f"'{path}'", "The file")) from error
-    return f"{fresh} new run{'' if fresh == 1 else 's'}; {there} were here already."
+    return f"{plural(fresh, 'new run')}; {there} were here already."

@@ -61,33 +61,50 @@ function links(lists, act) {
 }
 
 // Every pair's value as a dot over the mean's interval; dots that would meet stand on one another.
+// One of them is in the order of Tab, the arrow keys lead to the others by value.
 function dots({ mean, interval, dots: all }, act) {
   const box = element("div", "dots");
   const values = [...all.map(([, value]) => value), mean, ...(interval ?? [])];
   const low = Math.min(...values), span = Math.max(...values) - low || 1;
   const at = (value) => 2 + (96 * (value - low)) / span;
-  const stand = (kind, left) => {
-    const made = box.appendChild(element("span", kind));
+  const stand = (kind, left, tag = "span") => {
+    const made = box.appendChild(element(tag, kind));
     made.style.left = `${left}%`;
     return made;
   };
   if (interval) stand("of-interval", at(interval[0])).style.width = `${at(interval[1]) - at(interval[0])}%`;
   if (low < 0 && low + span > 0) stand("of-zero", at(0));
   stand("of-mean", at(mean)).title = `Mean ${short(mean)}`;
-  const ends = [];
-  [...all].sort((one, other) => one[1] - other[1]).forEach(([pair, value, odd, text]) => {
+  const ends = [], name = element("span", "end of-name");
+  const places = [...all].sort((one, other) => one[1] - other[1]).map(([pair, value, odd, text]) => {
     let row = ends.findIndex((end) => at(value) - end >= 3);
     if (row < 0) row = ends.length < 6 ? ends.length : 5;
     ends[row] = at(value);
-    const dot = stand(odd ? "of-pair odd" : "of-pair", at(value));
+    const dot = stand(odd ? "of-pair odd" : "of-pair", at(value), "button");
+    const said = `Pair ${pair}: ${value.toFixed(3)}${odd ? ", an outlier" : ""}`;
     dot.style.bottom = `${1 + 10 * row}px`;
-    dot.title = `Pair ${pair}: ${value.toFixed(3)}\n${text}\nClick to open it in Explore.`;
-    dot.dataset.pair = pair;
-    dot.onclick = () => act("pair", pair);
+    Object.assign(dot, { type: "button", tabIndex: -1, onclick: () => act("pair", pair) });
+    Object.assign(dot.dataset, { pair, key: `dot ${pair}` });
+    dot.title = `${said}\n${text}\nClick to open it in Explore.`;
+    dot.setAttribute("aria-label", `${said}. ${text}`);
+    dot.onfocus = () => {
+      places.forEach((one) => { one.tabIndex = one === dot ? 0 : -1; });
+      name.textContent = said;
+    };
+    return dot;
   });
-  box.append(element("span", "end", short(low)), element("span", "end last", short(low + span)));
-  box.setAttribute("role", "img");
-  box.setAttribute("aria-label", `The values of ${all.length} pairs, from ${short(low)} to ${short(low + span)}, mean ${short(mean)}`);
+  if (places.length) places[0].tabIndex = 0;
+  box.onkeydown = (event) => {
+    const last = places.length - 1, now = places.findIndex((one) => one.tabIndex === 0);
+    const to = { ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    places[Math.max(0, Math.min(last, to))].focus();
+  };
+  box.append(element("span", "end", short(low)), name, element("span", "end last", short(low + span)));
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", `The values of ${all.length} pairs, from ${short(low)} to ${short(low + span)}, mean ${short(mean)}. `
+    + "Arrow keys move from pair to pair, Enter opens one in Explore.");
   return box;
 }
 
@@ -168,8 +185,11 @@ function report(host, d, act) {
     const track = host.appendChild(element("div", "progress"));
     track.setAttribute("role", "progressbar");
     track.appendChild(element("div", "done"));
-    host.append(element("span", "said"), button("stop", "Stop", () => act("stop", "stop")));
-    host.querySelector("button").title = "Keeps what is finished.";
+    const stop = button("stop", "Stop", () => {
+      stop.disabled = true; // the server has the work to look after, and may answer late
+      act("stop", "stop");
+    }, { title: "Keeps what is finished." });
+    host.append(element("span", "said"), stop);
   }
   host.querySelector(".done").style.width = `${100 * d.share}%`;
   host.querySelector(".progress").setAttribute("aria-valuenow", Math.round(100 * d.share));
