@@ -83,7 +83,7 @@ def test_the_largest_disagreement_is_named_with_both_numbers() -> None:
     exact = xr.DataArray([[1.5, -3.0], [NAN, NAN]], dims=list(coords), coords=coords)
     one = disagreement(_result("edge_attribution", {"edges": scores, "exact": exact}))
     assert one is not None
-    assert "for L0.mlp → L1H0.q: estimated -5, exactly -3" in one.text
+    assert "for MLP 0 → queries of head 0 of layer 1: estimated -5, exactly -3" in one.text
     assert one.numbers == (2, -5.0, -3.0)
 
 

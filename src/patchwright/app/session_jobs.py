@@ -43,13 +43,20 @@ def _jobs() -> dict[str, Job]:
 
 
 def job_of(
-    experiment: Experiment, model: Model, slot: str = "job", patience: float = PATIENCE
+    experiment: Experiment,
+    model: Model,
+    slot: str = "job",
+    patience: float = PATIENCE,
+    known: Result | None = None,
 ) -> Job:
     """This visitor's long work of one kind; what they asked for before in `slot` is given up.
 
     It is waited for so many seconds: who sees it at once sees no map of empty cells before it.
+    `known` is an earlier result, some of whose numbers may be the same.
     """
-    return jobs_of({slot: experiment}, model, patience)[0]
+    job = _started(experiment, model, slot, known)
+    job.wait(patience)
+    return job
 
 
 def jobs_of(
@@ -63,7 +70,7 @@ def jobs_of(
     return jobs
 
 
-def _started(experiment: Experiment, model: Model, slot: str) -> Job:
+def _started(experiment: Experiment, model: Model, slot: str, known: Result | None = None) -> Job:
     held = _by_slot().get(slot)
     key = key_of(experiment, model)
     if held is None or held.key != key:
@@ -71,7 +78,8 @@ def _started(experiment: Experiment, model: Model, slot: str) -> Job:
         if held is not None:
             _pop(slot)  # left once only, also where the next line raises
             job_queue().leave(held)
-        held = job_queue().ask(key, partial(compute, experiment, model, store(), origins()))
+        work = partial(compute, experiment, model, store(), origins(), known=known)
+        held = job_queue().ask(key, work)
         _remember(slot, held)
     return held
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
+from patchwright.edges import edge_name
 from patchwright.insights.sentences import Numbers, Sentence
 
 
@@ -80,11 +81,11 @@ def disagreement(scored: Result) -> Sentence | None:
     if not np.isfinite(off).any():
         return None
     row, column = np.unravel_index(int(np.nanargmax(off)), off.shape)
-    sender, receiver = str(exact["sender"].values[column]), str(exact["receiver"].values[row])
+    edge = str(exact["sender"].values[column]), str(exact["receiver"].values[row])
     numbers = Numbers()
     text = (
         f"{numbers.count(int(np.isfinite(off).sum()))} edges were measured exactly. The estimate is "
-        f"furthest off for {sender} → {receiver}: estimated "
+        f"furthest off for {edge_name(edge)}: estimated "
         f"{numbers.amount(float(estimate[row, column]))}, exactly "
         f"{numbers.amount(float(exact[row, column]))}."
     )

@@ -21,24 +21,25 @@ def run_cached(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     top: int = 0,
+    known: Result | None = None,
 ) -> tuple[Result, bool]:
     """The experiment's result, and whether it is from the store.
 
     What is computed is kept, a stopped run too, though that answers nothing later.
-    `top` is what `run` takes; a stored result has the tokens that it was computed with.
+    `top` and `known` are what `run` takes; a stored result has the tokens that it was computed with.
     A store that fails costs nobody a result: `store.notices` then says why. Without
     a store the experiment is run. Raises what `run` raises.
     """
     if store is None:
-        return run(experiment, model, progress, budget, top), False
+        return run(experiment, model, progress, budget, top, known), False
     try:
         found = store.find(experiment, model.fingerprint, str(model.device))
     except StoreError as error:
         store.notices.append(f"{error} Nothing is looked up there, nor kept.")
-        return run(experiment, model, progress, budget, top), False
+        return run(experiment, model, progress, budget, top, known), False
     if found is not None:
         return found, True
-    result = run(experiment, model, progress, budget, top)
+    result = run(experiment, model, progress, budget, top, known)
     try:
         store.save(result)
     except StoreError as error:

@@ -26,6 +26,7 @@ from patchwright.app.views import (
 )
 from patchwright.app.widgets.workbench import workbench
 from patchwright.axes import METRICS
+from patchwright.edges import edge_name, node_name
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
 from patchwright.figures.altair_charts import checked_chart, circuit_curve
@@ -123,16 +124,23 @@ def _found(swept: Patch, model: Model, patience: float) -> _Found:
     scored = progress.result_of_job(job, edges, model)
     if scored is None:
         return _Found()
-    circuit = _in_order(key_of(edges, model), st.session_state["edge_order"], scored, model)
-    size = min(max(1, int(st.session_state["edges"])), len(circuit.edges))
-    st.session_state["edges"] = size
+    now = st.session_state
+    # Scores of a work that was stopped are others than those of the whole: their warnings say so.
+    key = " ".join([key_of(edges, model), *controls.warned(scored)])
+    circuit = _in_order(key, now["edge_order"], scored, model)
+    if not circuit.edges:
+        return _Found()
+    size = now["edges"] = min(max(1, int(now["edges"])), len(circuit.edges))
     if progress.stopped(scored):
         return _Found(None, scored, circuit)
     experiment = build_experiment.evaluation_of(swept, circuit, size)
-    job = job_of(experiment, model, SLOTS[1], patience)
+    job = job_of(experiment, model, SLOTS[1], patience, known=now.get("curve"))
     if not job.over:
         return _Found(job, scored, circuit)
-    return _Found(None, scored, circuit, progress.result_of_job(job, experiment, model))
+    evaluated = progress.result_of_job(job, experiment, model)
+    if evaluated is not None:
+        now["curve"] = evaluated  # another size takes over what is measured here
+    return _Found(None, scored, circuit, evaluated)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -151,10 +159,9 @@ def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
         return
     if st.session_state.pop("zoomed", False) or under_way != (found.job is not None):
         st.rerun()
-    st.html(_conclusion(found))
     size = int(st.session_state["edges"])
     if found.scored is None or found.circuit is None:
-        graph, said = circuit_place.waiting(size), None
+        graph, said = circuit_place.waiting(size, under_way), None
     else:
         chosen = st.session_state["edge_shown"] = _selected(found.circuit, model)
         graph = circuit_place.graph_of(found.circuit, size, found.scored, chosen)
@@ -167,6 +174,8 @@ def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
         "inspector": said or {"place": "", "title": "Nothing to look at yet", "facts": []},
         "set": None,
     }
+    # Both at once: a conclusion never stands above the graph of another size.
+    st.html(_conclusion(found))
     workbench(data, "workbench", _ACTS)
     address_bar.follow("circuit")
 
@@ -204,9 +213,7 @@ def _selected(circuit: Circuit, model: Model) -> str:
     chosen: str = st.session_state["edge_chosen"]
     usual = circuit.edges[0][0]
     if chosen and not circuit_place.is_in(chosen, model):
-        st.warning(
-            f"This model has no '{escape(chosen)}'. Shown is {circuit_place.node_name(usual)}."
-        )
+        st.warning(f"This model has no '{escape(chosen)}'. Shown is {node_name(usual)}.")
         return usual
     return chosen or usual
 
@@ -316,7 +323,7 @@ def checked_rows(scored: Result) -> pd.DataFrame:
     """The edges that were measured exactly, the strongest estimate first."""
     scores, exact = scored.array("edges"), circuit_place.measured(scored)
     rows = [
-        (circuit_place.edge_name(edge), float(scores.sel(sender=edge[0], receiver=edge[1])), value)
+        (edge_name(edge), float(scores.sel(sender=edge[0], receiver=edge[1])), value)
         for edge, value in exact.items()
     ]
     rows = sorted(rows, key=lambda row: -abs(row[1]))
@@ -356,7 +363,7 @@ def edge_rows(circuit: Circuit, size: int, scored: Result) -> pd.DataFrame:
     edges, exact = circuit.edges[:size], circuit_place.measured(scored)
     table = pd.DataFrame(
         {
-            "edge": [circuit_place.edge_name(edge) for edge in edges],
+            "edge": [edge_name(edge) for edge in edges],
             "estimate": circuit.scores[:size],
             "exact": [exact.get(edge) for edge in edges],
         }
