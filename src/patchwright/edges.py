@@ -49,6 +49,11 @@ def receiver_name(receiver: str) -> str:
     return f"{INPUTS[part]} of {name}" if part else name
 
 
+def noun(count: int) -> str:
+    """What so many edges are called."""
+    return "edge" if count == 1 else "edges"
+
+
 def edge_name(edge: Edge) -> str:
     """An edge in words: `MLP 2 → queries of head 1 of layer 3`."""
     return f"{node_name(edge[0])} → {receiver_name(edge[1])}"

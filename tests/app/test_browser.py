@@ -549,15 +549,55 @@ def test_the_slider_of_a_circuit_prunes_while_it_moves_and_measures_when_let_go(
 ) -> None:
     page = visit("circuit")
     graph, slider = page.get_by_test_id("map"), page.get_by_label("Edges kept, on a")
-    drawn = graph.locator("svg.graph .edge")
+    drawn, lines = graph.locator("svg.graph .edge"), graph.locator("svg.graph")
     expect(drawn).to_have_count(30)
+    page.evaluate(WATCH)
     slider.evaluate("one => { one.value = 0.3; one.dispatchEvent(new Event('input')); }")
     expect(drawn).to_have_count(10)
     expect(page.get_by_test_id("conclusion")).to_contain_text("30 of 2,188 edges keep")
     slider.dispatch_event("change")
     expect(page.get_by_test_id("conclusion")).to_contain_text("10 of 2,188 edges keep")
     expect(drawn).to_have_count(10)
+    expect(lines).not_to_have_class(re.compile("coming"))
     in_address(page, "edges=10")
+    press(page, "Prune to")
+    expect(drawn).not_to_have_count(10)
+    expect(page).not_to_have_url(re.compile("edges=10"))
+    page.go_back()
+    expect(drawn).to_have_count(10)
+    # The graph was never gone, and was dimmed until the server had answered.
+    assert page.evaluate("window.seen") == {"gone": False, "dimmed": True}
+
+
+WATCH = """() => {
+  const shadow = [...document.querySelectorAll("*")].find((one) => one.shadowRoot?.querySelector(".workbench")).shadowRoot;
+  window.seen = { gone: false, dimmed: false };
+  const look = () => {
+    const roots = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+    const graph = roots.map((one) => one.querySelector("svg.graph")).find(Boolean);
+    window.seen.gone ||= !graph || graph.querySelector(".edge") === null;
+    window.seen.dimmed ||= Boolean(graph?.classList.contains("coming"));
+  };
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(look).observe(shadow, { childList: true, subtree: true, attributes: true });
+}"""
+"""Notes whether the graph of a circuit is ever gone, and whether it is ever dimmed."""
+
+
+def test_a_circuit_is_saved_as_the_file_that_the_library_reads(
+    visit: Visitors, demo: pw.Model, tmp_path: Path
+) -> None:
+    page = visit("circuit?edges=12")
+    file = tmp_path / "circuit.json"
+    file.write_bytes(downloaded(page, "Save the circuit (JSON)"))
+    circuit = pw.load_circuit(file)
+    scored = pw.edge_attribution(demo, example("ioi").pair, steps=5)
+    wanted = pw.Circuit.choose(scored, demo, top=12, connected=True)
+    assert (circuit.edges, circuit.fingerprint) == (wanted.edges, wanted.fingerprint)
+    assert circuit.scores == pytest.approx(wanted.scores, abs=1e-3)
+    kept = pw.evaluate_circuit(demo, example("ioi").pair, circuit, [12])
+    share = percent(float(kept.array("faithfulness")[0]))
+    expect(page.get_by_test_id("conclusion")).to_contain_text(f"12 of 2,188 edges keep {share}")
 
 
 def pick(page: Page, answer: int | str, grid: Grid | None) -> None:

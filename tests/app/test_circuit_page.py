@@ -39,7 +39,7 @@ def test_the_first_paint_is_a_graph_with_an_inspector_and_a_conclusion() -> None
     assert offers_files(page)
     assert "30 of 2,188 edges keep" in conclusion(page)
     assert "random circuits of that size keep" in conclusion(page)
-    assert "10 edges were measured exactly" in words(page, "markdown")
+    assert "10 edges were measured exactly" in words(page, "caption")
     bench = workbench(page)
     graph, inspector = bench["graph"], bench["inspector"]
     assert (bench["state"], graph["size"], graph["most"]) == ("rest", 30, 2188)
@@ -102,7 +102,7 @@ def test_progress_and_stop_are_there_at_once_and_what_is_done_is_kept(
         Job, "_note", lambda job, now: (now.done == 1 and job.stop()) or note(job, now)
     )
     settled(page.button(key="rest-edges job").click().run())
-    assert "Stopped: what these 30 edges keep is not measured" in conclusion(page)
+    assert "Stopped: what 30 edges keep is not measured" in conclusion(page)
     assert any("1 of 5 steps" in one.value for one in page.warning)
     assert len(workbench(page)["graph"]["near"]["ranks"]) == 30
     monkeypatch.setattr(Job, "_note", note)
@@ -113,12 +113,37 @@ def test_progress_and_stop_are_there_at_once_and_what_is_done_is_kept(
 def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
     page = one_view("circuit", edges="64", edge_share="50")
     prune = page.button(key="prune")
-    wanted = int(prune.label.split()[2])
+    wanted = int(prune.label.split()[2].replace(",", ""))
     assert wanted < 64
     settled(prune.click().run())
     assert page.session_state["edges"] == wanted
     assert f"{wanted} of 2,188 edges keep" in conclusion(page)
     assert page.button(key="prune").disabled
+
+
+def test_of_another_size_only_that_size_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[int, int]] = []
+    note = vars(Job)["_note"]
+    monkeypatch.setattr(
+        Job,
+        "_note",
+        lambda job, now: measured.append((now.done, now.total)) or note(job, now),
+    )
+    page = one_view(
+        "circuit",
+        clean="When Tom and Sarah went to the park, Sarah gave a ball to",
+        corrupt="When Tom and Sarah went to the park, Tom gave a ball to",
+        answer=" Tom",
+        wrong=" Sarah",
+    )
+    assert measured[-1] == (50, 50)
+    page.session_state["edges"] = 11
+    measured.clear()
+    settled(page.run())
+    assert measured[-1] == (5, 5)
+    assert "11 of 2,188 edges keep" in conclusion(page)
+    sizes = page.session_state["curve"].array("faithfulness")["size"].values.tolist()
+    assert sizes == [1, 2, 4, 8, 11, 16, 32, 64, 128, 256]
 
 
 @pytest.mark.parametrize(

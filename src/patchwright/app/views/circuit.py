@@ -26,7 +26,7 @@ from patchwright.app.views import (
 )
 from patchwright.app.widgets.workbench import workbench
 from patchwright.axes import METRICS
-from patchwright.edges import edge_name, node_name
+from patchwright.edges import edge_name, node_name, noun
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
 from patchwright.figures.altair_charts import checked_chart, circuit_curve
@@ -184,14 +184,13 @@ def _conclusion(found: _Found) -> str:
     """One sentence: what the chosen edges keep; text, never markup."""
     text = "Stopped before the edges were scored."
     size = int(st.session_state["edges"])
+    kept_edges = "1 edge keeps" if size == 1 else f"{size:,} edges keep"
     if found.job is not None:
-        text = (
-            "Scoring all edges." if found.scored is None else f"Measuring what {size:,} edges keep."
-        )
+        text = "Scoring all edges." if found.scored is None else f"Measuring what {kept_edges}."
     elif found.evaluated is not None and found.scored is not None:
         text = kept(found.evaluated, size, _n_edges(found.scored)).text
     elif found.scored is not None:
-        text = f"Stopped: what these {size:,} edges keep is not measured."
+        text = f"Stopped: what {kept_edges} is not measured."
     return f'<div data-testid="conclusion"><strong>{sentence_html(text)}</strong></div>'
 
 
@@ -262,7 +261,8 @@ def _curve(evaluated: Result) -> None:
     """What circuits of every size keep, and the smallest that suffices."""
     size = int(st.session_state["edges"])
     if has_scale(evaluated) and bool(evaluated.array("faithfulness").notnull().any()):
-        st.markdown("**What circuits of each size keep**", help=escape(areas(evaluated)))
+        title = "**Share of the gap that circuits keep, by their number of edges**"
+        st.markdown(title, help=escape(areas(evaluated)))
         st.altair_chart(circuit_curve(evaluated, size))
         _pruned(evaluated, size)
 
@@ -286,20 +286,20 @@ def areas(evaluated: Result) -> str:
 
 def _pruned(evaluated: Result, size: int) -> None:
     """The smallest size that suffices, and a button that takes it."""
-    left, right = st.columns(2, vertical_alignment="bottom")
+    left, middle, right = st.columns([1.2, 1.4, 2.4], vertical_alignment="bottom")
     fields.number_input(left, "Keep at least (%)", 1, 100, "edge_share", step=5)
     share = int(st.session_state["edge_share"]) / 100
     enough = smallest(evaluated, share)
     if enough is not None:
-        right.button(
-            f"Prune to {enough} edges",
+        middle.button(
+            f"Prune to {enough:,} {noun(enough)}",
             on_click=_take_size,
             args=(enough,),
             key="prune",
             disabled=enough == size,
             width="stretch",
         )
-    st.markdown(escape(pruned(evaluated, share).text))
+    right.caption(escape(pruned(evaluated, share).text))
 
 
 def _checked(scored: Result) -> None:
@@ -307,16 +307,16 @@ def _checked(scored: Result) -> None:
     frame = checked_rows(scored)
     if frame.empty:
         return
-    metric = scored.experiment["metric"]
+    metric = controls.METRIC_NAMES[scored.experiment["metric"]]
     st.markdown(
         "**Estimates against exact values**",
         help=f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
-        f"{escape(metric)}. On the dashed line estimate and exact value agree.",
+        f"the {escape(metric)}. On the dashed line estimate and exact value agree.",
     )
     st.altair_chart(checked_chart(frame, metric))
     worst = disagreement(scored)
     if worst is not None:
-        st.markdown(escape(worst.text))
+        st.caption(escape(worst.text))
 
 
 def checked_rows(scored: Result) -> pd.DataFrame:
@@ -337,7 +337,7 @@ def _listed(circuit: Circuit, scored: Result) -> None:
     all_edges, file = st.columns([5, 2])
     with all_edges.expander("The edges as a table"):
         left, right = st.columns(2, gap="medium")
-        _table(left, f"The {size:,} edges kept", edge_rows(circuit, size, scored))
+        _table(left, f"Edges kept: {size:,}", edge_rows(circuit, size, scored))
         _table(right, "The edges that were measured exactly", checked_rows(scored))
     file.download_button(
         "Save the circuit (JSON)",

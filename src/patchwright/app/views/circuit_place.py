@@ -24,6 +24,7 @@ from patchwright.methods.patch import Patch
 from patchwright.model.graph import Graph
 from patchwright.model.load import Model
 from patchwright.places import parse_place
+from patchwright.spelling import sentence_case
 
 MOST_DRAWN = 100
 """Edges that a graph shows; with more nobody can follow one."""
@@ -157,7 +158,7 @@ def _said_of_node(node: str, kept: Circuit, swept: Patch, model: Model) -> inspe
     every = f"the {len(kept.edges):,} edges" if len(kept.edges) > 1 else "the one edge"
     return {
         "place": node,
-        "title": _capital(node_name(node)),
+        "title": sentence_case(node_name(node)),
         "sentence": f"Of {every} kept, {len(into)} lead into it and {len(out)} out of it.",
         "facts": _facts_of(node, swept, model),
         "closer": [("attention", "Where it looks")] if "H" in node else [],
@@ -207,7 +208,7 @@ def _said_of_edge(edge: Edge, circuit: Circuit, size: int, scored: Result) -> in
     ends = {"From": sender, "To": node_of(receiver)}
     return {
         "place": named(edge),
-        "title": _capital(edge_name(edge)),
+        "title": sentence_case(edge_name(edge)),
         "sentence": (
             f"Corrupted alone, it changes the {metric} by an estimated {_signed(score)}"
             + (f", and measured {_signed(exact[edge])}." if edge in exact else ".")
@@ -230,10 +231,6 @@ def feeds(receiver: str) -> str:
     if receiver == LOGITS:
         return "the answer directly"
     return f"{receiver_name(receiver)}{_FOR[input_of(receiver)]}"
-
-
-def _capital(name: str) -> str:
-    return name[:1].upper() + name[1:]
 
 
 def _rank(edge: Edge, circuit: Circuit, size: int) -> str:
