@@ -326,8 +326,9 @@ def edge_attribution(
     gradients are integrated over that many runs between the prompts. Of the `exact`
     strongest edges the array `exact` has what the score estimates, NaN elsewhere.
     `progress` counts passes, `steps` (or one) a pair, and then edges measured exactly, as one
-    total. Stopped, scores are means over the pairs that are done, and where there is none over
-    the first one's passes.
+    total; it is called before the first pass of the model and after each. Stopped, scores are means
+    over the pairs that are done, and where there is none over the first one's passes; before
+    the first of them all are NaN.
     See `algorithms.circuits`; `Circuit.choose` makes a circuit of it. Raises
     ExperimentError where `exact` is below 0.
     """
