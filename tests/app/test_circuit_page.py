@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from app_pages import offers_files, one_view, settled, unopened_view, words, workbench
+from patchwright.algorithms.batches import Progress
 from patchwright.app import build_experiment, session_state, url_state
 from patchwright.app.views import circuit_place
 from patchwright.app.views.circuit import SLOTS, areas, checked_rows, edge_rows
@@ -119,6 +120,30 @@ def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
     assert page.session_state["edges"] == wanted
     assert f"{wanted} of 2,188 edges keep" in conclusion(page)
     assert page.button(key="prune").disabled
+
+
+def test_work_that_takes_too_long_says_so_and_keeps_what_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    note = vars(Job)["_note"]
+
+    def late(job: Job, now: Progress) -> bool:
+        if now.done == 2:
+            job.seconds = 0.0
+        return bool(note(job, now))
+
+    monkeypatch.setattr(Job, "_note", late)
+    page = one_view(
+        "circuit",
+        clean="When Anna and Mark went to the park, Mark gave a ball to",
+        corrupt="When Anna and Mark went to the park, Anna gave a ball to",
+        answer=" Anna",
+        wrong=" Mark",
+    )
+    assert "seconds on this page" in words(page, "warning")
+    assert "2 of 5 steps" in words(page, "warning")
+    assert [one.key for one in page.button if str(one.key).startswith("rest-")] == []
+    assert len(workbench(page)["graph"]["near"]["ranks"]) == 30
 
 
 def test_of_another_size_only_that_size_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,8 @@ class _Found:
     scored: Result | None = None
     circuit: Circuit | None = None
     evaluated: Result | None = None
+    late: bool = False
+    """Whether the work was stopped because it took longer than this page allows."""
 
 
 def _found(swept: Patch, model: Model, patience: float) -> _Found:
@@ -129,10 +131,10 @@ def _found(swept: Patch, model: Model, patience: float) -> _Found:
     key = " ".join([key_of(edges, model), *controls.warned(scored)])
     circuit = _in_order(key, now["edge_order"], scored, model)
     if not circuit.edges:
-        return _Found()
+        return _Found(late=job.late)
     size = now["edges"] = min(max(1, int(now["edges"])), len(circuit.edges))
     if progress.stopped(scored):
-        return _Found(None, scored, circuit)
+        return _Found(None, scored, circuit, late=job.late)
     experiment = build_experiment.evaluation_of(swept, circuit, size)
     job = job_of(experiment, model, SLOTS[1], patience, known=now.get("curve"))
     if not job.over:
@@ -140,7 +142,7 @@ def _found(swept: Patch, model: Model, patience: float) -> _Found:
     evaluated = progress.result_of_job(job, experiment, model)
     if evaluated is not None:
         now["curve"] = evaluated  # another size takes over what is measured here
-    return _Found(None, scored, circuit, evaluated)
+    return _Found(None, scored, circuit, evaluated, job.late)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -237,7 +239,9 @@ _ACTS = {"zoom": _look, "place": _choose, "edges": _take_size, "stop": lambda _:
 def _finished(found: _Found, bar: topbar.Bar) -> None:
     """What follows from the scores: the curve, the checked estimates, all edges, and files."""
     scored, circuit, evaluated = found.scored, found.circuit, found.evaluated
-    if evaluated is None or progress.stopped(evaluated):
+    if found.late:
+        st.warning(progress.TOO_LONG)
+    elif evaluated is None or progress.stopped(evaluated):
         progress.rest(list(SLOTS))
     if scored is None or circuit is None:
         return
