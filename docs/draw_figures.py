@@ -13,21 +13,35 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "methods"
 
 
+BLOCK = re.compile(r"(<!-- not run: [^>]* -->\n)?```sh\n(.*?)```", re.DOTALL)
+"""Commands, and the comment that says why they cannot run everywhere."""
+
+
 def main() -> None:
-    """Stop at the first command that fails; with `--tables` write the tables alone."""
-    if "--tables" not in sys.argv[1:]:
-        for page in sorted(PAGES.glob("*.md")):
-            for line in commands_of(page):
-                print(page.name, "$", line)
-                command = [sys.executable, "-P", "-m", "patchwright.cli", *shlex.split(line)[1:]]
-                subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-    page = PAGES / "attention.md"
-    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+    """The pages that are named, such as `circuits`, or all and the tables; `--tables`: these alone.
+
+    Stops at the first command that fails.
+    """
+    names = sys.argv[1:] or sorted(page.stem for page in PAGES.glob("*.md"))
+    for name in names:
+        if name != "--tables":
+            draw(PAGES / f"{name}.md")
+    if len(sys.argv) == 1 or "--tables" in names:
+        page = PAGES / "attention.md"
+        page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def commands_of(page: Path) -> list[str]:
-    """The commands that a page shows, each as one line."""
-    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+def draw(page: Path) -> None:
+    """Run a page's commands."""
+    for line in commands_of(page.read_text(encoding="utf-8")):
+        print(page.name, "$", line)
+        command = [sys.executable, "-P", "-m", "patchwright.cli", *shlex.split(line)[1:]]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def commands_of(text: str) -> list[str]:
+    """The commands that a page shows and that run everywhere, each as one line."""
+    blocks = [block for not_run, block in BLOCK.findall(text) if not not_run]
     return [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
 
@@ -41,7 +55,8 @@ def with_table(text: str) -> str:
 def heads_table() -> str:
     """The heads whose ablation matters most on `ioi`, and their scores on repeated words."""
     model, pair = pw.load_model("demo"), example("ioi").pair
-    shown = next(line for line in commands_of(PAGES / "attention.md") if "--words" in line)
+    text = (PAGES / "attention.md").read_text(encoding="utf-8")
+    shown = next(line for line in commands_of(text) if "--words" in line)
     options = shlex.split(shown)
     length, words = (options[options.index(name) + 1] for name in ("--length", "--words"))
     scores = pw.head_scores(model, pair, int(length), words=words).arrays

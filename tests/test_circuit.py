@@ -3,10 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import patchwright as pw
+from patchwright.algorithms import circuits
 from patchwright.algorithms.circuits import area
 from patchwright.errors import ExperimentError, InputError
+from patchwright.methods.circuit import EvaluateCircuit
 from tiny import pair_of, random_gpt2
 
 PAIR = pair_of([3, 8, 21, 5], [3, 9, 22, 5])
@@ -89,7 +92,7 @@ def test_a_stopped_curve_has_the_small_sizes_and_says_so(model: pw.Model, tmp_pa
     result = pw.evaluate_circuit(
         model, PAIR, circuit, sizes, n_random=2, bos=False, progress=progress
     )
-    assert counted == [(done, 12) for done in range(1, 7)]
+    assert list(dict.fromkeys(counted)) == [(done, 12) for done in range(7)]
     for name, known in (("faithfulness", 2), ("complement", 2), ("random", 1)):
         found, expected = result.arrays[name].values, whole.arrays[name].values
         np.testing.assert_array_equal(found[:known], expected[:known])
@@ -104,7 +107,7 @@ def test_a_stopped_curve_has_the_small_sizes_and_says_so(model: pw.Model, tmp_pa
 
 def test_stopped_scores_say_of_how_many_pairs_they_are(model: pw.Model) -> None:
     pairs = [PAIR, pair_of([1, 2, 3, 4], [6, 2, 3, 4])]
-    result = pw.edge_attribution(model, pairs, bos=False, progress=lambda _: False)
+    result = pw.edge_attribution(model, pairs, bos=False, progress=lambda now: now.done < 1)
     assert result.warnings[-1]["code"] == "stopped"
     assert "1 of 2 pairs" in result.warnings[-1]["message"]
     one = pw.edge_attribution(model, PAIR, bos=False)
@@ -168,16 +171,112 @@ def test_a_stop_during_the_scores_begins_no_other_work(model: pw.Model) -> None:
 
     def progress(now: pw.Progress) -> bool:
         counted.append((now.done, now.total))
-        return False
+        return now.done < 1
 
     found = pw.edge_attribution(model, PAIR, steps=3, exact=4, bos=False, progress=progress)
-    assert counted == [(1, 7)]
+    assert counted[-1] == (1, 7)
     assert "exact" not in found.arrays
     assert "1 of 3 steps" in found.warnings[-1]["message"]
-    found = pw.edge_attribution(model, PAIR, exact=4, bos=False, progress=lambda _: False)
+    found = pw.edge_attribution(model, PAIR, exact=4, bos=False, progress=lambda now: now.done < 1)
     assert "0 of 4 edges" in found.warnings[-1]["message"]
+
+
+def test_what_is_stopped_at_once_has_no_scores_no_edges_and_no_gap(
+    model: pw.Model, tmp_path: Path
+) -> None:
+    found = pw.edge_attribution(model, PAIR, steps=3, exact=4, bos=False, progress=lambda _: False)
+    assert found.array("edges").isnull().all()
+    assert "0 of 3 steps" in found.warnings[-1]["message"]
+    for connected in (False, True):
+        assert pw.Circuit.choose(found, model, connected=connected).edges == ()
+    circuit = pw.Circuit.choose(pw.edge_attribution(model, PAIR, bos=False), model)
+    result = pw.evaluate_circuit(model, PAIR, circuit, bos=False, progress=lambda _: False)
+    assert result.array("faithfulness").isnull().all()
+    assert result.details == {}
+    assert "0 of " in result.warnings[-1]["message"]
+    assert pw.load_result(_written(result, tmp_path)).details == {}
 
 
 def test_edges_to_measure_are_counted_from_nothing_up(model: pw.Model) -> None:
     with pytest.raises(ExperimentError, match="0 or more"):
         pw.edge_attribution(model, PAIR, exact=-1, bos=False)
+
+
+def passes_of(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with every pass through the graph."""
+    ran: list[None] = []
+    passed = circuits.pass_through
+    monkeypatch.setattr(circuits, "pass_through", lambda *given: ran.append(None) or passed(*given))
+    return ran
+
+
+def evaluation(model: pw.Model, sizes: list[int], **more: object) -> EvaluateCircuit:
+    circuit = pw.Circuit.choose(pw.edge_attribution(model, PAIR, bos=False), model)
+    edges = circuit.edges[: sizes[-1]]
+    return EvaluateCircuit.on(model, PAIR, False, edges=edges, sizes=sizes, n_random=2, **more)
+
+
+ENDS = 3
+"""Passes for the clean run, the corrupted one, and the circuit of no edges."""
+
+
+def test_sizes_that_an_earlier_result_has_are_not_measured_again(
+    model: pw.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = evaluation(model, [1, 7, 8, 40])
+    whole, other = pw.run(asked, model), evaluation(model, [1, 8, 32])
+    ran = passes_of(monkeypatch)
+    before = pw.run(other, model)
+    assert len(ran) == ENDS + 3 * 4
+    before = pw.load_result(_written(before, tmp_path))
+    ran.clear()
+    counted: list[tuple[int, int]] = []
+    found = pw.run(asked, model, lambda now: counted.append((now.done, now.total)), known=before)
+    assert len(ran) == ENDS + 2 * 4
+    assert counted[-1] == (8, 8)
+    same = ("experiment", "details", "warnings", "tokens", "model", "clean", "corrupt")
+    for name in same:
+        assert getattr(found, name) == getattr(whole, name), name
+    for name, array in whole.arrays.items():
+        xr.testing.assert_identical(found.arrays[name], array)
+    assert found.asked == asked
+
+
+def test_what_was_stopped_goes_on_from_where_it_was(
+    model: pw.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = evaluation(model, [1, 7, 8])
+    whole = pw.run(asked, model)
+    half = pw.run(asked, model, lambda now: now.done < 6)
+    ran = passes_of(monkeypatch)
+    found = pw.run(asked, model, known=half)
+    assert len(ran) == ENDS + 2 * 4
+    xr.testing.assert_identical(found.array("faithfulness"), whole.array("faithfulness"))
+    again = pw.run(asked, model, lambda now: now.done < 2, known=half)
+    assert "Stopped after 6 of 12 circuits" in again.warnings[-1]["message"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"metric": "logprob"}, {"seed": 1}, {"outside": "mean"}, {"pairs": pair_of([3], [4])}],
+)
+def test_of_another_question_nothing_is_known(
+    model: pw.Model, monkeypatch: pytest.MonkeyPatch, other: dict[str, object]
+) -> None:
+    asked = evaluation(model, [1, 8])
+    before = pw.run(asked.model_copy(update=other), model)
+    ran = passes_of(monkeypatch)
+    pw.run(asked, model, known=before)
+    pw.run(asked, model, known=pw.edge_attribution(model, PAIR, bos=False))
+    assert len(ran) >= 2 * (ENDS + 2 * 4)
+
+
+def test_of_other_edges_the_sizes_before_the_first_that_differs_are_known(
+    model: pw.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = evaluation(model, [1, 8])
+    edges = (*asked.edges[:4], *asked.edges[:3:-1])
+    before = pw.run(asked.model_copy(update={"edges": edges}), model)
+    ran = passes_of(monkeypatch)
+    pw.run(asked, model, known=before)
+    assert len(ran) == ENDS + 4

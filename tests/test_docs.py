@@ -21,6 +21,15 @@ def test_the_table_beside_ablation_is_what_the_demo_model_gives() -> None:
     assert numbers_of(table) == pytest.approx(numbers_of(current), abs=0.011)
 
 
+def test_the_figures_are_drawn_by_commands_that_run_everywhere() -> None:
+    commands_of = runpy.run_path(str(DOCS / "draw_figures.py"))["commands_of"]
+    for page in (DOCS / "methods").glob("*.md"):
+        for line in commands_of(page.read_text(encoding="utf-8")):
+            assert line.startswith("patchwright "), f"{page.name}: {line}"
+    given = "```sh\npatchwright a \\\n  --b\n```\n<!-- not run: why -->\n```sh\nexport C=1\n```\n"
+    assert commands_of(given) == ["patchwright a    --b"]
+
+
 @pytest.mark.parametrize("page", ["docs/correctness.md", "SECURITY.md"])
 def test_every_test_that_is_named_as_a_proof_is_there(page: str) -> None:
     text = (DOCS.parent / page).read_text(encoding="utf-8")

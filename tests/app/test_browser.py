@@ -538,23 +538,23 @@ def test_a_circuit_is_read_in_its_graph(visit: Visitors) -> None:
     head.hover()
     expect(graph.locator("svg.graph .edge.on")).to_have_count(6)
     expect(graph.locator(".score")).to_have_count(6)
-    expect(graph.locator(".tip")).to_have_text("L3H1: 3 edges in, 3 out")
+    expect(graph.locator(".tip")).to_have_text("head 1 of layer 3: 3 edges in, 3 out (L3H1)")
     head.click()
-    expect(inspector).to_contain_text("Layer 3, head 1")
+    expect(inspector).to_contain_text("Head 1 of layer 3")
     expect(inspector).to_contain_text("in A looks from")
     expect(head).to_have_attribute("aria-selected", "true")
     in_address(page, "edge_chosen=L3H1")
     # An edge of the inspector's list, then by the keyboard a node above.
-    inspector.get_by_role("button", name="MLP 0 to q").click()
-    expect(inspector).to_contain_text("layer 3, head 1: its queries: what it looks for")
+    inspector.get_by_role("button", name="MLP 0 to its queries").click()
+    expect(inspector).to_contain_text("queries of head 1 of layer 3: what it looks for")
     in_address(page, "edge_chosen=L0.mlp%3EL3H1.q")
     graph.locator("[tabindex='0']").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page).not_to_have_url(re.compile("%3E"))
     page.go_back()
-    expect(inspector).to_contain_text("its queries")
-    inspector.get_by_role("button", name="Layer 3, head 1").click()
+    expect(inspector).to_contain_text("what it looks for")
+    inspector.get_by_role("button", name="head 1 of layer 3").click()
     inspector.get_by_role("button", name="Where it looks").click()
     expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_attached()
     in_address(page, "chosen=L3H1.z")
@@ -565,15 +565,55 @@ def test_the_slider_of_a_circuit_prunes_while_it_moves_and_measures_when_let_go(
 ) -> None:
     page = visit("circuit")
     graph, slider = page.get_by_test_id("map"), page.get_by_label("Edges kept, on a")
-    drawn = graph.locator("svg.graph .edge")
+    drawn, lines = graph.locator("svg.graph .edge"), graph.locator("svg.graph")
     expect(drawn).to_have_count(30)
+    page.evaluate(WATCH)
     slider.evaluate("one => { one.value = 0.3; one.dispatchEvent(new Event('input')); }")
     expect(drawn).to_have_count(10)
     expect(page.get_by_test_id("conclusion")).to_contain_text("30 of 2,188 edges keep")
     slider.dispatch_event("change")
     expect(page.get_by_test_id("conclusion")).to_contain_text("10 of 2,188 edges keep")
     expect(drawn).to_have_count(10)
+    expect(lines).not_to_have_class(re.compile("coming"))
     in_address(page, "edges=10")
+    press(page, "Prune to")
+    expect(drawn).not_to_have_count(10)
+    expect(page).not_to_have_url(re.compile("edges=10"))
+    page.go_back()
+    expect(drawn).to_have_count(10)
+    # The graph was never gone, and was dimmed until the server had answered.
+    assert page.evaluate("window.seen") == {"gone": False, "dimmed": True}
+
+
+WATCH = """() => {
+  const shadow = [...document.querySelectorAll("*")].find((one) => one.shadowRoot?.querySelector(".workbench")).shadowRoot;
+  window.seen = { gone: false, dimmed: false };
+  const look = () => {
+    const roots = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
+    const graph = roots.map((one) => one.querySelector("svg.graph")).find(Boolean);
+    window.seen.gone ||= !graph || graph.querySelector(".edge") === null;
+    window.seen.dimmed ||= Boolean(graph?.classList.contains("coming"));
+  };
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(look).observe(shadow, { childList: true, subtree: true, attributes: true });
+}"""
+"""Notes whether the graph of a circuit is ever gone, and whether it is ever dimmed."""
+
+
+def test_a_circuit_is_saved_as_the_file_that_the_library_reads(
+    visit: Visitors, demo: pw.Model, tmp_path: Path
+) -> None:
+    page = visit("circuit?edges=12")
+    file = tmp_path / "circuit.json"
+    file.write_bytes(downloaded(page, "Save the circuit (JSON)"))
+    circuit = pw.load_circuit(file)
+    scored = pw.edge_attribution(demo, example("ioi").pair, steps=5)
+    wanted = pw.Circuit.choose(scored, demo, top=12, connected=True)
+    assert (circuit.edges, circuit.fingerprint) == (wanted.edges, wanted.fingerprint)
+    assert circuit.scores == pytest.approx(wanted.scores, abs=1e-3)
+    kept = pw.evaluate_circuit(demo, example("ioi").pair, circuit, [12])
+    share = percent(float(kept.array("faithfulness")[0]))
+    expect(page.get_by_test_id("conclusion")).to_contain_text(f"12 of 2,188 edges keep {share}")
 
 
 def pick(page: Page, answer: int | str, grid: Grid | None) -> None:
@@ -731,6 +771,7 @@ GRAPH_LOGIC = """(logic) => new Function(logic + `;
     shares: [shareAt(1, 2188), shareAt(2188, 2188), shareAt(1, 1)],
     kept: [keptOf(d, 1), keptOf(d, 2), keptOf(d, 3)].map(({ layout, ranks }) => [layout.ranks.length, ranks]),
     drawn: [drawnOf([0, 1], 2), drawnOf([0, 1], 1500)],
+    labels: ["head 11", "MLP 2", "embedding", "logits"].map(shortLabel),
     joined: [edgesOf(d, [0, 1, 2], "b"), edgesOf(d, [0, 1], "a"), edgesOf(d, [0, 1, 2], "a>c")],
     path: pathOf([[0, 10], [4, 2]]),
     words: [inWords(d, [0, 1, 2], "a>b"), inWords(d, [0, 1, 2], "b>c"), inWords(d, [0, 1, 2], "c"), inWords(d, [0, 1], "a>c")],
@@ -747,6 +788,7 @@ def test_what_a_graph_shows_and_a_key_means_is_known_without_a_page(browser: Bro
     assert found["shares"] == [0, 1, 1]
     assert found["kept"] == [[2, [0]], [2, [0, 1]], [3, [0, 1, 2]]]
     assert found["drawn"] == ["", "drawn: 2"]
+    assert found["labels"] == ["H11", "M2", "emb", "log"]
     assert found["joined"] == [[0, 1], [0], [2]]
     assert found["path"] == "M0 10C0 6 4 6 4 2"
     assert found["words"] == [

@@ -1,5 +1,6 @@
 """The page Circuit without a browser: its graph, its sentences, and what it refuses."""
 
+import re
 from itertools import pairwise
 from threading import Event
 
@@ -9,9 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 import patchwright as pw
 from app_pages import offers_files, one_view, settled, unopened_view, words, workbench
+from patchwright.algorithms.batches import Progress
 from patchwright.app import build_experiment, session_state, url_state
 from patchwright.app.views import circuit_place
 from patchwright.app.views.circuit import SLOTS, areas, checked_rows, edge_rows
+from patchwright.edges import edge_name
 from patchwright.errors import InputError
 from patchwright.figures.altair_charts import checked_chart, circuit_curve, curve_rows
 from patchwright.jobs import Job
@@ -37,7 +40,7 @@ def test_the_first_paint_is_a_graph_with_an_inspector_and_a_conclusion() -> None
     assert offers_files(page)
     assert "30 of 2,188 edges keep" in conclusion(page)
     assert "random circuits of that size keep" in conclusion(page)
-    assert "10 edges were measured exactly" in words(page, "markdown")
+    assert "10 edges were measured exactly" in words(page, "caption")
     bench = workbench(page)
     graph, inspector = bench["graph"], bench["inspector"]
     assert (bench["state"], graph["size"], graph["most"]) == ("rest", 30, 2188)
@@ -54,8 +57,8 @@ def test_an_edge_in_the_address_is_shown_with_its_estimate_and_exact_value() -> 
     inspector, scored = workbench(page)["inspector"], workbench(page)["graph"]["edges"]
     edge = next(one for one in scored.values() if one["id"] == "embed>L0H0.v")
     facts = dict(inspector["facts"])
-    assert inspector["title"] == "Embedding → layer 0, head 0"
-    assert facts["feeds"] == "layer 0, head 0: its values: what it reads there"
+    assert inspector["title"] == "Embedding → values of head 0 of layer 0"
+    assert facts["feeds"] == "values of head 0 of layer 0: what it reads there"
     assert facts["exact"] == f"{edge['exact']:+.3g}".replace("-", "−")
     assert facts["estimate"] == f"{edge['score']:+.3g}".replace("-", "−")
     assert [one["rows"][0][0] for one in inspector["links"]] == ["embed", "L0H0"]
@@ -94,9 +97,16 @@ def test_progress_and_stop_are_there_at_once_and_what_is_done_is_kept(
     page.session_state["jobs"][SLOTS[0]].stop()
     go_on.set()
     settled(page.run())
-    assert "Stopped: what these 30 edges keep is not measured" in conclusion(page)
+    assert "Stopped before the edges were scored" in conclusion(page)
+    assert "No connection has a score" in workbench(page)["graph"]["waiting"]
+    monkeypatch.setattr(
+        Job, "_note", lambda job, now: (now.done == 1 and job.stop()) or note(job, now)
+    )
+    settled(page.button(key="rest-edges job").click().run())
+    assert "Stopped: what 30 edges keep is not measured" in conclusion(page)
     assert any("1 of 5 steps" in one.value for one in page.warning)
     assert len(workbench(page)["graph"]["near"]["ranks"]) == 30
+    monkeypatch.setattr(Job, "_note", note)
     settled(page.button(key="rest-edges job").click().run())
     assert "30 of 2,188 edges keep" in conclusion(page)
 
@@ -104,12 +114,61 @@ def test_progress_and_stop_are_there_at_once_and_what_is_done_is_kept(
 def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
     page = one_view("circuit", edges="64", edge_share="50")
     prune = page.button(key="prune")
-    wanted = int(prune.label.split()[2])
+    wanted = int(prune.label.split()[2].replace(",", ""))
     assert wanted < 64
     settled(prune.click().run())
     assert page.session_state["edges"] == wanted
     assert f"{wanted} of 2,188 edges keep" in conclusion(page)
     assert page.button(key="prune").disabled
+
+
+def test_work_that_takes_too_long_says_so_and_keeps_what_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    note = vars(Job)["_note"]
+
+    def late(job: Job, now: Progress) -> bool:
+        if now.done == 2:
+            job.seconds = 0.0
+        return bool(note(job, now))
+
+    monkeypatch.setattr(Job, "_note", late)
+    page = one_view(
+        "circuit",
+        clean="When Anna and Mark went to the park, Mark gave a ball to",
+        corrupt="When Anna and Mark went to the park, Anna gave a ball to",
+        answer=" Anna",
+        wrong=" Mark",
+    )
+    assert "seconds on this page" in words(page, "warning")
+    assert "2 of 5 steps" in words(page, "warning")
+    assert [one.key for one in page.button if str(one.key).startswith("rest-")] == []
+    assert len(workbench(page)["graph"]["near"]["ranks"]) == 30
+
+
+def test_of_another_size_only_that_size_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[int, int]] = []
+    note = vars(Job)["_note"]
+    monkeypatch.setattr(
+        Job,
+        "_note",
+        lambda job, now: measured.append((now.done, now.total)) or note(job, now),
+    )
+    page = one_view(
+        "circuit",
+        clean="When Tom and Sarah went to the park, Sarah gave a ball to",
+        corrupt="When Tom and Sarah went to the park, Tom gave a ball to",
+        answer=" Tom",
+        wrong=" Sarah",
+    )
+    assert measured[-1] == (50, 50)
+    page.session_state["edges"] = 11
+    measured.clear()
+    settled(page.run())
+    assert measured[-1] == (5, 5)
+    assert "11 of 2,188 edges keep" in conclusion(page)
+    sizes = page.session_state["curve"].array("faithfulness")["size"].values.tolist()
+    assert sizes == [1, 2, 4, 8, 11, 16, 32, 64, 128, 256]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +259,7 @@ def test_checked_edges_are_the_results_strongest_first(scored: pw.Result) -> Non
     for (sender, receiver), value in exact.items():
         at = {"sender": sender, "receiver": receiver}
         assert value == float(scored.array("exact").sel(at))
-        row = frame[frame["edge"] == circuit_place.edge_name((sender, receiver))]
+        row = frame[frame["edge"] == edge_name((sender, receiver))]
         assert row["exact"].item() == value
         assert row["difference"].item() == row["estimate"].item() - value
     drawn = checked_chart(frame, "logit_diff").to_dict()
@@ -270,5 +329,36 @@ def test_nodes_and_edges_are_those_of_the_model(model: pw.Model) -> None:
 
 def test_what_a_receiver_is_fed_for_is_said_in_words() -> None:
     assert circuit_place.feeds("logits") == "the answer directly"
-    assert circuit_place.feeds("L2.mlp") == "layer 2, MLP: its one input"
-    assert circuit_place.feeds("L3H1.q") == "layer 3, head 1: its queries: what it looks for"
+    assert circuit_place.feeds("L2.mlp") == "MLP 2"
+    assert circuit_place.feeds("L3H1.q") == "queries of head 1 of layer 3: what it looks for"
+
+
+def test_a_node_in_its_layers_band_says_what_it_is() -> None:
+    labels = [circuit_place.label(one) for one in ("embed", "L3H1", "L2.mlp", "logits")]
+    assert labels == ["embedding", "head 1", "MLP 2", "logits"]
+
+
+CODE = re.compile(r"L\d+(H\d+|\.mlp)")
+
+
+def test_the_page_names_nodes_and_edges_in_words(scored: pw.Result, circuit: pw.Circuit) -> None:
+    """Code words stand in ids alone, of which the browser makes tips and addresses."""
+    page = one_view("circuit", edge_chosen="L3H1")
+    bench = workbench(page)
+    graph, inspector = bench["graph"], bench["inspector"]
+    said = [
+        *graph["names"].values(),
+        *graph["labels"].values(),
+        *(edge["name"] for edge in graph["edges"].values()),
+        *(text for key, text in inspector.items() if key in ("title", "sentence")),
+        *(text for fact in inspector["facts"] for text in fact),
+        *(label for links in inspector["links"] for _, label, _ in links["rows"]),
+        words(page),
+        conclusion(page),
+        *checked_rows(scored)["edge"],
+        *edge_rows(circuit, 12, scored)["edge"],
+    ]
+    assert [text for text in said if CODE.search(text)] == []
+    assert "MLP 0 → queries of head 1 of layer 3" in said
+    sources = [label for _, label, _ in inspector["links"][0]["rows"]]
+    assert "MLP 0 to its queries" in sources

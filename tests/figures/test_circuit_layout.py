@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import patchwright as pw
-from patchwright.figures.circuit_layout import Edge, crossings, layout, target_of
+from patchwright.edges import Edge, node_of
+from patchwright.figures.circuit_layout import crossings, layout
 from patchwright.model.graph import Graph
 from patchwright.prompts.examples import example
 
@@ -27,7 +28,7 @@ def test_every_lane_rises_row_by_row_from_its_sender_to_its_receivers_node(
     assert len(placed.lanes) == len(edges)
     for (sender, receiver), lane in zip(edges, placed.lanes, strict=True):
         assert lane[0] == placed.at[sender]
-        assert lane[-1] == placed.at[target_of(receiver)]
+        assert lane[-1] == placed.at[node_of(receiver)]
         assert all(after == before + 1 for (_, before), (_, after) in pairwise(lane))
 
 
@@ -63,8 +64,8 @@ def test_fewer_edges_cross_than_with_heads_in_their_order_and_mlps_to_the_right(
     demo = pw.load_model("demo")
     scored = pw.edge_attribution(demo, example("ioi").pair)
     edges = pw.Circuit.choose(scored, demo, top=size, connected=True).edges
-    at = {name: former(name) for edge in edges for name in (edge[0], target_of(edge[1]))}
-    straight = [(at[sender], at[target_of(receiver)]) for sender, receiver in edges]
+    at = {name: former(name) for edge in edges for name in (edge[0], node_of(edge[1]))}
+    straight = [(at[sender], at[node_of(receiver)]) for sender, receiver in edges]
     before = sum(cross(one, other) for one, other in combinations(straight, 2))
     assert crossings(layout(edges).lanes) <= before / 2
 

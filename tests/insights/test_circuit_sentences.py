@@ -45,6 +45,14 @@ def test_what_is_kept_stands_beside_chance_and_the_complement() -> None:
     assert one.numbers == pytest.approx((30, 1234, 0.923, 0.02, 0.1))
 
 
+def test_of_one_edge_it_is_said_in_the_singular() -> None:
+    curve = evaluated({1: 0.7, 2: 0.9}, random=NAN)
+    said = "1 of 100 edges keeps 70 % of the gap. Everything except this edge keeps 10 %."
+    assert kept(curve, 1, 100).text == said
+    assert "has 1 edge. It keeps 70 %" in pruned(curve, 0.5).text
+    assert pruned(evaluated({1: 0.7, 2: 0.6}), 0.9).text.endswith("with 1 edge.")
+
+
 def test_without_random_circuits_none_are_spoken_of() -> None:
     one = kept(evaluated({30: 0.9}, random=NAN, without=NAN), 30, 100)
     assert one.text == "30 of 100 edges keep 90 % of the gap."
@@ -83,7 +91,7 @@ def test_the_largest_disagreement_is_named_with_both_numbers() -> None:
     exact = xr.DataArray([[1.5, -3.0], [NAN, NAN]], dims=list(coords), coords=coords)
     one = disagreement(_result("edge_attribution", {"edges": scores, "exact": exact}))
     assert one is not None
-    assert "for L0.mlp → L1H0.q: estimated -5, exactly -3" in one.text
+    assert "for MLP 0 → queries of head 0 of layer 1: estimated -5, exactly -3" in one.text
     assert one.numbers == (2, -5.0, -3.0)
 
 

@@ -7,7 +7,7 @@ midpoints of equal steps, theirs at their ends). A circuit is then measured exac
 every edge outside it carries the corrupted run's activation, or a mean.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -21,13 +21,11 @@ from patchwright.algorithms.batches import OnProgress, ProgressReporter
 from patchwright.algorithms.metrics import METRIC_TABLE, check_differentiable
 from patchwright.algorithms.readout import MetricReader, check_finite
 from patchwright.axes import BUDGET, Metric
+from patchwright.edges import LOGITS, Edge, node_of
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
-from patchwright.model.graph import LOGITS, Graph, GraphRun, embedded, node_of, pass_through
+from patchwright.model.graph import Graph, GraphRun, embedded, pass_through
 from patchwright.model.weights import Network
 from patchwright.prompts.pair import TokenPair
-
-Edge = tuple[str, str]
-"""(sender, receiver)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Scored:
 
     In the metric's unit: the change to first order when the edge alone is corrupted. Gradients
     are means over `steps` passes, fewer than were asked for where the work was `stopped` in the
-    first pair.
+    first pair; before its first one all are NaN.
     """
 
     values: NDArray[np.float64]
@@ -52,11 +50,12 @@ def edge_scores(
     steps: int | None,
     progress: OnProgress | None = None,
 ) -> Scored:
-    """Score every edge, [receiver, sender], until `progress`, called after each pass, says stop.
+    """Score every edge, [receiver, sender], until `progress` says stop.
 
-    With `steps` gradients are integrated, over as many passes a pair. A pair that is stopped
-    between its passes is left out, but for the first one, whose scores are then means over the
-    passes that are done. Raises ExperimentError for a metric without a gradient.
+    It is called before the first pass and after each, and counts those with a gradient, which
+    with `steps` is integrated, over as many of them a pair. A pair that is stopped between its
+    passes is left out, but for the first one, whose scores are then means over the passes that are
+    done. Raises ExperimentError for a metric without a gradient.
     """
     check_differentiable(metric)
     if steps is not None and steps < 1:
@@ -68,9 +67,8 @@ def edge_scores(
     count = steps or 1
     report = ProgressReporter(progress, scores, total=len(pairs) * count)
     done, taken = 0, count
+    report.advance(0)
     for pair in pairs:
-        if report.stopped:
-            break
         own, passes = _scores_of(network, pair, metric, steps, report)
         if done == 0:
             taken = passes
@@ -84,11 +82,18 @@ def edge_scores(
 def _scores_of(
     network: Network, pair: TokenPair, metric: Metric, steps: int | None, report: ProgressReporter
 ) -> tuple[Tensor, int]:
-    """A pair's scores, and how many passes they are the mean of."""
+    """A pair's scores, and how many passes they are the mean of; NaN where there is none."""
+    nothing = torch.tensor(torch.nan), 0
+    if report.stopped:
+        return nothing
     clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
     whole = pass_through(network, clean)
+    report.advance(0)
+    if report.stopped:
+        return nothing
     reader = MetricReader(network, pair, whole.final[-1])
     change = (pass_through(network, corrupt).written - whole.written).flatten(1)
+    report.advance(0)
     count, done = steps or 1, 0
     total = torch.zeros(1)
     for step in range(count):
@@ -146,7 +151,7 @@ def greedy(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
     into: dict[str, list[tuple[int, Edge]]] = {}
     for rank, edge in enumerate(strongest(scores, graph)):
         into.setdefault(node_of(edge[1]), []).append((rank, edge))
-    ready, found = into.pop(LOGITS), list[Edge]()
+    ready, found = into.pop(LOGITS, []), list[Edge]()
     while ready:
         _, edge = heappop(ready)
         found.append(edge)
@@ -159,8 +164,9 @@ def greedy(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
 class Measured:
     """The metric of circuits and of the runs they lie between, mean over pairs.
 
-    `values` is NaN where the work was stopped, after `done` circuits; `faithfulness`
-    is the share of the gap that each keeps, 1 all of it, 0 none; NaN where the gap is flat.
+    `values` is NaN where the work was stopped, after `done` circuits, and so are `clean` and
+    `outside` where that was before them; `faithfulness` is the share of the gap that each keeps,
+    1 all of it, 0 none; NaN where the gap is flat.
     """
 
     values: NDArray[np.float64]
@@ -172,11 +178,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A pair whose circuits are about to run."""
+    """A pair whose circuits are about to run, and the metric of its clean run."""
 
     reader: MetricReader
     clean: Tensor
     corrupt: Tensor
+    value: Tensor
+
+
+class _StoppedError(Exception):
+    """The work was stopped between two passes."""
 
 
 def measure(
@@ -190,8 +201,8 @@ def measure(
 ) -> Measured:
     """Run every circuit with all edges outside it corrupted (or at the clean prompts' mean).
 
-    `progress` is called after each circuit. Runs that edges outside are taken from
-    are kept within `budget` bytes, and made again where they do not fit. Raises
+    `progress` is called before the first pass and after each, and counts circuits. Runs that edges outside are taken
+    from are kept within `budget` bytes, and made again where they do not fit. Raises
     ExperimentError for an edge that the model does not have, and for a mean over
     prompts of unequal length.
     """
@@ -199,46 +210,66 @@ def measure(
     graph = Graph(network.spec)
     for pair in pairs:
         _check(pair)
-    ready = [_ready(network, pair) for pair in pairs]
-    others = _Others(network, _mean_written(network, pairs) if outside == "mean" else None, budget)
+    values, kept = np.full((2, len(circuits)), np.nan)
+    clean = none = np.nan
+    report = ProgressReporter(progress, kept)
 
-    def value(edges: Iterable[Edge] | None) -> float:
-        """The metric of a circuit, or of the whole model; mean over pairs."""
-        mask = None if edges is None else _mask(edges, graph).to(network.embed)
+    def passed(circuits: int = 0) -> None:
+        report.advance(circuits)
+        if report.stopped:
+            raise _StoppedError
+
+    def value(edges: Iterable[Edge]) -> float:
+        """The metric of a circuit."""
+        mask = _mask(edges, graph).to(network.embed)
         found: list[Tensor] = []
         for i, one in enumerate(ready):
-            other = None if mask is None else others.of(i, one.corrupt)
+            if i > 0:
+                passed()
+            other = others.of(i, one.corrupt)
             found.append(_read(one.reader, metric, pass_through(network, one.clean, mask, other)))
-        return float(torch.stack(found).double().mean())
+        return _mean(found)
 
-    clean, none = value(None), value([])
-    gap = clean - none
-    flat = abs(gap) <= METRIC_TABLE[metric].unit.min_gap
-    values, kept = np.full((2, len(circuits)), np.nan)
-    report = ProgressReporter(progress, kept)
-    for i, edges in enumerate(circuits):
-        if report.stopped:
-            break
-        values[i] = value(edges)
-        kept[i] = np.nan if flat else (values[i] - none) / gap
-        report.advance(1)
+    try:
+        passed()
+        ready = [_ready(network, pair, metric, passed) for pair in pairs]
+        mean = _mean_written(network, pairs, passed) if outside == "mean" else None
+        others = _Others(network, mean, budget, passed)
+        clean, none = _mean([one.value for one in ready]), value([])
+        passed()
+        gap = clean - none
+        flat = abs(gap) <= METRIC_TABLE[metric].unit.min_gap
+        for i, edges in enumerate(circuits):
+            values[i] = value(edges)
+            kept[i] = np.nan if flat else (values[i] - none) / gap
+            passed(1)
+    except _StoppedError:
+        pass
     return Measured(values, kept, clean, none, report.done)
 
 
-def _ready(network: Network, pair: TokenPair) -> _Ready:
+def _mean(values: list[Tensor]) -> float:
+    return float(torch.stack(values).double().mean())
+
+
+def _ready(network: Network, pair: TokenPair, metric: Metric, passed: Callable[[], None]) -> _Ready:
     clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
-    return _Ready(
-        MetricReader(network, pair, pass_through(network, clean).final[-1]), clean, corrupt
-    )
+    run = pass_through(network, clean)
+    passed()
+    reader = MetricReader(network, pair, run.final[-1])
+    return _Ready(reader, clean, corrupt, _read(reader, metric, run))
 
 
 class _Others:
     """What edges outside a circuit carry, [sender, position, d_model], for each pair."""
 
-    def __init__(self, network: Network, mean: Tensor | None, budget: int) -> None:
+    def __init__(
+        self, network: Network, mean: Tensor | None, budget: int, passed: Callable[[], None]
+    ) -> None:
         self._network = network
         self._mean = mean
         self._left = budget
+        self._passed = passed
         self._kept: dict[int, Tensor] = {}
 
     def of(self, pair: int, corrupt: Float[Tensor, "position d_model"]) -> Tensor:
@@ -248,6 +279,7 @@ class _Others:
         if pair in self._kept:
             return self._kept[pair]
         written = pass_through(self._network, corrupt).written
+        self._passed()
         if written.nbytes <= self._left:
             self._left -= written.nbytes
             self._kept[pair] = written
@@ -272,14 +304,19 @@ def _mask(edges: Iterable[Edge], graph: Graph) -> Tensor:
     return torch.from_numpy(mask)
 
 
-def _mean_written(network: Network, pairs: Sequence[TokenPair]) -> Tensor:
+def _mean_written(
+    network: Network, pairs: Sequence[TokenPair], passed: Callable[[], None]
+) -> Tensor:
     if len({len(pair.clean) for pair in pairs}) > 1:
         raise UnequalLengthsError(
             "A mean over prompts is a mean at each position: give pairs of one token length, or "
             "choose outside='corrupt' (--outside corrupt)."
         )
-    total = sum(pass_through(network, embedded(network, pair.clean)).written for pair in pairs)
-    assert isinstance(total, Tensor), "there is at least one pair"
+    total = torch.zeros(1)
+    for pair in pairs:
+        written = pass_through(network, embedded(network, pair.clean)).written
+        total = total.to(written) + written
+        passed()
     return total / len(pairs)
 
 

@@ -100,12 +100,16 @@ def compute(
     kept: Store | None,
     origins: dict[str, Origin],
     progress: OnProgress | None,
+    known: Result | None = None,
 ) -> Result:
-    """From the run store, or computed and kept there; noted in `origins`."""
+    """From the run store, or computed and kept there; noted in `origins`.
+
+    `known` is an earlier result, some of whose numbers may be the same.
+    """
     said = 0 if kept is None else len(kept.notices)
     lists = isinstance(experiment, CellByCell) and experiment.lists_tokens
     top = LIKELIEST if lists and not experiment.many else 0
-    result, stored = run_cached(experiment, model, kept, progress, top=top)
+    result, stored = run_cached(experiment, model, kept, progress, top=top, known=known)
     if kept is not None and (stored or len(kept.notices) == said):
         while len(origins) >= MOST_ORIGINS:
             origins.pop(next(iter(origins)), None)

@@ -52,13 +52,20 @@ def _by_slot() -> dict[str, Job]:
 
 
 def job_of(
-    experiment: Experiment, model: Model, slot: str = "job", patience: float = PATIENCE
+    experiment: Experiment,
+    model: Model,
+    slot: str = "job",
+    patience: float = PATIENCE,
+    known: Result | None = None,
 ) -> Job:
     """This visitor's long work of one kind; what they asked for before in `slot` is given up.
 
     It is waited for so many seconds: who sees it at once sees no map of empty cells before it.
+    `known` is an earlier result, some of whose numbers may be the same.
     """
-    return jobs_of({slot: experiment}, model, patience)[0]
+    job = _started(experiment, model, slot, known)
+    job.wait(patience)
+    return job
 
 
 def jobs_of(
@@ -77,13 +84,14 @@ def jobs_of(
 # knows would go on for nobody, and of three works that are stopped together one might go on.
 
 
-def _started(experiment: Experiment, model: Model, slot: str) -> Job:
+def _started(experiment: Experiment, model: Model, slot: str, known: Result | None = None) -> Job:
     by_slot, key = _by_slot(), key_of(experiment, model)
     held = by_slot.get(slot)
     if held is not None and held.key == key:
         return held
     LIMITS.check(experiment, model)
-    queue, work = job_queue(), partial(compute, experiment, model, store(), origins())
+    queue = job_queue()
+    work = partial(compute, experiment, model, store(), origins(), known=known)
     if held is not None:
         del by_slot[slot]  # left once only, also where the next line raises
         queue.leave(held)

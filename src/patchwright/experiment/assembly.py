@@ -33,12 +33,16 @@ from patchwright.warnings import Notice
 
 @dataclass(frozen=True)
 class RunContext:
-    """A model, and how the work on it is bounded and watched; `top` tokens are read of each cell."""
+    """A model, and how the work on it is bounded and watched; `top` tokens are read of each cell.
+
+    `known` is an earlier result, of which a method may take over what it would compute again.
+    """
 
     model: Model
     progress: OnProgress | None
     budget: int
     top: int = 0
+    known: Result | None = None
 
     def text(self, token: int) -> str:
         """A token id as text."""
@@ -146,7 +150,7 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
     result = Result(
         method=experiment.name(),
         experiment=experiment.model_dump(mode="json"),
-        model=_provenance(work.model),
+        model=provenance(work.model),
         tokens={name: some if many else some[0] for name, some in texts.items()},
         clean=clean if many else found.cleans[0],
         corrupt=corrupt if many else found.corrupts[0],
@@ -178,7 +182,8 @@ def _alone(array: xr.DataArray) -> xr.DataArray:
     return array.isel(pair=0, drop=True) if "pair" in array.dims else array
 
 
-def _provenance(model: Model) -> dict[str, Any]:
+def provenance(model: Model) -> dict[str, Any]:
+    """Which model it is, and how it computes: what a result says of it."""
     spec = model.spec
     return {
         "name": model.name,

@@ -20,21 +20,24 @@ def run(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     top: int = 0,
+    known: Result | None = None,
 ) -> Result:
     """Run an experiment on a loaded model.
 
     `progress` is called between batches and stops the work by returning False;
     `budget` limits the bytes that altered runs take. With `top` the result of a sweep (`Patch`,
     `Ablate`) also has that many most likely next tokens of each cell, in the arrays `top`,
-    `top_id` and `top_probability`; all other numbers stay the same. Raises InputError if the
-    prompts, answers or places do not fit the model.
+    `top_id` and `top_probability`; all other numbers stay the same. What a method would compute
+    again it takes from `known`, an earlier result: a circuit's sizes on the same prompts and model
+    (`EvaluateCircuit`); the result is that of the whole run. Raises InputError if the prompts,
+    answers or places do not fit the model.
     """
     started = perf_counter()
     if top and not (isinstance(experiment, CellByCell) and experiment.lists_tokens):
         raise ExperimentError(
             f"top={top}: only sweeps that patch or ablate list each cell's tokens."
         )
-    work = RunContext(model, progress, budget, top)
+    work = RunContext(model, progress, budget, top, known)
     found = experiment.compute(work, experiment.tokens(model))
     return as_result(experiment, work, found, perf_counter() - started)
 

@@ -135,10 +135,10 @@ def components_chart(values: xr.DataArray) -> alt.Chart:
 def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetChart:
     """Faithfulness against size: the circuit, all but the circuit, random circuits; `chosen` marked."""
     names = list(_CURVES)
-    key = alt.Legend(orient="top", title=None, columns=3, labelLimit=0, symbolStrokeWidth=0)
+    key = alt.Legend(orient="right", title=None, labelLimit=0, symbolStrokeWidth=0)
     base = alt.Chart(curve_rows(evaluated)).encode(
-        x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_WHOLE, title="edges"),
-        y=alt.Y("share:Q", title="share of the gap kept", axis=_PER_CENT),
+        x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_WHOLE, title=None),
+        y=alt.Y("share:Q", title=None, axis=_PER_CENT),
         color=alt.Color(
             "runs:N", scale=alt.Scale(domain=names, range=list(_CURVES.values())), legend=key
         ),
@@ -157,11 +157,13 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     mark = alt.Chart(at).mark_rule(color="#888888", strokeDash=[2, 3]).encode(x=alt.X("edges:Q"))
     whole = pd.DataFrame({"share": [0.0, 1.0]})
     levels = alt.Chart(whole).mark_rule(color="#888888", opacity=0.6).encode(y="share:Q")
-    return alt.layer(levels, mark, lines, points).properties(height=150)
+    return alt.layer(levels, mark, lines, points).properties(height=_LOW)
 
 
 _CURVES = {"circuit": BLUE, "all but it": RED, "random": "#8a8a8a"}
 _DASHES, _SHAPES = [[1, 0], [5, 3], [2, 2]], ["circle", "square", "triangle-up"]
+_LOW = 190
+"""Pixels of a chart below a workbench, with its axes and its legend."""
 _WHOLE = alt.Axis(format="d", grid=False)
 _PER_CENT = alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'")
 
@@ -205,4 +207,4 @@ def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.Face
             ],
         )
     )
-    return alt.layer(line, points).properties(height=150)
+    return alt.layer(line, points).properties(height=_LOW)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from patchwright.edges import layer_and_head
 from patchwright.figures.circuit_layout import LOWERS, RAISES, Layout, layout
 from patchwright.figures.sheet import (
     POINTS,
@@ -97,6 +98,5 @@ def _explain(figure: Figure, scores: Sequence[float]) -> None:
 
 def _short(node: str) -> str:
     """A node beside the name of its row: the number of a head."""
-    if "H" in node:
-        return node.split("H")[1]
-    return "MLP" if node.endswith(".mlp") else node
+    layer, head = layer_and_head(node)
+    return str(head) if head is not None else node if layer is None else "MLP"

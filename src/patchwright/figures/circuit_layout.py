@@ -10,12 +10,12 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from random import Random
 
 import numpy as np
 
-Edge = tuple[str, str]
-"""(sender, receiver), as `L0H3` and `L2H1.q`."""
+from patchwright.edges import LOGITS, Edge, layer_and_head, node_of
 
 LOWERS, RAISES = "#2166ac", "#b2182b"
 """Corrupting the edge lowers the metric, or raises it."""
@@ -46,7 +46,7 @@ class Layout:
 
 def layout(edges: Sequence[Edge]) -> Layout:
     """The nodes that these edges join, and their lanes; a layer without any has no row."""
-    nodes = {name for sender, receiver in edges for name in (sender, target_of(receiver))}
+    nodes = {name for sender, receiver in edges for name in (sender, node_of(receiver))}
     heights = sorted({_height(name) for name in nodes})
     up = {name: heights.index(_height(name)) for name in nodes}
     chains = [_chain(edge, up) for edge in edges]
@@ -67,14 +67,9 @@ def layout(edges: Sequence[Edge]) -> Layout:
         {name: (across[name], up[name]) for name in sorted(nodes, key=_order)},
         [[(across[name], row) for row, name in chain] for chain in chains],
         [_row_name(name) for name in named],
-        [int(name[1:].split("H")[0].split(".")[0]) if name[0] == "L" else None for name in named],
+        [layer_and_head(name)[0] for name in named],
         width,
     )
-
-
-def target_of(receiver: str) -> str:
-    """The node that a receiver belongs to: a head for its query, key and value inputs."""
-    return receiver.split(".")[0] if "H" in receiver else receiver
 
 
 def crossings(lanes: Iterable[Sequence[tuple[float, int]]]) -> int:
@@ -102,7 +97,7 @@ _Joined = dict[str, tuple[list[str], list[str]]]
 
 def _chain(edge: Edge, up: dict[str, int]) -> _Chain:
     """An edge's sender, its lane in each row between, and its target, with their rows."""
-    sender, target = edge[0], target_of(edge[1])
+    sender, target = edge[0], node_of(edge[1])
     between = range(up[sender] + 1, up[target])
     name = " ".join(edge)
     return [
@@ -249,13 +244,11 @@ def _row_name(node: str) -> str:
 
 def _height(name: str) -> float:
     """Where a node stands: embedding, heads and MLP of each layer, logits."""
-    if name == "embed":
-        return -1.0
-    if name == "logits":
-        return 1e3
-    layer = float(name[1:].split("H")[0].split(".")[0])
-    return layer + (0.0 if "H" in name else 0.5)
+    layer, head = layer_and_head(name)
+    if layer is None:
+        return inf if name == LOGITS else -inf
+    return layer if head is not None else layer + 0.5
 
 
 def _order(name: str) -> tuple[float, int]:
-    return _height(name), int(name.split("H")[1]) if "H" in name else 0
+    return _height(name), layer_and_head(name)[1] or 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
+from patchwright.edges import edge_name, noun
 from patchwright.insights.sentences import Numbers, Sentence
 
 
@@ -20,23 +21,24 @@ def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
     """
     numbers = Numbers()
     count = f"{numbers.count(size)} of {numbers.count(n_edges)} edges"
+    verb, these = ("keeps", "this edge") if size == 1 else ("keep", "these edges")
     share = float(evaluated.array("faithfulness").sel(size=size))
     stopped = any(notice["code"] == "stopped" for notice in evaluated.warnings)
     if has_scale(evaluated) and math.isnan(share) and stopped:
         return numbers.sentence(
-            "not_measured", f"{count} were not measured, because the work was stopped."
+            "not_measured", f"What {count} {verb} was not measured: the work was stopped."
         )
     if not has_scale(evaluated) or math.isnan(share):
         return numbers.sentence(
-            "no_scale", f"The gap is too small to say what share of it {count} keep."
+            "no_scale", f"The gap is too small to say what share of it {count} {verb}."
         )
-    text = f"{count} keep {numbers.share(share)} of the gap"
+    text = f"{count} {verb} {numbers.share(share)} of the gap"
     random = evaluated.array("random").sel(size=size).values
     if np.isfinite(random).any():
         text += f"; random circuits of that size keep {numbers.share(float(np.nanmean(random)))}"
     without = float(evaluated.array("complement").sel(size=size))
     if math.isfinite(without):
-        text += f". Everything except these edges keeps {numbers.share(without)}"
+        text += f". Everything except {these} keeps {numbers.share(without)}"
     return numbers.sentence("kept", f"{text}.")
 
 
@@ -56,7 +58,7 @@ def pruned(evaluated: Result, share: float) -> Sentence:
         has = float(curve.sel(size=size))
         text = (
             f"The smallest evaluated circuit that keeps at least {wanted} of the gap has "
-            f"{numbers.count(size)} edges. It keeps {numbers.share(has)}."
+            f"{numbers.count(size)} {noun(size)}. It keeps {numbers.share(has)}."
         )
         return numbers.sentence("enough", text)
     if not has_scale(evaluated) or not np.isfinite(curve.values).any():
@@ -64,9 +66,10 @@ def pruned(evaluated: Result, share: float) -> Sentence:
             "no_scale", "No circuit size has a share of the gap that could be compared."
         )
     best = curve[int(np.nanargmax(curve.values))]
+    size = int(best["size"])
     text = (
         f"No evaluated circuit keeps {wanted} of the gap. The best keeps "
-        f"{numbers.share(float(best))}, with {numbers.count(int(best['size']))} edges."
+        f"{numbers.share(float(best))}, with {numbers.count(size)} {noun(size)}."
     )
     return numbers.sentence("too_few", text)
 
@@ -80,11 +83,11 @@ def disagreement(scored: Result) -> Sentence | None:
     if not np.isfinite(off).any():
         return None
     row, column = np.unravel_index(int(np.nanargmax(off)), off.shape)
-    sender, receiver = str(exact["sender"].values[column]), str(exact["receiver"].values[row])
+    edge = str(exact["sender"].values[column]), str(exact["receiver"].values[row])
     numbers = Numbers()
     text = (
         f"{numbers.count(int(np.isfinite(off).sum()))} edges were measured exactly. The estimate is "
-        f"furthest off for {sender} → {receiver}: estimated "
+        f"furthest off for {edge_name(edge)}: estimated "
         f"{numbers.amount(float(estimate[row, column]))}, exactly "
         f"{numbers.amount(float(exact[row, column]))}."
     )

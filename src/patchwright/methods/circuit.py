@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -15,6 +16,9 @@ from patchwright.prompts.align import NO_EDGES
 from patchwright.upgrade import also_takes
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from patchwright.algorithms.batches import OnProgress
     from patchwright.algorithms.result import Result
     from patchwright.experiment.assembly import RawResult, RunContext
@@ -215,6 +219,7 @@ class EvaluateCircuit(OnEdges):
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """Arrays over `size`: `faithfulness`, the `complement`, `random`; the gap and areas as details."""
+        import numpy as np
         import xarray as xr
 
         from patchwright.algorithms.batches import check_budget
@@ -229,31 +234,51 @@ class EvaluateCircuit(OnEdges):
             )
         listed = sum(LIST_BYTES + 8 * size for size in sizes) * self.n_random
         check_budget("The random circuits take", listed, work.budget, "draw fewer")
-        circuits = self._circuits(sizes, work)
-        ran = measure(
-            work.model.network,
-            tokens,
-            circuits,
-            self.metric,
-            self.outside,
-            work.progress,
-            work.budget,
-        )
-        kept = ran.faithfulness.reshape(len(sizes), -1)
-        coords = {"size": sizes}
+        rows = self._known(work)
+        new = [size for size in sizes if size not in rows]
+        network, circuits = work.model.network, self._circuits(new, work)
+        asked = self.metric, self.outside, work.progress, work.budget
+        ran = measure(network, tokens, circuits, *asked)
+        width = 2 + self.n_random
+        rows |= dict(zip(new, ran.faithfulness.reshape(-1, width), strict=True))
+        kept = np.array([rows[size] for size in sizes])
         found = measured(self, work, tokens, (), lambda _: {})
-        found.arrays["faithfulness"] = xr.DataArray(kept[:, 0], dims=["size"], coords=coords)
-        found.arrays["complement"] = xr.DataArray(kept[:, 1], dims=["size"], coords=coords)
-        found.arrays["random"] = xr.DataArray(kept[:, 2:], dims=["size", "sample"], coords=coords)
-        found.details.update({"gap": ran.clean - ran.outside, **_areas(sizes, kept)})
-        if ran.done < len(circuits):
+        columns = {"faithfulness": kept[:, 0], "complement": kept[:, 1], "random": kept[:, 2:]}
+        for name, values in columns.items():
+            dims = self.output.arrays[name]
+            found.arrays[name] = xr.DataArray(values, dims=dims, coords={"size": sizes})
+        if math.isfinite(gap := ran.clean - ran.outside):
+            found.details["gap"] = gap
+        found.details.update(_areas(sizes, kept))
+        if (left := len(circuits) - ran.done) > 0:
             found.notices.append(
                 stopped(
-                    f"{ran.done} of {len(circuits)} circuits: the others are empty, and areas are "
-                    "over the sizes that are there."
+                    f"{kept.size - left} of {kept.size} circuits: the others are empty, and areas "
+                    "are over the sizes that are there."
                 )
             )
         return found
+
+    def _known(self, work: RunContext) -> dict[int, NDArray[np.float64]]:
+        """What an earlier result has of the same circuits, by size: the circuit, its complement, random ones."""
+        import numpy as np
+
+        from patchwright.experiment.assembly import provenance
+
+        one = work.known
+        if one is None or (one.method, one.numbers) != (self.method, self.numbers):
+            return {}
+        before = EvaluateCircuit.of(one.experiment)
+        alike = before.model_copy(update={"edges": self.edges, "sizes": self.sizes}) == self
+        if not alike or one.model != provenance(work.model):
+            return {}
+        names = ("faithfulness", "complement", "random")
+        kept = np.column_stack([one.array(name).values for name in names])
+        return {
+            size: row
+            for size, row in zip(one.array(self.main)["size"].values.tolist(), kept, strict=True)
+            if before.edges[:size] == self.edges[:size] and np.isfinite(row).all()
+        }
 
     def _circuits(self, sizes: list[int], work: RunContext) -> list[list[tuple[str, str]]]:
         """Of each size the first edges, all others, and some at random."""
@@ -301,8 +326,9 @@ def edge_attribution(
     gradients are integrated over that many runs between the prompts. Of the `exact`
     strongest edges the array `exact` has what the score estimates, NaN elsewhere.
     `progress` counts passes, `steps` (or one) a pair, and then edges measured exactly, as one
-    total. Stopped, scores are means over the pairs that are done, and where there is none over
-    the first one's passes.
+    total; it is called before the first pass of the model and after each. Stopped, scores are means
+    over the pairs that are done, and where there is none over the first one's passes; before
+    the first of them all are NaN.
     See `algorithms.circuits`; `Circuit.choose` makes a circuit of it. Raises
     ExperimentError where `exact` is below 0.
     """

@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from patchwright.edges import LOGITS, Edge
 from patchwright.model import ops
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Layer, Linear, Network
-
-LOGITS = "logits"
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,10 @@ class Graph:
         return rows
 
     @property
-    def edges(self) -> list[tuple[str, str]]:
+    def edges(self) -> list[Edge]:
         """Every edge there is, as (sender, receiver)."""
         senders, receivers = self.senders, self.receivers
         return [(senders[s], receivers[r]) for r, s in self.exists().nonzero().tolist()]
-
-
-def node_of(receiver: str) -> str:
-    """The sender that a receiver belongs to: a head for its q, k and v."""
-    return receiver.split(".")[0] if "H" in receiver else receiver
 
 
 @dataclass(frozen=True)

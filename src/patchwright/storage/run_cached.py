@@ -21,11 +21,12 @@ def run_cached(
     progress: OnProgress | None = None,
     budget: int = BUDGET,
     top: int = 0,
+    known: Result | None = None,
 ) -> tuple[Result, bool]:
     """The experiment's result, and whether it is from the store.
 
     What is computed is kept, a stopped run too, though that answers nothing later.
-    `top` is what `run` takes; a stored result has the tokens that it was computed with.
+    `top` and `known` are what `run` takes; a stored result has the tokens that it was computed with.
     A store that fails costs nobody a result: `store.notices` then says why. Without
     a store the experiment is run. Raises what `run` raises.
     """
@@ -38,7 +39,7 @@ def run_cached(
             store = None
     if found is not None:
         return found, True
-    result = run(experiment, model, progress, budget, top)
+    result = run(experiment, model, progress, budget, top, known)
     if store is not None:
         try:
             store.save(result)

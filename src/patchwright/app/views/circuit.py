@@ -27,6 +27,7 @@ from patchwright.app.views import (
 )
 from patchwright.app.widgets.workbench import workbench
 from patchwright.axes import METRICS
+from patchwright.edges import edge_name, node_name, noun
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
 from patchwright.figures.altair_charts import checked_chart, circuit_curve
@@ -110,6 +111,8 @@ class _Found:
     scored: Result | None = None
     circuit: Circuit | None = None
     evaluated: Result | None = None
+    late: bool = False
+    """Whether the work was stopped because it took longer than this page allows."""
 
 
 def _found(swept: Patch, model: Model, patience: float) -> _Found:
@@ -124,16 +127,23 @@ def _found(swept: Patch, model: Model, patience: float) -> _Found:
     scored = progress.result_of_job(job, edges, model)
     if scored is None:
         return _Found()
-    circuit = _in_order(key_of(edges, model), st.session_state["edge_order"], scored, model)
-    size = min(max(1, int(st.session_state["edges"])), len(circuit.edges))
-    st.session_state["edges"] = size
+    now = st.session_state
+    # Scores of a work that was stopped are others than those of the whole: their warnings say so.
+    key = " ".join([key_of(edges, model), *controls.warned(scored)])
+    circuit = _in_order(key, now["edge_order"], scored, model)
+    if not circuit.edges:
+        return _Found(late=job.late)
+    size = now["edges"] = min(max(1, int(now["edges"])), len(circuit.edges))
     if progress.stopped(scored):
-        return _Found(None, scored, circuit)
+        return _Found(None, scored, circuit, late=job.late)
     experiment = build_experiment.evaluation_of(swept, circuit, size)
-    job = job_of(experiment, model, SLOTS[1], patience)
+    job = job_of(experiment, model, SLOTS[1], patience, known=now.get("curve"))
     if not job.over:
         return _Found(job, scored, circuit)
-    return _Found(None, scored, circuit, progress.result_of_job(job, experiment, model))
+    evaluated = progress.result_of_job(job, experiment, model)
+    if evaluated is not None:
+        now["curve"] = evaluated  # another size takes over what is measured here
+    return _Found(None, scored, circuit, evaluated, job.late)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -152,10 +162,9 @@ def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
         return
     if st.session_state.pop("zoomed", False) or under_way != (found.job is not None):
         st.rerun()
-    st.html(_conclusion(found))
     size = int(st.session_state["edges"])
     if found.scored is None or found.circuit is None:
-        graph, said = circuit_place.waiting(size), None
+        graph, said = circuit_place.waiting(size, under_way), None
     else:
         chosen = st.session_state["edge_shown"] = _selected(found.circuit, model)
         graph = circuit_place.graph_of(found.circuit, size, found.scored, chosen)
@@ -168,6 +177,8 @@ def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
         "inspector": said or {"place": "", "title": "Nothing to look at yet", "facts": []},
         "set": None,
     }
+    # Both at once: a conclusion never stands above the graph of another size.
+    st.html(_conclusion(found))
     workbench(data, "workbench", _ACTS)
     address_bar.follow("circuit")
 
@@ -176,14 +187,13 @@ def _conclusion(found: _Found) -> str:
     """One sentence: what the chosen edges keep; text, never markup."""
     text = "Stopped before the edges were scored."
     size = int(st.session_state["edges"])
+    kept_edges = "1 edge keeps" if size == 1 else f"{size:,} edges keep"
     if found.job is not None:
-        text = (
-            "Scoring all edges." if found.scored is None else f"Measuring what {size:,} edges keep."
-        )
+        text = "Scoring all edges." if found.scored is None else f"Measuring what {kept_edges}."
     elif found.evaluated is not None and found.scored is not None:
         text = kept(found.evaluated, size, _n_edges(found.scored)).text
     elif found.scored is not None:
-        text = f"Stopped: what these {size:,} edges keep is not measured."
+        text = f"Stopped: what {kept_edges} is not measured."
     return f'<div data-testid="conclusion"><strong>{sentence_html(text)}</strong></div>'
 
 
@@ -205,9 +215,7 @@ def _selected(circuit: Circuit, model: Model) -> str:
     chosen: str = st.session_state["edge_chosen"]
     usual = circuit.edges[0][0]
     if chosen and not circuit_place.is_in(chosen, model):
-        st.warning(
-            f"This model has no '{escape(chosen)}'. Shown is {circuit_place.node_name(usual)}."
-        )
+        st.warning(f"This model has no '{escape(chosen)}'. Shown is {node_name(usual)}.")
         return usual
     return chosen or usual
 
@@ -232,7 +240,9 @@ _ACTS = {"zoom": _look, "place": _choose, "edges": _take_size, "stop": lambda _:
 def _finished(found: _Found, bar: topbar.Bar) -> None:
     """What follows from the scores: the curve, the checked estimates, all edges, and files."""
     scored, circuit, evaluated = found.scored, found.circuit, found.evaluated
-    if evaluated is None or progress.stopped(evaluated):
+    if found.late:
+        st.warning(progress.TOO_LONG)
+    elif evaluated is None or progress.stopped(evaluated):
         progress.rest(list(SLOTS))
     if scored is None or circuit is None:
         return
@@ -256,7 +266,8 @@ def _curve(evaluated: Result) -> None:
     """What circuits of every size keep, and the smallest that suffices."""
     size = int(st.session_state["edges"])
     if has_scale(evaluated) and bool(evaluated.array("faithfulness").notnull().any()):
-        st.markdown("**What circuits of each size keep**", help=escape(areas(evaluated)))
+        title = "**Share of the gap that circuits keep, by their number of edges**"
+        st.markdown(title, help=escape(areas(evaluated)))
         st.altair_chart(circuit_curve(evaluated, size))
         _pruned(evaluated, size)
 
@@ -280,20 +291,20 @@ def areas(evaluated: Result) -> str:
 
 def _pruned(evaluated: Result, size: int) -> None:
     """The smallest size that suffices, and a button that takes it."""
-    left, right = st.columns(2, vertical_alignment="bottom")
+    left, middle, right = st.columns([1.2, 1.4, 2.4], vertical_alignment="bottom")
     fields.number_input(left, "Keep at least (%)", 1, 100, "edge_share", step=5)
     share = int(st.session_state["edge_share"]) / 100
     enough = smallest(evaluated, share)
     if enough is not None:
-        right.button(
-            f"Prune to {enough} edges",
+        middle.button(
+            f"Prune to {enough:,} {noun(enough)}",
             on_click=_take_size,
             args=(enough,),
             key="prune",
             disabled=enough == size,
             width="stretch",
         )
-    st.markdown(escape(pruned(evaluated, share).text))
+    right.caption(escape(pruned(evaluated, share).text))
 
 
 def _checked(scored: Result) -> None:
@@ -301,23 +312,23 @@ def _checked(scored: Result) -> None:
     frame = checked_rows(scored)
     if frame.empty:
         return
-    metric = scored.experiment["metric"]
+    metric = controls.METRIC_NAMES[scored.experiment["metric"]]
     st.markdown(
         "**Estimates against exact values**",
         help=f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
-        f"{escape(metric)}. On the dashed line estimate and exact value agree.",
+        f"the {escape(metric)}. On the dashed line estimate and exact value agree.",
     )
     st.altair_chart(checked_chart(frame, metric))
     worst = disagreement(scored)
     if worst is not None:
-        st.markdown(escape(worst.text))
+        st.caption(escape(worst.text))
 
 
 def checked_rows(scored: Result) -> pd.DataFrame:
     """The edges that were measured exactly, the strongest estimate first."""
     scores, exact = scored.array("edges"), circuit_place.measured(scored)
     rows = [
-        (circuit_place.edge_name(edge), float(scores.sel(sender=edge[0], receiver=edge[1])), value)
+        (edge_name(edge), float(scores.sel(sender=edge[0], receiver=edge[1])), value)
         for edge, value in exact.items()
     ]
     rows = sorted(rows, key=lambda row: -abs(row[1]))
@@ -331,7 +342,7 @@ def _listed(circuit: Circuit, scored: Result) -> None:
     all_edges, file = st.columns([5, 2])
     with all_edges.expander("The edges as a table"):
         left, right = st.columns(2, gap="medium")
-        _table(left, f"The {size:,} edges kept", edge_rows(circuit, size, scored))
+        _table(left, f"Edges kept: {size:,}", edge_rows(circuit, size, scored))
         _table(right, "The edges that were measured exactly", checked_rows(scored))
     file.download_button(
         "Save the circuit (JSON)",
@@ -357,7 +368,7 @@ def edge_rows(circuit: Circuit, size: int, scored: Result) -> pd.DataFrame:
     edges, exact = circuit.edges[:size], circuit_place.measured(scored)
     table = pd.DataFrame(
         {
-            "edge": [circuit_place.edge_name(edge) for edge in edges],
+            "edge": [edge_name(edge) for edge in edges],
             "estimate": circuit.scores[:size],
             "exact": [exact.get(edge) for edge in edges],
         }

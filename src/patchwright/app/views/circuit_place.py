@@ -8,12 +8,23 @@ import numpy as np
 
 from patchwright.algorithms.result import Result
 from patchwright.app.views import controls, inspector
+from patchwright.edges import (
+    INPUTS,
+    LOGITS,
+    Edge,
+    edge_name,
+    input_of,
+    node_name,
+    node_of,
+    receiver_name,
+)
 from patchwright.experiment.circuit import Circuit
-from patchwright.figures.circuit_layout import Edge, layout, target_of
+from patchwright.figures.circuit_layout import layout
 from patchwright.methods.patch import Patch
-from patchwright.model.graph import LOGITS, Graph
+from patchwright.model.graph import Graph
 from patchwright.model.load import Model
 from patchwright.places import parse_place
+from patchwright.spelling import sentence_case
 
 MOST_DRAWN = 100
 """Edges that a graph shows; with more nobody can follow one."""
@@ -24,11 +35,13 @@ MOST_LISTED = 7
 ROOM = 420
 """Pixels that the rows of the graph share."""
 
-_INPUTS = {
-    "q": "its queries: what it looks for",
-    "k": "its keys: by what it finds a token",
-    "v": "its values: what it reads there",
+_FOR = {
+    "": "",
+    "q": ": what it looks for",
+    "k": ": by what it finds a token",
+    "v": ": what it reads there",
 }
+"""What each input of a head is for."""
 
 
 def named(edge: Edge) -> str:
@@ -36,18 +49,9 @@ def named(edge: Edge) -> str:
     return ">".join(edge)
 
 
-def node_name(node: str) -> str:
-    """A node in the graph: `L3H1`, `MLP 2`, `emb`, `logits`."""
-    return (
-        f"MLP {node[1:].split('.')[0]}" if node.endswith(".mlp") else node.replace("embed", "emb")
-    )
-
-
-def edge_name(edge: Edge) -> str:
-    """An edge in words: `MLP 2 → L3H1.q`."""
-    sender, receiver = edge
-    part = f".{receiver[-1]}" if "H" in receiver else ""
-    return f"{node_name(sender)} → {node_name(target_of(receiver))}{part}"
+def label(node: str) -> str:
+    """A node in the graph, in the band of its layer: `head 1`, `MLP 2`, `embedding`."""
+    return node_name(node).split(" of ")[0]
 
 
 def strongest_of(circuit: Circuit, size: int, most: int) -> list[int]:
@@ -62,12 +66,13 @@ def graph_of(circuit: Circuit, size: int, scored: Result, selected: str) -> insp
     wide = strongest_of(circuit, min(MOST_DRAWN, len(circuit.edges)), MOST_DRAWN)
     ranks = sorted({*near, *wide})
     edges = {rank: circuit.edges[rank] for rank in ranks}
-    nodes = {node for edge in edges.values() for node in (edge[0], target_of(edge[1]))}
+    nodes = {node for edge in edges.values() for node in (edge[0], node_of(edge[1]))}
     metric, exact = controls.METRIC_NAMES[scored.experiment["metric"]], measured(scored)
     return {
         "waiting": "",
         "edges": {rank: _edge(circuit, rank, exact) for rank in ranks},
         "names": {node: node_name(node) for node in nodes},
+        "labels": {node: label(node) for node in nodes},
         "near": {"ranks": near, **_laid_out(tuple(circuit.edges[rank] for rank in near))},
         "wide": {"ranks": wide, **_laid_out(tuple(circuit.edges[rank] for rank in wide))},
         "size": size,
@@ -82,9 +87,11 @@ def graph_of(circuit: Circuit, size: int, scored: Result, selected: str) -> insp
     }
 
 
-def waiting(size: int) -> inspector.Json:
+def waiting(size: int, under_way: bool) -> inspector.Json:
     """The graph before there are scores."""
-    said = "Each connection is being scored. The graph appears as soon as that is done."
+    said = "No connection has a score, so there is no graph."
+    if under_way:
+        said = "Each connection is being scored. The graph appears as soon as that is done."
     return {"waiting": said, "size": size, "selected": ""}
 
 
@@ -105,8 +112,9 @@ def _edge(circuit: Circuit, rank: int, exact: Mapping[Edge, float]) -> inspector
         "id": named(edge),
         "name": edge_name(edge),
         "sender": sender,
-        "target": target_of(receiver),
-        "input": receiver[-1] if "H" in receiver else "",
+        "target": node_of(receiver),
+        "input": input_of(receiver),
+        "part": INPUTS.get(input_of(receiver), ""),
         "score": circuit.scores[rank],
         "exact": exact.get(edge),
     }
@@ -145,31 +153,26 @@ def said(
 
 def _said_of_node(node: str, kept: Circuit, swept: Patch, model: Model) -> inspector.Json:
     pairs = sorted(zip(kept.edges, kept.scores, strict=True), key=lambda one: -abs(one[1]))
-    into = [(edge, score) for edge, score in pairs if target_of(edge[1]) == node]
+    into = [(edge, score) for edge, score in pairs if node_of(edge[1]) == node]
     out = [(edge, score) for edge, score in pairs if edge[0] == node]
-    sentence = (
-        f"Of the {len(kept.edges):,} edges kept, {len(into)} lead into it and {len(out)} out of it."
-    )
+    every = f"the {len(kept.edges):,} edges" if len(kept.edges) > 1 else "the one edge"
     return {
         "place": node,
-        "title": title(node),
-        "sentence": sentence,
+        "title": sentence_case(node_name(node)),
+        "sentence": f"Of {every} kept, {len(into)} lead into it and {len(out)} out of it.",
         "facts": _facts_of(node, swept, model),
         "closer": [("attention", "Where it looks")] if "H" in node else [],
         "links": [
             _listed("In, from", [(edge, score, _source(edge)) for edge, score in into]),
-            _listed("Out, to", [(edge, score, _aim(edge)) for edge, score in out]),
+            _listed("Out, to", [(edge, score, receiver_name(edge[1])) for edge, score in out]),
         ],
     }
 
 
 def _source(edge: Edge) -> str:
-    part = f" to {edge[1][-1]}" if "H" in edge[1] else ""
-    return f"{node_name(edge[0])}{part}"
-
-
-def _aim(edge: Edge) -> str:
-    return edge_name(edge).split(" → ")[1]
+    """An edge in the list of those into its node."""
+    part = input_of(edge[1])
+    return f"{node_name(edge[0])} to its {INPUTS[part]}" if part else node_name(edge[0])
 
 
 def _listed(title: str, edges: Sequence[tuple[Edge, float, str]]) -> inspector.Json:
@@ -181,16 +184,6 @@ def _listed(title: str, edges: Sequence[tuple[Edge, float, str]]) -> inspector.J
         ],
         "more": f"and {left_out} weaker" if left_out > 0 else "",
     }
-
-
-def title(node: str) -> str:
-    """A node in words: `Layer 3, head 1`."""
-    if node == "embed":
-        return "Embedding"
-    if node == LOGITS:
-        return "Logits"
-    layer, *head = node[1:].split(".")[0].split("H")
-    return f"Layer {layer}, head {head[0]}" if head else f"Layer {layer}, MLP"
 
 
 def _facts_of(node: str, swept: Patch, model: Model) -> list[inspector.Fact]:
@@ -212,10 +205,10 @@ def _said_of_edge(edge: Edge, circuit: Circuit, size: int, scored: Result) -> in
     exact = measured(scored)
     metric = controls.METRIC_NAMES[scored.experiment["metric"]]
     unknown = f"not measured: only the {len(exact)} strongest are"
-    start, end = title(sender), title(target_of(receiver))
+    ends = {"From": sender, "To": node_of(receiver)}
     return {
         "place": named(edge),
-        "title": f"{start} → {end[:1].lower()}{end[1:]}",
+        "title": sentence_case(edge_name(edge)),
         "sentence": (
             f"Corrupted alone, it changes the {metric} by an estimated {_signed(score)}"
             + (f", and measured {_signed(exact[edge])}." if edge in exact else ".")
@@ -227,12 +220,8 @@ def _said_of_edge(edge: Edge, circuit: Circuit, size: int, scored: Result) -> in
             ("in the circuit", _rank(edge, circuit, size)),
         ],
         "links": [
-            {"title": "From", "rows": [(sender, start, "")], "more": ""},
-            {
-                "title": "To",
-                "rows": [(target_of(receiver), end, "")],
-                "more": "",
-            },
+            {"title": title, "rows": [(node, node_name(node), "")], "more": ""}
+            for title, node in ends.items()
         ],
     }
 
@@ -241,9 +230,7 @@ def feeds(receiver: str) -> str:
     """What an edge into this receiver is for."""
     if receiver == LOGITS:
         return "the answer directly"
-    node = title(target_of(receiver))
-    head = "H" in receiver
-    return f"{node[:1].lower()}{node[1:]}: {_INPUTS[receiver[-1]] if head else 'its one input'}"
+    return f"{receiver_name(receiver)}{_FOR[input_of(receiver)]}"
 
 
 def _rank(edge: Edge, circuit: Circuit, size: int) -> str:

@@ -9,6 +9,8 @@ function drawn(kind, attributes = {}, text = "") {
   return made;
 }
 
+// For so many milliseconds an act is not taken back by an answer to an earlier one.
+const PATIENCE = 10_000;
 const TALLEST_ROW = 46, LOWEST_ROW = 15, WIDEST_UNIT = 74, MOST_LABELS = 8;
 
 class CircuitGraph {
@@ -16,6 +18,7 @@ class CircuitGraph {
     this.host = host;
     this.act = act;
     this.say = () => {};
+    this.asked = {};
     this.frame = host.appendChild(drawn("svg", { class: "graph", role: "listbox" }));
     this.waiting = host.appendChild(element("p", "waiting"));
     this.foot = host.appendChild(element("div", "bar graph-foot"));
@@ -35,18 +38,13 @@ class CircuitGraph {
   }
 
   show(data) {
-    // What the server says of an earlier act does not take the latest one back.
-    if (this.awaited && this.awaited.until > Date.now()) {
-      const { what, value } = this.awaited;
-      if (data[what] === value) this.awaited = null;
-      else if (what === "selected") data.selected = value;
-    }
-    const { selected, ...shape } = data;
-    const text = JSON.stringify(shape), again = this.shape === text;
+    if (this.awaits("selected", data)) data.selected = this.asked.selected.value;
+    const pruning = this.awaits("size", data), { selected, ...shape } = data;
+    const text = JSON.stringify(shape), again = this.shape === text && (pruning || this.size === data.size);
     this.data = data;
     this.shape = text;
-    const pruning = this.awaited?.what === "size";
-    if (!again && !pruning) this.size = data.size;
+    if (!pruning) this.size = data.size;
+    this.frame.classList.toggle("coming", pruning);
     this.waiting.textContent = data.waiting;
     this.frame.style.display = data.waiting ? "none" : "block";
     this.foot.hidden = Boolean(data.waiting);
@@ -56,6 +54,14 @@ class CircuitGraph {
     if (!again) this.explain();
     if (!again) this.draw();
     else this.mark();
+  }
+
+  // Whether the server has yet to answer the latest act: what it says of an earlier one does not take that back.
+  awaits(what, data) {
+    const asked = this.asked[what];
+    if (asked && data[what] !== asked.value && Date.now() < asked.until) return true;
+    delete this.asked[what];
+    return false;
   }
 
   // Everything, as large as there is room.
@@ -69,7 +75,7 @@ class CircuitGraph {
     const start = left + (width - left - layout.width * unit) / 2;
     const height = row * rows + 4;
     this.point = ([across, up]) => [start + across * unit, height - 2 - row * (up + 0.5)];
-    this.box = [Math.min(56, unit * 0.94), Math.min(21, row * 0.8)];
+    this.box = [Math.min(66, unit * 0.94), Math.min(21, row * 0.8)];
     this.ranks = ranks;
     this.slider.drawn.textContent = drawnOf(ranks, this.size);
     this.layout = layout;
@@ -123,10 +129,11 @@ class CircuitGraph {
       const [x, y] = this.point(place);
       const node = group.appendChild(drawn("g", { class: "node", role: "option", "data-node": name,
         "aria-label": nodeInWords(d, this.ranks, name), transform: `translate(${x} ${y})`, tabindex: -1 }));
-      const label = d.names[name], fits = widest([label]) + 4 <= width;
+      const label = d.labels[name], size = widest([label]) + 4 <= width ? 12 : 10;
+      const fits = (widest([label]) * size) / 12 + 4 <= width;
       node.append(
         drawn("rect", { x: -width / 2, y: -height / 2, width, height, rx: 5 }),
-        drawn("text", { "font-size": Math.min(fits ? 12 : 10, height * 0.75) }, fits ? label : label.replace(/^L\d+|LP /g, "")),
+        drawn("text", { "font-size": Math.min(size, height * 0.75) }, fits ? label : shortLabel(label)),
       );
       this.spots.set(name, node);
     }
@@ -161,11 +168,11 @@ class CircuitGraph {
   label(shown, ranks) {
     const d = this.data, some = ranks.sort((a, b) => Math.abs(d.edges[b].score) - Math.abs(d.edges[a].score));
     this.frame.querySelector(".labels")?.replaceChildren(...some.slice(0, MOST_LABELS).map((rank) => {
-      const { points } = this.paths.get(rank), { target, input, score } = d.edges[rank];
+      const { points } = this.paths.get(rank), { target, part, score } = d.edges[rank];
       const [one, other] = target === shown ? points : [points.at(-1), points.at(-2)];
       const share = target === shown ? 0.4 : 0.5;
       return drawn("text", { class: "score", x: one[0] + share * (other[0] - one[0]), y: one[1] + share * (other[1] - one[1]) },
-        `${input} ${signed(score)}`.trim());
+        `${part} ${signed(score)}`.trim());
     }));
   }
 
@@ -178,7 +185,7 @@ class CircuitGraph {
     const id = this.idOf(event);
     this.light(id);
     if (!id) return;
-    this.tip.textContent = inWords(this.data, this.ranks, id);
+    this.tip.textContent = `${inWords(this.data, this.ranks, id)} (${id})`;
     this.tip.style.display = "block";
     const box = this.host.getBoundingClientRect();
     const left = Math.min(event.clientX - box.left + 14, box.width - this.tip.offsetWidth - 4);
@@ -194,7 +201,7 @@ class CircuitGraph {
   // The browser shows the selection at once; the server follows.
   select(id) {
     this.data.selected = id;
-    this.awaited = { what: "selected", value: id, until: Date.now() + 1500 };
+    this.asked.selected = { value: id, until: Date.now() + PATIENCE };
     this.focused = id;
     this.mark();
   }
@@ -264,13 +271,15 @@ class CircuitGraph {
 
   // The graph follows at once; the server is asked when the slider is let go.
   prune(size, used) {
-    this.awaited = { what: "size", value: size, until: Infinity };
+    this.asked.size = { value: size, until: Infinity };
     this.keep(size, used);
     this.draw();
   }
 
   commit() {
-    this.awaited = { what: "size", value: this.size, until: Date.now() + 1500 };
+    if (this.size === this.data.size) return;
+    this.asked.size = { value: this.size, until: Date.now() + PATIENCE };
+    this.frame.classList.add("coming");
     this.act("edges", this.size);
   }
 }

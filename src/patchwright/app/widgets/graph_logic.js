@@ -18,6 +18,12 @@ function keptOf(d, size) {
 // What is said where not all edges that are kept are drawn.
 const drawnOf = (ranks, size) => (ranks.length < size ? `drawn: ${ranks.length}` : "");
 
+// A node's label where there is little room: `H1` for `head 1`, `M2` for `MLP 2`.
+const shortLabel = (label) => {
+  const [kind, number] = label.split(" ");
+  return number ? kind[0].toUpperCase() + number : kind.slice(0, 3);
+};
+
 // Which of these edges a node or an edge stands for.
 const edgesOf = (d, ranks, id) => ranks.filter((rank) => {
   const edge = d.edges[rank];
