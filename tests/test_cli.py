@@ -402,12 +402,13 @@ LONG_COMMANDS = [
 
 
 @pytest.fixture
-def at_the_third_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C hits this process as a method reports for the third time."""
+def in_the_middle(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """Ctrl-C hits this process at a report of a method when a part is done; a circuit is scored before."""
     advance, calls = batches.ProgressReporter.advance, itertools.count(1)
+    at = 12 if command[0] == "circuit" else 3
 
     def interrupted(report: batches.ProgressReporter, cells: int) -> None:
-        if next(calls) == 3:
+        if next(calls) == at:
             os.kill(os.getpid(), signal.SIGINT)
         advance(report, cells)
 
@@ -415,7 +416,7 @@ def at_the_third_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches.ProgressReporter, "advance", interrupted)
 
 
-@pytest.mark.usefixtures("at_the_third_report")
+@pytest.mark.usefixtures("in_the_middle")
 @pytest.mark.parametrize("command", LONG_COMMANDS, ids=lambda command: command[0])
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, command: list[str]) -> None:
     outputs = ("--json", "out.json", "--csv", "out.csv", "--plot", "out.png")

@@ -83,7 +83,9 @@ session_state.keep(st.session_state)
 st.session_state["run"] = None
 # Drawn by this script, not by `chosen.run()`: when the page is turned, Streamlit forgets fields
 # that a page has drawn, and with them what was typed just before the click.
-if name != "learn":
-    projector.frame()
+# In a place of its own: what comes and goes there replaces nothing below it.
+with st.container():
+    if name != "learn":
+        projector.frame()
 VIEWS[name]()
 address_bar.write(name, arrived, returned)
