@@ -37,8 +37,8 @@ def on_parts(result: Result) -> Result:
     index = pd.MultiIndex.from_tuples(labels, names=["layer", "part"])
     change = xr.DataArray.from_series(pd.Series(sums[list(found)].to_numpy(), index))
     patched = result.clean.metric + change.sel(layer=layers, part=parts)
-    runs = (one.metrics(many=False) for one in (result.clean, result.corrupt))
-    effect = effect_of(patched, *runs, "noise", result.experiment["metric"])
+    clean, corrupt = result.clean.metrics(many=False), result.corrupt.metrics(many=False)
+    effect = effect_of(patched, clean, corrupt, "noise", result.experiment["metric"])
     arrays = {**result.arrays, "patched": patched.rename("patched"), "effect": effect}
     return replace(result, arrays=arrays, asked=None)
 
