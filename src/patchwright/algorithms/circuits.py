@@ -8,6 +8,7 @@ every edge outside it carries the corrupted run's activation, or a mean.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -187,7 +188,7 @@ class _Ready:
 
 
 class _StoppedError(Exception):
-    """The work was stopped between two passes."""
+    """Leaves the work where it was stopped: what was measured by then is the result."""
 
 
 def measure(
@@ -201,10 +202,10 @@ def measure(
 ) -> Measured:
     """Run every circuit with all edges outside it corrupted (or at the clean prompts' mean).
 
-    `progress` is called before the first pass and after each, and counts circuits. Runs that edges outside are taken
-    from are kept within `budget` bytes, and made again where they do not fit. Raises
-    ExperimentError for an edge that the model does not have, and for a mean over
-    prompts of unequal length.
+    `progress` is called before the first pass and after each, and counts circuits. The runs that
+    edges outside are taken from are kept as far as `budget` bytes allow; the others are run again
+    for each circuit. Raises ExperimentError for an edge that the model does not have, and for a
+    mean over prompts of unequal length.
     """
     _check_graph(network)
     graph = Graph(network.spec)
@@ -230,7 +231,7 @@ def measure(
             found.append(_read(one.reader, metric, pass_through(network, one.clean, mask, other)))
         return _mean(found)
 
-    try:
+    with suppress(_StoppedError):
         passed()
         ready = [_ready(network, pair, metric, passed) for pair in pairs]
         mean = _mean_written(network, pairs, passed) if outside == "mean" else None
@@ -243,8 +244,6 @@ def measure(
             values[i] = value(edges)
             kept[i] = np.nan if flat else (values[i] - none) / gap
             passed(1)
-    except _StoppedError:
-        pass
     return Measured(values, kept, clean, none, report.done)
 
 

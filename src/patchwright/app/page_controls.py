@@ -19,13 +19,13 @@ from patchwright.places import parse_place
 from patchwright.prompts.builtin_templates import tasks
 
 DIGITS = 12
-"""Of a stored run's hash, in an address."""
+"""How many digits of a stored run's hash stand in an address."""
 
 MOST_EDGES = 4096
-"""Edges that a circuit may have on the page."""
+"""The most edges that a circuit may have on the page."""
 
 MOST_PAIRS = 1000
-"""Pairs of a set on the page."""
+"""The most pairs that a set may have on the page."""
 
 _LISTS = "~"
 """Between the entries of a list; no place and no number contains it."""
@@ -47,7 +47,7 @@ class Control:
     entry: Callable[[str], Any] = str
 
     def read(self, name: str, text: str) -> Any:
-        """The value that the control `name` has in an address. Raises InputError for what it may not be."""
+        """Read the value of the control `name` from an address. Raises InputError for a value that it may not have."""
         if self.choices and text not in self.choices:
             raise InputError(
                 f"The address has {name} '{text[:40]}': it may be {', '.join(self.choices)}."
@@ -75,7 +75,7 @@ class Control:
         return number
 
     def write(self, value: Any) -> str:
-        """The value in an address; of a list of places only what names one: a slip is not worth sharing."""
+        """Write a value for an address; entries of a list of places that name no place are left out."""
         if isinstance(value, list) and self.entry is _place:
             return _LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
         if isinstance(value, list):
@@ -86,7 +86,7 @@ class Control:
 
 
 def run_digits(text: str) -> str:
-    """What names a stored run. Raises InputError for what is no beginning of a hash."""
+    """Check the digits that name a stored run. Raises InputError if they are not the beginning of a hash."""
     if not re.fullmatch(f"[0-9a-f]{{{DIGITS},64}}", text):
         raise InputError(
             f"The address has run '{text[:40]}': a run is named by at least {DIGITS} "

@@ -214,49 +214,53 @@ def _of_attention(one: Any) -> Controls | None:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a page is about, and how its controls and the experiment lead to one another."""
+class PageExperiment:
+    """The kind of experiment that a page shows, and how it is turned into the page's controls and back."""
 
     kind: type[Experiment]
     controls: Callable[[Any], Controls | None]
-    """Of an experiment; None where the page cannot show it."""
+    """Returns the controls that show an experiment; None if the page cannot show it."""
     made: Callable[[Controls, str], Experiment]
-    """Of controls, on a model."""
+    """Returns the experiment that the controls describe, on the named model."""
 
 
 def _swept(make: Callable[[Controls, Patch], Experiment]) -> Callable[[Controls, str], Experiment]:
-    """What a page asks of the pair that the sweep of the same controls is about."""
+    """Make an experiment of the controls and of the sweep over their pair."""
     return lambda controls, model: make(controls, build_experiment.experiment_of(controls, model))
 
 
-HOLDS: dict[str, Held] = {
-    "patch": Held(Patch, partial(_of_page, "patch"), build_experiment.experiment_of),
-    "many": Held(
+HOLDS: dict[str, PageExperiment] = {
+    "patch": PageExperiment(Patch, partial(_of_page, "patch"), build_experiment.experiment_of),
+    "many": PageExperiment(
         Patch,
         _of_set,
         lambda now, model: build_experiment.set_experiment_of(now, model, now["set_pairs"]),
     ),
-    "activations": Held(
+    "activations": PageExperiment(
         Difference,
         partial(_of_page, "activations"),
         _swept(lambda now, swept: build_experiment.difference_of(swept, now["seen_site"])),
     ),
-    "attention": Held(
+    "attention": PageExperiment(
         Attention,
         _of_attention,
         _swept(lambda now, swept: build_experiment.attention_at(swept, now["chosen"])),
     ),
-    "trace": Held(
+    "trace": PageExperiment(
         Trace,
         _of_trace,
         lambda now, model: build_experiment.trace_of(now, model, "mlp_out"),
     ),
-    "lens": Held(LogitLens, _common, _swept(lambda _, swept: build_experiment.lens_of(swept, []))),
-    "ablation": Held(Ablate, _of_ablation, _swept(build_experiment.ablate_of)),
-    "paths": Held(PathPatch, partial(_of_page, "paths"), _swept(build_experiment.path_patch_of)),
-    "circuit": Held(EdgeAttribution, _of_circuit, _swept(build_experiment.edges_of)),
+    "lens": PageExperiment(
+        LogitLens, _common, _swept(lambda _, swept: build_experiment.lens_of(swept, []))
+    ),
+    "ablation": PageExperiment(Ablate, _of_ablation, _swept(build_experiment.ablate_of)),
+    "paths": PageExperiment(
+        PathPatch, partial(_of_page, "paths"), _swept(build_experiment.path_patch_of)
+    ),
+    "circuit": PageExperiment(EdgeAttribution, _of_circuit, _swept(build_experiment.edges_of)),
 }
-"""What each page is about: of Trace its first panel's, of Circuit the scores."""
+"""The experiment of each page: of Causal trace its first map, of Circuit the scores of its edges."""
 
 
 def _of_together(one: Any) -> Controls:

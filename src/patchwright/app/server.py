@@ -59,7 +59,7 @@ def serve(
     sys.argv = [str(PAGE), *options]
     sys.argv += [flag for flag, is_so in (("--allow-edits", own), ("--alone", alone)) if is_so]
     configure({**SETTINGS, "server.address": host, "server.port": port, "secrets.files": []})
-    app: ASGIApp = Styled(st.App(PAGE, lifespan=_life), STYLE.read_text("utf-8"))
+    app: ASGIApp = StyleMiddleware(st.App(PAGE, lifespan=_life), STYLE.read_text("utf-8"))
     if own or names:
         app = OwnNames(app, Hosts(host, tuple(names)))
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -100,22 +100,23 @@ async def _life(_: st.App) -> AsyncGenerator[dict[str, Any] | None]:
     await run_sync(resources.job_queue.clear)
 
 
-class Styled:
-    """Sends the style of the page with its HTML: as an element of the app it comes late, and all jumps.
+class StyleMiddleware:
+    """Adds the page's style to its HTML, so that nothing jumps while the page opens.
 
-    It follows the document's end, which browsers read as the end of its body: so its rules come
-    after those that Streamlit adds to the head, and the document streams as it is.
+    As an element of the app the style would arrive after the first elements are drawn. It is added
+    behind the end of the document, which browsers read as the end of its body: there it overrides
+    the rules that Streamlit adds to the head, and the document need not be taken apart.
     """
 
-    _NOT_WHOLE = (b"accept-encoding", b"if-none-match", b"if-modified-since", b"range")
-    """Headers that ask for less than the whole plain document, whose style may be a newer one."""
+    _PARTIAL = (b"accept-encoding", b"if-none-match", b"if-modified-since", b"range")
+    """Request headers that ask for less than the whole uncompressed document, or only for a newer one."""
 
     def __init__(self, app: ASGIApp, style: str) -> None:
         self._app = app
         self._style = f"<style>{style}</style>".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the app does, with the style after a document."""
+        """Answer as the app does, and add the style to an HTML document."""
         is_document = False
 
         async def send_styled(message: Message) -> None:
@@ -132,7 +133,7 @@ class Styled:
             await send(message)
 
         if scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", ""):
-            kept = [header for header in scope["headers"] if header[0] not in self._NOT_WHOLE]
+            kept = [header for header in scope["headers"] if header[0] not in self._PARTIAL]
             await self._app({**scope, "headers": kept}, receive, send_styled)
         else:
             await self._app(scope, receive, send)

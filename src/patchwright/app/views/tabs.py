@@ -18,7 +18,7 @@ TABS = {
 
 
 def heading(title: str) -> None:
-    """Say to screen readers which page this is; who sees it, sees that in the bar or among the tabs."""
+    """Tell screen readers which page this is; the bar and the tabs show it to everyone else."""
     st.container(key="heading").html(f"<h1>{title}</h1>")
 
 
