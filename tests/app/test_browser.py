@@ -2,6 +2,7 @@
 
 import ast
 import io
+import itertools
 import json
 import re
 from pathlib import Path
@@ -33,6 +34,7 @@ from browser_pages import (
     rest,
     type_into,
 )
+from checkpoints import save_tiny
 from patchwright.app.views import tabs, topbar
 from patchwright.app.widgets.heat_map import part, script
 from patchwright.figures.grid import Grid, grid_of
@@ -107,6 +109,19 @@ def test_the_map_the_inspector_and_the_prompts_are_seen_without_scrolling(page: 
     content = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
     assert content is not None
     assert content["height"] <= 1200
+
+
+def test_the_map_of_thirty_layers_is_seen_without_scrolling_and_has_no_gaps(
+    visit: Visitors, large: Path
+) -> None:
+    deep = save_tiny(large.parent / "deep", n_layer=30)
+    page = visit("ablation?" + urlencode({"model": str(deep)}), settled=False)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    rest(page)
+    seen_without_scrolling(page, "map", "inspector")
+    boxes = [cell(page, f"L{layer}H0.z").bounding_box() for layer in range(30)]
+    tops = [round(box["y"]) for box in boxes if box is not None]
+    assert len({above - below for above, below in itertools.pairwise(tops)}) == 1
 
 
 SHIFTS = """
@@ -821,6 +836,7 @@ LOGIC = """(logic) => new Function(logic + `;
       spreadOver([[2, 3], [4, 4]], {centred: false, low: 2, high: 4}, 2),
       spreadOver([[2, 2]], {centred: false, low: 2, high: 2}, 2)],
     heights: [heightOf(6, 15, 45, 340), heightOf(48, 25, 20, 340), heightOf(144, 15, 40, 340), heightOf(15, 15, 8, 340)],
+    rooms: [roomIn(800, 300), roomIn(1080, 300), roomIn(500, 300)],
   };`)()"""
 
 
@@ -849,3 +865,4 @@ def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Brows
     assert found["meanings"] == ["place", "add", "place", None]
     assert found["spread"] == [[1, 0, 2, 2], [1, 3], [2, 0]]
     assert found["heights"] == [30, 7, 5, 8]
+    assert found["rooms"] == [260, 300, 180]

@@ -119,12 +119,15 @@ class HeatMap {
     const rows = d.rows.length, columns = d.columns.length;
     const left = Math.min(110, widest(d.rowsShort ?? d.rows) + 8);
     const width = Math.min(140, (this.host.clientWidth - left - 24) / columns);
-    const height = heightOf(rows, columns, width, d.room, Number(this.style("--row-most")) || 30);
+    const alone = Number(this.style("--row-most"));  // on the projector, where nothing else is shown
+    const height = heightOf(rows, columns, width, alone ? d.room : roomIn(window.innerHeight, d.room), alone || 30);
     const labels = d.columnsShort ?? d.columns;
     const flat = widest(labels) <= width - 2;
     const lean = flat ? 20 : Math.min(96, widest(labels) * 0.72 + 14);
     this.size = [width, height];
     this.grid.style.gridTemplateColumns = `${left}px repeat(${columns}, minmax(0, ${width}px))`;
+    // A label that is higher than its row would part it from the next one.
+    this.grid.style.gridTemplateRows = `repeat(${rows}, ${height}px) auto`;
     this.grid.style.setProperty("--tall", `${height}px`);
     this.grid.style.setProperty("--gap", width > 6 && height > 6 ? "1px" : "0px");
     this.grid.style.setProperty("--lean", `${lean}px`);

@@ -120,5 +120,8 @@ function heightOf(rows, columns, width, room, most = 30) {
   return Math.min(most, fits, rows === columns ? Math.max(6, width) : most);
 }
 
+// Pixels that the rows of a map may take of a window: what stands above and below it is to be seen too.
+const roomIn = (tall, room) => Math.min(room, Math.max(180, tall - 540));
+
 // Every how many rows have a label: a map of heads names a layer where it begins.
 const everyRow = (height) => Math.max(1, Math.ceil(13 / height));
