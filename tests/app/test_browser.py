@@ -14,7 +14,8 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 import patchwright as pw
 from browser_pages import (
@@ -24,6 +25,7 @@ from browser_pages import (
     Visitors,
     barriers,
     cell,
+    choose,
     field,
     heat_map,
     in_address,
@@ -109,6 +111,50 @@ def test_the_map_the_inspector_and_the_prompts_are_seen_without_scrolling(page: 
     content = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
     assert content is not None
     assert content["height"] <= 1200
+
+
+def test_prompts_stay_where_a_run_without_them_ends_as_the_next_begins(
+    browser: Browser, address: str, large: Path
+) -> None:
+    """The end of the run that has no model to show comes when the next run is asked for, never earlier."""
+    ends: list[bytes] = []
+    late = False
+
+    def through(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def to_server(message: str | bytes) -> None:
+            server.send(message)
+            while ends:
+                socket.send(ends.pop(0))
+
+        def to_browser(message: str | bytes) -> None:
+            told = ForwardMsg.FromString(message) if isinstance(message, bytes) else None
+            if late and told is not None and told.WhichOneof("type") == "script_finished":
+                ends.append(told.SerializeToString())
+            else:
+                socket.send(message)
+
+        socket.on_message(to_server)
+        server.on_message(to_browser)
+
+    with browser.new_context() as context:
+        context.set_default_timeout(SECONDS)
+        page = context.new_page()
+        page.route_web_socket("**/_stcore/stream", through)
+        page.goto(address)
+        expect(cell(page, "L2.resid_pre@1")).to_be_visible()
+        late = True
+        choose(page, "Model", "other…")
+        name = field(page, "Hub name, folder or .gguf file")
+        name.fill(str(large))
+        page.wait_for_timeout(2000)
+        name.press("Enter")
+        late = False
+        expect(cell(page, "L5.resid_pre@1")).to_be_visible()
+        expect(field(page, "Prompt A")).to_have_value(re.compile("When Mary and John"))
+        choose(page, "Direction", "B → A: what is needed?")
+        expect(page.get_by_test_id("inspector")).to_contain_text("Copied from B into A")
 
 
 def test_the_map_of_thirty_layers_is_seen_without_scrolling_and_has_no_gaps(

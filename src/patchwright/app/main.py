@@ -10,6 +10,7 @@ from patchwright.app.views import (
     activations,
     attention,
     circuit,
+    fields,
     learn,
     lens,
     many,
@@ -81,6 +82,7 @@ for notice in resources.notices():
     st.warning(escape(notice))
 session_state.keep(st.session_state)
 st.session_state["run"] = None
+fields.begin()
 # Drawn by this script, not by `chosen.run()`: when the page is turned, Streamlit forgets fields
 # that a page has drawn, and with them what was typed just before the click.
 # In a place of its own: what comes and goes there replaces nothing below it.
@@ -88,4 +90,5 @@ with st.container():
     if name != "learn":
         projector.frame()
 VIEWS[name]()
+fields.end()
 address_bar.write(name, arrived, returned)

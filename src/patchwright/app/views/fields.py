@@ -13,8 +13,34 @@ from patchwright.app.session_state import check_lengths
 
 T = TypeVar("T")
 
-KEPT: dict[str, Any] = {"persist_state": "session"}
-"""For every control: Streamlit forgets the others where the page is turned while it is drawn."""
+DRAWN, SHOWN = "fields_drawn", "fields_shown"
+"""Where the session notes the controls that this run has drawn, and those of the last whole run."""
+
+
+def begin() -> None:
+    """Note that a run of the page begins."""
+    st.session_state[DRAWN] = set()
+
+
+def end() -> None:
+    """Note that a run of the page has drawn all of it."""
+    st.session_state[SHOWN] = st.session_state[DRAWN]
+
+
+def kept(key: str) -> dict[str, Any]:
+    """The key of a control and what keeps its value; every control has it.
+
+    Streamlit forgets other controls where the page is turned while it is drawn. And it does not send
+    the value of one that comes back if the browser still named it in its last request: the browser
+    then shows it empty, and that empty value replaces what was typed. So the value is set again
+    for each control that the last whole run did not draw.
+    """
+    now = st.session_state
+    if DRAWN in now:
+        now[DRAWN].add(key)
+        if key in now and key not in now.get(SHOWN, {key}):
+            now[key] = now[key]
+    return {"key": key, "persist_state": "session"}
 
 
 UNLABELLED: dict[str, Any] = {"label_visibility": "collapsed"}
@@ -25,19 +51,19 @@ def text_area(
     place: DeltaGenerator, label: str, key: str, height: int | Literal["content"] = 80, **more: Any
 ) -> None:
     """A field of several lines."""
-    place.text_area(label, key=key, height=height, **KEPT, **more)
+    place.text_area(label, height=height, **kept(key), **more)
 
 
 def text_input(place: DeltaGenerator, label: str, key: str, **more: Any) -> None:
     """A field of one line."""
-    place.text_input(label, key=key, **KEPT, **more)
+    place.text_input(label, **kept(key), **more)
 
 
 def number_input(
     place: DeltaGenerator, label: str, low: float, high: float, key: str, **more: Any
 ) -> None:
     """A field for a number; for a whole one where both bounds are."""
-    place.number_input(label, low, high, key=key, **KEPT, **more)
+    place.number_input(label, low, high, **kept(key), **more)
 
 
 def choice(
@@ -59,9 +85,8 @@ def choice(
     place.selectbox(
         label,
         options,
-        key=key,
         format_func=str if names is None else names.__getitem__,
-        **KEPT,
+        **kept(key),
         **more,
     )
     return st.session_state[key]

@@ -109,10 +109,9 @@ def _roles(found: PairSet, more: DeltaGenerator) -> None:
     more.multiselect(
         "Compare by roles",
         offered,
-        key="set_roles",
         placeholder="every position",
         format_func=escape,
-        **fields.KEPT,
+        **fields.kept("set_roles"),
         help="Named places of each prompt, such as a template's slots; `last` is the last token. "
         "Without roles, position is compared with position.",
     )

@@ -180,8 +180,7 @@ def chat(model: Model) -> None:
         return
     st.toggle(
         "Chat",
-        key="chat",
-        **fields.KEPT,
+        **fields.kept("chat"),
         on_change=session_state.forget_places,
         args=(now,),
         help="What is typed is what a user says to the model: its chat template goes around it, and "
@@ -220,8 +219,7 @@ def beginning(model: Model) -> None:
     shown = " ".join(map(token, token_texts(model.tokenizer.start, model.tokenizer)))
     st.checkbox(
         "Begin with the beginning-of-text token",
-        key="bos",
-        **fields.KEPT,
+        **fields.kept("bos"),
         on_change=session_state.move_places,
         args=(st.session_state,),
         help=f"In this model it is {shown}. Put before every prompt it is one more token, which the "

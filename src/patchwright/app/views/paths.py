@@ -77,9 +77,8 @@ def _choices(model: Model) -> None:
     columns[2].multiselect(
         "Receivers",
         st.session_state["receivers"],
-        key="receivers",
         accept_new_options=True,
-        **fields.KEPT,
+        **fields.kept("receivers"),
         placeholder="To the logits. Add a cell as receiver, or type L3H1.q",
         help="Without any, the logits. Add some from the map, or type them, such as L3H1.q or L2.mlp_out.",
         **fields.UNLABELLED,

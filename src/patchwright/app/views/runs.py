@@ -44,11 +44,10 @@ def show() -> None:
     head.segmented_control(
         "Part of the library",
         CONTROLS["shelf"].choices,
-        key="shelf",
         required=True,
         format_func=SHELF_NAMES.__getitem__,
         label_visibility="collapsed",
-        **fields.KEPT,
+        **fields.kept("shelf"),
     )
     fields.text_input(
         head.container(width=320),

@@ -115,11 +115,10 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
     chips.pills(
         "Subject",
         range(first, len(texts)),
-        key="subject",
         selection_mode="multi",
         format_func=lambda position: f"{token(texts[position])} :small[{position}]",
         on_change=_note_choice,
-        **fields.KEPT,
+        **fields.kept("subject"),
         **fields.UNLABELLED,
     )
 
