@@ -5,6 +5,8 @@ import io
 import itertools
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 from xml.etree import ElementTree
@@ -311,6 +313,41 @@ def test_eight_visitors_at_the_same_instant_get_the_numbers_of_the_library(
         np.testing.assert_array_equal(values, swept.patched.values)
         for letter, run in {"A": swept.clean, "B": swept.corrupt}.items():
             expect(tab.get_by_test_id("inspector")).to_contain_text(f"{letter} {run.metric:.3g}")
+
+
+def test_a_file_arrives_where_other_visitors_act_between_its_making_and_its_fetching(
+    browser: Browser, visit: Visitors, address: str
+) -> None:
+    """Two runs of any visitors have ended before the browser is told where the file lies."""
+    others = [visit(), visit()]
+    held: list[Callable[[], None]] = []
+
+    def through(socket: WebSocketRoute) -> None:
+        def to_browser(message: str | bytes) -> None:
+            told = ForwardMsg.FromString(message) if isinstance(message, bytes) else None
+            if told is not None and told.WhichOneof("type") == "backend_operation_response":
+                held.append(partial(socket.send, message))
+            else:
+                socket.send(message)
+
+        socket.connect_to_server().on_message(to_browser)
+
+    with browser.new_context() as context:
+        context.set_default_timeout(SECONDS)
+        page = context.new_page()
+        page.route_web_socket("**/_stcore/stream", through)
+        page.goto(address)
+        rest(page)
+        press(page, "Export")
+        with page.expect_download() as waiting:
+            press(page, "JSON", exact=True)
+            while not held:
+                page.wait_for_timeout(50)
+            for one in others:
+                one.reload()
+                rest(one)
+            held.pop()()
+        json.loads(waiting.value.path().read_bytes())
 
 
 def long_sweep(large: Path, other: str) -> str:

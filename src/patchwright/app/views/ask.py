@@ -1,5 +1,6 @@
 """The dialog that makes a lesson of the map that a person sees: a file, and an address."""
 
+from functools import partial
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -8,6 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import asked_question, url_state
 from patchwright.app.text import error_markdown
 from patchwright.app.views import lesson_result
+from patchwright.app.views.file_button import file_button
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import Lesson, check
 from patchwright.lessons.cells import on_parts
@@ -71,13 +73,13 @@ def _offered(lesson: Lesson, fields: dict[str, str]) -> None:
     else:
         st.caption("This question is too long for an address: hand out its file.")
     with st.container(horizontal=True):
-        st.download_button(
+        file_button(
             "Lesson file",
-            yaml_of(lesson),
+            partial(yaml_of, lesson),
             f"{lesson.name}.yaml",
             "application/yaml",
+            "take-lesson",
             icon=":material/download:",
-            on_click="ignore",
             help="For a folder that the page was started with: `patchwright app --lessons FOLDER`.",
         )
         if fits:

@@ -25,6 +25,7 @@ from patchwright.app.views import (
     progress,
     topbar,
 )
+from patchwright.app.views.file_button import file_button
 from patchwright.app.widgets.workbench import workbench
 from patchwright.axes import METRICS
 from patchwright.edges import edge_name, node_name, noun
@@ -344,17 +345,17 @@ def _listed(circuit: Circuit, scored: Result) -> None:
         left, right = st.columns(2, gap="medium")
         _table(left, f"Edges kept: {size:,}", edge_rows(circuit, size, scored))
         _table(right, "The edges that were measured exactly", checked_rows(scored))
-    file.download_button(
-        "Save the circuit (JSON)",
-        lambda: circuit.first(size).to_json(),
-        "patchwright-circuit.json",
-        "application/json",
-        key="take-circuit",
-        on_click="ignore",
-        width="stretch",
-        help="Its edges and their scores; `patchwright circuit --circuit FILE` measures it again, on "
-        "other prompts too.",
-    )
+    with file:
+        file_button(
+            "Save the circuit (JSON)",
+            lambda: circuit.first(size).to_json(),
+            "patchwright-circuit.json",
+            "application/json",
+            "take-circuit",
+            width="stretch",
+            help="Its edges and their scores; `patchwright circuit --circuit FILE` measures it again, on "
+            "other prompts too.",
+        )
 
 
 def _table(place: DeltaGenerator, title: str, rows: pd.DataFrame) -> None:

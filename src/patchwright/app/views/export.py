@@ -9,6 +9,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import url_state
 from patchwright.app.results import origin
 from patchwright.app.views import ask, fields, figure_dialog, projector
+from patchwright.app.views.file_button import file_button
 from patchwright.app.views.topbar import Bar
 from patchwright.figures.grid import title_of
 from patchwright.figures.matplotlib_figures import Drawing, drawings_of
@@ -85,14 +86,7 @@ def files(result: Result, drawings: Sequence[Drawing] = (), notes: Notes = ()) -
     with st.container(horizontal=True):
         figure_dialog.button(drawings or drawings_of(result), result.method)
         for name, (file, kind, content) in offered.items():
-            st.download_button(
-                name,
-                content,
-                f"patchwright-{result.method}-{file}",
-                kind,
-                key=f"take-{name}",
-                on_click="ignore",
-            )
+            file_button(name, content, f"patchwright-{result.method}-{file}", kind, f"take-{name}")
 
 
 def _link(result: Result, sharable: bool) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from patchwright.app.text import escape
+from patchwright.app.views.file_button import file_button
 from patchwright.figures.formats import FORMATS
 from patchwright.figures.matplotlib_figures import Drawing
 from patchwright.figures.style import USUAL, WIDTHS, FigureStyle
@@ -34,13 +35,12 @@ def _dialog(drawings: Sequence[Drawing], method: str) -> None:
         st.warning(escape(lacking))
     with st.container(horizontal=True):
         for suffix in sorted(FORMATS):
-            st.download_button(
+            file_button(
                 suffix.upper(),
-                png if suffix == "png" else partial(_bytes, drawing, suffix, style),
+                partial(_bytes, drawing, suffix, style),
                 f"patchwright-{method}-figure.{suffix}",
                 KINDS[suffix],
-                key=f"take-{suffix}",
-                on_click="ignore",
+                f"take-{suffix}",
             )
     for tab, format in zip(st.tabs(list(CAPTIONS.values())), CAPTIONS, strict=True):
         language = "latex" if format == "latex" else None

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 import streamlit as st
 
 from patchwright.app.answer_sheet import Sheet, csv_of, html_of, json_of, sheet_of
 from patchwright.app.lesson_progress import Attempt, Score, questions_of, score
 from patchwright.app.resources import lessons
+from patchwright.app.views.file_button import file_button
 from patchwright.lessons import Lesson
 
 FILES: dict[str, tuple[str, str, Callable[[Sheet], str]]] = {
@@ -71,12 +73,12 @@ def _files(lesson: Lesson, tries: Mapping[int, Attempt]) -> None:
         )
         sheet = sheet_of(lesson, tries, name, f"{datetime.now(UTC):%Y-%m-%d}")
         for label, (ending, kind, text_of) in FILES.items():
-            st.download_button(
+            file_button(
                 label,
-                text_of(sheet),
+                partial(text_of, sheet),
                 f"{lesson.name}-answers.{ending}",
                 kind,
+                f"answers-{ending}",
                 icon=":material/print:" if ending == "html" else None,
                 help="A page to print or to keep." if ending == "html" else "To collect answers.",
-                on_click="ignore",
             )

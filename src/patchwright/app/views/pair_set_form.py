@@ -10,6 +10,7 @@ from patchwright.app import pair_sets
 from patchwright.app.page_controls import CONTROLS, MOST_PAIRS
 from patchwright.app.text import error_markdown, escape, typed
 from patchwright.app.views import fields, pair
+from patchwright.app.views.file_button import file_button
 from patchwright.errors import FormatError, PatchwrightError
 from patchwright.model.load import Model
 from patchwright.prompts.builtin_templates import tasks
@@ -201,13 +202,12 @@ def understood(found: PairSet) -> None:
     line.caption(escape(pair_sets.in_words(found)))
     with pairs.popover(f"The {len(found.items):,} pairs", width="stretch"):
         st.dataframe(found.table(), hide_index=True, height=280, width=900)
-        st.download_button(
+        file_button(
             "Pairs (JSONL)",
             lambda: "".join(write_items(found.items)),
             "patchwright-pairs.jsonl",
             "application/jsonl",
-            key="take-pairs",
-            on_click="ignore",
+            "take-pairs",
             help="The set itself, for `--pairs` on the command line or to upload here again.",
         )
     if found.skipped:

@@ -15,6 +15,7 @@ from patchwright.app.results import statistics_of
 from patchwright.app.run_list import Saved, when
 from patchwright.app.text import error_markdown, error_text, escape, typed
 from patchwright.app.views import export
+from patchwright.app.views.file_button import file_button
 from patchwright.app.widgets.heat_map import heat_map, panels
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.figures.comparison import compared, unlike
@@ -62,13 +63,13 @@ def _nothing_selected(kept: Access) -> None:
 
 
 def _buttons(ids: list[str], kept: Access) -> None:
-    st.download_button(
+    file_button(
         "Export",
         lambda: exported(kept, ids),
         "patchwright-runs.zip",
         "application/zip",
+        "take-runs",
         icon=":material/archive:",
-        on_click="ignore",
         help="One archive, to import on another machine or here.",
     )
     if kept.own:
