@@ -112,7 +112,7 @@ def main() -> None:
     asked = parser.parse_args()
     model = model_of(asked.layers, asked.width)
     experiments = experiments_of(asked.pairs, asked.tokens)
-    ray: Any = cluster.ray_here()
+    ray: Any = cluster.import_ray()
     ray.init(num_cpus=max(asked.workers), include_dashboard=False, log_to_driver=False)
     rows = [("one process", *timed(partial(run_many, experiments, model), asked.pairs))]
     for count in asked.workers:

@@ -32,7 +32,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import patchwright as pw
 from patchwright.experiment.base import Experiment
-from patchwright.experiment.batching import group, run_batch
+from patchwright.experiment.batching import make_batches, run_batch
 
 N_TOKENS, SUBJECT, SAMPLES, SEED = 20, (2, 3, 4), 10, 0
 N_PAIRS, STEPS, SIZE = 100, 2, 1000
@@ -210,7 +210,7 @@ def batched(
     """Pairs per second of the experiments one at a time, and in batches of all."""
 
     def in_batches() -> list[pw.Result]:
-        ran = [one for batch in group(asked, len(asked)) for one in run_batch(batch, model)]
+        ran = [one for batch in make_batches(asked, len(asked)) for one in run_batch(batch, model)]
         return [one.result for one in ran if one.result is not None]
 
     single, one_by_one = timed(lambda: [pw.run(one, model) for one in asked], repeats)

@@ -37,7 +37,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sections import put_section
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from patchwright.model.catalog import get
+from patchwright.model.catalog import fetch_model
 
 CLEAN = "When Mary and John went to the store, John gave a drink to"
 NAMES = ("Susan", "Alice", "David", "Amy", "Eva", "Peter", "Linda", "Dan", "Anna", "Tom", "James")
@@ -151,7 +151,7 @@ def chromium() -> str:
 def made(name: str, folder: Path) -> Path:
     """The folder or the file of the named model; that of random weights is written here."""
     if name == "smollm2":
-        return get(name)
+        return fetch_model(name)
     with as_file(files("patchwright") / "demo") as demo:
         if name == "demo":
             return demo

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from patchwright.known_answers import KNOWN, TOLERANCE, Answer, Planted
+from patchwright.known_answers import KNOWN, TOLERANCE, Answer, PlantedModel
 from patchwright.known_answers.check import ELSEWHERE
 
 PAGE = Path(__file__).parent / "known-answers.md"
@@ -63,12 +63,12 @@ patching.
 """
 
 
-def page_of(known: Sequence[Planted]) -> str:
+def page_of(known: Sequence[PlantedModel]) -> str:
     """The page: what misleads, then a table for each model."""
     return HEAD + _table(_misleading(known)) + AFTER + "\n".join(map(_section, known))
 
 
-def _misleading(known: Sequence[Planted]) -> Iterator[tuple[str, ...]]:
+def _misleading(known: Sequence[PlantedModel]) -> Iterator[tuple[str, ...]]:
     yield "model", "experiment", "quantity", "found", "true", "because", "source"
     for planted in known:
         for one in planted.answers:
@@ -77,7 +77,7 @@ def _misleading(known: Sequence[Planted]) -> Iterator[tuple[str, ...]]:
                 yield planted.model, _asked(one), f"`{name}`", *numbers, one.why, one.source
 
 
-def _section(planted: Planted) -> str:
+def _section(planted: PlantedModel) -> str:
     pair = planted.pair
     answers = f"`{pair.answers[0]}`, not `{pair.wrongs[0]}`"
     lines = [f"## {planted.model}\n", f"{planted.circuit} Source: {planted.source}.\n"]
@@ -85,7 +85,7 @@ def _section(planted: Planted) -> str:
     return "\n".join(lines) + "\n" + _table(_rows(planted))
 
 
-def _rows(planted: Planted) -> Iterator[tuple[str, ...]]:
+def _rows(planted: PlantedModel) -> Iterator[tuple[str, ...]]:
     yield "experiment", "must be", "because"
     for one in planted.answers:
         numbers = dict(one.numbers) | ({} if one.elsewhere is None else {ELSEWHERE: one.elsewhere})
@@ -94,7 +94,7 @@ def _rows(planted: Planted) -> Iterator[tuple[str, ...]]:
 
 
 def _asked(one: Answer) -> str:
-    return f"`{one.method}`" + (f": {one.choices}" if one.choices else "")
+    return f"`{one.method}`" + (f": {one.fields_text}" if one.fields_text else "")
 
 
 def _written(value: float) -> str:

@@ -22,7 +22,7 @@ SHARED = ("model", "revision", "bos", "metric", "pairs")
 
 def page_of(methods: Methods) -> str:
     """The page: a list of the methods, then a table of parameters for each."""
-    every = methods.described()
+    every = methods.descriptions()
     rows = ["| method | command | what it does |", "| --- | --- | --- |"]
     rows += [
         f"| [`{one['name']}`](#{one['name']}) | `patchwright {one['command']}` | {one['does']} |"

@@ -53,14 +53,15 @@ def _view(name: str) -> None:
     from patchwright.app import resources, session_state, url_state
 
     if session_state.prepare(st.session_state, name):
-        session_state.take(
-            st.session_state, url_state.read(name, st.query_params, resources.look_up())
+        session_state.set_controls(
+            st.session_state,
+            url_state.read_parameters(name, st.query_params, resources.experiment_finder()),
         )
     if said := st.session_state.pop("complaint", None):
         st.warning(said)
     st.session_state["run"] = None
     import_module(f"patchwright.app.views.{name}").show()
-    st.query_params.from_dict(url_state.written(name, st.session_state))
+    st.query_params.from_dict(url_state.query_parameters(name, st.session_state))
 
 
 def sent(page: AppTest) -> list[dict[str, Any]]:
@@ -121,7 +122,7 @@ def settled(page: AppTest) -> AppTest:
 
 
 def unescaped(text: str) -> str:
-    """As it reads: without the escapes and joiners of `plain`."""
+    """As it reads: without the escapes and joiners of `text.escape`."""
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.replace(BREAK, ""))
 
 

@@ -5,12 +5,12 @@ from importlib import import_module
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from patchwright.model.catalog import local
+from patchwright.model.catalog import local_path
 from patchwright.model.planted.builder import PlantedCheckpoint
 
 
 def checkpoint_of(name: str) -> PlantedCheckpoint:
-    file = local(name)
+    file = local_path(name)
     assert file is not None
     return import_module(f"patchwright.model.planted.{file.stem}").build(name)
 

@@ -131,10 +131,10 @@ def test_over_http_messages_are_taken_and_shown(model: pw.Model) -> None:
 
 @pytest.fixture
 def page_of(model: pw.Model, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    resources.model_called.clear()
+    resources.shared_model.clear()
     monkeypatch.setattr(resources, "load_model", lambda _: model)
     yield
-    resources.model_called.clear()
+    resources.shared_model.clear()
 
 
 FIELDS = {"clean": CLEAN, "corrupt": CORRUPT, "answer": " Mary", "wrong": " John"}
@@ -207,7 +207,7 @@ def test_a_stored_chat_opens_on_its_page(page: str) -> None:
     assert found[0] == page
     assert (found[1]["chat"], found[1]["clean"]) == (True, CLEAN)
     controls = {**session_state.FIELDS, **found[1]}
-    read = url_state.read(page, url_state.written(page, controls))
+    read = url_state.read_parameters(page, url_state.query_parameters(page, controls))
     assert all(read[name] == controls[name] for name in ("chat", "system", "clean"))
 
 

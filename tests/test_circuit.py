@@ -7,7 +7,7 @@ import xarray as xr
 
 import patchwright as pw
 from patchwright.algorithms import circuits
-from patchwright.algorithms.circuits import area
+from patchwright.algorithms.circuits import area_under_curve
 from patchwright.errors import ExperimentError, InputError
 from patchwright.methods.circuit import EvaluateCircuit
 from tiny import pair_of, random_gpt2
@@ -41,9 +41,9 @@ def test_the_curve_ends_at_everything_with_its_areas(model: pw.Model) -> None:
     assert float(complement[-1]) == pytest.approx(0, abs=1e-9)
     sizes = kept["size"].values.tolist()
     assert sizes[-1] == len(whole.edges)
-    assert result.details["area"] == pytest.approx(area(sizes, kept.values.tolist()))
+    assert result.details["area"] == pytest.approx(area_under_curve(sizes, kept.values.tolist()))
     random = result.arrays["random"].mean("sample").values.tolist()
-    assert result.details["random_area"] == pytest.approx(area(sizes, random))
+    assert result.details["random_area"] == pytest.approx(area_under_curve(sizes, random))
 
 
 def test_on_the_demo_model_the_best_edges_keep_more_than_random_ones(demo: pw.Model) -> None:
@@ -100,7 +100,7 @@ def test_a_stopped_curve_has_the_small_sizes_and_says_so(model: pw.Model, tmp_pa
     assert [one["code"] for one in result.warnings][-1] == "stopped"
     assert "6 of 12 circuits" in result.warnings[-1]["message"]
     kept = whole.arrays["faithfulness"].values[:2].tolist()
-    assert result.details["area"] == pytest.approx(area([5, 10], kept))
+    assert result.details["area"] == pytest.approx(area_under_curve([5, 10], kept))
     result.plot(tmp_path / "curve.png")
     assert pw.load_result(_written(result, tmp_path)).details == result.details
 
@@ -205,8 +205,8 @@ def test_edges_to_measure_are_counted_from_nothing_up(model: pw.Model) -> None:
 def passes_of(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Grows with every pass through the graph."""
     ran: list[None] = []
-    passed = circuits.pass_through
-    monkeypatch.setattr(circuits, "pass_through", lambda *given: ran.append(None) or passed(*given))
+    passed = circuits.run_graph
+    monkeypatch.setattr(circuits, "run_graph", lambda *given: ran.append(None) or passed(*given))
     return ran
 
 

@@ -19,9 +19,9 @@ from command import IOI, patchwright, process
 from patchwright.algorithms import batches
 from patchwright.cli import make_app
 from patchwright.cli.full import app
-from patchwright.cli.options import bos_or_usual
+from patchwright.cli.options import bos_or_default
 from patchwright.insights.llm import KEY, MODEL, URL
-from patchwright.lessons import READINGS, built_in
+from patchwright.lessons import LESSON_MODELS, built_in_lessons
 from patchwright.methods import METHODS
 from patience import SECONDS
 from pdf_text import sizes_of
@@ -551,8 +551,8 @@ def test_the_help_of_one_command_is_that_of_all() -> None:
 def test_lessons_are_listed_and_checked(tmp_path: Path) -> None:
     listed = patchwright("lessons")
     assert listed.returncode == 0
-    for model in READINGS:
-        for lesson in built_in(model):
+    for model in LESSON_MODELS:
+        for lesson in built_in_lessons(model):
             line = rf"^{lesson.name} +{lesson.model} +{lesson.minutes} "
             assert re.search(line, listed.stdout, re.M)
     documented = Path("docs/lessons.md").read_text(encoding="utf-8")
@@ -584,10 +584,10 @@ def test_the_first_token_is_there_unless_it_is_asked_to_be_left_out(
 
 
 def test_an_example_leaves_the_first_token_out_where_it_starts_a_chat_turn() -> None:
-    assert not bos_or_usual(None, "capital", "smollm2")
-    assert bos_or_usual(True, "capital", "smollm2")
-    assert bos_or_usual(None, "capital", "gpt2")
-    assert bos_or_usual(None, "", "smollm2"), "prompts of one's own: as everywhere"
+    assert not bos_or_default(None, "capital", "smollm2")
+    assert bos_or_default(True, "capital", "smollm2")
+    assert bos_or_default(None, "capital", "gpt2")
+    assert bos_or_default(None, "", "smollm2"), "prompts of one's own: as everywhere"
 
 
 def test_a_lesson_of_the_package_is_checked_by_name_on_the_models_that_are_here(

@@ -59,7 +59,7 @@ def ray() -> Iterator[Any]:
         pytest.importorskip("ray", reason=INSTALL_RAY)
     import ray
 
-    cluster.ray_here()
+    cluster.import_ray()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
@@ -117,9 +117,9 @@ def test_a_worker_with_another_model_ends_the_run_with_a_sentence() -> None:
         remote=lambda **_: lambda worker: worker, get=lambda _: "sha256:" + 64 * "1"
     )
     made.exceptions = SimpleNamespace(RayTaskError=KeyError, RayError=KeyError)
-    pool = cluster._Pool(  # pyright: ignore[reportPrivateUsage]
+    pool = cluster._WorkerPool(  # pyright: ignore[reportPrivateUsage]
         made,
-        cluster._Crew(1, False),  # pyright: ignore[reportPrivateUsage]
+        cluster._WorkerPlan(1, False),  # pyright: ignore[reportPrivateUsage]
         None,
         "sha256:" + 64 * "0",
     )

@@ -13,12 +13,12 @@ import patchwright as pw
 from command import patchwright
 from docs_programs import program
 from every_method import PAIR, every_experiment
-from patchwright.app.restore_state import HOLDS
+from patchwright.app.restore_state import PAGE_EXPERIMENTS
 from patchwright.axes import METRICS
 from patchwright.cli.full import app
 from patchwright.errors import InputError
 from patchwright.experiment.limits import Limits
-from patchwright.methods import METHODS, summaries
+from patchwright.methods import METHODS, command_summaries
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -56,7 +56,7 @@ def test_every_method_has_a_command_that_has_its_parameters(name: str) -> None:
 
 def test_what_is_read_off_the_files_for_help_is_what_the_methods_say() -> None:
     said = {name: kinds[0].summary for name, kinds in METHODS.commands.items()}
-    assert list(summaries().items()) == list(said.items())
+    assert list(command_summaries().items()) == list(said.items())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -72,14 +72,14 @@ def test_every_method_says_what_it_did_and_has_the_array_that_it_is_about(
 ) -> None:
     result, kind = results[name], METHODS[name]
     assert result.main == kind.main
-    title = METHODS.asked(result).title(result)
+    title = METHODS.experiment_of_result(result).title(result)
     assert title
     assert "{" not in title
     assert kind.does().endswith(".")
     assert "\n" not in kind.does()
     # A result from a file is the same to all that show it.
     again = METHODS.read_result(json.loads(result.to_json()))
-    assert (again.main, METHODS.asked(again).title(again)) == (result.main, title)
+    assert (again.main, METHODS.experiment_of_result(again).title(again)) == (result.main, title)
 
 
 @pytest.mark.parametrize("pairs", [PAIR, (PAIR, PAIR)], ids=["one pair", "pairs"])
@@ -127,7 +127,7 @@ def test_a_question_names_what_is_changed_and_between_which_answers() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_on_a_page_or_it_is_said_where(name: str) -> None:
-    held = [one.kind for one in HOLDS.values()]
+    held = [one.kind for one in PAGE_EXPERIMENTS.values()]
     assert (METHODS[name] in held) != (name in WITHOUT_A_PAGE)
 
 

@@ -4,7 +4,7 @@ import runpy
 from pathlib import Path
 
 from patchwright.prompts.formats import FORMATS
-from patchwright.prompts.formats.document import ENDINGS
+from patchwright.prompts.formats.document import SUFFIXES
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 
@@ -18,5 +18,5 @@ def test_every_format_has_a_row_and_every_kind_of_file_is_named() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert all(f"`{one.name}` | {one.source}" in text for one in FORMATS)
     assert all(
-        ending.upper() in text or ending == "ndjson" for ending in ENDINGS if ending != "txt"
+        ending.upper() in text or ending == "ndjson" for ending in SUFFIXES if ending != "txt"
     )

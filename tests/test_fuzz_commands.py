@@ -22,7 +22,7 @@ from checkpoints import save_tiny
 from command import patchwright
 from patchwright.axes import DIRECTIONS, METRICS, PERS
 from patchwright.cli.full import app
-from patchwright.lessons import built_in
+from patchwright.lessons import built_in_lessons
 from patchwright.methods import METHODS
 from patchwright.model.hub import is_hub_name
 from patchwright.places import SITES
@@ -275,7 +275,7 @@ def test_any_words_to_build_are_pairs_or_a_clear_error(words: list[str]) -> None
 
 LINES = [
     METHODS.parse(json.dumps({"model": "demo", **step.experiment})).model_dump()
-    for lesson in built_in()
+    for lesson in built_in_lessons()
     for step in lesson.steps[:1]
     if step.experiment is not None
 ]

@@ -12,7 +12,7 @@ from app_pages import errors, one_view
 from checkpoints import save_tiny
 from command import patchwright
 from patchwright.app import resources
-from patchwright.errors import CheckpointError, PatchwrightError, PromptError, foreign
+from patchwright.errors import CheckpointError, PatchwrightError, PromptError, convert_errors
 from patchwright.jobs import Job
 from served import asked, client_of
 
@@ -102,10 +102,10 @@ def test_the_http_interface_refuses_and_goes_on(giving_up: pw.Model) -> None:
 
 @pytest.fixture
 def page_of(giving_up: pw.Model, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    resources.model_called.clear()
+    resources.shared_model.clear()
     monkeypatch.setattr(resources, "load_model", lambda _: giving_up)
     yield
-    resources.model_called.clear()
+    resources.shared_model.clear()
 
 
 @pytest.mark.filterwarnings("default")
@@ -124,8 +124,8 @@ def test_a_panic_ends_a_job_with_a_sentence() -> None:
         raise Panic("at lib.rs")
 
     job = Job("key")
-    job.do(panicking)
-    assert job.over
+    job.run(panicking)
+    assert job.finished
     assert "should not have happened" in str(job.error)
 
 
@@ -133,7 +133,7 @@ def test_a_panic_ends_a_job_with_a_sentence() -> None:
 def test_whatever_is_raised_inside_the_boundary_is_the_refusal(error: BaseException) -> None:
     with (
         pytest.raises(CheckpointError, match=r"^no use: (at lib\.rs)?$") as said,
-        foreign(lambda why: CheckpointError(f"no use: {why}")),
+        convert_errors(lambda why: CheckpointError(f"no use: {why}")),
     ):
         raise error
     assert said.value.__cause__ is error
@@ -143,7 +143,7 @@ def test_whatever_is_raised_inside_the_boundary_is_the_refusal(error: BaseExcept
 def test_our_own_errors_and_orders_to_end_pass_the_boundary(error: BaseException) -> None:
     with (
         pytest.raises(type(error)) as caught,
-        foreign(lambda _: PatchwrightError("never")),
+        convert_errors(lambda _: PatchwrightError("never")),
     ):
         raise error
     assert caught.value is error

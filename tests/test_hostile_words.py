@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from command import patchwright
 from made import made
-from patchwright.app.text import BREAK, escape, typed
+from patchwright.app.text import BREAK, escape, escape_typed
 from patchwright.atomic_files import check_writable, write_atomic
 from patchwright.errors import (
     MOST_QUOTED,
@@ -23,7 +23,7 @@ from patchwright.errors import (
     OutputError,
     PatchwrightError,
     UnknownPlaceError,
-    printable,
+    printable_text,
     quoted,
     reason,
 )
@@ -32,7 +32,7 @@ from patchwright.methods import METHODS
 from patchwright.places import parse_place
 from patchwright.prompts.datasets import RowError, read_items
 from patchwright.storage.archive import read_archive, write_archive
-from patchwright.storage.database import FILE
+from patchwright.storage.database import FILE_NAME
 from patchwright.storage.serialization import Record, record_of
 from patchwright.storage.store import Store
 
@@ -57,8 +57,8 @@ def test_any_text_is_quoted_in_a_few_printable_characters(text: str) -> None:
     for said, most in ((quoted(text), MOST_QUOTED), (reason(text), MOST_REASON)):
         assert said.isprintable()
         assert len(said) <= 12 * most
-    assert printable(text).replace("\n", "").isprintable()
-    assert printable("plain é 🙂 text\n") == "plain é 🙂 text\n"
+    assert printable_text(text).replace("\n", "").isprintable()
+    assert printable_text("plain é 🙂 text\n") == "plain é 🙂 text\n"
 
 
 def said(error: PatchwrightError) -> str:
@@ -169,7 +169,7 @@ def test_what_is_stored_is_text_to_the_store_the_terminal_and_the_page(
     assert store.entry(one.id).note == text
     assert store.get(one.id).tokens["clean"][1] == text
     assert text.split()[0].casefold() in store.entries(text)[0].note.casefold()
-    with sqlite3.connect(home / FILE) as connection:
+    with sqlite3.connect(home / FILE_NAME) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     connection.close()
     for words in (["runs", "list"], ["runs", "show", one.id], ["runs", "list", "--", text]):
@@ -219,6 +219,6 @@ def test_names_that_no_file_can_have_are_refused_before_the_work(tmp_path: Path,
 
 def test_signs_for_spaces_are_spaces_in_our_sentences_and_themselves_in_what_was_typed() -> None:
     assert escape("after the prompt is '·Mary'") == r"after the prompt is \' Mary\'"
-    assert typed("1 · 2 → 3") == "1 · 2 → 3"
-    assert "\t" not in typed("a\tb")
-    assert "\x1b" not in typed("a\x1bb")
+    assert escape_typed("1 · 2 → 3") == "1 · 2 → 3"
+    assert "\t" not in escape_typed("a\tb")
+    assert "\x1b" not in escape_typed("a\x1bb")

@@ -82,24 +82,24 @@ def done(job: Job) -> int:
 
 
 def test_who_asks_for_the_same_gets_the_same_work(desk: JobQueue, work: list[Work]) -> None:
-    first, second = desk.ask("a", work[0]), desk.ask("a", work[1])
+    first, second = desk.submit("a", work[0]), desk.submit("a", work[1])
     assert first is second
     work[0].finish()
     assert done(first) == CELLS
-    assert desk.ask("a", work[1]) is first
+    assert desk.submit("a", work[1]) is first
     assert (work[0].runs, work[1].runs) == (1, 0)
 
 
 def test_at_most_so_many_run_and_the_others_keep_their_order(
     desk: JobQueue, work: list[Work]
 ) -> None:
-    asked = [desk.ask(str(i), one) for i, one in enumerate(work)]
+    asked = [desk.submit(str(i), one) for i, one in enumerate(work)]
     assert all(one.began.wait(SECONDS) for one in work[:2])
     assert [job.running for job in asked] == [True, True, False, False, False]
-    assert [desk.ahead_of(job) for job in asked] == [0, 0, 0, 1, 2]
+    assert [desk.queue_position(job) for job in asked] == [0, 0, 0, 1, 2]
     work[1].finish()
     assert work[2].began.wait(SECONDS)
-    assert [desk.ahead_of(job) for job in asked[2:]] == [0, 0, 1]
+    assert [desk.queue_position(job) for job in asked[2:]] == [0, 0, 1]
     assert not work[3].began.is_set()
     for one in work:
         one.finish()
@@ -107,7 +107,7 @@ def test_at_most_so_many_run_and_the_others_keep_their_order(
 
 
 def test_stopping_keeps_what_is_finished(desk: JobQueue, work: list[Work]) -> None:
-    job = desk.ask("a", work[0])
+    job = desk.submit("a", work[0])
     work[0].step(3)
     assert not job.stopping
     job.stop()
@@ -118,15 +118,17 @@ def test_stopping_keeps_what_is_finished(desk: JobQueue, work: list[Work]) -> No
 
 
 def test_who_comes_after_a_stop_gets_work_of_their_own(desk: JobQueue, work: list[Work]) -> None:
-    stopped = desk.ask("a", work[0])
+    stopped = desk.submit("a", work[0])
     work[0].step()
     stopped.stop()
-    fresh = desk.ask("a", work[1])
+    fresh = desk.submit("a", work[1])
     assert fresh is not stopped
     work[0].finish()
     assert done(stopped) < CELLS
-    desk.leave(stopped)
-    assert desk.ask("a", work[2]) is fresh, "who leaves the old one does not take the new one along"
+    desk.unsubscribe(stopped)
+    assert desk.submit("a", work[2]) is fresh, (
+        "who leaves the old one does not take the new one along"
+    )
     work[1].finish()
     assert done(fresh) == CELLS
 
@@ -134,33 +136,33 @@ def test_who_comes_after_a_stop_gets_work_of_their_own(desk: JobQueue, work: lis
 def test_work_stops_when_the_last_one_leaves_and_not_before(
     desk: JobQueue, work: list[Work]
 ) -> None:
-    job = desk.ask("a", work[0])
-    desk.ask("a", work[0])
+    job = desk.submit("a", work[0])
+    desk.submit("a", work[0])
     work[0].step()
-    desk.leave(job)
+    desk.unsubscribe(job)
     assert not job.stopping
-    desk.leave(job)
+    desk.unsubscribe(job)
     assert job.stopping
     work[0].step()
     assert done(job) == 2
-    assert desk.ask("a", work[1]) is not job
+    assert desk.submit("a", work[1]) is not job
 
 
 def test_who_stops_leaves_the_work_to_the_others_and_keeps_what_was_finished(
     desk: JobQueue, work: list[Work]
 ) -> None:
-    job = desk.ask("a", work[0])
-    assert desk.ask("a", work[0]) is job
+    job = desk.submit("a", work[0])
+    assert desk.submit("a", work[0]) is job
     work[0].step(3)
     mine = desk.stop(job)
     assert mine is not job
-    assert (mine.over, mine.stopping, mine.result, mine.error) == (True, True, None, None)
+    assert (mine.finished, mine.stopping, mine.result, mine.error) == (True, True, None, None)
     assert mine.progress is not None
     assert mine.progress.done == 3
-    assert (job.over, job.stopping) == (False, False)
-    desk.leave(mine)
+    assert (job.finished, job.stopping) == (False, False)
+    desk.unsubscribe(mine)
     desk.forget(mine)
-    assert desk.ask("a", work[1]) is job, "who stopped may join again"
+    assert desk.submit("a", work[1]) is job, "who stopped may join again"
     assert desk.stop(job) is not job
     assert desk.stop(job) is job, "for the last one the work itself ends"
     work[0].finish()
@@ -170,12 +172,12 @@ def test_who_stops_leaves_the_work_to_the_others_and_keeps_what_was_finished(
 
 def test_who_stops_before_their_turn_waits_no_longer(desk: JobQueue, work: list[Work]) -> None:
     for i in range(2):
-        desk.ask(str(i), work[i])
+        desk.submit(str(i), work[i])
         assert work[i].began.wait(SECONDS)
-    waiting = desk.ask("waiting", work[2])
+    waiting = desk.submit("waiting", work[2])
     assert desk.stop(waiting) is waiting
-    assert (waiting.over, waiting.stopping, waiting.result) == (True, True, None)
-    fresh = desk.ask("waiting", work[3])
+    assert (waiting.finished, waiting.stopping, waiting.result) == (True, True, None)
+    fresh = desk.submit("waiting", work[3])
     for one in work:
         one.finish()
     assert done(fresh) == CELLS
@@ -189,10 +191,10 @@ def test_work_that_began_just_before_it_was_cancelled_is_not_over_before_its_end
 
     def compute(_: OnProgress) -> Result:
         job.cancel()
-        seen.append(job.over)
+        seen.append(job.finished)
         return finished
 
-    job.do(compute)
+    job.run(compute)
     assert seen == [False]
     assert job.result is finished
 
@@ -205,13 +207,13 @@ def test_time_that_is_up_is_told_however_often_the_work_tells_of_itself(finished
         assert told == [False] * 3
         return finished
 
-    job.do(compute)
+    job.run(compute)
     assert (job.late, job.stopping) == (True, True)
 
 
 def test_stopping_what_is_over_changes_nothing(desk: JobQueue, work: list[Work]) -> None:
-    job = desk.ask("a", work[0])
-    desk.ask("a", work[0])
+    job = desk.submit("a", work[0])
+    desk.submit("a", work[0])
     work[0].finish()
     assert done(job) == CELLS
     assert desk.stop(job) is job
@@ -219,9 +221,9 @@ def test_stopping_what_is_over_changes_nothing(desk: JobQueue, work: list[Work])
 
 
 def test_who_is_gone_leaves_everything_they_asked_for(desk: JobQueue, work: list[Work]) -> None:
-    mine, ours = desk.ask("mine", work[0]), desk.ask("ours", work[1])
-    desk.ask("ours", work[1])
-    desk.leave_all([mine, ours])
+    mine, ours = desk.submit("mine", work[0]), desk.submit("ours", work[1])
+    desk.submit("ours", work[1])
+    desk.unsubscribe_all([mine, ours])
     assert (mine.stopping, ours.stopping) == (True, False)
 
 
@@ -229,11 +231,11 @@ def test_work_that_everybody_left_before_its_turn_is_never_begun(
     desk: JobQueue, work: list[Work]
 ) -> None:
     for i in range(2):
-        desk.ask(str(i), work[i])
-    left, last = desk.ask("left", work[2]), desk.ask("last", work[3])
-    assert desk.ahead_of(last) == 1
-    desk.leave(left)
-    assert desk.ahead_of(last) == 0
+        desk.submit(str(i), work[i])
+    left, last = desk.submit("left", work[2]), desk.submit("last", work[3])
+    assert desk.queue_position(last) == 1
+    desk.unsubscribe(left)
+    assert desk.queue_position(last) == 0
     for i in (0, 1, 3):
         work[i].finish()
     assert done(last) == CELLS
@@ -242,11 +244,11 @@ def test_work_that_everybody_left_before_its_turn_is_never_begun(
 
 
 def test_leaving_what_is_finished_keeps_it_for_others(desk: JobQueue, work: list[Work]) -> None:
-    job = desk.ask("a", work[0])
+    job = desk.submit("a", work[0])
     work[0].finish()
     assert done(job) == CELLS
-    desk.leave(job)
-    assert desk.ask("a", work[1]) is job
+    desk.unsubscribe(job)
+    assert desk.submit("a", work[1]) is job
 
 
 @pytest.mark.filterwarnings("default")
@@ -264,7 +266,7 @@ def test_what_goes_wrong_is_one_sentence_and_the_next_try_is_a_new_one(
     def fails(_: OnProgress) -> Result:
         raise raised
 
-    job = desk.ask("a", fails)
+    job = desk.submit("a", fails)
     assert job.wait(SECONDS)
     assert job.result is None
     assert isinstance(job.error, PatchwrightError)
@@ -272,7 +274,7 @@ def test_what_goes_wrong_is_one_sentence_and_the_next_try_is_a_new_one(
     assert "secret" not in str(job.error)
     unexpected = not isinstance(raised, PatchwrightError)
     assert bool(caplog.records) == unexpected, "the server's owner sees what the visitor does not"
-    again = desk.ask("a", work[0])
+    again = desk.submit("a", work[0])
     assert again is not job
     work[0].finish()
     assert done(again) == CELLS
@@ -280,18 +282,18 @@ def test_what_goes_wrong_is_one_sentence_and_the_next_try_is_a_new_one(
 
 def test_one_too_many_is_turned_away_and_nothing_else(desk: JobQueue, work: list[Work]) -> None:
     for i in range(2):
-        desk.ask(str(i), work[i])
+        desk.submit(str(i), work[i])
         assert work[i].began.wait(SECONDS)
-    waiting = [desk.ask(f"w{i}", work[2]) for i in range(jobs.MOST_WAITING)]
+    waiting = [desk.submit(f"w{i}", work[2]) for i in range(jobs.MOST_WAITING)]
     with pytest.raises(
         QueueFullError, match=f"{jobs.MOST_WAITING} experiments are already waiting"
     ):
-        desk.ask("one more", work[3])
-    assert desk.ask("w3", work[3]) is waiting[3], "to join is no burden"
+        desk.submit("one more", work[3])
+    assert desk.submit("w3", work[3]) is waiting[3], "to join is no burden"
     for job in waiting[:-1]:
-        desk.leave(job)
-    desk.leave(waiting[3])
-    desk.ask("one more", work[3])
+        desk.unsubscribe(job)
+    desk.unsubscribe(waiting[3])
+    desk.submit("one more", work[3])
 
 
 def test_old_results_are_forgotten_and_those_asked_for_again_kept(finished: Result) -> None:
@@ -303,7 +305,7 @@ def test_old_results_are_forgotten_and_those_asked_for_again_kept(finished: Resu
             runs.append(key)
             return finished
 
-        job = desk.ask(key, compute)
+        job = desk.submit(key, compute)
         assert job.wait(SECONDS)
         return job
 
@@ -315,18 +317,18 @@ def test_old_results_are_forgotten_and_those_asked_for_again_kept(finished: Resu
 
 
 def test_what_is_forgotten_is_computed_anew(desk: JobQueue, work: list[Work]) -> None:
-    job = desk.ask("a", work[0])
+    job = desk.submit("a", work[0])
     work[0].finish()
     assert done(job) == CELLS
     desk.forget(job)
-    fresh = desk.ask("a", work[1])
+    fresh = desk.submit("a", work[1])
     assert fresh is not job
     desk.forget(job)
-    assert desk.ask("a", work[2]) is fresh, "to forget twice does not forget another"
+    assert desk.submit("a", work[2]) is fresh, "to forget twice does not forget another"
 
 
 def test_snapshots_stay_as_they_were(desk: JobQueue, work: list[Work]) -> None:
-    job = desk.ask("a", work[0])
+    job = desk.submit("a", work[0])
     work[0].step(2)
     early = job.progress
     assert early is not None
@@ -340,7 +342,7 @@ def test_snapshots_stay_as_they_were(desk: JobQueue, work: list[Work]) -> None:
 def test_estimates_in_a_snapshot_are_copies_too() -> None:
     job = Job("a")
     estimate = np.zeros((1, 3))
-    job.do(lambda progress: progress(Progress(0, 3, estimate, estimate)) and None)  # pyright: ignore
+    job.run(lambda progress: progress(Progress(0, 3, estimate, estimate)) and None)  # pyright: ignore
     assert job.progress is not None
     assert job.progress.estimate is not None
     estimate += 1
@@ -360,7 +362,7 @@ def test_the_time_left_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> Non
             left.append(job.seconds_left)
             now[0] += 2
 
-    job.do(compute)
+    job.run(compute)
     # The first 10 cost nothing. After 4 seconds 5 are done and 15 are left; at the end none.
     assert left == [None, None, None, pytest.approx(12.0), 0.0]
 
@@ -369,7 +371,7 @@ def test_a_sweep_behind_the_desk_gives_what_it_gives_in_front_of_it(
     desk: JobQueue, model: Model
 ) -> None:
     experiment = Patch(model="tiny", pairs=pair_of([1, 2, 3], [1, 5, 3]), per="position")
-    job = desk.ask("a", lambda progress: run(experiment, model, progress))
+    job = desk.submit("a", lambda progress: run(experiment, model, progress))
     assert job.wait(SECONDS)
     assert job.result is not None
     straight = run(experiment, model)
@@ -403,7 +405,7 @@ def test_many_visitors_who_come_and_go_never_break_the_desk(finished: Result) ->
         for _ in range(60):
             key = str(choose.integers(8))
             try:
-                job = desk.ask(key, compute(key))
+                job = desk.submit(key, compute(key))
             except QueueFullError:
                 continue
             what = choose.integers(5)
@@ -416,8 +418,8 @@ def test_many_visitors_who_come_and_go_never_break_the_desk(finished: Result) ->
                     wrong.append(f"{key}: never over")
                 elif job.result is None or job.result.details["key"] != key:
                     wrong.append(f"{key}: {job.error or job.result}")
-            desk.ahead_of(job)
-            desk.leave(job)
+            desk.queue_position(job)
+            desk.unsubscribe(job)
 
     visitors = [threading.Thread(target=visit, args=(seed,)) for seed in range(16)]
     for one in visitors:

@@ -13,7 +13,7 @@ import patchwright as pw
 from command import IOI, patchwright
 from patchwright.algorithms import readout
 from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE
-from patchwright.algorithms.pair_runs import run_pairs, stacked
+from patchwright.algorithms.pair_runs import run_pairs, stack_finals
 from patchwright.algorithms.readout import logits as readout_logits
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import AnswerError, ExperimentError
@@ -129,7 +129,7 @@ def test_only_a_metric_of_few_logits_leaves_the_vocabulary_alone(
     monkeypatch.setattr(readout, "logits", logits)
     tokens = tokens_of(PAIR, pw.Patch(model="tiny", pairs=PAIR, per="layer"), model)
     runs = run_pairs(model.network, [tokens], BASE_SITES)[0]
-    runs.reader.read(metric, stacked([runs.clean, runs.corrupt]))
+    runs.reader.read(metric, stack_finals([runs.clean, runs.corrupt]))
     assert any(whole) != METRIC_TABLE[metric].few_logits
 
 

@@ -14,21 +14,31 @@ from command import patchwright
 from every_method import CLEAN, PAIR, every_experiment
 from made import baseline, made
 from patchwright.algorithms.metrics import METRIC_TABLE
-from patchwright.algorithms.scale import has_scale, nothing_moved, shares
+from patchwright.algorithms.scale import has_scale, nothing_moved, usable_effect
 from patchwright.algorithms.statistics import statistics
 from patchwright.app.views import controls, inspector, many, path_place, trace_place
-from patchwright.app.views.lesson_result import beside
+from patchwright.app.views.lesson_result import estimate_and_exact
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import FactError, InputError
 from patchwright.experiment.run import run
 from patchwright.figures.grid import grids_of
-from patchwright.figures.matplotlib_figures import draw_curve, draw_intervals, draw_scatter, image
+from patchwright.figures.matplotlib_figures import (
+    draw_curve,
+    draw_intervals,
+    draw_scatter,
+    image_bytes,
+)
 from patchwright.figures.terminal import renderable
 from patchwright.insights import heads_to_look_at, insights
-from patchwright.insights.circuits import disagreement, kept, pruned, smallest
-from patchwright.insights.explain import explained
-from patchwright.lessons.cells import cells
-from patchwright.lessons.expressions import filled, holds, quantity
+from patchwright.insights.circuits import (
+    disagreement_sentence,
+    kept_sentence,
+    pruned_sentence,
+    smallest_size,
+)
+from patchwright.insights.explain import explain_pair
+from patchwright.lessons.cells import map_cells
+from patchwright.lessons.expressions import fill_slots, holds, quantity
 
 SMALL = pw.Pair(clean=CLEAN, corrupt=CLEAN.replace("store", "house"), answer=" Mary", wrong=" John")
 """The place makes no difference to the answer: the gap is 0.02 logits."""
@@ -92,7 +102,7 @@ def test_the_terminal_ranks_nothing_by_effect(name: str, results: dict[str, pw.R
 @pytest.mark.parametrize("name", list(every_experiment()))
 def test_no_figure_shows_shares(name: str, results: dict[str, pw.Result]) -> None:
     result = results[name]
-    drawn = image(result, "svg").decode()
+    drawn = image_bytes(result, "svg").decode()
     if name in NAMES:
         assert not re.search(r"share of the [\w' ]+ (restored|lost)", drawn)
         units = {grid.unit for grid in grids_of(result)}
@@ -114,9 +124,9 @@ def sentences(results: dict[str, pw.Result]) -> Iterator[str]:
         found = insights(results[main])
         yield from (one.text for one in (*found.steps, *found.cautions))
     evaluated, scored = results["evaluate_circuit"], results["edge_attribution"]
-    yield kept(evaluated, 2, 30).text
-    yield pruned(evaluated, 0.5).text
-    if (one := disagreement(scored)) is not None:
+    yield kept_sentence(evaluated, 2, 30).text
+    yield pruned_sentence(evaluated, 0.5).text
+    if (one := disagreement_sentence(scored)) is not None:
         yield one.text
 
 
@@ -125,12 +135,12 @@ def test_no_sentence_ranks_by_effect(results: dict[str, pw.Result]) -> None:
         assert not RANKED.search(text), text
     codes = [one.code for one in insights(results["patch"]).steps]
     assert codes[-1] == "flat"
-    assert smallest(results["evaluate_circuit"], 0.01) is None
+    assert smallest_size(results["evaluate_circuit"], 0.01) is None
 
 
 def test_explained_says_that_there_is_nothing_to_say(demo: pw.Model) -> None:
     for pair in (SMALL, [SMALL, OTHER]):
-        _, found = explained(demo, pair)
+        _, found = explain_pair(demo, pair)
         assert [one.code for one in found.steps][-1] == "flat"
         for one in (*found.steps, *found.cautions):
             assert not RANKED.search(one.text), one.text
@@ -146,9 +156,9 @@ def test_lessons_have_no_quantity_that_is_a_share(results: dict[str, pw.Result])
     swept = results["patch"]
     for condition in ("effect L0.resid_pre@3 > 0.5", "largest effect < 0.5", "effect >= 0.5"):
         with pytest.raises(FactError, match="too small"):
-            holds(condition, swept, cells(swept)[0])
+            holds(condition, swept, map_cells(swept)[0])
     with pytest.raises(FactError, match="too small"):
-        filled("It restores {effect L0.resid_pre@3}.", swept)
+        fill_slots("It restores {effect L0.resid_pre@3}.", swept)
     evaluated = results["evaluate_circuit"]
     for asked in ("faithfulness[1]", "complement[1]", "details.area", "largest faithfulness"):
         with pytest.raises(FactError, match="too small"):
@@ -160,29 +170,29 @@ def test_lessons_have_no_quantity_that_is_a_share(results: dict[str, pw.Result])
 
 def pages(results: dict[str, pw.Result]) -> Iterator[str]:
     """The pages' sentences about one place of these results, each of one pair."""
-    yield inspector.change("A", "B", "Copied", "", results["patch_together"], results["patch"])[
-        "sentence"
-    ]
-    yield inspector.change("B", "A", "Set", "", results["ablate_together"], results["ablate"])[
+    yield inspector.change_data(
+        "A", "B", "Copied", "", results["patch_together"], results["patch"]
+    )["sentence"]
+    yield inspector.change_data("B", "A", "Set", "", results["ablate_together"], results["ablate"])[
         "sentence"
     ]
     yield path_place.sentence("L1H2.z", results["path_patch"], False)
-    yield path_place.by_all_ways(results["patch_together"])
+    yield path_place.all_ways_text(results["patch_together"])
     yield trace_place.sentence("L1.resid_post@12", results["trace"])
 
 
 def test_no_page_speaks_of_a_share(results: dict[str, pw.Result]) -> None:
     if isinstance(results["patch"].experiment["pairs"], list):
-        text = many.without_scale("L0.resid_pre@3", results["patch"])
+        text = many.unscaled_sentence("L0.resid_pre@3", results["patch"])
         assert "too small" in text
         assert not RANKED.search(text), text
         return
     for text in pages(results):
         assert not RANKED.search(text), text
         assert "nan" not in text
-    assert np.isnan(controls.at_place(results["patch"], "L0.resid_pre@3")[1])
-    assert inspector.apart("L1H2.z", np.nan, np.nan) == []
-    for grid in beside(results["attribute"]):
+    assert np.isnan(controls.metric_and_effect(results["patch"], "L0.resid_pre@3")[1])
+    assert inspector.pin_facts("L1H2.z", np.nan, np.nan) == []
+    for grid in estimate_and_exact(results["attribute"]):
         assert np.isfinite(grid.values).all()
         assert not grid.centred
 
@@ -208,7 +218,7 @@ def test_a_small_mean_gap_of_large_opposite_ones_is_warned_of_and_ranks_nothing(
     clean, corrupt = ([baseline(g) for g in some] for some in ((4.0, -4.1), (0.0, 0.0)))
     mean = made(effects, clean=baseline(-0.05, pairs=clean), corrupt=baseline(0.0, pairs=corrupt))
     assert not has_scale(mean)
-    assert bool(shares(mean).isnull().all())
+    assert bool(usable_effect(mean).isnull().all())
 
 
 def test_where_there_is_a_gap_all_of_it_is_said(demo: pw.Model) -> None:
@@ -216,7 +226,9 @@ def test_where_there_is_a_gap_all_of_it_is_said(demo: pw.Model) -> None:
     results = {name: run(one, demo) for name, one in every_experiment().items()}
     for name in EFFECTS:
         assert re.search(r"Strongest places|effect", printed(results[name]))
-    assert ">share of the logit difference restored<" in image(results["patch"], "svg").decode()
+    assert (
+        ">share of the logit difference restored<" in image_bytes(results["patch"], "svg").decode()
+    )
     assert any(RANKED.search(text) for text in sentences(results))
     assert all(RANKED.search(text) for text in pages(results) if "noise never" not in text)
     assert quantity("strongest", results["patch"])
@@ -256,7 +268,7 @@ def test_a_stopped_sweep_says_nothing_of_what_is_not_computed(demo: pw.Model) ->
     assert "nothing_moved" not in [one["code"] for one in result.warnings]
     assert not any(one.code.endswith("still") for one in insights(result).steps)
     paths_up = pw.PathPatch(model="demo", pairs=PAIR, site="z", per="head", receivers=("L1H0.q",))
-    codes = [one["code"] for one in paths_up.unpatched(demo).warnings]
+    codes = [one["code"] for one in paths_up.run_unpatched(demo).warnings]
     assert "nothing_moved" not in codes
 
 

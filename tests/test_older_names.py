@@ -55,7 +55,10 @@ def test_a_result_of_before_is_read(demo: pw.Model, name: str, tmp_path: Path) -
     assert upgrade_result(document)["experiment"] == result.experiment
     (tmp_path / "older.json").write_text(json.dumps(document))
     again = pw.load_result(tmp_path / "older.json")
-    assert (again.experiment, METHODS.asked(again)) == (result.experiment, result.asked)
+    assert (again.experiment, METHODS.experiment_of_result(again)) == (
+        result.experiment,
+        result.asked,
+    )
 
 
 OPTIONS: list[tuple[list[str], str, str, str]] = [

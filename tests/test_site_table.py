@@ -14,7 +14,7 @@ from patchwright.model.batched_forward import BatchedForward
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.plain_forward import plain_forward
-from patchwright.model.requests import BASE_SITES, Row, Run, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched_row
 from patchwright.places import (
     BEFORE_HEADS,
     HEAD_SITES,
@@ -23,7 +23,7 @@ from patchwright.places import (
     SITES,
     Place,
     Site,
-    layer_named,
+    layer_or_none,
     layer_order,
     layers_of,
     n_heads_of,
@@ -53,9 +53,9 @@ def edited(model: pw.Model, base: Run, site: Site) -> Run:
     """The run with other numbers at `site` of one layer and one position."""
     layer = LAYER if SITE_TABLE[site].in_layers else 0
     edit = Edit(site, layer, AT, base.kept[site][layer][AT : AT + 1] + 1.0)
-    return forward(model.network, [patched(base, edit)], BASE_SITES | frozenset(model.spec.sites))[
-        0
-    ]
+    return forward(
+        model.network, [patched_row(base, edit)], BASE_SITES | frozenset(model.spec.sites)
+    )[0]
 
 
 def test_the_table_has_each_site_once_in_the_order_of_its_type() -> None:
@@ -96,7 +96,7 @@ def test_a_model_is_without_the_sites_whose_rows_say_so(family: str) -> None:
     assert missing == MISSING.get(family, frozenset())
     for site in missing:
         with pytest.raises(UnknownPlaceError, match=r", whose .* Its sites are"):
-            Place(site, layer_named(site, 0)).within(spec, len(PROMPT))
+            Place(site, layer_or_none(site, 0)).within(spec, len(PROMPT))
 
 
 @pytest.fixture

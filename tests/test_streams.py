@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from command import QUIET, patchwright
 from patchwright.cli.full import app
-from patchwright.streams import writable
+from patchwright.streams import encodable_text
 
 ENCODINGS = ["ascii", "cp1252", "latin-1", "koi8-r", "shift_jis", "utf-8"]
 FOREIGN = "Mary\n said: 北京 🙂 é → · went"
@@ -24,7 +24,7 @@ SENTENCE = "The output cannot be written"
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(text=st.text(st.characters(codec=None), max_size=60))
 def test_any_text_can_be_written_in_any_encoding(encoding: str, text: str) -> None:
-    shown = writable(text, encoding)
+    shown = encodable_text(text, encoding)
     assert shown.encode(encoding).decode(encoding) == shown
     if text.isascii():
         assert shown == text
@@ -32,10 +32,10 @@ def test_any_text_can_be_written_in_any_encoding(encoding: str, text: str) -> No
 
 def test_two_texts_that_differ_stay_apart_but_for_the_signs() -> None:
     letters = "北京東éü🙂↵→\udcff"
-    shown = [writable(one, "ascii") for one in letters]
+    shown = [encodable_text(one, "ascii") for one in letters]
     assert len(set(shown)) == len(letters)
-    assert writable("·Mary", "ascii") == "_Mary"
-    assert writable("·Mary↵", "cp1252") == r"·Mary\n"
+    assert encodable_text("·Mary", "ascii") == "_Mary"
+    assert encodable_text("·Mary↵", "cp1252") == r"·Mary\n"
 
 
 PRINTING = [

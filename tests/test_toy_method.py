@@ -23,9 +23,9 @@ from patchwright.experiment.assembly import RawResult, RunContext
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.declaration import Cost, Output
 from patchwright.experiment.limits import Limits
-from patchwright.experiment.observation import measured
+from patchwright.experiment.observation import measure_unpatched
 from patchwright.experiment.run import run
-from patchwright.figures.matplotlib_figures import image
+from patchwright.figures.matplotlib_figures import image_bytes
 from patchwright.figures.style import FigureStyle
 from patchwright.methods import METHODS
 from patchwright.model.load import Model
@@ -81,10 +81,10 @@ class Loudness(OnPairs):
             coords = {"layer": range(len(norms))}
             return {"loudness": xr.DataArray(norms, dims=["layer"], coords=coords)}
 
-        return measured(self, work, tokens, ["resid_post"], measure)
+        return measure_unpatched(self, work, tokens, ["resid_post"], measure)
 
 
-EVERY = METHODS.with_(Loudness)
+EVERY = METHODS.with_method(Loudness)
 APP = make_app(EVERY)
 
 
@@ -143,7 +143,7 @@ def test_its_result_is_the_same_out_of_a_file(result: pw.Result, tmp_path: Path)
     result.to_json(tmp_path / "loudness.json")
     again = EVERY.load_result(tmp_path / "loudness.json")
     assert (again.main, again.asked) == ("loudness", result.asked)
-    assert image(again, "svg") == image(result, "svg")
+    assert image_bytes(again, "svg") == image_bytes(result, "svg")
 
 
 def test_a_run_of_it_from_elsewhere_is_checked_by_what_it_declares(result: pw.Result) -> None:
@@ -163,7 +163,7 @@ def test_a_run_of_it_from_elsewhere_is_checked_by_what_it_declares(result: pw.Re
 
 
 def test_its_figure_and_its_script_are_there(result: pw.Result) -> None:
-    assert b"Loudness by the 3-norm" in image(result, "svg", FigureStyle(title=True))
+    assert b"Loudness by the 3-norm" in image_bytes(result, "svg", FigureStyle(title=True))
     script = script_text(result, EVERY)
     ast.parse(script)
     assert "pw.Loudness(" in script
@@ -178,4 +178,4 @@ def test_it_has_its_row_in_the_documentation() -> None:
     page = program("write_methods").page_of(EVERY)
     assert "| `power` | integer | `2` | Which norm to take. |" in page
     assert "Source: this test 2026." in page
-    assert {"name": "loudness", "command": "loudness"}.items() <= EVERY.described()[-1].items()
+    assert {"name": "loudness", "command": "loudness"}.items() <= EVERY.descriptions()[-1].items()

@@ -12,17 +12,17 @@ import slow
 from patchwright.errors import InputError
 from patchwright.model.catalog import DEMO
 from patchwright.places import parse_place
-from patchwright.verify import figures_of, read_figures, verify_figures
+from patchwright.verify import published_figures, read_figures, verify_figures
 
 
 def test_the_demo_model_gives_the_figures_that_ship_with_it(demo: pw.Model) -> None:
-    checks = verify_figures(demo, figures_of("demo"))
+    checks = verify_figures(demo, published_figures("demo"))
     assert len(checks) > 10
     assert all(check.passed for check in checks)
 
 
 def test_the_demo_models_figures_are_those_of_hooks() -> None:
-    figures = figures_of("demo")
+    figures = published_figures("demo")
     hugging = GPT2LMHeadModel.from_pretrained(DEMO, attn_implementation="eager").eval()
     tokenizer = GPT2Tokenizer.from_pretrained(DEMO)
     assert tokenizer.bos_token_id is not None
@@ -49,7 +49,7 @@ def test_the_demo_models_figures_are_those_of_hooks() -> None:
 
 
 def test_a_wrong_figure_fails_and_the_others_do_not(demo: pw.Model) -> None:
-    right = figures_of("demo")
+    right = published_figures("demo")
     place = next(iter(right.effects))
     wrong = replace(right, effects=right.effects | {place: right.effects[place] + 0.1})
     failed = [check.name for check in verify_figures(demo, wrong) if not check.passed]
@@ -70,14 +70,14 @@ def test_figures_without_bos_are_recomputed_without(demo: pw.Model, tmp_path: Pa
 
 
 def test_the_figures_of_smollm2_are_those_of_the_design() -> None:
-    figures = figures_of("smollm2")
+    figures = published_figures("smollm2")
     assert (figures.bos, figures.tolerance) == (False, 2e-3)
     assert figures.clean == (6.1196,)
     assert round(figures.effects["L23H3.z"], 2) == 0.58
 
 
 def test_the_figures_of_gpt2_are_those_of_the_reference() -> None:
-    figures = figures_of("gpt2")
+    figures = published_figures("gpt2")
     assert figures.tolerance == 2e-3
     assert sum(figures.clean) / len(figures.clean) == pytest.approx(3.5519, abs=1e-3)
     assert [pair.clean for pair in figures.pairs[::2]] == [
@@ -93,7 +93,7 @@ def test_the_figures_of_gpt2_are_those_of_the_reference() -> None:
 
 def test_a_model_without_figures_is_refused() -> None:
     with pytest.raises(InputError, match="verify demo, smollm2, gpt2"):
-        figures_of("distilgpt2")
+        published_figures("distilgpt2")
 
 
 @pytest.mark.parametrize(

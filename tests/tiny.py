@@ -79,11 +79,11 @@ class Splitting(TextTokenizer):
         object.__setattr__(self, "words", words)
 
     @property
-    def start(self) -> tuple[int, ...]:
+    def bos_ids(self) -> tuple[int, ...]:
         return ()
 
     @property
-    def end(self) -> tuple[int, ...]:
+    def suffix_ids(self) -> tuple[int, ...]:
         return ()
 
     @property

@@ -31,40 +31,40 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
 
     Raises OutputError where the folder is missing or cannot be written.
     """
-    with atomic(path) as stream:
+    with open_atomic(path) as stream:
         stream.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 @contextmanager
-def atomic(path: str | Path) -> Generator[BinaryIO]:
+def open_atomic(path: str | Path) -> Generator[BinaryIO]:
     """A stream whose bytes become the file `path` at the end, and nothing after an error.
 
     Raises OutputError as `write_atomic` does.
     """
-    target = _named(path)
+    target = _check_path(path)
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
-        raise OutputError(_unwritable(target, error)) from error
+        raise OutputError(_unwritable_message(target, error)) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
     except OSError as error:
-        raise OutputError(_unwritable(target, error)) from error
+        raise OutputError(_unwritable_message(target, error)) from error
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path) -> None:
     """Raise OutputError now where `write_atomic` would later."""
-    target = _named(path)
+    target = _check_path(path)
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise OutputError(_unwritable(target, PermissionError(13, "permission denied")))
+        raise OutputError(_unwritable_message(target, PermissionError(13, "permission denied")))
 
 
-def _named(path: str | Path) -> Path:
+def _check_path(path: str | Path) -> Path:
     """`path`, if it can be a file's. Raises OutputError."""
     target = Path(path)
     room = MOST_NAME - len(f"..{'x' * 8}")  # the name that the file has while it is written
@@ -81,7 +81,7 @@ def _named(path: str | Path) -> Path:
     return target
 
 
-def _unwritable(target: Path, error: OSError) -> str:
+def _unwritable_message(target: Path, error: OSError) -> str:
     if not target.parent.is_dir():
         return f"'{target}': there is no folder '{target.parent}'. Make it, or name another."
     return f"'{target}' cannot be written: {error.strerror}. Name a folder that you may write to."

@@ -43,17 +43,17 @@ def time_sweeps(model: Model, n_tokens: int, repeat: int) -> Iterator[Timing]:
     clean, corrupt = ids[:n_tokens], ids[n_tokens:-2]
     pair = Pair(clean=clean, corrupt=corrupt, answer=ids[-2], wrong=ids[-1])
     whole_run = partial(forward, model.network, [Row(tuple(clean), n_tokens - 1)])
-    one_run, _ = _timed(whole_run, max(repeat, 5))
+    one_run, _ = _measure(whole_run, max(repeat, 5))
     for site, per in SWEEPS:
-        seconds, found = _timed(partial(patch, model, pair, site, per, bos=False), repeat)
+        seconds, found = _measure(partial(patch, model, pair, site, per, bos=False), repeat)
         places = found.patched.size
         yield Timing(f"{site} per {per}", places, seconds, places * one_run)
 
 
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
-def _timed(work: Callable[[], _Found], repeat: int) -> tuple[float, _Found]:
+def _measure(work: Callable[[], _T], repeat: int) -> tuple[float, _T]:
     """The median seconds of `repeat` runs, after one that does not count, and what it finds."""
     found, seconds = work(), list[float]()
     for _ in range(repeat):

@@ -54,9 +54,9 @@ def run_on_ray(
     """
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers: give at least 1.")
-    ray = ray_here()
-    with _connected(ray, address, workers):
-        crew = _size(ray, workers)
+    ray = import_ray()
+    with _connect(ray, address, workers):
+        crew = _plan_workers(ray, workers)
         return run_many(
             experiments,
             model,
@@ -68,7 +68,7 @@ def run_on_ray(
         )
 
 
-def ray_here() -> ModuleType:
+def import_ray() -> ModuleType:
     """Ray, told to keep to itself. Raises ClusterError where it is not installed."""
     # Nobody asked for reports to Ray's makers, nor for workers to be told which GPUs they lack.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -83,7 +83,7 @@ def ray_here() -> ModuleType:
 
 
 @contextmanager
-def _connected(ray: Any, address: str | None, workers: int | None) -> Generator[None]:
+def _connect(ray: Any, address: str | None, workers: int | None) -> Generator[None]:
     """Connected to a cluster, which is left again unless it was connected to before."""
     if ray.is_initialized():
         yield
@@ -108,14 +108,14 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Generator[
 
 
 @dataclass(frozen=True)
-class _Crew:
+class _WorkerPlan:
     """How many workers, and what each takes of the cluster."""
 
     workers: int
     gpu: bool
 
 
-def _size(ray: Any, workers: int | None) -> _Crew:
+def _plan_workers(ray: Any, workers: int | None) -> _WorkerPlan:
     there = ray.cluster_resources()
     gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 0))
     most, kind = (gpus, "GPUs") if gpus else (cpus, "CPUs")
@@ -124,7 +124,7 @@ def _size(ray: Any, workers: int | None) -> _Crew:
             f"{workers or 1} workers: the cluster has {most} {kind}, one for each worker. Ask for "
             "fewer, or add machines with `ray start --address`."
         )
-    return _Crew(workers or most, gpus > 0)
+    return _WorkerPlan(workers or most, gpus > 0)
 
 
 class Worker:
@@ -140,16 +140,18 @@ class Worker:
         return list(run_batch(batch, self._model))
 
 
-def _outcomes(ray: Any, crew: _Crew, batches: Sequence[Batch], model: "Model") -> Iterator[Outcome]:
+def _outcomes(
+    ray: Any, crew: _WorkerPlan, batches: Sequence[Batch], model: "Model"
+) -> Iterator[Outcome]:
     """The outcomes of all batches, as workers finish them; workers end with it."""
     from patchwright.model.shared_weights import share
 
-    pool = _Pool(ray, crew, ray.put(share(model)), model.fingerprint)
+    pool = _WorkerPool(ray, crew, ray.put(share(model)), model.fingerprint)
     waiting, lost = deque(batches), Counter[int]()
     try:
         pool.start(min(crew.workers, len(batches)))
         while waiting or pool.working:
-            batch, found = pool.next(waiting)
+            batch, found = pool.next_finished(waiting)
             if found is not None:
                 yield from found
                 continue
@@ -163,13 +165,13 @@ def _outcomes(ray: Any, crew: _Crew, batches: Sequence[Batch], model: "Model") -
             )
             yield from (Outcome(index, None, reason) for index in batch.indices)
     finally:
-        pool.end()
+        pool.shut_down()
 
 
-class _Pool:
+class _WorkerPool:
     """The workers: those that wait for a batch, and what the others are at."""
 
-    def __init__(self, ray: Any, crew: _Crew, shared: Any, fingerprint: str) -> None:
+    def __init__(self, ray: Any, crew: _WorkerPlan, shared: Any, fingerprint: str) -> None:
         self._ray = ray
         self._device = "cuda" if crew.gpu else "cpu"
         self._made = ray.remote(num_cpus=1, num_gpus=1 if crew.gpu else 0)(Worker)
@@ -191,7 +193,7 @@ class _Pool:
             opening = worker.open.remote(self._shared, self._device)
             self._busy[opening] = worker, None
 
-    def next(self, waiting: deque[Batch]) -> tuple[Batch, list[Outcome] | None]:
+    def next_finished(self, waiting: deque[Batch]) -> tuple[Batch, list[Outcome] | None]:
         """The next batch that ends, and its outcomes; None where its worker was lost.
 
         Workers that are free take batches from `waiting`. Raises ClusterError where a
@@ -225,7 +227,7 @@ class _Pool:
             return None
         if batch is None:
             self._never_opened = 0
-            self._check(str(found))
+            self._check_fingerprint(str(found))
         self._idle.append(worker)
         return found
 
@@ -238,7 +240,7 @@ class _Pool:
                 "perhaps their memory is too small for it. Ask for fewer workers."
             ) from error
 
-    def _check(self, fingerprint: str) -> None:
+    def _check_fingerprint(self, fingerprint: str) -> None:
         if fingerprint != self._fingerprint:
             raise ClusterError(
                 f"A worker's model ({fingerprint[:19]}…) is not the driver's "
@@ -246,7 +248,7 @@ class _Pool:
                 "and Transformers on every machine."
             )
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         """End every worker."""
         for worker in [*self._idle, *(worker for worker, _ in self._busy.values())]:
             self._ray.kill(worker)

@@ -50,17 +50,17 @@ MOST_QUOTED = 80
 
 def reason(error: object) -> str:
     """What a library said was wrong, in a line that may be shown: short, nothing unprintable."""
-    words = " ".join(printable(str(error)).split()).rstrip(".")
+    words = " ".join(printable_text(str(error)).split()).rstrip(".")
     return words if len(words) <= MOST_REASON else f"{words[:MOST_REASON]}…"
 
 
 def quoted(text: str) -> str:
     """The beginning of what was given, for a message: enough to know it by, and printable."""
-    shown = printable(text[:MOST_QUOTED]).replace("\n", "<U+000A>")
+    shown = printable_text(text[:MOST_QUOTED]).replace("\n", "<U+000A>")
     return f"'{shown}{'…' if len(text) > MOST_QUOTED else ''}'"
 
 
-def printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """`text` without what acts on a terminal: such a character is its code point, as <U+001B>."""
     return "".join(
         sign if sign.isprintable() or sign == "\n" else f"<U+{ord(sign):04X}>" for sign in text
@@ -203,7 +203,7 @@ class NonFiniteError(PatchwrightError):
 
 
 @contextmanager
-def foreign(refusal: Callable[[str], PatchwrightError]) -> Generator[None]:
+def convert_errors(refusal: Callable[[str], PatchwrightError]) -> Generator[None]:
     """The boundary around what a file or a library of somebody else's runs.
 
     Whatever is raised inside becomes what `refusal` makes of its reason. That includes what

@@ -48,10 +48,10 @@ class Job:
     @property
     def running(self) -> bool:
         """Whether its turn has come and it is not over."""
-        return self._started is not None and not self.over
+        return self._started is not None and not self.finished
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether there is a result or an error, or nobody wanted one."""
         return self._over.is_set()
 
@@ -92,16 +92,16 @@ class Job:
             if self._started is None:
                 self._over.set()
 
-    def do(self, compute: Compute) -> None:
+    def run(self, compute: Compute) -> None:
         """Run `compute` here and now, unless nobody waits for it any more."""
         with self._beginning:
             if self.subscribers <= 0:
                 self._over.set()
-            if self.over:
+            if self.finished:
                 return
             self._started = monotonic()
         try:
-            self.result = compute(self._note)
+            self.result = compute(self._on_progress)
         except PatchwrightError as error:
             self.error = error
         except BaseException:  # a library in Rust that panics raises no Exception
@@ -113,7 +113,7 @@ class Job:
         finally:
             self._over.set()
 
-    def _note(self, now: Progress) -> bool:
+    def _on_progress(self, now: Progress) -> bool:
         estimate = None if now.estimate is None else now.estimate.copy()
         self.progress = replace(now, patched=now.patched.copy(), estimate=estimate)
         if self._first is None:
@@ -146,7 +146,7 @@ class JobQueue:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 
-    def ask(self, key: str, compute: Compute) -> Job:
+    def submit(self, key: str, compute: Compute) -> Job:
         """The job of `key`, started if nobody has asked before.
 
         Raises QueueFullError where too many wait.
@@ -154,7 +154,7 @@ class JobQueue:
         with self._lock:
             job = self._jobs.get(key)
             if job is not None and not job.stopping and job.error is None:
-                if job.over:
+                if job.finished:
                     self._jobs.move_to_end(key)
                 job.subscribers += 1
                 return job
@@ -166,22 +166,22 @@ class JobQueue:
                 )
             self._jobs.pop(key, None)
             job = self._jobs[key] = Job(key, self._seconds)
-            self._pool.submit(job.do, compute)
+            self._pool.submit(job.run, compute)
             self._forget_old()
             return job
 
-    def leave(self, job: Job) -> None:
+    def unsubscribe(self, job: Job) -> None:
         """One who asked does not want it any more; with the last one the work stops."""
         with self._lock:
             job.subscribers -= 1
-            if job.subscribers <= 0 and not job.over:
+            if job.subscribers <= 0 and not job.finished:
                 job.stop()
                 self._drop(job)
 
-    def leave_all(self, jobs: Iterable[Job]) -> None:
+    def unsubscribe_all(self, jobs: Iterable[Job]) -> None:
         """One who asked for several is gone."""
         for job in list(jobs):
-            self.leave(job)
+            self.unsubscribe(job)
 
     def stop(self, job: Job) -> Job:
         """One who asked wants no more of it; the job that they look at from now on.
@@ -191,13 +191,13 @@ class JobQueue:
         progress alone.
         """
         with self._lock:
-            if job.over or job.subscribers <= 1:
+            if job.finished or job.subscribers <= 1:
                 job.cancel()
                 return job
             job.subscribers -= 1
             return job.snapshot()
 
-    def end(self, job: Job) -> None:
+    def cancel(self, job: Job) -> None:
         """Stop it for everybody who asked; before its turn it is then never begun."""
         with self._lock:
             job.cancel()
@@ -207,16 +207,16 @@ class JobQueue:
         with self._lock:
             jobs = list(self._jobs.values())
         for job in jobs:
-            self.end(job)
+            self.cancel(job)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether one more would be turned away."""
         with self._lock:
             return self._count_waiting() >= self._waiting
 
     def _count_waiting(self) -> int:
-        return sum(not one.over and not one.running for one in self._jobs.values())
+        return sum(not one.finished and not one.running for one in self._jobs.values())
 
     def forget(self, job: Job) -> None:
         """Let the next request for the same start a new job."""
@@ -228,15 +228,15 @@ class JobQueue:
         if self._jobs.get(job.key) is job:
             del self._jobs[job.key]
 
-    def ahead_of(self, job: Job) -> int:
+    def queue_position(self, job: Job) -> int:
         """How many jobs have their turn before a waiting one."""
         with self._lock:
             before = list(self._jobs.values())
         before = before[: before.index(job)] if job in before else []
-        return sum(not one.over and not one.running for one in before)
+        return sum(not one.finished and not one.running for one in before)
 
     def _forget_old(self) -> None:
-        for key in [key for key, job in self._jobs.items() if job.over]:
+        for key in [key for key, job in self._jobs.items() if job.finished]:
             if len(self._jobs) <= self._kept:
                 return
             del self._jobs[key]

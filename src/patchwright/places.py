@@ -147,21 +147,21 @@ SITE_TABLE: dict[Site, SiteSpec] = {row.name: row for row in _ROWS}
 SITES: tuple[Site, ...] = tuple(SITE_TABLE)
 
 
-def _with_axis(*axes: str) -> frozenset[Site]:
+def _sites_with_axis(*axes: str) -> frozenset[Site]:
     return frozenset(row.name for row in _ROWS if set(axes) & set(row.shape))
 
 
-HEAD_SITES = _with_axis("head", "kv_head")
-KV_SITES = _with_axis("kv_head")
+HEAD_SITES = _sites_with_axis("head", "kv_head")
+KV_SITES = _sites_with_axis("kv_head")
 """Sites that count key/value heads, of which there may be fewer: each serves a group of query heads."""
-NEURON_SITES = _with_axis("neuron")
-KEYED_SITES = _with_axis("key")
+NEURON_SITES = _sites_with_axis("neuron")
+KEYED_SITES = _sites_with_axis("key")
 """Sites whose numbers are those of key positions: prompts of unequal length have different ones."""
 
 BEFORE_HEADS: tuple[Site, ...] = SITES[: SITES.index("q")]
 """Sites that queries, keys and values are computed from, in their own layer."""
 
-_WITHOUT = {
+_ABSENCE_REASONS = {
     "parallel": ", whose attention and MLP read the same stream",
     "routed": ", whose experts change from token to token",
 }
@@ -271,7 +271,7 @@ def layers_of(site: Site, n_layers: int) -> range:
     return range(n_layers) if SITE_TABLE[site].in_layers else range(1)
 
 
-def layer_named(site: Site, layer: int) -> int | None:
+def layer_or_none(site: Site, layer: int) -> int | None:
     """`layer` as a place of `site` names it: not at all where no layer has the site."""
     return layer if SITE_TABLE[site].in_layers else None
 
@@ -282,7 +282,7 @@ def check_layer(layer: int | None, site: Site, spec: "ModelSpec") -> None:
     if site not in spec.sites:
         raise UnknownPlaceError(
             f"The site '{site}' ({row.meaning}) is not in {spec.name}"
-            f"{_WITHOUT.get(row.absent_if or '', '')}. Its sites are: {', '.join(spec.sites)}."
+            f"{_ABSENCE_REASONS.get(row.absent_if or '', '')}. Its sites are: {', '.join(spec.sites)}."
         )
     if (layer is not None) != row.in_layers:
         needs = "needs a layer, as in L0." + site if row.in_layers else "has no layer"

@@ -18,7 +18,7 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{round(100 * float(share), decimals) + 0.0:.{decimals}f} %"
 
 
-def stretches(numbers: Iterable[int]) -> list[str]:
+def number_ranges(numbers: Iterable[int]) -> list[str]:
     """Rising numbers as `0-3` and `7`, of 0, 1, 2, 3, 7."""
     runs: list[list[int]] = []
     for number in numbers:
@@ -29,7 +29,7 @@ def stretches(numbers: Iterable[int]) -> list[str]:
     return ["-".join(map(str, run)) for run in runs]
 
 
-def listed(parts: Iterable[str], word: str = "and") -> str:
+def join_words(parts: Iterable[str], word: str = "and") -> str:
     """'a', 'a and b', 'a, b and c'; '' of none."""
     *others, last = [*parts] or [""]
     return f"{', '.join(others)} {word} {last}" if others else last
@@ -40,6 +40,6 @@ def plural(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def either(names: Iterable[str]) -> str:
+def join_with_or(names: Iterable[str]) -> str:
     """The names of a choice: `a, b or c`."""
-    return listed(names, "or")
+    return join_words(names, "or")

@@ -6,7 +6,7 @@ import sys
 from io import TextIOWrapper
 from typing import TextIO
 
-ERRORS = "patchwright.replace"
+ERROR_HANDLER = "patchwright.replace"
 """The name under which `codecs` knows how a missing character is replaced."""
 
 _REPLACEMENTS = {
@@ -35,9 +35,9 @@ _REPLACEMENTS = {
 }
 
 
-def writable(text: str, encoding: str) -> str:
+def encodable_text(text: str, encoding: str) -> str:
     """`text` with what `encoding` lacks replaced by ASCII: `·` is `_`, another character its number."""
-    return text.encode(encoding, ERRORS).decode(encoding)
+    return text.encode(encoding, ERROR_HANDLER).decode(encoding)
 
 
 def prepare_streams() -> None:
@@ -47,7 +47,7 @@ def prepare_streams() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors=ERRORS)
+            stream.reconfigure(errors=ERROR_HANDLER)
 
 
 def mute(stream: TextIO) -> None:
@@ -55,11 +55,11 @@ def mute(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _replaced(error: UnicodeError) -> tuple[str, int]:
+def _replace_missing(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
     return "".join(_REPLACEMENTS.get(one, f"<U+{ord(one):04X}>") for one in missing), error.end
 
 
-codecs.register_error(ERRORS, _replaced)
+codecs.register_error(ERROR_HANDLER, _replace_missing)

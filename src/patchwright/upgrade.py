@@ -17,8 +17,8 @@ RENAMED_FIELDS: dict[str, dict[str, str]] = {
 }
 """Of experiments, by method: a field's older name, and today's. Hashes have the older one."""
 
-Call = ParamSpec("Call")
-Answer = TypeVar("Answer")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def upgrade_experiment(document: Mapping[str, Any], method: object) -> dict[str, Any]:
@@ -31,23 +31,23 @@ def upgrade_experiment(document: Mapping[str, Any], method: object) -> dict[str,
     return {names.get(name, name): value for name, value in document.items()}
 
 
-def as_hashed(document: Mapping[str, Any], method: str) -> dict[str, Any]:
+def downgrade_experiment(document: Mapping[str, Any], method: str) -> dict[str, Any]:
     """The experiment's JSON document with its fields' older names, by which stored runs are found."""
     older = {new: old for old, new in RENAMED_FIELDS.get(method, {}).items()}
     return {older.get(name, name): value for name, value in document.items()}
 
 
-def also_takes(**renamed: str) -> Callable[[Callable[Call, Answer]], Callable[Call, Answer]]:
+def accept_old_names(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """For a public function whose arguments had other names: an older name, and today's.
 
     The function then reads the older ones, too, and raises TypeError where both are given.
     """
 
-    def decorate(call: Callable[Call, Answer]) -> Callable[Call, Answer]:
-        as_today: Callable[..., Answer] = call
+    def decorate(call: Callable[P, R]) -> Callable[P, R]:
+        as_today: Callable[..., R] = call
 
         @wraps(call)
-        def upgraded(*given: Call.args, **named: Call.kwargs) -> Answer:
+        def wrapper(*given: P.args, **named: P.kwargs) -> R:
             for old in renamed.keys() & named.keys():
                 if renamed[old] in named:
                     raise TypeError(
@@ -56,7 +56,7 @@ def also_takes(**renamed: str) -> Callable[[Callable[Call, Answer]], Callable[Ca
             today = {renamed.get(name, name): value for name, value in named.items()}
             return as_today(*given, **today)
 
-        return upgraded
+        return wrapper
 
     return decorate
 

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ValidationError
 from patchwright.errors import quoted, reason
 
 
-def plain(value: object) -> object:
+def to_python(value: object) -> object:
     """`value` with arrays, tensors and their scalars as lists, numbers and texts; others as they are.
 
     NumPy, PyTorch and pandas are known by their `tolist`, so that none is imported for it.
@@ -15,13 +15,13 @@ def plain(value: object) -> object:
     tolist = getattr(value, "tolist", None)
     value = tolist() if callable(tolist) else value
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [to_python(one) for one in value]
     return value
 
 
-def whole(value: object) -> int:
+def whole_number(value: object) -> int:
     """`value` as an integer, where it is exactly one. Raises ValueError, for True and False too."""
-    number = plain(value)
+    number = to_python(value)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ValueError("give whole numbers")
     # Nothing is counted beyond what a tensor can hold.
@@ -30,11 +30,11 @@ def whole(value: object) -> int:
     return int(number)
 
 
-Whole = Annotated[int, BeforeValidator(whole)]
+Whole = Annotated[int, BeforeValidator(whole_number)]
 """A whole number, such as a token id or a layer: True is none, NumPy's and PyTorch's are."""
 
 
-def where_and_what(error: ValidationError, skipped: int = 0) -> tuple[str, str]:
+def first_error(error: ValidationError, skipped: int = 0) -> tuple[str, str]:
     """Where the first thing that is wrong stands, as in `pairs.3.clean`, and what is wrong with it.
 
     The first `skipped` steps of the way there are left out, as are the names of types.
@@ -46,7 +46,7 @@ def where_and_what(error: ValidationError, skipped: int = 0) -> tuple[str, str]:
     where = ".".join(step for step in steps if step not in _TYPES and "[" not in step)
     said = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, "))
     what = reason(said)
-    given = _given(first["input"])
+    given = _given_text(first["input"])
     return (
         where,
         f"{what}.{'' if what.startswith(given.removesuffix(' was given.').strip()) else given}",
@@ -64,9 +64,9 @@ _TYPES = ("Pair", "str", "int")
 """What pydantic names beside fields, for the types of a union."""
 
 
-def _given(value: object) -> str:
+def _given_text(value: object) -> str:
     """What was given, where it is plain data; of a document its field says enough."""
-    value = plain(value)
+    value = to_python(value)
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(one, str | int | float | list) for one in items):
         return ""

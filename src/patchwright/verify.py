@@ -12,7 +12,7 @@ from patchwright.methods.patch import patch
 from patchwright.model.load import Model
 from patchwright.places import Place, parse_place
 from patchwright.prompts.pair import Pair
-from patchwright.validation import where_and_what
+from patchwright.validation import first_error
 
 VERIFIABLE = ("demo", "smollm2", "gpt2")
 """Models whose figures come with the package."""
@@ -47,7 +47,7 @@ class Check:
     passed: bool
 
 
-def figures_of(model: str) -> Figures:
+def published_figures(model: str) -> Figures:
     """The figures that come with the package. Raises InputError for a model without."""
     if model not in VERIFIABLE:
         raise InputError(
@@ -63,7 +63,7 @@ def read_figures(path: Path) -> Figures:
     try:
         return _FIGURES.validate_json(path.read_bytes())
     except ValidationError as error:
-        what = ": ".join(filter(None, where_and_what(error))).rstrip(".")
+        what = ": ".join(filter(None, first_error(error))).rstrip(".")
         raise InputError(f"'{path}' holds no figures to verify ({what}).") from error
     except OSError as error:
         raise InputError(f"'{path}' holds no figures to verify ({reason(error)}).") from error

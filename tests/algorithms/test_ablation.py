@@ -235,7 +235,7 @@ def test_a_head_that_says_nothing_is_held_so_while_another_one_is_ablated() -> N
     places = [pw.parse_place(text) for text in ("L0H2.z", "L1H1.z")]
     alone, both = (pw.ablate_together(model, pair, some) for some in (places[:1], places))
     assert model.tokenizer is not None
-    tokens = [*model.tokenizer.start, *model.tokenizer.encode(str(pair.clean))[0]]
+    tokens = [*model.tokenizer.bos_ids, *model.tokenizer.encode(str(pair.clean))[0]]
     right, wrong = (
         model.tokenizer.encode(str(one))[0][0] for one in (pair.answers[0], pair.wrongs[0])
     )

@@ -4,7 +4,7 @@ from transformers import GPT2LMHeadModel
 
 import hooks
 import patchwright as pw
-from patchwright.algorithms.attention import PATTERN, RepeatedTokens, patterns
+from patchwright.algorithms.attention import PATTERN_SITES, RepeatedTokens, patterns
 from patchwright.algorithms.pair_runs import PairRuns, run_pairs
 from patchwright.errors import PromptError, UnknownPlaceError
 from patchwright.experiment.run import tokens_of
@@ -17,7 +17,7 @@ CLEAN, CORRUPT = [1, 2, 3, 4], [1, 5, 3, 4]
 def runs_of(model: pw.Model, clean: list[int], corrupt: list[int]) -> PairRuns:
     pair = pair_of(clean, corrupt, align="edges")
     tokens = tokens_of(pair, pw.Patch(model="tiny", pairs=pair, per="position"), model)
-    return run_pairs(model.network, [tokens], PATTERN)[0]
+    return run_pairs(model.network, [tokens], PATTERN_SITES)[0]
 
 
 def test_patterns_are_those_of_the_hugging_face_model(

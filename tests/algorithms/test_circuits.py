@@ -15,21 +15,21 @@ import patchwright as pw
 from patchwright.algorithms import circuits
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.circuits import (
-    Measured,
-    Scored,
-    area,
+    CircuitValues,
+    EdgeScores,
+    area_under_curve,
     edge_scores,
-    greedy,
-    measure,
+    edges_by_score,
+    greedy_edges,
+    measure_circuits,
     random_circuits,
-    strongest,
 )
 from patchwright.algorithms.readout import MetricReader
 from patchwright.axes import BUDGET, Metric
 from patchwright.edges import LOGITS, node_of
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
 from patchwright.experiment.run import tokens_of
-from patchwright.model.graph import Graph, GraphRun, embedded, pass_through
+from patchwright.model.graph import Graph, GraphRun, embed_prompt, run_graph
 from patchwright.prompts.pair import TokenPair
 from tiny import N_HEADS, N_LAYERS, pair_of
 
@@ -49,21 +49,21 @@ def tokens(model: pw.Model, clean: list[int], corrupt: list[int], **more: object
 
 def every_edge(model: pw.Model) -> list[tuple[str, str]]:
     graph = Graph(model.spec)
-    return [(graph.senders[s], graph.receivers[r]) for r, s in graph.exists().nonzero().tolist()]
+    return [(graph.senders[s], graph.receivers[r]) for r, s in graph.edge_mask().nonzero().tolist()]
 
 
 def value_at(model: pw.Model, pair: TokenPair, kept: torch.Tensor, metric: Metric) -> float:
     network = model.network
-    clean, corrupt = (embedded(network, one) for one in (pair.clean, pair.corrupt))
-    other = pass_through(network, corrupt).written
-    reader = MetricReader(network, pair, pass_through(network, clean).final[-1])
-    passed = pass_through(network, clean, kept, other)
+    clean, corrupt = (embed_prompt(network, one) for one in (pair.clean, pair.corrupt))
+    other = run_graph(network, corrupt).written
+    reader = MetricReader(network, pair, run_graph(network, clean).final[-1])
+    passed = run_graph(network, clean, kept, other)
     return reader.read(metric, [passed.final[-1:][None]])[0].item()
 
 
 @pytest.mark.every_family
 def test_the_graph_computes_the_model(module: PreTrainedModel, model: pw.Model) -> None:
-    passed = pass_through(model.network, embedded(model.network, CLEAN))
+    passed = run_graph(model.network, embed_prompt(model.network, CLEAN))
     expected = hooks.activation(module, CLEAN, "resid_post", N_LAYERS - 1)
     torch.testing.assert_close(passed.final, expected, rtol=0, atol=1e-11)
     graph = Graph(model.spec)
@@ -81,7 +81,7 @@ def test_scores_are_finite_differences_of_one_edge_at_a_time(
     model: pw.Model, pair: TokenPair, metric: Metric
 ) -> None:
     scores = edge_scores(model.network, [pair], metric, steps=None).values
-    exists = Graph(model.spec).exists()
+    exists = Graph(model.spec).edge_mask()
     assert np.isnan(scores[~exists.numpy()]).all()
     step = 1e-6
     for receiver, sender in exists.nonzero().tolist()[::7]:
@@ -111,7 +111,7 @@ def test_all_edges_keep_everything_and_none_keeps_nothing(
     model: pw.Model, pair: TokenPair, outside: str
 ) -> None:
     other = tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])
-    found = measure(
+    found = measure_circuits(
         model.network,
         [pair, other],
         [every_edge(model), []],
@@ -124,7 +124,7 @@ def test_all_edges_keep_everything_and_none_keeps_nothing(
 def test_with_nothing_kept_the_answer_is_the_corrupted_runs(
     model: pw.Model, pair: TokenPair
 ) -> None:
-    found = measure(model.network, [pair], [[]], "logit_diff", "corrupt")
+    found = measure_circuits(model.network, [pair], [[]], "logit_diff", "corrupt")
     result = pw.patch(model, pair_of(CLEAN, CORRUPT), bos=False)
     assert found.clean == pytest.approx(result.clean.metric, abs=1e-9)
     assert found.outside == pytest.approx(result.corrupt.metric, abs=1e-9)
@@ -138,7 +138,7 @@ def test_corrupting_every_edge_of_a_head_is_patching_its_z(model: pw.Model, cut:
     layer, head = divmod(cut % (N_LAYERS * N_HEADS), N_HEADS)
     name = f"L{layer}H{head}"
     edges = [edge for edge in every_edge(model) if edge[0] != name]
-    found = measure(model.network, [pair], [edges], "logit_diff", "corrupt").values[0]
+    found = measure_circuits(model.network, [pair], [edges], "logit_diff", "corrupt").values[0]
     result = pw.patch_together(
         model, pair_of(CLEAN, CORRUPT), [f"{name}.z"], direction="noise", bos=False
     )
@@ -148,7 +148,7 @@ def test_corrupting_every_edge_of_a_head_is_patching_its_z(model: pw.Model, cut:
 def test_the_strongest_edges_come_first_and_each_once(model: pw.Model, pair: TokenPair) -> None:
     graph = Graph(model.spec)
     scores = edge_scores(model.network, [pair], "logit_diff", steps=None).values
-    edges = strongest(scores, graph)
+    edges = edges_by_score(scores, graph)
     assert sorted(edges) == sorted(every_edge(model))
     sizes = [
         abs(scores[graph.receivers.index(receiver), graph.senders.index(sender)])
@@ -160,7 +160,9 @@ def test_the_strongest_edges_come_first_and_each_once(model: pw.Model, pair: Tok
 def test_a_greedy_walk_always_stays_connected_to_the_logits(
     model: pw.Model, pair: TokenPair
 ) -> None:
-    edges = greedy(edge_scores(model.network, [pair], "logit_diff", None).values, Graph(model.spec))
+    edges = greedy_edges(
+        edge_scores(model.network, [pair], "logit_diff", None).values, Graph(model.spec)
+    )
     reached = {LOGITS}
     for sender, receiver in edges:
         assert node_of(receiver) in reached
@@ -177,15 +179,15 @@ def test_random_circuits_are_the_same_for_the_same_seed(model: pw.Model) -> None
 
 
 def test_the_area_is_the_mean_height() -> None:
-    assert area([1, 3], [0.0, 1.0]) == 0.5
-    assert area([1, 2, 4], [1.0, 1.0, 1.0]) == 1.0
-    assert area([7], [0.3]) == 0.3
+    assert area_under_curve([1, 3], [0.0, 1.0]) == 0.5
+    assert area_under_curve([1, 2, 4], [1.0, 1.0, 1.0]) == 1.0
+    assert area_under_curve([7], [0.3]) == 0.3
 
 
 def test_edges_that_are_none_are_refused(model: pw.Model, pair: TokenPair) -> None:
     for edge in (("L2H0", "L1H0.q"), ("embed", "nowhere"), ("L9H0", "logits")):
         with pytest.raises(ExperimentError, match="has no edge"):
-            measure(model.network, [pair], [[edge]], "logit_diff", "corrupt")
+            measure_circuits(model.network, [pair], [[edge]], "logit_diff", "corrupt")
     with pytest.raises(ExperimentError, match="no gradient"):
         edge_scores(model.network, [pair], "rank", None)
     unequal = tokens(model, [1, 2, 6, 3], [1, 4, 3], align="edges")
@@ -210,12 +212,12 @@ def test_the_greedy_walk_takes_the_strongest_edge_that_it_can_reach(
 ) -> None:
     scores = edge_scores(model.network, [pair], "logit_diff", None).values
     graph = Graph(model.spec)
-    left, reached, expected = strongest(scores, graph), {LOGITS}, list[tuple[str, str]]()
+    left, reached, expected = edges_by_score(scores, graph), {LOGITS}, list[tuple[str, str]]()
     while edge := next((one for one in left if node_of(one[1]) in reached), None):
         left.remove(edge)
         expected.append(edge)
         reached.add(edge[0])
-    assert greedy(scores, graph) == expected
+    assert greedy_edges(scores, graph) == expected
 
 
 def test_stopped_scores_are_means_over_the_pairs_that_are_done(
@@ -240,7 +242,7 @@ def test_a_stop_is_heeded_between_two_passes_of_a_pair(model: pw.Model, pair: To
     pairs = [pair, tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])]
     seen: list[tuple[int, int]] = []
 
-    def until(last: int) -> Scored:
+    def until(last: int) -> EdgeScores:
         def progress(now: Progress) -> bool:
             seen.append((now.done, now.total))
             return now.done < last
@@ -269,17 +271,17 @@ def test_a_stop_is_heeded_before_the_next_pass_whichever_it_is(
 
     def counted(*given: Any) -> GraphRun:
         ran.append(None)
-        return pass_through(*given)
+        return run_graph(*given)
 
-    monkeypatch.setattr(circuits, "pass_through", counted)
+    monkeypatch.setattr(circuits, "run_graph", counted)
     pairs = [pair, tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])]
 
-    def work(progress: Callable[[Progress], bool]) -> Scored | Measured:
+    def work(progress: Callable[[Progress], bool]) -> EdgeScores | CircuitValues:
         ran.clear()
         if outside == "scores":
             return edge_scores(model.network, pairs, "logit_diff", 2, progress)
         every = [every_edge(model), []]
-        return measure(model.network, pairs, every, "logit_diff", outside, progress)
+        return measure_circuits(model.network, pairs, every, "logit_diff", outside, progress)
 
     seen: list[Progress] = []
     work(lambda now: seen.append(now) is None)
@@ -289,7 +291,7 @@ def test_a_stop_is_heeded_before_the_next_pass_whichever_it_is(
         calls = iter(range(1, last + 1))
         found = work(lambda _, calls=calls, last=last: next(calls) < last)
         assert len(ran) == last - 1
-        if isinstance(found, Measured):
+        if isinstance(found, CircuitValues):
             assert np.isnan(found.values[found.done :]).all()
             assert np.isfinite(found.values[: found.done]).all()
         else:
@@ -302,6 +304,8 @@ def test_a_small_budget_gives_the_same_numbers(
 ) -> None:
     pairs = [pair, tokens(model, [1, 2, 3, 4], [6, 2, 3, 4])]
     circuits = [every_edge(model)[::2], every_edge(model)[::3]]
-    found = measure(model.network, pairs, circuits, "logit_diff", "corrupt", budget=budget)
-    alone = [measure(model.network, [one], circuits, "logit_diff", "corrupt") for one in pairs]
+    found = measure_circuits(model.network, pairs, circuits, "logit_diff", "corrupt", budget=budget)
+    alone = [
+        measure_circuits(model.network, [one], circuits, "logit_diff", "corrupt") for one in pairs
+    ]
     np.testing.assert_allclose(found.values, np.mean([one.values for one in alone], axis=0))

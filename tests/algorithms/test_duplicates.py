@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from every_method import CLEAN, CORRUPT, PAIR, every_experiment
-from patchwright.algorithms.duplicates import MOST_NAMED, duplicate_pairs, groups_of
+from patchwright.algorithms.duplicates import MOST_NAMED, duplicate_notices, groups_of
 from patchwright.experiment.run import run
 from tiny import pair_of, random_gpt2
 
@@ -65,7 +65,7 @@ def test_means_are_over_all_pairs(demo: pw.Model) -> None:
 def test_one_pair_or_one_prompt_has_no_duplicate(demo: pw.Model) -> None:
     assert groups_of(pw.patch(demo, PAIR, "z")) == [0]
     assert groups_of(pw.patch(demo, [PAIR], "z")) == [0]
-    assert duplicate_pairs(run(every_experiment()["trace"], demo)) == []
+    assert duplicate_notices(run(every_experiment()["trace"], demo)) == []
 
 
 def test_a_long_list_of_duplicates_is_cut_short() -> None:

@@ -76,7 +76,7 @@ def test_what_is_reached_after_each_layer_is_had_alone(
     model: pw.Model, places: tuple[str, ...]
 ) -> None:
     pair = pair_of([1, 2, 6, 3], [1, 4, 3], align="edges")
-    found = pw.LogitLens(model="tiny", pairs=pair, places=places).accumulated(model)
+    found = pw.LogitLens(model="tiny", pairs=pair, places=places).accumulated_logit_diff(model)
     whole = pw.logit_lens(model, pair, places)
     assert found is not None
     assert found.identical(whole.arrays["accumulated"])
@@ -85,7 +85,10 @@ def test_what_is_reached_after_each_layer_is_had_alone(
         column = whole.arrays["logit_diff"].sel(run=run, position=ends.get(run, ends["corrupt"]))
         np.testing.assert_allclose(found.sel(run=run), column, rtol=0, atol=1e-12)
     alone = pair_of(CLEAN, CORRUPT, wrong=[])
-    assert pw.LogitLens(model="tiny", pairs=alone, metric="logit").accumulated(model) is None
+    assert (
+        pw.LogitLens(model="tiny", pairs=alone, metric="logit").accumulated_logit_diff(model)
+        is None
+    )
 
 
 def test_numbers_and_words_survive_json(

@@ -4,7 +4,12 @@ from transformers import GPT2LMHeadModel
 
 import patchwright as pw
 from hooks import logits
-from patchwright.algorithms.suggest import after_swaps, likeliest, same_length, suggested_answers
+from patchwright.algorithms.suggest import (
+    next_tokens,
+    same_length_prompts,
+    score_swaps,
+    suggested_answers,
+)
 
 CLEAN, CORRUPT = [1, 2, 3, 4], [1, 9, 8, 3, 4]
 
@@ -19,7 +24,7 @@ def best(gpt2: GPT2LMHeadModel, tokens: list[int], count: int) -> list[int]:
 
 
 def test_answers_are_what_the_runs_put_first(model: pw.Model, gpt2: GPT2LMHeadModel) -> None:
-    assert likeliest(model.network, CLEAN, 3) == best(gpt2, CLEAN, 3)
+    assert next_tokens(model.network, CLEAN, 3) == best(gpt2, CLEAN, 3)
     answer, wrong = suggested_answers(model.network, CLEAN, CORRUPT)
     assert answer == best(gpt2, CLEAN, 1)[0]
     first_after_corrupt = best(gpt2, CORRUPT, 1)[0]
@@ -33,7 +38,7 @@ def test_the_same_prompt_twice_still_gives_two_answers(model: pw.Model) -> None:
 
 
 def test_replacements_have_the_clean_prompts_length_and_differ_from_it(model: pw.Model) -> None:
-    offered = same_length(model.network, CLEAN, CORRUPT, words)
+    offered = same_length_prompts(model.network, CLEAN, CORRUPT, words)
     assert len(offered) == len(set(offered)) == 5
     for tokens in offered:
         assert len(tokens) == len(CLEAN)
@@ -53,14 +58,14 @@ def test_replacements_have_the_clean_prompts_length_and_differ_from_it(model: pw
 def test_replacements_that_make_no_sense_are_not_offered(
     model: pw.Model, clean: list[int], corrupt: list[int]
 ) -> None:
-    assert same_length(model.network, clean, corrupt, words) == []
+    assert same_length_prompts(model.network, clean, corrupt, words) == []
 
 
 def test_replacements_are_words_as_the_one_that_they_replace(model: pw.Model) -> None:
     def mixed(token: int) -> str:
         return [" Mary", " it", "ing", ",", " 12"][token % 5]
 
-    offered = same_length(model.network, [1, 6, 5, 6], [1, 6, 9, 9, 6], mixed)
+    offered = same_length_prompts(model.network, [1, 6, 5, 6], [1, 6, 9, 9, 6], mixed)
     assert offered
     assert {tokens[2] % 5 for tokens in offered} == {0}
 
@@ -69,8 +74,8 @@ def test_swapped_prompts_are_read_as_whole_runs_of_their_own(
     model: pw.Model, gpt2: GPT2LMHeadModel
 ) -> None:
     swapped = [[1, 9, 3, 4], [7, 2, 3, 4], [1, 2, 3, 8], CLEAN]
-    given = after_swaps(model.network, CLEAN, swapped, 7, 11)
-    free = after_swaps(model.network, CLEAN, swapped, 7)
+    given = score_swaps(model.network, CLEAN, swapped, 7, 11)
+    free = score_swaps(model.network, CLEAN, swapped, 7)
     for tokens, (difference, wrong), (open_difference, rival) in zip(
         swapped, given, free, strict=True
     ):

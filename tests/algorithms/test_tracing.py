@@ -14,12 +14,12 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
 from hooks import Step, activation, changed_logits, embedding_of, logits
-from patchwright.algorithms.tracing import Start, TraceOptions, trace
+from patchwright.algorithms.tracing import TraceOptions, TraceStart, trace
 from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError, MemoryBudgetError, PromptError
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.requests import patched
+from patchwright.model.requests import patched_row
 from patchwright.places import Site
 from patchwright.prompts.pair import tokenize_prompt
 from slow import writing
@@ -111,13 +111,13 @@ def test_samples_that_do_not_fit_at_one_time_are_traced_in_turn(
 ) -> None:
     """As many noisy runs at a time as the budget has room for; the same noise, the same values."""
     sizes: list[int] = []
-    really = Start.noisy_runs
+    really = TraceStart.noisy_runs
 
-    def counted(start: Start, draw: np.random.Generator, samples: int) -> Any:
+    def counted(start: TraceStart, draw: np.random.Generator, samples: int) -> Any:
         sizes.append(samples)
         return really(start, draw, samples)
 
-    monkeypatch.setattr(Start, "noisy_runs", counted)
+    monkeypatch.setattr(TraceStart, "noisy_runs", counted)
     told: list[int] = []
     asked = demo, "The Eiffel Tower is in", "Eiffel Tower", answer
     how: Any = {"samples": 30, "site": "mlp_out", "seed": 4}
@@ -226,8 +226,8 @@ def test_restoring_every_position_of_the_first_layers_input_gives_the_clean_run_
     found = trace(model.network, tokens, *how, None, BUDGET)
     clean = found.clean[0].kept["resid_pre"][0]
     draw = np.random.default_rng(seed)
-    with_noise = Start.of(model.network, tokens, *how, BUDGET).noisy_runs(draw, 2)
-    rows = [patched(some[0], Edit("resid_pre", 0, 0, clean)) for some in with_noise]
+    with_noise = TraceStart.from_prompt(model.network, tokens, *how, BUDGET).noisy_runs(draw, 2)
+    rows = [patched_row(some[0], Edit("resid_pre", 0, 0, clean)) for some in with_noise]
     expected = activation(gpt2, prompt, "resid_post", N_LAYERS - 1)[-1]
     for noisy, restored in zip(with_noise, forward(model.network, rows), strict=True):
         assert not torch.equal(noisy[0].kept["resid_pre"][0], clean)

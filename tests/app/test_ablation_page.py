@@ -8,7 +8,7 @@ import patchwright as pw
 from app_pages import errors, looked_at, one_view, settled, words, workbench
 from patchwright.app import build_experiment, session_state
 from patchwright.app.views import ablation as view
-from patchwright.app.views.workbench import Maps, on_maps
+from patchwright.app.views.workbench import Maps, place_on_maps
 from patchwright.axes import METRICS
 from patchwright.figures.grid import grid_of
 from patchwright.insights.cautions import SELF_REPAIR
@@ -154,7 +154,7 @@ def test_without_typed_prompts_a_mean_is_over_the_pair_and_a_draw_is_the_corrupt
 
 
 def test_what_changes_nothing_does_not_make_another_experiment() -> None:
-    swept = build_experiment.experiment_of(fresh(), "demo")
+    swept = build_experiment.patch_of(fresh(), "demo")
     one, other = (
         build_experiment.ablate_of(
             fresh(ablation="zero", references=text, over=over, draw_seed=seed), swept
@@ -168,7 +168,7 @@ def test_the_selected_cell_is_the_chosen_one_only_where_the_map_has_it(model: Mo
     result = pw.ablate(model, PAIR, site="mlp_out")
     strongest = str(result.top(1)["place"].iloc[0])
     maps = Maps([grid_of(result)], result, strongest)
-    assert on_maps("L1.mlp_out@2", maps) == "L1.mlp_out@2"
-    assert on_maps("L1.mlp_out@-1", maps) == "L1.mlp_out@3"
+    assert place_on_maps("L1.mlp_out@2", maps) == "L1.mlp_out@2"
+    assert place_on_maps("L1.mlp_out@-1", maps) == "L1.mlp_out@3"
     for absent in ("", "L9.mlp_out@2", "L1.mlp_out@4", "L1H0.z", "L1.mlp_out@-5", "L1.mlp_out"):
-        assert on_maps(absent, maps) == strongest
+        assert place_on_maps(absent, maps) == strongest

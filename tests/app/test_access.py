@@ -6,7 +6,7 @@ import pytest
 
 import patchwright as pw
 from patchwright.app.access import Access
-from patchwright.app.page_controls import DIGITS
+from patchwright.app.page_controls import HASH_DIGITS
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.prompts.examples import example
 from patchwright.storage.store import Store
@@ -97,8 +97,8 @@ def test_an_address_opens_an_experiment_and_fewer_digits_do_not(
     store, ids = kept
     hash_ = store.entry(ids[1]).experiment_hash
     for access in (visitor(store), Access(store, True)):
-        assert access.experiment(hash_[:DIGITS]).hash == hash_
-        for few in range(DIGITS):
+        assert access.experiment(hash_[:HASH_DIGITS]).hash == hash_
+        for few in range(HASH_DIGITS):
             with pytest.raises(UnknownRunError, match="at least 12 digits"):
                 access.experiment(hash_[:few])
 

@@ -26,7 +26,7 @@ def fresh(page: str = "patch") -> dict[Any, Any]:
 def opened(page: str, parameters: dict[str, str]) -> dict[Any, Any]:
     """What a new visitor's controls hold after opening an address."""
     controls = fresh(page)
-    session_state.take(controls, url_state.read(page, parameters))
+    session_state.set_controls(controls, url_state.read_parameters(page, parameters))
     return controls
 
 
@@ -101,10 +101,10 @@ def test_an_address_brings_back_everything_that_its_page_shows(
     page: str, data: st.DataObject
 ) -> None:
     controls = data.draw(controls_of(page))
-    written = url_state.written(page, controls)
+    written = url_state.query_parameters(page, controls)
     brought = opened(page, written)
     assert shared(page, brought) == shared(page, controls)
-    assert url_state.written(page, brought) == written
+    assert url_state.query_parameters(page, brought) == written
 
 
 @pytest.mark.parametrize("page", url_state.PAGES)
@@ -112,16 +112,18 @@ def test_an_address_brings_back_everything_that_its_page_shows(
 def test_going_back_to_an_address_shows_it_whatever_was_there_meanwhile(
     page: str, data: st.DataObject
 ) -> None:
-    written = url_state.written(page, data.draw(controls_of(page)))
+    written = url_state.query_parameters(page, data.draw(controls_of(page)))
     meanwhile = data.draw(controls_of(page))
-    session_state.take(meanwhile, url_state.usual(page, "demo") | url_state.read(page, written))
-    assert url_state.written(page, meanwhile) == written
+    session_state.set_controls(
+        meanwhile, url_state.usual_controls(page, "demo") | url_state.read_parameters(page, written)
+    )
+    assert url_state.query_parameters(page, meanwhile) == written
     assert shared(page, meanwhile) == shared(page, opened(page, written))
 
 
 @pytest.mark.parametrize("page", url_state.PAGES)
 def test_the_first_example_is_in_the_address_as_its_model_alone(page: str) -> None:
-    assert url_state.written(page, fresh(page)) == on_demo(page)
+    assert url_state.query_parameters(page, fresh(page)) == on_demo(page)
     assert opened(page, {}) == fresh(page)
 
 
@@ -131,7 +133,7 @@ def test_an_example_is_written_as_its_name_alone(one: Any) -> None:
     session_state.take_example(controls, one.id)
     named = {} if one.id == session_state.FIRST_EXAMPLE else {"example": one.id}
     expected = {"model": "demo", **named}
-    assert url_state.written("patch", controls) == expected
+    assert url_state.query_parameters("patch", controls) == expected
 
 
 @pytest.mark.parametrize(("model", "usual"), [("gpt2", True), ("smollm2", False)])
@@ -140,32 +142,32 @@ def test_the_first_token_is_in_the_address_where_it_is_not_as_usual_on_the_model
 ) -> None:
     controls = opened("patch", {"model": model, "example": "capital"})
     assert controls["bos"] is usual
-    assert "bos" not in url_state.written("patch", controls)
+    assert "bos" not in url_state.query_parameters("patch", controls)
     controls["bos"] = not usual
-    written = url_state.written("patch", controls)
+    written = url_state.query_parameters("patch", controls)
     assert written["bos"] == str(int(not usual))
     assert opened("patch", written)["bos"] is not usual
 
 
 def test_causal_tracing_opens_on_a_fact() -> None:
     assert example(session_state.first_example("trace")).task == "capital"
-    assert session_state.example_shown(fresh("trace")) == session_state.first_example("trace")
+    assert session_state.current_example(fresh("trace")) == session_state.first_example("trace")
 
 
 def test_an_emptied_field_stays_empty_and_is_not_filled_from_the_first_example() -> None:
     controls = fresh()
     controls |= {"clean": "", "corrupt": "mine", "answer": "", "wrong": ""}
-    assert shared("patch", opened("patch", url_state.written("patch", controls))) == shared(
-        "patch", controls
-    )
+    assert shared(
+        "patch", opened("patch", url_state.query_parameters("patch", controls))
+    ) == shared("patch", controls)
 
 
 def test_a_hub_name_typed_before_another_model_was_chosen_is_not_in_the_address() -> None:
     controls = fresh()
     controls |= {"model": "gpt2", "model_name": "owner/model"}
-    assert url_state.written("patch", controls) == {"model": "gpt2"}
+    assert url_state.query_parameters("patch", controls) == {"model": "gpt2"}
     controls["model"] = session_state.OTHER
-    assert url_state.written("patch", controls) == {"model": "owner/model"}
+    assert url_state.query_parameters("patch", controls) == {"model": "owner/model"}
     brought = opened("patch", {"model": "owner/model"})
     assert (brought["model"], brought["model_name"]) == (session_state.OTHER, "owner/model")
 
@@ -173,7 +175,7 @@ def test_a_hub_name_typed_before_another_model_was_chosen_is_not_in_the_address(
 def test_a_slip_in_the_set_is_not_shared_and_does_not_spoil_the_address() -> None:
     controls = fresh()
     controls["places"] = ["L0.resid_pre@3", "nonsense~", " L1H2.z "]
-    written = url_state.written("patch", controls)
+    written = url_state.query_parameters("patch", controls)
     assert written == {"model": "demo", "places": "L0.resid_pre@3~L1H2.z"}
     assert opened("patch", written)["places"] == ["L0.resid_pre@3", "L1H2.z"]
 
@@ -200,7 +202,7 @@ def test_what_an_address_may_not_hold_is_one_short_sentence(
     parameters: dict[str, str], says: str
 ) -> None:
     with pytest.raises(InputError) as raised:
-        url_state.read("patch", parameters)
+        url_state.read_parameters("patch", parameters)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 900
@@ -213,7 +215,7 @@ def test_what_an_address_may_not_hold_is_one_short_sentence(
 )  # fmt: skip
 def test_a_number_that_is_none_is_refused(name: str, text: str) -> None:
     with pytest.raises(InputError, match=r"which is no number|it may be 0 to"):
-        url_state.read("trace", {name: text})
+        url_state.read_parameters("trace", {name: text})
 
 
 NAMES = st.sampled_from(["model", "example", *session_state.FIELDS]) | st.text(max_size=8)
@@ -227,7 +229,7 @@ def test_whatever_an_address_holds_it_is_read_or_refused(
     page: str, parameters: dict[str, str]
 ) -> None:
     try:
-        found = url_state.read(page, parameters)
+        found = url_state.read_parameters(page, parameters)
     except InputError:
         return
     assert set(found) <= set(session_state.FIELDS)
@@ -242,4 +244,4 @@ def test_whatever_an_address_holds_it_is_read_or_refused(
 
 
 def test_an_address_of_before_names_the_ablation_as_it_did() -> None:
-    assert url_state.read("ablation", {"how": "mean"})["ablation"] == "mean"
+    assert url_state.read_parameters("ablation", {"how": "mean"})["ablation"] == "mean"

@@ -7,16 +7,16 @@ from html.parser import HTMLParser
 
 from patchwright.app.answer_sheet import csv_of, html_of, json_of, sheet_of
 from patchwright.app.lesson_progress import Attempt
-from patchwright.lessons import Mark, built_in
+from patchwright.lessons import Mark, built_in_lessons
 
-LESSON = built_in()[0]
+LESSON = built_in_lessons()[0]
 WRONG, RIGHT = Mark(False, (1,)), Mark(True, (1,))
 NAME = "<script>alert(1)</script> & =1+1"
 TRIES = {
     0: Attempt(1, asked="Which is first?", said=("Paris", "<b>x</b>"))
-    .answered(0, WRONG)
-    .answered(1, RIGHT),
-    1: Attempt(said=("=Rome",), asked="How probable?").answered(0, WRONG),
+    .with_answer(0, WRONG)
+    .with_answer(1, RIGHT),
+    1: Attempt(said=("=Rome",), asked="How probable?").with_answer(0, WRONG),
 }
 
 
@@ -78,6 +78,6 @@ def test_no_text_is_a_formula_in_a_spreadsheet() -> None:
 
 
 def test_a_number_that_is_not_known_yet_is_left_open_in_a_question() -> None:
-    fourth = built_in()[3]
+    fourth = built_in_lessons()[3]
     questions = [one.question for one in sheet_of(fourth, {}, "", "2026-11-26").answers]
     assert questions[1].startswith("Besides …, three heads")

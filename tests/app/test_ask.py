@@ -12,7 +12,7 @@ from app_pages import button, sent, settled, unopened_view, words
 from patchwright.app import asked_question, build_experiment, session_state, url_state
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.lessons import read_lesson
-from patchwright.lessons.from_map import lesson_of, yaml_of
+from patchwright.lessons.from_map import lesson_yaml, make_lesson
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -28,19 +28,19 @@ def controls(page: str, **changed: object) -> dict[Any, Any]:
 
 def asked(page: str = "patch", **changed: object) -> dict[str, str]:
     """The parameters of the address of a question."""
-    return asked_question.fields_of(QUESTION, "", controls(page, **changed))
+    return asked_question.question_fields(QUESTION, "", controls(page, **changed))
 
 
 def test_the_address_has_the_question_and_the_experiment_and_nothing_of_the_asker() -> None:
     state = controls("patch", site="z", per="head", chosen="L3H1.z", note="to myself", step=3)
-    found = asked_question.fields_of(f" {QUESTION} ", "Why", state)
+    found = asked_question.question_fields(f" {QUESTION} ", "Why", state)
     assert found == {
         "ask": QUESTION,
         "explain": "Why",
         "map": "patch?model=demo&site=z&per=head",
     }
-    assert url_state.read("learn", found) == found
-    assert url_state.written("learn", dict(session_state.FIELDS) | found) == found
+    assert url_state.read_parameters("learn", found) == found
+    assert url_state.query_parameters("learn", dict(session_state.FIELDS) | found) == found
 
 
 @pytest.mark.parametrize("page", asked_question.PAGES)
@@ -48,8 +48,8 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
     state = controls(page, chosen="L3H1.z", edges=7, part="layer")
     state |= {"metric": "prob_diff", "clean": "The keys to the cabinet", "answer": " are"}
     state |= {"corrupt": "The key to the cabinet", "wrong": " is"}
-    found = asked_question.experiment_of(asked_question.map_of(page, state))
-    swept = build_experiment.experiment_of(state, "demo")
+    found = asked_question.experiment_from_map(asked_question.map_address(page, state))
+    swept = build_experiment.patch_of(state, "demo")
     expected = {
         "patch": swept,
         "ablation": build_experiment.ablate_of(state, swept),
@@ -58,17 +58,17 @@ def test_the_address_means_the_experiment_of_the_page(page: str) -> None:
         "paths": build_experiment.path_patch_of(state, swept),
         "attention": build_experiment.attention_of(swept, 3, 1),
         "lens": build_experiment.lens_of(swept, []),
-        "circuit": build_experiment.edges_of(state, swept),
+        "circuit": build_experiment.edge_attribution_of(state, swept),
     }
     assert found == expected[page]
 
 
 def test_a_map_of_all_heads_is_in_the_address_with_how_many_words_are_repeated() -> None:
     state = controls("attention", chosen="L3H1.z")
-    scores = build_experiment.scores_of(build_experiment.experiment_of(state, "demo"), 9)
-    fields = asked_question.fields_of("Which?", "", state, scores)
+    scores = build_experiment.head_scores_of(build_experiment.patch_of(state, "demo"), 9)
+    fields = asked_question.question_fields("Which?", "", state, scores)
     assert fields["map"] == "attention?model=demo&repeated=9"
-    assert asked_question.experiment_of(fields["map"]) == scores
+    assert asked_question.experiment_from_map(fields["map"]) == scores
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_map_of_all_heads_is_in_the_address_with_how_many_words_are_repeated()
 )
 def test_a_bad_address_is_one_sentence(changed: dict[str, str], said: str) -> None:
     with pytest.raises(InputError) as caught:
-        asked_question.lesson_shown({**asked_question.CLEARED, **asked(), **changed})
+        asked_question.lesson_from_fields({**asked_question.CLEARED, **asked(), **changed})
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
 
@@ -108,8 +108,8 @@ def test_whatever_an_address_says_is_a_lesson_or_an_error_of_ours(
     for text_of_map in (text, f"patch?clean={text}", f"ablation?references={text}&bos={text}"):
         fields = {"ask": question, "explain": explanation, "map": text_of_map}
         with suppress(PatchwrightError):
-            lesson = asked_question.lesson_shown(fields)
-            assert read_lesson(yaml_of(lesson), lesson.name) == lesson
+            lesson = asked_question.lesson_from_fields(fields)
+            assert read_lesson(lesson_yaml(lesson), lesson.name) == lesson
 
 
 def test_a_question_of_an_address_is_answered_as_text_and_left_again(
@@ -118,8 +118,8 @@ def test_a_question_of_an_address_is_answered_as_text_and_left_again(
     shown = settled(unopened_view("learn", **asked(site="z", per="head")).run())
     assert QUESTION in words(shown)
     assert "Your prediction: **none yet**" in words(shown)
-    experiment = asked_question.experiment_of(asked(site="z", per="head")["map"])
-    name = lesson_of(experiment, QUESTION, "").name
+    experiment = asked_question.experiment_from_map(asked(site="z", per="head")["map"])
+    name = make_lesson(experiment, QUESTION, "").name
     strongest = pw.run(experiment, demo).top(1)["place"].iloc[0]
     shown.session_state["picks"] = {f"pick-demo/{name}-0": strongest}
     shown = settled(button(settled(shown.run()), "Check answer").click().run())
@@ -150,7 +150,7 @@ def test_a_question_of_a_map_without_a_site_is_marked_on_the_map_of_the_first_ru
     page: str, wrong: str, said: str, panels: list[int]
 ) -> None:
     fields = asked(page, chosen="L5H3.z")
-    name = asked_question.lesson_shown(fields).name
+    name = asked_question.lesson_from_fields(fields).name
     view = unopened_view("learn", **{one: text for one, text in fields.items() if text})
     shown = settled(view.run())
     (empty,) = sent(shown)[0]["maps"]

@@ -40,9 +40,9 @@ from browser_pages import (
 )
 from checkpoints import save_tiny
 from patchwright.app.views import tabs, topbar
-from patchwright.app.widgets.heat_map import part, script
+from patchwright.app.widgets.heat_map import read_widget_file, script
 from patchwright.figures.grid import Grid, grid_of
-from patchwright.lessons import Lesson, built_in, mark, step_experiment
+from patchwright.lessons import Lesson, built_in_lessons, mark, step_experiment
 from patchwright.prompts.examples import example, examples
 from patchwright.spelling import percent
 
@@ -520,7 +520,7 @@ def test_every_page_opens_at_its_address_and_has_no_barrier(
     page = visit(name)
     expect(page.get_by_role("heading", name=PAGES[name], exact=True)).to_be_attached()
     expect(page.get_by_text("Page not found")).to_have_count(0)
-    for place_of_the_page in topbar.PLACES.values():
+    for place_of_the_page in topbar.SECTIONS.values():
         expect(page.get_by_role("link", name=place_of_the_page, exact=True)).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
     assert barriers(page, axe) == []
@@ -543,7 +543,8 @@ def test_the_dark_theme_has_no_barrier_either(visit: Visitors, axe: str, path: s
 
 def test_the_scripts_of_the_package_make_no_markup_of_words() -> None:
     assert not re.search(
-        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write", script() + part("palette.js")
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write",
+        script() + read_widget_file("palette.js"),
     )
 
 
@@ -751,8 +752,8 @@ def play(page: Page, lesson: Lesson, number: int, demo: pw.Model, right: bool, h
 
 def test_all_lessons_are_played_from_first_to_last(visit: Visitors) -> None:
     page = visit("learn")
-    keyed(page, f"open-{built_in()[0].name}").get_by_role("button").click()
-    for index, lesson in enumerate(built_in()):
+    keyed(page, f"open-{built_in_lessons()[0].name}").get_by_role("button").click()
+    for index, lesson in enumerate(built_in_lessons()):
         for number in range(len(lesson.steps)):
             first = index == 0 and number == 0
             model = pw.load_model(lesson.model)
@@ -762,12 +763,12 @@ def test_all_lessons_are_played_from_first_to_last(visit: Visitors) -> None:
         expect(alone).to_contain_text(
             f"{questions - 2 if index == 0 else questions} of {questions}"
         )
-        if index < len(built_in()) - 1:
+        if index < len(built_in_lessons()) - 1:
             press(page, "Next lesson")
     expect(page.get_by_role("button", name="Take it again")).to_be_visible()
     expect(page.get_by_role("button", name="Next lesson")).to_have_count(0)
     press(page, "All lessons")
-    expect(page.get_by_text("✓ Done")).to_have_count(len(built_in()))
+    expect(page.get_by_text("✓ Done")).to_have_count(len(built_in_lessons()))
 
 
 def test_the_address_of_a_step_opens_it_and_its_experiment(visit: Visitors) -> None:
@@ -880,7 +881,9 @@ GRAPH_LOGIC = """(logic) => new Function(logic + `;
 
 def test_what_a_graph_shows_and_a_key_means_is_known_without_a_page(browser: Browser) -> None:
     tab = browser.new_page()
-    found = tab.evaluate(GRAPH_LOGIC, part("map_logic.js") + part("graph_logic.js"))
+    found = tab.evaluate(
+        GRAPH_LOGIC, read_widget_file("map_logic.js") + read_widget_file("graph_logic.js")
+    )
     tab.close()
     assert found["sizes"] == [1, 47, 2188, 1]
     assert found["shares"] == [0, 1, 1]
@@ -925,7 +928,7 @@ LOGIC = """(logic) => new Function(logic + `;
 
 def test_what_a_map_shows_and_a_key_means_is_known_without_a_page(browser: Browser) -> None:
     tab = browser.new_page()
-    found = tab.evaluate(LOGIC, part("map_logic.js"))
+    found = tab.evaluate(LOGIC, read_widget_file("map_logic.js"))
     tab.close()
     assert found["colours"] == [
         [178, 24, 43],

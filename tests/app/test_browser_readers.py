@@ -22,7 +22,7 @@ from browser_pages import (
 )
 from checkpoints import save_tiny
 from page_server import page_served
-from patchwright.lessons import built_in
+from patchwright.lessons import built_in_lessons
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -75,7 +75,7 @@ def test_a_student_follows_the_three_steps_looks_closer_and_begins_a_lesson(
     expect(page.get_by_role("heading", name="Attention", exact=True)).to_be_attached()
     says(rest(page), "Layer 3, head 1")
     page.get_by_role("link", name="Learn", exact=True).click(delay=PRESS)
-    first = built_in()[0]
+    first = built_in_lessons()[0]
     keyed(rest(page), f"open-{first.name}").get_by_role("button").click()
     expect(page.get_by_role("heading", name=first.title)).to_be_visible()
 

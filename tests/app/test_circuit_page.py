@@ -13,10 +13,10 @@ from app_pages import offers_files, one_view, settled, unopened_view, words, wor
 from patchwright.algorithms.batches import Progress
 from patchwright.app import build_experiment, session_state, url_state
 from patchwright.app.views import circuit_place
-from patchwright.app.views.circuit import SLOTS, areas, checked_rows, edge_rows
+from patchwright.app.views.circuit import SLOTS, checked_rows, curve_help, edge_rows
 from patchwright.edges import edge_name
 from patchwright.errors import InputError
-from patchwright.figures.altair_charts import checked_chart, circuit_curve, curve_rows
+from patchwright.figures.altair_charts import circuit_curve, curve_rows, estimates_chart
 from patchwright.jobs import Job
 from patchwright.model.graph import Graph
 from patchwright.prompts.examples import example
@@ -80,8 +80,10 @@ def test_a_node_of_another_model_gives_way_with_a_sentence() -> None:
 def test_progress_and_stop_are_there_at_once_and_what_is_done_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    note, go_on = vars(Job)["_note"], Event()
-    monkeypatch.setattr(Job, "_note", lambda job, now: go_on.wait(SECONDS) and note(job, now))
+    note, go_on = vars(Job)["_on_progress"], Event()
+    monkeypatch.setattr(
+        Job, "_on_progress", lambda job, now: go_on.wait(SECONDS) and note(job, now)
+    )
     # The prompts are the test's own: what another one has computed is not computed again.
     page = unopened_view(
         "circuit",
@@ -100,13 +102,13 @@ def test_progress_and_stop_are_there_at_once_and_what_is_done_is_kept(
     assert "Stopped before the edges were scored" in conclusion(page)
     assert "No connection has a score" in workbench(page)["graph"]["waiting"]
     monkeypatch.setattr(
-        Job, "_note", lambda job, now: (now.done == 1 and job.stop()) or note(job, now)
+        Job, "_on_progress", lambda job, now: (now.done == 1 and job.stop()) or note(job, now)
     )
     settled(page.button(key="rest-edges job").click().run())
     assert "Stopped: what 30 edges keep is not measured" in conclusion(page)
     assert any("1 of 5 steps" in one.value for one in page.warning)
     assert len(workbench(page)["graph"]["near"]["ranks"]) == 30
-    monkeypatch.setattr(Job, "_note", note)
+    monkeypatch.setattr(Job, "_on_progress", note)
     settled(page.button(key="rest-edges job").click().run())
     assert "30 of 2,188 edges keep" in conclusion(page)
 
@@ -125,14 +127,14 @@ def test_pruning_sets_the_size_to_the_smallest_that_suffices() -> None:
 def test_work_that_takes_too_long_says_so_and_keeps_what_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    note = vars(Job)["_note"]
+    note = vars(Job)["_on_progress"]
 
     def late(job: Job, now: Progress) -> bool:
         if now.done == 2:
             job.seconds = 0.0
         return bool(note(job, now))
 
-    monkeypatch.setattr(Job, "_note", late)
+    monkeypatch.setattr(Job, "_on_progress", late)
     page = one_view(
         "circuit",
         clean="When Anna and Mark went to the park, Mark gave a ball to",
@@ -148,10 +150,10 @@ def test_work_that_takes_too_long_says_so_and_keeps_what_is_done(
 
 def test_of_another_size_only_that_size_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[tuple[int, int]] = []
-    note = vars(Job)["_note"]
+    note = vars(Job)["_on_progress"]
     monkeypatch.setattr(
         Job,
-        "_note",
+        "_on_progress",
         lambda job, now: measured.append((now.done, now.total)) or note(job, now),
     )
     page = one_view(
@@ -182,7 +184,7 @@ def test_of_another_size_only_that_size_is_measured(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_what_has_no_circuit_is_refused_in_one_sentence(given: dict[str, str], says: str) -> None:
-    fields = session_state.fields_of(example("ioi"))
+    fields = session_state.example_fields(example("ioi"))
     pair = {name: str(fields[name]) for name in ("clean", "corrupt", "answer", "wrong")}
     page = one_view("circuit", **(pair | given))
     assert len(page.error) == 1
@@ -223,7 +225,7 @@ def test_sizes_rise_hold_the_chosen_one_and_end_within_the_circuit() -> None:
 )
 def test_a_wrong_address_is_refused_with_what_it_may_be(name: str, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        url_state.read("circuit", {name: text})
+        url_state.read_parameters("circuit", {name: text})
 
 
 def test_the_address_holds_what_was_chosen() -> None:
@@ -236,7 +238,9 @@ def test_the_address_holds_what_was_chosen() -> None:
         "edge_share": 70,
         "edge_chosen": "L2.mlp>L3H1.q",
     }
-    read = url_state.read("circuit", url_state.written("circuit", page | chosen))
+    read = url_state.read_parameters(
+        "circuit", url_state.query_parameters("circuit", page | chosen)
+    )
     assert {name: read[name] for name in chosen} == chosen
 
 
@@ -251,7 +255,7 @@ def circuit(model: pw.Model, scored: pw.Result) -> pw.Circuit:
 
 
 def test_checked_edges_are_the_results_strongest_first(scored: pw.Result) -> None:
-    frame, exact = checked_rows(scored), circuit_place.measured(scored)
+    frame, exact = checked_rows(scored), circuit_place.exact_effects(scored)
     assert len(frame) == len(exact) == 5
     sizes = frame["estimate"].abs().tolist()
     assert sizes == sorted(sizes, reverse=True)
@@ -262,14 +266,14 @@ def test_checked_edges_are_the_results_strongest_first(scored: pw.Result) -> Non
         row = frame[frame["edge"] == edge_name((sender, receiver))]
         assert row["exact"].item() == value
         assert row["difference"].item() == row["estimate"].item() - value
-    drawn = checked_chart(frame, "logit_diff").to_dict()
+    drawn = estimates_chart(frame, "logit_diff").to_dict()
     assert len(drawn["layer"]) == 2
 
 
 def test_edges_are_listed_with_exact_values_beside_estimates(
     scored: pw.Result, circuit: pw.Circuit
 ) -> None:
-    rows, exact = edge_rows(circuit, 12, scored), circuit_place.measured(scored)
+    rows, exact = edge_rows(circuit, 12, scored), circuit_place.exact_effects(scored)
     assert rows.index.tolist() == list(range(1, 13))
     assert rows["estimate"].tolist() == list(circuit.scores[:12])
     known = rows["exact"].dropna().tolist()
@@ -285,7 +289,7 @@ def test_the_curve_draws_every_measured_circuit_once(model: pw.Model, circuit: p
     one = rows[(rows["runs"] == "all but it") & (rows["edges"] == 8)]
     assert one["share"].item() == float(found.array("complement").sel(size=8))
     assert len(circuit_curve(found, 8).to_dict()["layer"]) == 4
-    assert f"circuit {100 * found.details['area']:.0f} %" in areas(found)
+    assert f"circuit {100 * found.details['area']:.0f} %" in curve_help(found)
 
 
 def test_nothing_is_drawn_for_what_was_stopped(model: pw.Model, circuit: pw.Circuit) -> None:
@@ -296,7 +300,7 @@ def test_nothing_is_drawn_for_what_was_stopped(model: pw.Model, circuit: pw.Circ
 
 
 def test_the_strongest_edges_are_those_drawn(circuit: pw.Circuit) -> None:
-    ranks = circuit_place.strongest_of(circuit, 20, 6)
+    ranks = circuit_place.strongest_ranks(circuit, 20, 6)
     assert ranks == sorted(ranks)
     assert len(ranks) == 6
     left_out = [abs(circuit.scores[i]) for i in range(20) if i not in ranks]
@@ -309,32 +313,37 @@ def test_an_edge_that_is_not_kept_says_which_one_it_is(
     swept = pw.Patch(model="tiny", pairs=PAIR, bos=False)
 
     def facts(chosen: str, size: int) -> dict[str, str]:
-        return dict(circuit_place.said(chosen, circuit, size, scored, swept, model)["facts"])
+        return dict(
+            circuit_place.inspector_data(chosen, circuit, size, scored, swept, model)["facts"]
+        )
 
-    tenth = circuit_place.named(circuit.edges[9])
+    tenth = circuit_place.edge_id(circuit.edges[9])
     assert facts(tenth, 9)["in the circuit"] == "not kept: it is number 10"
     assert facts(tenth, 10)["in the circuit"] == "number 10 of 10"
     assert facts(tenth, 9)["exact"] == "not measured: only the 5 strongest are"
     left_out = next(edge for edge in Graph(model.spec).edges if edge not in circuit.edges)
-    said = facts(circuit_place.named(left_out), 9)
+    said = facts(circuit_place.edge_id(left_out), 9)
     assert said["in the circuit"] == "not among the edges that could be chosen"
 
 
 def test_nodes_and_edges_are_those_of_the_model(model: pw.Model) -> None:
     for there in ("embed", "logits", "L0H1", "L2.mlp", "embed>L0H1.q", "L0.mlp>logits"):
-        assert circuit_place.is_in(there, model)
+        assert circuit_place.is_in_model(there, model)
     for not_there in ("L9H0", "L0H1>embed", "L2.mlp>L1H0.q", "L0H1>L0H1.q", ""):
-        assert not circuit_place.is_in(not_there, model)
+        assert not circuit_place.is_in_model(not_there, model)
 
 
 def test_what_a_receiver_is_fed_for_is_said_in_words() -> None:
-    assert circuit_place.feeds("logits") == "the answer directly"
-    assert circuit_place.feeds("L2.mlp") == "MLP 2"
-    assert circuit_place.feeds("L3H1.q") == "queries of head 1 of layer 3: what it looks for"
+    assert circuit_place.receiver_purpose("logits") == "the answer directly"
+    assert circuit_place.receiver_purpose("L2.mlp") == "MLP 2"
+    assert (
+        circuit_place.receiver_purpose("L3H1.q")
+        == "queries of head 1 of layer 3: what it looks for"
+    )
 
 
 def test_a_node_in_its_layers_band_says_what_it_is() -> None:
-    labels = [circuit_place.label(one) for one in ("embed", "L3H1", "L2.mlp", "logits")]
+    labels = [circuit_place.node_label(one) for one in ("embed", "L3H1", "L2.mlp", "logits")]
     assert labels == ["embedding", "head 1", "MLP 2", "logits"]
 
 

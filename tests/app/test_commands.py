@@ -36,7 +36,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     ],
 )
 def test_a_place_is_called_by_its_name_or_in_words(typed: str, place: str) -> None:
-    assert commands.place_called(typed) == place
+    assert commands.place_from_text(typed) == place
 
 
 @given(some.integers(0, 99), some.integers(0, 99), some.integers(-99, 99))
@@ -44,7 +44,7 @@ def test_numbers_in_words_are_the_numbers_of_the_place(
     layer: int, head: int, position: int
 ) -> None:
     words = f"layer {layer} head {head} position {position}"
-    assert commands.place_called(words) == f"L{layer}H{head}.z@{position}"
+    assert commands.place_from_text(words) == f"L{layer}H{head}.z@{position}"
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_what_is_no_place_is_a_sentence_and_what_was_chosen_stays(
     typed: str, now: dict[str, Any]
 ) -> None:
     with pytest.raises(UnknownPlaceError, match=r"is not a (place|site)"):
-        commands.place_called(typed)
+        commands.place_from_text(typed)
     now["chosen"] = "L1.resid_pre@2"
-    commands.do(f"place {typed}")
+    commands.run_command(f"place {typed}")
     assert now["chosen"] == "L1.resid_pre@2"
     assert "is not a" in now["complaint"]
 
@@ -66,7 +66,7 @@ def test_every_command_that_is_offered_does_something(
 ) -> None:
     offered: list[dict[str, str]] = []
     monkeypatch.setattr(commands, "palette", lambda listed, act: offered.extend(listed))
-    commands.shown()
+    commands.show()
     assert len({one["id"] for one in offered}) == len(offered)
     for one in offered:
         now.clear()
@@ -75,13 +75,13 @@ def test_every_command_that_is_offered_does_something(
             places=["L0H1.z"], example="none", page="runs", site="q", metric="", direction=""
         )
         before = dict(now)
-        commands.do(one["id"])
+        commands.run_command(one["id"])
         assert now != before, one
 
 
 def test_another_site_is_asked_of_the_places_that_it_has(now: dict[str, Any]) -> None:
     now.update(chosen="L1.resid_pre@2", page="lens")
-    commands.do("site mlp_out")
+    commands.run_command("site mlp_out")
     assert (now["site"], now["per"]) == ("mlp_out", pers_of("mlp_out")[0])
     assert (now["chosen"], now["go_to"]) == ("", "patch")
 
@@ -91,5 +91,5 @@ def test_another_site_is_asked_of_the_places_that_it_has(now: dict[str, Any]) ->
 )
 def test_what_is_no_command_does_nothing(command: str, now: dict[str, Any]) -> None:
     before = dict(now)
-    commands.do(command)
+    commands.run_command(command)
     assert now == before

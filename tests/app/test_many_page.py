@@ -17,9 +17,9 @@ from patchwright.app import build_experiment, pair_sets, session_state, url_stat
 from patchwright.app.page_controls import CONTROLS
 from patchwright.app.views import many
 from patchwright.app.views.many import cell_sentence
-from patchwright.app.widgets.heat_map import data_of
+from patchwright.app.widgets.heat_map import map_data
 from patchwright.errors import InputError
-from patchwright.experiment.assembly import stopped_sweep
+from patchwright.experiment.assembly import stopped_sweep_notice
 from patchwright.figures.grid import grid_of
 from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
@@ -63,7 +63,7 @@ def mean_of(page: AppTest) -> str:
 def shortest_of(page: AppTest) -> dict[str, str]:
     """The address under which the whole page shows it."""
     controls: Any = page.session_state
-    return url_state.shortest("many", controls, controls["run"])
+    return url_state.shortest_parameters("many", controls, controls["run"])
 
 
 @on_the_page
@@ -101,9 +101,9 @@ def test_nothing_is_concluded_from_a_part_of_a_set(demo: pw.Model) -> None:
     pairs = from_template(task("indirect-object").template, 4, demo.tokenizer, 0)
     whole = pw.patch(demo, pairs, site="z", per="head")
     over = statistics(whole)
-    assert many.in_short(whole, over).startswith("In short: over 4 pairs")
-    part = replace(whole, warnings=[*whole.warnings, stopped_sweep(143, 1440)])
-    assert many.in_short(part, over) == ""
+    assert many.conclusion_text(whole, over).startswith("In short: over 4 pairs")
+    part = replace(whole, warnings=[*whole.warnings, stopped_sweep_notice(143, 1440)])
+    assert many.conclusion_text(part, over) == ""
     assert "143 of 1,440 cells" in part.warnings[-1]["message"]
 
 
@@ -112,7 +112,7 @@ def test_nothing_is_concluded_from_a_part_of_a_set(demo: pw.Model) -> None:
 def test_a_set_that_is_stopped_offers_the_rest_and_the_rest_is_the_whole(
     begun: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = "_note" if begun else "do"
+    step = "_on_progress" if begun else "run"
     real: Callable[..., Any] = vars(Job)[step]
 
     def stopped(job: Job, given: Any) -> Any:
@@ -231,7 +231,7 @@ def test_the_columns_of_an_unknown_file_are_asked_for() -> None:
 def test_a_set_without_two_usable_pairs_says_why(demo: pw.Model) -> None:
     found = PairSet((), (RowError(4, "It is empty."),))
     with pytest.raises(InputError, match=r"no usable pairs.*Line 4: It is empty"):
-        pair_sets.fitting(found, build_experiment.set_experiment_of(fresh(), "demo", ()), demo)
+        pair_sets.usable_pairs(found, build_experiment.patch_of_set(fresh(), "demo", ()), demo)
 
 
 def fresh() -> dict[str, object]:
@@ -295,10 +295,10 @@ def test_cells_not_told_from_zero_have_an_open_circle(demo: pw.Model) -> None:
     pairs = from_template(task("indirect-object").template, 9, demo.tokenizer, 0)
     result = pw.patch(demo, pairs, site="z", per="head")
     found = statistics(result)
-    drawn = data_of(grid_of(found.on(result)))["unsure"]
+    drawn = map_data(grid_of(found.on(result)))["unsure"]
     assert np.array_equal(np.array(drawn), found.unsure.values)
     assert 0 < np.sum(drawn) < 36
-    assert data_of(grid_of(result))["unsure"] is None
+    assert map_data(grid_of(result))["unsure"] is None
     weak = found.to_frame().sort_values("q_value").iloc[-1]
     assert "does not differ from zero" in cell_sentence(weak, found)
 
@@ -310,12 +310,9 @@ def test_an_experiment_of_roles_names_them() -> None:
         "set_per": "position",
         "set_roles": ["A", "last"],
     }
-    found: Patch = build_experiment.set_experiment_of(controls, "demo", (pair_of([1, 2], [1, 3]),))
+    found: Patch = build_experiment.patch_of_set(controls, "demo", (pair_of([1, 2], [1, 3]),))
     assert found.roles == ("A", "last")
-    assert (
-        build_experiment.set_experiment_of({**controls, "set_per": "layer"}, "demo", ()).roles
-        is None
-    )
+    assert build_experiment.patch_of_set({**controls, "set_per": "layer"}, "demo", ()).roles is None
 
 
 @on_the_page
@@ -354,15 +351,15 @@ def test_fifty_like_this_ask_what_explore_asks_and_keep_its_place() -> None:
     session_state.make_set(page)
     assert (page["set_site"], page["set_per"], page["set_count"]) == ("mlp_out", "layer", 50)
     assert (page["set_source"], page["go_to"], page["chosen"]) == ("pair", "many", "L2.mlp_out")
-    assert set(pair_sets.FIELDS) == set(CONTROLS["set_source"].choices)
+    assert set(pair_sets.SOURCE_FIELDS) == set(CONTROLS["set_source"].choices)
 
 
 def test_an_address_of_before_still_selects_its_place_also_at_a_role() -> None:
-    assert url_state.read("many", {"set_chosen": "L1H2.z"})["chosen"] == "L1H2.z"
+    assert url_state.read_parameters("many", {"set_chosen": "L1H2.z"})["chosen"] == "L1H2.z"
     at_role = {"set_chosen": "L1.resid_pre@subject"}
-    assert url_state.read("many", at_role)["chosen"] == "L1.resid_pre@subject"
+    assert url_state.read_parameters("many", at_role)["chosen"] == "L1.resid_pre@subject"
     with pytest.raises(InputError, match="not a site"):
-        url_state.read("many", {"set_chosen": "L1.nothing@subject"})
+        url_state.read_parameters("many", {"set_chosen": "L1.nothing@subject"})
 
 
 @on_the_page
@@ -384,7 +381,7 @@ def test_a_places_values_are_those_of_its_pairs_and_outliers_are_marked(demo: pw
     result = statistics(pw.patch(demo, pairs, site="z", per="head_position"))
     swept = Patch.of({"model": "demo", "pairs": pairs, "site": "z", "per": "head_position"})
     whole = pw.patch(demo, pairs, site="z", per="head_position")
-    shown = many.inspected("L1H3.z@4", swept, result.on(whole))
+    shown = many.inspector_data("L1H3.z@4", swept, result.on(whole))
     assert shown["title"] == "Layer 1, head 3, at position 4"
     table = whole.table().set_index(["place", "pair"])["effect"]["L1H3.z@4"]
     dots = shown["strip"]["dots"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app_pages import unpacked
-from patchwright.app.widgets.message import packed
+from patchwright.app.widgets.message import pack_message
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 CELL = st.none() | st.floats(-100, 100, width=32)
@@ -41,7 +41,7 @@ def maps(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(st.lists(maps(), max_size=3), st.text())
 def test_what_is_packed_is_unpacked(several: list[dict[str, Any]], said: str) -> None:
-    message = packed({"maps": several, "said": said})
+    message = pack_message({"maps": several, "said": said})
     assert unpacked(message) == {"maps": several, "said": said}
 
 
@@ -49,5 +49,5 @@ def test_the_places_of_a_large_map_are_not_written_out() -> None:
     rows, columns = 1200, 15
     places = [[f"L{row // 25}H{row % 25}.z@{at}" for at in range(columns)] for row in range(rows)]
     one = {"values": [[0.5] * columns] * rows, "estimated": None, "unsure": None}
-    message = packed({"maps": [{**one, "places": places, "tops": None}]})
+    message = pack_message({"maps": [{**one, "places": places, "tops": None}]})
     assert len(message) == pytest.approx(rows * columns * 4, rel=0.5)

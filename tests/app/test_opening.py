@@ -58,12 +58,14 @@ def test_a_short_address_brings_back_the_experiment_and_what_it_does_not_hold(pa
     beside = {"patch": "chosen", "many": "chosen", "circuit": "edge_order"}
     if page in beside:
         controls[beside[page]] = "strongest" if page == "circuit" else "L1H2.z"
-    written = url_state.shortest(page, controls, experiment)
+    written = url_state.shortest_parameters(page, controls, experiment)
     assert written["run"] == experiment.hash[:12]
     assert set(written) <= {"run", beside.get(page, "run"), "model", "corrupt"}
     brought = fresh()
-    session_state.take(brought, url_state.read(page, written, lambda _: experiment))
-    assert restore_state.holds(page, brought, experiment)
+    session_state.set_controls(
+        brought, url_state.read_parameters(page, written, lambda _: experiment)
+    )
+    assert restore_state.can_express(page, brought, experiment)
     for name in url_state.PAGES[page]:
         assert name == "set_source" or brought[name] == controls[name], name
 
@@ -101,13 +103,13 @@ def test_a_run_without_the_first_token_is_restored_without_it(page: str) -> None
 def test_what_no_page_can_say_is_no_pages(unlike: Experiment) -> None:
     assert restore_state.page_of(unlike) is None
     with pytest.raises(InputError, match="open it in the Library"):
-        url_state.read("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
+        url_state.read_parameters("patch", {"run": unlike.hash[:12]}, lambda _: unlike)
 
 
 def test_an_example_keeps_its_name_in_the_address_which_is_shorter() -> None:
     controls = fresh()
-    experiment = build_experiment.experiment_of(controls, "demo")
-    assert url_state.shortest("patch", controls, experiment) == {"model": "demo"}
+    experiment = build_experiment.patch_of(controls, "demo")
+    assert url_state.shortest_parameters("patch", controls, experiment) == {"model": "demo"}
 
 
 def lookup(text: str) -> Experiment:
@@ -129,12 +131,12 @@ def test_a_run_that_cannot_be_shown_is_one_sentence(
     run: str, look_up: Callable[[str], Experiment] | None, says: str
 ) -> None:
     with pytest.raises(InputError, match=says):
-        url_state.read("patch", {"run": run}, look_up)
+        url_state.read_parameters("patch", {"run": run}, look_up)
 
 
 def test_a_set_from_a_file_is_in_no_address_without_its_run() -> None:
     with pytest.raises(InputError, match="upload the file"):
-        url_state.read("many", {"set_source": "file"})
+        url_state.read_parameters("many", {"set_source": "file"})
 
 
 def test_the_store_finds_an_experiment_by_the_beginning_of_its_hash(
@@ -185,7 +187,7 @@ def test_an_ambiguous_beginning_is_refused(model: pw.Model, home: object) -> Non
 def test_what_no_page_says_exactly_has_one_that_comes_nearest(
     experiment: Experiment, page: str, brought: dict[str, Any], demo: pw.Model
 ) -> None:
-    found = restore_state.nearest(experiment, pw.run(experiment, demo))
+    found = restore_state.nearest_page(experiment, pw.run(experiment, demo))
     assert found is not None
     assert found[0] == page
     assert found[1] | brought == found[1]
@@ -194,10 +196,10 @@ def test_what_no_page_says_exactly_has_one_that_comes_nearest(
 def test_a_trace_opens_with_its_own_subject_whatever_was_chosen_before(demo: pw.Model) -> None:
     given = {"prompt": "The Eiffel Tower is in", "subject": "Eiffel Tower", "answer": " Paris"}
     traced = Trace.of({"model": "demo", **given, "samples": 2})
-    found = restore_state.nearest(traced, pw.run(traced, demo))
+    found = restore_state.nearest_page(traced, pw.run(traced, demo))
     assert found is not None
     controls = fresh() | {"subject": [4], "subject_tokens": ["x"], "subject_cleared": True}
-    session_state.take(controls, restore_state.CLEARED | found[1])
+    session_state.set_controls(controls, restore_state.CLEARED | found[1])
     tokens = ["<|endoftext|>", "The", " Eiffel", " Tower", " is", " in"]
     assert session_state.settle_subject(controls, tokens, tokens, 1) is None
     assert controls["subject"] == [2, 3]

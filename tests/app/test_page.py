@@ -70,7 +70,7 @@ def test_a_text_that_is_too_long_stays_and_its_length_is_said(key: str) -> None:
 
 
 def test_every_field_of_a_set_is_bounded() -> None:
-    named = {name for names in pair_sets.FIELDS.values() for name in names}
+    named = {name for names in pair_sets.SOURCE_FIELDS.values() for name in names}
     typed = {name for name in named & set(CONTROLS) if isinstance(CONTROLS[name].usual, str)}
     assert set(pair_set_form.LABELS) == typed - {"task", "align"}
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from patchwright.app import session_state, url_state
-from patchwright.app.page_fields import ELSEWHERE, FORMS, Form, place_lists
+from patchwright.app.page_fields import FORMS, NOT_ON_FORMS, Form, place_lists
 from patchwright.methods.paths import PathPatch
 
 
@@ -30,7 +30,7 @@ def test_every_choice_can_be_made_and_is_shown_again(page: str) -> None:
         for choice in form.choices.get(control, ()):
             chosen: dict[str, Any] = {**session_state.FIELDS, **form.usual, control: choice}
             value = form.fields(chosen)[name]
-            assert form.shown(name, value) == choice or name == "per", (control, choice)
+            assert form.control_value(name, value) == choice or name == "per", (control, choice)
 
 
 @pytest.mark.parametrize(("page", "name"), [("paths", "receivers"), ("many", "roles")])
@@ -40,7 +40,7 @@ def test_a_list_is_empty_where_the_field_is_left_as_it_is(page: str, name: str) 
     for chosen, value in (([], usual), (["L1H0.q", "subject"], ("L1H0.q", "subject"))):
         fields = form.fields({**session_state.FIELDS, control: chosen})
         assert fields[name] == value
-        assert form.shown(name, value) == chosen
+        assert form.control_value(name, value) == chosen
 
 
 def test_the_lists_of_places_are_those_whose_fields_hold_places() -> None:
@@ -67,7 +67,7 @@ def test_no_field_is_left_out_that_is_not_there() -> None:
     for form in FORMS.values():
         assert form.without <= form.kind.model_fields.keys()
         assert form.renamed.keys() <= form.names.keys()
-        assert "metric" not in ELSEWHERE
+        assert "metric" not in NOT_ON_FORMS
     assert set(get_args(PathPatch.model_fields["norms"].annotation)) == set(
         FORMS["paths"].choices["norms"]
     )

@@ -10,7 +10,7 @@ from app_pages import errors, facts, looked_at, one_view, settled, workbench
 from patchwright.algorithms.paths import RECEIVERS, SENDERS
 from patchwright.app import session_state
 from patchwright.app.views import controls, path_place
-from patchwright.app.widgets.heat_map import data_of
+from patchwright.app.widgets.heat_map import map_data
 from patchwright.figures.grid import grid_of
 from patchwright.model.load import Model
 from patchwright.places import pers_of
@@ -138,7 +138,7 @@ def test_senders_without_a_path_are_those_that_change_nothing_whatever_they_send
     model: Model, sender: str, receivers: list[str]
 ) -> None:
     result = pw.path_patch(model, PAIR, receivers, site=sender)
-    none = path_place.without_path(result, model)
+    none = path_place.unreached_senders(result, model)
     table = result.table().set_index("place")
     base = result.base.metric
     assert all(table.loc[place, "patched"] == base for place in none)
@@ -150,9 +150,9 @@ def test_senders_without_a_path_are_those_that_change_nothing_whatever_they_send
 
 def test_the_map_is_empty_where_there_is_no_path_and_says_so(model: Model) -> None:
     result = pw.path_patch(model, PAIR, ["L1H0.q"])
-    none = path_place.without_path(result, model)
+    none = path_place.unreached_senders(result, model)
     assert none
-    data = data_of(grid_of(result), "", dict.fromkeys(none, "no path"))
+    data = map_data(grid_of(result), "", dict.fromkeys(none, "no path"))
     for values, places in zip(data["values"], data["places"], strict=True):
         assert [value is None for value in values] == [place in none for place in places]
     assert set(data["nothing"]) == none
@@ -183,7 +183,7 @@ def test_what_of_a_cell_receives_is_what_is_chosen_of_it(grouped: str) -> None:
         "embed@2": "",
     }.items():
         assert path_place.receiver_at(place, "k", result, model) == receiver, place
-    assert path_place.receiving(["L1H1.k"], grid_of(result), model) == ["L1H2.z", "L1H3.z"]
+    assert path_place.receiving_places(["L1H1.k"], grid_of(result), model) == ["L1H2.z", "L1H3.z"]
 
 
 @on_the_page

@@ -7,18 +7,18 @@ from patchwright.app import url_state
 from patchwright.app.lesson_progress import Catalog
 from patchwright.app.views import learn
 from patchwright.errors import InputError
-from patchwright.lessons import Step, built_in
+from patchwright.lessons import Step, built_in_lessons
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-LESSON = built_in()[2]
+LESSON = built_in_lessons()[2]
 
 
 @pytest.mark.parametrize("page", ["patch", "trace", "learn"])
 def test_the_view_is_in_the_address_of_every_workbench_and_lesson(page: str) -> None:
-    assert url_state.read(page, {"view": "projector"})["view"] == "projector"
+    assert url_state.read_parameters(page, {"view": "projector"})["view"] == "projector"
     with pytest.raises(InputError, match="The address has view 'wall'"):
-        url_state.read(page, {"view": "wall"})
+        url_state.read_parameters(page, {"view": "wall"})
 
 
 def test_explore_has_two_buttons_more_and_leaves_with_all_that_it_had() -> None:

@@ -18,7 +18,7 @@ import patchwright as pw
 from app_pages import MAIN, one_view, parameters_of, sent, words, work_under_way, workbench
 from patchwright.app import resources, url_state
 from patchwright.app.access import Access
-from patchwright.app.run_list import dates, saved, toggled, when
+from patchwright.app.run_list import dates, run_rows, time_in_words, toggled
 from patchwright.app.views import example_list, run_panel, runs
 from patchwright.errors import ArchiveError, InputError
 from patchwright.prompts.examples import example, examples
@@ -84,7 +84,7 @@ NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
     ],
 )
 def test_a_date_is_in_words(created: str, words: str) -> None:
-    assert when(created, NOW) == words
+    assert time_in_words(created, NOW) == words
 
 
 def test_rows_of_one_question_in_one_minute_have_names_of_their_own(
@@ -98,7 +98,7 @@ def test_rows_of_one_question_in_one_minute_have_names_of_their_own(
         replace(entry, id="c" * 12, created="2026-03-01T09:06:00+00:00"),
     ]
     other = replace(entry, id="d" * 12, created=at.format("02"), about="another question")
-    assert dates(saved([*entries, other], {}), NOW) == [
+    assert dates(run_rows([*entries, other], {}), NOW) == [
         "today 9:05 UTC · aaaaaaaa",
         "today 9:05 UTC · bbbbbbbb",
         "today 9:06 UTC",
@@ -107,11 +107,11 @@ def test_rows_of_one_question_in_one_minute_have_names_of_their_own(
 
 
 def test_a_count_says_what_was_searched() -> None:
-    assert runs.counted(1, "") == "1 run, the newest first."
-    assert runs.counted(2, "mary") == "2 runs with all these words."
-    assert runs.counted(0, " x ") == "No run has all these words."
-    assert runs.counted(0, " ") == "Nothing is kept yet: run an experiment."
-    assert runs.counted(runs.MOST_LISTED, "") == "the newest 1,000 runs, the newest first."
+    assert runs.count_text(1, "") == "1 run, the newest first."
+    assert runs.count_text(2, "mary") == "2 runs with all these words."
+    assert runs.count_text(0, " x ") == "No run has all these words."
+    assert runs.count_text(0, " ") == "Nothing is kept yet: run an experiment."
+    assert runs.count_text(runs.MOST_LISTED, "") == "the newest 1,000 runs, the newest first."
 
 
 def test_a_row_is_ticked_whole_and_its_tick_taken_away_whole() -> None:
@@ -136,16 +136,16 @@ def test_the_maps_of_one_trace_are_one_row_and_other_traces_are_others(
     patched = store.save(pw.patch(demo, example("capital").pair, per="layer"))
     noisier, other = (store.save(one) for one in traces(demo, noise=5.0))
     entries = store.entries()
-    found = saved(entries, owned(store).experiments(entries))
+    found = run_rows(entries, owned(store).experiments(entries))
     # The stream's map is first, as on the tab, whichever was done first.
     assert [one.ids for one in found] == [[other, noisier], [patched], [stream, mlp]]
     assert (
         found[-1].title
         == "Which layers, at which tokens, bring back “Paris” after noise on “France”?"
     )
-    assert "demo · 2 maps · trace resid_post" in found[-1].codes()
+    assert "demo · 2 maps · trace resid_post" in found[-1].details_text()
     # Of what this version cannot read nothing is known but what is written in the list.
-    unread = saved(entries, {})
+    unread = run_rows(entries, {})
     assert [one.ids for one in unread] == [[one.id] for one in entries]
     assert unread[0].title == entries[0].about
 
@@ -153,9 +153,9 @@ def test_the_maps_of_one_trace_are_one_row_and_other_traces_are_others(
 def test_what_is_not_as_usual_with_a_run_is_said_in_its_row(kept: tuple[Store, list[str]]) -> None:
     store, ids = kept
     entry = replace(store.entry(ids[0]), whole=False, origin="imported", note="look <here>")
-    (row,) = saved([entry], {})
-    assert row.codes().endswith("· stopped before its end · imported · note: look <here>")
-    assert "stopped" not in saved([store.entry(ids[0])], {})[0].codes()
+    (row,) = run_rows([entry], {})
+    assert row.details_text().endswith("· stopped before its end · imported · note: look <here>")
+    assert "stopped" not in run_rows([store.entry(ids[0])], {})[0].details_text()
 
 
 @on_the_page
@@ -166,7 +166,7 @@ def test_pictures_of_large_runs_come_too_and_a_run_that_is_damaged_has_none(
     store, ids = kept
     monkeypatch.setattr(runs, "LARGE", 0)
     assert len(pictures(one_view("runs"))) == 3
-    runs._picture.clear()  # pyright: ignore[reportPrivateUsage]
+    runs._picture_html.clear()  # pyright: ignore[reportPrivateUsage]
     with closing(sqlite3.connect(store.path)) as connection, connection:
         connection.execute("UPDATE runs SET arrays = x'00' WHERE id = ?", (ids[0],))
     page = one_view("runs")
@@ -266,7 +266,7 @@ def test_what_is_selected_is_in_the_address(kept: tuple[Store, list[str]]) -> No
     page = one_view("runs", picked=f"{'ab' * 8}~{ids[2]}")
     assert "1 selected run is not in this list" in words(page, "caption")
     with pytest.raises(InputError, match="a run is named by at least 12 digits"):
-        url_state.read("runs", {"picked": "<b>"})
+        url_state.read_parameters("runs", {"picked": "<b>"})
 
 
 @on_the_page
@@ -358,12 +358,14 @@ def test_a_run_opens_on_its_tab_or_is_read_only_here(
 
 
 def test_examples_are_by_subject_and_found_by_all_their_words() -> None:
-    every = example_list.by_subject("")
+    every = example_list.examples_by_subject("")
     assert {one.id: one.task for one in examples()} == {
         one.id: subject for subject, group in every.items() for one in group
     }
-    assert example_list.by_subject("DECIDE demo towers alone") == {"fact": [example("same-city")]}
-    assert example_list.by_subject("nothing of the kind") == {}
+    assert example_list.examples_by_subject("DECIDE demo towers alone") == {
+        "fact": [example("same-city")]
+    }
+    assert example_list.examples_by_subject("nothing of the kind") == {}
 
 
 def test_an_example_opens_on_the_chosen_model_if_it_suits_it() -> None:
@@ -421,17 +423,17 @@ def test_a_store_that_cannot_be_opened_costs_no_result(
 
 def test_an_archive_goes_out_and_comes_back(kept: tuple[Store, list[str]], tmp_path: Path) -> None:
     store, ids = kept
-    content = run_panel.exported(owned(store), ids[:2])
+    content = run_panel.runs_archive(owned(store), ids[:2])
     other = Store(tmp_path / "other")
-    assert runs.imported(owned(other), content) == "2 new runs; 0 were here already."
-    assert runs.imported(owned(other), content) == "0 new runs; 2 were here already."
-    assert run_panel.exported(owned(other), ids[:2]) == content
+    assert runs.import_runs(owned(other), content) == "2 new runs; 0 were here already."
+    assert runs.import_runs(owned(other), content) == "0 new runs; 2 were here already."
+    assert run_panel.runs_archive(owned(other), ids[:2]) == content
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"no archive", bytes(5000)])
 def test_what_is_no_archive_is_refused_in_a_sentence(content: bytes, home: Path) -> None:
     with pytest.raises(ArchiveError, match="is not a sound archive of runs"):
-        runs.imported(owned(Store()), content)
+        runs.import_runs(owned(Store()), content)
 
 
 def test_an_archive_that_unpacks_into_too_much_is_refused_before_it_is_unpacked(
@@ -444,7 +446,7 @@ def test_an_archive_that_unpacks_into_too_much_is_refused_before_it_is_unpacked(
         archive.writestr("runs/aaaaaaaaaaaaaaaa.npz", packed.getvalue())
     monkeypatch.setattr(runs, "MOST_UNPACKED", 2**22)
     with pytest.raises(ArchiveError, match="take 8 MiB when unpacked"):
-        runs.imported(owned(Store()), whole.getvalue())
+        runs.import_runs(owned(Store()), whole.getvalue())
 
 
 def test_a_compressed_archive_is_refused(home: Path) -> None:
@@ -452,4 +454,4 @@ def test_a_compressed_archive_is_refused(home: Path) -> None:
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("runs.json", bytes(10**6))
     with pytest.raises(ArchiveError, match="it is compressed"):
-        runs.imported(owned(Store()), whole.getvalue())
+        runs.import_runs(owned(Store()), whole.getvalue())

@@ -190,7 +190,7 @@ def test_who_is_the_owner(
     assert ("--allow-edits" in sys.argv) is own
     assert ("--alone" in sys.argv) is (not names and host != "0.0.0.0")
     # A page without owner, which anybody may reach under any name, shows each visitor their own.
-    assert isinstance(served[0], server.OwnNames) is (own or bool(names))
+    assert isinstance(served[0], server.HostMiddleware) is (own or bool(names))
 
 
 def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:

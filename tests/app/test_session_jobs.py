@@ -41,12 +41,12 @@ def with_sizes(model: Model, **sizes: int) -> Model:
 
 
 def test_a_longer_or_larger_sweep_is_guessed_to_take_longer(model: Model) -> None:
-    short = session_jobs.guessed_seconds(patch_of(), 4, model)
+    short = session_jobs.estimated_seconds(patch_of(), 4, model)
     assert 0 < short < session_jobs.LONG
-    assert session_jobs.guessed_seconds(patch_of(), 8, model) > short
-    assert session_jobs.guessed_seconds(patch_of(), 4, with_sizes(model, n_layers=6)) > short
-    assert session_jobs.guessed_seconds(patch_of("z", "head_position"), 4, model) > short
-    assert session_jobs.guessed_seconds(patch_of(layers=(0,)), 4, model) < short
+    assert session_jobs.estimated_seconds(patch_of(), 8, model) > short
+    assert session_jobs.estimated_seconds(patch_of(), 4, with_sizes(model, n_layers=6)) > short
+    assert session_jobs.estimated_seconds(patch_of("z", "head_position"), 4, model) > short
+    assert session_jobs.estimated_seconds(patch_of(layers=(0,)), 4, model) < short
 
 
 def test_only_a_long_sweep_of_equal_lengths_with_a_gradient_gets_an_estimate(model: Model) -> None:

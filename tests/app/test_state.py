@@ -10,7 +10,7 @@ from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.views import inspector
 from patchwright.app.widgets.chips import chips_html, columns_of
-from patchwright.app.widgets.heat_map import data_of
+from patchwright.app.widgets.heat_map import map_data
 from patchwright.figures.grid import grid_of
 from patchwright.methods.ablate import ablate_together
 from patchwright.methods.attention import attention
@@ -44,7 +44,7 @@ def page() -> dict[Any, Any]:
 
 
 def test_a_fresh_page_has_a_whole_experiment(page: dict[Any, Any]) -> None:
-    experiment = build_experiment.experiment_of(page, "demo")
+    experiment = build_experiment.patch_of(page, "demo")
     assert isinstance(experiment.pairs, Pair)
     assert experiment.pairs.clean == next(one for one in examples() if one.id == "ioi").pair.clean
     assert (experiment.site, experiment.per) == ("resid_pre", "position")
@@ -87,7 +87,7 @@ def test_an_example_in_the_controls_is_the_examples_pair(
 ) -> None:
     session_state.take_example(page, example.id)
     assert build_experiment.pair_of(page) == example.pair
-    assert build_experiment.experiment_of(page, "demo").metric == example.metric
+    assert build_experiment.patch_of(page, "demo").metric == example.metric
 
 
 def test_an_example_that_nobody_touched_gives_way_to_the_first_of_the_next_page(
@@ -95,13 +95,13 @@ def test_an_example_that_nobody_touched_gives_way_to_the_first_of_the_next_page(
 ) -> None:
     session_state.prepare(page, "trace")
     assert (
-        session_state.example_shown(page)
+        session_state.current_example(page)
         == session_state.first_example("trace")
         != session_state.FIRST_EXAMPLE
     )
     page["subject"] = [4]  # as the page of causal tracing does by itself
     session_state.prepare(page, "lens")
-    assert session_state.example_shown(page) == session_state.FIRST_EXAMPLE
+    assert session_state.current_example(page) == session_state.FIRST_EXAMPLE
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_an_example_that_somebody_works_on_stays_when_the_page_is_turned(
 ) -> None:
     page |= touched
     session_state.prepare(page, "trace")
-    assert session_state.example_shown(page) == session_state.FIRST_EXAMPLE
+    assert session_state.current_example(page) == session_state.FIRST_EXAMPLE
 
 
 def test_an_example_that_somebody_chose_stays_when_the_page_is_turned(
@@ -120,16 +120,16 @@ def test_an_example_that_somebody_chose_stays_when_the_page_is_turned(
 ) -> None:
     session_state.take_example(page, session_state.FIRST_EXAMPLE)
     session_state.prepare(page, "trace")
-    assert session_state.example_shown(page) == session_state.FIRST_EXAMPLE
+    assert session_state.current_example(page) == session_state.FIRST_EXAMPLE
 
 
 def test_another_model_begins_the_prompts_in_its_usual_way(page: dict[Any, Any]) -> None:
-    session_state.take(page, {"model": "smollm2", "clean": "mine"})
+    session_state.set_controls(page, {"model": "smollm2", "clean": "mine"})
     assert not page["bos"]
-    assert not build_experiment.experiment_of(page, "smollm2").bos
-    session_state.take(page, {"model": "demo"})
+    assert not build_experiment.patch_of(page, "smollm2").bos
+    session_state.set_controls(page, {"model": "demo"})
     assert page["bos"]
-    session_state.take(page, {"model": "smollm2", "bos": True})
+    session_state.set_controls(page, {"model": "smollm2", "bos": True})
     assert page["bos"]
 
 
@@ -146,11 +146,11 @@ def test_a_kind_of_place_that_the_site_does_not_have_becomes_its_first(
     page: dict[Any, Any],
 ) -> None:
     page |= {"site": "z", "per": "position"}
-    assert build_experiment.experiment_of(page, "demo").per == "position"
+    assert build_experiment.patch_of(page, "demo").per == "position"
     page |= {"site": "resid_pre", "per": "head"}
-    assert build_experiment.experiment_of(page, "demo").per == "position"
+    assert build_experiment.patch_of(page, "demo").per == "position"
     page |= {"site": "mlp_act", "per": "neuron", "neuron_layer": 2}
-    assert build_experiment.experiment_of(page, "demo").layers == (2,)
+    assert build_experiment.patch_of(page, "demo").layers == (2,)
 
 
 def test_tokens_are_escaped_and_differing_ones_marked() -> None:
@@ -186,9 +186,9 @@ def test_every_token_has_one_chip_in_the_order_of_the_prompt(
 @pytest.mark.parametrize("site", SITES)
 def test_another_site_is_swept_its_usual_way(page: dict[Any, Any], site: Site) -> None:
     page |= {"site": site, "per": pers_of(site)[0], "direction": "noise", "metric": "kl"}
-    swept = build_experiment.experiment_of(page, "demo")
-    assert build_experiment.swept_as(swept, site) == swept
-    other = build_experiment.swept_as(swept, "z")
+    swept = build_experiment.patch_of(page, "demo")
+    assert build_experiment.sweep_of_site(swept, site) == swept
+    other = build_experiment.sweep_of_site(swept, "z")
     assert (other.site, other.per, other.direction, other.metric) == ("z", "head", "noise", "kl")
 
 
@@ -213,7 +213,7 @@ def test_the_usual_lists_of_the_controls_are_not_shared_between_visitors() -> No
 def test_the_heat_maps_data_is_the_grid_with_nothing_for_what_is_unknown(model: Model) -> None:
     unequal = patch(model, pair_of([1, 2, 3], [1, 4, 5, 3], align="edges"))
     grid = grid_of(unequal)
-    data = data_of(grid, "L0.resid_pre@0")
+    data = map_data(grid, "L0.resid_pre@0")
     assert data["selected"] == "L0.resid_pre@0"
     for row, values in enumerate(data["values"]):
         for column, value in enumerate(values):
@@ -224,7 +224,7 @@ def test_the_heat_maps_data_is_the_grid_with_nothing_for_what_is_unknown(model: 
 
 def sentence(one: Result, swept: Result, target: str = "B") -> str:
     source = "A" if target == "B" else "B"
-    return inspector.change(source, target, "Copied", "changed", one, swept)["sentence"]
+    return inspector.change_data(source, target, "Copied", "changed", one, swept)["sentence"]
 
 
 def test_the_inspector_carries_its_numbers(model: Model) -> None:
@@ -236,7 +236,7 @@ def test_the_inspector_carries_its_numbers(model: Model) -> None:
         f"{one.corrupt.metric:.2f} to {one.altered.metric:.2f}: {effect} of the way to A "
         f"({abs(one.clean.metric - one.corrupt.metric):.3g} logits)."
     )
-    shown = inspector.change("A", "B", "Copied", "changed", one, swept)
+    shown = inspector.change_data("A", "B", "Copied", "changed", one, swept)
     assert [run["name"] for run in shown["runs"]] == ["B alone", "changed", "A alone"]
     ends = shown["ruler"]["low"], shown["ruler"]["value"], shown["ruler"]["high"]
     assert ends == (one.corrupt.metric, one.altered.metric, one.clean.metric)
@@ -259,23 +259,23 @@ def test_what_other_methods_say_has_their_numbers(model: Model) -> None:
     swept = Patch.on(model, PAIR, site="z")
     place = parse_place("L1H2.z")
     lost = float(ablate_together(model, PAIR, ["L1H2.z"]).effect)
-    assert inspector.ablated(place, swept, model) == [
+    assert inspector.ablation_facts(place, swept, model) == [
         ("set to zero in A", f"{percent(lost)} of the gap lost")
     ]
     gained = float(patch_together(model, PAIR, ["L1H2.z"]).effect)
     noising = swept.model_copy(update={"direction": "noise"})
-    assert inspector.copied(place, noising, model) == [
+    assert inspector.copy_facts(place, noising, model) == [
         ("copied from A into B", f"{percent(gained)} of the gap")
     ]
     written = logit_attribution(model, PAIR, "head").array("contribution").sel(layer=1, head=2)
-    ((_, said),) = inspector.direct(place, swept, model)
+    ((_, said),) = inspector.direct_facts(place, swept, model)
     assert said == f"{float(written[0]):+.2f} in A, {float(written[1]):+.2f} in B (logits)"
     looks = attention(model, PAIR, layer=1, head=2).array("pattern")
-    told = inspector.attention(place, swept, model)
+    told = inspector.attention_facts(place, swept, model)
     for (_, said), run in zip(told, ("clean", "corrupt"), strict=True):
         assert percent(float(looks.sel(run=run).values[-1].max())) in said
-    assert inspector.attention(parse_place("L1.mlp_out@2"), swept, model) == []
-    assert inspector.direct(parse_place("L1.mlp_out@2"), swept, model) == []
+    assert inspector.attention_facts(parse_place("L1.mlp_out@2"), swept, model) == []
+    assert inspector.direct_facts(parse_place("L1.mlp_out@2"), swept, model) == []
 
 
 def test_places_keep_their_tokens_where_the_first_token_is_put_there_or_left_out() -> None:
@@ -311,5 +311,5 @@ def test_another_model_moves_places_only_where_its_prompts_begin_otherwise() -> 
 def test_an_address_names_places_as_it_means_them() -> None:
     page: dict[Any, Any] = {}
     session_state.prepare(page)
-    session_state.take(page, {"model": "smollm2", "chosen": "L3.resid_pre@9"})
+    session_state.set_controls(page, {"model": "smollm2", "chosen": "L3.resid_pre@9"})
     assert (page["bos"], page["chosen"]) == (False, "L3.resid_pre@9")

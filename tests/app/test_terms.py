@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchwright.app.terms import TERMS, defined
+from patchwright.app.terms import TERMS, with_definitions
 
 PIECES = st.sampled_from([*TERMS, "heads", "ahead", "<b>", "</b>", "<code>layer</code>", ", ", "x"])
 
@@ -17,7 +17,7 @@ def bare(html: str) -> str:
 
 @given(st.lists(PIECES, max_size=12).map(" ".join))
 def test_the_words_stay_and_each_term_is_defined_once(html: str) -> None:
-    shown = defined(html)
+    shown = with_definitions(html)
     assert bare(shown) == html
     marked = re.findall(r'data-definition="([^"]*)"', shown)
     assert len(marked) == len(set(marked))
@@ -26,10 +26,10 @@ def test_the_words_stay_and_each_term_is_defined_once(html: str) -> None:
 
 @pytest.mark.parametrize("term", TERMS)
 def test_a_term_is_defined_where_it_stands_first(term: str) -> None:
-    shown = defined(f"One {term} and another {term}.")
+    shown = with_definitions(f"One {term} and another {term}.")
     assert shown.count("pw-term") == 1
     assert shown.index("pw-term") < shown.rindex(term)
 
 
 def test_a_word_that_only_contains_a_term_is_none() -> None:
-    assert "pw-term" not in defined("ahead of multilayered tokenizers")
+    assert "pw-term" not in with_definitions("ahead of multilayered tokenizers")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from app_pages import unescaped
 from local_server import free_port
-from patchwright.app.text import BREAK, escape, paragraphs, token
-from patchwright.errors import printable
+from patchwright.app.text import BREAK, escape, paragraphs, token_markdown
+from patchwright.errors import printable_text
 from patchwright.prompts.tokens import visible
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ TEXTS = st.lists(PIECES, min_size=1, max_size=14).map("".join) | st.sampled_from
 
 @given(text=st.text(max_size=40) | TEXTS)
 def test_a_text_is_escaped_whole_and_has_nothing_that_is_not_seen(text: str) -> None:
-    for shown in (escape(text), token(text), paragraphs(text)):
+    for shown in (escape(text), token_markdown(text), paragraphs(text)):
         assert all(one.isprintable() or one == "\n" for one in shown)
         left = re.sub(r"\\([!-/:-@\[-`{-~])", "", shown.replace(BREAK, ""))
         assert not set(left) & set(string.punctuation), shown
-    assert unescaped(token(text)) == visible(text)
+    assert unescaped(token_markdown(text)) == visible(text)
     # A sentence of ours has signs for spaces; they are spaces again.
-    lines = [printable(line.replace("·", " ")) for line in text.split("\n")]
+    lines = [printable_text(line.replace("·", " ")) for line in text.split("\n")]
     assert unescaped(escape(text)) == "  \n".join(lines)
 
 

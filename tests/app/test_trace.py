@@ -24,8 +24,8 @@ from patchwright.algorithms.result import Result
 from patchwright.app import results, session_jobs, session_state, url_state
 from patchwright.app.text import BREAK
 from patchwright.app.views import trace_maps, trace_place
-from patchwright.app.views.progress import how_far
-from patchwright.app.views.workbench import on_maps
+from patchwright.app.views.progress import job_progress
+from patchwright.app.views.workbench import place_on_maps
 from patchwright.axes import METRICS
 from patchwright.errors import ExperimentError, InputError
 from patchwright.figures.grid import grid_of
@@ -189,13 +189,13 @@ def test_an_address_with_numbers_that_the_controls_do_not_have_is_refused(
     name: str, value: str
 ) -> None:
     with pytest.raises(InputError, match=f"{name} {value}: it may be"):
-        url_state.read("trace", {name: value})
+        url_state.read_parameters("trace", {name: value})
 
 
 def test_what_streamlit_forgets_when_another_page_is_shown_comes_back() -> None:
     page: dict[Any, Any] = {}
     session_state.prepare(page)
-    session_state.take(page, {"clean": "mine", "samples": 3})
+    session_state.set_controls(page, {"clean": "mine", "samples": 3})
     session_state.keep(page)
     for name in session_state.FIELDS:
         del page[name]
@@ -268,27 +268,27 @@ def test_the_samples_of_a_place_average_to_its_effect(model: Model) -> None:
     result = traced(model)["attn_out"]
     mean = result.array("samples").sel(layer=2, position=3).mean()
     assert float(result.patched.sel(layer=2, position=3)) == pytest.approx(float(mean))
-    assert len(trace_place.predictions(result)) == 4
+    assert len(trace_place.predictions_table(result)) == 4
 
 
 def test_noise_that_leaves_the_answer_standing_is_said_and_only_then(demo: Model) -> None:
     asked = "The Eiffel Tower is in", "Eiffel Tower", " Paris"
     weak, strong = (trace(demo, *asked, noise=noise, samples=5) for noise in (0.01, 6.0))
-    assert trace_place.after_noise(weak) == "·Paris (5)"
-    assert "more noise may take more away" in trace_maps.in_words(weak, "nothing")
+    assert trace_place.noisy_answers(weak) == "·Paris (5)"
+    assert "more noise may take more away" in trace_maps.noise_in_words(weak, "nothing")
     firsts = [str(one.top[0]["token"]) for one in strong.corrupt.pairs]
     assert firsts.count(" Paris") <= 2
-    assert "more noise" not in trace_maps.in_words(strong, "nothing")
+    assert "more noise" not in trace_maps.noise_in_words(strong, "nothing")
 
 
 def test_a_place_that_the_maps_do_not_have_becomes_the_strongest_mlp(model: Model) -> None:
     results = traced(model)
     maps = trace_maps.maps_of(list(results.values()))
     strongest = str(results["mlp_out"].top(1)["place"].iloc[0])
-    assert on_maps("L1.attn_out@3", maps) == "L1.attn_out@3"
-    assert on_maps("L1.attn_out@-1", maps) == "L1.attn_out@4"
+    assert place_on_maps("L1.attn_out@3", maps) == "L1.attn_out@3"
+    assert place_on_maps("L1.attn_out@-1", maps) == "L1.attn_out@4"
     for bad in ("", "L9.attn_out@3", "L1.attn_out@5", "L1.attn_out@-6", "L1H2.z@3", "L1.attn_out"):
-        assert on_maps(bad, maps) == strongest
+        assert place_on_maps(bad, maps) == strongest
 
 
 def test_the_spread_of_a_cell_is_told_in_the_unit_of_its_map(model: Model) -> None:
@@ -333,9 +333,9 @@ def test_how_far_a_trace_is_counts_its_runs() -> None:
         seen.set()
         raise ExperimentError("over")
 
-    assert how_far(job, 2, "runs") == (0.0, "Waiting: 2 before it")
-    job.do(cast("Any", compute))
-    assert how_far(job, 0, "runs") == (0.25, "30 of 120 runs")
+    assert job_progress(job, 2, "runs") == (0.0, "Waiting: 2 before it")
+    job.run(cast("Any", compute))
+    assert job_progress(job, 0, "runs") == (0.25, "30 of 120 runs")
 
 
 @on_the_page

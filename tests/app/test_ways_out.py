@@ -166,7 +166,7 @@ def test_the_end_of_a_visitors_session_stops_their_work(monkeypatch: pytest.Monk
     try:
         assert begun.wait(SECONDS)
         job: Job = shown.session_state["jobs"]["patch"]
-        assert (job.over, job.stopping) == (False, False)
+        assert (job.finished, job.stopping) == (False, False)
         clear_session_resource_cache("test session id")  # as Streamlit does when a tab is closed
         assert job.stopping
         assert job.subscribers == 0

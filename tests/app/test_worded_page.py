@@ -24,9 +24,9 @@ SAID = [
 
 @pytest.fixture(autouse=True)
 def fresh() -> Generator[None]:
-    llm_explanation.answered.clear()
+    llm_explanation.explanation_slot.clear()
     yield
-    llm_explanation.answered.clear()
+    llm_explanation.explanation_slot.clear()
 
 
 def page() -> AppTest:
@@ -38,7 +38,7 @@ def page() -> AppTest:
 
         facts = [Sentence("a", "The gap is 3.5.", None, ()), Sentence("b", "L0 is 1.", None, ())]
         swept = Patch(model="demo", pairs=example("ioi").pair, per="position")
-        llm_explanation.offered(facts, swept)
+        llm_explanation.show(facts, swept)
 
     shown = AppTest.from_function(script, default_timeout=SECONDS).run()
     assert not shown.exception

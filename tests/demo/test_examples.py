@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import patchwright as pw
-from patchwright.prompts.align import differing
-from patchwright.prompts.examples import Example, example, examples, usual_bos
+from patchwright.prompts.align import differing_range
+from patchwright.prompts.examples import Example, default_bos, example, examples
 from patchwright.prompts.tokens import encode_prompt
 
 LEAST_GAP = {"logit_diff": 5.0, "logprob_diff": 5.0, "prob_diff": 0.3}
@@ -139,9 +139,9 @@ def test_what_to_look_for_is_said_of_every_model_and_what_was_seen_of_those_it_s
 
 
 def test_only_models_whose_token_says_nothing_of_plain_text_begin_without_it() -> None:
-    assert usual_bos("demo")
-    assert usual_bos("gpt2")
-    assert not usual_bos("smollm2")
+    assert default_bos("demo")
+    assert default_bos("gpt2")
+    assert not default_bos("smollm2")
 
 
 def test_no_prompts_differ_at_their_end_so_that_each_has_a_subject_to_trace(
@@ -152,7 +152,7 @@ def test_no_prompts_differ_at_their_end_so_that_each_has_a_subject_to_trace(
             encode_prompt(str(text), demo.tokenizer, True)
             for text in (one.pair.clean, one.pair.corrupt)
         )
-        assert differing(clean, corrupt).stop < len(clean), one.id
+        assert differing_range(clean, corrupt).stop < len(clean), one.id
 
 
 def test_ids_are_unique_and_every_pair_differs() -> None:

@@ -172,7 +172,7 @@ def test_what_is_there_before_the_end_has_the_roles_as_columns(model: pw.Model) 
     pair = two_lengths()[1]
     whole = pw.patch(model, pair, roles=["subject", "last"])
     experiment = pw.Patch.of(whole.experiment)
-    partial = partial_result(experiment, model, experiment.unpatched(model), None)
+    partial = partial_result(experiment, model, experiment.run_unpatched(model), None)
     assert partial.patched.dims == whole.patched.dims
     assert partial.patched["role"].equals(whole.patched["role"])
 

@@ -11,7 +11,7 @@ import patchwright as pw
 from patchwright.app import limits as page
 from patchwright.errors import InputError
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.cost import longest
+from patchwright.experiment.cost import sequence_length
 from patchwright.experiment.limits import Limits
 from patchwright.experiment.patching import cell_count
 from patchwright.experiment.run import run, tokens_of
@@ -136,7 +136,7 @@ def test_a_cell_counts_as_many_runs_as_its_answers_have_beginnings(
     tokens = tokens_of(pair, asked, demo)
     beginnings = {encode(one, demo.tokenizer)[:-1] for one in answers}
     cells = asked.cost([tokens], demo).cells
-    assert cells == cell_count(asked, longest(tokens), demo) * len(beginnings)
+    assert cells == cell_count(asked, sequence_length(tokens), demo) * len(beginnings)
     with pytest.raises(InputError, match="cells"):
         Limits(cells=cells - 1).check(asked, demo)
     Limits(cells=cells).check(asked, demo)

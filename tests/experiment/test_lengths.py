@@ -10,7 +10,7 @@ import pytest
 import patchwright as pw
 from patchwright.errors import UnequalLengthsError
 from patchwright.places import Site, pers_of
-from patchwright.prompts.align import NO_EDGES
+from patchwright.prompts.align import NO_EDGES_HINT
 from tiny import pair_of
 
 SHORT = pair_of([1, 2, 3, 4], [1, 2, 5, 4])
@@ -91,7 +91,7 @@ INSTEAD: dict[str, dict[str, Any]] = {
 
 def advised(message: str, pairs: list[pw.Pair]) -> Iterator[Try]:
     """Every way out that a refusal names, each alone."""
-    message = message.replace(NO_EDGES, "")
+    message = message.replace(NO_EDGES_HINT, "")
     for part in re.split(r",? or ", re.split(r": |\. |\n", message, maxsplit=1)[1]):
         named = re.findall(r"(\w+)=('\w+'|\[.*?\]|True|False)", part)
         changes: dict[str, Any] = {name: ast.literal_eval(value) for name, value in named}

@@ -14,7 +14,7 @@ from patchwright.algorithms.batches import Progress
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import ExperimentError, PatchwrightError
 from patchwright.experiment.base import Experiment
-from patchwright.experiment.batching import Batch, Outcome, group, run_batch
+from patchwright.experiment.batching import Batch, Outcome, make_batches, run_batch
 from patchwright.prompts.align import Align
 from tiny import VOCAB, pair_of, random_gpt2
 
@@ -131,7 +131,7 @@ def assert_alike(ours: Outcome, theirs: Outcome, tolerance: float) -> None:
 def test_batches_give_what_the_experiments_give_one_by_one(
     asked: list[Experiment], size: int
 ) -> None:
-    found = [outcome for batch in group(asked, size) for outcome in run_batch(batch, MODEL)]
+    found = [outcome for batch in make_batches(asked, size) for outcome in run_batch(batch, MODEL)]
     assert sorted(outcome.index for outcome in found) == list(range(len(asked)))
     by_index = sorted(found, key=lambda outcome: outcome.index)
     for ours, theirs in zip(by_index, one_by_one(asked, MODEL), strict=True):
@@ -142,7 +142,7 @@ def test_batches_give_what_the_experiments_give_one_by_one(
 def test_a_plan_has_every_experiment_once_and_no_batch_is_too_large(
     asked: list[Experiment], size: int
 ) -> None:
-    batches = group(asked, size)
+    batches = make_batches(asked, size)
     assert sorted(i for batch in batches for i in batch.indices) == list(range(len(asked)))
     for batch in batches:
         assert 1 <= len(batch.indices) <= size
@@ -162,7 +162,7 @@ def test_in_float32_batches_agree_to_rounding(metric: Metric) -> None:
         pw.Patch(pairs=pair_of(*two), site="z", per="head", metric=metric, **ALIKE)
         for two in prompts
     ]
-    (batch,) = group(asked)
+    (batch,) = make_batches(asked)
     for ours, theirs in zip(run_batch(batch, HALF), one_by_one(asked, HALF), strict=True):
         assert_alike(ours, theirs, 1e-5)
 
@@ -171,7 +171,7 @@ def test_a_pair_that_fails_leaves_the_others_their_results() -> None:
     good = [pair_of([1, 2, 3 + i], [1, 4, 3 + i]) for i in range(6)]
     bad = pair_of([1, 2, 3], [1, 2])
     asked = [pw.PatchTogether(pairs=one, places=("L1.z",), **ALIKE) for one in [*good, bad]]
-    (batch,) = group(asked)
+    (batch,) = make_batches(asked)
     found = list(run_batch(batch, MODEL))
     assert [outcome.index for outcome in found] == list(range(7))
     assert [outcome.result is None for outcome in found] == [False] * 6 + [True]
@@ -186,7 +186,7 @@ def test_a_pair_on_which_the_model_breaks_is_found_among_the_others() -> None:
     model = pw.wrap_model(broken, name="tiny")
     pairs = [pair_of([1, 2, 3 + i], [1, 4, 3 + i]) for i in range(8)]
     asked = [pw.PatchTogether(pairs=one, places=("L1.z",), **ALIKE) for one in pairs]
-    (batch,) = group(asked)
+    (batch,) = make_batches(asked)
     found = list(run_batch(batch, model))
     assert [outcome.error is not None for outcome in found] == [i == 6 for i in range(8)]
     for ours, theirs in zip(found, one_by_one(asked, model), strict=True):
@@ -198,7 +198,7 @@ def test_a_tight_budget_gives_the_same_outcomes() -> None:
         pw.Patch(pairs=pair_of([1, 2, 3 + i], [1, 4, 3 + i]), per="position", **ALIKE)
         for i in range(5)
     ]
-    (batch,) = group(asked)
+    (batch,) = make_batches(asked)
     for ours, theirs in zip(
         run_batch(batch, MODEL, budget=40_000), one_by_one(asked, MODEL), strict=True
     ):
@@ -210,7 +210,7 @@ def test_one_pairs_share_of_the_seconds_is_its_part_of_the_pass() -> None:
         pw.PatchTogether(pairs=pair_of([1, 2, 3 + i], [1, 4, 3 + i]), places=("L1.z",), **ALIKE)
         for i in range(4)
     ]
-    (batch,) = group(asked)
+    (batch,) = make_batches(asked)
     seconds = [outcome.result.seconds for outcome in run_batch(batch, MODEL) if outcome.result]
     assert len(seconds) == 4
     assert len(set(seconds)) == 1
@@ -222,7 +222,7 @@ def test_stopped_work_has_no_outcome() -> None:
         pw.Patch(pairs=pair_of(list(range(n)), [*range(n - 1), 20]), per="position", **ALIKE)
         for n in (3, 3, 4)
     ]
-    (batch,) = group(asked)
+    (batch,) = make_batches(asked)
     seen: list[int] = []
 
     def stop(now: Progress) -> bool:
@@ -231,7 +231,7 @@ def test_stopped_work_has_no_outcome() -> None:
 
     assert list(run_batch(batch, MODEL, stop)) == []
     assert len(seen) == 1
-    (alone,) = group(asked[:1])
+    (alone,) = make_batches(asked[:1])
     assert list(run_batch(alone, MODEL, stop)) == []
 
 
@@ -246,7 +246,7 @@ def test_what_draws_or_averages_over_pairs_is_a_batch_of_one() -> None:
             pw.EdgeAttribution(pairs=pair, **ALIKE),
             pw.Patch(pairs=(pair,), **sweep),
         ]
-    assert [batch.indices for batch in group(alone)] == [(i,) for i in range(6)]
+    assert [batch.indices for batch in make_batches(alone)] == [(i,) for i in range(6)]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_experiments_that_differ_in_more_than_the_pair_are_kept_apart(
     one, other = (
         pw.Patch(pairs=pair, site="z", per="head", **(ALIKE | more)) for more in ({}, change)
     )
-    batches = group([one, other, one])
+    batches = make_batches([one, other, one])
     assert [batch.indices for batch in batches] == [(0, 2), (1,)]
     with pytest.raises(ExperimentError, match="differ in more than their single pair"):
         list(run_batch(Batch((0, 1), (one, other)), MODEL))
@@ -267,4 +267,4 @@ def test_experiments_that_differ_in_more_than_the_pair_are_kept_apart(
 
 def test_a_size_below_one_is_refused() -> None:
     with pytest.raises(ExperimentError, match="at least 1"):
-        group([], 0)
+        make_batches([], 0)

@@ -12,12 +12,12 @@ from checkpoints import TOKENIZER, save_tiny
 from command import patchwright
 from every_method import CLEAN, CORRUPT, ON_PAIRS, PAIR, TRACE, every_experiment
 from patchwright.algorithms.readout import logits
-from patchwright.algorithms.suggest import likeliest, suggested_answers
+from patchwright.algorithms.suggest import next_tokens, suggested_answers
 from patchwright.errors import NonFiniteError
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.batching import group, run_batch
+from patchwright.experiment.batching import make_batches, run_batch
 from patchwright.experiment.run import run
-from patchwright.insights.explain import explained
+from patchwright.insights.explain import explain_pair
 from patchwright.model import ops
 from patchwright.model.forward import forward
 from patchwright.model.requests import Row
@@ -53,7 +53,7 @@ def test_every_method_raises_it(method: str, damaged: pw.Model) -> None:
     experiment = every_experiment(model=damaged.name)[method]
     with pytest.raises(NonFiniteError, match=SAID):
         run(experiment, damaged)
-    (batch,) = group([experiment])
+    (batch,) = make_batches([experiment])
     (outcome,) = run_batch(batch, damaged)
     assert outcome.result is None
     assert SAID in str(outcome.error)
@@ -64,16 +64,16 @@ def test_no_preview_is_given(method: str, damaged: pw.Model) -> None:
     experiment = every_experiment(model=damaged.name)[method]
     if isinstance(experiment, CellByCell):
         with pytest.raises(NonFiniteError, match=SAID):
-            experiment.unpatched(damaged)
+            experiment.run_unpatched(damaged)
 
 
 def test_nothing_is_suggested_or_explained(damaged: pw.Model) -> None:
     network = damaged.network
     asked: list[Callable[[], Any]] = [
-        lambda: likeliest(network, [1, 2, 3]),
+        lambda: next_tokens(network, [1, 2, 3]),
         lambda: suggested_answers(network, [1, 2, 3], [1, 2, 4]),
         lambda: pw.swap(damaged, CLEAN, "John", " Mary", words=["Anna"]),
-        lambda: explained(damaged, PAIR),
+        lambda: explain_pair(damaged, PAIR),
     ]
     for one in asked:
         with pytest.raises(NonFiniteError, match=SAID):

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 import patchwright as pw
 from families import FAMILIES
 from hooks import logits
-from patchwright.algorithms.suggest import likeliest, suggested_answers
+from patchwright.algorithms.suggest import next_tokens, suggested_answers
 from patchwright.prompts.tokens import token_texts
 from tiny import pair_of
 
@@ -77,7 +77,7 @@ def test_the_lens_names_the_likeliest_token_at_its_share_of_all_rows(
 
 def test_no_suggestion_is_a_row_of_padding(module: PreTrainedModel, padded: pw.Model) -> None:
     after_clean, after_corrupt = (expected(module, one)[0][-1] for one in (CLEAN, CORRUPT))
-    assert likeliest(padded.network, CLEAN, 3) == after_clean.topk(3).indices.tolist()
+    assert next_tokens(padded.network, CLEAN, 3) == after_clean.topk(3).indices.tolist()
     first, other = suggested_answers(padded.network, CLEAN, CORRUPT)
     assert first == int(after_clean.argmax())
     assert other in (int(after_corrupt.argmax()), int(after_clean.topk(2).indices[1]))

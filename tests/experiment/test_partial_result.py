@@ -61,7 +61,7 @@ def test_with_all_cells_it_is_the_finished_result_exactly(
 ) -> None:
     experiment = experiment_of(site, per, direction)
     whole, seen = followed(experiment, model)
-    shown = partial_result(experiment, model, experiment.unpatched(model), seen[-1])
+    shown = partial_result(experiment, model, experiment.run_unpatched(model), seen[-1])
     same(shown, whole, ("patched", "effect"))
     assert not shown.array("estimated").any()
     assert shown.experiment == whole.experiment
@@ -72,7 +72,7 @@ def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
     model: Model, site: Site, per: Per
 ) -> None:
     experiment = experiment_of(site, per, order="attribution")
-    unpatched = experiment.unpatched(model)
+    unpatched = experiment.run_unpatched(model)
     # A budget of a few rows: many batches, so many snapshots.
     whole, seen = followed(experiment, model, budget=20_000)
     same(
@@ -94,7 +94,7 @@ def test_by_attribution_every_cell_is_exact_or_marked_as_an_estimate(
 def test_before_the_first_cell_everything_is_empty(model: Model, site: Site, per: Per) -> None:
     experiment = experiment_of(site, per)
     whole = run(experiment, model)
-    shown = partial_result(experiment, model, experiment.unpatched(model), None)
+    shown = partial_result(experiment, model, experiment.run_unpatched(model), None)
     assert shown.patched.shape == whole.patched.shape
     assert shown.patched.isnull().all()
     assert shown.effect.isnull().all()
@@ -109,7 +109,7 @@ def test_the_baselines_are_those_of_the_sweep(
     model: Model, metric: Metric, direction: Direction
 ) -> None:
     experiment = experiment_of("z", "head", direction, metric=metric)
-    whole, found = run(experiment, model), experiment.unpatched(model)
+    whole, found = run(experiment, model), experiment.run_unpatched(model)
     assert (found.clean, found.corrupt) == (whole.clean, whole.corrupt)
     # That nothing moves is known of the whole sweep alone.
     warnings = [one for one in whole.warnings if one["code"] != "nothing_moved"]
@@ -122,7 +122,7 @@ def test_restricted_sweeps_have_their_own_axes(model: Model) -> None:
     some: dict[str, Any] = {"layers": (0, 2), "positions": (1, 3), "heads": (3, 1)}
     experiment = experiment_of("z", "head_position", **some)
     whole, seen = followed(experiment, model)
-    same(partial_result(experiment, model, experiment.unpatched(model), seen[-1]), whole,
+    same(partial_result(experiment, model, experiment.run_unpatched(model), seen[-1]), whole,
          ("patched", "effect"))  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_whatever_the_prompts_all_cells_are_the_result(
 ) -> None:
     experiment = experiment_of(*kind, direction, pairs=pair_of(*pair))
     whole, seen = followed(experiment, model)
-    same(partial_result(experiment, model, experiment.unpatched(model), seen[-1]), whole,
+    same(partial_result(experiment, model, experiment.run_unpatched(model), seen[-1]), whole,
          ("patched", "effect"))  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def test_positions_without_a_counterpart_stay_empty_and_are_no_estimates(
     experiment = experiment_of("resid_pre", "position", direction, pairs=unequal)
     whole, seen = followed(experiment, model)
     last = seen[-1]
-    unpatched = experiment.unpatched(model)
+    unpatched = experiment.run_unpatched(model)
     same(partial_result(experiment, model, unpatched, last), whole, ("patched", "effect"))
     # Also where an estimate comes along that says nothing of them.
     now = Progress(last.done, last.total, last.patched, np.where(np.isnan(last.patched), np.nan, 1))
@@ -173,7 +173,7 @@ def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
 ) -> None:
     budget = 60_000
     whole, seen = followed(experiment, model, budget)
-    unpatched = experiment.unpatched(model)
+    unpatched = experiment.run_unpatched(model)
     assert (unpatched.clean, unpatched.corrupt) == (whole.clean, whole.corrupt)
     last = partial_result(experiment, model, unpatched, seen[-1])
     names = {"patched", "effect", "spread", "samples"} & set(whole.arrays)
@@ -193,7 +193,7 @@ def test_ablations_paths_and_traces_are_shown_cell_by_cell_too(
 @pytest.mark.parametrize("experiment", others(), ids=lambda one: one.method)
 def test_what_somebody_stopped_says_how_much_is_there(model: Model, experiment: CellByCell) -> None:
     _, seen = followed(experiment, model, 60_000)
-    unpatched = experiment.unpatched(model)
+    unpatched = experiment.run_unpatched(model)
     part = partial_result(experiment, model, unpatched, seen[1], stopped=True)
     said = [one["message"] for one in part.warnings if one["code"] == "stopped"]
     assert len(said) == 1
@@ -206,8 +206,8 @@ def test_what_is_under_way_is_called_by_what_was_asked_for(demo: pw.Model) -> No
     stream = pw.Trace(
         model="demo", prompt="The Eiffel Tower is in", subject=(2, 3), answer=" Paris", samples=2
     )
-    mlps = stream.of_panel("mlp_out")
-    shown = partial_result(mlps, demo, stream.unpatched(demo), None)
+    mlps = stream.for_site("mlp_out")
+    shown = partial_result(mlps, demo, stream.run_unpatched(demo), None)
     assert "restored by what the MLP adds" in title_of(shown)
     assert shown.asked == mlps
 
@@ -217,7 +217,7 @@ def test_over_many_pairs_it_has_those_that_are_done(demo: pw.Model, per: Per) ->
     pairs = pw.from_template(task("capital").template, 5, demo.tokenizer)
     experiment = Patch.of({"model": "demo", "pairs": pairs, "site": "z", "per": per})
     whole, seen = followed(experiment, demo, budget=1 << 20)
-    unpatched = experiment.unpatched(demo)
+    unpatched = experiment.run_unpatched(demo)
     last = partial_result(experiment, demo, unpatched, seen[-1])
     for name in ("patched", "effect"):
         xr.testing.assert_identical(last.array(name), whole.array(name))
@@ -227,5 +227,5 @@ def test_over_many_pairs_it_has_those_that_are_done(demo: pw.Model, per: Per) ->
     assert 0 < int(known.sum()) < known.size
     xr.testing.assert_identical(part.patched, whole.patched.where(known))
     some = experiment.model_copy(update={"pairs": experiment.pair_list[:2]})
-    first = partial_result(some, demo, some.unpatched(demo), seen[-1])
+    first = partial_result(some, demo, some.run_unpatched(demo), seen[-1])
     np.testing.assert_array_equal(first.patched.values, whole.patched.values[:2])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from patchwright.algorithms.answered import answered
+from patchwright.algorithms.answered import answers_correctly
 from patchwright.errors import InputError
 from patchwright.experiment.run import check_pair
 from patchwright.prompts.tokens import encode
@@ -73,7 +73,7 @@ def test_a_right_answer_is_the_likeliest_token_or_likelier_than_the_wrong_ones(
         metric = "logprob_diff" if row["wrong"] else "rank"
         clean = pw.patch(demo, pw.Pair(**row), site="z", layers=[0], metric=metric).clean  # pyright: ignore
         expected.append(clean.metric > 0 if row["wrong"] else clean.metric == 1)
-    assert answered(demo.network, pairs) == expected
+    assert answers_correctly(demo.network, pairs) == expected
     assert expected[:4] == [True, False, True, False]
 
 

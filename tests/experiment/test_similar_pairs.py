@@ -3,7 +3,7 @@
 import pytest
 
 import patchwright as pw
-from patchwright.algorithms.suggest import first_tokens, likeliest
+from patchwright.algorithms.suggest import next_tokens, predicted_tokens
 from patchwright.errors import PromptError
 from patchwright.experiment.run import check_pair
 from patchwright.experiment.similar_pairs import similar_pairs
@@ -26,8 +26,8 @@ def test_all_pairs_have_the_structure_of_the_first_and_are_answered(
         differ = [a != b for a, b in zip(tokens.clean, tokens.corrupt, strict=True)]
         structures.add((len(tokens.clean), *differ))
         answers = {ids[0] for ids in tokens.answers}
-        assert likeliest(demo.network, tokens.clean, 1)[0] in answers
-        assert likeliest(demo.network, tokens.corrupt, 1)[0] not in answers
+        assert next_tokens(demo.network, tokens.clean, 1)[0] in answers
+        assert next_tokens(demo.network, tokens.corrupt, 1)[0] not in answers
     assert len(structures) == 1
 
 
@@ -36,7 +36,7 @@ def test_what_was_tried_is_kept_or_counted_and_said(demo: pw.Model) -> None:
     kept, dropped = len(found.pairs), found.dropped.total()
     assert kept < 50
     assert kept + dropped == found.tried
-    assert found.told(50) == (
+    assert found.summary(50) == (
         f"Only {kept} of 50 pairs like this one: other words in the built-in template landmark. "
         f"{found.tried} were tried; dropped: {dropped} because their tokens would not line up with this "
         "pair's."
@@ -58,5 +58,5 @@ def test_prompts_that_run_together_have_the_next_tokens_that_they_have_alone(
     demo: pw.Model,
 ) -> None:
     prompts = [[1, 2, 3], [4, 5], [6]]
-    alone = [likeliest(demo.network, one, 1)[0] for one in prompts]
-    assert first_tokens(demo.network, prompts) == alone
+    alone = [next_tokens(demo.network, one, 1)[0] for one in prompts]
+    assert predicted_tokens(demo.network, prompts) == alone

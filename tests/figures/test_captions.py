@@ -12,9 +12,9 @@ import patchwright as pw
 from made import baseline, made
 from patchwright.algorithms.statistics import statistics
 from patchwright.errors import InputError
-from patchwright.figures.captions import FINGERPRINT, latex
+from patchwright.figures.captions import FINGERPRINT_DIGITS, escape_latex
 from patchwright.figures.matplotlib_figures import circuit_drawing, drawing_of, drawings_of
-from patchwright.figures.style import USUAL
+from patchwright.figures.style import DEFAULT_STYLE
 from tiny import pair_of
 
 PAIR = pw.Pair(
@@ -38,9 +38,9 @@ def read(text: str) -> str:
 @given(text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60))
 @example(text=r"\input{secret} 100 % of $5 & #1 _x_ {y} ~ ^ <|endoftext|> -- ---- ``''' \\ \% ")
 def test_no_character_of_a_prompt_is_a_command_in_latex(text: str) -> None:
-    left = read(latex(text))
+    left = read(escape_latex(text))
     assert not set(left) & set("\\{}$&#%_~^<>|")
-    assert "--" not in latex(text)
+    assert "--" not in escape_latex(text)
     plain = [one for one in text if one not in '\\{}$&#%_~^<>|`“”"−→×·…↵σ\0']
     kept = [one for one in left.replace("``", "").replace('"', "") if one in set(plain)]
     assert "".join(kept).replace("'", "") == "".join(plain).replace("'", "")
@@ -53,7 +53,7 @@ def test_a_caption_names_what_a_reader_has_to_know(demo: pw.Model) -> None:
         "the clean run. Each cell is one position in one layer. "
     )
     mark = demo.fingerprint.removeprefix("sha256:")
-    assert f"Model: demo (fingerprint {mark[:FINGERPRINT]})." in text
+    assert f"Model: demo (fingerprint {mark[:FINGERPRINT_DIGITS]})." in text
     assert f"Clean prompt: “{PAIR.clean}”, answer “Mary”." in text
     assert f"Corrupted prompt: “{PAIR.corrupt}”, answer “John”." in text
     assert "Metric: logit difference, 11.1 in the clean run, −11.1 in the corrupted run" in text
@@ -119,7 +119,7 @@ def test_a_trace_is_described_by_its_noise(demo: pw.Model) -> None:
     traced = pw.trace(demo, prompt, "Eiffel Tower", " Paris", samples=2, window=3)
     asked = traced.asked
     assert isinstance(asked, pw.Trace)
-    other = pw.run(asked.of_panel("mlp_out"), demo)
+    other = pw.run(asked.for_site("mlp_out"), demo)
     text = traced.caption(beside=[other])
     assert "restored by activations of the clean run, after noise on “Eiffel Tower”." in text
     assert (
@@ -143,7 +143,7 @@ def test_drawings_have_their_captions(model: pw.Model) -> None:
     exact = drawings_of(pw.compare_with_exact(model, pair, "z"))
     assert [one.name for one in exact] == ["Map", "Exact"]
     for one in [*lens.values(), *exact, graph]:
-        assert one.file("pdf", USUAL)[0].startswith(b"%PDF")
+        assert one.file("pdf", DEFAULT_STYLE)[0].startswith(b"%PDF")
 
 
 def test_every_method_has_a_caption_without_code_words(demo: pw.Model) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from patchwright.edges import Edge, node_of
-from patchwright.figures.circuit_layout import crossings, layout
+from patchwright.figures.circuit_layout import count_crossings, layout
 from patchwright.model.graph import Graph
 from patchwright.prompts.examples import example
 
@@ -56,7 +56,7 @@ def test_rows_are_the_layers_that_have_nodes_from_below() -> None:
 def test_crossings_are_counted_as_two_by_two(lines: list[tuple[int, int]]) -> None:
     lanes = [[(float(start), 0), (float(end), 1)] for start, end in lines]
     pairs = combinations(lines, 2)
-    assert crossings(lanes) == sum((a - c) * (b - d) < 0 for (a, b), (c, d) in pairs)
+    assert count_crossings(lanes) == sum((a - c) * (b - d) < 0 for (a, b), (c, d) in pairs)
 
 
 @pytest.mark.parametrize("size", [8, 30, 100])
@@ -67,7 +67,7 @@ def test_fewer_edges_cross_than_with_heads_in_their_order_and_mlps_to_the_right(
     at = {name: former(name) for edge in edges for name in (edge[0], node_of(edge[1]))}
     straight = [(at[sender], at[node_of(receiver)]) for sender, receiver in edges]
     before = sum(cross(one, other) for one, other in combinations(straight, 2))
-    assert crossings(layout(edges).lanes) <= before / 2
+    assert count_crossings(layout(edges).lanes) <= before / 2
 
 
 def former(name: str) -> Point:

@@ -20,7 +20,7 @@ from made import made
 from patchwright.algorithms.result import Result
 from patchwright.figures import fonts, matplotlib_figures
 from patchwright.figures.fonts import MissingCharactersWarning, fit_texts
-from patchwright.figures.matplotlib_figures import image
+from patchwright.figures.matplotlib_figures import image_bytes
 from patchwright.prompts.tokens import visible
 from patchwright.storage.store import Store
 from tiny import pair_of
@@ -46,7 +46,7 @@ def renamed(result: Result, texts: list[str]) -> Result:
 def test_any_token_can_be_drawn_in_every_figure(model: pw.Model, texts: list[str]) -> None:
     for result in (pw.attention(model, PAIR, 1, 2), pw.patch(model, PAIR)):
         for suffix in ("png", "svg", "pdf"):
-            assert len(image(renamed(result, texts), suffix)) > 1000
+            assert len(image_bytes(renamed(result, texts), suffix)) > 1000
 
 
 @given(texts=st.lists(st.text(max_size=12), min_size=1, max_size=6))
@@ -68,7 +68,7 @@ def test_no_figure_has_formulas(model: pw.Model) -> None:
     circuit = pw.Circuit.choose(pw.edge_attribution(model, pairs), model, top=40)
     curve = pw.evaluate_circuit(model, PAIR, circuit, sizes=[1, 10, 40], n_random=2)
     for result in (curve, pw.patch(model, PAIR), pw.logit_lens(model, PAIR)):
-        assert b"mathdefault" not in image(result, "svg")
+        assert b"mathdefault" not in image_bytes(result, "svg")
 
 
 def save_font(path: Path, family: str, characters: str) -> None:
@@ -99,11 +99,11 @@ def installed(*paths: Path) -> Generator[None]:
         font_manager.fontManager.ttflist[:] = own
         for path in paths:
             font_manager.fontManager.addfont(path)
-        fonts.families.cache_clear()
+        fonts.installed_families.cache_clear()
         yield
     finally:
         font_manager.fontManager.ttflist[:] = before
-        fonts.families.cache_clear()
+        fonts.installed_families.cache_clear()
 
 
 def texts_of(figure: Figure) -> set[str]:
@@ -119,12 +119,12 @@ def test_an_installed_font_that_has_the_characters_is_taken(
     save_font(tmp_path / "other.ttf", "Other Sans", "東")
     result = renamed(pw.patch(model, PAIR), ["北京", "\U0001f9f5", "東 $"])
     with installed(*(tmp_path / f"{one}.ttf" for one in ("some", "more", "other"))):
-        figure = matplotlib_figures.draw(result)
+        figure = matplotlib_figures.draw_result(result)
         assert fit_texts(figure, replace=True) == ""
         families = {tuple(text.get_fontfamily()) for text in figure.findobj(Text)}
         assert {one[1:] for one in families} == {("More Sans", "Other Sans")}
         for suffix in ("png", "svg", "pdf"):
-            assert image(result, suffix)
+            assert image_bytes(result, suffix)
 
 
 def test_without_such_a_font_a_figure_has_numbers_and_an_svg_the_text(
@@ -133,7 +133,7 @@ def test_without_such_a_font_a_figure_has_numbers_and_an_svg_the_text(
     save_font(tmp_path / "some.ttf", "Some Sans", "北")
     result = renamed(pw.patch(model, PAIR), ["北", "\U0001f9f7", "\U0001f9f6", "a"])
     with installed(tmp_path / "some.ttf"):
-        figure = matplotlib_figures.draw(result)
+        figure = matplotlib_figures.draw_result(result)
         assert fit_texts(figure, replace=True) == "\U0001f9f6\U0001f9f7"
         assert {"北 0", "<U+1F9F7> 1", "<U+1F9F6> 2", "a 3"} <= texts_of(figure)
         with pytest.warns(MissingCharactersWarning, match="No font on this computer") as caught:

@@ -11,11 +11,11 @@ from rich.console import Console
 
 import patchwright as pw
 from made import baseline, made
-from patchwright.algorithms.statistics import statistics, statistics_on
+from patchwright.algorithms.statistics import statistics, stored_statistics
 from patchwright.cli.options import write_outputs
 from patchwright.errors import InputError
 from patchwright.figures.grid import grid_of, grids_of
-from patchwright.figures.matplotlib_figures import draw, draw_intervals
+from patchwright.figures.matplotlib_figures import draw_intervals, draw_result
 from patchwright.figures.style import FigureStyle
 from patchwright.figures.terminal import renderable
 
@@ -47,18 +47,18 @@ def test_statistics_survive_on_a_result_and_in_its_json(sure: pw.Result, tmp_pat
     found = statistics(over_pairs())
     sure.to_json(tmp_path / "r.json")
     for one in (sure, pw.load_result(tmp_path / "r.json")):
-        known = statistics_on(one)
+        known = stored_statistics(one)
         assert known is not None
         assert known.document() == found.document()
         assert known.to_frame().equals(found.to_frame())
-    assert statistics_on(over_pairs()) is None
+    assert stored_statistics(over_pairs()) is None
 
 
 def test_a_heat_map_marks_the_cells_that_do_not_differ_from_zero(sure: pw.Result) -> None:
     marks = grid_of(sure).unsure
     assert marks is not None
     assert not marks[1, 2]
-    figure = draw(sure, style=FigureStyle(title=True))
+    figure = draw_result(sure, style=FigureStyle(title=True))
     axes = figure.axes[0]
     ends = [
         np.concatenate([np.asarray(line.get_ydata()), np.asarray(line.get_xdata())]).round()
@@ -69,13 +69,13 @@ def test_a_heat_map_marks_the_cells_that_do_not_differ_from_zero(sure: pw.Result
     assert len(at) >= 3
     assert "open circle: does not differ from zero over 12 pairs" in figure.get_supxlabel()
     assert "Open circle: does not differ from zero over 12 pairs" in sure.caption()
-    plain = draw(over_pairs()).axes[0]
+    plain = draw_result(over_pairs()).axes[0]
     assert len(plain.lines) == 0
     assert "circle" not in over_pairs().caption()
 
 
 def test_error_bars_run_over_the_intervals(sure: pw.Result) -> None:
-    found = statistics_on(sure)
+    found = stored_statistics(sure)
     assert found is not None
     axes = draw_intervals(sure).axes[0]
     top = found.strongest(1).to_dict("records")[0]
@@ -92,7 +92,7 @@ def test_the_terminal_lists_intervals_and_how_many_places_differ(sure: pw.Result
     console = Console(width=160, record=True, file=StringIO())
     console.print(renderable(sure))
     text = console.export_text()
-    found = statistics_on(sure)
+    found = stored_statistics(sure)
     assert found is not None
     assert f"{int(found.differs().sum())} of 6 differ from zero at a false discovery rate" in text
     line = next(line for line in text.splitlines() if "L1H2.z" in line and " to " in line)

@@ -12,10 +12,10 @@ import patchwright as pw
 from patchwright.errors import InputError
 from patchwright.figures.grid import grids_of, title_of
 from patchwright.figures.matplotlib_figures import (
-    draw,
-    draw_graph,
+    draw_layer_lines,
+    draw_result,
     draw_scatter,
-    save,
+    save_figure,
 )
 from patchwright.figures.terminal import renderable
 from patchwright.spelling import run_name
@@ -67,7 +67,7 @@ def test_every_result_can_be_shown_and_read_again(
     model: pw.Model, tmp_path: Path, name: str
 ) -> None:
     result = CALLS[name](model)
-    figure = draw(result)
+    figure = draw_result(result)
     assert figure.axes
     console = Console(width=200, record=True, file=StringIO())
     console.print(renderable(result))
@@ -96,26 +96,26 @@ def test_the_runs_of_a_lens_are_panels(model: pw.Model) -> None:
 
 def test_the_windows_size_is_on_the_figure(model: pw.Model) -> None:
     result = pw.trace(model, PROMPT, SUBJECT, ANSWER, samples=2, window=3, sever="mlp_out")
-    assert draw(result).axes[0].get_title() == "Hidden state (3 layers at a time)"
+    assert draw_result(result).axes[0].get_title() == "Hidden state (3 layers at a time)"
     assert "Noise of 3 standard deviations" in result.caption()
     assert "MLP severed." in result.caption()
 
 
 def test_the_graph_has_a_line_a_run(model: pw.Model, tmp_path: Path) -> None:
     result = pw.logit_lens(model, PAIR, ["L1.mlp_out"])
-    lines = draw_graph(result).axes[0].get_lines()
+    lines = draw_layer_lines(result).axes[0].get_lines()
     drawn = {str(line.get_label()): np.asarray(line.get_ydata(), float) for line in lines}
     for run in ("clean", "corrupt", "patched"):
         expected = result.arrays["accumulated"].sel(run=run)
         np.testing.assert_allclose(drawn[run_name(run)], expected)
-    save(draw_graph(result), tmp_path / "graph.svg")
+    save_figure(draw_layer_lines(result), tmp_path / "graph.svg")
     assert (tmp_path / "graph.svg").read_text(encoding="utf-8").count("after layer") == 1
 
 
 def test_without_a_wrong_answer_there_is_no_graph(model: pw.Model) -> None:
     result = pw.logit_lens(model, pair_of([1, 2], [1, 3], wrong=[]))
     with pytest.raises(InputError, match="accumulated"):
-        draw_graph(result)
+        draw_layer_lines(result)
 
 
 def test_estimates_are_drawn_against_exact_values(model: pw.Model) -> None:

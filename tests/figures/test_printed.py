@@ -12,9 +12,9 @@ import pytest
 import patchwright as pw
 from patchwright.errors import OutputError
 from patchwright.figures import heat_map_figure
-from patchwright.figures.grid import grid_of, short
+from patchwright.figures.grid import grid_of, short_number
 from patchwright.figures.heat_map_figure import color_of
-from patchwright.figures.matplotlib_figures import draw, draw_bars, image
+from patchwright.figures.matplotlib_figures import draw_bars, draw_result, image_bytes
 from patchwright.figures.style import FigureStyle
 from tiny import pair_of
 
@@ -28,12 +28,12 @@ def test_a_figure_is_the_same_file_every_time(model: pw.Model, tmp_path: Path, s
     path = tmp_path / f"figure.{suffix}"
     result.plot(path)
     assert path.read_bytes().startswith(STARTS[suffix])
-    assert path.read_bytes() == image(result, suffix)
+    assert path.read_bytes() == image_bytes(result, suffix)
 
 
 def test_the_heat_map_has_every_value_that_matters_and_its_title(model: pw.Model) -> None:
     result = pw.patch(model, PAIR, "z")
-    figure = draw(result, style=FigureStyle(title=True))
+    figure = draw_result(result, style=FigureStyle(title=True))
     axes = figure.axes[0]
     written = {text.get_text().replace("−", "-") for text in axes.texts}
     values = [value for value in result.effect.values.ravel() if abs(value) > 0.05]
@@ -83,9 +83,9 @@ def test_another_suffix_is_refused(model: pw.Model, tmp_path: Path) -> None:
 def in_process(path: Path, seed: str) -> bytes:
     """The figures of a kept result, drawn by another process."""
     code = (
-        "import sys; from patchwright import load_result; from patchwright.figures.matplotlib_figures import image;"
+        "import sys; from patchwright import load_result; from patchwright.figures.matplotlib_figures import image_bytes;"
         f"result = load_result({str(path)!r});"
-        "[sys.stdout.buffer.write(image(result, suffix)) for suffix in ('png', 'svg', 'pdf')]"
+        "[sys.stdout.buffer.write(image_bytes(result, suffix)) for suffix in ('png', 'svg', 'pdf')]"
     )
     environment = os.environ | {"PYTHONHASHSEED": seed}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
@@ -99,7 +99,7 @@ def test_another_process_on_another_day_draws_the_same_bytes(
     result = pw.patch(model, PAIR, "z")
     result.to_json(tmp_path / "result.json")
     drawn = in_process(tmp_path / "result.json", "1")
-    assert drawn == b"".join(image(result, suffix) for suffix in STARTS)
+    assert drawn == b"".join(image_bytes(result, suffix) for suffix in STARTS)
     assert drawn == in_process(tmp_path / "result.json", "2")
 
 
@@ -145,4 +145,4 @@ def test_a_value_has_the_colour_that_the_page_gives_it(model: pw.Model, centred:
     [(0.123, "0.12"), (-0.001, "0.00"), (-12.34, "-12.3"), (9.996, "10.00"), (-0.5, "-0.50")],
 )
 def test_a_number_is_written_as_on_the_page(value: float, shown: str) -> None:
-    assert short(value) == shown
+    assert short_number(value) == shown

@@ -13,12 +13,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import patchwright as pw
-from patchwright.figures.comparison import compared
+from patchwright.figures.comparison import comparison_grids
 from patchwright.figures.grid import Grid
-from patchwright.figures.terminal import beside, renderable
+from patchwright.figures.terminal import renderable, side_by_side
 from patchwright.figures.terminal_map import MOST_CELLS, TerminalMap
 from patchwright.prompts.tokens import visible
-from patchwright.streams import ERRORS
+from patchwright.streams import ERROR_HANDLER
 from tiny import pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
@@ -29,7 +29,7 @@ NUMBERS = st.one_of(
 
 def printed(what: object, width: int, encoding: str = "utf-8") -> list[str]:
     """The lines that a terminal of `width` and `encoding` gets."""
-    stream = TextIOWrapper(BytesIO(), encoding, ERRORS)
+    stream = TextIOWrapper(BytesIO(), encoding, ERROR_HANDLER)
     Console(width=width, file=stream, highlight=False).print(what)
     stream.seek(0)
     return stream.read().splitlines()
@@ -187,6 +187,6 @@ def test_whatever_is_shown_fits_the_terminal_and_is_not_cut(model: pw.Model) -> 
 @pytest.mark.parametrize("width", [40, 80])
 def test_two_results_side_by_side_keep_their_positions(model: pw.Model, width: int) -> None:
     one, other = pw.patch(model, PAIR), pw.patch(model, PAIR, direction="noise")
-    lines = printed(beside(one, other, compared(one, other)), width)
+    lines = printed(side_by_side(one, other, comparison_grids(one, other)), width)
     assert max(map(cell_len, lines)) <= width
     assert sum(line.split() == ["0", "1", "2", "3"] for line in lines) == 3

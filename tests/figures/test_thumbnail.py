@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 
 import patchwright as pw
 from every_method import PAIR, every_experiment
-from patchwright.figures.grid import Grid, bare_grid_of, grids_of
-from patchwright.figures.thumbnail import MOST_COLUMNS, MOST_ROWS, in_words, shrunk, thumbnail
+from patchwright.figures.grid import Grid, grids_of, unlabelled_grid_of
+from patchwright.figures.thumbnail import (
+    MOST_COLUMNS,
+    MOST_ROWS,
+    alt_text,
+    shrunk_values,
+    thumbnail,
+)
 from patchwright.methods import METHODS
 
 BLUE, RED, DARK, YELLOW = [33, 102, 172], [178, 24, 43], [68, 1, 84], [253, 231, 37]
@@ -60,7 +66,7 @@ def test_a_large_map_keeps_the_strongest_of_what_a_pixel_stands_for(
     values: NDArray[np.float64], centred: bool
 ) -> None:
     one = grid(values, centred)
-    small = shrunk(one)
+    small = shrunk_values(one)
     assert small.shape == (min(len(values), MOST_ROWS), min(values.shape[1], MOST_COLUMNS))
     known = values[np.isfinite(values)]
     assert set(small[np.isfinite(small)]) <= set(known)
@@ -73,16 +79,16 @@ def test_a_large_map_keeps_the_strongest_of_what_a_pixel_stands_for(
 
 def test_it_is_said_for_those_who_do_not_see_it() -> None:
     assert (
-        in_words(grid([[0.5, -0.25], [0.0, np.nan]])) == "Map of 2 × 2 cells, from -0.25 to 0.50."
+        alt_text(grid([[0.5, -0.25], [0.0, np.nan]])) == "Map of 2 × 2 cells, from -0.25 to 0.50."
     )
-    assert in_words(grid([[np.nan]])) == "Map of 1 × 1 cells, none of which has a value."
+    assert alt_text(grid([[np.nan]])) == "Map of 1 × 1 cells, none of which has a value."
 
 
 @pytest.mark.parametrize("pairs", [PAIR, (PAIR, PAIR)], ids=["one pair", "pairs"])
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_its_picture(demo: pw.Model, name: str, pairs: Any) -> None:
     result = pw.run(every_experiment(pairs)[name], demo)
-    bare, whole = bare_grid_of(result), grids_of(result)[0]
+    bare, whole = unlabelled_grid_of(result), grids_of(result)[0]
     assert (bare.centred, bare.low, bare.high) == (whole.centred, whole.low, whole.high)
     assert bare.values.shape == whole.values.shape
     assert pixels(bare).shape[2] == 4

@@ -6,7 +6,12 @@ import xarray as xr
 import patchwright as pw
 from made import baseline
 from patchwright.algorithms.result import Tokens
-from patchwright.insights.circuits import disagreement, kept, pruned, smallest
+from patchwright.insights.circuits import (
+    disagreement_sentence,
+    kept_sentence,
+    pruned_sentence,
+    smallest_size,
+)
 from patchwright.warnings import Notice
 
 NAN = float("nan")
@@ -37,7 +42,7 @@ def _result(
 
 
 def test_what_is_kept_stands_beside_chance_and_the_complement() -> None:
-    one = kept(evaluated({30: 0.923, 60: 1.0}), 30, 1234)
+    one = kept_sentence(evaluated({30: 0.923, 60: 1.0}), 30, 1234)
     assert one.text == (
         "30 of 1,234 edges keep 92 % of the gap; random circuits of that size keep 2 %. "
         "Everything except these edges keeps 10 %."
@@ -48,19 +53,19 @@ def test_what_is_kept_stands_beside_chance_and_the_complement() -> None:
 def test_of_one_edge_it_is_said_in_the_singular() -> None:
     curve = evaluated({1: 0.7, 2: 0.9}, random=NAN)
     said = "1 of 100 edges keeps 70 % of the gap. Everything except this edge keeps 10 %."
-    assert kept(curve, 1, 100).text == said
-    assert "has 1 edge. It keeps 70 %" in pruned(curve, 0.5).text
-    assert pruned(evaluated({1: 0.7, 2: 0.6}), 0.9).text.endswith("with 1 edge.")
+    assert kept_sentence(curve, 1, 100).text == said
+    assert "has 1 edge. It keeps 70 %" in pruned_sentence(curve, 0.5).text
+    assert pruned_sentence(evaluated({1: 0.7, 2: 0.6}), 0.9).text.endswith("with 1 edge.")
 
 
 def test_without_random_circuits_none_are_spoken_of() -> None:
-    one = kept(evaluated({30: 0.9}, random=NAN, without=NAN), 30, 100)
+    one = kept_sentence(evaluated({30: 0.9}, random=NAN, without=NAN), 30, 100)
     assert one.text == "30 of 100 edges keep 90 % of the gap."
 
 
 @pytest.mark.parametrize(("stopped", "says"), [(False, "too small"), (True, "stopped")])
 def test_an_unknown_share_is_not_a_number(stopped: bool, says: str) -> None:
-    one = kept(evaluated({30: NAN}, stopped=stopped), 30, 100)
+    one = kept_sentence(evaluated({30: NAN}, stopped=stopped), 30, 100)
     assert says in one.text
     assert "nan" not in one.text
     assert "%" not in one.text
@@ -68,28 +73,28 @@ def test_an_unknown_share_is_not_a_number(stopped: bool, says: str) -> None:
 
 def test_the_smallest_size_that_suffices_is_the_first_to_reach_the_share() -> None:
     curve = evaluated({1: 0.0, 2: 0.79, 4: 0.8, 8: 0.5, 16: 1.1})
-    assert smallest(curve, 0.8) == 4
-    assert smallest(curve, 0.81) == 16
-    assert smallest(curve, 1.2) is None
-    assert pruned(curve, 0.8).text == (
+    assert smallest_size(curve, 0.8) == 4
+    assert smallest_size(curve, 0.81) == 16
+    assert smallest_size(curve, 1.2) is None
+    assert pruned_sentence(curve, 0.8).text == (
         "The smallest evaluated circuit that keeps at least 80 % of the gap has 4 edges. It keeps 80 %."
     )
-    assert pruned(curve, 0.8).numbers == (0.8, 4, 0.8)
+    assert pruned_sentence(curve, 0.8).numbers == (0.8, 4, 0.8)
 
 
 def test_where_none_suffices_the_best_is_named() -> None:
-    one = pruned(evaluated({1: 0.1, 2: 0.4, 4: 0.3}), 0.8)
+    one = pruned_sentence(evaluated({1: 0.1, 2: 0.4, 4: 0.3}), 0.8)
     assert one.text == (
         "No evaluated circuit keeps 80 % of the gap. The best keeps 40 %, with 2 edges."
     )
-    assert pruned(evaluated({1: NAN, 2: NAN}), 0.8).code == "no_scale"
+    assert pruned_sentence(evaluated({1: NAN, 2: NAN}), 0.8).code == "no_scale"
 
 
 def test_the_largest_disagreement_is_named_with_both_numbers() -> None:
     coords = {"receiver": ["L1H0.q", "logits"], "sender": ["embed", "L0.mlp"]}
     scores = xr.DataArray([[1.0, -5.0], [0.5, NAN]], dims=list(coords), coords=coords)
     exact = xr.DataArray([[1.5, -3.0], [NAN, NAN]], dims=list(coords), coords=coords)
-    one = disagreement(_result("edge_attribution", {"edges": scores, "exact": exact}))
+    one = disagreement_sentence(_result("edge_attribution", {"edges": scores, "exact": exact}))
     assert one is not None
     assert "for MLP 0 → queries of head 0 of layer 1: estimated -5, exactly -3" in one.text
     assert one.numbers == (2, -5.0, -3.0)
@@ -98,6 +103,6 @@ def test_the_largest_disagreement_is_named_with_both_numbers() -> None:
 def test_without_exact_values_nothing_is_said() -> None:
     coords = {"receiver": ["logits"], "sender": ["embed"]}
     scores = xr.DataArray([[1.0]], dims=list(coords), coords=coords)
-    assert disagreement(_result("edge_attribution", {"edges": scores})) is None
+    assert disagreement_sentence(_result("edge_attribution", {"edges": scores})) is None
     both = {"edges": scores, "exact": scores * NAN}
-    assert disagreement(_result("edge_attribution", both)) is None
+    assert disagreement_sentence(_result("edge_attribution", both)) is None

@@ -17,7 +17,7 @@ from patchwright.axes import DIMS, DIRECTIONS, METRICS
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights
 from patchwright.places import SITES, parse_place, pers_of
 from patchwright.prompts.examples import examples
-from patchwright.prompts.tokens import in_sentence, visible
+from patchwright.prompts.tokens import quoted_token, visible
 from patchwright.warnings import Notice
 
 TOKENS = [" Mary", "'", "7 %", "", "\n", "<b>12</b>", "L0H0.z@1", "\x000\x00", "{0}", "nan"]
@@ -35,7 +35,7 @@ def check(said: Insights, tokens: list[str], warnings: list[str]) -> None:
         assert one.text.isprintable()
         text = one.text
         for token in sorted({*tokens, *map(visible, tokens)}, key=len, reverse=True):
-            text = text.replace(in_sentence(token), "TOKEN")
+            text = text.replace(quoted_token(token), "TOKEN")
         assert not re.search(r"\b(nan|inf|None)\b", text)
         printed = NUMBER.findall(PLACES.sub("PLACE", text))
         assert len(printed) == len(one.numbers), one

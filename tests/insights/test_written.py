@@ -22,10 +22,10 @@ from patchwright.insights.llm import (
     KEY,
     MODEL,
     URL,
-    Cited,
+    CitedSentence,
     Endpoint,
-    Written,
-    endpoint,
+    LlmExplanation,
+    endpoint_from_environment,
     write_explanation,
 )
 from patchwright.insights.sentences import Numbers
@@ -48,7 +48,7 @@ def facts() -> list[Sentence]:
     ]
 
 
-def ask(*sentences: Any, around: str = "{}", **server: Any) -> Written:
+def ask(*sentences: Any, around: str = "{}", **server: Any) -> LlmExplanation:
     """What is made of an answer with these sentences, (text, cited facts)."""
     said = [{"text": text, "facts": cited} for text, cited in sentences]
     reply = around.replace("{}", json.dumps({"sentences": said}))
@@ -113,16 +113,18 @@ def test_a_sentence_that_its_facts_do_not_bear_is_struck_and_counted(
 def test_a_number_is_known_if_and_only_if_it_rounds_as_the_rules_round(
     value: float, other: float
 ) -> None:
-    from patchwright.insights.llm import _borne  # pyright: ignore[reportPrivateUsage]
+    from patchwright.insights.llm import _is_supported  # pyright: ignore[reportPrivateUsage]
 
     say = Numbers()
-    fact = say.sentence("x", f"{say.amount(value)} and {say.chance(value)}")
-    assert _borne(Cited(text=fact.text, facts=(1,)), [fact])
+    fact = say.sentence("x", f"{say.amount(value)} and {say.probability(value)}")
+    assert _is_supported(CitedSentence(text=fact.text, facts=(1,)), [fact])
     wrong = Numbers()
     text = f"It is {wrong.amount(other)}"
     close = abs(other - value) <= 1e-3 * max(abs(other), 1e-2)
     if not close:
-        assert not _borne(Cited(text=wrong.sentence("x", text).text, facts=(1,)), [fact])
+        assert not _is_supported(
+            CitedSentence(text=wrong.sentence("x", text).text, facts=(1,)), [fact]
+        )
 
 
 def test_every_sentence_of_the_rules_bears_itself(demo: pw.Model) -> None:
@@ -287,18 +289,18 @@ def test_no_proxy_gets_what_is_for_this_machine(monkeypatch: pytest.MonkeyPatch)
 def test_it_answers_where_an_event_loop_runs_already() -> None:
     """As in a notebook."""
 
-    async def cell() -> Written:
+    async def cell() -> LlmExplanation:
         return ask(("It works.", [2]))
 
     assert [one.text for one in asyncio.run(cell()).sentences] == ["It works."]
 
 
 def test_the_environment_names_the_endpoint() -> None:
-    assert endpoint({}) is None
-    assert endpoint({KEY: SECRET}) is None
+    assert endpoint_from_environment({}) is None
+    assert endpoint_from_environment({KEY: SECRET}) is None
     local = {URL: "http://127.0.0.1:8080/v1", MODEL: "tiny", KEY: SECRET}
-    assert endpoint(local) == Endpoint(local[URL], "tiny", SECRET)
-    assert endpoint(local | {URL: "https://chat.example/v1"}) is not None
+    assert endpoint_from_environment(local) == Endpoint(local[URL], "tiny", SECRET)
+    assert endpoint_from_environment(local | {URL: "https://chat.example/v1"}) is not None
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def test_half_an_endpoint_or_an_unsafe_one_is_refused(
     environment: dict[str, str], said: str
 ) -> None:
     with pytest.raises(ExplainError, match=said) as raised:
-        endpoint(environment)
+        endpoint_from_environment(environment)
     assert SECRET not in str(raised.value)
     assert "me:pw" not in str(raised.value)
 

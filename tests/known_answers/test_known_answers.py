@@ -16,8 +16,15 @@ from docs_programs import program
 from hooks import changed_logits, logits
 from patchwright import known_answers
 from patchwright.errors import InputError
-from patchwright.known_answers import KNOWN, Answer, Planted, check, planted_named, unanswered
-from patchwright.known_answers.check import ELSEWHERE, experiment_of
+from patchwright.known_answers import (
+    KNOWN,
+    Answer,
+    PlantedModel,
+    check_known_answers,
+    find_planted,
+    methods_without_answers,
+)
+from patchwright.known_answers.check import ELSEWHERE, answer_experiment
 from patchwright.lessons.expressions import quantity
 from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
@@ -33,13 +40,13 @@ MISLEADING = [(planted, answer) for planted, answer in ALL if answer.truth]
 MODELS = {planted.model: pw.load_model(planted.model) for planted in KNOWN}
 
 
-def named(value: Planted | Answer) -> str:
-    return value.model if isinstance(value, Planted) else f"{value.method} {value.choices}"
+def named(value: PlantedModel | Answer) -> str:
+    return value.model if isinstance(value, PlantedModel) else f"{value.method} {value.fields_text}"
 
 
 def test_every_method_has_a_known_answer_and_a_new_one_without_is_found() -> None:
-    assert unanswered(METHODS, KNOWN) == set()
-    assert unanswered(EVERY, KNOWN) == set(EVERY) - set(METHODS) != set()
+    assert methods_without_answers(METHODS, KNOWN) == set()
+    assert methods_without_answers(EVERY, KNOWN) == set(EVERY) - set(METHODS) != set()
 
 
 def test_every_planted_model_has_known_answers() -> None:
@@ -47,32 +54,32 @@ def test_every_planted_model_has_known_answers() -> None:
 
 
 @pytest.mark.parametrize("planted", KNOWN, ids=named)
-def test_every_method_finds_what_is_known(planted: Planted) -> None:
-    findings = list(check(planted, MODELS[planted.model]))
+def test_every_method_finds_what_is_known(planted: PlantedModel) -> None:
+    findings = list(check_known_answers(planted, MODELS[planted.model]))
     assert [one for one in findings if not one.passed] == []
     numbers = sum(len(one.numbers) + (one.elsewhere is not None) for one in planted.answers)
     assert len(findings) == numbers
 
 
 @pytest.mark.parametrize(("planted", "answer"), ALL, ids=named)
-def test_a_number_that_is_not_so_would_be_seen(planted: Planted, answer: Answer) -> None:
+def test_a_number_that_is_not_so_would_be_seen(planted: PlantedModel, answer: Answer) -> None:
     wrong = {name: value + 0.001 for name, value in answer.numbers.items()}
     elsewhere = None if answer.elsewhere is None else answer.elsewhere + 0.001
     changed = replace(answer, numbers=wrong, elsewhere=elsewhere)
-    found = list(check(replace(planted, answers=(changed,)), MODELS[planted.model]))
+    found = list(check_known_answers(replace(planted, answers=(changed,)), MODELS[planted.model]))
     assert not any(one.passed for one in found)
 
 
 def test_a_place_that_is_not_named_is_among_the_others() -> None:
     planted = KNOWN[0]
     answer = replace(planted.answers[0], numbers={"effect L0H1.z": 1})
-    (_, others) = check(replace(planted, answers=(answer,)), MODELS[planted.model])
+    (_, others) = check_known_answers(replace(planted, answers=(answer,)), MODELS[planted.model])
     assert (others.quantity, others.found, others.passed) == (ELSEWHERE, 1, False)
 
 
 @pytest.mark.parametrize(("planted", "answer"), MISLEADING, ids=named)
 def test_what_misleads_is_far_from_the_truth_and_says_who_found_that(
-    planted: Planted, answer: Answer
+    planted: PlantedModel, answer: Answer
 ) -> None:
     assert set(answer.truth) <= set(answer.numbers)
     assert answer.source
@@ -90,16 +97,16 @@ TRUE_EFFECTS = [
 
 @pytest.mark.parametrize(("planted", "answer", "name"), TRUE_EFFECTS)
 def test_what_an_estimate_misses_is_what_the_patch_does(
-    planted: Planted, answer: Answer, name: str
+    planted: PlantedModel, answer: Answer, name: str
 ) -> None:
     fields = {name: value for name, value in answer.fields.items() if name in Patch.model_fields}
     patched = replace(answer, method="patch", fields=fields)
-    result = pw.run(experiment_of(patched, planted), MODELS[planted.model])
+    result = pw.run(answer_experiment(patched, planted), MODELS[planted.model])
     assert quantity(name, result) == pytest.approx(answer.truth[name], abs=1e-5)
 
 
 def test_a_single_ablation_hides_what_the_joint_one_shows() -> None:
-    model, pair = MODELS["planted-self-repair"], planted_named("planted-self-repair", KNOWN).pair
+    model, pair = MODELS["planted-self-repair"], find_planted("planted-self-repair", KNOWN).pair
     alone = pw.ablate(model, pair).effect
     both = pw.ablate_together(model, pair, ["L0H2.z", "L1H1.z"]).effect
     backup_off = both - alone.sel(layer=1, head=1)
@@ -115,10 +122,10 @@ PLACED = [
 
 @pytest.mark.parametrize(("planted", "answer"), PLACED, ids=named)
 def test_hooks_on_the_hugging_face_model_give_the_same_numbers(
-    planted: Planted, answer: Answer
+    planted: PlantedModel, answer: Answer
 ) -> None:
     module = module_of(planted.model)
-    (pair,) = experiment_of(answer, planted).tokens(MODELS[planted.model])
+    (pair,) = answer_experiment(answer, planted).tokens(MODELS[planted.model])
     clean, corrupt = list(pair.clean), list(pair.corrupt)
 
     def gap(values: Tensor) -> float:
@@ -171,7 +178,7 @@ def test_the_command_shows_what_is_expected_beside_what_is_found(
 
 def test_a_model_without_known_answers_is_refused_with_those_that_have_some() -> None:
     with pytest.raises(InputError, match="There are some for: planted-induction, "):
-        planted_named("demo", KNOWN)
+        find_planted("demo", KNOWN)
     assert patchwright("known-answers", "--model", "demo").returncode == 2
 
 

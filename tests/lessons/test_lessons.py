@@ -14,20 +14,20 @@ import patchwright as pw
 from patchwright.errors import LessonError
 from patchwright.experiment.base import Experiment
 from patchwright.lessons import (
-    READINGS,
+    LESSON_MODELS,
     Lesson,
-    built_in,
-    check,
+    built_in_lessons,
+    check_lesson,
     find_lessons,
+    lesson_by_model,
     mark,
     read_lesson,
-    readings_of,
     schema,
     step_experiment,
 )
-from patchwright.lessons.cells import cells
-from patchwright.lessons.expressions import filled, holds, quantity
-from patchwright.lessons.grading import cells_asked, right_answers
+from patchwright.lessons.cells import map_cells
+from patchwright.lessons.expressions import fill_slots, holds, quantity
+from patchwright.lessons.grading import pickable_places, right_answers
 from patchwright.lessons.schema import MOST_BYTES, read_lesson_file
 from patchwright.model.catalog import is_planted
 
@@ -57,36 +57,36 @@ def test_only_cells_among_those_asked_for_are_right_and_half_of_them_at_most(
 ) -> None:
     text = SMALL.replace("cell: effect > 0.9 and", "cell: effect > 0.9\n    among:")
     step = read_lesson(text, "small").steps[0]
-    assert cells_asked(step, agreement) == [f"L0.resid_pre@{i}" for i in range(6)]
+    assert pickable_places(step, agreement) == [f"L0.resid_pre@{i}" for i in range(6)]
     assert right_answers(step, agreement) == ("L0.resid_pre@2",)
     most = read_lesson(text.replace("effect > 0.9", "effect > -1"), "small")
-    assert "6 of 6 cells are right" in check(most, lambda _: agreement)[0]
+    assert "6 of 6 cells are right" in check_lesson(most, lambda _: agreement)[0]
     faulty = read_lesson(text.replace("layer is 0", "layers"), "small")
-    assert "'layers' is not a condition" in check(faulty, lambda _: agreement)[0]
+    assert "'layers' is not a condition" in check_lesson(faulty, lambda _: agreement)[0]
 
 
-@pytest.mark.parametrize("lesson", built_in(), ids=lambda lesson: lesson.name)
+@pytest.mark.parametrize("lesson", built_in_lessons(), ids=lambda lesson: lesson.name)
 def test_every_lesson_says_what_its_model_does(lesson: Lesson) -> None:
     model = pw.load_model(lesson.model)
-    assert check(lesson, lambda experiment: pw.run(experiment, model)) == []
+    assert check_lesson(lesson, lambda experiment: pw.run(experiment, model)) == []
 
 
 def test_there_are_lessons_on_everything_that_they_should_teach() -> None:
-    assert len(built_in()) >= 7
+    assert len(built_in_lessons()) >= 7
     methods = {
         str(step.experiment["method"])
-        for lesson in built_in()
+        for lesson in built_in_lessons()
         for step in lesson.steps
         if step.experiment
     }
     assert {"patch", "attention", "trace", "attribute"} <= methods
-    for lesson in built_in():
+    for lesson in built_in_lessons():
         assert lesson.model == "demo" or is_planted(lesson.model)
         assert any(step.cell for step in lesson.steps) or any(step.choices for step in lesson.steps)
 
 
-ALL = [one for model in READINGS for one in built_in(model)]
-FURTHER = [one for model in READINGS if model != "demo" for one in built_in(model)]
+ALL = [one for model in LESSON_MODELS for one in built_in_lessons(model)]
+FURTHER = [one for model in LESSON_MODELS if model != "demo" for one in built_in_lessons(model)]
 
 
 def test_no_lesson_writes_down_a_result_instead_of_naming_it() -> None:
@@ -98,14 +98,14 @@ def test_no_lesson_writes_down_a_result_instead_of_naming_it() -> None:
 def test_every_folder_of_lessons_is_that_of_a_model_to_read_on() -> None:
     folder = Path(schema.__file__).parent / "built_in"
     models = [one.name for one in sorted(folder.iterdir()) if one.is_dir()]
-    assert [*READINGS] == ["demo", *models]
+    assert [*LESSON_MODELS] == ["demo", *models]
     for model in models:
-        assert {one.model for one in built_in(model)} == {model}
+        assert {one.model for one in built_in_lessons(model)} == {model}
 
 
 @pytest.mark.parametrize("lesson", FURTHER, ids=lambda lesson: f"{lesson.name} {lesson.model}")
 def test_a_further_reading_asks_the_same_questions_and_maybe_more(lesson: Lesson) -> None:
-    first = next(one for one in built_in() if one.name == lesson.name)
+    first = next(one for one in built_in_lessons() if one.name == lesson.name)
     assert lesson.title == first.title
     assert len(lesson.steps) >= len(first.steps)
     for number, step in enumerate(first.steps):
@@ -127,12 +127,12 @@ def test_a_further_reading_puts_no_mark_of_a_chat_before_its_prompts(lesson: Les
 
 
 def test_a_lesson_has_all_its_readings_and_one_of_ones_own_only_itself() -> None:
-    lesson = built_in()[3]
-    assert list(readings_of(lesson)) == ["demo", "smollm2"]
-    assert readings_of(lesson)["demo"] == lesson
-    assert readings_of(lesson) == readings_of(readings_of(lesson)["smollm2"])
+    lesson = built_in_lessons()[3]
+    assert list(lesson_by_model(lesson)) == ["demo", "smollm2"]
+    assert lesson_by_model(lesson)["demo"] == lesson
+    assert lesson_by_model(lesson) == lesson_by_model(lesson_by_model(lesson)["smollm2"])
     own = read_lesson(SMALL, lesson.name)
-    assert readings_of(own) == {"demo": own}
+    assert lesson_by_model(own) == {"demo": own}
 
 
 def test_a_lesson_that_the_model_no_longer_bears_out_is_found(demo: pw.Model) -> None:
@@ -142,13 +142,13 @@ def test_a_lesson_that_the_model_no_longer_bears_out_is_found(demo: pw.Model) ->
     def run(experiment: Experiment) -> pw.Result:
         return pw.run(experiment, demo)
 
-    faults = check(read_lesson(text, "small"), run)
+    faults = check_lesson(read_lesson(text, "small"), run)
     assert [fault.split(": ", 1)[0] for fault in faults] == ["small, step 1"] * 3
     assert "'clean.tip' is not a quantity" in faults[0]
     assert "'gap > 1000' does not hold" in faults[1]
     assert "0 of 36 cells are right" in faults[2]
     wrong = SMALL.replace("per: position", "per: head_position")
-    assert "head_position" in check(read_lesson(wrong, "small"), run)[0]
+    assert "head_position" in check_lesson(read_lesson(wrong, "small"), run)[0]
 
 
 def test_answers_are_marked(agreement: pw.Result) -> None:
@@ -156,7 +156,7 @@ def test_answers_are_marked(agreement: pw.Result) -> None:
     assert mark(step, agreement, "L0.resid_pre@2").right
     assert not mark(step, agreement, "L0.resid_pre@1").right
     assert mark(step, agreement, "L0.resid_pre@1").answers == ("L0.resid_pre@2",)
-    lesson = built_in()[0]
+    lesson = built_in_lessons()[0]
     assert mark(lesson.steps[0], agreement, 1).answers == ()
 
 
@@ -169,7 +169,7 @@ def test_quantities_are_those_of_the_result(agreement: pw.Result) -> None:
     assert quantity("strongest", agreement) == agreement.top(1)["place"].iloc[0]
     assert holds('clean.top is " do" and effect L0.resid_pre@2 > 0.9', agreement)
     assert not holds("effect L0.resid_pre@1 > effect L0.resid_pre@2", agreement)
-    assert filled("{effect L0.resid_pre@2} {effect L3.resid_pre@1}", agreement) == "100 % 0 %"
+    assert fill_slots("{effect L0.resid_pre@2} {effect L3.resid_pre@1}", agreement) == "100 % 0 %"
 
 
 @pytest.mark.parametrize(
@@ -212,16 +212,16 @@ def test_over_several_pairs_a_lesson_reads_the_means_that_its_map_shows(demo: pw
     ]
     result = pw.patch(demo, pairs, site="z", per="head")
     mean = result.mean_effect
-    assert len(cells(result)) == mean.size
+    assert len(map_cells(result)) == mean.size
     assert quantity("largest effect", result) == float(mean.max())
     assert quantity("effect L5H0.z", result) == float(mean[5, 0])
     strongest = str(result.top(1)["place"].iloc[0])
-    found = [one for one in cells(result) if holds("effect is largest effect", result, one)]
+    found = [one for one in map_cells(result) if holds("effect is largest effect", result, one)]
     assert [one["place"] for one in found] == [strongest]
 
 
 def test_of_a_cell_all_that_its_map_knows_of_it_is_meant(read_off: pw.Result) -> None:
-    first, last = cells(read_off)[0], cells(read_off)[-1]
+    first, last = map_cells(read_off)[0], map_cells(read_off)[-1]
     assert (first["place"], last["place"]) == ("layer 0, position 0", "layer 5, position 5")
     assert holds("layer is 5 and position is -1 and rank is rank[clean, 5, 5]", read_off, last)
     assert not holds("position is -1", read_off, first)
@@ -236,7 +236,7 @@ def test_any_condition_on_a_cell_is_true_false_or_a_sentence(
 ) -> None:
     for condition in (text, f"top[{text}] is 1", f"largest {text} < rank", f"top is {text}"):
         with contextlib.suppress(pw.PatchwrightError):
-            assert holds(condition, read_off, cells(read_off)[0]) in (True, False)
+            assert holds(condition, read_off, map_cells(read_off)[0]) in (True, False)
 
 
 @given(text=st.text(max_size=40))
@@ -321,7 +321,7 @@ def test_a_folder_gives_its_lessons_and_the_errors_of_the_faulty_ones(tmp_path: 
 
 
 def test_right_answers_of_choices_are_those_whose_condition_holds(demo: pw.Model) -> None:
-    lesson = built_in()[0]
+    lesson = built_in_lessons()[0]
     result = pw.run(step_experiment(lesson, 1), demo)
     rights = [holds(one.right or "gap < 0", result) for one in lesson.steps[1].choices]
     assert right_answers(lesson.steps[1], result) == (rights.index(True),)

@@ -12,7 +12,7 @@ from hooks import activation, changed_logits, logits
 from patchwright.axes import Per
 from patchwright.errors import ExperimentError, UnknownPlaceError
 from patchwright.model.ops import queries_keys_values
-from patchwright.model.weights import each_tensor
+from patchwright.model.weights import map_tensors
 from patchwright.places import SITES, Site
 from tiny import WIDTH, pair_of
 
@@ -52,7 +52,7 @@ def test_fused_projections_by_turns_are_one_product_and_views() -> None:
     assert joint.weight.data_ptr() == own.get_parameter("weight").data_ptr()
     assert joint.bias is not None
     assert joint.bias.data_ptr() == own.get_parameter("bias").data_ptr()
-    moved = each_tensor(layer, lambda tensor: tensor.clone())
+    moved = map_tensors(layer, lambda tensor: tensor.clone())
     x = torch.randn(5, WIDTH, dtype=torch.float64)
     for one, other in zip(
         queries_keys_values(x, layer), queries_keys_values(x, moved), strict=True

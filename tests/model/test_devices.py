@@ -23,13 +23,13 @@ from patchwright.model import batched_forward, devices
 from patchwright.model.devices import (
     DeviceMap,
     check_placement,
-    device_named,
-    map_of,
-    placed,
-    spread,
+    device_map_of,
+    find_device,
+    spread_layers,
+    to_devices,
 )
 from patchwright.model.graph import Graph
-from patchwright.model.weights import each_tensor, named_tensors
+from patchwright.model.weights import map_tensors, named_tensors
 from patchwright.places import SITES, pers_of
 from patchwright.storage.export import script_text
 from pretend import TwoDevices, pretending
@@ -111,7 +111,7 @@ def apart(model: pw.Model) -> Iterator[pw.Model]:
     """The tiny model, each layer on a pretended device of its own."""
     with pretending():
         elsewhere = [torch.device("lazy", i) for i in range(N_LAYERS)]
-        yield replace(model, network=placed(model.network, elsewhere))
+        yield replace(model, network=to_devices(model.network, elsewhere))
 
 
 def outcome(name: str, model: pw.Model) -> pw.Result | str:
@@ -153,7 +153,7 @@ def test_untied_ends_lie_with_the_first_and_the_last_layer() -> None:
     untied = pw.wrap_model(random_gpt2(tie_word_embeddings=False), name="untied")
     with pretending():
         ends = [torch.device("lazy", 0), torch.device("lazy", 0), torch.device("lazy", 1)]
-        network = placed(untied.network, ends)
+        network = to_devices(untied.network, ends)
         assert (network.embed.device.index, network.unembed.device.index) == (0, 1)
         far = pw.patch(replace(untied, network=network), PAIR, metric="kl")
     near = pw.patch(untied, PAIR, metric="kl")
@@ -162,8 +162,8 @@ def test_untied_ends_lie_with_the_first_and_the_last_layer() -> None:
 
 def test_the_final_norm_may_lie_on_a_device_of_its_own(model: pw.Model) -> None:
     with pretending():
-        network = placed(model.network, [torch.device("lazy", i) for i in (0, 1, 1)])
-        norm = each_tensor(model.network.norm_final, lambda tensor: tensor.to("lazy:2"))
+        network = to_devices(model.network, [torch.device("lazy", i) for i in (0, 1, 1)])
+        norm = map_tensors(model.network.norm_final, lambda tensor: tensor.to("lazy:2"))
         apart = replace(model, network=replace(network, norm_final=norm))
         far = pw.path_patch(apart, PAIR, norms="freeze")
     near = pw.path_patch(model, PAIR, norms="freeze")
@@ -177,7 +177,7 @@ def test_a_mapped_model_is_the_model_and_its_script_maps_it_again() -> None:
     assert mapped.network.unembed is mapped.network.embed
     with pretending():
         apart = [torch.device("lazy", i // 3) for i in range(6)]
-        away = replace(plain, network=placed(plain.network, apart))
+        away = replace(plain, network=to_devices(plain.network, apart))
         result = pw.patch(away, pw.Pair(clean=[3, 4], corrupt=[5, 4], answer=[7], wrong=[8]))
     wanted = 'load_model("demo", device_map={"0-2": "lazy:0", "3-5": "lazy:1"})'
     assert wanted in " ".join(script_text(result).split())
@@ -207,7 +207,7 @@ def test_half_precision_is_made_on_the_way_to_the_device() -> None:
 )
 def test_a_map_that_cannot_be_is_refused(asked: Any, sentence: str, model: pw.Model) -> None:
     with pytest.raises(InputError, match=sentence):
-        spread(model.network, asked, "tiny")
+        spread_layers(model.network, asked, "tiny")
 
 
 def test_a_device_and_a_map_are_not_both_taken() -> None:
@@ -218,7 +218,7 @@ def test_a_device_and_a_map_are_not_both_taken() -> None:
 @pytest.mark.parametrize("name", ["cuda:", "cpu:x", "cpu:1", "gpu", "cpu:-1", ""])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="is not on this machine"):
-        device_named(name)
+        find_device(name)
 
 
 def _memory(monkeypatch: pytest.MonkeyPatch, **free: int) -> None:
@@ -231,7 +231,7 @@ def _memory(monkeypatch: pytest.MonkeyPatch, **free: int) -> None:
 
 
 def _layers(asked: DeviceMap, sizes: Sequence[int]) -> list[str]:
-    found = devices._by_layer(asked, sizes, "big")  # pyright: ignore[reportPrivateUsage]
+    found = devices._layer_devices(asked, sizes, "big")  # pyright: ignore[reportPrivateUsage]
     return [str(device) for device in found]
 
 
@@ -303,7 +303,7 @@ def test_too_large_for_a_device_is_refused_with_sizes_and_fits_when_mapped(
     with pytest.raises(MemoryBudgetError, match=r"on cuda:0, .* on cuda:1 are free"):
         pw.load_model("demo", device_map=["cuda:0", "cuda:1"])
     moved: list[list[str]] = []
-    monkeypatch.setattr(devices, "placed", lambda *given: moved.append(given[1]) or given[0])
+    monkeypatch.setattr(devices, "to_devices", lambda *given: moved.append(given[1]) or given[0])
     pw.load_model("demo", device_map=["cuda:0", "cuda:1", "cpu"])
     assert {str(device) for device in moved[0]} == {"cuda:0", "cuda:1", "cpu"}
 
@@ -313,11 +313,11 @@ def test_a_share_named_for_a_device_that_cannot_hold_it_is_refused(
 ) -> None:
     _memory(monkeypatch, gpu0=10, gpu1=10**9, cpu=10**9)
     with pytest.raises(MemoryBudgetError, match="the share of 'tiny' on cuda:0"):
-        spread(model.network, {"0": "cuda:0", "1-2": "cuda:1"}, "tiny")
+        spread_layers(model.network, {"0": "cuda:0", "1-2": "cuda:1"}, "tiny")
 
 
 def test_a_wrapped_model_keeps_its_layers_where_they_are(gpt2: GPT2LMHeadModel) -> None:
-    assert map_of(pw.wrap_model(gpt2).network) == {"0-2": "cpu"}
+    assert device_map_of(pw.wrap_model(gpt2).network) == {"0-2": "cpu"}
 
 
 def test_a_wrapped_model_whose_weights_are_not_in_memory_is_refused() -> None:
@@ -330,7 +330,7 @@ def test_a_wrapped_model_whose_weights_are_not_in_memory_is_refused() -> None:
 def test_a_layer_on_two_devices_is_refused(model: pw.Model) -> None:
     with pretending():
         first = model.network.layers[0]
-        torn = replace(first, o=each_tensor(first.o, lambda tensor: tensor.to("lazy:1")))
+        torn = replace(first, o=map_tensors(first.o, lambda tensor: tensor.to("lazy:1")))
         network = replace(model.network, layers=(torn, *model.network.layers[1:]))
         with pytest.raises(InputError, match="weights of layer 0 are on cpu and lazy:1"):
             check_placement(network, "torn")
@@ -347,7 +347,7 @@ def test_a_layer_on_two_devices_is_refused(model: pw.Model) -> None:
     ],
 )
 def test_a_map_in_the_terminal_is_one_in_python(text: str, asked: DeviceMap) -> None:
-    assert options._device_map(text) == asked  # pyright: ignore[reportPrivateUsage]
+    assert options._parse_device_map(text) == asked  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_command_lines_map_reaches_the_model() -> None:

@@ -20,7 +20,7 @@ from patchwright.model import ops
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
 from patchwright.model.parts import rotary_of
-from patchwright.model.requests import BASE_SITES, Row, patched
+from patchwright.model.requests import BASE_SITES, Row, patched_row
 from patchwright.model.weights import Norm, named_tensors
 from patchwright.places import HEAD_SITES, Site, pers_of
 from tiny import N_HEADS, N_LAYERS, VOCAB, pair_of
@@ -160,7 +160,7 @@ def test_a_base_runs_keys_are_turned_once_for_all_rows_over_it(
     monkeypatch.setattr(ops, "rotate", counted)
     last = len(TOKENS) - 1
     value = base.kept["resid_pre"][0][last:]
-    rows = [patched(base, Edit("resid_pre", 0, last, value * share)) for share in (0.5, 2.0)]
+    rows = [patched_row(base, Edit("resid_pre", 0, last, value * share)) for share in (0.5, 2.0)]
     forward(network, rows)
     # Of each row and layer its own query and its own key, and none of the positions before.
     assert sum(turned) == len(rows) * N_LAYERS * 2

@@ -13,7 +13,7 @@ from families import FAMILIES, VARIANTS, variant
 from patchwright.algorithms.readout import logits
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.requests import BASE_SITES, Row, Run, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched_row
 from patchwright.model.spec import ModelSpec
 from patchwright.places import HEAD_SITES, SITES, Site, n_heads_of
 from tiny import N_LAYERS, VOCAB, WIDTH, random_gpt2, token_pairs
@@ -121,7 +121,7 @@ def test_any_edits_in_one_batch_equal_hooks_one_row_at_a_time(
         st.lists(st.lists(edits(model.spec, len(tokens)), max_size=3), min_size=1, max_size=6)
     )
     rows = [[as_edit(base.kept[one[0]][one[1]], one) for one in some] for some in drawn]
-    finished = forward(model.network, [patched(base, *some) for some in rows])
+    finished = forward(model.network, [patched_row(base, *some) for some in rows])
     for run, some in zip(finished, rows, strict=True):
         expected = hooks.changed_logits(module, tokens, [as_change(edit) for edit in some])[read:]
         found = logits(model.network, run.final)
@@ -157,7 +157,7 @@ def test_any_edits_over_several_bases_in_one_batch_equal_each_row_alone(
         )
     )
     rows = [
-        patched(bases[i], *(as_edit(bases[i].kept[one[0]][one[1]], one) for one in some))
+        patched_row(bases[i], *(as_edit(bases[i].kept[one[0]][one[1]], one) for one in some))
         for i, some in drawn
     ]
     keep = data.draw(st.sampled_from([frozenset[Site](), BASE_SITES, whole]))
@@ -203,7 +203,7 @@ def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
     sites = BASE_SITES | frozenset(model.spec.sites)
     base = base_run(model, CLEAN, sites)
     edit = Edit("z", 1, 3, base.kept["z"][1][3:5, 2] * 2, index=2)
-    run = forward(model.network, [patched(base, edit)], sites)[0]
+    run = forward(model.network, [patched_row(base, edit)], sites)[0]
     site, layer, change = as_change(edit)
     with hooks.at_site(module, site, layer, change):
         for kept in model.spec.sites:
@@ -218,7 +218,7 @@ def test_keeping_activations_of_an_edited_run_gives_those_of_the_hooked_run(
 def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) -> None:
     bases = [base_run(model, tokens, BASE_SITES) for tokens in (CLEAN, CORRUPT, CLEAN[:4])]
     rows = [
-        patched(base, Edit("resid_pre", layer, position, torch.ones(1, WIDTH).double()))
+        patched_row(base, Edit("resid_pre", layer, position, torch.ones(1, WIDTH).double()))
         for layer in range(N_LAYERS)
         for base in bases
         for position in (0, 3)
@@ -234,7 +234,9 @@ def test_rows_over_different_bases_and_lengths_share_a_batch(model: pw.Model) ->
 def test_writing_a_runs_own_activations_changes_nothing(model: pw.Model, site: Site) -> None:
     base = base_run(model, CLEAN, BASE_SITES | frozenset(model.spec.sites))
     for layer in range(1 if site == "embed" else N_LAYERS):
-        run = forward(model.network, [patched(base, Edit(site, layer, 0, base.kept[site][layer]))])
+        run = forward(
+            model.network, [patched_row(base, Edit(site, layer, 0, base.kept[site][layer]))]
+        )
         torch.testing.assert_close(run[0].final, base.final, rtol=0, atol=1e-12)
 
 
@@ -243,7 +245,7 @@ def test_an_edited_run_leaves_base_and_weights_as_they_were(model: pw.Model) -> 
     before = {site: [tensor.clone() for tensor in base.kept[site]] for site in SITES}
     values = {site: torch.zeros_like(base.kept[site][0]) for site in SITES}
     mark = pw.wrap_model(random_gpt2(seed=0), name="tiny").fingerprint
-    forward(model.network, [patched(base, Edit(site, 0, 0, values[site])) for site in SITES])
+    forward(model.network, [patched_row(base, Edit(site, 0, 0, values[site])) for site in SITES])
     for site in SITES:
         for kept, saved in zip(base.kept[site], before[site], strict=True):
             assert torch.equal(kept, saved)

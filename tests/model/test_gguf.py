@@ -222,7 +222,7 @@ def test_a_tokenizer_of_a_family_without_a_beginning_of_text_token_puts_none(
     path = save_gguf(tmp_path / "tiny.gguf", module, "qwen2", tokenizer=tokenizer)
     found = pw.load_model(str(path)).tokenizer
     assert found is not None
-    assert (found.bos_token_id, found.start) == (None, ())
+    assert (found.bos_token_id, found.bos_ids) == (None, ())
 
 
 def sentencepiece() -> dict[str, Any]:
@@ -249,7 +249,7 @@ def test_a_sentencepiece_tokenizer_is_transformers_own(tmp_path: Path, text: str
     found = pw.load_model(str(path)).tokenizer
     assert found is not None
     assert list(found.encode(text)[0]) == reference(text, add_special_tokens=False).input_ids
-    assert found.start == (1,)
+    assert found.bos_ids == (1,)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,14 @@ from patchwright.experiment.run import run
 from patchwright.methods.patch import Patch
 from patchwright.model import kernels, ops
 from patchwright.model.families import network_of
-from patchwright.model.kernels import FUSED, MAX_ERROR, VARIABLE, may_copy, product, uses
+from patchwright.model.kernels import (
+    ENV_VARIABLE,
+    FUSED,
+    MAX_ERROR,
+    allow_weight_copies,
+    kernel_for,
+    product,
+)
 from patchwright.model.plain_forward import gradients
 from patchwright.model.weights import Linear
 from patchwright.places import SITES, Site, pers_of
@@ -44,7 +51,7 @@ fast = pytest.mark.skipif(
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The calls of the operator, which is forced."""
-    monkeypatch.setenv(VARIABLE, "onednn")
+    monkeypatch.setenv(ENV_VARIABLE, "onednn")
     calls: list[Any] = []
     real = torch.ops.mkldnn
 
@@ -88,7 +95,7 @@ def test_a_product_is_right_to_the_bound_that_is_checked(
     right = x.double() @ by.weight.double() + (0 if by.bias is None else by.bias.double())
     largest = float(right.abs().max())
     if activation is not None:
-        right = ops._activated(right, activation)  # pyright: ignore[reportPrivateUsage]
+        right = ops._apply_activation(right, activation)  # pyright: ignore[reportPrivateUsage]
     found = product(x, by, activation)
     assert found is not None
     assert float((found - right).abs().max()) <= MAX_ERROR * max(1.0, largest)
@@ -161,7 +168,7 @@ def test_sweeps_of_every_variant_are_those_of_float64(name: str, operator: list[
 def test_a_sweep_one_row_at_a_time_is_the_sweep_of_all_rows_bit_for_bit(
     site: Site, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "onednn")
+    monkeypatch.setenv(ENV_VARIABLE, "onednn")
     model = model_of_variant(name, torch.float32)
     pairs = (
         pw.Pair(clean=[3, 8, 21, 5, 30, 12], corrupt=[3, 9, 22, 5, 30, 12], answer=7, wrong=11),
@@ -238,7 +245,7 @@ def test_a_precision_that_another_library_lowers_is_seen_at_the_next_product(
     before = matmul.fp32_precision
     try:
         matmul.fp32_precision = lowered
-        assert uses(WEIGHT) == "addmm"
+        assert kernel_for(WEIGHT) == "addmm"
         assert product(drawn(3, 6), by) is None
     finally:
         matmul.fp32_precision = before
@@ -247,9 +254,9 @@ def test_a_precision_that_another_library_lowers_is_seen_at_the_next_product(
 
 def test_other_precisions_and_devices_take_addmm() -> None:
     for dtype in (torch.float64, torch.bfloat16, torch.float16):
-        assert uses(torch.empty(0, dtype=dtype)) == "addmm"
+        assert kernel_for(torch.empty(0, dtype=dtype)) == "addmm"
         assert product(drawn(3, 6).to(dtype), Linear(drawn(6, 4).to(dtype), None)) is None
-    assert uses(torch.empty(0, device="meta")) == "addmm"
+    assert kernel_for(torch.empty(0, device="meta")) == "addmm"
 
 
 @fast
@@ -264,19 +271,19 @@ def test_addmm_can_be_forced_and_gives_the_same_to_rounding(
     by = Linear(drawn(30, 40), drawn(40))
     x = drawn(7, 30, seed=3)
     usual = ops.linear(x, by, "gelu_new")
-    monkeypatch.setenv(VARIABLE, "addmm")
+    monkeypatch.setenv(ENV_VARIABLE, "addmm")
     assert product(x, by) is None
     np.testing.assert_allclose(ops.linear(x, by, "gelu_new"), usual, atol=2e-5)
 
 
 def test_a_kernel_that_is_unknown_or_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "mkl")
+    monkeypatch.setenv(ENV_VARIABLE, "mkl")
     with pytest.raises(InputError, match=re.escape("'mkl': set it to onednn or addmm")):
-        uses(WEIGHT)
-    monkeypatch.setenv(VARIABLE, "onednn")
+        kernel_for(WEIGHT)
+    monkeypatch.setenv(ENV_VARIABLE, "onednn")
     monkeypatch.setattr(kernels, "_operators", object())
     with pytest.raises(InputError, match="which this build of PyTorch does not have"):
-        uses(WEIGHT)
+        kernel_for(WEIGHT)
 
 
 def test_a_kernel_that_computes_something_else_is_not_used(
@@ -307,7 +314,7 @@ def test_only_what_nobody_changes_is_copied_and_a_copy_goes_with_its_weight(
     right = pw.patch(wrapped, pair, "z", bos=False).patched.values
     assert len(copies) == before
 
-    may_copy(wrapped.network)
+    allow_weight_copies(wrapped.network)
     assert np.array_equal(pw.patch(wrapped, pair, "z", bos=False).patched.values, right)
     made = [copy for copy in copies.values() if copy is not None]
     assert len(made) >= 4 * wrapped.spec.n_layers
@@ -355,8 +362,8 @@ def test_a_result_says_what_its_products_were_computed_by(
     pair = pw.Pair(clean=[3, 8, 21, 5], corrupt=[3, 9, 22, 5], answer=7, wrong=11)
     assert pw.patch(model, pair, bos=False).model["products"] == "addmm", "it is in float64"
     own = pw.wrap_model(random_gpt2(dtype=torch.float32), name="tiny")
-    assert pw.patch(own, pair, bos=False).model["products"] == uses(WEIGHT)
-    monkeypatch.setenv(VARIABLE, "addmm")
+    assert pw.patch(own, pair, bos=False).model["products"] == kernel_for(WEIGHT)
+    monkeypatch.setenv(ENV_VARIABLE, "addmm")
     assert pw.patch(own, pair, bos=False).model["products"] == "addmm"
 
 

@@ -19,7 +19,7 @@ from command import patchwright
 from hooks import activation, logits
 from patchwright.errors import InputError, PromptError
 from patchwright.model.catalog import CATALOG, is_planted
-from patchwright.model.load import confined
+from patchwright.model.load import allowed_model_name
 from patchwright.model.planted.builder import D_MODEL, GAIN, SHARP
 from patchwright.model.planted.direction import DIRECTION, FEELINGS
 from patchwright.model.planted.fact import CITIES
@@ -91,7 +91,7 @@ def clean_words(name: str) -> list[int]:
     """The tokens of the model's own clean prompt."""
     tokenizer = pw.load_model(name).tokenizer
     assert tokenizer is not None
-    return [*tokenizer.start, *tokenizer.encode(str(example(name).pair.clean))[0]]
+    return [*tokenizer.bos_ids, *tokenizer.encode(str(example(name).pair.clean))[0]]
 
 
 def test_every_planted_model_is_held_to_its_closed_form() -> None:
@@ -227,7 +227,7 @@ def test_a_planted_name_is_no_folder_of_a_visitor_and_cannot_be_removed(
 ) -> None:
     (tmp_path / NAMED[0]).mkdir()
     monkeypatch.chdir(tmp_path)
-    assert confined(NAMED[0], ()) == NAMED[0]
+    assert allowed_model_name(NAMED[0], ()) == NAMED[0]
     assert pw.load_model(NAMED[0]).source == "planted"
     with pytest.raises(InputError, match="has no revision"):
         pw.load_model(NAMED[0], revision="main")

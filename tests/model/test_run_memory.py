@@ -11,11 +11,11 @@ import torch
 from transformers import PreTrainedModel
 
 import patchwright as pw
-from patchwright.model.base_runs import AT_LEAST, USUAL, base_runs, kept_bytes
+from patchwright.model.base_runs import DEFAULT_SITES, MIN_PAIRS, base_runs, kept_bytes
 from patchwright.model.forward import forward
 from patchwright.model.requests import BASE_SITES, Row, Run
 from patchwright.model.run_memory import RunMemory, bytes_of
-from patchwright.model.weights import Network, each_tensor
+from patchwright.model.weights import Network, map_tensors
 from patchwright.places import Site
 
 
@@ -79,14 +79,14 @@ def test_runs_are_made_once_and_again_for_a_site_they_lack(
     for sites in asked:
         found = base_runs(network, rows_of(4, 5), of(*sites))
         same(found, forward(network, rows_of(4, 5), of(*sites)))
-    assert made == [USUAL, USUAL | {"mlp_act"}]
+    assert made == [DEFAULT_SITES, DEFAULT_SITES | {"mlp_act"}]
 
 
 def test_where_runs_are_large_only_what_was_asked_for_is_kept(
     network: Network, made: list[frozenset[Site]]
 ) -> None:
-    usual = sum(kept_bytes(network, len(row.tokens), USUAL) for row in rows_of(4, 5))
-    bounded = replace(network, memory=RunMemory(AT_LEAST * usual - 1))
+    usual = sum(kept_bytes(network, len(row.tokens), DEFAULT_SITES) for row in rows_of(4, 5))
+    bounded = replace(network, memory=RunMemory(MIN_PAIRS * usual - 1))
     asked: list[tuple[Site, ...]] = [(), ("z",), (), ("attn_out",), ("z", "attn_out")]
     for sites in asked:
         found = base_runs(bounded, rows_of(4, 5), of(*sites))
@@ -113,7 +113,7 @@ def test_other_prompts_and_the_same_in_other_company_are_other_runs(
 
 
 def test_other_weights_get_their_own_runs(network: Network, made: list[frozenset[Site]]) -> None:
-    other = each_tensor(network, lambda tensor: tensor * 1.5)
+    other = map_tensors(network, lambda tensor: tensor * 1.5)
     assert other.memory is network.memory
     for _ in range(2):
         same(base_runs(network, rows_of(4), of()), forward(network, rows_of(4), of()))
@@ -128,7 +128,7 @@ def test_another_kernel_makes_its_own_runs(
     network: Network, made: list[frozenset[Site]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for kernel in ("addmm", "onednn", "addmm"):
-        monkeypatch.setattr("patchwright.model.base_runs.uses", lambda _, own=kernel: own)
+        monkeypatch.setattr("patchwright.model.base_runs.kernel_for", lambda _, own=kernel: own)
         base_runs(network, rows_of(4), of())
     assert len(made) == 2
 

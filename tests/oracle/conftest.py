@@ -17,10 +17,10 @@ def smollm2_file() -> Path:
     The session's fixtures come before the tests' own data folders.
     """
     required = os.environ.get("PATCHWRIGHT_REQUIRE_ORACLE") == "1"
-    if not required and catalog.local("smollm2") is None:
+    if not required and catalog.local_path("smollm2") is None:
         pytest.skip("`patchwright models get smollm2` fetches the model")
     try:
-        return catalog.get("smollm2")
+        return catalog.fetch_model("smollm2")
     except PatchwrightError as error:
         pytest.fail(str(error))
 

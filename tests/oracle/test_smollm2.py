@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import patchwright as pw
-from patchwright.prompts.examples import example, examples, usual_bos
+from patchwright.prompts.examples import default_bos, example, examples
 from patchwright.prompts.tokens import starts_chat_turn
 
 pytestmark = pytest.mark.oracle
@@ -195,7 +195,7 @@ def seen(smollm2: pw.Model) -> Callable[[str], Seen]:
     @cache
     def of(name: str) -> Seen:
         one = example(name)
-        begun = usual_bos("smollm2")
+        begun = default_bos("smollm2")
         positions = sorted({carries.position for carries in FIGURES[name].carries} | {-1})
         stream = pw.patch(
             smollm2, one.pair, "resid_pre", metric=one.metric, bos=begun, positions=positions

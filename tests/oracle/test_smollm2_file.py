@@ -41,7 +41,7 @@ def test_digits_and_lines_are_split_as_the_tokenizer_was_trained(smollm2: pw.Mod
 
 
 def test_it_is_the_file_of_the_catalogue(smollm2: pw.Model) -> None:
-    wanted = catalog.file_of("smollm2")
+    wanted = catalog.wheel_file("smollm2")
     assert wanted is not None
     assert smollm2.file == f"sha256:{wanted.sha256}"
     assert (smollm2.quantization, smollm2.source) == ("Q4_1 and Q8_0", "catalog")

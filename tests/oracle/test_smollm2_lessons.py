@@ -3,14 +3,14 @@
 import pytest
 
 import patchwright as pw
-from patchwright.app.restore_state import nearest
+from patchwright.app.restore_state import nearest_page
 from patchwright.experiment.base import Experiment
-from patchwright.lessons import Lesson, built_in, check, step_experiment
+from patchwright.lessons import Lesson, built_in_lessons, check_lesson, step_experiment
 
 pytestmark = pytest.mark.oracle
 
 
-@pytest.mark.parametrize("lesson", built_in("smollm2"), ids=lambda lesson: lesson.name)
+@pytest.mark.parametrize("lesson", built_in_lessons("smollm2"), ids=lambda lesson: lesson.name)
 def test_every_lesson_says_what_smollm2_does(lesson: Lesson, smollm2: pw.Model) -> None:
     done: dict[str, pw.Result] = {}
 
@@ -19,18 +19,18 @@ def test_every_lesson_says_what_smollm2_does(lesson: Lesson, smollm2: pw.Model) 
             done[experiment.hash] = pw.run(experiment, smollm2)
         return done[experiment.hash]
 
-    assert check(lesson, run) == []
+    assert check_lesson(lesson, run) == []
 
 
 def test_the_other_words_that_lesson_1_names_are_among_the_likeliest(smollm2: pw.Model) -> None:
-    lesson = built_in("smollm2")[0]
+    lesson = built_in_lessons("smollm2")[0]
     france, italy = (pw.run(step_experiment(lesson, step), smollm2).clean.top for step in (0, 1))
     assert [one["token"] for one in france[:2]] == [" Paris", " the"]
     assert {" Rome", " the", " Florence", " Milan"} == {one["token"] for one in italy[:4]}
 
 
 def test_the_other_words_that_lesson_2_names_are_among_the_likeliest(smollm2: pw.Model) -> None:
-    lesson = built_in("smollm2")[1]
+    lesson = built_in_lessons("smollm2")[1]
     top = pw.run(step_experiment(lesson, 0), smollm2).corrupt.top
     assert [one["token"] for one in top[:3]] == [" John", " the", " her"]
 
@@ -45,7 +45,7 @@ def test_names_that_lessons_2_and_5_call_three_tokens_are(smollm2: pw.Model) -> 
 
 def test_the_heads_of_lesson_4_write_as_their_effects_say(smollm2: pw.Model) -> None:
     """L23H3 and L23H0 write the right name's way in both runs, and L24H4 the other's."""
-    swept = step_experiment(built_in("smollm2")[3], 0)
+    swept = step_experiment(built_in_lessons("smollm2")[3], 0)
     assert isinstance(swept, pw.Patch)
     (pair,) = swept.pair_list
     written = pw.logit_attribution(smollm2, pair, part="head", bos=False).arrays["contribution"]
@@ -55,7 +55,7 @@ def test_the_heads_of_lesson_4_write_as_their_effects_say(smollm2: pw.Model) -> 
         assert corrupt < -0.5
 
 
-@pytest.mark.parametrize("lesson", built_in("smollm2"), ids=lambda lesson: lesson.name)
+@pytest.mark.parametrize("lesson", built_in_lessons("smollm2"), ids=lambda lesson: lesson.name)
 def test_every_experiment_opens_on_a_page_with_its_model_and_without_a_first_token(
     lesson: Lesson, smollm2: pw.Model
 ) -> None:
@@ -64,7 +64,7 @@ def test_every_experiment_opens_on_a_page_with_its_model_and_without_a_first_tok
         quick = {"samples": 1} if isinstance(experiment, pw.Trace) else {}
         quick |= {"exact": False} if isinstance(experiment, pw.Attribute) else {}
         experiment = experiment.model_copy(update=quick)
-        found = nearest(experiment, pw.run(experiment, smollm2))
+        found = nearest_page(experiment, pw.run(experiment, smollm2))
         assert found is not None
         page, controls = found
         assert (controls["model"], controls["bos"]) == ("smollm2", False), page

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchwright.prompts.align import differing, matching, unequal_lengths
+from patchwright.prompts.align import differing_range, match_positions, unequal_lengths_error
 
 prompts = st.lists(st.integers(0, 3), min_size=1, max_size=8)
 
@@ -28,9 +28,9 @@ def test_edges_match_the_common_ends_and_the_last_of_the_middle(
     clean: list[int], corrupt: list[int]
 ) -> None:
     if len(clean) == len(corrupt):
-        assert matching(clean, corrupt, "edges") == tuple((i, i) for i in range(len(clean)))
+        assert match_positions(clean, corrupt, "edges") == tuple((i, i) for i in range(len(clean)))
         return
-    found = matching(clean, corrupt, "edges")
+    found = match_positions(clean, corrupt, "edges")
     assert set(found) == slow_edges(clean, corrupt)
     assert list(found) == sorted(found)
     assert len({a for a, _ in found}) == len({b for _, b in found}) == len(found)
@@ -38,11 +38,11 @@ def test_edges_match_the_common_ends_and_the_last_of_the_middle(
 
 def test_unequal_lengths_are_never_zipped() -> None:
     with pytest.raises(ValueError, match="unequal"):
-        matching([1, 2], [1, 2, 3], "exact")
+        match_positions([1, 2], [1, 2, 3], "exact")
 
 
 def test_the_refusal_shows_both_rows_and_where_they_part() -> None:
-    message = str(unequal_lengths(["A", " b", " c"], ["A", " b", " d", " e"]))
+    message = str(unequal_lengths_error(["A", " b", " c"], ["A", " b", " d", " e"]))
     assert "3 tokens and the corrupted one 4" in message
     assert "first differ at position 2" in message
     assert "A | ·b | >>> ·c" in message
@@ -53,7 +53,7 @@ def test_the_refusal_shows_both_rows_and_where_they_part() -> None:
 def test_what_differs_lies_between_the_common_start_and_the_common_end(
     clean: list[int], corrupt: list[int]
 ) -> None:
-    span = differing(clean, corrupt)
+    span = differing_range(clean, corrupt)
     end = len(clean) - span.stop
     assert clean[: span.start] == corrupt[: span.start]
     assert clean[span.stop :] == corrupt[len(corrupt) - end :]

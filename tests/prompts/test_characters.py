@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from patchwright.errors import PromptError
 from patchwright.model.tokenizer import TextTokenizer
-from patchwright.prompts.characters import find_text, text_of
+from patchwright.prompts.characters import find_text, text_and_spans
 from patchwright.prompts.pair import prompt_ids
 from patchwright.prompts.tokens import Span
 from vocabularies import KINDS, model_of, tokenizer_of
@@ -22,7 +22,7 @@ texts = st.lists(
 def spans_of(kind: str, text: str, bos: bool) -> tuple[Span, ...]:
     tokenizer = model_of(kind).tokenizer
     tokens = prompt_ids(text, tokenizer, bos)
-    found, spans = text_of(text, tokens, tokenizer)
+    found, spans = text_and_spans(text, tokens, tokenizer)
     assert found == text
     assert len(spans) == len(tokens)
     return spans
@@ -56,7 +56,7 @@ def test_the_text_of_ids_is_found_in_their_tokens_as_that_of_typed_words(
     tokenizer = model_of(kind).tokenizer
     assert tokenizer is not None
     ids = prompt_ids(text, tokenizer, False)
-    read, spans = text_of(ids, prompt_ids(ids, tokenizer, True), tokenizer)
+    read, spans = text_and_spans(ids, prompt_ids(ids, tokenizer, True), tokenizer)
     assert len(spans) == len(prompt_ids(ids, tokenizer, True))
     assert all(0 <= start <= stop <= len(read) for start, stop in spans)
     held = {i for start, stop in spans for i in range(start, stop)}
@@ -114,16 +114,16 @@ def test_characters_are_read_off_the_tokens_where_the_tokenizer_does_not_say(tex
     text = text.replace("<|endoftext|>", "")
     silent = Silent(tokenizer_of("bytes"))
     tokens = prompt_ids(text or "x", silent, True)
-    assert text_of(text or "x", tokens, silent)[1] == spans_of("bytes", text or "x", True)
+    assert text_and_spans(text or "x", tokens, silent)[1] == spans_of("bytes", text or "x", True)
 
 
 def test_tokens_that_do_not_spell_the_prompt_are_refused_where_nothing_else_is_known() -> None:
     silent = Silent(tokenizer_of("bytes, NFC"))
     tokens = prompt_ids("cafe\u0301", silent, False)
     with pytest.raises(PromptError, match="do not spell the prompt"):
-        text_of("cafe\u0301", tokens, silent)
+        text_and_spans("cafe\u0301", tokens, silent)
 
 
 def test_without_a_tokenizer_tokens_have_no_text() -> None:
     with pytest.raises(PromptError, match="name positions"):
-        text_of((1, 2), (1, 2), None)
+        text_and_spans((1, 2), (1, 2), None)

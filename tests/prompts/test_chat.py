@@ -23,9 +23,9 @@ from chats import (
 from patchwright.errors import PromptError
 from patchwright.model import chat_template
 from patchwright.model.tokenizer import TextTokenizer
-from patchwright.prompts.characters import text_of
-from patchwright.prompts.chat import DATE, chat_ids, chat_notices, located
-from patchwright.prompts.messages import MOST_MESSAGES, Messages, messages_of, spoken
+from patchwright.prompts.characters import text_and_spans
+from patchwright.prompts.chat import DATE, chat_ids, chat_notices, render_and_locate
+from patchwright.prompts.messages import MOST_MESSAGES, Messages, contents_text, messages_of
 from patchwright.prompts.pair import Pair, prompt_ids, tokenize
 from patchwright.prompts.roles import Role, role_position
 from patchwright.prompts.subject import find_subject
@@ -330,11 +330,11 @@ def test_the_spans_of_tokens_reproduce_what_was_said(name: str, kind: str, chat:
     except PromptError:
         assert name == "alternating"
         return
-    text, spans = text_of(chat, tokens, tokenizer)
-    assert text == spoken(chat)
+    text, spans = text_and_spans(chat, tokens, tokenizer)
+    assert text == contents_text(chat)
     assert len(spans) == len(tokens)
     held = {at for start, stop in spans for at in range(start, stop)}
-    found = located(chat, tokenizer)
+    found = render_and_locate(chat, tokenizer)
     assert found is not None
     parts = [found.text[a:b] for a, b in found.spans]
     assert [one.strip() for one in parts] == [one.content.strip() for one in chat]

@@ -15,12 +15,12 @@ from patchwright.prompts.datasets import (
     Item,
     Kind,
     RowError,
-    ranges,
+    error_sentences,
+    ranges_text,
     read_items,
-    sentences,
     write_items,
 )
-from patchwright.prompts.pairs_file import pairs_file
+from patchwright.prompts.pairs_file import read_pairs_file
 from patchwright.prompts.records import MOST_CHARACTERS
 from patchwright.prompts.roles import Role
 
@@ -48,7 +48,7 @@ def read(text: str, kind: Kind = "jsonl") -> list[Item | RowError]:
 
 
 def read_bytes(content: bytes, kind: Kind) -> list[Item | RowError]:
-    return list(pairs_file(content, f"pairs.{kind}").rows())
+    return list(read_pairs_file(content, f"pairs.{kind}").rows())
 
 
 def errors(text: str, kind: Kind = "jsonl") -> list[tuple[int, str]]:
@@ -224,7 +224,7 @@ def test_a_line_that_is_too_long_costs_only_its_own_row() -> None:
 )
 def test_what_is_wrong_with_every_row_in_the_same_way_is_told_once(rows: str, says: str) -> None:
     found = read(HEAD + rows * 30, "csv")
-    (sentence,) = sentences(one for one in found if isinstance(one, RowError))
+    (sentence,) = error_sentences(one for one in found if isinstance(one, RowError))
     assert sentence.startswith("Lines 2-31: ")
     assert says in sentence
 
@@ -243,7 +243,7 @@ def test_token_ids_are_read_beside_token_ids() -> None:
 
 @given(numbers=st.sets(st.integers(1, 60), min_size=1))
 def test_ranges_name_every_number_once(numbers: set[int]) -> None:
-    parts = ranges(sorted(numbers)).removesuffix(", …").split(", ")
+    parts = ranges_text(sorted(numbers)).removesuffix(", …").split(", ")
     bounds = [[int(end) for end in part.split("-")] for part in parts]
     named = [one for some in bounds for one in range(some[0], some[-1] + 1)]
     assert len(parts) <= MOST_RANGES

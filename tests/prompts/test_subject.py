@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from patchwright.errors import PromptError
-from patchwright.prompts.characters import text_of
+from patchwright.prompts.characters import text_and_spans
 from patchwright.prompts.pair import prompt_ids
 from patchwright.prompts.subject import Subject, find_subject
 from vocabularies import KINDS, model_of
@@ -25,7 +25,7 @@ def found(
     tokenizer = model_of(kind).tokenizer
     tokens = prompt_ids(prompt, tokenizer, True)
     chosen = find_subject(prompt, tokens, tokenizer, subject, occurrence)
-    text, spans = text_of(prompt, tokens, tokenizer)
+    text, spans = text_and_spans(prompt, tokens, tokenizer)
     held = {i for at in chosen.positions for i in range(*spans[at])}
     return chosen, "".join(text[i] for i in sorted(held))
 
@@ -79,7 +79,7 @@ def test_the_subject_covers_exactly_the_characters_asked_for(
     tokens = prompt_ids(prompt, tokenizer, True)
     chosen = find_subject(prompt, tokens, tokenizer, word, occurrence)
     assert chosen.notices == ()
-    _, spans = text_of(prompt, tokens, tokenizer)
+    _, spans = text_and_spans(prompt, tokens, tokenizer)
     held = {i for one in chosen.positions for i in range(*spans[one])}
     wanted = {*range(start, start + len(word))}
     assert held - wanted <= {start - 1}  # the space that is a part of the first token

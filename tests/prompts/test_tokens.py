@@ -17,9 +17,9 @@ from patchwright.prompts.tokens import (
     encode,
     encode_inside,
     encode_prompt,
+    round_trip_text,
     special_notices,
     token_texts,
-    typed_text,
     visible,
 )
 from vocabularies import END, KINDS, SPECIAL, START, model_of, tokenizer_of
@@ -109,9 +109,9 @@ def test_it_is_said_where_the_first_token_starts_a_turn_of_a_chat(
 
 def test_without_a_start_token_of_its_own_a_tokenizer_keeps_the_one_it_puts() -> None:
     tokenizer = TextTokenizer(tokenizer_of("both put", None))
-    assert tokenizer.start == (SPECIAL.index(START),)
+    assert tokenizer.bos_ids == (SPECIAL.index(START),)
     alone = encode(PROMPT, tokenizer)
-    assert encode_prompt(PROMPT, tokenizer, True) == (*tokenizer.start, *alone)
+    assert encode_prompt(PROMPT, tokenizer, True) == (*tokenizer.bos_ids, *alone)
     assert encode_prompt(PROMPT, tokenizer, False) == alone
 
 
@@ -174,9 +174,9 @@ def test_a_text_is_offered_for_tokens_only_if_it_has_them(kind: str) -> None:
     assert tokenizer is not None
     for text in ("The capital of 北京 is", "Москва"):
         ids = encode(text, tokenizer)
-        assert typed_text(ids, tokenizer) == text
+        assert round_trip_text(ids, tokenizer) == text
     part = encode("a漢", tokenizer)[-1]
-    assert typed_text([part], tokenizer) is None
+    assert round_trip_text([part], tokenizer) is None
     with pytest.raises(AnswerError, match=r"'\[\d+\]', cannot be typed"):
         answer_text(part, tokenizer)
     (paris,) = encode_inside(" Paris", tokenizer)

@@ -77,7 +77,7 @@ def test_stopping_keeps_what_is_finished_and_says_how_much(demo: pw.Model) -> No
         job = client.post("/v1/experiments", json=asked(**BIG)).headers["location"]
         assert slow.began.wait(SECONDS)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("patchwright.server.routes.STOPPING", 0.0)
+            patch.setattr("patchwright.server.routes.STOP_TIMEOUT", 0.0)
             assert client.delete(job).json()["state"] == "stopping"
         slow.finish()
         view = ended(client, job)
@@ -251,7 +251,7 @@ def test_jobs_are_remembered_by_the_next_server_and_the_unfinished_marked_lost(
         [demo], store, Limits(), 1
     )  # one that is never closed, as after kill -9
     with slowly() as slow:
-        lost = gone.ask(pw.Patch.of(asked(direction="noise")))
+        lost = gone.submit(pw.Patch.of(asked(direction="noise")))
         assert slow.began.wait(SECONDS)
         with client_of(demo, store=store) as client:
             assert client.get(finished).json()["state"] == "done"
@@ -286,7 +286,7 @@ def test_a_server_that_ends_stops_its_jobs_and_keeps_what_is_finished(
 def test_of_many_jobs_the_newest_are_held_and_the_store_has_the_others(
     demo: pw.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "KEPT", 2)
+    monkeypatch.setattr(services, "MOST_JOBS_IN_MEMORY", 2)
     with client_of(demo) as client:
         jobs: list[str] = []
         for site in ("resid_pre", "resid_mid", "attn_out", "mlp_out"):

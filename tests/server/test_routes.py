@@ -274,7 +274,7 @@ def test_a_fault_of_the_servers_says_nothing_of_its_insides(
     def broken(_: object) -> None:
         raise ZeroDivisionError("a secret path")
 
-    monkeypatch.setattr(routes, "_served", broken)
+    monkeypatch.setattr(routes, "_served_model", broken)
     with client_of(demo) as client:
         answer = client.get("/v1/models")
         assert "secret" not in answer.text

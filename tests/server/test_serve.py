@@ -78,16 +78,16 @@ def test_the_token_is_the_files_else_the_environments(
     monkeypatch.setenv("PATCHWRIGHT_TOKEN", "from the environment")
     file = tmp_path / "token"
     file.write_text(" from the file\n", encoding="utf-8")
-    assert serving.token_of(file) == "from the file"
-    assert serving.token_of(None) == "from the environment"
+    assert serving.read_token(file) == "from the file"
+    assert serving.read_token(None) == "from the environment"
     monkeypatch.delenv("PATCHWRIGHT_TOKEN")
-    assert serving.token_of(None) is None
+    assert serving.read_token(None) is None
     for content, says in ((b"", "is empty"), (b"\xff", "not UTF-8")):
         file.write_bytes(content)
         with pytest.raises(InputError, match=says):
-            serving.token_of(file)
+            serving.read_token(file)
     with pytest.raises(InputError, match="No such file"):
-        serving.token_of(tmp_path / "none")
+        serving.read_token(tmp_path / "none")
 
 
 def test_a_folder_is_served_under_its_name_and_its_path_is_not_told(tmp_path: Path) -> None:
@@ -96,11 +96,11 @@ def test_a_folder_is_served_under_its_name_and_its_path_is_not_told(tmp_path: Pa
     copy.mkdir()
     for file in DEMO.iterdir():
         (copy / file.name).symlink_to(file)
-    demo, mine = serving.load_all(["demo", str(copy)], "cpu")
+    demo, mine = serving.load_models(["demo", str(copy)], "cpu")
     assert (demo.name, mine.name, mine.source) == ("demo", "copy", "folder")
     assert demo.fingerprint == mine.fingerprint
     with pytest.raises(InputError, match="Two models would be called 'demo'"):
-        serving.load_all(["demo", str(tmp_path / "mine")], "cpu")
+        serving.load_models(["demo", str(tmp_path / "mine")], "cpu")
 
 
 def request(port: int, path: str, body: Any = None, method: str | None = None) -> Any:

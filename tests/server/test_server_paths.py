@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from patchwright.model.catalog import DEMO
-from patchwright.server.serving import load_all
-from patchwright.storage.database import FILE
+from patchwright.server.serving import load_models
+from patchwright.storage.database import FILE_NAME
 from patchwright.storage.job_store import JobStore
 from served import PAIR, asked, client_of
 
@@ -21,7 +21,7 @@ def test_no_answer_has_a_path_of_the_server(tmp_path: Path, trouble: str) -> Non
     folder = tmp_path / SECRET
     shutil.copytree(DEMO, folder / "mine")
     store = JobStore(folder / "store")
-    (model,) = load_all([str(folder / "mine")], "cpu")
+    (model,) = load_models([str(folder / "mine")], "cpu")
     said: list[str] = []
     experiment = asked(model="mine", layers=[0])
     with client_of(model, store=store) as client:
@@ -32,7 +32,7 @@ def test_no_answer_has_a_path_of_the_server(tmp_path: Path, trouble: str) -> Non
             shutil.rmtree(store.folder)
             store.path.mkdir(parents=True)
         elif trouble == "damaged":
-            (store.folder / FILE).write_bytes(b"no database" * 1000)
+            (store.folder / FILE_NAME).write_bytes(b"no database" * 1000)
         requests: list[tuple[str, str, Any]] = [
             *(("GET", path, None) for path in ("/v1/models", "/readyz", "/openapi.json", "/none")),
             *(("GET", f"{result}?format={kind}", None) for kind in ("json", "csv", "svg", "png")),

@@ -64,7 +64,7 @@ def test_a_crowd_that_wants_figures_is_served_in_turn_or_turned_away(
         job = client.post("/v1/experiments", json=asked(layers=[0]))
         result = ended(client, job.headers["location"])["result"]
         with (
-            mock.patch.object(routes, "image", drawn),
+            mock.patch.object(routes, "image_bytes", drawn),
             crowd(client, "GET", f"{result}?format={kind}") as answers,
         ):
             for _ in range(CROWD - 5):
@@ -87,7 +87,7 @@ def test_a_crowd_that_wants_sentences_explained_is_turned_away_too(demo: pw.Mode
         assert free.wait(SECONDS)
 
     with (
-        mock.patch.object(routes, "_analysed", analysed),
+        mock.patch.object(routes, "_explain_agreement", analysed),
         client_of(demo, limits=Limits(analyses=4)) as client,
         crowd(client, "POST", "/v1/agreement", json={"sentence": "The keys are"}) as answers,
     ):
@@ -101,7 +101,7 @@ def test_a_crowd_that_wants_sentences_explained_is_turned_away_too(demo: pw.Mode
 
 
 def test_a_crowd_that_waits_for_the_end_of_a_job_holds_no_thread(demo: pw.Model) -> None:
-    waits = mock.patch.object(routes, "STOPPING", 2 * SECONDS)
+    waits = mock.patch.object(routes, "STOP_TIMEOUT", 2 * SECONDS)
     with client_of(demo) as client, slowly() as slow, waits:
         job = client.post("/v1/experiments", json=asked()).headers["location"]
         assert slow.began.wait(SECONDS)
@@ -121,7 +121,7 @@ def test_those_who_come_at_the_same_instant_are_counted_too() -> None:
 
         async def one(number: int) -> None:
             with suppress(QueueFullError):
-                served[number] = await turns.do(lambda: free.wait(SECONDS))
+                served[number] = await turns.run(lambda: free.wait(SECONDS))
 
         async with create_task_group() as group:
             for number in range(CROWD):

@@ -304,7 +304,7 @@ def test_imported_runs_answer_only_where_they_are_trusted(archive: Path, tmp_pat
     store.import_archive(archive)
     assert store.find(asked, "sha256:0") is None
     assert store.known("sha256:0") == set()
-    assert JobStore(store.folder).run_of(asked.hash, ["sha256:0"]) is None
+    assert JobStore(store.folder).run_id_of(asked.hash, ["sha256:0"]) is None
     assert store.import_archive(archive, trusted=True) == (3, 0)
     found = store.find(asked, "sha256:0")
     assert found is not None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from patchwright.storage.choices import choices
+from patchwright.storage.choices import choices_text
 from patchwright.storage.store import Store
 from tiny import pair_of
 
@@ -26,15 +26,15 @@ PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])
     ],
 )
 def test_what_is_not_as_usual_is_said(fields: dict[str, Any], said: str) -> None:
-    assert choices({"method": "patch", "site": "z", "per": "head", **fields}) == said
+    assert choices_text({"method": "patch", "site": "z", "per": "head", **fields}) == said
 
 
 def test_what_has_no_usual_value_is_always_said() -> None:
-    assert choices({"method": "attention", "layer": 9, "head": 6}) == "layer 9, head 6"
-    assert choices({"method": "patch_together", "places": ["L0.z"]}) == "places L0.z"
+    assert choices_text({"method": "attention", "layer": 9, "head": 6}) == "layer 9, head 6"
+    assert choices_text({"method": "patch_together", "places": ["L0.z"]}) == "places L0.z"
     edges = [["embed", "logits"]] * 40
-    assert choices({"method": "evaluate_circuit", "edges": edges}) == "edges (40)"
-    assert choices({"method": "unknown", "layer": 9}) == ""
+    assert choices_text({"method": "evaluate_circuit", "edges": edges}) == "edges (40)"
+    assert choices_text({"method": "unknown", "layer": 9}) == ""
 
 
 def test_a_list_tells_runs_apart_that_differ_in_one_field(model: pw.Model, home: object) -> None:

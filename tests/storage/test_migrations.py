@@ -12,7 +12,7 @@ from patchwright.errors import StoreError
 from patchwright.hashing import canonical_json, hash_of
 from patchwright.methods.patch import Patch
 from patchwright.storage import migrations
-from patchwright.storage.database import FILE
+from patchwright.storage.database import FILE_NAME
 from patchwright.storage.job_store import JobStore
 from patchwright.storage.serialization import Record, record_of
 from patchwright.storage.store import Store
@@ -30,10 +30,10 @@ def layout(path: Path) -> list[tuple[str, ...]]:
 
 def store_of_version(folder: Path, version: int) -> Path:
     """A store as an older Patchwright left it, with a run where it could hold one."""
-    path = folder / FILE
+    path = folder / FILE_NAME
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for step in migrations.STEPS[:version]:
-            migrations.take(connection, step)
+            migrations.apply_step(connection, step)
         connection.execute(f"PRAGMA user_version = {version}")
         if version:
             one = record_of(made([[0.25, 0.5]]), "2026-01-02T03:04:05.000006+00:00")
@@ -86,7 +86,7 @@ def test_a_store_of_any_older_version_becomes_the_latest_and_keeps_its_runs(
         assert store.entry(one.id).note == "still here"
     (tmp_path / "blank").mkdir()
     Store(tmp_path / "blank").save(made([[0.5]]))
-    assert layout(path) == layout(tmp_path / "blank" / FILE)
+    assert layout(path) == layout(tmp_path / "blank" / FILE_NAME)
 
 
 def test_a_step_that_fails_leaves_the_store_as_it_was(
@@ -109,7 +109,7 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {LATEST + 3}")
     with pytest.raises(StoreError, match=rf"newer Patchwright \(layout {LATEST + 3}.*pip install"):
         Store(tmp_path).save(made([[0.5]]))
-    assert [file.name for file in tmp_path.iterdir()] == [FILE]
+    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
     with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (LATEST + 3,)
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)

@@ -81,7 +81,7 @@ def brought_in(one: Record, folder: Path) -> pw.Result:
     path = folder / f"{one.digest}.zip"
     try:
         archived(one, path)
-    except (PatchwrightError, *serialization.UNREADABLE) as error:  # it has no name: no experiment
+    except (PatchwrightError, *serialization.READ_ERRORS) as error:  # it has no name: no experiment
         raise ArchiveError(str(error)) from error
     store = Store(folder / one.digest)
     store.import_archive(path)
@@ -98,7 +98,7 @@ def use(result: pw.Result) -> None:
         lambda: grids_of(result),
         lambda: Console(file=StringIO(), width=100).print(renderable(result)),
         lambda: insights(result),
-        lambda: restore_state.nearest(METHODS.parse(result.experiment), result),
+        lambda: restore_state.nearest_page(METHODS.parse(result.experiment), result),
     ]
     for doing in doings:
         try:
@@ -160,7 +160,7 @@ def mutations(draw: st.DrawFn) -> Record:
 def other_arrays(draw: st.DrawFn) -> Record:
     """A run of any method with one of its arrays, or its labels, changed."""
     one = draw(st.sampled_from(KINDS))
-    arrays = serialization._unpacked(one.arrays)  # pyright: ignore[reportPrivateUsage]
+    arrays = serialization._unpack_arrays(one.arrays)  # pyright: ignore[reportPrivateUsage]
     at = draw(st.integers(0, len(arrays) - 1))
     was = arrays[at]
     numbers = was if was.dtype.kind in "fi" else np.zeros(was.shape)

@@ -25,7 +25,7 @@ from made import baseline, made, numbered
 from patchwright.algorithms.result import Result
 from patchwright.atomic_files import home
 from patchwright.errors import InputError, StoreError, UnknownRunError
-from patchwright.storage.database import FILE
+from patchwright.storage.database import FILE_NAME
 from patchwright.storage.serialization import record_of, result_in
 from patchwright.storage.store import Store
 from tiny import pair_of
@@ -305,10 +305,10 @@ def test_the_store_is_where_the_environment_says_and_only_its_owners(
 ) -> None:
     monkeypatch.setenv("PATCHWRIGHT_HOME", str(tmp_path / "a" / "b"))
     Store().save(kept(1))
-    with closing(sqlite3.connect(tmp_path / "a" / "b" / FILE)) as connection:
+    with closing(sqlite3.connect(tmp_path / "a" / "b" / FILE_NAME)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home().iterdir()}
-    assert files[FILE] == 0o600
+    assert files[FILE_NAME] == 0o600
     assert set(files.values()) == {0o600}
     assert stat.S_IMODE(home().stat().st_mode) == 0o700
     monkeypatch.delenv("PATCHWRIGHT_HOME")
@@ -439,7 +439,7 @@ def test_a_store_that_others_could_read_is_closed_to_them_and_that_is_said(
     damaged.write_bytes(b"an older one")
     beside = tmp_path / "notes.txt"
     beside.write_text("somebody's own")
-    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
         connection.execute("BEGIN IMMEDIATE")  # with SQLite's own files beside it
         connection.execute("ROLLBACK")
         for file in tmp_path.iterdir():
@@ -451,7 +451,7 @@ def test_a_store_that_others_could_read_is_closed_to_them_and_that_is_said(
     assert set(modes.values()) == {mode & 0o700}
     assert len(modes) >= 2
     assert store.notices == [
-        f"Other users of this machine could read the run store {tmp_path / FILE}: from now on you "
+        f"Other users of this machine could read the run store {tmp_path / FILE_NAME}: from now on you "
         "alone can."
     ]
     again = Store(tmp_path)

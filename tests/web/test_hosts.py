@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchwright.web.hosts import Hosts, host_of, is_loopback, same_origin
+from patchwright.web.hosts import Hosts, host_header, is_loopback, is_same_origin
 
 PORTS = st.one_of(st.just(""), st.integers(1, 65535).map(lambda port: f":{port}"))
 OWN = st.one_of(
@@ -26,7 +26,7 @@ def cased(name: str, upper: list[bool]) -> str:
 def test_every_spelling_of_this_machine_is_answered(
     name: str, port: str, upper: list[bool]
 ) -> None:
-    assert Hosts("127.0.0.1").answer_to(cased(name, upper) + port)
+    assert Hosts("127.0.0.1").is_allowed(cased(name, upper) + port)
 
 
 @given(
@@ -36,8 +36,8 @@ def test_every_spelling_of_this_machine_is_answered(
 )
 def test_no_name_of_somebody_else_is(name: str, form: str, port: str) -> None:
     host = form.format(f"{name}.example")
-    assert not Hosts("127.0.0.1").answer_to(host + port)
-    assert not Hosts("0.0.0.0").answer_to(host + port)
+    assert not Hosts("127.0.0.1").is_allowed(host + port)
+    assert not Hosts("0.0.0.0").is_allowed(host + port)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_no_name_of_somebody_else_is(name: str, form: str, port: str) -> None:
     ],
 )
 def test_what_is_no_host_is_not_answered(host: str | None) -> None:
-    assert not Hosts("::1").answer_to(host)
+    assert not Hosts("::1").is_allowed(host)
 
 
 @given(st.ip_addresses(), PORTS)
@@ -67,17 +67,17 @@ def test_the_address_that_it_listens_on_is_its_own_and_another_is_not(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: str
 ) -> None:
     written = f"[{address}]" if address.version == 6 else str(address)
-    assert Hosts(str(address)).answer_to(written + port)
-    assert Hosts("0.0.0.0").answer_to(written + port), "no web site has an address for a name"
-    assert Hosts("127.0.0.1").answer_to(written + port) == address.is_loopback
+    assert Hosts(str(address)).is_allowed(written + port)
+    assert Hosts("0.0.0.0").is_allowed(written + port), "no web site has an address for a name"
+    assert Hosts("127.0.0.1").is_allowed(written + port) == address.is_loopback
 
 
 def test_names_are_answered_beside_its_own() -> None:
     hosts = Hosts("MyMachine.lan", ("Page.example", "[2001:db8::1]"))
     for host in ("mymachine.lan:80", "page.EXAMPLE.", "[2001:DB8::1]:8501", "localhost"):
-        assert hosts.answer_to(host)
-    assert not hosts.answer_to("test" + "server"), "no name of any test's is built in"
-    assert not hosts.answer_to("sub.page.example")
+        assert hosts.is_allowed(host)
+    assert not hosts.is_allowed("test" + "server"), "no name of any test's is built in"
+    assert not hosts.is_allowed("sub.page.example")
 
 
 def scope(*headers: tuple[bytes, bytes]) -> dict[str, object]:
@@ -86,8 +86,8 @@ def scope(*headers: tuple[bytes, bytes]) -> dict[str, object]:
 
 def test_a_request_with_two_hosts_has_none() -> None:
     one, other = (b"host", b"localhost"), (b"Host", b"evil.example")
-    assert host_of(scope(one)) == "localhost"
-    assert host_of(scope(one, other)) is host_of(scope()) is None
+    assert host_header(scope(one)) == "localhost"
+    assert host_header(scope(one, other)) is host_header(scope()) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_page_of_another_site_or_port_is_of_another_origin(
 ) -> None:
     headers = [(b"host", b"localhost:8501")]
     headers += [] if origin is None else [(b"origin", origin)]
-    assert same_origin(scope(*headers)) is same
+    assert is_same_origin(scope(*headers)) is same
 
 
 @pytest.mark.parametrize(

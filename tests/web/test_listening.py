@@ -183,7 +183,7 @@ def test_a_name_of_both_kinds_of_addresses_listens_on_all() -> None:
 
     with (
         mock.patch.object(socket, "getaddrinfo", return_value=both * 2),
-        mock.patch.object(listening, "_bound", note),
+        mock.patch.object(listening, "_bind_socket", note),
         listening.listen("localhost", 0) as sockets,
     ):
         assert len(sockets) == 2
@@ -197,7 +197,7 @@ def test_a_name_of_both_kinds_of_addresses_listens_on_all() -> None:
 def test_each_line_of_the_program_logs_so_often_in_a_minute_and_then_says_what_was_left_out() -> (
     None
 ):
-    sparing = listening.Sparing(most=3)
+    sparing = listening.RateLimitFilter(most=3)
     minute = 0.0
 
     def passed(line: int) -> str | None:

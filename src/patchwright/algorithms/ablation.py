@@ -38,7 +38,7 @@ def reference_tokens(prompts: Sequence[Prompt], model: Model, bos: bool) -> list
     return tokens
 
 
-def substitute(
+def ablation_source(
     network: Network,
     prompts: Sequence[tuple[int, ...]],
     sites: Sequence[Site],
@@ -61,7 +61,7 @@ def substitute(
     draw = np.random.default_rng(seed)
     apart = by_position or ablation == "resample"
 
-    def replaced(runs: PairRuns) -> PairRuns:
+    def ablate_runs(runs: PairRuns) -> PairRuns:
         clean = runs.pair.clean
         same = replace(
             runs.pair,
@@ -75,10 +75,10 @@ def substitute(
             chosen = references
         if ablation == "resample":
             chosen = [references[int(draw.integers(len(references)))]]
-        ablated = tuple(_written(run, sites, chosen, apart) for run in runs.clean)
+        ablated = tuple(_ablated_run(run, sites, chosen, apart) for run in runs.clean)
         return replace(runs, pair=same, corrupt=ablated, known=runs.known[:1] * 2)
 
-    return replaced
+    return ablate_runs
 
 
 def _check_lengths(
@@ -95,11 +95,11 @@ def _check_lengths(
     )
 
 
-def _written(run: Run, sites: Sequence[Site], chosen: Sequence[Run], apart: bool) -> Run:
+def _ablated_run(run: Run, sites: Sequence[Site], chosen: Sequence[Run], apart: bool) -> Run:
     """`run` with what is to be written at `sites` in place of what it kept there."""
     kept = {
         site: [
-            _values(own, [other.kept[site][layer] for other in chosen], apart)
+            _replacement_values(own, [other.kept[site][layer] for other in chosen], apart)
             for layer, own in enumerate(run.kept[site])
         ]
         for site in sites
@@ -107,7 +107,7 @@ def _written(run: Run, sites: Sequence[Site], chosen: Sequence[Run], apart: bool
     return replace(run, kept=run.kept | kept)
 
 
-def _values(own: Tensor, others: Sequence[Tensor], apart: bool) -> Tensor:
+def _replacement_values(own: Tensor, others: Sequence[Tensor], apart: bool) -> Tensor:
     if not others:
         return torch.zeros_like(own)
     if apart:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from patchwright.algorithms.pair_runs import check_runs, stacked
+from patchwright.algorithms.pair_runs import check_runs, stack_finals
 from patchwright.algorithms.readout import MetricReader
 from patchwright.model.forward import forward
 from patchwright.model.requests import Row, Run
@@ -10,7 +10,7 @@ from patchwright.model.weights import Network
 from patchwright.prompts.pair import TokenPair
 
 
-def answered(network: Network, pairs: Sequence[TokenPair]) -> list[bool]:
+def answers_correctly(network: Network, pairs: Sequence[TokenPair]) -> list[bool]:
     """For each pair, whether its answers are together likelier than its wrong ones.
 
     Without wrong answers: whether the likeliest next token begins an answer. Raises NonFiniteError
@@ -22,11 +22,11 @@ def answered(network: Network, pairs: Sequence[TokenPair]) -> list[bool]:
     ran = forward(network, rows, frozenset())
     check_runs(ran)
     runs = iter(ran)
-    return [_right(network, pair, [next(runs) for _ in pair.continuations]) for pair in pairs]
+    return [_is_correct(network, pair, [next(runs) for _ in pair.continuations]) for pair in pairs]
 
 
-def _right(network: Network, pair: TokenPair, runs: Sequence[Run]) -> bool:
-    read = MetricReader(network, pair, runs[0].final[0]).of(stacked([runs]))
+def _is_correct(network: Network, pair: TokenPair, runs: Sequence[Run]) -> bool:
+    read = MetricReader(network, pair, runs[0].final[0]).readout(stack_finals([runs]))
     if pair.wrongs:
         return bool(read("logprob_diff").item() > 0)
     ((likeliest, _),) = read.top(0, 1)

@@ -28,7 +28,7 @@ from patchwright.places import Place, Site
 
 SCORES = ("previous", "duplicate", "induction", "entropy")
 
-PATTERN = BASE_SITES | frozenset[Site]({"pattern"})
+PATTERN_SITES = BASE_SITES | frozenset[Site]({"pattern"})
 """What runs must keep for this module's functions."""
 
 
@@ -146,10 +146,12 @@ def _scores(kept: Sequence[Tensor], tokens: tuple[int, ...]) -> Float[Tensor, "s
     after[:, 1:] = same[:, :-1]
     previous = torch.ones(n, n, dtype=torch.bool).tril(-1).triu(-1)
     entropy = -torch.xlogy(pattern, pattern).sum(dim=-1).mean(dim=1)
-    return torch.stack([*(_share(pattern, keys) for keys in (previous, same, after)), entropy])
+    return torch.stack(
+        [*(_mean_attention(pattern, keys) for keys in (previous, same, after)), entropy]
+    )
 
 
-def _share(
+def _mean_attention(
     pattern: Float[Tensor, "layer query head key"], keys: Bool[Tensor, "query key"]
 ) -> Float[Tensor, "layer head"]:
     """Mean attention to `keys`, over the queries that have any."""

@@ -24,13 +24,13 @@ from patchwright.algorithms.sweep import (
     Cells,
     SweepValues,
     baseline_values,
-    one_each,
+    cells_per_pair,
 )
 from patchwright.axes import BUDGET, Direction, Metric
 from patchwright.errors import ExperimentError
 from patchwright.model import ops
 from patchwright.model.plain_forward import Taps, gradients
-from patchwright.model.requests import BASE_SITES, indexed
+from patchwright.model.requests import BASE_SITES, with_index_axis
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
@@ -51,9 +51,9 @@ def attribute(
     `how` is gradient, qk_fix or integrated, which averages over `steps` runs; `cells` are as
     for `sweep`. Raises ExperimentError for what has no gradient or no meaning.
     """
-    every = one_each(cells, pairs)
+    every = cells_per_pair(cells, pairs)
     site = every[0].site
-    _check(how, steps, site, metric)
+    _check_estimator(how, steps, site, metric)
     keep = BASE_SITES | frozenset[Site]({site, "embed", "pattern"})
     values: list[NDArray[np.float64]] = []
     ran: list[PairRuns] = []
@@ -66,7 +66,7 @@ def attribute(
     return SweepValues(stacked, stacked.size, ran, np.isfinite(stacked))
 
 
-def _check(how: str, steps: int, site: Site, metric: Metric) -> None:
+def _check_estimator(how: str, steps: int, site: Site, metric: Metric) -> None:
     check_differentiable(metric)
     if steps < 1:
         raise ExperimentError(f"{steps} steps: take at least 1.")
@@ -92,7 +92,7 @@ def _estimate(
         share = (step + 0.5) / steps if how == "integrated" else 0.0
         found = _gradients_at(network, runs, direction, metric, site, share)
         if total:
-            found = [_sum(one, other) for one, other in zip(total, found, strict=True)]
+            found = [_add_taps(one, other) for one, other in zip(total, found, strict=True)]
         total = found
     n = copies.base[0].read + 1
     values = baseline_values(runs, cells, direction)
@@ -100,11 +100,11 @@ def _estimate(
         for row, layer in enumerate(cells.layers):
             slope = taps[site][layer] / steps
             if how == "qk_fix":
-                change = _softmax_again(network, copies, i, layer, cells, slope, n)
+                change = _qk_fix_change(network, copies, i, layer, cells, slope, n)
             else:
                 base = copies.base[i].kept[cells.site][layer]
-                moved = (copies.aligned(i, layer) - base) * slope
-                change = _laid_out(moved[:n], cells)
+                moved = (copies.aligned_source(i, layer) - base) * slope
+                change = _sum_over_fixed_axes(moved[:n], cells)
             values[row] += change.double().cpu().numpy()
     return values
 
@@ -122,7 +122,7 @@ def _gradients_at(
     starts: list[Tensor] = []
     for i, run in enumerate(embeds.base):
         own = run.kept["embed"][0]
-        starts.append(own + share * (embeds.aligned(i, 0) - own))
+        starts.append(own + share * (embeds.aligned_source(i, 0) - own))
     reads = [run.read for run in embeds.base]
 
     def measure(finals: list[Tensor]) -> Tensor:
@@ -135,27 +135,27 @@ def _gradients_at(
     return found
 
 
-def _sum(one: Taps, other: Taps) -> Taps:
+def _add_taps(one: Taps, other: Taps) -> Taps:
     return {site: [a + b for a, b in zip(one[site], other[site], strict=True)] for site in one}
 
 
-def _laid_out(moved: Tensor, cells: Cells) -> Tensor:
+def _sum_over_fixed_axes(moved: Tensor, cells: Cells) -> Tensor:
     """Products [position, ...] summed over all but the axes of the sweep, less its layer."""
-    by_place = _of_indices(indexed(moved, cells.site).sum(dim=2), cells)
+    by_place = _select_indices(with_index_axis(moved, cells.site).sum(dim=2), cells)
     positions = slice(None) if cells.positions is None else list(cells.positions)
     by_place = by_place[positions]
     if not cells.over_positions:
         by_place = by_place.sum(dim=0, keepdim=True)
-    return _along_axes(by_place, cells)
+    return _to_sweep_axes(by_place, cells)
 
 
-def _along_axes(by_place: Tensor, cells: Cells) -> Tensor:
+def _to_sweep_axes(by_place: Tensor, cells: Cells) -> Tensor:
     """[position or one, index or one] -> the axes of the sweep, less its layer."""
     dims = {"position": by_place[:, 0], "layer": by_place[0, 0], "head_position": by_place.T}
     return dims.get(cells.per, by_place[0])
 
 
-def _softmax_again(
+def _qk_fix_change(
     network: Network,
     copies: ActivationCopier,
     continuation: int,
@@ -167,14 +167,14 @@ def _softmax_again(
     """What new queries or keys do to the pattern, exactly, times the pattern's gradient."""
     run, weights = copies.base[continuation], network.layers[layer]
     if weights.norms_jointly:
-        return _joint_softmax_again(network, copies, continuation, layer, cells, slope, n)
+        return _joint_qk_fix_change(network, copies, continuation, layer, cells, slope, n)
     length = len(run.tokens)
     visible = ops.visible_keys(length, weights.device, weights.window)
     rotation = ops.rotation(weights.rotary, length, run.kept["q"][layer])
     own = weights.q_norm if cells.site == "q" else weights.k_norm
-    q = ops.compared(run.kept["q"][layer], weights.q_norm, rotation)
-    k = ops.compared(run.kept["k"][layer], weights.k_norm, rotation)
-    new = ops.compared(copies.aligned(continuation, layer), own, rotation)
+    q = ops.norm_and_rotate(run.kept["q"][layer], weights.q_norm, rotation)
+    k = ops.norm_and_rotate(run.kept["k"][layer], weights.k_norm, rotation)
+    new = ops.norm_and_rotate(copies.aligned_source(continuation, layer), own, rotation)
     old = run.kept["pattern"][layer]
     chosen = range(n) if cells.positions is None else cells.positions
     if cells.site == "q" or not cells.over_positions:
@@ -185,23 +185,23 @@ def _softmax_again(
         parts = (taken, k) if cells.site == "q" else (q, taken)
         again = ops.attention_pattern(*parts, visible, weights)
         by_head = ((again - old) * slope).sum(dim=2)  # [query, head]
-        by_head = _of_own_heads(by_head, new.shape[1])
+        by_head = _sum_head_groups(by_head, new.shape[1])
         if cells.over_positions:
             by_place = by_head[list(chosen)]
         else:
             by_place = by_head.sum(dim=0, keepdim=True)
-        return _along_axes(_of_indices(by_place, cells), cells)
+        return _to_sweep_axes(_select_indices(by_place, cells), cells)
     rows: list[Tensor] = []
     for position in chosen:
         taken = k.clone()
         taken[position] = new[position]
         again = ops.attention_pattern(q, taken, visible, weights)
         rows.append(((again - old) * slope).sum(dim=(0, 2)))
-    by_place = _of_own_heads(torch.stack(rows), k.shape[1])
-    return _along_axes(_of_indices(by_place, cells), cells)
+    by_place = _sum_head_groups(torch.stack(rows), k.shape[1])
+    return _to_sweep_axes(_select_indices(by_place, cells), cells)
 
 
-def _joint_softmax_again(
+def _joint_qk_fix_change(
     network: Network,
     copies: ActivationCopier,
     continuation: int,
@@ -215,41 +215,45 @@ def _joint_softmax_again(
     length = len(run.tokens)
     visible = ops.visible_keys(length, weights.device, weights.window)
     rotation = ops.rotation(weights.rotary, length, run.kept["q"][layer])
-    own, new = run.kept[cells.site][layer], copies.aligned(continuation, layer)
+    own, new = run.kept[cells.site][layer], copies.aligned_source(continuation, layer)
 
-    def moved(positions: list[int], heads: slice | int) -> Tensor:
+    def cell_change(positions: list[int], heads: slice | int) -> Tensor:
         taken = own.clone()
         taken[positions, heads] = new[positions, heads]
         both = {site: run.kept[site][layer] for site in ("q", "k")} | {cells.site: taken}
-        q = ops.compared(both["q"], weights.q_norm, rotation)
-        k = ops.compared(both["k"], weights.k_norm, rotation)
+        q = ops.norm_and_rotate(both["q"], weights.q_norm, rotation)
+        k = ops.norm_and_rotate(both["k"], weights.k_norm, rotation)
         again = ops.attention_pattern(q, k, visible, weights)
         return ((again - run.kept["pattern"][layer]) * slope).sum()
 
     chosen = list(range(n) if cells.positions is None else cells.positions)
     stretches = [[position] for position in chosen] if cells.over_positions else [chosen]
     heads = [slice(None) if index is None else index for index in cells.indices]
-    rows = [torch.stack([moved(positions, head) for head in heads]) for positions in stretches]
-    return _along_axes(torch.stack(rows), cells)
+    rows = [
+        torch.stack([cell_change(positions, head) for head in heads]) for positions in stretches
+    ]
+    return _to_sweep_axes(torch.stack(rows), cells)
 
 
-def _of_own_heads(by_head: Tensor, n_heads: int) -> Tensor:
+def _sum_head_groups(by_head: Tensor, n_heads: int) -> Tensor:
     """[..., query head] -> [..., head of the site]: a key serves all queries of its group."""
     return by_head.unflatten(-1, (n_heads, -1)).sum(dim=-1)
 
 
-def _of_indices(by_place: Tensor, cells: Cells) -> Tensor:
+def _select_indices(by_place: Tensor, cells: Cells) -> Tensor:
     """[position or one, index of the site] -> [position or one, index of the sweep, or one]."""
     if cells.indices == (None,):
         return by_place.sum(dim=1, keepdim=True)
     return by_place[:, [index or 0 for index in cells.indices]]
 
 
-MOST = 10
+RECALL_CELLS = 10
 """Strongest cells whose recall is measured."""
 
 
-def compared(estimate: NDArray[np.float64], exact: NDArray[np.float64]) -> dict[str, float | int]:
+def estimate_quality(
+    estimate: NDArray[np.float64], exact: NDArray[np.float64]
+) -> dict[str, float | int]:
     """How good an estimate is: Pearson correlation, and the share of the strongest found.
 
     Both arrays are distances from the baseline; cells that are NaN in either are left
@@ -260,7 +264,7 @@ def compared(estimate: NDArray[np.float64], exact: NDArray[np.float64]) -> dict[
     one, other = estimate[known], exact[known]
     if one.size < 2:
         raise ExperimentError("There are fewer than two cells to compare: choose more of them.")
-    most = min(MOST, one.size)
+    most = min(RECALL_CELLS, one.size)
     strongest = [set(np.argsort(-np.abs(values), kind="stable")[:most]) for values in (one, other)]
     found: dict[str, float | int] = {"recall": len(strongest[0] & strongest[1]) / most}
     if one.std() > 0 and other.std() > 0:

@@ -43,7 +43,7 @@ OnProgress = Callable[[Progress], bool | None]
 Item = TypeVar("Item")
 
 
-def part_of(progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
+def part_progress(progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
     """What reports on one part of a work of `total` cells, `before` of which other parts have done."""
     if progress is None:
         return None
@@ -75,7 +75,7 @@ class ProgressReporter:
             self.stopped = self._progress(now) is False
 
 
-def cut(
+def split_batches(
     items: Sequence[Item], cost: Callable[[Item], tuple[int, int]], budget: int
 ) -> Iterator[list[Item]]:
     """The items in order, as many at a time as the budget and `BATCH_TOKENS` allow.
@@ -136,10 +136,10 @@ def read_rows(
     freeze_norms: bool = False,
 ) -> list[float]:
     """The metric of altered runs: for each, its pair's reader and one row a continuation."""
-    return read_finals(readers, finals_of(network, rows, freeze_norms), metric)
+    return read_finals(readers, run_to_finals(network, rows, freeze_norms), metric)
 
 
-def finals_of(
+def run_to_finals(
     network: Network, rows: Sequence[Sequence[Row]], freeze_norms: bool = False
 ) -> list[list[Tensor]]:
     """Where altered runs end: for each, the final residual stream of every continuation."""

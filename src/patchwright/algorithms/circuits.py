@@ -24,13 +24,13 @@ from patchwright.algorithms.readout import MetricReader, check_finite
 from patchwright.axes import BUDGET, Metric
 from patchwright.edges import LOGITS, Edge, node_of
 from patchwright.errors import AnswerError, ExperimentError, UnequalLengthsError
-from patchwright.model.graph import Graph, GraphRun, embedded, pass_through
+from patchwright.model.graph import Graph, GraphRun, embed_prompt, run_graph
 from patchwright.model.weights import Network
 from patchwright.prompts.pair import TokenPair
 
 
 @dataclass(frozen=True)
-class Scored:
+class EdgeScores:
     """Each edge's score, the mean over the first `done` pairs; NaN where there is no edge.
 
     In the metric's unit: the change to first order when the edge alone is corrupted. Gradients
@@ -50,7 +50,7 @@ def edge_scores(
     metric: Metric,
     steps: int | None,
     progress: OnProgress | None = None,
-) -> Scored:
+) -> EdgeScores:
     """Score every edge, [receiver, sender], until `progress` says stop.
 
     It is called before the first pass and after each, and counts those with a gradient, which
@@ -63,37 +63,37 @@ def edge_scores(
         raise ExperimentError(f"{steps} steps: take at least 1.")
     _check_graph(network)
     for pair in pairs:
-        _check(pair)
-    scores = np.where(Graph(network.spec).exists().numpy(), 0.0, np.nan)
+        _check_prompts(pair)
+    scores = np.where(Graph(network.spec).edge_mask().numpy(), 0.0, np.nan)
     count = steps or 1
     report = ProgressReporter(progress, scores, total=len(pairs) * count)
     done, taken = 0, count
     report.advance(0)
     for pair in pairs:
-        own, passes = _scores_of(network, pair, metric, steps, report)
+        own, passes = _pair_scores(network, pair, metric, steps, report)
         if done == 0:
             taken = passes
         elif passes < count:
             break
         done += 1
         scores += (own.numpy() - scores) / done
-    return Scored(scores, done, taken, report.stopped)
+    return EdgeScores(scores, done, taken, report.stopped)
 
 
-def _scores_of(
+def _pair_scores(
     network: Network, pair: TokenPair, metric: Metric, steps: int | None, report: ProgressReporter
 ) -> tuple[Tensor, int]:
     """A pair's scores, and how many passes they are the mean of; NaN where there is none."""
     nothing = torch.tensor(torch.nan), 0
     if report.stopped:
         return nothing
-    clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
-    whole = pass_through(network, clean)
+    clean, corrupt = (embed_prompt(network, tokens) for tokens in (pair.clean, pair.corrupt))
+    whole = run_graph(network, clean)
     report.advance(0)
     if report.stopped:
         return nothing
     reader = MetricReader(network, pair, whole.final[-1])
-    change = (pass_through(network, corrupt).written - whole.written).flatten(1)
+    change = (run_graph(network, corrupt).written - whole.written).flatten(1)
     report.advance(0)
     count, done = steps or 1, 0
     total = torch.zeros(1)
@@ -103,8 +103,8 @@ def _scores_of(
         share = 0.0 if steps is None else (step + 0.5) / steps
         with torch.enable_grad():
             between = (clean + share * (corrupt - clean)).detach().requires_grad_()
-            passed = pass_through(network, between)
-            value = _read(reader, metric, passed)
+            passed = run_graph(network, between)
+            value = _metric_value(reader, metric, passed)
             found = torch.autograd.grad(value, passed.read)
         slopes = torch.cat([slope.to(change) for slope in found])
         check_finite(slopes)
@@ -114,7 +114,7 @@ def _scores_of(
     return total.double().cpu() / done, done
 
 
-def _read(reader: MetricReader, metric: Metric, passed: GraphRun) -> Tensor:
+def _metric_value(reader: MetricReader, metric: Metric, passed: GraphRun) -> Tensor:
     return reader.read(metric, [passed.final[-1:][None]])[0]
 
 
@@ -126,14 +126,14 @@ def _check_graph(network: Network) -> None:
         )
 
 
-def _check(pair: TokenPair) -> None:
+def _check_prompts(pair: TokenPair) -> None:
     if len(pair.clean) != len(pair.corrupt):
         raise UnequalLengthsError("Circuits are found between prompts of equal length only.")
     if not pair.single_tokens:
         raise AnswerError("An answer has several tokens: circuits are found for one-token answers.")
 
 
-def strongest(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
+def edges_by_score(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
     """Every edge, the highest |score| first."""
     receivers, senders = graph.receivers, graph.senders
     order = np.argsort(-np.nan_to_num(np.abs(scores), nan=-1.0), axis=None, kind="stable")
@@ -143,14 +143,14 @@ def strongest(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
     return [(senders[column], receivers[row]) for row, column in pairs]
 
 
-def greedy(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
+def greedy_edges(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
     """Edges in the order in which a walk down from the logits takes them.
 
     At each step the strongest edge into a node that is already reached; edges that
     nothing reached reads are never taken.
     """
     into: dict[str, list[tuple[int, Edge]]] = {}
-    for rank, edge in enumerate(strongest(scores, graph)):
+    for rank, edge in enumerate(edges_by_score(scores, graph)):
         into.setdefault(node_of(edge[1]), []).append((rank, edge))
     ready, found = into.pop(LOGITS, []), list[Edge]()
     while ready:
@@ -162,7 +162,7 @@ def greedy(scores: NDArray[np.float64], graph: Graph) -> list[Edge]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CircuitValues:
     """The metric of circuits and of the runs they lie between, mean over pairs.
 
     `values` is NaN where the work was stopped, after `done` circuits, and so are `clean` and
@@ -178,7 +178,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _PreparedPair:
     """A pair whose circuits are about to run, and the metric of its clean run."""
 
     reader: MetricReader
@@ -191,7 +191,7 @@ class _StoppedError(Exception):
     """Leaves the work where it was stopped: what was measured by then is the result."""
 
 
-def measure(
+def measure_circuits(
     network: Network,
     pairs: Sequence[TokenPair],
     circuits: Sequence[Iterable[Edge]],
@@ -199,7 +199,7 @@ def measure(
     outside: str,
     progress: OnProgress | None = None,
     budget: int = BUDGET,
-) -> Measured:
+) -> CircuitValues:
     """Run every circuit with all edges outside it corrupted (or at the clean prompts' mean).
 
     `progress` is called before the first pass and after each, and counts circuits. The runs that
@@ -210,56 +210,60 @@ def measure(
     _check_graph(network)
     graph = Graph(network.spec)
     for pair in pairs:
-        _check(pair)
+        _check_prompts(pair)
     values, kept = np.full((2, len(circuits)), np.nan)
     clean = none = np.nan
     report = ProgressReporter(progress, kept)
 
-    def passed(circuits: int = 0) -> None:
+    def count_pass(circuits: int = 0) -> None:
         report.advance(circuits)
         if report.stopped:
             raise _StoppedError
 
-    def value(edges: Iterable[Edge]) -> float:
+    def circuit_value(edges: Iterable[Edge]) -> float:
         """The metric of a circuit."""
-        mask = _mask(edges, graph).to(network.embed)
+        mask = _edge_mask(edges, graph).to(network.embed)
         found: list[Tensor] = []
         for i, one in enumerate(ready):
             if i > 0:
-                passed()
-            other = others.of(i, one.corrupt)
-            found.append(_read(one.reader, metric, pass_through(network, one.clean, mask, other)))
+                count_pass()
+            other = others.for_pair(i, one.corrupt)
+            found.append(
+                _metric_value(one.reader, metric, run_graph(network, one.clean, mask, other))
+            )
         return _mean(found)
 
     with suppress(_StoppedError):
-        passed()
-        ready = [_ready(network, pair, metric, passed) for pair in pairs]
-        mean = _mean_written(network, pairs, passed) if outside == "mean" else None
-        others = _Others(network, mean, budget, passed)
-        clean, none = _mean([one.value for one in ready]), value([])
-        passed()
+        count_pass()
+        ready = [_prepare_pair(network, pair, metric, count_pass) for pair in pairs]
+        mean = _mean_activations(network, pairs, count_pass) if outside == "mean" else None
+        others = _OutsideActivations(network, mean, budget, count_pass)
+        clean, none = _mean([one.value for one in ready]), circuit_value([])
+        count_pass()
         gap = clean - none
         flat = abs(gap) <= METRIC_TABLE[metric].unit.min_gap
         for i, edges in enumerate(circuits):
-            values[i] = value(edges)
+            values[i] = circuit_value(edges)
             kept[i] = np.nan if flat else (values[i] - none) / gap
-            passed(1)
-    return Measured(values, kept, clean, none, report.done)
+            count_pass(1)
+    return CircuitValues(values, kept, clean, none, report.done)
 
 
 def _mean(values: list[Tensor]) -> float:
     return float(torch.stack(values).double().mean())
 
 
-def _ready(network: Network, pair: TokenPair, metric: Metric, passed: Callable[[], None]) -> _Ready:
-    clean, corrupt = (embedded(network, tokens) for tokens in (pair.clean, pair.corrupt))
-    run = pass_through(network, clean)
+def _prepare_pair(
+    network: Network, pair: TokenPair, metric: Metric, passed: Callable[[], None]
+) -> _PreparedPair:
+    clean, corrupt = (embed_prompt(network, tokens) for tokens in (pair.clean, pair.corrupt))
+    run = run_graph(network, clean)
     passed()
     reader = MetricReader(network, pair, run.final[-1])
-    return _Ready(reader, clean, corrupt, _read(reader, metric, run))
+    return _PreparedPair(reader, clean, corrupt, _metric_value(reader, metric, run))
 
 
-class _Others:
+class _OutsideActivations:
     """What edges outside a circuit carry, [sender, position, d_model], for each pair."""
 
     def __init__(
@@ -271,13 +275,13 @@ class _Others:
         self._passed = passed
         self._kept: dict[int, Tensor] = {}
 
-    def of(self, pair: int, corrupt: Float[Tensor, "position d_model"]) -> Tensor:
+    def for_pair(self, pair: int, corrupt: Float[Tensor, "position d_model"]) -> Tensor:
         """Of the pair with that number, whose corrupted embedding is `corrupt`."""
         if self._mean is not None:
             return self._mean
         if pair in self._kept:
             return self._kept[pair]
-        written = pass_through(self._network, corrupt).written
+        written = run_graph(self._network, corrupt).written
         self._passed()
         if written.nbytes <= self._left:
             self._left -= written.nbytes
@@ -285,12 +289,12 @@ class _Others:
         return written
 
 
-def _mask(edges: Iterable[Edge], graph: Graph) -> Tensor:
+def _edge_mask(edges: Iterable[Edge], graph: Graph) -> Tensor:
     """[receiver, sender]: 1 where an edge is in the circuit."""
     senders = {name: i for i, name in enumerate(graph.senders)}
     receivers = {name: i for i, name in enumerate(graph.receivers)}
     # An index into a tensor costs ten times as much as one into an array.
-    exists = graph.exists().numpy()
+    exists = graph.edge_mask().numpy()
     mask = np.zeros(exists.shape, dtype=np.float32)
     for sender, receiver in edges:
         known = sender in senders and receiver in receivers
@@ -303,7 +307,7 @@ def _mask(edges: Iterable[Edge], graph: Graph) -> Tensor:
     return torch.from_numpy(mask)
 
 
-def _mean_written(
+def _mean_activations(
     network: Network, pairs: Sequence[TokenPair], passed: Callable[[], None]
 ) -> Tensor:
     if len({len(pair.clean) for pair in pairs}) > 1:
@@ -313,7 +317,7 @@ def _mean_written(
         )
     total = torch.zeros(1)
     for pair in pairs:
-        written = pass_through(network, embedded(network, pair.clean)).written
+        written = run_graph(network, embed_prompt(network, pair.clean)).written
         total = total.to(written) + written
         passed()
     return total / len(pairs)
@@ -325,7 +329,7 @@ def random_circuits(every: Sequence[Edge], size: int, count: int, seed: int) -> 
     return [[every[i] for i in draw.choice(len(every), size, replace=False)] for _ in range(count)]
 
 
-def area(sizes: Sequence[int], values: Sequence[float]) -> float:
+def area_under_curve(sizes: Sequence[int], values: Sequence[float]) -> float:
     """Mean height of a curve over its sizes, by the trapezoid rule; a single size is its value."""
     if len(sizes) == 1:
         return values[0]

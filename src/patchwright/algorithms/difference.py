@@ -10,7 +10,7 @@ from torch import Tensor
 from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.axes import DIMS, Per
 from patchwright.errors import ExperimentError, UnequalLengthsError
-from patchwright.model.requests import indexed
+from patchwright.model.requests import with_index_axis
 from patchwright.places import KEYED_SITES, Site, pers_of
 
 ARRAYS = ("relative", "norm", "clean_norm", "cosine")
@@ -33,7 +33,9 @@ def difference(runs: PairRuns, site: Site, per: Per) -> dict[str, xr.DataArray]:
             "Attention patterns of prompts of unequal length have different keys: compare z instead."
         )
     layers = [
-        _layer(runs.clean[0].kept[site][layer], runs.corrupt[0].kept[site][layer], runs, site, per)
+        _layer_arrays(
+            runs.clean[0].kept[site][layer], runs.corrupt[0].kept[site][layer], runs, site, per
+        )
         for layer in range(len(runs.clean[0].kept[site]))
     ]
     found: dict[str, xr.DataArray] = {}
@@ -44,13 +46,15 @@ def difference(runs: PairRuns, site: Site, per: Per) -> dict[str, xr.DataArray]:
     return found
 
 
-def _layer(
+def _layer_arrays(
     clean: Tensor, corrupt: Tensor, runs: PairRuns, site: Site, per: Per
 ) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     """One layer's arrays, without the layer axis."""
     into, out_of = (list(positions) for positions in zip(*runs.pair.matching, strict=True))
     # [position, index, feature]: heads are indices, neurons are, else there is one.
-    one, other = (indexed(act, site)[at].double() for act, at in ((clean, into), (corrupt, out_of)))
+    one, other = (
+        with_index_axis(act, site)[at].double() for act, at in ((clean, into), (corrupt, out_of))
+    )
     keep = {"position": (0,), "head": (1,), "head_position": (1, 0), "layer": (), "neuron": (1,)}
     rest = [axis for axis in range(3) if axis not in keep[per]]
 

@@ -20,7 +20,7 @@ from patchwright.model.weights import Linear, Network, Norm
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
 
-KEEP: dict[str, tuple[Site, ...]] = {
+PART_SITES: dict[str, tuple[Site, ...]] = {
     "layer": (),
     "head": ("z",),
     "position": ("pattern", "v", "z"),
@@ -30,31 +30,35 @@ KEEP: dict[str, tuple[Site, ...]] = {
 
 
 @dataclass(frozen=True)
-class _Direction:
+class _LogitDirection:
     """The linear map from what is written at the last position to the logit difference."""
 
     weight: Float[Tensor, " d_model"]
 
-    def at(self, device: torch.device) -> "_Direction":
+    def to(self, device: torch.device) -> "_LogitDirection":
         """The same on a layer's device."""
         return replace(self, weight=self.weight.to(device))
 
-    def ahead_of(self, norm: Norm | None, x: Float[Tensor, " d_model"]) -> "_Direction":
+    def through_norm(self, norm: Norm | None, x: Float[Tensor, " d_model"]) -> "_LogitDirection":
         """The map from what a norm reads, which divides by what it does for `x`."""
         if norm is None:
             return self
         gain, x = (one.to(self.weight.device).double() for one in (norm.gain, x))
         weight = gain * self.weight / ops.norm_scale(x, norm)
         # A layer norm takes the mean off what it reads; off the weights comes to the same.
-        return _Direction(weight - weight.mean() if norm.kind == "layer" else weight)
+        return _LogitDirection(weight - weight.mean() if norm.kind == "layer" else weight)
 
-    def of(self, written: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place"]:
+    def added_logits(self, written: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place"]:
         """Logits that `written` adds."""
         return written.to(self.weight.device).double() @ self.weight
 
-    def of_bias(self, by: Linear | Norm | None) -> Float[Tensor, ""]:
+    def bias_logits(self, by: Linear | Norm | None) -> Float[Tensor, ""]:
         """Logits that the bias of a projection or a norm adds."""
-        return self.weight.new_zeros(()) if by is None or by.bias is None else self.of(by.bias)
+        return (
+            self.weight.new_zeros(())
+            if by is None or by.bias is None
+            else self.added_logits(by.bias)
+        )
 
 
 def logit_attribution(
@@ -71,17 +75,19 @@ def logit_attribution(
     """
     found: dict[str, list[xr.DataArray]] = {}
     for run in runs.values():
-        direction, biases = _direction(network, pair, run)
+        direction, biases = _logit_direction(network, pair, run)
         arrays = {"components": _components(network, run, direction, biases)}
         if part != "layer":
-            arrays |= _divided(network, run, direction, part)
+            arrays |= _part_contributions(network, run, direction, part)
         for name, array in arrays.items():
             found.setdefault(name, []).append(array)
     labels = xr.DataArray(list(runs), dims=["run"], name="run")
     return {name: xr.concat(some, labels).rename(name) for name, some in found.items()}
 
 
-def _direction(network: Network, pair: TokenPair, run: Run) -> tuple[_Direction, dict[str, float]]:
+def _logit_direction(
+    network: Network, pair: TokenPair, run: Run
+) -> tuple[_LogitDirection, dict[str, float]]:
     """The answer's direction seen through the final norm, its scale frozen.
 
     And what does not depend on what is written, by the name of its component.
@@ -93,16 +99,20 @@ def _direction(network: Network, pair: TokenPair, run: Run) -> tuple[_Direction,
         mean = rows[answers].mean(dim=0)
         return mean - rows[wrongs].mean(dim=0) if wrongs else mean
 
-    target, norm, biases = _Direction(difference(unembed)), network.norm_final, dict[str, float]()
+    target, norm, biases = (
+        _LogitDirection(difference(unembed)),
+        network.norm_final,
+        dict[str, float](),
+    )
     if norm.bias is not None:
-        biases["norm_bias"] = float(target.of_bias(norm))
+        biases["norm_bias"] = float(target.bias_logits(norm))
     if network.unembed_bias is not None:
         biases["unembed_bias"] = float(difference(network.unembed_bias.double()))
-    return target.ahead_of(norm, run.final[0]), biases
+    return target.through_norm(norm, run.final[0]), biases
 
 
 def _components(
-    network: Network, run: Run, direction: _Direction, biases: dict[str, float]
+    network: Network, run: Run, direction: _LogitDirection, biases: dict[str, float]
 ) -> xr.DataArray:
     last = run.read
     names, written = ["embed"], [run.kept["embed"][0][last]]
@@ -113,13 +123,13 @@ def _components(
         names += [f"L{layer}.attn_out", f"L{layer}.mlp_out"]
         written += [run.kept["attn_out"][layer][last], run.kept["mlp_out"][layer][last]]
     together = torch.stack([one.to(direction.weight.device) for one in written])
-    values = [*direction.of(together).tolist(), *biases.values()]
+    values = [*direction.added_logits(together).tolist(), *biases.values()]
     names += biases
     return xr.DataArray(values, dims=["component"], coords={"component": names})
 
 
-def _divided(
-    network: Network, run: Run, direction: _Direction, part: str
+def _part_contributions(
+    network: Network, run: Run, direction: _LogitDirection, part: str
 ) -> dict[str, xr.DataArray]:
     """`contribution` and `bias` of one run."""
     last, spec = run.read, network.spec
@@ -127,15 +137,15 @@ def _divided(
     values: list[Tensor] = []
     biases: list[Tensor] = []
     for i, layer in enumerate(network.layers):
-        direction = direction.at(layer.device)
+        direction = direction.to(layer.device)
         if part == "neuron":
             act = run.kept["mlp_act"][i][last]
-            into, bias = _ahead(direction, layer.mlp_out, layer.norm_mlp_out, act)
+            into, bias = _through_projection(direction, layer.mlp_out, layer.norm_mlp_out, act)
             values.append(act.double() * into)
             biases.append(bias)
             continue
         z = run.kept["z"][i][last]
-        into, bias = _ahead(direction, layer.o, layer.norm_attn_out, z.flatten())
+        into, bias = _through_projection(direction, layer.o, layer.norm_attn_out, z.flatten())
         into = into.view(spec.n_heads, spec.d_head)
         biases.append(bias)
         if part == "head":
@@ -155,10 +165,10 @@ def _divided(
     }
 
 
-def _ahead(
-    direction: _Direction, by: Linear | None, norm: Norm | None, x: Float[Tensor, " width"]
+def _through_projection(
+    direction: _LogitDirection, by: Linear | None, norm: Norm | None, x: Float[Tensor, " width"]
 ) -> tuple[Float[Tensor, " width"], Float[Tensor, ""]]:
     """The direction as a projection reads `x`, a norm behind it frozen; and the biases' logits."""
     assert by is not None, "experts have no neurons of their own"
-    inner = direction.ahead_of(norm, ops.linear(x[None], by)[0])
-    return by.weight.double() @ inner.weight, inner.of_bias(by) + direction.of_bias(norm)
+    inner = direction.through_norm(norm, ops.linear(x[None], by)[0])
+    return by.weight.double() @ inner.weight, inner.bias_logits(by) + direction.bias_logits(norm)

@@ -13,13 +13,13 @@ MOST_NAMED = 5
 
 
 def groups_of(result: Result) -> list[int]:
-    """For each pair of the result the number of its group; see `grouped`."""
+    """For each pair of the result the number of its group; see `group_numbers`."""
     if result.position_tokens is not None:
         return list(range(max(1, len(result.clean.pairs))))
-    return grouped(zip(result.tokens["clean"], result.tokens["corrupt"], strict=True))
+    return group_numbers(zip(result.tokens["clean"], result.tokens["corrupt"], strict=True))
 
 
-def grouped(prompts: Iterable[tuple[Sequence[Hashable], Sequence[Hashable]]]) -> list[int]:
+def group_numbers(prompts: Iterable[tuple[Sequence[Hashable], Sequence[Hashable]]]) -> list[int]:
     """For each pair the number of its group, counted in the order of the pairs.
 
     `prompts` are each pair's two, as tokens. Duplicates have equal ones in either order,
@@ -32,7 +32,7 @@ def grouped(prompts: Iterable[tuple[Sequence[Hashable], Sequence[Hashable]]]) ->
     ]
 
 
-def duplicate_pairs(result: Result) -> list[Notice]:
+def duplicate_notices(result: Result) -> list[Notice]:
     """The warning that names duplicates, by their numbers from 1; nothing where there are none."""
     groups = groups_of(result)
     members: dict[int, list[int]] = {}
@@ -41,7 +41,7 @@ def duplicate_pairs(result: Result) -> list[Notice]:
     repeated = [some for some in members.values() if len(some) > 1]
     if not repeated:
         return []
-    named = "; ".join(_listed(some) for some in repeated[:MOST_NAMED])
+    named = "; ".join(_numbers_text(some) for some in repeated[:MOST_NAMED])
     more = f"; and {len(repeated) - MOST_NAMED} more groups" if len(repeated) > MOST_NAMED else ""
     return [
         Notice(
@@ -53,6 +53,6 @@ def duplicate_pairs(result: Result) -> list[Notice]:
     ]
 
 
-def _listed(pairs: Sequence[int]) -> str:
+def _numbers_text(pairs: Sequence[int]) -> str:
     shown = ", ".join(map(str, pairs[:MOST_NAMED]))
     return shown + (f" and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else "")

@@ -11,14 +11,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from patchwright.algorithms.metrics import LENS_METRICS, fits
+from patchwright.algorithms.metrics import LENS_METRICS, can_measure
 from patchwright.algorithms.pair_runs import TokenText
 from patchwright.algorithms.readout import MetricReader
 from patchwright.axes import Metric
 from patchwright.model.requests import BASE_SITES, Run
 from patchwright.places import Site
 
-LENS: frozenset[Site] = BASE_SITES | frozenset[Site]({"resid_post"})
+LENS_SITES: frozenset[Site] = BASE_SITES | frozenset[Site]({"resid_post"})
 """What a lens reads, and what its patched run starts from."""
 
 
@@ -33,14 +33,14 @@ def logit_lens(
     kept `resid_post`; positions are those of the longest run, others are NaN.
     """
     n = max(len(run.tokens) for run in runs.values())
-    metrics: list[Metric] = [name for name in LENS_METRICS if fits(name, reader.pair)]
+    metrics: list[Metric] = [name for name in LENS_METRICS if can_measure(name, reader.pair)]
     found: dict[Metric, list[NDArray[np.float64]]] = {name: [] for name in metrics}
     shares: list[NDArray[np.float64]] = []
     tops: list[list[list[str]]] = []
     for run in runs.values():
         layers = run.kept["resid_post"]
-        read = [reader.of([layer[:, None]]) for layer in layers]
-        best = [one.best() for one in read]
+        read = [reader.readout([layer[:, None]]) for layer in layers]
+        best = [one.top_token_each() for one in read]
         for name, columns in found.items():
             values = [one(name).double().cpu().numpy() for one in read]
             columns.append(_padded(values, n))
@@ -62,7 +62,7 @@ def _padded(layers: Sequence[NDArray[np.float64]], n: int) -> NDArray[np.float64
     return values
 
 
-def accumulated(reader: MetricReader, runs: dict[str, Run]) -> xr.DataArray:
+def accumulated_logit_diff(reader: MetricReader, runs: dict[str, Run]) -> xr.DataArray:
     """The logit difference at each run's last position after each layer: (run, layer), logits."""
     values = [
         [float(reader.read("logit_diff", [layer[run.read][None, None]])) for layer in layers]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from patchwright.axes import METRICS, Metric
 from patchwright.errors import AnswerError, ExperimentError
 from patchwright.prompts.pair import TokenPair
-from patchwright.spelling import either
+from patchwright.spelling import join_with_or
 
 
 @dataclass(frozen=True)
@@ -173,20 +173,22 @@ def check_answers(metric: Metric, pair: TokenPair) -> None:
     """Raise AnswerError where the metric cannot be taken of these answers."""
     row = METRIC_TABLE[metric]
     if row.needs_wrong and not pair.wrongs:
-        others = either(one.name for one in _ROWS if not one.needs_wrong)
+        others = join_with_or(one.name for one in _ROWS if not one.needs_wrong)
         raise AnswerError(
             f"The metric '{metric}' compares with a wrong answer, and none was given: name one, "
             f"or choose {others}."
         )
     if row.one_token and not pair.single_tokens:
-        others = either(usual_metric(one_token=False, compared=some) for some in (False, True))
+        others = join_with_or(
+            default_metric(one_token=False, compared=some) for some in (False, True)
+        )
         raise AnswerError(
             f"An answer has several tokens, which the metric '{metric}' does not have: choose "
             f"{others}, which sum over the tokens, or name one-token answers."
         )
 
 
-def fits(metric: Metric, pair: TokenPair) -> bool:
+def can_measure(metric: Metric, pair: TokenPair) -> bool:
     """Whether the metric can be taken of these answers."""
     row = METRIC_TABLE[metric]
     return not ((row.needs_wrong and not pair.wrongs) or (row.one_token and not pair.single_tokens))
@@ -198,7 +200,7 @@ def check_differentiable(metric: Metric) -> None:
         raise ExperimentError(f"The metric '{metric}' has no gradient: choose another.")
 
 
-def usual_metric(*, one_token: bool, compared: bool) -> Metric:
+def default_metric(*, one_token: bool, compared: bool) -> Metric:
     """What to measure answers of one token by, or of several; `compared` with a wrong answer."""
     if one_token:
         return "logit_diff" if compared else "logit"

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import torch
 
-from patchwright.algorithms.metrics import METRIC_TABLE, fits
+from patchwright.algorithms.metrics import METRIC_TABLE, can_measure
 from patchwright.algorithms.readout import Finals, MetricReader, Readout, check_finite, read_each
 from patchwright.algorithms.result import Baseline
 from patchwright.axes import Direction, Metric
@@ -16,13 +16,13 @@ from patchwright.model.requests import Row, Run
 from patchwright.model.weights import Network
 from patchwright.places import KEYED_SITES, Site
 from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.tokens import in_sentence
+from patchwright.prompts.tokens import quoted_token
 from patchwright.warnings import Notice
 
 TokenText = Callable[[int], str]
 """The text of a token id."""
 
-TOP = 10
+BASELINE_TOKENS = 10
 """Most probable next tokens that a baseline lists."""
 
 
@@ -55,7 +55,7 @@ class PairRuns:
         reader = replace(self.reader, clean_final=clean[0].final[0])
         return replace(self, reader=reader, clean=clean, corrupt=corrupt)
 
-    def matched(self, direction: Direction) -> list[tuple[int, int]]:
+    def matched_positions(self, direction: Direction) -> list[tuple[int, int]]:
         """Matched positions: (in the patched run, in the source)."""
         pairs = self.pair.matching
         return [(b, a) for a, b in pairs] if direction == "denoise" else list(pairs)
@@ -111,15 +111,15 @@ def run_in_groups(
 
     A list that was handed out is emptied before the next pairs run.
     """
-    for group in _groups(network, pairs, keep, budget):
+    for group in _groups_within_budget(network, pairs, keep, budget):
         ran = run_pairs(network, group, keep)
         if metric is not None:
-            ran = _read_both(ran, metric)
+            ran = _with_metrics(ran, metric)
         yield ran
         ran.clear()
 
 
-def _groups(
+def _groups_within_budget(
     network: Network, pairs: Sequence[TokenPair], keep: frozenset[Site], budget: int
 ) -> Iterator[list[TokenPair]]:
     group: list[TokenPair] = []
@@ -141,9 +141,9 @@ def _pair_runs(network: Network, pair: TokenPair, runs: list[tuple[Run, Run]]) -
     return PairRuns(pair, MetricReader(network, pair, clean[0].final[0]), clean, corrupt)
 
 
-def _read_both(runs: Sequence[PairRuns], metric: Metric) -> list[PairRuns]:
+def _with_metrics(runs: Sequence[PairRuns], metric: Metric) -> list[PairRuns]:
     """The same, with the metric of the clean and of the corrupted run, which `baselines` repeats."""
-    both = [stacked([one.clean, one.corrupt]) for one in runs]
+    both = [stack_finals([one.clean, one.corrupt]) for one in runs]
     read = read_each(metric, [one.reader for one in runs], both)
     known = [(float(clean), float(corrupt)) for clean, corrupt in (one.tolist() for one in read)]
     return [replace(one, known=values) for one, values in zip(runs, known, strict=True)]
@@ -154,15 +154,15 @@ def baselines(
 ) -> list[Baseline]:
     """What each of some runs of one pair predicts; `known` are metrics that have been read."""
 
-    def of(other: Metric) -> list[float | None]:
-        return read(other).tolist() if fits(other, read.pair) else [None] * len(read)
+    def optional_values(other: Metric) -> list[float | None]:
+        return read(other).tolist() if can_measure(other, read.pair) else [None] * len(read)
 
     numbers = zip(
         [*known, *read(metric).tolist()[len(known) :]],
-        of("logit"),
-        of("logit_diff"),
+        optional_values("logit"),
+        optional_values("logit_diff"),
         read("probability").tolist(),
-        of("rank"),
+        optional_values("rank"),
         strict=True,
     )
     return [
@@ -173,13 +173,16 @@ def baselines(
             wrong_logit=None if answer is None or difference is None else answer - difference,
             probability=probability,
             rank=rank,
-            top=[{"token": texts(i), "id": i, "probability": p} for i, p in read.top(row, TOP)],
+            top=[
+                {"token": texts(i), "id": i, "probability": p}
+                for i, p in read.top(row, BASELINE_TOKENS)
+            ],
         )
         for row, (value, answer, difference, probability, rank) in enumerate(numbers)
     ]
 
 
-def stacked(runs: Sequence[Sequence[Run]]) -> Finals:
+def stack_finals(runs: Sequence[Sequence[Run]]) -> Finals:
     """One row for each run, one tensor for each continuation, as a `MetricReader` takes them.
 
     A run comes once for each continuation of its pair.
@@ -187,26 +190,28 @@ def stacked(runs: Sequence[Sequence[Run]]) -> Finals:
     return [torch.stack([run.final for run in some]) for some in zip(*runs, strict=True)]
 
 
-def averaged(baselines: Sequence[Baseline]) -> Baseline:
+def mean_baseline(baselines: Sequence[Baseline]) -> Baseline:
     """The baseline of several pairs: means, and each pair's own under `pairs`."""
     return Baseline(
         metric=fmean(one.metric for one in baselines),
-        logit_diff=_mean([one.logit_diff for one in baselines]),
-        answer_logit=_mean([one.answer_logit for one in baselines]),
-        wrong_logit=_mean([one.wrong_logit for one in baselines]),
+        logit_diff=_mean_or_none([one.logit_diff for one in baselines]),
+        answer_logit=_mean_or_none([one.answer_logit for one in baselines]),
+        wrong_logit=_mean_or_none([one.wrong_logit for one in baselines]),
         probability=fmean(one.probability for one in baselines),
-        rank=_mean([one.rank for one in baselines]),
+        rank=_mean_or_none([one.rank for one in baselines]),
         top=[],
         pairs=list(baselines),
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if len(known) == len(values) else None
 
 
-def notices_of(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric) -> list[Notice]:
+def pair_notices(
+    pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metric
+) -> list[Notice]:
     """What to know before trusting effects that are measured on this pair."""
     found = [*pair.notices]
     if clean.top[0]["id"] not in {answer[0] for answer in pair.answers}:
@@ -214,7 +219,7 @@ def notices_of(pair: TokenPair, clean: Baseline, corrupt: Baseline, metric: Metr
             Notice(
                 code="answer_not_top",
                 message="The model's most likely next token after the clean prompt is "
-                f"{in_sentence(clean.top[0]['token'])}, not the answer, so the effects do not show "
+                f"{quoted_token(clean.top[0]['token'])}, not the answer, so the effects do not show "
                 "how the model finds the answer.",
             )
         )

@@ -17,7 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from patchwright.algorithms.batches import OnProgress, ProgressReporter, cut, read_rows, row_bytes
+from patchwright.algorithms.batches import (
+    OnProgress,
+    ProgressReporter,
+    read_rows,
+    row_bytes,
+    split_batches,
+)
 from patchwright.algorithms.pair_runs import PairRuns, run_in_groups
 from patchwright.algorithms.sweep import (
     ActivationCopier,
@@ -31,7 +37,7 @@ from patchwright.axes import Direction, Metric
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.requests import BASE_SITES, Row, Run, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched_row
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import SITE_TABLE, Place, Site, parse_place, reads_from
@@ -39,7 +45,7 @@ from patchwright.prompts.pair import TokenPair
 
 SENDERS: tuple[Site, ...] = ("z", "attn_out", "mlp_out", "embed")
 RECEIVERS: tuple[Site, ...] = ("q", "k", "v", "mlp_out")
-ON_PATHS = BASE_SITES | frozenset[Site]({"z", "mlp_out", *RECEIVERS})
+PATH_SITES = BASE_SITES | frozenset[Site]({"z", "mlp_out", *RECEIVERS})
 """What runs must keep besides the senders' site: what is frozen on the way, and what receives."""
 
 
@@ -52,17 +58,17 @@ class Paths:
     norms: str
 
     @property
-    def top(self) -> int | None:
+    def top_layer(self) -> int | None:
         """The highest layer with a receiver; None for the logits."""
         return max((place.layer or 0 for place in self.receivers), default=None)
 
-    def reachable(self, site: Site, layer: int, parallel: bool) -> bool:
+    def has_path_from(self, site: Site, layer: int, parallel: bool) -> bool:
         """Whether a sender of `layer` lies below any receiver; blocks may be `parallel`."""
-        below = any(_below(site, layer, place, parallel) for place in self.receivers)
+        below = any(_is_below(site, layer, place, parallel) for place in self.receivers)
         return below or not self.receivers
 
 
-def receivers_of(written: Sequence[str], spec: ModelSpec, n_positions: int) -> tuple[Place, ...]:
+def parse_receivers(written: Sequence[str], spec: ModelSpec, n_positions: int) -> tuple[Place, ...]:
     """Receivers as places; none stand for the logits.
 
     Raises ExperimentError for a site that cannot receive, or for the logits among
@@ -102,28 +108,30 @@ def path_patch(
     """
     if cells.site not in SENDERS:
         raise ExperimentError(f"'{cells.site}' cannot send: choose {', '.join(SENDERS)}.")
-    if not any(paths.reachable(cells.site, layer, network.spec.parallel) for layer in cells.layers):
+    if not any(
+        paths.has_path_from(cells.site, layer, network.spec.parallel) for layer in cells.layers
+    ):
         raise UnknownPlaceError(
-            f"Every sender lies above its receivers: name layers below {paths.top}, or higher "
+            f"Every sender lies above its receivers: name layers below {paths.top_layer}, or higher "
             "receivers."
         )
     n_positions = len(pairs[0].corrupt if direction == "denoise" else pairs[0].clean)
     values = np.full((len(pairs), *cells.shape(n_positions)), np.nan)
     report = ProgressReporter(progress, values)
     ran: list[PairRuns] = []
-    keep = ON_PATHS | frozenset[Site]({cells.site})
+    keep = PATH_SITES | frozenset[Site]({cells.site})
     if paths.norms == "freeze" and any(layer.norm_mlp_out for layer in network.layers):
         keep |= frozenset[Site]({"mlp_act"})  # What the norm behind an MLP had its scale from.
     for group in run_in_groups(network, pairs, keep, budget, metric):
         for runs in group:
             mine = values[len(ran)]
             mine[:] = baseline_values(runs, cells, direction)
-            _of_pair(network, runs, cells, paths, direction, metric, mine, report, budget)
+            _patch_pair(network, runs, cells, paths, direction, metric, mine, report, budget)
             ran.append(runs.without_activations())
     return SweepValues(values, report.done, ran, np.zeros(values.shape, dtype=np.bool_))
 
 
-def _of_pair(
+def _patch_pair(
     network: Network,
     runs: PairRuns,
     cells: Cells,
@@ -142,7 +150,7 @@ def _of_pair(
     items = [
         item
         for item in work_items(0, copies, cells)
-        if paths.reachable(cells.site, item.layer, network.spec.parallel)
+        if paths.has_path_from(cells.site, item.layer, network.spec.parallel)
     ]
     for item in items:
         flat[item.cell] = np.nan
@@ -158,19 +166,19 @@ def _of_pair(
     freeze_norms = paths.norms == "freeze" and not paths.receivers
     like = [run.final[None] for run in copies.base] if freeze_norms else None
     reader = replace(runs.reader, like=like)
-    for batch in cut(items, cost, budget):
+    for batch in split_batches(items, cost, budget):
         if report.stopped:
             return
-        rows = [_sent(network.spec, copies, cells, item, paths) for item in batch]
+        rows = [_sender_rows(network.spec, copies, cells, item, paths) for item in batch]
         if paths.receivers:
-            rows = _received(network, copies, rows, paths)
+            rows = _receiver_rows(network, copies, rows, paths)
         found = read_rows(network, [reader] * len(batch), rows, metric, freeze_norms)
         for item, value in zip(batch, found, strict=True):
             flat[item.cell] = value
         report.advance(len(batch))
 
 
-def _sent(
+def _sender_rows(
     spec: ModelSpec, copies: ActivationCopier, cells: Cells, item: WorkItem, paths: Paths
 ) -> list[Row]:
     """The base runs with a sender's activation copied in and what lies above frozen in place."""
@@ -185,7 +193,7 @@ def _sent(
                 frozen.append(("mlp_out", layer))
     sent = copies.edits(item.layer, item.index, item.spans)
     return [
-        patched(
+        patched_row(
             run,
             *edits,
             *(Edit(site, layer, at, run.kept[site][layer][at:]) for site, layer in frozen),
@@ -194,17 +202,20 @@ def _sent(
     ]
 
 
-def _received(
+def _receiver_rows(
     network: Network, copies: ActivationCopier, rows: Sequence[Sequence[Row]], paths: Paths
 ) -> list[list[Row]]:
     """The base runs with the receivers as the sender left them."""
     sites = frozenset[Site](place.site for place in paths.receivers)
     flat = [row for some in rows for row in some]
     finished = iter(forward(network, flat, sites, freeze_norms=paths.norms == "freeze"))
-    return [[patched(run, *_taken(next(finished), paths)) for run in copies.base] for _ in rows]
+    return [
+        [patched_row(run, *_receiver_edits(next(finished), paths)) for run in copies.base]
+        for _ in rows
+    ]
 
 
-def _taken(sent: Run, paths: Paths) -> list[Edit]:
+def _receiver_edits(sent: Run, paths: Paths) -> list[Edit]:
     """The edits that write a run's activations at the receivers."""
     edits: list[Edit] = []
     n = sent.read + 1
@@ -217,7 +228,7 @@ def _taken(sent: Run, paths: Paths) -> list[Edit]:
     return edits
 
 
-def _below(site: Site, layer: int, receiver: Place, parallel: bool) -> bool:
+def _is_below(site: Site, layer: int, receiver: Place, parallel: bool) -> bool:
     """Whether what a sender writes reaches a receiver's input."""
     if not SITE_TABLE[site].in_layers:
         return True

@@ -24,7 +24,7 @@ VOCAB_TILE = 1 << 24
 Finals = Sequence[Float[Tensor, "row _position d_model"]]
 """Final residual streams of some rows, one tensor for each continuation of the pair."""
 
-Several = Sequence[Sequence[Tensor]]
+FinalsByPair = Sequence[Sequence[Tensor]]
 """The `Finals` of several pairs, whose numbers of rows differ."""
 
 
@@ -47,7 +47,7 @@ def logits(
     columns = Linear(network.unembed[chosen].T, bias)
     values = ops.linear(normed.to(columns.weight.device), columns)
     check_finite(values)
-    return ops.capped(values, network.logit_cap)
+    return ops.softcap(values, network.logit_cap)
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,17 @@ class MetricReader:
         """The metric of each row, in its own unit, at least in float32."""
         return read_each(metric, [self], [finals])[0]
 
-    def of(self, finals: Finals) -> "Readout":
+    def readout(self, finals: Finals) -> "Readout":
         """Several metrics of the same rows."""
         return Readout(self, finals)
 
 
-def read_each(metric: Metric, readers: Sequence[MetricReader], finals: Several) -> list[Tensor]:
+def read_each(
+    metric: Metric, readers: Sequence[MetricReader], finals: FinalsByPair
+) -> list[Tensor]:
     """What each reader reads of its rows, as `MetricReader.read` does; logits in shared products."""
     if METRIC_TABLE[metric].few_logits:
-        return [reader.of(some)(metric) for reader, some in zip(readers, finals, strict=True)]
+        return [reader.readout(some)(metric) for reader, some in zip(readers, finals, strict=True)]
     tile = max(1, VOCAB_TILE // readers[0].network.spec.n_vocab) if readers else 1
     tiles = [
         (i, tuple(some))
@@ -84,13 +86,13 @@ def read_each(metric: Metric, readers: Sequence[MetricReader], finals: Several) 
         for some in zip(*(final.split(tile) for final in own), strict=True)
     ]
     found: list[list[Tensor]] = [[] for _ in readers]
-    read = readings([readers[i] for i, _ in tiles], [some for _, some in tiles])
+    read = readouts([readers[i] for i, _ in tiles], [some for _, some in tiles])
     for (i, _), reading in zip(tiles, read, strict=True):
         found[i].append(reading(metric))
     return [torch.cat(some) for some in found]
 
 
-def readings(readers: Sequence[MetricReader], finals: Several) -> Iterator["Readout"]:
+def readouts(readers: Sequence[MetricReader], finals: FinalsByPair) -> Iterator["Readout"]:
     """What each reader makes of its rows; the logits of many come from one product.
 
     The unembedding is the largest matrix there is: reading it once for each pair costs
@@ -101,19 +103,19 @@ def readings(readers: Sequence[MetricReader], finals: Several) -> Iterator["Read
     for reader, some in zip(readers, finals, strict=True):
         more = sum(final.shape[0] * final.shape[1] for final in some) * reader.network.spec.n_vocab
         if batch and size + more > VOCAB_TILE:
-            yield from _one_product(batch)
+            yield from _batch_readouts(batch)
             batch, size = [], 0
         batch.append((reader, some))
         size += more
-    yield from _one_product(batch)
+    yield from _batch_readouts(batch)
 
 
-def _one_product(batch: Sequence[tuple[MetricReader, Sequence[Tensor]]]) -> Iterator["Readout"]:
+def _batch_readouts(batch: Sequence[tuple[MetricReader, Sequence[Tensor]]]) -> Iterator["Readout"]:
     if len(batch) < 2 or any(reader.like is not None for reader, _ in batch):
-        yield from (reader.of(some) for reader, some in batch)
+        yield from (reader.readout(some) for reader, some in batch)
         return
     flat = [final.flatten(0, 1) for _, some in batch for final in some]
-    values = ops.widened(logits(batch[0][0].network, torch.cat(flat)))
+    values = ops.upcast(logits(batch[0][0].network, torch.cat(flat)))
     parts = iter(values.split([len(one) for one in flat]))
     for reader, some in batch:
         own = [part.unflatten(0, final.shape[:2]) for final, part in zip(some, parts, strict=False)]
@@ -159,36 +161,36 @@ class Readout:
 
     def prob_diff(self) -> Float[Tensor, " row"]:
         """The same minus the probability of the wrong answers."""
-        return self.probability() - self._joint(self._pair.wrongs).exp()
+        return self.probability() - self._joint_logprob(self._pair.wrongs).exp()
 
     def logprob(self) -> Float[Tensor, " row"]:
         """Log-probability that any of the answers comes next."""
-        return self._joint(self._pair.answers)
+        return self._joint_logprob(self._pair.answers)
 
     def logprob_diff(self) -> Float[Tensor, " row"]:
         """The same minus the log-probability of the wrong answers."""
-        return self.logprob() - self._joint(self._pair.wrongs)
+        return self.logprob() - self._joint_logprob(self._pair.wrongs)
 
     def kl(self) -> Float[Tensor, " row"]:
         """KL(clean || row): what is lost by taking the row's distribution for the clean one."""
-        clean = ops.widened(logits(self._network, self._clean_final)).log_softmax(dim=-1)
+        clean = ops.upcast(logits(self._network, self._clean_final)).log_softmax(dim=-1)
         return (clean.exp() * (clean - self._logprobs[0][:, 0])).sum(dim=-1)
 
     def rank(self) -> Float[Tensor, " row"]:
         """1 and how many tokens are likelier than the likeliest of the answers."""
-        values = self._of_tokens(self._logits[0][:, 0])
+        values = self._without_padding(self._logits[0][:, 0])
         best = values[:, [answer[0] for answer in self._pair.answers]].amax(dim=1, keepdim=True)
         return (values > best).sum(dim=1).to(values.dtype) + 1
 
     def top(self, row: int, count: int) -> list[tuple[int, float]]:
         """The `count` most probable next tokens of a row, with their probabilities."""
-        probabilities = self._of_tokens(self._logits[0][row, 0].softmax(dim=-1))
+        probabilities = self._without_padding(self._logits[0][row, 0].softmax(dim=-1))
         best = probabilities.topk(min(count, probabilities.shape[-1]))
         return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
-    def best(self) -> tuple[list[int], NDArray[np.float64]]:
+    def top_token_each(self) -> tuple[list[int], NDArray[np.float64]]:
         """The most probable next token of each row, and its probability."""
-        best = self._of_tokens(self._logits[0][:, 0].softmax(dim=-1)).max(dim=-1)
+        best = self._without_padding(self._logits[0][:, 0].softmax(dim=-1)).max(dim=-1)
         return best.indices.tolist(), best.values.double().cpu().numpy()
 
     @property
@@ -199,7 +201,9 @@ class Readout:
     def __len__(self) -> int:
         return len(self._finals[0])
 
-    def _of_tokens(self, values: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows token"]:
+    def _without_padding(
+        self, values: Float[Tensor, "*rows vocab"]
+    ) -> Float[Tensor, "*rows token"]:
         """Without the rows of padding, which come last: nothing lists or counts them."""
         return values[..., : self._network.spec.n_tokens]
 
@@ -208,7 +212,7 @@ class Readout:
         if self._known is not None:
             return list(self._known)
         finals = zip(self._finals, self._like, strict=True)
-        return [ops.widened(logits(self._network, final, like=like)) for final, like in finals]
+        return [ops.upcast(logits(self._network, final, like=like)) for final, like in finals]
 
     @cached_property
     def _logprobs(self) -> list[Float[Tensor, "row _position vocab"]]:
@@ -220,11 +224,11 @@ class Readout:
         wrongs = [wrong[0] for wrong in self._pair.wrongs] if compared else []
         final, like = self._finals[0][:, 0], self._like[0]
         like = None if like is None else like[:, 0]
-        values = ops.widened(logits(self._network, final, [*answers, *wrongs], like))
+        values = ops.upcast(logits(self._network, final, [*answers, *wrongs], like))
         value = values[:, : len(answers)].mean(dim=1)
         return value - values[:, len(answers) :].mean(dim=1) if wrongs else value
 
-    def _joint(self, answers: Sequence[tuple[int, ...]]) -> Float[Tensor, " row"]:
+    def _joint_logprob(self, answers: Sequence[tuple[int, ...]]) -> Float[Tensor, " row"]:
         """Log-probability that any of `answers` comes next, token by token."""
         behind = self._pair.continuations
         of_each = [

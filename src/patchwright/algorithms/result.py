@@ -57,7 +57,7 @@ class Baseline:
 
 
 @runtime_checkable
-class Asked(Protocol):
+class ExperimentLike(Protocol):
     """What a result needs of its experiment, which stands a floor above it."""
 
     main: ClassVar[str]
@@ -91,7 +91,7 @@ class Result:
     altered: Baseline | None = None
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     numbers: int = 1
-    asked: "Asked | None" = field(default=None, compare=False, repr=False)
+    asked: "ExperimentLike | None" = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """One line: the method, the model, and what its main array is over."""
@@ -128,10 +128,10 @@ class Result:
             return self.effect
         direction: Direction = self.experiment["direction"]
         metric: Metric = self.experiment["metric"]
-        runs = self._mean_of(self.clean), self._mean_of(self.corrupt)
+        runs = self._mean_metric(self.clean), self._mean_metric(self.corrupt)
         return effect_of(self.patched.mean("pair"), *runs, direction, metric)
 
-    def _mean_of(self, baseline: Baseline) -> xr.DataArray:
+    def _mean_metric(self, baseline: Baseline) -> xr.DataArray:
         """The metric of a run, for each cell the mean over the pairs that have the cell."""
         if "pair" not in self.patched.dims:
             return xr.DataArray(baseline.metric)
@@ -182,7 +182,7 @@ class Result:
         frame = averaged.table()
         strength = frame[self.main].abs()
         if self.main == "effect" and bool(strength.isna().all()):
-            moved = averaged.patched - self._mean_of(self.base)
+            moved = averaged.patched - self._mean_metric(self.base)
             strength = pd.Series(np.abs(moved.values[np.isfinite(moved.values)]))
         order = strength.sort_values(ascending=False, kind="stable").index
         return frame.loc[order].head(index(count)).reset_index(drop=True)
@@ -240,7 +240,7 @@ class Result:
             "numbers": self.numbers,
             "experiment": self.experiment,
             "model": self.model,
-            "tokens": {name: _lists(texts) for name, texts in self.tokens.items()},
+            "tokens": {name: _token_lists(texts) for name, texts in self.tokens.items()},
             "clean": asdict(self.clean),
             "corrupt": asdict(self.corrupt),
             **self._patches(),
@@ -290,10 +290,10 @@ class Result:
         a width that cannot be drawn or results that have no common scale.
         """
         # Drawing is a floor above; this one upward step keeps `result.plot` at hand.
-        from patchwright.figures.matplotlib_figures import draw, save
+        from patchwright.figures.matplotlib_figures import draw_result, save_figure
         from patchwright.figures.style import FigureStyle
 
-        save(draw(self, *beside, style=FigureStyle(width, title, numbers)), path)
+        save_figure(draw_result(self, *beside, style=FigureStyle(width, title, numbers)), path)
 
     def caption(self, format: str = "text", *, beside: "Sequence[Result]" = ()) -> str:
         r"""What the figure shows, in sentences: how, of which model, on which prompts.
@@ -312,24 +312,24 @@ def result_of(document: dict[str, Any]) -> Result:
     Raises KeyError, TypeError, ValueError or AttributeError where it is none.
     """
     document = upgrade_result(document)
-    _check_kinds(document)
+    _check_types(document)
     axes = {name: document[name] for name in ("dims", "coords") if name in document}
     arrays = {
-        name: _array(name, {**axes, "values": document[name]})
+        name: _parse_array(name, {**axes, "values": document[name]})
         for name in PATCHES
         if name in document
     }
     more: dict[str, Any] = document["arrays"]
-    arrays |= {name: _array(name, one) for name, one in more.items()}
-    baselines = {name: _baseline(document[name]) for name in ("clean", "corrupt")}
-    parts: dict[str, Any] = {name: document[name] for name in _KINDS}
+    arrays |= {name: _parse_array(name, one) for name, one in more.items()}
+    baselines = {name: _parse_baseline(document[name]) for name in ("clean", "corrupt")}
+    parts: dict[str, Any] = {name: document[name] for name in _FIELD_TYPES}
     parts |= {"arrays": arrays, **baselines}
     if document["altered"] is not None:
-        parts["altered"] = _baseline(document["altered"])
+        parts["altered"] = _parse_baseline(document["altered"])
     return Result(**parts)
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "method": str,
     "numbers": int,
     "experiment": dict,
@@ -342,9 +342,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def _check_kinds(document: dict[str, Any]) -> None:
+def _check_types(document: dict[str, Any]) -> None:
     """Raise ValueError or KeyError for a document that would fail later, where it is shown."""
-    for name, kind in _KINDS.items():
+    for name, kind in _FIELD_TYPES.items():
         if not isinstance(document[name], kind):
             raise ValueError(f"'{name}' is not what it should be")
     if ("patched" in document) != ("effect" in document):
@@ -394,8 +394,8 @@ def cell_name(site: str | None, cell: Mapping[Any, Any]) -> str:
     return place_of(site, cell)
 
 
-def _baseline(document: dict[str, Any]) -> Baseline:
-    parts: dict[str, Any] = {"pairs": [_baseline(pair) for pair in document["pairs"]]}
+def _parse_baseline(document: dict[str, Any]) -> Baseline:
+    parts: dict[str, Any] = {"pairs": [_parse_baseline(pair) for pair in document["pairs"]]}
     return Baseline(**document | parts)
 
 
@@ -405,7 +405,7 @@ def axes_of(array: xr.DataArray) -> dict[str, Any]:
     return {"dims": list(array.dims), "coords": coords}
 
 
-def _array(name: str, document: dict[str, Any]) -> xr.DataArray:
+def _parse_array(name: str, document: dict[str, Any]) -> xr.DataArray:
     values = np.array(document["values"])
     if values.dtype.kind != "U":
         values = values.astype(np.float64)
@@ -420,5 +420,5 @@ def plain_values(array: xr.DataArray) -> Any:
     return values.tolist()
 
 
-def _lists(texts: Tokens) -> list[Any]:
+def _token_lists(texts: Tokens) -> list[Any]:
     return [text if isinstance(text, str) else list(text) for text in texts]

@@ -13,7 +13,7 @@ from patchwright.algorithms.result import Result
 from patchwright.axes import Metric
 from patchwright.warnings import Notice
 
-SHARED = ("effect", "faithfulness")
+SHARE_ARRAYS = ("effect", "faithfulness")
 """Main arrays that are shares of a gap."""
 
 
@@ -28,13 +28,13 @@ def has_scale(result: Result) -> bool:
     return abs(gap) >= METRIC_TABLE[metric].unit.small_gap
 
 
-def shares(result: Result) -> xr.DataArray:
+def usable_effect(result: Result) -> xr.DataArray:
     """`mean_effect`, empty where the gap is no scale for it. Raises InputError as `effect` does."""
     effect = result.mean_effect
     return effect if has_scale(result) else xr.full_like(effect, np.nan)
 
 
-def measured(result: Result) -> str:
+def measure_label(result: Result) -> str:
     """What is compared between places, in words: 'share of the logit difference restored'.
 
     The metric itself where the gap is too small for shares.
@@ -47,7 +47,7 @@ def measured(result: Result) -> str:
     return f"share of the {'gap in ' if spec.lower_is_better else ''}{spec.label} {done}"
 
 
-def moved(result: Result) -> xr.DataArray:
+def metric_change(result: Result) -> xr.DataArray:
     """How far each patch moved the metric from the run that was patched, in the metric's unit.
 
     With a `pair` dim where the result has one. Raises InputError where nothing was patched.
@@ -63,7 +63,7 @@ def nothing_moved(result: Result) -> bool:
     stopped = any(notice["code"] == "stopped" for notice in result.warnings)
     if stopped or not result.arrays or result.main not in ("effect", "edges"):
         return False
-    distance = abs(moved(result) if result.main == "effect" else result.array("edges"))
+    distance = abs(metric_change(result) if result.main == "effect" else result.array("edges"))
     places = set(distance.dims) - {"pair"}
     metric: Metric = result.experiment["metric"]
     return (
@@ -73,7 +73,7 @@ def nothing_moved(result: Result) -> bool:
     )
 
 
-def nothing_to_rank(result: Result) -> list[Notice]:
+def nothing_moved_notices(result: Result) -> list[Notice]:
     """The warning that nothing moved, where that is so."""
     if not nothing_moved(result):
         return []

@@ -31,25 +31,25 @@ from patchwright.errors import InputError
 Ratio = Literal["of_means", "mean_of"]
 """The effect over pairs: ratio of means, or mean of the pairs' own ratios."""
 
-NUMBERS = ("mean_effect", "low", "high", "p_value", "q_value", "same_sign", "pairs")
+STATISTIC_NAMES = ("mean_effect", "low", "high", "p_value", "q_value", "same_sign", "pairs")
 """The arrays of `Statistics`."""
 
-CHOICES = ("array", "site", "level", "resamples", "seed", "ratio")
+SETTING_NAMES = ("array", "site", "level", "resamples", "seed", "ratio")
 """What else it says of how they came about."""
 
-DETAIL = "statistics"
+DETAILS_KEY = "statistics"
 """Under which a result's details have them."""
 
-FLIPS = 100_000
+MOST_FLIPS = 100_000
 """Most sign flips that are tried at random; where there are fewer, all are tried."""
 
-RATE = 0.05
+FALSE_DISCOVERY_RATE = 0.05
 """False discovery rate at which a place counts as different from zero, unless told otherwise."""
 
-SMALL = 0.1
+SMALL_P_VALUE = 0.1
 """Share of flips up to which a cell's p-value is worth more of them."""
 
-ODD = 3.5
+OUTLIER_SCORE = 3.5
 """Robust z-score from which a pair stands out (Iglewicz & Hoaglin 1993)."""
 
 TILE = 1 << 22
@@ -101,14 +101,14 @@ class Statistics:
         over = ", ".join(f"{dim} {size}" for dim, size in self.mean_effect.sizes.items())
         return f"Statistics({self.array} of {int(self.pairs.max())} pairs over {over or 'one run'})"
 
-    def differs(self, rate: float = RATE) -> xr.DataArray:
+    def differs(self, rate: float = FALSE_DISCOVERY_RATE) -> xr.DataArray:
         """Which cells differ from zero at a false discovery rate."""
         return self.q_value <= rate
 
     @property
     def unsure(self) -> xr.DataArray:
-        """Which of the cells that were tested do not differ from zero at `RATE`."""
-        return self.q_value > RATE
+        """Which of the cells that were tested do not differ from zero at `FALSE_DISCOVERY_RATE`."""
+        return self.q_value > FALSE_DISCOVERY_RATE
 
     @property
     def outliers(self) -> dict[int, str]:
@@ -119,8 +119,8 @@ class Statistics:
         return {one.pair: one.why for one in farthest}
 
     def to_frame(self) -> pd.DataFrame:
-        """One row for each cell that at least two pairs have: its place and dims, and `NUMBERS`."""
-        columns = {name: getattr(self, name) for name in NUMBERS}
+        """One row for each cell that at least two pairs have: its place and dims, and `STATISTIC_NAMES`."""
+        columns = {name: getattr(self, name) for name in STATISTIC_NAMES}
         if not self.mean_effect.dims:
             return pd.DataFrame({name: [float(array)] for name, array in columns.items()})
         frame = xr.Dataset(columns).to_dataframe().reset_index()
@@ -139,28 +139,28 @@ class Statistics:
     def document(self) -> dict[str, Any]:
         """As plain JSON types; NaN becomes null."""
         return {
-            **{name: getattr(self, name) for name in CHOICES},
+            **{name: getattr(self, name) for name in SETTING_NAMES},
             **axes_of(self.mean_effect),
-            **{name: plain_values(getattr(self, name)) for name in NUMBERS},
+            **{name: plain_values(getattr(self, name)) for name in STATISTIC_NAMES},
             "odd_pairs": [asdict(one) for one in self.odd_pairs],
         }
 
     def on(self, result: Result) -> Result:
         """The result with these numbers in its details, for figures and insights."""
-        return replace(result, details=result.details | {DETAIL: self.document()})
+        return replace(result, details=result.details | {DETAILS_KEY: self.document()})
 
 
-def statistics_on(result: Result) -> Statistics | None:
+def stored_statistics(result: Result) -> Statistics | None:
     """What `Statistics.on` has put on a result; None where nothing was."""
-    document: dict[str, Any] | None = result.details.get(DETAIL)
+    document: dict[str, Any] | None = result.details.get(DETAILS_KEY)
     if document is None:
         return None
     axes = {"dims": document["dims"], "coords": document["coords"]}
     arrays: dict[str, Any] = {
         name: xr.DataArray(np.array(document[name], dtype=np.float64), **axes, name=name)
-        for name in NUMBERS
+        for name in STATISTIC_NAMES
     }
-    choices: dict[str, Any] = {name: document[name] for name in CHOICES}
+    choices: dict[str, Any] = {name: document[name] for name in SETTING_NAMES}
     odd = [OddPair(**one) for one in document["odd_pairs"]]
     return Statistics(**choices, **arrays, odd_pairs=odd)
 
@@ -192,23 +192,23 @@ def statistics(
     one pair (perhaps repeated) or over no pairs, and for a choice that is out of range.
     """
     level, resamples, seed = float(level), index(resamples), index(seed)
-    _check(level, resamples, seed, ratio)
+    _check_settings(level, resamples, seed, ratio)
     array, sample = _sample_of(result, ratio)
     cells = array.isel(pair=0, drop=True)
-    flat = np.full((len(NUMBERS), sample.above.shape[1]), np.nan)
-    for columns, rows in _alike(sample.above):
+    flat = np.full((len(STATISTIC_NAMES), sample.above.shape[1]), np.nan)
+    for columns, rows in _cells_by_pairs(sample.above):
         groups = sample.groups[rows]
         flat[-1, columns] = len(set(groups))
         if len(set(groups)) > 1:
             above, below = sample.above[np.ix_(rows, columns)], sample.below[rows]
             part = _Sample(above, below, sample.smallest, groups)
-            flat[:-1, columns] = _of_cells(part, level, resamples, seed)
+            flat[:-1, columns] = _statistics_by_cell(part, level, resamples, seed)
     known = np.isfinite(flat[3])
     if known.any():
         flat[4, known] = false_discovery_control(flat[3, known])
     made = {
         name: cells.copy(data=one.reshape(cells.shape)).rename(name)
-        for name, one in zip(NUMBERS, flat, strict=True)
+        for name, one in zip(STATISTIC_NAMES, flat, strict=True)
     }
     return Statistics(
         str(array.name),
@@ -222,7 +222,7 @@ def statistics(
     )
 
 
-def _check(level: float, resamples: int, seed: int, ratio: str) -> None:
+def _check_settings(level: float, resamples: int, seed: int, ratio: str) -> None:
     if not 0 < level < 1:
         raise InputError(f"A level of {level}: give a share between 0 and 1, such as 0.95.")
     if resamples < 100:
@@ -249,35 +249,35 @@ def _sample_of(result: Result, ratio: str) -> tuple[xr.DataArray, _Sample]:
             f"{same}One pair is too few for statistics: give at least two different pairs."
         )
     if result.main != "effect":
-        return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
+        return array, _Sample(_as_matrix(array), np.ones(n), 0.0, groups)
     clean, corrupt = (one.metrics().values for one in (result.clean, result.corrupt))
     metric: Metric = result.experiment["metric"]
     smallest = METRIC_TABLE[metric].unit.min_gap
     if ratio == "mean_of":
-        return array, _Sample(_flat(array), np.ones(n), 0.0, groups)
-    patched = _flat(result.patched.transpose(*array.dims))
+        return array, _Sample(_as_matrix(array), np.ones(n), 0.0, groups)
+    patched = _as_matrix(result.patched.transpose(*array.dims))
     denoising = result.experiment["direction"] == "denoise"
     moved = patched - corrupt[:, None] if denoising else clean[:, None] - patched
     return array, _Sample(moved, clean - corrupt, smallest, groups)
 
 
-def _flat(array: xr.DataArray) -> Values:
+def _as_matrix(array: xr.DataArray) -> Values:
     values: Values = np.asarray(array.values, dtype=np.float64)
     return values.reshape(len(values), -1)
 
 
-def _alike(values: Values) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _cells_by_pairs(values: Values) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Cells that the same pairs have: (cells, pairs)."""
     present, of_cell = np.unique(np.isfinite(values), axis=1, return_inverse=True)
     for i, rows in enumerate(present.T):
         yield np.flatnonzero(of_cell.reshape(-1) == i), np.flatnonzero(rows)
 
 
-def _of_cells(sample: _Sample, level: float, resamples: int, seed: int) -> Values:
-    """The first six of `NUMBERS`, [number, cell], of cells that all pairs have; q is to come."""
+def _statistics_by_cell(sample: _Sample, level: float, resamples: int, seed: int) -> Values:
+    """The first six of `STATISTIC_NAMES`, [number, cell], of cells that all pairs have; q is to come."""
     gap = sample.below.mean()
     # A ratio of means is one of sums: a group's sums stand for all its pairs.
-    above, below = (_summed(one, sample.groups) for one in (sample.above, sample.below))
+    above, below = (_group_sums(one, sample.groups) for one in (sample.above, sample.below))
     n, cells = above.shape
     # An overflow or a division by nothing stands for an interval without bounds.
     with np.errstate(all="ignore"):
@@ -285,18 +285,18 @@ def _of_cells(sample: _Sample, level: float, resamples: int, seed: int) -> Value
         drawn = np.random.default_rng(seed).integers(0, n, (resamples, n))
         weights = np.stack([np.bincount(one, minlength=n) for one in drawn]) / n
         resampled = weights @ below
-        sure = _surely_of_one_sign(resampled, gap, level)
+        sure = _has_sure_sign(resampled, gap, level)
         bounds = np.full((2, cells), np.nan)
         for some in _tiles(cells, resamples) if sure else ():
             part = above[:, some]
             bounds[:, some] = _bca(part, below, (weights @ part) / resampled[:, None], level)
     whole = np.sign(above.sum(axis=0) * gap)
     signs = np.sign(above * below[:, None]) == whole
-    p = _sign_flips(above, resamples, seed)
+    p = _sign_flip_p_values(above, resamples, seed)
     return np.stack([mean, *bounds, p, np.full(cells, np.nan), signs.sum(axis=0)])
 
 
-def _summed(values: Values, groups: NDArray[np.intp]) -> Values:
+def _group_sums(values: Values, groups: NDArray[np.intp]) -> Values:
     """Sums over the pairs of each group, [pair, ...] to [group, ...], in the groups' order."""
     kinds, of_pair = np.unique(groups, return_inverse=True)
     sums = np.zeros((len(kinds), *values.shape[1:]))
@@ -304,7 +304,7 @@ def _summed(values: Values, groups: NDArray[np.intp]) -> Values:
     return sums
 
 
-def _surely_of_one_sign(below: Values, gap: float, level: float) -> bool:
+def _has_sure_sign(below: Values, gap: float, level: float) -> bool:
     """Whether the gap's own interval leaves out zero: otherwise its ratios have no bounds."""
     return bool(np.mean(np.sign(below) != np.sign(gap)) <= (1 - level) / 2)
 
@@ -346,40 +346,40 @@ def _bca(above: Values, below: Values, resampled: Values, level: float) -> Value
     return np.where(tiny, value, first + (second - first) * (at - under))
 
 
-def _sign_flips(values: Values, resamples: int, seed: int) -> Values:
+def _sign_flip_p_values(values: Values, resamples: int, seed: int) -> Values:
     """Two-sided p-values [cell] of the mean against zero, values [pair, cell].
 
     The share of ways to flip pairs' signs that move the mean at least as far: of all
-    ways where they are at most `FLIPS`, else of random ones with the observed one
+    ways where they are at most `MOST_FLIPS`, else of random ones with the observed one
     counted among them. Cells of a small share get as many as the correction over the
     cells needs. Without an effect a pair's value is as likely to have the other sign.
     """
     # Why not `scipy.stats.permutation_test` (measured as for `_bca`): with the 40,000 flips that
     # 1,000 cells need it takes 3.8 s and 640 MB for 50 pairs, where this takes 0.2 s and 73 MB.
     n, cells = values.shape
-    if 2 ** min(n, 64) <= FLIPS:
+    if 2 ** min(n, 64) <= MOST_FLIPS:
         # The other half are these with every sign turned: the same distances.
         ways = np.arange(2 ** (n - 1))[:, None]
-        return _further(values, ways >> np.arange(n) & 1) / len(ways)
+        return _count_as_extreme(values, ways >> np.arange(n) & 1) / len(ways)
     draw = np.random.default_rng(seed)
 
-    def shares(some: Values, flips: int) -> Values:
+    def p_values(some: Values, flips: int) -> Values:
         further, left = np.ones(some.shape[1]), flips
         while left:
             count = min(left, max(1, TILE // n))
-            further += _further(some, draw.integers(0, 2, (count, n), dtype=np.int8))
+            further += _count_as_extreme(some, draw.integers(0, 2, (count, n), dtype=np.int8))
             left -= count
         return further / (flips + 1)
 
-    found = shares(values, min(resamples, FLIPS))
-    small = found <= SMALL
-    flips = int(np.clip(2 * cells / RATE, resamples, FLIPS))
+    found = p_values(values, min(resamples, MOST_FLIPS))
+    small = found <= SMALL_P_VALUE
+    flips = int(np.clip(2 * cells / FALSE_DISCOVERY_RATE, resamples, MOST_FLIPS))
     if flips > resamples and small.any():
-        found[small] = shares(values[:, small], flips)
+        found[small] = p_values(values[:, small], flips)
     return found
 
 
-def _further(values: Values, flipped: NDArray[np.integer[Any]]) -> Values:
+def _count_as_extreme(values: Values, flipped: NDArray[np.integer[Any]]) -> Values:
     """How many rows of `flipped` [flip, pair] (1 turns a sign) move each cell's mean as far."""
     total = np.abs(values.sum(axis=0)) - 1e-12 * np.abs(values).sum(axis=0)
     count = np.zeros(values.shape[1])
@@ -402,15 +402,15 @@ def _odd_gaps(result: Result, groups: NDArray[np.intp]) -> list[OddPair]:
             f"Its gap is {gaps[pair]:.3g} {METRIC_TABLE[metric].unit.name} where the median of the pairs is "
             f"{middle:.3g} (robust z-score {score:.1f}).",
         )
-        for pair, score, middle in _far(gaps, groups)
-        if abs(score) > ODD
+        for pair, score, middle in _robust_scores(gaps, groups)
+        if abs(score) > OUTLIER_SCORE
     ]
 
 
 def _odd_profiles(sample: _Sample) -> list[OddPair]:
     """Pairs whose cells lie far from the cells' medians, by Euclidean distance."""
     whole = sample.above[:, np.isfinite(sample.above).all(axis=0)]
-    middles = np.median(whole[_firsts(sample.groups)], axis=0)
+    middles = np.median(whole[_first_pairs(sample.groups)], axis=0)
     distances = np.sqrt(((whole - middles) ** 2).sum(axis=1))
     return [
         OddPair(
@@ -420,17 +420,17 @@ def _odd_profiles(sample: _Sample) -> list[OddPair]:
             f"Its places together lie {distances[pair]:.3g} from the median pair's, where the "
             f"median distance is {middle:.3g} (robust z-score {score:.1f}).",
         )
-        for pair, score, middle in _far(distances, sample.groups)
-        if score > ODD
+        for pair, score, middle in _robust_scores(distances, sample.groups)
+        if score > OUTLIER_SCORE
     ]
 
 
-def _far(values: Values, groups: NDArray[np.intp]) -> Iterator[tuple[int, float, float]]:
+def _robust_scores(values: Values, groups: NDArray[np.intp]) -> Iterator[tuple[int, float, float]]:
     """Each pair, its robust z-score (the distance from the median in scaled median deviations), the median.
 
     Of duplicates the first stands for all. Nothing of fewer than three pairs, or where all are alike.
     """
-    firsts = _firsts(groups)
+    firsts = _first_pairs(groups)
     known = values[firsts]
     # 1.4826 makes it the standard deviation of a normal distribution.
     spread = 1.4826 * float(median_abs_deviation(known))
@@ -441,6 +441,6 @@ def _far(values: Values, groups: NDArray[np.intp]) -> Iterator[tuple[int, float,
         yield pair, float((values[pair] - middle) / spread), middle
 
 
-def _firsts(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+def _first_pairs(groups: NDArray[np.intp]) -> NDArray[np.intp]:
     """The first pair of each group, rising."""
     return np.sort(np.unique(groups, return_index=True)[1])

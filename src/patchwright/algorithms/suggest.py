@@ -4,27 +4,27 @@ from collections.abc import Sequence
 
 import torch
 
-from patchwright.algorithms.batches import cut, row_bytes
+from patchwright.algorithms.batches import row_bytes, split_batches
 from patchwright.algorithms.pair_runs import TokenText
 from patchwright.algorithms.readout import logits
 from patchwright.axes import BUDGET
 from patchwright.model.forward import forward
 from patchwright.model.requests import BASE_SITES, Row
 from patchwright.model.weights import Network
-from patchwright.prompts.align import differing
+from patchwright.prompts.align import differing_range
 
-LOOKED_AT = 50
+EXPECTED_TOKENS = 50
 """Most probable tokens among which words are looked for."""
 
 
-def likeliest(network: Network, tokens: Sequence[int], count: int = 10) -> list[int]:
+def next_tokens(network: Network, tokens: Sequence[int], count: int = 10) -> list[int]:
     """The most probable next tokens after `tokens`, best first."""
     run = forward(network, [Row(tuple(tokens), len(tokens) - 1)])[0]
     of_tokens = logits(network, run.final[0])[: network.spec.n_tokens]
     return torch.topk(of_tokens, count).indices.tolist()
 
 
-def first_tokens(network: Network, prompts: Sequence[Sequence[int]]) -> list[int]:
+def predicted_tokens(network: Network, prompts: Sequence[Sequence[int]]) -> list[int]:
     """The most probable next token after each of some prompts, which run together."""
     runs = forward(network, [Row(tuple(one), len(one) - 1) for one in prompts])
     n = network.spec.n_tokens
@@ -38,12 +38,12 @@ def suggested_answers(
 
     Where that is the same token, the wrong answer is the clean run's second choice.
     """
-    first, second = likeliest(network, clean, 2)
-    other = likeliest(network, corrupt, 1)[0]
+    first, second = next_tokens(network, clean, 2)
+    other = next_tokens(network, corrupt, 1)[0]
     return first, second if other == first else other
 
 
-def alike(text: str, word: str) -> bool:
+def is_spelled_like(text: str, word: str) -> bool:
     """Whether a token's text is a whole word that is spaced and capitalised as `word` is."""
     letters, like = text.removeprefix(" "), word.removeprefix(" ")
     return (
@@ -53,7 +53,7 @@ def alike(text: str, word: str) -> bool:
     )
 
 
-def same_length(
+def same_length_prompts(
     network: Network,
     clean: Sequence[int],
     corrupt: Sequence[int],
@@ -67,7 +67,7 @@ def same_length(
     have nothing in common, one only adds to the other, or the stretch does not end in
     a word of one token.
     """
-    changed = differing(clean, corrupt)
+    changed = differing_range(clean, corrupt)
     last = changed.stop - 1
     # What both begin with may be the beginning-of-text token alone.
     if last < max(changed.start, 1) or not (changed.stop < len(clean) or changed.start > 1):
@@ -76,14 +76,14 @@ def same_length(
         "".join(map(texts, clean[i : i + 1])) for i in (last - 1, last, last + 1)
     )
     inside = (before[-1:].isalnum() and word[:1].isalnum()) or after[:1].isalnum()
-    if inside or not alike(word, word):
+    if inside or not is_spelled_like(word, word):
         return []
-    expected = likeliest(network, clean[:last], min(LOOKED_AT, network.spec.n_tokens))
-    fitting = [one for one in expected if one != clean[last] and alike(texts(one), word)]
+    expected = next_tokens(network, clean[:last], min(EXPECTED_TOKENS, network.spec.n_tokens))
+    fitting = [one for one in expected if one != clean[last] and is_spelled_like(texts(one), word)]
     return [(*clean[:last], token, *clean[last + 1 :]) for token in fitting[:count]]
 
 
-def after_swaps(
+def score_swaps(
     network: Network,
     clean: Sequence[int],
     swapped: Sequence[Sequence[int]],
@@ -95,13 +95,13 @@ def after_swaps(
 
     For each the logit difference of `answer` and the wrong answer, in logits: below 0 the
     answer has flipped. The wrong answer is `wrong`, or without it the token that the
-    prompt makes likeliest beside the answer; it comes second. All prompts start from the clean run and share batches. Raises MemoryBudgetError as `batches.cut`.
+    prompt makes likeliest beside the answer; it comes second. All prompts start from the clean run and share batches. Raises MemoryBudgetError as `batches.split_batches`.
     """
     read = len(clean) - 1
     base = forward(network, [Row(tuple(clean), read)], BASE_SITES)[0]
     rows = [Row(tuple(tokens), read, base) for tokens in swapped]
     found: list[tuple[float, int]] = []
-    for batch in cut(
+    for batch in split_batches(
         rows, lambda row: (row.cost(), row_bytes(network, len(clean), row.cost())), budget
     ):
         for run in forward(network, batch):

@@ -21,12 +21,12 @@ from torch import Tensor
 from patchwright.algorithms.batches import (
     OnProgress,
     ProgressReporter,
-    cut,
-    finals_of,
     read_finals,
+    run_to_finals,
     runs_cost,
+    split_batches,
 )
-from patchwright.algorithms.likeliest import Likeliest
+from patchwright.algorithms.likeliest import TopTokens
 from patchwright.algorithms.pair_runs import PairRuns, run_in_groups, spans_of
 from patchwright.axes import BUDGET, DIMS, Direction, Metric, Per
 from patchwright.errors import (
@@ -36,7 +36,7 @@ from patchwright.errors import (
 )
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.requests import BASE_SITES, Row, Run, indexed, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched_row, with_index_axis
 from patchwright.model.spec import ModelSpec
 from patchwright.model.weights import Network
 from patchwright.places import (
@@ -47,7 +47,7 @@ from patchwright.places import (
     Site,
     check_layer,
     check_position,
-    layer_named,
+    layer_or_none,
     layers_of,
     n_heads_of,
     pers_of,
@@ -74,7 +74,7 @@ class SweepValues:
     done: int
     runs: list[PairRuns]
     estimated: NDArray[np.bool_]
-    top: Likeliest | None = None
+    top: TopTokens | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def choose_cells(
     Raises ExperimentError for a `per` that the site does not have,
     UnknownPlaceError for a layer, position or head that does not exist.
     """
-    check_layer(layer_named(site, 0), site, spec)
+    check_layer(layer_or_none(site, 0), site, spec)
     per = per or pers_of(site)[0]
     if per not in pers_of(site):
         raise ExperimentError(
@@ -156,7 +156,7 @@ def choose_cells(
     for head in heads or ():
         Place(site, 0, head=head).within(spec, n_positions)
     for layer in layers or ():
-        check_layer(layer_named(site, layer), site, spec)
+        check_layer(layer_or_none(site, layer), site, spec)
     if positions is not None:
         positions = [check_position(position, n_positions) for position in positions]
     every = layers_of(site, spec.n_layers)
@@ -169,7 +169,7 @@ def choose_cells(
     )
 
 
-def one_each(cells: Cells | Sequence[Cells], pairs: Sequence[TokenPair]) -> list[Cells]:
+def cells_per_pair(cells: Cells | Sequence[Cells], pairs: Sequence[TokenPair]) -> list[Cells]:
     """The cells of each pair: the same for all, or each its own, of one shape."""
     return [cells] * len(pairs) if isinstance(cells, Cells) else list(cells)
 
@@ -185,7 +185,7 @@ class WorkItem:
     spans: tuple[tuple[int, int], ...]
 
     @property
-    def at(self) -> tuple[int, int]:
+    def pair_and_cell(self) -> tuple[int, int]:
         """Where its value goes, in arrays [pair, cell]."""
         return self.pair, self.cell
 
@@ -208,7 +208,7 @@ class ActivationCopier:
         self.reader = runs.reader
         self.base = runs.base(direction)
         self._source = runs.source(direction)
-        self._matched = runs.matched(direction)
+        self._matched = runs.matched_positions(direction)
         self._n_layers = n_layers
         self._everywhere = everywhere
         self._changed: dict[int, NDArray[np.bool_]] = {}
@@ -223,13 +223,13 @@ class ActivationCopier:
     def rows(self, layer: int, index: int | None, spans: Sequence[tuple[int, int]]) -> list[Row]:
         """The altered runs, one for each continuation."""
         edits = self.edits(layer, index, spans)
-        return [patched(run, *some) for run, some in zip(self.base, edits, strict=True)]
+        return [patched_row(run, *some) for run, some in zip(self.base, edits, strict=True)]
 
     def edits(
         self, layer: int, index: int | None, spans: Sequence[tuple[int, int]]
     ) -> list[list[Edit]]:
         """For each continuation, the edits that copy `spans` of one layer."""
-        sources = [self.aligned(i, layer) for i in range(len(self.base))]
+        sources = [self.aligned_source(i, layer) for i in range(len(self.base))]
         if index is not None:
             sources = [source[:, index] for source in sources]
         return [
@@ -241,15 +241,15 @@ class ActivationCopier:
         self, layer: int, index: int | None, positions: Iterable[int]
     ) -> tuple[tuple[int, int], ...]:
         """Stretches of `positions` where copying can change what is read: (start, stop)."""
-        at = self._changed_at(layer)
+        at = self._changed_positions(layer)
         changed = np.any(at, axis=1) if index is None else at[:, index]
         return tuple(spans_of(position for position in positions if changed[position]))
 
-    def _changed_at(self, layer: int) -> NDArray[np.bool_]:
+    def _changed_positions(self, layer: int) -> NDArray[np.bool_]:
         """[position, index]: where the runs differ at all, and something read depends on it."""
         if layer not in self._changed:
-            base, source = self.base[0].kept[self.site][layer], self.aligned(0, layer)
-            changed = indexed(base != source, self.site).any(dim=2).cpu().numpy()
+            base, source = self.base[0].kept[self.site][layer], self.aligned_source(0, layer)
+            changed = with_index_axis(base != source, self.site).any(dim=2).cpu().numpy()
             # After the last layer's keys and values, only what is read goes on.
             last = layer == self._n_layers - 1 and not self._everywhere
             if last and self.site not in BEFORE_HEADS and self.site not in KV_SITES:
@@ -257,7 +257,9 @@ class ActivationCopier:
             self._changed[layer] = changed
         return self._changed[layer]
 
-    def aligned(self, continuation: int, layer: int) -> Shaped[Tensor, " position *features"]:
+    def aligned_source(
+        self, continuation: int, layer: int
+    ) -> Shaped[Tensor, " position *features"]:
         """The source's activations at the positions of the run that is patched."""
         source = self._source[continuation].kept[self.site][layer]
         if not self._shifted:
@@ -275,7 +277,7 @@ def baseline_values(runs: PairRuns, cells: Cells, direction: Direction) -> NDArr
     baseline = corrupt if direction == "denoise" else clean
     values = np.full(cells.shape(n_positions), baseline)
     if cells.over_positions:
-        matched = {into for into, _ in runs.matched(direction)}
+        matched = {into for into, _ in runs.matched_positions(direction)}
         positions = cells.coords(n_positions)["position"]
         values[..., [position not in matched for position in positions]] = np.nan
     return values
@@ -314,25 +316,27 @@ def sweep(
     to read as well.
     Raises MemoryBudgetError where not even one altered run fits into `budget` bytes.
     """
-    every = one_each(cells, pairs)
+    every = cells_per_pair(cells, pairs)
     n_positions = len(patched_tokens(pairs[0], direction))
     values = np.full((len(pairs), *every[0].shape(n_positions)), np.nan)
     estimated = np.zeros(values.shape, dtype=np.bool_)
-    tops = Likeliest.empty(values.shape, top, network.spec.n_tokens) if top else None
+    tops = TopTokens.empty(values.shape, top, network.spec.n_tokens) if top else None
     estimate = None if priority is None else priority.values
     report = ProgressReporter(progress, values, estimate=estimate)
     found = SweepValues(values, 0, [], estimated, tops)
-    under_way = _Sweep(network, every, direction, metric, source, priority, report, budget, found)
+    under_way = _RunningSweep(
+        network, every, direction, metric, source, priority, report, budget, found
+    )
     keep = BASE_SITES | frozenset[Site]({every[0].site})
     for group in run_in_groups(network, pairs, keep, budget, metric):
-        found.runs.extend(under_way.of_pairs(group))
+        found.runs.extend(under_way.fill_pairs(group))
     if tops is not None:
-        tops.forget(np.isnan(values) | estimated)
+        tops.clear(np.isnan(values) | estimated)
     return replace(found, done=report.done)
 
 
 @dataclass(frozen=True)
-class _Sweep:
+class _RunningSweep:
     """A sweep that is under way: what is asked, and what is found of the pairs so far."""
 
     network: Network
@@ -345,10 +349,10 @@ class _Sweep:
     budget: int
     found: SweepValues
 
-    def of_pairs(self, group: Sequence[PairRuns]) -> list[PairRuns]:
+    def fill_pairs(self, group: Sequence[PairRuns]) -> list[PairRuns]:
         """Fill in the cells of the next pairs; their runs without what they keep."""
         values = self.found.values.reshape(len(self.cells), -1)
-        tops = None if self.found.top is None else self.found.top.by_pair()
+        tops = None if self.found.top is None else self.found.top.pair_view()
         copies: dict[int, ActivationCopier] = {}
         items: list[WorkItem] = []
         for pair, one in enumerate(group, len(self.found.runs)):
@@ -358,23 +362,23 @@ class _Sweep:
             )
             values[pair] = baseline_values(runs, cells, self.direction).ravel()
             if tops is not None:
-                tops.read(self.network, [copies[pair].base[0].final], pair)
+                tops.fill(self.network, [copies[pair].base[0].final], pair)
             for item in work_items(pair, copies[pair], cells):
-                if np.isfinite(values[item.at]):
+                if np.isfinite(values[item.pair_and_cell]):
                     items.append(item)
         others: list[WorkItem] = []
         if self.priority is not None:
-            items, others = _best_first(items, self.priority, values)
+            items, others = _split_by_priority(items, self.priority, values)
         for item in items:
-            values[item.at] = np.nan
+            values[item.pair_and_cell] = np.nan
         self.report.advance(len(group) * values.shape[1] - len(items))
         self._compute(items, copies, values, tops)
         if self.priority is not None:
             estimate = self.priority.values.reshape(values.shape)
             estimated = self.found.estimated.reshape(values.shape)
-            for item in [*others, *(one for one in items if np.isnan(values[one.at]))]:
-                values[item.at] = estimate[item.at]
-                estimated[item.at] = True
+            for item in [*others, *(one for one in items if np.isnan(values[one.pair_and_cell]))]:
+                values[item.pair_and_cell] = estimate[item.pair_and_cell]
+                estimated[item.pair_and_cell] = True
         return [one.without_activations() for one in group]
 
     def _compute(
@@ -382,33 +386,36 @@ class _Sweep:
         items: Sequence[WorkItem],
         copies: Mapping[int, ActivationCopier],
         values: NDArray[np.float64],
-        tops: Likeliest | None,
+        tops: TopTokens | None,
     ) -> None:
         """Fill in `values` and `tops` of the items, until the report says stop."""
 
         def cost(item: WorkItem) -> tuple[int, int]:
             return runs_cost(self.network, copies[item.pair].base, item.spans[0][0])
 
-        for batch in cut(items, cost, self.budget):
+        for batch in split_batches(items, cost, self.budget):
             if self.report.stopped:
                 return
             rows = [copies[item.pair].rows(item.layer, item.index, item.spans) for item in batch]
-            finals = finals_of(self.network, rows)
+            finals = run_to_finals(self.network, rows)
             readers = [copies[item.pair].reader for item in batch]
             for item, value in zip(batch, read_finals(readers, finals, self.metric), strict=True):
-                values[item.at] = value
+                values[item.pair_and_cell] = value
             if tops is not None:
                 at = [item.pair for item in batch], [item.cell for item in batch]
-                tops.read(self.network, [some[0] for some in finals], *at)
+                tops.fill(self.network, [some[0] for some in finals], *at)
             self.report.advance(len(batch))
 
 
-def _best_first(
+def _split_by_priority(
     items: Sequence[WorkItem], priority: Priority, baselines: NDArray[np.float64]
 ) -> tuple[list[WorkItem], list[WorkItem]]:
     """The items to do, in their order, and those that are left out."""
     estimate = priority.values.reshape(baselines.shape)
-    ordered = sorted(items, key=lambda item: -abs(float(estimate[item.at] - baselines[item.at])))
+    ordered = sorted(
+        items,
+        key=lambda item: -abs(float(estimate[item.pair_and_cell] - baselines[item.pair_and_cell])),
+    )
     most = len(items) if priority.max_exact is None else priority.max_exact
     chosen: list[WorkItem] = []
     others: list[WorkItem] = []
@@ -441,19 +448,19 @@ def patch_jointly(
     ran: list[tuple[PairRuns, tuple[Run, ...]]] = []
     based = BASE_SITES | keep | frozenset[Site](place.site for place in places)
 
-    def patched_of(group: Sequence[PairRuns]) -> Iterator[tuple[PairRuns, tuple[Run, ...]]]:
+    def patch_group(group: Sequence[PairRuns]) -> Iterator[tuple[PairRuns, tuple[Run, ...]]]:
         copied = group if source is None else [source(one) for one in group]
-        rows = [_rows_together(one, places, direction, network.spec) for one in copied]
+        rows = [_joint_rows(one, places, direction, network.spec) for one in copied]
         finished = iter(forward(network, [row for some in rows for row in some], keep))
         for one, some in zip(group, rows, strict=True):
             yield one.without_activations(), tuple(next(finished) for _ in some)
 
     for group in run_in_groups(network, pairs, based, budget):
-        ran += patched_of(group)
+        ran += patch_group(group)
     return ran
 
 
-def _rows_together(
+def _joint_rows(
     runs: PairRuns, places: Sequence[Place], direction: Direction, spec: ModelSpec
 ) -> list[Row]:
     """One row for each continuation of a pair, with the edits of all places.
@@ -462,7 +469,7 @@ def _rows_together(
     """
     base = runs.base(direction)
     n_positions = base[0].read + 1
-    matched = {into for into, _ in runs.matched(direction)}
+    matched = {into for into, _ in runs.matched_positions(direction)}
     edits: list[list[Edit]] = [[] for _ in base]
     differ = False
     for place in (one.within(spec, n_positions) for one in places):
@@ -475,5 +482,5 @@ def _rows_together(
         for found, more in zip(edits, copies.edits(layer, index, spans), strict=True):
             found.extend(more)
     return [
-        patched(run, *(found if differ else ())) for run, found in zip(base, edits, strict=True)
+        patched_row(run, *(found if differ else ())) for run, found in zip(base, edits, strict=True)
     ]

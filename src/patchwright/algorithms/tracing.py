@@ -18,19 +18,19 @@ from patchwright.algorithms.batches import (
     OnProgress,
     ProgressReporter,
     check_budget,
-    cut,
     read_rows,
     row_bytes,
     runs_cost,
+    split_batches,
 )
-from patchwright.algorithms.pair_runs import check_runs, spans_of, stacked
+from patchwright.algorithms.pair_runs import check_runs, spans_of, stack_finals
 from patchwright.algorithms.readout import MetricReader
 from patchwright.axes import Metric
 from patchwright.errors import ExperimentError
 from patchwright.model.base_runs import base_runs
 from patchwright.model.edits import Edit
 from patchwright.model.forward import forward
-from patchwright.model.requests import BASE_SITES, Row, Run, patched
+from patchwright.model.requests import BASE_SITES, Row, Run, patched_row
 from patchwright.model.weights import Network
 from patchwright.places import Site
 from patchwright.prompts.pair import TokenPair
@@ -40,7 +40,7 @@ BASELINE_BYTES = 8192
 
 
 @dataclass(frozen=True)
-class Traced:
+class TraceValues:
     """What tracing found: the metric [sample, layer, position], and the runs it started from.
 
     `sigma` is the standard deviation of the subject's embeddings, of which the
@@ -73,7 +73,7 @@ class TraceOptions:
     sever: Site | None = None
 
 
-def check(asked: TraceOptions, n_layers: int) -> None:
+def check_options(asked: TraceOptions, n_layers: int) -> None:
     """Raise ExperimentError for a choice that cannot be traced."""
     if not asked.noise >= 0:
         raise ExperimentError(f"A noise of {asked.noise}: give a multiple of 0 or more.")
@@ -109,14 +109,14 @@ def trace(
     subject: tuple[int, ...],
     progress: OnProgress | None,
     budget: int,
-) -> Traced:
+) -> TraceValues:
     """Restore the clean activation at each (layer, position), in each noisy run.
 
     `prompt` is a pair of the same prompt twice, `subject` the positions that get noise. Raises ExperimentError for a
     choice that cannot be traced, MemoryBudgetError where a run does not fit. Noisy runs
     are made and kept as many at one time as fit into `budget` bytes.
     """
-    start = Start.of(network, prompt, asked, subject, budget)
+    start = TraceStart.from_prompt(network, prompt, asked, subject, budget)
     samples, at_once = asked.samples, max(1, budget // start.sample_bytes)
     values = np.full((samples, network.spec.n_layers, len(prompt.clean)), np.nan)
     report = ProgressReporter(progress, values)
@@ -129,11 +129,11 @@ def trace(
         if not report.stopped:
             start.restore(some, noisy, values, report, budget)
         ends += [tuple(run.without_activations() for run in runs) for runs in noisy]
-    return Traced(values, start.sigma, start.reader, start.clean, ends, report.done)
+    return TraceValues(values, start.sigma, start.reader, start.clean, ends, report.done)
 
 
 @dataclass(frozen=True)
-class Start:
+class TraceStart:
     """The clean runs that noise is added to, and what all samples share.
 
     `keep` are the sites that noisy runs keep, as the clean ones have.
@@ -148,17 +148,17 @@ class Start:
     keep: frozenset[Site]
 
     @classmethod
-    def of(
+    def from_prompt(
         cls,
         network: Network,
         prompt: TokenPair,
         asked: TraceOptions,
         subject: tuple[int, ...],
         budget: int,
-    ) -> "Start":
+    ) -> "TraceStart":
         """Run the clean prompt. Raises as `trace`."""
         n_layers, n = network.spec.n_layers, len(prompt.clean)
-        check(asked, n_layers)
+        check_options(asked, n_layers)
         check_budget(
             f"The values of {asked.samples:,} samples take",
             asked.samples * (8 * n_layers * n + BASELINE_BYTES),
@@ -190,7 +190,9 @@ class Start:
         shape = (samples, len(subject), self.network.spec.d_model)
         drawn = draw.standard_normal(shape) * multiple * self.sigma
         noise = torch.from_numpy(drawn).to(self.network.embed)
-        rows = [patched(run, *_on_subject(subject, one)) for one in noise for run in self.clean]
+        rows = [
+            patched_row(run, *_noise_edits(subject, one)) for one in noise for run in self.clean
+        ]
         runs = forward(self.network, rows, self.keep)
         if not all(bool(torch.isfinite(run.final).all()) for run in runs):
             raise ExperimentError(
@@ -211,7 +213,7 @@ class Start:
         """Fill in `values` [sample, layer, position] of `samples`, whose noisy runs these are."""
         _, n_layers, n = values.shape
         before, metric = min(self.subject), self.asked.metric
-        read = self.reader.read(metric, stacked(noisy)).double().cpu().numpy()
+        read = self.reader.read(metric, stack_finals(noisy)).double().cpu().numpy()
         values[samples, :, :before] = read[:, None, None]
         items = [
             _WorkItem(sample, layer, position)
@@ -224,11 +226,11 @@ class Start:
         def cost(item: _WorkItem) -> tuple[int, int]:
             return runs_cost(self.network, self.clean, item.position)
 
-        for batch in cut(items, cost, budget):
+        for batch in split_batches(items, cost, budget):
             if report.stopped:
                 break
             rows = [
-                _restored(item, self.clean, noisy[item.sample - samples.start], self.asked)
+                _restored_rows(item, self.clean, noisy[item.sample - samples.start], self.asked)
                 for item in batch
             ]
             found = read_rows(self.network, [self.reader] * len(batch), rows, metric)
@@ -237,14 +239,14 @@ class Start:
             report.advance(len(batch))
 
 
-def _on_subject(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]:
+def _noise_edits(subject: tuple[int, ...], noise: torch.Tensor) -> Iterator[Edit]:
     at = 0
     for start, stop in spans_of(subject):
         yield Edit("embed", 0, start, noise[at : at + stop - start], add=True)
         at += stop - start
 
 
-def _restored(
+def _restored_rows(
     item: _WorkItem, clean: Sequence[Run], noisy: Sequence[Run], asked: TraceOptions
 ) -> list[Row]:
     """The noisy runs of a sample with the clean activations of a window put back."""
@@ -261,5 +263,5 @@ def _restored(
             edits += [
                 Edit(asked.sever, layer, at, frozen[layer][here]) for layer in range(n_layers)
             ]
-        rows.append(patched(bad, *edits))
+        rows.append(patched_row(bad, *edits))
     return rows

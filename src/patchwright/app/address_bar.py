@@ -11,20 +11,20 @@ REPLACED = frozenset({"threshold", "pinned", "pinned_run", "note", "view"})
 """What is in the address, and no step that Back undoes."""
 
 
-def arrive(page: str) -> None:
+def start_history(page: str) -> None:
     """Take what is shown now as where the person starts: no step was done yet."""
-    st.session_state["written"] = url_state.written(page, st.session_state)
+    st.session_state["written"] = url_state.query_parameters(page, st.session_state)
 
 
 def write(page: str, arrived: bool = False, returned: bool = False) -> None:
     """Put what is shown into the address; after a step that was done here, as a step of history."""
     now = st.session_state
-    written = url_state.written(page, now)
-    shown = url_state.shortest(page, now, now["run"])
+    written = url_state.query_parameters(page, now)
+    shown = url_state.shortest_parameters(page, now, now["run"])
     before = now.get("written", written)
-    stepped = not arrived and _steps(written) != _steps(before)
+    stepped = not arrived and _history_parameters(written) != _history_parameters(before)
     now["written"] = written
-    if not url_state.fits(shown) or st.query_params.to_dict() == shown:
+    if not url_state.is_short_enough(shown) or st.query_params.to_dict() == shown:
         return
     if stepped or returned:
         st.query_params.from_dict(shown)
@@ -32,19 +32,19 @@ def write(page: str, arrived: bool = False, returned: bool = False) -> None:
         _replace(shown)
 
 
-def follow(page: str) -> None:
+def write_in_fragment(page: str) -> None:
     """As `write`, at the end of a fragment: a run of the whole page writes at its own end."""
-    if in_fragment():
+    if is_in_fragment():
         write(page)
 
 
-def in_fragment() -> bool:
+def is_in_fragment() -> bool:
     """Whether a fragment runs by itself, and not the whole page."""
     running = get_script_run_ctx()
     return running is not None and bool(running.fragment_ids_this_run)
 
 
-def _steps(parameters: dict[str, str]) -> dict[str, str]:
+def _history_parameters(parameters: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in parameters.items() if name not in REPLACED}
 
 

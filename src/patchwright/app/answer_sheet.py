@@ -9,7 +9,7 @@ from html import escape
 import pandas as pd
 
 from patchwright.app.lesson_progress import Attempt, questions_of, score
-from patchwright.errors import printable
+from patchwright.errors import printable_text
 from patchwright.lessons import Lesson
 from patchwright.storage.export import frame_text
 
@@ -62,7 +62,7 @@ def sheet_of(lesson: Lesson, tries: Mapping[int, Attempt], name: str, date: str)
         for number, step in questions_of(lesson).items()
     ]
     words = score(lesson, tries).words.removeprefix("✓ ")
-    kept = printable(name.strip())[:MOST_NAME]
+    kept = printable_text(name.strip())[:MOST_NAME]
     return Sheet(kept, lesson.name, lesson.title, lesson.model, date, words, tuple(answers))
 
 

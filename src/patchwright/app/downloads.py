@@ -48,7 +48,7 @@ class Download:
 
     def start_once(self) -> str:
         """Begin, unless that was given up on this machine before; a sentence about it."""
-        if catalog.given_up(self._name):
+        if catalog.is_auto_download_disabled(self._name):
             return (
                 f"'{self._name}' was removed from this machine, or could not be fetched before, so it is "
                 f"not fetched unasked: `patchwright models get {self._name}` fetches it, or the page."
@@ -65,24 +65,24 @@ class Download:
 
     def _fetch(self) -> None:
         try:
-            catalog.get(self._name, self._note)
+            catalog.fetch_model(self._name, self._note_progress)
         except PatchwrightError as error:
-            self._failed(error)
+            self._record_error(error)
         except BaseException:  # as in `jobs`
             logging.getLogger(__name__).exception("A download failed")
-            self._failed(
+            self._record_error(
                 PatchwrightError(
                     f"The download of '{self._name}' failed in a way that should not happen: try "
                     "again. The server's log has the details."
                 )
             )
 
-    def _failed(self, error: PatchwrightError) -> None:
+    def _record_error(self, error: PatchwrightError) -> None:
         self.error = error
         if self.unasked:
             print(error, flush=True)
-            catalog.cancel(self._name)
+            catalog.disable_auto_download(self._name)
 
-    def _note(self, done: int, total: int) -> bool:
+    def _note_progress(self, done: int, total: int) -> bool:
         self.bytes = (done, total)
         return not self._stop.is_set()

@@ -11,15 +11,15 @@ from patchwright.lessons import (
     Lesson,
     Mark,
     Step,
-    built_in,
+    built_in_lessons,
     find_lessons,
-    readings_of,
+    lesson_by_model,
     step_experiment,
 )
 from patchwright.lessons.expressions import slots
 from patchwright.lessons.grading import Answer
 
-ON_CELLS = ("strongest", "largest", "smallest", "details")
+CELL_WORDS = ("strongest", "largest", "smallest", "details")
 """Words of quantities, besides the arrays' names, that are about more than the two runs."""
 
 MOST_TRIES = 2
@@ -33,9 +33,9 @@ class Catalog:
     lessons: dict[str, Lesson]
     faults: tuple[str, ...]
 
-    def on(self, model: str) -> dict[str, Lesson]:
+    def for_model(self, model: str) -> dict[str, Lesson]:
         """The same, each in its reading on `model` where it has one."""
-        return {name: readings_of(one).get(model, one) for name, one in self.lessons.items()}
+        return {name: lesson_by_model(one).get(model, one) for name, one in self.lessons.items()}
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Attempt:
         return self.right or self.shown or len(self.answers) == MOST_TRIES
 
     @property
-    def helped(self) -> int:
+    def hints_to_show(self) -> int:
         """Hints to show: those asked for, and one more for the second try."""
         return self.hints + len(self.answers[: MOST_TRIES - 1])
 
-    def answered(self, answer: Answer, mark: Mark) -> "Attempt":
+    def with_answer(self, answer: Answer, mark: Mark) -> "Attempt":
         """The same after one more answer."""
         return replace(self, answers=(*self.answers, answer), mark=mark)
 
@@ -115,14 +115,14 @@ class Score:
         return f"✓ Done: {right} of {self.asked} right{how}."
 
 
-def key_of(lesson: Lesson) -> str:
+def lesson_key(lesson: Lesson) -> str:
     """Names a reading of a lesson among all of them."""
     return f"{lesson.model}/{lesson.name}"
 
 
 def load_catalog(folders: Sequence[Path]) -> Catalog:
     """The lessons of the package, then those of teachers' folders."""
-    lessons = {one.name: one for one in built_in()}
+    lessons = {one.name: one for one in built_in_lessons()}
     ours, faults = set(lessons), list[str]()
     for folder in folders:
         try:
@@ -157,23 +157,23 @@ def score(lesson: Lesson, tries: Mapping[int, Attempt]) -> Score:
     return Score(len(questions), len(over), at_once, len(alone) - at_once, len(right) - len(alone))
 
 
-def first_left(lesson: Lesson, tries: Mapping[int, Attempt]) -> int:
+def first_open_step(lesson: Lesson, tries: Mapping[int, Attempt]) -> int:
     """The step at which to go on: the first with a question that is open, else the first."""
     left = [i for i in questions_of(lesson) if not tries.get(i, Attempt()).over]
     return left[0] if tries and left else 0
 
 
-def on_runs_alone(step: Step, result: Result) -> bool:
+def is_about_runs(step: Step, result: Result) -> bool:
     """Whether a question is about the two unpatched runs, and not about places."""
     conditions = [one.right or "" for one in step.choices] + [step.cell or ""]
     of_cells = re.sub(
         r"\b(clean|corrupt)\.\w+", "", " ".join([*conditions, *slots(step.reveal or "")])
     )
     words = set(re.findall(r"[a-z_]+", of_cells))
-    return not words & {*result.arrays, *ON_CELLS}
+    return not words & {*result.arrays, *CELL_WORDS}
 
 
-def asks_later(lesson: Lesson, number: int, tries: Mapping[int, Attempt]) -> bool:
+def is_asked_later(lesson: Lesson, number: int, tries: Mapping[int, Attempt]) -> bool:
     """Whether a later step, not answered yet, asks for a cell of the map of step `number`.
 
     The map of this step may then not be shown as a whole: it would tell the answer.

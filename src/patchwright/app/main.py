@@ -21,7 +21,7 @@ from patchwright.app.views import (
     trace,
 )
 from patchwright.app.views.tabs import TABS
-from patchwright.app.views.topbar import PLACES
+from patchwright.app.views.topbar import SECTIONS
 from patchwright.errors import PatchwrightError
 
 st.set_page_config(page_title="Patchwright", page_icon="🧵", layout="wide")
@@ -39,7 +39,7 @@ VIEWS = {
     "runs": runs.show,
     "learn": learn.show,
 }
-TITLES = PLACES | TABS
+TITLES = SECTIONS | TABS
 FIRST = "patch"
 PAGES = {name: st.Page(show, title=TITLES[name], url_path=name) for name, show in VIEWS.items()}
 # Streamlit serves a default page at the root alone, and not under its name: so there are two.
@@ -62,23 +62,25 @@ new = session_state.prepare(st.session_state, name)
 returned = getattr(get_script_run_ctx(), "is_history_navigation", False)
 if new or returned:
     try:
-        found = url_state.read(name, st.query_params, resources.look_up())
+        found = url_state.read_parameters(name, st.query_params, resources.experiment_finder())
         # An address that says anything has always meant the demo model where it names none.
         model = session_state.FIELDS["model"] if found else resources.first_model()
-        before = session_state.fields_on(model) if new else url_state.usual(name, model)
-        session_state.take(st.session_state, before | found)
+        before = (
+            session_state.fields_for_model(model) if new else url_state.usual_controls(name, model)
+        )
+        session_state.set_controls(st.session_state, before | found)
     except PatchwrightError as error:
         if new:
-            session_state.take(st.session_state, {"model": resources.first_model()})
+            session_state.set_controls(st.session_state, {"model": resources.first_model()})
         instead = "the list of lessons" if name == "learn" else "the first example"
         instead = f"Shown instead is {instead}." if new else "What you see has not changed."
         st.session_state["complaint"] = f"{error_markdown(error)} {instead}"
 arrived = new or turned or returned
 if arrived:
-    address_bar.arrive(name)
+    address_bar.start_history(name)
 if said := st.session_state.pop("complaint", None):
     st.warning(said)
-for notice in resources.notices():
+for notice in resources.new_notices():
     st.warning(escape(notice))
 session_state.keep(st.session_state)
 st.session_state["run"] = None
@@ -88,7 +90,7 @@ fields.begin()
 # In a place of its own: what comes and goes there replaces nothing below it.
 with st.container():
     if name != "learn":
-        projector.frame()
+        projector.show()
 VIEWS[name]()
 fields.end()
 address_bar.write(name, arrived, returned)

@@ -13,12 +13,12 @@ from patchwright.algorithms.metrics import LENS_METRICS
 from patchwright.algorithms.paths import SENDERS
 from patchwright.app.page_fields import choices, place_lists, usual
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.lessons import READINGS
+from patchwright.lessons import LESSON_MODELS
 from patchwright.methods.lens import Part
 from patchwright.places import parse_place
 from patchwright.prompts.builtin_templates import tasks
 
-DIGITS = 12
+HASH_DIGITS = 12
 """How many digits of a stored run's hash stand in an address."""
 
 MOST_EDGES = 4096
@@ -27,7 +27,7 @@ MOST_EDGES = 4096
 MOST_PAIRS = 1000
 """The most pairs that a set may have on the page."""
 
-_LISTS = "~"
+_LIST_SEPARATOR = "~"
 """Between the entries of a list; no place and no number contains it."""
 
 
@@ -56,7 +56,7 @@ class Control:
             return text == "1"
         try:
             if isinstance(self.usual, list):
-                return [self.entry(part) for part in text.split(_LISTS)] if text else []
+                return [self.entry(part) for part in text.split(_LIST_SEPARATOR)] if text else []
             if isinstance(self.usual, int | float):
                 return self._within(name, text)
             return self.entry(text) if text else text
@@ -76,34 +76,34 @@ class Control:
 
     def write(self, value: Any) -> str:
         """Write a value for an address; entries of a list of places that name no place are left out."""
-        if isinstance(value, list) and self.entry is _place:
-            return _LISTS.join(str(parse_place(one)) for one in value if _is_place(one))
+        if isinstance(value, list) and self.entry is _read_place:
+            return _LIST_SEPARATOR.join(str(parse_place(one)) for one in value if _is_place(one))
         if isinstance(value, list):
-            return _LISTS.join(map(str, value))
+            return _LIST_SEPARATOR.join(map(str, value))
         if isinstance(value, bool):
             return str(int(value))
         return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def run_digits(text: str) -> str:
+def check_run_digits(text: str) -> str:
     """Check the digits that name a stored run. Raises InputError if they are not the beginning of a hash."""
-    if not re.fullmatch(f"[0-9a-f]{{{DIGITS},64}}", text):
+    if not re.fullmatch(f"[0-9a-f]{{{HASH_DIGITS},64}}", text):
         raise InputError(
-            f"The address has run '{text[:40]}': a run is named by at least {DIGITS} "
+            f"The address has run '{text[:40]}': a run is named by at least {HASH_DIGITS} "
             "digits out of 0-9 and a-f."
         )
     return text
 
 
-def names_role(place: str) -> bool:
+def has_role(place: str) -> bool:
     """Whether a place stands at a role of its prompt, as in `L3.resid_pre@last`: only sets have such."""
     return "@" in place and not place.rpartition("@")[2].lstrip("-").isdigit()
 
 
-def _place(text: str) -> str:
+def _read_place(text: str) -> str:
     if len(text) > 60:
         raise InputError(f"The address has '{text[:60]}…', which is too long for a place.")
-    if names_role(text):
+    if has_role(text):
         base, _, role = text.rpartition("@")
         return f"{parse_place(base)}@{role}"
     return str(parse_place(text))
@@ -117,11 +117,11 @@ def _is_place(text: str) -> bool:
     return True
 
 
-def _role(text: str) -> str:
+def _read_role(text: str) -> str:
     return text[:60]
 
 
-def _position(text: str) -> int:
+def _read_position(text: str) -> int:
     if not 0 <= (position := int(text)) <= 1_000_000:
         raise ValueError(text)
     return position
@@ -129,12 +129,12 @@ def _position(text: str) -> int:
 
 _SENDER = r"embed|L[0-9]{1,4}H[0-9]{1,4}|L[0-9]{1,4}\.mlp"
 _RECEIVER = r"L[0-9]{1,4}H[0-9]{1,4}\.[qkv]|L[0-9]{1,4}\.mlp|logits"
-_IN_GRAPH = re.compile(rf"{_SENDER}|logits|(?:{_SENDER})>(?:{_RECEIVER})")
+_GRAPH_PART = re.compile(rf"{_SENDER}|logits|(?:{_SENDER})>(?:{_RECEIVER})")
 """Nodes of a circuit, and edges between them."""
 
 
-def _in_graph(text: str) -> str:
-    if not _IN_GRAPH.fullmatch(text):
+def _read_graph_part(text: str) -> str:
+    if not _GRAPH_PART.fullmatch(text):
         raise InputError(
             f"The address has edge_chosen '{text[:40]}': it may be a node, such as embed, L3H1, L2.mlp "
             "or logits, or an edge, such as L2.mlp>L3H1.q."
@@ -151,9 +151,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "window": (1, 1000),
 }
 _ENTRIES: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(place_lists(), _place),
-    "subject": _position,
-    "set_roles": _role,
+    **dict.fromkeys(place_lists(), _read_place),
+    "subject": _read_position,
+    "set_roles": _read_role,
 }
 
 CONTROLS: dict[str, Control] = {
@@ -179,13 +179,13 @@ CONTROLS: dict[str, Control] = {
     "bos": Control(True, _SWITCH),
     # The workbench.
     "neuron_layer": Control(0),
-    "chosen": Control("", entry=_place),
-    "pinned": Control("", entry=_place),
-    "pinned_run": Control("", entry=run_digits),
+    "chosen": Control("", entry=_read_place),
+    "pinned": Control("", entry=_read_place),
+    "pinned_run": Control("", entry=check_run_digits),
     "note": Control("", most=300),
     "view": Control("", ("", "projector")),
     "threshold": Control(5, bounds=(0, 50)),
-    "places": Control([], entry=_place),
+    "places": Control([], entry=_read_place),
     # What a tab has besides the fields of its method.
     "measure": Control("relative", ARRAYS),
     "lens_measure": Control("probability", LENS_METRICS),
@@ -194,12 +194,12 @@ CONTROLS: dict[str, Control] = {
     "sender": Control(usual()["sender"], SENDERS),
     "edges": Control(30, bounds=(1, MOST_EDGES)),
     "edge_estimate": Control("integrated", _CHOICES["edge_estimate"]),
-    "edge_chosen": Control("", entry=_in_graph),
+    "edge_chosen": Control("", entry=_read_graph_part),
     "edge_order": Control("connected", ("connected", "strongest")),
     "edge_share": Control(80, bounds=(1, 100)),
     # Learn.
     "lesson": Control(""),
-    "reading": Control("demo", tuple(READINGS)),
+    "reading": Control("demo", tuple(LESSON_MODELS)),
     "step": Control(1, bounds=(1, 1000)),
     "ask": Control("", most=300),
     "explain": Control(""),
@@ -229,6 +229,6 @@ CONTROLS: dict[str, Control] = {
     # Library.
     "search": Control("", most=200),
     "shelf": Control("runs", ("runs", "examples")),
-    "picked": Control([], entry=run_digits),
+    "picked": Control([], entry=check_run_digits),
 }
 """The controls of all pages, by key."""

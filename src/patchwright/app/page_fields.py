@@ -19,7 +19,7 @@ from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
 from patchwright.places import check_site, pers_of
 
-ELSEWHERE = frozenset({*OnPairs.model_fields, "method", "layers", "positions", "heads"}) - {
+NOT_ON_FORMS = frozenset({*OnPairs.model_fields, "method", "layers", "positions", "heads"}) - {
     "metric"
 }
 """Fields that no form has: the bar at the top, the prompts, or no control at all."""
@@ -34,7 +34,7 @@ class Spelling:
     choices: tuple[str, ...] = ()
 
 
-def _named(values: Mapping[str, Any]) -> Spelling:
+def _spelling_of(values: Mapping[str, Any]) -> Spelling:
     """A choice among named values."""
     names = {value: name for name, value in values.items()}
     return Spelling(names.__getitem__, values.__getitem__, tuple(values))
@@ -50,8 +50,8 @@ OVERS = ("position", "all")
 """What a mean is taken over: the reference prompts at each position, or all their positions."""
 
 SPELLINGS: dict[str, Spelling] = {
-    "over": _named(dict(zip(OVERS, (True, False), strict=True))),
-    "edge_estimate": _named(EDGE_ESTIMATES),
+    "over": _spelling_of(dict(zip(OVERS, (True, False), strict=True))),
+    "edge_estimate": _spelling_of(EDGE_ESTIMATES),
     "subject": Spelling(list, lambda chosen: tuple(sorted(chosen))),
 }
 
@@ -67,7 +67,7 @@ class Form:
     @property
     def names(self) -> dict[str, str]:
         """The control of each field."""
-        left_out = ELSEWHERE | self.without
+        left_out = NOT_ON_FORMS | self.without
         return {
             name: self.renamed.get(name, name)
             for name in self.kind.model_fields
@@ -83,7 +83,7 @@ class Form:
             value = () if info.is_required() else info.default
             if name == "per":
                 value = pers_of(self.kind.model_fields["site"].default)[0]
-            found[control] = self.shown(name, value)
+            found[control] = self.control_value(name, value)
         return found
 
     @property
@@ -110,7 +110,9 @@ class Form:
 
     def fields(self, state: Mapping[Any, Any]) -> dict[str, Any]:
         """The fields that the controls describe; a `per` that the site does not have is as usual."""
-        found = {name: self._field(name, state[control]) for name, control in self.names.items()}
+        found = {
+            name: self._field_value(name, state[control]) for name, control in self.names.items()
+        }
         if "per" in found:
             pers = pers_of(check_site(found["site"]))
             found["per"] = found["per"] if found["per"] in pers else pers[0]
@@ -122,14 +124,14 @@ class Form:
         """What the controls show of an experiment, as far as it has their fields."""
         given = type(experiment).model_fields
         found = {
-            control: self.shown(name, getattr(experiment, name))
+            control: self.control_value(name, getattr(experiment, name))
             for name, control in self.names.items()
             if name in given
         }
         layers = getattr(experiment, "layers", None)
         return found if layers is None else {**found, "neuron_layer": layers[0]}
 
-    def _field(self, name: str, value: Any) -> Any:
+    def _field_value(self, name: str, value: Any) -> Any:
         control = self.names[name]
         if control in SPELLINGS:
             return SPELLINGS[control].field(value)
@@ -141,18 +143,18 @@ class Form:
             return tuple(map(str, value)) or info.default
         return None if value == NOTHING and NoneType in get_args(kind) else value
 
-    def shown(self, name: str, value: Any) -> Any:
+    def control_value(self, name: str, value: Any) -> Any:
         """What a control shows of a field's value; a list is empty where it is left as it is."""
         control = self.names[name]
         if control in SPELLINGS:
             return SPELLINGS[control].control(value)
         info = self.kind.model_fields[name]
-        if isinstance(value, tuple) or _listed(info.annotation):
+        if isinstance(value, tuple) or _is_list(info.annotation):
             return [] if value == info.default else list(value)
         return NOTHING if value is None else value
 
 
-def _listed(annotation: Any) -> bool:
+def _is_list(annotation: Any) -> bool:
     """Whether a field holds several values, or none."""
     return any(get_origin(one) is tuple for one in (annotation, *get_args(annotation)))
 

@@ -13,18 +13,18 @@ from patchwright.app.limits import LIMITS
 from patchwright.app.page_controls import MOST_PAIRS
 from patchwright.app.session_state import PAIR_FIELDS, State
 from patchwright.errors import InputError
-from patchwright.experiment.pairs_file import Fit, fitted
+from patchwright.experiment.pairs_file import PairRequirements, runnable_pairs
 from patchwright.experiment.similar_pairs import similar_pairs
 from patchwright.experiment.swap import swap
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.prompts.agreement import agreement
 from patchwright.prompts.builtin_templates import task
-from patchwright.prompts.datasets import Item, RowError, sentences
+from patchwright.prompts.datasets import Item, RowError, error_sentences
 from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.pairs_file import PairSet, pairs_file
-from patchwright.prompts.parse_template import typed_template
+from patchwright.prompts.pairs_file import PairSet, read_pairs_file
+from patchwright.prompts.parse_template import parse_template
 from patchwright.prompts.templates import Template, from_template
 from patchwright.prompts.tokens import encode_prompt
 from patchwright.spelling import plural
@@ -39,30 +39,30 @@ def pair_set(state: State, model: Model) -> PairSet:
     return _SOURCES[state["set_source"]](state, model)
 
 
-def wanted(state: State) -> tuple[Any, ...]:
+def set_key(state: State) -> tuple[Any, ...]:
     """What a set depends on, to know when it is another."""
-    fields = FIELDS[state["set_source"]]
+    fields = SOURCE_FIELDS[state["set_source"]]
     return (state["set_source"], state["bos"], *(state.get(name) for name in fields))
 
 
-def fitting(whole: PairSet, swept: Patch, model: Model) -> PairSet:
+def usable_pairs(whole: PairSet, swept: Patch, model: Model) -> PairSet:
     """The pairs that the model can take; why not is told of the others.
 
     Raises InputError where fewer than two different ones are left.
     """
-    found = fitted(whole, Fit(model, swept.metric, swept.bos))
+    found = runnable_pairs(whole, PairRequirements(model, swept.metric, swept.bos))
     if len({(one.clean, one.corrupt) for one in found.pairs}) < 2:
         n = len(found.items)
         usable = plural(n, "usable pair") if n else "no usable pairs"
         same = " that are all the same" if n > 1 else ""
-        why = f" {sentences(found.skipped)[0]}" if found.skipped else ""
+        why = f" {error_sentences(found.skipped)[0]}" if found.skipped else ""
         raise InputError(
             f"The set has {usable}{same}, and statistics need at least two different ones.{why}"
         )
     return found
 
 
-def in_words(found: PairSet) -> str:
+def set_in_words(found: PairSet) -> str:
     """How a set was made or read, and how long its prompts are."""
     made = found.summary or f"{plural(len(found.items), 'pair')}."
     groups = sorted(Counter(found.lengths).items())
@@ -77,7 +77,7 @@ def read_file(
     name: str, content: bytes, how: Reading | None = None, model: Model | None = None
 ) -> PairSet:
     """The pairs of an uploaded file. Raises InputError for one that is none of the formats."""
-    file = pairs_file(content, name, how)
+    file = read_pairs_file(content, name, how)
     if model is not None:
         file = file.for_model(model.tokenizer, model.name)
     found = PairSet.of(file, file.rows(), MOST_PAIRS)
@@ -93,19 +93,19 @@ def _from_pair(state: State, model: Model) -> PairSet:
     for key in ("clean", "corrupt"):
         LIMITS.check_length(len(encode_prompt(state[key], model.tokenizer, state["bos"])))
     found = similar_pairs(model, pair_of(state), count, seed, state["metric"], state["bos"])
-    return replace(PairSet.made(found.pairs), counted=(found.told(count),))
+    return replace(PairSet.made(found.pairs), counted=(found.summary(count),))
 
 
 def _from_task(state: State, model: Model) -> PairSet:
-    return _drawn(task(state["task"]).template, state, model, state["task"])
+    return _sample_pairs(task(state["task"]).template, state, model, state["task"])
 
 
-def _from_own(state: State, model: Model) -> PairSet:
+def _from_own_template(state: State, model: Model) -> PairSet:
     if not answers_of(state["template_answer"]):
         raise InputError(
             "The answer is missing: name it by its slot, with its space, as in ' {A}'."
         )
-    template = typed_template(
+    template = parse_template(
         state["template_text"],
         state["template_slots"].splitlines(),
         state["template_swap"].splitlines(),
@@ -113,10 +113,10 @@ def _from_own(state: State, model: Model) -> PairSet:
         answers_of(state["template_wrong"]),
         ("The line", "The line"),
     )
-    return _drawn(template, state, model)
+    return _sample_pairs(template, state, model)
 
 
-def _drawn(template: Template, state: State, model: Model, *tags: str) -> PairSet:
+def _sample_pairs(template: Template, state: State, model: Model, *tags: str) -> PairSet:
     count, seed = int(state["set_count"]), int(state["set_seed"])
     return PairSet.made(from_template(template, count, model.tokenizer, seed), *tags)
 
@@ -152,7 +152,7 @@ def _from_file(state: State, model: Model) -> PairSet:
     if found is None:
         raise InputError("No file is here yet: upload a file of pairs.")
     if not found.items and found.skipped:
-        raise InputError(f"No row is a pair. {sentences(found.skipped)[0]}")
+        raise InputError(f"No row is a pair. {error_sentences(found.skipped)[0]}")
     return found
 
 
@@ -166,18 +166,24 @@ def _from_run(state: State, model: Model) -> PairSet:
 _SOURCES: dict[str, Callable[[State, Model], PairSet]] = {
     "pair": _from_pair,
     "template": _from_task,
-    "own": _from_own,
+    "own": _from_own_template,
     "sentences": _from_sentences,
     "swap": _from_swap,
     "file": _from_file,
     "run": _from_run,
 }
 
-_OWN = ("template_text", "template_slots", "template_swap", "template_answer", "template_wrong")
-FIELDS: dict[str, tuple[str, ...]] = {
+_TEMPLATE_FIELDS = (
+    "template_text",
+    "template_slots",
+    "template_swap",
+    "template_answer",
+    "template_wrong",
+)
+SOURCE_FIELDS: dict[str, tuple[str, ...]] = {
     "pair": (*PAIR_FIELDS, "set_count", "set_seed"),
     "template": ("task", "set_count", "set_seed"),
-    "own": (*_OWN, "set_count", "set_seed"),
+    "own": (*_TEMPLATE_FIELDS, "set_count", "set_seed"),
     "sentences": ("sentences",),
     "swap": ("swap_prompt", "swap_word", "swap_answer", "set_count"),
     "file": ("set_file",),

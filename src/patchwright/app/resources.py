@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from patchwright.app.access import Access, Seen
+from patchwright.app.access import Access, SeenResult
 from patchwright.app.downloads import Download
 from patchwright.app.lesson_progress import Catalog, load_catalog
 from patchwright.app.limits import LIMITS
@@ -17,17 +17,17 @@ from patchwright.atomic_files import home
 from patchwright.errors import STORE_TROUBLE
 from patchwright.experiment.base import Experiment
 from patchwright.jobs import JobQueue
-from patchwright.model.catalog import local
+from patchwright.model.catalog import local_path
 from patchwright.model.load import Model, load_model
 from patchwright.storage.store import Store
 
-STORE_WAITS = 2.0
+STORE_TIMEOUT = 2.0
 """Seconds to wait for another process that writes into the run store."""
 
-REAL = "smollm2"
+PREFERRED_MODEL = "smollm2"
 """The model that the page opens on where it is here and nothing else is asked for."""
 
-LESSONS_FOR = 10.0
+LESSONS_TTL = 10.0
 """Seconds after which lessons are read again: a teacher who mends one sees it."""
 
 
@@ -67,7 +67,7 @@ def options() -> Options:
     )
 
 
-@st.cache_resource(ttl=LESSONS_FOR, show_spinner=False)
+@st.cache_resource(ttl=LESSONS_TTL, show_spinner=False)
 def lessons() -> Catalog:
     """The lessons of the package and of the folders that the server was started with."""
     return load_catalog(options().lessons)
@@ -80,7 +80,7 @@ def store() -> Store | None:
 
 @st.cache_resource
 def _store_in(folder: Path) -> Store:
-    return Store(folder, busy=STORE_WAITS)
+    return Store(folder, busy=STORE_TIMEOUT)
 
 
 @st.cache_resource(on_release=JobQueue.close)
@@ -90,27 +90,27 @@ def job_queue() -> JobQueue:
 
 
 @st.cache_resource
-def short_work() -> threading.Semaphore:
+def short_work_semaphore() -> threading.Semaphore:
     """Short work waits here, so that no crowd of visitors takes all memory at once."""
     return threading.Semaphore(options().max_jobs)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model")
-def model_called(name: str) -> Model:
+def shared_model(name: str) -> Model:
     """The named model; loaded once for everybody."""
     return load_model(name)
 
 
 def first_model() -> str:
     """The model that the page opens on: the one it was started with, as soon as it is here."""
-    wanted = options().model or REAL
-    return wanted if local(wanted) is not None else "demo"
+    wanted = options().model or PREFERRED_MODEL
+    return wanted if local_path(wanted) is not None else "demo"
 
 
-def fetch_first() -> str | None:
+def fetch_first_model() -> str | None:
     """Fetch what the page is to open on, once; a sentence about it, or None where it is here."""
     wanted = options().model
-    if wanted is None or local(wanted) is not None:
+    if wanted is None or local_path(wanted) is not None:
         return None
     return download_of(wanted).start_once()
 
@@ -121,12 +121,12 @@ def download_of(name: str) -> Download:
     return Download(name)
 
 
-def seen() -> set[Seen]:
+def seen_results() -> set[SeenResult]:
     """The experiments whose results this visitor has seen whole, each with its model."""
     return st.session_state.setdefault("seen_runs", set())
 
 
-def look_up() -> Callable[[str], Experiment] | None:
+def experiment_finder() -> Callable[[str], Experiment] | None:
     """Finds a stored experiment by the beginning of its hash; None without a store."""
     found = access()
     return None if found is None else found.experiment
@@ -135,10 +135,10 @@ def look_up() -> Callable[[str], Experiment] | None:
 def access() -> Access | None:
     """The run store, for this visitor; None where the server was started without."""
     kept = store()
-    return None if kept is None else Access(kept, options().allow_edits, seen())
+    return None if kept is None else Access(kept, options().allow_edits, seen_results())
 
 
-def notices() -> list[str]:
+def new_notices() -> list[str]:
     """What the store has to say that this visitor has not been told: in full to its owner alone."""
     kept = store()
     told: set[str] = st.session_state.setdefault("told", set())

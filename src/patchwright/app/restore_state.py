@@ -24,7 +24,7 @@ from patchwright.methods.lens import LogitAttribution, LogitLens
 from patchwright.methods.patch import Patch, PatchTogether
 from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
-from patchwright.prompts.messages import is_chat, user_says
+from patchwright.prompts.messages import is_chat, user_chat
 from patchwright.prompts.pair import Pair, Prompt
 
 Controls = dict[str, Any]
@@ -40,115 +40,118 @@ CLEARED: Controls = {
 
 def page_of(experiment: Experiment) -> tuple[str, Controls] | None:
     """The page that shows this experiment, and its controls; None where none does."""
-    for page, held in HOLDS.items():
-        if not isinstance(experiment, held.kind) or _untypable(experiment):
+    for page, held in PAGE_EXPERIMENTS.items():
+        if not isinstance(experiment, held.kind) or _is_untypable(experiment):
             continue
         controls = held.controls(experiment)
-        if controls is not None and holds(page, controls, experiment):
+        if controls is not None and can_express(page, controls, experiment):
             return page, controls
     return None
 
 
-def nearest(experiment: Experiment, result: Result) -> tuple[str, Controls] | None:
+def nearest_page(experiment: Experiment, result: Result) -> tuple[str, Controls] | None:
     """The page that comes nearest to an experiment, and its controls.
 
     Of several pairs it shows the first; an estimate opens the sweep that it estimates. None
     where prompts or answers are what no text field holds, such as token ids.
     """
-    if _untypable(experiment):
+    if _is_untypable(experiment):
         return None
     if isinstance(experiment, Trace):
         found = tuple(result.details["subject"])
-        return "trace", _of_trace(experiment.model_copy(update={"subject": found})) or {}
+        return "trace", _controls_of_trace(experiment.model_copy(update={"subject": found})) or {}
     assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
     one = experiment.model_copy(update={"pairs": experiment.pair_list[0]})
-    if _untypable(one):
+    if _is_untypable(one):
         return None
-    for kinds, page, controls_of in _NEAREST:
+    for kinds, page, controls_of in _NEAREST_PAGES:
         if isinstance(one, kinds):
             return page, controls_of(one) or {}
     return None
 
 
-def holds(page: str, controls: Mapping[str, Any], experiment: Experiment) -> bool:
+def can_express(page: str, controls: Mapping[str, Any], experiment: Experiment) -> bool:
     """Whether the page makes this experiment of these controls."""
     full = {**session_state.FIELDS, **controls}
     try:
-        again = _asked(page, full, experiment)
+        again = _remake_experiment(page, full, experiment)
     except PatchwrightError:
         return False
-    return _plain(again) == _plain(experiment)
+    return _without_order(again) == _without_order(experiment)
 
 
-def _plain(experiment: Experiment) -> Experiment:
+def _without_order(experiment: Experiment) -> Experiment:
     """Without the order of its cells, which the page chooses for speed."""
     if isinstance(experiment, Patch) and experiment.max_exact is None:
         return experiment.model_copy(update={"order": "layers"})
     return experiment
 
 
-def _untypable(experiment: Experiment) -> bool:
+def _is_untypable(experiment: Experiment) -> bool:
     """Whether prompts or answers are what no text field holds: token ids, longer chats.
 
     In a set, which comes from a file and not from fields, any chat will do.
     """
     if isinstance(experiment, Trace):
-        answers = (*_listed(experiment.answer), *_listed(experiment.wrong))
-        return not _texts(answers) or _typed(experiment.prompt) is None
+        answers = (*_as_tuple(experiment.answer), *_as_tuple(experiment.wrong))
+        return not _are_texts(answers) or _prompt_controls(experiment.prompt) is None
     assert isinstance(experiment, OnPairs), "what is no trace is on pairs"
     if isinstance(experiment.pairs, Pair):
         pair = experiment.pairs
-        return not _texts((*pair.answers, *pair.wrongs)) or _typed(pair.clean, pair.corrupt) is None
+        return (
+            not _are_texts((*pair.answers, *pair.wrongs))
+            or _prompt_controls(pair.clean, pair.corrupt) is None
+        )
     return not all(
-        _texts((*one.answers, *one.wrongs))
+        _are_texts((*one.answers, *one.wrongs))
         and all(isinstance(prompt, str) or is_chat(prompt) for prompt in (one.clean, one.corrupt))
         for one in experiment.pair_list
     )
 
 
-def _texts(some: Sequence[object]) -> bool:
+def _are_texts(some: Sequence[object]) -> bool:
     return all(isinstance(one, str) for one in some)
 
 
-def _typed(*prompts: Prompt) -> Controls | None:
+def _prompt_controls(*prompts: Prompt) -> Controls | None:
     """The controls of prompts that are typed alike: `chat`, `system`, and the `texts`.
 
     A chat is what the user says first, behind the same system message in all of them.
     """
-    if _texts(prompts):
+    if _are_texts(prompts):
         return {"chat": False, "system": "", "texts": list(prompts)}
     chats = [one for one in prompts if is_chat(one)]
     if len(chats) < len(prompts):
         return None
     system = chats[0][0].content if chats[0][0].role == "system" else ""
     texts = [one[-1].content for one in chats]
-    if any(user_says(text, system) != chat for text, chat in zip(texts, chats, strict=True)):
+    if any(user_chat(text, system) != chat for text, chat in zip(texts, chats, strict=True)):
         return None
     return {"chat": True, "system": system, "texts": texts}
 
 
-def _listed(answers: Any) -> tuple[Any, ...]:
+def _as_tuple(answers: Any) -> tuple[Any, ...]:
     return tuple(answers)
 
 
-def _asked(page: str, controls: Controls, experiment: Experiment) -> Experiment:
+def _remake_experiment(page: str, controls: Controls, experiment: Experiment) -> Experiment:
     """What the page would ask for."""
     if isinstance(experiment, Trace):
         return build_experiment.trace_of(controls, experiment.model, experiment.site)
-    return made(page, controls, experiment.model)
+    return make_experiment(page, controls, experiment.model)
 
 
-def made(page: str, controls: Controls, model: str) -> Experiment:
+def make_experiment(page: str, controls: Controls, model: str) -> Experiment:
     """What a page asks for, of a trace its map of MLPs. Raises InputError where its controls make no experiment."""
-    return HOLDS[page].made(controls, model)
+    return PAGE_EXPERIMENTS[page].made(controls, model)
 
 
-def _common(experiment: OnPairs) -> Controls | None:
+def _common_controls(experiment: OnPairs) -> Controls | None:
     """The controls of model, pair, metric and first token; None of a list of pairs."""
     if not isinstance(experiment.pairs, Pair):
         return None
     pair = experiment.pairs
-    typed = _typed(pair.clean, pair.corrupt)
+    typed = _prompt_controls(pair.clean, pair.corrupt)
     if typed is None:
         return None
     clean, corrupt = typed.pop("texts")
@@ -159,27 +162,27 @@ def _common(experiment: OnPairs) -> Controls | None:
         **typed,
         "clean": clean,
         "corrupt": corrupt,
-        "answer": session_state.SEPARATOR.join(map(str, pair.answers)),
-        "wrong": session_state.SEPARATOR.join(map(str, pair.wrongs)),
+        "answer": session_state.ANSWER_SEPARATOR.join(map(str, pair.answers)),
+        "wrong": session_state.ANSWER_SEPARATOR.join(map(str, pair.wrongs)),
         "align": pair.align,
     }
 
 
-def _of_page(page: str, one: OnPairs) -> Controls | None:
+def _controls_of_page(page: str, one: OnPairs) -> Controls | None:
     """The controls of the pair and of the page's own fields."""
-    common = _common(one)
+    common = _common_controls(one)
     return None if common is None else common | FORMS[page].controls(one)
 
 
-def _of_set(one: Any) -> Controls | None:
+def _controls_of_set(one: Any) -> Controls | None:
     if isinstance(one.pairs, Pair):
         return None
     common = {"model": one.model, "bos": one.bos, "set_source": "run", "set_pairs": one.pairs}
     return common | FORMS["many"].controls(one)
 
 
-def _of_trace(one: Any) -> Controls | None:
-    typed = _typed(one.prompt)
+def _controls_of_trace(one: Any) -> Controls | None:
+    typed = _prompt_controls(one.prompt)
     if isinstance(one.subject, str) or typed is None:
         return None
     (clean,) = typed.pop("texts")
@@ -192,24 +195,24 @@ def _of_trace(one: Any) -> Controls | None:
         "bos": one.bos,
         **typed,
         "clean": clean,
-        "answer": session_state.SEPARATOR.join(map(str, _listed(one.answer))),
-        "wrong": session_state.SEPARATOR.join(map(str, _listed(one.wrong))),
+        "answer": session_state.ANSWER_SEPARATOR.join(map(str, _as_tuple(one.answer))),
+        "wrong": session_state.ANSWER_SEPARATOR.join(map(str, _as_tuple(one.wrong))),
     }
 
 
-def _of_ablation(one: Any) -> Controls | None:
-    common, prompts = _of_page("ablation", one), _typed(*one.prompts)
+def _controls_of_ablation(one: Any) -> Controls | None:
+    common, prompts = _controls_of_page("ablation", one), _prompt_controls(*one.prompts)
     if common is None or (one.prompts and prompts is None):
         return None
     return common | {"references": "\n".join((prompts or {"texts": []})["texts"])}
 
 
-def _of_circuit(one: Any) -> Controls | None:
-    return _of_page("circuit", one) if one.steps in EDGE_ESTIMATES.values() else None
+def _controls_of_circuit(one: Any) -> Controls | None:
+    return _controls_of_page("circuit", one) if one.steps in EDGE_ESTIMATES.values() else None
 
 
-def _of_attention(one: Any) -> Controls | None:
-    common = _common(one)
+def _controls_of_attention(one: Any) -> Controls | None:
+    common = _common_controls(one)
     return None if common is None else common | {"chosen": f"L{one.layer}H{one.head}.z"}
 
 
@@ -224,65 +227,77 @@ class PageExperiment:
     """Returns the experiment that the controls describe, on the named model."""
 
 
-def _swept(make: Callable[[Controls, Patch], Experiment]) -> Callable[[Controls, str], Experiment]:
+def _with_sweep(
+    make: Callable[[Controls, Patch], Experiment],
+) -> Callable[[Controls, str], Experiment]:
     """Make an experiment of the controls and of the sweep over their pair."""
-    return lambda controls, model: make(controls, build_experiment.experiment_of(controls, model))
+    return lambda controls, model: make(controls, build_experiment.patch_of(controls, model))
 
 
-HOLDS: dict[str, PageExperiment] = {
-    "patch": PageExperiment(Patch, partial(_of_page, "patch"), build_experiment.experiment_of),
+PAGE_EXPERIMENTS: dict[str, PageExperiment] = {
+    "patch": PageExperiment(Patch, partial(_controls_of_page, "patch"), build_experiment.patch_of),
     "many": PageExperiment(
         Patch,
-        _of_set,
-        lambda now, model: build_experiment.set_experiment_of(now, model, now["set_pairs"]),
+        _controls_of_set,
+        lambda now, model: build_experiment.patch_of_set(now, model, now["set_pairs"]),
     ),
     "activations": PageExperiment(
         Difference,
-        partial(_of_page, "activations"),
-        _swept(lambda now, swept: build_experiment.difference_of(swept, now["seen_site"])),
+        partial(_controls_of_page, "activations"),
+        _with_sweep(lambda now, swept: build_experiment.difference_of(swept, now["seen_site"])),
     ),
     "attention": PageExperiment(
         Attention,
-        _of_attention,
-        _swept(lambda now, swept: build_experiment.attention_at(swept, now["chosen"])),
+        _controls_of_attention,
+        _with_sweep(lambda now, swept: build_experiment.attention_at(swept, now["chosen"])),
     ),
     "trace": PageExperiment(
         Trace,
-        _of_trace,
+        _controls_of_trace,
         lambda now, model: build_experiment.trace_of(now, model, "mlp_out"),
     ),
     "lens": PageExperiment(
-        LogitLens, _common, _swept(lambda _, swept: build_experiment.lens_of(swept, []))
+        LogitLens,
+        _common_controls,
+        _with_sweep(lambda _, swept: build_experiment.lens_of(swept, [])),
     ),
-    "ablation": PageExperiment(Ablate, _of_ablation, _swept(build_experiment.ablate_of)),
+    "ablation": PageExperiment(
+        Ablate, _controls_of_ablation, _with_sweep(build_experiment.ablate_of)
+    ),
     "paths": PageExperiment(
-        PathPatch, partial(_of_page, "paths"), _swept(build_experiment.path_patch_of)
+        PathPatch, partial(_controls_of_page, "paths"), _with_sweep(build_experiment.path_patch_of)
     ),
-    "circuit": PageExperiment(EdgeAttribution, _of_circuit, _swept(build_experiment.edges_of)),
+    "circuit": PageExperiment(
+        EdgeAttribution, _controls_of_circuit, _with_sweep(build_experiment.edge_attribution_of)
+    ),
 }
 """The experiment of each page: of Causal trace its first map, of Circuit the scores of its edges."""
 
 
-def _of_together(one: Any) -> Controls:
-    return {**(_of_page("patch", one) or {}), "places": list(one.places)}
+def _controls_of_together(one: Any) -> Controls:
+    return {**(_controls_of_page("patch", one) or {}), "places": list(one.places)}
 
 
-def _of_ablation_together(one: Any) -> Controls:
+def _controls_of_ablation_together(one: Any) -> Controls:
     place = one.places[0] if one.places else ""
-    return {**(_of_ablation(one) or {}), "chosen": place}
+    return {**(_controls_of_ablation(one) or {}), "chosen": place}
 
 
-def _of_attribution(one: Any) -> Controls:
-    return {**(_common(one) or {}), "part": one.part}
+def _controls_of_attribution(one: Any) -> Controls:
+    return {**(_common_controls(one) or {}), "part": one.part}
 
 
-_NEAREST: tuple[tuple[Any, str, Callable[[Any], Controls | None]], ...] = (
-    (Attribute, "patch", partial(_of_page, "patch")),
-    (PatchTogether, "patch", _of_together),
-    (AblateTogether, "ablation", _of_ablation_together),
-    (HeadScores, "attention", _common),
-    (EdgeAttribution | EvaluateCircuit, "circuit", _common),
-    (LogitAttribution, "lens", _of_attribution),
-    *((held.kind, page, held.controls) for page, held in HOLDS.items() if page != "many"),
+_NEAREST_PAGES: tuple[tuple[Any, str, Callable[[Any], Controls | None]], ...] = (
+    (Attribute, "patch", partial(_controls_of_page, "patch")),
+    (PatchTogether, "patch", _controls_of_together),
+    (AblateTogether, "ablation", _controls_of_ablation_together),
+    (HeadScores, "attention", _common_controls),
+    (EdgeAttribution | EvaluateCircuit, "circuit", _common_controls),
+    (LogitAttribution, "lens", _controls_of_attribution),
+    *(
+        (held.kind, page, held.controls)
+        for page, held in PAGE_EXPERIMENTS.items()
+        if page != "many"
+    ),
 )
 """Kinds of experiments, the page for each, and its controls."""

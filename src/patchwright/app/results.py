@@ -10,7 +10,7 @@ from patchwright.algorithms.batches import OnProgress
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.statistics import statistics
 from patchwright.app.limits import LIMITS
-from patchwright.app.resources import seen, short_work, store
+from patchwright.app.resources import seen_results, short_work_semaphore, store
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.experiment.run import run
 from patchwright.methods import METHODS
@@ -43,12 +43,12 @@ def origin(result: Result) -> Origin | None:
     asked = METHODS.parse(result.experiment).hash
     found = origins().get(f"{asked} {result.model['fingerprint']}")
     if found is not None:
-        seen().add((asked, result.model["fingerprint"]))
+        seen_results().add((asked, result.model["fingerprint"]))
     return found
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _remembered(key: str) -> dict[str, Result]:
+def _result_slot(key: str) -> dict[str, Result]:
     return {}
 
 
@@ -57,10 +57,10 @@ def result_of(experiment: Experiment, model: Model, keep: bool = False) -> Resul
 
     What a page is about is to `keep` in the run store; what is looked at beside it is not.
     """
-    slot = _remembered(key_of(experiment, model))
+    slot = _result_slot(cache_key(experiment, model))
     if "result" not in slot:
         LIMITS.check(experiment, model)
-        with short_work():
+        with short_work_semaphore():
             if keep:
                 slot["result"] = compute(experiment, model, store(), origins(), None)
             else:
@@ -68,18 +68,18 @@ def result_of(experiment: Experiment, model: Model, keep: bool = False) -> Resul
     return slot["result"]
 
 
-def layers_of(experiment: LogitLens, model: Model) -> xr.DataArray | None:
-    """What the runs of a lens have reached after each layer, remembered; None as `LogitLens.accumulated`."""
-    slot = _layers(key_of(experiment, model))
+def values_by_layer(experiment: LogitLens, model: Model) -> xr.DataArray | None:
+    """What the runs of a lens have reached after each layer, remembered; None as `LogitLens.accumulated_logit_diff`."""
+    slot = _layers_slot(cache_key(experiment, model))
     if not slot:
         LIMITS.check(experiment, model)
-        with short_work():
-            slot.append(experiment.accumulated(model))
+        with short_work_semaphore():
+            slot.append(experiment.accumulated_logit_diff(model))
     return slot[0]
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _layers(key: str) -> list[xr.DataArray | None]:
+def _layers_slot(key: str) -> list[xr.DataArray | None]:
     return []
 
 
@@ -87,9 +87,9 @@ def statistics_of(result: Result) -> Result:
     """A result over pairs with its statistics, which are remembered."""
     key = f"{METHODS.parse(result.experiment).hash} {result.model['fingerprint']}"
     cells = int(result.arrays[result.main].notnull().sum())
-    slot = _remembered(f"statistics {key} {cells}")
+    slot = _result_slot(f"statistics {key} {cells}")
     if "result" not in slot:
-        with short_work():
+        with short_work_semaphore():
             slot["result"] = statistics(result).on(result)
     return slot["result"]
 
@@ -114,7 +114,7 @@ def compute(
         while len(origins) >= MOST_ORIGINS:
             origins.pop(next(iter(origins)), None)
         if all(notice["code"] != "stopped" for notice in result.warnings):
-            origins[key_of(experiment, model)] = "from the store" if stored else "kept"
+            origins[cache_key(experiment, model)] = "from the store" if stored else "kept"
     if kept is not None:
         for notice in kept.notices[said:]:
             _log.warning("%s", notice)
@@ -122,18 +122,18 @@ def compute(
     return result
 
 
-def unpatched(experiment: CellByCell, model: Model) -> Result:
+def unpatched_runs(experiment: CellByCell, model: Model) -> Result:
     """Both unpatched runs of a sweep's pair, and what is to be said about them."""
     # Of a trace the same noise serves all sites.
-    asked = experiment.of_stream() if isinstance(experiment, Trace) else experiment
-    slot = _remembered(f"unpatched {key_of(asked, model)}")
+    asked = experiment.for_stream() if isinstance(experiment, Trace) else experiment
+    slot = _result_slot(f"unpatched {cache_key(asked, model)}")
     if "result" not in slot:
         LIMITS.check(experiment, model)
-        with short_work():
-            slot["result"] = asked.unpatched(model)
+        with short_work_semaphore():
+            slot["result"] = asked.run_unpatched(model)
     return slot["result"]
 
 
-def key_of(experiment: Experiment, model: Model) -> str:
+def cache_key(experiment: Experiment, model: Model) -> str:
     """What an experiment on a model is remembered by."""
     return f"{experiment.hash} {model.fingerprint}"

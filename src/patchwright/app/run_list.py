@@ -10,14 +10,14 @@ from patchwright.experiment.base import Experiment
 from patchwright.methods.trace import Trace, TraceSite
 from patchwright.storage.store import Entry
 
-DIGITS = 8
+ID_DIGITS = 8
 """Of a run's id, in a list."""
 
 _SITES: tuple[str, ...] = get_args(TraceSite)
 
 
 @dataclass(frozen=True)
-class Saved:
+class RunRow:
     """What a list shows as one: a run, or the runs of one trace, whose maps are of several sites."""
 
     entries: tuple[Entry, ...]
@@ -39,10 +39,10 @@ class Saved:
         """What it asks."""
         return self.first.about if self.asked is None else self.asked.question
 
-    def codes(self) -> str:
+    def details_text(self) -> str:
         """Model, method, fields and prompt as code has them, and what else is known of it."""
         one = self.first
-        parts = [one.model, f"{one.method} {one.about}", one.id[:DIGITS]]
+        parts = [one.model, f"{one.method} {one.about}", one.id[:ID_DIGITS]]
         if len(self.entries) > 1:
             parts.insert(1, f"{len(self.entries)} maps")
         if not all(entry.whole for entry in self.entries):
@@ -53,7 +53,7 @@ class Saved:
         return " · ".join([*parts, *(f"note: {note}" for note in notes)])
 
 
-def saved(entries: Sequence[Entry], experiments: Mapping[str, Experiment]) -> list[Saved]:
+def run_rows(entries: Sequence[Entry], experiments: Mapping[str, Experiment]) -> list[RunRow]:
     """Runs in their order, those of one trace together where the first of them stands."""
     groups: list[list[Entry]] = []
     traces: dict[tuple[str, ...], list[Entry]] = {}
@@ -63,27 +63,27 @@ def saved(entries: Sequence[Entry], experiments: Mapping[str, Experiment]) -> li
             alike = asked.model_copy(update={"site": "resid_post", "window": 1})
             key = (alike.hash, entry.fingerprint, entry.device, entry.version, entry.origin)
             group = traces.get(key, [])
-            if not group or asked.site in (_site(experiments[one.id]) for one in group):
+            if not group or asked.site in (_trace_site(experiments[one.id]) for one in group):
                 group = traces[key] = list[Entry]()
                 groups.append(group)
             group.append(entry)
         else:
             groups.append([entry])
-    return [_saved(group, experiments) for group in groups]
+    return [_run_row(group, experiments) for group in groups]
 
 
-def _saved(group: list[Entry], experiments: Mapping[str, Experiment]) -> Saved:
+def _run_row(group: list[Entry], experiments: Mapping[str, Experiment]) -> RunRow:
     if len(group) > 1:
-        group = sorted(group, key=lambda one: _SITES.index(_site(experiments[one.id])))
-    return Saved(tuple(group), experiments.get(group[0].id))
+        group = sorted(group, key=lambda one: _SITES.index(_trace_site(experiments[one.id])))
+    return RunRow(tuple(group), experiments.get(group[0].id))
 
 
-def _site(asked: Experiment) -> str:
+def _trace_site(asked: Experiment) -> str:
     assert isinstance(asked, Trace), "only traces are grouped"
     return asked.site
 
 
-def when(created: str, now: datetime) -> str:
+def time_in_words(created: str, now: datetime) -> str:
     """A moment in words: 'today 14:05 UTC', 'yesterday 9:30 UTC', '3 May 9:30 UTC'."""
     moment = datetime.fromisoformat(created).astimezone(now.tzinfo)
     time = f"{moment.hour}:{moment:%M} UTC"
@@ -95,12 +95,12 @@ def when(created: str, now: datetime) -> str:
     return f"{moment.day} {moment:%B}{year} {time}"
 
 
-def dates(rows: Sequence[Saved], now: datetime) -> list[str]:
+def dates(rows: Sequence[RunRow], now: datetime) -> list[str]:
     """When each was computed; behind it their ids where one question was asked twice in a minute."""
-    asked = [(row.title, when(row.first.created, now)) for row in rows]
+    asked = [(row.title, time_in_words(row.first.created, now)) for row in rows]
     counts = Counter(asked)
     return [
-        f"{one[1]} · {row.first.id[:DIGITS]}" if counts[one] > 1 else one[1]
+        f"{one[1]} · {row.first.id[:ID_DIGITS]}" if counts[one] > 1 else one[1]
         for one, row in zip(asked, rows, strict=True)
     ]
 

@@ -23,7 +23,7 @@ from streamlit.web.cli import configurator_options
 
 from patchwright.app import resources
 from patchwright.web import listening
-from patchwright.web.hosts import Hosts, host_of, is_loopback, same_origin
+from patchwright.web.hosts import Hosts, host_header, is_loopback, is_same_origin
 
 PAGE = Path(__file__).with_name("main.py")
 STYLE = Path(__file__).with_name("page.css")
@@ -40,7 +40,7 @@ SETTINGS: Mapping[str, object] = {
 }
 """What the page sets of Streamlit's, wherever it is served."""
 
-FOREIGN = (
+FOREIGN_NAME_MESSAGE = (
     "This page answers to localhost and its own address only, so that no other web site can reach it "
     "under a name of its own. To serve it under another name, start it with --name NAME.\n"
 )
@@ -59,9 +59,9 @@ def serve(
     sys.argv = [str(PAGE), *options]
     sys.argv += [flag for flag, is_so in (("--allow-edits", own), ("--alone", alone)) if is_so]
     configure({**SETTINGS, "server.address": host, "server.port": port, "secrets.files": []})
-    app: ASGIApp = StyleMiddleware(st.App(PAGE, lifespan=_life), STYLE.read_text("utf-8"))
+    app: ASGIApp = StyleMiddleware(st.App(PAGE, lifespan=_lifespan), STYLE.read_text("utf-8"))
     if own or names:
-        app = OwnNames(app, Hosts(host, tuple(names)))
+        app = HostMiddleware(app, Hosts(host, tuple(names)))
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with listening.listen(host, port) as sockets:
         print(f"Patchwright opens at {url} (Ctrl-C ends it).", flush=True)
@@ -78,7 +78,7 @@ def configure(settings: Mapping[str, object]) -> None:
     Streamlit reads a settings file of the current folder too, which may be anybody's: it could open
     the page to other sites. So it looks into this package's own folder, where there is none.
     """
-    given: dict[str, object] = _of_environment.main([], standalone_mode=False)
+    given: dict[str, object] = _environment_settings.main([], standalone_mode=False)
     with contextlib.chdir(PAGE.parent):
         load_config_options(
             given | {name.replace(".", "_"): value for name, value in settings.items()}
@@ -87,14 +87,14 @@ def configure(settings: Mapping[str, object]) -> None:
 
 @click.command
 @configurator_options
-def _of_environment(**settings: object) -> dict[str, object]:
+def _environment_settings(**settings: object) -> dict[str, object]:
     """What variables such as STREAMLIT_SERVER_BASE_URL_PATH say."""
     return settings
 
 
 @contextlib.asynccontextmanager
-async def _life(_: st.App) -> AsyncGenerator[dict[str, Any] | None]:
-    if said := resources.fetch_first():
+async def _lifespan(_: st.App) -> AsyncGenerator[dict[str, Any] | None]:
+    if said := resources.fetch_first_model():
         print(said, flush=True)
     yield None
     await run_sync(resources.job_queue.clear)
@@ -139,7 +139,7 @@ class StyleMiddleware:
             await self._app(scope, receive, send)
 
 
-class OwnNames:
+class HostMiddleware:
     """Refuses what comes under a foreign name, or from a page of another site: files, sockets, uploads."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
@@ -148,12 +148,12 @@ class OwnNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on, or refuse it."""
-        if scope["type"] == "lifespan" or self._answers(scope):
+        if scope["type"] == "lifespan" or self._is_allowed(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await PlainTextResponse(FOREIGN, 421)(scope, receive, send)
+            await PlainTextResponse(FOREIGN_NAME_MESSAGE, 421)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})  # before it is open: status 403
 
-    def _answers(self, scope: Scope) -> bool:
-        return self._hosts.answer_to(host_of(scope)) and same_origin(scope)
+    def _is_allowed(self, scope: Scope) -> bool:
+        return self._hosts.is_allowed(host_header(scope)) and is_same_origin(scope)

@@ -10,7 +10,7 @@ from patchwright.algorithms.metrics import NO_GRADIENT
 from patchwright.algorithms.result import Result
 from patchwright.app.limits import LIMITS
 from patchwright.app.resources import job_queue, store
-from patchwright.app.results import compute, key_of, origins, unpatched
+from patchwright.app.results import cache_key, compute, origins, unpatched_runs
 from patchwright.experiment.base import CellByCell, Experiment, OnPairs
 from patchwright.experiment.partial_result import partial_result
 from patchwright.experiment.patching import cell_count
@@ -35,18 +35,20 @@ FLOPS = 1e11
 @st.cache_resource(
     scope="session",
     show_spinner=False,
-    on_release=lambda known: job_queue().leave_all(job for one in known for job in one.values()),
+    on_release=lambda known: job_queue().unsubscribe_all(
+        job for one in known for job in one.values()
+    ),
 )
-def _known() -> list[dict[str, Job]]:
-    """What `_by_slot` gave this visitor; it outlives the state of the session to give up the work."""
+def _jobs_to_release() -> list[dict[str, Job]]:
+    """What `_jobs_by_slot` gave this visitor; it outlives the state of the session to give up the work."""
     return []
 
 
-def _by_slot() -> dict[str, Job]:
+def _jobs_by_slot() -> dict[str, Job]:
     """This visitor's long work, by slot; given up when they close the page."""
     if "jobs" not in st.session_state:
         jobs: dict[str, Job] = {}
-        _known().append(jobs)
+        _jobs_to_release().append(jobs)
         st.session_state["jobs"] = jobs
     return st.session_state["jobs"]
 
@@ -63,7 +65,7 @@ def job_of(
     It is waited for so many seconds: who sees it at once sees no map of empty cells before it.
     `known` is an earlier result, some of whose numbers may be the same.
     """
-    job = _started(experiment, model, slot, known)
+    job = _start_job(experiment, model, slot, known)
     job.wait(patience)
     return job
 
@@ -72,7 +74,7 @@ def jobs_of(
     experiments: Mapping[str, Experiment], model: Model, patience: float = PATIENCE
 ) -> list[Job]:
     """This visitor's long works of several kinds, by slot, asked for together."""
-    jobs = [_started(experiment, model, slot) for slot, experiment in experiments.items()]
+    jobs = [_start_job(experiment, model, slot) for slot, experiment in experiments.items()]
     deadline = monotonic() + patience
     for job in jobs:
         job.wait(max(0.0, deadline - monotonic()))
@@ -84,8 +86,8 @@ def jobs_of(
 # knows would go on for nobody, and of three works that are stopped together one might go on.
 
 
-def _started(experiment: Experiment, model: Model, slot: str, known: Result | None = None) -> Job:
-    by_slot, key = _by_slot(), key_of(experiment, model)
+def _start_job(experiment: Experiment, model: Model, slot: str, known: Result | None = None) -> Job:
+    by_slot, key = _jobs_by_slot(), cache_key(experiment, model)
     held = by_slot.get(slot)
     if held is not None and held.key == key:
         return held
@@ -94,23 +96,23 @@ def _started(experiment: Experiment, model: Model, slot: str, known: Result | No
     work = partial(compute, experiment, model, store(), origins(), known=known)
     if held is not None:
         del by_slot[slot]  # left once only, also where the next line raises
-        queue.leave(held)
-    by_slot[slot] = queue.ask(key, work)
+        queue.unsubscribe(held)
+    by_slot[slot] = queue.submit(key, work)
     return by_slot[slot]
 
 
 def stop(slots: Iterable[str]) -> None:
     """End this visitor's long work in `slots`; others who wait for it are not disturbed."""
-    by_slot, queue = _by_slot(), job_queue()
+    by_slot, queue = _jobs_by_slot(), job_queue()
     for slot in slots:
         job = by_slot.get(slot)
-        if job is not None and not job.over:
+        if job is not None and not job.finished:
             by_slot[slot] = queue.stop(job)
 
 
 def start_again(slots: Iterable[str]) -> None:
     """Do what was stopped after all."""
-    by_slot, queue = _by_slot(), job_queue()
+    by_slot, queue = _jobs_by_slot(), job_queue()
     for slot in slots:
         job = by_slot.pop(slot, None)
         if job is not None:
@@ -119,11 +121,11 @@ def start_again(slots: Iterable[str]) -> None:
 
 def leave_page() -> None:
     """Give up this visitor's long work: they look at another page now. What they stopped stays so."""
-    by_slot, queue = _by_slot(), job_queue()
+    by_slot, queue = _jobs_by_slot(), job_queue()
     for slot, job in list(by_slot.items()):
         if not job.stopping:
             del by_slot[slot]
-            queue.leave(job)
+            queue.unsubscribe(job)
 
 
 def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
@@ -134,18 +136,20 @@ def result_so_far(experiment: CellByCell, model: Model, job: Job) -> Result:
     if isinstance(experiment, OnPairs) and experiment.many:
         first = experiment.pair_list[:SHOWN_FIRST]
         experiment = experiment.model_copy(update={"pairs": first})
-    return partial_result(experiment, model, unpatched(experiment, model), job.progress, job.over)
+    return partial_result(
+        experiment, model, unpatched_runs(experiment, model), job.progress, job.finished
+    )
 
 
 def in_best_order(experiment: Patch, tokens: TokenPair, model: Model) -> Patch:
     """A long sweep the most promising cells first, its estimate shown before them."""
     no_estimate = experiment.metric in NO_GRADIENT or len(tokens.corrupt) != len(tokens.clean)
-    if no_estimate or guessed_seconds(experiment, len(tokens.clean), model) < LONG:
+    if no_estimate or estimated_seconds(experiment, len(tokens.clean), model) < LONG:
         return experiment
     return experiment.model_copy(update={"order": "attribution"})
 
 
-def guessed_seconds(experiment: Patch, n_positions: int, model: Model) -> float:
+def estimated_seconds(experiment: Patch, n_positions: int, model: Model) -> float:
     """How long a sweep takes at most, about: on a small machine, every position differing."""
     spec = model.spec
     share = 0.25 if experiment.per in ("position", "head_position") else 0.5

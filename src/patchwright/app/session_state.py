@@ -1,4 +1,4 @@
-"""What the page remembers; no widgets here, and what is asked for is in `asked`."""
+"""What the page remembers; no widgets here, and `build_experiment` says what they ask for."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
@@ -9,23 +9,23 @@ from patchwright.app.page_fields import place_lists
 from patchwright.errors import PromptError, UnknownPlaceError
 from patchwright.model.catalog import CATALOG
 from patchwright.places import parse_place
-from patchwright.prompts.align import differing
-from patchwright.prompts.examples import Example, example, examples, own_example, usual_bos
+from patchwright.prompts.align import differing_range
+from patchwright.prompts.examples import Example, default_bos, example, example_of_model, examples
 
 FIRST_EXAMPLE = "ioi"
-_FIRST_OF = {"trace": "capital"}
+_FIRST_EXAMPLES = {"trace": "capital"}
 """Causal tracing asks where a fact is looked up, so its page opens on one."""
 
 OTHER = "other…"
 MODELS = tuple(one.name for one in CATALOG)
 
-SEPARATOR = "|"
+ANSWER_SEPARATOR = "|"
 """Between several answers in one text field."""
 
 FIELDS: dict[str, Any] = {name: control.usual for name, control in CONTROLS.items()}
 """What the controls of all pages start from, by key."""
 
-LIKE_ONE = 50
+SIMILAR_COUNT = 50
 """Pairs like one pair, unless a person asks for another number."""
 
 State = MutableMapping[Any, Any]
@@ -44,7 +44,7 @@ def check_lengths(state: Mapping[Any, Any], labels: Mapping[str, str]) -> None:
 
 def first_example(page: str) -> str:
     """The example that a page opens on."""
-    return _FIRST_OF.get(page, FIRST_EXAMPLE)
+    return _FIRST_EXAMPLES.get(page, FIRST_EXAMPLE)
 
 
 def model_of(state: State) -> str:
@@ -67,20 +67,20 @@ def prepare(state: State, page: str = "patch") -> bool:
         if turned or name not in state:
             usual = list(value) if isinstance(value, list) else value
             state[name] = state.get(name, kept.get(name, usual))
-    if new or (turned and _untouched(state)):
+    if new or (turned and _is_untouched(state)):
         take_example(state, first_example(page))
         state["opened_on"] = first_example(page)
     state["page"] = page
     return new
 
 
-def _untouched(state: State) -> bool:
+def _is_untouched(state: State) -> bool:
     """Whether the controls still are as the page opened on its first example."""
     name = state.get("opened_on")
     if name is None:
         return False
     # The page of causal tracing chooses the subject by itself.
-    usual = {**fields_of(example(name)), "bos": usual_bos(model_of(state))}
+    usual = {**example_fields(example(name)), "bos": default_bos(model_of(state))}
     return all(state[field] == usual[field] for field in usual if field != "subject")
 
 
@@ -92,14 +92,14 @@ def keep(state: State) -> None:
 
 def take_example(state: State, name: str) -> None:
     """Put an example's prompts, answers and metric into the controls."""
-    state.update(fields_of(example(name)), opened_on=None)
+    state.update(example_fields(example(name)), opened_on=None)
     take_usual_bos(state)
 
 
 def take_model(state: State) -> None:
     """After another model was chosen: an example gives way where only one of the two suits it."""
-    own, shown = own_example(model_of(state)), example_shown(state)
-    if shown is not None and (own or own_example(shown)):
+    own, shown = example_of_model(model_of(state)), current_example(state)
+    if shown is not None and (own or example_of_model(shown)):
         take_example(state, own or FIRST_EXAMPLE)
     else:
         take_usual_bos(state)
@@ -107,7 +107,7 @@ def take_model(state: State) -> None:
 
 def take_usual_bos(state: State) -> None:
     """After another model or example was chosen: begin the prompts as is usual on the model."""
-    usual = usual_bos(model_of(state))
+    usual = default_bos(model_of(state))
     if state["bos"] != usual:
         state["bos"] = usual
         move_places(state)
@@ -116,9 +116,9 @@ def take_usual_bos(state: State) -> None:
 def move_places(state: State) -> None:
     """After the prompts' first token was put there or left out: places keep their own tokens."""
     by = 1 if state["bos"] else -1
-    state["chosen"] = _moved(state["chosen"], by)
+    state["chosen"] = _moved_place(state["chosen"], by)
     for name in place_lists():
-        state[name] = [moved for one in state[name] if (moved := _moved(one, by))]
+        state[name] = [moved for one in state[name] if (moved := _moved_place(one, by))]
 
 
 def forget_places(state: State) -> None:
@@ -127,7 +127,7 @@ def forget_places(state: State) -> None:
     state.update({name: [] for name in place_lists()}, subject=[], subject_cleared=False)
 
 
-def _moved(text: str, by: int) -> str:
+def _moved_place(text: str, by: int) -> str:
     """A place `by` positions further on; nothing of one that was at the token that is gone."""
     try:
         place = parse_place(text)
@@ -139,7 +139,7 @@ def _moved(text: str, by: int) -> str:
     return str(replace(place, position=position)) if position >= 0 else ""
 
 
-def take(state: State, fields: Mapping[str, Any]) -> None:
+def set_controls(state: State, fields: Mapping[str, Any]) -> None:
     """Set controls, such as those that an address holds."""
     if "clean" in fields:
         state["opened_on"] = None
@@ -147,24 +147,24 @@ def take(state: State, fields: Mapping[str, Any]) -> None:
     if fields.get("model", "demo") not in MODELS:
         state["model"], state["model_name"] = OTHER, fields["model"]
     if "model" in fields and "bos" not in fields:
-        state["bos"] = usual_bos(model_of(state))
+        state["bos"] = default_bos(model_of(state))
 
 
-def fields_on(model: str) -> dict[str, Any]:
+def fields_for_model(model: str) -> dict[str, Any]:
     """The controls of a page that opens on a model: with its own example, where it has one."""
-    own = own_example(model)
-    return {"model": model, **({} if own is None else fields_of(example(own)))}
+    own = example_of_model(model)
+    return {"model": model, **({} if own is None else example_fields(example(own)))}
 
 
-def fields_of(chosen: Example) -> dict[str, Any]:
+def example_fields(chosen: Example) -> dict[str, Any]:
     """The controls that an example sets."""
     pair = chosen.pair
     return {
         "metric": chosen.metric,
         "clean": str(pair.clean),
         "corrupt": str(pair.corrupt),
-        "answer": SEPARATOR.join(str(answer) for answer in pair.answers),
-        "wrong": SEPARATOR.join(str(wrong) for wrong in pair.wrongs),
+        "answer": ANSWER_SEPARATOR.join(str(answer) for answer in pair.answers),
+        "wrong": ANSWER_SEPARATOR.join(str(wrong) for wrong in pair.wrongs),
         "align": pair.align,
         "chat": False,
         "system": "",
@@ -178,10 +178,10 @@ def fields_of(chosen: Example) -> dict[str, Any]:
 PAIR_FIELDS = ("clean", "corrupt", "answer", "wrong", "align", "chat", "system")
 
 
-def example_shown(state: State) -> str | None:
+def current_example(state: State) -> str | None:
     """The example whose prompts and answers the controls hold, if they hold one's."""
     for one in examples():
-        fields = fields_of(one)
+        fields = example_fields(one)
         if all(state[name] == fields[name] for name in PAIR_FIELDS):
             return one.id
     return None
@@ -202,7 +202,7 @@ def empty_prompts(state: State) -> None:
 def make_set(state: State) -> None:
     """Ask of many pairs like the one on Explore what is asked of it there."""
     asked = {"set_site": state["site"], "set_per": state["per"], "set_roles": []}
-    state.update(asked, set_source="pair", set_count=LIKE_ONE, go_to="many")
+    state.update(asked, set_source="pair", set_count=SIMILAR_COUNT, go_to="many")
 
 
 def choose_place(state: State, place: str) -> None:
@@ -253,5 +253,5 @@ def settle_subject(
 
 def proposed_subject(clean: Sequence[str], corrupt: Sequence[str], first: int) -> list[int]:
     """The stretch in which two prompts, as token texts, differ; nothing where it is the end."""
-    span = differing(clean, corrupt)
+    span = differing_range(clean, corrupt)
     return [one for one in span if one >= first] if span.stop < len(clean) else []

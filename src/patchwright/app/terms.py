@@ -23,7 +23,7 @@ _WORD = re.compile(rf"\b({'|'.join(sorted(TERMS, key=len, reverse=True))})(s?)\b
 _TAG = re.compile(r"(<[^>]*>)")
 
 
-def defined(html: str) -> str:
+def with_definitions(html: str) -> str:
     """The same HTML with a definition behind each term, where it stands first."""
     seen: set[str] = set()
 

@@ -6,7 +6,7 @@ import re
 import string
 
 from patchwright.app import resources
-from patchwright.errors import PatchwrightError, printable
+from patchwright.errors import PatchwrightError, printable_text
 from patchwright.prompts.tokens import visible
 
 _log = logging.getLogger(__name__)
@@ -16,13 +16,13 @@ BREAK = ":small[]"
 
 # Streamlit looks for arrows, icons and links after escapes are gone, as in `->`, `:smile:`,
 # `www.` and `a@b.c`, in each piece of text by itself: an empty element makes them two pieces.
-_ACTS = re.compile(
+_MARKDOWN_TRIGGERS = re.compile(
     r"[-<>~](?=[-=>])|:(?=[\w+-])|@(?=[-\w]+\.)|www(?=\.)|https?(?=://)", re.IGNORECASE
 )
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
+_ESCAPES = str.maketrans({mark: f"\\{mark}" for mark in string.punctuation})
 
 
-_ON_THE_PAGE = {
+_PAGE_HINTS = {
     r"`patchwright places --model [^`]*` lists its places\.": "The maps and lists on this page "
     "have those that there are.",
     r"`patchwright tokens` shows them\.": "The chips under the prompts show them.",
@@ -54,17 +54,17 @@ def error_text(error: Exception) -> str:
     ):
         _log.warning("%s", said)
         said = error.public
-    for hint, instead in _ON_THE_PAGE.items():
+    for hint, instead in _PAGE_HINTS.items():
         said = re.sub(hint, instead, said)
     return said
 
 
 def escape(text: str) -> str:
-    """A sentence of ours, as `typed` text; the signs for spaces in it are spaces again."""
-    return typed(text.replace("·", " "))
+    """A sentence of ours, as `escape_typed` does text; the signs for spaces in it are spaces again."""
+    return escape_typed(text.replace("·", " "))
 
 
-def sentence(text: str) -> str:
+def sentence_markdown(text: str) -> str:
     """A sentence of ours, as `escape`d text; the tokens between its backticks as code."""
     parts = _CODE.split(text)
     return "".join(f"`{visible(one)}`" if i % 2 else escape(one) for i, one in enumerate(parts))
@@ -79,9 +79,9 @@ def sentence_html(text: str) -> str:
 _CODE = re.compile("`([^`\n]+)`")
 
 
-def typed(text: str) -> str:
+def escape_typed(text: str) -> str:
     """What somebody typed: marks that Markdown could act on escaped, control characters visible."""
-    return _inert("  \n".join(printable(line) for line in text.split("\n")))
+    return _escape_markdown("  \n".join(printable_text(line) for line in text.split("\n")))
 
 
 def paragraphs(text: str) -> str:
@@ -90,14 +90,18 @@ def paragraphs(text: str) -> str:
     Marks that stand for spaces and line ends stay, as in a token's.
     """
     parts = [part.split() for part in re.split(r"\n\s*\n", text.strip())]
-    return "\n\n".join(_inert(" ".join(printable(word) for word in words)) for words in parts)
+    return "\n\n".join(
+        _escape_markdown(" ".join(printable_text(word) for word in words)) for words in parts
+    )
 
 
-def token(text: str) -> str:
+def token_markdown(text: str) -> str:
     """A token with its spaces visible, escaped."""
-    return _inert(visible(text))
+    return _escape_markdown(visible(text))
 
 
-def _inert(text: str) -> str:
-    pieces = _ACTS.sub(lambda found: found[0] + "\0", text)  # no visible text has this character
-    return pieces.translate(_MARKS).replace("\0", BREAK)
+def _escape_markdown(text: str) -> str:
+    pieces = _MARKDOWN_TRIGGERS.sub(
+        lambda found: found[0] + "\0", text
+    )  # no visible text has this character
+    return pieces.translate(_ESCAPES).replace("\0", BREAK)

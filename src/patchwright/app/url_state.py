@@ -8,41 +8,41 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from patchwright.app import restore_state
-from patchwright.app.page_controls import CONTROLS, DIGITS, run_digits
+from patchwright.app.page_controls import CONTROLS, HASH_DIGITS, check_run_digits
 from patchwright.app.page_fields import FORMS
 from patchwright.app.session_state import (
     FIELDS,
     PAIR_FIELDS,
     State,
-    example_shown,
-    fields_of,
+    current_example,
+    example_fields,
     first_example,
     model_of,
 )
 from patchwright.errors import InputError, UnknownRunError
 from patchwright.experiment.base import Experiment
-from patchwright.prompts.examples import example, usual_bos
+from patchwright.prompts.examples import default_bos, example
 
 MOST_CHARACTERS = 6000
 """In a whole address; browsers and proxies cut longer ones."""
 
-FORMER = {
+FORMER_NAMES = {
     **dict.fromkeys(("ablated", "seen_head", "trace_chosen", "path", "set_chosen"), "chosen"),
     "how": "ablation",
 }
 """Names that controls had in addresses of before."""
 
-BENCH = ("chosen", "pinned", "pinned_run", "threshold", "places", "note", "view")
+WORKBENCH_CONTROLS = ("chosen", "pinned", "pinned_run", "threshold", "places", "note", "view")
 """Controls of the workbench, on every tab that has one."""
 
-_OWN: dict[str, tuple[str, ...]] = {
-    "patch": ("neuron_layer", *BENCH),
-    "activations": ("metric", "measure", *BENCH),
-    "attention": ("metric", *BENCH),
-    "trace": BENCH,
-    "lens": ("metric", "lens_measure", "part", *BENCH),
-    "ablation": ("neuron_layer", "references", *BENCH),
-    "paths": BENCH,
+_PAGE_CONTROLS: dict[str, tuple[str, ...]] = {
+    "patch": ("neuron_layer", *WORKBENCH_CONTROLS),
+    "activations": ("metric", "measure", *WORKBENCH_CONTROLS),
+    "attention": ("metric", *WORKBENCH_CONTROLS),
+    "trace": WORKBENCH_CONTROLS,
+    "lens": ("metric", "lens_measure", "part", *WORKBENCH_CONTROLS),
+    "ablation": ("neuron_layer", "references", *WORKBENCH_CONTROLS),
+    "paths": WORKBENCH_CONTROLS,
     "circuit": ("edge_order", "edges", "edge_chosen", "edge_share", "note"),
     "learn": ("lesson", "reading", "step", "ask", "explain", "map", "view"),
     "many": (
@@ -60,7 +60,7 @@ _OWN: dict[str, tuple[str, ...]] = {
         "swap_word",
         "swap_answer",
         "neuron_layer",
-        *BENCH,
+        *WORKBENCH_CONTROLS,
     ),
     "runs": ("search", "shelf", "picked"),
 }
@@ -68,7 +68,7 @@ _OWN: dict[str, tuple[str, ...]] = {
 
 PAGES: dict[str, tuple[str, ...]] = {
     page: (*(FORMS[page].names.values() if page in FORMS else ()), *own)
-    for page, own in _OWN.items()
+    for page, own in _PAGE_CONTROLS.items()
 }
 """The controls of each page, besides the model and the pair."""
 
@@ -82,10 +82,10 @@ LookUp = Callable[[str], Experiment]
 """The stored experiment whose hash begins so. Raises PatchwrightError where there is none."""
 
 
-def written(page: str, state: State) -> dict[str, str]:
+def query_parameters(page: str, state: State) -> dict[str, str]:
     """The query parameters that stand for what `page` shows, by its fields."""
-    found, usual = _of_pair(page, state) if _has_pair(page, state) else ({}, dict(FIELDS))
-    if page not in PROMPTLESS and state["bos"] != usual_bos(model_of(state)):
+    found, usual = _pair_parameters(page, state) if _has_pair(page, state) else ({}, dict(FIELDS))
+    if page not in PROMPTLESS and state["bos"] != default_bos(model_of(state)):
         found["bos"] = CONTROLS["bos"].write(state["bos"])
     if page != "learn":
         # Always: what a page opens on without one is another model on another machine.
@@ -102,9 +102,9 @@ def _has_pair(page: str, state: State) -> bool:
     return page not in PAIRLESS or (page == "many" and state["set_source"] == "pair")
 
 
-def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
+def _pair_parameters(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
     """What says which pair it is, and what the controls then usually are."""
-    shown = example_shown(state)
+    shown = current_example(state)
     if shown is None:
         # Written also when it is empty: a pair without any field is the first example's.
         given = {
@@ -113,24 +113,24 @@ def _of_pair(page: str, state: State) -> tuple[dict[str, str], dict[str, Any]]:
             if state[name] != FIELDS[name]
         }
         return {"clean": state["clean"], **given}, dict(FIELDS)
-    usual = FIELDS | fields_of(example(shown))
+    usual = FIELDS | example_fields(example(shown))
     named = page in PAIRLESS or shown != first_example(page)
     return ({"example": shown} if named else {}), usual
 
 
-def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
+def shortest_parameters(page: str, state: State, run: Experiment | None) -> dict[str, str]:
     """By its fields, or by the stored `run` that it shows and what that does not hold.
 
     A set from a file has no fields: without a run nobody else can see it.
     """
-    long = written(page, state)
+    long = query_parameters(page, state)
     shown = None if run is None else restore_state.page_of(run)
     if run is None or shown is None or shown[0] != page:
         return long
     if page in PAIRLESS and _has_pair(page, state):
         return long  # The set follows from its one pair, which a run over many does not name.
-    brought = {**FIELDS, **fields_of(example(first_example(page))), **shown[1]}
-    short = {"run": run.hash[:DIGITS]}
+    brought = {**FIELDS, **example_fields(example(first_example(page))), **shown[1]}
+    short = {"run": run.hash[:HASH_DIGITS]}
     if (model := model_of(state)) != brought["model"]:
         short["model"] = model
     if state["bos"] != brought["bos"]:
@@ -146,7 +146,7 @@ def shortest(page: str, state: State, run: Experiment | None) -> dict[str, str]:
     return short if needed or _length(short) < _length(long) - _length({"model": model}) else long
 
 
-def fits(parameters: Mapping[str, str]) -> bool:
+def is_short_enough(parameters: Mapping[str, str]) -> bool:
     """Whether an address is short enough to be read back."""
     return _length(parameters) <= MOST_CHARACTERS
 
@@ -155,9 +155,9 @@ def _length(parameters: Mapping[str, str]) -> int:
     return sum(len(name) + len(value) for name, value in parameters.items())
 
 
-def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
+def _controls_of_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
     """The controls of a stored run."""
-    text = run_digits(text)
+    text = check_run_digits(text)
     if look_up is None:
         raise InputError(
             "The address names a stored run, and this page was started without a store."
@@ -181,22 +181,24 @@ def _from_run(page: str, text: str, look_up: LookUp | None) -> dict[str, Any]:
     return shown[1]
 
 
-def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None) -> dict[str, Any]:
+def read_parameters(
+    page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
+) -> dict[str, Any]:
     """The controls that query parameters set; `look_up` serves a stored run.
 
     Raises InputError, with a sentence about the first that is wrong.
     """
-    if not fits(parameters):
+    if not is_short_enough(parameters):
         raise InputError(
             f"The address is longer than {MOST_CHARACTERS:,} characters and was not read: open the "
             "page without it, and paste the prompts."
         )
-    parameters = {FORMER.get(name, name): text for name, text in parameters.items()}
+    parameters = {FORMER_NAMES.get(name, name): text for name, text in parameters.items()}
     found: dict[str, Any] = {}
     if "run" in parameters:
-        found |= _from_run(page, parameters["run"], look_up)
+        found |= _controls_of_run(page, parameters["run"], look_up)
     elif "example" in parameters:
-        found |= fields_of(example(parameters["example"][:40]))
+        found |= example_fields(example(parameters["example"][:40]))
     elif any(name in parameters for name in PAIR_FIELDS):
         found |= {name: FIELDS[name] for name in PAIR_FIELDS}
     for name, text in parameters.items():
@@ -213,12 +215,12 @@ def read(page: str, parameters: Mapping[str, str], look_up: LookUp | None = None
     return found
 
 
-def usual(page: str, model: str) -> dict[str, Any]:
+def usual_controls(page: str, model: str) -> dict[str, Any]:
     """The controls of a page that stand for an address without parameters, on this model."""
     found: dict[str, Any] = {} if page == "learn" else {"model": model}
     names = PAGES[page]
     if page not in PAIRLESS:
-        found |= fields_of(example(first_example(page)))
+        found |= example_fields(example(first_example(page)))
         names = tuple(name for name in names if name not in found)
         found["opened_on"] = first_example(page)
     # What was chosen for the subject belongs to the prompt that was there.

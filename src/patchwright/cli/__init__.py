@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Never
 import typer
 
 from patchwright.cli import build, explain, known_answers, models, run, runs, tools
-from patchwright.cli.options import STOPPED, OneName
+from patchwright.cli.options import STOPPED_STATUS, OneName
 from patchwright.cli.output import echo_err
 from patchwright.errors import PatchwrightError
-from patchwright.methods import summaries
+from patchwright.methods import command_summaries
 from patchwright.streams import mute, prepare_streams
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def make_app(every: "Methods | None" = None, only: str | None = None) -> typer.T
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    listed = summaries()
+    listed = command_summaries()
     if only is None or only in listed:
         from patchwright.cli.methods import commands
         from patchwright.methods import METHODS
@@ -57,24 +57,24 @@ def make_app(every: "Methods | None" = None, only: str | None = None) -> typer.T
         for one in commands(every or METHODS):
             whole = only in (None, one.name)
             made.command(one.name, help=one.summary, cls=OneName)(
-                one.callback() if whole else _nothing
+                one.callback() if whole else _placeholder
             )
     else:
         for name, summary in listed.items():
-            made.command(name, help=summary)(_nothing)
+            made.command(name, help=summary)(_placeholder)
     for command in (*explain.COMMANDS, *run.COMMANDS, *tools.COMMANDS, *known_answers.COMMANDS):
         name = command.__name__.removesuffix("_").replace("_", "-")
         whole = only in (None, name)
-        made.command(name, help=command.__doc__, cls=OneName)(command if whole else _nothing)
+        made.command(name, help=command.__doc__, cls=OneName)(command if whole else _placeholder)
     for name, group in {"models": models.app, "runs": runs.app, "build": build.app}.items():
         if only in (None, name):
             made.add_typer(group, name=name)
         else:
-            made.command(name, help=group.info.help)(_nothing)
+            made.command(name, help=group.info.help)(_placeholder)
     return made
 
 
-def _nothing() -> None:
+def _placeholder() -> None:
     """A command that is listed, and not the one that was asked for."""
 
 
@@ -89,7 +89,7 @@ def main() -> None:
     except PatchwrightError as error:
         fail(str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
-        fail("Stopped.", STOPPED)
+        fail("Stopped.", STOPPED_STATUS)
     except BrokenPipeError:
         # Whoever read the output has left.
         mute(sys.stdout)

@@ -62,10 +62,10 @@ def template(
     if not template and not any(given):
         _list_tasks()
         return
-    tag, chosen = _template(template, *given)
+    tag, chosen = _choose_template(template, *given)
     tokenizer = options.load(model, "cpu", "float32", revision).tokenizer
     pairs = from_template(chosen, count, tokenizer, seed)
-    _write(out, [_item(pair, *([tag] if tag else [])) for pair in pairs])
+    _write_pairs(out, [_make_item(pair, *([tag] if tag else [])) for pair in pairs])
 
 
 @app.command()
@@ -86,23 +86,23 @@ def agreement(
 
     Sentences that cannot be used are told on standard error, and the others go on.
     """
-    from patchwright.prompts.agreement import agreement as build
+    from patchwright.prompts.agreement import agreement as build_pair
 
     if align != "exact" and align != "edges":
         raise InputError(f"--align '{align}': choose exact or edges.")
-    sentences = _typed_lines() if sentence == ["-"] else sentence
+    sentences = _read_stdin_lines() if sentence == ["-"] else sentence
     tokenizer = options.load(model, "cpu", "float32", revision).tokenizer
     items: list[Item] = []
     for number, text in enumerate(sentences, 1):
         try:
-            items.append(_item(build(text, tokenizer, align), "agreement"))
+            items.append(_make_item(build_pair(text, tokenizer, align), "agreement"))
         except InputError as error:
             if len(sentences) == 1:
                 raise
             echo_err(f"Sentence {number}: {error}")
     if not items:
         raise InputError("No sentence can be used: see the lines above.")
-    _write(out, items)
+    _write_pairs(out, items)
 
 
 @app.command()
@@ -127,26 +127,28 @@ def swap(
     out: Out = "-",
 ) -> None:
     """Find words of the same number of tokens that flip the answer best."""
-    from patchwright.experiment.swap import swap as swapped
+    from patchwright.experiment.swap import swap as find_swaps
 
     loaded = options.load(model, device, dtype, revision)
-    found = swapped(loaded, prompt, word, answer, wrong or None, count, words, occurrence, bos=bos)
-    _write(out, [_item(one.pair, "swap") for one in found])
+    found = find_swaps(
+        loaded, prompt, word, answer, wrong or None, count, words, occurrence, bos=bos
+    )
+    _write_pairs(out, [_make_item(one.pair, "swap") for one in found])
 
 
-def _typed_lines() -> list[str]:
+def _read_stdin_lines() -> list[str]:
     """The lines of standard input, read as UTF-8 as every file is; bytes that are none stay known."""
     with TextIOWrapper(sys.stdin.buffer, "utf-8-sig", "surrogateescape") as stream:
         return [line.strip() for line in stream if line.strip()]
 
 
-def _item(pair: Any, *tags: str) -> "Item":
+def _make_item(pair: Any, *tags: str) -> "Item":
     from patchwright.prompts.datasets import Item
 
     return Item(pair=pair, tags=tags)
 
 
-def _write(out: str, items: "Iterable[Item]") -> None:
+def _write_pairs(out: str, items: "Iterable[Item]") -> None:
     from patchwright.prompts.datasets import write_items
 
     write(out, "".join(write_items(items)))
@@ -162,29 +164,29 @@ def _list_tasks() -> None:
     options.console().print(rows)
 
 
-def _template(
+def _choose_template(
     name: str, slot: Sequence[str], swap: Sequence[str], answer: Sequence[str], wrong: Sequence[str]
 ) -> tuple[str, "Template"]:
     """The template that the options describe, and a tag for its pairs."""
     from patchwright.prompts.builtin_templates import task
-    from patchwright.prompts.parse_template import typed_template
+    from patchwright.prompts.parse_template import parse_template
     from patchwright.prompts.templates import Template
 
     if "{" in name:
         if not answer:
             raise InputError("--answer is missing: name it by its slot, as in --answer ' {A}'.")
-        return "", typed_template(name, slot, swap, answer, wrong, ("--slot", "--swap"))
+        return "", parse_template(name, slot, swap, answer, wrong, ("--slot", "--swap"))
     if slot or swap or answer or wrong:
         raise InputError(
             "--slot, --swap, --answer and --wrong belong to a text with slots, such as "
             "'{A} and {B} met. {S} gave a book to': give one, or leave them out."
         )
     if name.lower().endswith(".json"):
-        return Path(name).stem, Template.of(_json(name))
+        return Path(name).stem, Template.of(_read_json(name))
     return name, task(name).template
 
 
-def _json(path: str) -> Any:
+def _read_json(path: str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

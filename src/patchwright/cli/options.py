@@ -12,13 +12,13 @@ from typer.core import TyperCommand
 from patchwright.axes import METRICS
 from patchwright.cli.output import console, echo_err, write
 from patchwright.errors import InputError
-from patchwright.figures.style import USUAL, FigureStyle
-from patchwright.spelling import either
+from patchwright.figures.style import DEFAULT_STYLE, FigureStyle
+from patchwright.spelling import join_with_or
 from patchwright.warnings import is_stopped
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
-    from patchwright.cli.pairs import Asked
+    from patchwright.cli.pairs import PairsOptions
     from patchwright.model.load import Model
     from patchwright.prompts.pair import Pair, Prompt
     from patchwright.storage.export import Notes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_NUMBER = 10**6
 """In a list such as 0-3,7: more than any model has of anything."""
 
-STOPPED = 130
+STOPPED_STATUS = 130
 """Exit status after Ctrl-C."""
 
 NO_METRIC = "probability"
@@ -52,13 +52,13 @@ Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
 ]
 _BOS = "--bos/--no-bos"
-_ABOUT_BOS = "Put the beginning-of-text token first, or leave it out."
-Bos = Annotated[bool, typer.Option(_BOS, help=_ABOUT_BOS)]
-BosOrUsual = Annotated[
+_BOS_HELP = "Put the beginning-of-text token first, or leave it out."
+Bos = Annotated[bool, typer.Option(_BOS, help=_BOS_HELP)]
+BosOrDefault = Annotated[
     bool | None,
     typer.Option(
         _BOS,
-        help=_ABOUT_BOS,
+        help=_BOS_HELP,
         show_default="--bos; with --example, what is usual for the model",
     ),
 ]
@@ -88,7 +88,7 @@ Direction = Annotated[str, typer.Option(help="denoise or noise.")]
 Metric = Annotated[
     str,
     typer.Option(
-        help=f"{either(METRICS)}.",
+        help=f"{join_with_or(METRICS)}.",
         show_default="logit_diff, or the example's",
     ),
 ]
@@ -149,11 +149,11 @@ def load(name: str, device: str, dtype: str, revision: str | None, device_map: s
     """The model that the options name."""
     from patchwright.model.load import load_model
 
-    layers = _device_map(device_map) if device_map else None
+    layers = _parse_device_map(device_map) if device_map else None
     return load_model(name, device=device, dtype=dtype, revision=revision, device_map=layers)
 
 
-def _device_map(text: str) -> str | list[str] | dict[str, str]:
+def _parse_device_map(text: str) -> str | list[str] | dict[str, str]:
     """`balanced`, devices, or layers and their device, as they are written in the terminal."""
     parts = [part.strip() for part in text.split(",")]
     if text.strip() == "balanced" or not all(parts):
@@ -170,7 +170,7 @@ def _device_map(text: str) -> str | list[str] | dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Inputs:
     """What a command works on; a set from a file is a list of pairs, also of one, with their notes."""
 
     pair: "Pair | list[Pair]"
@@ -180,16 +180,16 @@ class Chosen:
     notes: "Notes" = ()
 
 
-def choose(
+def load_inputs(
     prompts: tuple[str, str, Sequence[str], Sequence[str]],
     example: str,
-    pairs: "Asked",
+    pairs: "PairsOptions",
     metric: str,
     bos: bool | None,
     loading: tuple[str, str, str, str | None, str],
     edges: bool = True,
     chat: tuple[bool, str] = (False, ""),
-) -> Chosen:
+) -> Inputs:
     """The pair or pairs, the metric, the model and the first token that the options name.
 
     `prompts` are clean, corrupted, answers and wrong answers; `loading` what `load`
@@ -205,46 +205,48 @@ def choose(
             "messages itself."
         )
     if not (example or pairs.path or any(prompts)):
-        example = example_or_own("", loading[0])
+        example = example_or_default("", loading[0])
     if not pairs.path:
         clean, corrupt, answer, wrong = prompts
-        both = said_by_user(clean, *chat), said_by_user(corrupt, *chat)
-        pair, usual = chosen_pair(*both, answer, wrong, pairs.align, example)
-        return Chosen(pair, metric or usual, load(*loading), bos_or_usual(bos, example, loading[0]))
+        both = typed_prompt(clean, *chat), typed_prompt(corrupt, *chat)
+        pair, usual = pair_and_metric(*both, answer, wrong, pairs.align, example)
+        return Inputs(
+            pair, metric or usual, load(*loading), bos_or_default(bos, example, loading[0])
+        )
     if example or any(prompts):
         raise InputError("Give either --pairs or one pair of prompts (or --example), not both.")
-    file = pairs.opened()
+    file = pairs.read_pairs_file()
     model = load(*loading)
-    measured, bos = metric or "logit_diff", bos_or_usual(bos)
-    items = pairs.items(file, model, measured, bos, edges)
+    measured, bos = metric or "logit_diff", bos_or_default(bos)
+    items = pairs.usable_items(file, model, measured, bos, edges)
     notes = [one.notes for one in items]
-    return Chosen([one.pair for one in items], measured, model, bos, notes)
+    return Inputs([one.pair for one in items], measured, model, bos, notes)
 
 
-def example_or_own(example: str, model: str) -> str:
+def example_or_default(example: str, model: str) -> str:
     """The example that was named, else the one that comes with the model, if one does."""
-    from patchwright.prompts.examples import own_example
+    from patchwright.prompts.examples import example_of_model
 
-    return example or own_example(model) or ""
+    return example or example_of_model(model) or ""
 
 
-def bos_or_usual(bos: bool | None, example: str = "", model: str = "") -> bool:
+def bos_or_default(bos: bool | None, example: str = "", model: str = "") -> bool:
     """Whether the beginning-of-text token comes first: as asked, else as the example has it."""
-    from patchwright.prompts.examples import usual_bos
+    from patchwright.prompts.examples import default_bos
 
     if bos is None:
-        return usual_bos(model) if example else True
+        return default_bos(model) if example else True
     return bos
 
 
-def said_by_user(text: str, chat: bool, system: str) -> "Prompt":
+def typed_prompt(text: str, chat: bool, system: str) -> "Prompt":
     """A prompt that was typed: with --chat or --system the messages of a chat."""
-    from patchwright.prompts.messages import user_says
+    from patchwright.prompts.messages import user_chat
 
-    return user_says(text, system) if text and (chat or system) else text
+    return user_chat(text, system) if text and (chat or system) else text
 
 
-def chosen_pair(
+def pair_and_metric(
     clean: "Prompt",
     corrupt: "Prompt",
     answer: Sequence[str],
@@ -253,13 +255,13 @@ def chosen_pair(
     example: str,
 ) -> tuple["Pair", str]:
     """The pair that the options describe, an example's or the prompts given, and its metric."""
-    from patchwright.prompts.examples import example as find
+    from patchwright.prompts.examples import example as find_example
     from patchwright.prompts.pair import Pair
 
     if example:
         if clean or corrupt or answer or wrong:
             raise InputError("Give either --example or prompts with answers, not both.")
-        chosen = find(example)
+        chosen = find_example(example)
         return chosen.pair, chosen.metric
     if align not in ("exact", "edges"):
         raise InputError(f"--align '{align}': choose exact or edges.")
@@ -273,7 +275,7 @@ def chosen_pair(
     return pair, "logit_diff"
 
 
-def numbers(text: str, option: str) -> list[int] | None:
+def parse_numbers(text: str, option: str) -> list[int] | None:
     """'0-3,7,-1' as integers; None where nothing was given. Raises InputError."""
     if not text.strip():
         return None
@@ -321,7 +323,7 @@ def write_outputs(
     intervals: bool = False,
     interval_plot: str = "",
     caption: str = "",
-    style: FigureStyle = USUAL,
+    style: FigureStyle = DEFAULT_STYLE,
     panels: "tuple[str, Sequence[Result]]" = ("", ()),
     notes: "Notes" = (),
 ) -> None:
@@ -330,7 +332,7 @@ def write_outputs(
     `panels` are a figure's path and the results that stand in it beside the first; `notes` what a
     file says of the pairs, for the CSV.
 
-    Ends the command with `STOPPED` where the result is that of a stopped method.
+    Ends the command with `STOPPED_STATUS` where the result is that of a stopped method.
     """
     from patchwright.storage.export import csv_text
 
@@ -345,7 +347,7 @@ def write_outputs(
     if csv:
         write(csv, csv_text(result, table, notes))
     figures = [plot, graph, scatter, interval_plot]
-    _draw(result, figures, style, panels)
+    _draw_figures(result, figures, style, panels)
     if caption:
         text = result.caption("latex" if caption.endswith(".tex") else "text", beside=panels[1])
         write(caption, f"{text}\n")
@@ -357,10 +359,10 @@ def write_outputs(
 
         console().print(renderable(result))
     if is_stopped(result.warnings):
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(STOPPED_STATUS)
 
 
-def _draw(
+def _draw_figures(
     result: "Result",
     figures: Sequence[str],
     style: FigureStyle,
@@ -369,20 +371,25 @@ def _draw(
     """Draw the figures that were asked for."""
     if not (panels[0] or any(figures)):
         return
-    from patchwright.figures.chart_figures import draw_graph, draw_intervals, draw_scatter
-    from patchwright.figures.matplotlib_figures import draw, save
+    from patchwright.figures.chart_figures import draw_intervals, draw_layer_lines, draw_scatter
+    from patchwright.figures.matplotlib_figures import draw_result, save_figure
 
-    kinds = (lambda one, style: draw(one, style=style), draw_graph, draw_scatter, draw_intervals)
-    with telling():
+    kinds = (
+        lambda one, style: draw_result(one, style=style),
+        draw_layer_lines,
+        draw_scatter,
+        draw_intervals,
+    )
+    with echo_warnings():
         for kind, path in zip(kinds, figures, strict=True):
             if path:
-                save(kind(result, style), path)
+                save_figure(kind(result, style), path)
         if panels[0]:
-            save(draw(result, *panels[1], style=style), panels[0])
+            save_figure(draw_result(result, *panels[1], style=style), panels[0])
 
 
 @contextmanager
-def telling() -> Generator[None]:
+def echo_warnings() -> Generator[None]:
     """What is warned of meanwhile is told in its sentence, without the line of code it came from."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")

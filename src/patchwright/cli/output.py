@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from patchwright.errors import printable
+from patchwright.errors import printable_text
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import Progress
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 def echo_err(text: str) -> None:
     """A line on standard error; what somebody typed or a file holds does not act on a terminal."""
-    print(printable(text), file=sys.stderr, flush=True)
+    print(printable_text(text), file=sys.stderr, flush=True)
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """A line on standard output, as `echo_err` writes one on standard error."""
     # Typer's own `echo` writes UTF-8 to a stream that takes ASCII alone.
-    print(printable(text), flush=True)
+    print(printable_text(text), flush=True)
 
 
 def write(path: str, text: str) -> None:
@@ -75,7 +75,7 @@ class progress_bar:
         self._bar.start()
         self._task = self._bar.add_task("")
         self._started = self._stopping = False
-        self._before = signal.signal(signal.SIGINT, self._interrupted)
+        self._before = signal.signal(signal.SIGINT, self._on_interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,7 +92,7 @@ class progress_bar:
         self._bar.update(self._task, completed=done, total=total)
         return not self._stopping
 
-    def _interrupted(self, *_: object) -> None:
+    def _on_interrupt(self, *_: object) -> None:
         if self._stopping or not self._started:
             raise KeyboardInterrupt
         self._stopping = True

@@ -29,7 +29,7 @@ PairsPath = Annotated[
     ),
 ]
 
-COLUMNS = {
+COLUMN_OPTIONS = {
     f"{part}_column": (option(str, f"The column of the file that has {what}."), "")
     for part, what in (
         ("clean", "the clean prompts"),
@@ -40,7 +40,7 @@ COLUMNS = {
     )
 }
 
-FILE = {
+FILE_OPTIONS = {
     "pairs_format": (
         option(
             str,
@@ -49,7 +49,7 @@ FILE = {
         ),
         "auto",
     ),
-    **COLUMNS,
+    **COLUMN_OPTIONS,
     "add_space": (
         option(bool, "Put a space before answers that have none.", "--add-space"),
         False,
@@ -77,7 +77,7 @@ FILE = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class PairsOptions:
     """A file of pairs as the options ask for it; `checked` says whether the model's answers are counted."""
 
     path: str
@@ -89,36 +89,36 @@ class Asked:
         """Raise InputError for options without a file, OutputError where rejects cannot be written."""
         from patchwright.atomic_files import check_writable
 
-        for name, (_, default) in FILE.items():
-            if not self.path and self._given(name) != default:
+        for name, (_, default) in FILE_OPTIONS.items():
+            if not self.path and self._value_of(name) != default:
                 flag = f"--{name.replace('_', '-')}"
                 raise InputError(
                     f"{flag} says how a file of pairs is read: add --pairs, or leave it out."
                 )
-        if self._given("rejects") not in ("", "-"):
-            check_writable(self._given("rejects"))
+        if self._value_of("rejects") not in ("", "-"):
+            check_writable(self._value_of("rejects"))
 
-    def _given(self, name: str) -> Any:
-        return self.values.get(name, FILE[name][1])
+    def _value_of(self, name: str) -> Any:
+        return self.values.get(name, FILE_OPTIONS[name][1])
 
-    def opened(self) -> "PairsFile":
+    def read_pairs_file(self) -> "PairsFile":
         """The file, its format known. Raises InputError where it cannot be used."""
-        from patchwright.prompts.pairs_file import Reading, pairs_file
+        from patchwright.prompts.pairs_file import Reading, read_pairs_file
 
-        named = {name.removesuffix("_column"): self._given(name) for name in COLUMNS}
+        named = {name.removesuffix("_column"): self._value_of(name) for name in COLUMN_OPTIONS}
         how = Reading(
-            self._given("pairs_format"),
+            self._value_of("pairs_format"),
             {part: column for part, column in named.items() if column},
-            self._given("token_ids"),
-            self._given("add_space"),
-            self._given("pairs_count"),
-            self._given("shots"),
-            self._given("pairs_seed"),
+            self._value_of("token_ids"),
+            self._value_of("add_space"),
+            self._value_of("pairs_count"),
+            self._value_of("shots"),
+            self._value_of("pairs_seed"),
             self.align,
         )
-        return pairs_file(self._content(), self.path, how)
+        return read_pairs_file(self._read_bytes(), self.path, how)
 
-    def _content(self) -> bytes:
+    def _read_bytes(self) -> bytes:
         if self.path == "-":
             return sys.stdin.buffer.read()
         try:
@@ -126,31 +126,31 @@ class Asked:
         except OSError as error:
             raise InputError(f"'{self.path}' cannot be read: {error.strerror}.") from error
 
-    def items(
+    def usable_items(
         self, file: "PairsFile", model: "Model", metric: str, bos: bool, edges: bool
     ) -> "Sequence[Item]":
         """The pairs that the model can run; what was skipped, and what was read, is told on standard error.
 
         Raises InputError where none is left.
         """
-        from patchwright.experiment.pairs_file import Fit, pairs_for
+        from patchwright.experiment.pairs_file import PairRequirements, pairs_for
 
-        fit = Fit(model, metric, bos, edges, self._given("only_answered"))
-        return self._told(pairs_for(file, fit, self.checked), f" with {model.name}")
+        fit = PairRequirements(model, metric, bos, edges, self._value_of("only_answered"))
+        return self._report_set(pairs_for(file, fit, self.checked), f" with {model.name}")
 
-    def unchecked(self, file: "PairsFile", model: "Model") -> "list[Pair]":
+    def all_pairs(self, file: "PairsFile", model: "Model") -> "list[Pair]":
         """All of them, for what needs one prompt of each."""
         from patchwright.prompts.pairs_file import PairSet
 
         file = file.for_model(model.tokenizer, model.name)
-        return [one.pair for one in self._told(PairSet.of(file, file.rows()))]
+        return [one.pair for one in self._report_set(PairSet.of(file, file.rows()))]
 
-    def _told(self, found: "PairSet", how: str = "") -> "Sequence[Item]":
+    def _report_set(self, found: "PairSet", how: str = "") -> "Sequence[Item]":
         from patchwright.cli.output import echo_err, write
 
-        for line in _told(found):
+        for line in _report_lines(found):
             echo_err(line)
-        if rejects := self._given("rejects"):
+        if rejects := self._value_of("rejects"):
             write(rejects, found.rejects())
         if not found.items:
             raise InputError(
@@ -159,11 +159,11 @@ class Asked:
         return found.items
 
 
-def _told(found: "PairSet") -> Iterator[str]:
+def _report_lines(found: "PairSet") -> Iterator[str]:
     """Why records were skipped, what was read, and which lines the pairs are."""
-    from patchwright.prompts.datasets import ranges, sentences
+    from patchwright.prompts.datasets import error_sentences, ranges_text
 
-    why = sentences(found.skipped)
+    why = error_sentences(found.skipped)
     yield from why[:MOST_TOLD]
     if len(why) > MOST_TOLD:
         yield f"… and {len(why) - MOST_TOLD:,} more reasons: --rejects FILE writes all skipped records."
@@ -171,4 +171,4 @@ def _told(found: "PairSet") -> Iterator[str]:
     lines = [item.line or 0 for item in found.items]
     one_each = len(set(lines)) == len(lines) > 1
     if one_each and lines != list(range(1, len(lines) + 1)):
-        yield f"Pairs {ranges(range(1, len(lines) + 1))} are lines {ranges(lines)} of the file."
+        yield f"Pairs {ranges_text(range(1, len(lines) + 1))} are lines {ranges_text(lines)} of the file."

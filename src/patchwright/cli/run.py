@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli import options
-from patchwright.cli.output import echo_err, progress_bar, say
+from patchwright.cli.output import echo, echo_err, progress_bar
 from patchwright.cli.runner import echo_notices
 from patchwright.errors import InputError, PatchwrightError
 
@@ -47,30 +47,30 @@ def run(
     """
     from patchwright.storage.store import Store
 
-    do = _runner(on, workers, address, device, dtype)
-    experiments, bad = _read(file)
+    do = _choose_runner(on, workers, address, device, dtype)
+    experiments, bad = _read_experiments(file)
     lines = list(experiments)
     store = Store(out or None)
     with progress_bar("experiments") as bar:
 
-        def show(status: "BatchStatus") -> bool:
+        def show_progress(status: "BatchStatus") -> bool:
             finished = status.done + len(status.failed)
             # Before anything is finished Ctrl-C ends at once.
             return not finished or bar.show(finished, status.total - status.stored)
 
-        status = do(list(experiments.values()), store=store, progress=show)
+        status = do(list(experiments.values()), store=store, progress=show_progress)
     for index in sorted(status.failed)[:MOST_REASONS]:
         echo_err(f"Line {lines[index]} failed: {status.failed[index]}")
     echo_notices(store)
-    say(f"{_summary(status, bad)} In {store.path}")
+    echo(f"{_summary(status, bad)} In {store.path}")
     if status.stopped:
         echo_err("Stopped: the same command goes on from here.")
-        raise typer.Exit(options.STOPPED)
+        raise typer.Exit(options.STOPPED_STATUS)
     if status.failed or bad:
         raise typer.Exit(1)
 
 
-def _runner(
+def _choose_runner(
     on: str, workers: int | None, address: str | None, device: str, dtype: str
 ) -> "Callable[..., BatchStatus]":
     """`run_many`, or its like on a cluster. Raises InputError for options that do not go together."""
@@ -101,21 +101,21 @@ def _summary(status: "BatchStatus", bad: int) -> str:
     return f"{status.total} experiments: {', '.join(parts)}."
 
 
-def _read(file: str) -> "tuple[dict[int, Experiment], int]":
+def _read_experiments(file: str) -> "tuple[dict[int, Experiment], int]":
     """The experiments by their lines; how many lines are none, each told on standard error.
 
     Raises InputError where the file cannot be read or no line is an experiment.
     """
     if file == "-":
-        return _parsed(sys.stdin.buffer, "standard input")
+        return _parse_experiments(sys.stdin.buffer, "standard input")
     try:
         with open(file, "rb") as stream:
-            return _parsed(stream, f"'{file}'")
+            return _parse_experiments(stream, f"'{file}'")
     except OSError as error:
         raise InputError(f"'{file}' cannot be read: {error.strerror}. Check the path.") from error
 
 
-def _parsed(stream: Iterable[bytes], name: str) -> "tuple[dict[int, Experiment], int]":
+def _parse_experiments(stream: Iterable[bytes], name: str) -> "tuple[dict[int, Experiment], int]":
     from patchwright.methods import METHODS
 
     found: dict[int, Experiment] = {}

@@ -23,7 +23,7 @@ class StoreRunner:
     written: str = ""
 
     @classmethod
-    def of(cls, no_store: bool, written: str = "") -> "StoreRunner":
+    def from_options(cls, no_store: bool, written: str = "") -> "StoreRunner":
         """As the options say. Raises OutputError where nothing can be written there."""
         from patchwright.atomic_files import check_writable
         from patchwright.storage.store import Store
@@ -39,24 +39,24 @@ class StoreRunner:
         from patchwright.storage.run_cached import run_cached
 
         if self.written:
-            write(self.written, lines_of(experiment))
+            write(self.written, experiment_lines(experiment))
             raise typer.Exit
         result, stored = run_cached(experiment, model, self.store, bar)
         if self.store is not None and stored:
             one = self.store.entry_of(result)
-            echo_err(f"From the run store: run {one.id}, computed {when(one.created)}.")
+            echo_err(f"From the run store: run {one.id}, computed {moment_text(one.created)}.")
         if self.store is not None:
             echo_notices(self.store)
         return result
 
-    def on(
+    def with_model(
         self, model: "Model", bar: progress_bar | None = None
     ) -> "Callable[[Experiment], Result]":
         """The same on one model."""
         return lambda experiment: self(experiment, model, bar)
 
 
-def lines_of(experiment: "Experiment") -> str:
+def experiment_lines(experiment: "Experiment") -> str:
     """The experiment as JSON; of a list of pairs one line each, as `run` shares the work out."""
     from patchwright.experiment.base import OnPairs
 
@@ -73,6 +73,6 @@ def echo_notices(store: "Store") -> None:
     store.notices.clear()
 
 
-def when(moment: str) -> str:
+def moment_text(moment: str) -> str:
     """A moment as the store has it, to the minute."""
     return f"{moment[:10]} {moment[11:16]} UTC"

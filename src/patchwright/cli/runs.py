@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from patchwright.cli import options
-from patchwright.cli.output import console, say, write_json
-from patchwright.cli.runner import echo_notices, when
-from patchwright.errors import InputError, printable
-from patchwright.figures.style import USUAL, FigureStyle
+from patchwright.cli.output import console, echo, write_json
+from patchwright.cli.runner import echo_notices, moment_text
+from patchwright.errors import InputError, printable_text
+from patchwright.figures.style import DEFAULT_STYLE, FigureStyle
 
 if TYPE_CHECKING:
     from patchwright.storage.store import Entry, Failure, Store
@@ -45,16 +45,16 @@ def list_(
 ) -> None:
     """List runs, the newest first; only those with all the words, if any are given."""
     options.check_outputs(json, "")
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         every = opened.entries(" ".join(words or []), limit, deleted)
         found = opened.failures(limit) if failures else every
     if json:
         name = "failures" if failures else "runs"
         write_json(json, {name: [asdict(one) for one in found]})
     elif not found:
-        say(f"Nothing of the kind in {opened.path}.")
+        echo(f"Nothing of the kind in {opened.path}.")
     else:
-        console().print(_table(found, failures))
+        console().print(_runs_table(found, failures))
 
 
 @app.command()
@@ -63,20 +63,20 @@ def show(
     json: options.Json = "",
     csv: options.Csv = "",
     plot: options.Plot = "",
-    plot_width: options.PlotWidth = USUAL.width,
-    plot_title: options.PlotTitle = USUAL.title,
-    plot_numbers: options.PlotNumbers = USUAL.numbers,
+    plot_width: options.PlotWidth = DEFAULT_STYLE.width,
+    plot_title: options.PlotTitle = DEFAULT_STYLE.title,
+    plot_numbers: options.PlotNumbers = DEFAULT_STYLE.numbers,
     caption: options.Caption = "",
     store: Folder = "",
 ) -> None:
     """Show a run as its command did, or write it as JSON, CSV or a figure."""
     options.check_outputs(json, csv, plot, caption=caption)
     style = FigureStyle(plot_width, plot_title, plot_numbers)
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         entry, result = opened.entry(run), opened.get(run)
     if not (json or csv or plot or caption):
         note = f" {entry.note}" if entry.note else ""
-        say(f"Run {entry.id}, {entry.model}, {when(entry.created)}.{note}")
+        echo(f"Run {entry.id}, {entry.model}, {moment_text(entry.created)}.{note}")
     options.write_outputs(result, json, csv, plot, caption=caption, style=style)
 
 
@@ -86,20 +86,20 @@ def compare(
     second: Run,
     json: options.Json = "",
     plot: options.Plot = "",
-    plot_width: options.PlotWidth = USUAL.width,
-    plot_title: options.PlotTitle = USUAL.title,
-    plot_numbers: options.PlotNumbers = USUAL.numbers,
+    plot_width: options.PlotWidth = DEFAULT_STYLE.width,
+    plot_title: options.PlotTitle = DEFAULT_STYLE.title,
+    plot_numbers: options.PlotNumbers = DEFAULT_STYLE.numbers,
     store: Folder = "",
 ) -> None:
     """Show two runs side by side, with their difference (second minus first) on one scale."""
-    from patchwright.figures.comparison import compared
-    from patchwright.figures.terminal import beside
+    from patchwright.figures.comparison import comparison_grids
+    from patchwright.figures.terminal import side_by_side
 
     options.check_outputs(json, "", plot)
     style = FigureStyle(plot_width, plot_title, plot_numbers)
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         one, other = opened.get(first), opened.get(second)
-    grids = compared(one, other)
+    grids = comparison_grids(one, other)
     if json:
         parts = [
             {
@@ -114,12 +114,12 @@ def compare(
         named = {"first": opened.entry(first).id, "second": opened.entry(second).id}
         write_json(json, {**named, "panels": parts})
     if plot:
-        from patchwright.figures.matplotlib_figures import draw_compared, save
+        from patchwright.figures.matplotlib_figures import draw_comparison, save_figure
 
-        with options.telling():
-            save(draw_compared(one, other, style), plot)
+        with options.echo_warnings():
+            save_figure(draw_comparison(one, other, style), plot)
     if not (json or plot):
-        console().print(beside(one, other, grids))
+        console().print(side_by_side(one, other, grids))
 
 
 @app.command()
@@ -129,24 +129,24 @@ def note(
     store: Folder = "",
 ) -> None:
     """Add a note to a run; `list` searches notes too."""
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         opened.note(run, text)
 
 
 @app.command()
 def delete(runs: Runs, store: Folder = "") -> None:
     """Delete runs; `restore` brings them back until `prune`."""
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         ids = opened.delete(runs)
-    say(f"Deleted {len(ids)}. To undo: patchwright runs restore {' '.join(ids)}")
+    echo(f"Deleted {len(ids)}. To undo: patchwright runs restore {' '.join(ids)}")
 
 
 @app.command()
 def restore(runs: Runs, store: Folder = "") -> None:
     """Restore deleted runs."""
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         ids = opened.restore(runs)
-    say(f"Restored {len(ids)}.")
+    echo(f"Restored {len(ids)}.")
 
 
 @app.command()
@@ -165,7 +165,7 @@ def prune(
 ) -> None:
     """Remove deleted runs for good, and old ones if asked. Runs with a note stay, unless deleted."""
     options.check_outputs(json, "")
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         older = None if older_than is None else timedelta(days=older_than)
         going = opened.prunable(older, keep)
         if yes and going:
@@ -174,7 +174,7 @@ def prune(
         write_json(json, {"pruned": yes, "runs": [asdict(one) for one in going]})
         return
     what = f"{len(going)} runs, {sum(one.size for one in going) / 2**20:.1f} MiB"
-    say(f"Removed {what}." if yes else f"Would remove {what}. Add --yes to do it.")
+    echo(f"Removed {what}." if yes else f"Would remove {what}. Add --yes to do it.")
 
 
 @app.command()
@@ -187,9 +187,9 @@ def export(
     store: Folder = "",
 ) -> None:
     """Write runs, with their notes, to one file for `import` on another machine."""
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         count = opened.export(path, runs or None)
-    say(f"{count} runs are in {path}.")
+    echo(f"{count} runs are in {path}.")
 
 
 @app.command("import")
@@ -205,41 +205,41 @@ def import_(
 
     They are marked as imported, and answer no experiment unless they are trusted.
     """
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         new, known = opened.import_archive(path, trust_imported)
-    say(f"{new} runs taken in, {known} were here already.")
+    echo(f"{new} runs taken in, {known} were here already.")
 
 
 @contextmanager
-def _opened(folder: str) -> "Generator[Store]":
+def _open_store(folder: str) -> "Generator[Store]":
     """The run store; what it has to say is told on standard error once it was asked."""
     from pathlib import Path
 
-    from patchwright.storage.database import FILE
+    from patchwright.storage.database import FILE_NAME
     from patchwright.storage.store import Store
 
-    if folder and not (Path(folder) / FILE).exists():
-        raise InputError(f"--store '{folder}': there is no run store ({FILE}) in this folder.")
+    if folder and not (Path(folder) / FILE_NAME).exists():
+        raise InputError(f"--store '{folder}': there is no run store ({FILE_NAME}) in this folder.")
     store = Store(folder or None)
     yield store
     echo_notices(store)
 
 
-def _table(found: "Sequence[Entry] | Sequence[Failure]", failures: bool) -> Any:
+def _runs_table(found: "Sequence[Entry] | Sequence[Failure]", failures: bool) -> Any:
     from patchwright.figures.tables import Line, table
 
     names = ("run", "computed", "method", "model", "what", "note")
     rows = table(*(("tried", "why not", "experiment") if failures else names), whole=("run",))
     for one in found:
         # What was typed: no control character of it reaches the terminal.
-        rows.add_row(*(Line(printable(cell.replace("\n", "↵"))) for cell in _cells(one)))
+        rows.add_row(*(Line(printable_text(cell.replace("\n", "↵"))) for cell in _row_cells(one)))
     return rows
 
 
-def _cells(one: "Entry | Failure") -> tuple[str, ...]:
+def _row_cells(one: "Entry | Failure") -> tuple[str, ...]:
     from patchwright.storage.store import Entry
 
-    moment = when(one.created)
+    moment = moment_text(one.created)
     if not isinstance(one, Entry):
         return moment, one.reason, one.experiment
     stopped = "" if one.whole else "(stopped) "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchwright.cli import options
-from patchwright.cli.output import console, say
+from patchwright.cli.output import console, echo
 from patchwright.errors import InputError, PatchwrightError, quoted
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def tokens(
 
     tokenizer = options.load(model, "cpu", "float32", revision).tokenizer
     prompts = [
-        options.said_by_user(each, chat, system) for each in (text, other) if each or each is text
+        options.typed_prompt(each, chat, system) for each in (text, other) if each or each is text
     ]
     ids = [prompt_ids(each, tokenizer, bos) for each in prompts]
     runs = ("id", "clean", "id", "corrupted", "") if other else ("id", "token")
@@ -88,13 +88,16 @@ def examples() -> None:
     Run one with `patchwright patch --example NAME`.
     """
     from patchwright.figures.tables import Line, table
-    from patchwright.prompts.examples import examples as library
+    from patchwright.prompts.examples import examples as all_examples
 
     names = ("name", "task", "models", "clean", "corrupted", "answer", "wrong")
     rows = table(*names, whole=("name",))
-    for one in library():
+    for one in all_examples():
         pair = one.pair
-        prompts, answers = (pair.clean, pair.corrupt), (_few(pair.answers), _few(pair.wrongs))
+        prompts, answers = (
+            (pair.clean, pair.corrupt),
+            (_answers_text(pair.answers), _answers_text(pair.wrongs)),
+        )
         texts = one.id, one.task, " ".join(one.models), *map(str, prompts), *answers
         rows.add_row(*map(Line, texts))
     console().print(rows)
@@ -113,60 +116,62 @@ def lessons(
     Exit status 1 where something in them is not what the model does.
     """
     from patchwright.figures.tables import Line, table
-    from patchwright.lessons import built_in, readings_of
+    from patchwright.lessons import built_in_lessons, lesson_by_model
 
     if not files:
         names = ("name", "model", "minutes", "title", "what it is about")
         rows = table(*names, whole=("name", "model"))
-        for one in (one for lesson in built_in() for one in readings_of(lesson).values()):
+        for one in (
+            one for lesson in built_in_lessons() for one in lesson_by_model(lesson).values()
+        ):
             rows.add_row(one.name, one.model, str(one.minutes), Line(one.title), Line(one.about))
         console().print(rows)
         return
-    wanted = [one for file in files for one in _wanted(file)]
+    wanted = [one for file in files for one in _find_lessons(file)]
     models = {
         name: options.load(name, device, "float32", None) for name in {one.model for one in wanted}
     }
-    faults = [fault for lesson in wanted for fault in _checked(lesson, models[lesson.model])]
+    faults = [fault for lesson in wanted for fault in _check_lesson(lesson, models[lesson.model])]
     if faults:
         raise typer.Exit(1)
 
 
-def _wanted(file: Path) -> list["Lesson"]:
+def _find_lessons(file: Path) -> list["Lesson"]:
     """The lesson in a file, or one of the package in its readings on the models that are here."""
-    from patchwright.lessons import built_in, readings_of
+    from patchwright.lessons import built_in_lessons, lesson_by_model
     from patchwright.lessons.schema import read_lesson_file
-    from patchwright.model.catalog import local
+    from patchwright.model.catalog import local_path
 
     ours = [
         one
-        for lesson in built_in()
+        for lesson in built_in_lessons()
         if lesson.name == str(file)
-        for one in readings_of(lesson).values()
+        for one in lesson_by_model(lesson).values()
     ]
-    here = [one for one in ours if local(one.model) is not None]
+    here = [one for one in ours if local_path(one.model) is not None]
     for one in ours:
         if one not in here:
-            say(
+            echo(
                 f"{one.name} on {one.model}: not checked, as the model is not on this machine; "
                 f"`patchwright models get {one.model}` brings it."
             )
     return here if ours else [read_lesson_file(file)]
 
 
-def _checked(lesson: "Lesson", model: "Model") -> list[str]:
+def _check_lesson(lesson: "Lesson", model: "Model") -> list[str]:
     """What is wrong with a lesson, as it has been told on standard output too."""
     from patchwright.experiment.run import run
-    from patchwright.lessons import check
+    from patchwright.lessons import check_lesson
 
-    faults = check(lesson, lambda experiment: run(experiment, model))
+    faults = check_lesson(lesson, lambda experiment: run(experiment, model))
     for line in faults or [
         f"{lesson.name} on {lesson.model}: {len(lesson.steps)} steps, all of it holds."
     ]:
-        say(line)
+        echo(line)
     return faults
 
 
-def _few(answers: Sequence[str | int]) -> str:
+def _answers_text(answers: Sequence[str | int]) -> str:
     """A list of answers in a table: the first and the last of many."""
     shown = [repr(item) for item in answers]
     return ", ".join(shown) if len(shown) < 4 else f"{shown[0]} … {shown[-1]}"
@@ -176,14 +181,14 @@ def methods(
     json: Annotated[bool, typer.Option("--json", help="As JSON, with every parameter.")] = False,
 ) -> None:
     """List the methods, or describe them with their parameters as JSON."""
-    import json as to_json
+    import json as json_module
 
     from patchwright.figures.tables import Line, table
     from patchwright.methods import METHODS
 
-    described = METHODS.described()
+    described = METHODS.descriptions()
     if json:
-        say(to_json.dumps(described, ensure_ascii=False, indent=1))
+        echo(json_module.dumps(described, ensure_ascii=False, indent=1))
         return
     rows = table("method", "command", "what it does", whole=("method", "command"))
     for one in described:
@@ -202,16 +207,16 @@ def verify(
 
     Exit status 1 where one of them differs.
     """
-    from patchwright.verify import figures_of, read_figures, verify_figures
+    from patchwright.verify import published_figures, read_figures, verify_figures
 
-    published = read_figures(Path(figures)) if figures else figures_of(model)
+    published = read_figures(Path(figures)) if figures else published_figures(model)
     checks = verify_figures(options.load(model, device, "float32", None), published)
     for check in checks:
         mark = "ok " if check.passed else "BAD"
-        say(f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}")
+        echo(f"{mark} {check.name:<34} expected {check.expected:+.4f}  found {check.found:+.4f}")
     failed = sum(not check.passed for check in checks)
-    say(f"{len(checks) - failed} of {len(checks)} figures agree within {published.tolerance:g}.")
-    say(f"Source: {published.source}")
+    echo(f"{len(checks) - failed} of {len(checks)} figures agree within {published.tolerance:g}.")
+    echo(f"Source: {published.source}")
     if failed:
         raise typer.Exit(1)
 
@@ -224,16 +229,16 @@ def bench(
 ) -> None:
     """Time sweeps against one full run for each place."""
     from patchwright.bench import time_sweeps
-    from patchwright.model.kernels import uses
+    from patchwright.model.kernels import kernel_for
 
     loaded = options.load(model, device, "float32", None)
-    products = uses(loaded.network.embed)
-    say(f"{loaded.name} on {loaded.device}, {tokens} tokens, median of {repeat}")
-    say(f"Matrix products: {products}.")
-    say(f"{'sweep':<26}{'places':>7}{'seconds':>10}{'full runs':>11}{'ratio':>8}")
+    products = kernel_for(loaded.network.embed)
+    echo(f"{loaded.name} on {loaded.device}, {tokens} tokens, median of {repeat}")
+    echo(f"Matrix products: {products}.")
+    echo(f"{'sweep':<26}{'places':>7}{'seconds':>10}{'full runs':>11}{'ratio':>8}")
     for row in time_sweeps(loaded, tokens, repeat):
         ratio = row.full_runs / row.seconds
-        say(
+        echo(
             f"{row.name:<26}{row.places:>7}{row.seconds:>10.3f}{row.full_runs:>11.3f}{ratio:>7.1f}x"
         )
 
@@ -325,13 +330,13 @@ def serve(
     """
     try:
         from patchwright.server.limits import Limits
-        from patchwright.server.serving import serve as answer_all
+        from patchwright.server.serving import serve as serve_http
     except ModuleNotFoundError as missing:
         raise PatchwrightError(
             f"`serve` needs {missing.name}: install it with `pip install 'patchwright[api]'`."
         ) from missing
     limits = Limits(queue=queue, seconds=seconds)
-    answer_all(model or ["demo"], host, port, token_file, device, limits, max_jobs)
+    serve_http(model or ["demo"], host, port, token_file, device, limits, max_jobs)
 
 
 COMMANDS = (methods, places, tokens, examples, lessons, verify, bench, app_, serve)

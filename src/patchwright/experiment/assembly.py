@@ -8,21 +8,21 @@ from typing import Any
 import xarray as xr
 
 from patchwright.algorithms.batches import OnProgress
-from patchwright.algorithms.duplicates import duplicate_pairs
+from patchwright.algorithms.duplicates import duplicate_notices
 from patchwright.algorithms.pair_runs import (
     PairRuns,
-    averaged,
     baselines,
     gap_notices,
-    notices_of,
-    stacked,
+    mean_baseline,
+    pair_notices,
+    stack_finals,
 )
-from patchwright.algorithms.readout import readings
+from patchwright.algorithms.readout import readouts
 from patchwright.algorithms.result import Baseline, Result, effect_of
-from patchwright.algorithms.scale import nothing_to_rank
+from patchwright.algorithms.scale import nothing_moved_notices
 from patchwright.errors import UnequalLengthsError
 from patchwright.experiment.base import Experiment, OnPairs
-from patchwright.model.kernels import uses
+from patchwright.model.kernels import kernel_for
 from patchwright.model.load import Model
 from patchwright.model.requests import Run
 from patchwright.places import Site, parse_place, pers_of
@@ -44,7 +44,7 @@ class RunContext:
     top: int = 0
     known: Result | None = None
 
-    def text(self, token: int) -> str:
+    def token_text(self, token: int) -> str:
         """A token id as text."""
         return token_texts([token], self.model.tokenizer)[0]
 
@@ -66,11 +66,11 @@ class RawResult:
     notices: list[Notice] = field(default_factory=list[Notice])
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether no cell of `patched` waits for its answer."""
         return "patched" not in self.arrays or self.done >= self.arrays["patched"].size
 
-    def alone(self, pair: int) -> "RawResult":
+    def for_pair(self, pair: int) -> "RawResult":
         """What was found of one pair, where the work is whole and no array is over all pairs."""
         arrays = {name: array.isel(pair=[pair]) for name, array in self.arrays.items()}
         return replace(
@@ -84,7 +84,7 @@ class RawResult:
         )
 
 
-def found_in(
+def raw_result(
     experiment: OnPairs,
     work: RunContext,
     runs: list[PairRuns],
@@ -95,18 +95,18 @@ def found_in(
     """What was found in `runs`, with their baselines; `altered` is one patched run a pair."""
     found = RawResult([one.pair for one in runs], [], [], arrays, done)
     asked = [
-        stacked([one.clean, one.corrupt, *([more] if more else [])])
+        stack_finals([one.clean, one.corrupt, *([more] if more else [])])
         for one, more in zip_longest(runs, altered)
     ]
-    for one, read in zip(runs, readings([one.reader for one in runs], asked), strict=True):
-        clean, corrupt, *rest = baselines(read, experiment.metric, work.text, one.known)
+    for one, read in zip(runs, readouts([one.reader for one in runs], asked), strict=True):
+        clean, corrupt, *rest = baselines(read, experiment.metric, work.token_text, one.known)
         found.cleans.append(clean)
         found.corrupts.append(corrupt)
         found.altered.extend(rest)
     return found
 
 
-def check_one_length(lengths: Iterable[int], *instead: str) -> None:
+def check_equal_lengths(lengths: Iterable[int], *instead: str) -> None:
     """Raise UnequalLengthsError where the prompts' lengths differ, with what can be done `instead`."""
     found = set(lengths)
     if len(found) > 1:
@@ -117,10 +117,10 @@ def check_one_length(lengths: Iterable[int], *instead: str) -> None:
         )
 
 
-ONE_BY_ONE = "give one pair at a time"
+ONE_PAIR_ADVICE = "give one pair at a time"
 
 
-def without_positions(site: Site) -> str:
+def other_pers_advice(site: Site) -> str:
     """The kinds of place of `site` that pairs of different lengths share, as advice."""
     pers = [per for per in pers_of(site) if per in ("head", "layer")]
     return "choose " + " or ".join(f"per='{per}' (--per {per})" for per in pers)
@@ -134,13 +134,13 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
         name: array.assign_coords(labels if "pair" in array.dims else {}).rename(name)
         for name, array in found.arrays.items()
     }
-    clean, corrupt = averaged(found.cleans), averaged(found.corrupts)
+    clean, corrupt = mean_baseline(found.cleans), mean_baseline(found.corrupts)
     direction = getattr(experiment, "direction", None)
     if "patched" in arrays and direction is not None:
         both = clean.metrics(), corrupt.metrics()
         arrays["effect"] = effect_of(arrays["patched"], *both, direction, metric)
     warnings = [
-        notices_of(tokens, first, second, metric)
+        pair_notices(tokens, first, second, metric)
         for tokens, first, second in zip(found.tokens, found.cleans, found.corrupts, strict=True)
     ]
     texts = {
@@ -154,17 +154,21 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
         tokens={name: some if many else some[0] for name, some in texts.items()},
         clean=clean if many else found.cleans[0],
         corrupt=corrupt if many else found.corrupts[0],
-        arrays=arrays if many else {name: _alone(array) for name, array in arrays.items()},
+        arrays=arrays
+        if many
+        else {name: _without_pair_axis(array) for name, array in arrays.items()},
         warnings=[
-            *_numbered(warnings),
+            *_numbered_notices(warnings),
             *prompt_notices(experiment.prompts_read, work.model.tokenizer, experiment.bos),
-            *_precision(work.model),
-            *_joint_norms(experiment, work.model),
+            *_precision_notices(work.model),
+            *_joint_norm_notices(experiment, work.model),
             *found.notices,
-            *_unfinished(arrays, found.done),
+            *_unfinished_notices(arrays, found.done),
         ],
         seconds=seconds,
-        altered=(averaged(found.altered) if many else found.altered[0]) if found.altered else None,
+        altered=(mean_baseline(found.altered) if many else found.altered[0])
+        if found.altered
+        else None,
         details=found.details,
         numbers=experiment.numbers,
         asked=experiment,
@@ -173,11 +177,11 @@ def as_result(experiment: Experiment, work: RunContext, found: RawResult, second
     if len(found.tokens) > 1:
         runs = "On average over the pairs the two runs"
         whole = gap_notices(result.clean, result.corrupt, metric, runs)
-    more = [*duplicate_pairs(result), *nothing_to_rank(result)]
+    more = [*duplicate_notices(result), *nothing_moved_notices(result)]
     return replace(result, warnings=[*whole, *result.warnings, *more])
 
 
-def _alone(array: xr.DataArray) -> xr.DataArray:
+def _without_pair_axis(array: xr.DataArray) -> xr.DataArray:
     """Of a single pair, without its pair axis."""
     return array.isel(pair=0, drop=True) if "pair" in array.dims else array
 
@@ -204,13 +208,13 @@ def provenance(model: Model) -> dict[str, Any]:
         **({} if model.quantization is None else {"quantization": model.quantization}),
         **({} if model.file is None else {"file": model.file}),
         "device": str(model.device),
-        "products": uses(model.network.embed),
+        "products": kernel_for(model.network.embed),
         **({"device_map": model.device_map} if len(set(model.device_map.values())) > 1 else {}),
         "fingerprint": model.fingerprint,
     }
 
 
-def _numbered(found: Sequence[list[Notice]]) -> list[Notice]:
+def _numbered_notices(found: Sequence[list[Notice]]) -> list[Notice]:
     """The notices of all pairs; of several pairs each says which one it is about, from 1."""
     if len(found) == 1:
         return found[0]
@@ -221,7 +225,7 @@ def _numbered(found: Sequence[list[Notice]]) -> list[Notice]:
     ]
 
 
-def _precision(model: Model) -> list[Notice]:
+def _precision_notices(model: Model) -> list[Notice]:
     found: list[Notice] = []
     if model.quantization is not None:
         message = (
@@ -238,7 +242,7 @@ def _precision(model: Model) -> list[Notice]:
     return found
 
 
-def _joint_norms(experiment: Experiment, model: Model) -> list[Notice]:
+def _joint_norm_notices(experiment: Experiment, model: Model) -> list[Notice]:
     """That a change of one head's queries or keys is not of that head alone."""
     if not any(layer.norms_jointly for layer in model.network.layers):
         return []
@@ -255,12 +259,12 @@ def _joint_norms(experiment: Experiment, model: Model) -> list[Notice]:
     return [Notice(code="joint_norm", message=message)]
 
 
-def stopped(after: str) -> Notice:
+def stopped_notice(after: str) -> Notice:
     """The warning that the work was stopped, and what is there of it."""
     return Notice(code="stopped", message=f"Stopped after {after}")
 
 
-def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
+def stopped_sweep_notice(done: int, cells: int, others: str = "empty") -> Notice:
     """The warning that only so many cells have been computed, and what the others are."""
     return Notice(
         code="stopped",
@@ -269,20 +273,22 @@ def stopped_sweep(done: int, cells: int, others: str = "empty") -> Notice:
     )
 
 
-def _unfinished(arrays: dict[str, xr.DataArray], done: int) -> list[Notice]:
+def _unfinished_notices(arrays: dict[str, xr.DataArray], done: int) -> list[Notice]:
     """Of patches whose effect is known: that some were not computed, and that some are estimates."""
     if "effect" not in arrays:
         return []
     found: list[Notice] = []
     cells, estimated = arrays["effect"].size, arrays.get("estimated")
     if done < cells:
-        found.append(stopped_sweep(done, cells, "empty" if estimated is None else "estimates"))
+        found.append(
+            stopped_sweep_notice(done, cells, "empty" if estimated is None else "estimates")
+        )
     if estimated is not None and bool(estimated.any()):
-        found.append(estimates(f"{int(estimated.sum())} of {cells} values are"))
+        found.append(estimate_notice(f"{int(estimated.sum())} of {cells} values are"))
     return found
 
 
-def estimates(what: str) -> Notice:
+def estimate_notice(what: str) -> Notice:
     """The warning that `what`, with its verb, is an estimate."""
     return Notice(
         code="estimate",

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from patchwright.algorithms.metrics import usual_metric
+from patchwright.algorithms.metrics import default_metric
 from patchwright.axes import BUDGET, Direction, Metric
 from patchwright.errors import ExperimentError, quoted
 from patchwright.experiment.declaration import Cost, Output
 from patchwright.experiment.questions import Contest, contest
 from patchwright.hashing import hash_of
 from patchwright.places import KEYED_SITES, check_site, parse_place
-from patchwright.prompts.align import EDGES
+from patchwright.prompts.align import EDGES_HINT
 from patchwright.prompts.pair import Pair, Prompt
 from patchwright.prompts.tokens import encode_inside
-from patchwright.upgrade import as_hashed, upgrade_experiment
-from patchwright.validation import plain, where_and_what
+from patchwright.upgrade import downgrade_experiment, upgrade_experiment
+from patchwright.validation import first_error, to_python
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -158,7 +158,7 @@ class Experiment(BaseModel, ABC):
             asked[name] = value
             if value == self.FORMER[name]:
                 del asked[name]
-        return hash_of({"method": self.name(), **as_hashed(asked, self.name())})
+        return hash_of({"method": self.name(), **downgrade_experiment(asked, self.name())})
 
     @classmethod
     def name(cls) -> str:
@@ -177,7 +177,7 @@ class Experiment(BaseModel, ABC):
 
     @model_validator(mode="before")
     @classmethod
-    def _in_todays_spelling(cls, given: Any) -> Any:
+    def _upgrade_fields(cls, given: Any) -> Any:
         if not isinstance(given, Mapping) or "method" not in cls.model_fields:
             return given
         return upgrade_experiment(cast("Mapping[str, Any]", given), cls.name())
@@ -188,12 +188,12 @@ class Experiment(BaseModel, ABC):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            raise refusal(error) from error
+            raise field_error(error) from error
 
     @classmethod
     def for_model(cls, model: Model, **fields: object) -> Self:
         """The experiment on a loaded model; a field that is None is as usual. Raises as `of`."""
-        given = {name: plain(value) for name, value in fields.items() if value is not None}
+        given = {name: to_python(value) for name, value in fields.items() if value is not None}
         return cls.of({"model": model.name, "revision": model.revision, **given})
 
     @classmethod
@@ -237,11 +237,11 @@ class OnPairs(Experiment):
         """
         if "pair" not in fields:
             return super().for_model(model, **fields)
-        pairs = _pairs(fields.pop("pair"))
+        pairs = _parse_pairs(fields.pop("pair"))
         if fields.get("site") is not None:
             check_site(str(fields["site"]))
         if not cls.measures:
-            fields["metric"] = _usual_metric(model, pairs)
+            fields["metric"] = _default_metric(model, pairs)
         return super().for_model(model, pairs=pairs, **fields)
 
     @property
@@ -271,11 +271,11 @@ class OnPairs(Experiment):
         return not self.many
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """What can be done about prompts of unequal length that are to stay as they are."""
         if any(parse_place(place).site in KEYED_SITES for place in self.named_places):
             return ", or name places of z and choose align='edges' (--align edges)"
-        return EDGES
+        return EDGES_HINT
 
     def tokens(self, model: Model) -> list[TokenPair]:
         """Every pair in the model's tokens, checked against model and metric."""
@@ -290,7 +290,7 @@ class CellByCell(Experiment):
     direction: Direction
 
     @abstractmethod
-    def unpatched(self, model: Model) -> Result:
+    def run_unpatched(self, model: Model) -> Result:
         """What `run` gives, without any cell: both unpatched runs. Raises what `run` does."""
 
     @abstractmethod
@@ -309,14 +309,14 @@ class CellByCell(Experiment):
         return False
 
 
-def refusal(error: ValidationError, skipped: int = 0) -> ExperimentError:
+def field_error(error: ValidationError, skipped: int = 0) -> ExperimentError:
     """What pydantic says of a document, as the house says it."""
-    where, what = where_and_what(error, skipped)
+    where, what = first_error(error, skipped)
     field = f"The experiment's field {quoted(where)}" if where else "The experiment"
     return ExperimentError(f"{field}: {what}")
 
 
-def _pairs(given: object) -> Pair | tuple[Pair, ...]:
+def _parse_pairs(given: object) -> Pair | tuple[Pair, ...]:
     """One pair, or several. Raises ExperimentError for anything else."""
     if isinstance(given, Pair):
         return given
@@ -330,7 +330,7 @@ def _pairs(given: object) -> Pair | tuple[Pair, ...]:
     return pairs
 
 
-def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
+def _default_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
     """For methods that measure no metric: what baselines show."""
     pairs = [pair] if isinstance(pair, Pair) else pair
     every = [answer for one in pairs for answer in (*one.answers, *one.wrongs)]
@@ -338,4 +338,4 @@ def _usual_metric(model: Model, pair: Pair | Sequence[Pair]) -> Metric:
         1 if isinstance(one, int) else len(encode_inside(one, model.tokenizer)) for one in every
     ]
     compared = all(one.wrongs for one in pairs)
-    return usual_metric(one_token=max(tokens, default=1) <= 1, compared=compared)
+    return default_metric(one_token=max(tokens, default=1) <= 1, compared=compared)

@@ -18,7 +18,7 @@ from patchwright.experiment.run import run, tokens_of
 from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair
 
-SIZE = 64
+BATCH_SIZE = 64
 """Experiments in one batch: enough to fill the matrix products, few enough to wait for."""
 
 
@@ -43,21 +43,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _One:
+class _BatchItem:
     """An experiment of a batch, and its pair in tokens."""
 
     index: int
     experiment: Experiment
     tokens: TokenPair
 
-    def kind(self) -> tuple[int, int, bool, bool]:
+    def output_shape(self) -> tuple[int, int, bool, bool]:
         """Experiments of one kind give arrays of the same names and axes."""
         tokens = self.tokens
         sizes = len(tokens.clean), len(tokens.corrupt)
         return (*sizes, bool(tokens.wrongs), tokens.single_tokens)
 
 
-def group(experiments: Sequence[Experiment], size: int = SIZE) -> list[Batch]:
+def make_batches(experiments: Sequence[Experiment], size: int = BATCH_SIZE) -> list[Batch]:
     """Put experiments that differ in their single pair alone into batches of at most `size`.
 
     What shares nothing, such as a mean over a list of pairs, is a batch of one. The
@@ -69,7 +69,7 @@ def group(experiments: Sequence[Experiment], size: int = SIZE) -> list[Batch]:
     batches: list[list[int]] = []
     filling: dict[str, list[int]] = {}
     for index, experiment in enumerate(experiments):
-        shared = _shared(experiment)
+        shared = _shared_key(experiment)
         batch = None if shared is None else filling.get(shared)
         if batch is None or len(batch) == size:
             batch = []
@@ -88,26 +88,30 @@ def run_batch(
     The experiments' pairs share their passes, those of one length at a time;
     `progress` and `budget` are as for `run`, and `seconds` an equal share of the
     pass. Where `progress` stops the work, what is not finished has no outcome.
-    Raises ExperimentError for a batch of experiments that `group` keeps apart.
+    Raises ExperimentError for a batch of experiments that `make_batches` keeps apart.
     """
-    shared = {_shared(experiment) for experiment in batch.experiments}
+    shared = {_shared_key(experiment) for experiment in batch.experiments}
     if len(batch.experiments) > 1 and (len(shared) > 1 or None in shared):
         raise ExperimentError(
             "The experiments of a batch differ in more than their single pair: make batches with "
-            "`group`."
+            "`make_batches`."
         )
-    watch = _Watch(progress)
+    watch = _StopWatcher(progress)
     work = RunContext(model, watch, budget)
-    found = _alone(batch, work) if len(batch.experiments) == 1 else _together(batch, work, watch)
+    found = (
+        _run_alone(batch, work)
+        if len(batch.experiments) == 1
+        else _run_together(batch, work, watch)
+    )
     yield from sorted(found, key=lambda outcome: outcome.index)
 
 
-def _shared(experiment: Experiment) -> str | None:
+def _shared_key(experiment: Experiment) -> str | None:
     """All but the single pair, as JSON; None where the experiment shares its passes with none."""
     return experiment.model_dump_json(exclude={"pairs"}) if experiment.batched else None
 
 
-class _Watch:
+class _StopWatcher:
     """`progress`, and whether it has stopped the work."""
 
     def __init__(self, progress: OnProgress | None) -> None:
@@ -120,7 +124,7 @@ class _Watch:
         return not self.stopped
 
 
-def _alone(batch: Batch, work: RunContext) -> Iterator[Outcome]:
+def _run_alone(batch: Batch, work: RunContext) -> Iterator[Outcome]:
     (index,), (experiment,) = batch.indices, batch.experiments
     try:
         result = run(experiment, work.model, work.progress, work.budget)
@@ -131,8 +135,8 @@ def _alone(batch: Batch, work: RunContext) -> Iterator[Outcome]:
             yield Outcome(index, result, None)
 
 
-def _together(batch: Batch, work: RunContext, watch: _Watch) -> Iterator[Outcome]:
-    kinds: dict[tuple[int, int, bool, bool], list[_One]] = {}
+def _run_together(batch: Batch, work: RunContext, watch: _StopWatcher) -> Iterator[Outcome]:
+    kinds: dict[tuple[int, int, bool, bool], list[_BatchItem]] = {}
     for index, experiment in zip(batch.indices, batch.experiments, strict=True):
         assert isinstance(experiment, OnPairs), "others are alone in their batch"
         try:
@@ -140,13 +144,15 @@ def _together(batch: Batch, work: RunContext, watch: _Watch) -> Iterator[Outcome
         except PatchwrightError as error:
             yield Outcome(index, None, str(error))
         else:
-            one = _One(index, experiment, tokens)
-            kinds.setdefault(one.kind(), []).append(one)
+            one = _BatchItem(index, experiment, tokens)
+            kinds.setdefault(one.output_shape(), []).append(one)
     for some in kinds.values():
-        yield from _of_one_kind(some, work, watch)
+        yield from _run_same_shape(some, work, watch)
 
 
-def _of_one_kind(some: Sequence[_One], work: RunContext, watch: _Watch) -> Iterator[Outcome]:
+def _run_same_shape(
+    some: Sequence[_BatchItem], work: RunContext, watch: _StopWatcher
+) -> Iterator[Outcome]:
     """The outcomes of experiments whose arrays are alike."""
     if watch.stopped:
         return
@@ -162,11 +168,11 @@ def _of_one_kind(some: Sequence[_One], work: RunContext, watch: _Watch) -> Itera
         # Halving finds the pair that fails in a few passes, and keeps the others together.
         middle = len(some) // 2
         for half in (some[:middle], some[middle:]):
-            yield from _of_one_kind(half, work, watch)
+            yield from _run_same_shape(half, work, watch)
         return
-    if not found.whole:
+    if not found.is_complete:
         return
     seconds = (perf_counter() - started) / len(some)
     for i, one in enumerate(some):
-        result = as_result(one.experiment, work, found.alone(i), seconds)
+        result = as_result(one.experiment, work, found.for_pair(i), seconds)
         yield Outcome(one.index, result, None)

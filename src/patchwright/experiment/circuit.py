@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from patchwright.algorithms.circuits import greedy, strongest
+from patchwright.algorithms.circuits import edges_by_score, greedy_edges
 from patchwright.algorithms.result import Result
 from patchwright.atomic_files import write_atomic
 from patchwright.errors import ExperimentError, InputError, OutputError
@@ -46,7 +46,7 @@ class Circuit(BaseModel):
         """
         scores = scored.array("edges")
         graph = Graph(model.spec)
-        order = greedy if connected else strongest
+        order = greedy_edges if connected else edges_by_score
         edges = order(scores.values, graph)[:top]
         # Looking up each edge by its labels takes seconds on a large model.
         row = {name: i for i, name in enumerate(graph.receivers)}
@@ -92,10 +92,10 @@ class Circuit(BaseModel):
         """
         # As with `Result.plot`, drawing is a floor above.
         from patchwright.figures.circuit_figure import draw_circuit
-        from patchwright.figures.matplotlib_figures import save
+        from patchwright.figures.matplotlib_figures import save_figure
         from patchwright.figures.style import FigureStyle
 
-        save(draw_circuit(self.edges, self.scores, FigureStyle(width, title)), path)
+        save_figure(draw_circuit(self.edges, self.scores, FigureStyle(width, title)), path)
 
 
 def load_circuit(path: str | Path) -> Circuit:

@@ -15,13 +15,13 @@ GRAPH_COPIES = 8
 """Of every edge's reader's input, kept for the gradient: it, its norm's parts, its projections."""
 
 
-def longest(pair: TokenPair) -> int:
+def sequence_length(pair: TokenPair) -> int:
     """Tokens of the longer prompt and all but the last of its longest answer."""
     behind = max(len(one) for one in pair.continuations)
     return max(len(pair.clean), len(pair.corrupt)) + behind
 
 
-def runs_of(pair: TokenPair) -> int:
+def runs_per_cell(pair: TokenPair) -> int:
     """Runs that a cell takes: one for each beginning of an answer of several tokens."""
     return max(1, len(pair.continuations))
 

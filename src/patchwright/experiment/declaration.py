@@ -11,14 +11,14 @@ from patchwright.errors import UnknownPlaceError, quoted
 from patchwright.places import Place, Site, check_site
 
 
-def _site(name: object) -> Site:
+def _known_site(name: object) -> Site:
     try:
         return check_site(str(name))
     except UnknownPlaceError as error:
         raise ValueError(str(error)) from error
 
 
-def _places(given: object) -> list[str]:
+def _place_names(given: object) -> list[str]:
     if isinstance(given, str | Place) or not isinstance(given, Iterable):
         raise ValueError(
             f"{quoted(str(given))} is not a list of places: give one, such as ['L9H6.z@-1']."
@@ -40,10 +40,10 @@ CopyDirection = Annotated[
 ]
 """Which run's activations are copied into the other."""
 
-KnownSite = Annotated[Site, BeforeValidator(_site)]
+KnownSite = Annotated[Site, BeforeValidator(_known_site)]
 """A site that there is; another is refused with the list of them."""
 
-PlaceNames = Annotated[tuple[str, ...], BeforeValidator(_places)]
+PlaceNames = Annotated[tuple[str, ...], BeforeValidator(_place_names)]
 """Places as they are written, such as `L9H6.z@-1`; given as text or as `Place`."""
 
 
@@ -99,5 +99,5 @@ class Output:
     averaged: bool = False
 
 
-LIKELIEST = ("top", "top_id", "top_probability")
+TOP_TOKEN_ARRAYS = ("top", "top_id", "top_probability")
 """Arrays of each cell's likeliest tokens: their texts, their ids, and how probable they are."""

@@ -5,13 +5,13 @@ import xarray as xr
 from patchwright.algorithms.sweep import Source, patch_jointly
 from patchwright.axes import Direction
 from patchwright.errors import ExperimentError
-from patchwright.experiment.assembly import RawResult, RunContext, found_in
+from patchwright.experiment.assembly import RawResult, RunContext, raw_result
 from patchwright.experiment.patching import Together
 from patchwright.places import parse_place
 from patchwright.prompts.pair import TokenPair
 
 
-def patched_together(
+def run_joint_patch(
     experiment: Together,
     direction: Direction,
     work: RunContext,
@@ -25,7 +25,7 @@ def patched_together(
     network = work.model.network
     ran = patch_jointly(network, tokens, places, direction, work.budget, source=source)
     runs, altered = [one for one, _ in ran], [some for _, some in ran]
-    found = found_in(experiment, work, runs, {}, len(ran), altered)
+    found = raw_result(experiment, work, runs, {}, len(ran), altered)
     values = [one.metric for one in found.altered]
     found.arrays["patched"] = xr.DataArray(values, dims=["pair"])
     return found

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from patchwright.errors import ExperimentError, PromptError
 from patchwright.experiment.base import Experiment, OnPairs
-from patchwright.experiment.cost import longest
+from patchwright.experiment.cost import sequence_length
 from patchwright.experiment.declaration import Option
 from patchwright.experiment.run import tokens_of
 from patchwright.model.load import Model
 from patchwright.prompts.pair import TokenPair, prompt_ids
 
-INSTEAD = "or use the command line, which has no such bound."
+COMMAND_LINE_ADVICE = "or use the command line, which has no such bound."
 
 MOST_ITEMS = 1024
 """Of a list whose field says no other bound; pairs and answers have bounds of their own."""
@@ -45,18 +45,20 @@ class Limits:
         for name, value in experiment:
             if isinstance(value, tuple) and name not in ("pairs", "answer", "wrong"):
                 items: Sized = value
-                self._at_most(len(items), name.replace("_", " "), most_listed(experiment, name))
+                self._check_at_most(
+                    len(items), name.replace("_", " "), most_items(experiment, name)
+                )
         for prompt in experiment.references:
             self.check_length(len(prompt_ids(prompt, model.tokenizer, experiment.bos)))
-        cost = experiment.cost(self._tokens(experiment, model), model)
-        self._at_most(cost.cells, "cells", self.cells)
-        self._at_most(cost.passes, "passes through the model", self.passes)
-        self._at_most(cost.drawn, "tokens of random prompts", self.drawn)
+        cost = experiment.cost(self._tokens_within_limits(experiment, model), model)
+        self._check_at_most(cost.cells, "cells", self.cells)
+        self._check_at_most(cost.passes, "passes through the model", self.passes)
+        self._check_at_most(cost.drawn, "tokens of random prompts", self.drawn)
         if cost.memory > self.memory:
             raise ExperimentError(
                 f"The experiment takes about {cost.memory >> 20:,} MiB of memory beside the model, and "
                 f"{self.who} gives at most {self.memory >> 20:,} MiB: shorten the prompt or draw fewer "
-                f"samples, {INSTEAD}"
+                f"samples, {COMMAND_LINE_ADVICE}"
             )
 
     def check_length(self, tokens: int) -> None:
@@ -64,35 +66,35 @@ class Limits:
         if tokens > self.tokens:
             raise PromptError(
                 f"A prompt has {tokens} tokens with its answer, and {self.who} takes at most "
-                f"{self.tokens}: shorten it, {INSTEAD}"
+                f"{self.tokens}: shorten it, {COMMAND_LINE_ADVICE}"
             )
 
-    def _tokens(self, experiment: Experiment, model: Model) -> list[TokenPair]:
+    def _tokens_within_limits(self, experiment: Experiment, model: Model) -> list[TokenPair]:
         """The pairs in tokens, each within its bounds."""
         if not isinstance(experiment, OnPairs):
-            return [self._bounded(one) for one in experiment.tokens(model)]
-        self._at_most(len(experiment.pair_list), "pairs", self.pairs)
+            return [self._check_size(one) for one in experiment.tokens(model)]
+        self._check_at_most(len(experiment.pair_list), "pairs", self.pairs)
         tokens: list[TokenPair] = []
         for pair in experiment.pair_list:
             # Before the answers are split into tokens, which takes time too.
-            self._at_most(len(pair.answers) + len(pair.wrongs), "answers", self.answers)
-            tokens.append(self._bounded(tokens_of(pair, experiment, model)))
+            self._check_at_most(len(pair.answers) + len(pair.wrongs), "answers", self.answers)
+            tokens.append(self._check_size(tokens_of(pair, experiment, model)))
         return tokens
 
-    def _bounded(self, pair: TokenPair) -> TokenPair:
-        self._at_most(len(pair.answers) + len(pair.wrongs), "answers", self.answers)
-        self.check_length(longest(pair))
+    def _check_size(self, pair: TokenPair) -> TokenPair:
+        self._check_at_most(len(pair.answers) + len(pair.wrongs), "answers", self.answers)
+        self.check_length(sequence_length(pair))
         return pair
 
-    def _at_most(self, number: int, what: str, most: int) -> None:
+    def _check_at_most(self, number: int, what: str, most: int) -> None:
         if number > most:
             raise ExperimentError(
                 f"The experiment has {number:,} {what}, and {self.who} takes at most {most:,}: ask "
-                f"for fewer, {INSTEAD}"
+                f"for fewer, {COMMAND_LINE_ADVICE}"
             )
 
 
-def most_listed(experiment: Experiment, name: str) -> int:
+def most_items(experiment: Experiment, name: str) -> int:
     """How long the list in a field may be."""
     stated = (
         one.max_items

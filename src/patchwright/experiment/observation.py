@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import xarray as xr
 
 from patchwright.algorithms.pair_runs import PairRuns, run_in_groups
-from patchwright.experiment.assembly import RawResult, RunContext, found_in
+from patchwright.experiment.assembly import RawResult, RunContext, raw_result
 from patchwright.experiment.base import OnPairs
 from patchwright.model.requests import BASE_SITES
 from patchwright.places import Site
@@ -14,7 +14,7 @@ from patchwright.prompts.pair import TokenPair
 Measure = Callable[[PairRuns], dict[str, xr.DataArray]]
 
 
-def measured(
+def measure_unpatched(
     experiment: OnPairs,
     work: RunContext,
     tokens: list[TokenPair],
@@ -32,4 +32,4 @@ def measured(
                 arrays.setdefault(name, []).append(array)
             runs.append(one.without_activations())
     joined = {name: xr.concat(some, "pair").rename(name) for name, some in arrays.items()}
-    return found_in(experiment, work, runs, joined)
+    return raw_result(experiment, work, runs, joined)

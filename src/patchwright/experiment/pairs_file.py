@@ -5,21 +5,21 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from patchwright.algorithms.answered import answered
+from patchwright.algorithms.answered import answers_correctly
 from patchwright.errors import InputError, quoted
 from patchwright.experiment.run import check_pair
 from patchwright.model.load import Model
 from patchwright.prompts.datasets import Item, RowError
 from patchwright.prompts.pair import TokenPair
-from patchwright.prompts.pairs_file import PairSet, PairsFile, Reading, pairs_file
+from patchwright.prompts.pairs_file import PairSet, PairsFile, Reading, read_pairs_file
 from patchwright.spelling import plural
 
-AT_ONCE = 32
+PAIRS_AT_ONCE = 32
 """Pairs whose clean prompts run together."""
 
 
 @dataclass(frozen=True)
-class Fit:
+class PairRequirements:
     """What a pair must fit, besides the model's vocabulary and context.
 
     `edges` says whether prompts of unequal length can be matched at their edges.
@@ -72,26 +72,28 @@ def read_pairs(
     how = Reading(format, columns or {}, token_ids, add_space, count, shots, seed, align)
     if model is None and only_answered:
         raise InputError("only_answered asks what a model answers: give the model.")
-    file = pairs_file(content, name, how)
+    file = read_pairs_file(content, name, how)
     if model is None:
         return PairSet.of(file, file.rows())
-    return pairs_for(file, Fit(model, metric, bos, only_answered=only_answered))
+    return pairs_for(file, PairRequirements(model, metric, bos, only_answered=only_answered))
 
 
-def pairs_for(file: PairsFile, fit: Fit, count_answers: bool = True) -> PairSet:
+def pairs_for(file: PairsFile, fit: PairRequirements, count_answers: bool = True) -> PairSet:
     """The pairs of a file that a model can run, and in words what they are like for it."""
-    seen = _Seen()
+    seen = _PairCounts()
     file = file.for_model(fit.model.tokenizer, fit.model.name)
-    found = PairSet.of(file, _fitting(file.rows(), fit, seen, count_answers or fit.only_answered))
-    return replace(found, counted=(*found.counted, *seen.told(fit)))
+    found = PairSet.of(
+        file, _runnable_rows(file.rows(), fit, seen, count_answers or fit.only_answered)
+    )
+    return replace(found, counted=(*found.counted, *seen.summary_lines(fit)))
 
 
-def fitted(found: PairSet, fit: Fit) -> PairSet:
+def runnable_pairs(found: PairSet, fit: PairRequirements) -> PairSet:
     """The pairs of a set that a model can run, with their lengths; the others are skipped, and why."""
     items: list[Item] = []
     skipped, lengths = list(found.skipped), list[int]()
     for number, item in enumerate(found.items, 1):
-        row, tokens = _checked(item.model_copy(update={"line": item.line or number}), fit)
+        row, tokens = _check_row(item.model_copy(update={"line": item.line or number}), fit)
         if tokens is None:
             assert isinstance(row, RowError), "what has no tokens has a reason"
             skipped.append(row)
@@ -103,7 +105,7 @@ def fitted(found: PairSet, fit: Fit) -> PairSet:
 
 
 @dataclass
-class _Seen:
+class _PairCounts:
     """What was counted of the pairs that were looked at."""
 
     lengths: set[int] = field(default_factory=set[int])
@@ -118,7 +120,7 @@ class _Seen:
             self.lengths.add(len(tokens.clean))
             self.several += not tokens.single_tokens
 
-    def told(self, fit: Fit) -> Iterator[str]:
+    def summary_lines(self, fit: PairRequirements) -> Iterator[str]:
         if len(self.lengths) > 1:
             yield f"their prompts have {min(self.lengths)} to {max(self.lengths)} tokens"
         if self.several:
@@ -132,31 +134,33 @@ class _Seen:
             yield f"{fit.model.name} answers {self.right:,} of {self.asked:,} rightly{rest}"
 
 
-def _fitting(
-    rows: Iterable[Item | RowError], fit: Fit, seen: _Seen, answers: bool
+def _runnable_rows(
+    rows: Iterable[Item | RowError], fit: PairRequirements, seen: _PairCounts, answers: bool
 ) -> Iterator[Item | RowError]:
     """The rows, those that the model cannot run as errors."""
     rows = iter(rows)
-    while some := list(islice(rows, AT_ONCE)):
-        checked = [_checked(row, fit) for row in some]
+    while some := list(islice(rows, PAIRS_AT_ONCE)):
+        checked = [_check_row(row, fit) for row in some]
         tokens = [one[1] for one in checked if one[1] is not None]
-        right = iter(answered(fit.model.network, tokens) if answers and tokens else ())
+        right = iter(answers_correctly(fit.model.network, tokens) if answers and tokens else ())
         for row, own in checked:
             if own is None:
                 yield row
                 continue
             rightly = next(right, True)
             wanted = rightly or not fit.only_answered
-            yield row if wanted else _wrongly(row)
+            yield row if wanted else _wrong_answer_error(row)
             # Behind the row: where no more are wanted, the next one is not counted.
             seen.add(own if wanted else None, answers, rightly)
 
 
-def _wrongly(row: Item | RowError) -> RowError:
+def _wrong_answer_error(row: Item | RowError) -> RowError:
     return RowError(row.line or 0, "The model answers it wrongly.")
 
 
-def _checked(row: Item | RowError, fit: Fit) -> tuple[Item | RowError, TokenPair | None]:
+def _check_row(
+    row: Item | RowError, fit: PairRequirements
+) -> tuple[Item | RowError, TokenPair | None]:
     if isinstance(row, RowError):
         return row, None
     try:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.result import Result, effect_of
-from patchwright.experiment.assembly import stopped_sweep
+from patchwright.experiment.assembly import stopped_sweep_notice
 from patchwright.experiment.base import CellByCell
 from patchwright.model.load import Model
 
@@ -30,7 +30,9 @@ def partial_result(
     if stopped:
         guessed = "estimated" in arrays and bool(arrays["estimated"].any())
         done = experiment.cells_done(patched, now)
-        warnings.append(stopped_sweep(done, patched.size, "estimates" if guessed else "empty"))
+        warnings.append(
+            stopped_sweep_notice(done, patched.size, "estimates" if guessed else "empty")
+        )
     return replace(
         unpatched,
         experiment=experiment.model_dump(mode="json"),

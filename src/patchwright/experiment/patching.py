@@ -9,9 +9,9 @@ from pydantic import Field
 
 from patchwright.axes import CHOICE, DIMS, Direction, Per
 from patchwright.experiment.base import CellByCell, OnPairs
-from patchwright.experiment.cost import longest, places_count, runs_of
+from patchwright.experiment.cost import places_count, runs_per_cell, sequence_length
 from patchwright.experiment.declaration import (
-    LIKELIEST,
+    TOP_TOKEN_ARRAYS,
     Cost,
     KnownSite,
     Option,
@@ -19,7 +19,7 @@ from patchwright.experiment.declaration import (
     PlaceNames,
 )
 from patchwright.places import KEYED_SITES, SITE_TABLE, Site, pers_of
-from patchwright.prompts.align import EDGES
+from patchwright.prompts.align import EDGES_HINT
 from patchwright.validation import Whole
 
 if TYPE_CHECKING:
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from patchwright.prompts.pair import TokenPair
 
 
-def usual_per(given: dict[str, Any]) -> Per:
+def default_per(given: dict[str, Any]) -> Per:
     """What one cell of a sweep patches where `per` is left out: for heads a head, else a position."""
     return pers_of(given["site"])[0]
 
 
-PER: Any = Field(
-    default_factory=usual_per,
+PER_FIELD: Any = Field(
+    default_factory=default_per,
     title="Patch per",
     description="What one patch covers; by default a position, of heads a head.",
 )
 """The field `per`, which follows the site where it is left out."""
 
 
-_CELLS: dict[Per, str] = {
+_CELL_TEXTS: dict[Per, str] = {
     "position": "Each cell is one position in one layer.",
     "head": "Each cell is one head, at all positions together.",
     "head_position": "Each cell is one head at one position.",
@@ -53,7 +53,7 @@ _CELLS: dict[Per, str] = {
 }
 
 
-def copied(site: Site, direction: Direction) -> str:
+def copy_text(site: Site, direction: Direction) -> str:
     """What is copied from which run: 'the residual stream entering a layer from the clean run'."""
     source = "clean" if direction == "denoise" else "corrupted"
     return f"{SITE_TABLE[site].phrase} from the {source} run"
@@ -70,7 +70,7 @@ class Sweep(OnPairs, CellByCell):
     site: KnownSite = Field(
         default="resid_pre", title="Site", description="What is patched; see `places`."
     )
-    per: Per = PER
+    per: Per = PER_FIELD
     layers: Annotated[tuple[Whole, ...] | None, Option(usual="all")] = Field(
         default=None, title="Layers", description="Layers, such as 0-5,7."
     )
@@ -82,52 +82,52 @@ class Sweep(OnPairs, CellByCell):
     )
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """What can be done about prompts of unequal length that are to stay as they are."""
         if self.site in KEYED_SITES:
             return ", or choose site='z' and align='edges' (--site z --align edges)"
-        return EDGES
+        return EDGES_HINT
 
     def note(self, result: Result) -> str:
         """What a cell is."""
-        return "" if self.roles_named else _CELLS[self.per]
+        return "" if self.role_names else _CELL_TEXTS[self.per]
 
     @property
-    def keeps(self) -> frozenset[Site]:
+    def kept_sites(self) -> frozenset[Site]:
         """Sites that base runs keep besides those from which a run can go on."""
         return frozenset({self.site})
 
     @property
-    def roles_named(self) -> tuple[str, ...] | None:
+    def role_names(self) -> tuple[str, ...] | None:
         """Roles in the place of positions, where the method has them."""
         return None
 
     @property
-    def told(self) -> dict[str, Any]:
+    def extra_details(self) -> dict[str, Any]:
         """Choices that the result's details repeat."""
         return {}
 
     @property
     def output(self) -> Output:
         """`patched` and `effect` of every cell, and what may stand beside them."""
-        named = self.roles_named is not None
+        named = self.role_names is not None
         cell = tuple("role" if named and dim == "position" else dim for dim in DIMS[self.per])
-        likeliest = dict.fromkeys(LIKELIEST if self.lists_tokens else (), (*cell, CHOICE))
+        likeliest = dict.fromkeys(TOP_TOKEN_ARRAYS if self.lists_tokens else (), (*cell, CHOICE))
         return Output(
             dict.fromkeys(("patched", "effect"), cell),
             dict.fromkeys(self.beside, cell) | likeliest,
-            details=frozenset(self.told),
+            details=frozenset(self.extra_details),
         )
 
-    def reaches(self, layer: int, parallel: bool) -> bool:
+    def can_have_effect(self, layer: int, parallel: bool) -> bool:
         """Whether a patch in this layer can move anything at all; blocks may be `parallel`."""
         return True
 
-    def unpatched(self, model: Model) -> Result:
+    def run_unpatched(self, model: Model) -> Result:
         """Both unpatched runs of each pair, read as the sweep reads them."""
-        from patchwright.experiment.sweeps import unpatched
+        from patchwright.experiment.sweeps import run_unpatched
 
-        return unpatched(self, model)
+        return run_unpatched(self, model)
 
     def partial_arrays(
         self, unpatched: Result, model: Model, now: Progress | None
@@ -139,8 +139,11 @@ class Sweep(OnPairs, CellByCell):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One run a cell, and one a reference prompt."""
-        roles = len(self.roles_named or ())
-        cells = sum(cell_count(self, roles or longest(one), model) * runs_of(one) for one in tokens)
+        roles = len(self.role_names or ())
+        cells = sum(
+            cell_count(self, roles or sequence_length(one), model) * runs_per_cell(one)
+            for one in tokens
+        )
         return Cost(cells, passes=len(self.references))
 
 
@@ -172,4 +175,4 @@ class Together(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """One altered run a pair."""
-        return Cost(sum(map(runs_of, tokens)), passes=len(self.references))
+        return Cost(sum(map(runs_per_cell, tokens)), passes=len(self.references))

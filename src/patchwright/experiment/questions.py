@@ -31,13 +31,13 @@ class Contest:
     rival: str
     over: str = ""
 
-    def back(self, what: str, direction: Direction, how: str = "") -> str:
+    def parts_question(self, what: str, direction: Direction, how: str = "") -> str:
         """Which parts bring the answer back, or which ones it needs."""
         if direction == "noise":
-            return f"Which {what} does {self.answer} need{self.against('to stay ahead of')}{how}{self.over}?"
-        return f"Which {what} bring back {self.answer}{self.against('instead of')}{how}{self.over}?"
+            return f"Which {what} does {self.answer} need{self.rival_after('to stay ahead of')}{how}{self.over}?"
+        return f"Which {what} bring back {self.answer}{self.rival_after('instead of')}{how}{self.over}?"
 
-    def against(self, words: str) -> str:
+    def rival_after(self, words: str) -> str:
         """The rival behind `words` that lead to it."""
         return f" {words} {self.rival}" if self.rival else ""
 
@@ -57,7 +57,7 @@ def contest_of(
     return Contest(answer or unnamed, rival)
 
 
-def parts(site: Site, per: Per) -> str:
+def parts_text(site: Site, per: Per) -> str:
     """What a sweep goes through: 'heads', 'MLPs, at which tokens,'."""
     layers = _LAYERS.get(SITE_TABLE[site].half or "", "layers")
     names: dict[Per, str] = {
@@ -70,16 +70,16 @@ def parts(site: Site, per: Per) -> str:
     return names[per]
 
 
-def places_in_words(places: Sequence[str]) -> str:
+def places_text(places: Sequence[str]) -> str:
     """Places as a question names them: 'head 3 of layer 2 and the logits'."""
-    named = [_place(one) for one in places[:MOST_PLACES]]
+    named = [_place_text(one) for one in places[:MOST_PLACES]]
     if len(places) > MOST_PLACES:
         named.append(f"{len(places) - MOST_PLACES} more")
     *others, last = named
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _place(text: str) -> str:
+def _place_text(text: str) -> str:
     if text == "logits":
         return "the logits"
     place = parse_place(text)

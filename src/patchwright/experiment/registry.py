@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from patchwright.errors import OutputError, reason
-from patchwright.experiment.base import Experiment, refusal
+from patchwright.experiment.base import Experiment, field_error
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
@@ -32,7 +32,7 @@ class Methods(Mapping[str, type[Experiment]]):
     def __len__(self) -> int:
         return len(self._kinds)
 
-    def with_(self, kind: type[Experiment]) -> "Methods":
+    def with_method(self, kind: type[Experiment]) -> "Methods":
         """These methods and one more."""
         return Methods([*self._kinds.values(), kind])
 
@@ -47,7 +47,7 @@ class Methods(Mapping[str, type[Experiment]]):
             for name, kinds in found.items()
         }
 
-    def described(self) -> list[dict[str, Any]]:
+    def descriptions(self) -> list[dict[str, Any]]:
         """Every method with its command, what it does, its source and its parameters."""
         return [
             {
@@ -63,7 +63,7 @@ class Methods(Mapping[str, type[Experiment]]):
         ]
 
     @cached_property
-    def _any(self) -> TypeAdapter[Experiment]:
+    def _adapter(self) -> TypeAdapter[Experiment]:
         every: Any = Annotated[
             reduce(or_, self._kinds.values()), Field(discriminator="method")  # pyright: ignore[reportInvalidTypeForm]
         ]
@@ -80,17 +80,17 @@ class Methods(Mapping[str, type[Experiment]]):
         """
         try:
             if isinstance(document, str | bytes):
-                return self._any.validate_json(document)
-            return self._any.validate_python(document)
+                return self._adapter.validate_json(document)
+            return self._adapter.validate_python(document)
         except ValidationError as error:
             # What each field lies in begins with the method's name.
-            raise refusal(error, skipped=1) from error
+            raise field_error(error, skipped=1) from error
 
     def schema(self, reference: str) -> dict[str, Any]:
         """The JSON Schema of all experiments; `reference` says where its "$defs" will be."""
-        return self._any.json_schema(ref_template=reference)
+        return self._adapter.json_schema(ref_template=reference)
 
-    def asked(self, result: "Result") -> Experiment:
+    def experiment_of_result(self, result: "Result") -> Experiment:
         """The experiment that a result is of."""
         return self.parse({**result.experiment, "method": result.method})
 
@@ -102,7 +102,7 @@ class Methods(Mapping[str, type[Experiment]]):
         from patchwright.algorithms.result import result_of
 
         result = result_of(document)
-        asked = self.asked(result)
+        asked = self.experiment_of_result(result)
         return replace(result, experiment=asked.model_dump(mode="json"), asked=asked)
 
     def load_result(self, path: str | Path) -> "Result":
@@ -133,7 +133,7 @@ def _parameters(kind: type[Experiment]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "type": _type_of(schema, schema["properties"][name]),
+            "type": _type_text(schema, schema["properties"][name]),
             "required": info.is_required(),
             "default": schema["properties"][name].get("default"),
             "help": info.description or "",
@@ -143,7 +143,7 @@ def _parameters(kind: type[Experiment]) -> list[dict[str, Any]]:
     ]
 
 
-def _type_of(schema: dict[str, Any], part: dict[str, Any]) -> str:
+def _type_text(schema: dict[str, Any], part: dict[str, Any]) -> str:
     """A JSON type in words: what may be chosen, or of what it is a list."""
     if "$ref" in part:
         return str(part["$ref"]).rpartition("/")[2]
@@ -152,8 +152,8 @@ def _type_of(schema: dict[str, Any], part: dict[str, Any]) -> str:
     if "const" in part:
         return str(part["const"])
     if "anyOf" in part:
-        return " | ".join(dict.fromkeys(_type_of(schema, one) for one in part["anyOf"]))
+        return " | ".join(dict.fromkeys(_type_text(schema, one) for one in part["anyOf"]))
     if part.get("type") == "array":
         item = part.get("items") or next(iter(part.get("prefixItems", [])), {})
-        return f"list of {_type_of(schema, item)}" if item else "list"
+        return f"list of {_type_text(schema, item)}" if item else "list"
     return str(part.get("type", "any"))

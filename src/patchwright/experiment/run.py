@@ -10,7 +10,7 @@ from patchwright.errors import ExperimentError
 from patchwright.experiment.assembly import RunContext, as_result
 from patchwright.experiment.base import CellByCell, Experiment, OnPairs
 from patchwright.model.load import Model
-from patchwright.prompts.align import EDGES, NO_EDGES
+from patchwright.prompts.align import EDGES_HINT, NO_EDGES_HINT
 from patchwright.prompts.pair import Pair, TokenPair, tokenize
 
 
@@ -51,7 +51,7 @@ def all_tokens(experiment: OnPairs, model: Model) -> list[TokenPair]:
 
 def tokens_of(pair: Pair, experiment: OnPairs, model: Model) -> TokenPair:
     """`pair` in the model's tokens, checked against model and metric."""
-    return _tokens(pair, model, experiment.metric, experiment.bos, experiment.instead_of_rewording)
+    return _tokens(pair, model, experiment.metric, experiment.bos, experiment.unequal_length_advice)
 
 
 def check_pair(
@@ -61,7 +61,7 @@ def check_pair(
 
     `edges` says whether the method can match prompts of unequal length at their edges.
     """
-    return _tokens(pair, model, check_metric(metric), bos, EDGES if edges else NO_EDGES)
+    return _tokens(pair, model, check_metric(metric), bos, EDGES_HINT if edges else NO_EDGES_HINT)
 
 
 def _tokens(pair: Pair, model: Model, metric: Metric, bos: bool, instead: str) -> TokenPair:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from patchwright.algorithms.suggest import after_swaps, alike, likeliest
+from patchwright.algorithms.suggest import is_spelled_like, next_tokens, score_swaps
 from patchwright.axes import BUDGET
 from patchwright.errors import AnswerError, PromptError
 from patchwright.model.load import Model
@@ -12,13 +12,13 @@ from patchwright.prompts.pair import Pair, tokenize_prompt
 from patchwright.prompts.roles import Role
 from patchwright.prompts.tokens import Span, encode_inside, encode_prompt, token_texts, visible
 
-SWAPPED = "swapped"
+SWAPPED_ROLE = "swapped"
 """The role of the word that was swapped."""
 
-LIKELY = 1000
+CANDIDATE_TOKENS = 1000
 """Tokens of the vocabulary that are looked at, the likeliest in the word's place first."""
 
-TRIED = 200
+MOST_CANDIDATES = 200
 """Words of the vocabulary that are run, at most."""
 
 
@@ -73,7 +73,7 @@ def swap(
         )
     clean, right = asked.clean, asked.answers[0][0]
     other = asked.wrongs[0][0] if asked.wrongs else None
-    found = _place(prompt, word, occurrence)
+    found = _find_word(prompt, word, occurrence)
     before, behind = prompt[: found[0]], prompt[found[1] :]
     offered = [*words, *expected_words(model, before, word, bos)]
     texts = {one: before + one + behind for one in dict.fromkeys(offered) if one != word}
@@ -84,10 +84,10 @@ def swap(
             f"No word of as many tokens as '{visible(word)}' was found for its place: name some "
             "with words=[…] (--word)."
         )
-    after = after_swaps(
+    after = score_swaps(
         model.network, clean, [tokens[one] for one in fitting], right, other, budget
     )
-    role = Role(name=SWAPPED, start=found[0], stop=found[1])
+    role = Role(name=SWAPPED_ROLE, start=found[0], stop=found[1])
     swaps: list[Swap] = []
     for one, (difference, rival) in zip(fitting, after, strict=True):
         text = token_texts([rival], tokenizer)[0] if wrong is None else wrong
@@ -106,7 +106,7 @@ def _check_text(prompt: object) -> None:
         )
 
 
-def _place(prompt: str, word: str, occurrence: int) -> Span:
+def _find_word(prompt: str, word: str, occurrence: int) -> Span:
     """Where the word stands, as a whole word. Raises PromptError."""
     found, whole = find_text(prompt, word)
     places = found if whole and word.strip() else []
@@ -122,12 +122,14 @@ def expected_words(model: Model, before: str, word: str, bos: bool) -> list[str]
     """Words of the vocabulary that may follow `before`, likeliest first."""
     spaced = before.endswith(" ")
     context = before.removesuffix(" ")
-    ids = model.tokenizer.start if model.tokenizer is not None and bos else ()
+    ids = model.tokenizer.bos_ids if model.tokenizer is not None and bos else ()
     if context:
         ids = encode_prompt(context, model.tokenizer, bos)
     if not ids:
         return []
-    most = min(LIKELY, model.n_tokens)
-    texts = token_texts(likeliest(model.network, ids, most), model.tokenizer)
+    most = min(CANDIDATE_TOKENS, model.n_tokens)
+    texts = token_texts(next_tokens(model.network, ids, most), model.tokenizer)
     shown = f" {word}" if spaced else word
-    return [text.removeprefix(" ") for text in texts if alike(text, shown)][:TRIED]
+    return [text.removeprefix(" ") for text in texts if is_spelled_like(text, shown)][
+        :MOST_CANDIDATES
+    ]

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from patchwright.algorithms.batches import Progress
-from patchwright.algorithms.likeliest import Likeliest
+from patchwright.algorithms.likeliest import TopTokens
 from patchwright.algorithms.pair_runs import run_in_groups
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.sweep import (
@@ -28,9 +28,9 @@ from patchwright.experiment.assembly import (
     RawResult,
     RunContext,
     as_result,
-    check_one_length,
-    found_in,
-    without_positions,
+    check_equal_lengths,
+    other_pers_advice,
+    raw_result,
 )
 from patchwright.experiment.patching import Sweep
 from patchwright.model.load import Model
@@ -48,16 +48,16 @@ def cells_of(
     Raises UnequalLengthsError where positions of pairs of different lengths would meet.
     """
     lengths = [len(patched_tokens(pair, experiment.direction)) for pair in tokens]
-    cells = _chosen(experiment, model, lengths[0])
-    by_role = experiment.roles_named is not None
+    cells = _experiment_cells(experiment, model, lengths[0])
+    by_role = experiment.role_names is not None
     if by_role and cells.positions is not None:
         raise ExperimentError("Give either roles or positions: roles name each pair's positions.")
     if (cells.over_positions and not by_role) or cells.positions is not None:
-        check_one_length(lengths, *_instead_of_positions(experiment, cells))
+        check_equal_lengths(lengths, *_unequal_length_advice(experiment, cells))
     return cells, cells.coords(lengths[0])
 
 
-def _chosen(experiment: Sweep, model: Model, n_positions: int) -> Cells:
+def _experiment_cells(experiment: Sweep, model: Model, n_positions: int) -> Cells:
     return choose_cells(
         model.spec,
         n_positions,
@@ -69,11 +69,11 @@ def _chosen(experiment: Sweep, model: Model, n_positions: int) -> Cells:
     )
 
 
-def _instead_of_positions(experiment: Sweep, cells: Cells) -> list[str]:
+def _unequal_length_advice(experiment: Sweep, cells: Cells) -> list[str]:
     """What can be done with pairs of different lengths, as advice."""
     if not cells.over_positions:
         return ["name no positions"]
-    others = without_positions(experiment.site)
+    others = other_pers_advice(experiment.site)
     if cells.positions is not None:
         return [f"name no positions, and {others}"]
     roles = ["patch where each has the same role: roles=['last'] (--roles last)"]
@@ -103,7 +103,7 @@ def patch_cells(
     )
 
 
-def at_roles(
+def cells_at_roles(
     cells: Cells,
     roles: Sequence[str],
     direction: Direction,
@@ -144,15 +144,15 @@ def role_coords(coords: dict[str, Any], roles: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def unpatched(experiment: Sweep, model: Model) -> Result:
+def run_unpatched(experiment: Sweep, model: Model) -> Result:
     """The runs that a sweep starts from, read as the sweep reads them, and no cell."""
     started = perf_counter()
     work, tokens = RunContext(model, None, BUDGET), experiment.tokens(model)
-    keep, metric = BASE_SITES | experiment.keeps, experiment.metric
+    keep, metric = BASE_SITES | experiment.kept_sites, experiment.metric
     groups = run_in_groups(model.network, tokens, keep, work.budget, metric)
     runs = [one.without_activations() for group in groups for one in group]
-    found = found_in(experiment, work, runs, {})
-    found.details.update(experiment.told)
+    found = raw_result(experiment, work, runs, {})
+    found.details.update(experiment.extra_details)
     return as_result(experiment, work, found, perf_counter() - started)
 
 
@@ -166,11 +166,11 @@ def partial_arrays(
     n, texts = len(experiment.pair_list), unpatched.tokens
     run_patched = texts["corrupt" if experiment.direction == "denoise" else "clean"]
     n_positions = len(run_patched[0] if experiment.many else run_patched)
-    cells = _chosen(experiment, model, n_positions)
+    cells = _experiment_cells(experiment, model, n_positions)
     coords = cells.coords(n_positions)
-    if experiment.roles_named is not None:
-        cells = replace(cells, positions=tuple(range(len(experiment.roles_named))))
-        coords = role_coords(coords, experiment.roles_named)
+    if experiment.role_names is not None:
+        cells = replace(cells, positions=tuple(range(len(experiment.role_names))))
+        coords = role_coords(coords, experiment.role_names)
     values = np.full((n, *cells.shape(n_positions)), np.nan)
     estimated = np.zeros(values.shape)
     if now is not None:
@@ -187,7 +187,7 @@ def partial_arrays(
     return {name: array.isel(pair=0, drop=True) for name, array in found.items()}
 
 
-def found_of(
+def raw_sweep_result(
     experiment: Sweep,
     work: RunContext,
     swept: SweepValues,
@@ -200,15 +200,19 @@ def found_of(
     if estimated:
         arrays["estimated"] = patched.copy(data=swept.estimated.astype(np.float64))
     if swept.top is not None:
-        arrays |= _likeliest(swept.top, patched, work)
-    found = found_in(experiment, work, swept.runs, arrays, done=swept.done)
-    found.details.update(experiment.told)
+        arrays |= _top_token_arrays(swept.top, patched, work)
+    found = raw_result(experiment, work, swept.runs, arrays, done=swept.done)
+    found.details.update(experiment.extra_details)
     return found
 
 
-def _likeliest(top: Likeliest, patched: xr.DataArray, work: RunContext) -> dict[str, xr.DataArray]:
+def _top_token_arrays(
+    top: TopTokens, patched: xr.DataArray, work: RunContext
+) -> dict[str, xr.DataArray]:
     """The arrays `top`, texts, `top_id` and `top_probability`: as `patched`, and by choice from 1."""
-    texts = {token: work.text(token) for token in np.unique(top.tokens).tolist() if token >= 0}
+    texts = {
+        token: work.token_text(token) for token in np.unique(top.tokens).tolist() if token >= 0
+    }
     named = np.array([texts.get(token, "") for token in top.tokens.ravel().tolist()], dtype=np.str_)
     ids = np.where(top.tokens < 0, np.nan, top.tokens)
     coords = {**patched.coords, CHOICE: range(1, ids.shape[-1] + 1)}

@@ -23,7 +23,7 @@ RUN_COLORS = {
 _LEGEND = alt.Legend(orient="top", title=None, symbolStrokeWidth=0)
 
 
-def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
+def top_tokens_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
     """The likeliest next tokens of several runs as paired bars, most probable first."""
     rows = [
         {
@@ -53,9 +53,9 @@ def top_chart(runs: Mapping[str, Baseline]) -> alt.Chart:
     )
 
 
-def accumulated_chart(values: xr.DataArray) -> alt.Chart:
+def logit_difference_chart(values: xr.DataArray) -> alt.Chart:
     """The logit difference that each run has reached after each layer, dims (run, layer)."""
-    frame = _by_run(values, "logit difference")
+    frame = _long_frame(values, "logit difference")
     names = frame["run"].unique().tolist()
     return (
         alt.Chart(frame)
@@ -103,7 +103,7 @@ def samples_chart(
     return alt.layer(line, way, points).properties(height=max(160, min(420, 20 * len(noisy))) + 80)
 
 
-def _by_run(values: xr.DataArray, unit: str) -> pd.DataFrame:
+def _long_frame(values: xr.DataArray, unit: str) -> pd.DataFrame:
     """A row for each value of dims (run, other), under its unit; runs as people read them."""
     frame = values.to_dataframe(unit).reset_index()
     return frame.assign(run=frame["run"].map(run_name))[[*map(str, values.dims), unit]]
@@ -116,7 +116,7 @@ def _run_color(names: Sequence[str]) -> alt.Color:
 
 def components_chart(values: xr.DataArray) -> alt.Chart:
     """What each part adds to the logit difference, dims (run, component), as paired bars."""
-    frame = _by_run(values.rename(component="part"), "logits")
+    frame = _long_frame(values.rename(component="part"), "logits")
     names, components = (frame[name].unique().tolist() for name in ("run", "part"))
     return (
         alt.Chart(frame)
@@ -137,8 +137,8 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     names = list(_CURVES)
     key = alt.Legend(orient="right", title=None, labelLimit=0, symbolStrokeWidth=0)
     base = alt.Chart(curve_rows(evaluated)).encode(
-        x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_WHOLE, title=None),
-        y=alt.Y("share:Q", title=None, axis=_PER_CENT),
+        x=alt.X("edges:Q", scale=alt.Scale(type="log", base=2), axis=_INTEGER_AXIS, title=None),
+        y=alt.Y("share:Q", title=None, axis=_PERCENT_AXIS),
         color=alt.Color(
             "runs:N", scale=alt.Scale(domain=names, range=list(_CURVES.values())), legend=key
         ),
@@ -157,15 +157,15 @@ def circuit_curve(evaluated: Result, chosen: int) -> alt.LayerChart | alt.FacetC
     mark = alt.Chart(at).mark_rule(color="#888888", strokeDash=[2, 3]).encode(x=alt.X("edges:Q"))
     whole = pd.DataFrame({"share": [0.0, 1.0]})
     levels = alt.Chart(whole).mark_rule(color="#888888", opacity=0.6).encode(y="share:Q")
-    return alt.layer(levels, mark, lines, points).properties(height=_LOW)
+    return alt.layer(levels, mark, lines, points).properties(height=_CHART_HEIGHT)
 
 
 _CURVES = {"circuit": BLUE, "all but it": RED, "random": "#8a8a8a"}
 _DASHES, _SHAPES = [[1, 0], [5, 3], [2, 2]], ["circle", "square", "triangle-up"]
-_LOW = 190
+_CHART_HEIGHT = 190
 """Pixels of a chart below a workbench, with its axes and its legend."""
-_WHOLE = alt.Axis(format="d", grid=False)
-_PER_CENT = alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'")
+_INTEGER_AXIS = alt.Axis(format="d", grid=False)
+_PERCENT_AXIS = alt.Axis(labelExpr="format(100 * datum.value, '.0f') + ' %'")
 
 
 def curve_rows(evaluated: Result) -> pd.DataFrame:
@@ -186,7 +186,7 @@ def curve_rows(evaluated: Result) -> pd.DataFrame:
     return frame[frame["share"].notna() & (frame["edges"] > 0)]
 
 
-def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.FacetChart:
+def estimates_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.FacetChart:
     """Edges' estimates against their exact effects, rows of `edge`, `estimate`, `exact`."""
     both = checked[["estimate", "exact"]].to_numpy()
     ends = [float(both.min()), float(both.max())]
@@ -207,4 +207,4 @@ def checked_chart(checked: pd.DataFrame, unit: str) -> alt.LayerChart | alt.Face
             ],
         )
     )
-    return alt.layer(line, points).properties(height=_LOW)
+    return alt.layer(line, points).properties(height=_CHART_HEIGHT)

@@ -6,13 +6,26 @@ from matplotlib.ticker import MaxNLocator
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
-from patchwright.algorithms.scale import has_scale, measured, nothing_moved
-from patchwright.algorithms.statistics import NUMBERS, RATE, Statistics, statistics_on
+from patchwright.algorithms.scale import has_scale, measure_label, nothing_moved
+from patchwright.algorithms.statistics import (
+    FALSE_DISCOVERY_RATE,
+    STATISTIC_NAMES,
+    Statistics,
+    stored_statistics,
+)
 from patchwright.axes import Metric
 from patchwright.errors import InputError
 from patchwright.figures.grid import title_of
-from patchwright.figures.sheet import POINTS, TEXT, fit_height, head, printing, sheet, wrapped
-from patchwright.figures.style import BLUE, BROWN, GREY, RED, USUAL, FigureStyle
+from patchwright.figures.sheet import (
+    POINTS,
+    TEXT,
+    add_title,
+    empty_figure,
+    fit_height,
+    print_settings,
+    wrapped,
+)
+from patchwright.figures.style import BLUE, BROWN, DEFAULT_STYLE, GREY, RED, FigureStyle
 from patchwright.spelling import percent, run_name
 
 RUN_COLORS = {"clean": BLUE, "corrupt": RED, "patched": BROWN}
@@ -23,63 +36,65 @@ _ROW = 12.0
 """Points from one bar to the next."""
 
 
-def draw_intervals(result: Result, style: FigureStyle = USUAL) -> Figure:
+def draw_intervals(result: Result, style: FigureStyle = DEFAULT_STYLE) -> Figure:
     """The strongest places from the top down, with error bars; open dots do not differ from zero."""
-    found = statistics_on(result)
+    found = stored_statistics(result)
     if found is None:
         raise InputError(
             "The result has no statistics: put them on it with `statistics(result).on`."
         )
     if found.array == "effect" and not has_scale(result):
         raise InputError(
-            f"The mean gap over the pairs ({baselines(result)}) is too small to rank places by their "
+            f"The mean gap over the pairs ({baselines_text(result)}) is too small to rank places by their "
             "share of it, so there are no intervals to draw: choose pairs, answers or a metric on "
             "which the runs differ more."
         )
     frame = found.strongest(STRONGEST)
     rows = frame.to_dict("records")
-    with printing():
-        figure, axes = _chart(style, 1.5)
+    with print_settings():
+        figure, axes = _new_chart(style, 1.5)
         for at, row in enumerate(rows):
             mean, low, high = (float(row[name]) for name in ("mean_effect", "low", "high"))
-            face = BLUE if row["q_value"] <= RATE else "white"
+            face = BLUE if row["q_value"] <= FALSE_DISCOVERY_RATE else "white"
             axes.plot([low, high], [at, at], color=BLUE)
             axes.plot(mean, at, marker="o", color=BLUE, markerfacecolor=face, linestyle="none")
-        labels = [name for name in frame.columns if name not in NUMBERS]
+        labels = [name for name in frame.columns if name not in STATISTIC_NAMES]
         labels = ["place"] if "place" in labels else labels
-        axes.set_yticks(range(len(rows)), [_named({n: row[n] for n in labels}) for row in rows])
+        axes.set_yticks(
+            range(len(rows)), [_cell_label({n: row[n] for n in labels}) for row in rows]
+        )
         axes.invert_yaxis()
         axes.axvline(0, color="#444444", linewidth=0.6)
-        what = measured(result) if found.array == "effect" else found.array
+        what = measure_label(result) if found.array == "effect" else found.array
         label = f"{what}, {percent(found.level)} intervals over pairs"
         axes.set_xlabel(wrapped(label, TEXT, 0.75 * POINTS * style.width))
         if style.title:
-            head(figure, title_of(result), unsure(found))
+            add_title(figure, title_of(result), open_circle_note(found))
         fit_height(figure, axes, _ROW * max(2, len(rows)))
     return figure
 
 
-def _named(cell: dict[str, object]) -> str:
+def _cell_label(cell: dict[str, object]) -> str:
     """'L9H6.z', or 'clean, layer 9, head 6'."""
     texts = [str(one) if isinstance(one, str) else f"{name} {one}" for name, one in cell.items()]
     return ", ".join(texts)
 
 
-def unsure(found: Statistics) -> str:
+def open_circle_note(found: Statistics) -> str:
     """What an open circle means."""
     return (
         f"open circle: does not differ from zero over {int(found.pairs.max())} pairs (false discovery "
-        f"rate {percent(RATE)})"
+        f"rate {percent(FALSE_DISCOVERY_RATE)})"
     )
 
 
-def draw_graph(result: Result, style: FigureStyle = USUAL) -> Figure:
+def draw_layer_lines(result: Result, style: FigureStyle = DEFAULT_STYLE) -> Figure:
     """The logit difference as each layer's output reads, at the last position; a line a run."""
     lines = result.array("accumulated")
     if "pair" in lines.dims:
         lines = lines.mean("pair")
-    with printing():
-        figure, axes = _chart(style)
+    with print_settings():
+        figure, axes = _new_chart(style)
         for run, color in RUN_COLORS.items():
             if run in lines["run"].values:
                 values = lines.sel(run=run)
@@ -90,28 +105,28 @@ def draw_graph(result: Result, style: FigureStyle = USUAL) -> Figure:
         axes.set_ylabel("logit difference at the last token")
         axes.legend()
         if style.title:
-            head(figure, "Logit difference by layer")
+            add_title(figure, "Logit difference by layer")
     return figure
 
 
-def draw_scatter(result: Result, style: FigureStyle = USUAL) -> Figure:
+def draw_scatter(result: Result, style: FigureStyle = DEFAULT_STYLE) -> Figure:
     """Each cell of an attribution: its exact value against its estimate."""
     exact, estimate = result.array("exact"), result.patched
-    with printing():
-        figure, axes = _chart(style, 0.8)
+    with print_settings():
+        figure, axes = _new_chart(style, 0.8)
         axes.scatter(exact.values.ravel(), estimate.values.ravel(), s=6, color=BLUE, alpha=0.7)
         ends = [float(min(exact.min(), estimate.min())), float(max(exact.max(), estimate.max()))]
         axes.plot(ends, ends, color=GREY, linewidth=0.6)
         metric: Metric = result.experiment["metric"]
         axes.set_xlabel(f"{METRIC_TABLE[metric].label} after the patch, exact")
         axes.set_ylabel("estimate")
-        said = agreement(result)
+        said = agreement_text(result)
         if style.title or not said.startswith("correlation"):
-            head(figure, said)
+            add_title(figure, said)
     return figure
 
 
-def agreement(result: Result) -> str:
+def agreement_text(result: Result) -> str:
     """How far estimates agree with exact values."""
     found = result.details
     if nothing_moved(result):
@@ -122,14 +137,14 @@ def agreement(result: Result) -> str:
     return f"correlation {found.get('correlation', float('nan')):.2f}; {recall}"
 
 
-def draw_curve(result: Result, style: FigureStyle = USUAL) -> Figure:
+def draw_curve(result: Result, style: FigureStyle = DEFAULT_STYLE) -> Figure:
     """Faithfulness against size: the circuit, its complement, and random circuits."""
     known = has_scale(result)
     kept, complement, random = (
         result.array(name).where(known) for name in ("faithfulness", "complement", "random")
     )
-    with printing():
-        figure, axes = _chart(style)
+    with print_settings():
+        figure, axes = _new_chart(style)
         sizes = kept["size"].values
         for sample in random.transpose("sample", "size").values:
             axes.plot(sizes, sample, color="#999999", linewidth=0.6, label="random")
@@ -144,15 +159,15 @@ def draw_curve(result: Result, style: FigureStyle = USUAL) -> Figure:
         lines, names = axes.get_legend_handles_labels()
         unique = dict(zip(names, lines, strict=True))
         axes.legend(unique.values(), unique.keys())
-        said = area(result)
+        said = area_text(result)
         if style.title:
-            head(figure, title_of(result), said)
+            add_title(figure, title_of(result), said)
         elif said.startswith("no area"):
-            head(figure, said)
+            add_title(figure, said)
     return figure
 
 
-def area(result: Result) -> str:
+def area_text(result: Result) -> str:
     """The area under the curve of a circuit, or why there is none."""
     if not has_scale(result):
         return "no area: the gap is too small to share out"
@@ -161,13 +176,13 @@ def area(result: Result) -> str:
     return f"area under the circuit's curve {result.details['area']:.2f}"
 
 
-def draw_bars(result: Result, style: FigureStyle = USUAL) -> Figure:
+def draw_bars(result: Result, style: FigureStyle = DEFAULT_STYLE) -> Figure:
     """The metric of the clean, the corrupted and the patched run, for places taken together."""
     done = result.experiment
     changed = "ablated" if "ablation" in done else "patched"
     values = [result.clean.metric, float(result.patched.mean()), result.corrupt.metric]
-    with printing():
-        figure, axes = _chart(style, 1.0)
+    with print_settings():
+        figure, axes = _new_chart(style, 1.0)
         bars = axes.barh(["clean", changed, "corrupted"], values, color=[BLUE, GREY, RED])
         axes.bar_label(bars, fmt=lambda value: f"{value:.3g}".replace("-", "−"), padding=2)
         axes.margins(x=0.18)
@@ -176,12 +191,12 @@ def draw_bars(result: Result, style: FigureStyle = USUAL) -> Figure:
         metric: Metric = done["metric"]
         axes.set_xlabel(METRIC_TABLE[metric].label)
         if style.title:
-            head(figure, title_of(result))
+            add_title(figure, title_of(result))
         fit_height(figure, axes, 3 * 1.4 * _ROW)
     return figure
 
 
-def baselines(result: Result) -> str:
+def baselines_text(result: Result) -> str:
     """The metric of both unpatched runs."""
     metric: Metric = result.experiment["metric"]
     other = "noisy" if "prompt" in result.experiment else "corrupted"
@@ -189,7 +204,7 @@ def baselines(result: Result) -> str:
     return f"{METRIC_TABLE[metric].label}: {runs}".replace(" -", " −")
 
 
-def _chart(style: FigureStyle, high: float = 0.62) -> tuple[Figure, Axes]:
+def _new_chart(style: FigureStyle, high: float = 0.62) -> tuple[Figure, Axes]:
     """A figure of one chart, so `high` for its width, and at most as high as a third of a page."""
-    figure = sheet(style, min(high * style.width, 3.4))
+    figure = empty_figure(style, min(high * style.width, 3.4))
     return figure, figure.add_subplot()

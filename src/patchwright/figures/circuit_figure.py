@@ -15,13 +15,13 @@ from patchwright.figures.sheet import (
     POINTS,
     SMALL,
     TEXT,
+    add_title,
+    empty_figure,
     fit_height,
-    head,
-    printing,
-    sheet,
-    width_of,
+    print_settings,
+    text_width,
 )
-from patchwright.figures.style import USUAL, FigureStyle
+from patchwright.figures.style import DEFAULT_STYLE, FigureStyle
 
 _ROW, _LEAST_ROW, _TALLEST = 26.0, 11.0, 560.0
 """Points from one row of nodes to the next, the least of them, and about the most of all rows."""
@@ -38,25 +38,25 @@ _MEANING = {
 
 
 def draw_circuit(
-    edges: Sequence[tuple[str, str]], scores: Sequence[float], style: FigureStyle = USUAL
+    edges: Sequence[tuple[str, str]], scores: Sequence[float], style: FigureStyle = DEFAULT_STYLE
 ) -> Figure:
     """A graph of edges: layers from the bottom up, width by |score|, colour by sign."""
     placed = layout(edges)
-    with printing():
-        figure = sheet(style, 3.0)
+    with print_settings():
+        figure = empty_figure(style, 3.0)
         axes = figure.add_subplot()
         _draw_edges(axes, scores, placed)
         for name, (x, y) in placed.at.items():
-            axes.text(x, y, _short(name), ha="center", va="center", fontsize=SMALL, bbox=_BOX)
+            axes.text(x, y, _node_label(name), ha="center", va="center", fontsize=SMALL, bbox=_BOX)
         axes.set_xlim(-0.1, placed.width + 0.1)
         axes.set_ylim(-0.5, len(placed.rows) - 0.5)
         axes.set_yticks(range(len(placed.rows)), placed.rows)
         axes.tick_params(length=0)
         axes.set_xticks([])
         axes.spines[:].set_visible(False)
-        _explain(figure, scores)
+        _add_legend(figure, scores)
         if style.title:
-            head(figure, f"The circuit's {len(edges):,} edges")
+            add_title(figure, f"The circuit's {len(edges):,} edges")
         rows = max(2, len(placed.rows))
         fit_height(figure, axes, rows * max(_LEAST_ROW, min(_ROW, _TALLEST / rows)))
     return figure
@@ -67,7 +67,7 @@ def _draw_edges(axes: Axes, scores: Sequence[float], placed: Layout) -> None:
     for lane, score in zip(placed.lanes, scores, strict=True):
         axes.add_patch(
             PathPatch(
-                _curve(lane),
+                _lane_path(lane),
                 fill=False,
                 edgecolor=LOWERS if score < 0 else RAISES,
                 linewidth=0.3 + 2.2 * abs(score) / strongest,
@@ -76,7 +76,7 @@ def _draw_edges(axes: Axes, scores: Sequence[float], placed: Layout) -> None:
         )
 
 
-def _curve(lane: Sequence[tuple[float, int]]) -> Path:
+def _lane_path(lane: Sequence[tuple[float, int]]) -> Path:
     """A line through these points that is upright at each of them."""
     points, codes = list[tuple[float, float]](lane[:1]), [Path.MOVETO]
     for (x, y), (to_x, to_y) in pairwise(lane):
@@ -86,17 +86,17 @@ def _curve(lane: Sequence[tuple[float, int]]) -> Path:
     return Path(points, codes)
 
 
-def _explain(figure: Figure, scores: Sequence[float]) -> None:
+def _add_legend(figure: Figure, scores: Sequence[float]) -> None:
     """What the colours mean that there are."""
     there = dict.fromkeys(LOWERS if score < 0 else RAISES for score in scores)
     lines = [Line2D([], [], color=color) for color in there]
     texts = [_MEANING[color] for color in there]
     room = POINTS * figure.get_figwidth()
-    beside = sum(width_of(text, TEXT) + 5 * TEXT for text in texts) < room
+    beside = sum(text_width(text, TEXT) + 5 * TEXT for text in texts) < room
     figure.legend(lines, texts, loc="outside lower center", ncols=2 if beside else 1)
 
 
-def _short(node: str) -> str:
+def _node_label(node: str) -> str:
     """A node beside the name of its row: the number of a head."""
     layer, head = layer_and_head(node)
     return str(head) if head is not None else node if layer is None else "MLP"

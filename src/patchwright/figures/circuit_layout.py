@@ -51,20 +51,20 @@ def layout(edges: Sequence[Edge]) -> Layout:
     up = {name: heights.index(_height(name)) for name in nodes}
     chains = [_chain(edge, up) for edge in edges]
     rows = [list[str]() for _ in heights]
-    for name in sorted(nodes, key=_order):
+    for name in sorted(nodes, key=_sort_key):
         rows[up[name]].append(name)
     for chain in chains:
         for row, lane in chain[1:-1]:
             rows[row].append(lane)
-    joined = _joined(chains)
+    joined = _find_neighbours(chains)
     rows = min(
-        (_ordered(start, joined) for start in _starts(rows, len(edges))),
-        key=lambda one: _crossings_of(one, joined),
+        (_order_rows(start, joined) for start in _start_orders(rows, len(edges))),
+        key=lambda one: _row_crossings(one, joined),
     )
-    across, width = _across(rows, joined, nodes)
+    across, width = _x_positions(rows, joined, nodes)
     named = [next(name for name in row if name in nodes) for row in rows]
     return Layout(
-        {name: (across[name], up[name]) for name in sorted(nodes, key=_order)},
+        {name: (across[name], up[name]) for name in sorted(nodes, key=_sort_key)},
         [[(across[name], row) for row, name in chain] for chain in chains],
         [_row_name(name) for name in named],
         [layer_and_head(name)[0] for name in named],
@@ -72,16 +72,16 @@ def layout(edges: Sequence[Edge]) -> Layout:
     )
 
 
-def crossings(lanes: Iterable[Sequence[tuple[float, int]]]) -> int:
+def count_crossings(lanes: Iterable[Sequence[tuple[float, int]]]) -> int:
     """How often lines that go up row by row cross between two rows."""
     pieces: dict[int, list[tuple[float, float]]] = {}
     for lane in lanes:
         for (start, row), (end, _) in pairwise(lane):
             pieces.setdefault(row, []).append((start, end))
-    return sum(_crossed(one) for one in pieces.values())
+    return sum(_count_inversions(one) for one in pieces.values())
 
 
-def _crossed(pieces: Iterable[tuple[float, float]]) -> int:
+def _count_inversions(pieces: Iterable[tuple[float, float]]) -> int:
     """How many pairs of lines, each from a start to an end, have their ends the other way round."""
     count, ends = 0, list[float]()
     for _, end in sorted(pieces):
@@ -91,7 +91,7 @@ def _crossed(pieces: Iterable[tuple[float, float]]) -> int:
 
 
 _Chain = list[tuple[int, str]]
-_Joined = dict[str, tuple[list[str], list[str]]]
+_Neighbours = dict[str, tuple[list[str], list[str]]]
 """What each node and lane is joined to in the row below and in the row above."""
 
 
@@ -107,8 +107,8 @@ def _chain(edge: Edge, up: dict[str, int]) -> _Chain:
     ]
 
 
-def _joined(chains: Iterable[_Chain]) -> _Joined:
-    joined: _Joined = {}
+def _find_neighbours(chains: Iterable[_Chain]) -> _Neighbours:
+    joined: _Neighbours = {}
     for chain in chains:
         for (_, below), (_, above) in pairwise(chain):
             joined.setdefault(below, ([], []))[1].append(above)
@@ -116,7 +116,7 @@ def _joined(chains: Iterable[_Chain]) -> _Joined:
     return joined
 
 
-def _starts(rows: list[list[str]], n_edges: int) -> Iterator[list[list[str]]]:
+def _start_orders(rows: list[list[str]], n_edges: int) -> Iterator[list[list[str]]]:
     """Orders of the rows to begin with: as they come, then shuffled, always in the same ways."""
     yield rows
     draw = Random(0)
@@ -124,36 +124,36 @@ def _starts(rows: list[list[str]], n_edges: int) -> Iterator[list[list[str]]]:
         yield [draw.sample(row, len(row)) for row in rows]
 
 
-def _ordered(rows: list[list[str]], joined: _Joined) -> list[list[str]]:
+def _order_rows(rows: list[list[str]], joined: _Neighbours) -> list[list[str]]:
     """The rows sorted by the mean place of what they are joined to below, then above, and so on."""
-    best, fewest = rows, _crossings_of(rows, joined)
+    best, fewest = rows, _row_crossings(rows, joined)
     for number in range(2 * _ROUNDS):
         upward = number % 2 == 0
         order = range(1, len(rows)) if upward else range(len(rows) - 2, -1, -1)
         rows = list(rows)
         for row in order:
-            beside = _places(rows[row - 1 if upward else row + 1])
-            own = _places(rows[row])
+            beside = _row_positions(rows[row - 1 if upward else row + 1])
+            own = _row_positions(rows[row])
             means = {
                 name: float(np.mean([beside[one] for one in others])) if others else own[name]
                 for name in rows[row]
                 for others in [joined[name][0 if upward else 1]]
             }
             rows[row] = sorted(rows[row], key=means.__getitem__)
-        rows = _swapped(rows, joined)
-        count = _crossings_of(rows, joined)
+        rows = _swap_neighbours(rows, joined)
+        count = _row_crossings(rows, joined)
         if count < fewest:
             best, fewest = rows, count
     return best
 
 
-def _swapped(rows: Sequence[Sequence[str]], joined: _Joined) -> list[list[str]]:
+def _swap_neighbours(rows: Sequence[Sequence[str]], joined: _Neighbours) -> list[list[str]]:
     """The rows with neighbours swapped wherever fewer lines then cross, from below and back."""
     rows = [list(row) for row in rows]
     for number in [*range(len(rows)), *range(len(rows) - 2, -1, -1)]:
         row = rows[number]
         beside = [
-            {} if not 0 <= other < len(rows) else _places(rows[other])
+            {} if not 0 <= other < len(rows) else _row_positions(rows[other])
             for other in (number - 1, number + 1)
         ]
         ends = {
@@ -173,27 +173,27 @@ def _swapped(rows: Sequence[Sequence[str]], joined: _Joined) -> list[list[str]]:
     return rows
 
 
-def _places(row: Sequence[str]) -> dict[str, float]:
+def _row_positions(row: Sequence[str]) -> dict[str, float]:
     """Where each member of a row stands in it, from 0 to 1."""
     return {name: (i + 0.5) / len(row) for i, name in enumerate(row)}
 
 
-def _crossings_of(rows: Sequence[Sequence[str]], joined: _Joined) -> int:
+def _row_crossings(rows: Sequence[Sequence[str]], joined: _Neighbours) -> int:
     count = 0
     for row, above in pairwise(rows):
-        starts, ends = _places(row), _places(above)
+        starts, ends = _row_positions(row), _row_positions(above)
         pieces = [(starts[name], ends[other]) for name in row for other in joined[name][1]]
-        count += _crossed(pieces)
+        count += _count_inversions(pieces)
     return count
 
 
-def _across(
-    rows: Sequence[Sequence[str]], joined: _Joined, nodes: set[str]
+def _x_positions(
+    rows: Sequence[Sequence[str]], joined: _Neighbours, nodes: set[str]
 ) -> tuple[dict[str, float], float]:
     """How far right all stand, the order of rows kept, and the width of the whole."""
-    lane = min([_LANE, *(_room(row, nodes) for row in rows)])
+    lane = min([_LANE, *(_lane_width(row, nodes) for row in rows)])
     widths = {name: 1.0 if name in nodes else lane for row in rows for name in row}
-    starts = [_packed([widths[name] for name in row]) for row in rows]
+    starts = [_packed_centres([widths[name] for name in row]) for row in rows]
     across = {
         name: float(place - at[-1] / 2)
         for row, at in zip(rows, starts, strict=True)
@@ -205,26 +205,26 @@ def _across(
             wanted = [
                 np.mean([across[one] for side in joined[name] for one in side]) for name in row
             ]
-            for name, place in zip(row, at + _rising(np.array(wanted) - at), strict=True):
+            for name, place in zip(row, at + _isotonic_fit(np.array(wanted) - at), strict=True):
                 across[name] = float(place)
     left = min((across[name] - widths[name] / 2 for name in across), default=0.0)
     right = max((across[name] + widths[name] / 2 for name in across), default=1.0)
     return {name: round(place - left, 3) for name, place in across.items()}, right - left
 
 
-def _room(row: Sequence[str], nodes: set[str]) -> float:
+def _lane_width(row: Sequence[str], nodes: set[str]) -> float:
     """How wide a lane of this row may be."""
     n_nodes = sum(name in nodes for name in row)
     return max(_NARROWEST, (MOST_ACROSS - n_nodes) / max(1, len(row) - n_nodes))
 
 
-def _packed(widths: Sequence[float]) -> np.ndarray:
+def _packed_centres(widths: Sequence[float]) -> np.ndarray:
     """Where the middles of things side by side stand, the first at 0."""
     gaps = [(one + other) / 2 for one, other in pairwise(widths)]
     return np.concatenate([[0.0], np.cumsum(gaps)])
 
 
-def _rising(wanted: np.ndarray) -> np.ndarray:
+def _isotonic_fit(wanted: np.ndarray) -> np.ndarray:
     """The numbers nearest to these that never fall: neighbours that do become their mean."""
     groups: list[tuple[float, int]] = []
     for value in wanted.tolist():
@@ -250,5 +250,5 @@ def _height(name: str) -> float:
     return layer if head is not None else layer + 0.5
 
 
-def _order(name: str) -> tuple[float, int]:
+def _sort_key(name: str) -> tuple[float, int]:
     return _height(name), layer_and_head(name)[1] or 0

@@ -14,7 +14,7 @@ from patchwright.places import SITE_TABLE
 from patchwright.spelling import run_name
 
 
-def compared(one: Result, other: Result) -> list[Grid]:
+def comparison_grids(one: Result, other: Result) -> list[Grid]:
     """For every panel three: the first result, the second, and the second less the first.
 
     Over several pairs their means. Raises InputError, with what differs, where the cells
@@ -25,13 +25,13 @@ def compared(one: Result, other: Result) -> list[Grid]:
     found: list[Grid] = []
     for a, b in zip(ours, theirs, strict=True):
         _check_cells(a, b)
-        labels = [_both(*two) for two in zip(a.columns, b.columns, strict=True)]
+        labels = [_joint_label(*two) for two in zip(a.columns, b.columns, strict=True)]
         first, second = (replace(one, columns=labels) for one in on_one_scale([a, b]))
         found += _with_difference(first, second)
     return found
 
 
-def unlike(one: Result, other: Result) -> list[str]:
+def run_differences(one: Result, other: Result) -> list[str]:
     """In what the two are not alike, so that their difference is not of one thing alone.
 
     Each is a few words that stand behind 'they differ in'.
@@ -49,14 +49,14 @@ def unlike(one: Result, other: Result) -> list[str]:
         found.append("the model's weights" if same else f"the model ({names[0]}; {names[1]})")
     if one.method != other.method:
         found.append(f"the method ({one.method}; {other.method})")
-    for field, (words, names) in _COMPARED.items():
+    for field, (words, names) in _COMPARED_FIELDS.items():
         ours, theirs = (result.experiment.get(field) for result in (one, other))
         if ours != theirs and None not in (ours, theirs):
             found.append(f"{words} ({names[ours]}; {names[theirs]})")
     return found
 
 
-_COMPARED: dict[str, tuple[str, Mapping[Any, str]]] = {
+_COMPARED_FIELDS: dict[str, tuple[str, Mapping[Any, str]]] = {
     "metric": ("the metric", {name: one.label for name, one in METRIC_TABLE.items()}),
     "direction": ("the direction", {"denoise": "A → B", "noise": "B → A"}),
     "site": ("what is changed", {name: one.label for name, one in SITE_TABLE.items()}),
@@ -92,8 +92,8 @@ def _check_panels(one: Result, ours: list[Grid], other: Result, theirs: list[Gri
     kinds = [[(grid.title, grid.unit) for grid in grids] for grids in (ours, theirs)]
     if kinds[0] != kinds[1]:
         raise InputError(
-            f"'{title_of(one)}' and '{title_of(other)}' show different things ({_units(ours)}; "
-            f"{_units(theirs)}), so they have no difference: compare two runs of one method."
+            f"'{title_of(one)}' and '{title_of(other)}' show different things ({_units_text(ours)}; "
+            f"{_units_text(theirs)}), so they have no difference: compare two runs of one method."
         )
 
 
@@ -101,21 +101,21 @@ def _check_cells(a: Grid, b: Grid) -> None:
     axes = [(grid.row_title, grid.column_title, grid.values.shape) for grid in (a, b)]
     if axes[0] != axes[1] or a.places != b.places:
         raise InputError(
-            f"One run has the cells {_cells(a)}, the other {_cells(b)}, so they have no "
+            f"One run has the cells {_cells_text(a)}, the other {_cells_text(b)}, so they have no "
             "difference: compare runs of the same places."
         )
 
 
-def _cells(grid: Grid) -> str:
+def _cells_text(grid: Grid) -> str:
     n_rows, n_columns = grid.values.shape
     ends = f"{grid.places[0][0]} to {grid.places[-1][-1]}" if grid.values.size else "none"
     return f"{ends} ({n_rows} {grid.row_title} × {n_columns} {grid.column_title})"
 
 
-def _units(grids: list[Grid]) -> str:
+def _units_text(grids: list[Grid]) -> str:
     return ", ".join(dict.fromkeys(grid.unit for grid in grids))
 
 
-def _both(one: str, other: str) -> str:
+def _joint_label(one: str, other: str) -> str:
     """A column's label; where the two runs read other tokens there, both."""
     return one if one == other else f"{one.rsplit(' ', 1)[0]}/{other}"

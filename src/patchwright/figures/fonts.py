@@ -31,17 +31,17 @@ def fit_texts(figure: Figure, replace: bool) -> str:
     """
     texts = figure.findobj(Text)
     written = {character for text in texts for character in text.get_text()}
-    with quiet(""):
-        chosen, lacking = _families(frozenset(written - {"\n"}))
+    with silence_font_warnings(""):
+        chosen, lacking = _choose_families(frozenset(written - {"\n"}))
     for text in texts:
         text.set_parse_math(False)
         text.set_fontfamily(chosen)
     if lacking and replace:
-        _replace(figure, {ord(one): f"<U+{ord(one):04X}>" for one in lacking})
+        _replace_characters(figure, {ord(one): f"<U+{ord(one):04X}>" for one in lacking})
     return lacking
 
 
-def sentence(lacking: str, replaced: bool) -> str:
+def missing_characters_text(lacking: str, replaced: bool) -> str:
     """What a reader should know of characters that no font has."""
     some = " ".join(lacking[:MOST_NAMED]) + (" …" if len(lacking) > MOST_NAMED else "")
     shown = (
@@ -63,7 +63,7 @@ def shortened(label: str, most: int = MOST_LABEL) -> str:
 
 
 @contextmanager
-def quiet(lacking: str) -> Generator[None]:
+def silence_font_warnings(lacking: str) -> Generator[None]:
     """Without Matplotlib's own messages on fonts, and its warnings of what is `lacking`."""
     logger, drop = logging.getLogger("matplotlib.font_manager"), lambda _: False
     logger.addFilter(drop)
@@ -78,13 +78,15 @@ def quiet(lacking: str) -> Generator[None]:
         logger.removeFilter(drop)
 
 
-def _families(characters: frozenset[str]) -> tuple[list[str], str]:
+def _choose_families(characters: frozenset[str]) -> tuple[list[str], str]:
     """The usual font families and as few others as have `characters`; those that none has."""
     chosen = list(rcParams["font.family"])
     usual = font_manager.findfont(font_manager.FontProperties())
-    left = characters - _in_font(usual, characters)
+    left = characters - _characters_in_font(usual, characters)
     while left:
-        found = [(_in_font(path, left), "Sans" in name, name) for name, path in _installed()]
+        found = [
+            (_characters_in_font(path, left), "Sans" in name, name) for name, path in _font_files()
+        ]
         best = max(found, key=lambda one: (len(one[0]), one[1], one[2]), default=(set(), True, ""))
         if not best[0]:
             break
@@ -93,7 +95,7 @@ def _families(characters: frozenset[str]) -> tuple[list[str], str]:
     return chosen, "".join(sorted(left))
 
 
-def _in_font(path: str, characters: frozenset[str]) -> set[str]:
+def _characters_in_font(path: str, characters: frozenset[str]) -> set[str]:
     try:
         font = font_manager.get_font(path)
     except (OSError, RuntimeError, ValueError):  # a file that Matplotlib cannot read
@@ -101,9 +103,9 @@ def _in_font(path: str, characters: frozenset[str]) -> set[str]:
     return {one for one in characters if font.get_char_index(ord(one))}
 
 
-def _installed() -> Iterator[tuple[str, str]]:
+def _font_files() -> Iterator[tuple[str, str]]:
     """Each installed font family and the file that Matplotlib draws it from."""
-    for name in families():
+    for name in installed_families():
         try:
             yield name, font_manager.findfont(name, fallback_to_default=False)
         except ValueError:  # removed since Matplotlib listed it
@@ -111,14 +113,14 @@ def _installed() -> Iterator[tuple[str, str]]:
 
 
 @lru_cache(maxsize=1)
-def families() -> list[str]:
+def installed_families() -> list[str]:
     """The names of all installed font families."""
     # The font of last resort has a box for every character there is.
     names = {one.name for one in font_manager.fontManager.ttflist}
     return sorted(name for name in names if not name.startswith(("Last Resort", ".")))
 
 
-def _replace(figure: Figure, numbers: dict[int, str]) -> None:
+def _replace_characters(figure: Figure, numbers: dict[int, str]) -> None:
     for axis in figure.findobj(Axis):
         if isinstance(axis.get_major_locator(), FixedLocator):
             labels = [one.get_text().translate(numbers) for one in axis.get_ticklabels()]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import CHOICE, Result, cell_name
-from patchwright.algorithms.scale import has_scale, measured
-from patchwright.algorithms.statistics import statistics_on
+from patchwright.algorithms.scale import has_scale, measure_label
+from patchwright.algorithms.statistics import stored_statistics
 from patchwright.experiment.base import Experiment
 from patchwright.experiment.patching import Sweep, Together
 from patchwright.methods import METHODS
@@ -70,19 +70,19 @@ def grid_of(result: Result) -> Grid:
 
 def grids_of(result: Result) -> list[Grid]:
     """The panels of a result's figure, on one scale."""
-    averaged, panels, scale = _scaled(result)
-    return [_grid(averaged, title, array, scale) for title, array in panels.items()]
+    averaged, panels, scale = _panels_and_scale(result)
+    return [_make_grid(averaged, title, array, scale) for title, array in panels.items()]
 
 
-def bare_grid_of(result: Result) -> Grid:
+def unlabelled_grid_of(result: Result) -> Grid:
     """The first panel without labels and places, which take longest: for what draws no words."""
-    _, panels, scale = _scaled(result)
+    _, panels, scale = _panels_and_scale(result)
     title, array = next(iter(panels.items()))
     rows, columns = map(str, array.dims)
     return Grid(title, array.values.astype(np.float64), [], [], rows, columns, [], *scale)
 
 
-def _scaled(result: Result) -> tuple[Result, dict[str, xr.DataArray], Scale]:
+def _panels_and_scale(result: Result) -> tuple[Result, dict[str, xr.DataArray], Scale]:
     """A result's mean over its pairs, its panels, and their scale."""
     averaged = result.averaged() if "pair" in result.arrays[result.main].dims else result
     name, panels = _panels(averaged)
@@ -121,10 +121,10 @@ def grid_of_array(
     array = result.array(name).sel(dict(at), drop=True)
     known = array.values[np.isfinite(array.values)]
     low, high = bounds or (float(known.min(initial=0.0)), float(known.max(initial=0.0)))
-    return _grid(result, title, _two_axes(array), (centred, unit, low, high))
+    return _make_grid(result, title, _two_axes(array), (centred, unit, low, high))
 
 
-def likeliest_of(result: Result) -> list[list[list[tuple[str, float]]]] | None:
+def top_tokens_of(result: Result) -> list[list[list[tuple[str, float]]]] | None:
     """Each cell's likeliest next tokens with their probabilities, [row][column][token].
 
     None where the result has none: they are computed only when `run` is asked for them.
@@ -151,7 +151,7 @@ def likeliest_of(result: Result) -> list[list[list[tuple[str, float]]]] | None:
 def unit_of(result: Result, grid: Grid) -> str:
     """What the numbers of a panel of `result` are, in words."""
     if grid.unit == "effect":
-        return measured(result)
+        return measure_label(result)
     return next((one.label for one in METRIC_TABLE.values() if one.name == grid.unit), grid.unit)
 
 
@@ -164,7 +164,7 @@ def title_of_all(results: Sequence[Result], between: str) -> str:
     """One title for several results that are panels of a figure."""
     asked = asked_of(results[0])
     if len(results) > 1 and isinstance(asked, Trace):
-        return asked.title_of_panels(results[0])
+        return asked.panels_title(results[0])
     return between.join(dict.fromkeys(map(title_of, results)))
 
 
@@ -185,7 +185,7 @@ def asked_of(result: Result) -> Experiment:
     return METHODS[result.method].model_construct(**result.experiment)
 
 
-def short(value: float) -> str:
+def short_number(value: float) -> str:
     """A number as it stands in a cell: two digits (from 10 on one), no minus sign before nothing."""
     shown = f"{value:.{2 if abs(value) < 10 else 1}f}"
     return shown.removeprefix("-") if float(shown) == 0 else shown
@@ -217,26 +217,26 @@ def _panels(result: Result) -> tuple[str, dict[str, xr.DataArray]]:
     return name, {"": _two_axes(array)}
 
 
-def _grid(result: Result, title: str, array: xr.DataArray, scale: Scale) -> Grid:
-    texts = _texts(result, title)
+def _make_grid(result: Result, title: str, array: xr.DataArray, scale: Scale) -> Grid:
+    texts = _position_texts(result, title)
     rows, columns = (
-        [_label(array, array.dims[axis], i, texts) for i in range(array.shape[axis])]
+        [_tick_label(array, array.dims[axis], i, texts) for i in range(array.shape[axis])]
         for axis in (0, 1)
     )
     site = result.experiment.get("site")
     places = [
-        [_place(site, array, row, column) for column in range(array.shape[1])]
+        [_cell_place(site, array, row, column) for column in range(array.shape[1])]
         for row in range(array.shape[0])
     ]
     values = array.values.astype(np.float64)
-    if site is not None and (reached := _within_reach(result, places)) is not None:
+    if site is not None and (reached := _reachable_cells(result, places)) is not None:
         values = np.where(reached, values, np.nan)
-    titles = _title(array.dims[0]), _title(array.dims[1])
+    titles = _axis_title(array.dims[0]), _axis_title(array.dims[1])
     estimated = None
     if "estimated" in result.arrays and array.name in ("patched", "effect"):
         estimated = _two_axes(result.arrays["estimated"]).values > 0
     unsure, low_end, high_end = (
-        _over_pairs(result, array, one) for one in ("unsure", "low", "high")
+        _cell_statistics(result, array, one) for one in ("unsure", "low", "high")
     )
     bounds = None if low_end is None or high_end is None else np.stack([low_end, high_end], axis=-1)
     words = None
@@ -248,20 +248,22 @@ def _grid(result: Result, title: str, array: xr.DataArray, scale: Scale) -> Grid
     )
 
 
-def _within_reach(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_] | None:
+def _reachable_cells(result: Result, places: Sequence[Sequence[str]]) -> NDArray[np.bool_] | None:
     """Which patches can move anything: of the others there is nothing to show, not a 0."""
     asked = asked_of(result)
-    if not isinstance(asked, Sweep) or type(asked).reaches is Sweep.reaches:
+    if not isinstance(asked, Sweep) or type(asked).can_have_effect is Sweep.can_have_effect:
         return None
     layers = np.array([[parse_place(one).layer or 0 for one in row] for row in places])
     parallel = bool(result.model.get("parallel"))
-    reached = [layer for layer in np.unique(layers).tolist() if asked.reaches(layer, parallel)]
+    reached = [
+        layer for layer in np.unique(layers).tolist() if asked.can_have_effect(layer, parallel)
+    ]
     return np.isin(layers, reached)
 
 
-def _over_pairs(result: Result, array: xr.DataArray, name: str) -> NDArray[Any] | None:
+def _cell_statistics(result: Result, array: xr.DataArray, name: str) -> NDArray[Any] | None:
     """Of the cells of a panel of the main array, what the result's statistics have of this name."""
-    found = statistics_on(result)
+    found = stored_statistics(result)
     if found is None or array.name != found.array:
         return None
     cells: xr.DataArray = getattr(found, name)
@@ -283,11 +285,11 @@ def _two_axes(array: xr.DataArray) -> xr.DataArray:
     return array
 
 
-def _texts(result: Result, title: str) -> list[str] | None:
+def _position_texts(result: Result, title: str) -> list[str] | None:
     """The token at each position: both runs' where they differ, one's in a panel that names it."""
     texts = result.position_tokens
     if texts is None:
-        return shared_texts(result)
+        return shared_position_texts(result)
     if title in result.tokens:
         return [visible(str(text)) for text in result.tokens[title]]
     clean, corrupt = (result.tokens[run] for run in ("clean", "corrupt"))
@@ -299,7 +301,7 @@ def _texts(result: Result, title: str) -> list[str] | None:
     return [one if one == other else f"{one}→{other}" for one, other in pairs]
 
 
-def shared_texts(result: Result) -> list[str] | None:
+def shared_position_texts(result: Result) -> list[str] | None:
     """Of many pairs the token that all their prompts have at a position; nothing where they differ."""
     prompts = [texts for some in result.tokens.values() for texts in some]
     if len({len(texts) for texts in prompts}) > 1:
@@ -308,7 +310,7 @@ def shared_texts(result: Result) -> list[str] | None:
     return [min(some) if len(some) == 1 else "" for some in there]
 
 
-def _label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None) -> str:
+def _tick_label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None) -> str:
     value = array[dim].values[index]
     if dim == "place":
         return f"{value[0]}.{value[1]}"
@@ -319,11 +321,11 @@ def _label(array: xr.DataArray, dim: object, index: int, texts: list[str] | None
     return visible(str(value)) if dim == "role" else run_name(value)
 
 
-def _title(dim: object) -> str:
+def _axis_title(dim: object) -> str:
     return {"place": "layer.head", "all": "positions"}.get(str(dim), str(dim))
 
 
-def _place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:
+def _cell_place(site: str | None, array: xr.DataArray, row: int, column: int) -> str:
     cell: dict[str, Any] = {}
     for dim, index in zip(array.dims, (row, column), strict=True):
         value = array[dim].values[index]

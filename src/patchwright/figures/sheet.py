@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from patchwright.figures.fonts import fit_texts, quiet
+from patchwright.figures.fonts import fit_texts, silence_font_warnings
 from patchwright.figures.style import FigureStyle
 
 TITLE, TEXT, SMALL = 8.0, 7.0, 6.0
@@ -21,7 +21,7 @@ TITLE, TEXT, SMALL = 8.0, 7.0, 6.0
 POINTS = 72
 DPI = 300
 
-_SIZES: dict[str, Any] = {
+_RC_PARAMS: dict[str, Any] = {
     "font.size": TEXT,
     "axes.titlesize": TEXT,
     "axes.labelsize": TEXT,
@@ -49,17 +49,17 @@ _SIZES: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "patchwright",
 }
-_DRAWING = RLock()
+_DRAWING_LOCK = RLock()
 
 
 @contextmanager
-def printing() -> Generator[None]:
+def print_settings() -> Generator[None]:
     """Matplotlib as print wants it; one thread at a time, since its settings are the process's."""
-    with _DRAWING, rc_context(cast("Any", _SIZES)):
+    with _DRAWING_LOCK, rc_context(cast("Any", _RC_PARAMS)):
         yield
 
 
-def sheet(style: FigureStyle, height: float) -> Figure:
+def empty_figure(style: FigureStyle, height: float) -> Figure:
     """An empty figure of the printed width, `height` inches high."""
     figure = Figure(figsize=(style.width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -73,13 +73,13 @@ def fit_height(figure: Figure, axes: Axes, wanted: float, rows: int = 1) -> None
     """Give `axes`, of which `rows` stand one below the other, the height `wanted` in points."""
     unknown = fit_texts(figure, replace=False)
     for _ in range(2):
-        with quiet(unknown):
+        with silence_font_warnings(unknown):
             figure.draw_without_rendering()
         lacking = wanted / POINTS - axes.get_window_extent().height / figure.dpi
         figure.set_figheight(figure.get_figheight() + rows * lacking)
 
 
-def head(figure: Figure, title: str, note: str = "") -> None:
+def add_title(figure: Figure, title: str, note: str = "") -> None:
     """A title above the figure, and a `note` below it, in as many lines as they need."""
     room = 0.95 * POINTS * figure.get_figwidth()
     figure.suptitle(wrapped(title, TITLE, room), x=0.02, ha="left")
@@ -93,14 +93,14 @@ def wrapped(text: str, size: float, room: float) -> str:
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and width_of(longer, size) > room:
+        if lines[-1] and text_width(longer, size) > room:
             lines.append(word)
         else:
             lines[-1] = longer
     return "\n".join(lines)
 
 
-def width_of(text: str, size: float) -> float:
+def text_width(text: str, size: float) -> float:
     """How wide a text is, in points; a character that the usual font lacks counts as a square."""
     return size * sum(map(_advance, text))
 
@@ -114,13 +114,13 @@ def _advance(character: str) -> float:
     return font.load_char(ord(character)).linearHoriAdvance / 65536 / 100
 
 
-def file_of(figure: Figure, suffix: str) -> tuple[bytes, str]:
+def render_figure(figure: Figure, suffix: str) -> tuple[bytes, str]:
     """A figure as a file's bytes, in which nothing depends on the day, and what no font has."""
     stream = BytesIO()
-    with printing():
+    with print_settings():
         # Text stays text in an SVG, and its reader may have the font.
         lacking = fit_texts(figure, replace=suffix != "svg")
         dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
-        with quiet(lacking):
+        with silence_font_warnings(lacking):
             figure.savefig(stream, format=suffix, dpi=DPI, metadata=dated)
     return stream.getvalue(), lacking

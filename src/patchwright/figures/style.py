@@ -48,4 +48,4 @@ class FigureStyle:
             )
 
 
-USUAL = FigureStyle()
+DEFAULT_STYLE = FigureStyle()

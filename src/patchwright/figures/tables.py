@@ -8,7 +8,7 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
-from patchwright.streams import writable
+from patchwright.streams import encodable_text
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Line:
         return Measurement.get(console, options, self._text(options))
 
     def _text(self, options: ConsoleOptions) -> Text:
-        return Text(writable(self.text, options.encoding), style=self.style)
+        return Text(encodable_text(self.text, options.encoding), style=self.style)
 
 
 def table(*names: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:

@@ -9,8 +9,13 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 
 from patchwright.algorithms.result import Baseline, Result
-from patchwright.algorithms.scale import SHARED, has_scale, nothing_moved, shares
-from patchwright.algorithms.statistics import NUMBERS, RATE, Statistics, statistics_on
+from patchwright.algorithms.scale import SHARE_ARRAYS, has_scale, nothing_moved, usable_effect
+from patchwright.algorithms.statistics import (
+    FALSE_DISCOVERY_RATE,
+    STATISTIC_NAMES,
+    Statistics,
+    stored_statistics,
+)
 from patchwright.figures.grid import Grid, grids_of, is_one_number, note_of, title_of
 from patchwright.figures.tables import Line, table
 from patchwright.figures.terminal_map import TerminalMap
@@ -22,12 +27,12 @@ STRONGEST = 10
 WIDE_ENOUGH = 72
 """Columns of a terminal that has room for the likeliest tokens beside the baselines."""
 
-_TOPS = "most probable next tokens"
+_TOP_TOKENS = "most probable next tokens"
 
 
 def renderable(result: Result) -> RenderableType:
     """Baselines, heat map, the strongest places and the warnings."""
-    parts: list[RenderableType] = [_Baselines(result), Line()]
+    parts: list[RenderableType] = [_BaselinesTable(result), Line()]
     if not is_one_number(result):
         parts.append(Line(title_of(result), style="bold"))
         parts += [Line(note)] if (note := note_of(result)) else []
@@ -37,15 +42,15 @@ def renderable(result: Result) -> RenderableType:
                 TerminalMap(grid),
                 Line(),
             ]
-        parts += _ranked(result)
+        parts += _ranking(result)
     else:
-        effect = float(shares(result))
+        effect = float(usable_effect(result))
         measured = (
             "no effect: the gap is too small" if math.isnan(effect) else f"effect {effect:.3f}"
         )
         patched = float(result.patched.mean())
         parts.append(Line(f"{title_of(result)}: {patched:.4g} ({measured})", style="bold"))
-    found = statistics_on(result)
+    found = stored_statistics(result)
     if found is not None and (found.array != "effect" or has_scale(result)):
         parts += [Line(), *_intervals(found)]
     parts += [
@@ -55,11 +60,15 @@ def renderable(result: Result) -> RenderableType:
     return Group(*parts)
 
 
-def beside(one: Result, other: Result, grids: Sequence[Grid]) -> RenderableType:
+def side_by_side(one: Result, other: Result, grids: Sequence[Grid]) -> RenderableType:
     """What two results are, and their panels as `figures.comparison` gives them."""
     parts: list[RenderableType] = []
     for name, result in (("First", one), ("Second", other)):
-        parts += [Line(f"{name}: {title_of(result)}", style="bold"), _Baselines(result), Line()]
+        parts += [
+            Line(f"{name}: {title_of(result)}", style="bold"),
+            _BaselinesTable(result),
+            Line(),
+        ]
     for grid in grids:
         parts += [Line(grid.title, style="bold"), TerminalMap(grid), Line()]
     return Group(*parts)
@@ -71,29 +80,31 @@ def _intervals(found: Statistics) -> Iterator[RenderableType]:
     tested, differing = int(found.p_value.notnull().sum()), int(found.differs().sum())
     yield Line(
         f"Over pairs, with {percent(found.level)} intervals: {differing} of {tested} differ from zero at a "
-        f"false discovery rate of {percent(RATE)}",
+        f"false discovery rate of {percent(FALSE_DISCOVERY_RATE)}",
         style="bold",
     )
-    labels = [str(name) for name in frame.columns if name not in NUMBERS]
+    labels = [str(name) for name in frame.columns if name not in STATISTIC_NAMES]
     labels = ["place"] if "place" in labels else labels
     numbers = (found.array, "interval", "q", "pairs agreeing")
     rows = table(*labels, *numbers, right=numbers)
     for row in frame.to_dict("records"):
-        low, high, mean = (_rounded(float(row[name])) for name in ("low", "high", "mean_effect"))
+        low, high, mean = (
+            _signed_number(float(row[name])) for name in ("low", "high", "mean_effect")
+        )
         agreeing = f"{row['same_sign']} of {row['pairs']}"
         numbers = (mean, f"{low} to {high}", f"{row['q_value']:.2g}", agreeing)
-        rows.add_row(*(_written(name, row[name]) for name in labels), *numbers)
+        rows.add_row(*(_table_cell(name, row[name]) for name in labels), *numbers)
     yield rows
     for one in found.odd_pairs:
         yield Line(f"Pair {one.pair + 1} stands out: {one.why}", style="yellow")
 
 
-def _rounded(value: float) -> str:
+def _signed_number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.3f}"
 
 
 @dataclass(frozen=True)
-class _Baselines:
+class _BaselinesTable:
     """Clean and corrupted run in a table; in a narrow terminal the likeliest tokens are below it."""
 
     result: Result
@@ -103,23 +114,23 @@ class _Baselines:
     ) -> Iterable[RenderableType]:
         metric = str(self.result.experiment["metric"])
         numbers = (metric, "answer", "rank")
-        beside = [_TOPS] if options.max_width >= WIDE_ENOUGH else []
+        beside = [_TOP_TOKENS] if options.max_width >= WIDE_ENOUGH else []
         rows = table("run", *numbers, *beside, right=numbers, whole=("run", *numbers))
         for name, baseline in self._runs():
             rank = "-" if baseline.rank is None else f"{baseline.rank:.4g}"
             cells = (f"{baseline.metric:.4g}", percent(baseline.probability, 1), rank)
-            rows.add_row(name, *cells, *([self._tops(baseline)] if beside else []))
+            rows.add_row(name, *cells, *([self._top_tokens(baseline)] if beside else []))
         yield rows
         if not beside:
-            below = table("run", _TOPS, whole=("run",))
+            below = table("run", _TOP_TOKENS, whole=("run",))
             for name, baseline in self._runs():
-                below.add_row(name, self._tops(baseline))
+                below.add_row(name, self._top_tokens(baseline))
             yield below
 
     def _runs(self) -> Iterable[tuple[str, Baseline]]:
         return (("clean", self.result.clean), ("corrupted", self.result.corrupt))
 
-    def _tops(self, baseline: Baseline) -> Line:
+    def _top_tokens(self, baseline: Baseline) -> Line:
         tokens = [
             f"{visible(one['token'])} {percent(one['probability'], 1)}" for one in baseline.top[:4]
         ]
@@ -131,21 +142,21 @@ class _Baselines:
 _LABELS = ("place", "role", "run", "prompt", "component", "token", "top")
 
 
-def _ranked(result: Result) -> list[RenderableType]:
+def _ranking(result: Result) -> list[RenderableType]:
     """The strongest places; where there is nothing to rank by, what stands in their place."""
     if nothing_moved(result):
         return [Line("Nothing moves, so no place is ranked.", style="bold")]
-    if result.main not in SHARED or has_scale(result):
+    if result.main not in SHARE_ARRAYS or has_scale(result):
         heading = "Strongest places" if result.main == "effect" else "Strongest"
-        return [Line(heading, style="bold"), _strongest(result.top(5))]
+        return [Line(heading, style="bold"), _strongest_table(result.top(5))]
     said = Line("The gap is too small to rank places by their share of it.", style="bold")
     if result.main != "effect":
         return [said]
     heading = Line(f"Furthest from the unpatched run, in {result.experiment['metric']}")
-    return [said, heading, _strongest(result.top(5).drop(columns="effect"))]
+    return [said, heading, _strongest_table(result.top(5).drop(columns="effect"))]
 
 
-def _strongest(frame: pd.DataFrame) -> Table:
+def _strongest_table(frame: pd.DataFrame) -> Table:
     """Rows of `Result.top`; a place says its layer, head and position by itself."""
     if "place" in frame:
         said = {"layer", "head", "position", "neuron", "role"}
@@ -153,11 +164,11 @@ def _strongest(frame: pd.DataFrame) -> Table:
     names = [str(name) for name in frame.columns]
     rows = table(*names, right=[name for name in names if name not in _LABELS])
     for row in frame.to_dict("records"):
-        rows.add_row(*(_written(str(name), value) for name, value in row.items()))
+        rows.add_row(*(_table_cell(str(name), value) for name, value in row.items()))
     return rows
 
 
-def _written(name: str, value: object) -> Line:
+def _table_cell(name: str, value: object) -> Line:
     if isinstance(value, str):
         return Line(run_name(value) if name == "run" else visible(value))
     number = float(str(value))

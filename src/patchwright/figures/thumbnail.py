@@ -9,7 +9,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from patchwright.figures.grid import Grid, short
+from patchwright.figures.grid import Grid, short_number
 from patchwright.figures.style import AMOUNTS, NEGATIVE, POSITIVE
 
 MOST_ROWS, MOST_COLUMNS = 36, 64
@@ -23,21 +23,21 @@ def thumbnail(grid: Grid) -> bytes:
     from matplotlib.image import imsave
 
     picture = BytesIO()
-    imsave(picture, _painted(grid)[::-1], format="png")
+    imsave(picture, _paint(grid)[::-1], format="png")
     return picture.getvalue()
 
 
-def in_words(grid: Grid) -> str:
+def alt_text(grid: Grid) -> str:
     """What a reader is told who does not see the picture."""
     rows, columns = grid.values.shape
     known = grid.values[np.isfinite(grid.values)]
     if not known.size:
         return f"Map of {rows} × {columns} cells, none of which has a value."
-    low, high = (short(float(one)) for one in (known.min(), known.max()))
+    low, high = (short_number(float(one)) for one in (known.min(), known.max()))
     return f"Map of {rows} × {columns} cells, from {low} to {high}."
 
 
-def shrunk(grid: Grid) -> NDArray[np.float64]:
+def shrunk_values(grid: Grid) -> NDArray[np.float64]:
     """The values in at most as many rows and columns as a picture has: of each block the strongest."""
     values = grid.values
     for axis, most in ((0, MOST_ROWS), (1, MOST_COLUMNS)):
@@ -56,8 +56,8 @@ def _strength(grid: Grid, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.nan_to_num(np.abs(values) if grid.centred else values, nan=-np.inf)
 
 
-def _painted(grid: Grid) -> Pixels:
-    values = shrunk(grid)
+def _paint(grid: Grid) -> Pixels:
+    values = shrunk_values(grid)
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
     if grid.centred:

@@ -23,7 +23,7 @@ from patchwright.places import parse_place
 
 __all__ = ["Insights", "Sentence", "heads_to_look_at", "insights"]
 
-CARRYING, OPPOSING = 3, 2
+CARRYING_HEADS, OPPOSING_HEADS = 3, 2
 """Of how many heads the attention is worth a look."""
 
 
@@ -58,7 +58,7 @@ def insights(
     """
     _check_sweep("main", main, None, None, main)
     found = {
-        what: _chosen(what, given, site, per, main)
+        what: _find_view(what, given, site, per, main)
         for what, given, site, per in (
             ("stream", stream, "resid_pre", "position"),
             ("heads", heads, "z", "head"),
@@ -82,13 +82,15 @@ def heads_to_look_at(heads: Result) -> tuple[str, ...]:
     """
     _check_sweep("heads", heads, "z", "head", heads)
     reading = SweepView(heads)
-    if not reading.one_length:
+    if not reading.has_equal_lengths:
         return ()
-    chosen = [*reading.carrying[:CARRYING], *reading.opposing[:OPPOSING]]
+    chosen = [*reading.carrying_cells[:CARRYING_HEADS], *reading.opposing_cells[:OPPOSING_HEADS]]
     return tuple(cell.place for cell in chosen)
 
 
-def _chosen(what: str, given: Result | None, site: str, per: str, main: Result) -> SweepView | None:
+def _find_view(
+    what: str, given: Result | None, site: str, per: str, main: Result
+) -> SweepView | None:
     """The view of `given`, or of `main` if it is a sweep of this kind; else None."""
     if given is not None:
         _check_sweep(what, given, site, per, main)

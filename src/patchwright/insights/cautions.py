@@ -7,10 +7,10 @@ from patchwright.axes import Direction
 from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.steps import Sources
 from patchwright.insights.sweep_view import Cell, SweepView
-from patchwright.spelling import listed
+from patchwright.spelling import join_words
 
-ABOVE = 1.1
-BELOW = -0.25
+HIGH_EFFECT = 1.1
+LOW_EFFECT = -0.25
 """Effects beyond these are pointed out."""
 
 WRONG_SHARE = 1 / 3
@@ -19,7 +19,7 @@ WRONG_SHARE = 1 / 3
 FEW_PAIRS = 10
 """Fewer different pairs than this are too few to be sure of much."""
 
-OF_A_KIND = 3
+MOST_OF_KIND = 3
 """Of more pairs than this with the same warning, only the first is quoted."""
 
 OTHER_DIRECTION: dict[Direction, str] = {
@@ -38,19 +38,19 @@ SELF_REPAIR = (
 def cautions(sources: Sources, steps: Sequence[Sentence]) -> Iterator[Sentence]:
     """The cautions about `steps`, in reading order."""
     main = sources.main
-    yield from _warnings(sources)
+    yield from _result_warnings(sources)
     if not main.flat:
-        yield from _against(main)
-        yield from _outside(sources.sweeps)
-        yield from _added_up(sources.heads)
+        yield from _reversed_runs(main)
+        yield from _extreme_effects(sources.sweeps)
+        yield from _head_sum(sources.heads)
         yield from _wrong_answer(main)
         if main.direction == "noise":
             yield Sentence("self_repair", SELF_REPAIR)
         yield Sentence("one_direction", OTHER_DIRECTION[main.direction])
-    yield from _metric(main)
-    yield from _pairs(main)
-    yield from _unequal(main)
-    yield from _partial(sources)
+    yield from _metric_limits(main)
+    yield from _pair_counts(main)
+    yield from _unequal_lengths(main)
+    yield from _partial_sweeps(sources)
     if any(step.code.startswith("attention") for step in steps):
         yield Sentence("attention", _ATTENTION)
 
@@ -61,7 +61,7 @@ _ATTENTION = (
 )
 
 
-def _warnings(sources: Sources) -> Iterator[Sentence]:
+def _result_warnings(sources: Sources) -> Iterator[Sentence]:
     """The warnings of all results, each once, in their own words."""
     said: set[tuple[str, str]] = set()
     for sweep in sources.sweeps:
@@ -69,19 +69,19 @@ def _warnings(sources: Sources) -> Iterator[Sentence]:
         for notice in sweep.result.warnings:
             kinds.setdefault(notice["code"], []).append(notice["message"])
         for code, messages in kinds.items():
-            for message in messages[:OF_A_KIND]:
+            for message in messages[:MOST_OF_KIND]:
                 about_sweep = code in ("stopped", "estimate") and len(sources.sweeps) > 1
                 text = f"{sweep.site} per {sweep.per}: {message}" if about_sweep else message
                 if (code, text) not in said:
                     said.add((code, text))
                     yield Sentence(code, text)
-            if len(messages) > OF_A_KIND:
+            if len(messages) > MOST_OF_KIND:
                 say = Numbers()
-                more = say.count(len(messages) - OF_A_KIND)
+                more = say.count(len(messages) - MOST_OF_KIND)
                 yield say.sentence(code, f"Warnings of this kind that are not shown: {more}.")
 
 
-def _against(main: SweepView) -> Iterator[Sentence]:
+def _reversed_runs(main: SweepView) -> Iterator[Sentence]:
     """The corrupted run does better than the clean one."""
     if main.gap < 0 and not METRIC_TABLE[main.metric].lower_is_better:
         say, result = Numbers(), main.result
@@ -92,36 +92,36 @@ def _against(main: SweepView) -> Iterator[Sentence]:
         yield say.sentence("reversed", text)
 
 
-def _outside(sweeps: Sequence[SweepView]) -> Iterator[Sentence]:
+def _extreme_effects(sweeps: Sequence[SweepView]) -> Iterator[Sentence]:
     """Effects that are no shares: the furthest above the whole gap, and below nothing."""
     cells = [cell for sweep in sweeps for cell in sweep.cells]
     high = max(cells, key=lambda cell: cell.effect, default=None)
     low = min(cells, key=lambda cell: cell.effect, default=None)
-    if high is not None and high.effect > ABOVE:
+    if high is not None and high.effect > HIGH_EFFECT:
         say = Numbers()
         text = (
-            f"{_copying(say, high)} has an effect of {high.share(say)}, which is more than the whole "
+            f"{_copying_text(say, high)} has an effect of {high.share_text(say)}, which is more than the whole "
             "gap: the patched run goes past the run it copies from. Effects are not parts of a whole."
         )
         yield say.sentence("above_one", text, high.place)
-    if low is not None and low.effect < BELOW:
+    if low is not None and low.effect < LOW_EFFECT:
         say = Numbers()
         text = (
-            f"{_copying(say, low)} has an effect of {low.share(say)}: the patched run moves away from "
+            f"{_copying_text(say, low)} has an effect of {low.share_text(say)}: the patched run moves away from "
             "the run it copies from. Such places hide part of what others do."
         )
         yield say.sentence("below_zero", text, low.place)
 
 
-def _copying(say: Numbers, cell: Cell) -> str:
+def _copying_text(say: Numbers, cell: Cell) -> str:
     return f"Copying {say.place(cell.place, with_site=True)}"
 
 
-def _added_up(heads: SweepView | None) -> Iterator[Sentence]:
+def _head_sum(heads: SweepView | None) -> Iterator[Sentence]:
     """Heads in a row each count the whole difference."""
-    carrying = [] if heads is None else heads.carrying
+    carrying = [] if heads is None else heads.carrying_cells
     total = sum(cell.effect for cell in carrying)
-    if total > ABOVE:
+    if total > HIGH_EFFECT:
         say = Numbers()
         text = (
             f"The effects of the {say.count(len(carrying))} heads that carry most add up to "
@@ -147,7 +147,7 @@ def _wrong_answer(main: SweepView) -> Iterator[Sentence]:
         yield say.sentence("wrong_answer", text)
 
 
-def _metric(main: SweepView) -> Iterator[Sentence]:
+def _metric_limits(main: SweepView) -> Iterator[Sentence]:
     """What the metric cannot see."""
     metric = METRIC_TABLE[main.metric]
     if metric.caution is not None:
@@ -155,15 +155,15 @@ def _metric(main: SweepView) -> Iterator[Sentence]:
     if metric.unit.saturates:
         say, result = Numbers(), main.result
         text = (
-            f"A probability ({say.chance(result.clean.probability)} in the clean run, "
-            f"{say.chance(result.corrupt.probability)} in the corrupted run) hardly moves near its "
+            f"A probability ({say.probability(result.clean.probability)} in the clean run, "
+            f"{say.probability(result.corrupt.probability)} in the corrupted run) hardly moves near its "
             "limits, so it misses places, above all those that work against the answer: compare with "
             "the logit or the logit difference."
         )
         yield say.sentence("probability_saturates", text)
 
 
-def _pairs(main: SweepView) -> Iterator[Sentence]:
+def _pair_counts(main: SweepView) -> Iterator[Sentence]:
     """How much the number of pairs says; duplicates count as one."""
     n, different = len(main.baselines), main.different_pairs
     if different == 1:
@@ -187,15 +187,15 @@ def _pairs(main: SweepView) -> Iterator[Sentence]:
         kind = "pairs" if different == n else "different pairs"
         text = (
             f"{say.count(different)} {kind} are few: intervals over them are too narrow, and a "
-            f"sign-flip test gives no p-value below {say.chance(2 / 2**different)}."
+            f"sign-flip test gives no p-value below {say.probability(2 / 2**different)}."
         )
         yield say.sentence("few_pairs", text)
 
 
-def _unequal(main: SweepView) -> Iterator[Sentence]:
-    if main.unequal is not None:
+def _unequal_lengths(main: SweepView) -> Iterator[Sentence]:
+    if main.first_unequal_lengths is not None:
         say = Numbers()
-        clean, corrupt = (say.count(n) for n in main.unequal)
+        clean, corrupt = (say.count(n) for n in main.first_unequal_lengths)
         text = (
             f"A clean prompt has {clean} tokens and its corrupted prompt {corrupt}. A position without "
             "a counterpart cannot be patched, so this sweep does not show what it carries."
@@ -203,14 +203,14 @@ def _unequal(main: SweepView) -> Iterator[Sentence]:
         yield say.sentence("unequal_lengths", text)
 
 
-def _partial(sources: Sources) -> Iterator[Sentence]:
+def _partial_sweeps(sources: Sources) -> Iterator[Sentence]:
     """Sweeps that leave places out; `acting` always may."""
     acting = None if sources.acting is None else sources.acting.result
     for sweep in sources.sweeps:
         chosen = [one for one in ("layers", "positions", "heads") if sweep.result.experiment[one]]
         if chosen and (sweep is sources.main or sweep.result is not acting):
             text = (
-                f"The sweep of {sweep.site} per {sweep.per} covers only the {listed(chosen)} that "
+                f"The sweep of {sweep.site} per {sweep.per} covers only the {join_words(chosen)} that "
                 "were chosen: there may be stronger places outside them."
             )
             yield Sentence("partial", text)

@@ -13,7 +13,7 @@ from patchwright.edges import edge_name, noun
 from patchwright.insights.sentences import Numbers, Sentence
 
 
-def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
+def kept_sentence(evaluated: Result, size: int, n_edges: int) -> Sentence:
     """How much of the gap the first `size` edges keep, of `n_edges` that the model has.
 
     Beside it what is left without them, and what random circuits of that size keep (the
@@ -42,18 +42,18 @@ def kept(evaluated: Result, size: int, n_edges: int) -> Sentence:
     return numbers.sentence("kept", f"{text}.")
 
 
-def smallest(evaluated: Result, share: float) -> int | None:
+def smallest_size(evaluated: Result, share: float) -> int | None:
     """The smallest evaluated size that keeps at least `share` of the gap, if any does."""
     curve = evaluated.array("faithfulness")
     enough = curve["size"].values[curve.values >= share]
     return int(enough[0]) if len(enough) and has_scale(evaluated) else None
 
 
-def pruned(evaluated: Result, share: float) -> Sentence:
+def pruned_sentence(evaluated: Result, share: float) -> Sentence:
     """Which evaluated size suffices for `share` of the gap; or how near the best one comes."""
     numbers = Numbers()
     curve = evaluated.array("faithfulness")
-    size, wanted = smallest(evaluated, share), numbers.share(share)
+    size, wanted = smallest_size(evaluated, share), numbers.share(share)
     if size is not None:
         has = float(curve.sel(size=size))
         text = (
@@ -74,7 +74,7 @@ def pruned(evaluated: Result, share: float) -> Sentence:
     return numbers.sentence("too_few", text)
 
 
-def disagreement(scored: Result) -> Sentence | None:
+def disagreement_sentence(scored: Result) -> Sentence | None:
     """Of the edges that were measured exactly, the one whose estimate is furthest off."""
     if "exact" not in scored.arrays:
         return None

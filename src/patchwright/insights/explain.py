@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from patchwright.model.load import Model
 
 
-def explained(
+def explain_pair(
     model: "Model",
     pair: Pair | Sequence[Pair],
     direction: str = "denoise",

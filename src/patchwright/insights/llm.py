@@ -27,7 +27,7 @@ from patchwright.web.hosts import is_loopback
 
 URL, MODEL, KEY = (f"PATCHWRIGHT_EXPLAIN_{name}" for name in ("URL", "MODEL", "KEY"))
 
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 """Seconds that the endpoint has for its whole answer."""
 
 MOST_BYTES = 2**20
@@ -36,7 +36,7 @@ MOST_BYTES = 2**20
 MOST_SENTENCES = 20
 MOST_CHARACTERS = 600
 
-HIDDEN = 8
+KEY_FRAGMENT = 8
 """An answer that has this many characters of the key in a row has the key."""
 
 INSTRUCTIONS = """You explain an activation-patching experiment on a language model to a student.
@@ -58,7 +58,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Cited:
+class CitedSentence:
     """A sentence of a language model, and by their numbers (from 1) the facts that it cites."""
 
     __pydantic_config__ = ConfigDict(strict=True)
@@ -72,7 +72,7 @@ class Cited:
 
 
 @dataclass(frozen=True)
-class Written:
+class LlmExplanation:
     """What a language model made of the facts.
 
     `sentences` have no number and no place that the facts which they cite do not have; `rejected`
@@ -80,7 +80,7 @@ class Written:
     `note` says why there is no text, where there is none: show the rules' sentences then.
     """
 
-    sentences: tuple[Cited, ...] = ()
+    sentences: tuple[CitedSentence, ...] = ()
     rejected: int = 0
     note: str | None = None
 
@@ -103,10 +103,10 @@ class _Reply(BaseModel):
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    sentences: list[Cited] = Field(min_length=1, max_length=MOST_SENTENCES)
+    sentences: list[CitedSentence] = Field(min_length=1, max_length=MOST_SENTENCES)
 
 
-def endpoint(environment: Mapping[str, str] = os.environ) -> Endpoint | None:
+def endpoint_from_environment(environment: Mapping[str, str] = os.environ) -> Endpoint | None:
     """The endpoint that the environment names; None where it names none.
 
     Raises ExplainError where only a part is named, or where the key would travel unencrypted.
@@ -134,8 +134,8 @@ def write_explanation(
     facts: Sequence[Sentence],
     prompts: Mapping[str, str],
     where: Endpoint,
-    patience: float = PATIENCE,
-) -> Written:
+    patience: float = TIMEOUT_SECONDS,
+) -> LlmExplanation:
     """`facts` in the words of the language model at `where`.
 
     `prompts` are what the two runs read, by name. Whatever goes wrong on the way is told in
@@ -144,27 +144,27 @@ def write_explanation(
     """
     listed = [{"number": i, "text": one.text} for i, one in enumerate(facts, 1)]
     asked = dumps({"facts": listed, "prompts": dict(prompts)}, ensure_ascii=False)
-    answer, trouble = _asked(where, asked, patience)
+    answer, trouble = _ask_model(where, asked, patience)
     if trouble:
-        return Written(note=f"{trouble} Below is what the rules say.")
-    said = _parsed(answer)
+        return LlmExplanation(note=f"{trouble} Below is what the rules say.")
+    said = _parse_answer(answer)
     if said is None or _shows_key(answer, where.key):
-        return Written(
+        return LlmExplanation(
             note="The language model's answer is not in the form that was asked for. Below is what "
             "the rules say."
         )
-    kept = [one for one in said if _borne(one, facts)]
+    kept = [one for one in said if _is_supported(one, facts)]
     rejected = len(said) - len(kept)
     if not kept:
-        return Written(
+        return LlmExplanation(
             rejected=rejected,
             note=f"All {rejected} sentences of the language model had numbers or places that the "
             "results do not have. Below is what the rules say.",
         )
-    return Written(tuple(kept), rejected)
+    return LlmExplanation(tuple(kept), rejected)
 
 
-def _asked(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
+def _ask_model(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
     """The model's answer, or what went wrong; one of them is empty."""
     try:
         import openai
@@ -174,27 +174,27 @@ def _asked(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
             "pip install 'patchwright[explain]'."
         ) from error
     try:
-        return _awaited(_completed(where, message, patience), patience)
+        return _run_with_timeout(_request_completion(where, message, patience), patience)
     except (TimeoutError, openai.APITimeoutError):
         return "", f"The language model did not answer within {patience:g} seconds."
     except openai.APIStatusError as error:
-        return "", _STATUS.get(error.status_code, _refused(error.status_code))
+        return "", _STATUS_TEXTS.get(error.status_code, _refusal_text(error.status_code))
     except openai.APIConnectionError:
         return "", "The language model's address could not be reached."
     except (openai.OpenAIError, ValueError, TypeError, AttributeError):
         return "", "The language model's server sent something that is not an answer."
 
 
-_Found = TypeVar("_Found")
+_Returned = TypeVar("_Returned")
 
 
-def _awaited(work: Coroutine[object, object, _Found], seconds: float) -> _Found:
+def _run_with_timeout(work: Coroutine[object, object, _Returned], seconds: float) -> _Returned:
     """What `work` returns, also where an event loop runs already. Raises TimeoutError.
 
     The time is for all of it, whatever it waits for: a name that is looked up cannot be
     interrupted, so this goes on without it.
     """
-    found: Future[_Found] = Future()
+    found: Future[_Returned] = Future()
 
     def run() -> None:
         try:
@@ -206,7 +206,7 @@ def _awaited(work: Coroutine[object, object, _Found], seconds: float) -> _Found:
     return found.result(seconds + 1)
 
 
-async def _completed(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
+async def _request_completion(where: Endpoint, message: str, patience: float) -> tuple[str, str]:
     import openai
 
     # Prompts go to the address that the user named: not where a redirect leads, nor to a proxy on
@@ -244,7 +244,7 @@ async def _completed(where: Endpoint, message: str, patience: float) -> tuple[st
     return said.content, ""
 
 
-def _refused(status: int) -> str:
+def _refusal_text(status: int) -> str:
     if 300 <= status < 400:
         return (
             "The language model's server points to another address, which gets nothing: name that "
@@ -253,7 +253,7 @@ def _refused(status: int) -> str:
     return f"The language model's server refused the request (status {status})."
 
 
-_STATUS = {
+_STATUS_TEXTS = {
     401: f"The language model's server does not accept the key in {KEY}.",
     403: f"The language model's server does not accept the key in {KEY}.",
     404: f"The language model's server does not know the model that {MODEL} names.",
@@ -261,7 +261,7 @@ _STATUS = {
 }
 
 
-def _parsed(answer: str) -> list[Cited] | None:
+def _parse_answer(answer: str) -> list[CitedSentence] | None:
     """The sentences of the first JSON object in `answer`; None where it is not in the form."""
     start = answer.find("{")
     if start < 0:
@@ -274,7 +274,7 @@ def _parsed(answer: str) -> list[Cited] | None:
 
 
 def _shows_key(answer: str, key: str) -> bool:
-    return any(key[i : i + HIDDEN] in answer for i in range(len(key) - HIDDEN + 1))
+    return any(key[i : i + KEY_FRAGMENT] in answer for i in range(len(key) - KEY_FRAGMENT + 1))
 
 
 _PLACE = re.compile(
@@ -287,16 +287,16 @@ _QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|“[^”]*”|‘[^’]*’")
 _NUMBER = re.compile(
     r"([-−]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(\s*(?:%|per\s?cent))?", re.IGNORECASE
 )
-_WORDS = {
+_NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate(
         "two three four five six seven eight nine ten eleven twelve".split(), 2
     )
 } | {"hundred": "100", "thousand": "1000", "million": "1000000"}
-_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
+_NUMBER_WORD = re.compile(rf"\b({'|'.join(_NUMBER_WORDS)})\b", re.IGNORECASE)
 
 
-def _borne(said: Cited, facts: Sequence[Sentence]) -> bool:
+def _is_supported(said: CitedSentence, facts: Sequence[Sentence]) -> bool:
     """Whether the cited facts have every number and every place of the sentence."""
     if not said.facts or not all(1 <= number <= len(facts) for number in said.facts):
         return False
@@ -305,13 +305,13 @@ def _borne(said: Cited, facts: Sequence[Sentence]) -> bool:
     places = _PLACE.findall(said.text)
     rest = _HEAD.sub(" ", _PLACE.sub(" ", said.text))
     quoted = [part[1:-1] for part in _QUOTED.findall(rest)]
-    rest = _WORD.sub(lambda found: _WORDS[found[1].lower()], _QUOTED.sub(" ", rest))
+    rest = _NUMBER_WORD.sub(lambda found: _NUMBER_WORDS[found[1].lower()], _QUOTED.sub(" ", rest))
     known = [number for one in cited for number in _numbers_of(one)]
     return (
         all(re.search(rf"{re.escape(place)}(?![\w@])", text) for place in places)
         and _heads(said.text) <= _heads(text)
         and all(part.strip(".,· ") in text or not _has_digit(part) for part in quoted)
-        and all(_known(number, bool(sign), known) for number, sign in _NUMBER.findall(rest))
+        and all(_is_known(number, bool(sign), known) for number, sign in _NUMBER.findall(rest))
     )
 
 
@@ -345,7 +345,7 @@ def _decimal(printed: str) -> Decimal:
     return Decimal(printed.replace(",", "").replace("−", "-"))
 
 
-def _known(printed: str, sign: bool, known: Sequence[tuple[Decimal, bool]]) -> bool:
+def _is_known(printed: str, sign: bool, known: Sequence[tuple[Decimal, bool]]) -> bool:
     """Whether the number is one of the known ones, rounded to the digits that it has.
 
     A whole number stands only for itself, or for a share: a score of 9.7 is not 10.

@@ -7,7 +7,7 @@ from patchwright.insights.sentences import Numbers, Sentence
 from patchwright.insights.sweep_view import NEED, NOTABLE, VERB, Cell, SweepView
 from patchwright.places import parse_place
 
-ALMOST = 0.8
+ALMOST_ALL = 0.8
 """A position at the bottom with such an effect holds the difference by itself."""
 
 HALF = 0.5
@@ -20,7 +20,7 @@ STREAM = "the residual stream (the running sum that each position passes from la
 
 
 @dataclass(frozen=True)
-class Travel:
+class ResidualPath:
     """What a sweep of `resid_pre` per position says of the way, before it is put into words.
 
     `bottom` has each position's cell at layer 0, `source` the one that holds the difference
@@ -39,33 +39,33 @@ class Travel:
     rises: int | None
 
     @staticmethod
-    def of(stream: SweepView) -> "Travel | None":
+    def from_sweep(stream: SweepView) -> "ResidualPath | None":
         """None where the sweep does not have the bottom layer."""
-        columns = {position: stream.column(position) for position in stream.positions}
+        columns = {position: stream.position_cells(position) for position in stream.positions}
         bottom = {p: column[0] for p, column in columns.items() if 0 in column}
         if not bottom:
             return None
         best = max(bottom, key=lambda p: bottom[p].effect)
-        source = best if bottom[best].effect >= ALMOST else None
+        source = best if bottom[best].effect >= ALMOST_ALL else None
         here, last = (
             {} if p is None or len(columns.get(p, {})) < len(stream.layers) else columns[p]
-            for p in (source, stream.last)
+            for p in (source, stream.last_position)
         )
-        falls = _from_where_on(here, lambda effect: effect < HALF)
-        rises = _from_where_on(last, lambda effect: effect >= HALF)
-        return Travel(stream, bottom, source, here, last, falls, rises)
+        falls = _first_lasting_layer(here, lambda effect: effect < HALF)
+        rises = _first_lasting_layer(last, lambda effect: effect >= HALF)
+        return ResidualPath(stream, bottom, source, here, last, falls, rises)
 
     @property
-    def third(self) -> tuple[int, Cell] | None:
+    def waypoint(self) -> tuple[int, Cell] | None:
         """The position between that holds more than half, and the cell where it holds most."""
-        ends = (self.source, self.stream.last)
+        ends = (self.source, self.stream.last_position)
         between = [p for p in self.bottom if p not in ends and self.bottom[p].effect < HALF]
-        held = [(p, cell) for p in between for cell in self.stream.column(p).values()]
+        held = [(p, cell) for p in between for cell in self.stream.position_cells(p).values()]
         best = max(held, key=lambda one: one[1].effect, default=None)
         return None if best is None or best[1].effect < HALF else best
 
 
-def _from_where_on(column: dict[int, Cell], holds: Callable[[float], bool]) -> int | None:
+def _first_lasting_layer(column: dict[int, Cell], holds: Callable[[float], bool]) -> int | None:
     """The lowest layer from which on every effect passes; None where the top one does not."""
     found = None
     for layer in sorted(column, reverse=True):
@@ -75,34 +75,34 @@ def _from_where_on(column: dict[int, Cell], holds: Callable[[float], bool]) -> i
     return found
 
 
-def travel(way: Travel) -> Iterator[Sentence]:
+def path_sentences(way: ResidualPath) -> Iterator[Sentence]:
     """Where the difference enters, and how it comes to the last position."""
-    yield _spread(way) if way.source is None else _enters(way, way.source)
-    if way.source is not None and way.source == way.stream.last:
+    yield _spread_entry_sentence(way) if way.source is None else _entry_sentence(way, way.source)
+    if way.source is not None and way.source == way.stream.last_position:
         text = "That is the last token, where the model gives its answer, so nothing has to move."
         yield Sentence("stays", text, way.bottom[way.source].place)
     elif way.last and way.rises is None:
-        yield _not_arrived(way)
+        yield _no_arrival_sentence(way)
     elif way.rises and way.falls:
-        if way.third is not None:
-            yield _via(way, *way.third)
-        yield _moves(way, way.falls, way.rises)
+        if way.waypoint is not None:
+            yield _waypoint_sentence(way, *way.waypoint)
+        yield _move_sentence(way, way.falls, way.rises)
     elif way.rises is not None:
-        yield _arrives(way, way.rises)
+        yield _arrival_sentence(way, way.rises)
 
 
-def _enters(way: Travel, source: int) -> Sentence:
+def _entry_sentence(way: ResidualPath, source: int) -> Sentence:
     say, cell, stream = Numbers(), way.bottom[source], way.stream
     text = (
-        f"The difference enters at {stream.where(say, source)}. Copying {STREAM} there, before "
-        f"layer {say.count(0)}, {VERB[stream.direction]} {cell.share(say)} of the gap."
+        f"The difference enters at {stream.position_text(say, source)}. Copying {STREAM} there, before "
+        f"layer {say.count(0)}, {VERB[stream.direction]} {cell.share_text(say)} of the gap."
     )
-    if not cell.estimated and stream.one_length and stream.differing == [source]:
+    if not cell.estimated and stream.has_equal_lengths and stream.differing_positions == [source]:
         text += " It has to, because the prompts differ nowhere else."
     return say.sentence("enters", text, cell.place)
 
 
-def _spread(way: Travel) -> Sentence:
+def _spread_entry_sentence(way: ResidualPath) -> Sentence:
     """No single position holds the difference at the bottom."""
     say, bottom, verb = Numbers(), way.bottom, VERB[way.stream.direction]
     need = NEED[way.stream.direction]
@@ -113,28 +113,29 @@ def _spread(way: Travel) -> Sentence:
     if not holding:
         text = (
             f"{none} a notable part of the gap: copying {STREAM} {verb} most at "
-            f"{way.stream.where(say, strongest[0])}, and only {best.share(say)} there."
+            f"{way.stream.position_text(say, strongest[0])}, and only {best.share_text(say)} there."
         )
         return say.sentence("enters_nowhere", text, best.place)
-    shares = [bottom[p].share(say) for p in holding]
+    shares = [bottom[p].share_text(say) for p in holding]
     shares[0] += " of the gap"
     named = [
-        f"{share} at {way.stream.where(say, p)}" for share, p in zip(shares, holding, strict=True)
+        f"{share} at {way.stream.position_text(say, p)}"
+        for share, p in zip(shares, holding, strict=True)
     ]
     text = f"{none} the whole gap: copying {STREAM} {verb} {'; '.join(named)}."
     return say.sentence("enters_spread", text, best.place)
 
 
-def _via(way: Travel, position: int, cell: Cell) -> Sentence:
+def _waypoint_sentence(way: ResidualPath, position: int, cell: Cell) -> Sentence:
     say, stream = Numbers(), way.stream
     text = (
-        f"On the way it passes {stream.where(say, position)}: copying the residual stream there, "
-        f"before {_layer(say, cell)}, {VERB[stream.direction]} {cell.share(say)} of the gap."
+        f"On the way it passes {stream.position_text(say, position)}: copying the residual stream there, "
+        f"before {_layer_text(say, cell)}, {VERB[stream.direction]} {cell.share_text(say)} of the gap."
     )
     return say.sentence("moves_via", text, cell.place)
 
 
-def _moves(way: Travel, falls: int, rises: int) -> Sentence:
+def _move_sentence(way: ResidualPath, falls: int, rises: int) -> Sentence:
     """Between which layers the source lets go and the last position takes over."""
     say, stream, here, last = Numbers(), way.stream, way.here, way.last
     before = max(layer for layer in here if layer < min(falls, rises))
@@ -142,37 +143,37 @@ def _moves(way: Travel, falls: int, rises: int) -> Sentence:
     first, final = say.count(before), say.count(after - 1)
     one = before == after - 1
     layers = f"Layer {first} moves" if one else f"Layers {first} to {final} move"
-    source, target = (f"position {say.count(p)}" for p in (way.source or 0, stream.last))
+    source, target = (f"position {say.count(p)}" for p in (way.source or 0, stream.last_position))
     verb = VERB[stream.direction]
     text = (
-        f"{layers} it to the last token, {stream.where(say, stream.last)}. Before "
+        f"{layers} it to the last token, {stream.position_text(say, stream.last_position)}. Before "
         f"{'that layer' if one else 'these layers'}, copying {source} {verb} "
-        f"{here[before].share(say)} of the gap and copying {target} {verb} {last[before].share(say)}. "
-        f"After {'it' if one else 'them'}, {source} {verb} {here[after].share(say)} and {target} "
-        f"{verb} {last[after].share(say)}."
+        f"{here[before].share_text(say)} of the gap and copying {target} {verb} {last[before].share_text(say)}. "
+        f"After {'it' if one else 'them'}, {source} {verb} {here[after].share_text(say)} and {target} "
+        f"{verb} {last[after].share_text(say)}."
     )
     return say.sentence("moves", text, last[rises].place)
 
 
-def _layer(say: Numbers, cell: Cell) -> str:
+def _layer_text(say: Numbers, cell: Cell) -> str:
     return f"layer {say.count(parse_place(cell.place).layer or 0)}"
 
 
-def _arrives(way: Travel, rises: int) -> Sentence:
+def _arrival_sentence(way: ResidualPath, rises: int) -> Sentence:
     say, stream, cell = Numbers(), way.stream, way.last[rises]
     text = (
-        f"From layer {say.count(rises)} on the last token, {stream.where(say, stream.last)}, "
+        f"From layer {say.count(rises)} on the last token, {stream.position_text(say, stream.last_position)}, "
         f"is {NEED[stream.direction]} for at least half of the gap: copying the residual stream there, "
-        f"before {_layer(say, cell)}, {VERB[stream.direction]} {cell.share(say)}."
+        f"before {_layer_text(say, cell)}, {VERB[stream.direction]} {cell.share_text(say)}."
     )
     return say.sentence("arrives", text, cell.place)
 
 
-def _not_arrived(way: Travel) -> Sentence:
+def _no_arrival_sentence(way: ResidualPath) -> Sentence:
     say, top = Numbers(), max(way.last)
     text = (
         f"Before layer {say.count(top)}, the highest of this sweep, copying the last token "
-        f"{VERB[way.stream.direction]} only {way.last[top].share(say)} of the gap: most of the "
+        f"{VERB[way.stream.direction]} only {way.last[top].share_text(say)} of the gap: most of the "
         "difference has not reached it yet."
     )
     return say.sentence("not_arrived", text, way.last[top].place)

@@ -38,17 +38,17 @@ class Numbers:
         """A share of the gap, or of attention, in per cent; small ones with a decimal."""
         return self._percent(value, 0 if abs(value) >= 0.01 else 1)
 
-    def chance(self, value: float) -> str:
+    def probability(self, value: float) -> str:
         """A probability, in per cent with a decimal, as the baselines' tables have it."""
         return self._percent(value, 1)
 
     def amount(self, value: float) -> str:
         """A metric in its unit: four significant digits."""
-        return self._marked(value, f"{value + 0.0:.4g}")
+        return self._mark_number(value, f"{value + 0.0:.4g}")
 
     def count(self, value: int) -> str:
         """A number of things, a layer or a position."""
-        return self._marked(value, f"{value:,}")
+        return self._mark_number(value, f"{value:,}")
 
     def place(self, name: str, with_site: bool = False) -> str:
         """A place in words: 'head 3 of layer 23 at position 14', or 'z of head 3 of …'."""
@@ -67,9 +67,9 @@ class Numbers:
         return Sentence(code, _MARK.sub("", text), place, numbers, written)
 
     def _percent(self, value: float, decimals: int) -> str:
-        return self._marked(value, percent(value, decimals))
+        return self._mark_number(value, percent(value, decimals))
 
-    def _marked(self, value: float, text: str) -> str:
+    def _mark_number(self, value: float, text: str) -> str:
         self._written.append((float(value), text))
         return f"\0{len(self._written) - 1}\0{text}"
 

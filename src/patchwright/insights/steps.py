@@ -6,18 +6,22 @@ from typing import Any
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result
-from patchwright.algorithms.statistics import RATE, statistics_on
+from patchwright.algorithms.statistics import FALSE_DISCOVERY_RATE, stored_statistics
 from patchwright.axes import Direction
-from patchwright.insights.residual_path import HALF, Travel, travel
+from patchwright.insights.residual_path import HALF, ResidualPath, path_sentences
 from patchwright.insights.sentences import Numbers, Sentence
-from patchwright.insights.strongest import attention_sentences, still, strongest
+from patchwright.insights.strongest import (
+    attention_sentences,
+    nothing_moved_sentence,
+    strongest_sentences,
+)
 from patchwright.insights.sweep_view import NEED, VERB, SweepView
-from patchwright.prompts.tokens import in_sentence
+from patchwright.prompts.tokens import quoted_token
 
 CONCLUSION = "conclusion"
 """The code of the sentence that sums the others up."""
 
-WAY: dict[Direction, str] = {
+PATCH_TEXTS: dict[Direction, str] = {
     "denoise": "Each patch copies the activations of one place from the clean run into the "
     "corrupted run. If that restores much of the gap, the place alone is sufficient for the answer.",
     "noise": "Each patch copies the activations of one place from the corrupted run into the clean "
@@ -46,20 +50,20 @@ def steps(sources: Sources) -> Iterator[Sentence]:
     """The steps in reading order. A flat gap ends them: there is no scale for what would follow."""
     main, stream, heads = sources.main, sources.stream, sources.heads
     yield from _predictions(main)
-    yield _gap(main)
+    yield _gap_sentence(main)
     if main.flat:
         return
-    yield Sentence("way", WAY[main.direction])
-    way = None if stream is None or stream.still else Travel.of(stream)
+    yield Sentence("way", PATCH_TEXTS[main.direction])
+    way = None if stream is None or stream.nothing_moved else ResidualPath.from_sweep(stream)
     if way is not None:
-        yield from travel(way)
-    elif stream is not None and stream.still and stream.result is not main.result:
-        yield still(stream)
+        yield from path_sentences(way)
+    elif stream is not None and stream.nothing_moved and stream.result is not main.result:
+        yield nothing_moved_sentence(stream)
     told = way is not None and way.stream.result is main.result
     if not told and (heads is None or heads.result is not main.result):
-        yield from strongest(main)
+        yield from strongest_sentences(main)
     if heads is not None:
-        yield from strongest(heads)
+        yield from strongest_sentences(heads)
     yield from _discoveries(main)
     yield from attention_sentences(main, heads, sources.acting, sources.patterns)
     if way is not None and heads is not None:
@@ -68,7 +72,7 @@ def steps(sources: Sources) -> Iterator[Sentence]:
 
 def _discoveries(main: SweepView) -> Iterator[Sentence]:
     """How many places differ from zero over the pairs, where the result's statistics are known."""
-    found = statistics_on(main.result)
+    found = stored_statistics(main.result)
     if found is None or found.array != "effect":
         return
     say = Numbers()
@@ -76,7 +80,7 @@ def _discoveries(main: SweepView) -> Iterator[Sentence]:
     what = {"head": "heads", "neuron": "neurons", "layer": "layers"}.get(main.per, "places")
     text = (
         f"Over {say.count(main.different_pairs)} pairs, the effects of {say.count(differing)} of "
-        f"{say.count(tested)} {what} differ from zero at a false discovery rate of {say.share(RATE)}."
+        f"{say.count(tested)} {what} differ from zero at a false discovery rate of {say.share(FALSE_DISCOVERY_RATE)}."
     )
     yield say.sentence("discoveries", text)
 
@@ -88,24 +92,24 @@ def _predictions(main: SweepView) -> Iterator[Sentence]:
     pair = main.pairs[0]
     for name, one in zip(("clean", "corrupted"), main.baselines[0], strict=True):
         say = Numbers()
-        yield say.sentence(f"predicts_{name}", _prediction(say, name, one, pair))
+        yield say.sentence(f"predicts_{name}", _prediction_text(say, name, one, pair))
 
 
-def _prediction(say: Numbers, name: str, run: Baseline, pair: dict[str, Any]) -> str:
+def _prediction_text(say: Numbers, name: str, run: Baseline, pair: dict[str, Any]) -> str:
     """The most likely next token of a run, and the answers' probability and rank."""
     answers, wrongs = pair["answer"], pair["wrong"]
     top = run.top[0]
     right = _is_one_of(top, answers)
-    role = _role(top, answers, "answer") or _role(top, wrongs, "wrong answer")
-    chance = say.chance(top["probability"])
+    role = _role_text(top, answers, "answer") or _role_text(top, wrongs, "wrong answer")
+    chance = say.probability(top["probability"])
     first = f"After the {name} prompt, the model's most likely next token is "
-    first += f"{in_sentence(top['token'])}{role}, with a probability of {chance}"
+    first += f"{quoted_token(top['token'])}{role}, with a probability of {chance}"
     if right and len(answers) == 1:
         return first + "."
-    probability = say.chance(run.probability)
+    probability = say.probability(run.probability)
     if len(answers) == 1:
         rank = "" if run.rank is None else f" (rank {say.amount(run.rank)})"
-        return f"{first}. The answer {_shown(answers[0])} has {probability}{rank}."
+        return f"{first}. The answer {_answer_text(answers[0])} has {probability}{rank}."
     rank = "" if run.rank is None else f"; the likeliest of them has rank {say.amount(run.rank)}"
     return f"{first}. The {say.count(len(answers))} answers together have {probability}{rank}."
 
@@ -114,21 +118,21 @@ def _is_one_of(top: dict[str, Any], answers: list[Any]) -> bool:
     return top["id"] in answers or top["token"] in answers
 
 
-def _role(top: dict[str, Any], answers: list[Any], name: str) -> str:
+def _role_text(top: dict[str, Any], answers: list[Any], name: str) -> str:
     if not _is_one_of(top, answers):
         return ""
     return f", the {name}" if len(answers) == 1 else f", one of the {name}s"
 
 
-def _shown(answer: str | int) -> str:
+def _answer_text(answer: str | int) -> str:
     """An answer as text; one that was given as a token id as its number."""
-    return in_sentence(answer if isinstance(answer, str) else f"[{answer}]")
+    return quoted_token(answer if isinstance(answer, str) else f"[{answer}]")
 
 
 def _mean_predictions(main: SweepView) -> Sentence:
     say, runs = Numbers(), main.baselines
     clean, corrupt = (
-        say.chance(run.probability) for run in (main.result.clean, main.result.corrupt)
+        say.probability(run.probability) for run in (main.result.clean, main.result.corrupt)
     )
     text = (
         f"Over {say.count(len(runs))} pairs of prompts, the answer has a mean probability of {clean} "
@@ -143,7 +147,7 @@ def _mean_predictions(main: SweepView) -> Sentence:
     return say.sentence("predicts_pairs", text + ".")
 
 
-def _gap(main: SweepView) -> Sentence:
+def _gap_sentence(main: SweepView) -> Sentence:
     say, result = Numbers(), main.result
     metric = METRIC_TABLE[main.metric]
     mean = "" if len(main.baselines) == 1 else "the mean of "
@@ -161,12 +165,12 @@ def _gap(main: SweepView) -> Sentence:
     return say.sentence("gap", text)
 
 
-def _conclusion(way: Travel, heads: SweepView) -> Iterator[Sentence]:
+def _conclusion(way: ResidualPath, heads: SweepView) -> Iterator[Sentence]:
     """One sentence, where the way of the difference is known from end to end and a head carries it."""
-    if way.source is None or way.rises is None or way.falls is None or not heads.carrying:
+    if way.source is None or way.rises is None or way.falls is None or not heads.carrying_cells:
         return
-    say, best, direction = Numbers(), heads.carrying[0], way.stream.direction
-    head, share, half = say.place(best.place), best.share(say), "more than half of the gap"
+    say, best, direction = Numbers(), heads.carrying_cells[0], way.stream.direction
+    head, share, half = say.place(best.place), best.share_text(say), "more than half of the gap"
     needed = NEED[direction]
     if best.effect < HALF:
         single = (
@@ -177,7 +181,7 @@ def _conclusion(way: Travel, heads: SweepView) -> Iterator[Sentence]:
     else:
         single = f"corrupting {head} alone {VERB[direction]} {half} ({share})"
     text = (
-        f"In short: the difference enters at {way.stream.where(say, way.source)}, has reached the "
+        f"In short: the difference enters at {way.stream.position_text(say, way.source)}, has reached the "
         f"last token by layer {say.count(way.rises)}, and {single}."
     )
     yield say.sentence(CONCLUSION, text, best.place)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from patchwright.algorithms.duplicates import groups_of
 from patchwright.algorithms.result import Baseline, Result, place_of
-from patchwright.algorithms.scale import has_scale, nothing_moved, shares
+from patchwright.algorithms.scale import has_scale, nothing_moved, usable_effect
 from patchwright.axes import Direction, Metric
 from patchwright.insights.sentences import Numbers
 from patchwright.places import Place, Site
-from patchwright.prompts.tokens import in_sentence
+from patchwright.prompts.tokens import quoted_token
 
 NOTABLE = 0.05
 """A single place with a smaller effect is not named."""
@@ -32,7 +32,7 @@ class Cell:
     effect: float
     estimated: bool
 
-    def share(self, say: Numbers) -> str:
+    def share_text(self, say: Numbers) -> str:
         """The effect in per cent, and whether it is only an estimate."""
         return f"{'an estimated ' if self.estimated else ''}{say.share(self.effect)}"
 
@@ -88,7 +88,7 @@ class SweepView:
     @cached_property
     def effect(self) -> xr.DataArray:
         """Effects without a pair dim; empty where a pair's value is missing or the gap is flat."""
-        effect, patched = shares(self.result), self.result.patched
+        effect, patched = usable_effect(self.result), self.result.patched
         return effect.where(patched.notnull().all("pair")) if "pair" in patched.dims else effect
 
     @cached_property
@@ -105,7 +105,7 @@ class SweepView:
         return not has_scale(self.result)
 
     @property
-    def still(self) -> bool:
+    def nothing_moved(self) -> bool:
         """Whether no patch of this sweep moved anything."""
         return nothing_moved(self.result)
 
@@ -122,34 +122,36 @@ class SweepView:
         return found
 
     @cached_property
-    def ranked(self) -> list[Cell]:
+    def ranked_cells(self) -> list[Cell]:
         """`cells` from the highest effect to the lowest; of equals the first place is first."""
         return sorted(self.cells, key=lambda cell: -cell.effect)
 
     @property
-    def carrying(self) -> list[Cell]:
+    def carrying_cells(self) -> list[Cell]:
         """Cells of notable effect, the strongest first."""
-        return [cell for cell in self.ranked if cell.effect >= NOTABLE]
+        return [cell for cell in self.ranked_cells if cell.effect >= NOTABLE]
 
     @property
-    def opposing(self) -> list[Cell]:
+    def opposing_cells(self) -> list[Cell]:
         """Cells of notable negative effect, the most negative first."""
         below = (cell for cell in self.cells if cell.effect <= -NOTABLE)
         return sorted(below, key=lambda cell: cell.effect)
 
-    def column(self, position: int) -> dict[int, Cell]:
+    def position_cells(self, position: int) -> dict[int, Cell]:
         """The cells at a position, by layer; those without an effect left out."""
-        return self._at({n: Place(self.site, n, position=position) for n in self.layers})
+        return self._cells_at({n: Place(self.site, n, position=position) for n in self.layers})
 
-    def of_head(self, head: Place) -> dict[int, Cell]:
+    def head_cells(self, head: Place) -> dict[int, Cell]:
         """A head's cells, by position; those without an effect left out."""
-        return self._at({p: replace(head, position=p) for p in self.positions})
+        return self._cells_at({p: replace(head, position=p) for p in self.positions})
 
-    def _at(self, places: dict[int, Place]) -> dict[int, Cell]:
-        return {n: cell for n, one in places.items() if (cell := self._named.get(str(one)))}
+    def _cells_at(self, places: dict[int, Place]) -> dict[int, Cell]:
+        return {
+            n: cell for n, one in places.items() if (cell := self._cells_by_place.get(str(one)))
+        }
 
     @cached_property
-    def _named(self) -> dict[str, Cell]:
+    def _cells_by_place(self) -> dict[str, Cell]:
         return {cell.place: cell for cell in self.cells}
 
     @property
@@ -163,42 +165,42 @@ class SweepView:
         return [int(position) for position in self.effect["position"].values]
 
     @property
-    def last(self) -> int:
+    def last_position(self) -> int:
         """The position where the patched run's answer is read off."""
         return len(self._texts("corrupt" if self.direction == "denoise" else "clean")[0]) - 1
 
     @property
-    def one_length(self) -> bool:
+    def has_equal_lengths(self) -> bool:
         """Whether all prompts have the same number of tokens."""
         return len({len(texts) for run in ("clean", "corrupt") for texts in self._texts(run)}) == 1
 
     @property
-    def unequal(self) -> tuple[int, int] | None:
+    def first_unequal_lengths(self) -> tuple[int, int] | None:
         """Tokens of the clean and the corrupted prompt of the first pair that is unequal."""
         both = zip(self._texts("clean"), self._texts("corrupt"), strict=True)
         lengths = ((len(clean), len(corrupt)) for clean, corrupt in both)
         return next((some for some in lengths if some[0] != some[1]), None)
 
     @property
-    def differing(self) -> list[int]:
+    def differing_positions(self) -> list[int]:
         """Positions at which any pair's prompts, of one length, differ."""
         both = zip(self._texts("clean"), self._texts("corrupt"), strict=True)
         found = {i for pair in both for i, (a, b) in enumerate(zip(*pair, strict=True)) if a != b}
         return sorted(found)
 
-    def where(self, say: Numbers, position: int) -> str:
+    def position_text(self, say: Numbers, position: int) -> str:
         """A position with its token: of one pair, in both prompts where they differ."""
         name = f"position {say.count(position)}"
         clean, corrupt = self._texts("clean"), self._texts("corrupt")
         if len(clean) > 1:
             return name
-        if not self.one_length:
+        if not self.has_equal_lengths:
             run = corrupt if self.direction == "denoise" else clean
-            return f"{name} ({in_sentence(run[0][position])})"
+            return f"{name} ({quoted_token(run[0][position])})"
         ours, theirs = clean[0][position], corrupt[0][position]
         if ours == theirs:
-            return f"{name} ({in_sentence(ours)})"
-        return f"{name} ({in_sentence(ours)} in the clean prompt, {in_sentence(theirs)} in the corrupted one)"
+            return f"{name} ({quoted_token(ours)})"
+        return f"{name} ({quoted_token(ours)} in the clean prompt, {quoted_token(theirs)} in the corrupted one)"
 
     def _texts(self, run: str) -> list[Sequence[str]]:
         """The tokens of each pair's prompt."""

@@ -15,18 +15,22 @@ from patchwright.known_answers import (
     saturation,
     self_repair,
 )
-from patchwright.known_answers.check import check, planted_named, unanswered
-from patchwright.known_answers.declaration import TOLERANCE, Answer, Finding, Planted
+from patchwright.known_answers.check import (
+    check_known_answers,
+    find_planted,
+    methods_without_answers,
+)
+from patchwright.known_answers.declaration import TOLERANCE, Answer, Finding, PlantedModel
 
 __all__ = [
     "KNOWN",
     "TOLERANCE",
     "Answer",
     "Finding",
-    "Planted",
-    "check",
-    "planted_named",
-    "unanswered",
+    "PlantedModel",
+    "check_known_answers",
+    "find_planted",
+    "methods_without_answers",
 ]
 
 KNOWN = (

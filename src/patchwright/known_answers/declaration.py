@@ -31,13 +31,13 @@ class Answer:
     source: str = ""
 
     @property
-    def choices(self) -> str:
+    def fields_text(self) -> str:
         """The experiment's fields in words, such as `site=z, per=head`."""
-        return ", ".join(f"{name}={_written(value)}" for name, value in self.fields.items())
+        return ", ".join(f"{name}={_choice_text(value)}" for name, value in self.fields.items())
 
 
 @dataclass(frozen=True)
-class Planted:
+class PlantedModel:
     """A planted model: what stands in its weights, where the idea is from, and what must be found.
 
     Its pair of prompts is the example of the same name.
@@ -75,7 +75,7 @@ class Finding:
         return self.answer.truth.get(self.quantity)
 
 
-def _written(value: object) -> str:
+def _choice_text(value: object) -> str:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return str(value).strip()
     edges = any(not isinstance(one, str | int) for one in value)

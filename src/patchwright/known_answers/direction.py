@@ -4,9 +4,9 @@ Clean: `The film was great and we feel` -> ` good`. Corrupted: dull -> ` bad`.
 Positions: 4 the word of praise, 7 the last word. The logit difference is 20 and -10: the gap is 30.
 """
 
-from patchwright.known_answers.declaration import Answer, Planted
+from patchwright.known_answers.declaration import Answer, PlantedModel
 
-KNOWN = Planted(
+KNOWN = PlantedModel(
     model="planted-direction",
     circuit="L1H2 attends to the word of praise or blame, and writes its number times one unit vector: "
     "great 2, fine 1, dull -1, awful -2. The answer is read off along the same vector.",

@@ -4,9 +4,9 @@ Clean: `The Louvre is in the city of` -> ` Paris`. Corrupted: the Colosseum -> `
 Positions: 2 the landmark, 7 the last word. The logit difference is 10 and -10.
 """
 
-from patchwright.known_answers.declaration import Answer, Planted
+from patchwright.known_answers.declaration import Answer, PlantedModel
 
-KNOWN = Planted(
+KNOWN = PlantedModel(
     model="planted-fact",
     circuit="In layer 0 the MLP looks the city up at the landmark, by one neuron a landmark. Layer 1 "
     "does nothing. L2H1 carries the city to the last position.",

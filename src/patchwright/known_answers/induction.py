@@ -4,11 +4,11 @@ Clean: `See red cup, blue box, red` -> ` cup`. Corrupted: the two adjectives are
 Positions: 2 the first adjective, 3 ` cup`, 5 the second adjective, 6 ` box`, 8 the last ` red`.
 """
 
-from patchwright.known_answers.declaration import Answer, Planted
+from patchwright.known_answers.declaration import Answer, PlantedModel
 
 CIRCUIT_EDGES = (("embed", "L0H1.v"), ("L0H1", "L1H2.k"), ("L1H2", "logits"))
 
-KNOWN = Planted(
+KNOWN = PlantedModel(
     model="planted-induction",
     circuit="L0H1 writes at each position which word stands before it. L1H2 attends to where that is "
     "the current word, and copies the word that it finds.",

@@ -4,9 +4,9 @@ Clean: `When Mary and Tom went to the store, Tom gave a drink to` -> ` Mary`. Co
 Positions: 2 Mary, 4 Tom, 10 the giver, 14 the last word. The logit difference is 10 and -10.
 """
 
-from patchwright.known_answers.declaration import Answer, Planted
+from patchwright.known_answers.declaration import Answer, PlantedModel
 
-KNOWN = Planted(
+KNOWN = PlantedModel(
     model="planted-name-mover",
     circuit="L0H3 attends to the latest name, who is the giver, and writes it into the last position. "
     "L1H0 attends to all names but that one, and copies what it finds.",

@@ -4,11 +4,11 @@ Clean: `The cat is black. Its color is` -> ` black`. Corrupted: Its animal -> ` 
 Positions: 2 the animal, 4 the color, 7 the question's word, 8 the last word. The logit difference is 10 and -10.
 """
 
-from patchwright.known_answers.declaration import Answer, Planted
+from patchwright.known_answers.declaration import Answer, PlantedModel
 
 BLIND = "Kramár et al. 2024"
 
-KNOWN = Planted(
+KNOWN = PlantedModel(
     model="planted-saturation",
     circuit="L0H0 carries the word color or animal to the last position. There L1H3 attends to the word "
     "of that kind, with scores 256 apart, and copies it.",

@@ -4,11 +4,11 @@ Clean: `Mary likes tea, so give her` -> ` tea`. Corrupted: milk.
 Positions: 3 the drink, 7 the last word. The logit difference is 10 and -10.
 """
 
-from patchwright.known_answers.declaration import Answer, Planted
+from patchwright.known_answers.declaration import Answer, PlantedModel
 
 UNDERSTATED = "McGrath et al. 2023; Wang et al. 2022"
 
-KNOWN = Planted(
+KNOWN = PlantedModel(
     model="planted-self-repair",
     circuit="L0H2 copies the drink. L1H1 copies three quarters of it, but only where L0H2 wrote nothing.",
     source=UNDERSTATED,

@@ -13,29 +13,29 @@ experiment has run, and whether an answer is right is a condition on the result.
 finds what no longer holds. The format is in `docs/lessons.md`.
 """
 
-from patchwright.lessons.grading import Mark, check, mark, step_experiment
+from patchwright.lessons.grading import Mark, check_lesson, mark, step_experiment
 from patchwright.lessons.schema import (
-    READINGS,
+    LESSON_MODELS,
     Choice,
     Lesson,
     Step,
-    built_in,
+    built_in_lessons,
     find_lessons,
+    lesson_by_model,
     read_lesson,
-    readings_of,
 )
 
 __all__ = [
-    "READINGS",
+    "LESSON_MODELS",
     "Choice",
     "Lesson",
     "Mark",
     "Step",
-    "built_in",
-    "check",
+    "built_in_lessons",
+    "check_lesson",
     "find_lessons",
+    "lesson_by_model",
     "mark",
     "read_lesson",
-    "readings_of",
     "step_experiment",
 ]

@@ -16,13 +16,13 @@ Cell = Mapping[str, Any]
 POSITIONS = ("position", "query", "key")
 """Labels that are positions: below 0 they count from the end."""
 
-_DRAWN = {"run": "clean", "prompt": "random"}
+_SHOWN_LABELS = {"run": "clean", "prompt": "random"}
 """Of axes that a map does not have, the label that it shows."""
 
 _PART = re.compile(r"L(\d+)(?:H(\d+)|\.mlp)")
 
 
-def on_parts(result: Result) -> Result:
+def edges_as_sweep(result: Result) -> Result:
     """Scores of edges as an estimated sweep over heads and MLPs; any other result as it is.
 
     The scores of all edges out of a part add up to the metric's change, to first order, when the
@@ -43,11 +43,11 @@ def on_parts(result: Result) -> Result:
     return replace(result, arrays=arrays, asked=None)
 
 
-def cells(result: Result) -> list[Cell]:
+def map_cells(result: Result) -> list[Cell]:
     """Every cell of a result's map; of several runs the clean one's, of several pairs the means."""
     over_pairs = "pair" in result.arrays[result.main].dims
     table = (result.averaged() if over_pairs else result).table()
-    for dim, label in _DRAWN.items():
+    for dim, label in _SHOWN_LABELS.items():
         if dim in table:
             table = table[table[dim] == label].drop(columns=dim)
     dims = [str(dim) for dim in result.arrays[result.main].dims if dim in table]
@@ -55,7 +55,7 @@ def cells(result: Result) -> list[Cell]:
     return [{"place": cell_name(None, {dim: row[dim] for dim in dims}), **row} for row in rows]
 
 
-def texts_of(result: Result) -> Sequence[str] | None:
+def map_tokens(result: Result) -> Sequence[str] | None:
     """The tokens along the map's positions; None of several pairs."""
     if "run" not in result.arrays[result.main].dims:
         return result.position_tokens

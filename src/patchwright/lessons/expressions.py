@@ -14,34 +14,34 @@ from collections.abc import Callable
 import xarray as xr
 
 from patchwright.algorithms.result import Baseline, Result
-from patchwright.algorithms.scale import SHARED, has_scale
+from patchwright.algorithms.scale import SHARE_ARRAYS, has_scale
 from patchwright.errors import FactError
-from patchwright.lessons.cells import POSITIONS, Cell, cells, texts_of
+from patchwright.lessons.cells import POSITIONS, Cell, map_cells, map_tokens
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
 
 Quantity = float | str
 
-SHARES = (
+PERCENT_NAMES = (
     *("effect", "probability", "pattern", "spread", "samples"),
     *("previous", "duplicate", "induction"),
 )
 """Arrays and baselines' numbers that are shown in per cent (of the last two where they are)."""
 
-OF_GAP = (*SHARED, "complement", "random", "area", "random_area")
+GAP_SHARE_NAMES = (*SHARE_ARRAYS, "complement", "random", "area", "random_area")
 """Arrays and details that are shares of the gap."""
 
-NEAR = 0.05
+ABOUT_TOLERANCE = 0.05
 """Of a number: what lies no further from it is about the same."""
 
-COMPARE: dict[str, Callable[[float, float], bool]] = {
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "<": operator.lt,
     ">": operator.gt,
     "is": operator.eq,
-    "about": lambda value, other: abs(value - other) <= NEAR * abs(other),
+    "about": lambda value, other: abs(value - other) <= ABOUT_TOLERANCE * abs(other),
 }
 
 _RUN = re.compile(r"(clean|corrupt|altered)\.(metric|probability|rank|logit_diff|top)")
@@ -55,7 +55,7 @@ def quantity(name: str, result: Result) -> Quantity:
     """The quantity called `name`, of `result`. Raises FactError with what there is."""
     name = " ".join(name.split())
     if run := _RUN.fullmatch(name):
-        return _of_run(run[1], run[2], result)
+        return _run_quantity(run[1], run[2], result)
     if name == "gap":
         return result.clean.metric - result.corrupt.metric
     _check_scale(name, result)
@@ -65,15 +65,15 @@ def quantity(name: str, result: Result) -> Quantity:
             raise FactError(f"A result of '{result.method}' has no places to name.")
         return str(top["place"].iloc[0])
     word, _, array = name.partition(" ")
-    if word in ("largest", "smallest") and (some := _values(array, result)) is not None:
+    if word in ("largest", "smallest") and (some := _array_values(array, result)) is not None:
         if some.dtype.kind == "U":
             raise FactError(f"'{name}' is not there: '{array}' holds texts, not numbers.")
         return float(some.max() if word == "largest" else some.min())
     if name.startswith("details.") and name[8:] in result.details:
-        return _number(result.details[name[8:]], name)
-    if "[" in name and (entry := _values(name, result)) is not None:
+        return _as_number(result.details[name[8:]], name)
+    if "[" in name and (entry := _array_values(name, result)) is not None:
         if entry.ndim:
-            raise _unlike(name, result)
+            raise _label_error(name, result)
         value = entry.item()
         return value if isinstance(value, str) else float(value)
     if (cell := _CELL.fullmatch(name)) and cell[1] in result.arrays:
@@ -97,8 +97,8 @@ def _check_scale(name: str, result: Result) -> None:
 def _is_a_share(name: str, result: Result) -> bool:
     """Whether a quantity is a share of the gap, or is found by one."""
     if name == "strongest":
-        return result.main in SHARED
-    return not {*re.findall("[a-z_]+", name)}.isdisjoint(OF_GAP)
+        return result.main in SHARE_ARRAYS
+    return not {*re.findall("[a-z_]+", name)}.isdisjoint(GAP_SHARE_NAMES)
 
 
 def value_at(result: Result, array: str, place: str) -> float:
@@ -106,7 +106,7 @@ def value_at(result: Result, array: str, place: str) -> float:
     asked, texts = parse_place(place), result.position_tokens
     if asked.position is not None and asked.position < 0 and texts is not None:
         place = place[: place.index("@") + 1] + str(asked.position + len(texts))
-    some = cells(result)
+    some = map_cells(result)
     found = [one[array] for one in some if one["place"] == place and array in one]
     if not found:
         raise FactError(f"This result has no '{array}' at {place}: its {len(some)} places differ.")
@@ -130,18 +130,18 @@ def _one_holds(condition: str, result: Result, cell: Cell) -> bool:
             'in: effect L0H0.z > 0.5; or: clean.top is " Mary".'
         )
     left, sign, other = found[1], found[2], found[3].strip()
-    value = of_cell(cell, left, result)
+    value = cell_quantity(cell, left, result)
     if isinstance(value, str) and sign == "is":
         return value == (other[1:-1] if other[:1] == other[-1:] == '"' else other)
-    limit = _limit(other, result)
+    limit = _parse_limit(other, result)
     if left in POSITIONS and left in cell and limit < 0:
-        limit += len(texts_of(result) or ())
-    return COMPARE[sign](_number(value, left), limit)
+        limit += len(map_tokens(result) or ())
+    return COMPARISONS[sign](_as_number(value, left), limit)
 
 
-def filled(text: str, result: Result) -> str:
+def fill_slots(text: str, result: Result) -> str:
     """`text` with the values of its {quantities}. Raises FactError for one that is none."""
-    return _SLOT.sub(lambda slot: formatted(slot[1], quantity(slot[1], result)), text)
+    return _SLOT.sub(lambda slot: format_quantity(slot[1], quantity(slot[1], result)), text)
 
 
 def slots(text: str) -> list[str]:
@@ -149,27 +149,27 @@ def slots(text: str) -> list[str]:
     return _SLOT.findall(text)
 
 
-def formatted(name: str, value: Quantity) -> str:
+def format_quantity(name: str, value: Quantity) -> str:
     """A quantity as people read it."""
     if isinstance(value, str):
         return visible(value)
     words = set(re.findall(r"[a-z_]+", name))
-    if words & set(SHARES):
+    if words & set(PERCENT_NAMES):
         decimals = 1 if "probability" in words or 0 < abs(value) < 0.01 else 0
         return percent(value, decimals)
     return f"{value + 0.0:.4g}"
 
 
-def _of_run(run: str, what: str, result: Result) -> Quantity:
+def _run_quantity(run: str, what: str, result: Result) -> Quantity:
     found: Baseline | None = getattr(result, run)
     if found is None:
         raise FactError(f"This result has no {run} run.")
     if what == "top":
         return str(found.top[0]["token"])
-    return _number(getattr(found, what), f"{run}.{what}")
+    return _as_number(getattr(found, what), f"{run}.{what}")
 
 
-def _values(name: str, result: Result) -> xr.DataArray | None:
+def _array_values(name: str, result: Result) -> xr.DataArray | None:
     """An array, or its part at the labels in brackets, in the order of its dims; None where there is no such.
 
     Labels may count from the end. Without labels an array over several pairs is their mean, as on the map.
@@ -184,25 +184,25 @@ def _values(name: str, result: Result) -> xr.DataArray | None:
         )
     labels = [label.strip() for label in found[2].split(",")]
     if len(labels) > array.ndim:
-        raise _unlike(name, result)
+        raise _label_error(name, result)
     for dim, label in zip(array.dims, labels, strict=False):
         known = [str(one) for one in array[dim].values]
         if label not in known and re.fullmatch(r"-[0-9]{1,9}", label):
             label = dict(zip(range(-len(known), 0), known, strict=True)).get(int(label), "")
         if label not in known:
-            raise _unlike(name, result)
+            raise _label_error(name, result)
         array = array.isel({dim: known.index(label)})
     return array
 
 
-def _unlike(name: str, result: Result) -> FactError:
+def _label_error(name: str, result: Result) -> FactError:
     """That the labels in brackets are not those of the array."""
     array = result.arrays[name.partition("[")[0]]
     axes = ", ".join(f"{dim} ({array.sizes[dim]})" for dim in array.dims)
     return FactError(f"'{name}' does not fit: its labels are {axes}.")
 
 
-def of_cell(cell: Cell, name: str, result: Result) -> Quantity:
+def cell_quantity(cell: Cell, name: str, result: Result) -> Quantity:
     """A label or a value of the cell, or else a quantity of the whole result. Raises FactError as `quantity`."""
     if name not in cell:
         return quantity(name, result)
@@ -211,14 +211,14 @@ def of_cell(cell: Cell, name: str, result: Result) -> Quantity:
     return value if isinstance(value, str) else float(value)
 
 
-def _limit(text: str, result: Result) -> float:
+def _parse_limit(text: str, result: Result) -> float:
     try:
         return float(text)
     except ValueError:
-        return _number(quantity(text, result), text)
+        return _as_number(quantity(text, result), text)
 
 
-def _number(value: object, name: str) -> float:
+def _as_number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise FactError(f"'{name}' is {value!r}, which is not a number.")
     return float(value)

@@ -7,7 +7,7 @@ import yaml
 
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
-from patchwright.lessons.expressions import NEAR
+from patchwright.lessons.expressions import ABOUT_TOLERANCE
 from patchwright.lessons.schema import Lesson, Step
 from patchwright.methods.ablate import Ablate
 from patchwright.methods.attention import Attention, HeadScores
@@ -19,18 +19,18 @@ from patchwright.methods.paths import PathPatch
 from patchwright.methods.trace import Trace
 from patchwright.spelling import percent
 
-LEAST = 0.05
+LEAST_EFFECT = 0.05
 """The least effect of the strongest cell: where all are smaller, none of them is an answer."""
 
-_ALIKE = f"Cells whose value is within {percent(NEAR)} of that are right too."
-_COPIED = (
+_ABOUT_TEXT = f"Cells whose value is within {percent(ABOUT_TOLERANCE)} of that are right too."
+_COPY_TEXT = (
     "In each cell of the map one activation is copied from prompt {} into prompt {}. "
     "The effect is the share of the gap between A and B that the copy moves."
 )
 
 
 @dataclass(frozen=True)
-class _Map:
+class _MapQuestion:
     """What a lesson on a method's map says of its cells, and which of them is right."""
 
     cells: str
@@ -44,26 +44,26 @@ class _Map:
     among: str | None = None
     lowest: bool = False
     found: str = ""
-    none: str = f"No cell of this map is stronger than {percent(LEAST)}, so none is an answer: choose another map."
+    none: str = f"No cell of this map is stronger than {percent(LEAST_EFFECT)}, so none is an answer: choose another map."
     """What there is to say where no cell is right, or too many are."""
 
 
-_ASKED: dict[type[Experiment], _Map] = {
-    Patch: _Map(_COPIED),
-    Ablate: _Map(
+_MAP_QUESTIONS: dict[type[Experiment], _MapQuestion] = {
+    Patch: _MapQuestion(_COPY_TEXT),
+    Ablate: _MapQuestion(
         "In each cell of the map one activation is removed from the run of prompt A. The effect is "
         "the share of the gap between A and B that is lost."
     ),
-    PathPatch: _Map(_COPIED + " Only its direct paths to the receivers are changed."),
-    Difference: _Map(
+    PathPatch: _MapQuestion(_COPY_TEXT + " Only its direct paths to the receivers are changed."),
+    Difference: _MapQuestion(
         "Each cell of the map says how far apart the runs of prompt A and prompt B are there."
     ),
-    Trace: _Map(
+    Trace: _MapQuestion(
         "Noise on the subject's tokens takes the answer away. In each cell of the map the clean "
         "output of one MLP is put back at one token. The effect is the share that comes back.",
         "Pick the MLP that does so most.",
     ),
-    LogitLens: _Map(
+    LogitLens: _MapQuestion(
         "Each cell of the map is the run of prompt A after one layer, at one token. There the model's "
         "last step is applied at once, as if no further layer came: that gives a next token.",
         "Pick the first layer after which that is the likeliest next token, at the end of prompt A.",
@@ -74,27 +74,27 @@ _ASKED: dict[type[Experiment], _Map] = {
         none="The answer of A is not the likeliest token after any layer, so no cell is right: choose other "
         "prompts or another answer.",
     ),
-    Attention: _Map(
+    Attention: _MapQuestion(
         "One attention head reads prompt A. Each row of the map is a token that looks, each column one "
         "that it looks at. The shares of a row add up to 100 %.",
         "Pick what it looks at most from the last token.",
         cell="pattern about largest pattern[clean, -1]",
         among="query is -1",
-        found=f"The largest share is {{largest pattern[clean, -1]}}. {_ALIKE}",
+        found=f"The largest share is {{largest pattern[clean, -1]}}. {_ABOUT_TEXT}",
         none="This head looks at no token of prompt A more than at others, so no cell is right: choose "
         "another head.",
     ),
-    HeadScores: _Map(
+    HeadScores: _MapQuestion(
         "Each cell of the map is an attention head that reads random words, and then the same words once "
         "more. It is scored by how much it looks from a word at what followed the first copy of that word.",
         "Pick the head that looks most at what followed the first copy.",
         cell="induction about largest induction[random]",
         found="From a word it looks there with {largest induction[random]} of its attention. "
-        + _ALIKE,
+        + _ABOUT_TEXT,
         none="No head of this model looks more at what followed a first copy than others, so no cell is "
         "right: choose another model.",
     ),
-    EdgeAttribution: _Map(
+    EdgeAttribution: _MapQuestion(
         "Each cell of the map is a head or an MLP, with all edges from it to later parts of the model. The "
         "effect is the share of the gap between A and B that is lost when these edges carry the "
         "activations of prompt B, as gradients estimate it.",
@@ -105,26 +105,26 @@ _ASKED: dict[type[Experiment], _Map] = {
 """The maps that can be asked about, by method."""
 
 
-def proposed(experiment: Experiment) -> str:
+def proposed_question(experiment: Experiment) -> str:
     """The question that a map asks, in words. Raises InputError for a method whose maps are not asked about."""
-    return f"{experiment.question} {_asked(experiment).pick}"
+    return f"{experiment.question} {_map_question(experiment).pick}"
 
 
-def unanswered(experiment: Experiment) -> str:
+def no_answer_text(experiment: Experiment) -> str:
     """Why nothing can be asked of a map on which the lesson's own check finds no right cell."""
-    return _asked(experiment).none
+    return _map_question(experiment).none
 
 
-def _asked(experiment: Experiment) -> _Map:
-    if type(experiment) not in _ASKED:
-        names = ", ".join(kind.name() for kind in _ASKED)
+def _map_question(experiment: Experiment) -> _MapQuestion:
+    if type(experiment) not in _MAP_QUESTIONS:
+        names = ", ".join(kind.name() for kind in _MAP_QUESTIONS)
         raise InputError(
             f"No question can be made of a map of '{experiment.name()}': it may be one of {names}."
         )
-    return _ASKED[type(experiment)]
+    return _MAP_QUESTIONS[type(experiment)]
 
 
-def lesson_of(experiment: Experiment, question: str, explanation: str) -> Lesson:
+def make_lesson(experiment: Experiment, question: str, explanation: str) -> Lesson:
     """The lesson of one step that asks for a cell of the experiment's map, as a rule the strongest.
 
     Both texts may have quantities in braces, as in any lesson. Raises InputError for an empty
@@ -133,9 +133,9 @@ def lesson_of(experiment: Experiment, question: str, explanation: str) -> Lesson
     question, explanation = question.strip(), explanation.strip()
     if not question:
         raise InputError("The question has no text: write what the reader is asked.")
-    asked = _asked(experiment)
+    asked = _map_question(experiment)
     array = asked.array or experiment.main
-    found = asked.found or f"The strongest cell has {{largest {array}}}. {_ALIKE}"
+    found = asked.found or f"The strongest cell has {{largest {array}}}. {_ABOUT_TEXT}"
     given = experiment.model_dump(mode="json", exclude={"model"}, exclude_defaults=True)
     letters = ("B", "A") if given.get("direction") == "noise" else ("A", "B")
     step = Step(
@@ -146,11 +146,11 @@ def lesson_of(experiment: Experiment, question: str, explanation: str) -> Lesson
         among=asked.among,
         lowest=asked.lowest,
         reveal=f"{explanation}\n\n{found}" if explanation else found,
-        claims=() if asked.cell else (f"largest {array} > {LEAST}",),
+        claims=() if asked.cell else (f"largest {array} > {LEAST_EFFECT}",),
     )
     return Lesson(
-        name=_name(question, experiment),
-        title=_title(experiment),
+        name=_lesson_name(question, experiment),
+        title=_lesson_title(experiment),
         about=question,
         model=experiment.model,
         minutes=2,
@@ -158,25 +158,25 @@ def lesson_of(experiment: Experiment, question: str, explanation: str) -> Lesson
     )
 
 
-def _name(question: str, experiment: Experiment) -> str:
+def _lesson_name(question: str, experiment: Experiment) -> str:
     """A file name that says what is asked, and of which experiment."""
     words = re.findall(r"[a-z0-9]+", question.lower())[:8]
     return "-".join([*words, experiment.hash[:6]])
 
 
-def _title(experiment: Experiment) -> str:
+def _lesson_title(experiment: Experiment) -> str:
     """The two answers, where there is one to compare with."""
     said = experiment.contest
     return f"{said.answer} or {said.rival}?" if said.rival else "A question on a map"
 
 
-def yaml_of(lesson: Lesson) -> str:
+def lesson_yaml(lesson: Lesson) -> str:
     """A lesson as its file; `read_lesson` makes the same lesson of it."""
     given = lesson.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
-    return yaml.dump(given, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(given, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-class _Plain(yaml.SafeDumper):
+class _PlainDumper(yaml.SafeDumper):
     """Without anchors, which a lesson may not have."""
 
     def ignore_aliases(self, data: object) -> bool:
@@ -188,4 +188,4 @@ class _Plain(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", data, style)
 
 
-_Plain.add_representer(str, _Plain.represent_str)
+_PlainDumper.add_representer(str, _PlainDumper.represent_str)

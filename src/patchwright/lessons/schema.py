@@ -16,9 +16,9 @@ MOST_DEPTH = 20
 MOST_FAULTS = 20
 """That are told of one file."""
 
-LINE = "line "
+LINE_PREFIX = "line "
 
-READINGS = {
+LESSON_MODELS = {
     "demo": "demo (the teaching model)",
     "smollm2": "smollm2 (SmolLM2-135M-Instruct in 4 bits, a real model)",
 }
@@ -26,18 +26,18 @@ READINGS = {
 has every lesson. Lessons on another model are in the folder of its name, in files of the same name."""
 
 
-class _Frozen(BaseModel):
+class _FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Choice(_Frozen):
+class Choice(_FrozenModel):
     """One of several answers, right where its condition on the result holds (`expressions.holds`)."""
 
     text: str = Field(min_length=1)
     right: str | None = None
 
 
-class Step(_Frozen):
+class Step(_FrozenModel):
     """A text; where it asks something, the question, and what is revealed after the answer.
 
     The reader picks one of `choices`, or a cell of the step's map: right is one for which
@@ -59,7 +59,7 @@ class Step(_Frozen):
     claims: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _asks_in_one_way(self) -> "Step":
+    def _check_question(self) -> "Step":
         ways = bool(self.choices) + (self.cell is not None)
         if self.question is None and (ways or self.hints or self.reveal):
             raise ValueError("choices, cell, hints and reveal need a question")
@@ -74,7 +74,7 @@ class Step(_Frozen):
         return self
 
 
-class Lesson(_Frozen):
+class Lesson(_FrozenModel):
     """What a reader goes through, step by step; `name` is the file's, without its ending."""
 
     name: str
@@ -85,15 +85,15 @@ class Lesson(_Frozen):
     steps: tuple[Step, ...]
 
     @model_validator(mode="after")
-    def _has_something_to_run(self) -> "Lesson":
+    def _check_steps(self) -> "Lesson":
         if not self.steps or self.steps[0].experiment is None:
             raise ValueError("it needs at least one step, and the first needs an experiment")
         return self
 
 
 @cache
-def built_in(model: str = "demo") -> tuple[Lesson, ...]:
-    """The lessons of the package on one of `READINGS`, in the order in which to take them."""
+def built_in_lessons(model: str = "demo") -> tuple[Lesson, ...]:
+    """The lessons of the package on one of `LESSON_MODELS`, in the order in which to take them."""
     folder = files("patchwright.lessons").joinpath("built_in")
     if model != "demo":
         folder = folder.joinpath(model)
@@ -104,9 +104,9 @@ def built_in(model: str = "demo") -> tuple[Lesson, ...]:
     )
 
 
-def readings_of(lesson: Lesson) -> dict[str, Lesson]:
+def lesson_by_model(lesson: Lesson) -> dict[str, Lesson]:
     """All readings of a lesson, by model; of a lesson that does not come with the package itself."""
-    ours = [one for model in READINGS for one in built_in(model)]
+    ours = [one for model in LESSON_MODELS for one in built_in_lessons(model)]
     same = [one for one in ours if one.name == lesson.name] if lesson in ours else [lesson]
     return {one.model: one for one in same}
 
@@ -151,11 +151,11 @@ def read_lesson(text: str, name: str) -> Lesson:
             f"{name}: a lesson has at most {MOST_BYTES:,} bytes. Split it into several."
         )
     try:
-        _check_plain(text, name)
+        _check_yaml(text, name)
         root = yaml.compose(text, yaml.SafeLoader)
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise LessonError(f"{name}, {_place_of(error)}") from error
+        raise LessonError(f"{name}, {_yaml_fault(error)}") from error
     except (ValueError, RecursionError) as error:  # a date that there is not, say
         raise LessonError(f"{name}: {reason(error)}.") from error
     if not isinstance(document, dict):
@@ -173,7 +173,7 @@ def _read_or_error(path: Path) -> Lesson | LessonError:
         return error
 
 
-def _check_plain(text: str, name: str) -> None:
+def _check_yaml(text: str, name: str) -> None:
     """Refuse what makes a small file large: references to other parts, endless nesting."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
@@ -186,7 +186,7 @@ def _check_plain(text: str, name: str) -> None:
             raise LessonError(f"{name}, line {line}: this is nested too deep.")
 
 
-def _place_of(error: yaml.YAMLError) -> str:
+def _yaml_fault(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {reason(error.problem or error.context)}."
     return f"line 1: {reason(str(error).splitlines()[0])}."
@@ -198,7 +198,7 @@ def _faults(error: ValidationError, root: yaml.Node | None, name: str) -> Iterat
         what = ".".join(str(part) for part in path)
         message = reason(fault["msg"].removeprefix("Value error, "))
         at = f"{quoted(what)}: " if what else ""
-        yield f"{name}, {LINE}{line_of(root, path)}: {at}{message}."
+        yield f"{name}, {LINE_PREFIX}{line_of(root, path)}: {at}{message}."
 
 
 def line_of(root: yaml.Node | None, path: Sequence[str | int]) -> int:
@@ -207,14 +207,14 @@ def line_of(root: yaml.Node | None, path: Sequence[str | int]) -> int:
         return 1
     node = root
     for part in path:
-        below = _below(node, part)
+        below = _child_node(node, part)
         if below is None:
             break
         node = below
     return node.start_mark.line + 1
 
 
-def _below(node: yaml.Node, part: str | int) -> yaml.Node | None:
+def _child_node(node: yaml.Node, part: str | int) -> yaml.Node | None:
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
         items = cast("list[yaml.Node]", node.value)
         return items[part] if part < len(items) else None

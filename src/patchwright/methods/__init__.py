@@ -30,13 +30,15 @@ FILES = sorted(
 
 
 @cache
-def _every() -> "Methods":
+def _load_methods() -> "Methods":
     from patchwright.experiment.registry import Methods
 
-    return Methods(kind for name in FILES for kind in kinds_in(import_module(f"{__name__}.{name}")))
+    return Methods(
+        kind for name in FILES for kind in experiments_in(import_module(f"{__name__}.{name}"))
+    )
 
 
-def kinds_in(module: ModuleType) -> "list[type[Experiment]]":
+def experiments_in(module: ModuleType) -> "list[type[Experiment]]":
     """The experiments that a file declares, in its order."""
     from patchwright.experiment.base import Experiment
 
@@ -50,7 +52,7 @@ def kinds_in(module: ModuleType) -> "list[type[Experiment]]":
     ]
 
 
-def summaries() -> dict[str, str]:
+def command_summaries() -> dict[str, str]:
     """The commands of the methods with their summaries, read off the files.
 
     Nothing is imported for it: pydantic alone takes longer than all of `--help` may.
@@ -79,10 +81,10 @@ def _constants(kind: ast.ClassDef) -> dict[str, str]:
 
 def load_result(path: "str | Path") -> "Result":
     """The result that `to_json` wrote. Raises OutputError where it is none."""
-    return _every().load_result(path)
+    return _load_methods().load_result(path)
 
 
 def __getattr__(name: str) -> Any:
     if name != "METHODS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _every()
+    return _load_methods()

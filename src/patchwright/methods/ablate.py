@@ -11,12 +11,12 @@ from patchwright.axes import BUDGET
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.declaration import KnownSite, Option, Seed
 from patchwright.experiment.patching import Sweep, Together
-from patchwright.experiment.questions import parts, places_in_words
+from patchwright.experiment.questions import parts_text, places_text
 from patchwright.places import SITE_TABLE
-from patchwright.prompts.align import EDGES
+from patchwright.prompts.align import EDGES_HINT
 from patchwright.prompts.pair import Prompt
 from patchwright.spelling import sentence_case
-from patchwright.upgrade import also_takes
+from patchwright.upgrade import accept_old_names
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -31,13 +31,13 @@ Ablation = Literal["zero", "mean", "resample"]
 """What a place's activation is replaced by; see `algorithms.ablation`."""
 
 
-_REPLACED: dict[Ablation, str] = {
+_ABLATION_TEXTS: dict[Ablation, str] = {
     "zero": "setting {} to zero",
     "mean": "replacing {} by the mean over other prompts",
     "resample": "replacing {} by that of another prompt",
 }
 
-UNUSED: dict[Ablation, tuple[str, ...]] = {
+UNUSED_FIELDS: dict[Ablation, tuple[str, ...]] = {
     "zero": ("by_position", "seed"),
     "mean": ("seed",),
     "resample": ("by_position",),
@@ -45,7 +45,7 @@ UNUSED: dict[Ablation, tuple[str, ...]] = {
 """Fields that change nothing of each kind of ablation."""
 
 
-class Ablating(OnPairs):
+class AblationExperiment(OnPairs):
     """What is written into the clean run so that a place says nothing.
 
     `prompts` are those that `mean` averages over and `resample` draws from.
@@ -81,21 +81,21 @@ class Ablating(OnPairs):
         return super().batched and self.ablation != "resample"
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """Unequal prompts may be ablated: what is written comes from no prompt of the pair."""
-        return EDGES
+        return EDGES_HINT
 
-    def replacement(self, work: RunContext, sites: Sequence[Site]) -> Source:
+    def ablation_source(self, work: RunContext, sites: Sequence[Site]) -> Source:
         """What is written at `sites` of each pair's clean run."""
-        from patchwright.algorithms.ablation import reference_tokens, substitute
+        from patchwright.algorithms.ablation import ablation_source, reference_tokens
 
         prompts = reference_tokens(self.prompts, work.model, self.bos)
-        return substitute(
+        return ablation_source(
             work.model.network, prompts, sites, self.ablation, self.by_position, self.seed
         )
 
 
-class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOverride] - it is frozen
+class Ablate(AblationExperiment, Sweep):  # pyright: ignore[reportIncompatibleVariableOverride] - it is frozen
     """In the clean run one place at a time is replaced by an activation that says nothing
     about the prompt. The effect is the share of the gap to the corrupted run that is lost.
 
@@ -116,28 +116,28 @@ class Ablate(Ablating, Sweep):  # pyright: ignore[reportIncompatibleVariableOver
 
     def title(self, result: Result) -> str:
         """What was ablated, and how."""
-        from patchwright.algorithms.scale import measured
+        from patchwright.algorithms.scale import measure_label
 
-        replaced = _REPLACED[self.ablation].format(SITE_TABLE[self.site].phrase)
-        return sentence_case(f"{measured(result)} by {replaced}")
+        replaced = _ABLATION_TEXTS[self.ablation].format(SITE_TABLE[self.site].phrase)
+        return sentence_case(f"{measure_label(result)} by {replaced}")
 
     @property
     def question(self) -> str:
         """Without which places the answer is lost."""
         said = self.contest
-        what = parts(self.site, self.per)
-        return f"Without which {what} is {said.answer} lost{said.against('to')}{said.over}?"
+        what = parts_text(self.site, self.per)
+        return f"Without which {what} is {said.answer} lost{said.rival_after('to')}{said.over}?"
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell."""
-        from patchwright.experiment.sweeps import cells_of, found_of, patch_cells
+        from patchwright.experiment.sweeps import cells_of, patch_cells, raw_sweep_result
 
         cells, coords = cells_of(self, work.model, tokens)
-        swept = patch_cells(self, work, tokens, cells, self.replacement(work, [self.site]))
-        return found_of(self, work, swept, coords)
+        swept = patch_cells(self, work, tokens, cells, self.ablation_source(work, [self.site]))
+        return raw_sweep_result(self, work, swept, coords)
 
 
-class AblateTogether(Ablating, Together):
+class AblateTogether(AblationExperiment, Together):
     """In the clean run several places at once are replaced by activations that say nothing
     about the prompt. The effect is the share of the gap to the corrupted run that is lost.
     """
@@ -150,25 +150,27 @@ class AblateTogether(Ablating, Together):
 
     def title(self, result: Result) -> str:
         """Which places were ablated, and how."""
-        return sentence_case(f"{_REPLACED[self.ablation].format(', '.join(self.places))} together")
+        return sentence_case(
+            f"{_ABLATION_TEXTS[self.ablation].format(', '.join(self.places))} together"
+        )
 
     @property
     def question(self) -> str:
         """Whether it is lost without all of them."""
         said = self.contest
-        places = places_in_words(self.places)
-        return f"Is {said.answer} lost{said.against('to')} without {places}{said.over}?"
+        places = places_text(self.places)
+        return f"Is {said.answer} lost{said.rival_after('to')} without {places}{said.over}?"
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are ablated."""
-        from patchwright.experiment.joint_patch import patched_together
+        from patchwright.experiment.joint_patch import run_joint_patch
         from patchwright.places import parse_place
 
-        source = self.replacement(work, [parse_place(place).site for place in self.places])
-        return patched_together(self, self.direction, work, tokens, source)
+        source = self.ablation_source(work, [parse_place(place).site for place in self.places])
+        return run_joint_patch(self, self.direction, work, tokens, source)
 
 
-@also_takes(how="ablation")
+@accept_old_names(how="ablation")
 def ablate(
     model: Model,
     pair: Pair | Sequence[Pair],
@@ -195,7 +197,7 @@ def ablate(
     return Ablate.call(**locals())
 
 
-@also_takes(how="ablation")
+@accept_old_names(how="ablation")
 def ablate_together(
     model: Model,
     pair: Pair | Sequence[Pair],

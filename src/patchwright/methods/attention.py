@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.cost import longest
+from patchwright.experiment.cost import sequence_length
 from patchwright.experiment.declaration import Cost, Option, Output, Seed
 from patchwright.experiment.questions import Contest
-from patchwright.prompts.align import NO_EDGES
+from patchwright.prompts.align import NO_EDGES_HINT
 from patchwright.prompts.pair import Prompt, Text
 
 if TYPE_CHECKING:
@@ -91,16 +91,18 @@ class HeadScores(OnPairs):
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """Every head's scores."""
-        from patchwright.algorithms.attention import PATTERN, RepeatedTokens, head_scores
-        from patchwright.experiment.observation import measured
+        from patchwright.algorithms.attention import PATTERN_SITES, RepeatedTokens, head_scores
+        from patchwright.experiment.observation import measure_unpatched
         from patchwright.prompts.pair import prompt_ids
 
         tokenizer, network = work.model.tokenizer, work.model.network
         pool = prompt_ids(self.words, tokenizer, bos=False) if self.words else ()
-        start = tokenizer.start if tokenizer is not None and self.bos else ()
+        start = tokenizer.bos_ids if tokenizer is not None and self.bos else ()
         drawn = tuple(dict.fromkeys(pool))
         twice = RepeatedTokens(self.length, self.repeats, self.seed, drawn, start)
-        return measured(self, work, tokens, PATTERN, lambda runs: head_scores(network, runs, twice))
+        return measure_unpatched(
+            self, work, tokens, PATTERN_SITES, lambda runs: head_scores(network, runs, twice)
+        )
 
 
 class Attention(OnPairs):
@@ -118,9 +120,9 @@ class Attention(OnPairs):
     )
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """Patterns of unequal prompts cannot be compared."""
-        return NO_EDGES
+        return NO_EDGES_HINT
 
     @property
     def output(self) -> Output:
@@ -141,22 +143,22 @@ class Attention(OnPairs):
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A value for each query and key."""
-        return Cost(sum(longest(one) ** 2 for one in tokens))
+        return Cost(sum(sequence_length(one) ** 2 for one in tokens))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """The `pattern` of one head in both runs, and their `difference`."""
-        from patchwright.algorithms.attention import PATTERN, patterns
-        from patchwright.experiment.assembly import ONE_BY_ONE, check_one_length
-        from patchwright.experiment.observation import measured
+        from patchwright.algorithms.attention import PATTERN_SITES, patterns
+        from patchwright.experiment.assembly import ONE_PAIR_ADVICE, check_equal_lengths
+        from patchwright.experiment.observation import measure_unpatched
 
-        check_one_length((len(pair.clean) for pair in tokens), ONE_BY_ONE)
+        check_equal_lengths((len(pair.clean) for pair in tokens), ONE_PAIR_ADVICE)
 
         def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
             both = patterns(work.model.network, runs, self.layer, self.head)
             change = both.sel(run="clean", drop=True) - both.sel(run="corrupt", drop=True)
             return {"pattern": both, "difference": change}
 
-        return measured(self, work, tokens, PATTERN, measure)
+        return measure_unpatched(self, work, tokens, PATTERN_SITES, measure)
 
 
 def attention(

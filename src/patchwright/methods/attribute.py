@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from patchwright.axes import BUDGET
-from patchwright.experiment.cost import runs_of
+from patchwright.experiment.cost import runs_per_cell
 from patchwright.experiment.declaration import CopyDirection, Cost, KnownSite, Option, Output
-from patchwright.experiment.patching import Sweep, copied
-from patchwright.experiment.questions import parts
-from patchwright.upgrade import also_takes
+from patchwright.experiment.patching import Sweep, copy_text
+from patchwright.experiment.questions import parts_text
+from patchwright.upgrade import accept_old_names
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from patchwright.prompts.pair import Pair, TokenPair
 
 
-_ESTIMATED = {
+_ESTIMATE_NOTES = {
     "gradient": "Estimates are to first order, from one gradient.",
     "qk_fix": "Estimates are to first order, with the softmax of queries and keys recomputed.",
     "integrated": "Estimates are means of gradients at {} points between the two runs.",
@@ -71,31 +71,31 @@ class Attribute(Sweep):
 
     def title(self, result: Result) -> str:
         """What was estimated, and how."""
-        from patchwright.algorithms.scale import measured
+        from patchwright.algorithms.scale import measure_label
 
-        what = copied(self.site, self.direction)
-        return f"Estimated {measured(result)} by copying {what}"
+        what = copy_text(self.site, self.direction)
+        return f"Estimated {measure_label(result)} by copying {what}"
 
     @property
     def question(self) -> str:
         """That of the sweep that is estimated."""
         how = ", as gradients estimate it"
-        return self.contest.back(parts(self.site, self.per), self.direction, how)
+        return self.contest.parts_question(parts_text(self.site, self.per), self.direction, how)
 
     def note(self, result: Result) -> str:
         """What a cell is, and which gradients estimate it."""
-        return f"{super().note(result)} {_ESTIMATED[self.estimator].format(self.steps)}"
+        return f"{super().note(result)} {_ESTIMATE_NOTES[self.estimator].format(self.steps)}"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Cells, and gradients for each step."""
         cells = super().cost(tokens, model).cells
-        return Cost(cells, passes=self.steps * sum(map(runs_of, tokens)))
+        return Cost(cells, passes=self.steps * sum(map(runs_per_cell, tokens)))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` as estimated; with `exact` the sweep beside it, and how they agree."""
         from patchwright.algorithms.attribution import attribute
-        from patchwright.experiment.assembly import estimates
-        from patchwright.experiment.sweeps import cells_of, found_of
+        from patchwright.experiment.assembly import estimate_notice
+        from patchwright.experiment.sweeps import cells_of, raw_sweep_result
 
         cells, coords = cells_of(self, work.model, tokens)
         estimate = attribute(
@@ -108,20 +108,20 @@ class Attribute(Sweep):
             self.steps,
             work.budget,
         )
-        found = found_of(self, work, estimate, coords)
+        found = raw_sweep_result(self, work, estimate, coords)
         if self.exact:
-            self._compare(found, work, tokens, cells, estimate.values)
-        found.notices.append(estimates("Every value is"))
+            self._add_exact_sweep(found, work, tokens, cells, estimate.values)
+        found.notices.append(estimate_notice("Every value is"))
         return found
 
-    def _compare(
+    def _add_exact_sweep(
         self, found: RawResult, work: RunContext, tokens: list[TokenPair], cells: Any, estimate: Any
     ) -> None:
         """Add the exact sweep to what was found, and how well the estimate agrees."""
         import numpy as np
 
-        from patchwright.algorithms.attribution import compared
-        from patchwright.experiment.assembly import stopped_sweep
+        from patchwright.algorithms.attribution import estimate_quality
+        from patchwright.experiment.assembly import stopped_sweep_notice
         from patchwright.experiment.sweeps import patch_cells
 
         exact = patch_cells(self, work, tokens, cells)
@@ -130,12 +130,12 @@ class Attribute(Sweep):
         base = np.array([one.metric for one in bases]).reshape(-1, *[1] * (exact.values.ndim - 1))
         stopped = exact.done < exact.values.size
         if stopped:
-            found.notices.append(stopped_sweep(exact.done, exact.values.size))
+            found.notices.append(stopped_sweep_notice(exact.done, exact.values.size))
         if not stopped or np.isfinite(exact.values).sum() > 1:
-            found.details.update(compared(estimate - base, exact.values - base))
+            found.details.update(estimate_quality(estimate - base, exact.values - base))
 
 
-@also_takes(method="estimator")
+@accept_old_names(method="estimator")
 def attribute(
     model: Model,
     pair: Pair | Sequence[Pair],

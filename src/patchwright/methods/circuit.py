@@ -12,8 +12,8 @@ from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError
 from patchwright.experiment.base import OnPairs
 from patchwright.experiment.declaration import Cost, Natural, Option, Output
-from patchwright.prompts.align import NO_EDGES
-from patchwright.upgrade import also_takes
+from patchwright.prompts.align import NO_EDGES_HINT
+from patchwright.upgrade import accept_old_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,15 +41,15 @@ class OnEdges(OnPairs):
         return False
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """Prompts of unequal length have no edges in common."""
-        return NO_EDGES
+        return NO_EDGES_HINT
 
     def memory(self, tokens: Sequence[TokenPair], model: Model) -> int:
         """Bytes that the gradients of all edges of the longest pair take, about."""
-        from patchwright.experiment.cost import graph_bytes, longest
+        from patchwright.experiment.cost import graph_bytes, sequence_length
 
-        return graph_bytes(max(map(longest, tokens), default=0), model)
+        return graph_bytes(max(map(sequence_length, tokens), default=0), model)
 
 
 class EdgeAttribution(OnEdges):
@@ -91,7 +91,7 @@ class EdgeAttribution(OnEdges):
     @property
     def question(self) -> str:
         """Which edges the answer needs."""
-        return self.contest.back("edges between the model's parts", "noise")
+        return self.contest.parts_question("edges between the model's parts", "noise")
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """A pass for each step, and for each edge that is measured exactly."""
@@ -102,10 +102,10 @@ class EdgeAttribution(OnEdges):
         """The array `edges`, [receiver, sender]: each edge's score; `exact` of the strongest."""
         import xarray as xr
 
-        from patchwright.algorithms.batches import part_of
+        from patchwright.algorithms.batches import part_progress
         from patchwright.algorithms.circuits import edge_scores
-        from patchwright.experiment.assembly import stopped
-        from patchwright.experiment.observation import measured
+        from patchwright.experiment.assembly import stopped_notice
+        from patchwright.experiment.observation import measure_unpatched
         from patchwright.model.graph import Graph
 
         if self.exact < 0:
@@ -113,26 +113,32 @@ class EdgeAttribution(OnEdges):
         graph = Graph(work.model.spec)
         network, steps = work.model.network, self.steps or 1
         passes = len(tokens) * steps
-        n_exact = min(self.exact, int(graph.exists().sum()))
-        progress = part_of(work.progress, 0, passes + n_exact)
+        n_exact = min(self.exact, int(graph.edge_mask().sum()))
+        progress = part_progress(work.progress, 0, passes + n_exact)
         scored = edge_scores(network, tokens, self.metric, self.steps, progress)
         coords = {"receiver": graph.receivers, "sender": graph.senders}
-        found = measured(self, work, tokens, (), lambda _: {})
+        found = measure_unpatched(self, work, tokens, (), lambda _: {})
         found.arrays["edges"] = xr.DataArray(scored.values, dims=list(coords), coords=coords)
         if scored.steps < steps:
             found.notices.append(
-                stopped(f"{scored.steps} of {steps} steps of a pair: scores are means over those.")
+                stopped_notice(
+                    f"{scored.steps} of {steps} steps of a pair: scores are means over those."
+                )
             )
         elif scored.done < len(tokens):
             found.notices.append(
-                stopped(f"{scored.done} of {len(tokens)} pairs: scores are means over those.")
+                stopped_notice(
+                    f"{scored.done} of {len(tokens)} pairs: scores are means over those."
+                )
             )
         elif n_exact:
-            progress = part_of(work.progress, passes, passes + n_exact)
+            progress = part_progress(work.progress, passes, passes + n_exact)
             done = 0 if scored.stopped else self._measure_exactly(found, work, progress)
             if done < n_exact:
                 found.notices.append(
-                    stopped(f"{done} of {n_exact} edges: the others are not measured exactly.")
+                    stopped_notice(
+                        f"{done} of {n_exact} edges: the others are not measured exactly."
+                    )
                 )
         return found
 
@@ -143,14 +149,16 @@ class EdgeAttribution(OnEdges):
         import numpy as np
         import xarray as xr
 
-        from patchwright.algorithms.circuits import measure, strongest
+        from patchwright.algorithms.circuits import edges_by_score, measure_circuits
         from patchwright.model.graph import Graph
 
         graph, network = Graph(work.model.spec), work.model.network
-        edges = strongest(found.arrays["edges"].values, graph)[: self.exact]
+        edges = edges_by_score(found.arrays["edges"].values, graph)[: self.exact]
         every = set(graph.edges)
         others = [every - {edge} for edge in edges]
-        ran = measure(network, found.tokens, others, self.metric, "corrupt", progress, work.budget)
+        ran = measure_circuits(
+            network, found.tokens, others, self.metric, "corrupt", progress, work.budget
+        )
         exact = xr.full_like(found.arrays["edges"], np.nan)
         for (sender, receiver), value in zip(edges, ran.values, strict=True):
             exact.loc[{"sender": sender, "receiver": receiver}] = value - ran.clean
@@ -210,7 +218,7 @@ class EvaluateCircuit(OnEdges):
     def question(self) -> str:
         """How large a circuit has to be."""
         said = self.contest
-        return f"How few edges are enough for {said.answer}{said.against('instead of')}{said.over}?"
+        return f"How few edges are enough for {said.answer}{said.rival_after('instead of')}{said.over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Each circuit, its complement, and circuits drawn at random."""
@@ -223,9 +231,9 @@ class EvaluateCircuit(OnEdges):
         import xarray as xr
 
         from patchwright.algorithms.batches import check_budget
-        from patchwright.algorithms.circuits import measure
-        from patchwright.experiment.assembly import stopped
-        from patchwright.experiment.observation import measured
+        from patchwright.algorithms.circuits import measure_circuits
+        from patchwright.experiment.assembly import stopped_notice
+        from patchwright.experiment.observation import measure_unpatched
 
         sizes = list(dict.fromkeys(self.sizes))
         if not sizes or sizes != sorted(sizes) or not 0 <= sizes[0] <= sizes[-1] <= len(self.edges):
@@ -234,15 +242,15 @@ class EvaluateCircuit(OnEdges):
             )
         listed = sum(LIST_BYTES + 8 * size for size in sizes) * self.n_random
         check_budget("The random circuits take", listed, work.budget, "draw fewer")
-        rows = self._known(work)
+        rows = self._known_rows(work)
         new = [size for size in sizes if size not in rows]
         network, circuits = work.model.network, self._circuits(new, work)
         asked = self.metric, self.outside, work.progress, work.budget
-        ran = measure(network, tokens, circuits, *asked)
+        ran = measure_circuits(network, tokens, circuits, *asked)
         width = 2 + self.n_random
         rows |= dict(zip(new, ran.faithfulness.reshape(-1, width), strict=True))
         kept = np.array([rows[size] for size in sizes])
-        found = measured(self, work, tokens, (), lambda _: {})
+        found = measure_unpatched(self, work, tokens, (), lambda _: {})
         columns = {"faithfulness": kept[:, 0], "complement": kept[:, 1], "random": kept[:, 2:]}
         for name, values in columns.items():
             dims = self.output.arrays[name]
@@ -252,14 +260,14 @@ class EvaluateCircuit(OnEdges):
         found.details.update(_areas(sizes, kept))
         if (left := len(circuits) - ran.done) > 0:
             found.notices.append(
-                stopped(
+                stopped_notice(
                     f"{kept.size - left} of {kept.size} circuits: the others are empty, and areas "
                     "are over the sizes that are there."
                 )
             )
         return found
 
-    def _known(self, work: RunContext) -> dict[int, NDArray[np.float64]]:
+    def _known_rows(self, work: RunContext) -> dict[int, NDArray[np.float64]]:
         """What an earlier result has of the same circuits, by size: the circuit, its complement, random ones."""
         import numpy as np
 
@@ -298,7 +306,7 @@ def _areas(sizes: list[int], kept: Any) -> dict[str, float]:
     """Under the circuit's curve and the random ones', over the sizes that have their values."""
     import numpy as np
 
-    from patchwright.algorithms.circuits import area
+    from patchwright.algorithms.circuits import area_under_curve
 
     curves = {"area": kept[:, 0]}
     if kept.shape[1] > 2:
@@ -307,7 +315,7 @@ def _areas(sizes: list[int], kept: Any) -> dict[str, float]:
     for name, values in curves.items():
         known = np.isfinite(values)
         if known.any():
-            areas[name] = area(np.array(sizes)[known].tolist(), values[known].tolist())
+            areas[name] = area_under_curve(np.array(sizes)[known].tolist(), values[known].tolist())
     return areas
 
 
@@ -338,7 +346,7 @@ def edge_attribution(
     return run(asked, model, progress)
 
 
-@also_takes(randoms="n_random")
+@accept_old_names(randoms="n_random")
 def evaluate_circuit(
     model: Model,
     pair: Pair | Sequence[Pair],
@@ -371,7 +379,7 @@ def evaluate_circuit(
         bos,
         metric=metric,
         edges=circuit.edges,
-        sizes=usual_sizes(len(circuit.edges)) if sizes is None else sizes,
+        sizes=default_sizes(len(circuit.edges)) if sizes is None else sizes,
         outside=outside,
         n_random=n_random,
         seed=seed,
@@ -379,7 +387,7 @@ def evaluate_circuit(
     return run(asked, model, progress, budget)
 
 
-def usual_sizes(n_edges: int) -> list[int]:
+def default_sizes(n_edges: int) -> list[int]:
     """Powers of two below the number of edges, and all of them."""
     powers = [2**power for power in range(n_edges.bit_length())]
     return [size for size in powers if size < n_edges] + [n_edges]

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from patchwright.axes import DIMS, Per
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.cost import longest, places_count
+from patchwright.experiment.cost import places_count, sequence_length
 from patchwright.experiment.declaration import Cost, KnownSite, Output
-from patchwright.experiment.patching import PER
-from patchwright.experiment.questions import parts
+from patchwright.experiment.patching import PER_FIELD
+from patchwright.experiment.questions import parts_text
 from patchwright.places import KEYED_SITES, SITE_TABLE
-from patchwright.prompts.align import EDGES
+from patchwright.prompts.align import EDGES_HINT
 
 if TYPE_CHECKING:
     from patchwright.algorithms.result import Result
@@ -36,14 +36,14 @@ class Difference(OnPairs):
     site: KnownSite = Field(
         default="resid_post", title="Site", description="What is compared; see `places`."
     )
-    per: Per = PER
+    per: Per = PER_FIELD
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """What can be done about prompts of unequal length."""
         if self.site in KEYED_SITES:
             return ", or choose site='z' and align='edges' (--site z --align edges)"
-        return EDGES
+        return EDGES_HINT
 
     @property
     def output(self) -> Output:
@@ -59,25 +59,27 @@ class Difference(OnPairs):
     def question(self) -> str:
         """Where the runs differ."""
         over = self.contest.over
-        return f"Which {parts(self.site, self.per)} differ most between A and B{over}?"
+        return f"Which {parts_text(self.site, self.per)} differ most between A and B{over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""
-        sizes = (places_count(self.site, self.per, longest(one), model) for one in tokens)
+        sizes = (places_count(self.site, self.per, sequence_length(one), model) for one in tokens)
         return Cost(sum(sizes))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """Norms and cosines of the differences of one site."""
         from patchwright.algorithms.difference import difference
-        from patchwright.experiment.assembly import check_one_length, without_positions
-        from patchwright.experiment.observation import measured
-        from patchwright.places import check_layer, layer_named
+        from patchwright.experiment.assembly import check_equal_lengths, other_pers_advice
+        from patchwright.experiment.observation import measure_unpatched
+        from patchwright.places import check_layer, layer_or_none
 
         site, per = self.site, self.per
-        check_layer(layer_named(site, 0), site, work.model.spec)
+        check_layer(layer_or_none(site, 0), site, work.model.spec)
         if per in ("position", "head_position"):
-            check_one_length((len(pair.clean) for pair in tokens), without_positions(site))
-        return measured(self, work, tokens, [site], lambda runs: difference(runs, site, per))
+            check_equal_lengths((len(pair.clean) for pair in tokens), other_pers_advice(site))
+        return measure_unpatched(
+            self, work, tokens, [site], lambda runs: difference(runs, site, per)
+        )
 
 
 def difference(

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET
 from patchwright.experiment.base import OnPairs
-from patchwright.experiment.cost import longest
+from patchwright.experiment.cost import sequence_length
 from patchwright.experiment.declaration import CopyDirection, Cost, Dims, Option, Output, PlaceNames
-from patchwright.prompts.align import EDGES
+from patchwright.prompts.align import EDGES_HINT
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Part = Literal["layer", "head", "position", "neuron"]
 """How finely: layers' attention and MLP, heads, heads by source position, neurons."""
 
-_WRITERS: dict[Part, str] = {
+_PART_TEXTS: dict[Part, str] = {
     "layer": "halves of layers",
     "head": "heads",
     "position": "heads, from which tokens,",
@@ -35,7 +35,7 @@ _WRITERS: dict[Part, str] = {
 }
 """What is attributed, as its question names it."""
 
-INSIDE: dict[Part, Dims] = {
+PART_DIMS: dict[Part, Dims] = {
     "head": ("layer", "head"),
     "position": ("layer", "head", "position"),
     "neuron": ("layer", "neuron"),
@@ -94,67 +94,74 @@ class LogitLens(OnPairs):
     def question(self) -> str:
         """When the answer can be read."""
         said = self.contest
-        return f"After which layer does the model say {said.answer}{said.against('instead of')}{said.over}?"
+        return f"After which layer does the model say {said.answer}{said.rival_after('instead of')}{said.over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Every layer and position is read by the whole unembedding."""
-        return Cost(sum(model.spec.n_layers * longest(one) for one in tokens))
+        return Cost(sum(model.spec.n_layers * sequence_length(one) for one in tokens))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """The answer as read off every layer of both runs, and of a patched one."""
-        from patchwright.algorithms.lens import LENS, accumulated, logit_lens
-        from patchwright.experiment.observation import measured
+        from patchwright.algorithms.lens import LENS_SITES, accumulated_logit_diff, logit_lens
+        from patchwright.experiment.observation import measure_unpatched
 
-        named = self._runs(work, tokens)
+        named = self._runs_getter(work, tokens)
 
         def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
-            lens = logit_lens(runs.reader, named(runs), work.text)
+            lens = logit_lens(runs.reader, named(runs), work.token_text)
             if "logit_diff" in lens:
-                lens["accumulated"] = accumulated(runs.reader, named(runs))
+                lens["accumulated"] = accumulated_logit_diff(runs.reader, named(runs))
             return lens
 
-        return measured(self, work, tokens, LENS, measure)
+        return measure_unpatched(self, work, tokens, LENS_SITES, measure)
 
-    def accumulated(self, model: Model) -> xr.DataArray | None:
+    def accumulated_logit_diff(self, model: Model) -> xr.DataArray | None:
         """The array `accumulated` of the lens of one pair alone, without its costly columns.
 
         None where it has none, for want of a wrong answer. Raises what the lens does.
         """
-        from patchwright.algorithms.lens import LENS, accumulated
+        from patchwright.algorithms.lens import LENS_SITES, accumulated_logit_diff
         from patchwright.algorithms.pair_runs import run_pairs
         from patchwright.experiment.assembly import RunContext
 
         tokens = self.tokens(model)
-        named = self._runs(RunContext(model, None, BUDGET), tokens)
-        (runs,) = run_pairs(model.network, tokens, LENS)
-        return accumulated(runs.reader, named(runs)) if runs.pair.wrongs else None
+        named = self._runs_getter(RunContext(model, None, BUDGET), tokens)
+        (runs,) = run_pairs(model.network, tokens, LENS_SITES)
+        return accumulated_logit_diff(runs.reader, named(runs)) if runs.pair.wrongs else None
 
-    def _runs(
+    def _runs_getter(
         self, work: RunContext, tokens: list[TokenPair]
     ) -> Callable[[PairRuns], dict[str, Run]]:
         """What is read of each pair: both runs, and the patched one where there are places."""
-        from patchwright.algorithms.lens import LENS
+        from patchwright.algorithms.lens import LENS_SITES
         from patchwright.algorithms.metrics import check_answers
         from patchwright.algorithms.sweep import patch_jointly
-        from patchwright.experiment.assembly import ONE_BY_ONE, check_one_length
+        from patchwright.experiment.assembly import ONE_PAIR_ADVICE, check_equal_lengths
         from patchwright.model.requests import BASE_SITES
         from patchwright.places import parse_place
 
         for pair in tokens:
             check_answers("rank", pair)
-        check_one_length((max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_BY_ONE)
+        check_equal_lengths(
+            (max(len(pair.clean), len(pair.corrupt)) for pair in tokens), ONE_PAIR_ADVICE
+        )
         patched: dict[int, Run] = {}
         if places := [parse_place(place) for place in self.places]:
             ran = patch_jointly(
-                work.model.network, tokens, places, self.direction, work.budget, LENS - BASE_SITES
+                work.model.network,
+                tokens,
+                places,
+                self.direction,
+                work.budget,
+                LENS_SITES - BASE_SITES,
             )
             patched = {id(one.pair): runs[0] for one, runs in ran}
 
-        def named(runs: PairRuns) -> dict[str, Run]:
+        def runs_by_name(runs: PairRuns) -> dict[str, Run]:
             both = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
             return both | ({"patched": patched[id(runs.pair)]} if patched else {})
 
-        return named
+        return runs_by_name
 
 
 class LogitAttribution(OnPairs):
@@ -179,18 +186,18 @@ class LogitAttribution(OnPairs):
     )
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """What can be done about prompts of unequal length."""
         if self.part == "position":
             return ", or choose part='head' and align='edges' (--direct head --align edges)"
-        return EDGES
+        return EDGES_HINT
 
     @property
     def output(self) -> Output:
         """What each component adds; of parts inside of layers, what each of them does."""
         found: dict[str, Dims] = {"components": ("run", "component")}
-        if self.part in INSIDE:
-            found["contribution"] = ("run", *INSIDE[self.part])
+        if self.part in PART_DIMS:
+            found["contribution"] = ("run", *PART_DIMS[self.part])
             found["bias"] = ("run", "layer")
         return Output(found)
 
@@ -202,37 +209,37 @@ class LogitAttribution(OnPairs):
     def question(self) -> str:
         """Which parts write the answer."""
         said = self.contest
-        return f"Which {_WRITERS[self.part]} write {said.answer}{said.against('rather than')}{said.over}?"
+        return f"Which {_PART_TEXTS[self.part]} write {said.answer}{said.rival_after('rather than')}{said.over}?"
 
     def cost(self, tokens: Sequence[TokenPair], model: Model) -> Cost:
         """Values of the result, which take no run."""
         spec = model.spec
         width = {"neuron": spec.d_mlp}.get(self.part, spec.n_heads)
-        sizes = (width * (longest(one) if self.part == "position" else 1) for one in tokens)
+        sizes = (width * (sequence_length(one) if self.part == "position" else 1) for one in tokens)
         return Cost(spec.n_layers * sum(sizes))
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """What each part adds to the logit difference directly."""
-        from patchwright.algorithms.direct_logit_attribution import KEEP, logit_attribution
-        from patchwright.algorithms.metrics import check_answers, usual_metric
-        from patchwright.experiment.assembly import check_one_length
-        from patchwright.experiment.observation import measured
+        from patchwright.algorithms.direct_logit_attribution import PART_SITES, logit_attribution
+        from patchwright.algorithms.metrics import check_answers, default_metric
+        from patchwright.experiment.assembly import check_equal_lengths
+        from patchwright.experiment.observation import measure_unpatched
         from patchwright.places import check_layer
 
         for pair in tokens:
-            check_answers(usual_metric(one_token=True, compared=bool(pair.wrongs)), pair)
+            check_answers(default_metric(one_token=True, compared=bool(pair.wrongs)), pair)
         if self.part == "neuron":
             check_layer(0, "mlp_act", work.model.spec)
         if self.part == "position":
             lengths = (len(pair.clean) for pair in tokens)
-            check_one_length(lengths, "choose part='head' (--direct head)")
-        keep: set[Site] = {"embed", "attn_out", "mlp_out", *KEEP[self.part]}
+            check_equal_lengths(lengths, "choose part='head' (--direct head)")
+        keep: set[Site] = {"embed", "attn_out", "mlp_out", *PART_SITES[self.part]}
 
         def measure(runs: PairRuns) -> dict[str, xr.DataArray]:
             named = {"clean": runs.clean[0], "corrupt": runs.corrupt[0]}
             return logit_attribution(work.model.network, runs.pair, named, self.part)
 
-        return measured(self, work, tokens, keep, measure)
+        return measure_unpatched(self, work, tokens, keep, measure)
 
 
 def logit_lens(

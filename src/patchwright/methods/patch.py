@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 from patchwright.axes import BUDGET
 from patchwright.errors import ExperimentError
 from patchwright.experiment.declaration import CopyDirection, Option
-from patchwright.experiment.patching import Sweep, Together, copied
-from patchwright.experiment.questions import parts, places_in_words
+from patchwright.experiment.patching import Sweep, Together, copy_text
+from patchwright.experiment.questions import parts_text, places_text
 from patchwright.spelling import sentence_case
-from patchwright.upgrade import also_takes
+from patchwright.upgrade import accept_old_names
 
 if TYPE_CHECKING:
     from patchwright.algorithms.batches import OnProgress
@@ -78,37 +78,39 @@ class Patch(Sweep):
         return True
 
     @property
-    def roles_named(self) -> tuple[str, ...] | None:
+    def role_names(self) -> tuple[str, ...] | None:
         """Roles in the place of positions."""
         return self.roles
 
     def title(self, result: Result) -> str:
         """What was patched, and how."""
-        from patchwright.algorithms.scale import measured
+        from patchwright.algorithms.scale import measure_label
 
-        return sentence_case(f"{measured(result)} by copying {copied(self.site, self.direction)}")
+        return sentence_case(
+            f"{measure_label(result)} by copying {copy_text(self.site, self.direction)}"
+        )
 
     @property
     def question(self) -> str:
         """Which places bring the answer back, or are needed for it."""
-        return self.contest.back(parts(self.site, self.per), self.direction)
+        return self.contest.parts_question(parts_text(self.site, self.per), self.direction)
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every cell; by attribution also which are `estimated`."""
         import numpy as np
 
         from patchwright.experiment.sweeps import (
-            at_roles,
+            cells_at_roles,
             cells_of,
-            found_of,
             patch_cells,
+            raw_sweep_result,
             role_coords,
         )
 
         cells, coords = cells_of(self, work.model, tokens)
         missing = None
         if self.roles is not None:
-            cells, missing = at_roles(
+            cells, missing = cells_at_roles(
                 cells, self.roles, self.direction, self.pair_list, tokens, work.model.tokenizer
             )
             coords = role_coords(coords, self.roles)
@@ -119,8 +121,8 @@ class Patch(Sweep):
                 swept.values[pair, ..., role] = np.nan
                 swept.estimated[pair, ..., role] = False
             if swept.top is not None:
-                swept.top.forget(np.isnan(swept.values))
-        return found_of(self, work, swept, coords, estimated=self.order == "attribution")
+                swept.top.clear(np.isnan(swept.values))
+        return raw_sweep_result(self, work, swept, coords, estimated=self.order == "attribution")
 
     def _priority(self, work: RunContext, tokens: list[TokenPair], cells: Any) -> Any:
         """The order of the cells by an estimate, where one is asked for."""
@@ -160,19 +162,21 @@ class PatchTogether(Together):
     @property
     def question(self) -> str:
         """Whether the places do it together."""
-        said, places = self.contest, places_in_words(self.places)
+        said, places = self.contest, places_text(self.places)
         if self.direction == "noise":
-            return f"Does {said.answer} need {places}{said.against('to stay ahead of')}{said.over}?"
-        return f"Is {said.answer} brought back{said.against('instead of')} by {places}{said.over}?"
+            return f"Does {said.answer} need {places}{said.rival_after('to stay ahead of')}{said.over}?"
+        return (
+            f"Is {said.answer} brought back{said.rival_after('instead of')} by {places}{said.over}?"
+        )
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of one run in which all places are patched."""
-        from patchwright.experiment.joint_patch import patched_together
+        from patchwright.experiment.joint_patch import run_joint_patch
 
-        return patched_together(self, self.direction, work, tokens)
+        return run_joint_patch(self, self.direction, work, tokens)
 
 
-@also_takes(most="max_exact")
+@accept_old_names(most="max_exact")
 def patch(
     model: Model,
     pair: Pair | Sequence[Pair],

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from patchwright.axes import BUDGET
 from patchwright.experiment.declaration import CopyDirection, KnownSite, Option, PlaceNames
-from patchwright.experiment.patching import Sweep, copied
-from patchwright.experiment.questions import parts, places_in_words
-from patchwright.prompts.align import NO_EDGES
+from patchwright.experiment.patching import Sweep, copy_text
+from patchwright.experiment.questions import parts_text, places_text
+from patchwright.prompts.align import NO_EDGES_HINT
 from patchwright.spelling import sentence_case
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LOGITS = "logits"
 OnTheWay = Literal["recompute", "freeze"]
 """What MLPs or norms between sender and receivers do."""
 
-_DONE = {"recompute": "recomputed", "freeze": "frozen"}
+_MODE_TEXTS = {"recompute": "recomputed", "freeze": "frozen"}
 
 
 class PathPatch(Sweep):
@@ -78,62 +78,62 @@ class PathPatch(Sweep):
         return [one for one in self.receivers if one != LOGITS]
 
     @property
-    def instead_of_rewording(self) -> str:
+    def unequal_length_advice(self) -> str:
         """Prompts of unequal length have no paths."""
-        return NO_EDGES
+        return NO_EDGES_HINT
 
     @property
-    def keeps(self) -> frozenset[Site]:
+    def kept_sites(self) -> frozenset[Site]:
         """What sends, what is frozen on the way, and what receives."""
-        from patchwright.algorithms.paths import ON_PATHS
+        from patchwright.algorithms.paths import PATH_SITES
 
-        return ON_PATHS | super().keeps
+        return PATH_SITES | super().kept_sites
 
     @property
-    def told(self) -> dict[str, Any]:
+    def extra_details(self) -> dict[str, Any]:
         """What MLPs and norms on the way did."""
         return {"mlps": self.mlps, "norms": self.norms}
 
-    def reaches(self, layer: int, parallel: bool) -> bool:
+    def can_have_effect(self, layer: int, parallel: bool) -> bool:
         """Whether a sender of this layer lies below any receiver."""
         from patchwright.algorithms.paths import Paths
         from patchwright.places import parse_place
 
         receivers = tuple(parse_place(one) for one in self.named_places)
-        return Paths(receivers, self.mlps, self.norms).reachable(self.site, layer, parallel)
+        return Paths(receivers, self.mlps, self.norms).has_path_from(self.site, layer, parallel)
 
     def title(self, result: Result) -> str:
         """From where to where."""
-        from patchwright.algorithms.scale import measured
+        from patchwright.algorithms.scale import measure_label
 
         ends = ", ".join("the logits" if one == LOGITS else one for one in self.receivers)
-        what = copied(self.site, self.direction)
-        return sentence_case(f"{measured(result)} by copying {what} along the paths to {ends}")
+        what = copy_text(self.site, self.direction)
+        return sentence_case(f"{measure_label(result)} by copying {what} along the paths to {ends}")
 
     @property
     def question(self) -> str:
         """What has an effect through the receivers."""
-        how = f" along paths to {places_in_words(self.receivers)}"
-        return self.contest.back(parts(self.site, self.per), self.direction, how)
+        how = f" along paths to {places_text(self.receivers)}"
+        return self.contest.parts_question(parts_text(self.site, self.per), self.direction, how)
 
     def note(self, result: Result) -> str:
         """What a cell is, and what was frozen."""
-        mlps, norms = _DONE[self.mlps], _DONE[self.norms]
+        mlps, norms = _MODE_TEXTS[self.mlps], _MODE_TEXTS[self.norms]
         on_the_way = f"MLPs and norms {mlps}" if mlps == norms else f"MLPs {mlps}, norms {norms}"
         return f"{super().note(result)} On the way: other heads frozen, {on_the_way}."
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched` of every sender, by way of the receivers."""
-        from patchwright.algorithms.paths import Paths, path_patch, receivers_of
+        from patchwright.algorithms.paths import Paths, parse_receivers, path_patch
         from patchwright.algorithms.sweep import patched_tokens
-        from patchwright.experiment.assembly import check_one_length
-        from patchwright.experiment.sweeps import cells_of, found_of
+        from patchwright.experiment.assembly import check_equal_lengths
+        from patchwright.experiment.sweeps import cells_of, raw_sweep_result
 
         cells, coords = cells_of(self, work.model, tokens)
         lengths = [len(patched_tokens(pair, self.direction)) for pair in tokens]
-        receivers = receivers_of(self.receivers, work.model.spec, lengths[0])
+        receivers = parse_receivers(self.receivers, work.model.spec, lengths[0])
         if any(place.position is not None for place in receivers):
-            check_one_length(lengths, "name receivers without positions")
+            check_equal_lengths(lengths, "name receivers without positions")
         paths = Paths(receivers, self.mlps, self.norms)
         swept = path_patch(
             work.model.network,
@@ -145,7 +145,7 @@ class PathPatch(Sweep):
             work.progress,
             work.budget,
         )
-        return found_of(self, work, swept, coords)
+        return raw_sweep_result(self, work, swept, coords)
 
 
 def path_patch(

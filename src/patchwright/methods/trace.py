@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 from pydantic import BeforeValidator, Field
 
 from patchwright.axes import BUDGET, Metric
-from patchwright.errors import printable
+from patchwright.errors import printable_text
 from patchwright.experiment.base import CellByCell
-from patchwright.experiment.cost import runs_of
+from patchwright.experiment.cost import runs_per_cell
 from patchwright.experiment.declaration import Cost, Output, Seed
 from patchwright.experiment.questions import Contest, contest_of
 from patchwright.places import SITE_TABLE
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from patchwright.algorithms.batches import OnProgress, Progress
     from patchwright.algorithms.result import Baseline, Result
-    from patchwright.algorithms.tracing import Traced
+    from patchwright.algorithms.tracing import TraceValues
     from patchwright.experiment.assembly import RawResult, RunContext
     from patchwright.model.load import Model
     from patchwright.prompts.pair import TokenPair
@@ -33,7 +33,7 @@ Answer = str | int | Sequence[str] | Sequence[int]
 
 TraceSite = Literal["resid_post", "mlp_out", "attn_out"]
 
-Severed = Literal["mlp_out", "attn_out"]
+SeverSite = Literal["mlp_out", "attn_out"]
 
 _PANELS: dict[TraceSite, str] = {
     "resid_post": "Hidden state",
@@ -93,7 +93,7 @@ class Trace(CellByCell):
     )
     seed: Seed = 0
     sever: Annotated[
-        Severed | None, BeforeValidator(lambda given: "mlp_out" if given == "mlp" else given)
+        SeverSite | None, BeforeValidator(lambda given: "mlp_out" if given == "mlp" else given)
     ] = Field(
         default=None,
         title="Sever",
@@ -120,12 +120,14 @@ class Trace(CellByCell):
 
     def title(self, result: Result) -> str:
         """What was restored after noise on what."""
-        return self._titled(result, f"{SITE_TABLE[self.site].phrase} of the clean run")
+        return self._title_text(result, f"{SITE_TABLE[self.site].phrase} of the clean run")
 
     @property
     def question(self) -> str:
         """What brings the answer back: the same of all sites, which together are one trace."""
-        subject = f"“{printable(self.subject)}”" if isinstance(self.subject, str) else "the subject"
+        subject = (
+            f"“{printable_text(self.subject)}”" if isinstance(self.subject, str) else "the subject"
+        )
         return f"Which layers, at which tokens, bring back {self.contest.answer} after noise on {subject}?"
 
     @property
@@ -134,12 +136,12 @@ class Trace(CellByCell):
         answers, wrongs = (cast("Sequence[object]", one) for one in (self.answer, self.wrong))
         return contest_of(answers, wrongs)
 
-    def title_of_panels(self, result: Result) -> str:
+    def panels_title(self, result: Result) -> str:
         """The title of a figure that has traces of several sites."""
-        return self._titled(result, "activations of the clean run")
+        return self._title_text(result, "activations of the clean run")
 
-    def _titled(self, result: Result, restored: str) -> str:
-        from patchwright.algorithms.scale import measured
+    def _title_text(self, result: Result, restored: str) -> str:
+        from patchwright.algorithms.scale import measure_label
         from patchwright.prompts.tokens import visible
 
         texts = result.position_tokens or ()
@@ -147,7 +149,7 @@ class Trace(CellByCell):
         shown = visible(shown.strip()).replace("·", " ")
         shown = shown if len(shown) <= MOST_SUBJECT else f"{shown[:MOST_SUBJECT]}…"
         subject = f" on “{shown}”" if shown else ""
-        return sentence_case(f"{measured(result)} by {restored}, after noise{subject}")
+        return sentence_case(f"{measure_label(result)} by {restored}, after noise{subject}")
 
     def note(self, result: Result) -> str:
         """The noise, and how much was restored at once."""
@@ -159,7 +161,7 @@ class Trace(CellByCell):
         )
 
     @property
-    def panel(self) -> str:
+    def panel_title(self) -> str:
         """What its panel is called beside those of the other sites."""
         layers = f" ({self.window} layers at a time)" if self.window > 1 else ""
         return f"{_PANELS[self.site]}{layers}"
@@ -186,15 +188,15 @@ class Trace(CellByCell):
         (prompt,) = tokens
         n, n_layers = len(prompt.clean), model.spec.n_layers
         kept = self.samples * n * KEPT_PER_TOKEN * n_layers * model.spec.d_model * 4
-        return Cost(self.samples * n_layers * n * runs_of(prompt), memory=kept)
+        return Cost(self.samples * n_layers * n * runs_per_cell(prompt), memory=kept)
 
     def compute(self, work: RunContext, tokens: list[TokenPair]) -> RawResult:
         """`patched`: the mean over samples; their `spread`; the `samples` themselves."""
         import numpy as np
 
-        from patchwright.algorithms.pair_runs import averaged
+        from patchwright.algorithms.pair_runs import mean_baseline
         from patchwright.algorithms.tracing import TraceOptions, trace
-        from patchwright.experiment.assembly import RawResult, stopped
+        from patchwright.experiment.assembly import RawResult, stopped_notice
         from patchwright.prompts.subject import find_subject
 
         model, (prompt,) = work.model, tokens
@@ -211,7 +213,7 @@ class Trace(CellByCell):
         if bool(np.isnan(traced.values).any(axis=0).all()) and whole.size:
             over = whole
             notices.append(
-                stopped(f"{whole.size} of {self.samples} samples: means are over these.")
+                stopped_notice(f"{whole.size} of {self.samples} samples: means are over these.")
             )
         clean, *noisy = self._baselines(traced, over.tolist(), work)
         details = {
@@ -221,33 +223,41 @@ class Trace(CellByCell):
         }
         arrays = {
             name: array.expand_dims("pair")
-            for name, array in _over_samples(traced.values, over).items()
+            for name, array in _sample_arrays(traced.values, over).items()
         }
         done = int(arrays["patched"].notnull().sum())
         return RawResult(
-            [prompt], [clean], [averaged(noisy)], arrays, done, details=details, notices=notices
+            [prompt],
+            [clean],
+            [mean_baseline(noisy)],
+            arrays,
+            done,
+            details=details,
+            notices=notices,
         )
 
-    def _baselines(self, traced: Traced, over: Sequence[int], work: RunContext) -> list[Baseline]:
+    def _baselines(
+        self, traced: TraceValues, over: Sequence[int], work: RunContext
+    ) -> list[Baseline]:
         """Of the clean run, then of the noisy one of each sample."""
-        from patchwright.algorithms.pair_runs import baselines, stacked
+        from patchwright.algorithms.pair_runs import baselines, stack_finals
 
         asked = [traced.clean, *(traced.noisy[i] for i in over)]
         parts = [asked[i : i + READ_AT_ONCE] for i in range(0, len(asked), READ_AT_ONCE)]
-        read = (traced.reader.of(stacked(part)) for part in parts)
-        return [one for some in read for one in baselines(some, self.metric, work.text)]
+        read = (traced.reader.readout(stack_finals(part)) for part in parts)
+        return [one for some in read for one in baselines(some, self.metric, work.token_text)]
 
-    def of_panel(self, site: str) -> Trace:
+    def for_site(self, site: str) -> Trace:
         """The same trace of another site: what it restores is not severed, one layer of the stream."""
         sever = None if self.sever == site else self.sever
         window = 1 if site == "resid_post" else self.window
         return Trace.of({**self.model_dump(), "site": site, "sever": sever, "window": window})
 
-    def of_stream(self) -> Trace:
+    def for_stream(self) -> Trace:
         """The same noise and metric, with the stream restored: its unpatched runs serve all sites."""
         return self.model_copy(update={"site": "resid_post", "window": 1, "sever": None})
 
-    def unpatched(self, model: Model) -> Result:
+    def run_unpatched(self, model: Model) -> Result:
         """Clean and noisy runs: they are those of a trace that is stopped before its first cell."""
         from dataclasses import replace
 
@@ -266,14 +276,14 @@ class Trace(CellByCell):
         n_samples, n_positions = len(unpatched.corrupt.pairs), len(unpatched.tokens["clean"])
         shape = (n_samples, model.spec.n_layers, n_positions)
         values = np.full(shape, np.nan) if now is None else now.patched.copy()
-        return _over_samples(values, np.arange(n_samples))
+        return _sample_arrays(values, np.arange(n_samples))
 
     def cells_done(self, patched: xr.DataArray, now: Progress | None) -> int:
         """How many cells have all their samples."""
         return int(patched.notnull().sum())
 
 
-def _over_samples(values: Any, over: Any) -> dict[str, xr.DataArray]:
+def _sample_arrays(values: Any, over: Any) -> dict[str, xr.DataArray]:
     """Mean and spread over some samples of values [sample, layer, position], and the samples."""
     import xarray as xr
 

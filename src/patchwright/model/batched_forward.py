@@ -87,7 +87,9 @@ class RowGroup:
             else:
                 self.bases.append((base, count))
 
-    def based(self, site: Site | Literal["keys"], layer: int, first: int, last: int) -> Tensor:
+    def base_values(
+        self, site: Site | Literal["keys"], layer: int, first: int, last: int
+    ) -> Tensor:
         """What the rows' base runs have there, [row, position, ...]; not to be written to."""
         parts: list[Tensor] = []
         for base, count in self.bases:
@@ -96,7 +98,7 @@ class RowGroup:
             parts.append(own.expand(count, *own.shape))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def whole(
+    def all_positions(
         self,
         own: Float[Tensor, "row own_key kv_head d_head"],
         site: Literal["keys", "v"],
@@ -105,7 +107,7 @@ class RowGroup:
         """Keys or values of all positions: the base runs', then the rows' own."""
         if not self.is_based or self.keys_from == 0:
             return own
-        return torch.cat([self.based(site, layer, 0, self.keys_from), own], dim=1)
+        return torch.cat([self.base_values(site, layer, 0, self.keys_from), own], dim=1)
 
     def narrow(self) -> None:
         """Drop what nobody reads from the residual stream; keys and values stay."""
@@ -126,7 +128,7 @@ class RowGroup:
         tails: dict[str, Site] = {"x": stream, **_HEADS}
         for name, site in tails.items():
             first = self.stop if name in ("k", "v") else tail_from
-            tail = self.based(site, layer, first, self.length)
+            tail = self.base_values(site, layer, first, self.length)
             self.live[name] = torch.cat([self.live[name], tail], dim=1)
         if self.start == self.stop:
             self.start = tail_from
@@ -160,24 +162,24 @@ class BatchedForward:
         self._keys: list[list[Tensor]] = []
         self._bases: list[Run | None] = []
         for row in rows:
-            base = self._under_way(row.base) if isinstance(row.base, Row) else row.base
+            base = self._unfinished_run(row.base) if isinstance(row.base, Row) else row.base
             self._bases.append(base)
-            self._kept.append(_inherited(base, keep, network.spec.n_layers))
-            self._keys.append(_inherited_keys(base, keep, network.spec.n_layers))
+            self._kept.append(_initial_activations(base, keep, network.spec.n_layers))
+            self._keys.append(_initial_keys(base, keep, network.spec.n_layers))
 
-    def _under_way(self, base: Row) -> Run:
+    def _unfinished_run(self, base: Row) -> Run:
         """The run of a row of this batch: what it keeps grows layer by layer."""
         index = next(i for i, row in enumerate(self.rows) if row is base)
         final = self.network.embed.new_empty(0, self.network.spec.d_model)
         return Run(base.tokens, base.read, final, self._kept[index], self._keys[index])
 
-    def touches(self, layer: int, site: Site) -> bool:
+    def needs_site(self, layer: int, site: Site) -> bool:
         """Whether a site must exist by itself: it is edited here, or kept."""
         return site in self.keep or (layer, site) in self._edits
 
     def embed(self) -> None:
         """Tokens and positions -> the residual stream of rows with tokens of their own."""
-        self._join(0, "embed", self._embedded)
+        self._admit_rows(0, "embed", self._embed_tokens)
         self.apply_edits(0, "embed", "embed")
         positions = self.network.embed_position
         for group in self.groups:
@@ -186,7 +188,7 @@ class BatchedForward:
                 x = x + positions[group.start : group.stop]
             group.live = {"x": x}
 
-    def _embedded(self, group: RowGroup) -> dict[str, Tensor]:
+    def _embed_tokens(self, group: RowGroup) -> dict[str, Tensor]:
         ids = [self.rows[row].tokens[group.start : group.stop] for row in group.rows]
         indices = torch.tensor(ids, device=self.network.embed.device)
         return {"embed": ops.embedding(self.network, indices)}
@@ -204,15 +206,17 @@ class BatchedForward:
     def admit(self, layer: int, stage: Site) -> None:
         """Let the rows in whose first edit is here, with the base run's activations."""
 
-        def from_base(group: RowGroup) -> dict[str, Tensor]:
-            return _from_base(group, layer, self._stages[stage][1])
+        def live_tensors(group: RowGroup) -> dict[str, Tensor]:
+            return _base_tensors(group, layer, self._stages[stage][1])
 
-        self._join(layer, stage, from_base)
+        self._admit_rows(layer, stage, live_tensors)
 
-    def _join(self, layer: int, stage: Site, live: Callable[[RowGroup], dict[str, Tensor]]) -> None:
+    def _admit_rows(
+        self, layer: int, stage: Site, live: Callable[[RowGroup], dict[str, Tensor]]
+    ) -> None:
         entering: dict[tuple[int, ...], RowGroup] = {}
         for index in self._waiting.pop((layer, stage), []):
-            group, base = self._stretch(index, layer, stage), self._bases[index]
+            group, base = self._empty_group(index, layer, stage), self._bases[index]
             if group.start < group.stop:
                 group = entering.setdefault(group.key(), group)
                 group.add([index], [] if base is None else [(base, 1)])
@@ -222,7 +226,7 @@ class BatchedForward:
         # What a base under way keeps must be there before the rows over it ask for it.
         self.groups.sort(key=lambda group: group.is_based)
 
-    def _stretch(self, index: int, layer: int, stage: Site) -> RowGroup:
+    def _empty_group(self, index: int, layer: int, stage: Site) -> RowGroup:
         """An empty group over the positions that a row enters with."""
         row = self.rows[index]
         start, stop = row.extent
@@ -232,11 +236,11 @@ class BatchedForward:
         keys_from = start if own_keys or before_keys else length
         if own_keys and not before_keys:
             stop = length
-        elif not before_keys and self._reads_only(layer):
+        elif not before_keys and self._can_drop_unread(layer):
             start = max(start, row.read)
         return RowGroup(self._bases[index] is not None, row.read, length, start, stop, keys_from)
 
-    def _reads_only(self, layer: int) -> bool:
+    def _can_drop_unread(self, layer: int) -> bool:
         """In the last layer only what is read matters, unless something is kept."""
         return layer == self.network.spec.n_layers - 1 and not self.keep
 
@@ -250,7 +254,7 @@ class BatchedForward:
         for name, part in zip("qkv", ops.queries_keys_values(normed, weights), strict=True):
             self._unpack(name, part)
         for group in self.groups:
-            if self._reads_only(layer):
+            if self._can_drop_unread(layer):
                 group.narrow()
 
     def widen(self, layer: int, stream: Site) -> None:
@@ -272,7 +276,7 @@ class BatchedForward:
         )
         return torch.cat(
             [
-                group.based(site, layer, group.start, group.stop).flatten(0, 1)
+                group.base_values(site, layer, group.start, group.stop).flatten(0, 1)
                 for group in self.groups
             ]
         )
@@ -291,8 +295,8 @@ class BatchedForward:
     def _store(self, group: RowGroup, layer: int, site: Site, live: Tensor, first: int) -> None:
         whole = live
         if group.is_based:
-            left = group.based(site, layer, 0, first)
-            right = group.based(site, layer, first + live.shape[1], group.length)
+            left = group.base_values(site, layer, 0, first)
+            right = group.base_values(site, layer, first + live.shape[1], group.length)
             whole = torch.cat([left, live, right], dim=1)
         for row, own in zip(group.rows, whole, strict=True):
             self._kept[row][site][layer] = own
@@ -302,7 +306,7 @@ class BatchedForward:
         alike: dict[tuple[int, ...], list[RowGroup]] = {}
         for group in self.groups:
             alike.setdefault(group.key(), []).append(group)
-        self.groups = [_united(groups) for groups in alike.values()]
+        self.groups = [_concatenate(groups) for groups in alike.values()]
 
     def attend(self, layer: int, weights: Layer) -> None:
         """q, k, v -> z of each group; where a row's pattern is edited, z of that.
@@ -310,17 +314,21 @@ class BatchedForward:
         All others take the same way, whatever is kept or edited beside them.
         """
         for group in self.groups:
-            q = self._compared(group, "q", layer, weights)
-            k = group.whole(self._compared(group, "k", layer, weights), "keys", layer)
-            v = group.whole(group.live["v"], "v", layer)
+            q = self._norm_and_rotate(group, "q", layer, weights)
+            k = group.all_positions(
+                self._norm_and_rotate(group, "k", layer, weights), "keys", layer
+            )
+            v = group.all_positions(group.live["v"], "v", layer)
             self._store_keys(group, layer, weights, k)
-            visible = self._seen_within(weights.window)[group.start : group.stop, : group.length]
+            visible = self._visible_keys(weights.window)[group.start : group.stop, : group.length]
             z = ops.attention(q, k, v, visible, weights)
             group.live = {"x": group.live["x"], "z": z}
-            if self.touches(layer, "pattern"):
-                pattern = ops.attention_pattern(ops.twice(q), ops.twice(k), visible, weights)
+            if self.needs_site(layer, "pattern"):
+                pattern = ops.attention_pattern(
+                    ops.at_least_two_rows(q), ops.at_least_two_rows(k), visible, weights
+                )
                 group.live |= {"v": v, "pattern": pattern[: len(q)]}
-        if self.touches(layer, "pattern"):
+        if self.needs_site(layer, "pattern"):
             self.apply_edits(layer, "pattern", "pattern")
             for group in self.groups:
                 self._reattend(layer, group)
@@ -330,20 +338,22 @@ class BatchedForward:
         pattern, v = group.live.pop("pattern"), group.live.pop("v")
         edited = self._edits.get((layer, "pattern"), {})
         if rows := [i for i, row in enumerate(group.rows) if row in edited]:
-            z = ops.attention_output(ops.twice(pattern[rows]), ops.twice(v[rows]))
+            z = ops.attention_output(
+                ops.at_least_two_rows(pattern[rows]), ops.at_least_two_rows(v[rows])
+            )
             group.live["z"][rows] = z[: len(rows)]
 
-    def _compared(
+    def _norm_and_rotate(
         self, group: RowGroup, site: Literal["q", "k"], layer: int, weights: Layer
     ) -> Float[Tensor, "row position head d_head"]:
         """A group's queries or keys as attention compares them."""
         x, first = group.live[site], group.start if site == "q" else group.keys_from
         norm = weights.q_norm if site == "q" else weights.k_norm
         frozen = self.freeze_norms and norm is not None
-        like = group.based(site, layer, first, first + x.shape[1]) if frozen else None
+        like = group.base_values(site, layer, first, first + x.shape[1]) if frozen else None
         turned = self._rotation(weights, x)
-        turned = None if turned is None else turned.within(first, first + x.shape[1])
-        return ops.compared(x, norm, turned, like)
+        turned = None if turned is None else turned.at_positions(first, first + x.shape[1])
+        return ops.norm_and_rotate(x, norm, turned, like)
 
     def _rotation(self, weights: Layer, x: Tensor) -> ops.Rotation | None:
         """What a layer's queries and keys are turned by, at all positions."""
@@ -358,7 +368,7 @@ class BatchedForward:
             as_projected = weights.rotary is None and weights.k_norm is None
             self._keys[row][layer] = self._kept[row]["k"][layer] if as_projected else own
 
-    def _seen_within(self, window: int | None) -> Bool[Tensor, "query key"]:
+    def _visible_keys(self, window: int | None) -> Bool[Tensor, "query key"]:
         if window not in self._visible:
             self._visible[window] = ops.visible_keys(self._longest, self.device, window)
         return self._visible[window]
@@ -372,7 +382,7 @@ class BatchedForward:
         for group in self.groups if consume else ():
             del group.live[name]
 
-    def add(self, name: str) -> None:
+    def add_to_stream(self, name: str) -> None:
         """x += live[name], which is done with."""
         for group in self.groups:
             group.live["x"] = group.live["x"] + group.live.pop(name)
@@ -388,14 +398,14 @@ class BatchedForward:
         for group, shape, part in zip(self.groups, shapes, parts, strict=True):
             group.live[name] = part.unflatten(0, shape)
 
-    def finished(self) -> list[Run]:
+    def finished_runs(self) -> list[Run]:
         """Each row's run: the base run's final residual stream where it stayed the same."""
         finals = [row.base.final if isinstance(row.base, Run) else None for row in self.rows]
         for group in self.groups:
             low = max(group.start, group.read)
             whole = low == group.read and group.stop == group.length
             for row, x in zip(group.rows, group.live["x"][:, low - group.start :], strict=True):
-                finals[row] = x if whole else _laid_over(finals[row], x, low - group.read)
+                finals[row] = x if whole else _overwrite_positions(finals[row], x, low - group.read)
         return [
             Run(row.tokens, row.read, final, kept, keys)
             for row, final, kept, keys in zip(
@@ -417,32 +427,34 @@ def _entry(row: Row, stages: _Stages) -> tuple[int, Site]:
     return -1, "embed"
 
 
-def _inherited(base: Run | None, keep: frozenset[Site], n_layers: int) -> dict[Site, list[Tensor]]:
+def _initial_activations(
+    base: Run | None, keep: frozenset[Site], n_layers: int
+) -> dict[Site, list[Tensor]]:
     """What a row keeps before it has run: its base run's activations."""
     if base is None:
         return {site: [torch.empty(0) for _ in layers_of(site, n_layers)] for site in keep}
     return {site: list(base.kept[site]) for site in keep}
 
 
-def _inherited_keys(base: Run | None, keep: frozenset[Site], n_layers: int) -> list[Tensor]:
+def _initial_keys(base: Run | None, keep: frozenset[Site], n_layers: int) -> list[Tensor]:
     """The same of the keys as attention reads them, which come along with k."""
     if "k" not in keep:
         return []
     return [torch.empty(0)] * n_layers if base is None else list(base.keys)
 
 
-def _from_base(group: RowGroup, layer: int, sites: dict[str, Site]) -> dict[str, Tensor]:
+def _base_tensors(group: RowGroup, layer: int, sites: dict[str, Site]) -> dict[str, Tensor]:
     assert group.is_based, "only rows over base runs enter above the embedding"
     live: dict[str, Tensor] = {}
     for name, site in sites.items():
         first, last = group.start, group.stop
         if name in ("k", "v"):
             first, last = group.keys_from, group.length
-        live[name] = group.based(site, layer, first, last).clone()
+        live[name] = group.base_values(site, layer, first, last).clone()
     return live
 
 
-def _united(groups: list[RowGroup]) -> RowGroup:
+def _concatenate(groups: list[RowGroup]) -> RowGroup:
     first, *others = groups
     if others:
         first.live = {
@@ -453,7 +465,7 @@ def _united(groups: list[RowGroup]) -> RowGroup:
     return first
 
 
-def _laid_over(final: Tensor | None, x: Tensor, at: int) -> Tensor:
+def _overwrite_positions(final: Tensor | None, x: Tensor, at: int) -> Tensor:
     """`final` with `x` in the place of its rows from `at` on."""
     assert final is not None, "a row without a base covers all that is read"
     final = final.clone()

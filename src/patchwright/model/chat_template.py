@@ -46,7 +46,7 @@ def render(
     raises, ValueError for one that writes too much or takes too long.
     """
     continued = messages[-1]["role"] == "assistant"
-    with _bounded(SECONDS):
+    with _time_limit(SECONDS):
         written: Any = tokenizer.apply_chat_template(
             [dict(one) for one in messages],
             chat_template=_FIXED_DATE + tokenizer.get_chat_template(),
@@ -62,7 +62,7 @@ def render(
 
 
 @contextmanager
-def _bounded(seconds: float) -> Generator[None]:
+def _time_limit(seconds: float) -> Generator[None]:
     """Raise ValueError in a template that has not ended after `seconds`, in whatever loop it is."""
     end, before = perf_counter() + seconds, sys.gettrace()
 

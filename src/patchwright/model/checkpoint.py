@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.core_model_loading import revert_weight_conversion
 
-from patchwright.errors import CheckpointError, foreign, quoted
-from patchwright.model.config import ModelConfig, describes_no_model, read_config, read_json
+from patchwright.errors import CheckpointError, convert_errors, quoted
+from patchwright.model.config import ModelConfig, config_error, read_config, read_json
 from patchwright.model.devices import CPU, check_room
 
 WEIGHTS = "model.safetensors"
@@ -86,7 +86,7 @@ class Checkpoint:
                 f"'{self.name}' has no tokenizer: put tokenizer.json (or vocab.json and merges.txt) "
                 "beside its weights, for instance with `tokenizer.save_pretrained(folder)`."
             )
-        with foreign(
+        with convert_errors(
             lambda why: CheckpointError(f"The tokenizer of '{self.name}' cannot be read: {why}.")
         ):
             return AutoTokenizer.from_pretrained(
@@ -111,9 +111,9 @@ def check_checkpoint(
         )
     config = read_config(folder / "config.json", name)
     files = weight_files(folder, name)
-    found = _shapes(files, name)
-    module = empty(config, name)
-    names = _names(found, module, name)
+    found = _tensor_shapes(files, name)
+    module = empty_model(config, name)
+    names = _tensor_names(found, module, name)
     check_shapes({names[key]: shape for key, shape in found.items() if key in names}, module, name)
     check_memory(module, precision, name, devices)
     return Checkpoint(folder, name, config, files, names)
@@ -162,7 +162,7 @@ def check_memory(
 ) -> None:
     """Raise MemoryBudgetError where the weights are larger than the free memory of `devices`.
 
-    It asks for the model as `empty` makes it of its config alone, before weights come.
+    It asks for the model as `empty_model` makes it of its config alone, before weights come.
     """
     # A tied unembedding is the embedding's own parameter, and counts once.
     needed = sum(one.numel() * precision.itemsize for one in module.parameters())
@@ -173,35 +173,38 @@ def check_memory(
         check_room(needed, [CPU], name)
 
 
-def empty(config: ModelConfig, name: str) -> PreTrainedModel:
+def empty_model(config: ModelConfig, name: str) -> PreTrainedModel:
     """The model without memory for its weights. Raises CheckpointError."""
     model_class: Any = config.model_class
     try:
         with torch.device("meta"):
             return model_class(config.settings)
     except Exception as error:
-        raise describes_no_model(name, error, config.written_in) from error
+        raise config_error(name, error, config.written_in) from error
 
 
 PRECISIONS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
-def _shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
+def _tensor_shapes(files: Iterable[Path], name: str) -> dict[str, list[int]]:
     """Tensor name -> shape, from the files' headers."""
     shapes: dict[str, list[int]] = {}
     for path in files:
-        with foreign(_damaged(path, name)), safe_open(path, framework="pt") as file:
+        with (
+            convert_errors(_damaged_file_error(path, name)),
+            safe_open(path, framework="pt") as file,
+        ):
             shapes |= {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
     return shapes
 
 
-def _damaged(path: Path, name: str) -> Callable[[str], CheckpointError]:
+def _damaged_file_error(path: Path, name: str) -> Callable[[str], CheckpointError]:
     return lambda why: CheckpointError(
         f"'{name}': {path.name} is cut short or damaged ({why}). Fetch it again."
     )
 
 
-def _names(stored: Iterable[str], module: PreTrainedModel, name: str) -> dict[str, str]:
+def _tensor_names(stored: Iterable[str], module: PreTrainedModel, name: str) -> dict[str, str]:
     """What Transformers calls each tensor that is read. Raises CheckpointError for two of one name."""
     own = {
         key: ".".join(part for part in key.split(".") if part not in _WRAPPERS)

@@ -16,10 +16,10 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from patchwright.errors import CheckpointError, printable, quoted, reason
-from patchwright.model.families import FAMILIES, unknown_family
+from patchwright.errors import CheckpointError, printable_text, quoted, reason
+from patchwright.model.families import FAMILIES, unknown_family_error
 
-MOST = {
+MAX_SIZES = {
     "num_hidden_layers": 1000,
     "num_attention_heads": 10_000,
     "hidden_size": 10**6,
@@ -46,7 +46,7 @@ _ROTARY = (
 )
 """Older spellings of what `rope_parameters` holds; Transformers reads them where a class has it."""
 
-_READ_UNDECLARED = ("head_dim", "tokenizer_class", "sliding_window_pattern")
+_UNDECLARED_FIELDS = ("head_dim", "tokenizer_class", "sliding_window_pattern")
 """Fields that Transformers looks up in a config whether or not its class declares them."""
 
 _ORDINARY: dict[str, tuple[tuple[object, ...], str]] = {
@@ -81,13 +81,13 @@ def read_config(path: Path, name: str) -> ModelConfig:
         raise CheckpointError(
             f"'{name}' has no config.json: give a folder that `model.save_pretrained` wrote."
         )
-    return config_of(read_json(path, name), name)
+    return parse_config(read_json(path, name), name)
 
 
-def config_of(document: Mapping[str, Any], name: str, written_in: str = CONFIG) -> ModelConfig:
+def parse_config(document: Mapping[str, Any], name: str, written_in: str = CONFIG) -> ModelConfig:
     """What `document` describes, by the keys of a config.json. Raises what `read_config` does."""
     architecture = _architecture(document, name, written_in)
-    config_class = _known()[architecture].config_class
+    config_class = _model_classes()[architecture].config_class
     try:
         settings = config_class(
             **_settings(document, config_class, name, written_in), attn_implementation="eager"
@@ -95,11 +95,11 @@ def config_of(document: Mapping[str, Any], name: str, written_in: str = CONFIG) 
     except CheckpointError:
         raise
     except Exception as error:
-        raise describes_no_model(name, error, written_in) from error
+        raise config_error(name, error, written_in) from error
     return ModelConfig(architecture, settings, written_in)
 
 
-def describes_no_model(name: str, error: Exception, written_in: str) -> CheckpointError:
+def config_error(name: str, error: Exception, written_in: str) -> CheckpointError:
     """The refusal of a config that Transformers cannot build."""
     return CheckpointError(f"'{name}': its {written_in} describes no model ({reason(error)}).")
 
@@ -117,7 +117,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return {str(key): value for key, value in document.items()}
 
 
-def _known() -> dict[str, Any]:
+def _model_classes() -> dict[str, Any]:
     """The architectures that can be read and that Transformers has, with their classes."""
     return {one: getattr(transformers, one) for one in FAMILIES if hasattr(transformers, one)}
 
@@ -131,9 +131,9 @@ def _architecture(document: Mapping[str, Any], name: str, written_in: str) -> st
     """
     listed, model_type = document.get("architectures"), document.get("model_type")
     if listed and not isinstance(listed, list):
-        raise unknown_family(name, printable(str(listed)[:100]))
+        raise unknown_family_error(name, printable_text(str(listed)[:100]))
     named = listed[0] if listed else None
-    for architecture, known in _known().items():
+    for architecture, known in _model_classes().items():
         family = known.config_class.model_type
         names = (architecture, MODEL_MAPPING_NAMES.get(family))
         if (model_type == family) if named is None else (named in names):
@@ -148,7 +148,7 @@ def _architecture(document: Mapping[str, Any], name: str, written_in: str) -> st
             f"'{name}': its {written_in} does not say what it describes: add its class, such as "
             f'"architectures": ["{next(iter(FAMILIES))}"].'
         )
-    raise unknown_family(name, printable(str(named or model_type)[:100]))
+    raise unknown_family_error(name, printable_text(str(named or model_type)[:100]))
 
 
 def _settings(
@@ -172,11 +172,11 @@ def _settings(
                 f"as {quoted(str(value))} ({key}). Remove the wrong one."
             )
         found[field] = value
-    _check_repeated(found.get("attention_types"), name, written_in)
+    _check_attention_types(found.get("attention_types"), name, written_in)
     return found
 
 
-def _check_repeated(types: object, name: str, written_in: str) -> None:
+def _check_attention_types(types: object, name: str, written_in: str) -> None:
     """Refuse lists of GPT-Neo's layers, [[types, how often], …], that no model is as long as."""
     count = 0
     for item in types if isinstance(types, list) else []:
@@ -187,12 +187,12 @@ def _check_repeated(types: object, name: str, written_in: str) -> None:
                 count = -1
                 break
     if types is not None and not (
-        isinstance(types, list) and 0 < count <= MOST["num_hidden_layers"]
+        isinstance(types, list) and 0 < count <= MAX_SIZES["num_hidden_layers"]
     ):
         raise CheckpointError(
             f"'{name}': the attention_types in its {written_in} are {quoted(str(types))}; they must be "
             f"lists of a layer's types and how often they follow one another, for 1 to "
-            f"{MOST['num_hidden_layers']:,} layers."
+            f"{MAX_SIZES['num_hidden_layers']:,} layers."
         )
 
 
@@ -200,7 +200,7 @@ def _spellings(config_class: type[PreTrainedConfig]) -> Iterator[tuple[str, str]
     """Every key that says something of the network, with the field that it sets."""
     common = {field.name for field in fields(PreTrainedConfig)}
     own = [field.name for field in fields(config_class) if field.name not in common]
-    own.extend(field for field in _READ_UNDECLARED if field not in own)
+    own.extend(field for field in _UNDECLARED_FIELDS if field not in own)
     if "rope_parameters" in own:
         own.extend(_ROTARY)
     yield from ((field, field) for field in own)
@@ -220,7 +220,7 @@ def _check_number(
     written_in: str,
 ) -> None:
     """Refuse numbers that no model has, before anything of that size is made."""
-    sizes = {config_class.attribute_map.get(size, size): most for size, most in MOST.items()}
+    sizes = {config_class.attribute_map.get(size, size): most for size, most in MAX_SIZES.items()}
     if field in sizes:
         allowed = value is None or (type(value) is int and 1 <= value <= sizes[field])
         bounds = f"from 1 to {sizes[field]:,}"

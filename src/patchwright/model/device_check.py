@@ -7,12 +7,12 @@ MPS has given GPT-2's logit differences with the wrong sign, without an error
 import torch
 from torch import Tensor
 
-from patchwright.model.devices import CPU, placed
+from patchwright.model.devices import CPU, to_devices
 from patchwright.model.forward import forward
 from patchwright.model.requests import Row
 from patchwright.model.weights import Network
 
-UNPROVEN = {"mps"}
+UNTRUSTED_DEVICES = {"mps"}
 """Types of device that are not used before a pass on them agreed with the CPU."""
 
 _LENGTH = 8
@@ -26,9 +26,9 @@ def agrees_with_cpu(network: Network, source: Network) -> bool:
     largest difference is below the square root of the precision's rounding error (3.5e-4 in
     float32) of the largest value. Without a layer on an unproven device nothing is run.
     """
-    if not any(layer.device.type in UNPROVEN for layer in network.layers):
+    if not any(layer.device.type in UNTRUSTED_DEVICES for layer in network.layers):
         return True
-    on_cpu = placed(source, [CPU] * network.spec.n_layers, network.embed.dtype)
+    on_cpu = to_devices(source, [CPU] * network.spec.n_layers, network.embed.dtype)
     tolerance = torch.finfo(network.embed.dtype).eps ** 0.5
     pairs = zip(_short_pass(network), _short_pass(on_cpu), strict=True)
     return all(_are_close(there, here, tolerance) for there, here in pairs)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from patchwright.errors import InputError, MemoryBudgetError
 from patchwright.model.memory import available_memory
-from patchwright.model.weights import Network, each_tensor, named_tensors
+from patchwright.model.weights import Network, map_tensors, named_tensors
 
 DeviceMap = str | Sequence[str] | Mapping[str, str] | Mapping[int, str]
 """See the module."""
@@ -25,7 +25,7 @@ DeviceMap = str | Sequence[str] | Mapping[str, str] | Mapping[int, str]
 CPU = torch.device("cpu")
 
 
-def device_named(name: str, dtype: torch.dtype | None = None) -> torch.device:
+def find_device(name: str, dtype: torch.dtype | None = None) -> torch.device:
     """`auto` is CUDA, then MPS where it has the `dtype`, then the CPU.
 
     Raises InputError for what is not there, or cannot hold the `dtype`.
@@ -36,7 +36,7 @@ def device_named(name: str, dtype: torch.dtype | None = None) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        usable = (kind for kind, present in there.items() if present and _holds(kind, dtype))
+        usable = (kind for kind, present in there.items() if present and _can_hold(kind, dtype))
         return torch.device(next(usable))
     kind, _, number = name.partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else 1
@@ -44,17 +44,17 @@ def device_named(name: str, dtype: torch.dtype | None = None) -> torch.device:
     if not there.get(kind, False) or not numbered or name.endswith(":"):
         usable = ", ".join(kind for kind, present in there.items() if present)
         raise InputError(f"The device '{name}' is not on this machine: choose auto or {usable}.")
-    if not _holds(kind, dtype):
+    if not _can_hold(kind, dtype):
         raise InputError("The device mps has no float64: choose the device cpu, or float32.")
     return torch.device(name)
 
 
-def _holds(kind: str, dtype: torch.dtype | None) -> bool:
+def _can_hold(kind: str, dtype: torch.dtype | None) -> bool:
     return kind != "mps" or dtype != torch.float64
 
 
 def devices_of(asked: DeviceMap, dtype: torch.dtype | None = None) -> list[torch.device]:
-    """The devices that a map names, each once, in its order. Raises as `device_named`."""
+    """The devices that a map names, each once, in its order. Raises as `find_device`."""
     if isinstance(asked, str):
         if asked != "balanced":
             raise InputError(
@@ -63,14 +63,14 @@ def devices_of(asked: DeviceMap, dtype: torch.dtype | None = None) -> list[torch
             )
         count = torch.cuda.device_count()
         gpus = [torch.device("cuda", i) for i in range(count)]
-        return [*gpus, CPU] if gpus else [device_named("auto", dtype)]
+        return [*gpus, CPU] if gpus else [find_device("auto", dtype)]
     names = list(asked.values()) if isinstance(asked, Mapping) else list(asked)
     if not names:
         raise InputError("The device map is empty: name at least one device.")
-    return list(dict.fromkeys(device_named(name, dtype) for name in names))
+    return list(dict.fromkeys(find_device(name, dtype) for name in names))
 
 
-def spread(
+def spread_layers(
     network: Network, asked: DeviceMap, name: str, dtype: torch.dtype | None = None
 ) -> Network:
     """The network with its layers where the map says, in `dtype` where it is given.
@@ -80,15 +80,15 @@ def spread(
     """
     devices_of(asked)  # refuses what names no devices, before layers are looked at
     width = network.embed.element_size() if dtype is None else dtype.itemsize
-    sizes = _sizes(network, width)
-    devices = _by_layer(asked, sizes, name, dtype)
+    sizes = _layer_sizes(network, width)
+    devices = _layer_devices(asked, sizes, name, dtype)
     for device in dict.fromkeys(devices):
         share = sum(size for size, at in zip(sizes, devices, strict=True) if at == device)
         check_room(share, [device], f"the share of '{name}' on {device}")
-    return placed(network, devices, dtype)
+    return to_devices(network, devices, dtype)
 
 
-def placed(
+def to_devices(
     network: Network, devices: Sequence[torch.device], dtype: torch.dtype | None = None
 ) -> Network:
     """The network with each layer on its device."""
@@ -101,14 +101,14 @@ def placed(
     return replace(
         network,
         embed=embed,
-        embed_position=each_tensor(network.embed_position, first),
+        embed_position=map_tensors(network.embed_position, first),
         layers=tuple(
-            each_tensor(layer, to(device))
+            map_tensors(layer, to(device))
             for layer, device in zip(network.layers, devices, strict=True)
         ),
-        norm_final=each_tensor(network.norm_final, last),
+        norm_final=map_tensors(network.norm_final, last),
         unembed=embed if tied else last(network.unembed),
-        unembed_bias=each_tensor(network.unembed_bias, last),
+        unembed_bias=map_tensors(network.unembed_bias, last),
     )
 
 
@@ -117,7 +117,7 @@ def is_tied(network: Network) -> bool:
     return network.unembed.data_ptr() == network.embed.data_ptr()
 
 
-def map_of(network: Network) -> dict[str, str]:
+def device_map_of(network: Network) -> dict[str, str]:
     """Where the layers are, as a device map: `{"0-5": "cuda:0", "6-11": "cpu"}`."""
     found: dict[str, str] = {}
     at = 0
@@ -157,7 +157,7 @@ def check_room(needed: int, devices: Sequence[torch.device], name: str) -> None:
         return
     free = f"{sum(there) / 2**30:.1f} GiB are free"
     if len(devices) > 1:
-        free = _each_free(devices, there)
+        free = _free_memory_text(devices, there)
     elif devices[0] != CPU:
         free = f"{free} on {devices[0]}"
     raise MemoryBudgetError(
@@ -167,7 +167,7 @@ def check_room(needed: int, devices: Sequence[torch.device], name: str) -> None:
     )
 
 
-def _each_free(devices: Sequence[torch.device], free: Sequence[int]) -> str:
+def _free_memory_text(devices: Sequence[torch.device], free: Sequence[int]) -> str:
     each = [f"{one / 2**30:.1f} GiB on {at}" for at, one in zip(devices, free, strict=True)]
     return f"{', '.join(each)} are free"
 
@@ -179,7 +179,7 @@ def free_memory(device: torch.device) -> int:
     return available_memory()
 
 
-def _sizes(network: Network, width: int) -> list[int]:
+def _layer_sizes(network: Network, width: int) -> list[int]:
     """Bytes of each layer; of the first with the embedding, of the last with the end."""
 
     def size(part: object) -> int:
@@ -191,44 +191,44 @@ def _sizes(network: Network, width: int) -> list[int]:
     return sizes
 
 
-def _by_layer(
+def _layer_devices(
     asked: DeviceMap, sizes: Sequence[int], name: str, dtype: torch.dtype | None = None
 ) -> list[torch.device]:
     """A device for each layer."""
     if isinstance(asked, Mapping):
-        return _named(asked, len(sizes), name)
+        return _mapped_devices(asked, len(sizes), name)
     balanced = isinstance(asked, str)
-    devices = devices_of(asked, dtype) if balanced else [device_named(one) for one in asked]
+    devices = devices_of(asked, dtype) if balanced else [find_device(one) for one in asked]
     free = [free_memory(one) for one in devices]
     if balanced:
         # The last one, the CPU, gets what the GPUs do not hold.
-        found = _levelled(devices[:-1], sizes, free) or _packed(devices, sizes, free)
+        found = _balance_layers(devices[:-1], sizes, free) or _pack_layers(devices, sizes, free)
     else:
-        found = _levelled(devices, sizes, free)
+        found = _balance_layers(devices, sizes, free)
     if found is not None:
         return found
     check_room(sum(sizes), list(dict.fromkeys(devices)), name)
     raise MemoryBudgetError(
         f"'{name}' does not fit layer by layer: {sum(sizes) / 2**30:.1f} GiB of weights, up to "
         f"{max(sizes) / 2**30:.1f} GiB a layer (the first has the embedding), and "
-        f"{_each_free(devices, free)}. Free some memory, or add a device."
+        f"{_free_memory_text(devices, free)}. Free some memory, or add a device."
     )
 
 
-def _levelled(
+def _balance_layers(
     devices: Sequence[torch.device], sizes: Sequence[int], free: Sequence[int]
 ) -> list[torch.device] | None:
     """Consecutive layers on each device, the largest share as small as can be; None: no room."""
 
     def pack(level: int) -> list[torch.device] | None:
-        return _packed(devices, sizes, [min(level, one) for one in free])
+        return _pack_layers(devices, sizes, [min(level, one) for one in free])
 
     # What fits under one level fits under every higher one.
     whole = sum(sizes)
     return pack(bisect_left(range(whole), True, key=lambda level: pack(level) is not None))
 
 
-def _packed(
+def _pack_layers(
     devices: Sequence[torch.device], sizes: Sequence[int], room: Sequence[int]
 ) -> list[torch.device] | None:
     """Consecutive layers, each device filled before the next one gets any; None: no room."""
@@ -243,7 +243,7 @@ def _packed(
     return found if len(found) == len(sizes) else None
 
 
-def _named(
+def _mapped_devices(
     asked: Mapping[str, str] | Mapping[int, str], n_layers: int, name: str
 ) -> list[torch.device]:
     found: dict[int, torch.device] = {}
@@ -258,7 +258,7 @@ def _named(
                     f"The device map's layer {layer} {wrong}: '{name}' has layers 0-{n_layers - 1}, "
                     "and each has one device."
                 )
-            found[layer] = device_named(device)
+            found[layer] = find_device(device)
     if missing := [layer for layer in range(n_layers) if layer not in found]:
         raise InputError(
             f"The device map names no device for layer {missing[0]}: '{name}' has layers "

@@ -11,11 +11,11 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from patchwright.atomic_files import write_atomic
-from patchwright.errors import CheckpointError, OutputError, foreign
+from patchwright.errors import CheckpointError, OutputError, convert_errors
 from patchwright.model.tokenizer import TextTokenizer
 from patchwright.model.weights import Layer, Network, Norm, named_tensors
 
-REMEMBERED = 4
+CACHE_VERSION = 4
 """Version of what a fingerprint covers: those of another are computed again."""
 
 
@@ -34,16 +34,16 @@ def fingerprint(network: Network, tokenizer: PreTrainedTokenizerBase | None) -> 
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         raw = tensor.detach().cpu().contiguous().view(torch.uint8)
         digest.update(raw.numpy().data)
-    if own := _of_network(network):
+    if own := _network_arithmetic(network):
         digest.update(f"{own}\n".encode())
     for i, layer in enumerate(network.layers):
-        if own := _arithmetic(layer):
+        if own := _layer_arithmetic(layer):
             digest.update(f"{i} {own}\n".encode())
-    digest.update(_tokenizer_text(tokenizer).encode())
+    digest.update(_tokenizer_json(tokenizer).encode())
     return f"sha256:{digest.hexdigest()}"
 
 
-def _of_network(network: Network) -> dict[str, object]:
+def _network_arithmetic(network: Network) -> dict[str, object]:
     """What a network computes around its layers, as far as it differs from GPT-2's."""
     own: dict[str, object] = {
         "parallel": network.spec.parallel,
@@ -55,7 +55,7 @@ def _of_network(network: Network) -> dict[str, object]:
     return {name: value for name, value in own.items() if value != usual[name]}
 
 
-def _arithmetic(layer: Layer) -> dict[str, object]:
+def _layer_arithmetic(layer: Layer) -> dict[str, object]:
     """What a layer computes, as far as it differs from GPT-2's and no tensor says it."""
     norms = {name: norm for name, norm in vars(layer).items() if isinstance(norm, Norm)}
     usual: dict[str, object] = {
@@ -77,13 +77,13 @@ def _arithmetic(layer: Layer) -> dict[str, object]:
     return {name: value for name, value in own.items() if value != usual.get(name)}
 
 
-def digest_of(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """`sha256:` and the digest of a file."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def remembered(files: Sequence[Path], what: str, compute: Callable[[], str]) -> str:
+def cached_digest(files: Sequence[Path], what: str, compute: Callable[[], str]) -> str:
     """`compute()`, or what it gave before for the same files, unchanged since.
 
     `what` tells apart what is computed of the same files: the weights' precision, say. Files are
@@ -94,10 +94,10 @@ def remembered(files: Sequence[Path], what: str, compute: Callable[[], str]) -> 
         return compute()
     there = [(str(path.resolve()), path.stat()) for path in files]
     key = json.dumps(
-        [REMEMBERED, what, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)]
+        [CACHE_VERSION, what, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in there)]
     )
-    memory = _memory()
-    known = _recall(memory)
+    memory = _cache_file()
+    known = _read_cache(memory)
     if key not in known:
         known[key] = compute()
         try:
@@ -108,11 +108,11 @@ def remembered(files: Sequence[Path], what: str, compute: Callable[[], str]) -> 
     return known[key]
 
 
-def _memory() -> Path:
+def _cache_file() -> Path:
     return platformdirs.user_cache_path("patchwright", False) / "fingerprints.json"
 
 
-def _recall(memory: Path) -> dict[str, str]:
+def _read_cache(memory: Path) -> dict[str, str]:
     try:
         known: Any = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -122,7 +122,7 @@ def _recall(memory: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in known.items()}
 
 
-def _tokenizer_text(tokenizer: PreTrainedTokenizerBase | None) -> str:
+def _tokenizer_json(tokenizer: PreTrainedTokenizerBase | None) -> str:
     """What decides how a tokenizer splits text, as canonical JSON."""
     if tokenizer is None:
         return ""
@@ -130,13 +130,15 @@ def _tokenizer_text(tokenizer: PreTrainedTokenizerBase | None) -> str:
     if backend is None:
         return json.dumps(tokenizer.get_vocab(), sort_keys=True)
     # Padding and truncation are settings of a call, not of the tokenizer.
-    with foreign(lambda why: CheckpointError(f"The tokenizer cannot be read: {why}.")):
+    with convert_errors(lambda why: CheckpointError(f"The tokenizer cannot be read: {why}.")):
         whole: dict[str, Any] = json.loads(backend.to_str())
     parts = ("added_tokens", "normalizer", "pre_tokenizer", "model")
-    return json.dumps({part: whole.get(part) for part in parts} | _added(tokenizer), sort_keys=True)
+    return json.dumps(
+        {part: whole.get(part) for part in parts} | _tokenizer_extras(tokenizer), sort_keys=True
+    )
 
 
-def _added(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def _tokenizer_extras(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """What surrounds a text, where that is not as in GPT-2, and how a chat is written.
 
     There the beginning-of-text token is the end token too, nothing is put behind a text, and
@@ -144,6 +146,8 @@ def _added(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """
     text = TextTokenizer(tokenizer)
     end_token = getattr(tokenizer, "eos_token_id", None)
-    usual = text.start == (end_token,) and not text.end and not text.puts_space
-    found = {} if usual else {"start": text.start, "end": text.end, "space": text.puts_space}
+    usual = text.bos_ids == (end_token,) and not text.suffix_ids and not text.puts_space
+    found = (
+        {} if usual else {"start": text.bos_ids, "end": text.suffix_ids, "space": text.puts_space}
+    )
     return found | ({"chat": tokenizer.chat_template} if text.has_template else {})

@@ -47,7 +47,7 @@ def forward(
             _mlp(batch, layer, weights, "resid_mid")
         batch.admit(layer, "resid_post")
         batch.apply_edits(layer, "resid_post", "x")
-    return batch.finished()
+    return batch.finished_runs()
 
 
 def _middle(batch: BatchedForward, layer: int) -> None:
@@ -74,7 +74,7 @@ def _attention(batch: BatchedForward, layer: int, weights: Layer, stream: Site) 
     batch.per_token("z", "attn_out", output, consume=True)
     batch.admit(layer, "attn_out")
     batch.apply_edits(layer, "attn_out", "attn_out")
-    batch.add("attn_out")
+    batch.add_to_stream("attn_out")
 
 
 def _mlp(batch: BatchedForward, layer: int, weights: Layer, stream: Site) -> None:
@@ -92,7 +92,7 @@ def _mlp(batch: BatchedForward, layer: int, weights: Layer, stream: Site) -> Non
 
     if weights.experts is not None:
         batch.per_token("x", "mlp_out", lambda x: ops.mlp(normed(x), weights))
-    elif batch.touches(layer, "mlp_act"):
+    elif batch.needs_site(layer, "mlp_act"):
         batch.per_token("x", "mlp_act", hidden)
         batch.admit(layer, "mlp_act")
         batch.apply_edits(layer, "mlp_act", "mlp_act")
@@ -101,4 +101,4 @@ def _mlp(batch: BatchedForward, layer: int, weights: Layer, stream: Site) -> Non
         batch.per_token("x", "mlp_out", lambda x: output(hidden(x)))
     batch.admit(layer, "mlp_out")
     batch.apply_edits(layer, "mlp_out", "mlp_out")
-    batch.add("mlp_out")
+    batch.add_to_stream("mlp_out")

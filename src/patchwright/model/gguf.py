@@ -37,12 +37,12 @@ from transformers.modeling_gguf_pytorch_utils import (
     TensorProcessor,
 )
 
-from patchwright.errors import CheckpointError, UnknownFamilyError, foreign, quoted
-from patchwright.model.checkpoint import PRECISIONS, check_memory, check_shapes, empty
-from patchwright.model.config import ModelConfig, config_of
+from patchwright.errors import CheckpointError, UnknownFamilyError, convert_errors, quoted
+from patchwright.model.checkpoint import PRECISIONS, check_memory, check_shapes, empty_model
+from patchwright.model.config import ModelConfig, parse_config
 from patchwright.model.devices import CPU
 
-ENDING = ".gguf"
+GGUF_SUFFIX = ".gguf"
 
 _FIELDS = {
     "block_count": "num_hidden_layers",
@@ -59,7 +59,7 @@ _FIELDS = {
 }
 """A config's fields by what GGUF calls them behind the architecture's name."""
 
-_OF_EXPERTS = {
+_EXPERT_TENSORS = {
     "gate_up_proj": ("ffn_gate_exps", "ffn_up_exps"),
     "down_proj": ("ffn_down_exps",),
 }
@@ -103,17 +103,17 @@ _EXPERTS = {
     "expert_used_count": "num_experts_per_tok",
     "expert_feed_forward_length": "moe_intermediate_size",
 }
-_WHOLE = {"use_sliding_window": False}
+_NO_WINDOW = {"use_sliding_window": False}
 # Experts are weighed as llama.cpp weighs them, whatever a file says.
-_ROUTED = _WHOLE | {"norm_topk_prob": True}
+_ROUTED = _NO_WINDOW | {"norm_topk_prob": True}
 
 # Where a width is needed, the class would take heads of another one than llama.cpp does. Phi-3's
 # padding token is not in every vocabulary.
 _ARCHITECTURES = {
     "gpt2": _Architecture("GPT2LMHeadModel", ("attention.layer_norm_epsilon",)),
     "llama": _Architecture("LlamaForCausalLM"),
-    "qwen2": _Architecture("Qwen2ForCausalLM", settled=_WHOLE),
-    "qwen3": _Architecture("Qwen3ForCausalLM", (_RMS, _WIDTH), settled=_WHOLE),
+    "qwen2": _Architecture("Qwen2ForCausalLM", settled=_NO_WINDOW),
+    "qwen3": _Architecture("Qwen3ForCausalLM", (_RMS, _WIDTH), settled=_NO_WINDOW),
     "gemma2": _Architecture("Gemma2ForCausalLM", (_RMS, _WIDTH), _WINDOW, _CAPS),
     "gemma3": _Architecture("Gemma3ForCausalLM", (_RMS, _WIDTH), _WINDOW, _CAPS),
     "phi3": _Architecture("Phi3ForCausalLM", own=_WINDOW, settled={"pad_token_id": None}),
@@ -138,17 +138,17 @@ _HARMLESS = ("rope.scaling.original_context_length",)
 _WIDTHS = ("attention.key_length", "attention.value_length", "rope.dimension_count")
 """Keys that must all have a head's width."""
 
-_BASE = 10_000.0
+_ROTARY_BASE = 10_000.0
 """The base of rotary angles where a file has none (llama.cpp)."""
 
 _MOST_AXES = 4
 
-_VALUES = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
+_STRUCT_FORMATS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 _STRING, _ARRAY = 8, 9
 """How metadata say what a value is: numbers by `struct`'s letters, strings, arrays."""
 
 
-class Stored(NamedTuple):
+class TensorInfo(NamedTuple):
     """A tensor as the file holds it: `shape` in PyTorch's order, bytes from `start` on."""
 
     name: str
@@ -167,7 +167,7 @@ class Header:
     """What a file says before its weights. Of an array only the length is kept."""
 
     metadata: Mapping[str, Any]
-    tensors: tuple[Stored, ...]
+    tensors: tuple[TensorInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -203,22 +203,22 @@ class GgufCheckpoint:
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights by the model's names, in float32. Raises CheckpointError."""
-        with foreign(_damaged(self.name)):
-            found = _unpacked(self.path, self.header, self.config, self.names)
+        with convert_errors(_damaged_file_error(self.name)):
+            found = _dequantize_tensors(self.path, self.header, self.config, self.names)
         shapes = {key: list(one.shape) for key, one in found.items()}
-        check_shapes(shapes, empty(self.config, self.name), self.name)
+        check_shapes(shapes, empty_model(self.config, self.name), self.name)
         return found
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer that the metadata describe. Raises CheckpointError."""
         metadata = self.header.metadata
         _check_tokenizer(metadata, self.name)
-        with foreign(
+        with convert_errors(
             lambda why: CheckpointError(f"The tokenizer of '{self.name}' cannot be read: {why}.")
         ):
             architecture, described, special = get_gguf_tokenizer(str(self.path))
             backend, _ = convert_gguf_tokenizer(architecture, described)
-            _as_trained(backend, metadata.get("tokenizer.ggml.pre"))
+            _adjust_tokenizer(backend, metadata.get("tokenizer.ggml.pre"))
             tokens = {key: special.get(f"{key}_token") for key in ("bos", "eos", "unk", "pad")}
             if metadata.get("tokenizer.ggml.pre") in _WITHOUT_BOS:
                 tokens["bos"] = None
@@ -245,14 +245,14 @@ def check_gguf(
 
     Raises CheckpointError, UnknownFamilyError or MemoryBudgetError as `check_checkpoint` does.
     """
-    with foreign(_damaged(name)):
+    with convert_errors(_damaged_file_error(name)):
         header = read_header(path)
-    config = config_of(_document(header, name), name, "metadata")
-    module = empty(config, name)
+    config = parse_config(_config_document(header, name), name, "metadata")
+    module = empty_model(config, name)
     # The values are unpacked to float32, whatever precision comes after.
     check_memory(module, max(precision, torch.float32, key=lambda one: one.itemsize), name, devices)
     architecture = header.metadata["general.architecture"]
-    names = _names_of(module, architecture)
+    names = _tensor_names(module, architecture)
     own = {one.name for one in header.tensors}
     if "rope_freqs.weight" in own:
         raise CheckpointError(
@@ -285,7 +285,7 @@ def read_header(path: Path) -> Header:
             if key in metadata:
                 raise ValueError(f"it has {quoted(key)} twice")
             metadata[key] = cursor.value(cursor.number("I"))
-        found = [_stored(cursor) for _ in range(n_tensors)]
+        found = [_read_tensor_info(cursor) for _ in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
             raise ValueError(f"its alignment is {quoted(str(alignment))}, not a power of two")
@@ -327,13 +327,13 @@ class _Cursor:
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY:
-            return self.number(_letter(kind))
+            return self.number(_struct_format(kind))
         kind, length = self.number("I"), self.number("Q")
         if kind == _STRING:
             for _ in range(length):
                 self.skip(self.number("Q"))
         else:
-            self.skip(length * struct.calcsize(f"<{_letter(kind)}"))
+            self.skip(length * struct.calcsize(f"<{_struct_format(kind)}"))
         return _Length(length)
 
 
@@ -346,13 +346,13 @@ class _Length(NamedTuple):
         return f"a list of {self.items}"
 
 
-def _letter(kind: int) -> str:
-    if kind not in _VALUES:
+def _struct_format(kind: int) -> str:
+    if kind not in _STRUCT_FORMATS:
         raise ValueError(f"it has a value of the unknown kind {kind}")
-    return _VALUES[kind]
+    return _STRUCT_FORMATS[kind]
 
 
-def _stored(cursor: _Cursor) -> Stored:
+def _read_tensor_info(cursor: _Cursor) -> TensorInfo:
     name = cursor.text()
     n_axes = cursor.number("I")
     if not 1 <= n_axes <= _MOST_AXES:
@@ -361,10 +361,10 @@ def _stored(cursor: _Cursor) -> Stored:
     kind, start = GGMLQuantizationType(cursor.number("I")), cursor.number("Q")
     if kind not in GGML_QUANT_SIZES or 0 in shape:
         raise ValueError(f"its tensor {quoted(name)} is {list(shape)} of {kind.name}")
-    return Stored(name, shape, kind, start)
+    return TensorInfo(name, shape, kind, start)
 
 
-def _document(header: Header, name: str) -> dict[str, Any]:
+def _config_document(header: Header, name: str) -> dict[str, Any]:
     """The metadata by the names of a config.json. Raises CheckpointError, UnknownFamilyError."""
     metadata = header.metadata
     architecture = _architecture_of(metadata, name)
@@ -395,7 +395,7 @@ def _document(header: Header, name: str) -> dict[str, Any]:
         found["query_pre_attn_scalar"] = per_head if by_width else found["head_dim"]
     return {
         "num_key_value_heads": found["num_attention_heads"],
-        "rope_theta": _BASE,
+        "rope_theta": _ROTARY_BASE,
         "attention_bias": "blk.0.attn_q.bias" in names,
         "mlp_bias": "blk.0.ffn_up.bias" in names,
         **found,
@@ -444,22 +444,22 @@ def _check_ordinary(
             )
 
 
-def _names_of(module: PreTrainedModel, architecture: str) -> dict[str, str]:
+def _tensor_names(module: PreTrainedModel, architecture: str) -> dict[str, str]:
     """What the model calls each tensor, by the file's name of it."""
     kind = next(one for one, name in MODEL_ARCH_NAMES.items() if name == architecture)
     known = get_tensor_name_map(kind, module.config.num_hidden_layers)
     names: dict[str, str] = {}
     for key in module.state_dict():
         stem, ending = key.rsplit(".", 1)
-        if ending in _OF_EXPERTS:
+        if ending in _EXPERT_TENSORS:
             layer = stem.split(".")[-3]
-            names |= {f"blk.{layer}.{one}.weight": key for one in _OF_EXPERTS[ending]}
+            names |= {f"blk.{layer}.{one}.weight": key for one in _EXPERT_TENSORS[ending]}
         else:
             names[f"{known.get_name(stem)}.{ending}"] = key
     return names
 
 
-def _unpacked(
+def _dequantize_tensors(
     path: Path, header: Header, config: ModelConfig, names: Mapping[str, str]
 ) -> dict[str, Tensor]:
     """The weights as Transformers names them and lays them out."""
@@ -494,7 +494,7 @@ def _check_tokenizer(metadata: Mapping[str, Any], name: str) -> None:
     model, split = (metadata.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
     if model == "gpt2":
         plain = metadata["general.architecture"] == "gpt2" and split in (None, "default")
-        known = plain or split in _AS_TRAINED
+        known = plain or split in _ADJUSTMENTS
     else:
         # Gemma's puts no space before a text, and its reader none either.
         puts_space = metadata.get("tokenizer.ggml.add_space_prefix", True)
@@ -508,7 +508,7 @@ def _check_tokenizer(metadata: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _digits_apart(backend: Tokenizer) -> None:
+def _split_digits(backend: Tokenizer) -> None:
     """Each digit is a piece by itself, the rest is split as GPT-2 does."""
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -518,27 +518,27 @@ def _digits_apart(backend: Tokenizer) -> None:
     )
 
 
-def _whole_words(backend: Tokenizer) -> None:
+def _ignore_merges(backend: Tokenizer) -> None:
     """What is in the vocabulary whole is one token, whatever the merges say."""
     backend.model.ignore_merges = True
 
 
-def _composed(backend: Tokenizer) -> None:
+def _normalize_unicode(backend: Tokenizer) -> None:
     backend.normalizer = normalizers.NFC()
 
 
-def _unchanged(_: Tokenizer) -> None:
+def _change_nothing(_: Tokenizer) -> None:
     pass
 
 
-_AS_TRAINED: Mapping[object, Callable[[Tokenizer], None]] = {
-    "gpt-2": _unchanged,
-    "smollm": _digits_apart,
-    "llama-bpe": _whole_words,
-    "llama3": _whole_words,
-    "llama-v3": _whole_words,
-    "tekken": _whole_words,
-    "qwen2": _composed,
+_ADJUSTMENTS: Mapping[object, Callable[[Tokenizer], None]] = {
+    "gpt-2": _change_nothing,
+    "smollm": _split_digits,
+    "llama-bpe": _ignore_merges,
+    "llama3": _ignore_merges,
+    "llama-v3": _ignore_merges,
+    "tekken": _ignore_merges,
+    "qwen2": _normalize_unicode,
 }
 """What a byte-level tokenizer does beside what Transformers reads of it, by `tokenizer.ggml.pre`.
 
@@ -549,11 +549,11 @@ _WITHOUT_BOS = ("qwen2",)
 """Ways of splitting text of tokenizers that have no beginning-of-text token; their files name one."""
 
 
-def _as_trained(backend: Tokenizer, split: object) -> None:
-    _AS_TRAINED.get(split, _unchanged)(backend)
+def _adjust_tokenizer(backend: Tokenizer, split: object) -> None:
+    _ADJUSTMENTS.get(split, _change_nothing)(backend)
 
 
-def _damaged(name: str) -> Callable[[str], CheckpointError]:
+def _damaged_file_error(name: str) -> Callable[[str], CheckpointError]:
     return lambda why: CheckpointError(
         f"'{name}' is cut short or damaged, or no GGUF file ({why}). Fetch it again."
     )

@@ -46,7 +46,7 @@ class Graph:
             names.append(f"L{layer}.mlp")
         return [*names, LOGITS]
 
-    def exists(self) -> Tensor:
+    def edge_mask(self) -> Tensor:
         """[receiver, sender], true where the sender lies below the receiver."""
         per_layer = self.spec.n_heads + 1
         rows = torch.zeros(len(self.receivers), len(self.senders), dtype=torch.bool)
@@ -64,7 +64,7 @@ class Graph:
     def edges(self) -> list[Edge]:
         """Every edge there is, as (sender, receiver)."""
         senders, receivers = self.senders, self.receivers
-        return [(senders[s], receivers[r]) for r, s in self.exists().nonzero().tolist()]
+        return [(senders[s], receivers[r]) for r, s in self.edge_mask().nonzero().tolist()]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class GraphRun:
     final: Float[Tensor, "position d_model"]
 
 
-def embedded(network: Network, tokens: Sequence[int]) -> Float[Tensor, "position d_model"]:
+def embed_prompt(network: Network, tokens: Sequence[int]) -> Float[Tensor, "position d_model"]:
     """What the embedding writes for a prompt."""
     found = ops.embedding(network, torch.tensor(tokens, device=network.embed.device))
     if network.embed_position is None:
@@ -90,7 +90,7 @@ def embedded(network: Network, tokens: Sequence[int]) -> Float[Tensor, "position
     return found + network.embed_position[: len(tokens)]
 
 
-def pass_through(
+def run_graph(
     network: Network,
     embedding: Float[Tensor, "position d_model"],
     kept: Float[Tensor, "receiver sender"] | None = None,
@@ -114,7 +114,7 @@ def pass_through(
         read.append(taken)
         return taken
 
-    def carry(device: torch.device) -> None:
+    def move_to(device: torch.device) -> None:
         # Every layer reads what all below it wrote, wherever they are.
         nonlocal bias, kept, other
         written[:] = [one.to(device) for one in written]
@@ -126,7 +126,7 @@ def pass_through(
     for layer in network.layers:
         if layer.device != at:
             at = layer.device
-            carry(at)
+            move_to(at)
         taken = inputs(3 * spec.n_heads)
         beside = inputs(1)[0] if spec.parallel else None
         heads, unheaded = _heads(layer, taken)
@@ -153,8 +153,8 @@ def _heads(
         )
     )
     rotation = ops.rotation(layer.rotary, len(q), q)
-    q = ops.compared(q, layer.q_norm, rotation)
-    k = ops.compared(k, layer.k_norm, rotation)
+    q = ops.norm_and_rotate(q, layer.q_norm, rotation)
+    k = ops.norm_and_rotate(k, layer.k_norm, rotation)
     visible = ops.visible_keys(len(q), q.device, layer.window)
     pattern = ops.attention_pattern(q, k, visible, layer)  # [query, head, key]
     z = ops.attention_output(pattern, v)

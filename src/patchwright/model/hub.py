@@ -31,7 +31,7 @@ from patchwright.model.checkpoint import (
     INDEX,
     WEIGHTS,
     check_memory,
-    empty,
+    empty_model,
     weight_files,
 )
 from patchwright.model.config import read_config
@@ -84,10 +84,10 @@ def fetch(
         raise InputError(
             f"{revision[:60]!r} cannot be a revision: give a branch, a tag or a commit of '{name}'."
         )
-    folder = cached(name, revision)
+    folder = cached_folder(name, revision)
     if folder is None:
         _check_reachable(name)
-    return folder or _downloaded(name, revision, progress, precision, devices)
+    return folder or _download(name, revision, progress, precision, devices)
 
 
 def is_hub_name(name: str) -> bool:
@@ -120,10 +120,10 @@ def _check_reachable(name: str) -> None:
     try:
         socket.create_connection((hub.hostname, port), timeout=10).close()
     except OSError as error:
-        raise _unreachable(name, error) from error
+        raise _unreachable_error(name, error) from error
 
 
-def cached(name: str, revision: str | None) -> Path | None:
+def cached_folder(name: str, revision: str | None) -> Path | None:
     """The cached folder, if nothing is missing from it."""
     try:
         folder = Path(
@@ -137,7 +137,7 @@ def cached(name: str, revision: str | None) -> Path | None:
     return folder if whole else None
 
 
-def _downloaded(
+def _download(
     name: str,
     revision: str | None,
     progress: OnBytes | None,
@@ -148,10 +148,10 @@ def _downloaded(
         # The config alone first: an unknown architecture, or one too large for the memory, is
         # refused before its weights come.
         config = Path(hf_hub_download(name, "config.json", revision=revision))
-        check_memory(empty(read_config(config, name), name), precision, name, devices)
+        check_memory(empty_model(read_config(config, name), name), precision, name, devices)
         if progress is None:
             return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
-        _follow(name, config.parent.name, progress)
+        _download_files(name, config.parent.name, progress)
         return config.parent
     except _Stopped as stopped:
         if stopped.__cause__:  # the caller's own error, not the hub's
@@ -173,7 +173,7 @@ def _downloaded(
             "models` lists names that work; a local folder is given by its path."
         ) from error
     except LocalEntryNotFoundError as error:
-        raise _unreachable(name, error) from error
+        raise _unreachable_error(name, error) from error
     except EntryNotFoundError as error:
         raise CheckpointError(
             f"'{name}' has no config.json on the hub, so it is no model."
@@ -182,10 +182,10 @@ def _downloaded(
         raise
     except Exception as error:
         # The client lets its HTTP library's own exceptions through, and has changed that library.
-        raise _unreachable(name, error) from error
+        raise _unreachable_error(name, error) from error
 
 
-def _follow(name: str, commit: str, progress: OnBytes) -> None:
+def _download_files(name: str, commit: str, progress: OnBytes) -> None:
     """Download the files of a commit one after another, telling `progress` of every piece."""
     # Xet fetches in threads of its own, which a callback cannot stop; plain HTTP can be stopped.
     constants.HF_HUB_DISABLE_XET = True
@@ -194,7 +194,7 @@ def _follow(name: str, commit: str, progress: OnBytes) -> None:
     files = list(filter_repo_objects(sizes, allow_patterns=FILES))
     whole, before = sum(sizes[file] for file in files), 0
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         try:
             goes_on = progress(min(before + done, whole), whole)
         except Exception as error:
@@ -202,14 +202,14 @@ def _follow(name: str, commit: str, progress: OnBytes) -> None:
         if goes_on is False:
             raise _Stopped
 
-    tell(0)
+    report(0)
     for file in files:
-        hf_hub_download(name, file, revision=commit, tqdm_class=_told(tell))
+        hf_hub_download(name, file, revision=commit, tqdm_class=_progress_bar_class(report))
         before += sizes[file]
-        tell(0)
+        report(0)
 
 
-def _told(tell: Callable[[int], None]) -> Any:
+def _progress_bar_class(tell: Callable[[int], None]) -> Any:
     """A class that the hub's client takes for a bar, and that tells the bytes of one file."""
 
     class Bar:
@@ -229,7 +229,7 @@ def _told(tell: Callable[[int], None]) -> Any:
     return Bar
 
 
-def _unreachable(name: str, error: Exception) -> HubError:
+def _unreachable_error(name: str, error: Exception) -> HubError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return HubError(
         f"'{name}' is not in {constants.HF_HUB_CACHE}, and the model hub could not be reached "

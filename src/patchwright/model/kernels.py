@@ -23,7 +23,7 @@ from patchwright.model.weights import Linear, Network, named_tensors
 
 Kernel = Literal["onednn", "addmm"]
 
-VARIABLE = "PATCHWRIGHT_PRODUCTS"
+ENV_VARIABLE = "PATCHWRIGHT_PRODUCTS"
 """The environment variable that forces a kernel, for comparing."""
 
 FUSED = {
@@ -44,7 +44,7 @@ COPIES_SHARE = 4
 _operators: Any = torch.ops.mkldnn
 _copies: Any = WeakTensorKeyDictionary()
 """Of weights that may be copied: their reordered copy, None until the first product."""
-_copying = Lock()
+_copy_lock = Lock()
 
 
 def product(
@@ -56,35 +56,37 @@ def product(
     the weight is a part of a wider matrix, and for an activation that is not in `FUSED`.
     """
     fused = activation is None or activation in FUSED
-    if not (fused and _is_fit(x, by) and uses(by.weight) == "onednn"):
+    if not (fused and _is_fit(x, by) and kernel_for(by.weight) == "onednn"):
         return None
     attribute, algorithm = ("none", "") if activation is None else FUSED[activation]
     # One row alone takes another way, with other bits, than among others.
     rows = x.repeat(2, 1) if len(x) == 1 else x
     out = _operators._linear_pointwise(
-        rows, _reordered(by.weight), by.bias, attribute, [], algorithm
+        rows, _weight_for_operator(by.weight), by.bias, attribute, [], algorithm
     )
     return out[: len(x)]
 
 
-def uses(weight: Tensor) -> Kernel:
+def kernel_for(weight: Tensor) -> Kernel:
     """What products with such a weight, without a gradient, are computed by as things stand now.
 
     Raises InputError for an unknown name in `PATCHWRIGHT_PRODUCTS`, or one that is not here.
     """
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         return "addmm"
-    forced = os.environ.get(VARIABLE, "")
+    forced = os.environ.get(ENV_VARIABLE, "")
     if forced not in ("", *get_args(Kernel)):
-        raise InputError(f"{VARIABLE} is {forced!r}: set it to onednn or addmm, or leave it out.")
+        raise InputError(
+            f"{ENV_VARIABLE} is {forced!r}: set it to onednn or addmm, or leave it out."
+        )
     if forced == "onednn" and not _is_there():
-        raise InputError(f"{VARIABLE} is onednn, which this build of PyTorch does not have.")
+        raise InputError(f"{ENV_VARIABLE} is onednn, which this build of PyTorch does not have.")
     if forced == "addmm" or not _is_precise():
         return "addmm"
     return "onednn" if forced or _is_usable() else "addmm"
 
 
-def may_copy(network: Network) -> None:
+def allow_weight_copies(network: Network) -> None:
     """Allow copies of the layers' weights beside them, reordered as the kernel likes them best.
 
     Only for weights that nobody changes. A copy lives as long as the weight that it is of.
@@ -138,16 +140,16 @@ def _is_exact() -> bool:
     )
 
 
-def _reordered(weight: Float[Tensor, "inputs outputs"]) -> Tensor:
+def _weight_for_operator(weight: Float[Tensor, "inputs outputs"]) -> Tensor:
     """What the operator takes for a weight: its copy where it has one, else a view."""
     copy = _copies.get(weight)
     if copy is None and weight in _copies:
-        with _copying:
-            copy = _copied(weight)
+        with _copy_lock:
+            copy = _make_reordered_copy(weight)
     return weight.T if copy is None else copy
 
 
-def _copied(weight: Float[Tensor, "inputs outputs"]) -> Tensor | None:
+def _make_reordered_copy(weight: Float[Tensor, "inputs outputs"]) -> Tensor | None:
     """A reordered copy, from now on kept; None where memory is short, which then stands."""
     if weight not in _copies or _copies[weight] is not None:
         return _copies.get(weight)  # Another thread was first.

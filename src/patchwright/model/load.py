@@ -18,28 +18,28 @@ from patchwright.errors import (
     ExperimentError,
     HubError,
     InputError,
-    foreign,
+    convert_errors,
     quoted,
     reason,
 )
-from patchwright.model.catalog import file_of, is_ours, is_planted, local
+from patchwright.model.catalog import is_package_model, is_planted, local_path, wheel_file
 from patchwright.model.checkpoint import Checkpoint, check_checkpoint
-from patchwright.model.device_check import UNPROVEN, agrees_with_cpu
+from patchwright.model.device_check import UNTRUSTED_DEVICES, agrees_with_cpu
 from patchwright.model.devices import (
     CPU,
     DeviceMap,
     check_placement,
-    device_named,
+    device_map_of,
     devices_of,
-    map_of,
-    placed,
-    spread,
+    find_device,
+    spread_layers,
+    to_devices,
 )
 from patchwright.model.families import network_of
-from patchwright.model.fingerprint import digest_of, fingerprint, remembered
-from patchwright.model.gguf import ENDING, GgufCheckpoint, check_gguf, is_gguf
+from patchwright.model.fingerprint import cached_digest, file_digest, fingerprint
+from patchwright.model.gguf import GGUF_SUFFIX, GgufCheckpoint, check_gguf, is_gguf
 from patchwright.model.hub import fetch, is_hub_name
-from patchwright.model.kernels import may_copy
+from patchwright.model.kernels import allow_weight_copies
 from patchwright.model.package_index import OnBytes
 from patchwright.model.planted.builder import PlantedCheckpoint
 from patchwright.model.run_memory import RunMemory
@@ -102,7 +102,7 @@ class Model:
     @property
     def device_map(self) -> dict[str, str]:
         """Where the layers are, as `load_model` takes it: `{"0-5": "cuda:0", "6-11": "cpu"}`."""
-        return map_of(self.network)
+        return device_map_of(self.network)
 
     @property
     def dtype(self) -> str:
@@ -144,36 +144,36 @@ def load_model(
         raise ExperimentError(f"'{dtype}' is not a precision: choose {', '.join(DTYPES)}.")
     precision = DTYPES[dtype]
     if device_map is None:
-        devices = [device_named(device, precision)]
+        devices = [find_device(device, precision)]
     else:
         devices = devices_of(device_map, precision)
-    source, here = _found(name)
+    source, here = _find_source(name)
     if here is not None and revision is not None:
         raise InputError(
             f"'{name}' is not on the model hub, so it has no revision {quoted(revision)}: leave it out."
         )
     place = here or fetch(name, revision, progress, precision, devices)
-    checkpoint = _checkpoint(place, name, precision, devices)
+    checkpoint = _open_checkpoint(place, name, precision, devices)
     tokenizer = TextTokenizer(checkpoint.tokenizer())
     named = device != "auto" if device_map is None else device_map != "balanced"
-    network = _on_devices(checkpoint, name, devices, device_map, precision, named)
-    network = replace(padded(network, tokenizer), memory=RunMemory())
-    may_copy(network)
+    network = _load_network(checkpoint, name, devices, device_map, precision, named)
+    network = replace(mark_padding(network, tokenizer), memory=RunMemory())
+    allow_weight_copies(network)
     files = checkpoint.files
     return Model(
         name,
         revision,
         network,
         tokenizer,
-        remembered(files, dtype, lambda: fingerprint(network, tokenizer.whole)),
+        cached_digest(files, dtype, lambda: fingerprint(network, tokenizer.whole)),
         source,
         checkpoint.stored_dtype,
         checkpoint.quantization,
-        remembered(files, "file", lambda: digest_of(place)) if is_gguf(place) else None,
+        cached_digest(files, "file", lambda: file_digest(place)) if is_gguf(place) else None,
     )
 
 
-def _on_devices(
+def _load_network(
     checkpoint: "AnyCheckpoint",
     name: str,
     devices: Sequence[torch.device],
@@ -183,18 +183,18 @@ def _on_devices(
 ) -> Network:
     """The network on its devices; on the CPU where they give other numbers, unless they were named."""
     if device_map is None:
-        stored = network_of(_module(checkpoint, precision), name)
-        network = placed(stored, [*devices] * stored.spec.n_layers)
+        stored = network_of(_load_module(checkpoint, precision), name)
+        network = to_devices(stored, [*devices] * stored.spec.n_layers)
     else:
         # As the files have them, weights are mapped, not read: more than main memory can go through.
-        stored = network_of(_module(checkpoint), name)
-        network = spread(stored, device_map, name, precision)
+        stored = network_of(_load_module(checkpoint), name)
+        network = spread_layers(stored, device_map, name, precision)
     if agrees_with_cpu(network, stored):
         return network
     if named:
-        raise _untrusted(name, devices, "choose the device cpu")
-    log.warning("%s", _untrusted(name, devices, "it runs on the CPU instead"))
-    return placed(stored, [CPU] * stored.spec.n_layers, precision)
+        raise _device_error(name, devices, "choose the device cpu")
+    log.warning("%s", _device_error(name, devices, "it runs on the CPU instead"))
+    return to_devices(stored, [CPU] * stored.spec.n_layers, precision)
 
 
 def wrap_model(
@@ -214,13 +214,13 @@ def wrap_model(
     check_placement(network, network.spec.name)
     if not agrees_with_cpu(network, network):
         where = [layer.device for layer in network.layers]
-        raise _untrusted(network.spec.name, where, "move it to the CPU first (`.to('cpu')`)")
+        raise _device_error(network.spec.name, where, "move it to the CPU first (`.to('cpu')`)")
     wrapped = None if tokenizer is None else TextTokenizer(tokenizer)
-    network = padded(network, wrapped)
+    network = mark_padding(network, wrapped)
     return Model(network.spec.name, None, network, wrapped, fingerprint(network, tokenizer))
 
 
-def padded(network: Network, tokenizer: TextTokenizer | None) -> Network:
+def mark_padding(network: Network, tokenizer: TextTokenizer | None) -> Network:
     """The same, with the rows of its embedding that the tokenizer has no token for as padding."""
     if tokenizer is None:
         return network
@@ -229,35 +229,35 @@ def padded(network: Network, tokenizer: TextTokenizer | None) -> Network:
     return replace(network, spec=replace(network.spec, n_padding=n_padding))
 
 
-def _untrusted(name: str, devices: Sequence[torch.device], instead: str) -> InputError:
-    kinds = " and ".join(sorted({one.type for one in devices if one.type in UNPROVEN}))
+def _device_error(name: str, devices: Sequence[torch.device], instead: str) -> InputError:
+    kinds = " and ".join(sorted({one.type for one in devices if one.type in UNTRUSTED_DEVICES}))
     return InputError(
         f"'{name}': a short pass on {kinds} gave other numbers than on the CPU, so this machine's "
         f"{kinds} cannot be relied on: {instead}."
     )
 
 
-def _found(name: str) -> tuple[Source, Path | None]:
+def _find_source(name: str) -> tuple[Source, Path | None]:
     """Where a named model comes from, and its folder or file; None where that is the hub's."""
     if not name.strip():
         raise InputError(
             "No model was named: give demo, a hub name such as gpt2, a folder, or a .gguf file."
         )
-    if is_ours(name):
-        here = local(name)
+    if is_package_model(name):
+        here = local_path(name)
         if here is None:
             raise HubError(
                 f"'{name}' is not on this machine yet: fetch it with `patchwright models get {name}`."
             )
-        return "planted" if is_planted(name) else "catalog" if file_of(name) else "demo", here
+        return "planted" if is_planted(name) else "catalog" if wheel_file(name) else "demo", here
     path = _path(name)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name[:60]!r} cannot be a folder ({reason(error)}).") from error
     if is_folder:
-        return "folder", _gguf_in(path, name) or path
-    if is_file and (is_gguf(path) or path.suffix == ENDING):
+        return "folder", _find_gguf(path, name) or path
+    if is_file and (is_gguf(path) or path.suffix == GGUF_SUFFIX):
         return "folder", path
     if is_file:
         raise CheckpointError(
@@ -268,9 +268,9 @@ def _found(name: str) -> tuple[Source, Path | None]:
     return "hub", None
 
 
-def _gguf_in(folder: Path, name: str) -> Path | None:
+def _find_gguf(folder: Path, name: str) -> Path | None:
     """The GGUF file of a folder that holds no other weights, and one of these."""
-    found = sorted(folder.glob(f"*{ENDING}"))
+    found = sorted(folder.glob(f"*{GGUF_SUFFIX}"))
     if not found or any(folder.glob("*.safetensors")):
         return None
     if len(found) > 1:
@@ -281,7 +281,7 @@ def _gguf_in(folder: Path, name: str) -> Path | None:
     return found[0]
 
 
-def confined(name: str, allowed: Sequence[Path]) -> str:
+def allowed_model_name(name: str, allowed: Sequence[Path]) -> str:
     """The name under which `load_model` may load what a stranger asked for.
 
     The catalogue's names and hub names pass; a folder must lie in one of `allowed`, or be one,
@@ -290,7 +290,7 @@ def confined(name: str, allowed: Sequence[Path]) -> str:
     `gpt2` where the working directory has a folder called so. Raises InputError.
     """
     own = _looks_local(name) or os.path.lexists(_path(name))
-    if is_ours(name) or (not own and is_hub_name(name)):
+    if is_package_model(name) or (not own and is_hub_name(name)):
         return name
     try:
         real = _path(name).resolve()
@@ -318,7 +318,7 @@ def _looks_local(name: str) -> bool:
     return (
         Path(name).is_absolute()
         or name.startswith((".", "~"))
-        or name.endswith(ENDING)
+        or name.endswith(GGUF_SUFFIX)
         or name.count("/") > 1
     )
 
@@ -326,17 +326,19 @@ def _looks_local(name: str) -> bool:
 AnyCheckpoint = Checkpoint | GgufCheckpoint | PlantedCheckpoint
 
 
-def _checkpoint(
+def _open_checkpoint(
     place: Path, name: str, precision: torch.dtype, devices: Sequence[torch.device]
 ) -> AnyCheckpoint:
-    """What `_found` found, checked; of a planted model what its file makes."""
+    """What `_find_source` found, checked; of a planted model what its file makes."""
     if is_planted(name):
         return import_module(f"patchwright.model.planted.{place.stem}").build(name)
     check = check_checkpoint if place.is_dir() else check_gguf
     return check(place, name, precision, devices)
 
 
-def _module(checkpoint: AnyCheckpoint, precision: torch.dtype | None = None) -> PreTrainedModel:
+def _load_module(
+    checkpoint: AnyCheckpoint, precision: torch.dtype | None = None
+) -> PreTrainedModel:
     """The Hugging Face model, of the checked config and weights alone: no other file is read.
 
     Without a `precision` in that of the files, or the narrowest that holds all of theirs.
@@ -345,7 +347,7 @@ def _module(checkpoint: AnyCheckpoint, precision: torch.dtype | None = None) -> 
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        with foreign(
+        with convert_errors(
             lambda why: CheckpointError(
                 f"'{checkpoint.name}' holds no model that can be loaded: {why}."
             )

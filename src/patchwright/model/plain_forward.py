@@ -46,8 +46,8 @@ def plain_forward(
         k, v = tap("k", k), tap("v", v)  # [position, kv_head, d_head]
         pre = x
         rotation = ops.rotation(layer.rotary, n, x)
-        q = ops.compared(q, layer.q_norm, rotation)
-        k = ops.compared(k, layer.k_norm, rotation)
+        q = ops.norm_and_rotate(q, layer.q_norm, rotation)
+        k = ops.norm_and_rotate(k, layer.k_norm, rotation)
         visible = ops.visible_keys(n, layer.device, layer.window)  # [query, key]
         pattern = ops.attention_pattern(q, k, visible, layer)  # [query, head, key]
         z = tap("z", ops.attention_output(tap("pattern", pattern), v))  # [position, head, d_head]

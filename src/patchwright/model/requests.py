@@ -78,12 +78,12 @@ class Row:
         return len(self.tokens) - self.extent[0]
 
 
-def patched(base: Run, *edits: Edit) -> Row:
+def patched_row(base: Run, *edits: Edit) -> Row:
     """The row that repeats `base` with `edits`."""
     return Row(base.tokens, base.read, base, edits)
 
 
-def indexed(
+def with_index_axis(
     activation: Shaped[Tensor, " position *features"], site: Site
 ) -> Shaped[Tensor, "position index feature"]:
     """What a run has kept of a site, by what it has several of at a position: heads or neurons.

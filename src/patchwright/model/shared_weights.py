@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchwright.model.devices import CPU, placed
+from patchwright.model.devices import CPU, to_devices
 from patchwright.model.fingerprint import fingerprint
 from patchwright.model.load import Model
-from patchwright.model.weights import Network, each_tensor
+from patchwright.model.weights import Network, map_tensors
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SharedWeights:
     """A model whose weights are in `arrays` of bytes.
 
     The model's network has tensors without memory; `stretches` says for each, in the
-    order of `each_tensor`, in which array and at which element its own begins.
+    order of `map_tensors`, in which array and at which element its own begins.
     """
 
     model: Model
@@ -38,15 +38,15 @@ class SharedWeights:
             storages = [torch.from_numpy(array).untyped_storage() for array in self.arrays]
         stretches = iter(self.stretches)
 
-        def filled(empty: Tensor) -> Tensor:
+        def attach_tensor(empty: Tensor) -> Tensor:
             array, first = next(stretches)
             tensor = torch.empty(0, dtype=empty.dtype)
             return tensor.set_(storages[array], first, empty.shape, empty.stride())
 
-        network = each_tensor(self.model.network, filled)
+        network = map_tensors(self.model.network, attach_tensor)
         tokenizer = self.model.tokenizer
         mark = fingerprint(network, None if tokenizer is None else tokenizer.whole)
-        there = _all_on(network, torch.device(device))
+        there = _to_one_device(network, torch.device(device))
         return replace(self.model, network=there, fingerprint=mark)
 
 
@@ -55,7 +55,7 @@ def share(model: Model) -> SharedWeights:
     arrays: dict[int, tuple[int, NDArray[np.uint8]]] = {}
     stretches: list[tuple[int, int]] = []
 
-    def emptied(tensor: Tensor) -> Tensor:
+    def share_tensor(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in arrays:
             whole = torch.empty(0, dtype=torch.uint8).set_(storage)
@@ -64,13 +64,13 @@ def share(model: Model) -> SharedWeights:
         shape = (tensor.shape, tensor.stride())
         return torch.empty_strided(*shape, dtype=tensor.dtype, device="meta")
 
-    network = each_tensor(_all_on(model.network, CPU), emptied)
+    network = map_tensors(_to_one_device(model.network, CPU), share_tensor)
     found = tuple(array for _, array in arrays.values())
     return SharedWeights(replace(model, network=network), found, tuple(stretches))
 
 
-def _all_on(network: Network, device: torch.device) -> Network:
+def _to_one_device(network: Network, device: torch.device) -> Network:
     """The network on one device; where it is there already, itself."""
     if all(layer.device == device for layer in network.layers) and network.embed.device == device:
         return network
-    return placed(network, [device] * len(network.layers))
+    return to_devices(network, [device] * len(network.layers))

@@ -144,12 +144,12 @@ class Layer:
         Slices by head, as GPT-NeoX's, take turns in it: each head's query, key and value.
         """
         parts = self.q, self.k, self.v
-        uncut = _uncut if self.q.weight.ndim == 2 else _uncut_by_head
+        uncut = _joint_view if self.q.weight.ndim == 2 else _joint_view_by_head
         weight = uncut([part.weight for part in parts])
         biases = [part.bias for part in parts if part.bias is not None]
         bias = uncut(biases) if len(biases) == len(parts) else None
         if weight is None or (biases and bias is None):
-            return tuple(_side_by_side(part) for part in parts)
+            return tuple(_flatten_heads(part) for part in parts)
         return (Linear(weight, bias),)
 
 
@@ -180,7 +180,7 @@ class Network:
         return f"Network({self.spec.name!r}: {self.spec.sizes})"
 
 
-def _uncut(slices: Sequence[Tensor]) -> Tensor | None:
+def _joint_view(slices: Sequence[Tensor]) -> Tensor | None:
     """What was cut into `slices` along its last axis, as a view; None where nothing was.
 
     Only in main memory: not every device lets one ask.
@@ -198,7 +198,7 @@ def _uncut(slices: Sequence[Tensor]) -> Tensor | None:
     return first.as_strided((*first.shape[:-1], width), strides)
 
 
-def _uncut_by_head(slices: Sequence[Tensor]) -> Tensor | None:
+def _joint_view_by_head(slices: Sequence[Tensor]) -> Tensor | None:
     """The same of slices [..., head, d_head] that take turns along the cut axis."""
     first = slices[0]
     n_heads, width = first.shape[-2:]
@@ -214,7 +214,7 @@ def _uncut_by_head(slices: Sequence[Tensor]) -> Tensor | None:
     return first.as_strided(shape, (*first.stride()[:-2], step))
 
 
-def _side_by_side(part: Linear) -> Linear:
+def _flatten_heads(part: Linear) -> Linear:
     """A projection whose outputs are not by head."""
     if part.weight.ndim == 2:
         return part
@@ -224,16 +224,16 @@ def _side_by_side(part: Linear) -> Linear:
 Part = TypeVar("Part")
 
 
-def each_tensor(part: Part, change: Callable[[Tensor], Tensor]) -> Part:
+def map_tensors(part: Part, change: Callable[[Tensor], Tensor]) -> Part:
     """The same (nested) dataclass or tuple with `change` done to its tensors."""
     if isinstance(part, Tensor):
         return change(part)  # pyright: ignore[reportReturnType]
     if isinstance(part, tuple):
-        return tuple(each_tensor(one, change) for one in part)  # pyright: ignore[reportReturnType]
+        return tuple(map_tensors(one, change) for one in part)  # pyright: ignore[reportReturnType]
     if not is_dataclass(part) or isinstance(part, ModelSpec | type):
         return part
     names = [field.name for field in fields(part)]
-    return replace(part, **{name: each_tensor(getattr(part, name), change) for name in names})
+    return replace(part, **{name: map_tensors(getattr(part, name), change) for name in names})
 
 
 def named_tensors(part: object, name: str) -> Iterator[tuple[str, Tensor]]:

@@ -10,7 +10,7 @@ from functools import cache
 import inflect
 
 from patchwright.errors import PromptError
-from patchwright.prompts.align import Align, unequal_lengths
+from patchwright.prompts.align import Align, unequal_lengths_error
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.roles import Role
 from patchwright.prompts.tokens import Tokenizer, encode_prompt, token_texts, visible
@@ -58,9 +58,9 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
             f"{', '.join(_COUNTERPARTS)} after its subject, in lower case."
         )
     clean = sentence[: verb.start()].rstrip()
-    subject = _subject(clean)
+    subject = _subject_word(clean)
     singular = verb[0] in _VERBS
-    corrupt = _renumbered(clean, subject, singular, verb[0])
+    corrupt = _replace_subject(clean, subject, singular, verb[0])
     role = Role(name=SUBJECT, start=subject.start(), stop=subject.end())
     pair = Pair(
         clean=clean,
@@ -74,11 +74,11 @@ def agreement(sentence: str, tokenizer: Tokenizer | None, align: Align = "exact"
         token_texts(encode_prompt(one, tokenizer, False), tokenizer) for one in (clean, corrupt)
     ]
     if len(texts[0]) != len(texts[1]) and align == "exact":
-        raise unequal_lengths(texts[0], texts[1])
+        raise unequal_lengths_error(texts[0], texts[1])
     return pair
 
 
-def other_number(prompt: str, verb: str, other: str) -> tuple[str, str]:
+def flip_subject_number(prompt: str, verb: str, other: str) -> tuple[str, str]:
     """`prompt` with its subject in the number that `other` agrees with, and the subject.
 
     Raises PromptError where `verb` and `other` are not the two numbers of one verb, and as `agreement`.
@@ -89,17 +89,17 @@ def other_number(prompt: str, verb: str, other: str) -> tuple[str, str]:
         raise PromptError(
             f"'{visible(verb)}' and '{visible(other)}' are not one verb's two numbers."
         )
-    subject = _subject(prompt)
-    return _renumbered(prompt, subject, singular, verb), subject[0]
+    subject = _subject_word(prompt)
+    return _replace_subject(prompt, subject, singular, verb), subject[0]
 
 
-def _renumbered(prompt: str, subject: re.Match[str], singular: bool, verb: str) -> str:
+def _replace_subject(prompt: str, subject: re.Match[str], singular: bool, verb: str) -> str:
     """The prompt with its subject, which is `singular`, in the other number."""
-    other = _other_number(subject[0], singular, verb)
+    other = _inflect_noun(subject[0], singular, verb)
     return prompt[: subject.start()] + other + prompt[subject.end() :]
 
 
-def _subject(prompt: str) -> re.Match[str]:
+def _subject_word(prompt: str) -> re.Match[str]:
     """The word that the verb behind `prompt` agrees with. Raises PromptError."""
     words: list[re.Match[str]] = []
     for word in _WORD.finditer(prompt):
@@ -108,22 +108,22 @@ def _subject(prompt: str) -> re.Match[str]:
         words.append(word)
     before = [word[0].lower() for word in words]
     if {"and", "or", "nor"} & set(before):
-        raise _no_subject(prompt, "it joins several nouns, whose number is not one word's")
+        raise _no_subject_error(prompt, "it joins several nouns, whose number is not one word's")
     if not words or before[-1] in _PRONOUNS | _AFTER_THE_SUBJECT:
-        raise _no_subject(prompt, "it has no noun")
+        raise _no_subject_error(prompt, "it has no noun")
     if numbered := [word for word in before[:-1] if word in _ONE_NUMBER]:
-        raise _no_subject(prompt, f"'{numbered[0]}' goes with one number only; write 'the'")
+        raise _no_subject_error(prompt, f"'{numbered[0]}' goes with one number only; write 'the'")
     return words[-1]
 
 
-def _no_subject(prompt: str, why: str) -> PromptError:
+def _no_subject_error(prompt: str, why: str) -> PromptError:
     return PromptError(
         f"The subject of '{visible(prompt)}' cannot be changed in number: {why}. Begin with a "
         "sentence such as 'The keys to the cabinet are'."
     )
 
 
-def _other_number(noun: str, singular: bool, verb: str) -> str:
+def _inflect_noun(noun: str, singular: bool, verb: str) -> str:
     """The noun in the other number. Raises PromptError where it disagrees, or has only one."""
     one, many = _engine().singular_noun(noun), _engine().plural_noun(noun)
     if noun in (one, many):

@@ -191,8 +191,8 @@ def tasks() -> tuple[Task, ...]:
                 "{NAME} stayed at the {PLACE} because",
             ),
             slots={
-                "NAME": gendered(),
-                "OTHER": gendered(),
+                "NAME": gendered_names(),
+                "OTHER": gendered_names(),
                 "PLACE": PLACES,
             },
             answer="{NAME.1}",
@@ -255,14 +255,24 @@ def tasks() -> tuple[Task, ...]:
     )
 
 
-def gendered() -> tuple[Word, ...]:
+def gendered_names() -> tuple[Word, ...]:
     """Names, each with its pronoun."""
     return (*((name, " she") for name in _WOMEN), *((name, " he") for name in _MEN))
 
 
-def kinds() -> tuple[tuple[Word, ...], ...]:
+def word_kinds() -> tuple[tuple[Word, ...], ...]:
     """Words of one kind each: any may stand where another does, with what it brings along."""
-    return (gendered(), PLACES, OBJECTS, _THINGS, _COLORS, _CAPITALS, _LANDMARKS, _CITIES, _nouns())
+    return (
+        gendered_names(),
+        PLACES,
+        OBJECTS,
+        _THINGS,
+        _COLORS,
+        _CAPITALS,
+        _LANDMARKS,
+        _CITIES,
+        _nouns(),
+    )
 
 
 def task(name: str) -> Task:

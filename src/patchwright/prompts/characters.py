@@ -8,10 +8,10 @@ from typing import cast
 import regex
 
 from patchwright.errors import PromptError, quoted
-from patchwright.prompts.align import common_start
-from patchwright.prompts.chat import located
-from patchwright.prompts.messages import Messages, is_chat, spoken
-from patchwright.prompts.tokens import Span, Tokenizer, encoding, token_texts
+from patchwright.prompts.align import common_prefix_length
+from patchwright.prompts.chat import render_and_locate
+from patchwright.prompts.messages import Messages, contents_text, is_chat
+from patchwright.prompts.tokens import Span, Tokenizer, encode_with_spans, token_texts
 
 # Where words begin and end, in any script (Unicode Standard Annex 29, default rules); the
 # France of "France's" is a word too.
@@ -20,7 +20,7 @@ _CHARACTER = regex.compile(r"\X")
 """What a person takes for one character: a letter with its accents, an emoji of several parts."""
 
 
-def text_of(
+def text_and_spans(
     prompt: object, tokens: Sequence[int], tokenizer: Tokenizer | None
 ) -> tuple[str, tuple[Span, ...]]:
     """A prompt's text, and which of its characters each of its `tokens` stands for.
@@ -28,7 +28,7 @@ def text_of(
     What stands before the prompt itself, as the beginning-of-text token, stands for none.
     Together the spans hold every character; those of tokens that share one overlap. The
     text of a prompt of ids is that of its tokens without special ones; that of messages what
-    was said (`prompts.messages.spoken`), of which the template's own tokens stand for none.
+    was said (`prompts.messages.contents_text`), of which the template's own tokens stand for none.
     Raises PromptError where the tokenizer or its template cannot say.
     """
     if tokenizer is None:
@@ -36,16 +36,16 @@ def text_of(
             "This model has no tokenizer, so its tokens have no text: name positions."
         )
     if is_chat(prompt):
-        return spoken(prompt), _spoken_spans(prompt, tokens, tokenizer)
+        return contents_text(prompt), _chat_spans(prompt, tokens, tokenizer)
     if isinstance(prompt, str):
-        ids, spans = encoding(prompt, tokenizer)
+        ids, spans = encode_with_spans(prompt, tokenizer)
         text = prompt
         if spans is not None:
-            spans = _whole(prompt, spans, token_texts(ids, tokenizer))
+            spans = _fill_gaps(prompt, spans, token_texts(ids, tokenizer))
     else:
         ids, text, spans = tuple(cast("Sequence[int]", prompt)), "", None
     if spans is None:
-        text, spans = _read(ids, tokenizer)
+        text, spans = _decode_with_spans(ids, tokenizer)
     if isinstance(prompt, str) and text != prompt:
         raise PromptError(
             f"The model's tokens do not spell the prompt {quoted(prompt)} as it was given, so no "
@@ -54,18 +54,21 @@ def text_of(
     return text, (*[(0, 0)] * (len(tokens) - len(ids)), *spans)
 
 
-def _spoken_spans(
+def _chat_spans(
     messages: Messages, tokens: Sequence[int], tokenizer: Tokenizer
 ) -> tuple[Span, ...]:
     """Which characters of what was said each token stands for."""
-    found = located(messages, tokenizer)
-    ids, spans = encoding("" if found is None else found.text, tokenizer)
+    found = render_and_locate(messages, tokenizer)
+    ids, spans = encode_with_spans("" if found is None else found.text, tokenizer)
     if found is None or spans is None:
         raise PromptError(
             "It is unknown which tokens belong to the messages, because the model's chat template changes "
             "their text or its tokenizer gives no positions: name positions, or give token ids."
         )
-    said = [found.said(one) for one in _whole(found.text, spans, token_texts(ids, tokenizer))]
+    said = [
+        found.content_span(one)
+        for one in _fill_gaps(found.text, spans, token_texts(ids, tokenizer))
+    ]
     return (*[(0, 0)] * (len(tokens) - len(ids)), *said[-len(tokens) :])
 
 
@@ -75,7 +78,7 @@ def tokens_of_span(spans: Sequence[Span], wanted: Span) -> tuple[int, ...]:
     return tuple(i for i, (a, b) in enumerate(spans) if max(a, first) < min(b, behind))
 
 
-def _whole(text: str, spans: Sequence[Span], shown: Sequence[str]) -> tuple[Span, ...]:
+def _fill_gaps(text: str, spans: Sequence[Span], shown: Sequence[str]) -> tuple[Span, ...]:
     """`spans` without gaps between them, of tokens that read as `shown`.
 
     Where a tokenizer leaves out the space before a word, the word's token has it; an accent
@@ -98,13 +101,13 @@ def _whole(text: str, spans: Sequence[Span], shown: Sequence[str]) -> tuple[Span
     return tuple(found)
 
 
-def _read(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[str, tuple[Span, ...]]:
+def _decode_with_spans(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[str, tuple[Span, ...]]:
     """The text that `ids` decode to, and which of its characters each is a part of."""
     read = [tokenizer.decode(list(ids[:n]), skip_special_tokens=True) for n in range(len(ids) + 1)]
     whole = read[-1]
     # A token may end inside a character, whose parts decode to a sign of their own: what has
     # been read agrees with the whole as far as the character before.
-    ends = [common_start(one, whole) for one in read]
+    ends = [common_prefix_length(one, whole) for one in read]
     stops = [end + (len(one) > end) for one, end in zip(read, ends, strict=True)]
     return whole, tuple(zip(ends, (min(stop, len(whole)) for stop in stops[1:]), strict=False))
 
@@ -116,7 +119,7 @@ def find_text(text: str, wanted: str) -> tuple[list[Span], bool]:
     compared as people read them: in whatever Unicode normal form either is written.
     """
     clusters: list[str] = _CHARACTER.findall(text)
-    read, sought = _canonical(clusters), _canonical(_CHARACTER.findall(wanted))
+    read, sought = _normalize(clusters), _normalize(_CHARACTER.findall(wanted))
     starts = [0, *accumulate(map(len, clusters))]
     n = len(sought)
     found = [
@@ -129,5 +132,5 @@ def find_text(text: str, wanted: str) -> tuple[list[Span], bool]:
     return whole or found, bool(whole)
 
 
-def _canonical(clusters: Sequence[str]) -> list[str]:
+def _normalize(clusters: Sequence[str]) -> list[str]:
     return [unicodedata.normalize("NFD", one) for one in clusters]

@@ -10,16 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from patchwright.errors import PromptError, quoted
-from patchwright.prompts.align import common_start
-from patchwright.prompts.messages import Message, Messages, messages_of, spoken
+from patchwright.prompts.align import common_prefix_length
+from patchwright.prompts.messages import Message, Messages, contents_text, messages_of
 from patchwright.prompts.tokens import (
     Span,
     Tokenizer,
     encode,
-    in_sentence,
-    started,
+    quoted_token,
     token_texts,
     visible,
+    with_bos,
 )
 from patchwright.warnings import Notice
 
@@ -78,13 +78,13 @@ def chat_ids(messages: Messages, tokenizer: Tokenizer | None) -> tuple[int, ...]
     exactly once, whether the template writes it or not. Raises PromptError where there is no
     template, where it fails, or where a message spells one of its tokens.
     """
-    tokenizer = _with_template(tokenizer)
+    tokenizer = _require_template(tokenizer)
     for number, one in enumerate(messages, 1):
         _check_content(one, number, tokenizer)
-    ids, start = encode(_rendered(messages, tokenizer), tokenizer), tokenizer.start
+    ids, start = encode(_render_chat(messages, tokenizer), tokenizer), tokenizer.bos_ids
     while start and ids[: 2 * len(start)] == 2 * start:
         ids = ids[len(start) :]
-    return started(ids, tokenizer, bos=True) if ids else ()
+    return with_bos(ids, tokenizer, bos=True) if ids else ()
 
 
 def chat_notices(chats: Iterable[Messages], tokenizer: Tokenizer | None) -> list[Notice]:
@@ -95,16 +95,16 @@ def chat_notices(chats: Iterable[Messages], tokenizer: Tokenizer | None) -> list
     kinds = {tuple(one.role for one in chat): chat for chat in chats}
     if not kinds:
         return []
-    given = _with_template(tokenizer)
+    given = _require_template(tokenizer)
     found = [notice for chat in kinds.values() for notice in _notices(chat, given)]
     return list({notice["message"]: notice for notice in found}.values())
 
 
 @dataclass(frozen=True)
-class Located:
+class RenderedChat:
     """What a template wrote, and where in it stands what was said, message by message.
 
-    `spans` are characters of `text`; what is said there begins in `spoken(messages)` at the
+    `spans` are characters of `text`; what is said there begins in `contents_text(messages)` at the
     character in `starts`.
     """
 
@@ -112,8 +112,8 @@ class Located:
     spans: tuple[Span, ...]
     starts: tuple[int, ...]
 
-    def said(self, span: Span) -> Span:
-        """The characters of `spoken(messages)` at a span of `text`; (0, 0) where nobody says it."""
+    def content_span(self, span: Span) -> Span:
+        """The characters of `contents_text(messages)` at a span of `text`; (0, 0) where nobody says it."""
         first, behind = span
         found = [
             (max(first, a) - a + start, min(behind, b) - a + start)
@@ -123,18 +123,18 @@ class Located:
         return (found[0][0], found[-1][1]) if found else (0, 0)
 
 
-def located(messages: Messages, tokenizer: Tokenizer | None) -> Located | None:
+def render_and_locate(messages: Messages, tokenizer: Tokenizer | None) -> RenderedChat | None:
     """Where what was said stands; None for a template that changes it or writes it twice."""
-    tokenizer = _with_template(tokenizer)
+    tokenizer = _require_template(tokenizer)
     contents = [one.content for one in messages]
     cores = [one.strip() for one in contents]
     marked = [
         one.model_copy(update={"content": one.content.replace(core, f"{_START}{core}{_STOP}", 1)})
         for one, core in zip(messages, cores, strict=True)
     ]
-    pieces = re.split(f"[{_START}{_STOP}]", _rendered(tuple(marked), tokenizer))
+    pieces = re.split(f"[{_START}{_STOP}]", _render_chat(tuple(marked), tokenizer))
     text = "".join(pieces)
-    if pieces[1::2] != cores or text != _rendered(messages, tokenizer):
+    if pieces[1::2] != cores or text != _render_chat(messages, tokenizer):
         return None
     spans: list[Span] = []
     starts: list[int] = []
@@ -148,11 +148,11 @@ def located(messages: Messages, tokenizer: Tokenizer | None) -> Located | None:
         spans.append((first - kept, behind + more))
         starts.append(spoken_at + len(head) - kept)
         at, spoken_at = behind, spoken_at + len(content) + 1
-    assert spoken_at == len(spoken(messages)) + 1
-    return Located(text, tuple(spans), tuple(starts))
+    assert spoken_at == len(contents_text(messages)) + 1
+    return RenderedChat(text, tuple(spans), tuple(starts))
 
 
-def _with_template(tokenizer: Tokenizer | None) -> Tokenizer:
+def _require_template(tokenizer: Tokenizer | None) -> Tokenizer:
     if tokenizer is None or not tokenizer.has_template:
         raise PromptError(
             "The prompt is the messages of a chat, and this model's tokenizer has no chat template "
@@ -161,7 +161,7 @@ def _with_template(tokenizer: Tokenizer | None) -> Tokenizer:
     return tokenizer
 
 
-def _rendered(messages: Messages, tokenizer: Tokenizer) -> str:
+def _render_chat(messages: Messages, tokenizer: Tokenizer) -> str:
     return tokenizer.render([one.model_dump() for one in messages], DATE)
 
 
@@ -173,10 +173,10 @@ def _check_content(message: Message, number: int, tokenizer: Tokenizer) -> None:
     reserved = dict(tokenizer.special_tokens)
     if message.role != "assistant":
         reserved |= tokenizer.template_tokens
-    said = _letters(message.content)
+    said = _fold_text(message.content)
     for token in encode(message.content, tokenizer):
         # What the vocabulary does not have becomes a token of another name: of a byte, or unknown.
-        if token in reserved and _letters(reserved[token]).strip() in said:
+        if token in reserved and _fold_text(reserved[token]).strip() in said:
             raise PromptError(
                 f"Message {number} spells '{visible(reserved[token])}', which is a special token of the "
                 "model and cannot be part of a message: write it differently, or give the whole prompt as "
@@ -184,7 +184,7 @@ def _check_content(message: Message, number: int, tokenizer: Tokenizer) -> None:
             )
 
 
-def _letters(text: str) -> str:
+def _fold_text(text: str) -> str:
     """A text without what tokenizers take off before they look for tokens: capitals, accents."""
     letters = unicodedata.normalize("NFKD", text)
     return "".join(one for one in letters if not unicodedata.combining(one)).casefold()
@@ -192,7 +192,7 @@ def _letters(text: str) -> str:
 
 def _notices(messages: Messages, tokenizer: Tokenizer) -> list[Notice]:
     found: list[Notice] = []
-    if system := _added_system(messages, tokenizer):
+    if system := _added_system_message(messages, tokenizer):
         message = (
             f"The chat template adds a system message of its own: {quoted(system)}. Its tokens are part "
             "of the prompt; in most templates, a system message of yours replaces it."
@@ -204,9 +204,9 @@ def _notices(messages: Messages, tokenizer: Tokenizer) -> list[Notice]:
             f"{DATE['%Y']}, so that an experiment has the same tokens every day."
         )
         found.append(Notice(code="template_date", message=message))
-    start = tokenizer.start
-    if encode(_rendered(messages, tokenizer), tokenizer)[: len(start)] != start:
-        shown = in_sentence("".join(token_texts(start, tokenizer)))
+    start = tokenizer.bos_ids
+    if encode(_render_chat(messages, tokenizer), tokenizer)[: len(start)] != start:
+        shown = quoted_token("".join(token_texts(start, tokenizer)))
         message = (
             f"The chat template writes no beginning-of-text token, so {shown} was added before the "
             "messages."
@@ -233,7 +233,7 @@ _TURNS = messages_of(
 )
 
 
-def _added_system(messages: Messages, tokenizer: Tokenizer) -> str:
+def _added_system_message(messages: Messages, tokenizer: Tokenizer) -> str:
     """What the template says before messages that have no system message.
 
     It is what stands before the first user's words and not before the second's.
@@ -241,14 +241,14 @@ def _added_system(messages: Messages, tokenizer: Tokenizer) -> str:
     if messages[0].role == "system":
         return ""
     try:
-        chat, turns = located(messages, tokenizer), located(_TURNS, tokenizer)
+        chat, turns = render_and_locate(messages, tokenizer), render_and_locate(_TURNS, tokenizer)
     except PromptError:
         return ""
     if chat is None or turns is None:
         return ""
     first = chat.text[: chat.spans[0][0]]
     second = turns.text[turns.spans[1][1] : turns.spans[2][0]]
-    ids = encode(first[: len(first) - common_start(first[::-1], second[::-1])], tokenizer)
+    ids = encode(first[: len(first) - common_prefix_length(first[::-1], second[::-1])], tokenizer)
     names = {**tokenizer.special_tokens, **tokenizer.template_tokens}
     written = [one for one in ids if one not in names]
     text = tokenizer.decode(written).strip()

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from patchwright.errors import InputError, RecordError, quoted
 from patchwright.prompts.pair import Pair
 from patchwright.prompts.records import csv_rows, json_rows
-from patchwright.spelling import stretches
+from patchwright.spelling import number_ranges
 
 Kind = Literal["jsonl", "csv"]
 
@@ -29,7 +29,7 @@ MOST_RANGES = 20
 
 COLUMNS = ("clean", "corrupt", "answer", "wrong", "tags", "align")
 FIELDS = (*COLUMNS, "roles", "notes")
-_NEEDED = ("clean", "corrupt", "answer")
+_REQUIRED = ("clean", "corrupt", "answer")
 
 
 class Item(BaseModel):
@@ -57,34 +57,34 @@ def read_items(lines: Iterable[str], kind: Kind) -> Iterator[Item | RowError]:
 
     `lines` keep their line ends. A CSV file with an unusable header gives a single error.
     """
-    rows = json_rows(lines) if kind == "jsonl" else csv_rows(lines, _header)
+    rows = json_rows(lines) if kind == "jsonl" else csv_rows(lines, _parse_header)
     for line, row in rows:
         try:
             if isinstance(row, RecordError):
                 raise row
-            yield item_of(row_of(row) if kind == "csv" else row, line)
+            yield parse_item(parse_cells(row) if kind == "csv" else row, line)
         except RecordError as error:
             yield RowError(line, str(error))
 
 
-def sentences(errors: Iterable[RowError]) -> list[str]:
+def error_sentences(errors: Iterable[RowError]) -> list[str]:
     """The errors with their lines, in the order of their first ones; equal errors are one sentence."""
     lines: dict[str, list[int]] = {}
     for error in errors:
         lines.setdefault(error.message, []).append(error.line)
-    return [f"{_named(some)}: {message}" for message, some in lines.items()]
+    return [f"{_lines_label(some)}: {message}" for message, some in lines.items()]
 
 
-def _named(lines: list[int]) -> str:
+def _lines_label(lines: list[int]) -> str:
     """`Lines 2-5, 7`, and how many there are where not all are named."""
-    named = ranges(lines)
+    named = ranges_text(lines)
     more = f" ({len(lines):,} in all)" if named.endswith("…") else ""
     return f"Line{'s' if len(lines) > 1 else ''} {named}{more}"
 
 
-def ranges(numbers: Iterable[int]) -> str:
+def ranges_text(numbers: Iterable[int]) -> str:
     """Rising numbers as in `2-5, 7`; of many stretches the first `MOST_RANGES`."""
-    found = stretches(numbers)
+    found = number_ranges(numbers)
     return ", ".join([*found[:MOST_RANGES], *(["…"] if len(found) > MOST_RANGES else [])])
 
 
@@ -92,16 +92,19 @@ def write_items(items: Iterable[Item]) -> Iterator[str]:
     """Each item as a line of JSONL, which `read_items` reads as the same pair and tags."""
     for item in items:
         row = item.pair.model_dump(exclude_defaults=True)
-        row |= {"answer": _alone(item.pair.answers), "wrong": _alone(item.pair.wrongs)}
+        row |= {
+            "answer": _single_or_list(item.pair.answers),
+            "wrong": _single_or_list(item.pair.wrongs),
+        }
         row |= item.model_dump(include={"tags", "notes"}, exclude_defaults=True)
         yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _alone(answers: tuple[Any, ...]) -> Any:
+def _single_or_list(answers: tuple[Any, ...]) -> Any:
     return answers[0] if len(answers) == 1 else list(answers)
 
 
-def _header(cells: list[str]) -> list[str] | RecordError:
+def _parse_header(cells: list[str]) -> list[str] | RecordError:
     """The columns that a header names, or why they cannot be used."""
     header = [name.strip().casefold() for name in cells]
     columns = ", ".join(COLUMNS)
@@ -112,12 +115,12 @@ def _header(cells: list[str]) -> list[str] | RecordError:
                 f"The column {quoted(name)} is {what}: the first line names columns out of "
                 f"{columns}."
             )
-    if missing := [name for name in _NEEDED if name not in header]:
+    if missing := [name for name in _REQUIRED if name not in header]:
         return RecordError(f"The column '{missing[0]}' is missing: the first line names {columns}.")
     return header
 
 
-def row_of(cells: dict[str, str]) -> dict[str, Any]:
+def parse_cells(cells: dict[str, str]) -> dict[str, Any]:
     """A CSV row as a JSON one: lists at the bars, and nothing for an empty cell."""
     row: dict[str, Any] = dict(cells)
     for name in ("answer", "wrong", "tags"):
@@ -127,7 +130,7 @@ def row_of(cells: dict[str, str]) -> dict[str, Any]:
     return row
 
 
-def item_of(row: Any, line: int) -> Item:
+def parse_item(row: Any, line: int) -> Item:
     """The pair of a row's fields. Raises RecordError with what is wrong with them."""
     if not isinstance(row, dict):
         raise RecordError(
@@ -138,9 +141,9 @@ def item_of(row: Any, line: int) -> Item:
         raise RecordError(
             f"The field {quoted(unknown[0])} is unknown: a pair has {', '.join(FIELDS)}."
         )
-    for name in _NEEDED:
+    for name in _REQUIRED:
         if given.get(name) in (None, "", []):
-            raise RecordError(f"'{name}' is missing or empty: a pair needs {', '.join(_NEEDED)}.")
+            raise RecordError(f"'{name}' is missing or empty: a pair needs {', '.join(_REQUIRED)}.")
     if any("\ud800" <= letter <= "\udfff" for letter in json.dumps(given, ensure_ascii=False)):
         raise RecordError("The row has bytes that are not valid UTF-8: save the file as UTF-8.")
     tags: Any = given.pop("tags", None) or ()

@@ -21,7 +21,7 @@ class Example:
     """A pair with what to look for, the models that it suits, and the metric that fits it.
 
     `seen` says by model what its sweeps show; `look_for` holds on every model. Whether the
-    prompts begin with the beginning-of-text token is the model's: `usual_bos` says so.
+    prompts begin with the beginning-of-text token is the model's: `default_bos` says so.
     """
 
     id: str
@@ -41,12 +41,12 @@ def examples() -> tuple[Example, ...]:
     return TypeAdapter(tuple[Example, ...]).validate_json(text)
 
 
-def usual_bos(model: str) -> bool:
+def default_bos(model: str) -> bool:
     """Whether the examples begin with the beginning-of-text token on this model."""
     return model not in WITHOUT_BOS
 
 
-def own_example(model: str) -> str | None:
+def example_of_model(model: str) -> str | None:
     """The example that a model comes with, and that no other model suits: that of its name."""
     return next((one.id for one in examples() if one.models == (one.id,) == (model,)), None)
 

@@ -41,7 +41,7 @@ def messages_of(value: Sequence[object]) -> Messages:
         raise ValueError(
             f"a chat has at most {MOST_MESSAGES} messages, and {len(value)} were given"
         )
-    found = tuple(_message(one, number) for number, one in enumerate(value, 1))
+    found = tuple(_parse_message(one, number) for number, one in enumerate(value, 1))
     if found[-1].role == "system":
         raise ValueError(
             "the last message is the system's: end with what the user says, or with the beginning of "
@@ -50,7 +50,7 @@ def messages_of(value: Sequence[object]) -> Messages:
     return found
 
 
-def _message(value: object, number: int) -> Message:
+def _parse_message(value: object, number: int) -> Message:
     fields: dict[str, Any] = dict(value) if isinstance(value, Mapping | Message) else {}
     if set(fields) != {"role", "content"}:
         raise ValueError(f"message {number} must have the fields role and content, and no others")
@@ -64,7 +64,7 @@ def _message(value: object, number: int) -> Message:
     return Message(role=role, content=content)
 
 
-def user_says(text: str, system: str = "") -> Messages:
+def user_chat(text: str, system: str = "") -> Messages:
     """The chat of one text as the user's message, behind a system message where there is one.
 
     Raises PromptError where one of them is blank.
@@ -76,7 +76,7 @@ def user_says(text: str, system: str = "") -> Messages:
         raise PromptError(f"The prompt as a chat: {error}.") from error
 
 
-def spoken(messages: Sequence[Message]) -> str:
+def contents_text(messages: Sequence[Message]) -> str:
     """The text in which a chat's subjects and roles are found: its contents, a line for each."""
     return "\n".join(one.content for one in messages)
 
@@ -88,7 +88,7 @@ def prompt_text(prompt: object) -> str:
     return " ".join(f"{one.role}: {one.content}" for one in prompt)
 
 
-def continued(prompt: object) -> str | None:
+def text_to_continue(prompt: object) -> str | None:
     """The text that an answer goes on with; None behind token ids, and where its turn begins."""
     if not is_chat(prompt):
         return prompt if isinstance(prompt, str) else None

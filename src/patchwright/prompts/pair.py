@@ -15,61 +15,67 @@ from pydantic import (
 )
 
 from patchwright.errors import AnswerError, InputError, PromptError, quoted
-from patchwright.prompts.align import EDGES, Align, Matching, matching, unequal_lengths
+from patchwright.prompts.align import (
+    EDGES_HINT,
+    Align,
+    Matching,
+    match_positions,
+    unequal_lengths_error,
+)
 from patchwright.prompts.chat import chat_ids, chat_notices
 from patchwright.prompts.messages import (
     Message,
-    continued,
+    contents_text,
     is_chat,
     looks_like_chat,
     messages_of,
-    spoken,
+    text_to_continue,
 )
 from patchwright.prompts.roles import Role, check_roles
 from patchwright.prompts.tokens import (
     Tokenizer,
     encode_inside,
     encode_prompt,
-    in_sentence,
+    quoted_token,
     special_notices,
-    started,
     token_texts,
     visible,
+    with_bos,
 )
-from patchwright.validation import plain, where_and_what, whole
+from patchwright.validation import first_error, to_python, whole_number
 from patchwright.warnings import Notice
 
 
-def _text_of(value: object) -> object:
+def _parse_text(value: object) -> object:
     """A text, or token ids as whole numbers. Raises ValueError for anything else."""
-    value = plain(value)
+    value = to_python(value)
     if isinstance(value, str):
         return value
     with suppress(ValueError):
-        if _listed(value):
-            return tuple(whole(one) for one in value)
+        if _is_list(value):
+            return tuple(whole_number(one) for one in value)
     raise ValueError("give a text, or the token ids of one prompt as whole numbers")
 
 
-def _prompt_of(value: object) -> object:
+def _parse_prompt(value: object) -> object:
     """A text, token ids, or the messages of a chat. Raises ValueError for anything else."""
-    if _listed(value) and looks_like_chat(value):
+    if _is_list(value) and looks_like_chat(value):
         return messages_of(value)
-    return _text_of(value)
+    return _parse_text(value)
 
 
-def _answers_of(value: object) -> object:
+def _parse_answers(value: object) -> object:
     """Texts or token ids; one counts as a list of one. Raises ValueError for anything else."""
-    value = () if value is None else plain(value)
-    items = list(value) if _listed(value) else [value]
+    value = () if value is None else to_python(value)
+    items = list(value) if _is_list(value) else [value]
     if all(isinstance(one, str) for one in items):
         return tuple(items)
     with suppress(ValueError):
-        return tuple(whole(one) for one in items)
+        return tuple(whole_number(one) for one in items)
     raise ValueError("give a text or a list of texts, or a token id or a list of token ids")
 
 
-def _listed(value: object) -> TypeGuard[Sequence[object]]:
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
@@ -78,7 +84,7 @@ def _frozen(value: str | Sequence[object]) -> str | tuple[object, ...]:
     return value if isinstance(value, str) else tuple(value)
 
 
-Text = Annotated[str | Sequence[int], BeforeValidator(_text_of), AfterValidator(_frozen)]
+Text = Annotated[str | Sequence[int], BeforeValidator(_parse_text), AfterValidator(_frozen)]
 """A text or token ids."""
 
 if TYPE_CHECKING:  # What may be given; the field itself has `Message`s.
@@ -86,13 +92,15 @@ if TYPE_CHECKING:  # What may be given; the field itself has `Message`s.
 else:
     Prompt = Annotated[
         str | Sequence[int] | Sequence[Message],
-        BeforeValidator(_prompt_of),
+        BeforeValidator(_parse_prompt),
         AfterValidator(_frozen),
     ]
 """A text, token ids, or the messages of a chat."""
 
 Answers = Annotated[
-    str | int | Sequence[str] | Sequence[int], BeforeValidator(_answers_of), AfterValidator(_frozen)
+    str | int | Sequence[str] | Sequence[int],
+    BeforeValidator(_parse_answers),
+    AfterValidator(_frozen),
 ]
 
 
@@ -125,11 +133,13 @@ class Pair(BaseModel):
             try:
                 super().__init__(**fields)
             except ValidationError as error:
-                raise _refusal(error) from None
+                raise _pair_error(error) from None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_roles(self.roles, len(spoken(self.clean) if is_chat(self.clean) else self.clean))
+        check_roles(
+            self.roles, len(contents_text(self.clean) if is_chat(self.clean) else self.clean)
+        )
         texts = any(isinstance(one, str) or is_chat(one) for one in (self.clean, self.corrupt))
         for name, answers in (("answer", self.answers), ("wrong", self.wrongs)):
             if texts and any(isinstance(one, int) for one in answers):
@@ -151,12 +161,12 @@ class Pair(BaseModel):
         return cast("tuple[str, ...]", self.wrong)
 
 
-def _refusal(error: ValidationError) -> InputError:
+def _pair_error(error: ValidationError) -> InputError:
     """What is wrong with a pair's fields, as the error of that field."""
     cause = error.errors()[0].get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return cause
-    where, what = where_and_what(error)
+    where, what = first_error(error)
     kinds = {
         "clean": PromptError,
         "corrupt": PromptError,
@@ -202,17 +212,17 @@ def tokenize(
     n_vocab: int,
     n_context: int,
     bos: bool = True,
-    instead: str = EDGES,
+    instead: str = EDGES_HINT,
 ) -> TokenPair:
     """`pair` in tokens, checked.
 
     `instead` says what can be done about unequal lengths besides rewording; where that is not
-    `EDGES`, edges are not matched even if the pair asks for it.
+    `EDGES_HINT`, edges are not matched even if the pair asks for it.
     Raises PromptError (empty, too long, identical, unequal lengths) or
     AnswerError (none, empty, outside the vocabulary).
     """
-    clean = _prompt("clean", pair.clean, tokenizer, n_vocab, bos)
-    corrupt = _prompt("corrupted", pair.corrupt, tokenizer, n_vocab, bos)
+    clean = _checked_prompt_ids("clean", pair.clean, tokenizer, n_vocab, bos)
+    corrupt = _checked_prompt_ids("corrupted", pair.corrupt, tokenizer, n_vocab, bos)
     if clean == corrupt:
         raise PromptError(
             "The clean and the corrupted prompt are the same tokens, so there is nothing to "
@@ -222,9 +232,9 @@ def tokenize(
     for name, ids in prompts.items():
         _check_length(name, len(ids), n_context)
     clean_texts, corrupt_texts = token_texts(clean, tokenizer), token_texts(corrupt, tokenizer)
-    if len(clean) != len(corrupt) and (pair.align == "exact" or instead != EDGES):
-        raise unequal_lengths(clean_texts, corrupt_texts, instead)
-    answers, wrongs = _both_answers(pair, prompts, tokenizer, n_vocab, n_context)
+    if len(clean) != len(corrupt) and (pair.align == "exact" or instead != EDGES_HINT):
+        raise unequal_lengths_error(clean_texts, corrupt_texts, instead)
+    answers, wrongs = _tokenize_answers(pair, prompts, tokenizer, n_vocab, n_context)
     return TokenPair(
         clean,
         corrupt,
@@ -232,8 +242,8 @@ def tokenize(
         corrupt_texts,
         answers,
         wrongs,
-        matching(clean, corrupt, pair.align),
-        (*_spaces_at_end(pair), *_missing_spaces(pair, tokenizer)),
+        match_positions(clean, corrupt, pair.align),
+        (*_trailing_space_notices(pair), *_leading_space_notices(pair, tokenizer)),
     )
 
 
@@ -250,11 +260,13 @@ def tokenize_prompt(
     """One prompt with its answers, as a pair of the prompt with itself; raises as `tokenize`."""
     fields: dict[str, Any] = {"answer": answer, "wrong": wrong}
     pair = Pair(clean=prompt, corrupt=prompt, **fields)
-    ids = _prompt("clean", pair.clean, tokenizer, n_vocab, bos)
-    answers, wrongs = _both_answers(pair, {"The prompt": ids}, tokenizer, n_vocab, n_context)
+    ids = _checked_prompt_ids("clean", pair.clean, tokenizer, n_vocab, bos)
+    answers, wrongs = _tokenize_answers(pair, {"The prompt": ids}, tokenizer, n_vocab, n_context)
     texts = token_texts(ids, tokenizer)
-    notices = (*_spaces_at_end(pair)[:1], *_missing_spaces(pair, tokenizer))
-    return TokenPair(ids, ids, texts, texts, answers, wrongs, matching(ids, ids, "exact"), notices)
+    notices = (*_trailing_space_notices(pair)[:1], *_leading_space_notices(pair, tokenizer))
+    return TokenPair(
+        ids, ids, texts, texts, answers, wrongs, match_positions(ids, ids, "exact"), notices
+    )
 
 
 def prompt_ids(prompt: Prompt, tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
@@ -267,7 +279,7 @@ def prompt_ids(prompt: Prompt, tokenizer: Tokenizer | None, bos: bool) -> tuple[
     if is_chat(prompt):
         return chat_ids(prompt, tokenizer)
     ids = cast("Sequence[int]", prompt)
-    return started(tuple(ids), tokenizer, bos) if ids else ()
+    return with_bos(tuple(ids), tokenizer, bos) if ids else ()
 
 
 def prompt_notices(
@@ -280,7 +292,7 @@ def prompt_notices(
     return [*special_notices(tokenizer, bos and others, typed), *chat_notices(chats, tokenizer)]
 
 
-def _both_answers(
+def _tokenize_answers(
     pair: Pair,
     prompts: Mapping[str, tuple[int, ...]],
     tokenizer: Tokenizer | None,
@@ -288,10 +300,10 @@ def _both_answers(
     n_context: int,
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
     """Answers and wrong answers in tokens; they have none in common, and fit behind the prompts."""
-    answers = _answers("answer", pair.answers, tokenizer, n_vocab)
+    answers = _answer_ids("answer", pair.answers, tokenizer, n_vocab)
     if not answers:
         raise AnswerError("No answer was given: name at least one right next token.")
-    wrongs = _answers("wrong answer", pair.wrongs, tokenizer, n_vocab)
+    wrongs = _answer_ids("wrong answer", pair.wrongs, tokenizer, n_vocab)
     if common := set(answers) & set(wrongs):
         shown = visible("".join(token_texts(min(common), tokenizer)))
         raise AnswerError(f"'{shown}' is both an answer and a wrong answer: name it only once.")
@@ -308,7 +320,7 @@ def _check_length(what: str, length: int, n_context: int) -> None:
         )
 
 
-def _prompt(
+def _checked_prompt_ids(
     name: str, prompt: Prompt, tokenizer: Tokenizer | None, n_vocab: int, bos: bool
 ) -> tuple[int, ...]:
     ids = prompt_ids(prompt, tokenizer, bos)
@@ -322,7 +334,7 @@ def _prompt(
     return ids
 
 
-def _answers(
+def _answer_ids(
     name: str, given: Sequence[str] | Sequence[int], tokenizer: Tokenizer | None, n_vocab: int
 ) -> tuple[tuple[int, ...], ...]:
     found = [(item,) if isinstance(item, int) else encode_inside(item, tokenizer) for item in given]
@@ -337,7 +349,7 @@ def _answers(
     return tuple(dict.fromkeys(found))
 
 
-def _spaces_at_end(pair: Pair) -> list[Notice]:
+def _trailing_space_notices(pair: Pair) -> list[Notice]:
     return [
         Notice(
             code="trailing_space",
@@ -345,19 +357,19 @@ def _spaces_at_end(pair: Pair) -> list[Notice]:
             "start of the next word, so the model now expects an unusual token: remove it.",
         )
         for name, prompt in (("clean", pair.clean), ("corrupted", pair.corrupt))
-        if (continued(prompt) or "")[-1:].isspace()
+        if (text_to_continue(prompt) or "")[-1:].isspace()
     ]
 
 
-def _missing_spaces(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
-    if is_chat(pair.clean) and continued(pair.clean) is None:
+def _leading_space_notices(pair: Pair, tokenizer: Tokenizer | None) -> list[Notice]:
+    if is_chat(pair.clean) and text_to_continue(pair.clean) is None:
         return []  # An answer that begins a turn follows no word.
-    end = (continued(pair.clean) or "")[-1:]
+    end = (text_to_continue(pair.clean) or "")[-1:]
     return [
         Notice(
             code="no_leading_space",
-            message=f"The answer {in_sentence(item)} has no leading space, so it is not the same token "
-            f"as {in_sentence(' ' + item)}, which usually follows a word: write ' {visible(item)}' if "
+            message=f"The answer {quoted_token(item)} has no leading space, so it is not the same token "
+            f"as {quoted_token(' ' + item)}, which usually follows a word: write ' {visible(item)}' if "
             "you mean the whole word.",
         )
         for item in (*pair.answers, *pair.wrongs)
@@ -374,7 +386,7 @@ def _lacks_space(answer: str, end: str) -> bool:
     return (answer[:1].isalpha() or number) and not end.isspace()
 
 
-def without_space(pair: Pair) -> list[str]:
+def answers_without_space(pair: Pair) -> list[str]:
     """The answers and wrong answers that begin with no space after a prompt that is a text."""
     end = pair.clean[-1:] if isinstance(pair.clean, str) else " "
     return [
@@ -386,10 +398,10 @@ def without_space(pair: Pair) -> list[str]:
 
 def with_spaces(pair: Pair) -> Pair:
     """The same pair, its answers that lack their space with one."""
-    lacking = set(without_space(pair))
+    lacking = set(answers_without_space(pair))
 
-    def repaired(answers: Sequence[Any]) -> tuple[Any, ...]:
+    def spaced_answers(answers: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(f" {one}" if one in lacking else one for one in answers)
 
-    changed = {"answer": repaired(pair.answers), "wrong": repaired(pair.wrongs)}
+    changed = {"answer": spaced_answers(pair.answers), "wrong": spaced_answers(pair.wrongs)}
     return pair.model_copy(update=changed)

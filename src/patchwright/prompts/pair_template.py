@@ -3,10 +3,18 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from patchwright.prompts.align import differing
-from patchwright.prompts.builtin_templates import Task, kinds, tasks
+from patchwright.prompts.align import differing_range
+from patchwright.prompts.builtin_templates import Task, tasks, word_kinds
 from patchwright.prompts.pair import Pair
-from patchwright.prompts.templates import SLOT, Filling, Form, Template, Word, as_tuple, filled
+from patchwright.prompts.templates import (
+    SLOT,
+    Filling,
+    Form,
+    Template,
+    Word,
+    as_tuple,
+    fill_template,
+)
 from patchwright.prompts.tokens import Tokenizer, encode, encode_inside
 
 CHANGED = "changed"
@@ -22,14 +30,14 @@ def fitting_task(pair: Pair) -> Task | None:
     """The built-in template that has this pair among its own, with the one text that it is of."""
     for task in tasks():
         for text in task.template.texts:
-            filling = _filling(task.template, text, pair)
-            made = None if filling is None else filled(task.template, text, filling)
-            if made is not None and _same(made, pair):
+            filling = _find_filling(task.template, text, pair)
+            made = None if filling is None else fill_template(task.template, text, filling)
+            if made is not None and _is_same_pair(made, pair):
                 return Task(task.name, task.title, task.template.model_copy(update={"text": text}))
     return None
 
 
-def _same(made: Pair, pair: Pair) -> bool:
+def _is_same_pair(made: Pair, pair: Pair) -> bool:
     """Whether a template's pair has these prompts, and these among its answers."""
     prompts = (made.clean, made.corrupt) == (pair.clean, pair.corrupt)
     return (
@@ -37,12 +45,12 @@ def _same(made: Pair, pair: Pair) -> bool:
     )
 
 
-def _filling(template: Template, text: str, pair: Pair) -> Filling | None:
+def _find_filling(template: Template, text: str, pair: Pair) -> Filling | None:
     """The words that make both prompts of one of a template's texts; None where none do."""
     found: dict[str, tuple[Form, ...]] = {}
     for prompt, changed in ((pair.clean, {}), (pair.corrupt, template.corrupt)):
         aliases = {name: words for name, words in template.slots.items() if isinstance(words, str)}
-        source = _replaced(_replaced(text, changed), aliases)
+        source = _replace_slots(_replace_slots(text, changed), aliases)
         slots = [(one[1], int(one[2] or 0)) for one in SLOT.finditer(source)]
         parts = [re.escape(one) for one in re.split(SLOT.pattern, source)[::3]]
         for i, (name, form) in enumerate(slots):
@@ -59,12 +67,12 @@ def _filling(template: Template, text: str, pair: Pair) -> Filling | None:
     return found if set(found) == set(template.lists) else None
 
 
-def _replaced(text: str, by: dict[str, str]) -> str:
+def _replace_slots(text: str, by: dict[str, str]) -> str:
     """`text` with other text in the place of some slots."""
     return SLOT.sub(lambda one: by.get(one[1], one[0]), text)
 
 
-def own_templates(
+def templates_of_pair(
     pair: Pair, alike: Alike, tokenizer: Tokenizer | None, together: bool
 ) -> Iterator[tuple[Template, list[str]]]:
     """The pair's own sentence with slots for the words that have others `alike`, and these words.
@@ -78,11 +86,11 @@ def own_templates(
     words: dict[str, Sequence[Word]] = {}
     for text in (clean, corrupt):
         for before, word in _words(text):
-            forms = {form for rows in words.values() for form in _row(rows)}
+            forms = {form for rows in words.values() for form in _first_word_forms(rows)}
             if word not in forms and len(rows := alike(word, before)) > 1:
                 words[word] = rows
     for some in [list(words)] if together and words else [[one] for one in words]:
-        yield _template(pair, {one: words[one] for one in some}, tokenizer), some
+        yield _build_template(pair, {one: words[one] for one in some}, tokenizer), some
 
 
 def _words(text: str) -> Iterator[tuple[str, str]]:
@@ -94,13 +102,13 @@ def _words(text: str) -> Iterator[tuple[str, str]]:
         yield text[: one.start()], one[0]
 
 
-def _row(rows: Sequence[Word]) -> Iterator[str]:
+def _first_word_forms(rows: Sequence[Word]) -> Iterator[str]:
     """All forms of the first of some words."""
     for form in as_tuple(rows[0]):
         yield from as_tuple(form)
 
 
-def _template(
+def _build_template(
     pair: Pair, words: dict[str, Sequence[Word]], tokenizer: Tokenizer | None
 ) -> Template:
     """The pair's sentence with a slot for each of `words`, and one for what differs."""
@@ -118,33 +126,33 @@ def _template(
         lengths[name] = len(
             encode(word, tokenizer) if begins else encode_inside(" " + word, tokenizer)
         )
-    before, changed, other, behind = _parts(str(pair.clean), str(pair.corrupt))
-    text = f"{_slotted(before, expressions)}{{{CHANGED}}}{_slotted(behind, expressions)}"
-    alias = _slotted(changed, expressions)
+    before, changed, other, behind = _split_at_difference(str(pair.clean), str(pair.corrupt))
+    text = f"{_insert_slots(before, expressions)}{{{CHANGED}}}{_insert_slots(behind, expressions)}"
+    alias = _insert_slots(changed, expressions)
     if (one := SLOT.fullmatch(alias)) is not None:
         lengths[CHANGED] = lengths[one[1]]
     return Template.of(
         {
             "text": text,
             "slots": {**slots, CHANGED: alias},
-            "corrupt": {CHANGED: _slotted(other, expressions)},
-            "answer": [_slotted(str(one), expressions) for one in pair.answers],
-            "wrong": [_slotted(str(one), expressions) for one in pair.wrongs],
+            "corrupt": {CHANGED: _insert_slots(other, expressions)},
+            "answer": [_insert_slots(str(one), expressions) for one in pair.answers],
+            "wrong": [_insert_slots(str(one), expressions) for one in pair.wrongs],
             "tokens": lengths,
         }
     )
 
 
-def _parts(clean: str, corrupt: str) -> tuple[str, str, str, str]:
+def _split_at_difference(clean: str, corrupt: str) -> tuple[str, str, str, str]:
     """What both begin with, in whole words; what differs in each; what both end with."""
     one, other = (re.findall(r"[^\W\d_]+|.", text, re.DOTALL) for text in (clean, corrupt))
-    span = differing(one, other)
+    span = differing_range(one, other)
     end = len(one) - span.stop
     changed, to = ("".join(some[span.start : len(some) - end]) for some in (one, other))
     return "".join(one[: span.start]), changed, to, "".join(one[span.stop :])
 
 
-def _slotted(text: str, expressions: dict[str, str]) -> str:
+def _insert_slots(text: str, expressions: dict[str, str]) -> str:
     """`text` with slots in the place of words, the longest first."""
     if text in expressions:
         return expressions[text]
@@ -153,22 +161,24 @@ def _slotted(text: str, expressions: dict[str, str]) -> str:
     return re.sub(pattern, lambda one: expressions[one[0]], text)
 
 
-def known_alike(pair: Pair) -> Alike:
+def builtin_alike(pair: Pair) -> Alike:
     """Words that built-in templates hold alike; of several kinds the one that brings an answer along."""
     answers = {str(one).strip() for one in (*pair.answers, *pair.wrongs)}
 
     def alike(word: str, before: str) -> Sequence[Word]:
         del before
-        found = [rows for one in kinds() if (rows := _from(word, one))]
+        found = [rows for one in word_kinds() if (rows := _with_word_first(word, one))]
         explains = (
-            rows for rows in found if answers & {one.strip() for one in _row(rows)} - {word}
+            rows
+            for rows in found
+            if answers & {one.strip() for one in _first_word_forms(rows)} - {word}
         )
         return next(explains, found[0] if found else ())
 
     return alike
 
 
-def _from(word: str, kind: Sequence[Word]) -> list[Word]:
+def _with_word_first(word: str, kind: Sequence[Word]) -> list[Word]:
     """A kind with this word first; nothing where it is none of them."""
     rows = list(map(as_tuple, kind))
     own = next((row for row in rows if row[0] == word), None)

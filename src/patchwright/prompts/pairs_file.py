@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from patchwright.errors import FormatError, InputError, RecordError, quoted
-from patchwright.prompts.datasets import Item, RowError, item_of
+from patchwright.prompts.datasets import Item, RowError, parse_item
 from patchwright.prompts.formats import FORMATS, OWN, format_of
-from patchwright.prompts.formats.document import document
+from patchwright.prompts.formats.document import read_document
 from patchwright.prompts.formats.format import Format, Reading, Record, Source
-from patchwright.prompts.formats.own import PARTS, named
+from patchwright.prompts.formats.own import PARTS, custom_format
 from patchwright.prompts.messages import prompt_text
-from patchwright.prompts.pair import Pair, with_spaces, without_space
+from patchwright.prompts.pair import Pair, answers_without_space, with_spaces
 from patchwright.prompts.roles import LAST
 from patchwright.prompts.tokens import Tokenizer
 from patchwright.spelling import plural
 
-LOOKED_AT = 50
+SAMPLED_RECORDS = 50
 """Records whose fields say which format a file has."""
 
 MOST_NAMED = 12
@@ -34,7 +34,7 @@ class PairsFile:
     errors: tuple[RowError, ...]
 
     @property
-    def records(self) -> int:
+    def n_records(self) -> int:
         """How many the file has, those that cannot be read with them."""
         return len(self.source.records) + len(self.errors)
 
@@ -48,20 +48,20 @@ class PairsFile:
         convert = self.format.converter(self.source)
         for record in self.source.records:
             try:
-                notes = _filled(record.without(self.format.known))
+                notes = _without_empty(record.other_fields(self.format.read_fields))
                 for row in convert(record):
-                    item = item_of(_filled({"notes": notes, **row}), record.line)
-                    yield item.model_copy(update={"pair": self._repaired(item.pair)})
+                    item = parse_item(_without_empty({"notes": notes, **row}), record.line)
+                    yield item.model_copy(update={"pair": self._apply_reading(item.pair)})
             except RecordError as error:
                 yield RowError(record.line, str(error))
 
-    def _repaired(self, pair: Pair) -> Pair:
+    def _apply_reading(self, pair: Pair) -> Pair:
         pair = with_spaces(pair) if self.source.how.add_space else pair
         edges = self.source.how.align == "edges"
         return pair.model_copy(update={"align": "edges"}) if edges else pair
 
 
-def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row without what is empty."""
     return {name: value for name, value in row.items() if value not in ("", None, {}, [])}
 
@@ -106,8 +106,8 @@ class PairSet:
         records = {one.line: dict(one.fields) for one in file.source.records}
         skipped = [replace(one, row=records.get(one.line, one.row)) for one in skipped]
         skipped.sort(key=lambda one: one.line)
-        counted = tuple(_counted(items))
-        return cls(tuple(items), tuple(skipped), file.format, file.records, more, counted)
+        counted = tuple(_pair_remarks(items))
+        return cls(tuple(items), tuple(skipped), file.format, file.n_records, more, counted)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -156,19 +156,19 @@ class PairSet:
         return "".join(f"{json.dumps(row, default=str)}\n" for row in rows)
 
 
-def pairs_file(content: bytes, name: str, how: Reading | None = None) -> PairsFile:
+def read_pairs_file(content: bytes, name: str, how: Reading | None = None) -> PairsFile:
     """The file called `name`, its format known.
 
     Raises InputError where it is no text, FormatError where it is none of the formats.
     """
     how = how or Reading()
-    _check(how)
-    read = document(content, name)
-    chosen = _chosen(read.records, how, name, bool(read.errors))
+    _check_reading(how)
+    read = read_document(content, name)
+    chosen = _choose_format(read.records, how, name, bool(read.errors))
     return PairsFile(chosen, Source(read.records, how), read.errors)
 
 
-def _check(how: Reading) -> None:
+def _check_reading(how: Reading) -> None:
     for part in how.columns:
         if part not in PARTS:
             raise InputError(
@@ -183,40 +183,40 @@ def _check(how: Reading) -> None:
             raise InputError(f"{name} {number}: give at least 1.")
 
 
-def _chosen(records: Sequence[Record], how: Reading, name: str, unreadable: bool) -> Format:
+def _choose_format(records: Sequence[Record], how: Reading, name: str, unreadable: bool) -> Format:
     """The format that is asked for, or that most of the first records have. Raises FormatError."""
     if not records and not unreadable:
         raise FormatError(f"{quoted(name)} has no records: give a file with at least one pair.")
     if how.format != "auto":
         return format_of(how.format)
     if how.columns:
-        chosen = named(how.columns)
+        chosen = custom_format(how.columns)
         _check_columns(records, [*chosen.fields[0], *how.columns.values()], name)
         return chosen
-    first = records[:LOOKED_AT]
+    first = records[:SAMPLED_RECORDS]
     matched = Counter(i for record in first for i, one in enumerate(FORMATS) if one.matches(record))
     if matched:
         most = max(matched.values())
         return FORMATS[min(i for i, count in matched.items() if count == most)]
     if not records:
         return format_of(OWN)
-    raise _unknown(records, name)
+    raise _unknown_format_error(records, name)
 
 
-def _unknown(records: Sequence[Record], name: str) -> FormatError:
+def _unknown_format_error(records: Sequence[Record], name: str) -> FormatError:
     columns = tuple(
-        dict.fromkeys(str(one) for record in records[:LOOKED_AT] for one in record.fields)
+        dict.fromkeys(str(one) for record in records[:SAMPLED_RECORDS] for one in record.fields)
     )
     known = ", ".join(one.name for one in FORMATS)
     return FormatError(
-        f"{quoted(name)} has the fields {_named(columns)}, which are those of no known format ({known}). "
+        f"{quoted(name)} has the fields {_columns_text(columns)}, which are those of no known format ({known}). "
         "Name its columns: columns={'clean': …, 'corrupt': …, 'answer': …, 'wrong': …} "
         "(--clean-column, --corrupt-column, --answer-column, --wrong-column).",
         columns,
     )
 
 
-def _named(columns: Sequence[str]) -> str:
+def _columns_text(columns: Sequence[str]) -> str:
     shown = [quoted(one) for one in columns[:MOST_NAMED]]
     return ", ".join([*shown, *(["…"] if len(columns) > MOST_NAMED else [])]) or "none"
 
@@ -227,13 +227,14 @@ def _check_columns(records: Sequence[Record], columns: Iterable[str], name: str)
         if records and all(record.get(column) is None for record in records):
             there = tuple(records[0].fields)
             raise FormatError(
-                f"{quoted(name)} has no column {quoted(column)}: it has {_named(there)}.", there
+                f"{quoted(name)} has no column {quoted(column)}: it has {_columns_text(there)}.",
+                there,
             )
 
 
-def _counted(items: Sequence[Item]) -> Iterator[str]:
+def _pair_remarks(items: Sequence[Item]) -> Iterator[str]:
     """What is to be known of the pairs that needs no model."""
-    lacking = sum(bool(without_space(one.pair)) for one in items)
+    lacking = sum(bool(answers_without_space(one.pair)) for one in items)
     if lacking:
         are = "have answers" if lacking > 1 else "has an answer"
         yield (
@@ -245,4 +246,4 @@ def _counted(items: Sequence[Item]) -> Iterator[str]:
         yield f"{plural(again, 'pair')} repeat{'s' if again == 1 else ''} an earlier one"
     notes = tuple(dict.fromkeys(name for one in items for name in one.notes))
     if notes:
-        yield f"kept as notes: {_named(notes)}"
+        yield f"kept as notes: {_columns_text(notes)}"

@@ -6,7 +6,7 @@ from patchwright.errors import InputError
 from patchwright.prompts.templates import Template
 
 
-def typed_template(
+def parse_template(
     text: str,
     slots: Iterable[str],
     swaps: Iterable[str],
@@ -22,15 +22,17 @@ def typed_template(
     return Template.of(
         {
             "text": text,
-            "slots": {name: _words(words) for name, words in _split(slots, names[0])},
-            "corrupt": dict(_split(swaps, names[1])),
+            "slots": {
+                name: _parse_words(words) for name, words in _split_assignments(slots, names[0])
+            },
+            "corrupt": dict(_split_assignments(swaps, names[1])),
             "answer": answer,
             "wrong": wrong,
         }
     )
 
 
-def _split(given: Iterable[str], what: str) -> list[tuple[str, str]]:
+def _split_assignments(given: Iterable[str], what: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for text in filter(str.strip, given):
         name, equals, words = text.partition("=")
@@ -40,7 +42,7 @@ def _split(given: Iterable[str], what: str) -> list[tuple[str, str]]:
     return found
 
 
-def _words(text: str) -> str | list[str | list[str]]:
+def _parse_words(text: str) -> str | list[str | list[str]]:
     """'Mary,John' as words, 'key/keys,dog/dogs' with their forms; '{B}' is another slot."""
     if "{" in text:
         return text

@@ -23,10 +23,10 @@ def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         if len(line) > MOST_CHARACTERS:
-            yield number, _too_long()
+            yield number, _line_too_long_error()
             continue
         try:
-            yield number, json.loads(line, parse_constant=no_number)
+            yield number, json.loads(line, parse_constant=nan_as_none)
         except RecursionError:
             yield (
                 number,
@@ -37,32 +37,32 @@ def json_rows(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
             yield number, RecordError(f"This is not JSON ({what}): write one object a line.")
 
 
-def no_number(_: str) -> None:
+def nan_as_none(_: str) -> None:
     """NaN and the infinities, which are no JSON and no value either."""
 
 
-def _too_long() -> RecordError:
+def _line_too_long_error() -> RecordError:
     return RecordError(
         f"The line has more than {MOST_CHARACTERS:,} characters: shorten the prompt."
     )
 
 
-def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | RecordError]]:
+def _csv_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | RecordError]]:
     """The rows of a CSV file that are not empty, with their first lines' numbers."""
     numbered = enumerate(lines, 1)
     first, header = next(((at, line) for at, line in numbered if _EMPTY.sub("", line)), (1, ""))
     delimiter = re.search("[,;\t]", header)
     read = first - 1
 
-    def bounded(given: tuple[int, str]) -> str:
+    def check_line(given: tuple[int, str]) -> str:
         nonlocal read
         read, line = given
         if len(line) > MOST_CHARACTERS:
-            raise _too_long()
+            raise _line_too_long_error()
         return line
 
     # A `map` goes on behind an error; a generator would not.
-    taken = map(bounded, chain([(first, header.removeprefix("\ufeff"))], numbered))
+    taken = map(check_line, chain([(first, header.removeprefix("\ufeff"))], numbered))
     reader = csv.reader(taken, delimiter=delimiter[0] if delimiter else ",", strict=True)
     while True:
         start = read + 1
@@ -90,9 +90,9 @@ Header = Callable[[list[str]], "list[str] | RecordError"]
 
 def csv_rows(lines: Iterable[str], header_of: Header) -> Iterator[tuple[int, Any]]:
     """The rows of a CSV file by their columns' names; one error where these cannot be used."""
-    records = _records(lines)
+    records = _csv_records(lines)
     line, cells = next(records, (1, []))
-    header = cells if isinstance(cells, RecordError) else header_of(without_empty_end(cells, 0))
+    header = cells if isinstance(cells, RecordError) else header_of(trim_empty_cells(cells, 0))
     if isinstance(header, RecordError):
         yield line, header
         return
@@ -100,7 +100,7 @@ def csv_rows(lines: Iterable[str], header_of: Header) -> Iterator[tuple[int, Any
         if isinstance(cells, RecordError):
             yield line, cells
             continue
-        cells = without_empty_end(cells, len(header))
+        cells = trim_empty_cells(cells, len(header))
         if len(cells) != len(header):
             advice = (
                 "put quotes around a text that holds what separates cells"
@@ -113,7 +113,7 @@ def csv_rows(lines: Iterable[str], header_of: Header) -> Iterator[tuple[int, Any
             yield line, dict(zip(header, cells, strict=True))
 
 
-def without_empty_end(cells: list[str], most: int) -> list[str]:
+def trim_empty_cells(cells: list[str], most: int) -> list[str]:
     """The row without empty cells behind its first `most`, as spreadsheets write them."""
     while len(cells) > most and not cells[-1].strip():
         cells = cells[:-1]

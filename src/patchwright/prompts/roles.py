@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from patchwright.errors import PromptError
-from patchwright.prompts.characters import text_of, tokens_of_span
+from patchwright.prompts.characters import text_and_spans, tokens_of_span
 from patchwright.prompts.messages import is_chat, prompt_text
 from patchwright.prompts.tokens import Tokenizer, visible
 
@@ -19,7 +19,7 @@ class Role(BaseModel):
 
     In a prompt of token ids they are positions, counted without a beginning-of-text
     token that is added before it; in messages they are characters of the contents, joined by
-    line ends (`prompts.messages.spoken`). A role's position is the last token that it touches.
+    line ends (`prompts.messages.contents_text`). A role's position is the last token that it touches.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +78,7 @@ def role_position(
         )
     if not isinstance(clean, str) and not is_chat(clean):
         return role.stop - 1 + len(tokens) - len(clean)
-    _, spans = text_of(clean, tokens, tokenizer)
+    _, spans = text_and_spans(clean, tokens, tokenizer)
     touched = tokens_of_span(spans, (role.start, role.stop))
     if not touched:
         raise PromptError(

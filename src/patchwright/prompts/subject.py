@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patchwright.errors import PromptError
-from patchwright.prompts.characters import find_text, text_of, tokens_of_span
+from patchwright.prompts.characters import find_text, text_and_spans, tokens_of_span
 from patchwright.prompts.pair import Prompt
 from patchwright.prompts.tokens import Span, Tokenizer, visible
 from patchwright.warnings import Notice
@@ -33,7 +33,7 @@ def find_subject(
     where the prompt has no such text or position.
     """
     if isinstance(subject, str):
-        return _of_text(*text_of(prompt, tokens, tokenizer), subject, occurrence)
+        return _find_in_text(*text_and_spans(prompt, tokens, tokenizer), subject, occurrence)
     n = len(tokens)
     if not subject:
         raise PromptError("The subject has no positions: name at least one.")
@@ -45,7 +45,7 @@ def find_subject(
     return Subject(tuple(sorted({position % n for position in subject})))
 
 
-def _of_text(text: str, spans: Sequence[Span], subject: str, occurrence: int) -> Subject:
+def _find_in_text(text: str, spans: Sequence[Span], subject: str, occurrence: int) -> Subject:
     shown, wanted = visible(subject), subject.strip()
     found, whole = find_text(text, wanted)
     if not found:

@@ -30,10 +30,10 @@ Word = str | tuple[Form, ...]
 Filling = Mapping[str, tuple[Form, ...]]
 """Slot -> the word that was drawn for it, with what it brings along."""
 
-ENUMERATED = 20_000
+MOST_ENUMERATED = 20_000
 """Combinations that are gone through one by one; of more, some are drawn."""
 
-MEASURED = 100
+SAMPLED_FILLINGS = 100
 """Combinations whose tokens are counted to know how long a template's prompts are."""
 
 SLOT = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)(?:\.(\d{1,3}))?\}", re.ASCII)
@@ -123,13 +123,13 @@ def from_template(
     Words with another number of tokens than their slot takes are skipped, and so are answers of
     several tokens. Raises PromptError if the words give fewer pairs, and says how many.
     """
-    found = list(draw(template, count, tokenizer, seed))
+    found = list(sample_pairs(template, count, tokenizer, seed))
     if len(found) < count:
-        raise PromptError(_too_few(count, len(found), template, tokenizer))
+        raise PromptError(_too_few_message(count, len(found), template, tokenizer))
     return found
 
 
-def draw(
+def sample_pairs(
     template: Template, count: int, tokenizer: Tokenizer | None, seed: int = 0
 ) -> Iterator[Pair]:
     """The pairs of `from_template` as they are drawn; as many as the words give where these are fewer."""
@@ -137,11 +137,11 @@ def draw(
         raise PromptError(f"{count} pairs were asked for: ask for at least 1.")
     if seed < 0:
         raise PromptError(f"A seed of {seed}: give a whole number of 0 or more.")
-    words = _all_usable(template, tokenizer)
-    length = _length(template, words, tokenizer)
+    words = _usable_words(template, tokenizer)
+    length = _prompt_length(template, words, tokenizer)
     found: set[Pair] = set()
     for text, filling in _fillings(template.texts, words, count, random.Random(index(seed))):
-        pair = filled(template, text, filling)
+        pair = fill_template(template, text, filling)
         if pair is not None and pair not in found and _fits(pair, length, tokenizer):
             found.add(pair)
             yield pair
@@ -149,10 +149,12 @@ def draw(
             return
 
 
-def _too_few(count: int, found: int, template: Template, tokenizer: Tokenizer | None) -> str:
-    words = _all_usable(template, tokenizer)
-    tried = _combinations(template.texts, words)
-    tried = tried if tried <= ENUMERATED else max(ENUMERATED, 50 * count)
+def _too_few_message(
+    count: int, found: int, template: Template, tokenizer: Tokenizer | None
+) -> str:
+    words = _usable_words(template, tokenizer)
+    tried = _n_combinations(template.texts, words)
+    tried = tried if tried <= MOST_ENUMERATED else max(MOST_ENUMERATED, 50 * count)
     sizes = ", ".join(f"{{{name}}} {len(some)}" for name, some in words.items())
     return (
         f"{count} pairs were asked for, and {tried:,} combinations of the words gave {found} "
@@ -161,13 +163,13 @@ def _too_few(count: int, found: int, template: Template, tokenizer: Tokenizer | 
     )
 
 
-def _all_usable(
+def _usable_words(
     template: Template, tokenizer: Tokenizer | None
 ) -> dict[str, list[tuple[Form, ...]]]:
-    return {name: _usable(template, name, tokenizer) for name in template.lists}
+    return {name: _usable_words_of(template, name, tokenizer) for name in template.lists}
 
 
-def _combinations(texts: tuple[str, ...], words: Mapping[str, list[Any]]) -> int:
+def _n_combinations(texts: tuple[str, ...], words: Mapping[str, list[Any]]) -> int:
     return len(texts) * prod(len(some) for some in words.values())
 
 
@@ -178,34 +180,35 @@ def _fillings(
     rng: random.Random,
 ) -> Iterator[tuple[str, Filling]]:
     """Different combinations of a text and words, in a random order: all, or enough of them."""
-    if _combinations(texts, words) <= ENUMERATED:
+    if _n_combinations(texts, words) <= MOST_ENUMERATED:
         every = list(product(texts, *words.values()))
         rng.shuffle(every)
         for text, *chosen in every:
             assert isinstance(text, str), "texts come first"
             yield text, dict(zip(words, chosen, strict=True))  # pyright: ignore[reportReturnType]
         return
-    for _ in range(max(ENUMERATED, 50 * count)):
+    for _ in range(max(MOST_ENUMERATED, 50 * count)):
         yield rng.choice(texts), {name: rng.choice(some) for name, some in words.items()}
 
 
-def filled(template: Template, text: str, filling: Filling) -> Pair | None:
+def fill_template(template: Template, text: str, filling: Filling) -> Pair | None:
     """The pair of these words; None where a word comes twice or the answers meet."""
     if len({word[0] for word in filling.values()}) < len(filling):
         return None
 
     def clean(name: str, form: int) -> Form:
         words = template.slots[name]
-        return _filled(words, clean)[0] if isinstance(words, str) else filling[name][form]
+        return _fill_slots(words, clean)[0] if isinstance(words, str) else filling[name][form]
 
     def corrupt(name: str, form: int) -> Form:
         changed = template.corrupt.get(name)
-        return clean(name, form) if changed is None else _filled(changed, clean)[0]
+        return clean(name, form) if changed is None else _fill_slots(changed, clean)[0]
 
-    prompt, roles = _filled(text, clean)
-    other, _ = _filled(text, corrupt)
+    prompt, roles = _fill_slots(text, clean)
+    other, _ = _fill_slots(text, corrupt)
     answers, wrongs = (
-        tuple(dict.fromkeys(_answers(texts, clean))) for texts in (template.answer, template.wrong)
+        tuple(dict.fromkeys(_fill_answers(texts, clean)))
+        for texts in (template.answer, template.wrong)
     )
     if prompt == other or not answers or set(answers) & set(wrongs):
         return None
@@ -215,7 +218,7 @@ def filled(template: Template, text: str, filling: Filling) -> Pair | None:
 Lookup = Callable[[str, int], Form]
 
 
-def _filled(text: str, lookup: Lookup) -> tuple[str, tuple[Role, ...]]:
+def _fill_slots(text: str, lookup: Lookup) -> tuple[str, tuple[Role, ...]]:
     """`text` with words in its slots, and where they stand."""
     parts: list[str] = []
     roles: list[Role] = []
@@ -233,7 +236,7 @@ def _filled(text: str, lookup: Lookup) -> tuple[str, tuple[Role, ...]]:
     return "".join([*parts, text[at:]]), tuple(roles)
 
 
-def _answers(texts: str | tuple[str, ...], lookup: Lookup) -> Iterator[str]:
+def _fill_answers(texts: str | tuple[str, ...], lookup: Lookup) -> Iterator[str]:
     """Answers with words in their slots; one that names a list gives each of its words."""
     for text in as_tuple(texts):
         many = [
@@ -244,7 +247,7 @@ def _answers(texts: str | tuple[str, ...], lookup: Lookup) -> Iterator[str]:
         if many:
             yield from (word for words in many for word in words)
         else:
-            yield _filled(text, lookup)[0]
+            yield _fill_slots(text, lookup)[0]
 
 
 def _fits(pair: Pair, length: int, tokenizer: Tokenizer | None) -> bool:
@@ -255,7 +258,7 @@ def _fits(pair: Pair, length: int, tokenizer: Tokenizer | None) -> bool:
     )
 
 
-def _length(
+def _prompt_length(
     template: Template, words: Mapping[str, list[tuple[Form, ...]]], tokenizer: Tokenizer | None
 ) -> int:
     """Tokens of the template's prompts: as many as most have, of some that are drawn.
@@ -264,8 +267,8 @@ def _length(
     """
     lengths: dict[int, None] = {}
     for text in template.texts:
-        drawn = islice(_fillings((text,), words, 1, random.Random(0)), MEASURED)
-        pairs = [filled(template, text, filling) for _, filling in drawn]
+        drawn = islice(_fillings((text,), words, 1, random.Random(0)), SAMPLED_FILLINGS)
+        pairs = [fill_template(template, text, filling) for _, filling in drawn]
         counts = Counter(len(encode(str(pair.clean), tokenizer)) for pair in pairs if pair)
         lengths |= dict.fromkeys(length for length, _ in counts.most_common(1))
     if len(lengths) > 1:
@@ -277,13 +280,15 @@ def _length(
     return next(iter(lengths), 0)
 
 
-def _usable(template: Template, name: str, tokenizer: Tokenizer | None) -> list[tuple[Form, ...]]:
+def _usable_words_of(
+    template: Template, name: str, tokenizer: Tokenizer | None
+) -> list[tuple[Form, ...]]:
     """The words of a slot that have the tokens they must have wherever they stand.
 
     Raises PromptError where there are none.
     """
-    uses = set(_uses(template, name))
-    usable = [word for word in template.lists[name] if _usable_word(word, uses, tokenizer)]
+    uses = set(_word_uses(template, name))
+    usable = [word for word in template.lists[name] if _is_usable_word(word, uses, tokenizer)]
     if not usable:
         shown = ", ".join(f"'{visible(str(word[0]))}'" for word in template.lists[name][:5])
         n = template.tokens.get(name, 1)
@@ -295,7 +300,7 @@ def _usable(template: Template, name: str, tokenizer: Tokenizer | None) -> list[
     return usable
 
 
-def _usable_word(
+def _is_usable_word(
     word: tuple[Form, ...], uses: set[tuple[str | None, int, int]], tokenizer: Tokenizer | None
 ) -> bool:
     def length(before: str | None, one: str) -> int:
@@ -306,7 +311,7 @@ def _usable_word(
     return all(length(before, one) == n for before, form, n in uses for one in as_tuple(word[form]))
 
 
-def _uses(template: Template, name: str) -> Iterator[tuple[str | None, int, int]]:
+def _word_uses(template: Template, name: str) -> Iterator[tuple[str | None, int, int]]:
     """How a slot's words are used: what stands before them, which form, how many tokens.
 
     Nothing (None) stands before the first word of a text.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from patchwright.errors import AnswerError, PromptError, printable, quoted
+from patchwright.errors import AnswerError, PromptError, printable_text, quoted
 from patchwright.warnings import Notice
 
 Span = tuple[int, int]
@@ -18,7 +18,7 @@ class Tokenizer(Protocol):
     """The part of a Hugging Face tokenizer that prompts need."""
 
     @property
-    def start(self) -> tuple[int, ...]:
+    def bos_ids(self) -> tuple[int, ...]:
         """What stands before a text with `bos=True`: the beginning-of-text token, if there is one."""
         ...
 
@@ -28,7 +28,7 @@ class Tokenizer(Protocol):
         ...
 
     @property
-    def end(self) -> tuple[int, ...]:
+    def suffix_ids(self) -> tuple[int, ...]:
         """What the tokenizer would put behind a text by itself, such as an end token."""
         ...
 
@@ -69,12 +69,12 @@ def encode_prompt(text: str, tokenizer: Tokenizer | None, bos: bool) -> tuple[in
     """
     if not text:
         raise PromptError("The prompt is empty: type the text that the model should continue.")
-    return started(encode(text, tokenizer), tokenizer, bos)
+    return with_bos(encode(text, tokenizer), tokenizer, bos)
 
 
-def started(ids: tuple[int, ...], tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
+def with_bos(ids: tuple[int, ...], tokenizer: Tokenizer | None, bos: bool) -> tuple[int, ...]:
     """`ids` with the beginning-of-text token first where `bos`, unless they begin with it."""
-    start = tokenizer.start if tokenizer is not None and bos else ()
+    start = tokenizer.bos_ids if tokenizer is not None and bos else ()
     return ids if ids[: len(start)] == start else (*start, *ids)
 
 
@@ -84,10 +84,10 @@ def encode(text: str, tokenizer: Tokenizer | None) -> tuple[int, ...]:
     Raises PromptError for text that is not valid Unicode, where there is no tokenizer, or
     where the tokenizer fails.
     """
-    return encoding(text, tokenizer)[0]
+    return encode_with_spans(text, tokenizer)[0]
 
 
-def encoding(text: str, tokenizer: Tokenizer | None) -> Encoding:
+def encode_with_spans(text: str, tokenizer: Tokenizer | None) -> Encoding:
     """The tokens of `text` alone; raises as `encode`."""
     if tokenizer is None:
         raise PromptError(
@@ -113,14 +113,14 @@ def encode_inside(text: str, tokenizer: Tokenizer | None) -> tuple[int, ...]:
     if tokenizer is None or not tokenizer.puts_space:
         return alone
     for before in ("a", ".", "1"):
-        ids, spans = encoding(before + text, tokenizer)
+        ids, spans = encode_with_spans(before + text, tokenizer)
         n = next((i for i, (start, _) in enumerate(spans or ()) if start >= 1), len(ids))
         if ids[:n] == encode(before, tokenizer):
             return ids[n:]
     return alone
 
 
-def typed_text(ids: Sequence[int], tokenizer: Tokenizer) -> str | None:
+def round_trip_text(ids: Sequence[int], tokenizer: Tokenizer) -> str | None:
     """A text whose tokens these are; None where there is none, as for a part of a character."""
     text = tokenizer.decode(list(ids))
     texts = (text.removeprefix(" "), text)
@@ -133,7 +133,7 @@ CHAT_TURN = "<|im_start|>"
 
 def starts_chat_turn(tokenizer: Tokenizer) -> bool:
     """Whether the beginning-of-text token is the start of a turn in a chat."""
-    return token_texts(tokenizer.start, tokenizer) == (CHAT_TURN,)
+    return token_texts(tokenizer.bos_ids, tokenizer) == (CHAT_TURN,)
 
 
 def answer_text(token: int, tokenizer: Tokenizer | None) -> str:
@@ -155,7 +155,7 @@ def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) 
     if tokenizer is None:
         return []
     found: list[Notice] = []
-    if bos and not tokenizer.start:
+    if bos and not tokenizer.bos_ids:
         found.append(
             Notice(
                 code="no_bos",
@@ -172,8 +172,8 @@ def special_notices(tokenizer: Tokenizer | None, bos: bool, typed: bool = True) 
                 "model may answer worse with it: `bos=False`, or `--no-bos`, leaves the token out.",
             )
         )
-    if tokenizer.end and typed:
-        shown = " ".join(map(in_sentence, token_texts(tokenizer.end, tokenizer)))
+    if tokenizer.suffix_ids and typed:
+        shown = " ".join(map(quoted_token, token_texts(tokenizer.suffix_ids, tokenizer)))
         found.append(
             Notice(
                 code="end_token_removed",
@@ -207,7 +207,7 @@ def visible(text: str) -> str:
     return "".join(_visible_character(character) for character in text)
 
 
-def in_sentence(token: str) -> str:
+def quoted_token(token: str) -> str:
     """A token as a sentence shows it: in backticks, with its leading space, as in ` Mary`."""
     return f"`{_LEADING_SPACE.sub(' ', visible(token))}`"
 
@@ -217,7 +217,7 @@ def quoted_answers(answers: Sequence[object], most: int) -> str:
 
     An answer that is nothing but spaces has them made visible. '' where there are none.
     """
-    texts = [printable(str(one).strip()) or visible(str(one)) for one in answers]
+    texts = [printable_text(str(one).strip()) or visible(str(one)) for one in answers]
     shown = " or ".join(f"“{one.replace(chr(10), '↵')}”" for one in texts[:most])
     return shown + (" …" if len(texts) > most else "")
 

@@ -10,25 +10,25 @@ from fastapi import FastAPI
 
 from patchwright.server import errors
 from patchwright.server.middleware import Guard
-from patchwright.server.openapi import describe
-from patchwright.server.routes import problem, router
+from patchwright.server.openapi import install_openapi
+from patchwright.server.routes import error_docs, router
 from patchwright.server.service import ExperimentService
 from patchwright.web.hosts import Hosts
 
-ABOUT = """\
+DESCRIPTION = """\
 Which part of a language model caused its answer? Post an experiment, follow its job, fetch its
 result. Every error is `{"error": {"code", "message"}}`; the message is the same sentence that the
 command line and the page show.
 """
 
-EVERYWHERE: dict[int | str, Any] = {
-    401: problem("The token is missing or wrong."),
-    408: problem("The request body did not arrive in time."),
-    413: problem("The body is too large."),
-    415: problem("Content-Type must be application/json."),
-    421: problem("The Host header names another host than this server."),
-    422: problem("The request cannot be carried out; the message says why."),
-    500: problem("Internal error."),
+COMMON_RESPONSES: dict[int | str, Any] = {
+    401: error_docs("The token is missing or wrong."),
+    408: error_docs("The request body did not arrive in time."),
+    413: error_docs("The body is too large."),
+    415: error_docs("Content-Type must be application/json."),
+    421: error_docs("The Host header names another host than this server."),
+    422: error_docs("The request cannot be carried out; the message says why."),
+    500: error_docs("Internal error."),
 }
 
 
@@ -36,7 +36,7 @@ def make_app(service: ExperimentService, token: str | None, hosts: Hosts) -> Fas
     """The app that serves `service`: with a token to those alone who send it, else under `hosts`."""
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncGenerator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         await run_sync(service.open)
         yield
         await run_sync(service.close)
@@ -45,9 +45,9 @@ def make_app(service: ExperimentService, token: str | None, hosts: Hosts) -> Fas
         title="Patchwright",
         version=version("patchwright"),
         summary="Activation patching over HTTP.",
-        description=ABOUT,
-        lifespan=life,
-        responses=EVERYWHERE,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        responses=COMMON_RESPONSES,
         # FastAPI's pages of documentation load scripts from another site.
         docs_url=None,
         redoc_url=None,
@@ -55,6 +55,6 @@ def make_app(service: ExperimentService, token: str | None, hosts: Hosts) -> Fas
     app.state.service = service
     app.include_router(router)
     app.add_middleware(Guard, token=token, limits=service.limits, hosts=hosts)
-    errors.install(app)
-    describe(app, service.methods, token is not None)
+    errors.add_error_handlers(app)
+    install_openapi(app, service.methods, token is not None)
     return app

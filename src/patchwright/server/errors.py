@@ -20,7 +20,7 @@ from patchwright.errors import (
 
 _log = logging.getLogger(__name__)
 
-RETRY = {"Retry-After": "10"}
+RETRY_HEADERS = {"Retry-After": "10"}
 """The header with the seconds after which one who was turned away may ask again."""
 
 STATUS_OF: dict[type[PatchwrightError], int] = {
@@ -32,18 +32,18 @@ STATUS_OF: dict[type[PatchwrightError], int] = {
 }
 """The status of an error: that of the first class here that it is of."""
 
-INTERNAL = (
+INTERNAL_MESSAGE = (
     "This should not have happened, and nothing was changed: ask again, or for something else. "
     "The server's log has the details."
 )
-STATUSES = {404: "not_found", 405: "method_not_allowed"}
-SENTENCES = {
+HTTP_ERROR_CODES = {404: "not_found", 405: "method_not_allowed"}
+HTTP_ERROR_MESSAGES = {
     404: "There is nothing at this address: /openapi.json lists those that there are.",
     405: "This address does not take this method: /openapi.json says which it takes.",
 }
 
 
-def code_of(error: PatchwrightError) -> str:
+def error_code(error: PatchwrightError) -> str:
     """The code of an error, from its class: PromptError is 'prompt'."""
     if isinstance(error, ApiError):
         return error.code
@@ -53,7 +53,7 @@ def code_of(error: PatchwrightError) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() if name != "Patchwright" else "internal"
 
 
-def refusal(
+def error_response(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """The answer that says what was wrong."""
@@ -62,48 +62,48 @@ def refusal(
     return JSONResponse({"error": {"code": code, "message": said}}, status, headers)
 
 
-def refused(error: PatchwrightError) -> JSONResponse:
+def response_of(error: PatchwrightError) -> JSONResponse:
     """The answer to what one of ours says is wrong."""
     if isinstance(error, ApiError):
         status, headers = error.status, error.headers
     else:
         status = next(one for kind, one in STATUS_OF.items() if isinstance(error, kind))
-        headers = RETRY if status in (429, 503) else None
+        headers = RETRY_HEADERS if status in (429, 503) else None
     if error.public != str(error):
         _log.warning("%s", error)
-    return refusal(status, code_of(error), error.public, headers)
+    return error_response(status, error_code(error), error.public, headers)
 
 
-def install(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Have every failure of the app answered so."""
 
-    def ours(_: Request, error: Exception) -> Response:
+    def handle_patchwright_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, PatchwrightError), error
-        return refused(error)
+        return response_of(error)
 
-    def unfit(_: Request, error: Exception) -> Response:
+    def handle_invalid_request(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError), error
-        return refusal(422, "request", _first(error.errors()))
+        return error_response(422, "request", _validation_message(error.errors()))
 
-    def by_status(_: Request, error: Exception) -> Response:
+    def handle_http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException), error
         if error.status_code == 400:  # FastAPI's word for bytes that are no text
-            return refusal(422, "request", "The body is not JSON in UTF-8: send it so.")
-        said = SENTENCES.get(error.status_code, str(error.detail))
-        code = STATUSES.get(error.status_code, "request")
-        return refusal(error.status_code, code, said, error.headers)
+            return error_response(422, "request", "The body is not JSON in UTF-8: send it so.")
+        said = HTTP_ERROR_MESSAGES.get(error.status_code, str(error.detail))
+        code = HTTP_ERROR_CODES.get(error.status_code, "request")
+        return error_response(error.status_code, code, said, error.headers)
 
-    def unexpected(_: Request, __: Exception) -> Response:
+    def handle_unexpected_error(_: Request, __: Exception) -> Response:
         # The server logs it.
-        return refusal(500, "internal", INTERNAL)
+        return error_response(500, "internal", INTERNAL_MESSAGE)
 
-    app.add_exception_handler(PatchwrightError, ours)
-    app.add_exception_handler(RequestValidationError, unfit)
-    app.add_exception_handler(HTTPException, by_status)
-    app.add_exception_handler(Exception, unexpected)
+    app.add_exception_handler(PatchwrightError, handle_patchwright_error)
+    app.add_exception_handler(RequestValidationError, handle_invalid_request)
+    app.add_exception_handler(HTTPException, handle_http_error)
+    app.add_exception_handler(Exception, handle_unexpected_error)
 
 
-def _first(errors: Sequence[Mapping[str, object]]) -> str:
+def _validation_message(errors: Sequence[Mapping[str, object]]) -> str:
     """The first thing that is wrong with a request's fields, and where."""
     where = errors[0].get("loc")
     names = [str(one) for one in where[1:]] if isinstance(where, Sequence) else []

@@ -8,11 +8,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from patchwright.errors import ApiError
-from patchwright.server.errors import refused
+from patchwright.server.errors import response_of
 from patchwright.server.limits import Limits
-from patchwright.web.hosts import Hosts, host_of
+from patchwright.web.hosts import Hosts, host_header
 
-OPEN = ("/healthz", "/readyz", "/openapi.json")
+PUBLIC_PATHS = ("/healthz", "/readyz", "/openapi.json")
 """What needs no token: it says nothing about anybody's work."""
 
 
@@ -32,18 +32,18 @@ class Guard:
             return
         try:
             self._check_caller(scope)
-            body = await self._body(scope, receive)
+            body = await self._read_body(scope, receive)
         except ApiError as error:
-            await _answer(refused(error), scope, receive, send)
+            await _send_response(response_of(error), scope, receive, send)
             return
-        await self.app(scope, _again(body, receive), send)
+        await self.app(scope, _replay(body, receive), send)
 
     def _check_caller(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if scope["path"] in OPEN:
+        if scope["path"] in PUBLIC_PATHS:
             return
         if self._token is None:
-            if not self._hosts.answer_to(host_of(scope)):
+            if not self._hosts.is_allowed(host_header(scope)):
                 raise ApiError(
                     421,
                     "host",
@@ -62,15 +62,15 @@ class Guard:
                 {"WWW-Authenticate": "Bearer"},
             )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, counted as it arrives. Raises ApiError."""
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._limits.body:
-            raise self._too_large()
+            raise self._too_large_error()
         try:
             async with asyncio.timeout(self._limits.arrival):
-                body = await self._read(receive)
+                body = await self._receive_body(receive)
         except TimeoutError as error:
             raise ApiError(
                 408,
@@ -84,7 +84,7 @@ class Guard:
             )
         return body
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _receive_body(self, receive: Receive) -> bytes:
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -94,10 +94,10 @@ class Guard:
             parts.append(message.get("body", b""))
             size, more = size + len(parts[-1]), message.get("more_body", False)
             if size > self._limits.body:
-                raise self._too_large()
+                raise self._too_large_error()
         return b"".join(parts)
 
-    def _too_large(self) -> ApiError:
+    def _too_large_error(self) -> ApiError:
         return ApiError(
             413,
             "too_large",
@@ -106,7 +106,7 @@ class Guard:
         )
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _replay(body: bytes, receive: Receive) -> Receive:
     """What has been read, once more; then whatever comes behind it."""
     rest: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -116,7 +116,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return messages
 
 
-async def _answer(answer: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+async def _send_response(answer: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
     # What is left of a body is not read: the connection cannot be used again.
     answer.headers["connection"] = "close"
     await answer(scope, receive, send)

@@ -7,28 +7,28 @@ from fastapi.openapi.utils import get_openapi
 
 from patchwright.experiment.registry import Methods
 
-WHERE = "#/components/schemas/{model}"
-BODY = {
+SCHEMA_REF = "#/components/schemas/{model}"
+EXPERIMENT_BODY = {
     "required": True,
-    "content": {"application/json": {"schema": {"$ref": WHERE.format(model="Experiment")}}},
+    "content": {"application/json": {"schema": {"$ref": SCHEMA_REF.format(model="Experiment")}}},
 }
 """The request body of an experiment, which the methods read and not FastAPI."""
 
-REFUSED = {"application/json": {"schema": {"$ref": WHERE.format(model="Refusal")}}}
+ERROR_CONTENT = {"application/json": {"schema": {"$ref": SCHEMA_REF.format(model="Refusal")}}}
 
 
-def describe(app: FastAPI, methods: Methods, with_token: bool) -> None:
+def install_openapi(app: FastAPI, methods: Methods, with_token: bool) -> None:
     """Have the app's description include experiments, and the token where one is needed."""
 
-    def whole() -> dict[str, Any]:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _described(app, methods, with_token)
+            app.openapi_schema = _openapi_document(app, methods, with_token)
         return app.openapi_schema
 
-    app.openapi = whole  # ty: ignore
+    app.openapi = openapi  # ty: ignore
 
 
-def _described(app: FastAPI, methods: Methods, with_token: bool) -> dict[str, Any]:
+def _openapi_document(app: FastAPI, methods: Methods, with_token: bool) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -41,8 +41,8 @@ def _described(app: FastAPI, methods: Methods, with_token: bool) -> dict[str, An
         for status, answer in operation["responses"].items():
             if status >= "400":
                 # FastAPI says that they are of the kind of a success, such as an event stream.
-                answer["content"] = REFUSED
-    experiments = methods.schema(WHERE)
+                answer["content"] = ERROR_CONTENT
+    experiments = methods.schema(SCHEMA_REF)
     parts = document["components"]
     parts["schemas"] |= experiments.pop("$defs")
     parts["schemas"]["Experiment"] = experiments

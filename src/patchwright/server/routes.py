@@ -17,47 +17,47 @@ from numpy.typing import NDArray
 from patchwright.algorithms.batches import Progress
 from patchwright.algorithms.result import Result
 from patchwright.errors import ApiError, PromptError
-from patchwright.figures.matplotlib_figures import image
+from patchwright.figures.matplotlib_figures import image_bytes
 from patchwright.insights import Insights
-from patchwright.insights.explain import explained
+from patchwright.insights.explain import explain_pair
 from patchwright.model.load import Model
 from patchwright.prompts.agreement import agreement
-from patchwright.prompts.examples import examples, usual_bos
-from patchwright.prompts.messages import user_says
+from patchwright.prompts.examples import default_bos, examples
+from patchwright.prompts.messages import user_chat
 from patchwright.prompts.pair import Pair, prompt_ids, prompt_notices
 from patchwright.prompts.tokens import token_texts
-from patchwright.server import schemas as says
-from patchwright.server.openapi import BODY
+from patchwright.server import schemas
+from patchwright.server.openapi import EXPERIMENT_BODY
 from patchwright.server.service import ExperimentService, address_of
 from patchwright.storage.export import csv_text
 
-PULSE = 0.1
+POLL_SECONDS = 0.1
 """Seconds between two looks at a job whose events somebody reads."""
 
-STOPPING = 2.0
+STOP_TIMEOUT = 2.0
 """Seconds that the answer to a DELETE waits for the job's end."""
 
 Format = Literal["json", "csv", "png", "svg"]
-KINDS: dict[str, Format] = {
+MEDIA_TYPES: dict[str, Format] = {
     "application/json": "json",
     "text/csv": "csv",
     "image/png": "png",
     "image/svg+xml": "svg",
 }
-DRAWN = ("png", "svg")
+IMAGE_FORMATS = ("png", "svg")
 
 router = APIRouter()
 
 
-def problem(why: str) -> dict[str, Any]:
+def error_docs(why: str) -> dict[str, Any]:
     """An error response in the OpenAPI description."""
-    return {"model": says.Refusal, "description": why}
+    return {"model": schemas.Refusal, "description": why}
 
 
-UNKNOWN: dict[int | str, Any] = {404: problem("No job or result with this id.")}
-BUSY: dict[int | str, Any] = {
+NOT_FOUND: dict[int | str, Any] = {404: error_docs("No job or result with this id.")}
+TOO_MANY_REQUESTS: dict[int | str, Any] = {
     429: {
-        **problem("The queue is full, or too many event streams are open."),
+        **error_docs("The queue is full, or too many event streams are open."),
         "headers": {
             "Retry-After": {
                 "description": "Seconds to wait before asking again.",
@@ -66,17 +66,17 @@ BUSY: dict[int | str, Any] = {
         },
     }
 }
-UNREADABLE: dict[int | str, Any] = {
-    503: problem("The run store cannot be read at the moment, or the work was stopped.")
+SERVICE_UNAVAILABLE: dict[int | str, Any] = {
+    503: error_docs("The run store cannot be read at the moment, or the work was stopped.")
 }
 
 
-def office_of(request: Request) -> ExperimentService:
+def service_of(request: Request) -> ExperimentService:
     """The service of the app that answers."""
     return request.app.state.service
 
 
-At = Annotated[ExperimentService, Depends(office_of)]
+ServiceDep = Annotated[ExperimentService, Depends(service_of)]
 JobId = Annotated[
     str, Path(description="The job id that `POST /v1/experiments` returned.", max_length=80)
 ]
@@ -86,61 +86,63 @@ JobId = Annotated[
     "/v1/experiments",
     summary="Ask for an experiment",
     status_code=202,
-    response_model=says.JobView,
-    openapi_extra={"requestBody": BODY},
+    response_model=schemas.JobView,
+    openapi_extra={"requestBody": EXPERIMENT_BODY},
     responses={
-        200: {"model": says.StoredResult, "description": "Its result is there."},
+        200: {"model": schemas.StoredResult, "description": "Its result is there."},
         202: {
             "description": "Accepted. Identical requests share one job while it runs.",
             "headers": {"Location": {"description": "The job.", "schema": {"type": "string"}}},
         },
-        **BUSY,
-        **UNREADABLE,
+        **TOO_MANY_REQUESTS,
+        **SERVICE_UNAVAILABLE,
     },
     tags=["experiments"],
 )
-async def ask(request: Request, service: At) -> JSONResponse:
+async def ask(request: Request, service: ServiceDep) -> JSONResponse:
     """An experiment as JSON, as `patchwright patch … --experiment -` writes it."""
     body = await request.body()
-    return await run_sync(_asked, body, service)
+    return await run_sync(_submit_experiment, body, service)
 
 
-def _asked(body: bytes, service: ExperimentService) -> JSONResponse:
+def _submit_experiment(body: bytes, service: ExperimentService) -> JSONResponse:
     experiment = service.methods.parse(body)
-    if not service.stored(experiment):
-        job = service.view(service.ask(experiment))
+    if not service.is_stored(experiment):
+        job = service.view(service.submit(experiment))
         if job.state != "done":
             where = {"Location": f"/v1/jobs/{job.id}"}
             return JSONResponse(job.model_dump(mode="json"), 202, where)
-    kept = says.StoredResult(hash=experiment.hash, result=address_of(experiment.hash))
+    kept = schemas.StoredResult(hash=experiment.hash, result=address_of(experiment.hash))
     return JSONResponse(kept.model_dump(mode="json"))
 
 
-@router.get("/v1/jobs/{job}", summary="Get a job", responses=UNKNOWN | UNREADABLE, tags=["jobs"])
-def job_seen(job: JobId, service: At) -> says.JobView:
+@router.get(
+    "/v1/jobs/{job}", summary="Get a job", responses=NOT_FOUND | SERVICE_UNAVAILABLE, tags=["jobs"]
+)
+def job_seen(job: JobId, service: ServiceDep) -> schemas.JobView:
     """A job and how far it is; for 30 days also one of an earlier server process."""
     return service.view(job)
 
 
 @router.delete(
-    "/v1/jobs/{job}", summary="Stop a job", responses=UNKNOWN | UNREADABLE, tags=["jobs"]
+    "/v1/jobs/{job}", summary="Stop a job", responses=NOT_FOUND | SERVICE_UNAVAILABLE, tags=["jobs"]
 )
-async def job_stopped(job: JobId, service: At) -> says.JobView:
+async def job_stopped(job: JobId, service: ServiceDep) -> schemas.JobView:
     """Stop a job for everybody who asked for it. What is finished is kept, and `message` says how much.
 
     A job that is over stays as it is.
     """
     view = await run_sync(service.stop, job)
-    with move_on_after(STOPPING):
+    with move_on_after(STOP_TIMEOUT):
         while view.state == "stopping":
-            await asyncio.sleep(PULSE)
+            await asyncio.sleep(POLL_SECONDS)
             view = await run_sync(service.view, job)
     return view
 
 
-def followed(job: JobId, service: At) -> Iterator[says.JobView]:
+def follow_job(job: JobId, service: ServiceDep) -> Iterator[schemas.JobView]:
     """The job of an address from before its stream begins until it has ended, or is left."""
-    with service.followed(job) as view:
+    with service.follow_job(job) as view:
         yield view
 
 
@@ -148,11 +150,11 @@ def followed(job: JobId, service: At) -> Iterator[says.JobView]:
     "/v1/jobs/{job}/events",
     summary="Follow a job",
     response_class=EventSourceResponse,
-    responses=UNKNOWN | BUSY | UNREADABLE,
+    responses=NOT_FOUND | TOO_MANY_REQUESTS | SERVICE_UNAVAILABLE,
     tags=["jobs"],
 )
 async def job_events(
-    start: Annotated[says.JobView, Depends(followed)], service: At
+    start: Annotated[schemas.JobView, Depends(follow_job)], service: ServiceDep
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `progress` with new cells, then one of `done`, `stopped`, `failed`, `lost`.
 
@@ -162,22 +164,24 @@ async def job_events(
     job, told, state = service.job(start.id), None, (False, False)
     first = True
     before: NDArray[np.float64] | None = None
-    while job is not None and not job.over and not service.closing:
+    while job is not None and not job.finished and not service.closing:
         progress, now = job.progress, (job.running, job.stopping)
         if first or progress is not told or now != state:
             first, told, state, view = False, progress, now, service.view(start.id)
-            cells = [] if progress is None else _changed(before, progress)
+            cells = [] if progress is None else _changed_cells(before, progress)
             before = before if progress is None else progress.patched
-            yield _event("progress", says.Event(job=view, cells=cells))
-        await asyncio.sleep(PULSE)
+            yield _event("progress", schemas.Event(job=view, cells=cells))
+        await asyncio.sleep(POLL_SECONDS)
     if job is not None and job.progress is not None and job.progress is not told:
-        cells = _changed(before, job.progress)
-        yield _event("progress", says.Event(job=service.view(start.id), cells=cells))
+        cells = _changed_cells(before, job.progress)
+        yield _event("progress", schemas.Event(job=service.view(start.id), cells=cells))
     end = start if job is None else service.view(start.id)
     yield _event(end.state, end)
 
 
-def _changed(before: NDArray[np.float64] | None, now: Progress) -> list[tuple[list[int], float]]:
+def _changed_cells(
+    before: NDArray[np.float64] | None, now: Progress
+) -> list[tuple[list[int], float]]:
     """The cells that have another value than before: their index along each axis, and it."""
     values = now.patched
     fresh = np.isfinite(values)
@@ -187,11 +191,11 @@ def _changed(before: NDArray[np.float64] | None, now: Progress) -> list[tuple[li
     return list(zip(at, values[fresh].tolist(), strict=True))
 
 
-def _event(name: str, data: says.JobView | says.Event) -> ServerSentEvent:
+def _event(name: str, data: schemas.JobView | schemas.Event) -> ServerSentEvent:
     return ServerSentEvent(event=name, data=data)
 
 
-def wanted(
+def requested_format(
     request: Request,
     format: Annotated[
         Format | None,
@@ -203,14 +207,14 @@ def wanted(
         return format
     accepted = [one.partition(";") for one in request.headers.get("accept", "*/*").split(",")]
     for kind, _, _ in sorted(accepted, key=lambda one: -_quality(one[2])):
-        for name, found in KINDS.items():
+        for name, found in MEDIA_TYPES.items():
             family = name.partition("/")[0]
             if kind.strip().lower() in (name, f"{family}/*", "*/*"):
                 return found
     raise ApiError(
         406,
         "not_acceptable",
-        f"A result is {', '.join(KINDS)}: accept one of them, or add ?format=json, csv, png or svg.",
+        f"A result is {', '.join(MEDIA_TYPES)}: accept one of them, or add ?format=json, csv, png or svg.",
     )
 
 
@@ -235,44 +239,44 @@ def _quality(parameters: str) -> float:
                 "image/svg+xml": {"schema": {"type": "string"}},
             },
         },
-        406: problem("None of the kinds that there are is accepted."),
-        **UNKNOWN,
-        **BUSY,
-        **UNREADABLE,
+        406: error_docs("None of the kinds that there are is accepted."),
+        **NOT_FOUND,
+        **TOO_MANY_REQUESTS,
+        **SERVICE_UNAVAILABLE,
     },
     tags=["experiments"],
 )
 async def result(
     hash: Annotated[str, Path(description="The experiment's hash.", max_length=80)],
-    kind: Annotated[Format, Depends(wanted)],
-    service: At,
+    kind: Annotated[Format, Depends(requested_format)],
+    service: ServiceDep,
 ) -> Response:
     """As JSON (the same as `--json` writes), a table as CSV, or its figure as PNG or SVG."""
     found = await run_sync(service.result, hash)
-    write = partial(_written, found, kind)
-    content = await (service.drawing.do(write) if kind in DRAWN else run_sync(write))
-    media = next(name for name, one in KINDS.items() if one == kind)
+    write = partial(_result_content, found, kind)
+    content = await (service.drawing.run(write) if kind in IMAGE_FORMATS else run_sync(write))
+    media = next(name for name, one in MEDIA_TYPES.items() if one == kind)
     headers = {"Vary": "Accept"}
     return Response(content, media_type=media, headers=headers)
 
 
-def _written(found: Result, kind: Format) -> str | bytes:
+def _result_content(found: Result, kind: Format) -> str | bytes:
     if kind == "json":
         return found.to_json()
     if kind == "csv":
         return csv_text(found)
-    return image(found, kind)
+    return image_bytes(found, kind)
 
 
 @router.get("/v1/models", summary="List the models", tags=["about"])
-def models(service: At) -> says.Models:
+def models(service: ServiceDep) -> schemas.Models:
     """The models that the server was started with. No request loads another one."""
-    return says.Models(models=[_served(one) for one in service.models.values()])
+    return schemas.Models(models=[_served_model(one) for one in service.models.values()])
 
 
-def _served(model: Model) -> says.ServedModel:
+def _served_model(model: Model) -> schemas.ServedModel:
     spec = model.spec
-    return says.ServedModel(
+    return schemas.ServedModel(
         name=model.name,
         revision=model.revision,
         source=model.source,
@@ -293,17 +297,17 @@ def _served(model: Model) -> says.ServedModel:
 @router.get("/v1/tokens", summary="Tokenize a prompt", tags=["about"])
 def tokens(
     text: Annotated[str, Query(description="The prompt.", min_length=1, max_length=10_000)],
-    service: At,
+    service: ServiceDep,
     model: Annotated[str | None, Query(description="Defaults to the first model.")] = None,
     bos: Annotated[bool, Query(description="Put the beginning-of-text token first.")] = True,
     chat: Annotated[bool, Query(description="The prompt is what a user says in a chat.")] = False,
     system: Annotated[
         str, Query(description="A system message before it; means chat.", max_length=10_000)
     ] = "",
-) -> says.Tokens:
+) -> schemas.Tokens:
     """How a model splits a prompt. Positions in experiments count these tokens."""
-    chosen = service.model_called(model)
-    prompt = user_says(text, system) if chat or system else text
+    chosen = service.find_model(model)
+    prompt = user_chat(text, system) if chat or system else text
     ids = prompt_ids(prompt, chosen.tokenizer, bos)
     if len(ids) > service.limits.tokens:
         raise PromptError(
@@ -312,19 +316,19 @@ def tokens(
         )
     texts = token_texts(ids, chosen.tokenizer)
     listed = [
-        says.Token(position=at, id=one, text=shown)
+        schemas.Token(position=at, id=one, text=shown)
         for at, (one, shown) in enumerate(zip(ids, texts, strict=True))
     ]
     warnings = [one["message"] for one in prompt_notices([prompt], chosen.tokenizer, bos)]
-    return says.Tokens(model=chosen.name, tokens=listed, warnings=warnings)
+    return schemas.Tokens(model=chosen.name, tokens=listed, warnings=warnings)
 
 
 @router.get("/v1/examples", summary="List the example pairs", tags=["about"])
-def example_library() -> says.Examples:
+def example_library() -> schemas.Examples:
     """Use `pair` as an experiment's `pairs`, and `bos` of the model as its `bos`."""
-    return says.Examples(
+    return schemas.Examples(
         examples=[
-            says.ExampleView(
+            schemas.ExampleView(
                 id=one.id,
                 title=one.title,
                 task=one.task,
@@ -332,17 +336,17 @@ def example_library() -> says.Examples:
                 seen=one.seen,
                 models=list(one.models),
                 metric=one.metric,
-                pair=_shown(one.pair),
-                bos={name: usual_bos(name) for name in one.models},
+                pair=_example_pair(one.pair),
+                bos={name: default_bos(name) for name in one.models},
             )
             for one in examples()
         ]
     )
 
 
-def _shown(pair: Pair) -> says.ExamplePair:
+def _example_pair(pair: Pair) -> schemas.ExamplePair:
     answers, wrongs = ([str(one) for one in some] for some in (pair.answers, pair.wrongs))
-    return says.ExamplePair(
+    return schemas.ExamplePair(
         clean=str(pair.clean),
         corrupt=str(pair.corrupt),
         answer=answers,
@@ -354,59 +358,61 @@ def _shown(pair: Pair) -> says.ExamplePair:
 @router.post(
     "/v1/agreement",
     summary="Explain a verb's number",
-    responses=BUSY | UNREADABLE,
+    responses=TOO_MANY_REQUESTS | SERVICE_UNAVAILABLE,
     tags=["experiments"],
 )
 async def agreement_shown(
-    asked: Annotated[says.AgreementAsked, Body()], service: At
-) -> says.Agreement:
+    asked: Annotated[schemas.AgreementAsked, Body()], service: ServiceDep
+) -> schemas.Agreement:
     """One sentence in; out, which words decide the number of its verb, and through which heads.
 
     The sentence becomes a pair (its subject in the other number), the pair is patched, and
     fixed rules put into words what that shows: no language model.
     """
-    return await service.analysing.do(partial(_analysed, asked, service))
+    return await service.analysing.run(partial(_explain_agreement, asked, service))
 
 
-def _analysed(asked: says.AgreementAsked, service: ExperimentService) -> says.Agreement:
-    model = service.model_called(asked.model)
+def _explain_agreement(
+    asked: schemas.AgreementAsked, service: ExperimentService
+) -> schemas.Agreement:
+    model = service.find_model(asked.model)
     pair = agreement(asked.sentence, model.tokenizer, asked.align)
-    stream, said = explained(model, pair, do=service.do)
+    stream, said = explain_pair(model, pair, do=service.run_and_wait)
     hash_ = service.methods.parse(stream.experiment).hash
     role = pair.roles[0]
-    return says.Agreement(
+    return schemas.Agreement(
         model=model.name,
         clean=str(pair.clean),
         corrupt=str(pair.corrupt),
         answer=str(pair.answers[0]),
         wrong=str(pair.wrongs[0]),
         subject=str(pair.clean)[role.start : role.stop],
-        **_sentences(said),
+        **_sentence_fields(said),
         hash=hash_,
         result=address_of(hash_),
     )
 
 
-def _sentences(said: Insights) -> dict[str, Any]:
+def _sentence_fields(said: Insights) -> dict[str, Any]:
     return {
-        name: [says.Sentence(code=one.code, text=one.text, place=one.place) for one in some]
+        name: [schemas.Sentence(code=one.code, text=one.text, place=one.place) for one in some]
         for name, some in (("steps", said.steps), ("cautions", said.cautions))
     }
 
 
 @router.get("/healthz", summary="Liveness", tags=["health"])
-async def health() -> says.Health:
+async def health() -> schemas.Health:
     """Needs no token."""
-    return says.Health()
+    return schemas.Health()
 
 
 @router.get(
     "/readyz",
     summary="Readiness",
-    responses={503: problem("The queue is full, or the run store cannot be read.")},
+    responses={503: error_docs("The queue is full, or the run store cannot be read.")},
     tags=["health"],
 )
-def ready(service: At) -> says.Health:
+def ready(service: ServiceDep) -> schemas.Health:
     """Models are loaded before the server listens. Needs no token."""
     service.check_ready()
-    return says.Health()
+    return schemas.Health()

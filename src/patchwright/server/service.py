@@ -24,7 +24,7 @@ from patchwright.experiment.registry import Methods
 from patchwright.jobs import Job, JobQueue
 from patchwright.methods import METHODS
 from patchwright.model.load import Model
-from patchwright.server.errors import RETRY, code_of
+from patchwright.server.errors import RETRY_HEADERS, error_code
 from patchwright.server.limits import Limits
 from patchwright.server.schemas import ErrorBody, JobView, State
 from patchwright.server.turns import Turns
@@ -32,14 +32,14 @@ from patchwright.storage.job_store import JobRecord, JobStore, now
 from patchwright.storage.run_cached import run_cached
 from patchwright.warnings import is_stopped
 
-KEPT = 256
+MOST_JOBS_IN_MEMORY = 256
 """Jobs that are held in memory; the store has the others."""
 
-NOTHING = "Cancelled before it started; there is no result."
+NO_RESULT = "Cancelled before it started; there is no result."
 
 _log = logging.getLogger(__name__)
 
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
 @dataclass(eq=False)
@@ -72,7 +72,7 @@ class ExperimentService:
         self.methods = methods
         self.models = {one.name: one for one in models}
         self.limits = limits
-        self.queue = JobQueue(at_once, KEPT, limits.queue, limits.seconds)
+        self.queue = JobQueue(at_once, MOST_JOBS_IN_MEMORY, limits.queue, limits.seconds)
         self.closing = False
         # One: Matplotlib's settings are the whole process's.
         self.drawing = Turns(1, limits.drawings, "figures")
@@ -97,15 +97,15 @@ class ExperimentService:
         self.queue.close()
         for submission, job in list(self._submissions.values()):
             if submission.ended is None:
-                self._end(submission, "stopped", _why(job))
+                self._end_job(submission, "stopped", _stop_reason(job))
 
     def check_ready(self) -> None:
         """Raise where an experiment that came now could not be taken on and kept."""
         self._store.check()
-        if self.queue.full():
-            raise ApiError(503, "busy", "The queue is full.", RETRY)
+        if self.queue.is_full():
+            raise ApiError(503, "busy", "The queue is full.", RETRY_HEADERS)
 
-    def model_called(self, name: str | None, revision: str | None = None) -> Model:
+    def find_model(self, name: str | None, revision: str | None = None) -> Model:
         """The served model of that name, or the first. Raises ExperimentError."""
         found = next(iter(self.models.values())) if name is None else self.models.get(name)
         if found is None or revision not in (None, found.revision):
@@ -116,61 +116,61 @@ class ExperimentService:
             )
         return found
 
-    def stored(self, experiment: Experiment) -> bool:
+    def is_stored(self, experiment: Experiment) -> bool:
         """Whether the run store answers the experiment."""
-        return bool(self._kept(experiment, self._store.has))
+        return bool(self._look_up(experiment, self._store.has))
 
-    def ask(self, experiment: Experiment) -> str:
+    def submit(self, experiment: Experiment) -> str:
         """The id of the job that does the experiment: one for all who ask meanwhile.
 
         Raises QueueFullError, and what `Limits.check` does.
         """
-        model = self.model_called(experiment.model, experiment.revision)
+        model = self.find_model(experiment.model, experiment.revision)
         self.limits.check(experiment, model)
         fresh = Submission(experiment)
         with self._lock:
             key = f"{experiment.hash} {model.fingerprint}"
-            job = self.queue.ask(key, partial(self._work, fresh, model))
+            job = self.queue.submit(key, partial(self._run_job, fresh, model))
             for submission, known in self._submissions.values():
                 if known is job:
                     return submission.id
             self._submissions[fresh.id] = fresh, job
             self._forget_old()
         try:
-            self._put(fresh, "open", "")
+            self._store_job(fresh, "open", "")
         finally:
             fresh.told.set()
         return fresh.id
 
-    def do(self, experiment: Experiment) -> Result:
-        """The experiment's result, waited for. Raises what `ask` and its job raise."""
-        found = self._kept(experiment, self._store.find)
+    def run_and_wait(self, experiment: Experiment) -> Result:
+        """The experiment's result, waited for. Raises what `submit` and its job raise."""
+        found = self._look_up(experiment, self._store.find)
         if found is not None:
             return found
-        _, job = self._submissions[self.ask(experiment)]
+        _, job = self._submissions[self.submit(experiment)]
         while not job.wait(1.0):
             pass
         if job.error is not None:
             raise job.error
         if job.result is None or is_stopped(job.result.warnings):
-            raise ApiError(503, "stopped", _why(job), RETRY)
+            raise ApiError(503, "stopped", _stop_reason(job), RETRY_HEADERS)
         return job.result
 
     def view(self, name: str) -> JobView:
         """The job of that id as it stands. Raises ApiError for an unknown id."""
         if name in self._submissions:
-            return self._seen(*self._submissions[name])
+            return self._live_view(*self._submissions[name])
         record = self._store.job(name)
         if record is None:
             raise ApiError(404, "unknown_job", f"There is no job '{name[:80]}' here.")
-        return self._remembered(record)
+        return self._stored_view(record)
 
     def job(self, name: str) -> Job | None:
         """The job itself, where it is held in memory."""
         return self._submissions[name][1] if name in self._submissions else None
 
     @contextmanager
-    def followed(self, name: str) -> Generator[JobView]:
+    def follow_job(self, name: str) -> Generator[JobView]:
         """The job of that id while its events are read. Raises as `view`, and QueueFullError."""
         view = self.view(name)
         with self._lock:
@@ -191,9 +191,9 @@ class ExperimentService:
         self.view(name)
         if name in self._submissions:
             submission, job = self._submissions[name]
-            self.queue.end(job)
-            if job.over and submission.ended is None:
-                self._end(submission, "stopped", NOTHING)
+            self.queue.cancel(job)
+            if job.finished and submission.ended is None:
+                self._end_job(submission, "stopped", NO_RESULT)
         return self.view(name)
 
     def result(self, experiment_hash: str) -> Result:
@@ -201,7 +201,7 @@ class ExperimentService:
 
         Raises ApiError where there is none.
         """
-        run = self._run_of(experiment_hash)
+        run = self._run_id_of(experiment_hash)
         if run is not None:
             return self._store.get(run)
         for submission, job in reversed(list(self._submissions.values())):
@@ -214,45 +214,45 @@ class ExperimentService:
             "/v1/experiments.",
         )
 
-    def _kept(
-        self, experiment: Experiment, look: Callable[[Experiment, str, str], _Found]
-    ) -> _Found | None:
+    def _look_up(
+        self, experiment: Experiment, look: Callable[[Experiment, str, str], _T]
+    ) -> _T | None:
         """What the run store has of the experiment; None where it cannot be read."""
-        model = self.model_called(experiment.model, experiment.revision)
+        model = self.find_model(experiment.model, experiment.revision)
         try:
             return look(experiment, model.fingerprint, str(model.device))
         except StoreError as error:
             _log.warning("%s", error)
             return None
 
-    def _work(self, submission: Submission, model: Model, progress: OnProgress) -> Result:
+    def _run_job(self, submission: Submission, model: Model, progress: OnProgress) -> Result:
         """What a job does: answer, keep, and write down how it ended."""
         state, message = "failed", "This should not have happened."
         try:
             result, _ = run_cached(submission.experiment, model, self._store, progress)
             state = "stopped" if is_stopped(result.warnings) else "done"
-            message = _stopped(result)
+            message = _stopped_message(result)
         except PatchwrightError as error:
             message = error.public
             raise
         finally:
             self._log_notices()
             submission.told.wait()
-            self._end(submission, state, message)
+            self._end_job(submission, state, message)
         return result
 
-    def _end(self, submission: Submission, state: str, message: str) -> None:
+    def _end_job(self, submission: Submission, state: str, message: str) -> None:
         submission.ended = now()
-        self._put(submission, state, message)
+        self._store_job(submission, state, message)
 
-    def _put(self, submission: Submission, state: str, message: str) -> None:
+    def _store_job(self, submission: Submission, state: str, message: str) -> None:
         try:
             self._store.put_job(submission.record(state, message))
         except StoreError as error:
             _log.warning("Job %s is not written down: %s", submission.id, error)
 
-    def _seen(self, submission: Submission, job: Job) -> JobView:
-        over, progress = job.over, job.progress
+    def _live_view(self, submission: Submission, job: Job) -> JobView:
+        over, progress = job.finished, job.progress
         if not over:
             state = "stopping" if job.stopping else "running" if job.running else "waiting"
         elif job.error is not None:
@@ -261,30 +261,30 @@ class ExperimentService:
             whole = job.result is not None and not is_stopped(job.result.warnings)
             state = "done" if whole else "stopped"
         error = job.error if over else None
-        message = _why(job) if state == "stopped" else "" if error is None else error.public
-        return _viewed(
+        message = _stop_reason(job) if state == "stopped" else "" if error is None else error.public
+        return _job_view(
             submission.record(state, message),
             state,
             over and job.result is not None,
             ended=submission.ended if over else None,
-            ahead=self.queue.ahead_of(job) if state == "waiting" else 0,
+            ahead=self.queue.queue_position(job) if state == "waiting" else 0,
             done=0 if progress is None else progress.done,
             total=None if progress is None else progress.total,
             seconds_left=None if over else job.seconds_left,
-            error=None if error is None else ErrorBody(code=code_of(error), message=message),
+            error=None if error is None else ErrorBody(code=error_code(error), message=message),
         )
 
-    def _remembered(self, record: JobRecord) -> JobView:
+    def _stored_view(self, record: JobRecord) -> JobView:
         """A job of which only the store knows."""
         state = record.state if record.state in ("done", "stopped", "failed") else "lost"
-        there = state in ("done", "stopped") and self._run_of(record.experiment_hash) is not None
+        there = state in ("done", "stopped") and self._run_id_of(record.experiment_hash) is not None
         failed = ErrorBody(code="failed", message=record.message) if state == "failed" else None
-        return _viewed(record, state, there, error=failed)
+        return _job_view(record, state, there, error=failed)
 
-    def _run_of(self, experiment_hash: str) -> str | None:
+    def _run_id_of(self, experiment_hash: str) -> str | None:
         marks = {one.fingerprint for one in self.models.values()}
         try:
-            return self._store.run_of(experiment_hash, marks)
+            return self._store.run_id_of(experiment_hash, marks)
         except StoreError as error:
             _log.warning("%s", error)
             return None
@@ -293,9 +293,9 @@ class ExperimentService:
         over = [
             name
             for name, (submission, job) in self._submissions.items()
-            if job.over and submission.ended
+            if job.finished and submission.ended
         ]
-        for name in over[: max(0, len(self._submissions) - KEPT)]:
+        for name in over[: max(0, len(self._submissions) - MOST_JOBS_IN_MEMORY)]:
             del self._submissions[name]
 
     def _log_notices(self) -> None:
@@ -308,7 +308,7 @@ def address_of(experiment_hash: str) -> str:
     return f"/v1/results/{experiment_hash}"
 
 
-def _viewed(record: JobRecord, state: State, has_result: bool, **of_job: Any) -> JobView:
+def _job_view(record: JobRecord, state: State, has_result: bool, **of_job: Any) -> JobView:
     """A job as it is shown; what is not said of it is as of a job that is over."""
     shown: dict[str, Any] = {
         "ended": record.ended,
@@ -331,14 +331,14 @@ def _viewed(record: JobRecord, state: State, has_result: bool, **of_job: Any) ->
     )
 
 
-def _stopped(result: Result) -> str:
+def _stopped_message(result: Result) -> str:
     """What is finished of a stopped result; nothing of a whole one."""
     return " ".join(one["message"] for one in result.warnings if one["code"] == "stopped")
 
 
-def _why(job: Job) -> str:
+def _stop_reason(job: Job) -> str:
     """Why a job was stopped, and what is left of it."""
     if job.result is None:
-        return NOTHING
+        return NO_RESULT
     late = f"A job may take {job.seconds:g} seconds here. " if job.late else ""
-    return f"{late}{_stopped(job.result)} What is finished is kept."
+    return f"{late}{_stopped_message(job.result)} What is finished is kept."

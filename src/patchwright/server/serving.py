@@ -31,15 +31,15 @@ def serve(
     Raises InputError where others could reach the server without a token or the port is
     taken, and what `load_model` raises.
     """
-    token = token_of(token_file)
+    token = read_token(token_file)
     check_reach(host, token)
     with listening.listen(host, port) as sockets:
-        service = ExperimentService(load_all(names, device), JobStore(), limits, at_once)
+        service = ExperimentService(load_models(names, device), JobStore(), limits, at_once)
         sys.stderr.write(f"Patchwright answers at http://{host}:{port} (Ctrl-C ends it).\n")
         listening.serve(make_app(service, token, Hosts(host)), sockets)
 
 
-def load_all(names: Sequence[str], device: str) -> list[Model]:
+def load_models(names: Sequence[str], device: str) -> list[Model]:
     """The models, a folder's under the folder's name: its path is nobody's business.
 
     Raises InputError where two would have one name.
@@ -56,7 +56,7 @@ def load_all(names: Sequence[str], device: str) -> list[Model]:
     return models
 
 
-def token_of(file: Path | None) -> str | None:
+def read_token(file: Path | None) -> str | None:
     """The token that requests must send: the file's, else the environment's, else none.
 
     Raises InputError for a file that cannot be read or is empty.

@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 
 from patchwright.errors import QueueFullError
 
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
 class Turns:
@@ -21,7 +21,7 @@ class Turns:
         self._what = what
         self._here = 0
 
-    async def do(self, work: Callable[[], _Found]) -> _Found:
+    async def run(self, work: Callable[[], _T]) -> _T:
         """What `work` returns. Raises QueueFullError where too many wait already."""
         # Counted here: the limiter counts those who wait only a turn of the event loop later.
         if self._here >= self._most:

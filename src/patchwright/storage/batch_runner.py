@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from patchwright.errors import ClusterError, PatchwrightError, StoreError
-from patchwright.experiment.batching import Batch, Outcome, group, run_batch
+from patchwright.experiment.batching import Batch, Outcome, make_batches, run_batch
 from patchwright.model.load import load_model
 from patchwright.storage.store import Store
 from patchwright.warnings import is_stopped
@@ -62,8 +62,8 @@ def run_many(
     loaded once (to `device`, in `dtype`), in turn. With a `runner`, stored results count
     whatever kind of device they come from. Raises StoreError if nothing can be kept.
     """
-    work = _Work(list(experiments), store, progress)
-    for (name, revision), indices in _by_model(experiments).items():
+    work = _BatchRun(list(experiments), store, progress)
+    for (name, revision), indices in _indices_by_model(experiments).items():
         if work.stopped:
             break
         try:
@@ -75,11 +75,11 @@ def run_many(
         assert loaded is not None, "it was given or loaded"
         kind = None if runner else str(loaded.device)
         known = store.known(loaded.fingerprint, kind)
-        work.do(indices, runner or work.run_here, loaded, known)
+        work.run_missing(indices, runner or work.run_here, loaded, known)
     return work.status()
 
 
-def _by_model(
+def _indices_by_model(
     experiments: "Sequence[Experiment]",
 ) -> dict[tuple[str, str | None], list[int]]:
     """Places in the list, by the model they name; models in the order of their first."""
@@ -89,7 +89,7 @@ def _by_model(
     return found
 
 
-class _Work:
+class _BatchRun:
     """The experiments, what became of them, and the outcomes that the store has not got yet."""
 
     def __init__(
@@ -120,9 +120,11 @@ class _Work:
     def fail(self, indices: Sequence[int], reason: str) -> None:
         """None of these can be done."""
         self._waiting += [Outcome(i, None, reason) for i in indices]
-        self._keep()
+        self._flush()
 
-    def do(self, indices: Sequence[int], runner: Runner, model: "Model", known: set[str]) -> None:
+    def run_missing(
+        self, indices: Sequence[int], runner: Runner, model: "Model", known: set[str]
+    ) -> None:
         """Those of the experiments whose hashes are not `known`, of one model, in batches.
 
         The batches are those of the whole list, so that they are alike however often the
@@ -132,12 +134,12 @@ class _Work:
         self._stored += len(indices) - len(missing)
         self._report()
         batches: list[Batch] = []
-        for whole in group([self._experiments[i] for i in indices]):
+        for whole in make_batches([self._experiments[i] for i in indices]):
             chosen = tuple(i for i in (indices[at] for at in whole.indices) if i in missing)
             if chosen:
                 batches.append(Batch(chosen, tuple(self._experiments[i] for i in chosen)))
         if batches and not self.stopped:
-            self._take(_every_outcome(missing, runner(batches, model)))
+            self._collect(_every_outcome(missing, runner(batches, model)))
 
     def _missing(self, indices: Sequence[int], known: set[str]) -> set[int]:
         """The first of each experiment that is not known."""
@@ -149,19 +151,19 @@ class _Work:
             seen.add(mark)
         return missing
 
-    def _take(self, outcomes: Iterable[Outcome]) -> None:
+    def _collect(self, outcomes: Iterable[Outcome]) -> None:
         """Put outcomes into the store as they come, until somebody wants it to stop."""
         try:
             for outcome in outcomes:
                 self._waiting.append(outcome)
                 if monotonic() - self._kept_at > WAIT:
-                    self._keep()
+                    self._flush()
                 if self.stopped:
                     return
         finally:
-            self._keep()
+            self._flush()
 
-    def _keep(self) -> None:
+    def _flush(self) -> None:
         """Put what waits into the store, and count it."""
         waiting, self._waiting = self._waiting, []
         found = [one.result for one in waiting if one.result is not None]

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from patchwright.errors import InputError, StoreError
 from patchwright.storage.migrations import STEPS, migrate
 
-FILE = "runs.sqlite3"
-BUSY = 30.0
+FILE_NAME = "runs.sqlite3"
+BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that writes."""
 
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
 class Database:
@@ -35,44 +35,44 @@ class Database:
     def __init__(self, folder: Path, busy: float) -> None:
         self.busy = busy
         self.folder = folder
-        self.path = folder / FILE
+        self.path = folder / FILE_NAME
         self.notices: list[str] = []
 
-    def _rows(self, sql: str, *values: object) -> list[Any]:
+    def _query(self, sql: str, *values: object) -> list[Any]:
         """What a query finds; nothing where nothing has been kept yet."""
         if not self.path.exists():
             return []
-        return self._twice(lambda c: c.execute(sql, values).fetchall(), writing=False)
+        return self._retry_if_damaged(lambda c: c.execute(sql, values).fetchall(), writing=False)
 
-    def _change(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
+    def _execute_many(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
         """One statement for each of `rows`, all in one transaction."""
         values = list(rows)
-        self._write(lambda c: c.executemany(sql, values))
+        self._in_transaction(lambda c: c.executemany(sql, values))
 
-    def _write(self, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
+    def _in_transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """`work` in a transaction of its own."""
 
-        def whole(connection: sqlite3.Connection) -> _Found:
+        def transaction(connection: sqlite3.Connection) -> _T:
             connection.execute("BEGIN IMMEDIATE")
             found = work(connection)
             connection.execute("COMMIT")
             return found
 
-        return self._twice(whole, writing=True)
+        return self._retry_if_damaged(transaction, writing=True)
 
-    def _twice(self, work: Callable[[sqlite3.Connection], _Found], writing: bool) -> _Found:
+    def _retry_if_damaged(self, work: Callable[[sqlite3.Connection], _T], writing: bool) -> _T:
         """`work`, and once more on a new store where the old one turned out to be damaged."""
         file = _inode(self.path)
         try:
-            with self._opened(writing) as connection:
+            with self._connection(writing) as connection:
                 return work(connection)
         except _DamagedError as error:
             self._quarantine(file, error)
-        with self._opened(writing) as connection:
+        with self._connection(writing) as connection:
             return work(connection)
 
     @contextmanager
-    def _opened(self, writing: bool) -> Generator[sqlite3.Connection]:
+    def _connection(self, writing: bool) -> Generator[sqlite3.Connection]:
         """A connection in autocommit mode; what goes wrong becomes a sentence."""
         try:
             with closing(self._connect(writing)) as connection:
@@ -82,29 +82,32 @@ class Database:
                 "The text has bytes that are not valid UTF-8: type it as UTF-8."
             ) from error
         except sqlite3.Error as error:
-            if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if _sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise _DamagedError(f"The run store {self.path} is damaged: {error}.") from error
-            raise StoreError(self._refusal(_code(error), str(error))) from error
+            raise StoreError(self._error_message(_sqlite_code(error), str(error))) from error
         except OSError as error:
             reason = error.strerror or str(error)
-            raise StoreError(self._refusal(sqlite3.SQLITE_CANTOPEN, reason)) from error
+            raise StoreError(self._error_message(sqlite3.SQLITE_CANTOPEN, reason)) from error
 
     def _connect(self, writing: bool) -> sqlite3.Connection:
         if not self.path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # SQLite gives the files beside this one its mode.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        elif os.name == "posix" and _others_may(self.path):
-            self._close_to_others()
+        elif os.name == "posix" and _is_open_to_others(self.path):
+            self._restrict_permissions()
         connection = sqlite3.connect(self.path, timeout=self.busy, isolation_level=None)
         try:
-            _write_ahead(connection, self.busy)
+            _enable_wal(connection, self.busy)
             migrate(connection)
         except sqlite3.Error as error:
             connection.close()
-            if writing or _code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            if writing or _sqlite_code(error) not in (
+                sqlite3.SQLITE_READONLY,
+                sqlite3.SQLITE_CANTOPEN,
+            ):
                 raise
-            connection = self._connect_unchanging()
+            connection = self._connect_read_only()
         except StoreError:
             connection.close()
             raise
@@ -113,7 +116,7 @@ class Database:
         connection.create_function("current_numbers", 1, _current_numbers, deterministic=True)
         return connection
 
-    def _connect_unchanging(self) -> sqlite3.Connection:
+    def _connect_read_only(self) -> sqlite3.Connection:
         """Read where nothing may be written, not even SQLite's own files beside the store."""
         address = f"{self.path.absolute().as_uri()}?immutable=1"
         connection = sqlite3.connect(address, uri=True, isolation_level=None)
@@ -127,11 +130,11 @@ class Database:
             )
         return connection
 
-    def _close_to_others(self) -> None:
+    def _restrict_permissions(self) -> None:
         """Let the owner alone read a store that was made, or copied, so that others may."""
         try:
             for file in (self.path, *self.folder.glob("runs.*sqlite3*")):
-                if _others_may(file):
+                if _is_open_to_others(file):
                     file.chmod(file.stat().st_mode & 0o700)
         except OSError:
             return  # it is on a disk without modes, or not to be changed
@@ -159,7 +162,7 @@ class Database:
             f"the old one, `sqlite3 {kept.name} .recover` writes out."
         )
 
-    def _refusal(self, code: int, reason: str) -> str:
+    def _error_message(self, code: int, reason: str) -> str:
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return (
                 f"The run store {self.path} cannot be written ({reason}): is the disk full? Make "
@@ -180,7 +183,7 @@ class _DamagedError(StoreError):
     """SQLite finds that the file is not what it wrote."""
 
 
-def _others_may(file: Path) -> bool:
+def _is_open_to_others(file: Path) -> bool:
     """Whether it is a file of this user's that others may read or write."""
     try:
         found = file.stat()
@@ -190,7 +193,7 @@ def _others_may(file: Path) -> bool:
     return ours and bool(found.st_mode & 0o077)
 
 
-def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
+def _enable_wal(connection: sqlite3.Connection, busy: float) -> None:
     """WAL, and every commit on the disk before it returns.
 
     Changing to WAL does not wait for others by itself as writes do.
@@ -202,7 +205,7 @@ def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or monotonic() > until:
+            if _sqlite_code(error) != sqlite3.SQLITE_BUSY or monotonic() > until:
                 raise
             sleep(0.02)
 
@@ -220,6 +223,6 @@ def _inode(path: Path) -> int | None:
         return None
 
 
-def _code(error: sqlite3.Error) -> int:
+def _sqlite_code(error: sqlite3.Error) -> int:
     """SQLite's own code of an error, without what it adds to it; 0 for one of the module's."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF

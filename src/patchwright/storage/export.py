@@ -18,7 +18,7 @@ from typing import Any
 from pandas import DataFrame
 
 import patchwright
-from patchwright.algorithms.metrics import usual_metric
+from patchwright.algorithms.metrics import default_metric
 from patchwright.algorithms.result import Result
 from patchwright.experiment.base import Experiment, OnPairs
 from patchwright.experiment.patching import Sweep
@@ -57,10 +57,10 @@ def csv_text(result: Result, frame: DataFrame | None = None, notes: Notes = ()) 
     several pairs has their number in place of prompts, and no notes.
     """
     frame = result.table() if frame is None else frame
-    return frame_text(frame.assign(**_about_rows(frame, result), **_noted(frame, notes)))
+    return frame_text(frame.assign(**_about_columns(frame, result), **_note_columns(frame, notes)))
 
 
-def _about_rows(frame: DataFrame, result: Result) -> dict[str, Any]:
+def _about_columns(frame: DataFrame, result: Result) -> dict[str, Any]:
     """Columns for the model, the metric, and the prompts of each row's pair."""
     about = {"model": result.model["name"], "metric": result.experiment["metric"]}
     for run in ("clean", "corrupt"):
@@ -71,16 +71,18 @@ def _about_rows(frame: DataFrame, result: Result) -> dict[str, Any]:
     return about
 
 
-def _noted(frame: DataFrame, notes: Notes) -> dict[str, Any]:
+def _note_columns(frame: DataFrame, notes: Notes) -> dict[str, Any]:
     """A column for each note of the rows' pairs."""
     if "pair" not in frame and len(notes) != 1:
         return {}
     pairs = frame["pair"] if "pair" in frame else [1] * len(frame)
     names = dict.fromkeys(name for one in notes for name in one)
-    return {f"note_{name}": [_plain(notes[pair - 1].get(name)) for pair in pairs] for name in names}
+    return {
+        f"note_{name}": [_note_value(notes[pair - 1].get(name)) for pair in pairs] for name in names
+    }
 
 
-def _plain(note: object) -> object:
+def _note_value(note: object) -> object:
     """A text or a number as it is, nothing as an empty text, all else as JSON."""
     if note is None:
         return ""
@@ -93,20 +95,20 @@ def frame_text(frame: DataFrame) -> str:
     A text that a spreadsheet would run as a formula has an apostrophe before it. What is not
     all ASCII begins with a byte-order mark, by which spreadsheets know UTF-8.
     """
-    lines = _Lines(newline="")
-    frame.map(_guarded).to_csv(lines, index=False, lineterminator="\r\n")
+    lines = _CsvBuffer(newline="")
+    frame.map(_escape_formula).to_csv(lines, index=False, lineterminator="\r\n")
     text = lines.getvalue()
     return text if text.isascii() else f"\ufeff{text}"
 
 
-class _Lines(StringIO):
+class _CsvBuffer(StringIO):
     """Takes rows that end in CR LF, for which `csv` quotes both in fields, and ends them in LF."""
 
     def write(self, row: str, /) -> int:
         return super().write(row.removesuffix("\r\n") + "\n")
 
 
-def _guarded(cell: object) -> object:
+def _escape_formula(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
@@ -116,10 +118,10 @@ def script_text(result: Result, methods: Methods = METHODS) -> str:
     It writes `result.json` and `figure.png` to the working directory. Raises
     ExperimentError for a method that is not there, or an experiment that is not whole.
     """
-    done = methods.asked(result)
-    head = f'"""{_about(result)}\n\nRun it with `python`, where `pip install patchwright` was done.\n"""'
+    done = methods.experiment_of_result(result)
+    head = f'"""{_about_text(result)}\n\nRun it with `python`, where `pip install patchwright` was done.\n"""'
     parts = [head, "import patchwright as pw"]
-    for step in [*_steps(result, done), _written("")]:
+    for step in [*_steps(result, done), _save_step("")]:
         parts.append(f"# {step.title}\n#\n{_comment(step.text)}\n{step.code}")
     return "\n\n".join(parts) + "\n"
 
@@ -129,12 +131,12 @@ def notebook_text(result: Result, methods: Methods = METHODS) -> str:
 
     The same result gives the same text. Raises as `script_text` does.
     """
-    done = methods.asked(result)
-    shown = _written("\nImage(filename='figure.png')")
+    done = methods.experiment_of_result(result)
+    shown = _save_step("\nImage(filename='figure.png')")
     steps = [
         _Step(
             "Patchwright",
-            _about(result),
+            _about_text(result),
             "from IPython.display import Image\n\nimport patchwright as pw",
         ),
         *_steps(result, done),
@@ -143,26 +145,26 @@ def notebook_text(result: Result, methods: Methods = METHODS) -> str:
     cells: list[dict[str, Any]] = []
     for step in steps:
         level = "#" if step is steps[0] else "##"
-        cells.append(_cell(len(cells), "markdown", f"{level} {step.title}\n\n{step.text}"))
-        cells.append(_cell(len(cells), "code", step.code))
+        cells.append(_notebook_cell(len(cells), "markdown", f"{level} {step.title}\n\n{step.text}"))
+        cells.append(_notebook_cell(len(cells), "code", step.code))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
 
-def _cell(index: int, kind: str, source: str) -> dict[str, Any]:
+def _notebook_cell(index: int, kind: str, source: str) -> dict[str, Any]:
     runs = {"execution_count": None, "outputs": []} if kind == "code" else {}
     lines = source.splitlines(keepends=True)
     return {"id": f"step-{index}", "cell_type": kind, "metadata": {}, "source": lines} | runs
 
 
-def _about(result: Result) -> str:
+def _about_text(result: Result) -> str:
     return f"Runs an experiment of Patchwright {version('patchwright')} again: {result.method}."
 
 
 def _steps(result: Result, done: Experiment) -> list[_Step]:
-    return [_model_step(result), _check_step(result), *_what_steps(done), _run_step(result, done)]
+    return [_model_step(result), _check_step(result), *_input_steps(done), _run_step(result, done)]
 
 
 def _model_step(result: Result) -> _Step:
@@ -181,7 +183,7 @@ def _model_step(result: Result) -> _Step:
     source = named.get("source")
     if source == "wrapped":
         return _Step("The model", text, _wrapped_code(result, name))
-    code = _call("model = pw.load_model", [name], options)
+    code = _call_code("model = pw.load_model", [name], options)
     if source == "folder":
         code = f"# The folder that the model was in: put the path of your copy here.\n{code}"
     return _Step("The model", text, code)
@@ -220,14 +222,14 @@ def _check_step(result: Result) -> _Step:
     )
 
 
-def _what_steps(done: Experiment) -> list[_Step]:
+def _input_steps(done: Experiment) -> list[_Step]:
     """The prompts, and the circuit where there is one."""
     if not isinstance(done, OnPairs):
         return []
     if isinstance(done.pairs, Pair):
-        code = f"pair = {_pair(done.pairs)}"
+        code = f"pair = {_pair_code(done.pairs)}"
     else:
-        lines = "".join(f"    {_indented(_pair(one))},\n" for one in done.pairs)
+        lines = "".join(f"    {_indented(_pair_code(one))},\n" for one in done.pairs)
         code = f"pairs = [\n{lines}]"
     steps = [
         _Step(
@@ -242,7 +244,7 @@ def _what_steps(done: Experiment) -> list[_Step]:
 
 
 def _circuit_step(done: EvaluateCircuit) -> _Step:
-    edges = _value(done.edges)
+    edges = _value_code(done.edges)
     values = {
         "model": "model.name",
         "fingerprint": "model.fingerprint",
@@ -253,7 +255,7 @@ def _circuit_step(done: EvaluateCircuit) -> _Step:
         "The circuit",
         "Edges (sender, receiver), the first chosen first. Their scores chose them and are not "
         "needed again.",
-        f"edges = {edges}\n{_call('circuit = pw.Circuit', [], values)}",
+        f"edges = {edges}\n{_call_code('circuit = pw.Circuit', [], values)}",
     )
 
 
@@ -261,7 +263,7 @@ def _run_step(result: Result, done: Experiment) -> _Step:
     notes = [done.does()]
     if any(one["code"] == "stopped" for one in result.warnings):
         notes.append("The first run was stopped before its end; this one computes every cell.")
-    run = _run(done)
+    run = _run_code(done)
     before = f"clean {float(result.clean.metric)}, corrupted {float(result.corrupt.metric)}"
     code = dedent(
         f"""\
@@ -274,12 +276,12 @@ def _run_step(result: Result, done: Experiment) -> _Step:
     return _Step("The experiment", " ".join(notes), f"{run}\n\n{code}")
 
 
-def _run(done: Experiment) -> str:
+def _run_code(done: Experiment) -> str:
     """The call that gives the result; through the experiment itself where no call says as much."""
     call: Callable[..., Result] | None = getattr(patchwright, done.name(), None)
-    if call is None or not _sayable(call, done):
-        return _run_experiment(done)
-    positional = ["model", *([_pairs(done)] if isinstance(done, OnPairs) else [])]
+    if call is None or not _can_call(call, done):
+        return _experiment_code(done)
+    positional = ["model", *([_pairs_name(done)] if isinstance(done, OnPairs) else [])]
     named: dict[str, str] = {}
     for argument in signature(call).parameters.values():
         field = argument.name
@@ -287,32 +289,32 @@ def _run(done: Experiment) -> str:
             named["circuit"] = "circuit"
         elif field in type(done).model_fields and field != "model":
             value = getattr(done, field)
-            if not _usual(done, field, value, argument.default):
-                named[field] = _value(value, field in ("answer", "wrong"))
-    return _call(f"result = pw.{call.__name__}", positional, named)
+            if not _is_default(done, field, value, argument.default):
+                named[field] = _value_code(value, field in ("answer", "wrong"))
+    return _call_code(f"result = pw.{call.__name__}", positional, named)
 
 
-def _sayable(call: Callable[..., Result], done: Experiment) -> bool:
+def _can_call(call: Callable[..., Result], done: Experiment) -> bool:
     """Whether the call has an argument for the metric, or would choose this one by itself."""
     if not isinstance(done, OnPairs) or "metric" in signature(call).parameters:
         return True
     compared = all(one.wrongs for one in done.pair_list)
-    return done.metric == usual_metric(one_token=True, compared=compared)
+    return done.metric == default_metric(one_token=True, compared=compared)
 
 
-def _run_experiment(done: Experiment) -> str:
+def _experiment_code(done: Experiment) -> str:
     values = {"model": "model.name", "revision": "model.revision"}
     if isinstance(done, OnPairs):
-        values["pairs"] = _pairs(done)
+        values["pairs"] = _pairs_name(done)
     for field, info in type(done).model_fields.items():
         value = getattr(done, field)
         if field not in (*values, "method") and value != info.default:
-            values[field] = _value(value)
-    made = _call(f"experiment = pw.{type(done).__name__}", [], values)
+            values[field] = _value_code(value)
+    made = _call_code(f"experiment = pw.{type(done).__name__}", [], values)
     return f"{made}\nresult = pw.run(experiment, model)"
 
 
-def _usual(done: Experiment, field: str, value: object, default: object) -> bool:
+def _is_default(done: Experiment, field: str, value: object, default: object) -> bool:
     """Whether leaving the argument out gives the same."""
     if field == "per" and isinstance(done, Sweep | Difference):
         return value == pers_of(done.site)[0]
@@ -321,36 +323,36 @@ def _usual(done: Experiment, field: str, value: object, default: object) -> bool
     return value == default and type(value) is type(default)
 
 
-def _pairs(done: OnPairs) -> str:
+def _pairs_name(done: OnPairs) -> str:
     """What the script calls the prompts."""
     return "pair" if isinstance(done.pairs, Pair) else "pairs"
 
 
-def _pair(pair: Pair) -> str:
+def _pair_code(pair: Pair) -> str:
     values = {
-        "clean": _value(pair.clean),
-        "corrupt": _value(pair.corrupt),
-        "answer": _value(pair.answers, alone=True),
+        "clean": _value_code(pair.clean),
+        "corrupt": _value_code(pair.corrupt),
+        "answer": _value_code(pair.answers, alone=True),
     }
     if pair.wrongs:
-        values["wrong"] = _value(pair.wrongs, alone=True)
+        values["wrong"] = _value_code(pair.wrongs, alone=True)
     if pair.align != "exact":
         values["align"] = _literal(pair.align)
     if pair.roles:
         roles = [
-            _call("pw.Role", [], {name: _literal(value) for name, value in role})
+            _call_code("pw.Role", [], {name: _literal(value) for name, value in role})
             for role in pair.roles
         ]
-        values["roles"] = _folded(roles)
-    return _call("pw.Pair", [], values)
+        values["roles"] = _list_code(roles)
+    return _call_code("pw.Pair", [], values)
 
 
-def _value(value: Any, alone: bool = False) -> str:
+def _value_code(value: Any, alone: bool = False) -> str:
     """A value of an experiment as Python; with `alone`, one answer without its brackets."""
     if isinstance(value, tuple):
         if alone and len(value) == 1:
-            return _value(value[0])
-        return _folded([_value(item) for item in value])
+            return _value_code(value[0])
+        return _list_code([_value_code(item) for item in value])
     if isinstance(value, Message):
         fields = [f"{_literal(name)}: {_literal(text)}" for name, text in value]
         return f"{{{', '.join(fields)}}}"
@@ -365,7 +367,7 @@ def _literal(value: str | float | bool | None) -> str:
     return repr(value)
 
 
-def _folded(items: Iterable[str]) -> str:
+def _list_code(items: Iterable[str]) -> str:
     """A list on one line, or on several that are filled."""
     items = list(items)
     line = f"[{', '.join(items)}]"
@@ -379,7 +381,7 @@ def _folded(items: Iterable[str]) -> str:
     return "[\n" + "".join(f"    {row}\n" for row in rows) + "]"
 
 
-def _call(name: str, positional: Iterable[str], named: dict[str, str]) -> str:
+def _call_code(name: str, positional: Iterable[str], named: dict[str, str]) -> str:
     """A call on one line, or with an argument a line."""
     arguments = [*positional, *(f"{key}={value}" for key, value in named.items())]
     line = f"{name}({', '.join(arguments)})"
@@ -392,7 +394,7 @@ def _indented(code: str) -> str:
     return code.replace("\n", "\n    ")
 
 
-def _written(shown: str) -> _Step:
+def _save_step(shown: str) -> _Step:
     code = f'result.to_json("result.json")\nresult.plot("figure.png"){shown}'
     return _Step("Keep it", "The numbers, exactly, and the figure.", code)
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from patchwright.storage.store import ANSWERS, CURRENT, Store, ago, now
 
-REMEMBERED = timedelta(days=30)
+JOB_RETENTION = timedelta(days=30)
 """How long what became of a job can be asked for."""
 
-LOST = "The server ended before this job did. What it had finished is gone: ask again."
+LOST_MESSAGE = "The server ended before this job did. What it had finished is gone: ask again."
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class JobStore(Store):
 
     def check(self) -> None:
         """Raise StoreError where nothing can be looked up."""
-        self._rows("SELECT 1 FROM jobs LIMIT 1")
+        self._query("SELECT 1 FROM jobs LIMIT 1")
 
     def put_job(self, record: JobRecord) -> None:
         """Keep a job as it is now."""
         sql = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"
-        self._change(sql, [astuple(record)])
+        self._execute_many(sql, [astuple(record)])
 
     def job(self, name: str) -> JobRecord | None:
         """The job of that id, if there was one."""
-        rows = self._rows("SELECT * FROM jobs WHERE id = ?", name)
+        rows = self._query("SELECT * FROM jobs WHERE id = ?", name)
         return JobRecord(*rows[0]) if rows else None
 
     def recover_jobs(self) -> int:
@@ -56,19 +56,19 @@ class JobStore(Store):
         )
         lost = "UPDATE jobs SET state = 'lost', message = ?, ended = ? WHERE state = 'open'"
 
-        def closed(connection: sqlite3.Connection) -> int:
+        def close_jobs(connection: sqlite3.Connection) -> int:
             connection.execute(kept, (moment,))
-            connection.execute("DELETE FROM jobs WHERE created < ?", (ago(REMEMBERED),))
-            return connection.execute(lost, (LOST, moment)).rowcount
+            connection.execute("DELETE FROM jobs WHERE created < ?", (ago(JOB_RETENTION),))
+            return connection.execute(lost, (LOST_MESSAGE, moment)).rowcount
 
-        return self._write(closed)
+        return self._in_transaction(close_jobs)
 
-    def run_of(self, experiment_hash: str, fingerprints: Collection[str]) -> str | None:
+    def run_id_of(self, experiment_hash: str, fingerprints: Collection[str]) -> str | None:
         """The id of the best run of an experiment on one of these models: a whole one, the newest."""
         marks = ", ".join("?" * len(fingerprints))
         sql = (
             f"SELECT id FROM runs WHERE experiment_hash = ? AND fingerprint IN ({marks}) AND "
             f"{CURRENT} ORDER BY whole DESC, created DESC LIMIT 1"
         )
-        rows = self._rows(sql, experiment_hash, *fingerprints)
+        rows = self._query(sql, experiment_hash, *fingerprints)
         return str(rows[0]["id"]) if rows else None

@@ -74,7 +74,7 @@ IDENTITY = (
 )
 
 
-def _identify(connection: sqlite3.Connection) -> None:
+def _rehash_experiments(connection: sqlite3.Connection) -> None:
     """Name experiments by what they ask for, and runs by that, their model and their numbers.
 
     Before, an experiment's hash had all of its fields, defaults and hints too, and a run's
@@ -83,8 +83,8 @@ def _identify(connection: sqlite3.Connection) -> None:
     """
     for statement in IDENTITY:
         connection.execute(statement)
-    hashes = _hashes(connection, "runs", "json_extract(document, '$.experiment')")
-    hashes |= _hashes(connection, "failures", "experiment")
+    hashes = _changed_hashes(connection, "runs", "json_extract(document, '$.experiment')")
+    hashes |= _changed_hashes(connection, "failures", "experiment")
     _rename_runs(connection, hashes)
     for old, new in hashes.items():
         connection.execute(
@@ -97,7 +97,7 @@ def _identify(connection: sqlite3.Connection) -> None:
         )
 
 
-def _hashes(connection: sqlite3.Connection, table: str, experiment: str) -> dict[str, str]:
+def _changed_hashes(connection: sqlite3.Connection, table: str, experiment: str) -> dict[str, str]:
     """Hashes that change: the old ones, and the new."""
     from patchwright.methods import METHODS
 
@@ -137,10 +137,10 @@ def _rename_runs(connection: sqlite3.Connection, hashes: dict[str, str]) -> None
 
 Step = Sequence[str] | Callable[[sqlite3.Connection], None]
 
-STEPS: tuple[Step, ...] = (RUNS, NOTES_AND_FAILURES, JOBS, _identify)
+STEPS: tuple[Step, ...] = (RUNS, NOTES_AND_FAILURES, JOBS, _rehash_experiments)
 
 
-def take(connection: sqlite3.Connection, step: Step) -> None:
+def apply_step(connection: sqlite3.Connection, step: Step) -> None:
     """Take one step: statements, or what statements alone cannot do."""
     if callable(step):
         step(connection)
@@ -161,7 +161,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if _version(connection) == version:
-                take(connection, STEPS[version])
+                apply_step(connection, STEPS[version])
                 connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:

@@ -18,7 +18,7 @@ import xarray as xr
 
 from patchwright.errors import StoreError, reason
 from patchwright.hashing import hash_of
-from patchwright.storage.choices import choices
+from patchwright.storage.choices import choices_text
 from patchwright.upgrade import upgrade_experiment, upgrade_result
 from patchwright.warnings import Notice, is_stopped
 
@@ -31,7 +31,7 @@ MOST_BYTES = 2**30
 MOST_SEARCHED = 4000
 """Letters of its prompts by which a run is found."""
 
-UNREADABLE = (
+READ_ERRORS = (
     ValueError,
     TypeError,
     AttributeError,
@@ -131,14 +131,14 @@ class Record:
             str(asked[name]) for name in ("site", "per", "direction", "metric") if name in asked
         ]
         more = f" (1 of {len(prompts) // 2} pairs)" if len(prompts) > 2 else ""
-        head = ", ".join(filter(None, (" ".join(what), choices(asked))))
-        return f"{head}: {_text(next(iter(prompts), ''))}{more}"
+        head = ", ".join(filter(None, (" ".join(what), choices_text(asked))))
+        return f"{head}: {_prompt_text(next(iter(prompts), ''))}{more}"
 
     @property
     def search(self) -> str:
         """What a search looks in."""
         names = (self.id, self.method, self.model, self.about)
-        prompts = " ".join(map(_text, _prompts(self.content["experiment"])))
+        prompts = " ".join(map(_prompt_text, _prompts(self.content["experiment"])))
         return f"{' '.join(names)} {prompts[:MOST_SEARCHED]}".casefold()
 
     @property
@@ -169,10 +169,10 @@ def device_kind(device: str) -> str:
 def record_of(result: "Result", created: str) -> Record:
     """`result` to be kept."""
     document = replace(result, arrays={}).document()
-    document["arrays"] = [_described(name, array) for name, array in result.arrays.items()]
+    document["arrays"] = [_array_labels(name, array) for name, array in result.arrays.items()]
     # In the order that it has: JSON that is made of it again is the same, letter by letter.
     text = json.dumps(document, separators=(",", ":"))
-    return Record(text, _packed(result.arrays.values()), created)
+    return Record(text, _pack_arrays(result.arrays.values()), created)
 
 
 def result_in(record: Record) -> "Result":
@@ -181,12 +181,12 @@ def result_in(record: Record) -> "Result":
 
     try:
         described = record.content["arrays"]
-        values = iter(_unpacked(record.arrays))
-        arrays = {one["key"]: _array(one, values) for one in described}
+        values = iter(_unpack_arrays(record.arrays))
+        arrays = {one["key"]: _build_array(one, values) for one in described}
         result = METHODS.read_result({**record.content, "arrays": {}})
         warnings = [*result.warnings, *_origin_notices(record.origin)]
         return replace(result, arrays=arrays, warnings=warnings)
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise StoreError(
             f"Run {record.id} cannot be read: {reason(error)}. Compute it again."
         ) from error
@@ -205,27 +205,27 @@ def _origin_notices(origin: Origin) -> list[Notice]:
     ]
 
 
-def _described(key: str, array: xr.DataArray) -> dict[str, Any]:
+def _array_labels(key: str, array: xr.DataArray) -> dict[str, Any]:
     """An array's labels; its values and its coordinates' follow in the .npz, in this order."""
     coords = [[str(name), list(map(str, coord.dims))] for name, coord in array.coords.items()]
     name = None if array.name is None else str(array.name)
     return {"key": key, "name": name, "dims": list(map(str, array.dims)), "coords": coords}
 
 
-def _array(described: dict[str, Any], values: Any) -> xr.DataArray:
+def _build_array(described: dict[str, Any], values: Any) -> xr.DataArray:
     data = next(values)
     coords = {name: (dims, next(values)) for name, dims in described["coords"]}
     return xr.DataArray(data, coords=coords, dims=described["dims"], name=described["name"])
 
 
-def _packed(arrays: Iterable[xr.DataArray]) -> bytes:
+def _pack_arrays(arrays: Iterable[xr.DataArray]) -> bytes:
     parts = [part for one in arrays for part in (one, *one.coords.values())]
     stream = BytesIO()
     np.savez_compressed(stream, *(part.values for part in parts))
     return stream.getvalue()
 
 
-def _unpacked(packed: bytes) -> list[np.ndarray[Any, Any]]:
+def _unpack_arrays(packed: bytes) -> list[np.ndarray[Any, Any]]:
     """The arrays in their order. Raises ValueError where they would not fit into memory."""
     with zipfile.ZipFile(BytesIO(packed)) as inside:
         names = [info.filename for info in inside.infolist()]
@@ -245,7 +245,7 @@ def _prompts(experiment: dict[str, Any]) -> list[Any]:
     return [pair[run] for pair in pairs for run in ("clean", "corrupt")]
 
 
-def _text(prompt: Any) -> str:
+def _prompt_text(prompt: Any) -> str:
     parts = [prompt] if isinstance(prompt, str) else prompt
     text = " ".join(
         f"{one.get('role')}: {one.get('content')}" if isinstance(one, dict) else str(one)

@@ -21,21 +21,21 @@ from patchwright.methods.trace import Trace
 from patchwright.places import KV_SITES
 from patchwright.prompts.pair import Pair
 
-TEXTS = {"run", "role", "prompt", "component", "receiver", "sender"}
+TEXT_DIMS = {"run", "role", "prompt", "component", "receiver", "sender"}
 """Dims whose labels are texts; those of the others are whole numbers."""
 
 
-class _Part(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Token(_Part):
+class _Token(_StrictModel):
     token: str
     id: int = Field(ge=0)
     probability: float = Field(ge=0, le=1.000001)
 
 
-class _Run(_Part):
+class _Run(_StrictModel):
     metric: float
     logit_diff: float | None
     answer_logit: float | None
@@ -46,12 +46,12 @@ class _Run(_Part):
     pairs: list["_Run"]
 
 
-class _Notice(_Part):
+class _Notice(_StrictModel):
     code: str
     message: str
 
 
-class _Model(_Part):
+class _Model(_StrictModel):
     name: str
     revision: str | None
     source: str
@@ -71,7 +71,7 @@ class _Model(_Part):
     file: str | None = None
 
 
-class _Document(_Part):
+class _Document(_StrictModel):
     schema_: Literal[1] = Field(alias="schema")
     patchwright: str
     method: str
@@ -173,7 +173,7 @@ def _check_arrays(
     output, there = experiment.output, set(result.arrays)
     expected = {**output.arrays, **output.optional}
     _require(set(output.arrays) <= there <= set(expected), "it has other arrays than its method")
-    known = _labels(experiment, result, lengths)
+    known = _allowed_labels(experiment, result, lengths)
     for name, array in result.arrays.items():
         dims = expected[name]
         # Over pairs every array has them first; what no pair changes may be without.
@@ -188,14 +188,14 @@ def _check_arrays(
         _require(array.size > 0 or free, f"its {name} is empty")
         for dim in labelled:
             _check_labels(str(dim), array[dim], known)
-    _require(_alike(result.arrays.values()), "its arrays have different labels")
+    _require(_have_same_labels(result.arrays.values()), "its arrays have different labels")
     of_pairs = "pair" in result.arrays[result.main].dims
     _require(of_pairs == (many and not output.averaged), "its pairs are not its experiment's")
     if "effect" in output.arrays:
         _check_effect(experiment, result, many)
 
 
-def _alike(arrays: Iterable[xr.DataArray]) -> bool:
+def _have_same_labels(arrays: Iterable[xr.DataArray]) -> bool:
     """Whether arrays that share an axis share its labels."""
     seen: dict[str, list[Any]] = {}
     return all(
@@ -205,7 +205,7 @@ def _alike(arrays: Iterable[xr.DataArray]) -> bool:
     )
 
 
-def _labels(
+def _allowed_labels(
     experiment: Experiment, result: Result, lengths: Sequence[tuple[int, int]]
 ) -> dict[str, Callable[[Any], bool]]:
     """Which labels each axis may have."""
@@ -228,7 +228,7 @@ def _labels(
     named: dict[str, Callable[[Any], bool]] = {
         dim: allowed.__contains__ for dim, allowed in (within | texts).items()
     }
-    return {**dict.fromkeys(TEXTS, _is_text), **named}
+    return {**dict.fromkeys(TEXT_DIMS, _is_text), **named}
 
 
 def _head_count(experiment: Experiment, result: Result) -> int:
@@ -239,7 +239,7 @@ def _head_count(experiment: Experiment, result: Result) -> int:
 
 
 def _check_labels(dim: str, labels: xr.DataArray, known: Mapping[str, Any]) -> None:
-    kind = "U" if dim in TEXTS else "i"
+    kind = "U" if dim in TEXT_DIMS else "i"
     _require(labels.dims == (dim,) and labels.dtype.kind == kind, f"its {dim}s have no labels")
     values: list[Any] = labels.values.tolist()
     _require(len(set(values)) == len(values), f"two of its {dim}s have one label")

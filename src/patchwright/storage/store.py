@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from patchwright.atomic_files import atomic, home
+from patchwright.atomic_files import home, open_atomic
 from patchwright.errors import InputError, StoreError, UnknownRunError, quoted
 from patchwright.hashing import canonical_json
 from patchwright.storage.archive import read_archive, write_archive
-from patchwright.storage.database import BUSY, Database
+from patchwright.storage.database import BUSY_TIMEOUT, Database
 from patchwright.storage.serialization import (
     Origin,
     Record,
@@ -38,8 +38,8 @@ _COLUMNS = (
 ).split()
 """What is kept of a `Record`, by the names that it has there."""
 
-_RECORDS = f"SELECT {', '.join(_COLUMNS)} FROM runs"
-_ENTRIES = (
+_SELECT_RECORDS = f"SELECT {', '.join(_COLUMNS)} FROM runs"
+_SELECT_ENTRIES = (
     "SELECT id, method, model, about, created, seconds, whole, note, deleted, experiment_hash, "
     "fingerprint, device, version, origin, length(document) + length(arrays) AS size FROM runs"
 )
@@ -52,7 +52,7 @@ ANSWERS = f"whole AND {CURRENT}"
 _TRUST: tuple[Origin, ...] = ("imported", "trusted", "computed")
 """Where runs come from, the most trusted last."""
 
-_Read = TypeVar("_Read")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Failure:
 class Store(Database):
     """Runs in `folder`; without one, the user's own (`home`). Methods raise as `Database` says."""
 
-    def __init__(self, folder: str | Path | None = None, busy: float = BUSY) -> None:
+    def __init__(self, folder: str | Path | None = None, busy: float = BUSY_TIMEOUT) -> None:
         super().__init__(home() if folder is None else Path(folder), busy)
 
     def save(self, result: "Result") -> str:
@@ -106,7 +106,7 @@ class Store(Database):
     def save_all(self, results: Sequence["Result"]) -> list[str]:
         """Keep all of them or none, as `save` does, with one wait for the disk; their ids."""
         records = [record_of(one, now()) for one in results]
-        self._write(lambda connection: [_put(connection, one) for one in records])
+        self._in_transaction(lambda connection: [_insert_run(connection, one) for one in records])
         return [one.id for one in records]
 
     def find(
@@ -118,27 +118,27 @@ class Store(Database):
         kind of device, because others may differ in the last digits. Imported runs are only
         used if they are trusted.
         """
-        return self._found(experiment, fingerprint, device, result_in)
+        return self._look_up(experiment, fingerprint, device, result_in)
 
     def has(self, experiment: "Experiment", fingerprint: str, device: str | None = None) -> bool:
         """Whether there is what `find` would read, undamaged: nothing is decoded."""
-        return self._found(experiment, fingerprint, device, lambda record: record) is not None
+        return self._look_up(experiment, fingerprint, device, lambda record: record) is not None
 
-    def _found(
+    def _look_up(
         self,
         experiment: "Experiment",
         fingerprint: str,
         device: str | None,
-        read: Callable[[Record], _Read],
-    ) -> _Read | None:
+        read: Callable[[Record], _T],
+    ) -> _T | None:
         kind = None if device is None else device_kind(device)
-        rows = self._rows(
-            f"{_RECORDS} WHERE experiment_hash = ? AND fingerprint = ? AND "
+        rows = self._query(
+            f"{_SELECT_RECORDS} WHERE experiment_hash = ? AND fingerprint = ? AND "
             f"(? IS NULL OR device = ?) AND {ANSWERS} ORDER BY created DESC LIMIT 1",
             *(experiment.hash, fingerprint, kind, kind),
         )
         try:
-            return read(_checked(rows[0])) if rows else None
+            return read(_read_record(rows[0])) if rows else None
         except StoreError as error:
             self.notices.append(str(error))
             return None
@@ -146,7 +146,7 @@ class Store(Database):
     def known(self, fingerprint: str, device: str | None = None) -> set[str]:
         """The hashes of all experiments that `find` would find for this model."""
         kind = None if device is None else device_kind(device)
-        rows = self._rows(
+        rows = self._query(
             "SELECT experiment_hash FROM runs WHERE fingerprint = ? AND "
             f"(? IS NULL OR device = ?) AND {ANSWERS}",
             *(fingerprint, kind, kind),
@@ -164,7 +164,7 @@ class Store(Database):
             "GROUP BY experiment_hash LIMIT 2"
         )
         # Behind every hexadecimal digit: the index serves a range, not a pattern.
-        rows = self._rows(sql, beginning, f"{beginning}g") if beginning else []
+        rows = self._query(sql, beginning, f"{beginning}g") if beginning else []
         if len(rows) != 1:
             what = "several experiments" if rows else "no experiment"
             raise UnknownRunError(f"The run store has {what} whose hash begins with '{beginning}'.")
@@ -176,7 +176,7 @@ class Store(Database):
             "SELECT id, json_extract(document, '$.experiment') FROM runs "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
-        rows = self._rows(sql, json.dumps(list(runs)))
+        rows = self._query(sql, json.dumps(list(runs)))
         return {one: json.loads(document) for one, document in rows}
 
     def get(self, run: str) -> "Result":
@@ -185,20 +185,20 @@ class Store(Database):
 
     def record(self, run: str) -> Record:
         """A run as it is kept. Raises UnknownRunError."""
-        (row,) = self._rows(f"{_RECORDS} WHERE id = ?", self.entry(run).id)
-        return _checked(row)
+        (row,) = self._query(f"{_SELECT_RECORDS} WHERE id = ?", self.entry(run).id)
+        return _read_record(row)
 
     def entry(self, run: str) -> Entry:
         """One run's entry, also of a deleted one. Raises UnknownRunError."""
-        sql = f"{_ENTRIES} WHERE substr(id, 1, ?) = ? LIMIT 2"
-        rows = self._rows(sql, len(run), run) if run else []
+        sql = f"{_SELECT_ENTRIES} WHERE substr(id, 1, ?) = ? LIMIT 2"
+        rows = self._query(sql, len(run), run) if run else []
         if not rows:
             raise UnknownRunError(
                 f"{quoted(run)}: there is no such run here. `patchwright runs list` has them."
             )
         if len(rows) > 1:
             raise UnknownRunError(f"'{run}': several runs begin like this. Give more of the id.")
-        return _entry(rows[0])
+        return _read_entry(rows[0])
 
     def entry_of(self, result: "Result") -> Entry:
         """The entry of a result that is kept here. Raises UnknownRunError."""
@@ -225,30 +225,30 @@ class Store(Database):
             )
         text = "search || ' ' || casefold(note)" if notes else "search"
         sql = (
-            f"{_ENTRIES} WHERE (deleted IS NOT NULL) = ?"
+            f"{_SELECT_ENTRIES} WHERE (deleted IS NOT NULL) = ?"
             + f" AND instr({text}, ?)" * len(words)
             + " AND experiment_hash IN (SELECT value FROM json_each(?))" * (experiments is not None)
             + " ORDER BY created DESC, id LIMIT ?"
         )
         only = [] if experiments is None else [json.dumps(sorted(experiments))]
-        return [_entry(row) for row in self._rows(sql, deleted, *words, *only, limit)]
+        return [_read_entry(row) for row in self._query(sql, deleted, *words, *only, limit)]
 
     def note(self, run: str, text: str) -> None:
         """Set the note of a run to `text`."""
-        self._change("UPDATE runs SET note = ? WHERE id = ?", [(text, self.entry(run).id)])
+        self._execute_many("UPDATE runs SET note = ? WHERE id = ?", [(text, self.entry(run).id)])
 
     def delete(self, runs: Iterable[str]) -> list[str]:
         """Delete runs, so that they are not listed or used; `restore` undoes it. Their full ids."""
         ids = [self.entry(run).id for run in runs]
         sql = "UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NULL"
         moment = now()
-        self._change(sql, [(moment, one) for one in ids])
+        self._execute_many(sql, [(moment, one) for one in ids])
         return ids
 
     def restore(self, runs: Iterable[str]) -> list[str]:
         """Restore deleted runs. Their full ids."""
         ids = [self.entry(run).id for run in runs]
-        self._change("UPDATE runs SET deleted = NULL WHERE id = ?", [(one,) for one in ids])
+        self._execute_many("UPDATE runs SET deleted = NULL WHERE id = ?", [(one,) for one in ids])
         return ids
 
     def prunable(self, older: timedelta | None = None, keep: int | None = None) -> list[Entry]:
@@ -256,7 +256,9 @@ class Store(Database):
 
         The limits are the age `older` and the number `keep` of the newest runs.
         """
-        entries = [_entry(row) for row in self._rows(f"{_ENTRIES} ORDER BY created DESC, id")]
+        entries = [
+            _read_entry(row) for row in self._query(f"{_SELECT_ENTRIES} ORDER BY created DESC, id")
+        ]
         before = "" if older is None else ago(older)
         there = [one for one in entries if one.deleted is None]
         late = [] if keep is None else there[keep:]
@@ -266,13 +268,13 @@ class Store(Database):
 
     def prune(self, entries: Sequence[Entry]) -> None:
         """Remove these runs for good and free their disk space."""
-        self._change("DELETE FROM runs WHERE id = ?", [(one.id,) for one in entries])
-        with self._opened(writing=True) as connection:
+        self._execute_many("DELETE FROM runs WHERE id = ?", [(one.id,) for one in entries])
+        with self._connection(writing=True) as connection:
             connection.execute("VACUUM")
 
     def fail_all(self, reasons: Iterable[tuple["Experiment", str]]) -> None:
         """Keep the reasons why experiments failed, until they succeed."""
-        self._change(
+        self._execute_many(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)",
             (
                 (one.hash, canonical_json(one.model_dump(mode="json")), why, now())
@@ -286,7 +288,7 @@ class Store(Database):
             "SELECT experiment_hash, experiment, reason, created FROM failures "
             "ORDER BY created DESC LIMIT ?"
         )
-        return [Failure(*row) for row in self._rows(sql, limit)]
+        return [Failure(*row) for row in self._query(sql, limit)]
 
     def export(self, path: str | Path, ids: Sequence[str] | None = None, notes: bool = True) -> int:
         """Write runs (all that are not deleted) to one archive, with their `notes` or without; how many.
@@ -294,9 +296,9 @@ class Store(Database):
         The bytes depend only on the runs. Raises OutputError for a bad path.
         """
         chosen = None if ids is None else {self.entry(one).id for one in ids}
-        with self._opened(writing=False) as connection, atomic(path) as stream:
-            rows = connection.execute(f"{_RECORDS} WHERE deleted IS NULL ORDER BY id")
-            records = (_checked(row) for row in rows if chosen is None or row["id"] in chosen)
+        with self._connection(writing=False) as connection, open_atomic(path) as stream:
+            rows = connection.execute(f"{_SELECT_RECORDS} WHERE deleted IS NULL ORDER BY id")
+            records = (_read_record(row) for row in rows if chosen is None or row["id"] in chosen)
             return write_archive(
                 stream, records if notes else (replace(one, note="") for one in records)
             )
@@ -310,14 +312,16 @@ class Store(Database):
         """
         origin: Origin = "trusted" if trusted else "imported"
 
-        def taken(connection: sqlite3.Connection) -> tuple[int, int]:
-            fresh = [_put(connection, replace(one, origin=origin)) for one in read_archive(path)]
+        def insert_runs(connection: sqlite3.Connection) -> tuple[int, int]:
+            fresh = [
+                _insert_run(connection, replace(one, origin=origin)) for one in read_archive(path)
+            ]
             return sum(fresh), len(fresh) - sum(fresh)
 
-        return self._write(taken)
+        return self._in_transaction(insert_runs)
 
 
-def _put(connection: sqlite3.Connection, record: Record) -> bool:
+def _insert_run(connection: sqlite3.Connection, record: Record) -> bool:
     """Write a run; whether it was.
 
     A run that is there and not deleted yields to one that is computed here (a whole one
@@ -345,7 +349,7 @@ def _put(connection: sqlite3.Connection, record: Record) -> bool:
     return True
 
 
-def _checked(row: sqlite3.Row) -> Record:
+def _read_record(row: sqlite3.Row) -> Record:
     """The record in a row. Raises StoreError where it is not what was written."""
     names = ("document", "arrays", "created", "note", "origin")
     record = Record(*(row[name] for name in names))
@@ -357,7 +361,7 @@ def _checked(row: sqlite3.Row) -> Record:
     return record
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _read_entry(row: sqlite3.Row) -> Entry:
     return replace(Entry(**row), whole=bool(row["whole"]))
 
 

@@ -29,7 +29,7 @@ class Hosts:
     listening: str
     names: tuple[str, ...] = ()
 
-    def answer_to(self, host: str | None) -> bool:
+    def is_allowed(self, host: str | None) -> bool:
         """Whether a header Host, with or without a port, has a name of this server.
 
         These are `localhost` and every address that leads to this machine alone, the address that
@@ -38,9 +38,9 @@ class Hosts:
         found = _HOST.fullmatch(host or "")
         if found is None:
             return False
-        name = _plain(found["literal"] or found["name"])
-        listening = _plain(self.listening)
-        if name in {"localhost", listening, *map(_plain, self.names)}:
+        name = _normalize_name(found["literal"] or found["name"])
+        listening = _normalize_name(self.listening)
+        if name in {"localhost", listening, *map(_normalize_name, self.names)}:
             return True
         address, own = _address(name), _address(listening)
         if address is None or (address.version == 6) != (found["literal"] is not None):
@@ -51,18 +51,18 @@ class Hosts:
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on is reached from this machine alone."""
     address = _address(host)
-    return _plain(host) == "localhost" if address is None else address.is_loopback
+    return _normalize_name(host) == "localhost" if address is None else address.is_loopback
 
 
-def host_of(scope: Mapping[str, Any]) -> str | None:
+def host_header(scope: Mapping[str, Any]) -> str | None:
     """The one header Host of an ASGI scope; None where there is none, or several."""
     found = list(_headers(scope, b"host"))
     return found[0] if len(found) == 1 else None
 
 
-def same_origin(scope: Mapping[str, Any]) -> bool:
+def is_same_origin(scope: Mapping[str, Any]) -> bool:
     """Whether a request was made by no web page, or by one of the same host and port."""
-    host = host_of(scope) or ""
+    host = host_header(scope) or ""
     return all(
         urlsplit(origin).netloc.lower() == host.lower() for origin in _headers(scope, b"origin")
     )
@@ -72,7 +72,7 @@ def _headers(scope: Mapping[str, Any], name: bytes) -> Iterable[str]:
     return (value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name)
 
 
-def _plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     """A name as names are compared: DNS knows neither letter case nor the dot of its root."""
     return name.strip("[]").lower().removesuffix(".")
 

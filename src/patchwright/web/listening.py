@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HEADER_SECONDS = 10.0
 """Seconds that the headers of a request may take to arrive."""
 
-LAST_SECONDS = 5
+SHUTDOWN_SECONDS = 5
 """Seconds that requests under way may go on once the server is to end."""
 
 MOST_CONNECTIONS = 1000
@@ -47,15 +47,15 @@ def listen(host: str, port: int) -> Generator[list[socket.socket]]:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=passive)
             addresses = dict.fromkeys((family, address) for family, *_, address in found)
             sockets = [
-                opened.enter_context(_bound(family, address, alone=len(addresses) > 1))
+                opened.enter_context(_bind_socket(family, address, alone=len(addresses) > 1))
                 for family, address in addresses
             ]
         except OSError as error:
-            raise _refusal(host, port, error) from error
+            raise _listen_error(host, port, error) from error
         yield sockets
 
 
-def _refusal(host: str, port: int, error: OSError) -> InputError:
+def _listen_error(host: str, port: int, error: OSError) -> InputError:
     if error.errno == errno.EADDRINUSE:
         return InputError(f"Port {port} is taken by another program: name another with --port.")
     return InputError(
@@ -64,7 +64,7 @@ def _refusal(host: str, port: int, error: OSError) -> InputError:
     )
 
 
-def _bound(family: int, address: Any, alone: bool) -> socket.socket:
+def _bind_socket(family: int, address: Any, alone: bool) -> socket.socket:
     """A socket that is bound but does not listen yet; `alone`: IPv6 leaves IPv4 to another one."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -101,7 +101,7 @@ def serve(
         access_log=False,
         log_level="warning",
         server_header=False,
-        timeout_graceful_shutdown=LAST_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets)
@@ -132,33 +132,33 @@ def connection_class(most: int, seconds: float) -> "type[Protocol]":
     class Connection(H11Protocol):
         def connection_made(self, transport: "Transport") -> None:
             super().connection_made(transport)
-            self._look()
+            self._update_timer()
             if len(self.connections) > most:
                 oldest = next(iter(waiting))
                 # Not when it is gone: until then others may come, each for a place of its own.
-                oldest.come()
+                oldest.stop_timer()
                 oldest.transport.abort()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            self._look()
+            self._update_timer()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._look()
+            self._update_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
-            self.come()
+            self.stop_timer()
 
-        def _look(self) -> None:
+        def _update_timer(self) -> None:
             """Begin to wait for a request, or end it: the client is idle until all headers are there."""
             if self.conn.their_state is not h11.IDLE:
-                self.come()
+                self.stop_timer()
             elif self not in waiting and not self.transport.is_closing():
                 waiting[self] = self.loop.call_later(seconds, self.transport.abort)
 
-        def come(self) -> None:
+        def stop_timer(self) -> None:
             """The wait is over."""
             if (timer := waiting.pop(self, None)) is not None:
                 timer.cancel()
@@ -167,7 +167,7 @@ def connection_class(most: int, seconds: float) -> "type[Protocol]":
     return Connection
 
 
-class Sparing(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Lets each line of the program log `most` times a minute, and then says how much it left out."""
 
     def __init__(self, most: int = MOST_RECORDS) -> None:
@@ -194,7 +194,7 @@ class Sparing(logging.Filter):
 LOG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"sparing": {"()": Sparing}},
+    "filters": {"sparing": {"()": RateLimitFilter}},
     "formatters": {"plain": {"format": "%(levelname)s: %(message)s"}},
     "handlers": {
         "stderr": {

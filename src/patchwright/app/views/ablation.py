@@ -34,19 +34,19 @@ OVER_NAMES = {"position": "each position by itself", "all": "all positions toget
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    explore.of_pair("ablation", _page)
+    explore.show_tab("ablation", _show_content)
 
 
-def _page(swept: Patch | None, bar: topbar.Bar) -> None:
+def _show_content(swept: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    _choices(model)
+    _show_controls(model)
     if swept is None:
         return
-    result = explore.shown(tab_of(swept, model), model)
+    result = explore.show_sweep(tab_of(swept, model), model)
     if result is not None:
-        controls.baselines(result)
+        controls.show_warnings(result)
         st.caption(f"Caution: {escape(SELF_REPAIR)}")
-        export.shown(bar, result)
+        export.show(bar, result)
 
 
 def tab_of(swept: Patch, model: Model) -> explore.Tab:
@@ -59,24 +59,24 @@ def tab_of(swept: Patch, model: Model) -> explore.Tab:
         swept=swept,
         together=lambda places: build_experiment.ablate_together_of(experiment, places),
         target="A",
-        change=f"{replaced_by(experiment)} in A",
+        change=f"{replacement_text(experiment)} in A",
         altered="A without it",
         facts=lambda one: [
-            *inspector.attention(one, swept, model),
-            *inspector.copied(one, swept, model),
-            *inspector.direct(one, swept, model),
+            *inspector.attention_facts(one, swept, model),
+            *inspector.copy_facts(one, swept, model),
+            *inspector.direct_facts(one, swept, model),
         ],
         legend="share of the way from A to B that is lost; 0 is no change",
-        closer=lambda chosen: place_detail.closer(chosen, swept, model),
+        closer=lambda chosen: place_detail.show_details(chosen, swept, model),
         question=experiment.question,
         zooms=("ablated_site", "ablated_per"),
     )
 
 
-def _choices(model: Model) -> None:
+def _show_controls(model: Model) -> None:
     """What is replaced, by what, and how the answer is measured."""
     columns = st.container(key="controls").columns([4, 3, 3, 3])
-    controls.site_and_per(
+    controls.show_site_and_per(
         columns[:2],
         SITES,
         "ablated_site",
@@ -107,10 +107,10 @@ def _choices(model: Model) -> None:
         **fields.UNLABELLED,
     )
     if st.session_state["ablation"] != "zero":
-        _references()
+        _show_references()
 
 
-def _references() -> None:
+def _show_references() -> None:
     """The prompts that the activations come from."""
     left, right = st.columns([3, 1])
     fields.text_area(
@@ -135,16 +135,16 @@ def _references() -> None:
         )
     fields.check({"references": "Reference prompts"})
     if not st.session_state["references"].strip():
-        st.caption(f"No reference prompts are typed. {_default(st.session_state['ablation'])}")
+        st.caption(f"No reference prompts are typed. {_default_text(st.session_state['ablation'])}")
 
 
-def _default(ablation: str) -> str:
+def _default_text(ablation: str) -> str:
     if ablation == "mean":
         return "The mean is then taken over the clean and the corrupted prompt."
     return "Activations then come from the corrupted prompt."
 
 
-def replaced_by(experiment: Ablate) -> str:
+def replacement_text(experiment: Ablate) -> str:
     """What is written into a place."""
     prompts = experiment.prompts
     if experiment.ablation == "zero":

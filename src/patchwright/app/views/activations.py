@@ -24,22 +24,22 @@ MEASURES = {
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    explore.of_pair("activations", _page)
+    explore.show_tab("activations", _show_content)
 
 
-def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
+def _show_content(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    site, measure = _choices(model)
+    site, measure = _show_controls(model)
     if experiment is None:
         return
     result = result_of(build_experiment.difference_of(experiment, site), model, keep=True)
-    tab = explore.reading("activations", experiment, model, partial(_differences_at, result))
-    explore.still(tab, _maps(result, measure), model)
-    _furthest(result)
-    export.shown(bar, result)
+    tab = explore.reading_tab("activations", experiment, model, partial(_differences_at, result))
+    explore.show_maps(tab, _maps(result, measure), model)
+    _show_largest_differences(result)
+    export.show(bar, result)
 
 
-def _choices(model: Model) -> tuple[str, str]:
+def _show_controls(model: Model) -> tuple[str, str]:
     """Which site is compared, by which measure."""
     columns = st.container(key="controls").columns([4, 5])
     names = {site: SITE_TABLE[site].meaning for site in model.spec.sites}
@@ -67,7 +67,7 @@ def _differences_at(result: Result, chosen: Place) -> list[inspector.Fact]:
     return [(words, f"{float(row[name].iloc[0]):.2f}") for name, words in MEASURES.items()]
 
 
-def _furthest(result: Result) -> None:
+def _show_largest_differences(result: Result) -> None:
     with st.expander("Largest differences"):
         order = ["place", *(name for name in ARRAYS if name != "clean_norm")]
         st.dataframe(

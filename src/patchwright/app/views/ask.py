@@ -11,25 +11,27 @@ from patchwright.app.text import error_markdown
 from patchwright.app.views import lesson_result
 from patchwright.app.views.file_button import file_button
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.lessons import Lesson, check
-from patchwright.lessons.cells import on_parts
-from patchwright.lessons.from_map import lesson_of, proposed, unanswered, yaml_of
+from patchwright.lessons import Lesson, check_lesson
+from patchwright.lessons.cells import edges_as_sweep
+from patchwright.lessons.from_map import lesson_yaml, make_lesson, no_answer_text, proposed_question
 from patchwright.lessons.grading import right_answers
 from patchwright.methods import METHODS
 
 
-def button(result: Result, key: str = "open-ask") -> None:
+def show_button(result: Result, key: str = "open-ask") -> None:
     """The button that opens the dialog, where a question can be asked of the map."""
     if st.session_state["page"] not in asked_question.PAGES:
         return
     if st.button("Ask this as a question", icon=":material/quiz:", key=key):
-        _dialog(result)
+        _show_dialog(result)
 
 
 @st.dialog("Ask this as a question", width="large")
-def _dialog(result: Result) -> None:
+def _show_dialog(result: Result) -> None:
     experiment = METHODS.parse(result.experiment)
-    question = st.text_area("Question", proposed(experiment), key="ask-question", height="content")
+    question = st.text_area(
+        "Question", proposed_question(experiment), key="ask-question", height="content"
+    )
     right = st.empty()
     explanation = st.text_area(
         "Explanation",
@@ -38,33 +40,35 @@ def _dialog(result: Result) -> None:
         placeholder="What the reader learns once the answer is shown",
     )
     try:
-        lesson = lesson_of(experiment, question, explanation)
-        answers = _right(lesson, result)
+        lesson = make_lesson(experiment, question, explanation)
+        answers = _right_answer_text(lesson, result)
         right.caption(
             "The reader picks a cell of the empty map. Which one is right is computed, so you need not "
             f"type it. {answers}"
         )
         now = st.session_state
-        _offered(lesson, asked_question.fields_of(question, explanation, now, experiment))
+        _show_link_and_file(
+            lesson, asked_question.question_fields(question, explanation, now, experiment)
+        )
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _right(lesson: Lesson, result: Result) -> str:
+def _right_answer_text(lesson: Lesson, result: Result) -> str:
     """The right cells, in words. Raises InputError with what the checker of lessons says of it."""
-    faults = check(lesson, lambda _: result)
+    faults = check_lesson(lesson, lambda _: result)
     if any("does not hold" in one or "cells are right" in one for one in faults):
-        raise InputError(unanswered(METHODS.parse(result.experiment)))
+        raise InputError(no_answer_text(METHODS.parse(result.experiment)))
     if faults:
         raise InputError(faults[0].split(": ", 1)[-1])
-    seen = on_parts(result)
+    seen = edges_as_sweep(result)
     return lesson_result.right_in_words(right_answers(lesson.steps[0], seen), seen)
 
 
-def _offered(lesson: Lesson, fields: dict[str, str]) -> None:
+def _show_link_and_file(lesson: Lesson, fields: dict[str, str]) -> None:
     """The question's address and its file."""
-    asked_question.lesson_shown(fields)  # raises what its address would say
-    fits = url_state.fits(fields)
+    asked_question.lesson_from_fields(fields)  # raises what its address would say
+    fits = url_state.is_short_enough(fields)
     here = (st.context.url or "").rstrip("/").removesuffix("/" + st.session_state["page"])
     address = f"{here}/learn?{urlencode({name: text for name, text in fields.items() if text})}"
     if fits:
@@ -75,7 +79,7 @@ def _offered(lesson: Lesson, fields: dict[str, str]) -> None:
     with st.container(horizontal=True):
         file_button(
             "Lesson file",
-            partial(yaml_of, lesson),
+            partial(lesson_yaml, lesson),
             f"{lesson.name}.yaml",
             "application/yaml",
             "take-lesson",

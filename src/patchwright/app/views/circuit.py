@@ -13,7 +13,7 @@ from patchwright.algorithms.scale import has_scale
 from patchwright.app import address_bar, build_experiment, page_fields
 from patchwright.app.page_controls import CONTROLS, MOST_EDGES
 from patchwright.app.resources import job_queue
-from patchwright.app.results import key_of
+from patchwright.app.results import cache_key
 from patchwright.app.session_jobs import PATIENCE, job_of, stop
 from patchwright.app.text import error_markdown, escape, sentence_html
 from patchwright.app.views import (
@@ -31,9 +31,14 @@ from patchwright.axes import METRICS
 from patchwright.edges import edge_name, node_name, noun
 from patchwright.errors import PatchwrightError
 from patchwright.experiment.circuit import Circuit
-from patchwright.figures.altair_charts import checked_chart, circuit_curve
+from patchwright.figures.altair_charts import circuit_curve, estimates_chart
 from patchwright.figures.matplotlib_figures import circuit_drawing, drawings_of
-from patchwright.insights.circuits import disagreement, kept, pruned, smallest
+from patchwright.insights.circuits import (
+    disagreement_sentence,
+    kept_sentence,
+    pruned_sentence,
+    smallest_size,
+)
 from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
@@ -50,23 +55,23 @@ SLOTS = ("edges job", "circuit job")
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    explore.of_pair("circuit", _page)
+    explore.show_tab("circuit", _show_content)
 
 
-def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
+def _show_content(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    _choices()
+    _show_controls()
     if experiment is None:
         return
     swept = experiment.model_copy(update={"metric": st.session_state["metric"]})
-    found = _found(swept, model, PATIENCE)
+    found = _run_jobs(swept, model, PATIENCE)
     again = None if found.job is None else progress.LOOK_AGAIN
-    st.fragment(_drawn, run_every=again)(swept, model, found.job is not None)
+    st.fragment(_draw, run_every=again)(swept, model, found.job is not None)
     if found.job is None:
-        _finished(found, bar)
+        _show_findings(found, bar)
 
 
-def _choices() -> None:
+def _show_controls() -> None:
     """What the page asks, and how edges are scored and put in order."""
     columns = st.container(key="controls").columns([14, 1.2], vertical_alignment="center")
     columns[0].markdown(
@@ -105,7 +110,7 @@ def _choices() -> None:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _CircuitState:
     """What there is so far: the `job` under way, if one is, and what others have found."""
 
     job: Job | None = None
@@ -116,48 +121,48 @@ class _Found:
     """Whether the work was stopped because it took longer than this page allows."""
 
 
-def _found(swept: Patch, model: Model, patience: float) -> _Found:
+def _run_jobs(swept: Patch, model: Model, patience: float) -> _CircuitState:
     """The scores of all edges, then what the chosen ones keep; waits for each a while.
 
     Raises what the work raised.
     """
-    edges = build_experiment.edges_of(st.session_state, swept)
+    edges = build_experiment.edge_attribution_of(st.session_state, swept)
     job = job_of(edges, model, SLOTS[0], patience)
-    if not job.over:
-        return _Found(job)
+    if not job.finished:
+        return _CircuitState(job)
     scored = progress.result_of_job(job, edges, model)
     if scored is None:
-        return _Found()
+        return _CircuitState()
     now = st.session_state
     # Scores of a work that was stopped are others than those of the whole: their warnings say so.
-    key = " ".join([key_of(edges, model), *controls.warned(scored)])
-    circuit = _in_order(key, now["edge_order"], scored, model)
+    key = " ".join([cache_key(edges, model), *controls.warning_texts(scored)])
+    circuit = _ordered_circuit(key, now["edge_order"], scored, model)
     if not circuit.edges:
-        return _Found(late=job.late)
+        return _CircuitState(late=job.late)
     size = now["edges"] = min(max(1, int(now["edges"])), len(circuit.edges))
-    if progress.stopped(scored):
-        return _Found(None, scored, circuit, late=job.late)
+    if progress.is_stopped(scored):
+        return _CircuitState(None, scored, circuit, late=job.late)
     experiment = build_experiment.evaluation_of(swept, circuit, size)
     job = job_of(experiment, model, SLOTS[1], patience, known=now.get("curve"))
-    if not job.over:
-        return _Found(job, scored, circuit)
+    if not job.finished:
+        return _CircuitState(job, scored, circuit)
     evaluated = progress.result_of_job(job, experiment, model)
     if evaluated is not None:
         now["curve"] = evaluated  # another size takes over what is measured here
-    return _Found(None, scored, circuit, evaluated, job.late)
+    return _CircuitState(None, scored, circuit, evaluated, job.late)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _in_order(key: str, order: str, _scored: Result, _model: Model) -> Circuit:
+def _ordered_circuit(key: str, order: str, _scored: Result, _model: Model) -> Circuit:
     """All edges that may be chosen, the first chosen first."""
     connected = order == "connected"
     return Circuit.choose(_scored, _model, MOST_EDGES, connected=connected)
 
 
-def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
+def _draw(swept: Patch, model: Model, under_way: bool) -> None:
     """The graph with its inspector, as far as the work is; another run of the page where that turns."""
     try:
-        found = _found(swept, model, 0.0)
+        found = _run_jobs(swept, model, 0.0)
     except PatchwrightError as error:
         st.error(error_markdown(error))
         return
@@ -165,11 +170,11 @@ def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
         st.rerun()
     size = int(st.session_state["edges"])
     if found.scored is None or found.circuit is None:
-        graph, said = circuit_place.waiting(size, under_way), None
+        graph, said = circuit_place.empty_graph(size, under_way), None
     else:
-        chosen = st.session_state["edge_shown"] = _selected(found.circuit, model)
-        graph = circuit_place.graph_of(found.circuit, size, found.scored, chosen)
-        said = circuit_place.said(chosen, found.circuit, size, found.scored, swept, model)
+        chosen = st.session_state["edge_shown"] = _selected_part(found.circuit, model)
+        graph = circuit_place.graph_data(found.circuit, size, found.scored, chosen)
+        said = circuit_place.inspector_data(chosen, found.circuit, size, found.scored, swept, model)
     data = {
         "state": "rest" if found.job is None else "computing",
         "progress": None if found.job is None else _progress(found),
@@ -179,12 +184,12 @@ def _drawn(swept: Patch, model: Model, under_way: bool) -> None:
         "set": None,
     }
     # Both at once: a conclusion never stands above the graph of another size.
-    st.html(_conclusion(found))
-    workbench(data, "workbench", _ACTS)
-    address_bar.follow("circuit")
+    st.html(_conclusion_html(found))
+    workbench(data, "workbench", _ACTIONS)
+    address_bar.write_in_fragment("circuit")
 
 
-def _conclusion(found: _Found) -> str:
+def _conclusion_html(found: _CircuitState) -> str:
     """One sentence: what the chosen edges keep; text, never markup."""
     text = "Stopped before the edges were scored."
     size = int(st.session_state["edges"])
@@ -192,7 +197,7 @@ def _conclusion(found: _Found) -> str:
     if found.job is not None:
         text = "Scoring all edges." if found.scored is None else f"Measuring what {kept_edges}."
     elif found.evaluated is not None and found.scored is not None:
-        text = kept(found.evaluated, size, _n_edges(found.scored)).text
+        text = kept_sentence(found.evaluated, size, _n_edges(found.scored)).text
     elif found.scored is not None:
         text = f"Stopped: what {kept_edges} is not measured."
     return f'<div data-testid="conclusion"><strong>{sentence_html(text)}</strong></div>'
@@ -202,20 +207,20 @@ def _n_edges(scored: Result) -> int:
     return int(scored.array("edges").notnull().sum())
 
 
-def _progress(found: _Found) -> dict[str, Any]:
+def _progress(found: _CircuitState) -> dict[str, Any]:
     """How far the work under way is."""
     assert found.job is not None, "asked of work under way"
     what = "passes" if found.scored is None else "circuits"
-    share, said = progress.how_far(found.job, job_queue().ahead_of(found.job), what)
-    stoppable = not (found.job.over or found.job.stopping)
+    share, said = progress.job_progress(found.job, job_queue().queue_position(found.job), what)
+    stoppable = not (found.job.finished or found.job.stopping)
     return {"share": share, "said": said, "stoppable": stoppable}
 
 
-def _selected(circuit: Circuit, model: Model) -> str:
+def _selected_part(circuit: Circuit, model: Model) -> str:
     """The node or edge that was chosen, if the model has it; at first what writes the answer most."""
     chosen: str = st.session_state["edge_chosen"]
     usual = circuit.edges[0][0]
-    if chosen and not circuit_place.is_in(chosen, model):
+    if chosen and not circuit_place.is_in_model(chosen, model):
         st.warning(f"This model has no '{escape(chosen)}'. Shown is {node_name(usual)}.")
         return usual
     return chosen or usual
@@ -229,51 +234,59 @@ def _take_size(size: Any) -> None:
     st.session_state["edges"] = int(size)
 
 
-def _look(to: Any) -> None:
+def _go_to_tab(to: Any) -> None:
     """See the selected head on another tab."""
     now = st.session_state
     now.update(chosen=f"{now['edge_shown']}.z", go_to=str(to), zoomed=True)
 
 
-_ACTS = {"zoom": _look, "place": _choose, "edges": _take_size, "stop": lambda _: stop(SLOTS)}
+_ACTIONS = {
+    "zoom": _go_to_tab,
+    "place": _choose,
+    "edges": _take_size,
+    "stop": lambda _: stop(SLOTS),
+}
 
 
-def _finished(found: _Found, bar: topbar.Bar) -> None:
+def _show_findings(found: _CircuitState, bar: topbar.Bar) -> None:
     """What follows from the scores: the curve, the checked estimates, all edges, and files."""
     scored, circuit, evaluated = found.scored, found.circuit, found.evaluated
     if found.late:
         st.warning(progress.TOO_LONG)
-    elif evaluated is None or progress.stopped(evaluated):
-        progress.rest(list(SLOTS))
+    elif evaluated is None or progress.is_stopped(evaluated):
+        progress.show_rest_button(list(SLOTS))
     if scored is None or circuit is None:
         return
-    messages = [*controls.warned(scored), *(controls.warned(evaluated) if evaluated else [])]
+    messages = [
+        *controls.warning_texts(scored),
+        *(controls.warning_texts(evaluated) if evaluated else []),
+    ]
     for message in dict.fromkeys(messages):
         st.warning(escape(message))
     left, right = st.columns(2, gap="medium")
     with left:
         if evaluated is not None:
-            _curve(evaluated)
+            _show_curve(evaluated)
     with right:
-        _checked(scored)
-    _listed(circuit, scored)
+        _show_estimate_check(scored)
+    _show_edges(circuit, scored)
     if evaluated is not None:
         size = int(st.session_state["edges"])
         graph = circuit_drawing(circuit.edges[:size], circuit.scores[:size], scored)
-        export.shown(bar, evaluated, linked=scored, drawings=[graph, *drawings_of(evaluated)])
+        export.show(bar, evaluated, linked=scored, drawings=[graph, *drawings_of(evaluated)])
 
 
-def _curve(evaluated: Result) -> None:
+def _show_curve(evaluated: Result) -> None:
     """What circuits of every size keep, and the smallest that suffices."""
     size = int(st.session_state["edges"])
     if has_scale(evaluated) and bool(evaluated.array("faithfulness").notnull().any()):
         title = "**Share of the gap that circuits keep, by their number of edges**"
-        st.markdown(title, help=escape(areas(evaluated)))
+        st.markdown(title, help=escape(curve_help(evaluated)))
         st.altair_chart(circuit_curve(evaluated, size))
-        _pruned(evaluated, size)
+        _show_pruning(evaluated, size)
 
 
-def areas(evaluated: Result) -> str:
+def curve_help(evaluated: Result) -> str:
     """What the curve shows, and the mean heights of its lines."""
     found = evaluated.details
     means = ""
@@ -290,12 +303,12 @@ def areas(evaluated: Result) -> str:
     )
 
 
-def _pruned(evaluated: Result, size: int) -> None:
+def _show_pruning(evaluated: Result, size: int) -> None:
     """The smallest size that suffices, and a button that takes it."""
     left, middle, right = st.columns([1.2, 1.4, 2.4], vertical_alignment="bottom")
     fields.number_input(left, "Keep at least (%)", 1, 100, "edge_share", step=5)
     share = int(st.session_state["edge_share"]) / 100
-    enough = smallest(evaluated, share)
+    enough = smallest_size(evaluated, share)
     if enough is not None:
         middle.button(
             f"Prune to {enough:,} {noun(enough)}",
@@ -305,10 +318,10 @@ def _pruned(evaluated: Result, size: int) -> None:
             disabled=enough == size,
             width="stretch",
         )
-    right.caption(escape(pruned(evaluated, share).text))
+    right.caption(escape(pruned_sentence(evaluated, share).text))
 
 
-def _checked(scored: Result) -> None:
+def _show_estimate_check(scored: Result) -> None:
     """The strongest edges' estimates against their exact effects."""
     frame = checked_rows(scored)
     if frame.empty:
@@ -319,15 +332,15 @@ def _checked(scored: Result) -> None:
         help=f"The {len(frame)} edges with the strongest scores, each corrupted alone: the change of "
         f"the {escape(metric)}. On the dashed line estimate and exact value agree.",
     )
-    st.altair_chart(checked_chart(frame, metric))
-    worst = disagreement(scored)
+    st.altair_chart(estimates_chart(frame, metric))
+    worst = disagreement_sentence(scored)
     if worst is not None:
         st.caption(escape(worst.text))
 
 
 def checked_rows(scored: Result) -> pd.DataFrame:
     """The edges that were measured exactly, the strongest estimate first."""
-    scores, exact = scored.array("edges"), circuit_place.measured(scored)
+    scores, exact = scored.array("edges"), circuit_place.exact_effects(scored)
     rows = [
         (edge_name(edge), float(scores.sel(sender=edge[0], receiver=edge[1])), value)
         for edge, value in exact.items()
@@ -337,14 +350,14 @@ def checked_rows(scored: Result) -> pd.DataFrame:
     return frame.assign(difference=frame["estimate"] - frame["exact"])
 
 
-def _listed(circuit: Circuit, scored: Result) -> None:
+def _show_edges(circuit: Circuit, scored: Result) -> None:
     """All chosen edges, and the circuit as a file."""
     size = int(st.session_state["edges"])
     all_edges, file = st.columns([5, 2])
     with all_edges.expander("The edges as a table"):
         left, right = st.columns(2, gap="medium")
-        _table(left, f"Edges kept: {size:,}", edge_rows(circuit, size, scored))
-        _table(right, "The edges that were measured exactly", checked_rows(scored))
+        _show_table(left, f"Edges kept: {size:,}", edge_rows(circuit, size, scored))
+        _show_table(right, "The edges that were measured exactly", checked_rows(scored))
     with file:
         file_button(
             "Save the circuit (JSON)",
@@ -358,7 +371,7 @@ def _listed(circuit: Circuit, scored: Result) -> None:
         )
 
 
-def _table(place: DeltaGenerator, title: str, rows: pd.DataFrame) -> None:
+def _show_table(place: DeltaGenerator, title: str, rows: pd.DataFrame) -> None:
     numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns[1:]}
     place.caption(title)
     place.dataframe(rows, column_config=numbers)
@@ -366,7 +379,7 @@ def _table(place: DeltaGenerator, title: str, rows: pd.DataFrame) -> None:
 
 def edge_rows(circuit: Circuit, size: int, scored: Result) -> pd.DataFrame:
     """The first `size` edges by rank: estimates, and exact values where they were measured."""
-    edges, exact = circuit.edges[:size], circuit_place.measured(scored)
+    edges, exact = circuit.edges[:size], circuit_place.exact_effects(scored)
     table = pd.DataFrame(
         {
             "edge": [edge_name(edge) for edge in edges],

@@ -32,10 +32,10 @@ MOST_DRAWN = 100
 MOST_LISTED = 7
 """Edges in the inspector, into a node and out of it."""
 
-ROOM = 420
+GRAPH_HEIGHT = 420
 """Pixels that the rows of the graph share."""
 
-_FOR = {
+_INPUT_PURPOSES = {
     "": "",
     "q": ": what it looks for",
     "k": ": by what it finds a token",
@@ -44,37 +44,37 @@ _FOR = {
 """What each input of a head is for."""
 
 
-def named(edge: Edge) -> str:
+def edge_id(edge: Edge) -> str:
     """An edge as the address has it."""
     return ">".join(edge)
 
 
-def label(node: str) -> str:
+def node_label(node: str) -> str:
     """A node in the graph, in the band of its layer: `head 1`, `MLP 2`, `embedding`."""
     return node_name(node).split(" of ")[0]
 
 
-def strongest_of(circuit: Circuit, size: int, most: int) -> list[int]:
+def strongest_ranks(circuit: Circuit, size: int, most: int) -> list[int]:
     """Of a circuit's first `size` edges the ranks of the `most` with the highest |score|."""
     ranks = sorted(range(min(size, len(circuit.edges))), key=lambda i: -abs(circuit.scores[i]))
     return sorted(ranks[:most])
 
 
-def graph_of(circuit: Circuit, size: int, scored: Result, selected: str) -> inspector.Json:
+def graph_data(circuit: Circuit, size: int, scored: Result, selected: str) -> inspector.Json:
     """What the script draws: the edges by rank, laid out for `size` of them, and for as many as fit."""
-    near = strongest_of(circuit, size, MOST_DRAWN)
-    wide = strongest_of(circuit, min(MOST_DRAWN, len(circuit.edges)), MOST_DRAWN)
+    near = strongest_ranks(circuit, size, MOST_DRAWN)
+    wide = strongest_ranks(circuit, min(MOST_DRAWN, len(circuit.edges)), MOST_DRAWN)
     ranks = sorted({*near, *wide})
     edges = {rank: circuit.edges[rank] for rank in ranks}
     nodes = {node for edge in edges.values() for node in (edge[0], node_of(edge[1]))}
-    metric, exact = controls.METRIC_NAMES[scored.experiment["metric"]], measured(scored)
+    metric, exact = controls.METRIC_NAMES[scored.experiment["metric"]], exact_effects(scored)
     return {
         "waiting": "",
-        "edges": {rank: _edge(circuit, rank, exact) for rank in ranks},
+        "edges": {rank: _edge_data(circuit, rank, exact) for rank in ranks},
         "names": {node: node_name(node) for node in nodes},
-        "labels": {node: label(node) for node in nodes},
-        "near": {"ranks": near, **_laid_out(tuple(circuit.edges[rank] for rank in near))},
-        "wide": {"ranks": wide, **_laid_out(tuple(circuit.edges[rank] for rank in wide))},
+        "labels": {node: node_label(node) for node in nodes},
+        "near": {"ranks": near, **_graph_layout(tuple(circuit.edges[rank] for rank in near))},
+        "wide": {"ranks": wide, **_graph_layout(tuple(circuit.edges[rank] for rank in wide))},
         "size": size,
         "most": len(circuit.edges),
         "limit": max(abs(circuit.scores[rank]) for rank in ranks),
@@ -82,12 +82,12 @@ def graph_of(circuit: Circuit, size: int, scored: Result, selected: str) -> insp
             (f"corrupting it lowers the {metric}", False),
             ("raises it", True),
         ],
-        "room": ROOM,
+        "room": GRAPH_HEIGHT,
         "selected": selected,
     }
 
 
-def waiting(size: int, under_way: bool) -> inspector.Json:
+def empty_graph(size: int, under_way: bool) -> inspector.Json:
     """The graph before there are scores."""
     said = "No connection has a score, so there is no graph."
     if under_way:
@@ -96,7 +96,7 @@ def waiting(size: int, under_way: bool) -> inspector.Json:
 
 
 @lru_cache(maxsize=64)
-def _laid_out(edges: tuple[Edge, ...]) -> Mapping[str, Any]:
+def _graph_layout(edges: tuple[Edge, ...]) -> Mapping[str, Any]:
     placed = layout(edges)
     return {
         "at": placed.at,
@@ -106,10 +106,10 @@ def _laid_out(edges: tuple[Edge, ...]) -> Mapping[str, Any]:
     }
 
 
-def _edge(circuit: Circuit, rank: int, exact: Mapping[Edge, float]) -> inspector.Json:
+def _edge_data(circuit: Circuit, rank: int, exact: Mapping[Edge, float]) -> inspector.Json:
     sender, receiver = edge = circuit.edges[rank]
     return {
-        "id": named(edge),
+        "id": edge_id(edge),
         "name": edge_name(edge),
         "sender": sender,
         "target": node_of(receiver),
@@ -120,7 +120,7 @@ def _edge(circuit: Circuit, rank: int, exact: Mapping[Edge, float]) -> inspector
     }
 
 
-def measured(scored: Result) -> dict[Edge, float]:
+def exact_effects(scored: Result) -> dict[Edge, float]:
     """What edges do when they alone are corrupted, of those that were measured."""
     if "exact" not in scored.arrays:
         return {}
@@ -133,7 +133,7 @@ def measured(scored: Result) -> dict[Edge, float]:
     }
 
 
-def is_in(chosen: str, model: Model) -> bool:
+def is_in_model(chosen: str, model: Model) -> bool:
     """Whether the model has such a node or edge."""
     graph, (sender, *rest) = Graph(model.spec), chosen.split(">")
     if rest:
@@ -141,17 +141,17 @@ def is_in(chosen: str, model: Model) -> bool:
     return sender in {*graph.senders, LOGITS}
 
 
-def said(
+def inspector_data(
     chosen: str, circuit: Circuit, size: int, scored: Result, swept: Patch, model: Model
 ) -> inspector.Json:
     """A node or an edge for the inspector."""
     sender, *rest = chosen.split(">")
     if rest:
-        return _said_of_edge((sender, rest[0]), circuit, size, scored)
-    return _said_of_node(chosen, circuit.first(size), swept, model)
+        return _edge_inspector_data((sender, rest[0]), circuit, size, scored)
+    return _node_inspector_data(chosen, circuit.first(size), swept, model)
 
 
-def _said_of_node(node: str, kept: Circuit, swept: Patch, model: Model) -> inspector.Json:
+def _node_inspector_data(node: str, kept: Circuit, swept: Patch, model: Model) -> inspector.Json:
     pairs = sorted(zip(kept.edges, kept.scores, strict=True), key=lambda one: -abs(one[1]))
     into = [(edge, score) for edge, score in pairs if node_of(edge[1]) == node]
     out = [(edge, score) for edge, score in pairs if edge[0] == node]
@@ -160,64 +160,65 @@ def _said_of_node(node: str, kept: Circuit, swept: Patch, model: Model) -> inspe
         "place": node,
         "title": sentence_case(node_name(node)),
         "sentence": f"Of {every} kept, {len(into)} lead into it and {len(out)} out of it.",
-        "facts": _facts_of(node, swept, model),
+        "facts": _node_facts(node, swept, model),
         "closer": [("attention", "Where it looks")] if "H" in node else [],
         "links": [
-            _listed("In, from", [(edge, score, _source(edge)) for edge, score in into]),
-            _listed("Out, to", [(edge, score, receiver_name(edge[1])) for edge, score in out]),
+            _edge_links("In, from", [(edge, score, _sender_text(edge)) for edge, score in into]),
+            _edge_links("Out, to", [(edge, score, receiver_name(edge[1])) for edge, score in out]),
         ],
     }
 
 
-def _source(edge: Edge) -> str:
+def _sender_text(edge: Edge) -> str:
     """An edge in the list of those into its node."""
     part = input_of(edge[1])
     return f"{node_name(edge[0])} to its {INPUTS[part]}" if part else node_name(edge[0])
 
 
-def _listed(title: str, edges: Sequence[tuple[Edge, float, str]]) -> inspector.Json:
+def _edge_links(title: str, edges: Sequence[tuple[Edge, float, str]]) -> inspector.Json:
     left_out = len(edges) - MOST_LISTED
     return {
         "title": f"{title} ({len(edges)})",
         "rows": [
-            (named(edge), label, _signed(score)) for edge, score, label in edges[:MOST_LISTED]
+            (edge_id(edge), label, _signed_text(score))
+            for edge, score, label in edges[:MOST_LISTED]
         ],
         "more": f"and {left_out} weaker" if left_out > 0 else "",
     }
 
 
-def _facts_of(node: str, swept: Patch, model: Model) -> list[inspector.Fact]:
+def _node_facts(node: str, swept: Patch, model: Model) -> list[inspector.Fact]:
     """What other methods say of a node."""
     if node in ("embed", LOGITS):
         return []
     place = parse_place(f"{node}.z" if "H" in node else f"{node}_out")
     return [
-        *inspector.attention(place, swept, model),
-        *inspector.copied(place, swept, model),
-        *inspector.ablated(place, swept, model),
-        *inspector.direct(place, swept, model),
+        *inspector.attention_facts(place, swept, model),
+        *inspector.copy_facts(place, swept, model),
+        *inspector.ablation_facts(place, swept, model),
+        *inspector.direct_facts(place, swept, model),
     ]
 
 
-def _said_of_edge(edge: Edge, circuit: Circuit, size: int, scored: Result) -> inspector.Json:
+def _edge_inspector_data(edge: Edge, circuit: Circuit, size: int, scored: Result) -> inspector.Json:
     sender, receiver = edge
     score = float(scored.array("edges").sel(sender=sender, receiver=receiver))
-    exact = measured(scored)
+    exact = exact_effects(scored)
     metric = controls.METRIC_NAMES[scored.experiment["metric"]]
     unknown = f"not measured: only the {len(exact)} strongest are"
     ends = {"From": sender, "To": node_of(receiver)}
     return {
-        "place": named(edge),
+        "place": edge_id(edge),
         "title": sentence_case(edge_name(edge)),
         "sentence": (
-            f"Corrupted alone, it changes the {metric} by an estimated {_signed(score)}"
-            + (f", and measured {_signed(exact[edge])}." if edge in exact else ".")
+            f"Corrupted alone, it changes the {metric} by an estimated {_signed_text(score)}"
+            + (f", and measured {_signed_text(exact[edge])}." if edge in exact else ".")
         ),
         "facts": [
-            ("estimate", _signed(score)),
-            ("exact", _signed(exact[edge]) if edge in exact else unknown),
-            ("feeds", feeds(receiver)),
-            ("in the circuit", _rank(edge, circuit, size)),
+            ("estimate", _signed_text(score)),
+            ("exact", _signed_text(exact[edge]) if edge in exact else unknown),
+            ("feeds", receiver_purpose(receiver)),
+            ("in the circuit", _rank_text(edge, circuit, size)),
         ],
         "links": [
             {"title": title, "rows": [(node, node_name(node), "")], "more": ""}
@@ -226,14 +227,14 @@ def _said_of_edge(edge: Edge, circuit: Circuit, size: int, scored: Result) -> in
     }
 
 
-def feeds(receiver: str) -> str:
+def receiver_purpose(receiver: str) -> str:
     """What an edge into this receiver is for."""
     if receiver == LOGITS:
         return "the answer directly"
-    return f"{receiver_name(receiver)}{_FOR[input_of(receiver)]}"
+    return f"{receiver_name(receiver)}{_INPUT_PURPOSES[input_of(receiver)]}"
 
 
-def _rank(edge: Edge, circuit: Circuit, size: int) -> str:
+def _rank_text(edge: Edge, circuit: Circuit, size: int) -> str:
     """Whether an edge is kept, and which one it is."""
     if edge not in circuit.edges:
         return "not among the edges that could be chosen"
@@ -241,5 +242,5 @@ def _rank(edge: Edge, circuit: Circuit, size: int) -> str:
     return f"number {rank} of {size:,}" if rank <= size else f"not kept: it is number {rank:,}"
 
 
-def _signed(value: float) -> str:
+def _signed_text(value: float) -> str:
     return f"{value:+.3g}".replace("-", "−")

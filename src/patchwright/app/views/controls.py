@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.app.page_controls import names_role
+from patchwright.app.page_controls import has_role
 from patchwright.app.text import escape
 from patchwright.app.views import fields
 from patchwright.axes import Per
@@ -48,7 +48,7 @@ METRIC_HELP = (
 NOT_COMPUTED = "This cell is not computed: the work has not come to it, or was stopped before it."
 
 
-def site_and_per(
+def show_site_and_per(
     columns: Sequence[DeltaGenerator],
     sites: Sequence[Site],
     site_key: str,
@@ -83,7 +83,7 @@ def site_and_per(
         pers,
         per_key,
         PER_NAMES,
-        on_change=_forget,
+        on_change=_forget_place,
         args=(chosen_key,),
         help="What is taken at one time: each place is one cell of the heat map.",
         **more,
@@ -92,34 +92,40 @@ def site_and_per(
         last = model.spec.n_layers - 1
         st.session_state["neuron_layer"] = min(int(st.session_state["neuron_layer"]), last)
         fields.number_input(
-            columns[1], "Layer", 0, last, "neuron_layer", on_change=_forget, args=(chosen_key,)
+            columns[1],
+            "Layer",
+            0,
+            last,
+            "neuron_layer",
+            on_change=_forget_place,
+            args=(chosen_key,),
         )
 
 
 def _take_usual_per(site_key: str, per_key: str, chosen_key: str) -> None:
     st.session_state[per_key] = pers_of(check_site(st.session_state[site_key]))[0]
-    _forget(chosen_key)
+    _forget_place(chosen_key)
 
 
-def _forget(chosen_key: str) -> None:
+def _forget_place(chosen_key: str) -> None:
     st.session_state[chosen_key] = ""
 
 
-def baselines(result: Result) -> None:
+def show_warnings(result: Result) -> None:
     """What is to be said about both unpatched runs."""
-    for message in warned(result):
+    for message in warning_texts(result):
         st.warning(escape(message))
 
 
-def warned(result: Result) -> list[str]:
+def warning_texts(result: Result) -> list[str]:
     """What a result warns of, but for what is said where its model and its prompts are chosen."""
     said = ("quantized", "chat_turn", "template_system", "template_date", "bos_added")
     return [one["message"] for one in result.warnings if one["code"] not in said]
 
 
-def counted(chosen: str, result: Result) -> str:
+def absolute_place(chosen: str, result: Result) -> str:
     """A place with its position counted from the first token, as cells have it."""
-    if names_role(chosen):
+    if has_role(chosen):
         return chosen
     n_positions = len(result.position_tokens or ())
     place = parse_place(chosen)
@@ -137,7 +143,7 @@ def is_exact(result: Result, chosen: str) -> bool:
     return not row.empty and ("estimated" not in row or not row["estimated"].iloc[0])
 
 
-def at_place(result: Result, chosen: str) -> tuple[float, float]:
+def metric_and_effect(result: Result, chosen: str) -> tuple[float, float]:
     """The metric and the effect of a cell; NaN where it was not computed, or there is no scale."""
     table = result.table()
     row = table[table["place"] == chosen]

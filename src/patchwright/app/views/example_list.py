@@ -8,10 +8,10 @@ from patchwright.prompts.examples import Example, examples
 from patchwright.spelling import plural
 
 
-def shown() -> None:
+def show() -> None:
     """Two columns of subjects, each with its examples."""
     search: str = st.session_state["search"]
-    subjects = by_subject(search)
+    subjects = examples_by_subject(search)
     total = sum(map(len, subjects.values()))
     told = plural(total, "example") if total else "No example"
     st.caption(f"{told} with all these words." if search.strip() else f"{told}, by subject.")
@@ -20,11 +20,11 @@ def shown() -> None:
         with room[0 if 2 * used < total else 1]:
             st.markdown(f"**{escape(subject.capitalize())}**")
             for one in group:
-                _row(one)
+                _show_example(one)
         used += len(group)
 
 
-def by_subject(search: str) -> dict[str, list[Example]]:
+def examples_by_subject(search: str) -> dict[str, list[Example]]:
     """The examples that have every word of `search`, by subject, in the order of the library."""
     words, found = search.casefold().split(), dict[str, list[Example]]()
     for one in examples():
@@ -39,7 +39,7 @@ def model_for(one: Example, now: str) -> str:
     return now if now in one.models else one.models[0]
 
 
-def _row(one: Example) -> None:
+def _show_example(one: Example) -> None:
     with st.container(gap=None, key=f"example-row-{one.id}"):
         model = model_for(one, session_state.model_of(st.session_state))
         st.button(
@@ -58,6 +58,6 @@ def _open(name: str, model: str) -> None:
     """Put an example's prompts into the controls, on a model that it suits, and go to Explore."""
     now = st.session_state
     if model != session_state.model_of(now):
-        session_state.take(now, {"model": model})
+        session_state.set_controls(now, {"model": model})
     session_state.take_example(now, name)
     now["go_to"] = "patch"

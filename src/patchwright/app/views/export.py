@@ -17,7 +17,7 @@ from patchwright.methods import METHODS
 from patchwright.storage.export import Notes, csv_text, notebook_text, script_text
 
 
-def shown(
+def show(
     bar: Bar,
     *results: Result,
     linked: Result | None = None,
@@ -35,22 +35,22 @@ def shown(
     what a file says of the pairs.
     """
     with bar.export.popover("Export", icon=":material/download:"):
-        files(chosen(results), drawings, notes)
+        show_files(select_result(results), drawings, notes)
     with bar.share.popover("Share", icon=":material/share:"):
-        _link(results[0] if linked is None else linked, sharable)
-        _note()
-        _for_a_class(asked or linked or results[0])
+        _show_link(results[0] if linked is None else linked, sharable)
+        _show_note()
+        _show_teaching_buttons(asked or linked or results[0])
 
 
-def _for_a_class(result: Result) -> None:
+def _show_teaching_buttons(result: Result) -> None:
     """What a teacher does with a map."""
     with st.container(horizontal=True):
-        ask.button(result)
+        ask.show_button(result)
         if "view" in url_state.PAGES[st.session_state["page"]]:
-            projector.button()
+            projector.show_button()
 
 
-def chosen(results: Sequence[Result], names: Sequence[str] = ()) -> Result:
+def select_result(results: Sequence[Result], names: Sequence[str] = ()) -> Result:
     """The result whose numbers are taken away; they are called by short `names`, else by their titles."""
     if len(results) == 1:
         return results[0]
@@ -65,13 +65,13 @@ def chosen(results: Sequence[Result], names: Sequence[str] = ()) -> Result:
     return results[index]
 
 
-def _note() -> None:
+def _show_note() -> None:
     """A line of the person's own, which the address keeps."""
     if "note" in url_state.PAGES[st.session_state["page"]]:
         fields.text_input(st.container(), "Note", "note", placeholder="What to look at here")
 
 
-def files(result: Result, drawings: Sequence[Drawing] = (), notes: Notes = ()) -> None:
+def show_files(result: Result, drawings: Sequence[Drawing] = (), notes: Notes = ()) -> None:
     """The buttons alone: the figure, which a dialog draws, and one for each other format."""
     offered: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
         "CSV": ("cells.csv", "text/csv", lambda: csv_text(result, notes=notes)),
@@ -84,12 +84,12 @@ def files(result: Result, drawings: Sequence[Drawing] = (), notes: Notes = ()) -
         ),
     }
     with st.container(horizontal=True):
-        figure_dialog.button(drawings or drawings_of(result), result.method)
+        figure_dialog.show_button(drawings or drawings_of(result), result.method)
         for name, (file, kind, content) in offered.items():
             file_button(name, content, f"patchwright-{result.method}-{file}", kind, f"take-{name}")
 
 
-def _link(result: Result, sharable: bool) -> None:
+def _show_link(result: Result, sharable: bool) -> None:
     """What the address holds, and the link that needs no run store; notes the run for the address."""
     came = origin(result)
     if came is not None:
@@ -99,8 +99,8 @@ def _link(result: Result, sharable: bool) -> None:
     if came is None and not sharable:
         st.caption("This set is in no run store, so the address of this page does not hold it.")
         return
-    long = url_state.written(st.session_state["page"], st.session_state)
-    if came is None and not url_state.fits(long):
+    long = url_state.query_parameters(st.session_state["page"], st.session_state)
+    if came is None and not url_state.is_short_enough(long):
         st.caption(
             "This experiment is too long for an address: the files above hold it, the address of this "
             "page does not."

@@ -27,7 +27,7 @@ def end() -> None:
     st.session_state[SHOWN] = st.session_state[DRAWN]
 
 
-def kept(key: str) -> dict[str, Any]:
+def persistent_key(key: str) -> dict[str, Any]:
     """The key of a control and what keeps its value; every control has it.
 
     Streamlit forgets other controls where the page is turned while it is drawn. And it does not send
@@ -51,19 +51,19 @@ def text_area(
     place: DeltaGenerator, label: str, key: str, height: int | Literal["content"] = 80, **more: Any
 ) -> None:
     """A field of several lines."""
-    place.text_area(label, height=height, **kept(key), **more)
+    place.text_area(label, height=height, **persistent_key(key), **more)
 
 
 def text_input(place: DeltaGenerator, label: str, key: str, **more: Any) -> None:
     """A field of one line."""
-    place.text_input(label, **kept(key), **more)
+    place.text_input(label, **persistent_key(key), **more)
 
 
 def number_input(
     place: DeltaGenerator, label: str, low: float, high: float, key: str, **more: Any
 ) -> None:
     """A field for a number; for a whole one where both bounds are."""
-    place.number_input(label, low, high, **kept(key), **more)
+    place.number_input(label, low, high, **persistent_key(key), **more)
 
 
 def choice(
@@ -86,7 +86,7 @@ def choice(
         label,
         options,
         format_func=str if names is None else names.__getitem__,
-        **kept(key),
+        **persistent_key(key),
         **more,
     )
     return st.session_state[key]

@@ -10,7 +10,7 @@ from patchwright.app.text import escape
 from patchwright.app.views.file_button import file_button
 from patchwright.figures.formats import FORMATS
 from patchwright.figures.matplotlib_figures import Drawing
-from patchwright.figures.style import USUAL, WIDTHS, FigureStyle
+from patchwright.figures.style import DEFAULT_STYLE, WIDTHS, FigureStyle
 
 DOTS = 96
 """Of a screen, an inch: the preview is about as large as the figure in print."""
@@ -19,16 +19,16 @@ SWITCHES = {"title": "Title", "numbers": "Numbers"}
 CAPTIONS = {"latex": "Caption for LaTeX", "text": "Caption as text"}
 
 
-def button(drawings: Sequence[Drawing], method: str) -> None:
+def show_button(drawings: Sequence[Drawing], method: str) -> None:
     """The button that opens the dialog; `method` is part of the files' names."""
     if st.button("Figure", icon=":material/image:", key="open-figure", help="Draw it for print."):
-        _dialog(drawings, method)
+        _show_dialog(drawings, method)
 
 
 @st.dialog("Figure for print", width="large")
-def _dialog(drawings: Sequence[Drawing], method: str) -> None:
-    drawing = _chosen(drawings)
-    style = _style()
+def _show_dialog(drawings: Sequence[Drawing], method: str) -> None:
+    drawing = _select_drawing(drawings)
+    style = _select_style()
     png, lacking = drawing.file("png", style)
     st.image(png, width=round(DOTS * style.width))
     if lacking:
@@ -47,7 +47,7 @@ def _dialog(drawings: Sequence[Drawing], method: str) -> None:
         tab.code(drawing.caption(format), language=language, wrap_lines=True)
 
 
-def _chosen(drawings: Sequence[Drawing]) -> Drawing:
+def _select_drawing(drawings: Sequence[Drawing]) -> Drawing:
     """Which figure, where the result has several."""
     if len(drawings) == 1:
         return drawings[0]
@@ -56,13 +56,13 @@ def _chosen(drawings: Sequence[Drawing]) -> Drawing:
     return drawings[names.index(name)]
 
 
-def _style() -> FigureStyle:
+def _select_style() -> FigureStyle:
     """The choices of `FigureStyle`, as they are declared there."""
     names = {inches: f"{inches:g} in: {name}" for name, inches in WIDTHS.items()}
     width = st.radio(
         "Width",
         list(names),
-        list(names).index(USUAL.width),
+        list(names).index(DEFAULT_STYLE.width),
         key="figure-width",
         format_func=names.__getitem__,
         horizontal=True,
@@ -74,7 +74,7 @@ def _style() -> FigureStyle:
             if one.name in SWITCHES:
                 switches[one.name] = st.toggle(
                     SWITCHES[one.name],
-                    getattr(USUAL, one.name),
+                    getattr(DEFAULT_STYLE, one.name),
                     key=f"figure-{one.name}",
                     help=one.metadata["help"],
                 )

@@ -28,7 +28,7 @@ def file_button(
     """
     visitor = get_script_run_ctx()
 
-    def made() -> bytes:
+    def make_file() -> bytes:
         text = content()
         data = text.encode() if isinstance(text, str) else text
         # Which visitor's it is, `add` finds in its thread; this one is the server's.
@@ -41,5 +41,5 @@ def file_button(
         return data
 
     st.download_button(
-        label, made, name, kind, key, help, on_click="ignore", icon=icon, width=width
+        label, make_file, name, kind, key, help, on_click="ignore", icon=icon, width=width
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Baseline, Result
-from patchwright.algorithms.scale import shares
+from patchwright.algorithms.scale import usable_effect
 from patchwright.app import build_experiment
 from patchwright.app.results import result_of
 from patchwright.app.views import controls
@@ -19,7 +19,7 @@ from patchwright.prompts.pair import Pair
 from patchwright.prompts.tokens import visible
 from patchwright.spelling import percent
 
-SHOWN = 3
+TOKENS_SHOWN = 3
 """Next tokens of each run, and tokens that a head looks at."""
 
 LETTERS = {"clean": "A", "corrupt": "B"}
@@ -28,16 +28,18 @@ Json = dict[str, Any]
 Fact = tuple[str, str]
 
 
-def change(source: str, target: str, change: str, altered: str, one: Result, swept: Result) -> Json:
+def change_data(
+    source: str, target: str, change: str, altered: str, one: Result, swept: Result
+) -> Json:
     """What `one` altered run does: a sentence, where it stands between both runs, and its tokens.
 
     The numbers of a cell that was `swept` are the sweep's own.
     """
     assert one.altered is not None, "places changed together are one altered run"
-    after, effect = one.altered.metric, float(shares(one))
+    after, effect = one.altered.metric, float(usable_effect(one))
     place = str(one.experiment["places"][0])
     if controls.is_exact(swept, place):
-        after, effect = controls.at_place(swept, place)
+        after, effect = controls.metric_and_effect(swept, place)
     runs = runs_of(source, target, altered, one)
     base, _, other = runs.values()
     metric = METRIC_TABLE[one.experiment["metric"]]
@@ -45,9 +47,9 @@ def change(source: str, target: str, change: str, altered: str, one: Result, swe
     share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source} ({gap})"
     return {
         "sentence": f"{change}, it moves the {metric.label} from {base.metric:.2f} to {after:.2f}{share}.",
-        "ruler": ruler(source, target, base.metric, other.metric, after),
+        "ruler": ruler_data(source, target, base.metric, other.metric, after),
         "runs": [
-            {"name": name, "tokens": likeliest(run), "strong": run is one.altered}
+            {"name": name, "tokens": likeliest_tokens(run), "strong": run is one.altered}
             for name, run in runs.items()
         ],
     }
@@ -60,7 +62,7 @@ def runs_of(source: str, target: str, altered: str, one: Result) -> dict[str, Ba
     return {f"{target} alone": base, altered: one.altered, f"{source} alone": other}
 
 
-def title(place: Place, swept: Result) -> str:
+def place_title(place: Place, swept: Result) -> str:
     """A place in words: `Layer 3, head 1, at ·to`."""
     parts = [] if place.layer is None else [f"Layer {place.layer}"]
     if place.head is not None:
@@ -81,7 +83,7 @@ def _token_at(position: int, swept: Result) -> str:
     return "→".join(seen) if len(texts["clean"]) == len(texts["corrupt"]) else f"token {position}"
 
 
-def ruler(source: str, target: str, low: float, high: float, after: float) -> Json | None:
+def ruler_data(source: str, target: str, low: float, high: float, after: float) -> Json | None:
     """Where the altered run stands between both unpatched ones."""
     if not all(map(math.isfinite, (low, high, after))) or low == high:
         return None
@@ -95,22 +97,24 @@ def ruler(source: str, target: str, low: float, high: float, after: float) -> Js
     }
 
 
-def likeliest(run: Baseline) -> list[tuple[str, float]]:
+def likeliest_tokens(run: Baseline) -> list[tuple[str, float]]:
     """A run's likeliest next tokens, with their probabilities."""
-    return [(visible(str(one["token"])), float(one["probability"])) for one in run.top[:SHOWN]]
+    return [
+        (visible(str(one["token"])), float(one["probability"])) for one in run.top[:TOKENS_SHOWN]
+    ]
 
 
-Ask = Callable[[Place, Patch, Model], list[Fact]]
+FactFinder = Callable[[Place, Patch, Model], list[Fact]]
 
 
-def _where_it_can_be_asked(ask: Ask) -> Ask:
+def _empty_if_impossible(ask: FactFinder) -> FactFinder:
     """Nothing about a place of which a method cannot be asked: the rest is still said.
 
     Prompts of unequal length have different tokens at one position, so that a place with a
     position is another one in the other run.
     """
 
-    def asked_or_not(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+    def wrapper(place: Place, experiment: Patch, model: Model) -> list[Fact]:
         assert isinstance(experiment.pairs, Pair), "the page has one pair"
         if experiment.pairs.align == "edges" and place.position is not None:
             return []
@@ -119,11 +123,11 @@ def _where_it_can_be_asked(ask: Ask) -> Ask:
         except PatchwrightError:
             return []
 
-    return asked_or_not
+    return wrapper
 
 
-@_where_it_can_be_asked
-def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+@_empty_if_impossible
+def attention_facts(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """Where a head looks from the place's position, in both runs."""
     if place.head is None or place.layer is None or place.site in ("k", "v"):
         return []
@@ -133,7 +137,7 @@ def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     for run, letter in LETTERS.items():
         shares_of = found.array("pattern").sel(run=run).values[at]
         texts = [visible(str(text)) for text in found.tokens[run]]
-        best = sorted(range(len(texts)), key=lambda key: -shares_of[key])[:SHOWN]
+        best = sorted(range(len(texts)), key=lambda key: -shares_of[key])[:TOKENS_SHOWN]
         seen = ", ".join(
             f"{texts[key]} {percent(float(shares_of[key]))}"
             for key in best
@@ -143,28 +147,28 @@ def attention(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     return told
 
 
-@_where_it_can_be_asked
-def ablated(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+@_empty_if_impossible
+def ablation_facts(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What is lost of the answer in A when the place is set to zero."""
-    fields = build_experiment.asked_alike(experiment)
+    fields = build_experiment.common_fields(experiment)
     one = result_of(AblateTogether.of({**fields, "places": (str(place),)}), model)
-    effect = float(shares(one))
+    effect = float(usable_effect(one))
     return (
         [] if math.isnan(effect) else [("set to zero in A", f"{percent(effect)} of the gap lost")]
     )
 
 
-@_where_it_can_be_asked
-def copied(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+@_empty_if_impossible
+def copy_facts(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What comes back of the answer in B when the place is copied from A."""
     asked_for = experiment.model_copy(update={"direction": "denoise"})
-    one = result_of(build_experiment.together_of(asked_for, [str(place)]), model)
-    effect = float(shares(one))
+    one = result_of(build_experiment.patch_together_of(asked_for, [str(place)]), model)
+    effect = float(usable_effect(one))
     return [] if math.isnan(effect) else [("copied from A into B", f"{percent(effect)} of the gap")]
 
 
-@_where_it_can_be_asked
-def direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
+@_empty_if_impossible
+def direct_facts(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     """What a head writes toward the answer by itself, at the last position."""
     if place.head is None or place.layer is None or place.site != "z":
         return []
@@ -179,7 +183,7 @@ def direct(place: Place, experiment: Patch, model: Model) -> list[Fact]:
     return [("writes to the answer directly", f"{said} (logits)")]
 
 
-def logits(one: Result) -> list[Fact]:
+def logit_facts(one: Result) -> list[Fact]:
     """Both answers' logits, before and after: a difference also grows where one is damaged."""
     before, after = one.base, one.altered
     if after is None or after.wrong_logit is None or before.wrong_logit is None:
@@ -190,7 +194,7 @@ def logits(one: Result) -> list[Fact]:
     ]
 
 
-def apart(pinned: str, before: float, now: float, run: str = "") -> list[Fact]:
+def pin_facts(pinned: str, before: float, now: float, run: str = "") -> list[Fact]:
     """The effect of the pinned place, maybe of another `run`, and how far the selected one is from it."""
     if math.isnan(before) or math.isnan(now):
         return []

@@ -13,8 +13,8 @@ from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.results import result_of
 from patchwright.app.views import explore, export, fields, inspector, topbar, workbench
-from patchwright.app.widgets.heat_map import panels
-from patchwright.figures.altair_charts import accumulated_chart, components_chart
+from patchwright.app.widgets.heat_map import heat_maps
+from patchwright.figures.altair_charts import components_chart, logit_difference_chart
 from patchwright.figures.grid import Grid, grid_of_array, grids_of
 from patchwright.methods.lens import Part
 from patchwright.methods.patch import Patch
@@ -39,29 +39,29 @@ RUNS = {"clean": "A", "corrupt": "B"}
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    explore.of_pair("lens", _page)
+    explore.show_tab("lens", _show_content)
 
 
-def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
+def _show_content(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
     if experiment is None:
         return
     result = result_of(build_experiment.lens_of(experiment, []), model, keep=True)
-    measure = _choices(result)
-    tab = explore.reading("lens", experiment, model, partial(readings, result))
-    explore.still(tab, _maps(result, measure, model), model)
+    measure = _show_controls(result)
+    tab = explore.reading_tab("lens", experiment, model, partial(lens_facts, result))
+    explore.show_maps(tab, _maps(result, measure, model), model)
     st.caption(
         "Each cell holds the likeliest next token after that layer, read by the final norm and the "
         "unembedding; its colour is the measure. Nothing is patched in the maps."
     )
     if "accumulated" in result.arrays:
         with st.expander("The logit difference at the last token after each layer"):
-            st.altair_chart(accumulated_chart(result.array("accumulated")))
-    _direct(experiment, model)
-    export.shown(bar, result)
+            st.altair_chart(logit_difference_chart(result.array("accumulated")))
+    _show_attribution(experiment, model)
+    export.show(bar, result)
 
 
-def _choices(result: Result) -> str:
+def _show_controls(result: Result) -> str:
     """By which measure cells are coloured."""
     there = [name for name in MEASURES if name in result.arrays]
     return fields.choice(
@@ -81,7 +81,7 @@ def _maps(result: Result, measure: str, model: Model) -> workbench.Maps:
     low, high = METRIC_TABLE[check_metric(measure)].bounds
     centred, bounds = low < 0 < high, (max(low, -limit), high if isfinite(high) else limit)
     grids = [
-        _placed(
+        _with_stream_places(
             grid_of_array(result, measure, MEASURES[measure], run, {"run": run}, centred, bounds)
         )
         for run in RUNS
@@ -90,7 +90,7 @@ def _maps(result: Result, measure: str, model: Model) -> workbench.Maps:
     return workbench.Maps(grids, result, usual, list(RUNS.values()))
 
 
-def _placed(grid: Grid) -> Grid:
+def _with_stream_places(grid: Grid) -> Grid:
     """The same map with the places whose stream is read: `layer 3, position 4` is L3.resid_post@4."""
     places = [
         [f"L{layer}.resid_post@{position}" for position in range(len(row))]
@@ -99,7 +99,7 @@ def _placed(grid: Grid) -> Grid:
     return replace(grid, places=places)
 
 
-def readings(result: Result, chosen: Place) -> list[inspector.Fact]:
+def lens_facts(result: Result, chosen: Place) -> list[inspector.Fact]:
     """What both runs would answer after the place's layer, at its position."""
     if chosen.layer is None or chosen.position is None:
         return []
@@ -112,7 +112,7 @@ def readings(result: Result, chosen: Place) -> list[inspector.Fact]:
     return told
 
 
-def _direct(experiment: Patch, model: Model) -> None:
+def _show_attribution(experiment: Patch, model: Model) -> None:
     """Direct logit attribution: the parts' shares of the logit difference."""
     with st.expander("Who writes the answer"):
         part: str = fields.choice(st.container(), "Parts", get_args(Part), "part", PARTS)
@@ -120,7 +120,7 @@ def _direct(experiment: Patch, model: Model) -> None:
         if part == "layer":
             st.altair_chart(components_chart(result.array("components")))
         else:
-            panels(grids_of(result), "direct")
+            heat_maps(grids_of(result), "direct")
         st.caption(
             "Logits that each part adds to the answer's logit minus the wrong answer's at the last "
             "position, with the final norm's scale held at the run's own. What a part causes by way of "

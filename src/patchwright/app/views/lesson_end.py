@@ -20,7 +20,7 @@ FILES: dict[str, tuple[str, str, Callable[[Sheet], str]]] = {
 """What can be saved, with its file's ending and kind."""
 
 
-def shown(
+def show(
     lesson: Lesson,
     tries: Mapping[int, Attempt],
     go: Callable[[str, int], None],
@@ -42,7 +42,7 @@ def shown(
             st.button(f"Look at step {number + 1}", on_click=go, args=(lesson.name, number))
             st.markdown(tries.get(number, Attempt()).outcome)
     st.markdown(_verdict(found))
-    _files(lesson, tries)
+    _show_files(lesson, tries)
     names = list(lessons().lessons)
     following = names[names.index(lesson.name) + 1 :] if lesson.name in names else []
     with st.container(horizontal=True):
@@ -61,7 +61,7 @@ def _verdict(found: Score) -> str:
     return "A prediction that failed is worth a second look: open its experiment and change it."
 
 
-def _files(lesson: Lesson, tries: Mapping[int, Attempt]) -> None:
+def _show_files(lesson: Lesson, tries: Mapping[int, Attempt]) -> None:
     """A field for the reader's name, and one button a file."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(

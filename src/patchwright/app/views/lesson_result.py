@@ -9,18 +9,18 @@ import streamlit as st
 from patchwright.algorithms.result import Result, Tokens
 from patchwright.algorithms.scale import has_scale
 from patchwright.app import restore_state, session_state
-from patchwright.app.lesson_progress import Attempt, Tries, asks_later, on_runs_alone
-from patchwright.app.text import escape, token
+from patchwright.app.lesson_progress import Attempt, Tries, is_about_runs, is_asked_later
+from patchwright.app.text import escape, token_markdown
 from patchwright.app.views.tabs import TABS
 from patchwright.app.widgets.chips import chips_html, noisy_chips_html
-from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.app.widgets.heat_map import heat_map, heat_maps
 from patchwright.errors import UnknownPlaceError
 from patchwright.experiment.base import Experiment
-from patchwright.figures.altair_charts import top_chart
+from patchwright.figures.altair_charts import top_tokens_chart
 from patchwright.figures.grid import Grid, grid_of, grids_of, is_one_number, on_one_scale, title_of
 from patchwright.lessons import Lesson, Step
-from patchwright.lessons.cells import POSITIONS, texts_of
-from patchwright.lessons.grading import Answer, cells_asked
+from patchwright.lessons.cells import POSITIONS, map_tokens
+from patchwright.lessons.grading import Answer, pickable_places
 from patchwright.places import parse_place
 from patchwright.prompts.tokens import visible
 
@@ -28,7 +28,7 @@ MOST_NAMED = 4
 """Right cells that a sentence names."""
 
 
-def prompts(result: Result) -> None:
+def show_prompts(result: Result) -> None:
     """The tokens of both prompts, or of the one that noise falls on; of several pairs the first."""
     clean = _first(result.tokens["clean"])
     if result.method == "trace":
@@ -42,7 +42,7 @@ def _first(tokens: Tokens) -> list[str]:
     return [str(text) for text in (tokens if isinstance(one, str) else one)]
 
 
-def drawn(
+def show(
     lesson: Lesson,
     number: int,
     result: Result,
@@ -54,23 +54,23 @@ def drawn(
     step, tried = lesson.steps[number], tries.get(number, Attempt())
     if step.question is None and step.experiment is None:
         return
-    prompts(result)
+    show_prompts(result)
     if step.question is None:
-        whole(result)
-    elif on_runs_alone(step, result):
+        show_whole_map(result)
+    elif is_about_runs(step, result):
         if tried.over:
-            runs(result)
+            show_runs(result)
     elif not tried.over:
-        to_predict(step, result, picked, None if step.cell is None else on_choose)
+        show_prediction_map(step, result, picked, None if step.cell is None else on_choose)
     elif step.cell is not None:
-        whole(result, tried, asks_later(lesson, number, tries))
-    elif asks_later(lesson, number, tries):
+        show_whole_map(result, tried, is_asked_later(lesson, number, tries))
+    elif is_asked_later(lesson, number, tries):
         st.caption("The map of this experiment comes after the next question.")
     else:
-        whole(result)
+        show_whole_map(result)
 
 
-def in_words(step: Step, answer: Answer, result: Result) -> str:
+def answer_in_words(step: Step, answer: Answer, result: Result) -> str:
     """An answer as a reader gave it."""
     if isinstance(answer, int):
         return step.choices[answer].text
@@ -84,9 +84,9 @@ def right_in_words(answers: Sequence[Answer], result: Result) -> str:
     return f"Right: {'; '.join(right[:MOST_NAMED])}{more}."
 
 
-def place_in_words(name: str, result: Result, shown: Callable[[str], str] = token) -> str:
+def place_in_words(name: str, result: Result, shown: Callable[[str], str] = token_markdown) -> str:
     """A place as a reader finds it on the map: 'layer 0, position 2 (·keys)'; `shown` shows a token."""
-    texts = texts_of(result) or ()
+    texts = map_tokens(result) or ()
     words: list[str] = []
     for label, value in _labels(name).items():
         at = int(value) if label in POSITIONS else -1
@@ -111,7 +111,7 @@ def _labels(name: str) -> dict[str, str]:
     return {label: str(value) for label, value in found.items() if value is not None}
 
 
-def to_predict(
+def show_prediction_map(
     step: Step, result: Result, picked: str, on_choose: Callable[[str], None] | None
 ) -> None:
     """The map without its values, to pick a cell of where one is asked for.
@@ -120,13 +120,13 @@ def to_predict(
     """
     if is_one_number(result):
         return
-    grid, known = grid_of(result), _estimates(result) and "exact" in (step.cell or "")
+    grid, known = grid_of(result), _is_estimate(result) and "exact" in (step.cell or "")
     if known:
-        grid = beside(result)[0]
+        grid = estimate_and_exact(result)[0]
         st.caption("The estimate; the exact values come after your prediction.")
     else:
         grid = replace(grid, values=np.full_like(grid.values, np.nan), estimated=None, texts=None)
-    asked = None if step.among is None else cells_asked(step, result)
+    asked = None if step.among is None else pickable_places(step, result)
     heat_map(grid, "lesson-predict", picked, on_choose, empty="not shown yet", asked=asked)
     how = "Click a cell, or move with the arrow keys and press Enter."
     framed = " Only the hatched cells are asked for." if asked else ""
@@ -137,22 +137,22 @@ def to_predict(
     )
 
 
-def runs(result: Result) -> None:
+def show_runs(result: Result) -> None:
     """What the unpatched runs predict."""
     named = {"clean": result.clean, "corrupted": result.corrupt}
     st.markdown("**The likeliest next tokens**")
-    st.altair_chart(top_chart({name: run for name, run in named.items() if run.top}))
+    st.altair_chart(top_tokens_chart({name: run for name, run in named.items() if run.top}))
 
 
-def whole(result: Result, tried: Attempt | None = None, only: bool = False) -> None:
+def show_whole_map(result: Result, tried: Attempt | None = None, only: bool = False) -> None:
     """All panels of the result's figure; the right cells framed where a cell was asked for.
 
     Of a map that is asked about later, `only` the cells that this question was about.
     """
     if is_one_number(result):
-        runs(result)
+        show_runs(result)
         return
-    grids = beside(result) if _estimates(result) else grids_of(result)
+    grids = estimate_and_exact(result) if _is_estimate(result) else grids_of(result)
     answers = [str(one) for one in tried.mark.answers] if tried and tried.mark else []
     own = str(tried.answers[-1]) if tried and tried.answers else ""
     if only:
@@ -164,17 +164,17 @@ def whole(result: Result, tried: Attempt | None = None, only: bool = False) -> N
     else:
         # Of two runs the question is about the first.
         last = 1 if "run" in result.arrays[result.main].dims else len(grids)
-        grids = [replace(one, title=_RUNS.get(one.title, one.title)) for one in grids]
-        panels(grids, "lesson-whole", own, numbered=True, marked=answers, last=last)
+        grids = [replace(one, title=_RUN_TITLES.get(one.title, one.title)) for one in grids]
+        heat_maps(grids, "lesson-whole", own, numbered=True, marked=answers, last=last)
     later = " The other cells come after a later question." if only else ""
     st.caption(_legend(grids[0], bool(answers)) + later)
 
 
-_RUNS = {"clean": "A, the clean run", "corrupt": "B, the corrupted run"}
+_RUN_TITLES = {"clean": "A, the clean run", "corrupt": "B, the corrupted run"}
 """How the panels of two runs are called, below prompts A and B."""
 
 
-def _estimates(result: Result) -> bool:
+def _is_estimate(result: Result) -> bool:
     """Whether the map is an estimate of values that are known."""
     exact = result.arrays.get("exact")
     return exact is not None and exact.dims == result.arrays[result.main].dims
@@ -187,7 +187,7 @@ def _headline(result: Result) -> str:
     return title_of(result)
 
 
-def beside(result: Result) -> list[Grid]:
+def estimate_and_exact(result: Result) -> list[Grid]:
     """Estimate and exact values of an attribution on one scale, as effects where there are any."""
     grid = grid_of(result)
     exact = result.array("exact").values.reshape(grid.values.shape)
@@ -218,9 +218,9 @@ def _legend(grid: Grid, outlined: bool) -> str:
     return what + frame
 
 
-def way_in(experiment: Experiment, result: Result) -> None:
+def show_open_button(experiment: Experiment, result: Result) -> None:
     """Leads to the page where this experiment can be changed."""
-    found = restore_state.nearest(experiment, result)
+    found = restore_state.nearest_page(experiment, result)
     if found is None:
         return
     name, controls = found
@@ -230,5 +230,5 @@ def way_in(experiment: Experiment, result: Result) -> None:
         type="tertiary",
         help="To change it. The lesson stays where it is.",
     ):
-        session_state.take(st.session_state, restore_state.CLEARED | controls)
+        session_state.set_controls(st.session_state, restore_state.CLEARED | controls)
         st.switch_page(st.session_state["pages"][name])

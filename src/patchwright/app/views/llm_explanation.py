@@ -8,30 +8,35 @@ from patchwright.app.text import error_markdown, escape
 from patchwright.errors import ExplainError
 from patchwright.hashing import hash_of
 from patchwright.insights import Sentence
-from patchwright.insights.llm import Endpoint, Written, endpoint, write_explanation
+from patchwright.insights.llm import (
+    Endpoint,
+    LlmExplanation,
+    endpoint_from_environment,
+    write_explanation,
+)
 from patchwright.methods.patch import Patch
 from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pair import Pair
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def answered(key: str) -> dict[str, Written]:
+def explanation_slot(key: str) -> dict[str, LlmExplanation]:
     """What was written of some facts: the operator pays once, whoever asks."""
     return {}
 
 
-def offered(facts: Sequence[Sentence], experiment: Patch) -> None:
+def show(facts: Sequence[Sentence], experiment: Patch) -> None:
     """A button that asks, and below it the answer or why there is none; nothing without endpoint.
 
     `facts` are numbered as the page numbers them.
     """
     try:
-        where = endpoint()
+        where = endpoint_from_environment()
         if where is None:
             return
         prompts = _prompts(experiment)
         key = hash_of([where.url, where.model, prompts, [one.text for one in facts]])
-        slot = answered(key)
+        slot = explanation_slot(key)
         asked = st.button(
             "In a language model's words",
             type="tertiary",
@@ -50,10 +55,10 @@ def offered(facts: Sequence[Sentence], experiment: Patch) -> None:
         return
     of, said = st.session_state.get("worded_said", ("", None))
     if of == key:
-        _shown(said)
+        _show_explanation(said)
 
 
-def _ask(facts: Sequence[Sentence], prompts: dict[str, str], where: Endpoint) -> Written:
+def _ask(facts: Sequence[Sentence], prompts: dict[str, str], where: Endpoint) -> LlmExplanation:
     with st.spinner("The language model is writing", show_time=True):
         return write_explanation(facts, prompts, where)
 
@@ -64,7 +69,7 @@ def _prompts(experiment: Patch) -> dict[str, str]:
     return {"clean": prompt_text(pair.clean), "corrupted": prompt_text(pair.corrupt)}
 
 
-def _shown(said: Written) -> None:
+def _show_explanation(said: LlmExplanation) -> None:
     """The sentences with the numbers of the facts that they rest on, or the note."""
     if said.note is not None:
         st.warning(escape(said.note.replace(" Below is what the rules say.", "")))

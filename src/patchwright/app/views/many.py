@@ -12,11 +12,11 @@ from streamlit.delta_generator import DeltaGenerator
 from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
 from patchwright.algorithms.result import Result
 from patchwright.algorithms.scale import has_scale
-from patchwright.algorithms.statistics import RATE, Statistics, statistics_on
+from patchwright.algorithms.statistics import FALSE_DISCOVERY_RATE, Statistics, stored_statistics
 from patchwright.app import build_experiment, pair_sets, restore_state, session_state
-from patchwright.app.page_controls import names_role
+from patchwright.app.page_controls import has_role
 from patchwright.app.results import statistics_of
-from patchwright.app.text import error_markdown, escape, typed
+from patchwright.app.text import error_markdown, escape, escape_typed
 from patchwright.app.views import (
     controls,
     explanation,
@@ -32,7 +32,7 @@ from patchwright.app.views import (
     workbench,
 )
 from patchwright.errors import PatchwrightError
-from patchwright.figures.grid import grid_of, shared_texts
+from patchwright.figures.grid import grid_of, shared_position_texts
 from patchwright.insights import Insights, insights
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
@@ -41,13 +41,13 @@ from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pairs_file import PairSet
 from patchwright.spelling import percent
 
-OVER_PAIRS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
+SET_WARNINGS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
 """Warnings that are about the whole set, not about one of its pairs."""
 
-MOST_ODD = 10
+MOST_OUTLIERS = 10
 """Pairs that stand out, told one by one."""
 
-BESIDE = 2
+OUTLIERS_BESIDE = 2
 """Of them, those that stand beside the map."""
 
 MOST_WORDS = 70
@@ -56,50 +56,48 @@ MOST_WORDS = 70
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    bar = topbar.shown(with_examples=False)
+    bar = topbar.show(with_examples=False)
     if bar is None:
         return
     model = bar.model
-    tabs.heading("Sets")
+    tabs.show_heading("Sets")
     try:
-        pair_set_form.choices(model)
+        pair_set_form.show_source(model)
         understood = st.container()
         room, right = st.columns([12, 1])
         with room:
-            patch.choices(model, "set_site", "set_per")
+            patch.show_controls(model, "set_site", "set_per")
         more = right.popover("⚙", help="First token, roles", width="stretch")
         with more:
-            pair.beginning(model)
-        found, swept = _set(model)
+            pair.show_bos_option(model)
+        found, swept = _set_and_sweep(model)
         with understood:
-            pair_set_form.understood(found)
+            pair_set_form.show_set(found)
         if swept.per in ("position", "head_position"):
-            _roles(found, more)
-        swept = build_experiment.set_experiment_of(st.session_state, model.name, tuple(found.pairs))
+            _show_roles(found, more)
+        swept = build_experiment.patch_of_set(st.session_state, model.name, tuple(found.pairs))
         conclusion = st.container(key="conclusion").empty()
-        results = progress.followed({"set": swept}, partial(_draw, swept=swept), model)
+        results = progress.draw_sweeps({"set": swept}, partial(_draw, swept=swept), model)
         if results is not None:
-            _finished(swept, statistics_of(results[0]), bar, conclusion, found)
+            _show_findings(swept, statistics_of(results[0]), bar, conclusion, found)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _set(model: Model) -> tuple[PairSet, Patch]:
+def _set_and_sweep(model: Model) -> tuple[PairSet, Patch]:
     """The pairs that this model can take, and the sweep over them; built once for its controls."""
-    swept = build_experiment.set_experiment_of(
-        {**st.session_state, "set_roles": []}, model.name, ()
-    )
-    key = (pair_sets.wanted(st.session_state), swept.metric, model.fingerprint)
+    swept = build_experiment.patch_of_set({**st.session_state, "set_roles": []}, model.name, ())
+    key = (pair_sets.set_key(st.session_state), swept.metric, model.fingerprint)
     held: tuple[Any, PairSet] | None = st.session_state.get("built")
     if held is None or held[0] != key:
         with st.spinner("Making the pairs", show_time=True):
             whole = pair_sets.pair_set(st.session_state, model)
-            held = (key, pair_sets.fitting(whole, swept, model))
+            held = (key, pair_sets.usable_pairs(whole, swept, model))
         st.session_state["built"] = held
     return held[1], swept
 
 
-def _roles(found: PairSet, more: DeltaGenerator) -> None:
+def _show_roles(found: PairSet, more: DeltaGenerator) -> None:
     """Positions, or named places of each pair's own prompt: these where the lengths differ."""
     now, offered = st.session_state, found.roles
     now["set_roles"] = [one for one in now["set_roles"] if one in offered]
@@ -111,7 +109,7 @@ def _roles(found: PairSet, more: DeltaGenerator) -> None:
         offered,
         placeholder="every position",
         format_func=escape,
-        **fields.kept("set_roles"),
+        **fields.persistent_key("set_roles"),
         help="Named places of each prompt, such as a template's slots; `last` is the last token. "
         "Without roles, position is compared with position.",
     )
@@ -119,63 +117,63 @@ def _roles(found: PairSet, more: DeltaGenerator) -> None:
         st.caption("The prompts have different lengths, so they are compared by roles.")
 
 
-def _finished(
+def _show_findings(
     swept: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator, found: PairSet
 ) -> None:
     """What the mean over the pairs shows, and how to take it away."""
-    over = statistics_on(result)
+    over = stored_statistics(result)
     assert over is not None, "they were just computed"
     for notice in result.warnings:
-        if notice["code"] in OVER_PAIRS:
+        if notice["code"] in SET_WARNINGS:
             st.warning(escape(notice["message"]))
-    _odd(swept, over)
+    _show_outliers(swept, over)
     shown = Insights((), ())
     try:
         shown = insights(result)
-        explanation.steps(shown, swept)
+        explanation.show_steps(shown, swept)
     except PatchwrightError as error:
         st.caption(error_markdown(error))
-    conclusion.html(explanation.conclusion_html(shown, in_short(result, over)))
+    conclusion.html(explanation.conclusion_html(shown, conclusion_text(result, over)))
     sharable = st.session_state["set_source"] not in ("file", "run")
-    export.shown(bar, result, sharable=sharable, notes=[one.notes for one in found.items])
+    export.show(bar, result, sharable=sharable, notes=[one.notes for one in found.items])
 
 
-def in_short(result: Result, over: Statistics) -> str:
+def conclusion_text(result: Result, over: Statistics) -> str:
     """What the set shows, in a sentence; nothing where there is nothing to conclude, or not yet."""
     top = over.strongest(1)
     if over.array != "effect" or not has_scale(result) or top.empty or "place" not in top:
         return ""
-    if progress.stopped(result):
+    if progress.is_stopped(result):
         return ""
     row = top.iloc[0]
     done = "brings back" if result.experiment["direction"] == "denoise" else "takes away"
     differing, tested = int(over.differs().sum()), int(over.p_value.notnull().sum())
-    named = title_of(str(row["place"]), result)
+    named = set_place_title(str(row["place"]), result)
     odd = len(over.outliers)
     outliers = f"; {odd} {'pairs are outliers' if odd > 1 else 'pair is an outlier'}" if odd else ""
     return (
         f"In short: over {int(row['pairs'])} pairs, {named[:1].lower()}{named[1:]} {done} "
-        f"{percent(row['mean_effect'])} of the gap on average{_interval(row, over)}; "
+        f"{percent(row['mean_effect'])} of the gap on average{_interval_text(row, over)}; "
         f"{differing} of {tested} places differ from zero{outliers}."
     )
 
 
-def parsed(place: str) -> tuple[Place, str]:
+def parse_set_place(place: str) -> tuple[Place, str]:
     """A place of a set, and the role of each pair that it stands at, if it does."""
-    base, _, role = place.rpartition("@") if names_role(place) else (place, "", "")
+    base, _, role = place.rpartition("@") if has_role(place) else (place, "", "")
     return parse_place(base), role
 
 
-def title_of(place: str, result: Result) -> str:
+def set_place_title(place: str, result: Result) -> str:
     """A place of a set in words."""
-    one, role = parsed(place)
-    named = inspector.title(replace(one, position=None), result)
+    one, role = parse_set_place(place)
+    named = inspector.place_title(replace(one, position=None), result)
     if one.position is not None:
-        role = (shared_texts(result) or {})[one.position] or f"position {one.position}"
+        role = (shared_position_texts(result) or {})[one.position] or f"position {one.position}"
     return f"{named}, at {role}" if role else named
 
 
-def _interval(row: Any, over: Statistics, none: str = "") -> str:
+def _interval_text(row: Any, over: Statistics, none: str = "") -> str:
     """A cell's interval in brackets; `none` where it has no bounds."""
     if not math.isfinite(row["low"]):
         return none
@@ -188,13 +186,13 @@ def _draw(results: Sequence[Result], under_way: inspector.Json | None, swept: Pa
         st.rerun()
     result = results[0] if under_way else statistics_of(results[0])
     maps = maps_of(swept, result, under_way)
-    chosen = workbench.on_maps(st.session_state["chosen"], maps)
-    said = inspected(chosen, swept, result)
-    said["facts"] += workbench.pinned(
-        maps, chosen, lambda one: controls.at_place(result.averaged(), one)[1]
+    chosen = workbench.place_on_maps(st.session_state["chosen"], maps)
+    said = inspector_data(chosen, swept, result)
+    said["facts"] += workbench.pin_facts(
+        maps, chosen, lambda one: controls.metric_and_effect(result.averaged(), one)[1]
     )
-    acts = {"pair": lambda number: _open(swept, result, int(number) - 1)}
-    workbench.drawn("many", maps, workbench.Bench(said, None, acts=acts), ["set"])
+    acts = {"pair": lambda number: _open_pair(swept, result, int(number) - 1)}
+    workbench.show("many", maps, workbench.Bench(said, None, acts=acts), ["set"])
 
 
 def maps_of(
@@ -208,30 +206,30 @@ def maps_of(
     return workbench.Maps(
         [grid],
         result,
-        workbench.strongest(grid, result),
+        workbench.strongest_place(grid, result),
         [swept.question],
         under_way,
         legend,
     )
 
 
-def inspected(chosen: str, swept: Patch, result: Result) -> inspector.Json:
+def inspector_data(chosen: str, swept: Patch, result: Result) -> inspector.Json:
     """A place for the inspector: its mean, interval and test, every pair's value, and outliers."""
     a, b = result.clean, result.corrupt
-    after, effect = controls.at_place(result.averaged(), chosen)
+    after, effect = controls.metric_and_effect(result.averaged(), chosen)
     source, target = ("A", "B") if swept.direction == "denoise" else ("B", "A")
     base, other = (b, a) if target == "B" else (a, b)
     unit = METRIC_TABLE[check_metric(swept.metric)].label
     copied = f"; with the copy {after:.3g}" if math.isfinite(after) else ""
     said: inspector.Json = {
         "place": chosen,
-        "title": title_of(chosen, result),
-        "ruler": inspector.ruler(source, target, base.metric, other.metric, after),
+        "title": set_place_title(chosen, result),
+        "ruler": inspector.ruler_data(source, target, base.metric, other.metric, after),
         "facts": [(f"mean {unit}", f"A {a.metric:.3g}, B {b.metric:.3g}{copied}")],
     }
     if not has_scale(result):
-        return {**said, "sentence": without_scale(chosen, result)}
-    over = statistics_on(result)
+        return {**said, "sentence": unscaled_sentence(chosen, result)}
+    over = stored_statistics(result)
     if over is None:
         so_far = (
             f"{percent(effect)} of the gap so far" if math.isfinite(effect) else "Not computed yet"
@@ -245,24 +243,27 @@ def inspected(chosen: str, swept: Patch, result: Result) -> inspector.Json:
     row, odd = rows.iloc[0], over.outliers
     said["facts"] += [
         ("pairs", f"{int(row['pairs'])}, of which {int(row['same_sign'])} have the mean's sign"),
-        ("corrected p", f"{row['q_value']:.2g}, at a false discovery rate of {percent(RATE)}"),
+        (
+            "corrected p",
+            f"{row['q_value']:.2g}, at a false discovery rate of {percent(FALSE_DISCOVERY_RATE)}",
+        ),
     ]
     return {
         **said,
         "sentence": cell_sentence(row, over),
-        "strip": strip(chosen, swept, result, row, odd),
+        "strip": strip_data(chosen, swept, result, row, odd),
         "outliers": [
             (i + 1, prompt_text(swept.pair_list[i].clean)[:MOST_WORDS], odd[i])
-            for i in list(odd)[:BESIDE]
+            for i in list(odd)[:OUTLIERS_BESIDE]
         ],
     }
 
 
-def strip(
+def strip_data(
     chosen: str, swept: Patch, result: Result, row: Any, odd: Collection[int]
 ) -> inspector.Json:
     """Every pair's own value at a place, with the mean and its interval; pairs count from 1."""
-    place, role = parsed(chosen)
+    place, role = parse_set_place(chosen)
     array, at = result.arrays[result.main], {**asdict(place), "role": role or None}
     cell = array.sel({dim: at[str(dim)] for dim in array.dims if at.get(str(dim)) is not None})
     values = cell.transpose("pair", ...).values.reshape(array.sizes["pair"], -1)[:, 0].tolist()
@@ -277,23 +278,23 @@ def strip(
     }
 
 
-def _open(swept: Patch, result: Result, number: int) -> None:
+def _open_pair(swept: Patch, result: Result, number: int) -> None:
     """Look at one pair of the set in Explore, at the same map and place."""
     one = swept.model_copy(update={"pairs": (swept.pair_list[number],)})
-    found = restore_state.nearest(one, result)
+    found = restore_state.nearest_page(one, result)
     if found is None:
         said = f"Pair {number + 1} is of token ids or of a longer chat, which no text field holds."
         st.session_state.update(complaint=said, go_to="many")
         return
     page, given = found
     kept = {"chosen": st.session_state["chosen"]}
-    session_state.take(st.session_state, restore_state.CLEARED | given | kept)
+    session_state.set_controls(st.session_state, restore_state.CLEARED | given | kept)
     st.session_state["go_to"] = page
 
 
-def without_scale(chosen: str, result: Result) -> str:
+def unscaled_sentence(chosen: str, result: Result) -> str:
     """What a cell does in the metric's own unit, where shares of the gap say nothing."""
-    after, _ = controls.at_place(result.averaged(), chosen)
+    after, _ = controls.metric_and_effect(result.averaged(), chosen)
     return (
         f"Mean {result.experiment['metric']} {after:.3g} after the patch, {result.base.metric:.3g} "
         "before it. The mean gap is too small for shares of it."
@@ -302,22 +303,28 @@ def without_scale(chosen: str, result: Result) -> str:
 
 def cell_sentence(row: Any, over: Statistics) -> str:
     """What a cell's numbers say."""
-    sure = "differs from zero" if row["q_value"] <= RATE else "does not differ from zero"
+    sure = (
+        "differs from zero"
+        if row["q_value"] <= FALSE_DISCOVERY_RATE
+        else "does not differ from zero"
+    )
     none = " (no interval: the gap itself is not distinguishable from zero)"
-    moved = f"{percent(row['mean_effect'])} of the gap{_interval(row, over, none)}"
+    moved = f"{percent(row['mean_effect'])} of the gap{_interval_text(row, over, none)}"
     return f"On average the copy moves {moved}. It {sure}."
 
 
-def _odd(swept: Patch, over: Statistics) -> None:
+def _show_outliers(swept: Patch, over: Statistics) -> None:
     """The pairs that stand out, with their prompts and why."""
     odd = over.outliers
     if not odd:
         st.caption("No pair stands out, in its gap or in how its effects lie over the places.")
         return
     with st.expander(f"Outliers: pairs unlike the rest ({len(odd)})"):
-        for i in list(odd)[:MOST_ODD]:
+        for i in list(odd)[:MOST_OUTLIERS]:
             both = swept.pair_list[i]
             st.markdown(f"**Pair {i + 1}**: {escape(odd[i])}")
-            st.caption(f"{typed(prompt_text(both.clean))}  \n{typed(prompt_text(both.corrupt))}")
-        if (more := len(odd) - MOST_ODD) > 0:
+            st.caption(
+                f"{escape_typed(prompt_text(both.clean))}  \n{escape_typed(prompt_text(both.corrupt))}"
+            )
+        if (more := len(odd) - MOST_OUTLIERS) > 0:
             st.caption(f"And {more} more: the exported JSON has them all.")

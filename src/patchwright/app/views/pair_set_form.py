@@ -8,15 +8,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import pair_sets
 from patchwright.app.page_controls import CONTROLS, MOST_PAIRS
-from patchwright.app.text import error_markdown, escape, typed
+from patchwright.app.text import error_markdown, escape, escape_typed
 from patchwright.app.views import fields, pair
 from patchwright.app.views.file_button import file_button
 from patchwright.errors import FormatError, PatchwrightError
 from patchwright.model.load import Model
 from patchwright.prompts.builtin_templates import tasks
-from patchwright.prompts.datasets import sentences, write_items
+from patchwright.prompts.datasets import error_sentences, write_items
 from patchwright.prompts.formats import FORMATS
-from patchwright.prompts.formats.document import ENDINGS
+from patchwright.prompts.formats.document import SUFFIXES
 from patchwright.prompts.formats.format import Reading
 from patchwright.prompts.formats.own import PARTS
 from patchwright.prompts.pairs_file import PairSet
@@ -33,7 +33,7 @@ SOURCE_NAMES = {
 }
 
 LABELS = {
-    **pair.NAMES,
+    **pair.PROMPT_NAMES,
     **pair.ANSWER_NAMES,
     "system": "System message",
     "template_text": "Text with slots",
@@ -61,29 +61,29 @@ HELP = {
     f"{pair_sets.MOST_SWAPS}). Chosen for what they do, they are no sample: their intervals say nothing of other words.",
 }
 
-MOST_TOLD = 10
+MOST_REASONS = 10
 """Reasons why rows cannot be used, told one by one."""
 
 
-def choices(model: Model) -> None:
+def show_source(model: Model) -> None:
     """Where the pairs come from, and what that needs, in a row."""
     stored = st.session_state.get("set_pairs")
     offered = [one for one in CONTROLS["set_source"].choices if one != "run" or stored]
-    of_source = {**_ROWS, "file": partial(_file, model)}
+    of_source = {**_ROWS, "file": partial(_show_file, model)}
     first, rest = st.columns([2.3, 9], vertical_alignment="bottom", gap="small")
     source = fields.choice(first, "Pairs from", offered, "set_source", SOURCE_NAMES, "template")
     of_source[source](rest)
-    fields.check({key: LABELS[key] for key in pair_sets.FIELDS[source] if key in LABELS})
+    fields.check({key: LABELS[key] for key in pair_sets.SOURCE_FIELDS[source] if key in LABELS})
 
 
-def _pair(row: DeltaGenerator) -> None:
+def _show_pair(row: DeltaGenerator) -> None:
     prompts, count, seed = row.columns([6, 1.5, 1.3], vertical_alignment="bottom")
     now = st.session_state
-    prompts.caption(f"A {typed(now['clean'])}  \nB {typed(now['corrupt'])}")
-    _count(count, seed)
+    prompts.caption(f"A {escape_typed(now['clean'])}  \nB {escape_typed(now['corrupt'])}")
+    _show_count(count, seed)
 
 
-def _template(row: DeltaGenerator) -> None:
+def _show_template(row: DeltaGenerator) -> None:
     chosen, count, seed = row.columns([6, 1.5, 1.3])
     titles = {one.name: f"{one.name}: {one.title}" for one in tasks()}
     fields.choice(
@@ -94,10 +94,10 @@ def _template(row: DeltaGenerator) -> None:
         titles,
         help="Its words are those that are single tokens of the model at hand.",
     )
-    _count(count, seed)
+    _show_count(count, seed)
 
 
-def _own(row: DeltaGenerator) -> None:
+def _show_own_template(row: DeltaGenerator) -> None:
     text, more, count, seed = row.columns([4.4, 1.6, 1.5, 1.3], vertical_alignment="bottom")
     _field(text, "template_text")
     with more.popover("Slots, answers", width="stretch"):
@@ -106,40 +106,40 @@ def _own(row: DeltaGenerator) -> None:
         fields.text_area(here, LABELS[key], key, height=130, help=HELP[key])
         for key in ("template_swap", "template_answer", "template_wrong"):
             _field(here, key)
-    _count(count, seed)
+    _show_count(count, seed)
 
 
-def _sentences(row: DeltaGenerator) -> None:
+def _show_sentences(row: DeltaGenerator) -> None:
     fields.text_area(row, LABELS["sentences"], "sentences", height=80, help=HELP["sentences"])
 
 
-def _swap(row: DeltaGenerator) -> None:
+def _show_swap(row: DeltaGenerator) -> None:
     prompt, word, answer, count = row.columns([4, 1.6, 1.6, 1.5])
     _field(prompt, "swap_prompt")
     _field(word, "swap_word")
     _field(answer, "swap_answer")
-    _count(count)
+    _show_count(count)
 
 
-def _run(row: DeltaGenerator) -> None:
+def _show_run(row: DeltaGenerator) -> None:
     row.caption(f"{len(st.session_state['set_pairs']):,} pairs, as the run store has them.")
 
 
 _ROWS: dict[str, Callable[[DeltaGenerator], None]] = {
-    "pair": _pair,
-    "template": _template,
-    "own": _own,
-    "sentences": _sentences,
-    "swap": _swap,
-    "run": _run,
+    "pair": _show_pair,
+    "template": _show_template,
+    "own": _show_own_template,
+    "sentences": _show_sentences,
+    "swap": _show_swap,
+    "run": _show_run,
 }
 
 
-def _file(model: Model, row: DeltaGenerator) -> None:
+def _show_file(model: Model, row: DeltaGenerator) -> None:
     upload, how = row.columns([6, 3], vertical_alignment="bottom")
     given = upload.file_uploader(
         "A file of pairs",
-        type=list(ENDINGS),
+        type=list(SUFFIXES),
         key="set_upload",
         help=f"Published data as it is ({', '.join(one.title for one in FORMATS)}), or a table whose columns you name. "
         f"At most 5 MB and {MOST_PAIRS:,} pairs.",
@@ -184,7 +184,7 @@ def _field(place: DeltaGenerator, key: str) -> None:
     fields.text_input(place, LABELS[key], key, help=HELP.get(key))
 
 
-def _count(count: DeltaGenerator, seed: DeltaGenerator | None = None) -> None:
+def _show_count(count: DeltaGenerator, seed: DeltaGenerator | None = None) -> None:
     """How many pairs, and where they are drawn with which seed."""
     again = "The same seed gives the same pairs."
     for place, label, key, help in (
@@ -196,10 +196,10 @@ def _count(count: DeltaGenerator, seed: DeltaGenerator | None = None) -> None:
             fields.number_input(place, label, low, high, key, help=help)
 
 
-def understood(found: PairSet) -> None:
+def show_set(found: PairSet) -> None:
     """What was understood in a line, beside it the pairs; then the rows that gave none."""
     line, pairs = st.columns([9, 2], vertical_alignment="center")
-    line.caption(escape(pair_sets.in_words(found)))
+    line.caption(escape(pair_sets.set_in_words(found)))
     with pairs.popover(f"The {len(found.items):,} pairs", width="stretch"):
         st.dataframe(found.table(), hide_index=True, height=280, width=900)
         file_button(
@@ -211,9 +211,9 @@ def understood(found: PairSet) -> None:
             help="The set itself, for `--pairs` on the command line or to upload here again.",
         )
     if found.skipped:
-        every = sentences(found.skipped)
-        told = [f"- {escape(one)}" for one in every[:MOST_TOLD]]
-        more = len(every) - MOST_TOLD
+        every = error_sentences(found.skipped)
+        told = [f"- {escape(one)}" for one in every[:MOST_REASONS]]
+        more = len(every) - MOST_REASONS
         told += [f"- and {more} more"] if more > 0 else []
         head = f"{plural(len(found.skipped), 'row')} cannot be used; the others go on."
         st.warning("\n".join([head, *told]))

@@ -5,7 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment
-from patchwright.app.results import unpatched
+from patchwright.app.results import unpatched_runs
 from patchwright.app.views import (
     controls,
     explanation,
@@ -26,22 +26,22 @@ from patchwright.places import SITES
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    explore.of_pair("patch", _page)
+    explore.show_tab("patch", _show_content)
 
 
-def _page(experiment: Patch | None, bar: topbar.Bar) -> None:
+def _show_content(experiment: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
-    choices(model, "site", "per")
+    show_controls(model, "site", "per")
     if experiment is None:
         return
-    experiment = pair.checked(model)
+    experiment = pair.runnable_sweep(model)
     # A place of its own: with what comes and goes in it the map keeps its place on the page.
     with st.container():
-        welcome.strip(unpatched(experiment, model))
+        welcome.show(unpatched_runs(experiment, model))
     conclusion = st.container(key="conclusion").empty()
-    result = explore.shown(tab_of(experiment, model), model)
+    result = explore.show_sweep(tab_of(experiment, model), model)
     if result is not None:
-        _finished(experiment, result, bar, conclusion)
+        _show_findings(experiment, result, bar, conclusion)
 
 
 def tab_of(experiment: Patch, model: Model) -> explore.Tab:
@@ -51,26 +51,26 @@ def tab_of(experiment: Patch, model: Model) -> explore.Tab:
         page="patch",
         experiment=experiment,
         swept=experiment,
-        together=lambda places: build_experiment.together_of(experiment, places),
+        together=lambda places: build_experiment.patch_together_of(experiment, places),
         target=target,
         change=f"Copied from {source} into {target}",
         altered=f"{target} with the copy",
         facts=lambda one: [
-            *inspector.attention(one, experiment, model),
-            *inspector.ablated(one, experiment, model),
-            *inspector.direct(one, experiment, model),
+            *inspector.attention_facts(one, experiment, model),
+            *inspector.ablation_facts(one, experiment, model),
+            *inspector.direct_facts(one, experiment, model),
         ],
         legend=f"share of the way from {target} to {source}; 0 is no change",
-        closer=lambda chosen: place_detail.closer(chosen, experiment, model),
+        closer=lambda chosen: place_detail.show_details(chosen, experiment, model),
         question=experiment.question,
         zooms=("site", "per"),
     )
 
 
-def choices(model: Model, site: str, per: str) -> None:
+def show_controls(model: Model, site: str, per: str) -> None:
     """What is patched, by these two controls, and how it is measured."""
     columns = st.container(key="controls").columns([4, 3, 3, 3])
-    controls.site_and_per(
+    controls.show_site_and_per(
         columns[:2],
         SITES,
         site,
@@ -101,11 +101,11 @@ def choices(model: Model, site: str, per: str) -> None:
     )
 
 
-def _finished(
+def _show_findings(
     experiment: Patch, result: Result, bar: topbar.Bar, conclusion: DeltaGenerator
 ) -> None:
     """What the finished sweep shows, and how to take it away."""
-    found = explanation.found(experiment, result, bar.model)
+    found = explanation.find_insights(experiment, result, bar.model)
     conclusion.html(explanation.conclusion_html(found))
-    explanation.steps(found, experiment)
-    export.shown(bar, result)
+    explanation.show_steps(found, experiment)
+    export.show(bar, result)

@@ -7,7 +7,7 @@ from functools import partial
 
 from patchwright.algorithms.paths import RECEIVERS
 from patchwright.algorithms.result import Result
-from patchwright.algorithms.scale import shares
+from patchwright.algorithms.scale import usable_effect
 from patchwright.app import build_experiment
 from patchwright.app.results import result_of
 from patchwright.app.views import controls, inspector
@@ -19,7 +19,7 @@ from patchwright.model.load import Model
 from patchwright.places import check_site, n_heads_of, parse_place
 from patchwright.spelling import percent
 
-ON_THE_WAY = {"recompute": "recomputed", "freeze": "frozen"}
+ON_THE_WAY_NAMES = {"recompute": "recomputed", "freeze": "frozen"}
 
 
 def receiver_at(place: str, kind: str, result: Result, model: Model) -> str:
@@ -27,8 +27,10 @@ def receiver_at(place: str, kind: str, result: Result, model: Model) -> str:
     receiver = named_receiver(place, kind, model)
     if not receiver:
         return ""
-    followed = asked(result).model_copy(update={"receivers": (receiver,)})
-    reached = any(followed.reaches(layer, model.spec.parallel) for layer in layers_of(result))
+    followed = path_experiment(result).model_copy(update={"receivers": (receiver,)})
+    reached = any(
+        followed.can_have_effect(layer, model.spec.parallel) for layer in row_layers(result)
+    )
     return receiver if reached else ""
 
 
@@ -44,7 +46,7 @@ def named_receiver(place: str, kind: str, model: Model) -> str:
     return str(replace(one, site=site, head=head))
 
 
-def receiving(receivers: Sequence[str], grid: Grid, model: Model) -> list[str]:
+def receiving_places(receivers: Sequence[str], grid: Grid, model: Model) -> list[str]:
     """The cells of the map that receive."""
     layers = {parse_place(one).layer for one in receivers}
     return [
@@ -56,22 +58,22 @@ def receiving(receivers: Sequence[str], grid: Grid, model: Model) -> list[str]:
     ]
 
 
-def asked(result: Result) -> PathPatch:
+def path_experiment(result: Result) -> PathPatch:
     """The experiment of a result."""
-    found = METHODS.asked(result)
+    found = METHODS.experiment_of_result(result)
     assert isinstance(found, PathPatch), "the tab shows no other results"
     return found
 
 
-def layers_of(result: Result) -> list[int]:
+def row_layers(result: Result) -> list[int]:
     """The layer of each row of the map."""
     return [parse_place(row[0]).layer or 0 for row in grid_of(result).places]
 
 
-def without_path(result: Result, model: Model) -> set[str]:
+def unreached_senders(result: Result, model: Model) -> set[str]:
     """The senders from which nothing reaches a receiver."""
-    reaches = partial(asked(result).reaches, parallel=model.spec.parallel)
-    rows = zip(layers_of(result), grid_of(result).places, strict=True)
+    reaches = partial(path_experiment(result).can_have_effect, parallel=model.spec.parallel)
+    rows = zip(row_layers(result), grid_of(result).places, strict=True)
     return {place for layer, row in rows if not reaches(layer) for place in row}
 
 
@@ -79,53 +81,57 @@ def legend(result: Result, centred: bool) -> str:
     """What the colour bar's numbers are."""
     if not centred:
         return f"{controls.METRIC_NAMES[result.experiment['metric']]} (A and B are too close for shares)"
-    source, target = ends(result)
+    source, target = source_and_target(result)
     return f"share of the way from {target} to {source} through the receivers alone"
 
 
-def ends(result: Result) -> tuple[str, str]:
+def source_and_target(result: Result) -> tuple[str, str]:
     """The letters of the run that is copied from, and of the one that is copied into."""
     return ("A", "B") if result.experiment["direction"] == "denoise" else ("B", "A")
 
 
-def said(chosen: str, result: Result, cut_off: bool, swept: Patch, model: Model) -> inspector.Json:
+def inspector_data(
+    chosen: str, result: Result, cut_off: bool, swept: Patch, model: Model
+) -> inspector.Json:
     """A sender for the inspector: what it does through the receivers, and by all ways at once."""
-    source, target = ends(result)
+    source, target = source_and_target(result)
     base, other = (
         (result.corrupt, result.clean) if target == "B" else (result.clean, result.corrupt)
     )
-    after = math.nan if cut_off else controls.at_place(result, chosen)[0]
-    whole = result_of(build_experiment.together_of(swept, [chosen]), model)
+    after = math.nan if cut_off else controls.metric_and_effect(result, chosen)[0]
+    whole = result_of(build_experiment.patch_together_of(swept, [chosen]), model)
     assert whole.altered is not None, "places changed together are one altered run"
     runs = {f"{target} alone": base, "copied, by all ways": whole.altered, f"{source} alone": other}
     place = parse_place(chosen)
     return {
         "place": chosen,
-        "title": inspector.title(place, result),
+        "title": inspector.place_title(place, result),
         "sentence": sentence(chosen, result, cut_off),
-        "ruler": inspector.ruler(source, target, base.metric, other.metric, after),
-        "runs": [{"name": name, "tokens": inspector.likeliest(run)} for name, run in runs.items()],
+        "ruler": inspector.ruler_data(source, target, base.metric, other.metric, after),
+        "runs": [
+            {"name": name, "tokens": inspector.likeliest_tokens(run)} for name, run in runs.items()
+        ],
         "facts": [
-            ("by all ways at once", by_all_ways(whole)),
-            *_on_its_way(result),
-            *inspector.attention(place, swept, model),
-            *inspector.ablated(place, swept, model),
+            ("by all ways at once", all_ways_text(whole)),
+            *_frozen_facts(result),
+            *inspector.attention_facts(place, swept, model),
+            *inspector.ablation_facts(place, swept, model),
         ],
     }
 
 
 def sentence(chosen: str, result: Result, cut_off: bool) -> str:
     """What a sender does by way of the receivers, with its numbers."""
-    done, to = result.experiment, to_whom(result.experiment["receivers"])
+    done, to = result.experiment, receivers_text(result.experiment["receivers"])
     if cut_off:
         return (
             f"{chosen} lies above every receiver ({to}): what it writes never gets there, so there "
             "is no path and nothing to measure."
         )
-    after, effect = controls.at_place(result, chosen)
+    after, effect = controls.metric_and_effect(result, chosen)
     if math.isnan(after):
         return controls.NOT_COMPUTED
-    source, target = ends(result)
+    source, target = source_and_target(result)
     share = "" if math.isnan(effect) else f": {percent(effect)} of the way to {source}"
     return (
         f"Copied from {source} into {target}, seen by {to} and nothing else, it moves "
@@ -133,19 +139,19 @@ def sentence(chosen: str, result: Result, cut_off: bool) -> str:
     )
 
 
-def _on_its_way(result: Result) -> list[inspector.Fact]:
+def _frozen_facts(result: Result) -> list[inspector.Fact]:
     done = result.experiment
-    mlps, norms = ON_THE_WAY[done["mlps"]], ON_THE_WAY[done["norms"]]
+    mlps, norms = ON_THE_WAY_NAMES[done["mlps"]], ON_THE_WAY_NAMES[done["norms"]]
     return [("on the way", f"heads frozen, MLPs {mlps}, norms {norms}")]
 
 
-def by_all_ways(whole: Result) -> str:
+def all_ways_text(whole: Result) -> str:
     """What the same place does when nothing is held."""
-    effect = float(shares(whole))
+    effect = float(usable_effect(whole))
     share = "" if math.isnan(effect) else f", {percent(effect)} of the gap"
     return f"to {float(whole.patched):.2f}{share} (as on Patch)"
 
 
-def to_whom(receivers: list[str]) -> str:
+def receivers_text(receivers: list[str]) -> str:
     """The receivers in words."""
     return "the logits" if LOGITS in receivers else " and ".join(receivers)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from patchwright.algorithms.paths import SENDERS, receivers_of
+from patchwright.algorithms.paths import SENDERS, parse_receivers
 from patchwright.algorithms.result import Result
 from patchwright.app import build_experiment, session_state
 from patchwright.app.views import (
@@ -41,29 +41,29 @@ CAUTION = (
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    explore.of_pair("paths", _page)
+    explore.show_tab("paths", _show_content)
 
 
-def _page(swept: Patch | None, bar: topbar.Bar) -> None:
+def _show_content(swept: Patch | None, bar: topbar.Bar) -> None:
     model = bar.model
     if swept is None:
         return
-    _choices(model)
+    _show_controls(model)
     experiment = build_experiment.path_patch_of(st.session_state, swept)
-    _check(experiment, swept, model)
+    _check_receivers(experiment, swept, model)
     draw = partial(_draw, swept=swept, model=model)
-    results = progress.followed({"paths": experiment}, draw, model, "senders")
+    results = progress.draw_sweeps({"paths": experiment}, draw, model, "senders")
     if results is not None:
-        controls.baselines(results[0])
+        controls.show_warnings(results[0])
         if experiment.mlps == "recompute":
             st.caption(CAUTION)
-        export.shown(bar, results[0])
+        export.show(bar, results[0])
 
 
-def _choices(model: Model) -> None:
+def _show_controls(model: Model) -> None:
     """Who sends, who receives, and what happens between."""
     columns = st.container(key="controls").columns([2.4, 2.4, 5.4, 2.8, 1.2])
-    controls.site_and_per(
+    controls.show_site_and_per(
         columns[:2],
         SENDERS,
         "sender",
@@ -78,7 +78,7 @@ def _choices(model: Model) -> None:
         "Receivers",
         st.session_state["receivers"],
         accept_new_options=True,
-        **fields.kept("receivers"),
+        **fields.persistent_key("receivers"),
         placeholder="To the logits. Add a cell as receiver, or type L3H1.q",
         help="Without any, the logits. Add some from the map, or type them, such as L3H1.q or L2.mlp_out.",
         **fields.UNLABELLED,
@@ -92,11 +92,11 @@ def _choices(model: Model) -> None:
         **fields.UNLABELLED,
     )
     with columns[4].popover("⚙", help="Direction, metric, what is frozen", width="stretch"):
-        _on_the_way()
-        _by_numbers(model)
+        _show_options()
+        _show_add_receiver(model)
 
 
-def _on_the_way() -> None:
+def _show_options() -> None:
     """Which way, what happens between, and how the answer is measured."""
     first, second = st.columns(2), st.columns(2)
     fields.choice(
@@ -115,7 +115,7 @@ def _on_the_way() -> None:
         "MLPs on the way",
         get_args(OnTheWay),
         "mlps",
-        path_place.ON_THE_WAY,
+        path_place.ON_THE_WAY_NAMES,
         help="Recomputed, as in the paper: what an MLP makes of the change counts as part of the "
         "path. Frozen: only what the sender itself writes arrives.",
     )
@@ -124,13 +124,13 @@ def _on_the_way() -> None:
         "Norms on the way",
         get_args(OnTheWay),
         "norms",
-        path_place.ON_THE_WAY,
+        path_place.ON_THE_WAY_NAMES,
         help="Frozen norms divide by what they divide by in the run that is patched: a large change "
         "is then not damped.",
     )
 
 
-def _by_numbers(model: Model) -> None:
+def _show_add_receiver(model: Model) -> None:
     """Add a receiver that is not on the map, by its layer and head."""
     columns = st.columns([1, 1, 2], vertical_alignment="bottom")
     site, layers = check_site(st.session_state["receiver_site"]), range(model.spec.n_layers)
@@ -139,20 +139,20 @@ def _by_numbers(model: Model) -> None:
     head = fields.choice(columns[1], "Head", heads, "receiver_head")
     added = str(Place(site, layer, None if head == "all" else int(head)))
     columns[2].button(
-        f"Add {added}", on_click=_add, args=(added,), width="stretch", key="add_receiver"
+        f"Add {added}", on_click=_add_receiver, args=(added,), width="stretch", key="add_receiver"
     )
 
 
-def _add(receiver: str) -> None:
+def _add_receiver(receiver: str) -> None:
     if receiver:
         session_state.add_to_set(st.session_state, receiver, "receivers")
 
 
-def _check(experiment: PathPatch, swept: Patch, model: Model) -> None:
+def _check_receivers(experiment: PathPatch, swept: Patch, model: Model) -> None:
     """Raise InputError for receivers that cannot be followed."""
     assert not isinstance(swept.pairs, tuple), "the page has one pair"
     tokens = tokens_of(swept.pairs, experiment, model)
-    receivers_of(experiment.receivers, model.spec, len(tokens.clean))
+    parse_receivers(experiment.receivers, model.spec, len(tokens.clean))
 
 
 def _draw(
@@ -161,29 +161,31 @@ def _draw(
     """The senders, and what the selected one does by way of the receivers (at first the strongest)."""
     (result,) = results
     followed = build_experiment.path_patch_of(st.session_state, swept).receivers
-    if followed != path_place.asked(result).receivers:
+    if followed != path_place.path_experiment(result).receivers:
         st.rerun()  # A receiver was added on the map, and the controls above show it too.
-    grid, none = grid_of(result), path_place.without_path(result, model)
+    grid, none = grid_of(result), path_place.unreached_senders(result, model)
     maps = workbench.Maps(
         [grid],
         result,
-        workbench.strongest(grid, result),
+        workbench.strongest_place(grid, result),
         progress=under_way,
         legend=path_place.legend(result, grid.centred),
         nothing=dict.fromkeys(none, "no path"),
     )
-    chosen = workbench.on_maps(st.session_state["chosen"], maps)
+    chosen = workbench.place_on_maps(st.session_state["chosen"], maps)
     receiver = _receiver(result, model, chosen)
-    said = path_place.said(chosen, result, chosen in none, swept, model)
-    said["facts"] += workbench.pinned(maps, chosen, lambda one: controls.at_place(result, one)[1])
+    said = path_place.inspector_data(chosen, result, chosen in none, swept, model)
+    said["facts"] += workbench.pin_facts(
+        maps, chosen, lambda one: controls.metric_and_effect(result, one)[1]
+    )
     said |= {
         "add": f"Add {receiver} as receiver" if receiver else "",
         "addHelp": "Follow what senders write to this place alone. Shift-click adds a cell too.",
         "inSet": receiver in st.session_state["receivers"],
     }
-    marked = path_place.receiving(st.session_state["receivers"], grid, model)
-    add = {"add": lambda place: _add(_receiver(result, model, place))}
-    workbench.drawn("paths", maps, workbench.Bench(said, None, marked, add), ["paths"])
+    marked = path_place.receiving_places(st.session_state["receivers"], grid, model)
+    add = {"add": lambda place: _add_receiver(_receiver(result, model, place))}
+    workbench.show("paths", maps, workbench.Bench(said, None, marked, add), ["paths"])
 
 
 def _receiver(result: Result, model: Model, place: str) -> str:

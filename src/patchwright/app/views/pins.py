@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import streamlit as st
 
 from patchwright.algorithms.metrics import METRIC_TABLE, check_metric
-from patchwright.algorithms.scale import shares
+from patchwright.algorithms.scale import usable_effect
 from patchwright.app import build_experiment
-from patchwright.app.page_controls import DIGITS
-from patchwright.app.resources import look_up, model_called
+from patchwright.app.page_controls import HASH_DIGITS
+from patchwright.app.resources import experiment_finder, shared_model
 from patchwright.app.results import result_of
 from patchwright.errors import InputError
 from patchwright.methods.ablate import Ablate
@@ -32,10 +32,10 @@ class Pin:
     run: str = ""
 
 
-def put(place: str, run: Swept | None = None) -> None:
+def pin_place(place: str, run: Swept | None = None) -> None:
     """Pin a place, or nothing where it is `-`; of a `run`, also for when another is on the page."""
     place = place.removesuffix("-")
-    digits = run.hash[:DIGITS] if place and run is not None else ""
+    digits = run.hash[:HASH_DIGITS] if place and run is not None else ""
     st.session_state.update(pinned=place, pinned_run=digits)
     if run is not None:
         st.session_state.setdefault("pinned_runs", {})[digits] = run
@@ -46,27 +46,27 @@ def pin_of(current: Swept, model: Model) -> Pin | None:
     place: str = st.session_state["pinned"]
     if not place:
         return None
-    run = _run(current)
-    there = model if run.model == model.name else model_called(run.model)
-    effect = float(shares(result_of(build_experiment.changed_alike(run, [place]), there)))
-    return Pin(place, effect, "" if run.hash == current.hash else told_apart(run, current))
+    run = _pinned_run(current)
+    there = model if run.model == model.name else shared_model(run.model)
+    effect = float(usable_effect(result_of(build_experiment.joint_change_of(run, [place]), there)))
+    return Pin(place, effect, "" if run.hash == current.hash else run_in_words(run, current))
 
 
-def _run(current: Swept) -> Swept:
+def _pinned_run(current: Swept) -> Swept:
     """The run that the pin is of; of one by another method, the place is looked at in this run."""
     digits: str = st.session_state["pinned_run"]
     if not digits or current.hash.startswith(digits):
         return current
     run = st.session_state.get("pinned_runs", {}).get(digits)
     if run is None:
-        find = look_up()
+        find = experiment_finder()
         run = None if find is None else find(digits)
         if run is None or run.model != current.model:
             raise InputError("its run is not on this server: pin the cell again.")
     return run if isinstance(run, type(current)) else current
 
 
-def told_apart(run: Swept, current: Swept) -> str:
+def run_in_words(run: Swept, current: Swept) -> str:
     """A run in words, by what it asks otherwise than the one on the page."""
     words: list[str] = []
     if run.model != current.model:

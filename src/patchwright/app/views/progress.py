@@ -22,23 +22,23 @@ TOO_LONG = (
 )
 
 
-def finished(experiment: Experiment, model: Model, slot: str, what: str) -> Result | None:
+def wait_for_result(experiment: Experiment, model: Model, slot: str, what: str) -> Result | None:
     """The result; while there is none yet, None and how many of `what` are done.
 
     Raises what the work raised. What was stopped is a result too where it has cells, with a
     button to do the rest.
     """
     job = job_of(experiment, model, slot)
-    if not job.over:
-        _under_way(experiment, model, slot, what)
+    if not job.finished:
+        _show_progress(experiment, model, slot, what)
         return None
     result = result_of_job(job, experiment, model)
     if result is None:
         st.warning(f"Stopped before all {what} were done, and a part of them shows nothing.")
     if job.late:
         st.warning(TOO_LONG)
-    elif result is None or stopped(result):
-        rest([slot])
+    elif result is None or is_stopped(result):
+        show_rest_button([slot])
     return result
 
 
@@ -54,23 +54,23 @@ def result_of_job(job: Job, experiment: Experiment, model: Model) -> Result | No
     return job.result
 
 
-def stopped(result: Result) -> bool:
+def is_stopped(result: Result) -> bool:
     """Whether cells are missing because somebody stopped the work."""
     return any(notice["code"] == "stopped" for notice in result.warnings)
 
 
-def rest(slots: list[str]) -> None:
+def show_rest_button(slots: list[str]) -> None:
     """A button that does what was stopped after all."""
     st.button("Compute the rest", key=f"rest-{slots[0]}", on_click=start_again, args=(slots,))
 
 
 @st.fragment(run_every=0.4)
-def _under_way(experiment: Experiment, model: Model, slot: str, what: str) -> None:
+def _show_progress(experiment: Experiment, model: Model, slot: str, what: str) -> None:
     job = job_of(experiment, model, slot)
-    if job.over:
+    if job.finished:
         st.rerun()
     bar, button = st.columns([5, 1], vertical_alignment="bottom")
-    bar.progress(*how_far(job, job_queue().ahead_of(job), what))
+    bar.progress(*job_progress(job, job_queue().queue_position(job), what))
     button.button(
         "Stop",
         on_click=stop,
@@ -82,7 +82,7 @@ def _under_way(experiment: Experiment, model: Model, slot: str, what: str) -> No
     )
 
 
-def how_far(job: Job, ahead: int, what: str) -> tuple[float, str]:
+def job_progress(job: Job, ahead: int, what: str) -> tuple[float, str]:
     """The share of the work that is done, and a line about it; `ahead` jobs wait before it."""
     now, left = job.progress, job.seconds_left
     if job.result is not None:
@@ -100,7 +100,7 @@ Draw = Callable[[Sequence[Result], Json | None], None]
 """Draws the workbench of results: as far as they are, with their progress, or at the end without."""
 
 
-def followed(
+def draw_sweeps(
     sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str = "cells"
 ) -> list[Result] | None:
     """Draw sweeps, by slot, as far as they are; their results once all are over.
@@ -111,18 +111,18 @@ def followed(
     for job in jobs:
         if job.error is not None:
             raise job.error
-    under_way = not all(job.over for job in jobs)
+    under_way = not all(job.finished for job in jobs)
     again = LOOK_AGAIN if under_way else None
-    st.fragment(_swept, run_every=again)(sweeps, draw, model, what, under_way)
+    st.fragment(_draw_so_far, run_every=again)(sweeps, draw, model, what, under_way)
     return None if under_way else _results(jobs, sweeps, model)
 
 
-def _swept(
+def _draw_so_far(
     sweeps: Mapping[str, CellByCell], draw: Draw, model: Model, what: str, under_way: bool
 ) -> None:
     """The sweeps as far as they are; where they were stopped, the way to the rest."""
     jobs = jobs_of(sweeps, model, patience=0.0)
-    over = all(job.over for job in jobs)
+    over = all(job.finished for job in jobs)
     if over == under_way or any(job.error for job in jobs):
         st.rerun()
     if under_way:
@@ -134,23 +134,23 @@ def _swept(
         return
     results = _results(jobs, sweeps, model)
     draw(results, None)
-    unfinished = [slot for slot, one in zip(sweeps, results, strict=True) if stopped(one)]
+    unfinished = [slot for slot, one in zip(sweeps, results, strict=True) if is_stopped(one)]
     if any(job.late for job in jobs):
         st.warning(TOO_LONG)
     elif unfinished:
-        rest(unfinished)
+        show_rest_button(unfinished)
 
 
 def _progress(jobs: Sequence[Job], what: str) -> Json:
     """How far works are that are shown together: in words of the first that is not over."""
-    ahead = job_queue().ahead_of
-    far = [how_far(job, ahead(job), what) for job in jobs]
-    at = next((i for i, job in enumerate(jobs) if not job.over), len(jobs) - 1)
+    ahead = job_queue().queue_position
+    far = [job_progress(job, ahead(job), what) for job in jobs]
+    at = next((i for i, job in enumerate(jobs) if not job.finished), len(jobs) - 1)
     which = f"Map {at + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
     return {
         "share": sum(share for share, _ in far) / len(jobs),
         "said": which + far[at][1],
-        "stoppable": not all(job.over or job.stopping for job in jobs),
+        "stoppable": not all(job.finished or job.stopping for job in jobs),
     }
 
 

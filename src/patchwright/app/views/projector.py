@@ -19,52 +19,52 @@ WITHOUT_TEXT = ".st-key-lesson > :has(> .st-key-lesson-text) { display: none; }"
 """The style that leaves a question alone beside the map of a lesson."""
 
 
-def on() -> bool:
+def is_on() -> bool:
     """Whether the page is shown so."""
     return st.session_state["view"] == VIEW
 
 
-def revealed() -> bool:
+def is_revealed() -> bool:
     """Whether what the class was to predict is shown."""
     return bool(st.session_state.get("revealed"))
 
 
-def button() -> None:
+def show_button() -> None:
     """The button that leads there."""
     st.button(
         "Projector",
         icon=":material/present_to_all:",
         key="open-projector",
-        on_click=_turn,
+        on_click=_set_view,
         args=(VIEW,),
         help="A large map with its question and no controls. Escape leads back.",
     )
 
 
-def frame(asks: bool = True) -> None:
+def show(asks: bool = True) -> None:
     """Where the page is shown so: what hides the rest of it, and the buttons that are left.
 
     What `asks` nothing has nothing to reveal.
     """
-    if not on():
+    if not is_on():
         return
     style = Path(__file__).parents[1].joinpath("projector.css").read_text(encoding="utf-8")
-    style += ("" if revealed() else HIDDEN) + (WITHOUT_TEXT if asks else "")
+    style += ("" if is_revealed() else HIDDEN) + (WITHOUT_TEXT if asks else "")
     st.html(f"<style>{style}</style>")
     with st.container(horizontal=True, horizontal_alignment="right", key="projector"):
         if asks:
             st.button(
-                "Hide" if revealed() else "Reveal",
+                "Hide" if is_revealed() else "Reveal",
                 key="projector-reveal",
                 type="primary",
                 shortcut="V",
-                on_click=_reveal,
+                on_click=_toggle_revealed,
                 help="The answer and what is known of the selected cell.",
             )
-        st.button("Leave", type="tertiary", shortcut="Esc", on_click=_turn, args=("",))
+        st.button("Leave", type="tertiary", shortcut="Esc", on_click=_set_view, args=("",))
 
 
-def ways(number: int, steps: int, go: Callable[[int], None]) -> None:
+def show_step_buttons(number: int, steps: int, go: Callable[[int], None]) -> None:
     """The step of a lesson, from 0, and the buttons to those before and behind it."""
     if steps == 1:
         return
@@ -93,9 +93,9 @@ def ways(number: int, steps: int, go: Callable[[int], None]) -> None:
         )
 
 
-def _turn(view: str) -> None:
+def _set_view(view: str) -> None:
     st.session_state.update(view=view, revealed=False)
 
 
-def _reveal() -> None:
-    st.session_state["revealed"] = not revealed()
+def _toggle_revealed() -> None:
+    st.session_state["revealed"] = not is_revealed()

@@ -12,13 +12,13 @@ from patchwright.algorithms.result import Result
 from patchwright.app import restore_state, session_state
 from patchwright.app.access import Access
 from patchwright.app.results import statistics_of
-from patchwright.app.run_list import Saved, when
-from patchwright.app.text import error_markdown, error_text, escape, typed
+from patchwright.app.run_list import RunRow, time_in_words
+from patchwright.app.text import error_markdown, error_text, escape, escape_typed
 from patchwright.app.views import export
 from patchwright.app.views.file_button import file_button
-from patchwright.app.widgets.heat_map import heat_map, panels
+from patchwright.app.widgets.heat_map import heat_map, heat_maps
 from patchwright.errors import InputError, PatchwrightError
-from patchwright.figures.comparison import compared, unlike
+from patchwright.figures.comparison import comparison_grids, run_differences
 from patchwright.figures.grid import Grid, grid_of, grids_of, on_one_scale
 from patchwright.figures.matplotlib_figures import drawing_of
 from patchwright.methods.trace import Trace
@@ -28,30 +28,30 @@ MOST_NOTE = 1000
 """Characters of a note."""
 
 
-def shown(chosen: Sequence[Saved], kept: Access) -> None:
+def show(chosen: Sequence[RunRow], kept: Access) -> None:
     """What can be undone, what can be done with the selected runs, and what they show."""
-    _undo()
+    _show_undo()
     ids = [one for each in chosen for one in each.ids]
     hidden = len(set(st.session_state["picked"]) - set(ids))
     if hidden:
         st.caption(f"{hidden} selected run{'s are' if hidden > 1 else ' is'} not in this list.")
     if not chosen:
-        _nothing_selected(kept)
+        _show_hint(kept)
         return
     try:
         if len(chosen) == 1:
-            _one(chosen[0], kept)
+            _show_one(chosen[0], kept)
         elif len(chosen) == 2:
-            _two(chosen, ids, kept)
+            _show_two(chosen, ids, kept)
         else:
             st.markdown(f"**{len(chosen)} selected**")
-            _buttons(ids, kept)
+            _show_buttons(ids, kept)
             st.caption("Select one run to view it, two to compare them.")
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _nothing_selected(kept: Access) -> None:
+def _show_hint(kept: Access) -> None:
     st.markdown("Select one run to view it, two to compare them, or more to export them.")
     st.caption(
         "Every finished experiment is kept on this machine, and is not computed again when it is asked "
@@ -62,10 +62,10 @@ def _nothing_selected(kept: Access) -> None:
     )
 
 
-def _buttons(ids: list[str], kept: Access) -> None:
+def _show_buttons(ids: list[str], kept: Access) -> None:
     file_button(
         "Export",
-        lambda: exported(kept, ids),
+        lambda: runs_archive(kept, ids),
         "patchwright-runs.zip",
         "application/zip",
         "take-runs",
@@ -80,12 +80,12 @@ def _buttons(ids: list[str], kept: Access) -> None:
             on_click=_delete,
             args=(kept, ids),
         )
-    st.button("Clear selection", key="clear-runs", on_click=_drop, args=(ids,))
+    st.button("Clear selection", key="clear-runs", on_click=_deselect, args=(ids,))
 
 
-def _one(one: Saved, kept: Access) -> None:
+def _show_one(one: RunRow, kept: Access) -> None:
     """A run's question, what may be done with it, its map, its note and its files."""
-    _titled(one)
+    _show_title(one)
     with st.container(horizontal=True):
         opens = None if one.asked is None else restore_state.page_of(one.asked)
         st.button(
@@ -93,12 +93,12 @@ def _one(one: Saved, kept: Access) -> None:
             key="open-run",
             type="primary",
             icon=":material/open_in_new:",
-            on_click=_open,
+            on_click=_open_run,
             args=(opens,),
             disabled=opens is None,
             help="With its prompts and settings, to go on from there.",
         )
-        _buttons(one.ids, kept)
+        _show_buttons(one.ids, kept)
     if opens is None:
         st.caption("This run uses settings that no page offers, so it is read-only here.")
     results = [_with_statistics(kept.result(run)) for run in one.ids]
@@ -108,17 +108,21 @@ def _one(one: Saved, kept: Access) -> None:
         f"{escape(str(results[0].model.get('device', 'an unnamed device')))}."
     )
     if kept.own:
-        _note(one, kept)
+        _show_note(one, kept)
     if len(results) == 1:
-        export.files(results[0])
+        export.show_files(results[0])
     else:
-        export.files(export.chosen(results, list(map(_panel, results))), [drawing_of(*results)])
+        export.show_files(
+            export.select_result(results, list(map(_panel_name, results))), [drawing_of(*results)]
+        )
 
 
-def _titled(one: Saved, name: str = "") -> None:
+def _show_title(one: RunRow, name: str = "") -> None:
     """What it asks, and below in small type when it was computed and what it is in code."""
-    st.markdown(f"**{name}{typed(one.title)}**")
-    st.caption(f"{when(one.first.created, datetime.now(UTC))} · {typed(one.codes())}")
+    st.markdown(f"**{name}{escape_typed(one.title)}**")
+    st.caption(
+        f"{time_in_words(one.first.created, datetime.now(UTC))} · {escape_typed(one.details_text())}"
+    )
 
 
 def _with_statistics(result: Result) -> Result:
@@ -130,12 +134,12 @@ def _maps(results: Sequence[Result]) -> list[Grid]:
     """The panels of a result, or the maps of a trace's sites on one scale."""
     if len(results) == 1:
         return grids_of(results[0])
-    return on_one_scale([replace(grid_of(one), title=_panel(one)) for one in results])
+    return on_one_scale([replace(grid_of(one), title=_panel_name(one)) for one in results])
 
 
-def _panel(result: Result) -> str:
+def _panel_name(result: Result) -> str:
     assert isinstance(result.asked, Trace), "only traces are shown together"
-    return result.asked.panel
+    return result.asked.panel_title
 
 
 def _draw(grids: Sequence[Grid], key: str) -> None:
@@ -143,28 +147,30 @@ def _draw(grids: Sequence[Grid], key: str) -> None:
         heat_map(grids[0], key)
         return
     for at in range(0, len(grids), 3):
-        panels(grids[at : at + 3], f"{key}-{at}", numbered=True)
+        heat_maps(grids[at : at + 3], f"{key}-{at}", numbered=True)
 
 
-def _two(chosen: Sequence[Saved], ids: list[str], kept: Access) -> None:
+def _show_two(chosen: Sequence[RunRow], ids: list[str], kept: Access) -> None:
     """Two runs and their difference on one scale; the earlier one first."""
     early, late = sorted(chosen, key=lambda one: one.first.created)
-    _titled(early, "First: ")
-    _titled(late, "Second: ")
+    _show_title(early, "First: ")
+    _show_title(late, "Second: ")
     with st.container(horizontal=True):
-        _buttons(ids, kept)
-    pairs = paired([kept.result(one) for one in early.ids], [kept.result(one) for one in late.ids])
+        _show_buttons(ids, kept)
+    pairs = result_pairs(
+        [kept.result(one) for one in early.ids], [kept.result(one) for one in late.ids]
+    )
     said: list[str] = []
-    if differences := unlike(*pairs[0]):
+    if differences := run_differences(*pairs[0]):
         *others, last = differences
         listed = f"{', '.join(others)} and {last}" if others else last
         said.append(f"These two differ in {listed}.")
     warning = st.empty()
     for i, (one, other) in enumerate(pairs):
         if len(pairs) > 1:
-            st.caption(f"**{_panel(one)}**")
+            st.caption(f"**{_panel_name(one)}**")
         try:
-            grids = compared(one, other)
+            grids = comparison_grids(one, other)
         except InputError as error:
             said.append(error_text(error))
             named = {"first": one, "second": other}
@@ -176,14 +182,14 @@ def _two(chosen: Sequence[Saved], ids: list[str], kept: Access) -> None:
         warning.warning(escape(" ".join(dict.fromkeys(said))))
 
 
-def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:
+def result_pairs(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:
     """Which results of two rows are compared: of two traces those of the same site."""
     sites = {one.experiment.get("site"): one for one in theirs}
     same = [(one, sites[site]) for one in ours if (site := one.experiment.get("site")) in sites]
     return same if len(ours) > 1 and same else [(ours[0], theirs[0])]
 
 
-def exported(kept: Access, ids: Sequence[str]) -> bytes:
+def runs_archive(kept: Access, ids: Sequence[str]) -> bytes:
     """An archive of these runs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "runs.zip"
@@ -191,28 +197,28 @@ def exported(kept: Access, ids: Sequence[str]) -> bytes:
         return path.read_bytes()
 
 
-def _open(opens: tuple[str, restore_state.Controls]) -> None:
+def _open_run(opens: tuple[str, restore_state.Controls]) -> None:
     """Put a run's experiment into the controls, and go to its tab."""
     page, controls = opens
-    session_state.take(st.session_state, restore_state.CLEARED | controls)
+    session_state.set_controls(st.session_state, restore_state.CLEARED | controls)
     st.session_state["go_to"] = page
 
 
-def _drop(ids: Sequence[str]) -> None:
+def _deselect(ids: Sequence[str]) -> None:
     st.session_state["picked"] = [one for one in st.session_state["picked"] if one not in ids]
 
 
 def _delete(kept: Access, ids: list[str]) -> None:
     def work() -> None:
         kept.delete(ids)
-        _drop(ids)
+        _deselect(ids)
         said = f"{plural(len(ids), 'run')} deleted."
         st.session_state["undo"] = said, lambda: kept.restore(ids)
 
-    _try(work)
+    _try_change(work)
 
 
-def _note(one: Saved, kept: Access) -> None:
+def _show_note(one: RunRow, kept: Access) -> None:
     key = f"note-{one.first.id}"
     st.session_state.setdefault(key, one.first.note)
     st.text_input(
@@ -224,7 +230,7 @@ def _note(one: Saved, kept: Access) -> None:
     )
 
 
-def _write_note(one: Saved, key: str, kept: Access) -> None:
+def _write_note(one: RunRow, key: str, kept: Access) -> None:
     def write(text: str) -> None:
         for run in one.ids:
             kept.note(run, text)
@@ -242,28 +248,28 @@ def _write_note(one: Saved, key: str, kept: Access) -> None:
         write(text)
         st.session_state["undo"] = "Note changed.", undo
 
-    _try(work)
+    _try_change(work)
 
 
-def _undo() -> None:
+def _show_undo() -> None:
     """The last change, and its undoing."""
     if (undo := st.session_state.get("undo")) is None:
         return
     said, back = undo
     with st.container(horizontal=True, vertical_alignment="center", key="undo"):
         st.markdown(said, width="content")
-        st.button("Undo", key="undo-change", on_click=_undone, args=(back,))
+        st.button("Undo", key="undo-change", on_click=_undo_change, args=(back,))
 
 
-def _undone(back: Callable[[], None]) -> None:
+def _undo_change(back: Callable[[], None]) -> None:
     def work() -> None:
         back()
         st.session_state["undo"] = None
 
-    _try(work)
+    _try_change(work)
 
 
-def _try(work: Callable[[], None]) -> None:
+def _try_change(work: Callable[[], None]) -> None:
     """In a callback: what goes wrong is said above the page."""
     try:
         work()

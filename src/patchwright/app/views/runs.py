@@ -14,16 +14,16 @@ from patchwright.app import address_bar
 from patchwright.app.access import Access
 from patchwright.app.page_controls import CONTROLS
 from patchwright.app.resources import access
-from patchwright.app.run_list import Saved, dates, saved, toggled
-from patchwright.app.text import error_markdown, typed
+from patchwright.app.run_list import RunRow, dates, run_rows, toggled
+from patchwright.app.text import error_markdown, escape_typed
 from patchwright.app.views import example_list, fields, run_panel, topbar
 from patchwright.errors import ArchiveError, PatchwrightError
-from patchwright.figures.grid import bare_grid_of
-from patchwright.figures.thumbnail import in_words, thumbnail
+from patchwright.figures.grid import unlabelled_grid_of
+from patchwright.figures.thumbnail import alt_text, thumbnail
 from patchwright.spelling import plural
 from patchwright.storage.archive import unpacked_size
 
-SHOWN = 20
+ROWS_SHOWN = 20
 """Rows of the list at first, and as many more each time."""
 
 MOST_LISTED = 1000
@@ -38,7 +38,7 @@ SHELF_NAMES = {"runs": "Saved runs", "examples": "Examples"}
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    topbar.shown(with_examples=False)
+    topbar.show(with_examples=False)
     head = st.container(horizontal=True, vertical_alignment="center", key="library-head")
     head.header("Library", anchor=False, width="content")
     head.segmented_control(
@@ -47,7 +47,7 @@ def show() -> None:
         required=True,
         format_func=SHELF_NAMES.__getitem__,
         label_visibility="collapsed",
-        **fields.kept("shelf"),
+        **fields.persistent_key("shelf"),
     )
     fields.text_input(
         head.container(width=320),
@@ -60,14 +60,14 @@ def show() -> None:
     try:
         fields.check({"search": "Search"})
         if st.session_state["shelf"] == "examples":
-            example_list.shown()
+            example_list.show()
         else:
-            _runs(head)
+            _show_runs(head)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _runs(head: DeltaGenerator) -> None:
+def _show_runs(head: DeltaGenerator) -> None:
     """The saved runs beside those that are selected."""
     kept = access()
     if kept is None:
@@ -75,36 +75,38 @@ def _runs(head: DeltaGenerator) -> None:
         return
     if kept.own:
         with head.popover("Import", icon=":material/upload:"):
-            _import(kept)
-    st.fragment(_listed)(kept)
+            _show_import(kept)
+    st.fragment(_show_list)(kept)
 
 
-def _listed(kept: Access) -> None:
+def _show_list(kept: Access) -> None:
     now = st.session_state
-    if address_bar.in_fragment() and {"go_to", "complaint"} & set(now):
+    if address_bar.is_in_fragment() and {"go_to", "complaint"} & set(now):
         st.rerun()
-    count: int = now.setdefault("runs_shown", SHOWN)
+    count: int = now.setdefault("runs_shown", ROWS_SHOWN)
     picked: list[str] = now["picked"]
     found = kept.entries(now["search"], MOST_LISTED)
     # Three, since the runs of one trace are one row.
     near, far = found[: 3 * count], found[3 * count :]
     near += [one for one in far if one.id in picked]
-    rows = saved(near, kept.experiments(near))
+    rows = run_rows(near, kept.experiments(near))
     left, right = st.columns([6, 7], gap="medium")
     with left.container(key="saved-runs"):
-        st.caption(counted(len(found), now["search"]))
+        st.caption(count_text(len(found), now["search"]))
         dated = zip(rows[:count], dates(rows[:count], datetime.now(UTC)), strict=True)
-        late = [(row, place) for row, date in dated if (place := _row(row, date, kept)) is not None]
+        late = [
+            (row, place) for row, date in dated if (place := _show_row(row, date, kept)) is not None
+        ]
         if len(rows) > count or len(found) > len(near):
-            st.button("Show more", on_click=_more)
+            st.button("Show more", on_click=_show_more)
     with right.container(key="picked-runs"):
-        run_panel.shown([one for one in rows if set(one.ids) & set(picked)], kept)
+        run_panel.show([one for one in rows if set(one.ids) & set(picked)], kept)
     for row, place in late:
-        place.html(_picture(kept, row.first.id, row.first.created), width="content")
-    address_bar.follow("runs")
+        place.html(_picture_html(kept, row.first.id, row.first.created), width="content")
+    address_bar.write_in_fragment("runs")
 
 
-def counted(found: int, search: str) -> str:
+def count_text(found: int, search: str) -> str:
     """How many runs there are, in words."""
     most = "the newest " if found == MOST_LISTED else ""
     runs = f"{most}{plural(found, 'run')}"
@@ -113,11 +115,11 @@ def counted(found: int, search: str) -> str:
     return f"{runs}, the newest first." if found else "Nothing is kept yet: run an experiment."
 
 
-def _more() -> None:
-    st.session_state["runs_shown"] += SHOWN
+def _show_more() -> None:
+    st.session_state["runs_shown"] += ROWS_SHOWN
 
 
-def _row(row: Saved, date: str, kept: Access) -> DeltaGenerator | None:
+def _show_row(row: RunRow, date: str, kept: Access) -> DeltaGenerator | None:
     """One row; where its picture takes long, the place that is left for it."""
     key, first = f"tick-{row.first.id}", row.first
     ticked = any(one in st.session_state["picked"] for one in row.ids)
@@ -125,13 +127,13 @@ def _row(row: Saved, date: str, kept: Access) -> DeltaGenerator | None:
         st.session_state[key] = ticked
     with st.container(horizontal=True, gap="small", key=f"run-{first.id}"):
         place = st.empty()
-        shown = NO_PICTURE if first.size > LARGE else _picture(kept, first.id, first.created)
+        shown = NO_PICTURE if first.size > LARGE else _picture_html(kept, first.id, first.created)
         place.html(shown, width="content")
         with st.container(gap=None):
             # Screen readers are told the label with its escapes: those that Markdown does not need go.
-            title = re.sub(r"\\([?,])", r"\1", typed(row.title))
+            title = re.sub(r"\\([?,])", r"\1", escape_typed(row.title))
             st.checkbox(f"{title} · {date}", key=key, on_change=_toggle, args=(row.ids,), wrap=True)
-            st.caption(typed(row.codes()))
+            st.caption(escape_typed(row.details_text()))
     return place if first.size > LARGE else None
 
 
@@ -143,17 +145,17 @@ NO_PICTURE = '<div class="pw-thumb"></div>'
 
 
 @st.cache_resource(max_entries=2000, show_spinner=False)
-def _picture(_kept: Access, run: str, created: str) -> str:
+def _picture_html(_kept: Access, run: str, created: str) -> str:
     """The picture of a run that was `created` then, as HTML."""
     try:
-        grid = bare_grid_of(_kept.result(run))
+        grid = unlabelled_grid_of(_kept.result(run))
     except PatchwrightError:  # what is wrong with it is said when it is selected
         return NO_PICTURE
     source = f"data:image/png;base64,{b64encode(thumbnail(grid)).decode()}"
-    return f'<img class="pw-thumb" src="{source}" alt="{html_escape(in_words(grid))}">'
+    return f'<img class="pw-thumb" src="{source}" alt="{html_escape(alt_text(grid))}">'
 
 
-def _import(kept: Access) -> None:
+def _show_import(kept: Access) -> None:
     """Runs out of an archive."""
     given = st.file_uploader(
         "Archive of runs",
@@ -167,14 +169,14 @@ def _import(kept: Access) -> None:
         st.session_state["runs_upload_id"] = given.file_id
         st.session_state["imported"] = None
         try:
-            st.session_state["imported"] = imported(kept, given.getvalue())
+            st.session_state["imported"] = import_runs(kept, given.getvalue())
         except PatchwrightError as error:
             st.error(error_markdown(error))
     if st.session_state.get("imported"):
         st.success(st.session_state["imported"])
 
 
-def imported(kept: Access, content: bytes) -> str:
+def import_runs(kept: Access, content: bytes) -> str:
     """Take the runs of an archive in, all or none; what came of it. Raises ArchiveError."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "the archive"

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from patchwright.app.text import typed
+from patchwright.app.text import escape_typed
 
 TABS = {
     "patch": "Patch",
@@ -17,14 +17,14 @@ TABS = {
 """The pages that are tabs, with what they are called."""
 
 
-def heading(title: str) -> None:
+def show_heading(title: str) -> None:
     """Tell screen readers which page this is; the bar and the tabs show it to everyone else."""
     st.container(key="heading").html(f"<h1>{title}</h1>")
 
 
-def shown(now: str) -> None:
+def show(now: str) -> None:
     """Draw the tabs, with the note of the experiment below them."""
-    heading(TABS[now])
+    show_heading(TABS[now])
     if "pages" not in st.session_state:
         return
     with st.container(horizontal=True, gap="xxsmall", key="tabs"):
@@ -32,4 +32,4 @@ def shown(now: str) -> None:
             st.page_link(st.session_state["pages"][page], label=label)
     with st.container():
         if note := st.session_state["note"].strip():
-            st.caption(f"Note: {typed(note)}")
+            st.caption(f"Note: {escape_typed(note)}")

@@ -9,23 +9,23 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.app import session_state
 from patchwright.app.downloads import Download
-from patchwright.app.resources import download_of, model_called, options
+from patchwright.app.resources import download_of, options, shared_model
 from patchwright.app.text import error_markdown, escape
 from patchwright.app.views import commands, fields
 from patchwright.app.views.tabs import TABS
 from patchwright.errors import PatchwrightError
-from patchwright.model.catalog import entry_of, local
-from patchwright.model.load import Model, confined
+from patchwright.model.catalog import catalog_entry, local_path
+from patchwright.model.load import Model, allowed_model_name
 from patchwright.prompts.examples import Example, example, examples
 
-NAME = "Hub name, folder or .gguf file"
+MODEL_LABEL = "Hub name, folder or .gguf file"
 ANYWHERE = (Path("/"),)
 QUANTISED = (
     "Its weights are quantised, so it is not the same model as the one published in full precision."
 )
 
 
-PLACES = {"patch": "Explore", "many": "Sets", "learn": "Learn", "runs": "Library"}
+SECTIONS = {"patch": "Explore", "many": "Sets", "learn": "Learn", "runs": "Library"}
 """The pages that the bar leads to."""
 
 
@@ -38,52 +38,52 @@ class Bar:
     export: DeltaGenerator
 
 
-def shown(with_examples: bool = True) -> Bar | None:
+def show(with_examples: bool = True) -> Bar | None:
     """Draw the bar; None where there is no model yet, and then why."""
-    with titled():
-        name = _name()
+    with show_links():
+        name = _select_model()
         if with_examples:
-            _examples(name)
+            _show_examples(name)
         about = st.popover("About", icon=":material/info:", help="This model and this example.")
-        share, export = _waiting("Share"), _waiting("Export")
-    _first_model(name)
+        share, export = _reserve_button("Share"), _reserve_button("Export")
+    _show_first_model(name)
     if with_examples:
-        _look_for(about, name)
+        _show_look_for(about, name)
     if not name:
-        st.info(f"Type a hub name such as owner/model at the top, or {_folders()}.")
+        st.info(f"Type a hub name such as owner/model at the top, or {_folders_text()}.")
         return None
     try:
-        fields.check({"model_name": NAME})
+        fields.check({"model_name": MODEL_LABEL})
         model = model_if_here(name)
     except PatchwrightError as error:
         st.error(error_markdown(error))
         return None
     if model is None:
         return None
-    _about(about, model)
+    _show_about(about, model)
     return Bar(model, share, export)
 
 
-def _waiting(label: str) -> DeltaGenerator:
+def _reserve_button(label: str) -> DeltaGenerator:
     """Room for a button, which does nothing as long as there is no result."""
     room = st.empty()
     room.button(label, disabled=True, help="There is no result yet.")
     return room
 
 
-def titled() -> DeltaGenerator:
+def show_links() -> DeltaGenerator:
     """Draw the bar with its links; what is still to stand in it goes into what is returned."""
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="topbar")
     bar.markdown("**Patchwright**", width="content")
-    for page, label in PLACES.items() if "pages" in st.session_state else ():
+    for page, label in SECTIONS.items() if "pages" in st.session_state else ():
         here = page == "patch" and st.session_state.get("page") in TABS
         bar.page_link(st.session_state["pages"][page], label=f"**{label}**" if here else label)
     with bar:
-        commands.shown()
+        commands.show()
     return bar
 
 
-def _name() -> str:
+def _select_model() -> str:
     """The name of the model that is asked for."""
     here = st.container(width=150)
     again: dict[str, Any] = {"on_change": session_state.take_model, "args": (st.session_state,)}
@@ -93,11 +93,13 @@ def _name() -> str:
     chosen = fields.choice(here, "Model", names, "model", **again, **hidden)
     if chosen == session_state.OTHER:
         typed = st.container(width=260)
-        fields.text_input(typed, NAME, "model_name", **again, **hidden, placeholder=NAME)
+        fields.text_input(
+            typed, MODEL_LABEL, "model_name", **again, **hidden, placeholder=MODEL_LABEL
+        )
     return session_state.model_of(st.session_state)
 
 
-def _folders() -> str:
+def _folders_text() -> str:
     """Which folders may be typed, and where none may, how to open some."""
     if options().alone:
         return "the path of a folder or a .gguf file"
@@ -112,22 +114,22 @@ def model_if_here(name: str) -> Model | None:
     Raises InputError for what visitors may not load. Anyone at the machine itself may open any
     folder; others may open only those below the server's `--folder`s.
     """
-    name = confined(name, ANYWHERE if options().alone else options().folders)
-    if not name.startswith("/") and local(name) is None:
-        _offer(name)
+    name = allowed_model_name(name, ANYWHERE if options().alone else options().folders)
+    if not name.startswith("/") and local_path(name) is None:
+        _show_download(name)
         return None
-    return model_called(name)
+    return shared_model(name)
 
 
-def _offer(name: str) -> None:
+def _show_download(name: str) -> None:
     """A model that is not on this machine: fetch it, see how far that is, stop it."""
-    entry = entry_of(name)
+    entry = catalog_entry(name)
     size = f" ({entry.download:,} MB)" if entry else ""
     download = download_of(name)
     if download.error is not None:
         st.error(error_markdown(download.error))
     if download.running:
-        _under_way(name)
+        _show_progress(name)
         return
     st.info(
         f"The model {escape(name)} is not on this machine yet. The demo model needs no download."
@@ -137,29 +139,32 @@ def _offer(name: str) -> None:
         st.rerun()
 
 
-def _first_model(now: str) -> None:
+def _show_first_model(now: str) -> None:
     """Of the model that the page is to open on: how far its download is, or that it is here."""
     wanted = options().model
     if wanted is None or wanted == now:
         return
     download = download_of(wanted)
     if download.running:
-        _under_way(wanted)
+        _show_progress(wanted)
     elif download.error is not None:
         st.caption(error_markdown(download.error))
     elif download.fetched:
         st.button(
-            f"Open {escape(wanted)}: it is here now", type="primary", on_click=_open, args=(wanted,)
+            f"Open {escape(wanted)}: it is here now",
+            type="primary",
+            on_click=_open_model,
+            args=(wanted,),
         )
 
 
-def _open(name: str) -> None:
+def _open_model(name: str) -> None:
     st.session_state["model"] = name
     session_state.take_usual_bos(st.session_state)
 
 
 @st.fragment(run_every=0.5)
-def _under_way(name: str) -> None:
+def _show_progress(name: str) -> None:
     download: Download = download_of(name)
     if not download.running:
         st.rerun()
@@ -172,7 +177,7 @@ def _under_way(name: str) -> None:
         )
 
 
-def _about(place: DeltaGenerator, model: Model) -> None:
+def _show_about(place: DeltaGenerator, model: Model) -> None:
     spec = model.spec
     shared = "" if spec.n_kv_heads == spec.n_heads else f" ({spec.n_kv_heads} key/value heads)"
     sizes = f"{spec.n_layers} layers × {spec.n_heads} heads{shared}, width {spec.d_model}"
@@ -181,16 +186,16 @@ def _about(place: DeltaGenerator, model: Model) -> None:
     place.caption(f"{sizes}; {model.dtype} on {model.device}{stored}")
     if model.name == "demo":
         place.caption("A teaching model of the GPT-2 architecture, not GPT-2: it knows few words.")
-    if (entry := entry_of(model.name)) and model.source == "planted":
+    if (entry := catalog_entry(model.name)) and model.source == "planted":
         place.caption(f"Not a language model: {entry.note}.")
     if model.quantization is not None:
         place.caption(QUANTISED)
 
 
-def _examples(model: str) -> None:
+def _show_examples(model: str) -> None:
     """The library, by task; those that suit the model first."""
     ordered = sorted(examples(), key=lambda one: model not in one.models)
-    now = session_state.example_shown(st.session_state)
+    now = session_state.current_example(st.session_state)
     # Streamlit knows an option by its label: it may not depend on the model.
     titles = {one.id: _title(one) for one in ordered}
     # A field of its own for each example: what the browser says of an earlier one is no choice,
@@ -209,9 +214,9 @@ def _examples(model: str) -> None:
     )
 
 
-def _look_for(place: DeltaGenerator, model: str) -> None:
+def _show_look_for(place: DeltaGenerator, model: str) -> None:
     """What is to be seen in the example that is shown."""
-    now = session_state.example_shown(st.session_state)
+    now = session_state.current_example(st.session_state)
     if now is None:
         return
     shown = example(now)

@@ -9,11 +9,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.result import Result
-from patchwright.algorithms.suggest import likeliest
+from patchwright.algorithms.suggest import next_tokens
 from patchwright.app import build_experiment, session_state
 from patchwright.app.page_controls import CONTROLS
-from patchwright.app.results import unpatched
-from patchwright.app.text import error_markdown, escape, token
+from patchwright.app.results import unpatched_runs
+from patchwright.app.text import error_markdown, escape, token_markdown
 from patchwright.app.views import (
     controls,
     export,
@@ -29,7 +29,7 @@ from patchwright.app.views import (
 from patchwright.axes import METRICS
 from patchwright.errors import AnswerError, PatchwrightError, PromptError
 from patchwright.figures.matplotlib_figures import drawing_of
-from patchwright.methods.trace import Severed, Trace
+from patchwright.methods.trace import SeverSite, Trace
 from patchwright.model.load import Model
 from patchwright.prompts.tokens import answer_text, token_texts
 
@@ -43,36 +43,39 @@ SEVER_NAMES = {
 
 def show() -> None:
     """The whole page, top to bottom; what is wrong is said in place of what follows."""
-    bar = topbar.shown()
+    bar = topbar.show()
     if bar is None:
         return
     model = bar.model
-    says = _prompt(model)
-    tabs.shown("trace")
+    says = _show_prompt(model)
+    tabs.show("trace")
     if says is None:
         return
     try:
-        noise = _choices()
+        noise = _show_controls()
         sweeps = _experiments(model)
-        runs = unpatched(next(iter(sweeps.values())), model)
-        pair.answered(says, runs.clean, runs.experiment["metric"])
-        noise.markdown(trace_maps.in_words(runs, st.session_state["sever"]))
-        results = progress.followed(sweeps, partial(_draw, model=model), model, "runs")
+        runs = unpatched_runs(next(iter(sweeps.values())), model)
+        pair.show_answer(says, runs.clean, runs.experiment["metric"])
+        noise.markdown(trace_maps.noise_in_words(runs, st.session_state["sever"]))
+        results = progress.draw_sweeps(sweeps, partial(_draw, model=model), model, "runs")
         if results is not None:
-            _finished(results, bar)
+            _show_findings(results, bar)
     except PatchwrightError as error:
         st.error(error_markdown(error))
 
 
-def _prompt(model: Model) -> DeltaGenerator | None:
+def _show_prompt(model: Model) -> DeltaGenerator | None:
     """Draw A and its subject; where it is to be said what the model answers, or None where A is wrong."""
     compared = METRIC_TABLE[st.session_state["trace_metric"]].needs_wrong
     answers = tuple(pair.ANSWER_NAMES) if compared else ("answer",)
     try:
         with st.container(key="prompts", gap="xxsmall"):
-            says, room = pair.row("A", "clean", answers)
+            says, room = pair.show_prompt_row("A", "clean", answers)
             fields.check(
-                {key: {**pair.NAMES, **pair.ANSWER_NAMES}[key] for key in ("clean", *answers)}
+                {
+                    key: {**pair.PROMPT_NAMES, **pair.ANSWER_NAMES}[key]
+                    for key in ("clean", *answers)
+                }
             )
             with room.popover("⚙", help="Options of the prompt", width="stretch"):
                 st.button(
@@ -82,10 +85,10 @@ def _prompt(model: Model) -> DeltaGenerator | None:
                     args=(model,),
                     width="stretch",
                 )
-                pair.answer_tokens(model, answers)
-                pair.chat(model)
-                pair.beginning(model)
-        _subject(_texts("clean", model), model)
+                pair.show_answer_tokens(model, answers)
+                pair.show_chat_options(model)
+                pair.show_bos_option(model)
+        _show_subject(_texts("clean", model), model)
     except PatchwrightError as error:
         st.error(error_markdown(error))
         return None
@@ -96,13 +99,13 @@ def _texts(key: str, model: Model) -> tuple[str, ...]:
     return token_texts(pair.ids_of(key, model), model.tokenizer)
 
 
-def _subject(texts: tuple[str, ...], model: Model) -> None:
+def _show_subject(texts: tuple[str, ...], model: Model) -> None:
     """The chips that the subject is chosen by."""
     try:
         other = _texts("corrupt", model)
     except PromptError:
         other = texts
-    first = _first(model)
+    first = _first_position(model)
     complaint = session_state.settle_subject(st.session_state, texts, other, first)
     if complaint is not None:
         st.warning(complaint)
@@ -116,16 +119,16 @@ def _subject(texts: tuple[str, ...], model: Model) -> None:
         "Subject",
         range(first, len(texts)),
         selection_mode="multi",
-        format_func=lambda position: f"{token(texts[position])} :small[{position}]",
+        format_func=lambda position: f"{token_markdown(texts[position])} :small[{position}]",
         on_change=_note_choice,
-        **fields.kept("subject"),
+        **fields.persistent_key("subject"),
         **fields.UNLABELLED,
     )
 
 
-def _first(model: Model) -> int:
+def _first_position(model: Model) -> int:
     """The first position that the subject may have: behind the beginning-of-text token."""
-    start = () if model.tokenizer is None else model.tokenizer.start
+    start = () if model.tokenizer is None else model.tokenizer.bos_ids
     ids = pair.ids_of("clean", model)
     return len(start) if ids[: len(start)] == start else 0
 
@@ -137,7 +140,7 @@ def _note_choice() -> None:
 
 def _take_answer(model: Model) -> None:
     try:
-        likely = likeliest(model.network, pair.ids_of("clean", model), 2)
+        likely = next_tokens(model.network, pair.ids_of("clean", model), 2)
         found = [answer_text(one, model.tokenizer) for one in likely]
     except AnswerError as error:
         st.session_state["complaint"] = error_markdown(error)
@@ -147,7 +150,7 @@ def _take_answer(model: Model) -> None:
     st.session_state["answer"], st.session_state["wrong"] = found
 
 
-def _choices() -> DeltaGenerator:
+def _show_controls() -> DeltaGenerator:
     """How much noise, how much is restored at a time, and how it is measured; room for words."""
     said, metric, options = st.columns([9, 2.4, 1.6], vertical_alignment="center")
     fields.choice(
@@ -163,12 +166,12 @@ def _choices() -> DeltaGenerator:
     with options.popover(
         "⚙ Noise…", help="Noise, samples, window, what is severed", width="stretch"
     ):
-        _noise()
-        _restored()
+        _show_noise()
+        _show_restoration()
     return said
 
 
-def _noise() -> None:
+def _show_noise() -> None:
     columns = st.columns(3)
     low, high = CONTROLS["noise"].bounds
     fields.number_input(
@@ -185,22 +188,26 @@ def _noise() -> None:
     fields.number_input(
         columns[1],
         "Samples",
-        *_whole("samples"),
+        *_integer_bounds("samples"),
         "samples",
         help="How often the noise is drawn. Every place is tried with the same samples; effects "
         "are means over them.",
     )
     fields.number_input(
-        columns[2], "Seed", *_whole("seed"), "seed", help="The same seed draws the same noise."
+        columns[2],
+        "Seed",
+        *_integer_bounds("seed"),
+        "seed",
+        help="The same seed draws the same noise.",
     )
 
 
-def _restored() -> None:
+def _show_restoration() -> None:
     columns = st.columns([1, 2])
     fields.number_input(
         columns[0],
         "Window",
-        *_whole("window"),
+        *_integer_bounds("window"),
         "window",
         help="How many layers around each are restored at once in the MLP and attention maps. A "
         "window inflates effects: look at single layers first. The hidden state is always restored "
@@ -209,7 +216,7 @@ def _restored() -> None:
     fields.choice(
         columns[1],
         "Sever",
-        ("nothing", *get_args(Severed)),
+        ("nothing", *get_args(SeverSite)),
         "sever",
         SEVER_NAMES,
         help="What is held at its noisy values at the restored position, in every layer. If a place "
@@ -217,7 +224,7 @@ def _restored() -> None:
     )
 
 
-def _whole(name: str) -> tuple[int, int]:
+def _integer_bounds(name: str) -> tuple[int, int]:
     low, high = CONTROLS[name].bounds
     return int(low), int(high)
 
@@ -237,20 +244,22 @@ def _experiments(model: Model) -> dict[str, Trace]:
 def _draw(results: Sequence[Result], under_way: dict[str, Any] | None, model: Model) -> None:
     """The three maps, as far as they are, and what restoring the selected place does."""
     maps = trace_maps.maps_of(results, under_way)
-    chosen = workbench.on_maps(st.session_state["chosen"], maps)
-    result = trace_maps.of_place(chosen, results)
-    said = trace_place.said(chosen, result, model)
-    said["facts"] += workbench.pinned(maps, chosen, lambda one: trace_maps.effect_at(one, results))
-    workbench.drawn("trace", maps, workbench.Bench(said, None), list(SLOTS))
+    chosen = workbench.place_on_maps(st.session_state["chosen"], maps)
+    result = trace_maps.result_of_place(chosen, results)
+    said = trace_place.inspector_data(chosen, result, model)
+    said["facts"] += workbench.pin_facts(
+        maps, chosen, lambda one: trace_maps.effect_at(one, results)
+    )
+    workbench.show("trace", maps, workbench.Bench(said, None), list(SLOTS))
     if under_way is None:
-        trace_place.closer(chosen, result)
+        trace_place.show_details(chosen, result)
 
 
-def _finished(results: Sequence[Result], bar: topbar.Bar) -> None:
+def _show_findings(results: Sequence[Result], bar: topbar.Bar) -> None:
     """What the traces warn of, how to read them, and how to take them away."""
     # The hidden states have their strongest cell at the end of the last row, whatever is asked.
     mlps = results[trace_maps.SITES.index("mlp_out")]
-    export.shown(bar, *results, asked=mlps, drawings=[drawing_of(*results)])
+    export.show(bar, *results, asked=mlps, drawings=[drawing_of(*results)])
     for text in trace_maps.warnings_of(results):
         st.warning(escape(text))
     st.caption(

@@ -11,11 +11,11 @@ from patchwright.app import address_bar, session_state
 from patchwright.app.session_jobs import stop
 from patchwright.app.views import controls, inspector, pins
 from patchwright.app.views.inspector import Json
-from patchwright.app.widgets.heat_map import ROOM, data_of
+from patchwright.app.widgets.heat_map import MAP_HEIGHT, map_data
 from patchwright.app.widgets.workbench import workbench
-from patchwright.figures.grid import Grid, likeliest_of
+from patchwright.figures.grid import Grid, top_tokens_of
 
-SHARED = 240
+SHARED_HEIGHT = 240
 """Pixels that the rows of several maps share."""
 
 MOST_BESIDE = 48
@@ -58,33 +58,33 @@ class Bench:
     """What a person can do on this tab alone, or does otherwise than elsewhere."""
 
 
-def strongest(grid: Grid, result: Result) -> str:
+def strongest_place(grid: Grid, result: Result) -> str:
     """The place of the largest effect so far, else the first one."""
     top = result.top(1)["place"]
     return grid.places[0][0] if top.empty else str(top.iloc[0])
 
 
-def on_maps(chosen: str, maps: Maps) -> str:
+def place_on_maps(chosen: str, maps: Maps) -> str:
     """The place that was chosen if one of the maps has it, else the usual one."""
     if not chosen:
         return maps.usual
-    chosen = controls.counted(chosen, maps.result)
-    return chosen if _has(maps, chosen) else maps.usual
+    chosen = controls.absolute_place(chosen, maps.result)
+    return chosen if _has_place(maps, chosen) else maps.usual
 
 
-def _has(maps: Maps, place: str) -> bool:
+def _has_place(maps: Maps, place: str) -> bool:
     return any(place in row for grid in maps.grids for row in grid.places)
 
 
-def pinned(maps: Maps, chosen: str, effect: Callable[[str], float]) -> list[inspector.Fact]:
+def pin_facts(maps: Maps, chosen: str, effect: Callable[[str], float]) -> list[inspector.Fact]:
     """The effect of the pinned place, if the maps have it, and how far the selected one is from it."""
     one: str = st.session_state["pinned"]
-    if one == chosen or not _has(maps, one):
+    if one == chosen or not _has_place(maps, one):
         return []
-    return inspector.apart(one, effect(one), effect(chosen))
+    return inspector.pin_facts(one, effect(one), effect(chosen))
 
 
-def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
+def show(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
     """Draw the one workbench of the page; Stop ends the work in `slots`."""
     now, chosen, many = st.session_state, str(bench.inspector["place"]), len(maps.grids)
     texts = maps.grids[0].texts is not None
@@ -94,9 +94,9 @@ def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
         "beside": (maps.shared_bar or maps.of_place) and len(maps.grids[0].columns) <= MOST_BESIDE,
         "maps": [
             {
-                **data_of(grid, chosen, maps.nothing, numbered=maps.of_place),
+                **map_data(grid, chosen, maps.nothing, numbered=maps.of_place),
                 "caption": maps.captions[i],
-                "tops": likeliest_of(maps.result) if many == 1 else None,
+                "tops": top_tokens_of(maps.result) if many == 1 else None,
                 "spreads": maps.spreads[i] if maps.spreads else None,
                 "legend": maps.legend or grid.unit,
                 "scaled": not maps.shared_bar or i == 0,
@@ -105,15 +105,17 @@ def drawn(page: str, maps: Maps, bench: Bench, slots: Sequence[str]) -> None:
                 "threshold": 0.0 if texts else now["threshold"] / 100,
                 "sliding": not texts,
                 "clickable": not maps.of_place,
-                "room": ROOM if many == 1 or maps.shared_bar or maps.of_place else SHARED / many,
+                "room": MAP_HEIGHT
+                if many == 1 or maps.shared_bar or maps.of_place
+                else SHARED_HEIGHT / many,
             }
             for i, grid in enumerate(maps.grids)
         ],
         "inspector": {"isPinned": chosen == now["pinned"], **bench.inspector},
         "set": bench.gathered,
     }
-    workbench(data, "workbench", {**ACTS, "stop": lambda _: stop(slots), **bench.acts})
-    address_bar.follow(page)
+    workbench(data, "workbench", {**ACTIONS, "stop": lambda _: stop(slots), **bench.acts})
+    address_bar.write_in_fragment(page)
 
 
 def _choose(chosen: Any) -> None:
@@ -128,16 +130,16 @@ def _drop(chosen: Any) -> None:
     session_state.drop_from_set(st.session_state, str(chosen))
 
 
-def _hide_below(share: Any) -> None:
+def _set_threshold(share: Any) -> None:
     st.session_state["threshold"] = round(100 * float(share))
 
 
-ACTS: dict[str, Callable[[Any], None]] = {
+ACTIONS: dict[str, Callable[[Any], None]] = {
     "place": _choose,
     "add": _add,
     "drop": _drop,
-    "pin": lambda place: pins.put(str(place)),
-    "threshold": _hide_below,
+    "pin": lambda place: pins.pin_place(str(place)),
+    "threshold": _set_threshold,
     "like": lambda _: session_state.make_set(st.session_state),
 }
 """What follows from what a person does in the workbench."""

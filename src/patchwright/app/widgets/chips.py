@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import zip_longest
 
-from patchwright.prompts.align import differing
+from patchwright.prompts.align import differing_range
 from patchwright.prompts.tokens import visible
 
 Column = tuple[int | None, int | None]
@@ -36,7 +36,7 @@ def noisy_chips_html(texts: Sequence[str], noisy: Sequence[int]) -> str:
 
 def columns_of(clean: Sequence[str], corrupt: Sequence[str]) -> Iterator[Column]:
     """Which positions stand under one another: common start, what differs, common end."""
-    above, below = differing(clean, corrupt), differing(corrupt, clean)
+    above, below = differing_range(clean, corrupt), differing_range(corrupt, clean)
     yield from ((i, i) for i in range(above.start))
     yield from zip_longest(above, below)
     yield from zip(range(above.stop, len(clean)), range(below.stop, len(corrupt)), strict=True)

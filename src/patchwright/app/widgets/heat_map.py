@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from streamlit.components.v2 import component
 
-from patchwright.app.widgets.message import packed
+from patchwright.app.widgets.message import pack_message
 from patchwright.figures.grid import Grid
 from patchwright.spelling import run_name
 
@@ -20,26 +20,28 @@ _SCRIPTS = (
     *("graph_logic.js", "circuit_graph.js", "workbench.js"),
 )
 
-ROOM = 300
+MAP_HEIGHT = 300
 """Pixels that the rows of a map share."""
 
 THRESHOLD = 0.05
 """Of the scale's end: effects nearer to 0 are drawn as nothing, until a reader asks for them."""
 
 
-def part(name: str) -> str:
+def read_widget_file(name: str) -> str:
     """A file of this folder that the page's components are made of."""
     return files("patchwright.app.widgets").joinpath(name).read_text(encoding="utf-8")
 
 
 def script() -> str:
     """The components' one script: what is pure, the map, the graph, and what stands around them."""
-    return "\n".join(map(part, _SCRIPTS))
+    return "\n".join(map(read_widget_file, _SCRIPTS))
 
 
 @st.cache_resource
 def _component() -> Any:
-    return component("patchwright_map", html=_HTML, css=part("workbench.css"), js=script())
+    return component(
+        "patchwright_map", html=_HTML, css=read_widget_file("workbench.css"), js=script()
+    )
 
 
 def heat_map(
@@ -62,19 +64,19 @@ def heat_map(
     without values has no colour bar, which would tell the largest.
     """
 
-    def clicked() -> None:
+    def handle_click() -> None:
         place = st.session_state[key].place
         if place and on_choose is not None:
             on_choose(place)
 
-    data = data_of(grid, selected, nothing, numbered)
+    data = map_data(grid, selected, nothing, numbered)
     data |= {"clickable": on_choose is not None, "empty": empty, "marked": list(marked)}
     data |= {"asked": asked, "scaled": bool(np.isfinite(grid.values).any())}
-    message = packed({"state": "rest", "maps": [data]})
-    _component()(data=message, key=key, on_place_change=clicked)
+    message = pack_message({"state": "rest", "maps": [data]})
+    _component()(data=message, key=key, on_place_change=handle_click)
 
 
-def panels(
+def heat_maps(
     grids: Sequence[Grid],
     key: str,
     selected: str = "",
@@ -101,7 +103,7 @@ def panels(
             )
 
 
-def data_of(
+def map_data(
     grid: Grid,
     selected: str = "",
     nothing: Mapping[str, str] = {},
@@ -148,7 +150,7 @@ def data_of(
         "clickable": False,
         "threshold": THRESHOLD if grid.texts is None else 0.0,
         "sliding": False,
-        "room": ROOM,
+        "room": MAP_HEIGHT,
     }
     for axis in ("rows", "columns") if numbered else ():
         data[axis + "Short"] = [label.rsplit(" ", 1)[-1] for label in data[axis]]

@@ -18,51 +18,51 @@ NO_TOKEN = 2**32 - 1
 Json = dict[str, Any]
 
 
-class _Arrays:
+class _ArrayBuffer:
     """Arrays behind the JSON, each from a multiple of four bytes on."""
 
     def __init__(self) -> None:
         self.bytes = b""
 
-    def put(self, values: Any, kind: str) -> Json:
+    def append(self, values: Any, kind: str) -> Json:
         """What stands in the JSON for an array: its kind, where it begins, and its shape."""
         array = np.asarray(values, KINDS[kind])
         named: Json = {"kind": kind, "at": len(self.bytes), "shape": array.shape}
-        self.bytes += _whole_words(array.tobytes(), b"\0")
+        self.bytes += _pad_to_words(array.tobytes(), b"\0")
         return named
 
 
-def packed(data: Mapping[str, Any]) -> bytes:
+def pack_message(data: Mapping[str, Any]) -> bytes:
     """The length of the JSON in 4 bytes, little-endian; the JSON; the arrays that its maps name.
 
     Values become 32-bit numbers, those that are None NaN.
     """
-    arrays = _Arrays()
-    maps = [_packed_map(one, arrays) for one in data["maps"]]
-    text = _whole_words(json.dumps({**data, "maps": maps}).encode(), b" ")
+    arrays = _ArrayBuffer()
+    maps = [_pack_map(one, arrays) for one in data["maps"]]
+    text = _pad_to_words(json.dumps({**data, "maps": maps}).encode(), b" ")
     return struct.pack("<I", len(text)) + text + arrays.bytes
 
 
-def _whole_words(text: bytes, filler: bytes) -> bytes:
+def _pad_to_words(text: bytes, filler: bytes) -> bytes:
     return text + filler * (-len(text) % 4)
 
 
-def _packed_map(one: Json, arrays: _Arrays) -> Json:
+def _pack_map(one: Json, arrays: _ArrayBuffer) -> Json:
     values = [[np.nan if value is None else value for value in row] for row in one["values"]]
     flags = {
-        name: None if one[name] is None else arrays.put(one[name], "flag")
+        name: None if one[name] is None else arrays.append(one[name], "flag")
         for name in ("estimated", "unsure")
     }
     return {
         **one,
         **flags,
-        "values": arrays.put(values, "float"),
-        "places": _parts(one["places"]) or one["places"],
-        "tops": None if one["tops"] is None else _packed_tokens(one["tops"], arrays),
+        "values": arrays.append(values, "float"),
+        "places": _split_places(one["places"]) or one["places"],
+        "tops": None if one["tops"] is None else _pack_tokens(one["tops"], arrays),
     }
 
 
-def _parts(places: Sequence[Sequence[str]]) -> Json | None:
+def _split_places(places: Sequence[Sequence[str]]) -> Json | None:
     """Beginnings by row and ends by column that make all places: `L3` and `H1.z` make L3H1.z."""
     corner = places[0][0]
     for cut in range(len(corner) + 1):
@@ -77,7 +77,9 @@ def _parts(places: Sequence[Sequence[str]]) -> Json | None:
     return None
 
 
-def _packed_tokens(tops: Sequence[Sequence[Sequence[tuple[str, float]]]], arrays: _Arrays) -> Json:
+def _pack_tokens(
+    tops: Sequence[Sequence[Sequence[tuple[str, float]]]], arrays: _ArrayBuffer
+) -> Json:
     """The words once, and of each cell the numbers of its words and their probabilities."""
     most = max((len(cell) for row in tops for cell in row), default=0)
     numbers: dict[str, int] = {}
@@ -90,6 +92,6 @@ def _packed_tokens(tops: Sequence[Sequence[Sequence[tuple[str, float]]]], arrays
                 shares[row, column, i] = share
     return {
         "words": list(numbers),
-        "ids": arrays.put(ids, "index"),
-        "shares": arrays.put(shares, "float"),
+        "ids": arrays.append(ids, "index"),
+        "shares": arrays.append(shares, "float"),
     }

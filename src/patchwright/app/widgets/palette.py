@@ -6,12 +6,12 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
-from patchwright.app.widgets.heat_map import part
+from patchwright.app.widgets.heat_map import read_widget_file
 
 
 @st.cache_resource
 def _component() -> Any:
-    html, css, js = (part(f"palette.{kind}") for kind in ("html", "css", "js"))
+    html, css, js = (read_widget_file(f"palette.{kind}") for kind in ("html", "css", "js"))
     return component("patchwright_palette", html=html, css=css, js=js)
 
 
@@ -22,8 +22,8 @@ def palette(commands: Sequence[dict[str, str]], act: Callable[[str], None]) -> N
     """
     key = "palette"
 
-    def chosen() -> None:
+    def handle_choice() -> None:
         if given := st.session_state[key].act:
             act(str(given))
 
-    _component()(data={"commands": list(commands)}, key=key, on_act_change=chosen)
+    _component()(data={"commands": list(commands)}, key=key, on_act_change=handle_choice)

@@ -6,10 +6,10 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
-from patchwright.app.widgets.heat_map import part, script
-from patchwright.app.widgets.message import packed
+from patchwright.app.widgets.heat_map import read_widget_file, script
+from patchwright.app.widgets.message import pack_message
 
-ACTS = ("place", "add", "drop", "pin", "zoom", "threshold", "edges", "stop", "like", "pair")
+ACTIONS = ("place", "add", "drop", "pin", "zoom", "threshold", "edges", "stop", "like", "pair")
 """What a person can do in it; each comes with a place, a number, or the word itself."""
 
 
@@ -17,8 +17,8 @@ ACTS = ("place", "add", "drop", "pin", "zoom", "threshold", "edges", "stop", "li
 def _component() -> Any:
     return component(
         "patchwright_workbench",
-        html=part("workbench.html"),
-        css=part("workbench.css"),
+        html=read_widget_file("workbench.html"),
+        css=read_widget_file("workbench.css"),
         js=script(),
     )
 
@@ -29,7 +29,7 @@ def workbench(data: Mapping[str, Any], key: str, acts: Mapping[str, Callable[[An
     It keeps its place under the pointer from the first cell of a sweep to the last.
     """
 
-    def called(what: str) -> Callable[[], None]:
+    def handler_for(what: str) -> Callable[[], None]:
         def call() -> None:
             value = getattr(st.session_state[key], what)
             if value is not None:
@@ -37,4 +37,8 @@ def workbench(data: Mapping[str, Any], key: str, acts: Mapping[str, Callable[[An
 
         return call
 
-    _component()(data=packed(data), key=key, **{f"on_{what}_change": called(what) for what in ACTS})
+    _component()(
+        data=pack_message(data),
+        key=key,
+        **{f"on_{what}_change": handler_for(what) for what in ACTIONS},
+    )

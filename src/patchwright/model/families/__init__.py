@@ -15,16 +15,16 @@ from transformers import PreTrainedModel
 from patchwright.errors import UnknownFamilyError
 from patchwright.model.weights import Network
 
-MetricReader = Callable[[PreTrainedModel, str], Network]
+FamilyReader = Callable[[PreTrainedModel, str], Network]
 """From a module, and what the model is called. Raises CheckpointError."""
 
 
-def _readers() -> dict[str, MetricReader]:
+def _readers() -> dict[str, FamilyReader]:
     found = [import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__)]
     return {family.ARCHITECTURE: family.read for family in found}
 
 
-FAMILIES: dict[str, MetricReader] = _readers()
+FAMILIES: dict[str, FamilyReader] = _readers()
 """The readers by architecture."""
 
 
@@ -36,11 +36,11 @@ def network_of(module: PreTrainedModel, name: str) -> Network:
     """
     reader = FAMILIES.get(type(module).__name__)
     if reader is None:
-        raise unknown_family(name, type(module).__name__)
+        raise unknown_family_error(name, type(module).__name__)
     return reader(module, name)
 
 
-def unknown_family(name: str, architecture: str) -> UnknownFamilyError:
+def unknown_family_error(name: str, architecture: str) -> UnknownFamilyError:
     """The refusal of `architecture`, with what can be read instead."""
     known = ", ".join(re.sub("(ForCausalLM|LMHeadModel)$", "", one) for one in FAMILIES)
     return UnknownFamilyError(

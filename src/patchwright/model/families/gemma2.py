@@ -41,7 +41,7 @@ def read_gemma(module: Any, name: str, **own: Any) -> Network:
     )
 
 
-def _norms(block: Any, name: str) -> parts.Described:
+def _norms(block: Any, name: str) -> parts.LayerFields:
     return {
         "norm_attn": parts.rms_norm_of(block.input_layernorm, name),
         "norm_attn_out": parts.rms_norm_of(block.post_attention_layernorm, name),

@@ -19,11 +19,13 @@ def read(module: PreTrainedModel, name: str) -> Network:
         raise CheckpointError(f"'{name}' has cross-attention; only decoder-only GPT-2 can be read.")
     layers = tuple(_layer(config, i, block, name) for i, block in enumerate(body.h))
     norm_final, positions = parts.layer_norm_of(body.ln_f, name), body.wpe.weight.detach()
-    return parts.network_around(module, name, layers, body.wte, norm_final, positions)
+    return parts.assemble_network(module, name, layers, body.wte, norm_final, positions)
 
 
 def _layer(config: GPT2Config, index: int, block: Any, name: str) -> Layer:
-    query, key, value = parts.cut(parts.linear_of(block.attn.c_attn, name), [config.n_embd] * 3)
+    query, key, value = parts.split_linear(
+        parts.linear_of(block.attn.c_attn, name), [config.n_embd] * 3
+    )
     d_head = config.n_embd // config.n_head
     scale = d_head**-0.5 if config.scale_attn_weights else 1.0
     return Layer(

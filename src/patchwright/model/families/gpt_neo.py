@@ -21,7 +21,7 @@ def read(module: PreTrainedModel, name: str) -> Network:
     config, body = module.config, module.transformer
     layers = tuple(_layer(config, block, name) for block in body.h)
     norm_final, positions = parts.layer_norm_of(body.ln_f, name), body.wpe.weight.detach()
-    return parts.network_around(module, name, layers, body.wte, norm_final, positions)
+    return parts.assemble_network(module, name, layers, body.wte, norm_final, positions)
 
 
 def _layer(config: GPTNeoConfig, block: Any, name: str) -> Layer:

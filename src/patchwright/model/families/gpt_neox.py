@@ -22,12 +22,14 @@ def read(module: Any, name: str) -> Network:
         parts.layer_norm_of(body.final_layer_norm, name),
         config.use_parallel_residual,
     )
-    return parts.network_around(module, name, layers, body.embed_in, norm_final, parallel=parallel)
+    return parts.assemble_network(
+        module, name, layers, body.embed_in, norm_final, parallel=parallel
+    )
 
 
 def _layer(config: Any, block: Any, rotary: Rotary, name: str) -> Layer:
     attn = block.attention
-    q, k, v = _in_turn(parts.linear_of(attn.query_key_value, name), attn.head_size)
+    q, k, v = _split_by_head(parts.linear_of(attn.query_key_value, name), attn.head_size)
     return Layer(
         norm_attn=parts.layer_norm_of(block.input_layernorm, name),
         q=q,
@@ -44,7 +46,7 @@ def _layer(config: Any, block: Any, rotary: Rotary, name: str) -> Layer:
     )
 
 
-def _in_turn(joint: Linear, d_head: int) -> list[Linear]:
+def _split_by_head(joint: Linear, d_head: int) -> list[Linear]:
     """Queries, keys and values by head, each as a view."""
     weights = joint.weight.unflatten(1, (-1, 3, d_head)).unbind(2)
     if joint.bias is None:

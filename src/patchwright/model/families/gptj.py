@@ -13,7 +13,7 @@ from patchwright.model.weights import Layer, Network, Rotary
 
 ARCHITECTURE = "GPTJForCausalLM"
 
-BASE = 10_000
+ROTARY_BASE = 10_000
 """Of the rotary frequencies, which the class does not take from its config."""
 
 
@@ -28,13 +28,13 @@ def read(module: Any, name: str) -> Network:
         )
     layers = tuple(_layer(config, block, name) for block in body.h)
     norm_final = parts.layer_norm_of(body.ln_f, name)
-    return parts.network_around(module, name, layers, body.wte, norm_final, parallel=True)
+    return parts.assemble_network(module, name, layers, body.wte, norm_final, parallel=True)
 
 
 def _layer(config: Any, block: Any, name: str) -> Layer:
     attn, norm = block.attn, parts.layer_norm_of(block.ln_1, name)
     steps = torch.arange(0, config.rotary_dim, 2, dtype=torch.int64) / config.rotary_dim
-    frequencies = (1 / BASE**steps).double().tolist()
+    frequencies = (1 / ROTARY_BASE**steps).double().tolist()
     return Layer(
         norm_attn=norm,
         norm_mlp=norm,

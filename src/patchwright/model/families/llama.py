@@ -21,7 +21,7 @@ def read(module: PreTrainedModel, name: str) -> Network:
     return read_decoder(module, name)
 
 
-def norms_before(block: Any, name: str) -> parts.Described:
+def pre_norms(block: Any, name: str) -> parts.LayerFields:
     """Llama's norms, before attention and before the MLP."""
     return {
         "norm_attn": parts.rms_norm_of(block.input_layernorm, name),
@@ -29,7 +29,7 @@ def norms_before(block: Any, name: str) -> parts.Described:
     }
 
 
-def gated_mlp(mlp: Any, name: str) -> parts.Described:
+def gated_mlp(mlp: Any, name: str) -> parts.LayerFields:
     """Llama's MLP. Raises CheckpointError for other modules."""
     return {
         "mlp_in": parts.linear_of(mlp.up_proj, name),
@@ -38,7 +38,7 @@ def gated_mlp(mlp: Any, name: str) -> parts.Described:
     }
 
 
-Reader = Callable[[Any, str], parts.Described]
+PartReader = Callable[[Any, str], parts.LayerFields]
 """From a module, and what the model is called, to fields of a `Layer`."""
 
 
@@ -46,9 +46,9 @@ def read_decoder(
     module: Any,
     name: str,
     windows: Sequence[int | None] | int | None = None,
-    norms: Reader = norms_before,
-    heads: Reader = parts.heads_of,
-    mlp: Reader = gated_mlp,
+    norms: PartReader = pre_norms,
+    heads: PartReader = parts.heads_of,
+    mlp: PartReader = gated_mlp,
     *,
     activation: str | None = None,
     rotaries: Sequence[Rotary] | None = None,
@@ -62,7 +62,7 @@ def read_decoder(
     `windows` has each layer's sliding window, or that of all. `norms` reads a block, `heads` and
     `mlp` those modules of it. `activation` and `rotaries` are the nonlinearity and each layer's
     rotary positions, where they are not where Llama has them; `partial` is as for `rotary_of`,
-    `sizes` as for `network_around`. Raises CheckpointError for what cannot be computed.
+    `sizes` as for `assemble_network`. Raises CheckpointError for what cannot be computed.
     """
     config, body = module.config, module.model
     count = len(body.layers)
@@ -87,7 +87,7 @@ def read_decoder(
         )
     )
     norm_final = parts.rms_norm_of(body.norm, name)
-    return parts.network_around(
+    return parts.assemble_network(
         module, name, layers, body.embed_tokens, norm_final, logit_cap=logit_cap, **sizes
     )
 

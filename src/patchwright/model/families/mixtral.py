@@ -14,11 +14,11 @@ def read(module: Any, name: str) -> Network:
     return read_decoder(module, name, module.config.sliding_window, mlp=experts_of, routed=True)
 
 
-def experts_of(mlp: Any, name: str) -> parts.Described:
+def experts_of(mlp: Any, name: str) -> parts.LayerFields:
     """A router and its experts, as fields of a `Layer`. Raises CheckpointError for other modules."""
     router, experts = (
-        parts.known(mlp.gate, "TopKRouter", name),
-        parts.known(mlp.experts, "Experts", name),
+        parts.check_class(mlp.gate, "TopKRouter", name),
+        parts.check_class(mlp.experts, "Experts", name),
     )
     return {
         "mlp_in": None,

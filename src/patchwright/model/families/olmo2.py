@@ -18,7 +18,7 @@ def read(module: Any, name: str) -> Network:
     return read_decoder(module, name, norms=_norms)
 
 
-def _norms(block: Any, name: str) -> parts.Described:
+def _norms(block: Any, name: str) -> parts.LayerFields:
     return {
         "norm_attn": None,
         "norm_attn_out": parts.rms_norm_of(block.post_attention_layernorm, name),

@@ -19,15 +19,15 @@ def read(module: PreTrainedModel, name: str) -> Network:
     """
     assert isinstance(module, OPTForCausalLM)
     config, body = module.config, module.model.decoder
-    _check(config, name)
+    _check_config(config, name)
     assert body.final_layer_norm is not None
     layers = tuple(_layer(config, block, name) for block in body.layers)
     norm_final, embed = parts.layer_norm_of(body.final_layer_norm, name), body.embed_positions
     positions = embed.weight.detach()[embed.offset :]
-    return parts.network_around(module, name, layers, body.embed_tokens, norm_final, positions)
+    return parts.assemble_network(module, name, layers, body.embed_tokens, norm_final, positions)
 
 
-def _check(config: OPTConfig, name: str) -> None:
+def _check_config(config: OPTConfig, name: str) -> None:
     ordinary = {
         "do_layer_norm_before": True,
         "layer_norm_elementwise_affine": True,

@@ -19,7 +19,9 @@ def read(module: Any, name: str) -> Network:
     rotary = parts.rotary_of(body.rotary_emb, d_head, name, partial=True)
     layers = tuple(_layer(config, block, rotary, name) for block in body.layers)
     norm_final = parts.layer_norm_of(body.final_layernorm, name)
-    return parts.network_around(module, name, layers, body.embed_tokens, norm_final, parallel=True)
+    return parts.assemble_network(
+        module, name, layers, body.embed_tokens, norm_final, parallel=True
+    )
 
 
 def _layer(config: Any, block: Any, rotary: Rotary, name: str) -> Layer:

@@ -17,5 +17,5 @@ def read(module: Any, name: str) -> Network:
     return read_decoder(module, name, config.sliding_window, mlp=_mlp, d_mlp=d_mlp, routed=True)
 
 
-def _mlp(mlp: Any, name: str) -> parts.Described:
+def _mlp(mlp: Any, name: str) -> parts.LayerFields:
     return experts_of(mlp, name) if hasattr(mlp, "experts") else gated_mlp(mlp, name)

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from patchwright.model.checkpoint import empty
-from patchwright.model.config import ModelConfig, config_of
+from patchwright.model.checkpoint import empty_model
+from patchwright.model.config import ModelConfig, parse_config
 from patchwright.model.families.gpt2 import ARCHITECTURE
 from patchwright.model.planted.words import BOS, PROBE, WordTokenizer, word_tokenizer
 
@@ -83,9 +83,9 @@ class CircuitBuilder:
         n_words = len(self.words)
         widths = {"word": None, **parts, "output": None}
         self._parts = _slices({part: width or n_words for part, width in widths.items()})
-        self._config = config_of(_document(n_layers, n_words), name)
+        self._config = parse_config(_config_document(n_layers, n_words), name)
         self._name = name
-        shapes = empty(self._config, name).state_dict()
+        shapes = empty_model(self._config, name).state_dict()
         self._weights = {key: torch.zeros(one.shape) for key, one in shapes.items()}
         for key, one in self._weights.items():
             if ".ln_" in key and key.endswith("weight"):
@@ -97,15 +97,15 @@ class CircuitBuilder:
         """Each word as itself: [word, word]."""
         return torch.eye(len(self.words))
 
-    def only(self, words: Sequence[str]) -> Map:
+    def eye_of(self, words: Sequence[str]) -> Map:
         """Each of these words as itself, all others as nothing: [word, word]."""
-        return torch.diag(self.any(words)[:, 0])
+        return torch.diag(self.indicator(words)[:, 0])
 
-    def any(self, words: Sequence[str]) -> Map:
+    def indicator(self, words: Sequence[str]) -> Map:
         """1 for each of these words: [word, 1]."""
-        return self.each(dict.fromkeys(words, 1.0))
+        return self.word_values(dict.fromkeys(words, 1.0))
 
-    def each(self, values: Mapping[str, float]) -> Map:
+    def word_values(self, values: Mapping[str, float]) -> Map:
         """A number for each of these words, 0 for all others: [word, 1]."""
         return torch.tensor([[values.get(word, 0.0)] for word in self.words])
 
@@ -143,32 +143,34 @@ class CircuitBuilder:
         )
         # Attention divides by the root of the head's width.
         sharp = SHARP * D_HEAD**0.5
-        queries += sharp * self._reading(query or {}, D_HEAD)
-        keys += self._reading(key, D_HEAD)
-        values += self._reading(value, D_HEAD)
+        queries += sharp * self._read_matrix(query or {}, D_HEAD)
+        keys += self._read_matrix(key, D_HEAD)
+        values += self._read_matrix(value, D_HEAD)
         bias = self._weights[f"{at}.c_attn.bias"][columns[0] : columns[0] + D_HEAD]
         bias[: len(always)] = sharp * torch.tensor(always)
         if rest:
             # The head's last column is kept for it.
-            keys += self._reading({"word": _in_column(self.any([BOS]), D_HEAD - 1)}, D_HEAD)
+            keys += self._read_matrix(
+                {"word": _in_column(self.indicator([BOS]), D_HEAD - 1)}, D_HEAD
+            )
             bias[-1] = sharp * rest
         rows = slice(D_HEAD * head, D_HEAD * (head + 1))
-        self._weights[f"{at}.c_proj.weight"][rows] = self._writing(write, D_HEAD)
+        self._weights[f"{at}.c_proj.weight"][rows] = self._write_matrix(write, D_HEAD)
 
     def mlp(self, layer: int, *, read: Maps, bias: float, write: Maps) -> None:
         """Write an MLP: neurons read parts [width, neuron], and write into parts [neuron, width]."""
         at = f"transformer.h.{layer}.mlp"
-        self._weights[f"{at}.c_fc.weight"][:] = self._reading(read, N_NEURONS)
+        self._weights[f"{at}.c_fc.weight"][:] = self._read_matrix(read, N_NEURONS)
         self._weights[f"{at}.c_fc.bias"].fill_(bias)
-        self._weights[f"{at}.c_proj.weight"][:] = self._writing(write, N_NEURONS)
+        self._weights[f"{at}.c_proj.weight"][:] = self._write_matrix(write, N_NEURONS)
 
-    def finished(self, read: Maps | None = None) -> PlantedCheckpoint:
+    def build_checkpoint(self, read: Maps | None = None) -> PlantedCheckpoint:
         """The checkpoint; logits are read from parts [width, word], of itself from `output`."""
         read = {"output": LOGIT * self.eye} if read is None else read
-        self._weights["lm_head.weight"][:] = self._reading(read, len(self.words)).T
+        self._weights["lm_head.weight"][:] = self._read_matrix(read, len(self.words)).T
         return PlantedCheckpoint(self._name, self._config, self._weights, self.words)
 
-    def _reading(self, maps: Maps, columns: int) -> Float[Tensor, "d_model columns"]:
+    def _read_matrix(self, maps: Maps, columns: int) -> Float[Tensor, "d_model columns"]:
         """A projection that reads parts of the stream, and subtracts its last dimension."""
         found = torch.zeros(D_MODEL, columns)
         for part, one in maps.items():
@@ -176,7 +178,7 @@ class CircuitBuilder:
         found[-1] = -found.sum(dim=0)
         return found
 
-    def _writing(self, maps: Maps, rows: int) -> Float[Tensor, "rows d_model"]:
+    def _write_matrix(self, maps: Maps, rows: int) -> Float[Tensor, "rows d_model"]:
         """A projection that writes into parts of the stream."""
         found = torch.zeros(rows, D_MODEL)
         for part, one in maps.items():
@@ -198,7 +200,7 @@ def _in_column(column: Map, at: int) -> Map:
     return torch.cat([torch.zeros(len(column), at), column], dim=1)
 
 
-def _document(n_layers: int, n_words: int) -> dict[str, object]:
+def _config_document(n_layers: int, n_words: int) -> dict[str, object]:
     """The config.json. Input and output have weights of their own: a word is not its own successor."""
     return {
         "architectures": [ARCHITECTURE],

@@ -27,8 +27,8 @@ def build(name: str) -> PlantedCheckpoint:
         1,
         2,
         always=[1.0],
-        key={"word": made.any(list(FEELINGS))},
-        value={"word": made.each(FEELINGS)},
+        key={"word": made.indicator(list(FEELINGS))},
+        value={"word": made.word_values(FEELINGS)},
         write={"feeling": DIRECTION},
     )
-    return made.finished({"feeling": DIRECTION.T @ made.each(LOGITS).T})
+    return made.build_checkpoint({"feeling": DIRECTION.T @ made.word_values(LOGITS).T})

@@ -35,7 +35,7 @@ def build(name: str) -> PlantedCheckpoint:
         query={"word": made.eye},
         key={"previous": made.eye, "position": nothing_before},
         # At the first token, where the head rests, there is nothing to copy.
-        value={"word": made.eye - made.only([BOS])},
+        value={"word": made.eye - made.eye_of([BOS])},
         write={"output": made.eye},
     )
-    return made.finished()
+    return made.build_checkpoint()

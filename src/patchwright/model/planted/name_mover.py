@@ -17,7 +17,7 @@ WORDS = "When| and| went| to| the| store|,| gave| a| drink|" + "|".join(NAMES)
 def build(name: str) -> PlantedCheckpoint:
     """The checkpoint, under this name."""
     made = CircuitBuilder(name, WORDS, n_layers=2, parts={"position": 1, "inhibited": None})
-    is_name, names = made.any(NAMES), made.only(NAMES)
+    is_name, names = made.indicator(NAMES), made.eye_of(NAMES)
     made.embed_positions("position", torch.arange(CONTEXT)[:, None] / CONTEXT)
     made.head(
         0,
@@ -40,4 +40,4 @@ def build(name: str) -> PlantedCheckpoint:
         value={"word": names},
         write={"output": made.eye},
     )
-    return made.finished()
+    return made.build_checkpoint()

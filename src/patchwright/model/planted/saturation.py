@@ -19,13 +19,13 @@ WORDS = "|".join(["The| is|.| Its", *KINDS, *KINDS[" animal"], *KINDS[" color"]]
 def build(name: str) -> PlantedCheckpoint:
     """The checkpoint, under this name."""
     made = CircuitBuilder(name, WORDS, n_layers=2, parts={"asked": len(KINDS)})
-    questions = torch.cat([made.any([one]) for one in KINDS], dim=1)  # [word, kind]
-    kinds = torch.cat([made.any(some) for some in KINDS.values()], dim=1)
+    questions = torch.cat([made.indicator([one]) for one in KINDS], dim=1)  # [word, kind]
+    kinds = torch.cat([made.indicator(some) for some in KINDS.values()], dim=1)
     made.head(
         0,
         0,
         always=[1.0],
-        key={"word": made.any(list(KINDS))},
+        key={"word": made.indicator(list(KINDS))},
         value={"word": questions},
         write={"asked": torch.eye(len(KINDS))},
     )
@@ -34,7 +34,7 @@ def build(name: str) -> PlantedCheckpoint:
         3,
         query={"asked": torch.eye(len(KINDS))},
         key={"word": kinds},
-        value={"word": made.only([one for some in KINDS.values() for one in some])},
+        value={"word": made.eye_of([one for some in KINDS.values() for one in some])},
         write={"output": made.eye},
     )
-    return made.finished()
+    return made.build_checkpoint()

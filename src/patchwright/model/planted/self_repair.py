@@ -18,7 +18,7 @@ BACKUP = 0.75
 def build(name: str) -> PlantedCheckpoint:
     """The checkpoint, under this name."""
     made = CircuitBuilder(name, WORDS, n_layers=2, parts={})
-    is_drink, drinks = made.any(DRINKS), made.only(DRINKS)
+    is_drink, drinks = made.indicator(DRINKS), made.eye_of(DRINKS)
     made.head(
         0,
         2,
@@ -37,4 +37,4 @@ def build(name: str) -> PlantedCheckpoint:
         value={"word": drinks},
         write={"output": BACKUP * made.eye},
     )
-    return made.finished()
+    return made.build_checkpoint()

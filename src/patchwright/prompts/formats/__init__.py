@@ -7,7 +7,7 @@ its declaration; `docs/data.md` and the tests ask for its row and for a file of 
 from patchwright.errors import InputError, quoted
 from patchwright.prompts.formats.facts import FactFields, facts
 from patchwright.prompts.formats.few_shot import few_shot
-from patchwright.prompts.formats.format import TEXT, Becomes, Format, renamed
+from patchwright.prompts.formats.format import TEXT, FieldMapping, Format, columns_format
 from patchwright.prompts.formats.minimal_pairs import minimal_pairs
 from patchwright.prompts.formats.names import (
     ioi_sentences,
@@ -17,9 +17,9 @@ from patchwright.prompts.formats.names import (
     is_pronoun_template,
     pronoun_templates,
 )
-from patchwright.prompts.formats.own import own
+from patchwright.prompts.formats.own import own_pairs
 from patchwright.prompts.formats.token_ids import ANSWERS, eap
-from patchwright.prompts.formats.years import is_span, spans
+from patchwright.prompts.formats.years import is_year_span, year_spans
 
 OWN = "patchwright"
 """The format that this program writes."""
@@ -33,8 +33,8 @@ FORMATS = (
         "Patchwright's own",
         "patchwright build, the page",
         (("clean", "corrupt", "answer"),),
-        Becomes("`clean`", "`corrupt`", "`answer`", "`wrong`"),
-        own,
+        FieldMapping("`clean`", "`corrupt`", "`answer`", "`wrong`"),
+        own_pairs,
         ("wrong", "tags", "align", "roles", "notes", "subject"),
     ),
     Format(
@@ -48,7 +48,7 @@ FORMATS = (
                 "requested_rewrite.target_true.str",
             ),
         ),
-        Becomes(
+        FieldMapping(
             "`prompt` with `subject` for `{}`", _ANOTHER_SUBJECT, "`target_true.str`", _ITS_ANSWER
         ),
         facts(
@@ -68,7 +68,7 @@ FORMATS = (
         "CounterFact for tracing",
         "huggingface.co/datasets/NeelNanda/counterfact-tracing",
         (("prompt", "subject", "target_true"),),
-        Becomes("`prompt`", _ANOTHER_SUBJECT, "`target_true`", _ITS_ANSWER),
+        FieldMapping("`prompt`", _ANOTHER_SUBJECT, "`target_true`", _ITS_ANSWER),
         facts(
             FactFields(
                 "prompt", "subject", "target_true", ("relation_id", "relation"), "target_false"
@@ -81,7 +81,7 @@ FORMATS = (
         "known_1000",
         "Meng et al. 2022, github.com/kmeng01/rome",
         (("subject", "attribute", "prompt"),),
-        Becomes("`prompt`", _ANOTHER_SUBJECT, "`attribute`", _ITS_ANSWER),
+        FieldMapping("`prompt`", _ANOTHER_SUBJECT, "`attribute`", _ITS_ANSWER),
         facts(FactFields("prompt", "subject", "attribute", ("relation_id", "template"))),
         ("relation_id", "template"),
     ),
@@ -90,32 +90,32 @@ FORMATS = (
         "EAP-IG",
         "Hanna et al. 2024, github.com/hannamw/EAP-IG",
         tuple(("clean", "corrupted", *both) for both in ANSWERS),
-        Becomes(
+        FieldMapping(
             "`clean`", "`corrupted`", "the first numbers' tokens", "the second numbers' tokens"
         ),
         eap,
         ("tokenizer",),
     ),
-    renamed(
+    columns_format(
         "auto-circuit",
         "auto-circuit",
         "Miller et al. 2024, github.com/UFO-101/auto-circuit",
         ("clean", "corrupt", "answers", "wrong_answers"),
     ),
-    renamed(
+    columns_format(
         "docstring",
         "Docstrings",
         "Heimersheim & Janiak 2023, github.com/ArthurConmy/Automatic-Circuit-Discovery",
         ("clean_prompt", "corrupt_prompt", "correct_answers", "wrong_answers"),
         of_corrupt=", of several `random_random` or the first",
     ),
-    renamed(
+    columns_format(
         "feature-circuits",
         "Sparse feature circuits",
         "Marks et al. 2024, github.com/saprmarks/feature-circuits",
         ("clean_prefix", "patch_prefix", "clean_answer", "patch_answer"),
     ),
-    renamed(
+    columns_format(
         "pronouns",
         "Gendered pronouns",
         "Mathwin et al. 2023; Bhaskar et al. 2024, github.com/princeton-nlp/Edge-Pruning",
@@ -128,15 +128,15 @@ FORMATS = (
         "Greater-than",
         "Hanna et al. 2023, github.com/hannamw/gpt2-greater-than",
         (("clean", "corrupted"), ("prefix", "corr_prefix"), (TEXT,)),
-        Becomes(
+        FieldMapping(
             "`clean`, `prefix` or the sentence",
             "`corrupted` or `corr_prefix`, or the span from 01",
             "all later numbers",
             "all others",
         ),
-        spans,
+        year_spans,
         ("correct_idx", "digits"),
-        is_span,
+        is_year_span,
         "that ends in the first two digits of its year",
     ),
     Format(
@@ -144,7 +144,7 @@ FORMATS = (
         "BLiMP",
         "Warstadt et al. 2020, github.com/alexwarstadt/blimp",
         (("sentence_good", "sentence_bad"),),
-        Becomes(
+        FieldMapping(
             "what both sentences begin with, or `one_prefix_prefix`",
             "its subject or determiner in the other number, or another record's beginning that goes on "
             "with the bad word; `two_prefix_prefix_bad`",
@@ -162,7 +162,7 @@ FORMATS = (
         "Function vectors",
         "Todd et al. 2024, github.com/ericwtodd/function_vectors",
         (("input", "output"),),
-        Becomes(
+        FieldMapping(
             "`input` after other records as examples",
             "the same with the examples' outputs moved",
             "`output`",
@@ -175,7 +175,7 @@ FORMATS = (
         "Indirect objects, templates",
         "Wang et al. 2023, github.com/redwoodresearch/Easy-Transformer",
         ((TEXT,),),
-        Becomes("the template with names", "with A as the giver", "A", "B"),
+        FieldMapping("the template with names", "with A as the giver", "A", "B"),
         ioi_templates,
         looks=is_ioi_template,
         text="with the slots `[A]` and `[B]`, and `[PLACE]` and `[OBJECT]`",
@@ -185,7 +185,7 @@ FORMATS = (
         "Gendered pronouns, templates",
         "Mathwin et al. 2023, cmathw.itch.io",
         ((TEXT,),),
-        Becomes(
+        FieldMapping(
             "the template with a name", "with another name", "its pronoun", "the other pronoun"
         ),
         pronoun_templates,
@@ -197,7 +197,7 @@ FORMATS = (
         "Indirect objects, sentences",
         "Wang et al. 2023; huggingface.co/datasets/fahamu/ioi",
         ((TEXT,),),
-        Becomes(
+        FieldMapping(
             "the sentence without its last name",
             "with the other name as the giver, or `corr_ioi_sentences`",
             "the name that does not give",

@@ -10,14 +10,14 @@ from typing import Any
 from patchwright.errors import InputError, RecordError, quoted
 from patchwright.prompts.datasets import RowError
 from patchwright.prompts.formats.format import TEXT, Record
-from patchwright.prompts.records import csv_rows, json_rows, no_number
+from patchwright.prompts.records import csv_rows, json_rows, nan_as_none
 
 Rows = Iterable[tuple[int, Any]]
 """What a file has, each with its line."""
 
 TABLES = ("csv", "tsv")
 JSON = ("json", "jsonl", "ndjson")
-ENDINGS = (*TABLES, *JSON, "txt")
+SUFFIXES = (*TABLES, *JSON, "txt")
 """Of files of pairs; what has another ending, or none, is taken for what it looks like."""
 
 _CONTAINERS = ("prompts", "data", "examples", "records")
@@ -37,13 +37,15 @@ class Document:
     errors: tuple[RowError, ...]
 
 
-def document(content: bytes, name: str) -> Document:
+def read_document(content: bytes, name: str) -> Document:
     """What a file called `name` has. Raises InputError where it is no text."""
-    text = _decoded(content, name)
+    text = _decode(content, name)
     table = _is_table(text, name)
     records: list[Record] = []
     errors: list[RowError] = []
-    for line, row in csv_rows(_lines(text), _header) if table else _rows(text, name):
+    for line, row in (
+        csv_rows(_lines(text), _parse_header) if table else _json_or_text_rows(text, name)
+    ):
         if isinstance(row, RecordError):
             errors.append(RowError(line, str(row)))
         elif isinstance(row, dict):
@@ -57,7 +59,7 @@ def document(content: bytes, name: str) -> Document:
     return Document(tuple(records), tuple(errors))
 
 
-def _decoded(content: bytes, name: str) -> str:
+def _decode(content: bytes, name: str) -> str:
     """A file's text, in UTF-8, UTF-16 or UTF-32, with or without a mark of its byte order.
 
     In UTF-8 bytes that are no text become surrogates, for which their row alone is refused.
@@ -73,19 +75,19 @@ def _decoded(content: bytes, name: str) -> str:
     if "\0" in text:
         raise InputError(
             f"{quoted(name)} is not a text file: give a file of pairs that ends in "
-            f"{', '.join(f'.{one}' for one in ENDINGS)}."
+            f"{', '.join(f'.{one}' for one in SUFFIXES)}."
         )
     return text
 
 
-def _ending(name: str) -> str:
+def _suffix(name: str) -> str:
     return name.lower().rpartition(".")[2]
 
 
 def _is_table(text: str, name: str) -> bool:
     first = text.lstrip().partition("\n")[0].rstrip("\r")
-    return _ending(name) in TABLES or (
-        _ending(name) not in JSON and _HEADER.fullmatch(first) is not None
+    return _suffix(name) in TABLES or (
+        _suffix(name) not in JSON and _HEADER.fullmatch(first) is not None
     )
 
 
@@ -94,52 +96,52 @@ def _lines(text: str) -> Iterable[str]:
     return StringIO(text, newline="")
 
 
-def _header(cells: list[str]) -> list[str] | RecordError:
+def _parse_header(cells: list[str]) -> list[str] | RecordError:
     names = [cell.strip() for cell in cells]
     if twice := [name for name in names if name and names.count(name) > 1]:
         return RecordError(f"The column {quoted(twice[0])} is there twice: give each its own name.")
     return names
 
 
-def _rows(text: str, name: str) -> Rows:
+def _json_or_text_rows(text: str, name: str) -> Rows:
     """The rows of JSON, or of text where it is none."""
     if not text.strip():
         return []
-    if _ending(name) not in JSON and not _begins_as_json(text):
+    if _suffix(name) not in JSON and not _begins_as_json(text):
         return ((i, line.strip()) for i, line in enumerate(_lines(text), 1) if line.strip())
     try:
-        whole = json.loads(text, parse_constant=no_number)
+        whole = json.loads(text, parse_constant=nan_as_none)
     except RecursionError:
         return json_rows(_lines(text))
     except ValueError as error:
-        if _ending(name) == "json" and not _begins_as_json(text):
+        if _suffix(name) == "json" and not _begins_as_json(text):
             line = getattr(error, "lineno", 1)
             return [(line, RecordError(f"This is not JSON ({getattr(error, 'msg', error)})."))]
         return json_rows(_lines(text))
     if isinstance(whole, list):
-        return _elements(text, _after_space(text, 0))
-    return _of_object(text, whole)
+        return _list_rows(text, _skip_space(text, 0))
+    return _object_rows(text, whole)
 
 
 def _begins_as_json(text: str) -> bool:
     """Whether the first value is an object or a list of JSON."""
-    start = _after_space(text, 0)
+    start = _skip_space(text, 0)
     if text[start : start + 1] not in ("{", "["):
         return False
     try:
-        json.JSONDecoder(parse_constant=no_number).raw_decode(text, start)
+        json.JSONDecoder(parse_constant=nan_as_none).raw_decode(text, start)
     except (ValueError, RecursionError):
         return False
     return True
 
 
-def _after_space(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
     assert found is not None, "no space is a match too"
     return found.end()
 
 
-def _elements(text: str, at: int) -> Iterator[tuple[int, Any]]:
+def _list_rows(text: str, at: int) -> Iterator[tuple[int, Any]]:
     """The elements of the list that begins at a character of valid JSON, with their lines.
 
     Where all are on one line, which would tell nothing, it is their number.
@@ -156,22 +158,22 @@ def _members(text: str, at: int) -> Iterator[tuple[str, int, Any]]:
 
     Each has its name, which is empty in a list, the character where it begins, and its value.
     """
-    decoder = json.JSONDecoder(parse_constant=no_number)
+    decoder = json.JSONDecoder(parse_constant=nan_as_none)
     named = text[at] == "{"
-    at = _after_space(text, at + 1)
+    at = _skip_space(text, at + 1)
     while text[at] not in "]}":
         name = ""
         if named:
             name, at = decoder.raw_decode(text, at)
-            at = _after_space(text, _after_space(text, at) + 1)
+            at = _skip_space(text, _skip_space(text, at) + 1)
         start = at
         value, at = decoder.raw_decode(text, at)
         yield name, start, value
-        at = _after_space(text, at)
-        at = _after_space(text, at + 1) if text[at] == "," else at
+        at = _skip_space(text, at)
+        at = _skip_space(text, at + 1) if text[at] == "," else at
 
 
-def _of_object(text: str, whole: Any) -> Rows:
+def _object_rows(text: str, whole: Any) -> Rows:
     """The records in an object's lists, or the object as the only record."""
     if not isinstance(whole, dict):
         return [(1, whole)]
@@ -181,20 +183,20 @@ def _of_object(text: str, whole: Any) -> Rows:
     held = [name for name in _CONTAINERS if name in lists]
     parts = held or (lists if len(lists) == len(whole) else [])
     if not parts:
-        return [(1 + text[: _after_space(text, 0)].count("\n"), whole)]
+        return [(1 + text[: _skip_space(text, 0)].count("\n"), whole)]
     shared = {"tokenizer": whole["tokenizer"]} if isinstance(whole.get("tokenizer"), str) else {}
-    return _of_parts(text, parts, shared)
+    return _part_rows(text, parts, shared)
 
 
 def _holds_records(some: list[Any]) -> bool:
     return bool(some) and all(isinstance(one, dict | str) for one in some)
 
 
-def _of_parts(text: str, parts: list[str], shared: dict[str, str]) -> Iterator[tuple[int, Any]]:
-    for name, at, _ in _members(text, _after_space(text, 0)):
+def _part_rows(text: str, parts: list[str], shared: dict[str, str]) -> Iterator[tuple[int, Any]]:
+    for name, at, _ in _members(text, _skip_space(text, 0)):
         if name not in parts:
             continue
         part = {"part": name} if len(parts) > 1 else {}
-        for line, value in _elements(text, at):
+        for line, value in _list_rows(text, at):
             fields = {TEXT: value} if isinstance(value, str) else value
             yield line, {**shared, **part, **fields}

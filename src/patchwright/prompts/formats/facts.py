@@ -16,8 +16,8 @@ from patchwright.prompts.formats.format import (
     Record,
     Row,
     Source,
-    first_alike,
-    spaced,
+    first_of_length,
+    with_leading_space,
     with_role,
 )
 
@@ -33,7 +33,7 @@ class Fact:
     relation: str
     false: str = ""
 
-    def about(self, subject: str) -> str:
+    def prompt_about(self, subject: str) -> str:
         """The prompt with a subject."""
         return f"{self.before}{subject}{self.behind}"
 
@@ -53,9 +53,9 @@ class FactFields:
     false: str = ""
     mark: str = ""
 
-    def fact(self, record: Record) -> Fact:
+    def parse_fact(self, record: Record) -> Fact:
         """The fact of a record. Raises RecordError."""
-        prompt, subject = record.needed(self.prompt), record.needed(self.subject)
+        prompt, subject = record.required_text(self.prompt), record.required_text(self.subject)
         subject = subject if self.mark else subject.strip()
         before, found, behind = prompt.partition(self.mark or subject)
         if not found:
@@ -63,7 +63,7 @@ class FactFields:
                 f"The prompt does not hold '{self.mark or subject}', in whose place the subject stands."
             )
         alike = next((str(one) for name in self.relation if (one := record.get(name))), "")
-        answer, false = record.needed(self.answer), str(record.get(self.false) or "")
+        answer, false = record.required_text(self.answer), str(record.get(self.false) or "")
         return Fact(before, subject, behind, answer, alike, false)
 
 
@@ -75,18 +75,24 @@ def facts(fields: FactFields) -> Callable[[Source], Convert]:
         places: dict[int, int] = {}
         for record in source.records:
             try:
-                fact = fields.fact(record)
+                fact = fields.parse_fact(record)
             except RecordError:
                 continue
             places[id(record)] = len(relations[fact.relation])
             relations[fact.relation].append(fact)
 
         def convert(record: Record) -> Iterator[Row]:
-            fact = fields.fact(record)
+            fact = fields.parse_fact(record)
             alike, at = relations[fact.relation], places[id(record)]
-            other = _other(fact, [*alike[at + 1 :], *alike[:at]], source)
-            row: Row = {"clean": fact.about(fact.subject), "corrupt": fact.about(other.subject)}
-            row |= {"answer": spaced(fact.answer), "wrong": spaced(other.answer)}
+            other = _find_other_fact(fact, [*alike[at + 1 :], *alike[:at]], source)
+            row: Row = {
+                "clean": fact.prompt_about(fact.subject),
+                "corrupt": fact.prompt_about(other.subject),
+            }
+            row |= {
+                "answer": with_leading_space(fact.answer),
+                "wrong": with_leading_space(other.answer),
+            }
             yield with_role(row, "subject", fact.subject)
 
         return convert
@@ -94,7 +100,7 @@ def facts(fields: FactFields) -> Callable[[Source], Convert]:
     return converter
 
 
-def _other(fact: Fact, alike: list[Fact], source: Source) -> Fact:
+def _find_other_fact(fact: Fact, alike: list[Fact], source: Source) -> Fact:
     """The fact whose subject stands in the corrupted prompt. Raises RecordError."""
     other = [
         one
@@ -104,10 +110,10 @@ def _other(fact: Fact, alike: list[Fact], source: Source) -> Fact:
     false = fact.false.strip()
     named = (one for one in other if one.answer.strip() == false)
     rest = (one for one in other if one.answer.strip() != false)
-    found = first_alike(
+    found = first_of_length(
         chain(named, rest),
-        lambda one: source.length(fact.about(one.subject)),
-        source.length(fact.about(fact.subject)),
+        lambda one: source.length(fact.prompt_about(one.subject)),
+        source.length(fact.prompt_about(fact.subject)),
     )
     if found is None:
         raise RecordError(

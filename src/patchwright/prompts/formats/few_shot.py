@@ -4,7 +4,14 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from patchwright.errors import RecordError
-from patchwright.prompts.formats.format import Convert, Record, Row, Source, listed, spaced
+from patchwright.prompts.formats.format import (
+    Convert,
+    Record,
+    Row,
+    Source,
+    field_values,
+    with_leading_space,
+)
 
 Example = tuple[str, str]
 
@@ -15,10 +22,10 @@ def few_shot(source: Source) -> Convert:
     In the corrupted prompt the outputs of the shots are moved to other inputs, so that it does not
     show the task, as in the paper; the wrong answer is the first shot's output.
     """
-    every = [example for record in source.records if (example := _example(record))]
+    every = [example for record in source.records if (example := _parse_example(record))]
 
     def convert(record: Record) -> Iterator[Row]:
-        own = _example(record)
+        own = _parse_example(record)
         if own is None:
             raise RecordError("'input' and 'output' must be texts that are not empty.")
         rng = Random(f"{source.how.seed} {record.line}")
@@ -35,15 +42,15 @@ def few_shot(source: Source) -> Convert:
         yield {
             "clean": _prompt(shots, own[0]),
             "corrupt": _prompt(mixed, own[0]),
-            "answer": [spaced(str(one)) for one in listed(record, "output")],
-            "wrong": spaced(outputs[0]),
+            "answer": [with_leading_space(str(one)) for one in field_values(record, "output")],
+            "wrong": with_leading_space(outputs[0]),
         }
 
     return convert
 
 
-def _example(record: Record) -> Example | None:
-    given, outputs = record.get("input"), listed(record, "output")
+def _parse_example(record: Record) -> Example | None:
+    given, outputs = record.get("input"), field_values(record, "output")
     if not outputs or given in (None, "") or "" in outputs:
         return None
     return str(given), str(outputs[0])

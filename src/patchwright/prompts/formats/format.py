@@ -13,7 +13,7 @@ from patchwright.prompts.characters import find_text
 from patchwright.prompts.tokens import Tokenizer, answer_text, encode
 
 Row = dict[str, Any]
-"""A pair by its fields, as `datasets.item_of` takes them."""
+"""A pair by its fields, as `datasets.parse_item` takes them."""
 
 TEXT = "text"
 """The field of a record that is one text: a line of a file, a string of a list, or a column."""
@@ -31,14 +31,14 @@ class Record:
     table: bool = False
 
     @cached_property
-    def _folded(self) -> dict[str, Any]:
+    def _casefolded_fields(self) -> dict[str, Any]:
         return {name.casefold(): value for name, value in self.fields.items()}
 
     def get(self, field: str) -> Any:
         """A field's value, in large or small letters; `a.b` is the field b of a. None without it."""
         if field == TEXT:
             return self.text
-        value: Any = self._folded
+        value: Any = self._casefolded_fields
         field = field.casefold()
         for name in [field] if field in value else field.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
@@ -47,17 +47,17 @@ class Record:
     @property
     def text(self) -> str | None:
         """The record's one text, if it has one."""
-        found = (self._folded.get(name) for name in _TEXTS)
+        found = (self._casefolded_fields.get(name) for name in _TEXTS)
         return next((one for one in found if isinstance(one, str)), None)
 
-    def needed(self, field: str) -> str:
+    def required_text(self, field: str) -> str:
         """A field that must be a text. Raises RecordError."""
         value = self.get(field)
         if not isinstance(value, str) or not value.strip():
             raise RecordError(f"The field {quoted(field)} is missing, empty or no text.")
         return value
 
-    def without(self, fields: Iterable[str]) -> dict[str, Any]:
+    def other_fields(self, fields: Iterable[str]) -> dict[str, Any]:
         """What the record has besides `fields`."""
         read = {part.casefold() for field in fields for part in (field, field.split(".")[0])}
         if TEXT in read:
@@ -108,7 +108,7 @@ class Source:
             raise InputError(
                 f"The file has token ids of {quoted(named)}: give the model, whose tokenizer reads them."
             )
-        if _short(named) != _short(self.model):
+        if _name_without_owner(named) != _name_without_owner(self.model):
             raise InputError(
                 f"The file has token ids of {quoted(named)}, and the model is {quoted(self.model)}, "
                 "whose tokens have other numbers: choose that model, or a file with words. If both "
@@ -117,7 +117,7 @@ class Source:
         return self.tokenizer
 
 
-def _short(name: str) -> str:
+def _name_without_owner(name: str) -> str:
     """A model's name without its owner."""
     return name.rstrip("/").rpartition("/")[2].casefold()
 
@@ -127,7 +127,7 @@ Convert = Callable[[Record], Iterable[Row]]
 
 
 @dataclass(frozen=True)
-class Becomes:
+class FieldMapping:
     """What the records' fields become, in words."""
 
     clean: str
@@ -148,7 +148,7 @@ class Format:
     title: str
     source: str
     fields: tuple[tuple[str, ...], ...]
-    becomes: Becomes
+    becomes: FieldMapping
     converter: Callable[[Source], Convert]
     read: tuple[str, ...] = ()
     looks: Callable[[Record], bool] = lambda record: True
@@ -160,20 +160,20 @@ class Format:
         return has_all and self.looks(record)
 
     @property
-    def known(self) -> tuple[str, ...]:
+    def read_fields(self) -> tuple[str, ...]:
         """All fields that are read."""
         return tuple(dict.fromkeys([*(name for some in self.fields for name in some), *self.read]))
 
 
-def _by_columns(
+def _columns_converter(
     clean: str, corrupt: str, answer: str, wrong: str, subject: str, space: bool
 ) -> Callable[[Source], Convert]:
     """Pairs of records that have the pair's fields under these names."""
 
     def converter(source: Source) -> Convert:
         def convert(record: Record) -> Iterator[Row]:
-            row: Row = {"clean": record.get(clean), "corrupt": _one_of(record.get(corrupt))}
-            row |= {"answer": listed(record, answer), "wrong": listed(record, wrong)}
+            row: Row = {"clean": record.get(clean), "corrupt": _pick_prompt(record.get(corrupt))}
+            row |= {"answer": field_values(record, answer), "wrong": field_values(record, wrong)}
             lists = [some for some in row.values() if isinstance(some, list)]
             if any(isinstance(one, int) for some in lists for one in some):
                 tokenizer = source.ids_tokenizer(record)
@@ -182,7 +182,10 @@ def _by_columns(
                         name: texts_of_ids(row[name], tokenizer) for name in ("answer", "wrong")
                     }
             if space:
-                row |= {name: [spaced(one) for one in row[name]] for name in ("answer", "wrong")}
+                row |= {
+                    name: [with_leading_space(one) for one in row[name]]
+                    for name in ("answer", "wrong")
+                }
             yield with_role(row, "subject", record.get(subject) if subject else None)
 
         return convert
@@ -190,7 +193,7 @@ def _by_columns(
     return converter
 
 
-def renamed(
+def columns_format(
     name: str,
     title: str,
     source: str,
@@ -210,13 +213,13 @@ def renamed(
         title,
         source,
         (columns[:3],),
-        Becomes(clean, corrupt + of_corrupt, answer, wrong),
-        _by_columns(*columns, subject, space),
+        FieldMapping(clean, corrupt + of_corrupt, answer, wrong),
+        _columns_converter(*columns, subject, space),
         tuple(filter(None, (columns[3], subject, "tokenizer"))),
     )
 
 
-def _one_of(prompts: Any) -> Any:
+def _pick_prompt(prompts: Any) -> Any:
     """A prompt; of several by name, as a docstring's, that which changes both its lists, or the first."""
     if not isinstance(prompts, Mapping):
         return prompts
@@ -236,7 +239,7 @@ def texts_of_ids(ids: Iterable[Any], tokenizer: Tokenizer) -> list[str]:
     return found
 
 
-def listed(record: Record, field: str) -> list[Any]:
+def field_values(record: Record, field: str) -> list[Any]:
     """A field that is a value or several: in a table between bars, or as a list is written."""
     value = record.get(field) if field else None
     if record.table and isinstance(value, str):
@@ -249,7 +252,7 @@ def listed(record: Record, field: str) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def spaced(word: Any) -> Any:
+def with_leading_space(word: Any) -> Any:
     """A word of a format that leaves out the space before it, as the model continues a text."""
     return f" {word}" if isinstance(word, str) and word and not word[0].isspace() else word
 
@@ -269,7 +272,7 @@ MOST_TRIED = 500
 """Other records that are looked at for a corrupted prompt of the same length."""
 
 
-def first_alike(candidates: Iterable[T], length: Callable[[T], int], wanted: int) -> T | None:
+def first_of_length(candidates: Iterable[T], length: Callable[[T], int], wanted: int) -> T | None:
     """The first candidate of the wanted length, or else the first."""
     first: T | None = None
     for tried, one in enumerate(candidates):

@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from patchwright.errors import PromptError, RecordError
-from patchwright.prompts.formats.format import Convert, Record, Row, Source, first_alike, with_role
+from patchwright.prompts.formats.format import (
+    Convert,
+    Record,
+    Row,
+    Source,
+    first_of_length,
+    with_role,
+)
 
 _DEMONSTRATIVES = {"this": "these", "that": "those", "these": "this", "those": "that"}
 _DETERMINER = re.compile(r"\b(this|that|these|those)\b(?=(?: [\w-]+)?$)", re.IGNORECASE)
@@ -33,7 +40,7 @@ def minimal_pairs(source: Source) -> Convert:
     others: dict[str, list[str]] = defaultdict(list)
     for record in source.records:
         try:
-            one = contrast(record)
+            one = parse_contrast(record)
         except RecordError:
             continue
         others[one.good].append(one.prompt)
@@ -41,14 +48,14 @@ def minimal_pairs(source: Source) -> Convert:
     def convert(record: Record) -> Iterator[Row]:
         prefixes = record.get("two_prefix_prefix_good"), record.get("two_prefix_prefix_bad")
         if all(isinstance(one, str) for one in prefixes):
-            word = f" {record.needed('two_prefix_word')}"
+            word = f" {record.required_text('two_prefix_word')}"
             yield {"clean": prefixes[0], "corrupt": prefixes[1], "answer": word}
             return
-        one = contrast(record)
-        corrupt, subject = _other_number(one) or (None, "")
+        one = parse_contrast(record)
+        corrupt, subject = _flip_number(one) or (None, "")
         if corrupt is None:
             candidates = [prompt for prompt in others[one.bad] if prompt != one.prompt]
-            corrupt = first_alike(candidates, source.length, source.length(one.prompt))
+            corrupt = first_of_length(candidates, source.length, source.length(one.prompt))
         if corrupt is None:
             raise RecordError(
                 f"No other record of the file goes on with '{one.bad.strip()}', and its number cannot be changed, so "
@@ -60,32 +67,39 @@ def minimal_pairs(source: Source) -> Convert:
     return convert
 
 
-def contrast(record: Record) -> Contrast:
+def parse_contrast(record: Record) -> Contrast:
     """Where the sentences first differ. Raises RecordError where that is their first word."""
     prefix, good, bad = (
         record.get(f"one_prefix_{part}") for part in ("prefix", "word_good", "word_bad")
     )
     if isinstance(prefix, str) and isinstance(good, str) and isinstance(bad, str):
-        return _checked(prefix.rstrip(), good.strip(), bad.strip())
-    sentences = record.needed("sentence_good").split(), record.needed("sentence_bad").split()
+        return _make_contrast(prefix.rstrip(), good.strip(), bad.strip())
+    sentences = (
+        record.required_text("sentence_good").split(),
+        record.required_text("sentence_bad").split(),
+    )
     at = next(
         (
             i
             for i, (one, two) in enumerate(zip(*sentences, strict=False))
-            if _bare(one) != _bare(two)
+            if _strip_punctuation(one) != _strip_punctuation(two)
         ),
         None,
     )
     if at is None:
         raise RecordError("The two sentences begin alike to the end of the shorter one.")
-    return _checked(" ".join(sentences[0][:at]), _bare(sentences[0][at]), _bare(sentences[1][at]))
+    return _make_contrast(
+        " ".join(sentences[0][:at]),
+        _strip_punctuation(sentences[0][at]),
+        _strip_punctuation(sentences[1][at]),
+    )
 
 
-def _bare(word: str) -> str:
+def _strip_punctuation(word: str) -> str:
     return word.rstrip(".,;:!?") or word
 
 
-def _checked(prompt: str, good: str, bad: str) -> Contrast:
+def _make_contrast(prompt: str, good: str, bad: str) -> Contrast:
     if not prompt:
         raise RecordError(
             "The sentences differ in their first word, so there is no prompt before it."
@@ -93,16 +107,16 @@ def _checked(prompt: str, good: str, bad: str) -> Contrast:
     return Contrast(prompt, f" {good}", f" {bad}")
 
 
-def _other_number(one: Contrast) -> tuple[str, str] | None:
+def _flip_number(one: Contrast) -> tuple[str, str] | None:
     """The prompt in the other number, and the word that changes; None where that cannot be told."""
     found = _DETERMINER.search(one.prompt)
     if found and one.good[1] == one.bad[1]:
         other = _DEMONSTRATIVES[found[0].lower()]
         other = other.capitalize() if found[0][0].isupper() else other
         return one.prompt[: found.start()] + other + one.prompt[found.end() :], found[0]
-    from patchwright.prompts.agreement import other_number
+    from patchwright.prompts.agreement import flip_subject_number
 
     try:
-        return other_number(one.prompt, one.good.strip(), one.bad.strip())
+        return flip_subject_number(one.prompt, one.good.strip(), one.bad.strip())
     except PromptError:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from patchwright.errors import PromptError, RecordError
-from patchwright.prompts.builtin_templates import NAMES, OBJECTS, PLACES, gendered
+from patchwright.prompts.builtin_templates import NAMES, OBJECTS, PLACES, gendered_names
 from patchwright.prompts.formats.format import SLOT, Convert, Record, Row, Source
 from patchwright.prompts.templates import Template, from_template
 from patchwright.prompts.tokens import Span
@@ -18,14 +18,14 @@ _JOINED = re.compile(r"\b([A-Z][\w'-]*) and ([A-Z][\w'-]*)\b")
 
 def is_ioi_sentence(record: Record) -> bool:
     """Whether two names are joined and one comes again."""
-    return SLOT.search(record.text or "") is None and _names(record) is not None
+    return SLOT.search(record.text or "") is None and _receiver_and_giver(record) is not None
 
 
 def ioi_sentences(source: Source) -> Convert:
     """Sentences: the giver, the name that comes again, is replaced by the other name."""
 
     def convert(record: Record) -> Iterator[Row]:
-        names = _names(record)
+        names = _receiver_and_giver(record)
         if names is None:
             raise RecordError(
                 "The sentence does not join two names by 'and' of which one comes again, as in 'When "
@@ -34,7 +34,7 @@ def ioi_sentences(source: Source) -> Convert:
         receiver, giver = names
         text = (record.text or "").rstrip().removesuffix(".")
         prompt = text[: -len(receiver)].rstrip() if text.endswith(f" {receiver}") else text
-        giver_places, receiver_places = _places(giver, prompt), _places(receiver, prompt)
+        giver_places, receiver_places = _find_spans(giver, prompt), _find_spans(receiver, prompt)
         if len(giver_places) < 2 or not receiver_places:
             raise RecordError(
                 f"'{giver}' must come twice before the answer, and '{receiver}' once."
@@ -55,7 +55,7 @@ def ioi_sentences(source: Source) -> Convert:
     return convert
 
 
-def _names(record: Record) -> tuple[str, str] | None:
+def _receiver_and_giver(record: Record) -> tuple[str, str] | None:
     """Who is given it, and who gives."""
     receiver, giver = record.get("io"), record.get("s")
     if isinstance(receiver, str) and isinstance(giver, str):
@@ -71,22 +71,22 @@ def _names(record: Record) -> tuple[str, str] | None:
     return (other, one) if again[0] == one else (one, other)
 
 
-def _places(name: str, text: str) -> list[Span]:
+def _find_spans(name: str, text: str) -> list[Span]:
     return [match.span() for match in re.finditer(rf"\b{re.escape(name)}\b", text)]
 
 
-def _slots(record: Record) -> list[str]:
+def _slot_names(record: Record) -> list[str]:
     return [(one or two).upper() for one, two in SLOT.findall(record.text or "")]
 
 
 def is_ioi_template(record: Record) -> bool:
     """Whether a text has the slots A and B."""
-    return {"A", "B"} <= set(_slots(record))
+    return {"A", "B"} <= set(_slot_names(record))
 
 
 def is_pronoun_template(record: Record) -> bool:
     """Whether a text has one name and nothing else to fill in."""
-    return _slots(record) == ["NAME"]
+    return _slot_names(record) == ["NAME"]
 
 
 def ioi_templates(source: Source) -> Convert:
@@ -121,7 +121,7 @@ def ioi_templates(source: Source) -> Convert:
             "wrong": " {B}",
         }
 
-    return _filled(source, template_of)
+    return _template_converter(source, template_of)
 
 
 def pronoun_templates(source: Source) -> Convert:
@@ -130,16 +130,16 @@ def pronoun_templates(source: Source) -> Convert:
     def template_of(text: str) -> dict[str, Any]:
         return {
             "text": text,
-            "slots": {"NAME": gendered(), "OTHER": gendered()},
+            "slots": {"NAME": gendered_names(), "OTHER": gendered_names()},
             "corrupt": {"NAME": "{OTHER}"},
             "answer": "{NAME.1}",
             "wrong": "{OTHER.1}",
         }
 
-    return _filled(source, template_of)
+    return _template_converter(source, template_of)
 
 
-def _filled(source: Source, template_of: Callable[[str], dict[str, Any]]) -> Convert:
+def _template_converter(source: Source, template_of: Callable[[str], dict[str, Any]]) -> Convert:
     """The pairs of templates, each with its share of the pairs that are wanted."""
     count = max(1, (source.how.count or TEMPLATE_PAIRS) // len(source.records))
 

@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 
 from patchwright.errors import RecordError
-from patchwright.prompts.formats.format import Convert, Record, Row, Source, listed, texts_of_ids
+from patchwright.prompts.formats.format import (
+    Convert,
+    Record,
+    Row,
+    Source,
+    field_values,
+    texts_of_ids,
+)
 
 ANSWERS = (
     ("correct_idx", "incorrect_idx"),
@@ -26,8 +33,8 @@ def eap(source: Source) -> Convert:
         yield {
             "clean": record.get("clean"),
             "corrupt": record.get("corrupted"),
-            "answer": texts_of_ids(listed(record, right), tokenizer),
-            "wrong": texts_of_ids(listed(record, wrong), tokenizer),
+            "answer": texts_of_ids(field_values(record, right), tokenizer),
+            "wrong": texts_of_ids(field_values(record, wrong), tokenizer),
         }
 
     return convert

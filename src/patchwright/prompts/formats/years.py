@@ -10,7 +10,7 @@ _SPAN = re.compile(r"(\d\d)(\d\d)\D+\1$")
 """A year of four digits, and at the end its first two again."""
 
 
-def is_span(record: Record) -> bool:
+def is_year_span(record: Record) -> bool:
     """Whether the prompt asks for a later number."""
     return _SPAN.search(_prompt(record)) is not None
 
@@ -20,7 +20,7 @@ def _prompt(record: Record) -> str:
     return next((one.rstrip() for one in found if isinstance(one, str)), "")
 
 
-def spans(source: Source) -> Convert:
+def year_spans(source: Source) -> Convert:
     """The later numbers are the answers; the corrupted span starts with 01, as the paper has it."""
 
     def convert(record: Record) -> Iterator[Row]:
