@@ -208,7 +208,7 @@ def test_time_that_is_up_is_told_however_often_the_work_tells_of_itself(finished
         return finished
 
     job.run(compute)
-    assert (job.late, job.stopping) == (True, True)
+    assert (job.timed_out, job.stopping) == (True, True)
 
 
 def test_stopping_what_is_over_changes_nothing(desk: JobQueue, work: list[Work]) -> None:

@@ -27,14 +27,14 @@ MOST_WAITING = 32
 class Job:
     """One piece of work: how far it is, and in the end its result or what went wrong.
 
-    It is stopped after so many `seconds` of work, if it tells of its progress; `late` then
+    It is stopped after so many `seconds` of work, if it tells of its progress; `timed_out` then
     says so.
     """
 
     def __init__(self, key: str, seconds: float | None = None) -> None:
         self.key = key
         self.seconds = seconds
-        self.late = False
+        self.timed_out = False
         self.progress: Progress | None = None
         self.result: Result | None = None
         self.error: PatchwrightError | None = None
@@ -121,7 +121,7 @@ class Job:
             self._first = (now.done, monotonic())
         so_long = monotonic() - (self._started or 0.0)
         if self.seconds is not None and so_long > self.seconds and not self.stopping:
-            self.late = True
+            self.timed_out = True
             self.stop()
         return not self.stopping
 

@@ -93,7 +93,7 @@ def test_work_that_was_asked_for_just_before_something_else_is_not_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[Job] = []
-    then_something_else_is_asked(monkeypatch, "ask", seen)
+    then_something_else_is_asked(monkeypatch, "submit", seen)
     page = one_view("many", set_count="4", set_seed="31")
     assert page.session_state["jobs"] == {"set": seen[0]}
     assert seen[0].subscribers == len(seen) == 1

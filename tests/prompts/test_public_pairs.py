@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import patchwright as pw
 from patchwright.errors import FormatError, InputError
 from patchwright.prompts.formats import FORMATS
-from patchwright.prompts.formats.document import document
+from patchwright.prompts.formats.document import read_document
 from patchwright.prompts.formats.format import Format, Reading
-from patchwright.prompts.pairs_file import PairSet, pairs_file
+from patchwright.prompts.pairs_file import PairSet, read_pairs_file
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
 ROW = {"clean_prefix": "a b", "patch_prefix": "a c", "clean_answer": " x", "patch_answer": " y"}
@@ -23,7 +23,7 @@ TABLE = "clean_prefix,patch_prefix,clean_answer,patch_answer\n"
 
 def read(content: bytes | str, name: str = "a.csv", **how: Any) -> PairSet:
     given = content.encode() if isinstance(content, str) else content
-    file = pairs_file(given, name, Reading(**how))
+    file = read_pairs_file(given, name, Reading(**how))
     return PairSet.of(file, file.rows())
 
 
@@ -66,7 +66,7 @@ def test_a_json_document_is_refused_where_it_breaks_off() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(), some, max_size=3),
     max_leaves=8,
 )
@@ -80,10 +80,10 @@ def test_every_record_of_a_json_document_is_read_as_it_is(
     some: list[Any], indent: int | None
 ) -> None:
     text = json.dumps(some, indent=indent)
-    assert [one.fields for one in document(text.encode(), "a.json").records] == some
+    assert [one.fields for one in read_document(text.encode(), "a.json").records] == some
     lists = json.dumps({"tokenizer": 3, "prompts": some}, indent=indent)
     expected = some or [{"tokenizer": 3, "prompts": []}]
-    assert [one.fields for one in document(lists.encode(), "a.json").records] == expected
+    assert [one.fields for one in read_document(lists.encode(), "a.json").records] == expected
 
 
 @given(
@@ -105,9 +105,9 @@ TEXTS = st.sampled_from(
 def test_any_values_are_pairs_of_a_format_or_have_a_reason(
     one: Format, data: st.DataObject
 ) -> None:
-    fields = st.sampled_from([name.partition(".")[0] for name in one.known])
+    fields = st.sampled_from([name.partition(".")[0] for name in one.read_fields])
     rows = data.draw(st.lists(st.dictionaries(fields, VALUES | TEXTS), max_size=4))
-    rows = [*rows, dict.fromkeys(one.known, "a b a"), {"other": 1}]
+    rows = [*rows, dict.fromkeys(one.read_fields, "a b a"), {"other": 1}]
     text = json.dumps(rows)
     # Of token ids whose nobody says they are.
     with suppress(InputError):

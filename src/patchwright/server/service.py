@@ -340,5 +340,5 @@ def _stop_reason(job: Job) -> str:
     """Why a job was stopped, and what is left of it."""
     if job.result is None:
         return NO_RESULT
-    late = f"A job may take {job.seconds:g} seconds here. " if job.late else ""
+    late = f"A job may take {job.seconds:g} seconds here. " if job.timed_out else ""
     return f"{late}{_stopped_message(job.result)} What is finished is kept."

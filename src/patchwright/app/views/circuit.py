@@ -117,7 +117,7 @@ class _CircuitState:
     scored: Result | None = None
     circuit: Circuit | None = None
     evaluated: Result | None = None
-    late: bool = False
+    timed_out: bool = False
     """Whether the work was stopped because it took longer than this page allows."""
 
 
@@ -138,10 +138,10 @@ def _run_jobs(swept: Patch, model: Model, patience: float) -> _CircuitState:
     key = " ".join([cache_key(edges, model), *controls.warning_texts(scored)])
     circuit = _ordered_circuit(key, now["edge_order"], scored, model)
     if not circuit.edges:
-        return _CircuitState(late=job.late)
+        return _CircuitState(timed_out=job.timed_out)
     size = now["edges"] = min(max(1, int(now["edges"])), len(circuit.edges))
     if progress.is_stopped(scored):
-        return _CircuitState(None, scored, circuit, late=job.late)
+        return _CircuitState(None, scored, circuit, timed_out=job.timed_out)
     experiment = build_experiment.evaluation_of(swept, circuit, size)
     job = job_of(experiment, model, SLOTS[1], patience, known=now.get("curve"))
     if not job.finished:
@@ -149,7 +149,7 @@ def _run_jobs(swept: Patch, model: Model, patience: float) -> _CircuitState:
     evaluated = progress.result_of_job(job, experiment, model)
     if evaluated is not None:
         now["curve"] = evaluated  # another size takes over what is measured here
-    return _CircuitState(None, scored, circuit, evaluated, job.late)
+    return _CircuitState(None, scored, circuit, evaluated, job.timed_out)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -251,7 +251,7 @@ _ACTIONS = {
 def _show_findings(found: _CircuitState, bar: topbar.Bar) -> None:
     """What follows from the scores: the curve, the checked estimates, all edges, and files."""
     scored, circuit, evaluated = found.scored, found.circuit, found.evaluated
-    if found.late:
+    if found.timed_out:
         st.warning(progress.TOO_LONG)
     elif evaluated is None or progress.is_stopped(evaluated):
         progress.show_rest_button(list(SLOTS))

@@ -35,7 +35,7 @@ def wait_for_result(experiment: Experiment, model: Model, slot: str, what: str) 
     result = result_of_job(job, experiment, model)
     if result is None:
         st.warning(f"Stopped before all {what} were done, and a part of them shows nothing.")
-    if job.late:
+    if job.timed_out:
         st.warning(TOO_LONG)
     elif result is None or is_stopped(result):
         show_rest_button([slot])
@@ -135,7 +135,7 @@ def _draw_so_far(
     results = _results(jobs, sweeps, model)
     draw(results, None)
     unfinished = [slot for slot, one in zip(sweeps, results, strict=True) if is_stopped(one)]
-    if any(job.late for job in jobs):
+    if any(job.timed_out for job in jobs):
         st.warning(TOO_LONG)
     elif unfinished:
         show_rest_button(unfinished)
