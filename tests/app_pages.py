@@ -15,7 +15,7 @@ from streamlit.testing.v1.element_tree import Button
 import patchwright
 from patchwright.app.text import BREAK
 from patchwright.jobs import Job
-from patience import SECONDS
+from timeouts import SECONDS
 
 MAIN = Path(patchwright.__file__).parent / "app" / "main.py"
 KINDS = ("markdown", "caption", "success", "error", "warning", "info")

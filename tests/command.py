@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from patchwright.cli import main
-from patience import SECONDS
+from timeouts import SECONDS
 
 IOI = [
     *("--clean", "When Mary and John went to the store, John gave a drink to"),

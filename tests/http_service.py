@@ -17,7 +17,7 @@ from patchwright.server.limits import Limits
 from patchwright.server.service import ExperimentService
 from patchwright.storage.job_store import JobStore
 from patchwright.web.hosts import Hosts
-from patience import SECONDS
+from timeouts import SECONDS
 
 PAIR = {
     "clean": "When Mary and John went to the store, John gave a drink to",

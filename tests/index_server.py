@@ -12,7 +12,7 @@ import pytest
 from local_server import LocalServer
 from patchwright.model import catalog
 from patchwright.model.package_index import WheelFile
-from patience import SECONDS
+from timeouts import SECONDS
 
 MEMBER = "tiny_weights/model.gguf"
 CONTENT = b"GGUF" + bytes(range(256)) * 4096

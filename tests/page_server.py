@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from local_server import free_port
-from patience import SECONDS
+from timeouts import SECONDS
 
 
 @contextmanager

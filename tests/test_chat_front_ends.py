@@ -12,9 +12,9 @@ from app_pages import one_view, settled
 from chats import PLAIN, assistant, system, user
 from checkpoints import save_tiny
 from command import patchwright
+from http_service import asked, client_of
 from patchwright.app import resources, restore_state, session_state, url_state
 from patchwright.methods import METHODS
-from served import asked, client_of
 
 CLEAN, CORRUPT = "Mary gave John a drink", "Mary gave Tom a drink"
 CHAT: dict[str, Any] = {

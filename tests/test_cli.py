@@ -23,8 +23,8 @@ from patchwright.cli.options import bos_or_default
 from patchwright.insights.llm import KEY, MODEL, URL
 from patchwright.lessons import LESSON_MODELS, built_in_lessons
 from patchwright.methods import METHODS
-from patience import SECONDS
 from pdf_text import sizes_of
+from timeouts import SECONDS
 
 LONG = "the " * 80
 EIFFEL = [

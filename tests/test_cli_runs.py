@@ -7,7 +7,7 @@ import pytest
 
 import patchwright as pw
 from command import IOI, Command, Done, command_in
-from made import made, numbered
+from handmade_results import made, numbered
 from patchwright.storage.store import Store
 
 HEADS = ("patch", *IOI, "--site", "z", "--json", "-")

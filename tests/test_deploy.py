@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from patchwright.app.server import SETTINGS
 from patchwright.cli.full import app
-from patience import SECONDS
+from timeouts import SECONDS
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -9,10 +9,10 @@ import pytest
 
 import patchwright as pw
 from command import patchwright
+from http_service import client_of
 from patchwright.experiment.declaration import Option
 from patchwright.methods import METHODS
 from patchwright.server.limits import Limits
-from served import client_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "http.md").read_text(encoding="utf-8")
 

@@ -28,7 +28,7 @@ from patchwright.model.hub import is_hub_name
 from patchwright.places import SITES
 from patchwright.prompts.builtin_templates import tasks
 from patchwright.prompts.examples import examples
-from patience import SECONDS
+from timeouts import SECONDS
 
 TRIES = int(os.environ.get("PATCHWRIGHT_FUZZ", "0"))
 LONGEST = 3000

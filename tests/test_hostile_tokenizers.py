@@ -11,10 +11,10 @@ import patchwright as pw
 from app_pages import errors, one_view
 from checkpoints import save_tiny
 from command import patchwright
+from http_service import asked, client_of
 from patchwright.app import resources
 from patchwright.errors import CheckpointError, PatchwrightError, PromptError, convert_errors
 from patchwright.jobs import Job
-from served import asked, client_of
 
 LONG = "x" * 200
 """More than the pattern can do."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command import patchwright
-from made import made
+from handmade_results import made
 from patchwright.app.text import BREAK, escape, escape_typed
 from patchwright.atomic_files import check_writable, write_atomic
 from patchwright.errors import (

@@ -16,7 +16,7 @@ from patchwright.experiment.run import run
 from patchwright.jobs import Job, JobQueue
 from patchwright.methods.patch import Patch, patch
 from patchwright.model.load import Model
-from patience import SECONDS
+from timeouts import SECONDS
 from tiny import pair_of
 
 CELLS = 8

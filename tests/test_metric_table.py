@@ -11,6 +11,7 @@ from torch import Tensor
 
 import patchwright as pw
 from command import IOI, patchwright
+from http_service import client_of
 from patchwright.algorithms import readout
 from patchwright.algorithms.metrics import LENS_METRICS, METRIC_TABLE
 from patchwright.algorithms.pair_runs import run_pairs, stack_finals
@@ -19,7 +20,6 @@ from patchwright.axes import METRICS, Metric
 from patchwright.errors import AnswerError, ExperimentError
 from patchwright.experiment.run import tokens_of
 from patchwright.model.requests import BASE_SITES
-from served import client_of
 from tiny import Splitting, pair_of
 
 PAIR = pair_of([1, 2, 3, 4], [1, 5, 3, 4])

@@ -12,7 +12,7 @@ from rich.console import Console
 import patchwright as pw
 from command import patchwright
 from every_method import CLEAN, PAIR, every_experiment
-from made import baseline, made
+from handmade_results import baseline, made
 from patchwright.algorithms.metrics import METRIC_TABLE
 from patchwright.algorithms.scale import has_scale, nothing_moved, usable_effect
 from patchwright.algorithms.statistics import statistics

@@ -8,6 +8,7 @@ import torch
 
 import patchwright as pw
 from families import FAMILIES, MISSING
+from http_service import client_of
 from patchwright.errors import UnknownPlaceError
 from patchwright.model import ops
 from patchwright.model.batched_forward import BatchedForward
@@ -29,7 +30,6 @@ from patchwright.places import (
     n_heads_of,
     reads_from,
 )
-from served import client_of
 
 PROMPT = (3, 1, 4, 1, 5)
 LAYER, AT = 1, 1

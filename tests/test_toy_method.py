@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import patchwright as pw
 from docs_programs import program
 from every_method import PAIR
+from http_service import client_of
 from patchwright.algorithms.pair_runs import PairRuns
 from patchwright.cli import make_app
 from patchwright.errors import ExperimentError
@@ -34,7 +35,6 @@ from patchwright.server.limits import Limits as ServerLimits
 from patchwright.storage.export import notebook_text, script_text
 from patchwright.storage.serialization import record_of
 from patchwright.storage.soundness import check_sound
-from served import client_of
 
 
 class Loudness(OnPairs):

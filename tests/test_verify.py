@@ -8,7 +8,7 @@ from transformers import GPT2LMHeadModel, GPT2Tokenizer
 
 import hooks
 import patchwright as pw
-import slow
+import slow_patching
 from patchwright.errors import InputError
 from patchwright.model.catalog import DEMO
 from patchwright.places import parse_place
@@ -41,7 +41,7 @@ def test_the_demo_models_figures_are_those_of_hooks() -> None:
     for text, expected in figures.effects.items():
         place = parse_place(text)
         patched = [
-            difference(slow.cell_logits(hugging, corrupt, clean, place), pair)
+            difference(slow_patching.cell_logits(hugging, corrupt, clean, place), pair)
             for clean, corrupt, pair in prompts
         ]
         moved = sum(patched) - sum(corrupts)

@@ -17,8 +17,8 @@ from hooks import activation, changed_logits
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.places import SITES, Place, Site, n_heads_of
 from patchwright.prompts.examples import example
-from planted import module_of
-from slow import next_logprob, writing
+from planted_models import module_of
+from slow_patching import next_logprob, writing
 from tiny import N_HEADS, N_LAYERS, WIDTH, Splitting, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
-import slow
+import slow_patching
 from hooks import Change, activation, changed_logits
 from patchwright.axes import DIMS, Direction, Per
 from patchwright.errors import ExperimentError
@@ -25,7 +25,9 @@ SWEEPS = [(site, per) for site in SITES for per in pers_of(site)]
 
 def derivative(run: Callable[[float], Tensor], metric: str, clean: Tensor) -> float:
     """Central difference of a metric along a direction, at 0."""
-    ends = [slow.metric_of(metric, run(step), clean, [7, 13], [11]) for step in (STEP, -STEP)]
+    ends = [
+        slow_patching.metric_of(metric, run(step), clean, [7, 13], [11]) for step in (STEP, -STEP)
+    ]
     return (ends[0] - ends[1]) / (2 * STEP)
 
 

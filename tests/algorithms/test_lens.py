@@ -6,7 +6,7 @@ from transformers import GPT2LMHeadModel
 import patchwright as pw
 from hooks import activation
 from patchwright.errors import AnswerError
-from slow import writing
+from slow_patching import writing
 from tiny import N_LAYERS, pair_of
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]

@@ -23,7 +23,7 @@ from hooks import (
 from patchwright.errors import ExperimentError, UnequalLengthsError, UnknownPlaceError
 from patchwright.figures.grid import note_of, title_of
 from patchwright.places import Place, Site, parse_place
-from slow import metric_of, writing
+from slow_patching import metric_of, writing
 from tiny import N_HEADS, N_LAYERS, pair_of, random_gpt2, token_pairs
 
 CLEAN, CORRUPT = [3, 8, 21, 5], [3, 9, 22, 5]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import patchwright as pw
-from made import baseline, made
+from handmade_results import baseline, made
 from patchwright.algorithms.statistics import Statistics, statistics
 from patchwright.errors import InputError
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedModel
 
 import patchwright as pw
-import slow
+import slow_patching
 from families import BLOCKS, FAMILIES
 from hooks import changed_logits, logits
 from patchwright.algorithms import pair_runs
@@ -56,7 +56,7 @@ def test_every_sweep_equals_the_hook_loop(
 ) -> None:
     layers = [1] if per == "neuron" else None
     metrics: tuple[Metric, ...] = ("logit_diff", "kl") if per == "neuron" else METRICS
-    expected = slow.sweeps(
+    expected = slow_patching.sweeps(
         module, CLEAN, CORRUPT, site, per, direction, metrics, ANSWERS, WRONGS, layers
     )
     for metric in metrics:
@@ -72,7 +72,7 @@ def test_a_sweep_of_each_site_equals_the_hook_loop_in_families_of_known_parts(
     module, per = FAMILIES[family](seed=0), pers_of(site)[0]
     layers = [1] if per == "neuron" else None
     asked = (CLEAN, CORRUPT, site, per, "denoise", ("logit_diff",), ANSWERS, WRONGS, layers)
-    expected = slow.sweeps(module, *asked)["logit_diff"]
+    expected = slow_patching.sweeps(module, *asked)["logit_diff"]
     model = pw.wrap_model(module, name="tiny")
     found = swept(model, site, per, "denoise", "logit_diff")
     np.testing.assert_allclose(found.patched.values, expected, rtol=0, atol=1e-9)
@@ -96,7 +96,7 @@ def test_any_prompts_equal_the_hook_loop(
     assume(sweep[0] in model.spec.sites)
     clean, corrupt = prompts
     found = pw.patch(model, pair_of(clean, corrupt), *sweep, direction, metric)
-    expected = slow.sweep(module, clean, corrupt, *sweep, direction, metric, [7], [11])
+    expected = slow_patching.sweep(module, clean, corrupt, *sweep, direction, metric, [7], [11])
     np.testing.assert_allclose(found.patched.values, expected, rtol=0, atol=1e-9)
 
 
@@ -104,7 +104,7 @@ def test_any_prompts_equal_the_hook_loop(
 def test_float32_agrees_to_a_ten_thousandth(site: Site) -> None:
     gpt2 = random_gpt2(seed=2, dtype=torch.float32)
     found = swept(pw.wrap_model(gpt2), site, pers_of(site)[0], "denoise", "logit_diff")
-    expected = slow.sweep(
+    expected = slow_patching.sweep(
         gpt2, CLEAN, CORRUPT, site, pers_of(site)[0], "denoise", "logit_diff", ANSWERS, WRONGS
     )
     np.testing.assert_allclose(found.patched.values, expected, rtol=0, atol=1e-4)
@@ -222,7 +222,9 @@ def test_places_of_every_kind_patched_together_equal_hooks(
     result = pw.patch_together(model, pair_of(CLEAN, CORRUPT), places)
     parsed = [pw.parse_place(text).within(model.spec, len(CLEAN)) for text in places]
     changes = [
-        slow.writing(place, slow.activation(gpt2, CLEAN, place.site, place.layer or 0))
+        slow_patching.writing(
+            place, slow_patching.activation(gpt2, CLEAN, place.site, place.layer or 0)
+        )
         for place in parsed
     ]
     values = changed_logits(gpt2, CORRUPT, changes)[-1]
@@ -271,7 +273,7 @@ def test_matched_edges_of_unequal_prompts_equal_hooks(
             assert bool(cells.isnull().all())
         else:
             layer = int(cells["layer"][-1])
-            source = slow.activation(gpt2, out_of, site, layer)[len(out_of) - from_end]
+            source = slow_patching.activation(gpt2, out_of, site, layer)[len(out_of) - from_end]
 
             def change(live: Tensor, at: int = position, source: Tensor = source) -> None:
                 live[at] = source
@@ -294,13 +296,13 @@ def test_an_answer_of_several_tokens_is_scored_by_its_summed_log_probability(
         values = []
         for tokens in (answer, wrong):
             more = tokens[:-1]
-            run = slow.cell_logits(gpt2, CORRUPT + more, CLEAN + more, place)
-            values.append(slow.next_logprob(gpt2, run, tokens))
+            run = slow_patching.cell_logits(gpt2, CORRUPT + more, CLEAN + more, place)
+            values.append(slow_patching.next_logprob(gpt2, run, tokens))
         found = float(result.patched.sel(layer=layer, position=position))
         assert found == pytest.approx(values[0] - values[1], abs=1e-9)
     clean_run = logits(gpt2, CLEAN + answer[:-1])
     assert result.clean.probability == pytest.approx(
-        np.exp(slow.next_logprob(gpt2, clean_run, answer)), abs=1e-12
+        np.exp(slow_patching.next_logprob(gpt2, clean_run, answer)), abs=1e-12
     )
     with pytest.raises(AnswerError, match="logprob_diff"):
         pw.patch(splitting, pair, metric="logit_diff", bos=False)

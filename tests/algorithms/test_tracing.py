@@ -22,7 +22,7 @@ from patchwright.model.forward import forward
 from patchwright.model.requests import patched_row
 from patchwright.places import Site
 from patchwright.prompts.pair import tokenize_prompt
-from slow import writing
+from slow_patching import writing
 from tiny import CONTEXT, N_LAYERS, VOCAB, WIDTH
 
 PROMPT, SUBJECT, ANSWER, SAMPLES = [3, 8, 21, 5, 30], (1, 2), 7, 3

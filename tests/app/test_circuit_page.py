@@ -20,7 +20,7 @@ from patchwright.figures.altair_charts import circuit_curve, curve_rows, estimat
 from patchwright.jobs import Job
 from patchwright.model.graph import Graph
 from patchwright.prompts.examples import example
-from patience import SECONDS
+from timeouts import SECONDS
 from tiny import pair_of
 
 pytestmark = pytest.mark.filterwarnings("default")

@@ -16,7 +16,7 @@ from patchwright.model import catalog
 from patchwright.model.catalog import fetch_model
 from patchwright.model.hub import cached_folder
 from patchwright.model.package_index import OnBytes
-from patience import SECONDS
+from timeouts import SECONDS
 
 NAME = "owner/tiny"
 

@@ -14,7 +14,7 @@ from index_server import IndexServer, make_wheel, put_in_catalog
 from patchwright.app import resources
 from patchwright.app.downloads import Download
 from patchwright.model import catalog
-from patience import SECONDS
+from timeouts import SECONDS
 
 NAME = "smollm2"
 

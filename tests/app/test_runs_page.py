@@ -23,7 +23,7 @@ from patchwright.app.views import example_list, run_panel, runs
 from patchwright.errors import ArchiveError, InputError
 from patchwright.prompts.examples import example, examples
 from patchwright.storage.store import Store
-from patience import SECONDS
+from timeouts import SECONDS
 from tiny import pair_of
 
 on_the_page = pytest.mark.filterwarnings("default")

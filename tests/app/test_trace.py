@@ -34,7 +34,7 @@ from patchwright.methods.trace import TraceSite, trace
 from patchwright.model.load import Model
 from patchwright.spelling import percent
 from patchwright.storage.run_cached import run_cached
-from patience import SECONDS
+from timeouts import SECONDS
 
 TEXTS = ("<bos>", "The", " Eiffel", " Tower", " is", " in")
 PROMPT = [1, 2, 3, 4, 5]

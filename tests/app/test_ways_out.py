@@ -22,7 +22,7 @@ from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.places import parse_place
 from patchwright.storage import run_cached
-from patience import SECONDS
+from timeouts import SECONDS
 
 pytestmark = pytest.mark.filterwarnings("default")
 

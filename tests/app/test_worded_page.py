@@ -11,7 +11,7 @@ from patchwright.app.text import BREAK
 from patchwright.app.views import llm_explanation
 from patchwright.insights.llm import KEY, MODEL, URL
 from patchwright.prompts.examples import example
-from patience import SECONDS
+from timeouts import SECONDS
 
 pytestmark = pytest.mark.filterwarnings("default")
 

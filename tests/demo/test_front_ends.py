@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 import patchwright as pw
 from app_pages import whole_page, workbench
 from command import patchwright
+from http_service import client_of
 from patchwright.prompts.examples import Example, examples
-from served import client_of
 
 DEMO = [one for one in examples() if "demo" in one.models]
 

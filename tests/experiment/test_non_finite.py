@@ -11,6 +11,7 @@ import patchwright as pw
 from checkpoints import TOKENIZER, save_tiny
 from command import patchwright
 from every_method import CLEAN, CORRUPT, ON_PAIRS, PAIR, TRACE, every_experiment
+from http_service import client_of
 from patchwright.algorithms.readout import logits
 from patchwright.algorithms.suggest import next_tokens, suggested_answers
 from patchwright.errors import NonFiniteError
@@ -21,7 +22,6 @@ from patchwright.insights.explain import explain_pair
 from patchwright.model import ops
 from patchwright.model.forward import forward
 from patchwright.model.requests import Row
-from served import client_of
 from tiny import pair_of, random_gpt2
 
 DAMAGE = {"minus infinity": -torch.inf, "infinity": torch.inf, "NaN": torch.nan}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import patchwright as pw
-from patchwright.algorithms.answered import answers_correctly
+from patchwright.algorithms.correctness import answers_correctly
 from patchwright.errors import InputError
 from patchwright.experiment.run import check_pair
 from patchwright.prompts.tokens import encode

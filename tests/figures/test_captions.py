@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import patchwright as pw
-from made import baseline, made
+from handmade_results import baseline, made
 from patchwright.algorithms.statistics import statistics
 from patchwright.errors import InputError
 from patchwright.figures.captions import FINGERPRINT_DIGITS, escape_latex

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 import patchwright as pw
 from command import patchwright
-from made import made
+from handmade_results import made
 from patchwright.algorithms.result import Result
 from patchwright.figures import fonts, matplotlib_figures
 from patchwright.figures.fonts import MissingCharactersWarning, fit_texts

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import patchwright as pw
-from made import baseline, made
+from handmade_results import baseline, made
 from patchwright.algorithms.statistics import statistics, stored_statistics
 from patchwright.cli.options import write_outputs
 from patchwright.errors import InputError

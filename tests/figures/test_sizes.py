@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import patchwright as pw
-from made import made
+from handmade_results import made
 from patchwright.errors import InputError
 from patchwright.figures.matplotlib_figures import (
     draw_circuit,

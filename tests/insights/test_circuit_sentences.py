@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 
 import patchwright as pw
-from made import baseline
+from handmade_results import baseline
 from patchwright.algorithms.result import Tokens
 from patchwright.insights.circuits import (
     disagreement_sentence,

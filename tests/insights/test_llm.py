@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import patchwright as pw
 from chat_server import ChatServer
-from made import made
+from handmade_results import made
 from patchwright.errors import ExplainError
 from patchwright.insights import Sentence, insights
 from patchwright.insights.llm import (

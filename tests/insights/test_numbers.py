@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import patchwright as pw
-from made import attends, baseline, made
+from handmade_results import attends, baseline, made
 from patchwright.algorithms.result import Baseline
 from patchwright.axes import DIMS, DIRECTIONS, METRICS
 from patchwright.insights import Insights, Sentence, heads_to_look_at, insights

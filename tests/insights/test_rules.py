@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from made import CLEAN, CORRUPT, attends, baseline, made
+from handmade_results import CLEAN, CORRUPT, attends, baseline, made
 from patchwright.algorithms.statistics import statistics
 from patchwright.errors import ExperimentError, UnknownPlaceError
 from patchwright.insights import Insights, heads_to_look_at, insights

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import patchwright as pw
-import slow
+import slow_patching
 from command import patchwright
 from docs_programs import program
 from hooks import changed_logits, logits
@@ -30,7 +30,7 @@ from patchwright.methods import METHODS
 from patchwright.methods.patch import Patch
 from patchwright.model.catalog import CATALOG, is_planted
 from patchwright.places import Place, parse_place
-from planted import module_of
+from planted_models import module_of
 from test_toy_method import EVERY
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -137,7 +137,7 @@ def test_hooks_on_the_hugging_face_model_give_the_same_numbers(
             continue
         place = parse_place(name.removeprefix("effect "))
         if answer.method == "patch":
-            moved = gap(slow.cell_logits(module, corrupt, clean, place)) - ends[1]
+            moved = gap(slow_patching.cell_logits(module, corrupt, clean, place)) - ends[1]
         else:
             moved = ends[0] - gap(with_zeros(module, clean, place))
         assert moved / (ends[0] - ends[1]) == pytest.approx(answer.numbers[name], abs=1e-7)

@@ -28,7 +28,7 @@ from patchwright.errors import CheckpointError, HubError, InputError
 from patchwright.model import catalog
 from patchwright.model.load import allowed_model_name
 from patchwright.model.package_index import WheelFile
-from patience import SECONDS
+from timeouts import SECONDS
 
 BY_HAND = "`patchwright models add smollm2 FILE`"
 

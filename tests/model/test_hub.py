@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from checkpoints import save_tiny
 from command import process
 from hub_server import HubServer
-from patience import SECONDS
+from timeouts import SECONDS
 
 
 @pytest.fixture

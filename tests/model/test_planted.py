@@ -28,8 +28,8 @@ from patchwright.model.planted.saturation import KINDS
 from patchwright.model.planted.self_repair import DRINKS
 from patchwright.model.planted.words import BOS, PROBE
 from patchwright.prompts.examples import example
-from patience import SECONDS
-from planted import checkpoint_of, module_of
+from planted_models import checkpoint_of, module_of
+from timeouts import SECONDS
 
 NAMED = [one.name for one in CATALOG if is_planted(one.name)]
 MODULES = {name: module_of(name) for name in NAMED}

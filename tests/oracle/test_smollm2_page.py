@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from browser_pages import cell
 from page_server import page_served
-from patience import SECONDS
+from timeouts import SECONDS
 
 pytestmark = [
     pytest.mark.oracle,

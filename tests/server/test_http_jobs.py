@@ -11,12 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 import patchwright as pw
+from http_service import asked, client_of, slowly
 from patchwright.server import service as services
 from patchwright.server.limits import Limits
 from patchwright.server.service import ExperimentService
 from patchwright.storage.job_store import JobStore
-from patience import SECONDS
-from served import asked, client_of, slowly
+from timeouts import SECONDS
 
 BIG = {"site": "z", "per": "head_position"}
 """A sweep of several batches."""

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 import patchwright as pw
+from http_service import PAIR, asked
 from patchwright.errors import InputError
 from patchwright.experiment.base import Experiment
 from patchwright.methods import METHODS
 from patchwright.server.limits import Limits
-from served import PAIR, asked
 
 
 def experiment(document: dict[str, Any]) -> Experiment:

@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 import patchwright as pw
+from http_service import asked, client_of
 from patchwright.server.limits import Limits
 from patchwright.server.middleware import Guard
 from patchwright.web.hosts import Hosts
-from served import asked, client_of
 
 TOKEN = "só-secret"
 JSON = {"Content-Type": "application/json"}

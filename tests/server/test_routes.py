@@ -11,10 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 import patchwright as pw
+from http_service import PAIR, asked, client_of
 from patchwright.methods.patch import Patch
 from patchwright.storage.job_store import JobStore
 from patchwright.storage.store import Store
-from served import PAIR, asked, client_of
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from urllib.request import Request, urlopen
 import pytest
 
 from command import patchwright
+from http_service import asked
 from local_server import free_port
 from patchwright.errors import InputError
 from patchwright.model.catalog import DEMO
 from patchwright.server import serving
-from patience import SECONDS
 from poison import poisoned
-from served import asked
+from timeouts import SECONDS
 
 
 @pytest.mark.parametrize(

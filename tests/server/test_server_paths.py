@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from http_service import PAIR, asked, client_of
 from patchwright.model.catalog import DEMO
 from patchwright.server.serving import load_models
 from patchwright.storage.database import FILE_NAME
 from patchwright.storage.job_store import JobStore
-from served import PAIR, asked, client_of
 
 SECRET = "the-servers-secret-place"
 

@@ -14,11 +14,11 @@ from anyio import create_task_group, wait_all_tasks_blocked
 from fastapi.testclient import TestClient
 
 import patchwright as pw
+from http_service import asked, client_of, slowly
 from patchwright.errors import QueueFullError
 from patchwright.server import routes
 from patchwright.server.limits import Limits
 from patchwright.server.turns import Turns
-from served import asked, client_of, slowly
 
 CROWD = 60
 SECONDS = 300

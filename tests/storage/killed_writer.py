@@ -1,6 +1,6 @@
 """A process that writes to a store, killed at random moments, again and again.
 
-`python killed.py FOLDER KILLS SEED < DOCUMENT` forks writers (one import serves them
+`python killed_writer.py FOLDER KILLS SEED < DOCUMENT` forks writers (one import serves them
 all), kills each without warning, and
 prints what they had acknowledged by then, as JSON: ids. DOCUMENT is that of a Result.
 Every other writer is killed from its start on, whatever it has done by then; the rest

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import patchwright as pw
-from made import numbered
+from handmade_results import numbered
 from patchwright.errors import ArchiveError, OutputError
 from patchwright.hashing import hash_of
 from patchwright.storage import serialization

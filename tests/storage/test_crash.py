@@ -9,10 +9,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from made import made
+from handmade_results import made
 from patchwright.storage.store import Store
-from patience import SECONDS
-from storage import killed
+from storage import killed_writer
+from timeouts import SECONDS
 
 TESTS = Path(__file__).parents[1]
 
@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1]
 def started(*arguments: str) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, str(TESTS / "storage" / "killed.py"), *arguments],
+        [sys.executable, str(TESTS / "storage" / "killed_writer.py"), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -44,7 +44,7 @@ def check_whole(folder: Path, ids: list[str]) -> None:
     assert set(ids) <= there
     # Each run is read against its digest, those of which nobody was told, too.
     assert store.export(folder / "all.zip") == len(there)
-    values = killed.VALUES.values.tobytes()
+    values = killed_writer.VALUES.values.tobytes()
     for one in ids[:: max(1, len(ids) // 50)]:
         assert store.get(one).patched.values.tobytes() == values
     assert store.notices == []

@@ -21,13 +21,13 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 import patchwright as pw
 from checkpoints import save_tiny
 from command import patchwright
-from made import baseline, made
+from handmade_results import baseline, made
 from patchwright.algorithms.statistics import statistics
 from patchwright.errors import InputError, PatchwrightError
 from patchwright.methods import METHODS
 from patchwright.storage.export import csv_text, frame_text, notebook_text, script_text
 from patchwright.storage.store import Store
-from patience import SECONDS
+from timeouts import SECONDS
 from tiny import pair_of
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from made import made
+from handmade_results import made
 from patchwright.errors import StoreError
 from patchwright.hashing import canonical_json, hash_of
 from patchwright.methods.patch import Patch

@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 
 import patchwright as pw
 from full_disk import limited_files
-from made import baseline, made, numbered
+from handmade_results import baseline, made, numbered
 from patchwright.algorithms.result import Result
 from patchwright.atomic_files import home
 from patchwright.errors import InputError, StoreError, UnknownRunError

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from patchwright.algorithms.answered import answers_correctly
+from patchwright.algorithms.correctness import answers_correctly
 from patchwright.errors import InputError, quoted
 from patchwright.experiment.run import check_pair
 from patchwright.model.load import Model
