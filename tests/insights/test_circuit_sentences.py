@@ -87,6 +87,8 @@ def test_where_none_suffices_the_best_is_named() -> None:
     assert one.text == (
         "No evaluated circuit keeps 80 % of the gap. The best keeps 40 %, with 2 edges."
     )
+    near = pruned_sentence(evaluated({1: 0.1, 2: 0.7963}), 0.8).text
+    assert near.endswith("The best keeps 79.6 %, with 2 edges."), "80 % would be enough"
     assert pruned_sentence(evaluated({1: NAN, 2: NAN}), 0.8).code == "no_scale"
 
 

@@ -263,6 +263,21 @@ def test_the_conclusion_says_enough_only_from_half_on() -> None:
     assert "conclusion" not in codes(full(STREAM, [[0.04, 0]]))
 
 
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [
+        (0.4962, "for half of the gap (the strongest, head 0 of layer 0, has 49.6 %)."),
+        (0.49999, "for half of the gap (the strongest, head 0 of layer 0, has 49.999 %)."),
+        (0.5, "alone is sufficient for half of the gap (50 %)."),
+        (0.5008, "alone is sufficient for more than half of the gap (50.1 %)."),
+    ],
+)
+def test_a_number_beside_half_is_on_the_side_that_the_conclusion_says(
+    effect: float, said: str
+) -> None:
+    assert text(full(STREAM, [[effect, 0]]), "conclusion").endswith(said)
+
+
 def test_the_conclusion_stands_by_itself_where_there_is_one() -> None:
     said = full(STREAM)
     assert said.conclusion is not None

@@ -69,7 +69,7 @@ def pruned_sentence(evaluated: Result, share: float) -> Sentence:
     size = int(best["size"])
     text = (
         f"No evaluated circuit keeps {wanted} of the gap. The best keeps "
-        f"{numbers.share(float(best))}, with {numbers.count(size)} {noun(size)}."
+        f"{numbers.share(float(best), share)}, with {numbers.count(size)} {noun(size)}."
     )
     return numbers.sentence("too_few", text)
 

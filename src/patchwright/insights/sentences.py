@@ -34,9 +34,16 @@ class Numbers:
     def __init__(self) -> None:
         self._written: list[tuple[float, str]] = []
 
-    def share(self, value: float) -> str:
-        """A share of the gap, or of attention, in per cent; small ones with a decimal."""
-        return self._percent(value, 0 if abs(value) >= 0.01 else 1)
+    def share(self, value: float, limit: float | None = None) -> str:
+        """A share of the gap, or of attention, in per cent; small ones with a decimal.
+
+        Where the text says that it is above or below a `limit`, it has the decimals that show it.
+        """
+        least = 0 if abs(value) >= 0.01 else 1
+        if limit is None:
+            return self._percent(value, least)
+        shows = (n for n in range(least, 15) if percent(value, n) != percent(limit, n))
+        return self._percent(value, next(shows, least))
 
     def probability(self, value: float) -> str:
         """A probability, in per cent with a decimal, as the baselines' tables have it."""

@@ -170,7 +170,8 @@ def _conclusion(way: ResidualPath, heads: SweepView) -> Iterator[Sentence]:
     if way.source is None or way.rises is None or way.falls is None or not heads.carrying_cells:
         return
     say, best, direction = Numbers(), heads.carrying_cells[0], way.stream.direction
-    head, share, half = say.place(best.place), best.share_text(say), "more than half of the gap"
+    head, share, half = say.place(best.place), best.share_text(say, HALF), "half of the gap"
+    half = half if best.effect == HALF else f"more than {half}"
     needed = NEED[direction]
     if best.effect < HALF:
         single = (

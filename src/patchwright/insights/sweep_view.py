@@ -32,9 +32,9 @@ class Cell:
     effect: float
     estimated: bool
 
-    def share_text(self, say: Numbers) -> str:
-        """The effect in per cent, and whether it is only an estimate."""
-        return f"{'an estimated ' if self.estimated else ''}{say.share(self.effect)}"
+    def share_text(self, say: Numbers, limit: float | None = None) -> str:
+        """The effect as `Numbers.share` writes it, and whether it is only an estimate."""
+        return f"{'an estimated ' if self.estimated else ''}{say.share(self.effect, limit)}"
 
 
 @dataclass(frozen=True)
