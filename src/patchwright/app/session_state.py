@@ -1,4 +1,4 @@
-"""What the page remembers; no widgets here, and `build_experiment` says what they ask for."""
+"""What the page remembers of its controls; `build_experiment` makes experiments of it."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace

@@ -60,7 +60,7 @@ def error_text(error: Exception) -> str:
 
 
 def escape(text: str) -> str:
-    """A sentence of ours, as `escape_typed` does text; the signs for spaces in it are spaces again."""
+    """A sentence of ours, escaped as `escape_typed` does it, with the signs for spaces as spaces again."""
     return escape_typed(text.replace("·", " "))
 
 

@@ -43,6 +43,7 @@ from patchwright.jobs import Job
 from patchwright.methods.patch import Patch
 from patchwright.model.load import Model
 from patchwright.spelling import percent
+from patchwright.warnings import is_stopped
 
 _ESTIMATES = {
     "integrated": "integrated (5 runs)",
@@ -140,7 +141,7 @@ def _run_jobs(swept: Patch, model: Model, patience: float) -> _CircuitState:
     if not circuit.edges:
         return _CircuitState(timed_out=job.timed_out)
     size = now["edges"] = min(max(1, int(now["edges"])), len(circuit.edges))
-    if progress.is_stopped(scored):
+    if is_stopped(scored.warnings):
         return _CircuitState(None, scored, circuit, timed_out=job.timed_out)
     experiment = build_experiment.evaluation_of(swept, circuit, size)
     job = job_of(experiment, model, SLOTS[1], patience, known=now.get("curve"))
@@ -253,7 +254,7 @@ def _show_findings(found: _CircuitState, bar: topbar.Bar) -> None:
     scored, circuit, evaluated = found.scored, found.circuit, found.evaluated
     if found.timed_out:
         st.warning(progress.TOO_LONG)
-    elif evaluated is None or progress.is_stopped(evaluated):
+    elif evaluated is None or is_stopped(evaluated.warnings):
         progress.show_rest_button(list(SLOTS))
     if scored is None or circuit is None:
         return

@@ -31,7 +31,7 @@ def file_button(
     def make_file() -> bytes:
         text = content()
         data = text.encode() if isinstance(text, str) else text
-        # Which visitor's it is, `add` finds in its thread; this one is the server's.
+        # `add` asks its thread whose file it is, and the thread that runs this belongs to nobody.
         adding = Thread(
             target=get_instance().media_file_mgr.add,
             args=(data, kind, f"file of {key}", name, True),

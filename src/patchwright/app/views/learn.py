@@ -27,6 +27,7 @@ from patchwright.lessons import LESSON_MODELS, Lesson, Step, lesson_by_model, ma
 from patchwright.lessons.cells import edges_as_sweep
 from patchwright.lessons.expressions import fill_slots
 from patchwright.lessons.grading import Answer, right_answers
+from patchwright.warnings import is_stopped
 
 
 class Rooms(NamedTuple):
@@ -188,8 +189,8 @@ def _show_step(lesson: Lesson, number: int, rooms: Rooms) -> None:
         if model.quantization is not None:
             st.caption(topbar.QUANTISED)
         experiment = step_experiment(lesson, number)
-        found = progress.wait_for_result(experiment, model, "lesson-job", "cells")
-        if found is None or progress.is_stopped(found):
+        found = progress.result_or_progress(experiment, model, "lesson-job", "cells")
+        if found is None or is_stopped(found.warnings):
             return
         result = edges_as_sweep(found)
     step, tried, picked = lesson.steps[number], _attempt_at(lesson, number), ""

@@ -40,6 +40,7 @@ from patchwright.places import Place, parse_place
 from patchwright.prompts.messages import prompt_text
 from patchwright.prompts.pairs_file import PairSet
 from patchwright.spelling import percent
+from patchwright.warnings import is_stopped
 
 SET_WARNINGS = ("stopped", "estimate", "duplicate_pairs", "nothing_moved")
 """Warnings that are about the whole set, not about one of its pairs."""
@@ -143,7 +144,7 @@ def conclusion_text(result: Result, over: Statistics) -> str:
     top = over.strongest(1)
     if over.array != "effect" or not has_scale(result) or top.empty or "place" not in top:
         return ""
-    if progress.is_stopped(result):
+    if is_stopped(result.warnings):
         return ""
     row = top.iloc[0]
     done = "brings back" if result.experiment["direction"] == "denoise" else "takes away"

@@ -12,6 +12,7 @@ from patchwright.app.views.inspector import Json
 from patchwright.experiment.base import CellByCell, Experiment
 from patchwright.jobs import Job
 from patchwright.model.load import Model
+from patchwright.warnings import is_stopped
 
 LOOK_AGAIN = 0.4
 """Seconds between two looks at work that is under way."""
@@ -22,7 +23,7 @@ TOO_LONG = (
 )
 
 
-def wait_for_result(experiment: Experiment, model: Model, slot: str, what: str) -> Result | None:
+def result_or_progress(experiment: Experiment, model: Model, slot: str, what: str) -> Result | None:
     """The result; while there is none yet, None and how many of `what` are done.
 
     Raises what the work raised. What was stopped is a result too where it has cells, with a
@@ -37,7 +38,7 @@ def wait_for_result(experiment: Experiment, model: Model, slot: str, what: str) 
         st.warning(f"Stopped before all {what} were done, and a part of them shows nothing.")
     if job.timed_out:
         st.warning(TOO_LONG)
-    elif result is None or is_stopped(result):
+    elif result is None or is_stopped(result.warnings):
         show_rest_button([slot])
     return result
 
@@ -52,11 +53,6 @@ def result_of_job(job: Job, experiment: Experiment, model: Model) -> Result | No
     if job.result is None and isinstance(experiment, CellByCell):
         return result_so_far(experiment, model, job)
     return job.result
-
-
-def is_stopped(result: Result) -> bool:
-    """Whether cells are missing because somebody stopped the work."""
-    return any(notice["code"] == "stopped" for notice in result.warnings)
 
 
 def show_rest_button(slots: list[str]) -> None:
@@ -134,7 +130,9 @@ def _draw_so_far(
         return
     results = _results(jobs, sweeps, model)
     draw(results, None)
-    unfinished = [slot for slot, one in zip(sweeps, results, strict=True) if is_stopped(one)]
+    unfinished = [
+        slot for slot, one in zip(sweeps, results, strict=True) if is_stopped(one.warnings)
+    ]
     if any(job.timed_out for job in jobs):
         st.warning(TOO_LONG)
     elif unfinished:
